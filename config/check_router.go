@@ -1,0 +1,283 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// A domain is a router with what the check knows of its address space.
+type domain struct {
+	*Router
+	at     scope
+	links  []link
+	unsure bool // an interface, the gateway or a network there has a fault: miss no link
+}
+
+// A link is one prefix that a router is connected to.
+type link struct {
+	at       scope // the interface or gateway
+	network  string
+	prefix   netip.Prefix
+	address  netip.Addr // the router's own; zero on the external network's other subnets
+	external bool
+}
+
+// checkRouters checks the routers, gives them their interfaces' addresses and
+// claims those and the gateways' given ones.
+func (c *checker) checkRouters() {
+	names := map[string]owner{}
+	for i := range c.Routers {
+		r := &c.Routers[i]
+		s := c.root.item("router", "router", r.Name, i, len(c.Routers), r.Line)
+		d := &domain{Router: r, at: s, unsure: s.spoiledIn("interfaces") || s.spoiledIn("gateway")}
+		c.domains = append(c.domains, d)
+		if s.checkName(r.Name, names) {
+			c.routers[r.Name] = d
+		}
+		before := len(s.r.faults)
+		for j := range r.Interfaces {
+			c.checkInterface(d, j)
+		}
+		c.checkRouterGateway(d)
+		d.unsure = d.unsure || len(s.r.faults) > before
+		c.checkRouterNAT(d)
+	}
+}
+
+// checkInterface finds a router's addresses on a tenant network: the given one,
+// or the gateway of every subnet that has one.
+func (c *checker) checkInterface(d *domain, i int) {
+	iface := &d.Interfaces[i]
+	s := d.at.item("interfaces", "interface", iface.Network, i, len(d.Interfaces), iface.Line)
+	g, ok := c.network(s, iface.Network)
+	if !ok || s.spoiled("address") {
+		return
+	}
+	if g.External {
+		s.fault("network", "network %q is external; a router joins it with gateway = { network = %q }", g.Name, g.Name)
+		return
+	}
+	d.unsure = d.unsure || g.shaky
+	iface.Addresses = nil
+	if iface.Address.IsValid() {
+		if sub, ok := g.checkHost(s, "address", iface.Address); ok {
+			c.connect(d, s, g, iface, netip.PrefixFrom(iface.Address, sub.CIDR.Bits()))
+		}
+		return
+	}
+	for _, sub := range g.Subnets {
+		if sub.Gateway.IsValid() && sub.CIDR.Contains(sub.Gateway) {
+			c.connect(d, s, g, iface, netip.PrefixFrom(sub.Gateway, sub.CIDR.Bits()))
+		}
+	}
+	if len(iface.Addresses) == 0 && !g.shaky {
+		s.fault("network", "network %q has no gateway address for the router to take; write { network = %q, address = ... }", g.Name, g.Name)
+	}
+}
+
+// connect gives a router one address on a tenant network.
+func (c *checker) connect(d *domain, s scope, g *segment, iface *RouterInterface, p netip.Prefix) {
+	iface.Addresses = append(iface.Addresses, p)
+	for _, l := range d.links {
+		if l.network == g.Name && l.prefix == p.Masked() {
+			s.fault("", "the router has an interface in %v of network %q already", p.Masked(), g.Name)
+			return
+		}
+	}
+	d.links = append(d.links, link{at: s, network: g.Name, prefix: p.Masked(), address: p.Addr()})
+	g.claim(s, "address", p.Addr(), d.at.owner())
+}
+
+// checkRouterGateway checks a router's place on its external network. Its
+// address may still be chosen later.
+func (c *checker) checkRouterGateway(d *domain) {
+	gw := d.Gateway
+	if gw == nil {
+		return
+	}
+	s := d.at.child("gateway", gw.Line)
+	g, ok := c.externalNetwork(s, gw.Network, "a gateway")
+	if !ok || !gw.Address.IsValid() {
+		return
+	}
+	sub, ok := g.checkHost(s, "address", gw.Address)
+	switch {
+	case !ok:
+	case gw.Address == sub.Gateway:
+		s.fault("address", "address %v is the subnet's own gateway, the router's next hop", gw.Address)
+	default:
+		g.claim(s, "address", gw.Address, d.at.owner())
+	}
+}
+
+// chooseGateways gives routers their external addresses, and makes the external
+// networks' subnets links of theirs.
+func (c *checker) chooseGateways() {
+	for _, d := range c.domains {
+		gw := d.Gateway
+		if gw == nil {
+			continue
+		}
+		g, ok := c.segments[gw.Network]
+		if !ok || !g.External {
+			continue
+		}
+		s := d.at.child("gateway", gw.Line)
+		if !gw.Address.IsValid() && !s.spoiled("address") {
+			gw.Address, ok = g.choose(s, "address", netip.Addr{}, d.at.owner())
+		}
+		if !ok || !gw.Address.IsValid() {
+			d.unsure = true
+		}
+		d.placeGateway(s, g)
+	}
+}
+
+// placeGateway fills in what follows from the address of a gateway.
+func (d *domain) placeGateway(s scope, g *segment) {
+	gw := d.Gateway
+	gw.Prefix, gw.NextHop = netip.Prefix{}, netip.Addr{}
+	for _, sub := range g.Subnets {
+		if !sub.CIDR.IsValid() {
+			continue
+		}
+		l := link{at: s, network: g.Name, prefix: sub.CIDR, external: true}
+		if sub.CIDR.Contains(gw.Address) {
+			gw.Prefix = netip.PrefixFrom(gw.Address, sub.CIDR.Bits())
+			gw.NextHop = sub.Gateway
+			l.address = gw.Address
+		}
+		d.links = append(d.links, l)
+	}
+}
+
+// checkOverlaps refuses routers whose networks overlap, the external one
+// included: RFC 4787, REQ-7 wants both realms reachable or the configuration
+// refused. Networks of different routers may overlap.
+func (c *checker) checkOverlaps() {
+	for _, d := range c.domains {
+		for i, l := range d.links {
+			for _, other := range d.links[:i] {
+				if other.network != l.network && other.prefix.Overlaps(l.prefix) {
+					l.at.fault("network", "%v of network %q overlaps %v of network %q; one router cannot tell them apart (RFC 4787, REQ-7)",
+						l.prefix, l.network, other.prefix, other.network)
+				}
+			}
+		}
+	}
+}
+
+// checkRoutes checks the static routes.
+func (c *checker) checkRoutes() {
+	for _, d := range c.domains {
+		seen := map[netip.Prefix]owner{}
+		for i := range d.Routes {
+			r := &d.Routes[i]
+			s := d.at.item("routes", "route", prefixText(r.Destination), i, len(d.Routes), r.Line)
+			if s.checkPrefix("destination", &r.Destination) && d.checkDestination(s, r, seen) {
+				d.checkNextHop(s, r)
+			}
+		}
+	}
+}
+
+// checkDestination refuses routes that would never be or never be clearly used.
+func (d *domain) checkDestination(s scope, r *Route, seen map[netip.Prefix]owner) bool {
+	if first, ok := seen[r.Destination]; ok {
+		s.fault("destination", "destination %v has a route already: %v", r.Destination, first)
+		return false
+	}
+	seen[r.Destination] = s.owner()
+	for _, l := range d.links {
+		if l.prefix == r.Destination {
+			s.fault("destination", "destination %v is connected: it is a subnet of network %q", r.Destination, l.network)
+			return false
+		}
+	}
+	return true
+}
+
+// checkNextHop: a next hop is a neighbor, so it must be on a link.
+func (d *domain) checkNextHop(s scope, r *Route) {
+	if !s.require("nexthop", r.NextHop.IsValid()) {
+		return
+	}
+	if r.NextHop.Is4() != r.Destination.Addr().Is4() {
+		s.fault("nexthop", "nexthop %v is %s, but %v is %s", r.NextHop, family(r.NextHop), r.Destination, family(r.Destination.Addr()))
+		return
+	}
+	for _, l := range d.links {
+		switch {
+		case !l.prefix.Contains(r.NextHop) || !l.address.IsValid():
+		case r.NextHop == l.address:
+			s.fault("nexthop", "nexthop %v is the router itself", r.NextHop)
+			return
+		default:
+			s.checkHostIn("nexthop", r.NextHop, l.prefix)
+			return
+		}
+	}
+	if !d.unsure {
+		s.fault("nexthop", "nexthop %v is in none of the router's subnets%s", r.NextHop, d.reach())
+	}
+}
+
+// reach lists a router's subnets for a message.
+func (d *domain) reach() string {
+	var list []string
+	for _, l := range d.links {
+		if l.address.IsValid() {
+			list = append(list, l.prefix.String())
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(list, ", ") + ")"
+}
+
+// findRouter finds the one router for which ok holds. Name is the one that was
+// asked for, if any. Want says in a message what the router has to do.
+func (c *checker) findRouter(s scope, key, name, want string, ok func(*domain) bool) string {
+	if name != "" || s.given("router") {
+		d, known := refer(s, "router", "router", "router", name, c.routers)
+		if known && !ok(d) && !d.unsure {
+			s.fault("router", "router %q does not %s", name, want)
+		}
+		return name
+	}
+	var found []string
+	unsure := s.spoiled("router") || c.root.spoiled("router")
+	for _, d := range c.domains {
+		unsure = unsure || d.unsure
+		if ok(d) {
+			found = append(found, d.Name)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0]
+	case len(found) == 0 && !unsure:
+		s.fault(key, "there is no router to %s", want)
+	case len(found) > 1:
+		s.fault(key, "routers %s all %s; say which with router = %q", quoteList(found), want, found[0])
+	}
+	return ""
+}
+
+// checkRouterName is findRouter where nothing but the name can be checked.
+func (c *checker) checkRouterName(s scope, name string) {
+	if name != "" || s.given("router") {
+		refer(s, "router", "router", "router", name, c.routers)
+	}
+}
+
+func quoteList(names []string) string {
+	list := slices.Clone(names)
+	for i, name := range list {
+		list[i] = fmt.Sprintf("%q", name)
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,188 @@
+package config_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+func TestWarnings(t *testing.T) {
+	topology := parse(t, blue+`
+[[router]]
+name = "plain"
+[[router]]
+name = "own"
+nat = { timeouts = { udp = "1s", icmp = "10s" } }
+[nat.timeouts]
+udp = "1m59s"
+icmp = "59s"
+tcp_established = "2h"
+tcp_transitory = "3m"
+fragment = "1s"
+`)
+	want := []string{
+		`f:12: router "own": nat: timeouts.udp 1s is less than the 2m0s of RFC 4787, REQ-5; live connections may be cut off`,
+		`f:12: router "own": nat: timeouts.icmp 10s is less than the 1m0s of RFC 5508, REQ-2; live connections may be cut off`,
+		`f:14: nat: timeouts.udp 1m59s is less than the 2m0s of RFC 4787, REQ-5; live connections may be cut off`,
+		`f:15: nat: timeouts.icmp 59s is less than the 1m0s of RFC 5508, REQ-2; live connections may be cut off`,
+		`f:16: nat: timeouts.tcp_established 2h0m0s is less than the 2h4m0s of RFC 5382, REQ-5; live connections may be cut off`,
+		`f:17: nat: timeouts.tcp_transitory 3m0s is less than the 4m0s of RFC 5382, REQ-5; live connections may be cut off`,
+	}
+	var got []string
+	for _, w := range topology.Warnings {
+		got = append(got, w.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestByHand fills a topology in without a file.
+func TestByHand(t *testing.T) {
+	topology := &config.Topology{
+		Networks: []config.Network{
+			{Name: "blue", Subnets: []config.Subnet{{CIDR: prefix("10.1.0.0/24")}}},
+			{Name: "ext", External: true, Subnets: []config.Subnet{{CIDR: prefix("203.0.113.0/24")}}},
+		},
+		Routers: []config.Router{{
+			Name:       "r",
+			Interfaces: []config.RouterInterface{{Network: "blue"}},
+			Gateway:    &config.RouterGateway{Network: "ext", SNAT: true},
+		}},
+		FloatingIPs: []config.FloatingIP{{Network: "ext", FixedIP: ip("10.1.0.11")}},
+		Pools:       []config.Pool{{Name: "p", Protocol: config.TCP, Members: []config.Member{{Address: ip("10.1.0.9"), Port: 80, Weight: 1, AdminStateUp: true}}}},
+		VIPs:        []config.VIP{{Name: "v", Network: "blue", Address: ip("10.1.0.11"), Protocol: config.TCP, Port: 80, Pool: "p"}},
+		Steps:       []config.Step{{Do: "wait"}},
+	}
+	if err := topology.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	first := dump(t, topology)
+	if gw := topology.Routers[0].Gateway; gw.Prefix != prefix("203.0.113.2/24") || gw.NextHop != ip("203.0.113.1") {
+		t.Errorf("gateway %+v", gw)
+	}
+	if f := topology.FloatingIPs[0]; f.Address != ip("203.0.113.3") || f.Router != "r" {
+		t.Errorf("floating IP %+v", f)
+	}
+	if topology.Networks[0].MTU != 1500 || topology.NAT.HostShare != 0.5 || topology.Steps[0].Within != 5*time.Second || topology.VIPs[0].Router != "r" {
+		t.Errorf("defaults are not filled in: %s", first)
+	}
+	if err := topology.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if second := dump(t, topology); second != first {
+		t.Errorf("changed by validating again:\n%s\n%s", first, second)
+	}
+}
+
+// TestByHandFaults: without a file there are no lines, and zero values are
+// defaults, not values.
+func TestByHandFaults(t *testing.T) {
+	topology := &config.Topology{
+		File: "harness",
+		Networks: []config.Network{
+			{Name: "blue", VLAN: -1, Subnets: []config.Subnet{{CIDR: prefix("10.1.0.0/24"), Gateway: ip("10.1.0.1"), NoGateway: true}}},
+			{Name: "green", Subnets: []config.Subnet{{CIDR: netip.PrefixFrom(ip("::ffff:10.2.0.0"), 120)}}},
+			{Name: "white", PhysicalNetwork: "default", Devices: []config.Device{device("x")}},
+			{Name: "four", Subnets: []config.Subnet{{CIDR: prefix("10.4.0.0/24"), DNSNameservers: []netip.Addr{{}}}}},
+		},
+		Ports: []config.Port{{Name: "p", Network: "blue", FixedIP: ip("::ffff:10.1.0.3"), MAC: config.MAC{1},
+			AllowedAddressPairs: []config.AddressPair{{IP: prefix("10.9.0.0/24"), MAC: config.MAC{3}}}}},
+		Instances: []config.Instance{{Name: "i", Network: "blue", Serve: []config.Service{{Kind: "http"}}}},
+		Routers:   []config.Router{{Name: "r"}, {Name: "r"}},
+		Engine:    config.Engine{Workers: 5000},
+	}
+	want := []string{
+		`harness: network "blue": vlan -1 is not from 1 to 4094`,
+		`harness: subnet "blue": gateway 10.1.0.1 is set, yet so is NoGateway`,
+		`harness: subnet "green": cidr ::ffff:10.2.0.0/120 is IPv4 in IPv6 notation`,
+		`harness: network "white": physical_network and devices exclude each other: the devices are those of [[physical_network]] "default"`,
+		`harness: subnet "four": dns_nameservers: invalid IP cannot be the address of a host`,
+		`harness: engine: workers 5000 is not from 0 to 1024`,
+		`harness: router "r": name is taken by router "r"`,
+		`harness: port "p": mac 01:00:00:00:00:00 is a group's, not a host's: the first byte is odd`,
+		`harness: port "p": allowed address pair 10.9.0.0/24: mac 03:00:00:00:00:00 is a group's, not a host's: the first byte is odd`,
+		`harness: port "p": fixed_ip ::ffff:10.1.0.3 outside 10.1.0.0/24`,
+		`harness: instance "i": service http:0 has no port`,
+	}
+	err := topology.Validate()
+	if err == nil || err.Error() != strings.Join(want, "\n") {
+		t.Errorf("got\n%v\nwant\n%s", err, strings.Join(want, "\n"))
+	}
+}
+
+// TestChangedAfterParse: lines are those of the objects, also when a harness
+// has moved or added some.
+func TestChangedAfterParse(t *testing.T) {
+	topology := parse(t, routed)
+	topology.Networks = append(topology.Networks[1:], config.Network{Name: "new", MTU: 1})
+	err := topology.Validate()
+	want := `f: network "new": mtu 1 is not from 576 to 9216
+f:21: router "r1": interface "blue": unknown network "blue"; no [[network]] has that name`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+
+	topology = parse(t, routed)
+	topology.Networks[0].MTU = 0 // the default again
+	topology.Networks[0].VLAN = 0
+	if err := topology.Validate(); err != nil || topology.Networks[0].MTU != 1500 {
+		t.Errorf("mtu %d, %v", topology.Networks[0].MTU, err)
+	}
+	topology.Networks[1].Subnets[0].Gateway = ip("10.9.0.1")
+	err = topology.Validate()
+	want = `f:10: subnet "green": gateway 10.9.0.1 outside 10.2.0.0/24`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// large is a topology with n floating IPs, VIPs and pools.
+func large(n int) string {
+	var b strings.Builder
+	b.WriteString(`
+[[network]]
+name = "blue"
+[[network.subnet]]
+cidr = "10.0.0.0/8"
+[[network]]
+name = "ext"
+external = true
+[[network.subnet]]
+cidr = "100.64.0.0/10"
+[[router]]
+name = "r"
+interfaces = ["blue"]
+gateway = { network = "ext" }
+`)
+	for i := range n {
+		fmt.Fprintf(&b, "[[floating_ip]]\nnetwork = \"ext\"\nfixed_ip = \"10.1.%d.%d\"\n", i/256, i%256)
+		fmt.Fprintf(&b, "[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\nmember = [{ address = \"10.2.%d.%d\", port = 80 }]\n", i, i/256, i%256)
+		fmt.Fprintf(&b, "[[vip]]\nname = \"v%d\"\nnetwork = \"blue\"\naddress = \"10.3.%d.%d\"\nprotocol = \"TCP\"\nport = 80\npool = \"p%d\"\n", i, i/256, i%256, i)
+	}
+	return b.String()
+}
+
+func TestLarge(t *testing.T) {
+	topology := parse(t, large(300))
+	last := topology.FloatingIPs[299]
+	if last.Address != ip("100.64.1.46") || last.Router != "r" {
+		t.Errorf("last floating IP is %+v", last)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	text := large(1000)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := config.Parse("f", strings.NewReader(text)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

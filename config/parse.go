@@ -1,0 +1,88 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Load parses the file at path. An error is [Faults], or says why the file
+// could not be read.
+func Load(path string) (*Topology, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	defer f.Close()
+	return Parse(path, f)
+}
+
+// Parse reads a topology file to its end and validates it. The name stands for
+// the file in messages; it may be empty. An error is [Faults], unless reading
+// itself failed; then there is no topology.
+func Parse(name string, r io.Reader) (*Topology, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("config: read %s: %w", name, err)
+	}
+	doc := withoutMark(string(text))
+	var raw map[string]any
+	if _, err := toml.Decode(doc, &raw); err != nil {
+		return nil, Faults{syntaxFault(name, doc, err)}
+	}
+	t := &Topology{File: name, lines: indexLines(doc)}
+	rep := newReport(t)
+	rep.first = true
+	topologyKeys.decode(rep.root(), raw, t)
+	t.inheritClamp(rep)
+	newChecker(t, rep).run()
+	if err := rep.err(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Validate fills in every default that is not set yet and checks everything,
+// as Parse does for a file. An error is [Faults]; the topology is then partly
+// filled in. A valid topology may be validated again, which changes nothing.
+//
+// Validate writes to the topology, so callers see to it that nobody else uses
+// it meanwhile.
+func (t *Topology) Validate() error {
+	rep := newReport(t)
+	newChecker(t, rep).run()
+	return rep.err()
+}
+
+func newReport(t *Topology) *report {
+	return &report{file: t.File, lines: t.lines, bad: map[string]bool{}, schema: topologyKeys}
+}
+
+// syntaxFault finds the line of what the toml module did not understand. Its
+// own line is one too high where the text ends early; its offset is right.
+func syntaxFault(name, doc string, err error) Fault {
+	f := Fault{File: name, Line: 1, Message: err.Error()}
+	if pe, ok := errors.AsType[toml.ParseError](err); ok {
+		f.Line = 1 + strings.Count(doc[:max(0, min(pe.Position.Start, len(doc)))], "\n")
+		f.Message = strings.TrimSuffix(pe.Message, ".")
+	}
+	return f
+}
+
+// inheritClamp gives a router's own nat table the global mss_clamp where it
+// does not say. Other settings show by being zero that they are not set.
+func (t *Topology) inheritClamp(rep *report) {
+	for i := range t.Routers {
+		own := t.Routers[i].NAT
+		if own == nil {
+			continue
+		}
+		if _, given := rep.lines[joinPath(indexKey("router", i), "nat.mss_clamp")]; !given {
+			own.MSSClamp = t.NAT.MSSClamp
+		}
+	}
+}
