@@ -1,0 +1,95 @@
+package packet
+
+import (
+	"encoding/binary"
+
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+)
+
+// Sum is the folded ones-complement sum of b (RFC 1071), not complemented. Over
+// data that includes a right checksum it is 0xffff.
+func Sum(b []byte) uint16 { return checksum.Checksum(b, 0) }
+
+// headerSum is Sum for the 20 bytes of a header without options.
+func headerSum(ip []byte) uint16 {
+	a := binary.BigEndian.Uint64(ip)
+	b := binary.BigEndian.Uint64(ip[8:])
+	c := binary.BigEndian.Uint32(ip[16:])
+	// Ones-complement addition does not care how wide the words are, as long as
+	// carries come back in at the low end.
+	s := a>>32 + a&0xffffffff + b>>32 + b&0xffffffff + uint64(c)
+	s = s>>32 + s&0xffffffff
+	s = s>>16&0xffff + s&0xffff + s>>32
+	s = s>>16 + s&0xffff
+	return uint16(s>>16 + s)
+}
+
+// fold brings the carries of a 32-bit sum back in.
+func fold(s uint32) uint16 {
+	s = s>>16 + s&0xffff
+	return uint16(s>>16 + s)
+}
+
+// add is ones-complement addition.
+func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
+
+// Delta32 is what a sum changes by when the 32-bit field old becomes new
+// (RFC 1624, equation 3). Deltas of several fields are joined by AddDelta.
+func Delta32(old, new uint32) uint16 {
+	return fold(^old>>16 + ^old&0xffff + new>>16 + new&0xffff)
+}
+
+// Delta16 is Delta32 for a 16-bit field.
+func Delta16(old, new uint16) uint16 { return add(^old, new) }
+
+// AddDelta joins two deltas; the order does not matter.
+func AddDelta(a, b uint16) uint16 { return add(a, b) }
+
+// update applies a delta to a finished checksum.
+func update(sum, delta uint16) uint16 { return ^add(^sum, delta) }
+
+// ttlDelta is the delta of a TTL that goes down by one: the TTL is the high
+// byte of its word.
+const ttlDelta = ^uint16(0x0100)
+
+// pseudoSum is the sum of the pseudo header (RFC 793, 768) for length bytes.
+func pseudoSum(src, dst uint32, proto uint8, length int) uint16 {
+	s := src>>16 + src&0xffff + dst>>16 + dst&0xffff + uint32(proto) + uint32(length)
+	return fold(s)
+}
+
+// SetIPv4Checksum computes the checksum of the IP header at the start of ip.
+func SetIPv4Checksum(ip []byte) {
+	h := ip[:int(ip[0]&15)*4]
+	h[10], h[11] = 0, 0
+	binary.BigEndian.PutUint16(h[10:], ^Sum(h))
+}
+
+// SetTransportChecksum computes the TCP, UDP or ICMP checksum of an IPv4 packet
+// that is not a fragment and holds nothing after its payload.
+func SetTransportChecksum(ip []byte) {
+	n := int(ip[0]&15) * 4
+	l4, proto := ip[n:], ip[9]
+	var at int
+	var sum uint16
+	switch proto {
+	case ProtoTCP:
+		at = 16
+	case ProtoUDP:
+		at = 6
+	case ProtoICMP:
+		at = 2
+	default:
+		return
+	}
+	if proto != ProtoICMP {
+		src, dst := binary.BigEndian.Uint32(ip[12:]), binary.BigEndian.Uint32(ip[16:])
+		sum = pseudoSum(src, dst, proto, len(l4))
+	}
+	l4[at], l4[at+1] = 0, 0
+	sum = ^add(sum, Sum(l4))
+	if proto == ProtoUDP && sum == 0 {
+		sum = 0xffff // RFC 768: zero means that there is none
+	}
+	binary.BigEndian.PutUint16(l4[at:], sum)
+}

@@ -1,0 +1,178 @@
+package packet
+
+import "encoding/binary"
+
+// The virtio-net header (virtio 1.2, 5.1.6): flags, GSO type, header length,
+// segment size, where the unfinished checksum starts and where its field is.
+// All 16-bit fields are little-endian.
+const (
+	VNetLen = 10
+
+	VNetNeedsChecksum = 1 // flags
+
+	GSONone = 0
+	GSOTCP4 = 1
+	GSOUDP4 = 5 // UDP_L4
+	GSOECN  = 0x80
+)
+
+// readOffload takes over what the virtio-net header says of the frame, and
+// refuses what contradicts it: the kernel never sends that, a guest may.
+func (p *Packet) readOffload() Fault {
+	h := p.VNet
+	start := int(binary.LittleEndian.Uint16(h[6:]))
+	field := start + int(binary.LittleEndian.Uint16(h[8:]))
+	if h[0]&VNetNeedsChecksum != 0 {
+		if start < p.L4 || field+2 > p.End {
+			return FaultOffload
+		}
+		// Further in, it is the checksum of a tunnelled packet: not ours to
+		// touch, and as it stays where it is, the header stays right.
+		p.Partial = start == p.L4
+		if p.Partial && field != p.L4+checksumOffset(p.Proto) {
+			return FaultOffload
+		}
+	}
+	if h[1] == GSONone {
+		return FaultNone
+	}
+	p.GSOSize = binary.LittleEndian.Uint16(h[4:])
+	switch kind := h[1] &^ GSOECN; {
+	case p.GSOSize == 0 || !p.Partial,
+		kind == GSOTCP4 && p.Proto != ProtoTCP,
+		kind == GSOUDP4 && p.Proto != ProtoUDP,
+		kind != GSOTCP4 && kind != GSOUDP4:
+		return FaultOffload
+	}
+	return FaultNone
+}
+
+// checksumOffset is where a transport header has its checksum, -1 where it has none.
+func checksumOffset(proto uint8) int {
+	switch proto {
+	case ProtoTCP:
+		return 16
+	case ProtoUDP, ProtoDCCP, ProtoUDPLite:
+		return 6
+	case ProtoICMP:
+		return 2
+	}
+	return -1
+}
+
+// CompleteChecksum finishes an unfinished checksum in place, as the virtio-net
+// header describes it, and takes the request out of the header. It does nothing
+// for a super-frame, whose segments have a checksum each, nor where the
+// checksum is finished.
+func (p *Packet) CompleteChecksum() {
+	h := p.VNet
+	if h == nil || h[0]&VNetNeedsChecksum == 0 || p.GSOSize != 0 {
+		return
+	}
+	start := int(binary.LittleEndian.Uint16(h[6:]))
+	field := start + int(binary.LittleEndian.Uint16(h[8:]))
+	sum := ^Sum(p.Eth[start:p.End]) // the field holds the pseudo header's sum
+	if sum == 0 && p.Proto == ProtoUDP {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(p.Eth[field:], sum)
+	clear(h)
+	p.Partial = false
+}
+
+// Segment cuts a super-frame into the frames it stands for, with finished
+// checksums and consecutive IPv4 identifiers. It asks next for a buffer of n
+// bytes for each frame and fills it; the buffers must not overlap p.
+func (p *Packet) Segment(next func(n int) []byte) {
+	header := EthernetLen + p.HeaderLen()
+	payload := p.Eth[header:p.End]
+	for i := 0; len(payload) > 0; i++ {
+		n := min(int(p.GSOSize), len(payload))
+		out := next(header + n)
+		copy(out, p.Eth[:header])
+		copy(out[header:], payload[:n])
+		payload = payload[n:]
+		p.finishSegment(out, i, len(payload) == 0)
+	}
+}
+
+// finishSegment sets what differs between the segments of a super-frame.
+func (p *Packet) finishSegment(out []byte, i int, last bool) {
+	ip := out[EthernetLen:]
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+	binary.BigEndian.PutUint16(ip[4:], p.ID+uint16(i))
+	SetIPv4Checksum(ip)
+	l4 := out[p.L4:]
+	switch p.Proto {
+	case ProtoTCP:
+		seq := binary.BigEndian.Uint32(l4[4:])
+		binary.BigEndian.PutUint32(l4[4:], seq+uint32(i)*uint32(p.GSOSize))
+		if !last {
+			l4[13] &^= FIN | PSH
+		}
+		if i > 0 {
+			l4[13] &^= CWR // RFC 3168: said once
+		}
+	case ProtoUDP:
+		binary.BigEndian.PutUint16(l4[4:], uint16(len(l4)))
+	}
+	SetTransportChecksum(ip)
+}
+
+// Fragment cuts a packet that is larger than mtu into fragments (RFC 791,
+// 3.2): offsets in units of 8 bytes, the identifier kept, options repeated
+// where they ask for it. The packet may be a fragment itself; its checksum must
+// be finished. next is as in Segment. mtu is at least 68.
+func (p *Packet) Fragment(mtu int, next func(n int) []byte) {
+	first := p.Eth[EthernetLen:p.L4]
+	later := laterHeader(first)
+	body := p.Eth[p.L4:p.End]
+	off := int(p.FragOff)
+	for header := first; len(body) > 0; header = later {
+		n := len(body)
+		if len(header)+n > mtu {
+			n = (mtu - len(header)) &^ 7
+		}
+		out := next(EthernetLen + len(header) + n)
+		copy(out, p.Eth[:EthernetLen])
+		ip := out[EthernetLen:]
+		copy(ip, header)
+		copy(ip[len(header):], body[:n])
+		body = body[n:]
+		frag := uint16(off / 8)
+		if len(body) > 0 || p.More {
+			frag |= 0x2000
+		}
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+		binary.BigEndian.PutUint16(ip[6:], frag)
+		SetIPv4Checksum(ip)
+		off += n
+	}
+}
+
+// laterHeader is the header of every fragment but the first: only options with
+// the copied flag stay (RFC 791, 3.1), padded to a multiple of four.
+func laterHeader(first []byte) []byte {
+	if len(first) == IPv4Len {
+		return first
+	}
+	h := append(make([]byte, 0, 60), first[:IPv4Len]...)
+	for opts := first[IPv4Len:]; len(opts) > 0 && opts[0] != 0; {
+		n := 1
+		if opts[0] != 1 {
+			if len(opts) < 2 || opts[1] < 2 || int(opts[1]) > len(opts) {
+				break
+			}
+			n = int(opts[1])
+			if opts[0]&0x80 != 0 {
+				h = append(h, opts[:n]...)
+			}
+		}
+		opts = opts[n:]
+	}
+	for len(h)%4 != 0 {
+		h = append(h, 0)
+	}
+	h[0] = 0x40 | uint8(len(h)/4)
+	return h
+}

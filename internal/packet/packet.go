@@ -1,0 +1,345 @@
+// Package packet is the parsed view of one IPv4 frame and everything that
+// changes its bytes: tuples, in-place translation, checksums, segmentation and
+// fragmentation.
+//
+// Two parsers fill the same Packet. Parse reads plain frames (unfragmented TCP,
+// UDP and ICMP queries without IP options) by fixed offsets, in a few
+// nanoseconds. What it calls Odd goes through a Decoder, which uses gopacket's
+// layers. A differential fuzz test holds the two to the same answer.
+//
+// Nothing here allocates per packet, keeps state or knows the time.
+package packet
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Sizes and numbers from RFC 791, 768, 9293, 792 and 826.
+const (
+	EthernetLen = 14
+	IPv4Len     = 20
+	TCPLen      = 20
+	UDPLen      = 8
+	ICMPLen     = 8
+
+	EtherTypeIPv4 = 0x0800
+	EtherTypeARP  = 0x0806
+	EtherTypeVLAN = 0x8100
+	EtherTypeQinQ = 0x88a8
+
+	ProtoICMP    = 1
+	ProtoTCP     = 6
+	ProtoUDP     = 17
+	ProtoDCCP    = 33
+	ProtoUDPLite = 136
+)
+
+// TCP flag bits.
+const (
+	FIN = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
+	URG
+	ECE
+	CWR
+)
+
+// ICMP types (RFC 792).
+const (
+	ICMPEchoReply    = 0
+	ICMPUnreachable  = 3
+	ICMPSourceQuench = 4
+	ICMPRedirect     = 5
+	ICMPEcho         = 8
+	ICMPTimeExceeded = 11
+	ICMPParamProblem = 12
+)
+
+// A MAC is an Ethernet address.
+type MAC [6]byte
+
+// Broadcast is the Ethernet broadcast address.
+var Broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// IsGroup reports whether m is a multicast or the broadcast address.
+func (m MAC) IsGroup() bool { return m[0]&1 != 0 }
+
+// IsZero reports whether m is all zeros.
+func (m MAC) IsZero() bool { return m == MAC{} }
+
+// String writes m as six hexadecimal pairs.
+func (m MAC) String() string {
+	const hex = "0123456789abcdef"
+	b := make([]byte, 0, 17)
+	for i, x := range m {
+		if i > 0 {
+			b = append(b, ':')
+		}
+		b = append(b, hex[x>>4], hex[x&15])
+	}
+	return string(b)
+}
+
+// A Tuple is what identifies one direction of a connection: protocol, source
+// and destination endpoint, in host byte order. The identifier of an ICMP query
+// stands for a port: of the source in a request, of the destination in a reply,
+// so that reversing the tuple of a request gives that of its reply. Protocols
+// without ports leave both zero. The zero Tuple matches no packet.
+type Tuple struct {
+	Src, Dst         uint32
+	SrcPort, DstPort uint16
+	Proto            uint8
+}
+
+// Reverse returns the tuple of the opposite direction.
+func (t Tuple) Reverse() Tuple {
+	return Tuple{t.Dst, t.Src, t.DstPort, t.SrcPort, t.Proto}
+}
+
+// String writes t as "tcp 10.0.0.1:1 > 10.0.0.2:80".
+func (t Tuple) String() string {
+	return ProtoName(t.Proto) + " " + netip.AddrPortFrom(ToAddr(t.Src), t.SrcPort).String() +
+		" > " + netip.AddrPortFrom(ToAddr(t.Dst), t.DstPort).String()
+}
+
+// ProtoName is the lower-case name of an IP protocol, or its number.
+func ProtoName(proto uint8) string {
+	switch proto {
+	case ProtoICMP:
+		return "icmp"
+	case ProtoTCP:
+		return "tcp"
+	case ProtoUDP:
+		return "udp"
+	}
+	digits := []byte{'0' + proto/100, '0' + proto/10%10, '0' + proto%10}
+	for len(digits) > 1 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	return "proto-" + string(digits)
+}
+
+// FromAddr turns an IPv4 address into the form tuples use.
+func FromAddr(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+// ToAddr is the reverse of FromAddr.
+func ToAddr(a uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)})
+}
+
+// A Packet is a view of one frame. It refers to the caller's buffer and is
+// valid as long as that is. Offsets count from the start of the Ethernet header.
+type Packet struct {
+	Eth  []byte // the Ethernet frame
+	VNet []byte // its virtio-net header, HeaderLen bytes right before it; nil: none
+
+	L4      int // start of the transport header
+	End     int // end of the IP packet; Ethernet padding follows
+	ID      uint16
+	FragOff uint16 // in bytes
+	More    bool   // more fragments
+	DF      bool
+	Options bool // the IP header carries options
+	TTL     uint8
+	TOS     uint8
+	Flags   uint8 // TCP flags
+	Type    uint8 // ICMP type
+	Code    uint8 // ICMP code
+
+	Tuple
+
+	Partial bool   // the transport checksum is unfinished (virtio NEEDS_CSUM)
+	GSOSize uint16 // payload bytes of each segment of a super-frame, 0: not one
+
+	// Quote is set for an ICMP error: the packet it quotes.
+	Quote Quote
+}
+
+// A Quote is the packet inside an ICMP error, as far as it is there.
+type Quote struct {
+	Off     int // offset of the quoted IP header in Eth; 0: no quote
+	L4      int // offset of the quoted transport header
+	HasPort bool
+	FragOff uint16
+	Tuple
+}
+
+// A Fault says why a frame cannot be handled as IPv4; FaultNone that it can.
+type Fault uint8
+
+// The faults of a frame.
+const (
+	FaultNone      Fault = iota
+	FaultOdd             // not a fault: ask a Decoder
+	FaultShort           // shorter than its headers say
+	FaultVersion         // not IP version 4
+	FaultHeader          // header length or total length impossible
+	FaultChecksum        // IP header checksum wrong
+	FaultTransport       // transport header impossible
+	FaultQuote           // an ICMP error that quotes nothing usable
+	FaultICMPSum         // ICMP checksum wrong
+	FaultOffload         // offload metadata that contradicts the frame
+)
+
+// Parse fills p from the frame in eth, whose virtio-net header is vnet (nil:
+// none). Fields of an earlier frame are overwritten. It answers FaultOdd, with p
+// only partly filled, for what a Decoder must look at, and a fault for what must
+// be dropped. The Ethernet type must have been checked to be IPv4.
+func (p *Packet) Parse(eth, vnet []byte) Fault {
+	if len(eth) < EthernetLen+IPv4Len {
+		return FaultShort
+	}
+	ip := eth[EthernetLen : EthernetLen+IPv4Len : EthernetLen+IPv4Len]
+	if ip[0] != 0x45 {
+		return parseFirstByte(ip[0])
+	}
+	if headerSum(ip) != 0xffff {
+		return FaultChecksum
+	}
+	total := int(binary.BigEndian.Uint16(ip[2:]))
+	end := EthernetLen + total
+	if total < IPv4Len || end > len(eth) {
+		return FaultHeader
+	}
+	frag := binary.BigEndian.Uint16(ip[6:])
+	if frag&0x3fff != 0 { // an offset, or more fragments
+		return FaultOdd
+	}
+	p.Eth, p.VNet = eth, vnet
+	p.L4, p.End = EthernetLen+IPv4Len, end
+	p.ID = binary.BigEndian.Uint16(ip[4:])
+	p.FragOff, p.More, p.Options = 0, false, false
+	p.DF = frag&0x4000 != 0
+	p.TOS, p.TTL, p.Proto = ip[1], ip[8], ip[9]
+	p.Src = binary.BigEndian.Uint32(ip[12:])
+	p.Dst = binary.BigEndian.Uint32(ip[16:])
+	p.Flags, p.Type, p.Code = 0, 0, 0
+	p.Quote.Off = 0
+	p.Partial, p.GSOSize = false, 0
+	if vnet != nil && binary.LittleEndian.Uint16(vnet) != 0 {
+		if f := p.readOffload(); f != FaultNone {
+			return f
+		}
+	}
+	return p.parseTransport()
+}
+
+// parseFirstByte judges a version and header length other than the usual.
+func parseFirstByte(b byte) Fault {
+	switch {
+	case b>>4 != 4:
+		return FaultVersion
+	case b&15 < 5:
+		return FaultHeader
+	}
+	return FaultOdd
+}
+
+// parseTransport reads the ports of an unfragmented packet.
+func (p *Packet) parseTransport() Fault {
+	l4 := p.Eth[p.L4:p.End]
+	p.SrcPort, p.DstPort = 0, 0
+	switch p.Proto {
+	case ProtoTCP:
+		if len(l4) < TCPLen || l4[12]>>4 < 5 || int(l4[12]>>4)*4 > len(l4) {
+			return FaultTransport
+		}
+		p.Flags = l4[13]
+	case ProtoUDP:
+		if len(l4) < UDPLen {
+			return FaultTransport
+		}
+		// A super-frame's length field may describe the whole or one segment.
+		n := int(binary.BigEndian.Uint16(l4[4:]))
+		if p.GSOSize == 0 && (n < UDPLen || n > len(l4)) {
+			return FaultTransport
+		}
+	case ProtoICMP:
+		return p.parseICMPQuery(l4)
+	default:
+		return FaultNone
+	}
+	p.SrcPort = binary.BigEndian.Uint16(l4)
+	p.DstPort = binary.BigEndian.Uint16(l4[2:])
+	return FaultNone
+}
+
+// parseICMPQuery takes echoes; every other message is odd.
+func (p *Packet) parseICMPQuery(l4 []byte) Fault {
+	if len(l4) < ICMPLen {
+		return FaultTransport
+	}
+	p.Type, p.Code = l4[0], l4[1]
+	switch p.Type {
+	case ICMPEcho:
+		p.SrcPort = binary.BigEndian.Uint16(l4[4:])
+	case ICMPEchoReply:
+		p.DstPort = binary.BigEndian.Uint16(l4[4:])
+	default:
+		return FaultOdd
+	}
+	if !p.Partial && Sum(l4) != 0xffff {
+		return FaultICMPSum // RFC 5508 REQ-3
+	}
+	return FaultNone
+}
+
+// IsICMPError reports whether the packet is an ICMP message about another packet.
+func (p *Packet) IsICMPError() bool {
+	if p.Proto != ProtoICMP || p.FragOff != 0 {
+		return false
+	}
+	switch p.Type {
+	case ICMPUnreachable, ICMPSourceQuench, ICMPRedirect, ICMPTimeExceeded, ICMPParamProblem:
+		return true
+	}
+	return false
+}
+
+// IsQuery reports whether the packet is an ICMP echo or its reply.
+func (p *Packet) IsQuery() bool {
+	return p.Proto == ProtoICMP && (p.Type == ICMPEcho || p.Type == ICMPEchoReply)
+}
+
+// Fragmented reports whether the packet is a fragment.
+func (p *Packet) Fragmented() bool { return p.FragOff != 0 || p.More }
+
+// SourceMAC returns the sender's Ethernet address.
+func (p *Packet) SourceMAC() MAC { return MAC(p.Eth[6:12]) }
+
+// DestMAC returns the destination's Ethernet address.
+func (p *Packet) DestMAC() MAC { return MAC(p.Eth[0:6]) }
+
+// HeaderLen is the length of Ethernet's payload up to the transport payload:
+// IP and transport headers, in bytes.
+func (p *Packet) HeaderLen() int {
+	n := p.L4 - EthernetLen
+	switch p.Proto {
+	case ProtoTCP:
+		n += int(p.Eth[p.L4+12]>>4) * 4
+	case ProtoUDP:
+		n += UDPLen
+	}
+	return n
+}
+
+// HasPayload reports whether a TCP segment carries data.
+func (p *Packet) HasPayload() bool {
+	return p.Proto == ProtoTCP && p.FragOff == 0 && p.End > EthernetLen+p.HeaderLen()
+}
+
+// IPLen is the size of the largest IP packet that this frame stands for: the
+// whole, or one segment of a super-frame. MTU decisions use it.
+func (p *Packet) IPLen() int {
+	n := p.End - EthernetLen
+	if p.GSOSize == 0 {
+		return n
+	}
+	return min(n, p.HeaderLen()+int(p.GSOSize))
+}

@@ -1,0 +1,195 @@
+package packet
+
+import "encoding/binary"
+
+// A Rewrite is what a translation does to every packet of one direction of a
+// connection. The deltas are those of the checksums, so that applying it costs
+// the same for every packet size.
+type Rewrite struct {
+	Src, Dst         uint32
+	SrcPort, DstPort uint16
+	AddrDelta        uint16 // of both addresses: IP header and pseudo header
+	PortDelta        uint16 // of both ports, or of an ICMP identifier
+}
+
+// NewRewrite is the rewrite that turns packets with tuple from into such with
+// tuple to.
+func NewRewrite(from, to Tuple) Rewrite {
+	return Rewrite{
+		Src: to.Src, Dst: to.Dst, SrcPort: to.SrcPort, DstPort: to.DstPort,
+		AddrDelta: AddDelta(Delta32(from.Src, to.Src), Delta32(from.Dst, to.Dst)),
+		PortDelta: AddDelta(Delta16(from.SrcPort, to.SrcPort), Delta16(from.DstPort, to.DstPort)),
+	}
+}
+
+// DecrementTTL takes one off the TTL, which must not be 0 (RFC 1812, 5.3.1; the
+// checksum is adjusted after RFC 1624).
+func (p *Packet) DecrementTTL() {
+	ip := p.Eth[EthernetLen:]
+	ip[8]--
+	sum := binary.BigEndian.Uint16(ip[10:])
+	binary.BigEndian.PutUint16(ip[10:], update(sum, ttlDelta))
+}
+
+// Translate applies r to the packet's bytes. A fragment other than the first
+// has no transport header and changes its addresses only.
+func (p *Packet) Translate(r *Rewrite) {
+	ip := p.Eth[EthernetLen : EthernetLen+IPv4Len]
+	binary.BigEndian.PutUint32(ip[12:], r.Src)
+	binary.BigEndian.PutUint32(ip[16:], r.Dst)
+	sum := binary.BigEndian.Uint16(ip[10:])
+	binary.BigEndian.PutUint16(ip[10:], update(sum, r.AddrDelta))
+	if p.FragOff == 0 {
+		p.translateTransport(r)
+	}
+}
+
+func (p *Packet) translateTransport(r *Rewrite) {
+	l4 := p.Eth[p.L4:p.End]
+	switch p.Proto {
+	case ProtoTCP:
+		// A first fragment may end before the checksum.
+		putPorts(l4, r)
+		if len(l4) >= 18 {
+			p.adjust(l4[16:18], r)
+		}
+	case ProtoUDP:
+		putPorts(l4, r)
+		if l4[6] != 0 || l4[7] != 0 || p.Partial { // RFC 768: 0 is no checksum
+			p.adjust(l4[6:8], r)
+			if l4[6] == 0 && l4[7] == 0 && !p.Partial {
+				l4[6], l4[7] = 0xff, 0xff
+			}
+		}
+	case ProtoICMP:
+		p.translateQuery(l4, r)
+	case ProtoDCCP:
+		if len(l4) >= 8 {
+			p.adjust(l4[6:8], &Rewrite{AddrDelta: r.AddrDelta})
+		}
+	case ProtoUDPLite:
+		if len(l4) >= 8 {
+			p.adjust(l4[6:8], &Rewrite{AddrDelta: r.AddrDelta})
+		}
+	}
+}
+
+func putPorts(l4 []byte, r *Rewrite) {
+	binary.BigEndian.PutUint16(l4, r.SrcPort)
+	binary.BigEndian.PutUint16(l4[2:], r.DstPort)
+}
+
+// adjust applies r to a transport checksum. An unfinished one holds the sum of
+// the pseudo header, not complemented: only the addresses are in it, the ports
+// are covered by whoever finishes it.
+func (p *Packet) adjust(field []byte, r *Rewrite) {
+	sum := binary.BigEndian.Uint16(field)
+	if p.Partial {
+		sum = add(sum, r.AddrDelta)
+	} else {
+		sum = update(update(sum, r.AddrDelta), r.PortDelta)
+	}
+	binary.BigEndian.PutUint16(field, sum)
+}
+
+// translateQuery changes the identifier of an ICMP echo. ICMP has no pseudo header.
+func (p *Packet) translateQuery(l4 []byte, r *Rewrite) {
+	switch p.Type {
+	case ICMPEcho:
+		binary.BigEndian.PutUint16(l4[4:], r.SrcPort)
+	case ICMPEchoReply:
+		binary.BigEndian.PutUint16(l4[4:], r.DstPort)
+	default:
+		return
+	}
+	if !p.Partial {
+		sum := binary.BigEndian.Uint16(l4[2:])
+		binary.BigEndian.PutUint16(l4[2:], update(sum, r.PortDelta))
+	}
+}
+
+// TranslateError rewrites an ICMP error: its own addresses become src and dst,
+// and the packet it quotes gets the tuple quoted (RFC 5508, REQ-4 and REQ-5). The quoted
+// transport checksum is adjusted where the quote reaches that far, so that the
+// receiver sees the packet as it sent it. The ICMP checksum is computed anew.
+func (p *Packet) TranslateError(src, dst uint32, quoted Tuple) {
+	ip := p.Eth[EthernetLen:]
+	delta := AddDelta(Delta32(p.Src, src), Delta32(p.Dst, dst))
+	binary.BigEndian.PutUint32(ip[12:], src)
+	binary.BigEndian.PutUint32(ip[16:], dst)
+	binary.BigEndian.PutUint16(ip[10:], update(binary.BigEndian.Uint16(ip[10:]), delta))
+
+	inner := Packet{
+		Eth: p.Eth[p.Quote.Off-EthernetLen:], L4: p.Quote.L4 - p.Quote.Off + EthernetLen,
+		End: p.End - p.Quote.Off + EthernetLen, FragOff: p.Quote.FragOff, Tuple: p.Quote.Tuple,
+	}
+	r := NewRewrite(p.Quote.Tuple, quoted)
+	inner.translateQuoted(&r, p.Quote.HasPort)
+
+	l4 := p.Eth[p.L4:p.End]
+	l4[2], l4[3] = 0, 0
+	binary.BigEndian.PutUint16(l4[2:], ^Sum(l4))
+}
+
+// translateQuoted is Translate for a packet that may be cut off anywhere.
+func (p *Packet) translateQuoted(r *Rewrite, hasPort bool) {
+	ip := p.Eth[EthernetLen : EthernetLen+IPv4Len]
+	binary.BigEndian.PutUint32(ip[12:], r.Src)
+	binary.BigEndian.PutUint32(ip[16:], r.Dst)
+	binary.BigEndian.PutUint16(ip[10:], update(binary.BigEndian.Uint16(ip[10:]), r.AddrDelta))
+	if !hasPort {
+		return
+	}
+	if p.Proto == ProtoICMP {
+		p.Type = p.Eth[p.L4]
+	}
+	if p.Proto == ProtoUDP && p.End-p.L4 < UDPLen {
+		putPorts(p.Eth[p.L4:], r)
+		return
+	}
+	p.translateTransport(r)
+}
+
+// ClampMSS lowers the maximum segment size option of a TCP SYN to mss, never
+// raises it, and reports whether it changed anything (RFC 9293, 3.7.1).
+func (p *Packet) ClampMSS(mss uint16) bool {
+	l4 := p.Eth[p.L4:p.End]
+	if p.Proto != ProtoTCP || p.FragOff != 0 || len(l4) < TCPLen || l4[12]>>4 < 5 {
+		return false
+	}
+	opts := l4[TCPLen:min(len(l4), int(l4[12]>>4)*4)]
+	for at := TCPLen; len(opts) > 1; {
+		switch {
+		case opts[0] == 0:
+			return false
+		case opts[0] == 1:
+			opts, at = opts[1:], at+1
+			continue
+		case opts[1] < 2 || int(opts[1]) > len(opts):
+			return false
+		}
+		if opts[0] == 2 && opts[1] == 4 {
+			return p.lowerMSS(l4, opts[2:4], at+2, mss)
+		}
+		at += int(opts[1])
+		opts = opts[opts[1]:]
+	}
+	return false
+}
+
+func (p *Packet) lowerMSS(l4, field []byte, at int, mss uint16) bool {
+	old := binary.BigEndian.Uint16(field)
+	if old <= mss {
+		return false
+	}
+	binary.BigEndian.PutUint16(field, mss)
+	if p.Partial {
+		return true // whoever finishes the checksum reads the new bytes
+	}
+	delta := Delta16(old, mss)
+	if at%2 != 0 { // the option may start at an odd offset
+		delta = delta<<8 | delta>>8
+	}
+	binary.BigEndian.PutUint16(l4[16:], update(binary.BigEndian.Uint16(l4[16:]), delta))
+	return true
+}
