@@ -1,0 +1,18 @@
+//go:build !linux
+
+package tap
+
+import (
+	"errors"
+	"fmt"
+)
+
+// OpenTAP opens a TAP device, which needs Linux.
+func OpenTAP(name, netns string, opt Options) (Device, error) {
+	return nil, fmt.Errorf("tap: open tap:%s: TAP devices need Linux: %w", name, errors.ErrUnsupported)
+}
+
+// OpenRaw attaches to an interface, which needs Linux.
+func OpenRaw(name string, opt Options) (Device, error) {
+	return nil, fmt.Errorf("tap: open raw:%s: raw devices need Linux: %w", name, errors.ErrUnsupported)
+}

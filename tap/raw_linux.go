@@ -1,0 +1,236 @@
+package tap
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// rawBuffer is the receive buffer asked for, in bytes: what arrives while the
+// worker is busy with another device.
+const rawBuffer = 8 << 20
+
+const (
+	auxLen   = int(unsafe.Sizeof(unix.TpacketAuxdata{}))
+	auxSpace = unix.SizeofCmsghdr + (auxLen+7)&^7
+
+	// rawHead is where frames are read to: a VLAN tag may have to go in, and
+	// the IP header should lie on an 8-byte boundary.
+	rawHead = Headroom + 8
+)
+
+// A rawDevice is an AF_PACKET socket bound to an interface.
+type rawDevice struct {
+	fdDevice
+	ifname  string
+	control [auxSpace]byte // the reader's
+	isDown  bool           // the reader's, too: it has been told so
+}
+
+// OpenRaw attaches to the existing Ethernet interface name (a veth end, a NIC,
+// the TAP that a hypervisor opened), sees every frame that arrives there and
+// sends through it. The interface is set up if it is down, and is promiscuous
+// meanwhile; nothing else about it changes. It needs CAP_NET_RAW, and
+// CAP_NET_ADMIN for an interface that is down.
+//
+// The kernel wakes a reader when the interface goes down, but not when it
+// disappears after that: after ErrDown, call Read now and then (it says ErrGone
+// as soon as that is so).
+func OpenRaw(name string, opt Options) (Device, error) {
+	what := "raw:" + name
+	if err := checkName("raw", name); err != nil {
+		return nil, err
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("tap: open %s: no such interface: raw devices must exist before (make a veth or TAP, or use tap:%s, which is made): %w", what, name, err)
+	}
+	if at := link.Attrs(); at.EncapType != "ether" {
+		return nil, fmt.Errorf("tap: open %s: not an Ethernet interface", what)
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, explain(what, err)
+	}
+	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name}
+	if err := d.setUp(link.Attrs().Index); err != nil {
+		_ = unix.Close(fd)
+		return nil, explain(what, err)
+	}
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		if err := netlink.LinkSetUp(link); err != nil {
+			_ = unix.Close(fd)
+			return nil, explain(what, fmt.Errorf("set up: %w", err))
+		}
+	}
+	opt.logger().Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String())
+	return d, nil
+}
+
+// setUp sets the socket's options before it is bound, so that no frame comes in
+// another form.
+func (d *rawDevice) setUp(index int) error {
+	set := func(option, value int) error {
+		return unix.SetsockoptInt(d.fd, unix.SOL_PACKET, option, value)
+	}
+	if err := set(unix.PACKET_VNET_HDR, 1); err == nil {
+		d.vnet = true
+		d.features = FeatureChecksum | FeatureTSO4 | FeatureTSO6 | FeatureUSO
+	}
+	if err := set(unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
+		return fmt.Errorf("ignoring our own frames: %w", err)
+	}
+	if err := set(unix.PACKET_AUXDATA, 1); err != nil {
+		return fmt.Errorf("auxiliary data: %w", err)
+	}
+	// Beyond net.core.rmem_max only with CAP_NET_ADMIN; less is slower, not wrong.
+	if unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, rawBuffer) != nil {
+		_ = unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, rawBuffer)
+	}
+	mreq := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(d.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
+		return fmt.Errorf("promiscuous mode: %w", err)
+	}
+	all := uint16(unix.ETH_P_ALL)
+	return unix.Bind(d.fd, &unix.SockaddrLinklayer{Protocol: all<<8 | all>>8, Ifindex: index})
+}
+
+// Read implements Device. The kernel takes VLAN tags out of frames and hands
+// them over beside them, so every frame is received with its auxiliary data.
+func (d *rawDevice) Read(frames []Frame) (int, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return 0, os.ErrClosed
+	}
+	bytes := 0
+	for i := range frames {
+		errno := d.receive(&frames[i])
+		switch {
+		case errno == unix.EAGAIN && d.isDown:
+			return i, d.downStill()
+		case errno == unix.EAGAIN:
+			return i, nil
+		case errno == unix.ENETDOWN:
+			return i, d.downOrGone()
+		case errno != 0:
+			return i, d.failed("read", errno)
+		}
+		if bytes += frames[i].Tail - frames[i].Head; bytes >= BatchBytes {
+			return i + 1, nil
+		}
+	}
+	return len(frames), nil
+}
+
+// downOrGone tells an interface that is down from one that is not there any
+// more: the socket says the same of both, and says it once.
+func (d *rawDevice) downOrGone() error {
+	_, err := d.bound()
+	d.isDown = err == nil
+	if err == nil {
+		return fmt.Errorf("tap: read %s: %w", d.name, ErrDown)
+	}
+	return err
+}
+
+// downStill looks what has become of an interface that was down.
+func (d *rawDevice) downStill() error {
+	ifi, err := d.bound()
+	if err == nil {
+		d.isDown = ifi.Flags&net.FlagUp == 0
+	}
+	return err
+}
+
+// bound returns the interface that the socket is bound to, or ErrGone: the
+// kernel unbinds a socket whose interface is deleted or moved away, even if
+// another of the same name has come.
+func (d *rawDevice) bound() (*net.Interface, error) {
+	sa, err := unix.Getsockname(d.fd)
+	if ll, ok := sa.(*unix.SockaddrLinklayer); err == nil && ok && ll.Ifindex > 0 {
+		if ifi, err := net.InterfaceByIndex(ll.Ifindex); err == nil && ifi.Name == d.ifname {
+			return ifi, nil
+		}
+	}
+	return nil, fmt.Errorf("tap: read %s: %w", d.name, ErrGone)
+}
+
+// receive is readOne with auxiliary data. Without a virtio-net header, room for
+// one is left and cleared.
+func (d *rawDevice) receive(f *Frame) unix.Errno {
+	at := rawHead + d.skip()
+	iov := unix.Iovec{Base: &f.Buf[at]}
+	iov.SetLen(SlotLen - at)
+	msg := unix.Msghdr{Iov: &iov, Control: &d.control[0]}
+	msg.SetIovlen(1)
+	msg.SetControllen(len(d.control))
+	var n uintptr
+	for {
+		var errno unix.Errno
+		n, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, uintptr(d.fd), uintptr(unsafe.Pointer(&msg)), 0)
+		if errno == 0 {
+			break
+		}
+		if errno != unix.EINTR {
+			return errno
+		}
+	}
+	if !d.vnet {
+		clear(f.Buf[rawHead:at])
+	}
+	f.Head, f.Tail = rawHead, at+int(n)
+	if tpid, tci, ok := d.vlanTag(int(msg.Controllen)); ok {
+		f.insertTag(tpid, tci)
+	}
+	return 0
+}
+
+// vlanTag finds the tag that the kernel has taken out of a frame.
+func (d *rawDevice) vlanTag(n int) (tpid, tci uint16, ok bool) {
+	if n < unix.SizeofCmsghdr+auxLen {
+		return 0, 0, false
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&d.control[0]))
+	if h.Level != unix.SOL_PACKET || h.Type != unix.PACKET_AUXDATA {
+		return 0, 0, false
+	}
+	aux := (*unix.TpacketAuxdata)(unsafe.Pointer(&d.control[unix.SizeofCmsghdr]))
+	if aux.Status&unix.TP_STATUS_VLAN_VALID == 0 {
+		return 0, 0, false
+	}
+	tpid = unix.ETH_P_8021Q
+	if aux.Status&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
+		tpid = aux.Vlan_tpid
+	}
+	return tpid, aux.Vlan_tci, true
+}
+
+// insertTag puts a VLAN tag behind the addresses, and lets the virtio-net header
+// know that what it describes has moved.
+func (f *Frame) insertTag(tpid, tci uint16) {
+	const tagLen = 4
+	if f.Tail-f.Head < HeaderLen+12 {
+		return
+	}
+	start := f.Head - tagLen
+	copy(f.Buf[start:], f.Buf[f.Head:f.Head+HeaderLen+12])
+	f.Head = start
+	tag := f.Buf[f.Head+HeaderLen+12:]
+	binary.BigEndian.PutUint16(tag, tpid)
+	binary.BigEndian.PutUint16(tag[2:], tci)
+	var h Header
+	h.Parse(f.Header())
+	if h.Flags&FlagNeedsChecksum != 0 {
+		h.CsumStart += tagLen
+	}
+	if h.GSOType != GSONone {
+		h.HdrLen += tagLen
+	}
+	h.Put(f.Header())
+}

@@ -1,0 +1,298 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"unsafe"
+
+	"github.com/songgao/water"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// txQueueLen is how many frames the kernel keeps for the router. Its default
+	// of 1000 overflows before a sender's window is full.
+	txQueueLen = 8192
+
+	netnsDir = "/run/netns" // where ip-netns keeps its names
+)
+
+// The offloads that a TAP can be asked for (TUNSETOFFLOAD), best first: each
+// step leaves out what older kernels do not know.
+var offloadLadder = []struct {
+	flags    int
+	features Features
+}{
+	{unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN | unix.TUN_F_USO4 | unix.TUN_F_USO6,
+		FeatureChecksum | FeatureTSO4 | FeatureTSO6 | FeatureUSO},
+	{unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN, FeatureChecksum | FeatureTSO4 | FeatureTSO6},
+	{unix.TUN_F_CSUM, FeatureChecksum | FeatureTSO4 | FeatureTSO6},
+	{0, FeatureChecksum | FeatureTSO4 | FeatureTSO6},
+}
+
+// OpenTAP opens the TAP device name, with the kernel's end in the network
+// namespace netns if that is not empty (a name as ip-netns knows it), and sets
+// it up. A device that does not exist is made, and disappears with Close or the
+// process; one that was there stays. The device works on when the kernel's end
+// is moved to another namespace, and is gone when the namespace that it is in is.
+//
+// Frames carry offload metadata if the kernel can do that; the log says what
+// was agreed. It needs CAP_NET_ADMIN, and CAP_SYS_ADMIN to enter a namespace;
+// only a device that is there, up, and the user's own (`ip tuntap add ... user`)
+// needs neither.
+func OpenTAP(name, netns string, opt Options) (Device, error) {
+	what := "tap:" + name
+	if netns != "" {
+		what += "@" + netns
+	}
+	if err := checkName("tap", name); err != nil {
+		return nil, err
+	}
+	open := func() (*fdDevice, error) { return openTAP(name, what, opt.logger()) }
+	if netns != "" {
+		open = func() (*fdDevice, error) { return openPlaced(name, what, netns, opt.logger()) }
+	}
+	d, err := open()
+	if err != nil {
+		return nil, err // not d, which would be a Device that is not nil
+	}
+	return d, nil
+}
+
+// inNetns runs fn on a thread that is in a named network namespace. The thread
+// is not used for anything else afterwards.
+func inNetns(name string, fn func() error) error {
+	f, err := os.Open(filepath.Join(netnsDir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("tap: network namespace %q does not exist: make it with `ip netns add %s`", name, name)
+	} else if err != nil {
+		return fmt.Errorf("tap: network namespace %q: %w", name, err)
+	}
+	defer f.Close()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- explainNetns(name, err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// explainNetns says why a namespace cannot be entered.
+func explainNetns(name string, err error) error {
+	switch {
+	case isErrno(err, unix.EPERM):
+		return fmt.Errorf("tap: enter network namespace %q: not permitted: run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, or use `taprouter lab`, which needs neither: %w", name, err)
+	case isErrno(err, unix.EINVAL):
+		return fmt.Errorf("tap: enter network namespace %q: only its name is left: remove that with `ip netns delete %s` and make the namespace anew: %w", name, name, err)
+	}
+	return fmt.Errorf("tap: enter network namespace %q: %w", name, err)
+}
+
+// openTAP is OpenTAP in the namespace of the calling thread. Everything it asks
+// goes by netlink and ioctl, which answer for that namespace: /sys shows the one
+// it was mounted in.
+func openTAP(name, what string, log *slog.Logger) (*fdDevice, error) {
+	link, err := findTAP(name)
+	if err != nil {
+		return nil, err
+	}
+	made := link == nil
+	if made {
+		if link, err = createTAP(name); err != nil {
+			return nil, explainTAP(what, err)
+		}
+	}
+	d, err := attachTAP(name, what, link.Flags, log)
+	if err != nil {
+		if made {
+			deleteTAP(name)
+		}
+		return nil, explainTAP(what, err)
+	}
+	if made || link.Alias == leftoverMark {
+		// It vanishes with the last descriptor, however the process ends.
+		if err := unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, 0); err != nil {
+			log.Warn("the device will stay behind", "device", what, "err", err)
+		}
+	}
+	if err := raise(link, what, log); err != nil {
+		_ = d.Close()
+		return nil, explainTAP(what, err)
+	}
+	log.Info("device open", "device", what, "made", made, "vnet_hdr", d.vnet, "offloads", d.features.String())
+	return d, nil
+}
+
+// explainTAP is explain for what goes through /dev/net/tun, which can also be a
+// file with no driver behind it.
+func explainTAP(what string, err error) error {
+	if isErrno(err, unix.ENOENT, unix.ENODEV, unix.ENXIO) {
+		return fmt.Errorf("tap: open %s: /dev/net/tun is missing or has no driver: load the kernel's tun module (modprobe tun), or use `taprouter lab`, which needs no device: %w", what, err)
+	}
+	return explain(what, err)
+}
+
+// leftoverMark is the alias (ifalias) of a device that the process has made. If
+// it dies between making and taking over, the device stays, and the mark tells
+// the next start that it is ours to remove. What little time there is before
+// the mark leaves a device that is used again, but kept.
+const leftoverMark = "taprouter: made by this program, removed with it"
+
+// createTAP has water make a persistent device and lets go of its descriptor:
+// offloads are a matter of the first queue that attaches with a virtio-net
+// header, and water's never does.
+func createTAP(name string) (*netlink.Tuntap, error) {
+	w, err := water.New(water.Config{
+		DeviceType:             water.TAP,
+		PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: true},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		deleteTAP(name)
+		return nil, err
+	}
+	link, err := findTAP(name)
+	if err == nil && link == nil {
+		err = errors.New("the device was taken away at once")
+	}
+	if err != nil {
+		deleteTAP(name)
+		return nil, err
+	}
+	// Best effort: without the mark, a device that a crash has left is kept.
+	_ = netlink.LinkSetAlias(link, leftoverMark)
+	return link, nil
+}
+
+// findTAP looks for the device, and returns nil if there is none. What has the
+// name and is no TAP is an error.
+func findTAP(name string) (*netlink.Tuntap, error) {
+	link, err := netlink.LinkByName(name)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("tap: open tap:%s: look for the device: %w", name, err)
+	}
+	t, ok := link.(*netlink.Tuntap)
+	if !ok || t.Mode != netlink.TUNTAP_MODE_TAP {
+		return nil, fmt.Errorf("tap: open tap:%s: an interface of that name exists and is no TAP device: use raw:%s to attach to it, or another name", name, name)
+	}
+	return t, nil
+}
+
+// attachTAP opens a queue of the device, with offloads as far as the kernel goes.
+// Whether it has several queues is fixed when it is made.
+func attachTAP(name, what string, has netlink.TuntapFlag, log *slog.Logger) (*fdDevice, error) {
+	multi := int(has & netlink.TUNTAP_MULTI_QUEUE)
+	d, err := attachQueue(name, what, unix.IFF_VNET_HDR|multi)
+	if err != nil && !isErrno(err, unix.EINVAL) {
+		return nil, err
+	}
+	if err == nil {
+		if err = d.negotiate(log); err == nil {
+			return d, nil
+		}
+		_ = d.Close()
+	}
+	log.Debug("no virtio-net header, frames are plain", "device", what, "err", err)
+	if d, err = attachQueue(name, what, multi); err != nil {
+		return nil, err
+	}
+	// Offloads that were agreed before stay with the device. Without a header
+	// they would bring super-frames and unfinished checksums that nothing tells
+	// from others.
+	if err := unix.IoctlSetInt(d.fd, unix.TUNSETOFFLOAD, 0); err != nil {
+		_ = d.Close()
+		return nil, fmt.Errorf("switch offloads off: %w", err)
+	}
+	return d, nil
+}
+
+// attachQueue attaches a new descriptor to the device.
+func attachQueue(name, what string, flags int) (*fdDevice, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	req, err := unix.NewIfreq(name)
+	if err == nil {
+		req.SetUint16(uint16(unix.IFF_TAP | unix.IFF_NO_PI | flags))
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}
+	if err == nil {
+		// The kernel accepts the header flag from the first queue only, and
+		// ignores it silently from others.
+		err = unix.IoctlIfreq(fd, unix.TUNGETIFF, req)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return &fdDevice{name: what, fd: fd, vnet: req.Uint16()&unix.IFF_VNET_HDR != 0}, nil
+}
+
+// negotiate sets the size of the header and the offloads.
+func (d *fdDevice) negotiate(log *slog.Logger) error {
+	if !d.vnet {
+		return errors.New("the kernel does not agree to the header")
+	}
+	if err := unix.IoctlSetPointerInt(d.fd, unix.TUNSETVNETHDRSZ, HeaderLen); err != nil {
+		return fmt.Errorf("header size: %w", err)
+	}
+	little := int32(1)
+	if err := ioctl(d.fd, unix.TUNSETVNETLE, unsafe.Pointer(&little)); err != nil {
+		return fmt.Errorf("header byte order: %w", err)
+	}
+	for _, step := range offloadLadder {
+		err := unix.IoctlSetInt(d.fd, unix.TUNSETOFFLOAD, step.flags)
+		if err == nil {
+			// Whatever the kernel sends here, it takes segments itself.
+			d.features = step.features
+			return nil
+		}
+		log.Debug("offloads refused, trying fewer", "device", d.name, "flags", fmt.Sprintf("%#x", step.flags), "err", err)
+	}
+	return errors.New("offloads: every combination refused")
+}
+
+// deleteTAP takes back a device that could not be attached.
+func deleteTAP(name string) {
+	d, err := attachQueue(name, name, 0)
+	if err != nil {
+		return
+	}
+	_ = unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, 0)
+	_ = d.Close()
+}
+
+// raise lengthens the device's queue and sets it up. A short queue loses frames
+// and no more, so it is no reason to refuse a device.
+func raise(link netlink.Link, what string, log *slog.Logger) error {
+	at := link.Attrs()
+	if at.TxQLen < txQueueLen {
+		if err := netlink.LinkSetTxQLen(link, txQueueLen); err != nil {
+			log.Warn("the device keeps its short queue", "device", what, "frames", at.TxQLen, "err", err)
+		}
+	}
+	if at.Flags&net.FlagUp != 0 {
+		return nil
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	return nil
+}
