@@ -1,0 +1,361 @@
+// Package arp is a router's neighbor table (RFC 826, with the timing of RFC
+// 1122, 2.3.2, and the states of RFC 4861): who is known, who is being asked
+// for, and which packets wait for the answer.
+//
+// A neighbor goes from Incomplete to Reachable when it answers. One that is in
+// use is asked again, by unicast, before it gets stale; one that nobody uses is
+// forgotten. One that does not answer is Failed, and not asked for again for a
+// moment, so that a flood to an absent host costs one request a second. For a
+// while longer it stays a suspect: whoever has a choice should take another.
+//
+// The package has no goroutine, clock, lock or I/O: now (since any fixed start)
+// is an argument. Callers serialize.
+package arp
+
+import (
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+const (
+	// RetryInterval is the time between two requests for the same neighbor
+	// (RFC 1122, 2.3.2.1: at most one a second).
+	RetryInterval = time.Second
+	// Tries is how many requests are sent before the neighbor has failed.
+	Tries = 3
+	// FailedFor is how long a failed neighbor is not asked for again.
+	FailedFor = time.Second
+	// SuspectFor is how long a failed neighbor that nobody asks for is kept.
+	SuspectFor = time.Minute
+	// ProbeAfter is the age at which a neighbor in use is asked again.
+	ProbeAfter = 30 * time.Second
+	// ForgetAfter is how long an unused neighbor is kept.
+	ForgetAfter = 5 * time.Minute
+
+	// MaxNeighbors bounds the table; a new neighbor replaces the one confirmed
+	// longest ago, or one that is not resolved.
+	MaxNeighbors = 8192
+	// MaxParked bounds the packets that wait for one neighbor (RFC 1122,
+	// 2.3.2.2 asks for at least one), MaxParkedBytes those that wait in all.
+	MaxParked      = 16
+	MaxParkedBytes = 4 << 20
+)
+
+// A State is what is known of a neighbor.
+type State uint8
+
+// The states.
+const (
+	Incomplete State = iota // asked for, never answered
+	Reachable
+	Probing // reachable, and being asked again
+	Failed
+)
+
+var states = [...]string{"INCOMPLETE", "REACHABLE", "PROBE", "FAILED"}
+
+// String names the state as iproute2 does.
+func (s State) String() string { return states[s] }
+
+// A Ref names a neighbor of one table for as long as the neighbor is there; the
+// zero Ref names none. It may be kept: once the neighbor is gone, Get says so.
+type Ref uint32
+
+// A Key is an interface of the router and an address there.
+type Key struct {
+	Iface uint16
+	Addr  uint32
+}
+
+// A Neighbor is one entry. MAC is valid in the states Reachable and Probing.
+type Neighbor struct {
+	Key
+	MAC   packet.MAC
+	State State
+	// Used is set by whoever sends to the neighbor; the table clears it.
+	Used bool
+
+	gen       uint16
+	tries     uint8
+	live      bool
+	suspect   bool          // it has failed, and not answered since
+	confirmed time.Duration // last answer, or when it failed
+	next      time.Duration // next step of the state machine
+	parked    []Parked
+}
+
+// Usable reports whether frames can be sent to the neighbor.
+func (n *Neighbor) Usable() bool { return n.State == Reachable || n.State == Probing }
+
+// A Parked packet waits for its neighbor. The table owns Frame.
+type Parked struct {
+	Frame []byte // as it came in, with its virtio-net header
+	Iface uint16 // where it came in
+}
+
+// A Table is a set of neighbors.
+type Table struct {
+	byKey  map[Key]uint16
+	slots  []*Neighbor
+	free   []uint16
+	bytes  int
+	due    time.Duration // no neighbor has anything to do before this
+	active bool          // due is valid
+	lost   uint64        // parked packets of neighbors that made room
+}
+
+// NewTable returns an empty table.
+func NewTable() *Table {
+	// Slot 0 is never used, so that the zero Ref names nobody.
+	return &Table{byKey: map[Key]uint16{}, slots: []*Neighbor{{}}}
+}
+
+// Lost is the number of parked packets that nobody was handed, because their
+// neighbor had to make room for another.
+func (t *Table) Lost() uint64 { return t.lost }
+
+// Len is the number of neighbors.
+func (t *Table) Len() int { return len(t.byKey) }
+
+// Get returns the neighbor that ref names, or nil.
+func (t *Table) Get(ref Ref) *Neighbor {
+	i := uint16(ref)
+	if int(i) >= len(t.slots) {
+		return nil
+	}
+	n := t.slots[i]
+	if !n.live || n.gen != uint16(ref>>16) {
+		return nil
+	}
+	return n
+}
+
+func (t *Table) ref(i uint16) Ref { return Ref(t.slots[i].gen)<<16 | Ref(i) }
+
+// Resolve returns the neighbor k, which it makes if need be. ask says that a
+// broadcast request is to be sent now.
+func (t *Table) Resolve(k Key, now time.Duration) (ref Ref, n *Neighbor, ask bool) {
+	if i, ok := t.byKey[k]; ok {
+		n = t.slots[i]
+		if n.State == Failed && now-n.confirmed >= FailedFor {
+			t.ask(n, now)
+			return t.ref(i), n, true
+		}
+		return t.ref(i), n, false
+	}
+	i := t.add(k, now)
+	n = t.slots[i]
+	t.ask(n, now)
+	return t.ref(i), n, true
+}
+
+// Suspect reports whether the neighbor k has failed, and not answered since. ask
+// says that it is time to ask again, by a broadcast request.
+func (t *Table) Suspect(k Key, now time.Duration) (suspect, ask bool) {
+	i, ok := t.byKey[k]
+	if !ok || !t.slots[i].suspect {
+		return false, false
+	}
+	_, _, ask = t.Resolve(k, now)
+	return true, ask
+}
+
+// ask starts the requests for a neighbor.
+func (t *Table) ask(n *Neighbor, now time.Duration) {
+	n.State, n.tries = Incomplete, 1
+	t.schedule(n, now+RetryInterval)
+}
+
+func (t *Table) schedule(n *Neighbor, at time.Duration) {
+	n.next = at
+	if !t.active || at < t.due {
+		t.due, t.active = at, true
+	}
+}
+
+// add makes room for a neighbor and returns its slot.
+func (t *Table) add(k Key, now time.Duration) uint16 {
+	if len(t.byKey) >= MaxNeighbors {
+		t.remove(t.victim())
+	}
+	var i uint16
+	if f := len(t.free); f > 0 {
+		i, t.free = t.free[f-1], t.free[:f-1]
+	} else {
+		i = uint16(len(t.slots))
+		t.slots = append(t.slots, new(Neighbor))
+	}
+	n := t.slots[i]
+	*n = Neighbor{Key: k, gen: n.gen, live: true, confirmed: now}
+	t.byKey[k] = i
+	return i
+}
+
+// victim picks the neighbor that is missed least. It looks at a bounded number
+// of slots, from a place that moves on.
+func (t *Table) victim() uint16 {
+	const look = 64
+	best, bestScore := uint16(0), time.Duration(0)
+	start := 1 + int(uint64(t.due+1)%uint64(len(t.slots)-1))
+	for k := range min(look, len(t.slots)-1) {
+		i := uint16(1 + (start-1+k)%(len(t.slots)-1))
+		n := t.slots[i]
+		if !n.live {
+			continue
+		}
+		score := n.confirmed
+		if !n.Usable() {
+			score -= 1 << 61 // unresolved ones go first
+		}
+		if n.Used {
+			score += 1 << 60
+		}
+		if best == 0 || score < bestScore {
+			best, bestScore = i, score
+		}
+	}
+	return best
+}
+
+// remove forgets a neighbor; what is parked there is lost.
+func (t *Table) remove(i uint16) {
+	n := t.slots[i]
+	t.lost += uint64(len(t.unpark(n)))
+	delete(t.byKey, n.Key)
+	n.live = false
+	n.gen++
+	t.free = append(t.free, i)
+}
+
+// Park keeps a copy of a frame until the neighbor has answered or failed. It
+// reports false when there is no room.
+func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
+	if len(n.parked) >= MaxParked || t.bytes+len(frame) > MaxParkedBytes {
+		return false
+	}
+	n.parked = append(n.parked, Parked{append([]byte(nil), frame...), iface})
+	t.bytes += len(frame)
+	return true
+}
+
+// unpark hands the parked packets of a neighbor over.
+func (t *Table) unpark(n *Neighbor) []Parked {
+	p := n.parked
+	n.parked = nil
+	for i := range p {
+		t.bytes -= len(p[i].Frame)
+	}
+	return p
+}
+
+// Learn records that the neighbor k has the address mac, as an ARP message says.
+// Only a message that was meant for us (to) makes a new entry; any other
+// may only change one that is there, so that nobody fills the table with what
+// nobody asked for. It returns the packets that were waiting, and the former
+// address when it was another one.
+func (t *Table) Learn(k Key, mac packet.MAC, to bool, now time.Duration) (parked []Parked, former packet.MAC) {
+	i, ok := t.byKey[k]
+	if !ok {
+		if !to {
+			return nil, former
+		}
+		i = t.add(k, now)
+	}
+	n := t.slots[i]
+	if n.Usable() && n.MAC != mac {
+		former = n.MAC
+	}
+	n.MAC, n.State, n.tries, n.confirmed, n.suspect = mac, Reachable, 0, now, false
+	t.schedule(n, now+ProbeAfter)
+	return t.unpark(n), former
+}
+
+// An Action is something that Tick wants done.
+type Action struct {
+	Key
+	Ask    bool       // send a request ...
+	To     packet.MAC // ... to this address, or by broadcast if it is zero
+	Failed []Parked   // nobody answered: what had waited
+}
+
+// Tick does what is due, calling do for each action, and returns when it wants
+// to be called again, 0 if there is nothing to wait for. do must not call the
+// table.
+func (t *Table) Tick(now time.Duration, do func(Action)) time.Duration {
+	if !t.active {
+		return 0
+	}
+	if now < t.due {
+		return t.due
+	}
+	t.active = false
+	for i := 1; i < len(t.slots); i++ {
+		n := t.slots[i]
+		if !n.live {
+			continue
+		}
+		if now >= n.next {
+			t.step(uint16(i), n, now, do)
+		}
+		if n.live {
+			t.schedule(n, n.next)
+		}
+	}
+	if !t.active {
+		return 0
+	}
+	return t.due
+}
+
+// step moves one neighbor on whose time has come.
+func (t *Table) step(i uint16, n *Neighbor, now time.Duration, do func(Action)) {
+	switch n.State {
+	case Incomplete:
+		if n.tries < Tries {
+			n.tries++
+			n.next = now + RetryInterval
+			do(Action{Key: n.Key, Ask: true})
+			return
+		}
+		n.State, n.suspect, n.confirmed, n.next = Failed, true, now, now+SuspectFor
+		do(Action{Key: n.Key, Failed: t.unpark(n)})
+	case Failed:
+		t.remove(i)
+	case Reachable:
+		t.age(i, n, now, do)
+	case Probing:
+		if n.tries < Tries {
+			n.tries++
+			n.next = now + RetryInterval
+			do(Action{Key: n.Key, Ask: true, To: n.MAC})
+			return
+		}
+		t.remove(i) // asked for anew by the next packet
+	}
+}
+
+// age probes a neighbor that has been used since it was confirmed, and forgets
+// one that has not been for long.
+func (t *Table) age(i uint16, n *Neighbor, now time.Duration, do func(Action)) {
+	if n.Used {
+		n.Used = false
+		n.State, n.tries, n.next = Probing, 1, now+RetryInterval
+		do(Action{Key: n.Key, Ask: true, To: n.MAC})
+		return
+	}
+	if now-n.confirmed >= ForgetAfter {
+		t.remove(i)
+		return
+	}
+	n.next = now + ProbeAfter
+}
+
+// Each calls yield for every neighbor, in no meaningful order.
+func (t *Table) Each(yield func(*Neighbor)) {
+	for _, n := range t.slots[1:] {
+		if n.live {
+			yield(n)
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package arp_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+var mac = packet.MAC{2, 0, 0, 0, 0, 1}
+
+func key(n int) arp.Key { return arp.Key{Iface: 1, Addr: uint32(n)} }
+
+// tick runs everything that is due until now, as a worker does: only at the
+// times the table asks for. It returns what happened, with the times.
+func tick(t *testing.T, table *arp.Table, from, to time.Duration) []string {
+	t.Helper()
+	var log []string
+	for now := from; ; {
+		next := table.Tick(now, func(a arp.Action) {
+			switch {
+			case a.Ask && a.To.IsZero():
+				log = append(log, fmt.Sprintf("%v ask", now))
+			case a.Ask:
+				log = append(log, fmt.Sprintf("%v probe %v", now, a.To))
+			default:
+				log = append(log, fmt.Sprintf("%v failed %d", now, len(a.Failed)))
+			}
+		})
+		if next == 0 || next > to {
+			return log
+		}
+		if next <= now {
+			t.Fatalf("at %v it wants to be called at %v", now, next)
+		}
+		now = next
+	}
+}
+
+func want(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
+
+// A neighbor that has failed is a suspect until it answers, even while it is
+// asked again.
+func TestSuspect(t *testing.T) {
+	table := arp.NewTable()
+	suspect := func(at time.Duration, want, wantAsk bool) {
+		t.Helper()
+		if got, ask := table.Suspect(key(1), at); got != want || ask != wantAsk {
+			t.Errorf("at %v: suspect %t, ask %t", at, got, ask)
+		}
+	}
+	suspect(0, false, false) // nobody has ever asked for it
+	table.Resolve(key(1), 0)
+	suspect(0, false, false)
+	want(t, tick(t, table, 0, 3*time.Second), "1s ask", "2s ask", "3s failed 0")
+	suspect(3*time.Second, true, false)
+	suspect(4*time.Second, true, true)
+	suspect(4*time.Second, true, false)
+	table.Learn(key(1), packet.MAC{2}, false, 5*time.Second)
+	suspect(5*time.Second, false, false)
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	table := arp.NewTable()
+	_, n, ask := table.Resolve(key(1), 0)
+	if !ask || n.Usable() || n.State != arp.Incomplete {
+		t.Fatalf("ask %v, state %v", ask, n.State)
+	}
+	if _, _, again := table.Resolve(key(1), time.Second/2); again {
+		t.Error("asked twice within a second")
+	}
+	for i := range 3 {
+		if !table.Park(n, []byte{byte(i)}, 7) {
+			t.Error("no room")
+		}
+	}
+	want(t, tick(t, table, 0, 3500*time.Millisecond), "1s ask", "2s ask", "3s failed 3")
+	if _, n, ask := table.Resolve(key(1), 3500*time.Millisecond); ask || n.State != arp.Failed {
+		t.Errorf("asked again at once: state %v", n.State)
+	}
+	if _, _, ask := table.Resolve(key(1), 4*time.Second); !ask {
+		t.Error("not asked again")
+	}
+	want(t, tick(t, table, 4*time.Second, 7*time.Second), "5s ask", "6s ask", "7s failed 0")
+	tick(t, table, 7*time.Second, 66*time.Second)
+	if table.Len() != 1 {
+		t.Errorf("%d neighbors: the suspect is forgotten", table.Len())
+	}
+	tick(t, table, 66*time.Second, 67*time.Second)
+	if table.Len() != 0 {
+		t.Errorf("%d neighbors after the failure", table.Len())
+	}
+}
+
+func TestAnswerHandsOverWhatWaited(t *testing.T) {
+	table := arp.NewTable()
+	ref, n, _ := table.Resolve(key(1), 0)
+	frame := []byte{1}
+	table.Park(n, frame, 7)
+	frame[0] = 9 // the caller's buffer is its own again
+	table.Park(n, []byte{2}, 8)
+	parked, former := table.Learn(key(1), mac, false, time.Second/2)
+	if len(parked) != 2 || parked[0].Frame[0] != 1 || parked[0].Iface != 7 || parked[1].Frame[0] != 2 || parked[1].Iface != 8 {
+		t.Errorf("handed over %v", parked)
+	}
+	if !former.IsZero() {
+		t.Errorf("former address %v", former)
+	}
+	if again, _ := table.Learn(key(1), mac, false, time.Second); len(again) != 0 {
+		t.Error("handed over twice")
+	}
+	if got := table.Get(ref); got != n || !got.Usable() || got.MAC != mac {
+		t.Errorf("neighbor %+v", got)
+	}
+	if _, former := table.Learn(key(1), packet.MAC{2, 2}, false, time.Second); former != mac {
+		t.Errorf("former address %v", former)
+	}
+}
+
+func TestUsedNeighborIsProbed(t *testing.T) {
+	table := arp.NewTable()
+	table.Learn(key(1), mac, true, 0)
+	_, n, _ := table.Resolve(key(1), 0)
+	n.Used = true
+	want(t, tick(t, table, 0, 30500*time.Millisecond), "30s probe "+mac.String())
+	if !n.Usable() || n.State != arp.Probing {
+		t.Errorf("state %v while it is probed", n.State)
+	}
+	table.Learn(key(1), mac, false, 30500*time.Millisecond)
+	if n.State != arp.Reachable {
+		t.Errorf("state %v after the answer", n.State)
+	}
+	n.Used = true
+	want(t, tick(t, table, 30500*time.Millisecond, 65*time.Second), "1m0.5s probe "+mac.String(), "1m1.5s probe "+mac.String(), "1m2.5s probe "+mac.String())
+	if table.Len() != 0 {
+		t.Error("a neighbor that does not answer is still there")
+	}
+}
+
+func TestUnusedNeighborIsForgotten(t *testing.T) {
+	table := arp.NewTable()
+	table.Learn(key(1), mac, true, 0)
+	want(t, tick(t, table, 0, 299*time.Second))
+	if table.Len() != 1 {
+		t.Error("forgotten too early")
+	}
+	want(t, tick(t, table, 299*time.Second, 301*time.Second))
+	if table.Len() != 0 {
+		t.Error("not forgotten")
+	}
+	if at := table.Tick(302*time.Second, nil); at != 0 {
+		t.Errorf("an empty table wants to be called at %v", at)
+	}
+}
+
+func TestOnlyWhatIsMeantForUsMakesAnEntry(t *testing.T) {
+	table := arp.NewTable()
+	if table.Learn(key(1), mac, false, 0); table.Len() != 0 {
+		t.Error("an unsolicited message made an entry")
+	}
+	if table.Learn(key(1), mac, true, 0); table.Len() != 1 {
+		t.Error("a request to us made none")
+	}
+	if table.Learn(key(1), packet.MAC{2, 2}, false, 0); table.Len() != 1 {
+		t.Error("an update made a second entry")
+	}
+	if _, n, _ := table.Resolve(key(1), 0); n.MAC != (packet.MAC{2, 2}) {
+		t.Errorf("not updated: %v", n.MAC)
+	}
+}
+
+func TestParkingIsBounded(t *testing.T) {
+	table := arp.NewTable()
+	_, n, _ := table.Resolve(key(1), 0)
+	parked := 0
+	for range arp.MaxParked + 5 {
+		if table.Park(n, make([]byte, 100), 1) {
+			parked++
+		}
+	}
+	if parked != arp.MaxParked {
+		t.Errorf("%d packets parked, want %d", parked, arp.MaxParked)
+	}
+	bytes := parked * 100
+	for i := 2; ; i++ {
+		_, n, _ := table.Resolve(key(i), 0)
+		if !table.Park(n, make([]byte, 60000), 1) {
+			break
+		}
+		if bytes += 60000; bytes > arp.MaxParkedBytes {
+			t.Fatalf("%d bytes parked", bytes)
+		}
+	}
+	table.Learn(key(1), mac, false, 0) // gives 1600 bytes back
+	_, n, _ = table.Resolve(key(2), 0)
+	if !table.Park(n, make([]byte, 1500), 1) {
+		t.Error("no room after some was given back")
+	}
+}
+
+func TestStaleRef(t *testing.T) {
+	table := arp.NewTable()
+	if table.Get(0) != nil {
+		t.Error("the zero Ref names somebody")
+	}
+	table.Learn(key(1), mac, true, 0)
+	ref, _, _ := table.Resolve(key(1), 0)
+	tick(t, table, 0, 301*time.Second)
+	if table.Get(ref) != nil {
+		t.Error("a Ref outlives its neighbor")
+	}
+	again, _, _ := table.Resolve(key(2), 302*time.Second)
+	if table.Get(ref) != nil || table.Get(again) == nil || again == ref {
+		t.Error("a Ref names the next one in its place")
+	}
+}
+
+func TestFullTable(t *testing.T) {
+	table := arp.NewTable()
+	used := arp.Key{Iface: 2, Addr: 1}
+	table.Learn(used, mac, true, 0)
+	ref, n, _ := table.Resolve(used, 0)
+	n.Used = true
+	for i := range 3 * arp.MaxNeighbors {
+		_, n, _ := table.Resolve(key(i), time.Duration(i)*time.Microsecond)
+		table.Park(n, []byte{1}, 1)
+		if table.Len() > arp.MaxNeighbors {
+			t.Fatalf("%d neighbors", table.Len())
+		}
+	}
+	if table.Get(ref) == nil {
+		t.Error("a flood has displaced a neighbor that is in use")
+	}
+	if want := uint64(2*arp.MaxNeighbors + 1); table.Lost() != want {
+		t.Errorf("%d parked packets lost, want %d", table.Lost(), want)
+	}
+	n2 := 0
+	table.Each(func(*arp.Neighbor) { n2++ })
+	if n2 != table.Len() {
+		t.Errorf("Each shows %d of %d", n2, table.Len())
+	}
+}
+
+// Random operations: what is parked comes back exactly once or is counted as
+// lost, and the table always says when it has something to do.
+func TestRandomOperations(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		table := arp.NewTable()
+		now, due := time.Duration(0), time.Duration(0)
+		parked, back := 0, 0
+		do := func(a arp.Action) { back += len(a.Failed) }
+		for range 5000 {
+			now += time.Duration(rng.IntN(int(300 * time.Millisecond)))
+			if due != 0 && now >= due {
+				due = table.Tick(now, do)
+				if due != 0 && due <= now {
+					t.Fatalf("seed %d: due at %v, now %v", seed, due, now)
+				}
+			}
+			k := key(rng.IntN(20))
+			switch rng.IntN(4) {
+			case 0:
+				p, _ := table.Learn(k, mac, rng.IntN(2) == 0, now)
+				back += len(p)
+			default:
+				_, n, _ := table.Resolve(k, now)
+				n.Used = rng.IntN(2) == 0
+				if !n.Usable() && n.State != arp.Failed && table.Park(n, []byte{1}, 1) {
+					parked++
+				}
+			}
+			due = table.Tick(now, do)
+		}
+		for due != 0 {
+			due = table.Tick(due, do)
+		}
+		if table.Len() != 0 || parked != back+int(table.Lost()) {
+			t.Errorf("seed %d: %d neighbors left; parked %d, back %d, lost %d", seed, table.Len(), parked, back, table.Lost())
+		}
+	}
+}
