@@ -1,0 +1,164 @@
+package lb_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/taprouter/taprouter/lb"
+)
+
+func members(up ...bool) []lb.Member {
+	var m []lb.Member
+	for i, u := range up {
+		m = append(m, lb.Member{ID: uint32(10 + i), Addr: uint32(i), Port: 80, Up: u})
+	}
+	return m
+}
+
+// take picks and commits n times and returns the members' numbers.
+func take(t *testing.T, p *lb.Pool, n int) string {
+	t.Helper()
+	out := ""
+	for range n {
+		m, ok := p.Pick(0)
+		if !ok {
+			return out + "-"
+		}
+		p.Commit(m.ID)
+		out += fmt.Sprint(m.ID - 10)
+	}
+	return out
+}
+
+func TestRoundRobinIsExact(t *testing.T) {
+	for _, c := range []struct {
+		up   []bool
+		want string
+	}{
+		{[]bool{true}, "000000"},
+		{[]bool{true, true}, "010101"},
+		{[]bool{true, true, true}, "012012"},
+		{[]bool{true, false, true}, "020202"},
+		{[]bool{false, true, true}, "121212"},
+		{[]bool{false, false}, "-"},
+		{nil, "-"},
+	} {
+		if got := take(t, lb.NewPool(members(c.up...)), 6); got != c.want {
+			t.Errorf("%v: %s, want %s", c.up, got, c.want)
+		}
+	}
+}
+
+// Each of n members gets exactly its part of ten thousand connections.
+func TestDistribution(t *testing.T) {
+	p := lb.NewPool(members(true, true, true, true))
+	got := map[uint32]int{}
+	for range 10000 {
+		m, _ := p.Pick(0)
+		p.Commit(m.ID)
+		got[m.ID]++
+	}
+	for id, n := range got {
+		if n != 2500 {
+			t.Errorf("member %d has %d connections", id, n)
+		}
+	}
+	if p.Total() != 10000 {
+		t.Errorf("total %d", p.Total())
+	}
+}
+
+// A connection that does not come about moves nothing.
+func TestPickAloneMovesNothing(t *testing.T) {
+	p := lb.NewPool(members(true, true))
+	for range 5 {
+		if m, ok := p.Pick(0); !ok || m.ID != 10 {
+			t.Fatalf("picked %v", m)
+		}
+	}
+	if m, ok := p.Pick(1); !ok || m.ID != 11 {
+		t.Errorf("second choice: %v", m)
+	}
+	if m, ok := p.Pick(2); ok {
+		t.Errorf("a third choice of two: %v", m)
+	}
+	p.Commit(99) // nobody's
+	if got := take(t, p, 3); got != "010" {
+		t.Errorf("got %s", got)
+	}
+	if p.Total() != 3 {
+		t.Errorf("total %d", p.Total())
+	}
+}
+
+func TestMembersComeAndGo(t *testing.T) {
+	p := lb.NewPool(members(true, true, true))
+	got := take(t, p, 2)
+	if !p.SetUp(12, false) || p.SetUp(99, false) {
+		t.Error("SetUp does not know its members")
+	}
+	got += take(t, p, 3)
+	p.SetUp(12, true)
+	got += take(t, p, 3)
+	if want := "01" + "010" + "120"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// The pool is the caller's copy.
+func TestPoolKeepsItsOwnMembers(t *testing.T) {
+	m := members(true, true)
+	p := lb.NewPool(m)
+	m[0].Up = false
+	if got := take(t, p, 2); got != "01" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestVIPs(t *testing.T) {
+	var s lb.VIPs
+	if s.Find(1, 6, 80) != nil || s.Owns(1) {
+		t.Error("an empty set has VIPs")
+	}
+	web, dns := &lb.VIP{Name: "web", Addr: 1, Proto: 6, Port: 80}, &lb.VIP{Name: "dns", Addr: 1, Proto: 17, Port: 53}
+	s.Add(web)
+	s.Add(dns)
+	s.Add(&lb.VIP{Name: "again", Addr: 1, Proto: 17, Port: 53})
+	if s.Find(1, 6, 80) != web || s.Find(1, 17, 53).Name != "again" {
+		t.Error("a VIP is not found")
+	}
+	for _, k := range []struct {
+		addr  uint32
+		proto uint8
+		port  uint16
+	}{{2, 6, 80}, {1, 17, 80}, {1, 6, 53}} {
+		if v := s.Find(k.addr, k.proto, k.port); v != nil {
+			t.Errorf("%+v: %s", k, v.Name)
+		}
+	}
+	if !s.Owns(1) || s.Owns(2) {
+		t.Error("the address is not owned, or another is")
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	p := lb.NewPool(members(true, true, true, true))
+	b.ReportAllocs()
+	for b.Loop() {
+		m, _ := p.Pick(0)
+		p.Commit(m.ID)
+	}
+}
+
+func Example() {
+	pool := lb.NewPool([]lb.Member{{ID: 1, Port: 80, Up: true}, {ID: 2, Port: 80, Up: true}})
+	for range 3 {
+		m, ok := pool.Pick(0)
+		fmt.Println(m.ID, ok)
+		pool.Commit(m.ID) // the connection was made
+	}
+	// Output:
+	// 1 true
+	// 2 true
+	// 1 true
+}
