@@ -1,0 +1,57 @@
+package nat_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// A host opens a connection through shared source NAT, and the answer finds back.
+func Example() {
+	addr := func(s string) uint32 { return packet.FromAddr(netip.MustParseAddr(s)) }
+	table := nat.NewTable(nat.Config{}, rand.New(rand.NewPCG(1, 2)), nil)
+
+	flow := packet.Tuple{
+		Src: addr("10.0.0.5"), SrcPort: 5353, Dst: addr("203.0.113.9"), DstPort: 53, Proto: packet.ProtoUDP,
+	}
+	var binding nat.Binding
+	port, _ := table.Bind(&binding, addr("198.51.100.1"), flow, flow)
+
+	out := flow
+	out.Src, out.SrcPort = addr("198.51.100.1"), port
+	table.Commit(&nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: binding}, 0)
+
+	answer := out.Reverse()
+	conn, dir := table.Lookup(&answer, time.Second)
+	fmt.Println("sent:     ", conn.Translated(nat.Original))
+	fmt.Println("answer:   ", answer)
+	fmt.Println("delivered:", conn.Translated(dir))
+	// Output:
+	// sent:      udp 198.51.100.1:5353 > 203.0.113.9:53
+	// answer:    udp 203.0.113.9:53 > 198.51.100.1:5353
+	// delivered: udp 203.0.113.9:53 > 10.0.0.5:5353
+}
+
+func ExampleStatic() {
+	var s nat.Static
+	floating, fixed := uint32(0xc6336407), uint32(0x0a000007)
+	s.Associate(floating, fixed)
+	got, ok := s.Fixed(floating)
+	fmt.Println(packet.ToAddr(got), ok)
+	got, ok = s.Floating(fixed)
+	fmt.Println(packet.ToAddr(got), ok)
+	s.Forward(floating+1, packet.ProtoTCP, 2222, nat.Endpoint{Addr: fixed, Port: 22})
+	e, ok := s.Forwarded(floating+1, packet.ProtoTCP, 2222)
+	fmt.Println(packet.ToAddr(e.Addr), e.Port, ok, s.Owns(floating+1), s.Owns(fixed))
+	_, ok = s.Forwarded(floating+1, packet.ProtoUDP, 2222)
+	fmt.Println(ok)
+	// Output:
+	// 10.0.0.7 true
+	// 198.51.100.7 true
+	// 10.0.0.7 22 true true false
+	// false
+}

@@ -1,0 +1,117 @@
+package nat
+
+import "time"
+
+// A queue lists the connections of one state, oldest first, through their own
+// links.
+type queue struct {
+	first, last uint32
+	len         int
+}
+
+func newQueue() queue { return queue{first: noConn, last: noConn} }
+
+func (q *queue) push(t *Table, i uint32) {
+	c := t.conn(i)
+	c.prev, c.next = q.last, noConn
+	if q.last != noConn {
+		t.conn(q.last).next = i
+	} else {
+		q.first = i
+	}
+	q.last = i
+	q.len++
+}
+
+func (q *queue) unlink(t *Table, i uint32) {
+	c := t.conn(i)
+	if c.prev != noConn {
+		t.conn(c.prev).next = c.next
+	} else {
+		q.first = c.next
+	}
+	if c.next != noConn {
+		t.conn(c.next).prev = c.prev
+	} else {
+		q.last = c.prev
+	}
+	c.prev, c.next = noConn, noConn
+	q.len--
+}
+
+// A sweep walks over the connections to reclaim those whose deadline has
+// passed. Lookup is exact about deadlines; this is about memory and ports. A
+// small table is walked as a whole whenever something is due; a large one goes
+// in steps, so that no walk stalls the packets.
+type sweep struct {
+	pos   uint32 // next connection to look at
+	due   uint32 // earliest deadline seen, valid if set
+	set   bool
+	next  uint32 // earliest deadline among those passed in the present walk
+	found bool
+}
+
+const (
+	sweepStep    = 1 << 14 // connections looked at in one Tick at most
+	sweepRemoval = 8       // what removing one costs, compared with looking at one
+	sweepPause   = 50      // milliseconds between the steps of one walk
+	sweepRest    = 250     // milliseconds between one walk and the next
+)
+
+// before compares two times of the wrapping clock.
+func before(a, b uint32) bool { return int32(a-b) < 0 }
+
+// hurry makes sure that a walk starts by the deadline.
+func (s *sweep) hurry(deadline uint32) {
+	if !s.set || before(deadline, s.due) {
+		s.due, s.set = deadline, true
+	}
+	if s.pos > 0 && (!s.found || before(deadline, s.next)) {
+		s.next, s.found = deadline, true
+	}
+}
+
+// Tick removes connections whose deadline has passed and returns when it wants
+// to be called again, 0 if there is nothing to wait for.
+func (t *Table) Tick(now time.Duration) time.Duration {
+	s, ms := &t.sweep, millis(now)
+	if t.live == 0 {
+		*s = sweep{}
+		return 0
+	}
+	if s.pos == 0 && s.set && before(ms, s.due) {
+		return now + time.Duration(s.due-ms)*time.Millisecond
+	}
+	for budget := sweepStep; budget > 0 && s.pos < t.top; s.pos++ {
+		budget -= t.sweepOne(s.pos, ms)
+	}
+	if s.pos < t.top {
+		return now + sweepPause*time.Millisecond
+	}
+	s.due, s.set = s.next, s.found
+	s.pos, s.found = 0, false
+	if !s.set {
+		return 0
+	}
+	// Where connections end all the time, the next one is always about to.
+	return now + time.Duration(max(int32(s.due-ms), sweepRest))*time.Millisecond
+}
+
+// sweepOne removes connection i if it is due, else notes its deadline. It
+// returns what that cost.
+func (t *Table) sweepOne(i, ms uint32) int {
+	c := t.conn(i)
+	if c.flags&connLive == 0 {
+		return 1
+	}
+	if t.expired(c, ms) {
+		t.stats.Expired++
+		t.remove(i)
+		return sweepRemoval
+	}
+	s := &t.sweep
+	if deadline := c.seen + t.timeout(c); !s.found || before(deadline, s.next) {
+		s.next, s.found = deadline, true
+	}
+	return 1
+}

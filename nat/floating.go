@@ -1,0 +1,65 @@
+package nat
+
+// Static holds the address mappings that people configure: floating IPs (one
+// external to one internal address, both ways) and ports forwarded from a
+// floating IP. The zero value is empty. It is read by one goroutine at a time
+// and not changed while it is in use.
+type Static struct {
+	fixed    map[uint32]uint32 // floating to fixed address
+	floating map[uint32]uint32 // fixed to floating address
+	forwards map[extKey]Endpoint
+	owned    map[uint32]bool
+}
+
+// An Endpoint is an address and a port.
+type Endpoint struct {
+	Addr uint32
+	Port uint16
+}
+
+// Associate maps the floating address to the fixed one, and the other way round.
+func (s *Static) Associate(floating, fixed uint32) {
+	if s.fixed == nil {
+		s.fixed, s.floating = map[uint32]uint32{}, map[uint32]uint32{}
+	}
+	s.fixed[floating] = fixed
+	s.floating[fixed] = floating
+	s.own(floating)
+}
+
+// Forward maps one port of a floating address that is not associated.
+func (s *Static) Forward(floating uint32, proto uint8, port uint16, to Endpoint) {
+	if s.forwards == nil {
+		s.forwards = map[extKey]Endpoint{}
+	}
+	s.forwards[extKey{floating, port, proto}] = to
+	s.own(floating)
+}
+
+func (s *Static) own(floating uint32) {
+	if s.owned == nil {
+		s.owned = map[uint32]bool{}
+	}
+	s.owned[floating] = true
+}
+
+// Owns reports whether addr is a floating address that is in use.
+func (s *Static) Owns(addr uint32) bool { return s.owned[addr] }
+
+// Fixed returns the address behind an associated floating address.
+func (s *Static) Fixed(floating uint32) (uint32, bool) {
+	a, ok := s.fixed[floating]
+	return a, ok
+}
+
+// Floating returns the floating address of a fixed one.
+func (s *Static) Floating(fixed uint32) (uint32, bool) {
+	a, ok := s.floating[fixed]
+	return a, ok
+}
+
+// Forwarded returns the endpoint that a port of a floating address leads to.
+func (s *Static) Forwarded(floating uint32, proto uint8, port uint16) (Endpoint, bool) {
+	e, ok := s.forwards[extKey{floating, port, proto}]
+	return e, ok
+}

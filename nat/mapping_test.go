@@ -1,0 +1,435 @@
+package nat_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// bind opens a connection through the external address, as the router does, and
+// returns it with its external port.
+func bind(t *testing.T, table *nat.Table, flow packet.Tuple) (*nat.Conn, uint16) {
+	t.Helper()
+	c, port, r := tryBind(table, flow, 0)
+	if r != nat.None {
+		t.Fatalf("%v: %v", flow, r)
+	}
+	return c, port
+}
+
+func tryBind(table *nat.Table, flow packet.Tuple, now time.Duration) (*nat.Conn, uint16, nat.Refusal) {
+	var b nat.Binding
+	port, r := table.Bind(&b, external, flow, flow)
+	if r != nat.None {
+		return nil, 0, r
+	}
+	out := flow
+	out.Src, out.SrcPort = external, port
+	c, r := table.Commit(&nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: b, Flags: packet.SYN}, now)
+	return c, port, r
+}
+
+// inbound asks where a packet from outside to the external address goes.
+func inbound(table *nat.Table, from uint32, fromPort, port uint16) (nat.Endpoint, nat.Refusal) {
+	var b nat.Binding
+	addr, p, r := table.Inbound(&b, udp(from, fromPort, external, port), true)
+	return nat.Endpoint{Addr: addr, Port: p}, r
+}
+
+// RFC 4787, 4.1: which connections of an internal endpoint share a mapping.
+func TestMappingBehavior(t *testing.T) {
+	type same struct{ port, addr bool } // shared with another port, another address
+	for behavior, want := range map[nat.Behavior]same{
+		nat.EndpointIndependent:     {true, true},
+		nat.AddressDependent:        {true, false},
+		nat.AddressAndPortDependent: {false, false},
+	} {
+		table := newTable(nat.Config{Mapping: behavior})
+		bind(t, table, udp(inside+9, 5000, remote, 53)) // takes the port that would be preserved
+		_, first := bind(t, table, udp(inside, 5000, remote, 53))
+		_, port := bind(t, table, udp(inside, 5000, remote, 54))
+		_, addr := bind(t, table, udp(inside, 5000, remote+1, 53))
+		if got := (same{port == first, addr == first}); got != want {
+			t.Errorf("behavior %d: ports %d, %d, %d: shared %+v, want %+v", behavior, first, port, addr, got, want)
+		}
+		if first == 5000 {
+			t.Errorf("behavior %d: two hosts share port 5000", behavior)
+		}
+	}
+}
+
+func TestPortPreservation(t *testing.T) {
+	table := newTable(nat.Config{})
+	for _, port := range []uint16{1, 80, 1023, 1024, 5001, 65535} {
+		if _, got := bind(t, table, udp(inside, port, remote, 53)); got != port {
+			t.Errorf("%d became %d, it was free", port, got)
+		}
+		// TCP and ICMP have port spaces of their own.
+		for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoICMP} {
+			flow := udp(inside+1, port, remote, 53)
+			flow.Proto = proto
+			if _, got := bind(t, table, flow); got != port {
+				t.Errorf("protocol %d: %d became %d, it was free", proto, port, got)
+			}
+		}
+		for host := range uint32(20) {
+			_, got := bind(t, table, udp(inside+2+host, port, remote, 53))
+			if got == port || got&1 != port&1 || (got < 1024) != (port < 1024) {
+				t.Errorf("%d became %d: taken, other parity or other range", port, got)
+			}
+		}
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2100, HostShare: 1})
+	for host := range uint32(40) {
+		if _, got := bind(t, table, udp(inside+host, 40001, remote, 53)); got < 2000 || got > 2100 || got&1 == 0 {
+			t.Errorf("40001 became %d", got)
+		}
+		flow := udp(inside+host, 40001, remote, 0)
+		if flow.Proto = packet.ProtoICMP; host == 0 {
+			if _, got := bind(t, table, flow); got != 40001 {
+				t.Errorf("identifier 40001 became %d; identifiers know no range", got)
+			}
+		}
+	}
+}
+
+func TestBindUnknownProtocol(t *testing.T) {
+	table := newTable(nat.Config{})
+	flow := packet.Tuple{Src: inside, Dst: remote, Proto: 47}
+	var b nat.Binding
+	if _, r := table.Bind(&b, external, flow, flow); r != nat.NoPort || b.Used() {
+		t.Errorf("Bind of GRE: %v, used %t", r, b.Used())
+	}
+	if port, r := table.UniquePort(external, flow, flow); port != 0 || r != nat.None {
+		t.Errorf("UniquePort of GRE: %d, %v", port, r)
+	}
+	plain(t, table, packet.Tuple{Src: remote, Dst: external, Proto: 47}, 0)
+	if _, r := table.UniquePort(external, flow, flow); r != nat.TupleTaken {
+		t.Errorf("UniquePort of a second GRE: %v", r)
+	}
+}
+
+// Bind by itself changes nothing: a packet that is dropped on its way leaves no
+// mapping.
+func TestBindLeavesNothing(t *testing.T) {
+	table := newTable(nat.Config{})
+	for range 3 {
+		var b nat.Binding
+		if port, r := table.Bind(&b, external, udp(inside, 5000, remote, 53), udp(inside, 5000, remote, 53)); port != 5000 || r != nat.None || !b.Used() {
+			t.Fatalf("Bind = %d, %v, used %t", port, r, b.Used())
+		}
+	}
+	if _, r := inbound(table, remote, 53, 5000); r != nat.NoMapping {
+		t.Errorf("inbound: %v", r)
+	}
+}
+
+// RFC 4787, 5: who may send to a mapping.
+func TestFilteringBehavior(t *testing.T) {
+	f, ok := nat.Filtered, nat.None
+	for behavior, want := range map[nat.Behavior][3]nat.Refusal{
+		nat.EndpointIndependent:     {ok, ok, ok},
+		nat.AddressDependent:        {ok, ok, f},
+		nat.AddressAndPortDependent: {f, f, f}, // the peer's packets belong to its connection
+	} {
+		table := newTable(nat.Config{Filtering: behavior})
+		c, port := bind(t, table, udp(inside, 5000, remote, 53))
+		for k, from := range []nat.Endpoint{{remote, 53}, {remote, 99}, {remote + 1, 53}} {
+			e, r := inbound(table, from.Addr, from.Port, port)
+			if r != want[k] || r == ok && e != (nat.Endpoint{Addr: inside, Port: 5000}) {
+				t.Errorf("behavior %d: sender %d: %v, %v, want %v", behavior, k, e, r, want[k])
+			}
+		}
+		if !there(table, udp(remote, 53, external, port), 0) {
+			t.Errorf("behavior %d: the peer's packet is not its connection's", behavior)
+		}
+		if _, r := inbound(table, remote, 53, port+1); r != nat.NoMapping {
+			t.Errorf("behavior %d: a port without mapping: %v", behavior, r)
+		}
+		table.Remove(c)
+		if _, r := inbound(table, remote, 53, port); r != nat.NoMapping {
+			t.Errorf("behavior %d: after the end: %v", behavior, r)
+		}
+	}
+}
+
+// A permit lasts as long as one connection of the mapping with that address.
+func TestPermits(t *testing.T) {
+	table := newTable(nat.Config{Filtering: nat.AddressDependent})
+	a1, port := bind(t, table, udp(inside, 5000, remote, 1))
+	a2, _ := bind(t, table, udp(inside, 5000, remote, 2))
+	bind(t, table, udp(inside, 5000, remote+1, 1))
+	check := func(when string, addr uint32, want nat.Refusal) {
+		t.Helper()
+		if _, r := inbound(table, addr, 7, port); r != want {
+			t.Errorf("%s: %v, want %v", when, r, want)
+		}
+	}
+	check("two connections", remote, nat.None)
+	table.Remove(a1)
+	check("one left", remote, nat.None)
+	table.Remove(a2)
+	check("none left", remote, nat.Filtered)
+	check("the other address", remote+1, nat.None)
+
+	// A connection from outside keeps the permit that let it in.
+	var b nat.Binding
+	flow := udp(remote+1, 9, external, port)
+	addr, p, _ := table.Inbound(&b, flow, true)
+	in, r := table.Commit(&nat.NewConn{Original: flow, Reply: udp(addr, p, flow.Src, flow.SrcPort), Binding: b}, 0)
+	if r != nat.None || !in.Mapped() {
+		t.Fatalf("inbound connection: %v", r)
+	}
+	out, _ := table.Lookup(new(udp(inside, 5000, remote+1, 1)), 0)
+	table.Remove(out)
+	check("the inbound connection is left", remote+1, nat.None)
+	in, _ = table.Lookup(&flow, 0)
+	table.Remove(in)
+	check("nothing left", remote+1, nat.NoMapping)
+}
+
+// The mapping and its port end with the last connection.
+func TestMappingEndsWithItsConnections(t *testing.T) {
+	table := newTable(nat.Config{UDP: time.Second})
+	bind(t, table, udp(inside, 5000, remote, 1))
+	bind(t, table, udp(inside, 5000, remote, 2))
+	if _, got := bind(t, table, udp(inside+1, 5000, remote, 3)); got == 5000 {
+		t.Fatal("port 5000 has two owners")
+	}
+	table.Tick(time.Second)
+	if _, got := bind(t, table, udp(inside+1, 5000, remote, 4)); got != 5000 {
+		t.Errorf("port 5000 is free again, but %d was chosen", got)
+	}
+}
+
+// RFC 7857, 3: when the range is used up, ports are shared, but never towards
+// the same endpoint.
+func TestOverload(t *testing.T) {
+	const ports = 8
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2000 + ports - 1, HostShare: 1})
+	replies := map[packet.Tuple]bool{}
+	add := func(host uint32, dst uint32) nat.Refusal {
+		c, port, r := tryBind(table, udp(inside+host, 2000, dst, 53), 0)
+		if r != nat.None {
+			return r
+		}
+		if reply := c.Tuple(nat.Reply); replies[reply] {
+			t.Errorf("two connections answer to %v", reply)
+		} else {
+			replies[reply] = true
+		}
+		if port < 2000 || port >= 2000+ports {
+			t.Errorf("port %d", port)
+		}
+		return nat.None
+	}
+	for host := range uint32(ports) {
+		if r := add(host, remote); r != nat.None {
+			t.Fatalf("host %d: %v", host, r)
+		}
+	}
+	if s := table.Stats(); s.Overloaded != 0 {
+		t.Errorf("%d overloaded while there were ports", s.Overloaded)
+	}
+	if r := add(ports, remote); r != nat.NoPort {
+		t.Errorf("a ninth connection to the same endpoint: %v", r)
+	}
+	for host := range uint32(ports / 2) {
+		if r := add(ports+host, remote+1); r != nat.None {
+			t.Errorf("to another endpoint: %v", r)
+		}
+	}
+	if s := table.Stats(); s.Overloaded != ports/2 {
+		t.Errorf("%d overloaded, want %d", s.Overloaded, ports/2)
+	}
+	// A connection that overloads a port does not own it.
+	for port := uint16(2000); port < 2000+ports; port++ {
+		if e, r := inbound(table, remote, 1, port); r != nat.None || e.Addr >= inside+ports {
+			t.Errorf("port %d leads to host %d, %v", port, e.Addr-inside, r)
+		}
+	}
+}
+
+// The range holds for overloaded ports too: the others may be somebody else's.
+func TestOverloadStaysInRange(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2003, HostShare: 1})
+	for host := range uint32(8) {
+		if _, port := bind(t, table, udp(inside+host, 40000, remote+host, 53)); port < 2000 || port > 2003 {
+			t.Errorf("host %d: 40000 became %d", host, port)
+		}
+	}
+	// What shows the router's own address knows no such limit.
+	if port, r := table.UniquePort(external, udp(inside, 40000, remote, 53), udp(inside, 40000, remote, 53)); port != 40000 || r != nat.None {
+		t.Errorf("UniquePort = %d, %v", port, r)
+	}
+	plain(t, table, udp(remote, 53, external, 40000), 0)
+	if port, r := table.UniquePort(external, udp(inside, 40000, remote, 53), udp(inside, 40000, remote, 53)); port > 2003 || r != nat.None {
+		t.Errorf("UniquePort when its own is taken = %d, %v", port, r)
+	}
+}
+
+// One host must not take all ports; what it opens beyond its share overloads.
+func TestHostShareOfPorts(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2099, HostShare: 0.1})
+	for k := range uint16(10) {
+		bind(t, table, udp(inside, 2000+k, remote, 53))
+	}
+	c, port := bind(t, table, udp(inside, 2050, remote, 53))
+	if c.Mapped() || table.Stats().Overloaded != 1 || port != 2050 {
+		t.Errorf("mapped %t, port %d, %+v", c.Mapped(), port, table.Stats())
+	}
+	if c, _ := bind(t, table, udp(inside+1, 2051, remote, 53)); !c.Mapped() {
+		t.Error("another host has no share left")
+	}
+	table.RemoveIf(func(c *nat.Conn) bool { return c.Tuple(nat.Original).SrcPort == 2001 })
+	if c, _ := bind(t, table, udp(inside, 2060, remote, 53)); !c.Mapped() {
+		t.Error("the share is not given back")
+	}
+}
+
+// RFC 4787 REQ-9: between two hosts behind the same address, each sees the
+// other's external endpoint.
+func TestHairpin(t *testing.T) {
+	table := newTable(nat.Config{Filtering: nat.AddressDependent})
+	const a, b = inside, inside + 1
+	bind(t, table, udp(b, 6000, remote, 1)) // b has never talked to the external address
+
+	var binding nat.Binding
+	flow := udp(a, 5000, external, 6000)
+	original := flow
+	if _, _, r := table.Inbound(&binding, flow, true); r != nat.Filtered {
+		t.Fatalf("Inbound from outside: %v", r)
+	}
+	addr, port, r := table.Inbound(&binding, flow, false)
+	if r != nat.None || addr != b || port != 6000 {
+		t.Fatalf("Inbound = %#x, %d, %v", addr, port, r)
+	}
+	flow.Dst, flow.DstPort = addr, port
+	ext, r := table.Bind(&binding, external, flow, original)
+	if r != nat.None || ext != 5000 {
+		t.Fatalf("Bind = %d, %v", ext, r)
+	}
+	n := nat.NewConn{Original: udp(a, 5000, external, 6000), Reply: udp(b, 6000, external, ext), Binding: binding}
+	c, r := table.Commit(&n, 0)
+	if r != nat.None {
+		t.Fatal(r)
+	}
+	if got, want := c.Translated(nat.Original), udp(external, 5000, b, 6000); got != want {
+		t.Errorf("b sees %v, want %v", got, want)
+	}
+	if got, want := c.Translated(nat.Reply), udp(external, 6000, a, 5000); got != want {
+		t.Errorf("a sees %v, want %v", got, want)
+	}
+
+	// Both mappings live as long as this connection.
+	old, _ := table.Lookup(new(udp(b, 6000, remote, 1)), 0)
+	table.Remove(old)
+	for _, port := range []uint16{5000, 6000} {
+		if _, r := inbound(table, external, 1, port); r != nat.None {
+			t.Errorf("mapping of port %d: %v", port, r)
+		}
+	}
+	c, _ = table.Lookup(&n.Original, 0)
+	table.Remove(c)
+	for _, port := range []uint16{5000, 6000} {
+		if _, r := inbound(table, external, 1, port); r != nat.NoMapping {
+			t.Errorf("mapping of port %d after the end: %v", port, r)
+		}
+	}
+}
+
+// The connection that makes room may be the last one of the very mapping that
+// the new one is about to use.
+func TestEvictionDuringCommitKeepsMapping(t *testing.T) {
+	for _, size := range []int{1, 2, 3} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			table := newTable(nat.Config{MaxConnections: size, HostShare: 1})
+			bind(t, table, udp(inside, 5000, remote, 1))
+			_, port := bind(t, table, udp(inside, 5000, remote, 2)) // evicts the first
+			if e, r := inbound(table, remote, 9, port); r != nat.None || e.Port != 5000 {
+				t.Fatalf("the mapping is gone: %v, %v", e, r)
+			}
+			if _, got := bind(t, table, udp(inside+1, port, remote, 3)); got == port {
+				t.Errorf("port %d was given away though it was in use", port)
+			}
+		})
+	}
+}
+
+// A refused commit leaves the mapping as it was.
+func TestRefusedCommitKeepsMapping(t *testing.T) {
+	table := newTable(nat.Config{MaxConnections: 1, HostShare: 1})
+	c, port := bind(t, table, udp(inside, 5000, remote, 1))
+	table.Touch(c, nat.Reply, 0, false, 0) // may not be evicted
+	if _, _, r := tryBind(table, udp(inside, 5000, remote, 2), 0); r != nat.TableFull {
+		t.Fatal(r)
+	}
+	table.Remove(c)
+	if _, r := inbound(table, remote, 9, port); r != nat.NoMapping {
+		t.Errorf("the mapping has outlived its connection: %v", r)
+	}
+}
+
+// A host that talks to itself by its own external endpoint must not see answers
+// that look like what it has sent.
+func TestOwnEndpoint(t *testing.T) {
+	table := newTable(nat.Config{})
+	bind(t, table, udp(inside, 6000, remote, 1))
+	original := udp(inside, 6000, external, 6000)
+	var b nat.Binding
+	addr, port, r := table.Inbound(&b, original, false)
+	if r != nat.None || addr != inside || port != 6000 {
+		t.Fatalf("Inbound = %#x, %d, %v", addr, port, r)
+	}
+	flow := udp(inside, 6000, inside, 6000)
+	if ext, r := table.Bind(&b, external, flow, original); r != nat.None || ext == 6000 {
+		t.Errorf("Bind = %d, %v", ext, r)
+	}
+	if ext, r := table.UniquePort(external, flow, original); r != nat.None || ext == 6000 {
+		t.Errorf("UniquePort = %d, %v", ext, r)
+	}
+}
+
+// What strangers open to a host counts towards its share once the host has let
+// them: a flood from outside must not take the host's own connections away.
+func TestShareCountsEstablishedInboundOnly(t *testing.T) {
+	table := newTable(nat.Config{MaxConnections: 8, HostShare: 0.5})
+	commit := func(original packet.Tuple, o nat.Owner) (*nat.Conn, nat.Refusal) {
+		return table.Commit(&nat.NewConn{Original: original, Reply: original.Reverse(), Owner: o, Flags: packet.SYN}, 0)
+	}
+	tcp := func(src uint32, port uint16, dst uint32) packet.Tuple {
+		return packet.Tuple{Src: src, SrcPort: port, Dst: dst, DstPort: 80, Proto: packet.ProtoTCP}
+	}
+	for i := range uint16(20) {
+		if _, r := commit(tcp(remote, 1000+i, inside), nat.OwnerDest); r != nat.None {
+			t.Fatalf("half-open connection %d: %v", i, r)
+		}
+	}
+	if _, r := commit(tcp(inside, 1, remote), nat.OwnerSource); r != nat.None {
+		t.Fatalf("the host's own: %v", r)
+	}
+	for i := range uint16(4) {
+		c, r := commit(tcp(remote, 2000+i, inside), nat.OwnerDest)
+		if i == 3 {
+			if r != nat.HostShareUsed {
+				t.Errorf("one more than the share: %v", r)
+			}
+			break
+		}
+		if r != nat.None {
+			t.Fatalf("%d: %v", i, r)
+		}
+		table.Touch(c, nat.Reply, packet.SYN|packet.ACK, false, 0)
+		table.Touch(c, nat.Original, packet.ACK, false, 0)
+	}
+	table.RemoveIf(func(c *nat.Conn) bool { return c.State() == nat.Established })
+	if _, r := commit(tcp(remote, 3000, inside), nat.OwnerDest); r != nat.None {
+		t.Errorf("the share is not given back: %v", r)
+	}
+}

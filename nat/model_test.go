@@ -1,0 +1,596 @@
+package nat_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// A chooser decides what the model does next: a random generator, or the bytes
+// of the fuzzer.
+type chooser interface{ IntN(n int) int }
+
+type script struct{ data []byte }
+
+func (s *script) IntN(n int) int {
+	if len(s.data) == 0 {
+		return 0
+	}
+	b := s.data[0]
+	s.data = s.data[1:]
+	return int(b) % n
+}
+
+const modelSize = 24
+
+var modelConfig = nat.Config{
+	MaxConnections: modelSize, HostShare: 0.5, PortMin: 2000, PortMax: 2007,
+	UDP: 5 * time.Second, ICMP: 3 * time.Second, Other: 4 * time.Second,
+	TCPEstablished: 20 * time.Second, TCPTransitory: 4 * time.Second,
+}
+
+// model is the slow and obvious table: a list of connections. Mappings are what
+// the connections say they are.
+type model struct {
+	t     *testing.T
+	ch    chooser
+	cfg   nat.Config
+	table *nat.Table
+	now   time.Duration
+	conns []*modelConn
+	young []*modelConn // half open, oldest first
+	old   []*modelConn // closed, oldest first
+	ended []*modelConn // since the last operation
+
+	either bool // the last Bind may have made a mapping or not
+}
+
+type modelConn struct {
+	tuple    [2]packet.Tuple
+	seen     time.Duration
+	state    nat.State
+	owner    uint32
+	counted  bool // towards its owner's share
+	src, dst *modelMapping
+}
+
+type modelMapping struct {
+	addr, remote     uint32
+	port, remotePort uint16
+	proto            uint8
+	ext              uint16
+}
+
+func newModel(t *testing.T, ch chooser, cfg nat.Config, now time.Duration) *model {
+	m := &model{t: t, ch: ch, cfg: cfg, now: now}
+	m.table = nat.NewTable(cfg, rand.New(rand.NewPCG(5, 6)), m.onEnd)
+	return m
+}
+
+func (m *model) onEnd(c *nat.Conn) {
+	i := slices.IndexFunc(m.conns, func(k *modelConn) bool { return k.tuple[0] == c.Tuple(nat.Original) })
+	if i < 0 {
+		m.t.Fatalf("%v ended, nobody knows it", c.Tuple(nat.Original))
+	}
+	k := m.conns[i]
+	m.conns = slices.Delete(m.conns, i, i+1)
+	m.young, m.old = without(m.young, k), without(m.old, k)
+	m.ended = append(m.ended, k)
+}
+
+func without(list []*modelConn, c *modelConn) []*modelConn {
+	return slices.DeleteFunc(list, func(k *modelConn) bool { return k == c })
+}
+
+func (m *model) expired(c *modelConn) bool {
+	timeout := m.cfg.Other
+	switch c.tuple[0].Proto {
+	case packet.ProtoUDP:
+		timeout = m.cfg.UDP
+	case packet.ProtoICMP:
+		timeout = m.cfg.ICMP
+	case packet.ProtoTCP:
+		timeout = m.cfg.TCPTransitory
+		if c.state >= nat.Established && c.state <= nat.FinReply {
+			timeout = m.cfg.TCPEstablished
+		}
+	}
+	return m.now-c.seen >= timeout
+}
+
+// find also returns what has expired but nobody has noticed.
+func (m *model) find(tuple packet.Tuple) (*modelConn, nat.Direction) {
+	for _, c := range m.conns {
+		for d := range c.tuple {
+			if c.tuple[d] == tuple {
+				return c, nat.Direction(d)
+			}
+		}
+	}
+	return nil, 0
+}
+
+// requeue puts a connection where its state belongs.
+func (m *model) requeue(c *modelConn) {
+	young := c.state == nat.New || c.state == nat.SynSent || c.state == nat.SynReceived
+	closed := c.state == nat.Closed || c.state == nat.Reset
+	open := c.owner != 0
+	for _, q := range []struct {
+		list *[]*modelConn
+		in   bool
+	}{{&m.young, young}, {&m.old, closed}} {
+		if q.in {
+			open = false
+		}
+		if has := slices.Contains(*q.list, c); has && !q.in {
+			*q.list = without(*q.list, c)
+		} else if !has && q.in {
+			*q.list = append(*q.list, c)
+		}
+	}
+	c.counted = c.counted || open
+}
+
+// expectEnded checks which connections the last operation has ended.
+func (m *model) expectEnded(what string, want ...*modelConn) {
+	m.t.Helper()
+	if !slices.Equal(m.ended, want) {
+		m.t.Fatalf("%s ended %d connections, want %d, or others", what, len(m.ended), len(want))
+	}
+	m.ended = nil
+}
+
+func (m *model) lookup(tuple packet.Tuple) (*nat.Conn, *modelConn, nat.Direction) {
+	m.t.Helper()
+	want, wantDir := m.find(tuple)
+	gone := want != nil && m.expired(want)
+	c, d := m.table.Lookup(&tuple, m.now)
+	if gone {
+		m.expectEnded("lookup", want)
+		want = nil
+	} else {
+		m.expectEnded("lookup")
+	}
+	if (c == nil) != (want == nil) || c != nil && (d != wantDir || c.Tuple(0) != want.tuple[0] || c.Tuple(1) != want.tuple[1]) {
+		m.t.Fatalf("%v at %v: found %t, want %t (or in the other direction)", tuple, m.now, c != nil, want != nil)
+	}
+	return c, want, d
+}
+
+// step does one operation.
+func (m *model) step() {
+	switch op := m.ch.IntN(20); {
+	case op < 5:
+		m.outbound()
+	case op < 7:
+		m.inbound()
+	case op < 8:
+		m.plain()
+	case op < 14:
+		m.packet()
+	case op < 15:
+		m.lookup(m.flow())
+	case op < 17:
+		m.now += time.Duration(m.ch.IntN(12)) * 250 * time.Millisecond
+	case op < 18:
+		m.tick()
+	case op < 19:
+		m.removeOne()
+	default:
+		m.check()
+	}
+}
+
+func (m *model) flow() packet.Tuple {
+	ports := []uint16{2000, 2001, 2002, 80, 81, 40000}
+	protos := []uint8{packet.ProtoUDP, packet.ProtoTCP, packet.ProtoTCP, packet.ProtoICMP}
+	return packet.Tuple{
+		Src: inside + uint32(m.ch.IntN(4)), Dst: remote + uint32(m.ch.IntN(3)),
+		SrcPort: ports[m.ch.IntN(len(ports))], DstPort: 53 + uint16(m.ch.IntN(2)),
+		Proto: protos[m.ch.IntN(len(protos))],
+	}
+}
+
+func (m *model) flags() uint8 {
+	all := []uint8{packet.SYN, packet.SYN | packet.ACK, packet.ACK, packet.ACK, packet.FIN | packet.ACK, packet.RST}
+	return all[m.ch.IntN(len(all))]
+}
+
+// outbound is a packet from inside; a new connection binds an external port.
+func (m *model) outbound() {
+	flow := m.flow()
+	if c, _, _ := m.lookup(flow); c != nil {
+		return
+	}
+	var b nat.Binding
+	m.either = false
+	port, r := m.table.Bind(&b, external, flow, flow)
+	mapping := m.judgeBind(flow, port, r)
+	if r != nat.None {
+		return
+	}
+	out := flow
+	out.Src, out.SrcPort = external, port
+	c := &modelConn{tuple: [2]packet.Tuple{flow, out.Reverse()}, owner: flow.Src, counted: true, src: mapping}
+	overloaded := m.table.Stats().Overloaded
+	n := nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: b, Owner: nat.OwnerSource}
+	if m.commit(n, c) {
+		if got := m.table.Stats().Overloaded != overloaded; got != (c.src == nil) {
+			m.t.Fatalf("%v: overloaded %t", flow, got)
+		}
+	}
+}
+
+// judgeBind says whether Bind's answer is one of the right ones. It returns the
+// mapping, nil if the port is overloaded.
+func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelMapping {
+	key := modelMapping{addr: flow.Src, port: flow.SrcPort, proto: flow.Proto}
+	if m.cfg.Mapping != nat.EndpointIndependent {
+		key.remote = flow.Dst
+	}
+	if m.cfg.Mapping == nat.AddressAndPortDependent {
+		key.remotePort = flow.DstPort
+	}
+	lo, hi := 2000, 2007
+	if flow.SrcPort < 1024 {
+		lo, hi = 1, 1023
+	}
+	if flow.Proto == packet.ProtoICMP {
+		lo, hi = 0, 65535
+	}
+	if r == nat.None && (int(port) < lo || int(port) > hi) {
+		m.t.Fatalf("%v: port %d is not in %d-%d", flow, port, lo, hi)
+	}
+	if r == nat.None && !m.replyFree(flow, port) {
+		m.t.Fatalf("%v: port %d has this reply already", flow, port)
+	}
+	taken, byHost := map[uint16]bool{}, 0
+	for _, k := range m.mappings() {
+		same := *k
+		same.ext = 0
+		if same == key {
+			if m.replyFree(flow, k.ext) {
+				m.want(flow, port, r, k.ext)
+				return k
+			}
+			m.judgeOverload(flow, port, r, lo, hi)
+			return nil
+		}
+		if k.proto == flow.Proto {
+			taken[k.ext] = true
+			if k.addr == flow.Src {
+				byHost++
+			}
+		}
+	}
+	if byHost >= max(1, (hi-lo+1)/2) || m.noneFree(taken, lo, hi) {
+		m.judgeOverload(flow, port, r, lo, hi)
+		return nil
+	}
+	return m.judgeNewMapping(key, flow, port, r, taken, lo, hi)
+}
+
+func (m *model) judgeNewMapping(key modelMapping, flow packet.Tuple, port uint16, r nat.Refusal, taken map[uint16]bool, lo, hi int) *modelMapping {
+	own := int(flow.SrcPort)
+	preserve := own >= lo && own <= hi && !taken[flow.SrcPort]
+	if preserve && m.replyFree(flow, flow.SrcPort) {
+		m.want(flow, port, r, flow.SrcPort)
+	} else if preserve || m.overloadedTowards(flow) {
+		// What choose took, or might have, is overloaded there: either is right.
+		m.either = true
+		key.ext = port
+		return &key
+	}
+	if r != nat.None || taken[port] {
+		m.t.Fatalf("%v: %v, port %d taken: %t", flow, r, port, taken[port])
+	}
+	for p := lo; p <= hi && port&1 != flow.SrcPort&1; p++ {
+		if !taken[uint16(p)] && p&1 == own&1 {
+			m.t.Fatalf("%v: port %d, but %d is free", flow, port, p)
+		}
+	}
+	key.ext = port
+	return &key
+}
+
+func (m *model) want(flow packet.Tuple, port uint16, r nat.Refusal, want uint16) {
+	if port != want || r != nat.None {
+		m.t.Fatalf("%v: port %d, %v, want %d", flow, port, r, want)
+	}
+}
+
+func (m *model) judgeOverload(flow packet.Tuple, port uint16, r nat.Refusal, lo, hi int) {
+	own := int(flow.SrcPort)
+	switch {
+	case own >= lo && own <= hi && m.replyFree(flow, flow.SrcPort):
+		m.want(flow, port, r, flow.SrcPort)
+	case r == nat.None:
+	case r != nat.NoPort || m.freeReplies(flow, lo, hi) > (hi-lo+1)/2: // it may miss the last ones
+		m.t.Fatalf("%v: %v with most ports left to overload", flow, r)
+	}
+}
+
+func (m *model) freeReplies(flow packet.Tuple, lo, hi int) int {
+	n := 0
+	for p := lo; p <= hi; p++ {
+		if m.replyFree(flow, uint16(p)) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) mappings() []*modelMapping {
+	var all []*modelMapping
+	for _, c := range m.conns {
+		for _, k := range []*modelMapping{c.src, c.dst} {
+			if k != nil && !slices.Contains(all, k) {
+				all = append(all, k)
+			}
+		}
+	}
+	return all
+}
+
+func (m *model) noneFree(taken map[uint16]bool, lo, hi int) bool {
+	for p := lo; p <= hi; p++ {
+		if !taken[uint16(p)] {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *model) replyFree(flow packet.Tuple, port uint16) bool {
+	flow.Src, flow.SrcPort = external, port
+	c, _ := m.find(flow.Reverse())
+	return c == nil
+}
+
+// overloadedTowards reports whether a connection without mapping has a reply
+// from flow's destination.
+func (m *model) overloadedTowards(flow packet.Tuple) bool {
+	return slices.ContainsFunc(m.conns, func(c *modelConn) bool {
+		for _, t := range c.tuple {
+			if t.Src == flow.Dst && t.SrcPort == flow.DstPort && t.Proto == flow.Proto && t.Dst == external {
+				return c.src == nil
+			}
+		}
+		return false
+	})
+}
+
+// inbound is a packet from outside, or from inside to the external address.
+func (m *model) inbound() {
+	flow := m.flow()
+	flow.Src, flow.Dst = flow.Dst, external
+	flow.DstPort = []uint16{2000, 2001, 2002, 2003, 80, 81}[m.ch.IntN(6)]
+	if c, _, _ := m.lookup(flow); c != nil {
+		return
+	}
+	var target *modelMapping
+	permitted := false
+	for _, k := range m.mappings() {
+		if k.ext == flow.DstPort && k.proto == flow.Proto {
+			target = k
+		}
+	}
+	for _, c := range m.conns {
+		if target != nil && (c.src == target && c.tuple[0].Dst == flow.Src || c.dst == target && c.tuple[1].Dst == flow.Src) {
+			permitted = true
+		}
+	}
+	want := nat.None
+	switch {
+	case target == nil:
+		want = nat.NoMapping
+	case m.cfg.Filtering == nat.AddressAndPortDependent, m.cfg.Filtering == nat.AddressDependent && !permitted:
+		want = nat.Filtered
+	}
+	var b nat.Binding
+	addr, port, r := m.table.Inbound(&b, flow, true)
+	if r != want || r == nat.None && (addr != target.addr || port != target.port) {
+		m.t.Fatalf("%v: %v, want %v (or elsewhere)", flow, r, want)
+	}
+	if r != nat.None {
+		return
+	}
+	reply := packet.Tuple{Src: addr, SrcPort: port, Dst: flow.Src, DstPort: flow.SrcPort, Proto: flow.Proto}
+	c := &modelConn{tuple: [2]packet.Tuple{flow, reply}, owner: addr, dst: target}
+	m.either = false
+	m.commit(nat.NewConn{Original: flow, Reply: reply, Binding: b, Owner: nat.OwnerDest}, c)
+}
+
+// plain is a connection that nothing translates and nobody owns.
+func (m *model) plain() {
+	flow := m.flow()
+	flow.Proto = 47 + uint8(m.ch.IntN(2))
+	flow.SrcPort, flow.DstPort = 0, 0
+	if c, _, _ := m.lookup(flow); c == nil {
+		m.either = false
+		m.commit(nat.NewConn{Original: flow, Reply: flow.Reverse()}, &modelConn{tuple: [2]packet.Tuple{flow, flow.Reverse()}})
+	}
+}
+
+// commit predicts what Commit answers and whom it evicts.
+func (m *model) commit(n nat.NewConn, c *modelConn) bool {
+	want, evicted := m.predict(c)
+	n.Flags = m.flags()
+	got, r := m.table.Commit(&n, m.now)
+	if r != want || (got == nil) != (want != nat.None) {
+		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want)
+	}
+	m.expectEnded("commit", evicted...)
+	if r != nat.None {
+		return false
+	}
+	if m.either && !got.Mapped() {
+		c.src = nil
+	}
+	if got.Mapped() != (c.src != nil || c.dst != nil) {
+		m.t.Fatalf("%v: mapped %t", n.Original, got.Mapped())
+	}
+	c.seen, c.state = m.now, got.State()
+	m.conns = append(m.conns, c)
+	m.requeue(c)
+	return true
+}
+
+func (m *model) predict(c *modelConn) (nat.Refusal, []*modelConn) {
+	owned := 0
+	for _, k := range m.conns {
+		for _, t := range k.tuple {
+			if t == c.tuple[0] || t == c.tuple[1] {
+				return nat.TupleTaken, nil
+			}
+		}
+		if k.owner == c.owner && k.counted {
+			owned++
+		}
+	}
+	switch {
+	case owned >= modelSize/2:
+		return nat.HostShareUsed, nil
+	case len(m.young) >= modelSize/2:
+		return nat.None, []*modelConn{m.young[0]}
+	case len(m.conns) < modelSize:
+		return nat.None, nil
+	case len(m.young) > 0:
+		return nat.None, []*modelConn{m.young[0]}
+	case len(m.old) > 0:
+		return nat.None, []*modelConn{m.old[0]}
+	}
+	return nat.TableFull, nil
+}
+
+// packet belongs to a connection that is there, unless that has expired.
+func (m *model) packet() {
+	if len(m.conns) == 0 {
+		return
+	}
+	k := m.conns[m.ch.IntN(len(m.conns))]
+	c, want, d := m.lookup(k.tuple[m.ch.IntN(2)])
+	if c == nil {
+		return
+	}
+	flags := m.flags()
+	m.table.Touch(c, d, flags, m.ch.IntN(2) == 0, m.now)
+	if c.Tuple(0) != want.tuple[0] || c.Tuple(1) != want.tuple[1] {
+		m.t.Fatalf("the translation of %v has changed", want.tuple[0])
+	}
+	if want.tuple[0].Proto != packet.ProtoTCP && d == nat.Reply && c.State() != nat.Established {
+		m.t.Fatalf("%v: %v after a reply", want.tuple[0], c.State())
+	}
+	want.seen, want.state = m.now, c.State()
+	m.requeue(want)
+}
+
+func (m *model) tick() {
+	wake := m.table.Tick(m.now)
+	for _, c := range m.ended {
+		if !m.expired(c) {
+			m.t.Fatalf("Tick ended %v before its deadline", c.tuple[0])
+		}
+	}
+	m.ended = nil
+	for _, c := range m.conns {
+		if m.expired(c) {
+			m.t.Fatalf("Tick left %v, which has expired", c.tuple[0])
+		}
+	}
+	if (wake == 0) != (len(m.conns) == 0) || wake != 0 && wake < m.now {
+		m.t.Fatalf("Tick = %v at %v with %d connections", wake, m.now, len(m.conns))
+	}
+}
+
+func (m *model) removeOne() {
+	if len(m.conns) == 0 {
+		return
+	}
+	k := m.conns[m.ch.IntN(len(m.conns))]
+	if m.ch.IntN(2) == 0 {
+		m.table.RemoveIf(func(c *nat.Conn) bool { return c.Tuple(nat.Original) == k.tuple[0] })
+		m.expectEnded("RemoveIf", k)
+	} else if c, _, _ := m.lookup(k.tuple[0]); c != nil {
+		m.table.Remove(c)
+		m.expectEnded("Remove", k)
+	}
+}
+
+func (m *model) check() {
+	want := map[packet.Tuple]*modelConn{}
+	for _, c := range m.conns {
+		if !m.expired(c) {
+			want[c.tuple[0]] = c
+		}
+	}
+	m.table.Connections(m.now, func(c nat.Connection) {
+		k := want[c.Original]
+		if k == nil || k.tuple[1] != c.Reply || k.state != c.State || m.now.Truncate(time.Millisecond)-k.seen != c.Idle {
+			m.t.Fatalf("%+v: not as the model has it", c)
+		}
+		delete(want, c.Original)
+	})
+	if len(want) != 0 || m.table.Len() != len(m.conns) {
+		m.t.Fatalf("%d connections are missing, %d of %d", len(want), m.table.Len(), len(m.conns))
+	}
+}
+
+// finish ends everything: nothing may remain, no port and no share.
+func (m *model) finish() {
+	m.check()
+	m.now += time.Hour
+	m.tick()
+	if m.table.Len() != 0 {
+		m.t.Fatalf("%d connections left", m.table.Len())
+	}
+	for port := uint16(2000); port <= 2003; port++ {
+		if _, got := bind(m.t, m.table, udp(inside, port, remote, 53)); got != port {
+			m.t.Fatalf("port %d is not free after the end of everything", port)
+		}
+		m.conns = append(m.conns, &modelConn{tuple: [2]packet.Tuple{udp(inside, port, remote, 53)}})
+	}
+	m.table.RemoveIf(func(*nat.Conn) bool { return true })
+}
+
+func TestModel(t *testing.T) {
+	starts := []time.Duration{0, time.Hour, (1<<32 - 60_000) * time.Millisecond}
+	for seed := range uint64(18) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 11))
+			cfg := modelConfig
+			cfg.Mapping, cfg.Filtering = nat.Behavior(seed%3), nat.Behavior(seed/3%3)
+			m := newModel(t, r, cfg, starts[seed%uint64(len(starts))])
+			for range 2000 {
+				m.step()
+			}
+			m.finish()
+		})
+	}
+}
+
+func FuzzTable(f *testing.F) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for k := range 6 {
+		b := make([]byte, 150)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		f.Add(uint8(k), b)
+	}
+	f.Fuzz(func(t *testing.T, behaviors uint8, data []byte) {
+		cfg := modelConfig
+		cfg.Mapping, cfg.Filtering = nat.Behavior(behaviors%3), nat.Behavior(behaviors/3%3)
+		s := &script{data}
+		m := newModel(t, s, cfg, 0)
+		for len(s.data) > 0 {
+			m.step()
+		}
+		m.finish()
+	})
+}
