@@ -1,0 +1,361 @@
+package router
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/lb"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// A vrouter is one virtual router with an address space of its own.
+type vrouter struct {
+	name     string
+	ifaces   []*iface // by id; 0 is none
+	gateway  *gateway // nil: no external network
+	routes   bart.Table[route]
+	snapshot uint32 // which configuration this is; never 0
+
+	nat    *nat.Table
+	static nat.Static
+	vips   lb.VIPs
+	arp    *arp.Table
+	owned  map[uint32]bool // every address that is the router's own, but no associated floating IP
+	clamp  bool            // lower the TCP MSS to what the MTU allows
+
+	fragments  fragments
+	gatherings map[fragmentKey]*gathering
+	limiter    limiter
+}
+
+// A gateway is a router's place on an external network.
+type gateway struct {
+	iface *iface
+	addr  uint32
+	snat  bool
+}
+
+// A route leads to a next hop, or on link when via is 0.
+type route struct {
+	out *iface
+	via uint32
+}
+
+// An iface is a router's interface on a network, with one MAC for all the
+// addresses the router owns there.
+type iface struct {
+	id       uint16
+	router   *vrouter
+	network  *network
+	external bool
+	mtu      int
+	mac      packet.MAC
+	addrs    []ifaceAddr
+	prefixes []prefixOf // every subnet that is on link
+
+	owned    []uint32 // addresses to answer and announce here, in order
+	ownedSet map[uint32]bool
+
+	announcements int
+	announceAt    time.Duration
+	conflictAt    time.Duration
+}
+
+type ifaceAddr struct {
+	addr   uint32
+	prefix prefixOf
+}
+
+func (i *iface) owns(addr uint32) bool { return i.ownedSet[addr] }
+
+func (i *iface) own(addr uint32) {
+	if !i.ownedSet[addr] {
+		i.ownedSet[addr] = true
+		i.owned = append(i.owned, addr)
+	}
+}
+
+// onLink reports whether an address is in a subnet of the network.
+func (i *iface) onLink(addr uint32) bool {
+	for _, p := range i.prefixes {
+		if p.contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// isBroadcast reports whether an address is the first or last of a subnet, which
+// is no host's. Subnets of two addresses or one have none (RFC 3021).
+func (i *iface) isBroadcast(addr uint32) bool {
+	for _, p := range i.prefixes {
+		if p.contains(addr) && p.mask < 0xfffffffe && (addr == p.addr || addr == p.addr|^p.mask) {
+			return true
+		}
+	}
+	return false
+}
+
+// bypasses reports whether b would answer a directly, past the router: both are
+// in one subnet here.
+func (i *iface) bypasses(a, b uint32) bool {
+	for _, p := range i.prefixes {
+		if p.contains(a) && p.contains(b) {
+			return true
+		}
+	}
+	return false
+}
+
+// addrFor is the interface's address in the subnet of addr, else its first.
+func (i *iface) addrFor(addr uint32) uint32 {
+	for _, a := range i.addrs {
+		if a.prefix.contains(addr) {
+			return a.addr
+		}
+	}
+	return i.addrs[0].addr
+}
+
+// build makes the networks and routers of a topology.
+func (w *worker) build(topo *config.Topology, networks map[string]*network) error {
+	for i := range topo.Networks {
+		c := &topo.Networks[i]
+		n := &network{name: c.Name, mtu: c.MTU, external: c.External, table: map[packet.MAC]seenAt{}}
+		networks[c.Name] = n
+		w.networks = append(w.networks, n)
+	}
+	b := &builder{topo: topo, networks: networks, rng: w.rng, macs: map[string]map[packet.MAC]bool{}}
+	for i := range topo.Ports {
+		b.taken(topo.Ports[i].Network, packet.MAC(topo.Ports[i].MAC))
+	}
+	for i := range topo.Routers {
+		r, err := b.router(&topo.Routers[i])
+		if err != nil {
+			return fmt.Errorf("router %q: %w", topo.Routers[i].Name, err)
+		}
+		w.routers = append(w.routers, r)
+	}
+	return nil
+}
+
+// A builder turns a topology into routers.
+type builder struct {
+	topo     *config.Topology
+	networks map[string]*network
+	rng      *rand.Rand
+	macs     map[string]map[packet.MAC]bool // in use, by network
+	members  uint32
+}
+
+// router makes one router.
+func (b *builder) router(c *config.Router) (*vrouter, error) {
+	r := &vrouter{
+		name: c.Name, ifaces: []*iface{nil}, snapshot: 1,
+		nat: nat.NewTable(natConfig(c.NAT), b.rng, nil), arp: arp.NewTable(),
+		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
+		fragments: newFragments(c.NAT.Timeouts.Fragment), gatherings: map[fragmentKey]*gathering{},
+	}
+	for i := range c.Interfaces {
+		ci := &c.Interfaces[i]
+		f, err := b.iface(r, ci.Network, ci.Addresses)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range f.addrs {
+			f.own(a.addr)
+			r.owned[a.addr] = true
+		}
+	}
+	if c.Gateway != nil {
+		if err := b.gateway(r, c.Gateway); err != nil {
+			return nil, err
+		}
+	}
+	b.floatingIPs(r)
+	b.vips(r)
+	return r, b.routes(r, c)
+}
+
+// iface adds an interface to a router.
+func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, error) {
+	n := b.networks[name]
+	if n == nil || len(addrs) == 0 {
+		return nil, fmt.Errorf("interface on network %q: no such network, or no address there; is the topology validated?", name)
+	}
+	i := &iface{
+		id: uint16(len(r.ifaces)), router: r, network: n, external: n.external, mtu: n.mtu,
+		mac: b.mac(r.name, name), ownedSet: map[uint32]bool{},
+	}
+	for _, a := range addrs {
+		p := newPrefix(a)
+		i.addrs = append(i.addrs, ifaceAddr{packet.FromAddr(a.Addr()), p})
+		i.prefixes = append(i.prefixes, p)
+		r.routes.Insert(a.Masked(), route{out: i})
+	}
+	r.ifaces = append(r.ifaces, i)
+	n.ifaces = append(n.ifaces, i)
+	return i, nil
+}
+
+// gateway joins a router to its external network. All of that network's subnets
+// are on link, as floating IPs may come from any.
+func (b *builder) gateway(r *vrouter, c *config.RouterGateway) error {
+	i, err := b.iface(r, c.Network, []netip.Prefix{c.Prefix})
+	if err != nil {
+		return err
+	}
+	r.gateway = &gateway{iface: i, addr: packet.FromAddr(c.Address), snat: c.SNAT}
+	i.own(r.gateway.addr)
+	r.owned[r.gateway.addr] = true
+	for k := range b.topo.Networks {
+		n := &b.topo.Networks[k]
+		if n.Name != c.Network {
+			continue
+		}
+		for _, s := range n.Subnets {
+			if s.CIDR.Addr().Is4() && s.CIDR.Masked() != c.Prefix.Masked() {
+				i.prefixes = append(i.prefixes, newPrefix(s.CIDR))
+				r.routes.Insert(s.CIDR.Masked(), route{out: i})
+			}
+		}
+	}
+	if c.NextHop.IsValid() {
+		r.routes.Insert(netip.PrefixFrom(netip.IPv4Unspecified(), 0), route{i, packet.FromAddr(c.NextHop)})
+	}
+	return nil
+}
+
+// routes adds the static routes: to next hops that are on link.
+func (b *builder) routes(r *vrouter, c *config.Router) error {
+	for _, rt := range c.Routes {
+		via := packet.FromAddr(rt.NextHop)
+		var out *iface
+		for _, i := range r.ifaces[1:] {
+			if i.onLink(via) {
+				out = i
+			}
+		}
+		if out == nil {
+			return fmt.Errorf("route to %v: next hop %v is on none of the router's networks", rt.Destination, rt.NextHop)
+		}
+		r.routes.Insert(rt.Destination.Masked(), route{out, via})
+	}
+	return nil
+}
+
+// floatingIPs gives a router its floating IPs and forwarded ports. Those that
+// lead nowhere are not owned by anybody.
+func (b *builder) floatingIPs(r *vrouter) {
+	for k := range b.topo.FloatingIPs {
+		f := &b.topo.FloatingIPs[k]
+		if f.Router != r.name || r.gateway == nil {
+			continue
+		}
+		addr := packet.FromAddr(f.Address)
+		if f.FixedIP.IsValid() {
+			r.static.Associate(addr, packet.FromAddr(f.FixedIP))
+		}
+		for _, p := range f.PortForwarding {
+			r.static.Forward(addr, protoNumber(p.Protocol), p.ExternalPort,
+				nat.Endpoint{Addr: packet.FromAddr(p.FixedIP), Port: p.Port})
+		}
+		if r.static.Owns(addr) {
+			r.gateway.iface.own(addr)
+			if !f.FixedIP.IsValid() {
+				r.owned[addr] = true // what is not forwarded is for the router
+			}
+		}
+	}
+}
+
+// vips gives a router its VIPs. Those that name the same pool share its turns.
+func (b *builder) vips(r *vrouter) {
+	pools := map[string]*lb.Pool{}
+	for k := range b.topo.VIPs {
+		v := &b.topo.VIPs[k]
+		if v.Router != r.name {
+			continue
+		}
+		if pools[v.Pool] == nil {
+			pools[v.Pool] = b.pool(v.Pool)
+		}
+		addr := packet.FromAddr(v.Address)
+		r.vips.Add(&lb.VIP{Name: v.Name, Addr: addr, Proto: protoNumber(v.Protocol), Port: v.Port, Pool: pools[v.Pool]})
+		r.owned[addr] = true
+		for _, i := range r.ifaces[1:] {
+			if i.network.name == v.Network {
+				i.own(addr)
+			}
+		}
+	}
+}
+
+func (b *builder) pool(name string) *lb.Pool {
+	var members []lb.Member
+	for i := range b.topo.Pools {
+		if b.topo.Pools[i].Name != name {
+			continue
+		}
+		for _, m := range b.topo.Pools[i].Members {
+			members = append(members, lb.Member{ID: b.members, Addr: packet.FromAddr(m.Address), Port: m.Port, Up: m.AdminStateUp})
+			b.members++
+		}
+	}
+	return lb.NewPool(members)
+}
+
+// mac chooses the router's address on a network, the same one each time, and
+// one that nobody else on the network is known to have.
+func (b *builder) mac(router, network string) packet.MAC {
+	for k := 0; ; k++ {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", router, network, k))
+		m := packet.MAC{0xfa, 0x16, 0x3e, sum[0], sum[1], sum[2]} // the prefix Neutron uses, locally administered
+		if b.taken(network, m) {
+			return m
+		}
+	}
+}
+
+// taken marks an address as used on a network, and reports whether it was free.
+func (b *builder) taken(network string, m packet.MAC) bool {
+	if b.macs[network] == nil {
+		b.macs[network] = map[packet.MAC]bool{}
+	}
+	if b.macs[network][m] {
+		return false
+	}
+	b.macs[network][m] = true
+	return true
+}
+
+func protoNumber(p config.Protocol) uint8 {
+	if p == config.UDP {
+		return packet.ProtoUDP
+	}
+	return packet.ProtoTCP
+}
+
+var behaviors = map[string]nat.Behavior{
+	"endpoint-independent":       nat.EndpointIndependent,
+	"address-dependent":          nat.AddressDependent,
+	"address-and-port-dependent": nat.AddressAndPortDependent,
+}
+
+// natConfig translates the file's settings.
+func natConfig(c *config.NAT) nat.Config {
+	return nat.Config{
+		Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
+		MaxConnections: c.MaxConnections, HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,
+		UDP: c.Timeouts.UDP, ICMP: c.Timeouts.ICMP,
+		TCPEstablished: c.Timeouts.TCPEstablished, TCPTransitory: c.Timeouts.TCPTransitory,
+	}
+}

@@ -1,0 +1,252 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// OpenDevice returns a function that opens the devices of a topology file on
+// this machine, for Options.Open. It needs Linux and, mostly, root.
+func OpenDevice(log *slog.Logger) func(config.Device) (tap.Device, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return func(d config.Device) (tap.Device, error) {
+		switch d.Kind {
+		case config.DeviceTAP:
+			return tap.OpenTAP(d.Name, d.Netns, tap.Options{Logger: log})
+		case config.DeviceRaw:
+			return tap.OpenRaw(d.Name, tap.Options{Logger: log})
+		}
+		return nil, fmt.Errorf("router: open %s: %s devices are not supported yet", d, d.Kind)
+	}
+}
+
+// trouble is what a port has been found to suffer from, so that it is logged
+// once and not for every frame.
+type trouble struct {
+	isDown  bool
+	other   bool // an error that is neither down nor gone
+	pending pending
+}
+
+// name is what messages call the port's device.
+func (p *port) name() string {
+	if p.memory {
+		return p.spec.Name
+	}
+	return p.spec.String()
+}
+
+// readTrouble deals with a device that cannot be read.
+func (w *worker) readTrouble(p *port, err error) {
+	switch {
+	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
+		w.lose(p, err)
+	case errors.Is(err, tap.ErrDown):
+		w.down(p)
+		w.wait.dry(p)
+	default:
+		w.odd(p, "reading", err)
+		w.wait.dry(p)
+	}
+}
+
+// writeTrouble deals with a device that did not take a frame.
+func (w *worker) writeTrouble(p *port, err error) {
+	switch {
+	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
+		w.lose(p, err)
+	case errors.Is(err, tap.ErrDown):
+		w.down(p)
+	case errors.Is(err, tap.ErrFull):
+		// Counted as lost; a slow reader is no trouble of the device.
+	default:
+		w.odd(p, "writing", err)
+	}
+}
+
+func (w *worker) down(p *port) {
+	w.wakeAt(w.now + downInterval)
+	if !p.isDown {
+		p.isDown = true
+		w.log.Warn("device is down, its frames are lost until it is up again", "device", p.name(), "network", p.network.name)
+	}
+}
+
+// downInterval is how often a device that is down is looked at: nothing tells
+// when it disappears meanwhile.
+const downInterval = time.Second
+
+// tickDown has the devices that are down read.
+func (w *worker) tickDown() {
+	for _, p := range w.ports {
+		if p.isDown && p.dev != nil {
+			p.ready = true
+			p.pending.Store(true)
+			w.wakeAt(w.now + downInterval)
+		}
+	}
+}
+
+func (w *worker) up(p *port) {
+	p.isDown = false
+	w.log.Info("device is up again", "device", p.name(), "network", p.network.name)
+	w.announceAll(p.network)
+}
+
+func (w *worker) odd(p *port, doing string, err error) {
+	if !p.other {
+		p.other = true
+		w.log.Error("device trouble, logged once", "device", p.name(), "network", p.network.name, "doing", doing, "err", err)
+	}
+}
+
+// lose lets go of a device that is gone. One in memory is gone for good, any
+// other is reopened when it can be.
+func (w *worker) lose(p *port, err error) {
+	if p.dev == nil {
+		return
+	}
+	_ = p.dev.Close() // it is gone; what could be wrong has been said by err
+	p.dev = nil
+	p.network.forgetPort(p)
+	if p.memory {
+		w.removePort(p)
+		return
+	}
+	w.log.Warn("device is gone, trying to open it again every second", "device", p.name(), "network", p.network.name, "err", err)
+	if w.reopener != nil {
+		w.reopener.add(p.spec, func(dev tap.Device) { w.regain(p, dev) })
+	}
+}
+
+// regain takes a reopened device into use.
+func (w *worker) regain(p *port, dev tap.Device) {
+	p.trouble.isDown, p.trouble.other = false, false
+	w.plug(p, dev)
+	w.log.Info("device is back", "device", p.name(), "network", p.network.name)
+	w.announceAll(p.network)
+}
+
+// plug connects a device to its port.
+func (w *worker) plug(p *port, dev tap.Device) {
+	p.dev, p.takes, p.ready = dev, dev.Features(), true
+	dev.Notify(func() {
+		p.pending.Store(true)
+		w.wait.wake()
+	})
+	p.pending.Store(true) // it may have frames already
+	w.wait.wake()
+}
+
+// addPort adds a port with its device to a network.
+func (w *worker) addPort(p *port, dev tap.Device) {
+	w.ports = append(w.ports, p)
+	p.network.ports = append(p.network.ports, p)
+	w.plug(p, dev)
+}
+
+func (w *worker) removePort(p *port) {
+	w.ports = without(w.ports, p)
+	p.network.ports = without(p.network.ports, p)
+}
+
+// without returns a new slice, as somebody may be walking over the old one.
+func without[T comparable](s []T, x T) []T {
+	out := make([]T, 0, len(s))
+	for _, y := range s {
+		if y != x {
+			out = append(out, y)
+		}
+	}
+	return out
+}
+
+// A reopener opens devices that have gone away, at intervals, on a goroutine of
+// its own: opening takes longer than a packet may wait.
+type reopener struct {
+	open  func(config.Device) (tap.Device, error)
+	post  func(func()) bool
+	lost  chan lostDevice
+	close chan struct{}
+	done  chan struct{}
+}
+
+type lostDevice struct {
+	spec config.Device
+	back func(tap.Device)
+}
+
+// reopenInterval is the time between two attempts.
+const reopenInterval = time.Second
+
+func newReopener(open func(config.Device) (tap.Device, error), post func(func()) bool) *reopener {
+	r := &reopener{
+		open: open, post: post, lost: make(chan lostDevice, 64),
+		close: make(chan struct{}), done: make(chan struct{}),
+	}
+	go r.run()
+	return r
+}
+
+// add hands over a device to reopen; it never blocks for long, as the goroutine
+// does nothing but gather and try.
+func (r *reopener) add(spec config.Device, back func(tap.Device)) {
+	select {
+	case r.lost <- lostDevice{spec, back}:
+	case <-r.done:
+	}
+}
+
+func (r *reopener) run() {
+	defer close(r.done)
+	var waiting []lostDevice
+	timer := time.NewTimer(reopenInterval)
+	defer timer.Stop()
+	for {
+		if len(waiting) == 0 {
+			timer.Stop() // nothing is lost: sleep
+		}
+		select {
+		case <-r.close:
+			return
+		case l := <-r.lost:
+			if len(waiting) == 0 {
+				timer.Reset(reopenInterval)
+			}
+			waiting = append(waiting, l)
+		case <-timer.C:
+			waiting = r.try(waiting)
+			timer.Reset(reopenInterval)
+		}
+	}
+}
+
+// try opens what can be opened and returns the rest.
+func (r *reopener) try(waiting []lostDevice) []lostDevice {
+	var rest []lostDevice
+	for _, l := range waiting {
+		dev, err := r.open(l.spec)
+		if err != nil {
+			rest = append(rest, l)
+			continue
+		}
+		if !r.post(func() { l.back(dev) }) {
+			_ = dev.Close()
+		}
+	}
+	return rest
+}
+
+// stop ends the goroutine and waits for it.
+func (r *reopener) stop() {
+	close(r.close)
+	<-r.done
+}

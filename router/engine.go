@@ -1,0 +1,208 @@
+// Package router runs virtual routers: networks that switch, routers between
+// them that resolve, route, translate and balance, and the devices that join
+// them to the world.
+//
+// An Engine serves one topology. Start opens its devices, or none when it is
+// embedded in a test; Attach gives an in-memory port on a network, which
+// router/host turns into a host with plain net.Conns. Everything that happens to
+// a packet is in forward.go, stage by stage. ARCHITECTURE.md has the whole
+// picture.
+//
+// Methods of Engine may be called from any goroutine. Nothing is global:
+// engines are independent of each other, and Close leaves nothing behind.
+package router
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// Options are the settings of an Engine that are not in its topology.
+type Options struct {
+	// Logger receives what happens, once each: nil discards it.
+	Logger *slog.Logger
+	// Open opens the devices of the topology, as OpenDevice's result does. nil
+	// opens none: networks are reached through Attach.
+	Open func(config.Device) (tap.Device, error)
+	// Seed makes everything that is chosen at random the same each time; 0
+	// takes a random seed. Ports of a seeded engine can be guessed.
+	Seed uint64
+}
+
+// An Engine is a topology being served.
+type Engine struct {
+	w        *worker
+	networks map[string]*network
+	reopen   *reopener
+	close    sync.Once
+}
+
+// Start serves a topology. It returns when every device is there and up. The
+// topology must be valid (config.Parse has seen to that; call Validate on one
+// made by hand) and is not changed. An error that is about what the topology
+// asks for is a config.Faults.
+func Start(topo *config.Topology, opt Options) (*Engine, error) {
+	if faults := Unsupported(topo); len(faults) > 0 {
+		return nil, faults
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	wait, err := newWaiter(opt.Open != nil && anyDevice(topo))
+	if err != nil {
+		return nil, err
+	}
+	w := newWorker(opt.Logger, newRand(opt.Seed), wait)
+	e := &Engine{w: w, networks: map[string]*network{}}
+	if err := w.build(topo, e.networks); err != nil {
+		wait.close()
+		return nil, err
+	}
+	if opt.Open != nil {
+		if err := e.openDevices(topo, opt.Open); err != nil {
+			w.stop()
+			wait.close()
+			return nil, err
+		}
+		e.reopen = newReopener(opt.Open, w.post)
+		w.reopener = e.reopen
+	}
+	for _, n := range w.networks {
+		w.announceAll(n)
+	}
+	go w.run()
+	return e, nil
+}
+
+func newRand(seed uint64) *rand.Rand {
+	if seed == 0 {
+		return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	return rand.New(rand.NewPCG(seed, seed))
+}
+
+func anyDevice(topo *config.Topology) bool {
+	return slices.ContainsFunc(topo.Networks, func(n config.Network) bool { return len(devicesOf(topo, &n)) > 0 })
+}
+
+// devicesOf is the devices of a network, or of its physical network.
+func devicesOf(topo *config.Topology, n *config.Network) []config.Device {
+	if len(n.Devices) > 0 || n.PhysicalNetwork == "" {
+		return n.Devices
+	}
+	for _, p := range topo.PhysicalNetworks {
+		if p.Name == n.PhysicalNetwork {
+			return p.Devices
+		}
+	}
+	return nil
+}
+
+// openDevices opens every device of the topology, and reports all that fail.
+func (e *Engine) openDevices(topo *config.Topology, open func(config.Device) (tap.Device, error)) error {
+	var errs []error
+	for i := range topo.Networks {
+		n := &topo.Networks[i]
+		for _, spec := range devicesOf(topo, n) {
+			dev, err := open(spec)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
+				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+					return errors.Join(errs...) // a missing right, or tun module: once is enough
+				}
+				continue
+			}
+			e.w.addPort(&port{network: e.networks[n.Name], spec: spec}, dev)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Attach adds a port to a network and returns its far end, an in-memory device:
+// what is written there arrives on the network, what the network sends there
+// can be read. accepts says which offloaded frames the caller can take; without
+// any it gets plain frames with finished checksums. Closing the device takes
+// the port away.
+func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error) {
+	n := e.networks[network]
+	if n == nil {
+		return nil, fmt.Errorf("router: attach to network %q: no such network", network)
+	}
+	var far tap.Device
+	err := e.w.call(func() {
+		var near tap.Device
+		name := fmt.Sprintf("%s#%d", network, len(n.ports)+1)
+		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
+		e.w.addPort(&port{network: n, memory: true, spec: config.Device{Name: near.Name()}}, near)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)
+	}
+	return far, nil
+}
+
+// allFeatures is what the router itself takes.
+const allFeatures = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureTSO6 | tap.FeatureUSO
+
+// Observe has fn called with every frame that crosses a network's wire, once, in
+// whichever direction, before it is changed. fn runs on the path of the
+// packets: it must not block, call the engine or keep the frame. The result
+// ends the observation and returns once fn will not be called again.
+func (e *Engine) Observe(network string, fn func(tap.Frame)) (stop func(), err error) {
+	n := e.networks[network]
+	if n == nil {
+		return nil, fmt.Errorf("router: observe network %q: no such network", network)
+	}
+	watch := &watcher{fn}
+	if err := e.w.call(func() { n.watchers = append(n.watchers, watch) }); err != nil {
+		return nil, fmt.Errorf("router: observe network %q: %w", network, err)
+	}
+	return func() {
+		// After Close nobody calls fn anyway.
+		_ = e.w.call(func() { n.watchers = without(n.watchers, watch) })
+	}, nil
+}
+
+// Stats returns a copy of the counters; zero after Close.
+func (e *Engine) Stats() Stats {
+	var s Stats
+	_ = e.w.call(func() { s = e.w.snapshotStats() }) // after Close there is nothing to count
+	return s
+}
+
+// Connections returns a copy of every router's connection table; nothing after
+// Close.
+func (e *Engine) Connections() []Connection {
+	var all []Connection
+	_ = e.w.call(func() {
+		for _, r := range e.w.routers {
+			r.nat.Connections(e.w.now, func(c nat.Connection) {
+				all = append(all, Connection{r.name, c})
+			})
+		}
+	})
+	return all
+}
+
+// Close ends the engine: devices that it made disappear, and no goroutine of it
+// is left when Close returns. Further calls do nothing.
+func (e *Engine) Close() error {
+	e.close.Do(func() {
+		if e.reopen != nil {
+			e.reopen.stop()
+		}
+		e.w.post(e.w.stop)
+		<-e.w.done
+		e.w.wait.close()
+	})
+	return nil
+}

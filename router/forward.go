@@ -1,0 +1,634 @@
+package router
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/lb"
+	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// This file is the way of a packet through a router: the stages below, in the
+// order of the file. Each looks at the packet and fills in the passage; nothing is
+// rewritten before the stage of that name, so that a packet that is dropped or
+// quoted on the way is still the sender's. A stage that has nothing to decide,
+// because the connection is known, costs next to nothing.
+
+// A passage is one frame on its way through one router: what came in, what the
+// stages have found out, and what is to be done with it.
+type passage struct {
+	r     *vrouter
+	in    *iface
+	frame *tap.Frame
+	p     packet.Packet
+	again bool // it was parked before, and has been counted
+
+	conn *nat.Conn // the connection it belongs to, nil: a new one
+	dir  nat.Direction
+	err  *errorPath // set for an ICMP error about a connection
+
+	// What a new connection will be.
+	to       packet.Tuple // the packet as it will leave
+	binding  nat.Binding
+	external bool // addressed to an external address of ours: the sender shows its own
+	admitted bool // may come in from outside
+	ruled    bool // a floating IP, forwarded port or VIP decided the destination
+	pool     *lb.Pool
+	member   lb.Member
+
+	out      *iface
+	nextHop  uint32
+	hop      arp.Ref
+	neighbor *arp.Neighbor
+	oversize bool // to be fragmented
+	rewrite  packet.Rewrite
+	nat      bool // rewrite changes something
+}
+
+// forward takes one frame that the switch has found to be for a router, or for
+// everybody, and sees it through.
+func (w *worker) forward(in *iface, f *tap.Frame, again bool) verdict {
+	x := &w.passage
+	x.begin(in, f, again)
+	if v := w.ingress(x); v != next {
+		return v
+	}
+	if v := w.parse(x); v != next {
+		return v
+	}
+	if v := w.conntrack(x); v != next {
+		return v
+	}
+	if v := w.dnat(x); v != next {
+		return v
+	}
+	if v := w.local(x); v != next {
+		return v
+	}
+	if v := w.route(x); v != next {
+		return v
+	}
+	if v := w.ttlMTU(x); v != next {
+		return v
+	}
+	if v := w.snat(x); v != next {
+		return v
+	}
+	if v := w.neighbor(x); v != next {
+		return v
+	}
+	if v := w.commit(x); v != next {
+		return v
+	}
+	w.translate(x)
+	return w.egress(x)
+}
+
+func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
+	x.r, x.in, x.frame, x.again = in.router, in, f, again
+	x.conn, x.err = nil, nil
+	x.out, x.neighbor = nil, nil
+	x.oversize, x.nat = false, false
+}
+
+// ingress: what kind of frame is it? ARP ends here.
+func (w *worker) ingress(x *passage) verdict {
+	eth := x.frame.Ethernet()
+	switch binary.BigEndian.Uint16(eth[12:]) {
+	case packet.EtherTypeIPv4:
+	case packet.EtherTypeARP:
+		return w.arp(x, eth)
+	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
+		return drop(DropVLANTag)
+	default:
+		return drop(DropEtherType)
+	}
+	if eth[0]&1 != 0 {
+		return drop(DropLinkBroadcast)
+	}
+	return next
+}
+
+// arp: learn who is there, and answer for every address the router owns on that network.
+func (w *worker) arp(x *passage, eth []byte) verdict {
+	m, ok := packet.DecodeARP(eth)
+	in := x.in
+	switch {
+	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():
+		return drop(DropARP)
+	case m.SenderMAC == in.mac:
+		return drop(DropARP) // our own, come back
+	case in.owns(m.Sender) && m.Sender != 0:
+		w.conflict(in, m.Sender, m.SenderMAC)
+		return drop(DropARPSender)
+	case m.Sender != 0 && !in.onLink(m.Sender):
+		return drop(DropARPSender)
+	}
+	ours := in.owns(m.Target)
+	if m.Sender != 0 {
+		w.learn(x.r, arp.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
+	}
+	if ours && m.Request {
+		w.answerARP(in, m)
+	}
+	return consumed
+}
+
+var parseDrops = [...]DropReason{
+	packet.FaultShort: DropShort, packet.FaultVersion: DropIPVersion, packet.FaultHeader: DropIPHeader,
+	packet.FaultChecksum: DropIPChecksum, packet.FaultTransport: DropTransport,
+	packet.FaultQuote: DropICMPQuote, packet.FaultICMPSum: DropICMPChecksum, packet.FaultOffload: DropOffload,
+}
+
+// parse: validate the headers once. A fragment borrows the ports of its first
+// one, or waits for it.
+func (w *worker) parse(x *passage) verdict {
+	p := &x.p
+	fault := p.Parse(x.frame.Ethernet(), x.frame.Header())
+	if fault == packet.FaultOdd {
+		fault = w.decoder.Decode(p, x.frame.Ethernet(), x.frame.Header())
+	}
+	if fault != packet.FaultNone {
+		return drop(parseDrops[fault])
+	}
+	if p.Options && sourceRouted(p.Eth[packet.EthernetLen+packet.IPv4Len:p.L4]) {
+		return drop(DropSourceRoute)
+	}
+	if p.Fragmented() {
+		return w.fragment(x)
+	}
+	return next
+}
+
+// sourceRouted looks for a loose or strict source route among IP options.
+func sourceRouted(opts []byte) bool {
+	for len(opts) > 0 && opts[0] != 0 {
+		switch {
+		case opts[0] == 1:
+			opts = opts[1:]
+			continue
+		case opts[0] == 131 || opts[0] == 137:
+			return true
+		case len(opts) < 2 || opts[1] < 2 || int(opts[1]) > len(opts):
+			return false
+		}
+		opts = opts[opts[1]:]
+	}
+	return false
+}
+
+// conntrack: a known connection carries its translation, egress and next hop;
+// an ICMP error is found by the packet it quotes. Only packets of no known connection
+// are asked where they come from.
+func (w *worker) conntrack(x *passage) verdict {
+	p := &x.p
+	if p.IsICMPError() {
+		return w.conntrackError(x)
+	}
+	c, d := x.r.nat.Lookup(&p.Tuple, w.now)
+	if c == nil {
+		return w.unknown(x)
+	}
+	if c.In[d] != x.in.id {
+		if v := w.elsewhere(x, c.In[d]); v != next {
+			return v
+		}
+	}
+	if p.Proto == packet.ProtoTCP && d == nat.Original && p.Flags&(packet.SYN|packet.ACK) == packet.SYN && c.Ended() {
+		x.r.nat.Remove(c) // the sender uses its port again: a new connection
+		return w.unknown(x)
+	}
+	x.conn, x.dir = c, d
+	if c.NATed() {
+		x.rewrite, x.nat = c.Rewrite(d), true
+	}
+	if c.Snapshot == x.r.snapshot {
+		x.out = x.r.ifaces[c.Out[d]]
+		x.hop = arp.Ref(c.Hop[d])
+	}
+	return next
+}
+
+// elsewhere judges a packet of a known connection that arrives on another
+// interface than its earlier ones did. Inside, routes may be asymmetric; but
+// nothing gets into a connection between inside and inside from outside, nor the
+// other way round.
+func (w *worker) elsewhere(x *passage, usual uint16) verdict {
+	if x.r.ifaces[usual].external != x.in.external {
+		return drop(DropMartianSource)
+	}
+	return x.in.martian(x.p.Src)
+}
+
+// unknown prepares a packet that belongs to no connection.
+func (w *worker) unknown(x *passage) verdict {
+	x.to = x.p.Tuple
+	x.binding = nat.Binding{}
+	x.external, x.admitted, x.ruled = false, false, false
+	x.pool = nil
+	if v := x.in.martian(x.p.Src); v != next {
+		return v
+	}
+	return martianDest(x.p.Dst)
+}
+
+// dnat: a new connection to a floating IP, a forwarded port, a mapping or a VIP
+// goes somewhere else.
+func (w *worker) dnat(x *passage) verdict {
+	if x.conn != nil || x.err != nil {
+		return next
+	}
+	r, t := x.r, &x.to
+	if fixed, ok := r.static.Fixed(t.Dst); ok {
+		t.Dst = fixed
+		x.external, x.admitted, x.ruled = true, true, true
+	} else if e, ok := r.static.Forwarded(t.Dst, t.Proto, t.DstPort); ok {
+		t.Dst, t.DstPort = e.Addr, e.Port
+		x.external, x.admitted, x.ruled = true, true, true
+	} else if r.gateway != nil && t.Dst == r.gateway.addr {
+		if v := w.dnatMapping(x); v != next {
+			return v
+		}
+	}
+	return w.dnatVIP(x)
+}
+
+// dnatMapping lets a packet to the SNAT address through to the internal
+// endpoint of a mapping. From inside, the sender shows its own external address
+// (RFC 4787 REQ-9).
+func (w *worker) dnatMapping(x *passage) verdict {
+	r, t := x.r, &x.to
+	if t.Proto == packet.ProtoICMP && x.p.Type != packet.ICMPEchoReply {
+		return next // only a reply names the identifier of a mapping; the router itself is meant
+	}
+	addr, port, refusal := r.nat.Inbound(&x.binding, *t, x.in.external)
+	switch {
+	case refusal == nat.None:
+		t.Dst, t.DstPort = addr, port
+		x.external, x.admitted = true, true
+	case refusal == nat.Filtered:
+		return drop(DropFiltered)
+	case !x.in.external || t.Proto == packet.ProtoICMP:
+		return next // the router itself is meant
+	case t.Proto == packet.ProtoTCP && r.gateway.snat:
+		return drop(DropNoMapping) // silent, RFC 5382 REQ-4
+	}
+	return next
+}
+
+// dnatVIP asks lb for a member. From outside, a VIP of a tenant network is
+// reached through a floating IP only.
+func (w *worker) dnatVIP(x *passage) verdict {
+	t := &x.to
+	vip := x.r.vips.Find(t.Dst, t.Proto, t.DstPort)
+	if vip == nil || x.in.external && x.r.closed() && !x.admitted && !x.in.owns(t.Dst) {
+		return next
+	}
+	m, ok := w.pick(x.r, vip.Pool)
+	if !ok {
+		return w.refuse(x, DropNoMember)
+	}
+	t.Dst, t.DstPort = m.Addr, m.Port
+	x.pool, x.member = vip.Pool, m
+	x.admitted, x.ruled = true, true
+	return next
+}
+
+// pick passes over the members that cannot be reached, as long as another can.
+func (w *worker) pick(r *vrouter, pool *lb.Pool) (lb.Member, bool) {
+	for k := 0; ; k++ {
+		m, ok := pool.Pick(k)
+		if !ok {
+			return pool.Pick(0) // no member, or none in reach: then the first says why
+		}
+		if w.reachable(r, m.Addr) {
+			return m, true
+		}
+	}
+}
+
+// local: what is for the router itself. It answers pings to every address it
+// owns, and refuses the rest.
+func (w *worker) local(x *passage) verdict {
+	if x.conn != nil || x.err != nil || x.pool != nil || !x.r.owned[x.to.Dst] {
+		return next
+	}
+	p := &x.p
+	if x.in.external && x.r.closed() && !x.external && !x.in.owns(p.Dst) {
+		return drop(DropPolicy) // an internal address, from outside
+	}
+	switch {
+	case p.Fragmented():
+		return w.reassemble(x)
+	case p.Proto != packet.ProtoICMP:
+		return w.refuse(x, DropRefused)
+	case p.Type == packet.ICMPEcho && p.Code == 0:
+		w.answerEcho(x)
+	}
+	return consumed
+}
+
+// route: the longest prefix that matches gives egress and next hop. What comes
+// from outside stays outside, unless a rule has let it in.
+func (w *worker) route(x *passage) verdict {
+	if x.out != nil {
+		return next // a known connection
+	}
+	dst := x.to.Dst
+	if x.conn != nil {
+		dst = x.conn.Translated(x.dir).Dst
+	}
+	if x.conn == nil && x.in.external && x.r.closed() && !x.admitted {
+		return drop(DropPolicy)
+	}
+	rt, ok := x.r.routes.Lookup(packet.ToAddr(dst))
+	if !ok {
+		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
+	}
+	x.out, x.nextHop, x.hop = rt.out, rt.via, 0
+	if x.nextHop == 0 {
+		x.nextHop = dst
+		if rt.out.isBroadcast(dst) {
+			return drop(DropBroadcast)
+		}
+	}
+	return next
+}
+
+// ttlMTU: a packet that may not go on is reported to its sender.
+func (w *worker) ttlMTU(x *passage) verdict {
+	p := &x.p
+	if p.TTL <= 1 {
+		return w.sendError(x, packet.ICMPTimeExceeded, 0, 0, DropTTL)
+	}
+	if p.IPLen() <= x.out.mtu {
+		return next
+	}
+	if p.DF {
+		return w.sendError(x, packet.ICMPUnreachable, 4, x.out.mtu, DropTooBig)
+	}
+	x.oversize = true
+	return next
+}
+
+// snat: whom a new connection shows as its source. One-to-one before shared,
+// and only where it leaves for the outside, goes through an external address of
+// ours, or would be answered past us.
+func (w *worker) snat(x *passage) verdict {
+	if x.conn != nil || x.err != nil {
+		return next
+	}
+	if x.p.IsICMPError() {
+		return w.translateUnknown(x)
+	}
+	t := &x.to
+	switch {
+	case x.leaves():
+		return w.snatExternal(x)
+	case x.ruled && (x.out.bypasses(t.Src, t.Dst) || x.in == x.out && x.out.external):
+		t.Src = x.out.addrFor(t.Dst)
+	}
+	return w.uniquePort(x)
+}
+
+// leaves reports whether a packet from inside goes outside, or comes back from
+// there by an external address.
+func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.external) }
+
+// uniquePort keeps the source port, unless the answers could not be told from
+// another connection's: whoever talks to a VIP may talk to its member directly,
+// from the same port.
+func (w *worker) uniquePort(x *passage) verdict {
+	port, refusal := x.r.nat.UniquePort(x.to.Src, x.to, x.p.Tuple)
+	x.to.SrcPort = port
+	return w.refusal(x, refusal)
+}
+
+// snatExternal gives an internal sender its external address: its floating IP,
+// else a mapping on the router's.
+func (w *worker) snatExternal(x *passage) verdict {
+	r, t := x.r, &x.to
+	if floating, ok := r.static.Floating(t.Src); ok {
+		t.Src = floating
+		return w.uniquePort(x)
+	}
+	if !r.gateway.snat {
+		if x.ruled && x.out.bypasses(t.Src, t.Dst) {
+			t.Src = x.out.addrFor(t.Dst)
+		}
+		return w.uniquePort(x)
+	}
+	if !translatable(&x.p) {
+		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropNotTranslatable)
+	}
+	port, refusal := r.nat.Bind(&x.binding, r.gateway.addr, *t, x.p.Tuple)
+	t.Src = r.gateway.addr
+	t.SrcPort = port
+	return w.refusal(x, refusal)
+}
+
+// translatable reports whether shared SNAT can tell the replies of a packet apart.
+func translatable(p *packet.Packet) bool {
+	switch p.Proto {
+	case packet.ProtoTCP, packet.ProtoUDP:
+		return true
+	}
+	return p.Proto == packet.ProtoICMP && p.Type == packet.ICMPEcho
+}
+
+// refusal turns nat's word into a verdict.
+func (w *worker) refusal(x *passage, r nat.Refusal) verdict {
+	switch r {
+	case nat.None:
+		return next
+	case nat.NoPort, nat.TupleTaken:
+		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropNoPort)
+	case nat.HostShareUsed:
+		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropHostShare)
+	}
+	return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropTableFull) // RFC 5508 REQ-8
+}
+
+// neighbor: who is the next hop? If nobody knows yet, the packet waits as it
+// came, and starts anew when there is an answer.
+func (w *worker) neighbor(x *passage) verdict {
+	t := x.r.arp
+	if x.hop != 0 {
+		if n := t.Get(x.hop); n != nil && n.Usable() {
+			n.Used = true
+			x.neighbor = n
+			return next
+		} else if n != nil {
+			x.nextHop = n.Addr
+		} else if v := w.reroute(x); v != next {
+			return v
+		}
+	}
+	ref, n, ask := t.Resolve(arp.Key{Iface: x.out.id, Addr: x.nextHop}, w.now)
+	if ask {
+		w.askARP(x.out, x.nextHop, packet.MAC{})
+	}
+	x.hop = ref
+	if n.Usable() {
+		n.Used = true
+		x.neighbor = n
+		return next
+	}
+	if n.State == arp.Failed {
+		return w.sendError(x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
+	}
+	if !t.Park(n, x.frame.Buf[x.frame.Head:x.frame.Tail], x.in.id) {
+		return drop(DropNeighborFull)
+	}
+	return parked
+}
+
+// reroute finds the next hop of a known connection whose neighbor is forgotten.
+func (w *worker) reroute(x *passage) verdict {
+	x.out = nil
+	return w.route(x)
+}
+
+// opening is the TCP flags among which only SYN is set when a connection begins.
+const opening = packet.SYN | packet.ACK | packet.RST | packet.FIN
+
+// commit: now that the packet is really sent, the connection exists. The table
+// may be full: what needs no translation is forwarded all the same.
+func (w *worker) commit(x *passage) verdict {
+	p := &x.p
+	if x.err != nil {
+		return next
+	}
+	if c := x.conn; c != nil {
+		x.r.nat.Touch(c, x.dir, p.Flags, p.HasPayload(), w.now)
+		c.Out[x.dir], c.Hop[x.dir] = x.out.id, uint32(x.hop)
+		c.Snapshot = x.r.snapshot
+		return next
+	}
+	if p.IsICMPError() {
+		return next // about nothing that is known: it begins nothing
+	}
+	changed := x.to != p.Tuple
+	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.pool != nil || x.binding.Used()) {
+		return drop(DropNotSYN) // which member or port it had, nobody knows
+	}
+	n := &w.newConn
+	*n = nat.NewConn{
+		Original: p.Tuple, Reply: x.to.Reverse(), Binding: x.binding, Flags: p.Flags, Ruled: x.ruled,
+		In: [2]uint16{x.in.id, x.out.id}, Out: [2]uint16{x.out.id, 0}, Hop: [2]uint32{uint32(x.hop), 0},
+		Owner: x.owner(),
+	}
+	if x.pool != nil {
+		n.Member = x.member.ID + 1
+	}
+	c, refusal := x.r.nat.Commit(n, w.now)
+	if c == nil {
+		if !changed {
+			return next
+		}
+		return w.refusal(x, refusal)
+	}
+	// The way back is found by the first reply: Snapshot 0 is never current.
+	if x.pool != nil {
+		x.pool.Commit(x.member.ID)
+	}
+	if changed {
+		x.rewrite, x.nat = c.Rewrite(nat.Original), true
+	}
+	return next
+}
+
+// owner is the internal host whose share a new connection counts towards: its
+// sender, or for one from outside the host it is for. A VIP's members share
+// what comes from outside.
+func (x *passage) owner() nat.Owner {
+	switch {
+	case !x.in.external:
+		return nat.OwnerSource
+	case x.pool == nil:
+		return nat.OwnerDest
+	}
+	return nat.OwnerNone
+}
+
+// translate: the one place where addresses, ports and checksums change.
+func (w *worker) translate(x *passage) {
+	p := &x.p
+	p.DecrementTTL()
+	switch {
+	case x.err != nil:
+		p.TranslateError(x.err.src, x.err.dst, x.err.quoted)
+	case x.nat:
+		p.Translate(&x.rewrite)
+	}
+	if p.Proto == packet.ProtoTCP && x.r.clamp && p.Flags&packet.SYN != 0 {
+		p.ClampMSS(uint16(min(x.out.mtu, x.in.mtu) - packet.IPv4Len - packet.TCPLen))
+	}
+}
+
+// egress: the Ethernet header, and onto the network.
+func (w *worker) egress(x *passage) verdict {
+	copy(x.p.Eth[0:6], x.neighbor.MAC[:])
+	copy(x.p.Eth[6:12], x.out.mac[:])
+	if x.oversize {
+		w.sendFragments(x)
+		return forwarded
+	}
+	w.transmit(x.out.network, x.out, nil, x.frame, &x.p)
+	return forwarded
+}
+
+// closed reports whether new connections from outside need a rule.
+func (r *vrouter) closed() bool { return r.gateway != nil && r.gateway.snat }
+
+// externalAddr is the address an internal host shows outside.
+func (r *vrouter) externalAddr(addr uint32) uint32 {
+	if floating, ok := r.static.Floating(addr); ok {
+		return floating
+	}
+	return r.gateway.addr
+}
+
+// martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
+// for addresses on link): nobody sends from a loopback, multicast or broadcast
+// address, nor from one of ours, and an address of a network of ours is only ever
+// on that network.
+func (i *iface) martian(src uint32) verdict {
+	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
+		i.router.owned[src] || i.router.static.Owns(src) {
+		return drop(DropMartianSource)
+	}
+	for _, other := range i.router.ifaces[1:] {
+		if other != i && other.onLink(src) {
+			return drop(DropMartianSource)
+		}
+	}
+	return next
+}
+
+// martianDest refuses destinations that no router forwards to (RFC 1812, 5.3.7).
+func martianDest(dst uint32) verdict {
+	switch {
+	case dst>>28 == 14, dst == 0xffffffff:
+		return drop(DropBroadcast)
+	case dst>>24 == 0, dst>>24 == 127, dst >= 0xf0000000:
+		return drop(DropMartianDest)
+	}
+	return next
+}
+
+// prefixOf is the prefix of a network as a pair of address and mask.
+type prefixOf struct{ addr, mask uint32 }
+
+func newPrefix(p netip.Prefix) prefixOf {
+	mask := ^uint32(0) << (32 - p.Bits())
+	if p.Bits() == 0 {
+		mask = 0
+	}
+	return prefixOf{packet.FromAddr(p.Addr()) & mask, mask}
+}
+
+func (p prefixOf) contains(a uint32) bool { return a&p.mask == p.addr }

@@ -1,0 +1,257 @@
+package router
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// An errorPath is how an ICMP error about a translated connection is translated
+// itself: its own addresses, and the quoted packet as its sender knows it.
+type errorPath struct {
+	src, dst uint32
+	quoted   packet.Tuple
+}
+
+// conntrackError finds the connection that an ICMP error is about, by the
+// packet it quotes: one that left here, so its reverse is how an answer would
+// arrive. The error goes where that answer would go (RFC 5508, REQ-4 and
+// REQ-5). It neither refreshes nor ends the connection (REQ-6).
+func (w *worker) conntrackError(x *passage) verdict {
+	p, r := &x.p, x.r
+	if v := w.unknown(x); v != next {
+		return v
+	}
+	if p.Quote.Src != p.Dst {
+		return drop(DropICMPUnknown) // errors go to whom they are about
+	}
+	q := p.Quote.Reverse()
+	c, d := r.nat.Lookup(&q, w.now)
+	if c == nil || p.Quote.FragOff != 0 {
+		if x.in.external && r.closed() && !x.in.owns(p.Dst) || r.gateway != nil && p.Dst == r.gateway.addr {
+			return drop(DropICMPUnknown)
+		}
+		return next // one-to-one, or a plain packet to a plain address
+	}
+	if r.ifaces[c.In[d]].external != x.in.external {
+		return drop(DropICMPUnknown)
+	}
+	out := c.Translated(d)
+	w.errPath = errorPath{src: p.Src, dst: out.Dst, quoted: out.Reverse()}
+	x.err = &w.errPath
+	x.to.Dst = out.Dst
+	x.admitted = true
+	switch {
+	case p.Src == c.Tuple(d).Src:
+		x.err.src = out.Src // the endpoint itself reports
+	case x.in.external:
+		// A router on the outside path keeps its address.
+	case c.NATed() && r.gateway != nil && r.gateway.iface.owns(out.Src):
+		x.err.src = r.externalAddr(p.Src) // an internal router is not shown outside
+	}
+	return next
+}
+
+// translateUnknown sees to an ICMP error about no known connection. Where floating
+// IPs alone stand between the two sides, addresses are enough to translate it, and
+// what it quotes. What a mapping might have been, nobody knows.
+func (w *worker) translateUnknown(x *passage) verdict {
+	p, r := &x.p, x.r
+	src, q := p.Src, p.Quote.Tuple
+	q.Src = x.to.Dst // they were the same
+	if x.leaves() {
+		floating, ok := r.static.Floating(q.Dst)
+		switch {
+		case !ok && r.gateway.snat:
+			return drop(DropICMPUnknown)
+		case !ok:
+		case src == q.Dst:
+			src, q.Dst = floating, floating // the endpoint itself reports
+		case r.gateway.snat:
+			src, q.Dst = r.externalAddr(src), floating
+		default:
+			q.Dst = floating
+		}
+	}
+	if src != p.Src || q != p.Quote.Tuple {
+		w.errPath = errorPath{src: src, dst: x.to.Dst, quoted: q}
+		x.err = &w.errPath
+	}
+	return next
+}
+
+// answerEcho turns an echo request for the router into its reply, in place.
+func (w *worker) answerEcho(x *passage) {
+	p := &x.p
+	p.CompleteChecksum()
+	ip, icmp := p.Eth[packet.EthernetLen:p.End], p.Eth[p.L4:p.End]
+	src, dst := p.Src, p.Dst
+	binary.BigEndian.PutUint32(ip[12:], dst)
+	binary.BigEndian.PutUint32(ip[16:], src)
+	ip[8] = originTTL
+	packet.SetIPv4Checksum(ip)
+	icmp[0] = packet.ICMPEchoReply
+	packet.SetTransportChecksum(ip)
+	eth := p.Eth
+	copy(eth[0:6], eth[6:12])
+	copy(eth[6:12], x.in.mac[:])
+	if len(ip) > x.in.mtu {
+		x.out = x.in
+		w.sendFragments(x)
+		return
+	}
+	w.stats.Made++
+	w.transmit(x.in.network, x.in, nil, x.frame, &x.p)
+}
+
+// originTTL is the time to live of what the router sends itself (RFC 1700).
+const originTTL = 64
+
+// refuse answers a packet that reached the router itself, or a VIP without
+// members, as a host with no listener does: RST, port or protocol unreachable
+// (RFC 1122, 3.2.2.1; RFC 9293, 3.10.7.1).
+func (w *worker) refuse(x *passage, reason DropReason) verdict {
+	switch x.p.Proto {
+	case packet.ProtoTCP:
+		w.sendReset(x)
+		return drop(reason)
+	case packet.ProtoICMP:
+		return drop(reason)
+	case packet.ProtoUDP:
+		return w.sendError(x, packet.ICMPUnreachable, 3, 0, reason)
+	}
+	return w.sendError(x, packet.ICMPUnreachable, 2, 0, reason)
+}
+
+// sendReset answers a TCP segment with a RST that its sender will accept.
+func (w *worker) sendReset(x *passage) {
+	p := &x.p
+	// Of a packet in pieces, neither the header nor the length is known.
+	if p.Fragmented() || p.Flags&packet.RST != 0 || !w.limiter(x).allow(p.Src, w.now) {
+		return
+	}
+	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
+	eth := f.Ethernet()
+	w.fillIPv4(x, eth, packet.ProtoTCP, p.Dst, p.TOS)
+	in, out := p.Eth[p.L4:p.End], eth[packet.EthernetLen+packet.IPv4Len:]
+	copy(out[0:2], in[2:4])
+	copy(out[2:4], in[0:2])
+	seq, ack := binary.BigEndian.Uint32(in[4:]), binary.BigEndian.Uint32(in[8:])
+	out[12], out[13] = 5<<4, packet.RST
+	if p.Flags&packet.ACK != 0 {
+		binary.BigEndian.PutUint32(out[4:], ack)
+	} else {
+		n := uint32(p.End - packet.EthernetLen - p.HeaderLen())
+		n += uint32(p.Flags&packet.SYN>>1) + uint32(p.Flags&packet.FIN)
+		binary.BigEndian.PutUint32(out[8:], seq+n)
+		out[13] |= packet.ACK
+	}
+	packet.SetTransportChecksum(eth[packet.EthernetLen:])
+	w.sendMade(x.in, f)
+}
+
+// fillIPv4 writes the Ethernet and IP headers of an answer to x, from src; the
+// frame's length says how long the packet is.
+func (w *worker) fillIPv4(x *passage, eth []byte, proto uint8, src uint32, tos uint8) {
+	copy(eth[0:6], x.p.Eth[6:12])
+	copy(eth[6:12], x.in.mac[:])
+	binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeIPv4)
+	ip := eth[packet.EthernetLen:]
+	ip[0], ip[1] = 0x45, tos
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+	binary.BigEndian.PutUint16(ip[4:], uint16(w.rng.Uint32()))
+	ip[8], ip[9] = originTTL, proto
+	binary.BigEndian.PutUint32(ip[12:], src)
+	binary.BigEndian.PutUint32(ip[16:], x.p.Src)
+	packet.SetIPv4Checksum(ip)
+}
+
+const (
+	// errorLen is the size of the largest ICMP error (RFC 1812, 4.3.2.3).
+	errorLen = 576
+	// errorTOS is internetwork control (RFC 1812, 4.3.2.5).
+	errorTOS = 0xc0
+)
+
+// sendError tells the sender of a packet, with an ICMP error of this type and
+// code, why it was dropped, where an error may be sent (RFC 1812, 4.3.2.7) and
+// the rate limit allows. mtu goes into fragmentation needed (RFC 1191).
+func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
+	p := &x.p
+	if !errorAllowed(x) || !w.limiter(x).allow(p.Src, w.now) {
+		return drop(reason)
+	}
+	p.CompleteChecksum()
+	quote := p.Eth[packet.EthernetLen:p.End]
+	quote = quote[:min(len(quote), errorLen-packet.IPv4Len-packet.ICMPLen)]
+	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.ICMPLen + len(quote))
+	eth := f.Ethernet()
+	w.fillIPv4(x, eth, packet.ProtoICMP, w.errorSource(x), errorTOS)
+	icmp := eth[packet.EthernetLen+packet.IPv4Len:]
+	icmp[0], icmp[1] = typ, code
+	binary.BigEndian.PutUint16(icmp[6:], uint16(mtu))
+	copy(icmp[packet.ICMPLen:], quote)
+	packet.SetTransportChecksum(eth[packet.EthernetLen:])
+	w.sendMade(x.in, f)
+	return drop(reason)
+}
+
+// errorSource is the router's address on the interface the error leaves by
+// (RFC 1812, 4.3.2.4). What is refused at one of the router's own addresses
+// comes from that address, as a host's answer does.
+func (w *worker) errorSource(x *passage) uint32 {
+	if x.out == nil && (x.r.owned[x.p.Dst] || x.r.static.Owns(x.p.Dst)) {
+		return x.p.Dst
+	}
+	return x.in.addrFor(x.p.Src)
+}
+
+// errorAllowed applies the rules about when no ICMP error is sent.
+func errorAllowed(x *passage) bool {
+	p := &x.p
+	switch {
+	case p.IsICMPError(), p.FragOff != 0, p.Eth[0]&1 != 0:
+		return false
+	case p.Src == 0, p.Src>>24 == 127, p.Src >= 0xe0000000, p.Dst >= 0xe0000000:
+		return false
+	}
+	return !x.in.isBroadcast(p.Src)
+}
+
+// A limiter bounds what a router sends to people who did not ask (RFC 1812,
+// 4.3.2.8): so many a second in all, and fewer to any one address.
+type limiter struct {
+	all bucket
+	to  [256]bucket // by address; colliding addresses share one
+}
+
+// A bucket is a token bucket, full at first.
+type bucket struct {
+	spent float64
+	last  time.Duration
+}
+
+func (b *bucket) ready(now time.Duration, rate, burst float64) bool {
+	b.spent = max(0, b.spent-(now-b.last).Seconds()*rate)
+	b.last = now
+	return b.spent+1 <= burst
+}
+
+const (
+	errorRate, errorBurst         = 1000, 200 // a second, in all
+	errorRateEach, errorBurstEach = 20, 30    // to one address: enough for three traceroutes
+)
+
+// allow takes a token if both buckets have one.
+func (l *limiter) allow(to uint32, now time.Duration) bool {
+	each := &l.to[(to*2654435761)>>24]
+	if !each.ready(now, errorRateEach, errorBurstEach) || !l.all.ready(now, errorRate, errorBurst) {
+		return false
+	}
+	each.spent++
+	l.all.spent++
+	return true
+}
+
+func (w *worker) limiter(x *passage) *limiter { return &x.r.limiter }

@@ -1,0 +1,132 @@
+package router
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// learn records a neighbor and sends what waited for it.
+func (w *worker) learn(r *vrouter, k arp.Key, mac packet.MAC, to bool) {
+	waiting, former := r.arp.Learn(k, mac, to, w.now)
+	if !former.IsZero() {
+		w.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name,
+			"neighbor", packet.ToAddr(k.Addr), "mac", mac, "before", former)
+	}
+	for _, p := range waiting {
+		w.requeue(r.ifaces[p.Iface], p.Frame)
+	}
+}
+
+// reachable reports whether a host is worth a new connection: there is a route to
+// it, and its next hop has not just failed to answer. One that has is asked
+// again, so that it is back when it answers.
+func (w *worker) reachable(r *vrouter, addr uint32) bool {
+	rt, ok := r.routes.Lookup(packet.ToAddr(addr))
+	if !ok {
+		return false
+	}
+	if rt.via != 0 {
+		addr = rt.via
+	}
+	suspect, ask := r.arp.Suspect(arp.Key{Iface: rt.out.id, Addr: addr}, w.now)
+	if ask {
+		w.askARP(rt.out, addr, packet.MAC{})
+	}
+	return !suspect
+}
+
+// answerARP answers a request for one of the router's addresses (RFC 826).
+func (w *worker) answerARP(in *iface, m packet.ARP) {
+	w.sendARP(in, m.SenderMAC, packet.ARP{
+		SenderMAC: in.mac, Sender: m.Target, TargetMAC: m.SenderMAC, Target: m.Sender,
+	})
+}
+
+// askARP asks for a neighbor, by unicast if to is not zero.
+func (w *worker) askARP(out *iface, addr uint32, to packet.MAC) {
+	if to.IsZero() {
+		to = packet.Broadcast
+	}
+	w.sendARP(out, to, packet.ARP{Request: true, SenderMAC: out.mac, Sender: out.addrFor(addr), Target: addr})
+}
+
+func (w *worker) sendARP(out *iface, to packet.MAC, m packet.ARP) {
+	f := w.alloc(packet.ARPLen)
+	packet.PutARP(f.Ethernet(), out.mac, to, m)
+	w.sendMade(out, f)
+}
+
+const (
+	// Announcements are sent this often for a new address (RFC 5227, 2.3).
+	announceTimes    = 3
+	announceInterval = 2 * time.Second
+)
+
+// announce tells a network, by gratuitous ARP, which addresses the router owns there.
+func (w *worker) announce(i *iface) {
+	for _, a := range i.owned {
+		w.sendARP(i, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: a, Target: a})
+	}
+}
+
+// announceAll starts the announcements for every address on a network anew.
+func (w *worker) announceAll(n *network) {
+	for _, i := range n.ifaces {
+		i.announcements = announceTimes
+		i.announceAt = w.now
+	}
+	w.wakeAt(w.now)
+}
+
+// tickAnnouncements sends the announcements that are due.
+func (w *worker) tickAnnouncements(r *vrouter) {
+	for _, i := range r.ifaces[1:] {
+		if i.announcements == 0 {
+			continue
+		}
+		if w.now >= i.announceAt {
+			i.announcements--
+			i.announceAt = w.now + announceInterval
+			w.announce(i)
+		}
+		if i.announcements > 0 {
+			w.wakeAt(i.announceAt)
+		}
+	}
+}
+
+// conflict reports that somebody else uses one of the router's addresses
+// (RFC 5227, 2.4). The router keeps it, and says so to the network, at most
+// every ten seconds.
+func (w *worker) conflict(in *iface, addr uint32, mac packet.MAC) {
+	w.stats.Conflicts++
+	if in.conflictAt != 0 && w.now-in.conflictAt < 10*time.Second {
+		return
+	}
+	in.conflictAt = max(w.now, 1)
+	w.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
+		"network", in.network.name, "address", packet.ToAddr(addr), "mac", mac)
+	w.sendARP(in, packet.Broadcast, packet.ARP{Request: true, SenderMAC: in.mac, Sender: addr, Target: addr})
+}
+
+// tickNeighbors does what is due in a router's neighbor table.
+func (w *worker) tickNeighbors(r *vrouter) {
+	at := r.arp.Tick(w.now, func(a arp.Action) {
+		out := r.ifaces[a.Iface]
+		if a.Ask {
+			w.askARP(out, a.Addr, a.To)
+			return
+		}
+		w.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name,
+			"neighbor", packet.ToAddr(a.Addr), slog.Int("waiting", len(a.Failed)))
+		for _, p := range a.Failed {
+			w.requeue(r.ifaces[p.Iface], p.Frame)
+		}
+	})
+	if at != 0 {
+		w.wakeAt(at)
+	}
+}

@@ -1,0 +1,308 @@
+package router
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A network is one Ethernet segment: a learning switch between its ports, with
+// the routers that have an interface there as further ports.
+type network struct {
+	name     string
+	mtu      int
+	external bool
+	ports    []*port
+	ifaces   []*iface
+	table    map[packet.MAC]seenAt
+	watchers []*watcher
+}
+
+// A port joins a device to a network. dev is nil while the device is away.
+type port struct {
+	network *network
+	spec    config.Device
+	memory  bool // in memory: gone for good when its far end closes
+	dev     tap.Device
+	takes   tap.Features
+
+	out   []tap.Frame // waits for the end of the batch
+	ready bool        // may have frames to read
+	trouble
+	stats DeviceStats
+}
+
+// seenAt is where a MAC address was last seen.
+type seenAt struct {
+	port *port
+	at   time.Duration
+}
+
+const (
+	// maxMACs bounds what a network learns; beyond that, frames are flooded.
+	maxMACs = 8192
+	// macAge is how long an address is remembered (IEEE 802.1Q, 8.8.3).
+	macAge = 300 * time.Second
+)
+
+// A watcher sees every frame that crosses a network.
+type watcher struct{ fn func(tap.Frame) }
+
+// receive takes one frame from a port: it is for a router, for another port, or
+// for everybody. The frame's buffer is the worker's until the batch is flushed.
+func (w *worker) receive(from *port, f *tap.Frame) {
+	w.stats.Received++
+	n := from.network
+	eth := f.Ethernet()
+	if len(eth) < packet.EthernetLen {
+		w.count(drop(DropRunt), false)
+		return
+	}
+	for _, watch := range n.watchers {
+		watch.fn(*f)
+	}
+	if eth[6]&1 != 0 {
+		w.count(drop(DropSourceMAC), false)
+		return
+	}
+	if len(n.ports) > 1 {
+		n.learn(packet.MAC(eth[6:12]), from, w.now)
+	}
+	w.count(w.switchFrame(n, from, nil, f), false)
+}
+
+// learn notes where a sender is.
+func (n *network) learn(mac packet.MAC, p *port, now time.Duration) {
+	seen, ok := n.table[mac]
+	if ok && seen.port == p && now-seen.at < macAge/8 {
+		return
+	}
+	if !ok && len(n.table) >= maxMACs {
+		n.forgetOld(now)
+		if len(n.table) >= maxMACs {
+			return
+		}
+	}
+	n.table[mac] = seenAt{p, now}
+}
+
+// forgetOld makes room by dropping addresses that have not been seen for long.
+func (n *network) forgetOld(now time.Duration) {
+	for mac, seen := range n.table {
+		if now-seen.at >= macAge {
+			delete(n.table, mac)
+		}
+	}
+}
+
+// forgetPort drops the addresses seen at a port that is going away.
+func (n *network) forgetPort(p *port) {
+	for mac, seen := range n.table {
+		if seen.port == p {
+			delete(n.table, mac)
+		}
+	}
+}
+
+// switchFrame sends a frame where its destination address says: from a port, or
+// from the interface of a router (self), which does not get it back.
+func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) verdict {
+	dst := f.Ethernet()[:6]
+	if dst[0]&1 != 0 {
+		return w.flood(n, from, self, f)
+	}
+	for _, i := range n.ifaces {
+		if i != self && i.mac == packet.MAC(dst) {
+			if self != nil {
+				w.between(i, f)
+				return forwarded
+			}
+			return w.forward(i, f, false)
+		}
+	}
+	if len(n.ports) == 1 {
+		if from != nil {
+			return drop(DropNotOurs)
+		}
+		w.send(n.ports[0], f, nil)
+		return forwarded
+	}
+	seen, ok := n.table[packet.MAC(dst)]
+	if ok && w.now-seen.at < macAge {
+		if seen.port == from {
+			return drop(DropSamePort)
+		}
+		w.send(seen.port, f, nil)
+		return forwarded
+	}
+	w.toOthers(n, from, f)
+	return forwarded
+}
+
+// flood gives a broadcast or multicast to every other port and to the routers.
+func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdict {
+	v := drop(DropBroadcast)
+	others := w.toOthers(n, from, f)
+	for _, i := range n.ifaces {
+		if i == self {
+			continue
+		}
+		if self != nil {
+			w.between(i, f)
+			v = forwarded
+		} else if got := w.forward(i, f, false); got == consumed || v != consumed {
+			v = got
+		}
+	}
+	if others && v >= dropped {
+		return forwarded // the switch did its part
+	}
+	return v
+}
+
+// toOthers copies a frame to every port but the one it came from, and reports
+// whether there was one. The last gets the frame itself.
+func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
+	sent := false
+	for _, p := range n.ports {
+		if p == from || p.dev == nil {
+			continue
+		}
+		c := w.copy(f)
+		if sent {
+			w.stats.Made++
+		}
+		w.send(p, &c, nil)
+		sent = true
+	}
+	return sent
+}
+
+// transmit puts a frame that a router made or rewrote onto a network. p is its
+// parsed form, if there is one.
+func (w *worker) transmit(n *network, self *iface, from *port, f *tap.Frame, p *packet.Packet) {
+	for _, watch := range n.watchers {
+		watch.fn(*f)
+	}
+	if len(n.ports) == 1 && len(n.ifaces) == 1 {
+		w.send(n.ports[0], f, p)
+		return
+	}
+	w.switchFrame(n, from, self, f)
+}
+
+// sendMade transmits a frame that the router made.
+func (w *worker) sendMade(out *iface, f tap.Frame) {
+	w.stats.Made++
+	w.transmit(out.network, out, nil, &f, nil)
+}
+
+// send queues a frame for a device, in the form that the device takes.
+func (w *worker) send(to *port, f *tap.Frame, p *packet.Packet) {
+	if to.dev == nil {
+		to.stats.Lost++
+		return
+	}
+	h := f.Header()
+	if h[0]&packet.VNetNeedsChecksum == 0 && h[1] == packet.GSONone || to.carries(h) {
+		w.enqueue(to, *f)
+		return
+	}
+	w.sendPlain(to, f, p)
+}
+
+// carries reports whether the port's device takes a frame with this header as it is.
+func (to *port) carries(h []byte) bool {
+	need := tap.FeatureChecksum
+	switch h[1] &^ packet.GSOECN {
+	case packet.GSONone:
+	case packet.GSOTCP4:
+		need |= tap.FeatureTSO4
+	case packet.GSOUDP4:
+		need |= tap.FeatureUSO
+	default:
+		need |= tap.FeatureTSO6
+	}
+	return to.takes&need == need
+}
+
+// sendPlain does in software what the device does not: segments, checksums.
+func (w *worker) sendPlain(to *port, f *tap.Frame, p *packet.Packet) {
+	eth := f.Ethernet()
+	if p == nil {
+		p = &w.plain
+		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || !w.parseAny(p, f) {
+			w.completeAny(to, f)
+			return
+		}
+	}
+	if p.GSOSize == 0 {
+		c := *f
+		if p.VNet == nil || !p.Partial {
+			w.completeAny(to, f)
+			return
+		}
+		p.CompleteChecksum()
+		w.enqueue(to, c)
+		return
+	}
+	w.pieces2 = w.pieces2[:0]
+	p.Segment(func(n int) []byte {
+		s := w.alloc(n)
+		w.pieces2 = append(w.pieces2, s)
+		return s.Ethernet()
+	})
+	for _, s := range w.pieces2 {
+		w.stats.Made++
+		w.enqueue(to, s)
+	}
+}
+
+// parseAny parses a frame that the switch carries.
+func (w *worker) parseAny(p *packet.Packet, f *tap.Frame) bool {
+	fault := p.Parse(f.Ethernet(), f.Header())
+	if fault == packet.FaultOdd {
+		fault = w.decoder.Decode(p, f.Ethernet(), f.Header())
+	}
+	return fault == packet.FaultNone
+}
+
+// completeAny finishes the checksum of a frame of any protocol, as its
+// virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
+func (w *worker) completeAny(to *port, f *tap.Frame) {
+	h, eth := f.Header(), f.Ethernet()
+	start := int(binary.LittleEndian.Uint16(h[6:]))
+	field := start + int(binary.LittleEndian.Uint16(h[8:]))
+	if h[1] != packet.GSONone || field+2 > len(eth) || start > len(eth) {
+		w.stats.Dropped[DropOffload]++
+		return
+	}
+	sum := ^packet.Sum(eth[start:])
+	if sum == 0 {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(eth[field:], sum)
+	clear(h)
+	w.enqueue(to, *f)
+}
+
+// enqueue adds a frame to a port's batch.
+func (w *worker) enqueue(to *port, f tap.Frame) {
+	if len(to.out) == 0 {
+		w.dirty = append(w.dirty, to)
+	}
+	to.out = append(to.out, f)
+}
+
+// between hands a copy of a frame to another router on the same network.
+func (w *worker) between(to *iface, f *tap.Frame) {
+	if len(w.queue) >= maxQueue {
+		w.stats.Dropped[DropLoop]++
+		return
+	}
+	w.queue = append(w.queue, queued{to, append([]byte(nil), f.Buf[f.Head:f.Tail]...), false})
+	w.stats.Received++
+}

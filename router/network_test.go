@@ -1,0 +1,198 @@
+package router
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// twoRouters is two routers with the same tenant addresses on one external network.
+func twoRouters() *config.Topology {
+	n := tutorial().NAT
+	topo := &config.Topology{NAT: n, Networks: []config.Network{
+		{Name: "red", MTU: 1500}, {Name: "blue", MTU: 1500},
+		{Name: "ext_net", MTU: 1500, External: true, Subnets: []config.Subnet{{CIDR: prefix("10.10.10.0/24")}}},
+	}}
+	for i, name := range []string{"red", "blue"} {
+		gw := []string{"10.10.10.2", "10.10.10.5"}[i]
+		topo.Routers = append(topo.Routers, config.Router{Name: name, NAT: &n,
+			Interfaces: []config.RouterInterface{{Network: name, Addresses: []netip.Prefix{prefix("192.168.1.1/24")}}},
+			Gateway: &config.RouterGateway{Network: "ext_net", Address: addr(gw), Prefix: netip.PrefixFrom(addr(gw), 24),
+				NextHop: addr("10.10.10.1"), SNAT: true},
+		})
+	}
+	topo.FloatingIPs = []config.FloatingIP{{Network: "ext_net", Address: addr("10.10.10.6"), FixedIP: addr("192.168.1.9"), Router: "blue"}}
+	return topo
+}
+
+func TestRoutersWithTheSameAddressesMeetOutside(t *testing.T) {
+	s := newSim(t, twoRouters())
+	red, blue := s.host("red", "192.168.1.9"), s.host("blue", "192.168.1.9")
+	learn := func(h *simHost) {
+		b := make([]byte, packet.ARPLen)
+		packet.PutARP(b, h.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: h.mac,
+			Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(addr("192.168.1.1"))})
+		s.put(h.net, b)
+		s.takeARP(h.net)
+	}
+	learn(red)
+	learn(blue)
+	s.udp(red, 4000, "10.10.10.6", 53, "over the external network")
+	s.want(s.one("blue"), "udp 10.10.10.2:4000 > 192.168.1.9:53")
+	s.udp(blue, 53, "10.10.10.2", 4000, "and back")
+	s.want(s.one("red"), "udp 10.10.10.6:53 > 192.168.1.9:4000")
+}
+
+// addPort gives a network one more device.
+func (s *sim) addPort(network, name string) *simDevice {
+	d := &simDevice{}
+	s.devs[name] = d
+	s.w.addPort(&port{network: s.nets[network], memory: true, spec: config.Device{Name: name}}, d)
+	return d
+}
+
+func TestSwitchLearnsAndFloods(t *testing.T) {
+	l := newLesson(t)
+	second, third := l.addPort("vlan100", "second"), l.addPort("vlan100", "third")
+	first := l.devs["vlan100"]
+	frame := func(dst, src packet.MAC) []byte {
+		b := make([]byte, 60)
+		copy(b, dst[:])
+		copy(b[6:], src[:])
+		b[12], b[13] = 0x86, 0xdd
+		return b
+	}
+	count := func() [3]int {
+		n := [3]int{len(first.out), len(second.out), len(third.out)}
+		first.out, second.out, third.out = nil, nil, nil
+		return n
+	}
+	a, b := packet.MAC{2, 0, 0, 0, 0, 1}, packet.MAC{2, 0, 0, 0, 0, 2}
+	count()
+	l.put("vlan100", frame(b, a))
+	if got := count(); got != [3]int{0, 1, 1} {
+		t.Errorf("unknown destination: frames out %v", got)
+	}
+	l.put("second", frame(a, b))
+	if got := count(); got != [3]int{1, 0, 0} {
+		t.Errorf("learned destination: frames out %v", got)
+	}
+	l.put("vlan100", frame(b, a))
+	if got := count(); got != [3]int{0, 1, 0} {
+		t.Errorf("learned destination: frames out %v", got)
+	}
+	l.put("vlan100", frame(packet.Broadcast, a))
+	if got := count(); got != [3]int{0, 1, 1} {
+		t.Errorf("broadcast: frames out %v", got)
+	}
+	l.put("vlan100", frame(a, packet.MAC{2, 0, 0, 0, 0, 9}))
+	if got := count(); got != [3]int{} {
+		t.Errorf("back to its port: frames out %v", got)
+	}
+	l.dropped(DropSamePort, 1)
+	l.advance(macAge)
+	l.put("third", frame(b, packet.MAC{2, 0, 0, 0, 0, 9}))
+	if got := count(); got != [3]int{1, 1, 0} {
+		t.Errorf("forgotten destination: frames out %v", got)
+	}
+}
+
+func TestRouterAnswersTheRightPort(t *testing.T) {
+	l := newLesson(t)
+	l.addPort("vlan101", "second")
+	h := *l.vm4
+	h.net = "vlan101"
+	frame := l.build(&h, "172.16.101.1", 1, nil, pingLayer(), payload(8))
+	l.devs["vlan101"].out = nil
+	l.put("second", frame)
+	if n := len(l.take("second")); n != 1 {
+		t.Errorf("%d answers on the port it came from", n)
+	}
+	l.none("vlan101")
+}
+
+func TestMalformedFramesAreCountedByReason(t *testing.T) {
+	for _, c := range []struct {
+		reason DropReason
+		change func(b []byte) []byte
+	}{
+		{DropRunt, func(b []byte) []byte { return b[:10] }},
+		{DropSourceMAC, func(b []byte) []byte { b[6] |= 1; return b }},
+		{DropNotOurs, func(b []byte) []byte { b[5]++; return b }},
+		{DropEtherType, func(b []byte) []byte { b[12] = 0x86; b[13] = 0xdd; return b }},
+		{DropVLANTag, func(b []byte) []byte { b[12] = 0x81; return b }},
+		{DropLinkBroadcast, func(b []byte) []byte { copy(b, packet.Broadcast[:]); return b }},
+		{DropShort, func(b []byte) []byte { return b[:30] }},
+		{DropIPVersion, func(b []byte) []byte { b[14] = 0x65; return b }},
+		{DropIPHeader, func(b []byte) []byte { b[14] = 0x44; return b }},
+		{DropIPHeader, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[2] = 9 }) }},
+		{DropIPChecksum, func(b []byte) []byte { b[24]++; return b }},
+		{DropTransport, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[3] = 24 }) }},
+		{DropMartianDest, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[16] = 127 }) }},
+		{DropBroadcast, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[16] = 224 }) }},
+		{DropBroadcast, func(b []byte) []byte { return fixIP(b, func(ip []byte) { copy(ip[16:], []byte{172, 16, 100, 255}) }) }},
+		{DropNoRoute, func(b []byte) []byte { return b }},
+	} {
+		t.Run(c.reason.String(), func(t *testing.T) {
+			topo := tutorial()
+			topo.Routers[0].Gateway.NextHop = netip.Addr{}
+			s := newSim(t, topo)
+			h := s.host("vlan101", "172.16.101.4")
+			frame := s.build(h, "8.8.8.8", 17, nil, udpLayer(), payload(20))
+			s.put("vlan101", c.change(frame))
+			s.dropped(c.reason, 1)
+		})
+	}
+}
+
+// fixIP changes an IP header and makes its checksum right again.
+func fixIP(b []byte, change func(ip []byte)) []byte {
+	change(b[14:])
+	b[14] = 0x45
+	packet.SetIPv4Checksum(b[14:])
+	return b
+}
+
+func TestDeviceThatLosesFrames(t *testing.T) {
+	l := newLesson(t)
+	d := l.devs["ext_net"]
+	d.err = tap.ErrDown
+	l.udp(l.vm3, 1, "10.10.10.4", 2, "x")
+	var ext *port
+	for _, p := range l.w.ports {
+		if p.network.name == "ext_net" {
+			ext = p
+		}
+	}
+	if !ext.isDown || ext.stats.Lost == 0 {
+		t.Errorf("down %v, lost %d", ext.isDown, ext.stats.Lost)
+	}
+	d.err = nil
+	l.advance(5 * time.Second)
+	l.udp(l.vm3, 1, "10.10.10.4", 2, "x")
+	if ext.isDown {
+		t.Error("still down after a frame was taken")
+	}
+}
+
+// A device may turn out to be gone by what is written to it while it is read.
+func TestDeviceThatIsGoneWhileItIsRead(t *testing.T) {
+	l := newLesson(t)
+	d := l.devs["vlan101"]
+	ping := l.build(l.vm4, "172.16.101.1", 1, nil, pingLayer(), payload(8))
+	for range 3 * batchFrames {
+		b := append(make([]byte, tap.HeaderLen), ping...)
+		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
+	}
+	d.err = tap.ErrGone
+	l.run()
+	for _, p := range l.w.ports {
+		if p.network.name == "vlan101" {
+			t.Error("the port is still there")
+		}
+	}
+}

@@ -1,0 +1,423 @@
+package router
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A sim is a topology in simulated time: frames in, frames out, a clock that
+// only Advance moves. Hosts answer ARP and nothing else.
+type sim struct {
+	t     testing.TB
+	w     *worker
+	now   time.Duration
+	nets  map[string]*network
+	devs  map[string]*simDevice
+	names []string // of the networks, in the order of the topology
+	hosts map[hostKey]*simHost
+}
+
+// A hostKey tells hosts apart: tenants may use the same addresses.
+type hostKey struct {
+	net  string
+	addr netip.Addr
+}
+
+// A simHost is an address on a network.
+type simHost struct {
+	net  string
+	addr netip.Addr
+	mac  packet.MAC
+	mute bool // does not answer ARP
+}
+
+// A simDevice is one network's device: what is put in is read by the router,
+// what the router writes piles up.
+type simDevice struct {
+	features tap.Features
+	in       []tap.Frame
+	out      []tap.Frame
+	err      error
+}
+
+func (d *simDevice) Name() string           { return "sim" }
+func (d *simDevice) Features() tap.Features { return d.features }
+func (d *simDevice) FD() int                { return -1 }
+func (d *simDevice) Notify(func())          {}
+func (d *simDevice) Close() error           { return nil }
+
+func (d *simDevice) Read(frames []tap.Frame) (int, error) {
+	n := 0
+	for n < len(frames) && len(d.in) > 0 {
+		f := d.in[0]
+		d.in = d.in[1:]
+		frames[n].Head = tap.Headroom
+		frames[n].Tail = tap.Headroom + copy(frames[n].Buf[tap.Headroom:], f.Buf[f.Head:f.Tail])
+		n++
+	}
+	return n, nil
+}
+
+func (d *simDevice) Write(frames []tap.Frame) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	for _, f := range frames {
+		d.out = append(d.out, tap.Frame{Buf: append([]byte(nil), f.Buf[f.Head:f.Tail]...), Tail: f.Tail - f.Head})
+	}
+	return len(frames), nil
+}
+
+// newSim starts a topology, with a plain device on every network.
+func newSim(t testing.TB, topo *config.Topology) *sim {
+	t.Helper()
+	if f := Unsupported(topo); len(f) > 0 {
+		t.Fatal(f)
+	}
+	s := &sim{t: t, nets: map[string]*network{}, devs: map[string]*simDevice{}, hosts: map[hostKey]*simHost{}}
+	s.w = newWorker(slog.New(slog.DiscardHandler), rand.New(rand.NewPCG(1, 2)), newChanWaiter())
+	s.w.clock = func() time.Duration { return s.now }
+	if err := s.w.build(topo, s.nets); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range topo.Networks {
+		d := &simDevice{}
+		s.names, s.devs[n.Name] = append(s.names, n.Name), d
+		s.w.addPort(&port{network: s.nets[n.Name], memory: true, spec: config.Device{Name: n.Name}}, d)
+	}
+	t.Cleanup(s.checkBooks)
+	return s
+}
+
+// checkBooks: every frame received has exactly one verdict.
+func (s *sim) checkBooks() {
+	st := s.w.snapshotStats()
+	if sum := st.Forwarded + st.Consumed + st.Dropped() + st.Parked; sum != st.Received {
+		s.t.Errorf("received %d frames, but %d forwarded + %d consumed + %d dropped + %d parked", st.Received,
+			st.Forwarded, st.Consumed, st.Dropped(), st.Parked)
+	}
+}
+
+func (s *sim) host(network, addr string) *simHost {
+	h := &simHost{net: network, addr: netip.MustParseAddr(addr)}
+	b := h.addr.As4()
+	h.mac = packet.MAC{2, 0, b[0], b[1], b[2], b[3]}
+	s.hosts[hostKey{network, h.addr}] = h
+	return h
+}
+
+// routerMAC is the router's address on a network.
+func (s *sim) routerMAC(network string) packet.MAC { return s.nets[network].ifaces[0].mac }
+
+// put hands a frame to the router and runs it until nothing moves.
+func (s *sim) put(network string, eth []byte) {
+	s.putFrame(network, append(make([]byte, tap.HeaderLen), eth...))
+}
+
+func (s *sim) putFrame(network string, b []byte) {
+	d := s.devs[network]
+	d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
+	s.run()
+}
+
+// run lets the router work, and the hosts answer ARP, until nothing moves.
+func (s *sim) run() {
+	for range 100 {
+		for _, p := range s.w.ports {
+			p.pending.Store(true)
+		}
+		s.w.turn()
+		s.w.turn()
+		if !s.answer() && len(s.w.queue) == 0 {
+			return
+		}
+	}
+	s.t.Fatal("it does not come to rest")
+}
+
+// answer lets the hosts answer the ARP requests among the frames out.
+func (s *sim) answer() bool {
+	any := false
+	for _, name := range s.names {
+		d := s.devs[name]
+		var rest []tap.Frame
+		for _, f := range d.out {
+			m, ok := packet.DecodeARP(f.Ethernet())
+			if !ok {
+				rest = append(rest, f)
+				continue
+			}
+			h := s.hosts[hostKey{name, packet.ToAddr(m.Target)}]
+			if !m.Request || m.Sender == m.Target || h == nil || h.mute {
+				rest = append(rest, f)
+				continue
+			}
+			b := make([]byte, tap.HeaderLen+packet.ARPLen)
+			packet.PutARP(b[tap.HeaderLen:], h.mac, m.SenderMAC, packet.ARP{
+				SenderMAC: h.mac, Sender: m.Target, TargetMAC: m.SenderMAC, Target: m.Sender})
+			d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
+			any = true
+		}
+		d.out = rest
+	}
+	return any
+}
+
+// advance moves the clock in steps that no timer falls between.
+func (s *sim) advance(d time.Duration) {
+	end := s.now + d
+	for s.now < end {
+		step := end
+		if s.w.timed && s.w.timer < end {
+			step = max(s.w.timer, s.now+time.Millisecond)
+		}
+		s.now = step
+		s.run()
+	}
+}
+
+// take returns the IPv4 frames that the router has sent to a network.
+func (s *sim) take(network string) []sent {
+	var out []sent
+	for _, f := range s.devs[network].out {
+		if binary.BigEndian.Uint16(f.Ethernet()[12:]) == packet.EtherTypeIPv4 {
+			out = append(out, s.describe(f))
+		}
+	}
+	s.devs[network].out = nil
+	return out
+}
+
+// takeARP returns the ARP frames.
+func (s *sim) takeARP(network string) []packet.ARP {
+	var out []packet.ARP
+	for _, f := range s.devs[network].out {
+		if m, ok := packet.DecodeARP(f.Ethernet()); ok {
+			out = append(out, m)
+		}
+	}
+	s.devs[network].out = nil
+	return out
+}
+
+// one is take for exactly one frame.
+func (s *sim) one(network string) sent {
+	s.t.Helper()
+	got := s.take(network)
+	if len(got) != 1 {
+		s.t.Fatalf("want one frame on %s, got %d: %v; drops %v", network, len(got), got, s.w.snapshotStats().Drops)
+	}
+	return got[0]
+}
+
+// none fails if the router has sent anything to a network.
+func (s *sim) none(network string) {
+	s.t.Helper()
+	if got := s.take(network); len(got) != 0 {
+		s.t.Fatalf("want nothing on %s, got %v", network, got)
+	}
+}
+
+// dropped fails unless a reason has been counted n times since the last call.
+func (s *sim) dropped(r DropReason, n uint64) {
+	s.t.Helper()
+	if got := s.w.stats.Dropped[r]; got != n {
+		s.t.Fatalf("drops %v: got %d, want %d; all: %v", r, got, n, s.w.snapshotStats().Drops)
+	}
+}
+
+// A sent frame is what a test looks at. Its checksums have been found right.
+type sent struct {
+	eth  []byte
+	vnet []byte
+	ip   *layers.IPv4
+	tcp  *layers.TCP
+	udp  *layers.UDP
+	icmp *layers.ICMPv4
+}
+
+// String is the frame in one line, the form that tests compare.
+func (f sent) String() string {
+	src, dst := f.ip.SrcIP.String(), f.ip.DstIP.String()
+	switch {
+	case f.tcp != nil:
+		flags := ""
+		for _, x := range []struct {
+			on   bool
+			name string
+		}{{f.tcp.SYN, "S"}, {f.tcp.FIN, "F"}, {f.tcp.RST, "R"}, {f.tcp.PSH, "P"}, {f.tcp.ACK, "."}} {
+			if x.on {
+				flags += x.name
+			}
+		}
+		return fmt.Sprintf("tcp %s:%d > %s:%d %s", src, f.tcp.SrcPort, dst, f.tcp.DstPort, flags)
+	case f.udp != nil:
+		return fmt.Sprintf("udp %s:%d > %s:%d", src, f.udp.SrcPort, dst, f.udp.DstPort)
+	case f.icmp != nil:
+		t, c := f.icmp.TypeCode.Type(), f.icmp.TypeCode.Code()
+		if t == 0 || t == 8 {
+			return fmt.Sprintf("icmp %s > %s type %d id %d seq %d", src, dst, t, f.icmp.Id, f.icmp.Seq)
+		}
+		return fmt.Sprintf("icmp %s > %s type %d code %d about %s", src, dst, t, c, quoteString(f.icmp.Payload))
+	}
+	return fmt.Sprintf("proto %d %s > %s off %d", f.ip.Protocol, src, dst, f.ip.FragOffset*8)
+}
+
+// quoteString is the packet that an ICMP error quotes.
+func quoteString(b []byte) string {
+	if len(b) < 28 {
+		return "nothing"
+	}
+	h := int(b[0]&15) * 4
+	src, dst := net.IP(b[12:16]), net.IP(b[16:20])
+	if b[9] == packet.ProtoICMP {
+		return fmt.Sprintf("icmp %s > %s id %d", src, dst, binary.BigEndian.Uint16(b[h+4:]))
+	}
+	return fmt.Sprintf("%s %s:%d > %s:%d", packet.ProtoName(b[9]), src, binary.BigEndian.Uint16(b[h:]), dst, binary.BigEndian.Uint16(b[h+2:]))
+}
+
+func (s *sim) describe(f tap.Frame) sent {
+	s.t.Helper()
+	eth := f.Ethernet()
+	p := gopacket.NewPacket(eth, layers.LayerTypeEthernet, gopacket.Default)
+	out := sent{eth: eth, vnet: f.Header()}
+	out.ip, _ = p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
+	out.tcp, _ = p.Layer(layers.LayerTypeTCP).(*layers.TCP)
+	out.udp, _ = p.Layer(layers.LayerTypeUDP).(*layers.UDP)
+	out.icmp, _ = p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+	if out.ip == nil {
+		s.t.Fatalf("not IPv4: %x", eth)
+	}
+	ip := eth[packet.EthernetLen:]
+	h := int(ip[0]&15) * 4
+	if packet.Sum(ip[:h]) != 0xffff {
+		s.t.Errorf("wrong IP checksum: %v", out)
+	}
+	if f.Header()[0] == 0 && out.ip.FragOffset == 0 && out.ip.Flags&layers.IPv4MoreFragments == 0 {
+		s.checkTransport(ip[:out.ip.Length], out)
+	}
+	return out
+}
+
+// checkTransport recomputes a transport checksum.
+func (s *sim) checkTransport(ip []byte, f sent) {
+	h := int(ip[0]&15) * 4
+	again := append([]byte(nil), ip...)
+	if ip[9] == packet.ProtoUDP && ip[h+6] == 0 && ip[h+7] == 0 {
+		return
+	}
+	packet.SetTransportChecksum(again)
+	if string(again) != string(ip) {
+		s.t.Errorf("wrong transport checksum: %v\n got %x\nwant %x", f, ip, again)
+	}
+}
+
+// An ipOpt changes the IP header of a built packet.
+type ipOpt func(*layers.IPv4)
+
+func ttl(n uint8) ipOpt  { return func(ip *layers.IPv4) { ip.TTL = n } }
+func df(ip *layers.IPv4) { ip.Flags |= layers.IPv4DontFragment }
+
+// build makes a frame from h to its gateway.
+func (s *sim) build(h *simHost, dst string, proto layers.IPProtocol, opts []ipOpt, l4 ...gopacket.SerializableLayer) []byte {
+	s.t.Helper()
+	mac := s.routerMAC(h.net)
+	eth := &layers.Ethernet{SrcMAC: h.mac[:], DstMAC: mac[:], EthernetType: layers.EthernetTypeIPv4}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 7, Protocol: proto, SrcIP: h.addr.AsSlice(), DstIP: netip.MustParseAddr(dst).AsSlice()}
+	for _, o := range opts {
+		o(ip)
+	}
+	for _, l := range l4 {
+		if n, ok := l.(interface {
+			SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
+		}); ok {
+			if err := n.SetNetworkLayerForChecksum(ip); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	buf := gopacket.NewSerializeBuffer()
+	all := append([]gopacket.SerializableLayer{eth, ip}, l4...)
+	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, all...); err != nil {
+		s.t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func (s *sim) udp(h *simHost, sport int, dst string, dport int, payload string, opts ...ipOpt) {
+	s.t.Helper()
+	s.put(h.net, s.build(h, dst, layers.IPProtocolUDP, opts,
+		&layers.UDP{SrcPort: layers.UDPPort(sport), DstPort: layers.UDPPort(dport)}, gopacket.Payload(payload)))
+}
+
+func (s *sim) tcp(h *simHost, sport int, dst string, dport int, flags string, opts ...ipOpt) {
+	s.t.Helper()
+	l := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: 1000, Ack: 2000, Window: 65535}
+	l.SYN, l.ACK, l.FIN = strings.Contains(flags, "S"), strings.Contains(flags, "."), strings.Contains(flags, "F")
+	l.RST, l.PSH = strings.Contains(flags, "R"), strings.Contains(flags, "P")
+	s.put(h.net, s.build(h, dst, layers.IPProtocolTCP, opts, l))
+}
+
+func (s *sim) ping(h *simHost, dst string, id, seq int, opts ...ipOpt) {
+	s.t.Helper()
+	s.put(h.net, s.build(h, dst, layers.IPProtocolICMPv4, opts,
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: uint16(id), Seq: uint16(seq)}, gopacket.Payload("0123456789")))
+}
+
+func (s *sim) pong(h *simHost, dst string, id, seq int) {
+	s.t.Helper()
+	s.put(h.net, s.build(h, dst, layers.IPProtocolICMPv4, nil,
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(0, 0), Id: uint16(id), Seq: uint16(seq)}, gopacket.Payload("0123456789")))
+}
+
+// icmpError sends an ICMP error from h about a packet that the router sent out.
+func (s *sim) icmpError(h *simHost, dst string, typ, code uint8, about sent) {
+	s.t.Helper()
+	quote := about.eth[packet.EthernetLen:]
+	s.put(h.net, s.build(h, dst, layers.IPProtocolICMPv4, nil,
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(typ, code)}, gopacket.Payload(quote[:min(len(quote), 548)])))
+}
+
+// want fails unless a frame reads as expected.
+func (s *sim) want(got sent, want string) {
+	s.t.Helper()
+	if got.String() != want {
+		s.t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+// payload serializes to n bytes that differ from each other.
+func (n payload) SerializeTo(b gopacket.SerializeBuffer, _ gopacket.SerializeOptions) error {
+	bytes, err := b.PrependBytes(int(n))
+	for i := range bytes {
+		bytes[i] = byte(i * 7)
+	}
+	return err
+}
+
+// LayerType makes payload a layer.
+func (payload) LayerType() gopacket.LayerType { return gopacket.LayerTypePayload }
+
+func udpLayer() *layers.UDP { return &layers.UDP{SrcPort: 4000, DstPort: 53} }
+
+func pingLayer() *layers.ICMPv4 {
+	return &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}
+}
+
+func tcpLayer() *layers.TCP {
+	return &layers.TCP{SrcPort: 4000, DstPort: 80, SYN: true, Window: 65535}
+}

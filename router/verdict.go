@@ -1,0 +1,97 @@
+package router
+
+// A DropReason says why a frame was dropped. The names are the words of traces,
+// counters and documents.
+type DropReason uint8
+
+// The drop reasons.
+const (
+	DropRunt            DropReason = iota // shorter than an Ethernet header
+	DropSourceMAC                         // group or zero source address
+	DropNotOurs                           // addressed to a MAC that is not on this network
+	DropSamePort                          // bridged back to where it came from
+	DropEtherType                         // neither IPv4 nor ARP
+	DropVLANTag                           // tagged frame on an untagged network
+	DropARP                               // malformed or impossible ARP
+	DropARPSender                         // ARP from a sender outside the subnet
+	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
+	DropShort                             // shorter than a header
+	DropIPVersion                         // not version 4
+	DropIPHeader                          // impossible header or total length
+	DropIPChecksum                        // wrong IP header checksum
+	DropTransport                         // impossible transport header
+	DropICMPQuote                         // an ICMP error that quotes nothing usable
+	DropICMPChecksum                      // wrong ICMP checksum
+	DropOffload                           // offload metadata that contradicts the frame, or cannot be served
+	DropSourceRoute                       // a source route option (RFC 7126, 4.3)
+	DropMartianSource                     // a source address that cannot be there (RFC 1812, 5.3.7)
+	DropMartianDest                       // a destination that is never forwarded
+	DropBroadcast                         // a broadcast or multicast, which the router does not forward (RFC 2644)
+	DropFragmentWait                      // a fragment whose first one did not come in time
+	DropFragmentFull                      // no room to wait for the first fragment
+	DropFragmentLocal                     // fragments for the router itself that overlap
+	DropICMPUnknown                       // an ICMP error about a connection nobody has
+	DropPolicy                            // from outside, and neither a floating IP, a VIP nor a mapping
+	DropNoMapping                         // from outside to the SNAT address, where nothing is open
+	DropFiltered                          // refused by the filtering behavior
+	DropNoMember                          // no member of the VIP's pool is up
+	DropRefused                           // for the router itself, where nothing listens
+	DropNoRoute                           // no route to the destination
+	DropTTL                               // time to live exceeded
+	DropTooBig                            // larger than the next MTU, and must not be fragmented
+	DropNeighborFailed                    // the next hop does not answer
+	DropNeighborFull                      // too many packets wait for the next hop
+	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
+	DropNotSYN                            // TCP out of nowhere, which cannot be translated
+	DropTableFull                         // the connection table is full
+	DropHostShare                         // the sender holds its share of the connection table
+	DropNoPort                            // the external address has no port left
+	DropLoop                              // too many frames between the routers of one network
+	DropWrite                             // the device did not take it
+	numDropReasons
+)
+
+var dropNames = [numDropReasons]string{
+	"runt", "source-mac", "not-ours", "same-port", "ethertype", "vlan-tag", "arp", "arp-sender",
+	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
+	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
+	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-unknown", "policy",
+	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
+	"neighbor-failed", "neighbor-full", "not-translatable", "not-syn", "table-full", "host-share",
+	"no-port", "loop", "write",
+}
+
+// String returns the reason's name.
+func (r DropReason) String() string {
+	if r < numDropReasons {
+		return dropNames[r]
+	}
+	return "unknown"
+}
+
+// DropReasons returns every reason, in order.
+func DropReasons() []DropReason {
+	all := make([]DropReason, numDropReasons)
+	for i := range all {
+		all[i] = DropReason(i)
+	}
+	return all
+}
+
+// A verdict is what a stage says about a frame: go on, done in one of three
+// ways, or dropped for a reason.
+type verdict uint8
+
+const (
+	next      verdict = iota
+	forwarded         // on its way
+	consumed          // answered, learned from, or for nobody else
+	parked            // waits, and will be judged again
+	dropped           // + reason
+)
+
+// drop is the verdict for a reason; a drop without one cannot be said.
+func drop(r DropReason) verdict { return dropped + verdict(r) }
+
+// reason returns the drop reason, if the verdict is one.
+func (v verdict) reason() (DropReason, bool) { return DropReason(v - dropped), v >= dropped }

@@ -1,0 +1,369 @@
+package router
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A worker runs networks and routers to completion: it reads a batch of frames,
+// reads the clock once, decides and rewrites, writes, and sleeps when every
+// device is dry. Everything it owns is touched by its goroutine only; others
+// send it functions to run.
+type worker struct {
+	log      *slog.Logger
+	rng      *rand.Rand
+	clock    func() time.Duration // since the start
+	now      time.Duration        // read once a batch
+	networks []*network
+	routers  []*vrouter
+	ports    []*port
+
+	frames []tap.Frame // the slots that devices read into
+	arena  arena       // frames that the router makes
+	queue  []queued    // frames that go through forward again, or between routers
+	dirty  []*port     // ports with frames to write
+	timer  time.Duration
+	timed  bool
+
+	decoder *packet.Decoder
+	passage passage
+	errPath errorPath
+	newConn nat.NewConn
+	plain   packet.Packet
+	pieces  []tap.Frame
+	pieces2 []tap.Frame
+
+	stats    counters
+	reopener *reopener
+
+	wait     waiter
+	mu       sync.Mutex
+	mail     []func()
+	hasMail  atomic.Bool
+	stopping bool
+	done     chan struct{}
+}
+
+// A queued frame belongs to the worker until it has been forwarded.
+type queued struct {
+	in    *iface
+	frame []byte // virtio-net header and Ethernet frame
+	again bool   // it was parked
+}
+
+const (
+	// batchFrames is how many frames one read takes. Few, large slots that are
+	// used again and again stay in the cache.
+	batchFrames = 16
+	// slotStride keeps the heads of the slots in different cache sets.
+	slotStride = tap.SlotLen + 5*64
+	// readBudget is how many batches one port may have in a turn.
+	readBudget = 4
+	// maxQueue bounds the frames between routers, and those that wait to be
+	// forwarded again.
+	maxQueue = 4096
+	// tableTick is the longest time between traffic and the next look at what
+	// has expired.
+	tableTick = 250 * time.Millisecond
+)
+
+func newWorker(log *slog.Logger, rng *rand.Rand, wait waiter) *worker {
+	start := time.Now()
+	w := &worker{
+		log: log, rng: rng, clock: func() time.Duration { return time.Since(start) }, wait: wait,
+		decoder: packet.NewDecoder(), done: make(chan struct{}),
+	}
+	slots := make([]byte, batchFrames*slotStride)
+	for i := range batchFrames {
+		w.frames = append(w.frames, tap.Frame{Buf: slots[i*slotStride : (i+1)*slotStride : (i+1)*slotStride]})
+	}
+	return w
+}
+
+// run is the worker's loop. It ends when a function sent to it sets stopping.
+func (w *worker) run() {
+	defer close(w.done)
+	if w.wait.locked() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	for !w.stopping {
+		if w.turn() {
+			continue
+		}
+		d := time.Duration(-1)
+		if w.timed {
+			d = max(0, w.timer-w.clock())
+		}
+		w.wait.wait(d, w.ports)
+	}
+}
+
+// turn does everything that is there to do once, and reports whether that was
+// anything.
+func (w *worker) turn() bool {
+	w.now = w.clock()
+	busy := w.runMail()
+	for _, p := range w.ports {
+		if p.dev != nil && w.wait.ready(p) && w.readPort(p) {
+			busy = true
+		}
+	}
+	if len(w.queue) > 0 {
+		w.runQueue()
+		busy = true
+	}
+	if busy {
+		w.wakeAt(w.now + tableTick)
+	}
+	if w.timed && w.now >= w.timer {
+		w.tick()
+		busy = true
+	}
+	w.flush()
+	return busy
+}
+
+// runMail runs the functions that others have sent.
+func (w *worker) runMail() bool {
+	if !w.hasMail.Load() {
+		return false
+	}
+	w.mu.Lock()
+	mail := w.mail
+	w.mail = nil
+	w.hasMail.Store(false)
+	w.mu.Unlock()
+	for _, fn := range mail {
+		fn()
+	}
+	return len(mail) > 0
+}
+
+// post has fn run by the worker. It reports false when the worker has ended.
+func (w *worker) post(fn func()) bool {
+	select {
+	case <-w.done:
+		return false
+	default:
+	}
+	w.mu.Lock()
+	w.mail = append(w.mail, fn)
+	w.hasMail.Store(true)
+	w.mu.Unlock()
+	w.wait.wake()
+	return true
+}
+
+// call is post, and waits until fn has run.
+func (w *worker) call(fn func()) error {
+	ran := make(chan struct{})
+	if !w.post(func() { fn(); close(ran) }) {
+		return os.ErrClosed
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-w.done:
+		select {
+		case <-ran:
+			return nil
+		default:
+			return os.ErrClosed
+		}
+	}
+}
+
+// readPort reads and forwards a port's frames until it is dry or its budget is spent.
+func (w *worker) readPort(p *port) bool {
+	any := false
+	// Answering what was read may show that the device is gone.
+	for i := 0; i < readBudget; i++ {
+		n, err := p.dev.Read(w.frames)
+		for i := range w.frames[:n] {
+			f := &w.frames[i]
+			p.stats.RxFrames++
+			p.stats.RxBytes += uint64(f.Tail - f.Head - tap.HeaderLen)
+			w.receive(p, f)
+		}
+		if len(w.queue) > 0 {
+			w.runQueue()
+		}
+		w.flush()
+		any = any || n > 0
+		if n > 0 && p.isDown {
+			w.up(p)
+		}
+		if p.dev == nil {
+			return any
+		}
+		if err != nil {
+			w.readTrouble(p, err)
+			return any
+		}
+		if n == 0 {
+			w.wait.dry(p)
+			return any
+		}
+	}
+	p.pending.Store(true) // there may be more, for the next turn
+	return true
+}
+
+// runQueue forwards what was put aside; what that puts aside in turn waits for
+// the next turn.
+func (w *worker) runQueue() {
+	queue := w.queue
+	w.queue = nil
+	for _, q := range queue {
+		f := w.frame(q.frame)
+		if q.again || f.Ethernet()[0]&1 != 0 || q.in.mac == packet.MAC(f.Ethernet()[:6]) {
+			w.count(w.forward(q.in, &f, q.again), q.again)
+		}
+	}
+}
+
+// requeue has a frame that was parked forwarded anew.
+func (w *worker) requeue(in *iface, frame []byte) {
+	w.queue = append(w.queue, queued{in, frame, true})
+}
+
+// flush writes what the ports have gathered.
+func (w *worker) flush() {
+	for _, p := range w.dirty {
+		w.writePort(p)
+	}
+	w.dirty = w.dirty[:0]
+	w.arena.reset()
+}
+
+func (w *worker) writePort(p *port) {
+	if p.dev == nil {
+		p.stats.Lost += uint64(len(p.out))
+		p.out = p.out[:0]
+		return
+	}
+	n, err := p.dev.Write(p.out)
+	p.stats.TxFrames += uint64(n)
+	p.stats.Lost += uint64(len(p.out) - n)
+	for i := range p.out {
+		p.stats.TxBytes += uint64(p.out[i].Tail - p.out[i].Head - tap.HeaderLen)
+	}
+	p.out = p.out[:0]
+	if err != nil {
+		w.writeTrouble(p, err)
+	} else if p.isDown {
+		w.up(p)
+	}
+}
+
+// tick does what is due in every table.
+func (w *worker) tick() {
+	w.timed = false
+	w.tickDown()
+	for _, r := range w.routers {
+		w.tickNeighbors(r)
+		w.tickFragments(r)
+		w.tickAnnouncements(r)
+		if at := r.nat.Tick(w.now); at != 0 {
+			w.wakeAt(at)
+		}
+	}
+	if len(w.queue) > 0 {
+		w.wakeAt(w.now)
+	}
+}
+
+// wakeAt has tick called at a time, if not earlier.
+func (w *worker) wakeAt(at time.Duration) {
+	if !w.timed || at < w.timer {
+		w.timer, w.timed = at, true
+	}
+}
+
+// alloc returns a frame of n bytes, all zero, that lives until the next flush.
+func (w *worker) alloc(n int) tap.Frame {
+	buf := w.arena.alloc(tap.Headroom + tap.HeaderLen + n)
+	return tap.Frame{Buf: buf, Head: tap.Headroom, Tail: len(buf)}
+}
+
+// copy returns a copy of a frame that lives until the next flush.
+func (w *worker) copy(f *tap.Frame) tap.Frame {
+	c := w.alloc(f.Tail - f.Head - tap.HeaderLen)
+	copy(c.Buf[c.Head:], f.Buf[f.Head:f.Tail])
+	return c
+}
+
+// frame makes a queued frame one in the arena, with headroom.
+func (w *worker) frame(b []byte) tap.Frame {
+	f := w.alloc(len(b) - tap.HeaderLen)
+	copy(f.Buf[f.Head:], b)
+	return f
+}
+
+// An arena hands out buffers that are all given back at once.
+type arena struct {
+	block []byte
+	used  int
+}
+
+const arenaLen = 1 << 20
+
+func (a *arena) alloc(n int) []byte {
+	n8 := (n + 63) &^ 63
+	if a.used+n8 > len(a.block) {
+		// What was handed out keeps the former block alive.
+		a.block, a.used = make([]byte, max(arenaLen, n8)), 0
+	}
+	b := a.block[a.used : a.used+n : a.used+n]
+	a.used += n8
+	clear(b)
+	return b
+}
+
+func (a *arena) reset() { a.used = 0 }
+
+// count enters a verdict into the books; again is for a frame that was parked,
+// which has been received once only.
+func (w *worker) count(v verdict, again bool) {
+	s := &w.stats
+	if again {
+		s.Parked--
+	}
+	switch v {
+	case next:
+		panic("router: a frame without a verdict")
+	case forwarded:
+		s.Forwarded++
+	case consumed:
+		s.Consumed++
+	case parked:
+		s.Parked++
+	default:
+		r, _ := v.reason()
+		s.Dropped[r]++
+	}
+}
+
+// stop ends the loop and closes the devices.
+func (w *worker) stop() {
+	w.stopping = true
+	for _, p := range w.ports {
+		if p.dev != nil {
+			if err := p.dev.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+				w.log.Warn("closing a device", "device", p.name(), "err", err)
+			}
+			p.dev = nil
+		}
+	}
+}
