@@ -1,0 +1,43 @@
+// Package host puts hosts into the process: each has a MAC address, an IPv4
+// address, a TCP/IP stack of its own (gVisor's netstack) and one network
+// interface, which is any [tap.Device] in memory. A program talks through it
+// with plain [net.Conn], [net.Listener] and [http.Client] values, so a test or a
+// lab needs neither root nor a device of the operating system.
+//
+// # What a host does by itself
+//
+// It answers ARP requests and pings for its address, announces itself once when
+// it starts (RFC 5227, section 2.3), refuses TCP connections to closed ports
+// with RST and UDP datagrams to closed ports with port unreachable (RFC 1122,
+// 3.2.2.1), reassembles fragments, and forwards nothing. Frames for other MAC
+// addresses are ignored. There is no DNS and no IPv6: addresses are written as
+// numbers.
+//
+// # TCP
+//
+// CUBIC congestion control, SACK, RACK, window scaling and timestamps are on;
+// send and receive buffers start at 1 MB and grow to 8 MB. Nagle's algorithm
+// is off, as in package net. Unlike there, keepalive probes are off until a
+// connection's SetKeepAlive is called: a network simulator's host should send
+// nothing that nobody asked for, and a NAT's idle timeout could not be seen
+// otherwise. Path MTU discovery is done for TCP; UDP and echo packets are sent
+// without the DF bit, so that they may be fragmented on the way.
+//
+// # Errors
+//
+// Errors are those of package net: a [net.OpError] around a system call's error
+// number, such as syscall.ECONNREFUSED, syscall.EHOSTUNREACH for a neighbor
+// that does not answer ARP (after three seconds), [os.ErrDeadlineExceeded],
+// [net.ErrClosed]. An ICMP error that answers a ping or a traceroute is an
+// [*ICMPError]. Of the ICMP errors that answer its datagrams a connected UDP
+// socket reports port unreachable only, as connection refused.
+//
+// While the stack waits for a neighbor's MAC address, a datagram may overtake
+// one that was sent before it: UDP promises no order, and here it shows.
+//
+// # Simulated time
+//
+// Hosts work inside a testing/synctest bubble: New notices the bubble by its
+// clock and runs the stack in steps, which lets time in the bubble go on while
+// all is quiet. Two idle hours pass in no time.
+package host

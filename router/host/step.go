@@ -1,0 +1,64 @@
+package host
+
+import (
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// A stepper runs a stack's TCP inside a testing/synctest bubble. TCP's
+// goroutines sleep in a way that the bubble does not count as blocked, so time
+// would stand still for ever. Paused, they wait on channels of the bubble, which
+// do count. The stepper therefore keeps the stack paused, and lets it work for a
+// moment whenever there may be something to do.
+type stepper struct {
+	stack *stack.Stack
+	work  chan struct{}
+	quit  chan struct{}
+	done  chan struct{}
+}
+
+func newStepper(s *stack.Stack) *stepper {
+	p := &stepper{stack: s, work: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	s.Pause()
+	go p.run()
+	return p
+}
+
+// kick asks for a moment of work. It never blocks.
+func (p *stepper) kick() {
+	select {
+	case p.work <- struct{}{}:
+	default: // asked for already
+	}
+}
+
+// stop lets the stack run freely from now on.
+func (p *stepper) stop() {
+	close(p.quit)
+	<-p.done
+	p.stack.Resume()
+}
+
+func (p *stepper) run() {
+	defer close(p.done)
+	for {
+		select {
+		case <-p.quit:
+			return
+		case <-p.work:
+		}
+		p.once()
+		// A nanosecond passes only when everybody else in the bubble waits. What
+		// a goroutine held a connection for is done by then, and what it left
+		// to TCP's goroutines is in their queue.
+		time.Sleep(time.Nanosecond)
+		p.once()
+	}
+}
+
+// once lets TCP work off its queues: a stack pauses only when they are empty.
+func (p *stepper) once() {
+	p.stack.Resume()
+	p.stack.Pause()
+}
