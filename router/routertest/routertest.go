@@ -1,0 +1,149 @@
+// Package routertest gives a test a topology and hosts in a few lines, without
+// root and without devices:
+//
+//	lab := routertest.Load(t, "testdata/topology.toml")
+//	client := lab.Host("ext_net", "10.10.10.4")
+//	res, err := client.HTTPClient().Get("http://10.10.10.7/")
+//
+// Everything ends with the test: hosts and router are closed by its cleanup. Labs
+// share nothing, so tests that have one each may run in parallel.
+package routertest
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/host"
+)
+
+// A Lab is a running topology with its hosts. Its methods end the test when
+// something fails, so call them from the test's own goroutine.
+type Lab struct {
+	// Engine is the running topology.
+	Engine *router.Engine
+
+	t    testing.TB
+	topo *config.Topology
+}
+
+// Load starts the topology in a file.
+func Load(t testing.TB, path string) *Lab {
+	t.Helper()
+	topo, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Start(t, topo)
+}
+
+// Parse starts a topology given as the text of a file.
+func Parse(t testing.TB, text string) *Lab {
+	t.Helper()
+	topo, err := config.Parse(t.Name(), strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Start(t, topo)
+}
+
+// Start starts a topology, which it validates first if it is made by hand.
+// Its devices are not opened; hosts are attached by Host and Instance.
+func Start(t testing.TB, topo *config.Topology) *Lab {
+	t.Helper()
+	if err := topo.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := router.Start(topo, router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Lab{Engine: e, t: t, topo: topo}
+}
+
+// Host attaches a host to a network. Its address must be in one of the
+// network's subnets. Its gateway is the subnet's; on an external network it is a
+// router's address there, so that the host reaches what is behind it.
+func (l *Lab) Host(network, address string) *host.Host {
+	l.t.Helper()
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for i := range l.topo.Networks {
+		n := &l.topo.Networks[i]
+		for _, s := range n.Subnets {
+			if n.Name == network && s.CIDR.Contains(a) {
+				return l.attach(network, host.Config{
+					Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s), MTU: n.MTU,
+				})
+			}
+		}
+	}
+	l.t.Fatalf("routertest: no network %q with a subnet that holds %s", network, address)
+	return nil
+}
+
+// gateway is where a host on a subnet sends everything else.
+func (l *Lab) gateway(n *config.Network, s *config.Subnet) netip.Addr {
+	if !n.External {
+		return s.Gateway
+	}
+	for i := range l.topo.Routers {
+		if g := l.topo.Routers[i].Gateway; g != nil && g.Network == n.Name && s.CIDR.Contains(g.Address) {
+			return g.Address
+		}
+	}
+	return netip.Addr{}
+}
+
+// Instance attaches one of the topology's instances, by its name, with what it
+// serves.
+func (l *Lab) Instance(name string) *host.Host {
+	l.t.Helper()
+	for i := range l.topo.Instances {
+		c := &l.topo.Instances[i]
+		if c.Name != name {
+			continue
+		}
+		h := l.attach(c.Network, host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway})
+		for _, s := range c.Serve {
+			serve := h.ServeName
+			if s.Kind == "echo" {
+				serve = h.ServeEcho
+			}
+			if err := serve(s.Port); err != nil {
+				l.t.Fatal(err)
+			}
+		}
+		return h
+	}
+	l.t.Fatalf("routertest: no instance %q", name)
+	return nil
+}
+
+// attach makes a host that ends with the test.
+func (l *Lab) attach(network string, c host.Config) *host.Host {
+	l.t.Helper()
+	dev, err := l.Engine.Attach(network, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	h, err := host.New(dev, c)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			l.t.Error(err)
+		}
+	})
+	return h
+}
