@@ -1,0 +1,311 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/nettest"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+func TestParseCommand(t *testing.T) {
+	for line, want := range map[string]command{
+		"ping 10.10.10.4":                    {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 3, size: 56, ttl: 64},
+		"ping -c 5 -s 1000 -t 3 10.0.0.1":    {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 5, size: 1000, ttl: 3},
+		"ping 10.0.0.1 -W 0.5 -M do":         {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 3, size: 56, ttl: 64, timeout: 500 * time.Millisecond, df: true},
+		"curl http://10.10.10.7/":            {name: "curl", url: "http://10.10.10.7/", to: netip.MustParseAddrPort("10.10.10.7:80")},
+		"curl -s -m 2 10.10.10.7:8080/x?y=1": {name: "curl", url: "http://10.10.10.7:8080/x?y=1", to: netip.MustParseAddrPort("10.10.10.7:8080"), timeout: 2 * time.Second},
+		"traceroute -n -I -m 5 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
+		"connect -u 10.0.0.1:53":             {name: "connect", to: netip.MustParseAddrPort("10.0.0.1:53"), udp: true},
+		"send 10.0.0.1:7 hello -n world":     {name: "send", to: netip.MustParseAddrPort("10.0.0.1:7"), text: "hello -n world"},
+		"wait 1.5s":                          {name: "wait", pause: 1500 * time.Millisecond},
+	} {
+		got, err := parseCommand(line, true)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		defaults := command{count: 3, size: 56, ttl: 64, maxHops: 30, mode: "-U"}
+		fill := func(c *command) {
+			if c.count == 0 {
+				c.count, c.size, c.ttl = defaults.count, defaults.size, defaults.ttl
+			}
+			if c.maxHops == 0 {
+				c.maxHops = defaults.maxHops
+			}
+			if c.mode == "" {
+				c.mode = defaults.mode
+			}
+		}
+		fill(&want)
+		if *got != want {
+			t.Errorf("%s:\n got %+v\nwant %+v", line, *got, want)
+		}
+	}
+}
+
+func TestParseCommandFaults(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		on   bool
+		want string
+	}{
+		{"", true, "do is empty"},
+		{"pign 10.0.0.1", true, `unknown command "pign"`},
+		{"floating ip list", false, `"floating" is not supported yet`},
+		{"ping 10.0.0.1", false, `needs an instance`},
+		{"ping", true, "takes an address"},
+		{"ping WEB1", true, "not an IPv4 address"},
+		{"ping ::1", true, "not an IPv4 address"},
+		{"ping -c many 10.0.0.1", true, "not a number from 1 to 1000"},
+		{"ping -c", true, "needs a value"},
+		{"ping -x 10.0.0.1", true, "unknown option -x"},
+		{"ping -M maybe 10.0.0.1", true, "none of do, dont, want"},
+		{"curl https://10.0.0.1/", true, "only http"},
+		{"curl http://example.com/", true, "must be an IPv4 address"},
+		{"curl -m never http://10.0.0.1/", true, "not a number of seconds"},
+		{"connect 10.0.0.1", true, "not an IPv4 address and port"},
+		{"send 10.0.0.1:7", true, "ADDRESS:PORT TEXT"},
+		{"wait", true, "takes a duration"},
+		{"wait long", false, "not a duration"},
+		{"traceroute -m 300 10.0.0.1", true, "not a number from 1 to 255"},
+	} {
+		if _, err := parseCommand(c.line, c.on); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: error %v, want %q", c.line, err, c.want)
+		}
+	}
+}
+
+func TestMatching(t *testing.T) {
+	a, b := netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("10.10.10.4")
+	tcp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 1000, DstPort: 80, Proto: packet.ProtoTCP}, flags: packet.SYN}
+	icmp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 80, Proto: packet.ProtoICMP}, typ: packet.ICMPEcho, seq: 2}
+	for _, c := range []struct {
+		p         config.PacketPattern
+		tcp, icmp bool
+	}{
+		{config.PacketPattern{}, true, true},
+		{config.PacketPattern{Network: "ext", Src: a, Dst: b}, true, true},
+		{config.PacketPattern{Network: "other"}, false, false},
+		{config.PacketPattern{Src: b}, false, false},
+		{config.PacketPattern{Dst: a}, false, false},
+		{config.PacketPattern{Protocol: "ICMP"}, false, true},
+		{config.PacketPattern{Protocol: "TCP", DstPort: 80}, true, false},
+		{config.PacketPattern{DstPort: 81}, false, false},
+		{config.PacketPattern{SrcPort: 80}, false, false}, // an identifier is no port
+	} {
+		if got := tcp.matches(&c.p); got != c.tcp {
+			t.Errorf("%+v, TCP: %v", c.p, got)
+		}
+		if got := icmp.matches(&c.p); got != c.icmp {
+			t.Errorf("%+v, ICMP: %v", c.p, got)
+		}
+	}
+	if got, want := tcp.String(), "IP 10.10.10.3.1000 > 10.10.10.4.80: tcp, flags [S]"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := icmp.String(), "IP 10.10.10.3 > 10.10.10.4: ICMP echo request, seq 2"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The end of a connection that lags behind its command is not the next step's.
+func TestStepSeesItsOwnConnections(t *testing.T) {
+	r := newRecorder()
+	see := func(lines ...string) (n int) {
+		t.Helper()
+		for _, line := range lines {
+			eth, err := nettest.Parse(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := append(make([]byte, tap.HeaderLen), eth...)
+			r.observe("net", tap.Frame{Buf: b, Tail: len(b)})
+		}
+		_, n = r.find(&config.PacketPattern{})
+		r.reset()
+		return n
+	}
+	const there, back = "tcp 10.0.0.2:1000 > 10.0.0.3:80 ", "tcp 10.0.0.3:80 > 10.0.0.2:1000 "
+	for i, step := range []struct {
+		lines []string
+		want  int
+	}{
+		{[]string{there + "S", back + "S.", there + "."}, 3},
+		{[]string{there + "F.", back + ".", "tcp 10.0.0.2:1001 > 10.0.0.3:80 ."}, 1},
+		{[]string{"udp 10.0.0.2:1000 > 10.0.0.3:80", "udp 10.0.0.2:1000 > 10.0.0.3:80"}, 2},
+		{[]string{"udp 10.0.0.2:1000 > 10.0.0.3:80", back + "F."}, 1},
+		{[]string{there + "S", back + "R"}, 2}, // the ports in use again
+		{[]string{there + "S", back + "R"}, 2},
+	} {
+		if got := see(step.lines...); got != step.want {
+			t.Errorf("step %d saw %d packets, want %d", i+1, got, step.want)
+		}
+	}
+}
+
+const network = `
+[[network]]
+name = "left"
+  [[network.subnet]]
+  cidr = "192.0.2.0/24"
+
+[[network]]
+name = "right"
+  [[network.subnet]]
+  cidr = "198.51.100.0/24"
+
+[[router]]
+name = "middle"
+interfaces = ["left", "right"]
+
+[[instance]]
+name = "a"
+network = "left"
+address = "192.0.2.10"
+
+[[instance]]
+name = "b"
+network = "right"
+address = "198.51.100.10"
+serve = ["http:80", "echo:7"]
+`
+
+// play runs steps on the small network and returns what was told.
+func play(t *testing.T, steps string) (string, error) {
+	t.Helper()
+	topo, err := config.Parse("lesson.toml", strings.NewReader(network+steps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = Run(context.Background(), topo, Options{Out: &out})
+	return out.String(), err
+}
+
+func TestEveryCommand(t *testing.T) {
+	out, err := play(t, `
+[[step]]
+title = "ping"
+explain = "Three echoes."
+on = "a"
+do = "ping 198.51.100.10"
+expect = "3 packets transmitted, 3 received, 0% packet loss"
+sees = [{ network = "right", src = "192.0.2.10", protocol = "ICMP" }]
+never = [{ network = "right", src = "198.51.100.1" }]
+[[step]]
+title = "curl"
+on = "a"
+do = "curl -i http://198.51.100.10/"
+expect = "client 192.0.2.10:"
+[[step]]
+title = "refused"
+on = "a"
+do = "curl http://198.51.100.10:81/"
+fails = true
+expect = "curl: (7) Failed to connect to 198.51.100.10 port 81"
+[[step]]
+title = "traceroute"
+on = "a"
+do = "traceroute -I 198.51.100.10"
+expect = " 1  192.0.2.1 (192.0.2.1)"
+[[step]]
+title = "TCP traceroute"
+on = "a"
+do = "traceroute -n -T 198.51.100.10"
+expect = " 2  198.51.100.10"
+[[step]]
+title = "connect"
+on = "a"
+do = "connect 198.51.100.10:80"
+expect = "connected to 198.51.100.10:80 from 192.0.2.10:"
+[[step]]
+title = "send"
+on = "a"
+do = "send 198.51.100.10:7 hello there"
+expect = "answer from 198.51.100.10:7: hello there"
+[[step]]
+title = "nobody answers"
+on = "a"
+do = "send -w 0.3 198.51.100.10:9 hello"
+fails = true
+[[step]]
+title = "wait"
+do = "wait 10ms"
+[[step]]
+title = "twice"
+on = "b"
+do = "ping -c 1 -s 2000 192.0.2.1"
+times = 2
+expect = ["2008 bytes from 192.0.2.1", "ttl=64"]
+`)
+	if err != nil || !strings.Contains(out, "10 steps, all as expected") {
+		t.Errorf("error %v:\n%s", err, out)
+	}
+	for _, want := range []string{"1. ping\n    Three echoes.\n    a$ ping 198.51.100.10\n", "ok: on right: IP 192.0.2.10 > 198.51.100.10: ICMP echo request",
+		"ok: on right: nothing from 198.51.100.1", "rtt min/avg/max/mdev"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in:\n%s", want, out)
+		}
+	}
+}
+
+func TestEveryExpectationCanFail(t *testing.T) {
+	for name, c := range map[string]struct{ step, want string }{
+		"output":               {`do = "ping -c 1 198.51.100.10"` + "\n" + `expect = "nonsense"`, `FAILED: expected "nonsense"`},
+		"success":              {`do = "connect 198.51.100.10:81"`, "FAILED: it failed"},
+		"failure":              {`do = "ping -c 1 198.51.100.10"` + "\n" + `fails = true`, "FAILED: expected to fail, but it succeeded"},
+		"sees":                 {`do = "ping -c 1 198.51.100.10"` + "\n" + `sees = [{ network = "right", src = "10.9.9.9" }]`, "FAILED: on right: nothing was seen from 10.9.9.9; seen instead:\n    IP 192.0.2.10 > 198.51.100.10"},
+		"never":                {`do = "ping -c 1 198.51.100.10"` + "\n" + `never = [{ network = "right", dst = "198.51.100.10" }]`, "FAILED: on right, but must not be: IP 192.0.2.10"},
+		"one of several times": {`do = "ping -c 1 198.51.100.10"` + "\n" + `times = 2` + "\n" + `expect = ["ttl=63", "ttl=62"]`, `FAILED: expected "ttl=62"`},
+		"in time":              {`do = "ping -c 1 -W 5 198.51.100.77"` + "\n" + `within = "300ms"`, "FAILED: it failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\n"+c.step+"\n")
+			if !errors.Is(err, ErrUnexpected) || !strings.Contains(out, c.want) || !strings.Contains(out, "1 of 1 step FAILED") {
+				t.Errorf("error %v, want %q in:\n%s", err, c.want, out)
+			}
+		})
+	}
+}
+
+func TestFaultsAreFoundBeforeAnythingRuns(t *testing.T) {
+	out, err := play(t, "\n[[step]]\ntitle = \"first\"\non = \"a\"\ndo = \"ping 198.51.100.10\"\n[[step]]\ntitle = \"second\"\non = \"a\"\ndo = \"ping -x 198.51.100.10\"\n")
+	var faults config.Faults
+	if !errors.As(err, &faults) || len(faults) != 1 || !strings.HasPrefix(faults.Error(), "lesson.toml:") || out != "" {
+		t.Errorf("error %v, output %q", err, out)
+	}
+	if _, err := play(t, ""); err == nil || !strings.Contains(err.Error(), "nothing to play") {
+		t.Errorf("without steps: %v", err)
+	}
+}
+
+func TestInterruption(t *testing.T) {
+	topo, err := config.Parse("lesson.toml", strings.NewReader(network+"\n[[step]]\ntitle = \"long\"\ndo = \"wait 1h\"\nwithin = \"2h\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := Run(ctx, topo, Options{Out: new(bytes.Buffer)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestColor(t *testing.T) {
+	var out bytes.Buffer
+	p := printer{&out, true}
+	p.failed("x")
+	p.summary(1, 1)
+	if !strings.Contains(out.String(), "\x1b[31mFAILED:\x1b[0m") {
+		t.Errorf("%q", out.String())
+	}
+}
