@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// invoke runs the program and returns its exit status and output.
+func invoke(t *testing.T, args ...string) (status int, out, errs string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var o, e bytes.Buffer
+	status = run(ctx, args, streams{&o, &e})
+	return status, o.String(), e.String()
+}
+
+// write makes a file for a test.
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const examples = "../../examples/"
+
+func TestExitStatus(t *testing.T) {
+	bad := write(t, "[[network]]\nnmae = \"x\"\n[[router]]\nname = \"r\"\ninterfaces = [\"y\"]\n")
+	dhcp := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\ndhcp = true\n")
+	plain := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n")
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   []string // in either output
+	}{
+		{nil, 0, []string{"Usage: taprouter", "lab examples/126"}},
+		{[]string{"--help"}, 0, []string{"run", "check", "lab", "version"}},
+		{[]string{"run", "--help"}, 0, []string{"Topology file"}},
+		{[]string{"version"}, 0, []string{"taprouter ", "go1."}},
+		{[]string{"serve", "x"}, 2, []string{"serve", "--help"}},
+		{[]string{"run"}, 2, []string{"<file>"}},
+		{[]string{"--log-level", "loud", "version"}, 2, []string{"loud"}},
+		{[]string{"check", "nowhere.toml"}, 1, []string{"nowhere.toml", "no such file"}},
+		{[]string{"check", bad}, 2, []string{bad + ":2: ", `did you mean "name"`, bad + ":5: ", `"y"`}},
+		{[]string{"run", bad}, 2, []string{bad + ":2: ", bad + ":5: "}},
+		{[]string{"lab", bad}, 2, []string{bad + ":2: "}},
+		{[]string{"run", dhcp}, 2, []string{"dhcp is not supported yet"}},
+		{[]string{"check", dhcp}, 0, []string{"would refuse it", "dhcp is not supported yet"}},
+		{[]string{"lab", plain}, 2, []string{"nothing to play"}},
+		{[]string{"check", examples + "126-vip-behind-floating-ip.toml"}, 0, []string{
+			"external network ext_net: 10.10.10.0/24; devices tap:tap-ext",
+			"router router_100_101: vlan100 172.16.100.1/24; vlan101 172.16.101.1/24; gateway ext_net 10.10.10.2/24, SNAT;",
+			"floating IP 10.10.10.3 <-> 172.16.101.3", "VIP web-vip 172.16.100.11:80/tcp -> pool \"web servers\"", "is valid"}},
+	} {
+		status, out, errs := invoke(t, c.args...)
+		if status != c.status {
+			t.Errorf("%v: status %d, want %d\n%s%s", c.args, status, c.status, out, errs)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out+errs, want) {
+				t.Errorf("%v: %q is not in:\n%s%s", c.args, want, out, errs)
+			}
+		}
+	}
+}
+
+// Every lesson goes as its file expects.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob(examples + "1*.toml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			if status, out, errs := invoke(t, "lab", file); status != 0 || !strings.Contains(out, "all as expected") {
+				t.Errorf("status %d\n%s%s", status, out, errs)
+			}
+		})
+	}
+}
+
+func TestLessonThatFails(t *testing.T) {
+	lesson, err := os.ReadFile(examples + "122-pool-and-vip.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, strings.Replace(string(lesson), `"WEB1", "WEB2", "WEB1"`, `"WEB1", "WEB1", "WEB1"`, 1))
+	if status, out, _ := invoke(t, "lab", file); status != 1 || !strings.Contains(out, "1 of 6 steps FAILED") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
+// run serves until it is told to stop; a topology without devices needs no rights.
+func TestRunUntilStopped(t *testing.T) {
+	dir, err := os.MkdirTemp("", "notify") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: dir + "/s", Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", dir+"/s")
+	file := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[[instance]]\nname = \"i\"\nnetwork = \"x\"\n")
+	ctx, stop := context.WithCancel(t.Context())
+	var out, errs bytes.Buffer
+	done := make(chan int)
+	go func() { done <- run(ctx, []string{"run", file}, streams{&out, &errs}) }()
+	told := func(want string) {
+		t.Helper()
+		b := make([]byte, 100)
+		_ = socket.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := socket.Read(b)
+		if err != nil || !strings.HasPrefix(string(b[:n]), want) {
+			t.Errorf("the service manager is told %q, %v; want %q", b[:n], err, want)
+		}
+	}
+	told("READY=1")
+	stop()
+	told("STOPPING=1")
+	if status := <-done; status != 0 {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{" ready routers=\"\" networks=x", "instances and steps are for `taprouter lab`", " stopping "} {
+		if !strings.Contains(errs.String(), want) {
+			t.Errorf("%q is not in the log:\n%s", want, errs.String())
+		}
+	}
+}
+
+func TestHumanLog(t *testing.T) {
+	var b bytes.Buffer
+	log := newLogger(&b, slog.LevelDebug, "text").With("router", "r 1").WithGroup("g")
+	log.Warn("trouble", "err", "it is\nbroken", slog.Group("in", "n", 1))
+	log.Debug("detail")
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if len(lines) != 2 || !strings.HasSuffix(lines[0], `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`) ||
+		!strings.Contains(lines[1], "debug: detail") {
+		t.Errorf("%q", lines)
+	}
+	b.Reset()
+	newLogger(&b, slog.LevelInfo, "json").Debug("detail")
+	newLogger(&b, slog.LevelInfo, "json").Info("fact", "n", 1)
+	if !strings.HasPrefix(b.String(), `{"time":`) || strings.Count(b.String(), "\n") != 1 {
+		t.Errorf("%q", b.String())
+	}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/lab"
+	"github.com/taprouter/taprouter/router"
+)
+
+// fileArg is the topology file that a command works on.
+type fileArg struct {
+	File string `arg:"" help:"Topology file (TOML)."`
+}
+
+type runCmd struct{ fileArg }
+
+// Run serves a topology until the context ends.
+func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
+	topo, err := load(c.File, std)
+	if err != nil {
+		return err
+	}
+	if n := len(topo.Instances) + len(topo.Steps); n > 0 {
+		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps", len(topo.Steps))
+	}
+	engine, err := router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log)})
+	if err != nil {
+		return err
+	}
+	log.Info("ready", "routers", names(topo.Routers, func(r config.Router) string { return r.Name }),
+		"networks", names(topo.Networks, func(n config.Network) string { return n.Name }))
+	notify(log, "READY=1\nSTATUS=routing")
+	<-ctx.Done()
+	notify(log, "STOPPING=1")
+	stats := engine.Stats()
+	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped())
+	return engine.Close()
+}
+
+// names joins the names of things.
+func names[T any](things []T, name func(T) string) string {
+	var all []string
+	for _, t := range things {
+		all = append(all, name(t))
+	}
+	return strings.Join(all, " ")
+}
+
+type checkCmd struct{ fileArg }
+
+// Run checks a file and prints what it describes.
+func (c *checkCmd) Run(std streams) error {
+	topo, err := load(c.File, std)
+	if err != nil {
+		return err
+	}
+	if faults := lab.Check(topo); len(faults) > 0 {
+		return faults
+	}
+	summarize(std.out, topo)
+	if refused := router.Unsupported(topo); len(refused) > 0 {
+		fmt.Fprintf(std.out, "valid, but `run` and `lab` would refuse it:\n%s\n", strings.TrimRight(refused.Error(), "\n"))
+		return nil
+	}
+	fmt.Fprintf(std.out, "%s is valid\n", c.File)
+	return nil
+}
+
+// summarize prints what a topology describes, defaults included.
+func summarize(w io.Writer, topo *config.Topology) {
+	for i := range topo.Networks {
+		n := &topo.Networks[i]
+		kind := "network"
+		if n.External {
+			kind = "external network"
+		}
+		fmt.Fprintf(w, "%s %s: %s; devices %s\n", kind, n.Name,
+			orNone(names(n.Subnets, func(s config.Subnet) string { return s.CIDR.String() })),
+			orNone(names(n.Devices, config.Device.String)))
+	}
+	for i := range topo.Routers {
+		summarizeRouter(w, &topo.Routers[i])
+	}
+	for i := range topo.FloatingIPs {
+		f := &topo.FloatingIPs[i]
+		switch {
+		case f.FixedIP.IsValid():
+			fmt.Fprintf(w, "floating IP %v <-> %v by %s\n", f.Address, f.FixedIP, f.Router)
+		case len(f.PortForwarding) > 0:
+			for _, p := range f.PortForwarding {
+				fmt.Fprintf(w, "floating IP %v port %d/%s -> %v by %s\n", f.Address, p.ExternalPort,
+					strings.ToLower(string(p.Protocol)), netip.AddrPortFrom(p.FixedIP, p.Port), f.Router)
+			}
+		default:
+			fmt.Fprintf(w, "floating IP %v, not associated\n", f.Address)
+		}
+	}
+	for i := range topo.VIPs {
+		v := &topo.VIPs[i]
+		fmt.Fprintf(w, "VIP %s %v/%s -> pool %q by %s\n", v.Name, netip.AddrPortFrom(v.Address, v.Port),
+			strings.ToLower(string(v.Protocol)), v.Pool, v.Router)
+	}
+	if len(topo.Steps) > 0 {
+		fmt.Fprintf(w, "lesson: %d instances, %d steps\n", len(topo.Instances), len(topo.Steps))
+	}
+}
+
+func summarizeRouter(w io.Writer, r *config.Router) {
+	fmt.Fprintf(w, "router %s:", r.Name)
+	for _, i := range r.Interfaces {
+		fmt.Fprintf(w, " %s %s;", i.Network, names(i.Addresses, netip.Prefix.String))
+	}
+	if g := r.Gateway; g != nil {
+		snat := "no SNAT"
+		if g.SNAT {
+			snat = "SNAT"
+		}
+		fmt.Fprintf(w, " gateway %s %v, %s;", g.Network, g.Prefix, snat)
+	}
+	for _, route := range r.Routes {
+		fmt.Fprintf(w, " %v via %v;", route.Destination, route.NextHop)
+	}
+	fmt.Fprintln(w)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+type labCmd struct{ fileArg }
+
+// Run plays a lesson.
+func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cli) error {
+	topo, err := load(c.File, std)
+	if err != nil {
+		return err
+	}
+	if cli.LogLevel >= slog.LevelInfo {
+		log = nil // the lesson is the output; --log-level debug shows the router's own words
+	}
+	return lab.Run(ctx, topo, lab.Options{Out: std.out, Color: isTerminal(std.out), Logger: log})
+}
+
+type versionCmd struct{}
+
+// version is set when the binary is built from a tagged tree (see Makefile).
+var version = ""
+
+// Run prints the version, and what it was built with.
+func (versionCmd) Run(std streams) error {
+	v, revision := version, ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v == "" && info.Main.Version != "" {
+			v = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	fmt.Fprintf(std.out, "taprouter %s%s %s %s/%s\n", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}

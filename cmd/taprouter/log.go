@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// newLogger returns the program's logger.
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(&humanHandler{w: w, level: level, mu: new(sync.Mutex), color: isTerminal(w)})
+}
+
+// A humanHandler writes log lines for people: time, level where it matters,
+// message, then the keys.
+type humanHandler struct {
+	w     io.Writer
+	level slog.Level
+	color bool
+	mu    *sync.Mutex
+	attrs []byte // of WithAttrs, written already
+	group string
+}
+
+// Enabled implements slog.Handler.
+func (h *humanHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+
+// Handle implements slog.Handler.
+func (h *humanHandler) Handle(_ context.Context, r slog.Record) error {
+	var b bytes.Buffer
+	if !r.Time.IsZero() {
+		b.WriteString(r.Time.Format("15:04:05.000 "))
+	}
+	switch {
+	case r.Level >= slog.LevelError:
+		b.WriteString(h.paint("31", "error: "))
+	case r.Level >= slog.LevelWarn:
+		b.WriteString(h.paint("33", "warning: "))
+	case r.Level < slog.LevelInfo:
+		b.WriteString(h.paint("2", "debug: "))
+	}
+	b.WriteString(r.Message)
+	b.Write(h.attrs)
+	r.Attrs(func(a slog.Attr) bool {
+		writeAttr(&b, h.group, a)
+		return true
+	})
+	b.WriteByte('\n')
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := h.w.Write(b.Bytes())
+	return err
+}
+
+func (h *humanHandler) paint(code, text string) string {
+	if !h.color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// writeAttr writes one key and value.
+func writeAttr(b *bytes.Buffer, group string, a slog.Attr) {
+	v := a.Value.Resolve()
+	if a.Equal(slog.Attr{}) {
+		return
+	}
+	if v.Kind() == slog.KindGroup {
+		for _, inner := range v.Group() {
+			writeAttr(b, group+a.Key+".", inner)
+		}
+		return
+	}
+	text := v.String()
+	if text == "" || strings.ContainsAny(text, " \"\n=") {
+		text = strconv.Quote(text)
+	}
+	fmt.Fprintf(b, " %s%s=%s", group, a.Key, text)
+}
+
+// WithAttrs implements slog.Handler.
+func (h *humanHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	b := bytes.NewBuffer(bytes.Clone(h.attrs))
+	for _, a := range attrs {
+		writeAttr(b, h.group, a)
+	}
+	c := *h
+	c.attrs = b.Bytes()
+	return &c
+}
+
+// WithGroup implements slog.Handler.
+func (h *humanHandler) WithGroup(name string) slog.Handler {
+	c := *h
+	c.group += name + "."
+	return &c
+}
+
+// notify tells systemd about the service's state (sd_notify(3)), if it asks to
+// be told.
+func notify(log *slog.Logger, state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	if path[0] == '@' {
+		path = "\x00" + path[1:] // an abstract socket
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err == nil {
+		_, err = c.Write([]byte(state))
+		_ = c.Close()
+	}
+	if err != nil {
+		log.Warn("telling the service manager", "state", state, "err", err)
+	}
+}
