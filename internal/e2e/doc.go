@@ -1,0 +1,5 @@
+// Package e2e holds the end-to-end tests: the real binary on real devices, in
+// network namespaces that each test makes and removes, against the tools that
+// people use. They need root and Debian's tools (make test-deps), and skip by
+// name of what is missing; with CI=true that is a failure.
+package e2e
