@@ -1,0 +1,80 @@
+# Every target is the plain command that a reader could type.
+GO       ?= go
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
+FUZZTIME ?= 60s
+RACE     := $(GO) test -race -shuffle=on
+TOOL     := $(GO) tool -modfile=internal/tools/go.mod
+
+# What the end-to-end tests use, as Debian calls it.
+DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
+        procps netcat-openbsd util-linux ca-certificates
+
+.PHONY: build
+build: ## Build the static binary ./taprouter
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o taprouter ./cmd/taprouter
+
+.PHONY: check
+check: ## What must pass before a commit: format, vet, staticcheck, tidy, race tests
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) mod tidy -diff
+	cd examples/embed && $(GO) mod tidy -diff
+	GOOS=windows $(GO) build ./config ./tap ./nat ./lb ./router/... ./internal/lab
+	$(MAKE) test
+
+# The end-to-end tests come last and alone: they measure, and fill the machine.
+.PHONY: test
+test: ## All tests with the race detector; end to end too, as root
+	$(RACE) -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
+	cd examples/embed && $(RACE) -timeout 5m ./...
+	$(MAKE) e2e
+
+.PHONY: e2e
+e2e: ## End-to-end tests: the binary, TAPs and real tools in namespaces (root; others skip by name)
+	$(GO) test -v -count=1 -timeout 10m ./internal/e2e
+
+.PHONY: test-deps
+test-deps: ## Install the Debian packages that the end-to-end tests use (root, or sudo)
+	@set -e; as=; [ "$$(id -u)" = 0 ] || as="sudo -n"; \
+	missing=; for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then echo "test-deps: everything is installed"; exit 0; fi; \
+	echo "test-deps: installing$$missing"; \
+	had=; [ ! -e /usr/sbin/policy-rc.d ] || had=yes; \
+	[ -n "$$had" ] || { printf '#!/bin/sh\nexit 101\n' | $$as tee /usr/sbin/policy-rc.d >/dev/null; $$as chmod +x /usr/sbin/policy-rc.d; }; \
+	trap '[ -n "$$had" ] || $$as rm -f /usr/sbin/policy-rc.d' EXIT; \
+	$$as apt-get update -q; \
+	$$as env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (60s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$pkg; \
+		done; \
+	done
+
+.PHONY: golden
+golden: ## Write the golden files anew; explain the difference in the commit
+	$(GO) test ./router -run Golden -update
+
+.PHONY: bench
+bench: ## Micro benchmarks
+	$(GO) test -run '^$$' -bench . ./...
+
+.PHONY: cover
+cover: ## Test coverage, as a page
+	$(GO) test -coverprofile=cover.out ./...
+	$(GO) tool cover -html=cover.out
+
+.PHONY: demo
+demo: ## Play the lesson of the README
+	$(GO) run ./cmd/taprouter lab examples/126-vip-behind-floating-ip.toml
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -f taprouter cover.out
+
+.PHONY: help
+help: ## This list
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
