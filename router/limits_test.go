@@ -1,0 +1,82 @@
+package router
+
+import (
+	"testing"
+
+	"github.com/taprouter/taprouter/nat"
+)
+
+// Without SNAT a router routes both ways; floating IPs work all the same.
+func TestWithoutSNAT(t *testing.T) {
+	topo := tutorial()
+	topo.Routers[0].Gateway.SNAT = false
+	l := newLessonOf(t, topo)
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "out")
+	l.want(l.one("ext_net"), "udp 172.16.101.4:4000 > 10.10.10.4:53")
+	l.udp(l.client, 4000, "172.16.101.4", 53, "in")
+	l.want(l.one("vlan101"), "udp 10.10.10.4:4000 > 172.16.101.4:53")
+	l.tcp(l.client, 4000, "172.16.100.11", 80, "S")
+	l.want(l.one("vlan100"), "tcp 10.10.10.4:4000 > 172.16.100.9:80 S")
+	l.udp(l.vm3, 4000, "10.10.10.4", 53, "floating IP out")
+	l.want(l.one("ext_net"), "udp 10.10.10.3:4000 > 10.10.10.4:53")
+	l.udp(l.client, 4000, "10.10.10.3", 53, "floating IP in")
+	l.want(l.one("vlan101"), "udp 10.10.10.4:4000 > 172.16.101.3:53")
+	l.tcp(l.vm4, 4000, "10.10.10.7", 80, "S") // no address of its own outside to show
+	l.want(l.one("vlan100"), "tcp 172.16.101.4:4000 > 172.16.100.10:80 S")
+}
+
+// A full table refuses what it would have to translate, tells the sender so, and
+// lets everything else go on.
+func TestFullTable(t *testing.T) {
+	topo := tutorial()
+	topo.Routers[0].NAT.MaxConnections = 8
+	l := newLessonOf(t, topo)
+	for i := range 8 {
+		from := []*simHost{l.vm4, l.web1}[i%2]
+		l.udp(from, 4000+i, "10.10.10.4", 53, "new")
+		out := l.one("ext_net")
+		l.udp(l.client, 53, "10.10.10.2", int(out.udp.SrcPort), "answered, so not the first to make room")
+		l.one(from.net)
+	}
+	l.udp(l.web2, 4000, "10.10.10.4", 53, "one too many")
+	l.want(l.one("vlan100"), "icmp 172.16.100.1 > 172.16.100.10 type 3 code 13 about udp 172.16.100.10:4000 > 10.10.10.4:53")
+	l.none("ext_net")
+	l.dropped(DropTableFull, 1)
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
+	l.want(l.one("ext_net"), "udp 10.10.10.2:4000 > 10.10.10.4:53")
+	l.udp(l.vm3, 4000, "172.16.100.9", 53, "not translated")
+	l.want(l.one("vlan100"), "udp 172.16.101.3:4000 > 172.16.100.9:53")
+	if n := l.w.routers[0].nat.Len(); n != 8 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// When every port has its mapping, ports are shared by connections to different
+// endpoints; towards one endpoint, there are no more than ports.
+func TestPortExhaustion(t *testing.T) {
+	topo := tutorial()
+	c := topo.Routers[0].NAT
+	c.PortMin, c.PortMax, c.HostShare = 2000, 2003, 1
+	l := newLessonOf(t, topo)
+	seen := map[uint16]bool{}
+	for i := range 4 {
+		l.udp(l.vm4, 4000+i, "10.10.10.4", 53, "mapping")
+		seen[uint16(l.one("ext_net").udp.SrcPort)] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("ports %v", seen)
+	}
+	l.udp(l.vm4, 5000, "10.10.10.4", 53, "none left here")
+	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.4 type 3 code 13 about udp 172.16.101.4:5000 > 10.10.10.4:53")
+	l.dropped(DropNoPort, 1)
+	l.udp(l.vm4, 5000, "10.10.10.1", 53, "overloaded")
+	out := l.one("ext_net")
+	if !seen[uint16(out.udp.SrcPort)] {
+		t.Errorf("port %d", out.udp.SrcPort)
+	}
+	l.udp(l.upstream, 53, "10.10.10.2", int(out.udp.SrcPort), "answer")
+	l.want(l.one("vlan101"), "udp 10.10.10.1:53 > 172.16.101.4:5000")
+	if got := l.w.routers[0].nat.Stats(); got != (nat.Stats{Created: 5, Overloaded: 1}) {
+		t.Errorf("%+v", got)
+	}
+}
