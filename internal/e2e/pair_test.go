@@ -20,6 +20,7 @@ type pair struct {
 	*world
 	router, internal, external *space
 	process                    *process
+	logStart                   int // what is before is of no interest to logged
 }
 
 const pairTopology = `
