@@ -58,6 +58,34 @@ func namespace(t *testing.T) (string, netns.NsHandle, *netlink.Handle) {
 	return name, ns, h
 }
 
+// Whoever enters a namespace comes back: the main thread never ends, and would
+// hold on to the namespace after its name is removed.
+func TestNoThreadStaysInTheNamespace(t *testing.T) {
+	inNamespace(t)
+	name, ns, _ := namespace(t)
+	here, err := netns.Get()
+	must(t, err)
+	defer here.Close()
+	f, err := os.Open("/run/netns/" + name)
+	must(t, err)
+	defer f.Close()
+	inside := false
+	failed := errors.New("it failed")
+	err = tap.OnThread(name, f, func() error {
+		there, err := netns.Get()
+		must(t, err)
+		defer there.Close()
+		inside = there.Equal(ns)
+		return failed
+	})
+	after, afterErr := netns.Get()
+	must(t, afterErr)
+	defer after.Close()
+	if !inside || err != failed || !after.Equal(here) {
+		t.Errorf("inside %t, error %v, back %t", inside, err, after.Equal(here))
+	}
+}
+
 func TestTAPInANamedNamespace(t *testing.T) {
 	inNamespace(t)
 	name, ns, there := namespace(t)

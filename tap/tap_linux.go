@@ -66,8 +66,7 @@ func OpenTAP(name, netns string, opt Options) (Device, error) {
 	return d, nil
 }
 
-// inNetns runs fn on a thread that is in a named network namespace. The thread
-// is not used for anything else afterwards.
+// inNetns runs fn on a thread that is in a named network namespace meanwhile.
 func inNetns(name string, fn func() error) error {
 	f, err := os.Open(filepath.Join(netnsDir, name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,15 +76,31 @@ func inNetns(name string, fn func() error) error {
 	}
 	defer f.Close()
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- explainNetns(name, err)
-			return
-		}
-		done <- fn()
-	}()
+	go func() { done <- onThread(name, f, fn) }()
 	return <-done
+}
+
+// onThread takes a thread to the namespace and back. Where there is no way back,
+// the thread stays locked and ends with its goroutine; but it may be the main
+// thread, which never ends, and which would hold on to the namespace after its name
+// is removed.
+func onThread(name string, f *os.File, fn func() error) error {
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("tap: enter network namespace %q: %w", name, err)
+	}
+	defer here.Close()
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return explainNetns(name, err)
+	}
+	err = fn()
+	if unix.Setns(int(here.Fd()), unix.CLONE_NEWNET) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
 }
 
 // explainNetns says why a namespace cannot be entered.

@@ -1,0 +1,4 @@
+package tap
+
+// OnThread is onThread.
+var OnThread = onThread
