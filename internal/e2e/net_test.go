@@ -94,6 +94,11 @@ func need(t *testing.T, tools ...string) {
 	}
 }
 
+// The main thread stays with the main goroutine. A goroutine that enters a
+// namespace takes its thread along to its end; but the main thread never ends, and
+// would hold on to the namespace after its name is removed.
+func init() { runtime.LockOSThread() }
+
 // mayUnshare tries to make a network namespace, which ends at once: a container's
 // root often may not.
 func mayUnshare() error {
