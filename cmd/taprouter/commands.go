@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/taprouter/taprouter/config"
@@ -41,8 +44,24 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	<-ctx.Done()
 	notify(log, "STOPPING=1")
 	stats := engine.Stats()
-	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped())
+	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),
+		"drops", drops(stats.Drops), "lost", lost(stats.Devices))
 	return engine.Close()
+}
+
+// drops lists the reasons of drops, the most frequent first.
+func drops(counts map[router.DropReason]uint64) string {
+	reasons := slices.Sorted(maps.Keys(counts))
+	slices.SortStableFunc(reasons, func(a, b router.DropReason) int { return cmp.Compare(counts[b], counts[a]) })
+	return names(reasons, func(r router.DropReason) string { return fmt.Sprintf("%v:%d", r, counts[r]) })
+}
+
+// lost is how many frames the devices have not taken.
+func lost(devices []router.DeviceStats) (n uint64) {
+	for _, d := range devices {
+		n += d.Lost
+	}
+	return n
 }
 
 // names joins the names of things.

@@ -450,6 +450,12 @@ func (s *space) serve(file string, flags ...string) *process {
 	if !p.out.wait(" ready ", 1, 10*time.Second) {
 		s.w.t.Fatalf("the router is not ready:\n%s", p.stop())
 	}
+	t := s.w.t // by the time of the cleanup, another test may be running in this world
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the router's log:\n%s", p.stop())
+		}
+	})
 	return p
 }
 
