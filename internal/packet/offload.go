@@ -16,6 +16,13 @@ const (
 	GSOECN  = 0x80
 )
 
+// What is smaller, or in more pieces, no kernel sends: cut by software, one
+// frame would become sixty thousand.
+const (
+	minTCPSegment  = 8   // Linux: TCP_MIN_SND_MSS less the longest options
+	maxUDPSegments = 128 // Linux: UDP_MAX_SEGMENTS
+)
+
 // readOffload takes over what the virtio-net header says of the frame, and
 // refuses what contradicts it: the kernel never sends that, a guest may.
 func (p *Packet) readOffload() Fault {
@@ -39,8 +46,8 @@ func (p *Packet) readOffload() Fault {
 	p.GSOSize = binary.LittleEndian.Uint16(h[4:])
 	switch kind := h[1] &^ GSOECN; {
 	case p.GSOSize == 0 || !p.Partial,
-		kind == GSOTCP4 && p.Proto != ProtoTCP,
-		kind == GSOUDP4 && p.Proto != ProtoUDP,
+		kind == GSOTCP4 && (p.Proto != ProtoTCP || p.GSOSize < minTCPSegment),
+		kind == GSOUDP4 && (p.Proto != ProtoUDP || p.End-p.L4-UDPLen > maxUDPSegments*int(p.GSOSize)),
 		kind != GSOTCP4 && kind != GSOUDP4:
 		return FaultOffload
 	}

@@ -274,6 +274,7 @@ func TestOffloadThatContradictsTheFrame(t *testing.T) {
 		"segments of another protocol":      func(h []byte) { h[1] = packet.GSOUDP4; h[4] = 10 },
 		"segments with a finished checksum": func(h []byte) { h[0], h[1], h[4] = 0, packet.GSOTCP4, 10 },
 		"unknown segments":                  func(h []byte) { h[1] = 3; h[4] = 10 },
+		"segments of next to nothing":       func(h []byte) { h[1] = packet.GSOTCP4; h[4] = 7 },
 	} {
 		eth := tcp(t, 100)
 		h := unfinished(eth, 0, 0)
@@ -281,6 +282,16 @@ func TestOffloadThatContradictsTheFrame(t *testing.T) {
 		var p packet.Packet
 		if f := p.Parse(eth, h); f != packet.FaultOffload {
 			t.Errorf("%s: fault %d", name, f)
+		}
+	}
+}
+
+func TestSegmentsOfUDPAreCounted(t *testing.T) {
+	for n, want := range map[int]packet.Fault{128 * 10: packet.FaultNone, 128*10 + 1: packet.FaultOffload} {
+		eth := udp(t, n)
+		var p packet.Packet
+		if f := p.Parse(eth, unfinished(eth, packet.GSOUDP4, 10)); f != want {
+			t.Errorf("%d bytes in segments of 10: fault %d, want %d", n, f, want)
 		}
 	}
 }
