@@ -188,7 +188,13 @@ func TestTAPThatWasThere(t *testing.T) {
 		dev, err := tap.OpenTAP("tap1", "", tap.Options{})
 		must(t, err)
 		both(t, dev, "tap1")
+		if !checksumming(t, "tap1") {
+			t.Error("no offloads")
+		}
 		must(t, dev.Close())
+		if checksumming(t, "tap1") {
+			t.Error("whoever opens the device next gets unfinished checksums")
+		}
 		must(t, netlink.LinkDel(link(t, "tap1"))) // it was kept
 	}
 }
@@ -276,6 +282,27 @@ func TestRaw(t *testing.T) {
 	f = next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[12] == 0x81 })
 	if string(f.Ethernet()) != string(tagged[tap.HeaderLen:]) || f.Head < tap.Headroom {
 		t.Errorf("tagged: % x, head %d", f.Ethernet(), f.Head)
+	}
+}
+
+// An interface that is down is set up, and nothing is heard of it later.
+func TestRawThatWasDown(t *testing.T) {
+	inNamespace(t)
+	cable(t, "near", "far")
+	must(t, netlink.LinkSetDown(link(t, "near")))
+	must(t, netlink.LinkSetMTU(link(t, "near"), 1400))
+	dev, err := tap.OpenRaw("near", tap.Options{})
+	must(t, err)
+	defer dev.Close()
+	b := experimental("first")
+	if n, err := dev.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); n != 1 || err != nil {
+		t.Errorf("first write: %d, %v", n, err)
+	}
+	if _, err := dev.Read([]tap.Frame{{Buf: make([]byte, tap.SlotLen)}}); err != nil {
+		t.Errorf("first read: %v", err)
+	}
+	if mtu := dev.(interface{ MTU() int }).MTU(); mtu != 1400 {
+		t.Errorf("MTU %d", mtu)
 	}
 }
 

@@ -18,6 +18,7 @@ type fdDevice struct {
 	name     string
 	fd       int
 	vnet     bool // frames carry a virtio-net header
+	restore  bool // Close switches the offloads off again
 	features Features
 
 	// Close waits for calls under way, so that nobody else's file is read once
@@ -46,6 +47,10 @@ func (d *fdDevice) Close() error {
 		return nil
 	}
 	d.closed = true
+	if d.restore {
+		// Whoever opens the device next may know nothing of offloads.
+		_ = unix.IoctlSetInt(d.fd, unix.TUNSETOFFLOAD, 0)
+	}
 	if err := unix.Close(d.fd); err != nil {
 		return fmt.Errorf("tap: close %s: %w", d.name, err)
 	}

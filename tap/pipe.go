@@ -11,8 +11,8 @@ type PipeOptions struct {
 	// A and B are what the owner of either end takes: frames that are written at
 	// the other end may use it. Without any, only plain frames may be written.
 	A, B Features
-	// Frames and Bytes bound what waits in one direction; 0 means 1024 frames
-	// and 8 MB.
+	// Frames and Bytes bound what waits in one direction, Bytes as the memory that
+	// the frames take; 0 means 1024 frames and 8 MB.
 	Frames, Bytes int
 }
 
@@ -56,21 +56,37 @@ type pipeQueue struct {
 }
 
 // A pipeSlot holds one frame with its virtio-net header. A short frame's buffer
-// stays for the next time around; a super-frame's comes from a pool, so that a
+// stays for the next time around; a longer one's comes from a pool, so that a
 // ring that once was full of them does not keep them.
 type pipeSlot struct {
 	short []byte
-	long  *[SlotLen]byte // nil: the frame is in short
+	jumbo *[jumboFrame]byte
+	long  *[SlotLen]byte // without jumbo and long, the frame is in short
 	len   int
+}
+
+// cost is the memory that a frame of n bytes takes, in bytes.
+func cost(n int) int {
+	switch {
+	case n <= shortFrame:
+		return n
+	case n <= jumboFrame:
+		return jumboFrame
+	}
+	return SlotLen
 }
 
 const (
 	shortFrame = 2048
+	jumboFrame = 10 << 10
 	// longestFrame is what a reader's slot has room for, header included.
 	longestFrame = SlotLen - Headroom
 )
 
-var longBuffers = sync.Pool{New: func() any { return new([SlotLen]byte) }}
+var (
+	jumboBuffers = sync.Pool{New: func() any { return new([jumboFrame]byte) }}
+	longBuffers  = sync.Pool{New: func() any { return new([SlotLen]byte) }}
+)
 
 // Name returns the name given to Pipe.
 func (p *pipeEnd) Name() string { return p.name }
@@ -117,16 +133,21 @@ func (p *pipeEnd) Read(frames []Frame) (int, error) {
 func (q *pipeQueue) pop(b []byte) int {
 	s := &q.ring[q.head]
 	n := s.len
-	if s.long != nil {
+	switch {
+	case s.long != nil:
 		copy(b, s.long[:n])
 		longBuffers.Put(s.long)
 		s.long = nil
-	} else {
+	case s.jumbo != nil:
+		copy(b, s.jumbo[:n])
+		jumboBuffers.Put(s.jumbo)
+		s.jumbo = nil
+	default:
 		copy(b, s.short[:n])
 	}
 	q.head = (q.head + 1) % len(q.ring)
 	q.len--
-	q.bytes -= n
+	q.bytes -= cost(n)
 	return n
 }
 
@@ -137,17 +158,21 @@ func (q *pipeQueue) push(frame []byte) {
 	}
 	s := &q.ring[(q.head+q.len)%len(q.ring)]
 	s.len = len(frame)
-	if len(frame) > shortFrame {
+	switch n := len(frame); {
+	case n > jumboFrame:
 		s.long = longBuffers.Get().(*[SlotLen]byte)
 		copy(s.long[:], frame)
-	} else {
+	case n > shortFrame:
+		s.jumbo = jumboBuffers.Get().(*[jumboFrame]byte)
+		copy(s.jumbo[:], frame)
+	default:
 		if s.short == nil {
 			s.short = make([]byte, shortFrame)
 		}
 		copy(s.short, frame)
 	}
 	q.len++
-	q.bytes += len(frame)
+	q.bytes += cost(len(frame))
 }
 
 // grow doubles the ring, which starts small: most pipes never hold much.
@@ -196,7 +221,7 @@ func (q *pipeQueue) refuse(size int) error {
 	switch {
 	case size < HeaderLen || size > longestFrame:
 		return fmt.Errorf("tap: a frame of %d bytes: want %d to %d, virtio-net header included", size, HeaderLen, longestFrame)
-	case q.len >= q.maxFrames || q.bytes+size > q.maxBytes:
+	case q.len >= q.maxFrames || q.bytes+cost(size) > q.maxBytes:
 		return ErrFull
 	}
 	return nil

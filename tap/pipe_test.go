@@ -111,6 +111,24 @@ func TestPipeIsBounded(t *testing.T) {
 	}
 }
 
+// The bound is on memory, of which a frame takes more than its length.
+func TestPipeCountsMemory(t *testing.T) {
+	for size, want := range map[int]int{2000: 1024, 2100: 819, 9014: 819, 11000: 120, 65000: 120} {
+		a, _ := tap.Pipe("a", "b", tap.PipeOptions{})
+		f := frame(string(bytes.Repeat([]byte("x"), size-tap.HeaderLen)))
+		n := 0
+		for {
+			if _, err := a.Write([]tap.Frame{f}); err != nil {
+				break
+			}
+			n++
+		}
+		if n != want {
+			t.Errorf("%d frames of %d bytes, want %d", n, size, want)
+		}
+	}
+}
+
 func TestPipeClose(t *testing.T) {
 	a, b := tap.Pipe("a", "b", tap.PipeOptions{})
 	woken := 0

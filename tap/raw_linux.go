@@ -28,6 +28,7 @@ const (
 type rawDevice struct {
 	fdDevice
 	ifname  string
+	mtu     int
 	control [auxSpace]byte // the reader's
 	isDown  bool           // the reader's, too: it has been told so
 }
@@ -57,16 +58,18 @@ func OpenRaw(name string, opt Options) (Device, error) {
 	if err != nil {
 		return nil, explain(what, err)
 	}
-	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name}
-	if err := d.setUp(link.Attrs().Index); err != nil {
-		_ = unix.Close(fd)
-		return nil, explain(what, err)
-	}
+	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name, mtu: link.Attrs().MTU}
+	// Up first: a socket that is bound before says that the interface is down,
+	// once, later.
 	if link.Attrs().Flags&net.FlagUp == 0 {
 		if err := netlink.LinkSetUp(link); err != nil {
 			_ = unix.Close(fd)
 			return nil, explain(what, fmt.Errorf("set up: %w", err))
 		}
+	}
+	if err := d.setUp(link.Attrs().Index); err != nil {
+		_ = unix.Close(fd)
+		return nil, explain(what, err)
 	}
 	opt.logger().Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String())
 	return d, nil
@@ -99,6 +102,9 @@ func (d *rawDevice) setUp(index int) error {
 	all := uint16(unix.ETH_P_ALL)
 	return unix.Bind(d.fd, &unix.SockaddrLinklayer{Protocol: all<<8 | all>>8, Ifindex: index})
 }
+
+// MTU is the largest packet that the interface took when it was opened, in bytes.
+func (d *rawDevice) MTU() int { return d.mtu }
 
 // Read implements Device. The kernel takes VLAN tags out of frames and hands
 // them over beside them, so every frame is received with its auxiliary data.

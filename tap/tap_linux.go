@@ -140,6 +140,8 @@ func openTAP(name, what string, log *slog.Logger) (*fdDevice, error) {
 		if err := unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, 0); err != nil {
 			log.Warn("the device will stay behind", "device", what, "err", err)
 		}
+	} else {
+		d.restore = d.vnet
 	}
 	if err := raise(link, what, log); err != nil {
 		_ = d.Close()
