@@ -132,6 +132,9 @@ func (w *worker) regain(p *port, dev tap.Device) {
 	p.trouble.isDown, p.trouble.other = false, false
 	w.plug(p, dev)
 	w.log.Info("device is back", "device", p.name(), "network", p.network.name)
+	if err := checkMTU(dev, p.network.mtu); err != nil {
+		w.log.Warn("larger packets are lost", "network", p.network.name, "err", err)
+	}
 	w.announceAll(p.network)
 }
 

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/taprouter/taprouter/config"
@@ -121,10 +122,25 @@ func (e *Engine) openDevices(topo *config.Topology, open func(config.Device) (ta
 				}
 				continue
 			}
+			if err := checkMTU(dev, n.MTU); err != nil {
+				_ = dev.Close() // the first error is the one to tell
+				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
+				continue
+			}
 			e.w.addPort(&port{network: e.networks[n.Name], spec: spec}, dev)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkMTU refuses a device that would silently lose the network's largest
+// packets: neither side would ever hear of it.
+func checkMTU(dev tap.Device, mtu int) error {
+	if d, ok := dev.(interface{ MTU() int }); ok && d.MTU() < mtu {
+		return fmt.Errorf("%s has an MTU of %d, the network one of %d: set mtu = %d for the network, or enlarge the interface's with `ip link set %s mtu %d`",
+			dev.Name(), d.MTU(), mtu, d.MTU(), strings.TrimPrefix(dev.Name(), "raw:"), mtu)
+	}
+	return nil
 }
 
 // Attach adds a port to a network and returns its far end, an in-memory device:

@@ -335,6 +335,27 @@ func TestStartReportsEveryDeviceThatFails(t *testing.T) {
 	}
 }
 
+// A narrow device takes smaller packets than its network has.
+type narrow struct{ tap.Device }
+
+func (narrow) MTU() int { return 1400 }
+
+func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
+	closed := 0
+	_, err := router.Start(parse(t, twoNetworks), router.Options{Open: func(d config.Device) (tap.Device, error) {
+		a, b := tap.Pipe("raw:eth0", "", tap.PipeOptions{})
+		b.Notify(func() { closed++ })
+		return narrow{a}, nil
+	}})
+	want := `network "left": raw:eth0 has an MTU of 1400, the network one of 1500: set mtu = 1400 for the network, or enlarge the interface's with ` + "`ip link set eth0 mtu 1500`"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if closed != 2 {
+		t.Errorf("%d devices closed, want 2", closed)
+	}
+}
+
 func TestUnsupportedIsRefusedInPlainWords(t *testing.T) {
 	topo := parse(t, `
 [[network]]

@@ -18,6 +18,7 @@ type network struct {
 	ports    []*port
 	ifaces   []*iface
 	table    map[packet.MAC]seenAt
+	lookedAt time.Duration // when the full table was last searched for old addresses
 	watchers []*watcher
 }
 
@@ -46,6 +47,8 @@ const (
 	maxMACs = 8192
 	// macAge is how long an address is remembered (IEEE 802.1Q, 8.8.3).
 	macAge = 300 * time.Second
+	// macSearch is the least time between two searches for addresses to forget.
+	macSearch = 10 * time.Second
 )
 
 // A watcher sees every frame that crosses a network.
@@ -81,6 +84,10 @@ func (n *network) learn(mac packet.MAC, p *port, now time.Duration) {
 		return
 	}
 	if !ok && len(n.table) >= maxMACs {
+		if now-n.lookedAt < macSearch {
+			return // a flood of addresses must not make each frame search them all
+		}
+		n.lookedAt = now
 		n.forgetOld(now)
 		if len(n.table) >= maxMACs {
 			return

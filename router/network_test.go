@@ -101,6 +101,31 @@ func TestSwitchLearnsAndFloods(t *testing.T) {
 	}
 }
 
+// A flood of addresses must not make each frame search the full table.
+func TestMACFlood(t *testing.T) {
+	var n network
+	n.table = map[packet.MAC]seenAt{}
+	p := &port{}
+	mac := func(i int) packet.MAC { return packet.MAC{2, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)} }
+	now := time.Hour
+	for i := range maxMACs + 100 {
+		n.learn(mac(i), p, now)
+	}
+	if len(n.table) != maxMACs || n.lookedAt != now {
+		t.Errorf("%d addresses, searched at %v", len(n.table), n.lookedAt)
+	}
+	now += macSearch - 1
+	n.learn(mac(1<<20), p, now)
+	if n.lookedAt != time.Hour {
+		t.Error("searched again at once")
+	}
+	now += macAge
+	n.learn(mac(1<<20), p, now)
+	if len(n.table) != 1 {
+		t.Errorf("%d addresses are left of those that are too old", len(n.table))
+	}
+}
+
 func TestRouterAnswersTheRightPort(t *testing.T) {
 	l := newLesson(t)
 	l.addPort("vlan101", "second")
@@ -157,6 +182,18 @@ func fixIP(b []byte, change func(ip []byte)) []byte {
 	return b
 }
 
+// What is sent to a worker behind its end does not happen: nobody would undo it.
+func TestMailBehindTheEnd(t *testing.T) {
+	w := newLesson(t).w
+	ran := false
+	w.post(w.stop)
+	w.post(func() { ran = true })
+	w.turn()
+	if ran || !w.stopping {
+		t.Errorf("ran %t, stopping %t", ran, w.stopping)
+	}
+}
+
 func TestDeviceThatLosesFrames(t *testing.T) {
 	l := newLesson(t)
 	d := l.devs["ext_net"]
@@ -168,8 +205,8 @@ func TestDeviceThatLosesFrames(t *testing.T) {
 			ext = p
 		}
 	}
-	if !ext.isDown || ext.stats.Lost == 0 {
-		t.Errorf("down %v, lost %d", ext.isDown, ext.stats.Lost)
+	if !ext.isDown || ext.stats.Lost == 0 || ext.stats.TxBytes != 0 {
+		t.Errorf("down %v, lost %d, sent %d bytes", ext.isDown, ext.stats.Lost, ext.stats.TxBytes)
 	}
 	d.err = nil
 	l.advance(5 * time.Second)

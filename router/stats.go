@@ -41,7 +41,8 @@ func (s *Stats) Dropped() uint64 {
 }
 
 // DeviceStats counts what went through one device. Bytes are those of Ethernet
-// frames; a super-frame counts once.
+// frames; a super-frame counts once. Those of a batch that the device took in
+// part only are not in TxBytes.
 type DeviceStats struct {
 	Device, Network   string
 	RxFrames, RxBytes uint64

@@ -145,6 +145,9 @@ func (w *worker) runMail() bool {
 	w.hasMail.Store(false)
 	w.mu.Unlock()
 	for _, fn := range mail {
+		if w.stopping {
+			break // who waits for the rest hears that the worker has ended
+		}
 		fn()
 	}
 	return len(mail) > 0
@@ -256,8 +259,10 @@ func (w *worker) writePort(p *port) {
 	n, err := p.dev.Write(p.out)
 	p.stats.TxFrames += uint64(n)
 	p.stats.Lost += uint64(len(p.out) - n)
-	for i := range p.out {
-		p.stats.TxBytes += uint64(p.out[i].Tail - p.out[i].Head - tap.HeaderLen)
+	if n == len(p.out) {
+		for i := range p.out {
+			p.stats.TxBytes += uint64(p.out[i].Tail - p.out[i].Head - tap.HeaderLen)
+		}
 	}
 	p.out = p.out[:0]
 	if err != nil {
@@ -358,12 +363,19 @@ func (w *worker) count(v verdict, again bool) {
 // stop ends the loop and closes the devices.
 func (w *worker) stop() {
 	w.stopping = true
+	var closed sync.WaitGroup
 	for _, p := range w.ports {
-		if p.dev != nil {
-			if err := p.dev.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		if p.dev == nil {
+			continue
+		}
+		dev := p.dev
+		p.dev = nil
+		// The kernel takes its time to remove a device, but removes many at once.
+		closed.Go(func() {
+			if err := dev.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 				w.log.Warn("closing a device", "device", p.name(), "err", err)
 			}
-			p.dev = nil
-		}
+		})
 	}
+	closed.Wait()
 }

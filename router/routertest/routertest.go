@@ -82,7 +82,7 @@ func (l *Lab) Host(network, address string) *host.Host {
 		for _, s := range n.Subnets {
 			if n.Name == network && s.CIDR.Contains(a) {
 				return l.attach(network, host.Config{
-					Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s), MTU: n.MTU,
+					Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s),
 				})
 			}
 		}
@@ -132,6 +132,11 @@ func (l *Lab) Instance(name string) *host.Host {
 // attach makes a host that ends with the test.
 func (l *Lab) attach(network string, c host.Config) *host.Host {
 	l.t.Helper()
+	for i := range l.topo.Networks {
+		if l.topo.Networks[i].Name == network {
+			c.MTU = l.topo.Networks[i].MTU
+		}
+	}
 	dev, err := l.Engine.Attach(network, 0)
 	if err != nil {
 		l.t.Fatal(err)
