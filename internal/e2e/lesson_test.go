@@ -219,10 +219,11 @@ func (l *lesson) snat(t *testing.T) {
 // traceModes are the probes that traceroute can send: ICMP, UDP and TCP.
 var traceModes = []string{"-I", "-U", "-T"}
 
-// hops is the addresses that traceroute shows, in order.
+// hops is the addresses that traceroute shows, in order. It sends one probe after
+// the other: when answers come at once, it misses all of them now and then.
 func (s *space) hops(mode, to string) string {
 	s.w.t.Helper()
-	out := s.run("traceroute", "-n", mode, "-q", "1", "-w", "2", "-m", "8", to)
+	out := s.run("traceroute", "-n", mode, "-q", "1", "-N", "1", "-w", "2", "-m", "8", to)
 	var hops []string
 	for _, line := range strings.Split(out, "\n")[1:] {
 		if f := strings.Fields(line); len(f) > 1 {
