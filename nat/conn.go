@@ -9,7 +9,8 @@ import (
 // A Conn is one connection of a Table. It is valid until the table's next
 // Commit, Remove, Lookup or Tick. Fields that the router sets describe how each
 // direction leaves it, indexed by Direction; nat keeps them but does not look
-// at them.
+// at them. It is one cache line of 64 bytes: all that an established connection's
+// packets need.
 type Conn struct {
 	src, dst         [2]uint32
 	srcPort, dstPort [2]uint16
@@ -18,10 +19,7 @@ type Conn struct {
 	class            class
 	flags            connFlags
 
-	seen uint32 // last packet, in milliseconds
-	prev uint32 // in the eviction queue its state belongs to
-	next uint32 // likewise; in the free list when not in use
-
+	seen                 uint32 // last packet, in milliseconds
 	addrDelta, portDelta uint16 // of the original direction; the reply's are the complements
 
 	In       [2]uint16 // interface its packets arrive on
@@ -30,8 +28,7 @@ type Conn struct {
 	Snapshot uint32    // configuration that In, Out and Hop come from
 	Member   uint32    // load balancer member + 1, 0: none
 
-	mapping [2]uint32 // of the source and of the destination, + 1, 0: none
-	self    uint32    // its number
+	self uint32 // its number
 }
 
 // class selects a timeout.
@@ -53,6 +50,7 @@ const (
 	connOwnerDest           // ... which is the destination of the translated packet, not the original source
 	connNAT                 // the translation changes something
 	connRuled               // made by a floating IP, a forwarded port or a VIP (not: by a mapping)
+	connMapped              // uses mappings
 )
 
 // Tuple returns the tuple of direction d as it arrives at the router.
@@ -92,7 +90,7 @@ func (c *Conn) Rewrite(d Direction) packet.Rewrite {
 func (c *Conn) NATed() bool { return c.flags&connNAT != 0 }
 
 // Mapped reports whether the connection goes through a mapping.
-func (c *Conn) Mapped() bool { return c.mapping != [2]uint32{} }
+func (c *Conn) Mapped() bool { return c.flags&connMapped != 0 }
 
 // State returns how far the connection has come.
 func (c *Conn) State() State { return c.state }

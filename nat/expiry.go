@@ -12,10 +12,10 @@ type queue struct {
 func newQueue() queue { return queue{first: noConn, last: noConn} }
 
 func (q *queue) push(t *Table, i uint32) {
-	c := t.conn(i)
-	c.prev, c.next = q.last, noConn
+	l := t.links(i)
+	l.prev, l.next = q.last, noConn
 	if q.last != noConn {
-		t.conn(q.last).next = i
+		t.links(q.last).next = i
 	} else {
 		q.first = i
 	}
@@ -24,18 +24,18 @@ func (q *queue) push(t *Table, i uint32) {
 }
 
 func (q *queue) unlink(t *Table, i uint32) {
-	c := t.conn(i)
-	if c.prev != noConn {
-		t.conn(c.prev).next = c.next
+	l := t.links(i)
+	if l.prev != noConn {
+		t.links(l.prev).next = l.next
 	} else {
-		q.first = c.next
+		q.first = l.next
 	}
-	if c.next != noConn {
-		t.conn(c.next).prev = c.prev
+	if l.next != noConn {
+		t.links(l.next).prev = l.prev
 	} else {
-		q.last = c.prev
+		q.last = l.prev
 	}
-	c.prev, c.next = noConn, noConn
+	l.prev, l.next = noConn, noConn
 	q.len--
 }
 
@@ -82,10 +82,15 @@ func (t *Table) Tick(now time.Duration) time.Duration {
 	if s.pos == 0 && s.set && before(ms, s.due) {
 		return now + time.Duration(s.due-ms)*time.Millisecond
 	}
-	for budget := sweepStep; budget > 0 && s.pos < t.top; s.pos++ {
+	for budget := sweepStep; budget > 0 && s.pos < t.top(); s.pos++ {
+		if t.chunks[s.pos>>chunkBits].used == 0 {
+			s.pos |= chunkLen - 1
+			budget--
+			continue
+		}
 		budget -= t.sweepOne(s.pos, ms)
 	}
-	if s.pos < t.top {
+	if s.pos < t.top() {
 		return now + sweepPause*time.Millisecond
 	}
 	s.due, s.set = s.next, s.found

@@ -11,35 +11,46 @@ import (
 // holds reports whether the index has the reference, probing as Table.find does.
 func (x *index) holds(tag, ref uint32) bool {
 	want := uint64(tag)<<32 | uint64(ref+1)
-	for _, part := range []struct {
-		slots []uint64
-		shift uint8
-	}{{x.slots, x.shift}, {x.old, x.oldShift}} {
-		if part.slots == nil {
-			continue
-		}
-		mask := len(part.slots) - 1
-		for i := place(tag, part.shift); part.slots[i] != 0; i = (i + 1) & mask {
-			if part.slots[i] == want {
-				return true
-			}
+	s := x.segment(tag)
+	for i := uint(tag) % segmentLen; s[i] != 0; i = (i + 1) % segmentLen {
+		if s[i] == want {
+			return true
 		}
 	}
 	return false
 }
 
-// entries counts the references in the index, wherever they lie.
-func (x *index) entries() int {
-	n := 0
-	for _, s := range x.slots {
-		if s != 0 {
-			n++
+// entries counts the references in the index, and looks whether its parts agree.
+func (x *index) entries(t *testing.T) int {
+	t.Helper()
+	n, segments := 0, 0
+	var at [maxDepth + 1]int
+	for i, s := range x.dir {
+		if d := s.depth(); d > x.depth || s != x.dir[i>>(x.depth-d)<<(x.depth-d)] {
+			t.Fatalf("entry %d of the directory: a segment of depth %d, which others share", i, d)
 		}
+		if i > 0 && x.dir[i-1] == s {
+			continue
+		}
+		segments++
+		at[s.depth()]++
+		used := 0
+		for _, entry := range s[1:] {
+			if entry == 0 {
+				continue
+			}
+			used++
+			if x.segment(uint32(entry>>32)) != s {
+				t.Fatalf("an entry with tag %#x is in another segment", entry>>32)
+			}
+		}
+		if used != s.used() {
+			t.Fatalf("%d entries in a segment that counts %d", used, s.used())
+		}
+		n += used
 	}
-	for _, s := range x.old {
-		if s != 0 && s != tombstone {
-			n++
-		}
+	if segments != x.count || at != x.at || len(x.dir) != 1<<x.depth {
+		t.Fatalf("%d segments, counted %d; by depth %v, counted %v; a directory of %d at depth %d", segments, x.count, at, x.at, len(x.dir), x.depth)
 	}
 	return n
 }
@@ -51,6 +62,8 @@ type indexModel struct {
 	want map[uint32]uint32 // reference to tag
 	refs []uint32
 	next uint32
+
+	refused int
 }
 
 func newIndexModel(t *testing.T) *indexModel {
@@ -58,7 +71,14 @@ func newIndexModel(t *testing.T) *indexModel {
 }
 
 func (m *indexModel) insert(tag uint32) {
-	m.x.insert(tag, m.next)
+	tag = max(1, tag)
+	if !m.x.insert(tag, m.next) {
+		if s := m.x.segment(tag); s.used() < segmentLen-2 {
+			m.t.Fatalf("no room for tag %#x with %d of %d slots in use", tag, s.used(), segmentLen)
+		}
+		m.refused++
+		return
+	}
 	m.want[m.next] = tag
 	m.refs = append(m.refs, m.next)
 	m.next++
@@ -83,11 +103,8 @@ func (m *indexModel) check() {
 			m.t.Fatalf("reference %d with tag %#x is lost among %d", ref, tag, len(m.want))
 		}
 	}
-	if n := m.x.entries(); n != len(m.want) {
+	if n := m.x.entries(m.t); n != len(m.want) {
 		m.t.Fatalf("%d entries in the index, %d in the map", n, len(m.want))
-	}
-	if used := len(m.x.slots); m.x.used > used*maxLoadFifth/5+1 {
-		m.t.Fatalf("%d of %d slots in use", m.x.used, used)
 	}
 }
 
@@ -95,96 +112,68 @@ func TestIndexAgainstMap(t *testing.T) {
 	tags := map[string]func(*rand.Rand) uint32{
 		"spread":    func(r *rand.Rand) uint32 { return r.Uint32() },
 		"few":       func(r *rand.Rand) uint32 { return uint32(r.IntN(40)) << 26 },
+		"alike":     func(r *rand.Rand) uint32 { return ^uint32(0) - uint32(r.IntN(1<<12)) },
 		"at end":    func(r *rand.Rand) uint32 { return ^uint32(0) - uint32(r.IntN(1<<22)) },
-		"all alike": func(*rand.Rand) uint32 { return 0xfffffff0 },
+		"same":      func(*rand.Rand) uint32 { return 0xfffffff0 },
+		"same home": func(r *rand.Rand) uint32 { return r.Uint32() | segmentLen - 1 },
 		"tag zero":  func(*rand.Rand) uint32 { return 0 },
 	}
 	for name, tag := range tags {
-		for seed := range uint64(4) {
+		for seed := range uint64(3) {
 			t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 7))
 				m := newIndexModel(t)
-				grew := false
-				for k := range 2500 {
-					// It grows in waves, so that removals meet every phase.
-					if bias := 3 + k/500%2*4; len(m.refs) == 0 || r.IntN(10) >= bias-1 {
-						m.insert(tag(r))
-					} else {
-						m.remove(r.IntN(len(m.refs)))
-					}
-					grew = grew || m.x.old != nil
-					if k%50 == 0 {
-						m.check()
+				most := 0
+				// It grows and shrinks in waves, so that removals meet every phase.
+				for wave := range 4 {
+					for k := range 6000 {
+						insert := r.IntN(10) < 9
+						if wave%2 == 1 {
+							insert = !insert
+						}
+						if insert || len(m.refs) == 0 {
+							m.insert(tag(r))
+						} else {
+							m.remove(r.IntN(len(m.refs)))
+						}
+						most = max(most, m.x.count)
+						if k%500 == 0 {
+							m.check()
+						}
 					}
 				}
+				for len(m.refs) > 0 {
+					m.remove(r.IntN(len(m.refs)))
+				}
 				m.check()
-				if !grew {
-					t.Error("the index never grew; the test misses its point")
+				if spread := name == "spread" || name == "same home"; spread && (most < 5 || m.refused > 0) {
+					t.Errorf("at most %d segments, %d refused; the test misses its point", most, m.refused)
+				}
+				if len(m.x.dir) > 1 {
+					t.Errorf("the empty index has a directory of %d", len(m.x.dir))
 				}
 			})
 		}
 	}
 }
 
-// A growth that removals interrupt must not forget what has not moved yet, nor
-// bring back what is gone.
-func TestIndexRemovalDuringGrowth(t *testing.T) {
-	for moved := range 8 {
-		m := newIndexModel(t)
-		r := rand.New(rand.NewPCG(uint64(moved), 1))
-		for m.x.old == nil {
-			m.insert(r.Uint32())
-		}
-		for range moved {
-			m.insert(r.Uint32())
-		}
-		if moved == 0 && (m.x.moved != moveAtATime || m.x.old == nil) {
-			t.Fatalf("after the first insertion of a growth %d slots have moved", m.x.moved)
-		}
-		for len(m.refs) > 0 {
-			m.remove(r.IntN(len(m.refs)))
-			m.check()
-		}
-		for range 4 * minSlots {
-			m.insert(r.Uint32())
-		}
-		m.check()
-	}
-}
-
-// Two growths that follow each other at once must not lose the first one's rest.
-func TestIndexGrowthFinishesFormer(t *testing.T) {
-	m := newIndexModel(t)
-	for m.x.old == nil {
-		m.insert(m.next * 0x9e3779b9)
-	}
-	m.x.grow()
-	m.check()
-}
-
-func TestIndexMovesAFewAtATime(t *testing.T) {
+// However many entries there are, an insertion or removal touches few of them.
+func TestIndexSplitsASegmentAtATime(t *testing.T) {
 	m := newIndexModel(t)
 	r := rand.New(rand.NewPCG(3, 4))
-	before, growths := 0, 0
-	for range 20000 {
+	before := 1
+	for range 30000 {
 		m.insert(r.Uint32())
-		switch {
-		case m.x.old == nil:
-			before = 0
-			continue
-		case m.x.moved < before:
-			before = 0
+		if m.x.count > before+1 {
+			t.Fatalf("one insertion made %d segments", m.x.count-before)
 		}
-		if before == 0 {
-			growths++
-		}
-		if m.x.moved-before > moveAtATime {
-			t.Fatalf("one insertion moved %d slots", m.x.moved-before)
-		}
-		before = m.x.moved
+		before = m.x.count
 	}
-	if growths < 5 {
-		t.Errorf("%d growths seen, want several", growths)
+	if before < 32 {
+		t.Errorf("only %d segments in the end", before)
+	}
+	if load := float64(len(m.refs)) / float64(before*segmentLen); load < 0.35 {
+		t.Errorf("the slots are used to %.2f only", load)
 	}
 }
 

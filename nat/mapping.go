@@ -158,7 +158,7 @@ func (t *Table) replyFree(flow, original packet.Tuple, ext uint32, port uint16) 
 		return false
 	}
 	i, _ := t.find(&reply)
-	return i == noConn
+	return i == noConn || t.expired(t.conn(i), t.now) // then Commit ends it
 }
 
 // overload finds a port that others may use as well, but not towards the same
@@ -243,9 +243,11 @@ func (t *Table) hold(c *Conn, b *Binding) {
 	if b.new {
 		b.src = t.newMapping(b) + 1
 	}
-	c.mapping = [2]uint32{b.src, b.dst}
-	for side := range c.mapping {
-		if i := c.mapping[side]; i != 0 {
+	l := t.links(c.self)
+	l.mapping = [2]uint32{b.src, b.dst}
+	for side, i := range l.mapping {
+		if i != 0 {
+			c.flags |= connMapped
 			t.mappings.list[i-1].refs++
 			t.mappings.permits[permit{i - 1, c.remote(side)}]++
 		}
@@ -282,9 +284,12 @@ func (t *Table) newMapping(b *Binding) uint32 {
 	return i
 }
 
-// release lets go of a connection's mappings.
-func (t *Table) release(c *Conn) {
-	for side, i := range c.mapping {
+// unmap lets go of a connection's mappings.
+func (t *Table) unmap(c *Conn) {
+	if !c.Mapped() {
+		return
+	}
+	for side, i := range t.links(c.self).mapping {
 		if i != 0 {
 			t.releaseMapping(i-1, c.remote(side))
 		}

@@ -349,7 +349,7 @@ func (m *model) noneFree(taken map[uint16]bool, lo, hi int) bool {
 func (m *model) replyFree(flow packet.Tuple, port uint16) bool {
 	flow.Src, flow.SrcPort = external, port
 	c, _ := m.find(flow.Reverse())
-	return c == nil
+	return c == nil || m.expired(c)
 }
 
 // overloadedTowards reports whether a connection without mapping has a reply
@@ -442,30 +442,40 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 }
 
 func (m *model) predict(c *modelConn) (nat.Refusal, []*modelConn) {
-	owned := 0
-	for _, k := range m.conns {
-		for _, t := range k.tuple {
-			if t == c.tuple[0] || t == c.tuple[1] {
-				return nat.TupleTaken, nil
-			}
+	var gone []*modelConn // in whose place it comes
+	for _, t := range c.tuple {
+		k, _ := m.find(t)
+		switch {
+		case k == nil || slices.Contains(gone, k):
+		case !m.expired(k):
+			return nat.TupleTaken, gone
+		default:
+			gone = append(gone, k)
 		}
+	}
+	left := func(list []*modelConn) []*modelConn {
+		return slices.DeleteFunc(slices.Clone(list), func(k *modelConn) bool { return slices.Contains(gone, k) })
+	}
+	conns, young, old := left(m.conns), left(m.young), left(m.old)
+	owned := 0
+	for _, k := range conns {
 		if k.owner == c.owner && k.counted {
 			owned++
 		}
 	}
 	switch {
 	case owned >= modelSize/2:
-		return nat.HostShareUsed, nil
-	case len(m.young) >= modelSize/2:
-		return nat.None, []*modelConn{m.young[0]}
-	case len(m.conns) < modelSize:
-		return nat.None, nil
-	case len(m.young) > 0:
-		return nat.None, []*modelConn{m.young[0]}
-	case len(m.old) > 0:
-		return nat.None, []*modelConn{m.old[0]}
+		return nat.HostShareUsed, gone
+	case len(young) >= modelSize/2:
+		return nat.None, append(gone, young[0])
+	case len(conns) < modelSize:
+		return nat.None, gone
+	case len(young) > 0:
+		return nat.None, append(gone, young[0])
+	case len(old) > 0:
+		return nat.None, append(gone, old[0])
 	}
-	return nat.TableFull, nil
+	return nat.TableFull, gone
 }
 
 // packet belongs to a connection that is there, unless that has expired.

@@ -3,7 +3,6 @@ package nat
 import (
 	"math/rand/v2"
 	"time"
-	"unsafe"
 
 	"github.com/taprouter/taprouter/internal/packet"
 )
@@ -13,11 +12,10 @@ type Table struct {
 	cfg Config
 	rng *rand.Rand
 
-	index  index
-	chunks []*[chunkLen]Conn
-	free   uint32 // first free connection, none: noConn
-	top    uint32 // connections ever used
-	live   int
+	index index
+	slab
+	live int
+	now  uint32 // of the last Lookup, in milliseconds
 
 	embryonic, closing queue
 
@@ -39,15 +37,9 @@ type Stats struct {
 	Created, Expired, Evicted, Overloaded uint64
 }
 
-const (
-	chunkBits = 10
-	chunkLen  = 1 << chunkBits
-	noConn    = ^uint32(0)
-
-	// Half-open connections may fill this part of the table before the oldest
-	// makes room for the newest.
-	embryonicShare = 0.5
-)
+// Half-open connections may fill this part of the table before the oldest
+// makes room for the newest.
+const embryonicShare = 0.5
 
 // NewTable returns an empty table. rng chooses ports and the index's secret.
 // ended, which may be nil, is called for every connection that ends, before it
@@ -57,7 +49,6 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 	t := &Table{
 		cfg: cfg, rng: rng, ended: ended,
 		index: newIndex(rng.Uint64(), rng.Uint64()),
-		free:  noConn,
 
 		embryonic: newQueue(), closing: newQueue(),
 		externals: map[uint32]*external{},
@@ -81,21 +72,19 @@ func (t *Table) Stats() Stats { return t.stats }
 
 // Bytes is the memory that the connections and their index take.
 func (t *Table) Bytes() int {
-	return len(t.chunks)*int(unsafe.Sizeof([chunkLen]Conn{})) + t.index.bytes()
+	return t.slab.bytes() + t.index.bytes()
 }
-
-// conn returns connection i.
-func (t *Table) conn(i uint32) *Conn { return &t.chunks[i>>chunkBits][i&(chunkLen-1)] }
 
 // Lookup finds the connection that a packet with this tuple belongs to, and its
 // direction. A connection whose deadline has passed is removed and not found.
 func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction) {
+	t.now = millis(now)
 	i, d := t.find(tuple)
 	if i == noConn {
 		return nil, 0
 	}
 	c := t.conn(i)
-	if t.expired(c, millis(now)) {
+	if t.expired(c, t.now) {
 		t.stats.Expired++
 		t.remove(i)
 		return nil, 0
@@ -105,29 +94,11 @@ func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction
 
 // find is Lookup without a clock.
 func (t *Table) find(tuple *packet.Tuple) (uint32, Direction) {
-	x := &t.index
-	tag := x.tag(tuple)
-	mask := len(x.slots) - 1
-	for i := place(tag, x.shift); ; i = (i + 1) & mask {
-		s := x.slots[i&mask]
-		if s == 0 {
-			break
-		}
-		if uint32(s>>32) == tag {
-			ref := uint32(s) - 1
-			if t.conn(ref>>1).matches(Direction(ref&1), tuple) {
-				return ref >> 1, Direction(ref & 1)
-			}
-		}
-	}
-	if x.old == nil {
-		return noConn, 0
-	}
-	mask = len(x.old) - 1
-	for i := place(tag, x.oldShift); x.old[i] != 0; i = (i + 1) & mask {
-		s := x.old[i]
-		if uint32(s>>32) == tag && s != tombstone {
-			ref := uint32(s) - 1
+	tag := t.index.tag(tuple)
+	s := t.index.segment(tag)
+	for i := uint(tag) % segmentLen; s[i] != 0; i = (i + 1) % segmentLen {
+		if uint32(s[i]>>32) == tag {
+			ref := uint32(s[i]) - 1
 			if t.conn(ref>>1).matches(Direction(ref&1), tuple) {
 				return ref >> 1, Direction(ref & 1)
 			}
@@ -211,6 +182,7 @@ const (
 // Commit stores a connection under both tuples, once its first packet is really
 // sent. It evicts a half-open or closed one when the table is full.
 func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
+	t.now = millis(now)
 	t.pin(&n.Binding, 1) // what is evicted may be the last user of these mappings
 	r := t.admit(n)
 	t.pin(&n.Binding, -1)
@@ -218,9 +190,19 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 		return nil, r
 	}
 	i := t.alloc()
+	tags := [2]uint32{t.index.tag(&n.Original), t.index.tag(&n.Reply)}
+	if !t.index.insert(tags[Original], i<<1) {
+		t.slab.release(i)
+		return nil, TableFull
+	}
+	if !t.index.insert(tags[Reply], i<<1|1) {
+		t.index.remove(tags[Original], i<<1)
+		t.slab.release(i)
+		return nil, TableFull
+	}
 	c := t.conn(i)
 	*c = Conn{
-		state: New, class: classOf(n.Original.Proto), flags: connLive, seen: millis(now),
+		state: New, class: classOf(n.Original.Proto), flags: connLive, seen: t.now,
 		In: n.In, Out: n.Out, Hop: n.Hop, Snapshot: n.Snapshot, Member: n.Member, self: i,
 	}
 	c.setTuple(Original, n.Original)
@@ -233,8 +215,6 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	if n.Binding.ok {
 		t.hold(c, &n.Binding)
 	}
-	t.index.insert(t.index.tag(&n.Original), i<<1)
-	t.index.insert(t.index.tag(&n.Reply), i<<1|1)
 	if q := t.queueOf(c); q != nil {
 		q.push(t, i)
 	}
@@ -245,12 +225,9 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 }
 
 // admit decides whether a connection may be made, and makes room for it. It
-// evicts nothing unless the answer is None.
+// evicts nothing unless the answer is None; what has expired goes in any case.
 func (t *Table) admit(n *NewConn) Refusal {
-	if i, _ := t.find(&n.Original); i != noConn {
-		return TupleTaken
-	}
-	if i, _ := t.find(&n.Reply); i != noConn || n.Original == n.Reply {
+	if n.Original == n.Reply || t.taken(&n.Original) || t.taken(&n.Reply) {
 		return TupleTaken
 	}
 	if host, ok := n.owner(); ok && t.hosts[host].conns >= t.hostLimit(t.cfg.MaxConnections) {
@@ -270,6 +247,21 @@ func (t *Table) admit(n *NewConn) Refusal {
 		}
 	}
 	return None
+}
+
+// taken reports whether a connection has the tuple. One that has expired, and
+// that the sweep has not reached, ends here.
+func (t *Table) taken(tuple *packet.Tuple) bool {
+	i, _ := t.find(tuple)
+	if i == noConn {
+		return false
+	}
+	if !t.expired(t.conn(i), t.now) {
+		return true
+	}
+	t.stats.Expired++
+	t.remove(i)
+	return false
 }
 
 // hostLimit is one host's share of n, at least one.
@@ -295,21 +287,6 @@ func (t *Table) setTranslation(c *Conn, n *NewConn) {
 	}
 }
 
-// alloc takes a free connection, from a new chunk if need be.
-func (t *Table) alloc() uint32 {
-	if t.free != noConn {
-		i := t.free
-		t.free = t.conn(i).next
-		return i
-	}
-	i := t.top
-	if int(i>>chunkBits) == len(t.chunks) {
-		t.chunks = append(t.chunks, new([chunkLen]Conn))
-	}
-	t.top++
-	return i
-}
-
 // Remove ends a connection.
 func (t *Table) Remove(c *Conn) { t.remove(c.self) }
 
@@ -331,22 +308,32 @@ func (t *Table) remove(i uint32) {
 		t.index.remove(t.index.tag(&tuple), i<<1|uint32(d))
 	}
 	t.disown(c)
-	t.release(c)
-	*c = Conn{next: t.free}
-	t.free = i
+	t.unmap(c)
+	t.slab.release(i)
 	t.live--
 }
 
 // RemoveIf ends every connection that match says yes to, and returns how many.
 func (t *Table) RemoveIf(match func(*Conn) bool) int {
 	n := 0
-	for i := range t.top {
-		if c := t.conn(i); c.flags&connLive != 0 && match(c) {
+	t.each(func(i uint32, c *Conn) {
+		if match(c) {
 			t.remove(i)
 			n++
 		}
-	}
+	})
 	return n
+}
+
+// each calls fn, which may remove the connection, for every one.
+func (t *Table) each(fn func(i uint32, c *Conn)) {
+	for i := uint32(0); i < t.top(); i++ {
+		if t.chunks[i>>chunkBits].used == 0 {
+			i |= chunkLen - 1
+		} else if c := t.conn(i); c.flags&connLive != 0 {
+			fn(i, c)
+		}
+	}
 }
 
 // A Connection is a copy of one connection, for people to look at.
@@ -362,10 +349,9 @@ type Connection struct {
 // Connections calls yield for each live connection, in no meaningful order.
 func (t *Table) Connections(now time.Duration, yield func(Connection)) {
 	ms := millis(now)
-	for i := range t.top {
-		c := t.conn(i)
-		if c.flags&connLive == 0 || t.expired(c, ms) {
-			continue
+	t.each(func(_ uint32, c *Conn) {
+		if t.expired(c, ms) {
+			return
 		}
 		idle := ms - c.seen
 		yield(Connection{
@@ -374,5 +360,5 @@ func (t *Table) Connections(now time.Duration, yield func(Connection)) {
 			Idle:      time.Duration(idle) * time.Millisecond,
 			Remaining: time.Duration(t.timeout(c)-idle) * time.Millisecond,
 		})
-	}
+	})
 }
