@@ -19,6 +19,7 @@ import (
 // A vrouter is one virtual router with an address space of its own.
 type vrouter struct {
 	name     string
+	worker   *worker
 	ifaces   []*iface // by id; 0 is none
 	gateway  *gateway // nil: no external network
 	routes   bart.Table[route]
@@ -53,6 +54,7 @@ type route struct {
 // addresses the router owns there.
 type iface struct {
 	id       uint16
+	number   uint32 // in the engine
 	router   *vrouter
 	network  *network
 	external bool
@@ -63,6 +65,9 @@ type iface struct {
 
 	owned    []uint32 // addresses to answer and announce here, in order
 	ownedSet map[uint32]bool
+
+	// Where the network is another worker's: from there, and to there.
+	inward, outward *handover
 
 	announcements int
 	announceAt    time.Duration
@@ -125,42 +130,51 @@ func (i *iface) addrFor(addr uint32) uint32 {
 	return i.addrs[0].addr
 }
 
+// A plan is the networks and routers of a topology.
+type plan struct {
+	networks []*network
+	routers  []*vrouter
+	ifaces   []*iface
+}
+
 // build makes the networks and routers of a topology.
-func (w *worker) build(topo *config.Topology, networks map[string]*network) error {
+func build(topo *config.Topology, rng *rand.Rand) (*plan, error) {
+	b := &builder{topo: topo, byName: map[string]*network{}, rng: rng, macs: map[string]map[packet.MAC]bool{}}
+	p := &b.plan
 	for i := range topo.Networks {
 		c := &topo.Networks[i]
-		n := &network{name: c.Name, mtu: c.MTU, external: c.External, table: map[packet.MAC]seenAt{}}
-		networks[c.Name] = n
-		w.networks = append(w.networks, n)
+		n := &network{name: c.Name, number: i, mtu: c.MTU, external: c.External, table: macTable{seed: rng.Uint64()}}
+		b.byName[c.Name] = n
+		p.networks = append(p.networks, n)
 	}
-	b := &builder{topo: topo, networks: networks, rng: w.rng, macs: map[string]map[packet.MAC]bool{}}
 	for i := range topo.Ports {
 		b.taken(topo.Ports[i].Network, packet.MAC(topo.Ports[i].MAC))
 	}
 	for i := range topo.Routers {
 		r, err := b.router(&topo.Routers[i])
 		if err != nil {
-			return fmt.Errorf("router %q: %w", topo.Routers[i].Name, err)
+			return nil, fmt.Errorf("router %q: %w", topo.Routers[i].Name, err)
 		}
-		w.routers = append(w.routers, r)
+		p.routers = append(p.routers, r)
 	}
-	return nil
+	return p, nil
 }
 
 // A builder turns a topology into routers.
 type builder struct {
-	topo     *config.Topology
-	networks map[string]*network
-	rng      *rand.Rand
-	macs     map[string]map[packet.MAC]bool // in use, by network
-	members  uint32
+	plan
+	topo    *config.Topology
+	byName  map[string]*network
+	rng     *rand.Rand
+	macs    map[string]map[packet.MAC]bool // in use, by network
+	members uint32
 }
 
 // router makes one router.
 func (b *builder) router(c *config.Router) (*vrouter, error) {
 	r := &vrouter{
 		name: c.Name, ifaces: []*iface{nil}, snapshot: 1,
-		nat: nat.NewTable(natConfig(c.NAT), b.rng, nil), arp: arp.NewTable(),
+		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		fragments: newFragments(c.NAT.Timeouts.Fragment), gatherings: map[fragmentKey]*gathering{},
 	}
@@ -187,12 +201,12 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 
 // iface adds an interface to a router.
 func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, error) {
-	n := b.networks[name]
+	n := b.byName[name]
 	if n == nil || len(addrs) == 0 {
 		return nil, fmt.Errorf("interface on network %q: no such network, or no address there; is the topology validated?", name)
 	}
 	i := &iface{
-		id: uint16(len(r.ifaces)), router: r, network: n, external: n.external, mtu: n.mtu,
+		id: uint16(len(r.ifaces)), number: uint32(len(b.ifaces)), router: r, network: n, external: n.external, mtu: n.mtu,
 		mac: b.mac(r.name, name), ownedSet: map[uint32]bool{},
 	}
 	for _, a := range addrs {
@@ -202,6 +216,7 @@ func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, 
 		r.routes.Insert(a.Masked(), route{out: i})
 	}
 	r.ifaces = append(r.ifaces, i)
+	b.ifaces = append(b.ifaces, i)
 	n.ifaces = append(n.ifaces, i)
 	return i, nil
 }

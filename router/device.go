@@ -51,10 +51,8 @@ func (w *worker) readTrouble(p *port, err error) {
 		w.lose(p, err)
 	case errors.Is(err, tap.ErrDown):
 		w.down(p)
-		w.wait.dry(p)
 	default:
 		w.odd(p, "reading", err)
-		w.wait.dry(p)
 	}
 }
 
@@ -88,8 +86,7 @@ const downInterval = time.Second
 func (w *worker) tickDown() {
 	for _, p := range w.ports {
 		if p.isDown && p.dev != nil {
-			p.ready = true
-			p.pending.Store(true)
+			w.mark(p)
 			w.wakeAt(w.now + downInterval)
 		}
 	}
@@ -98,7 +95,7 @@ func (w *worker) tickDown() {
 func (w *worker) up(p *port) {
 	p.isDown = false
 	w.log.Info("device is up again", "device", p.name(), "network", p.network.name)
-	w.announceAll(p.network)
+	announceAll(p.network)
 }
 
 func (w *worker) odd(p *port, doing string, err error) {
@@ -114,8 +111,11 @@ func (w *worker) lose(p *port, err error) {
 	if p.dev == nil {
 		return
 	}
+	w.wait.remove(p)
 	_ = p.dev.Close() // it is gone; what could be wrong has been said by err
 	p.dev = nil
+	w.memory = without(w.memory, p)
+	p.network.publish()
 	p.network.forgetPort(p)
 	if p.memory {
 		w.removePort(p)
@@ -123,7 +123,7 @@ func (w *worker) lose(p *port, err error) {
 	}
 	w.log.Warn("device is gone, trying to open it again every second", "device", p.name(), "network", p.network.name, "err", err)
 	if w.reopener != nil {
-		w.reopener.add(p.spec, func(dev tap.Device) { w.regain(p, dev) })
+		w.reopener.add(lostDevice{p.spec, w.post, func(dev tap.Device) { w.regain(p, dev) }})
 	}
 }
 
@@ -135,17 +135,23 @@ func (w *worker) regain(p *port, dev tap.Device) {
 	if err := checkMTU(dev, p.network.mtu); err != nil {
 		w.log.Warn("larger packets are lost", "network", p.network.name, "err", err)
 	}
-	w.announceAll(p.network)
+	announceAll(p.network)
 }
 
 // plug connects a device to its port.
 func (w *worker) plug(p *port, dev tap.Device) {
-	p.dev, p.takes, p.ready = dev, dev.Features(), true
+	p.dev, p.takes = dev, dev.Features()
+	p.network.publish()
+	if dev.FD() < 0 {
+		w.memory = append(w.memory, p)
+	} else if err := w.wait.add(p); err != nil {
+		w.odd(p, "waiting for", err)
+	}
 	dev.Notify(func() {
 		p.pending.Store(true)
 		w.wait.wake()
 	})
-	p.pending.Store(true) // it may have frames already
+	w.mark(p) // it may have frames already
 	w.wait.wake()
 }
 
@@ -159,6 +165,7 @@ func (w *worker) addPort(p *port, dev tap.Device) {
 func (w *worker) removePort(p *port) {
 	w.ports = without(w.ports, p)
 	p.network.ports = without(p.network.ports, p)
+	p.network.publish()
 }
 
 // without returns a new slice, as somebody may be walking over the old one.
@@ -176,7 +183,6 @@ func without[T comparable](s []T, x T) []T {
 // its own: opening takes longer than a packet may wait.
 type reopener struct {
 	open  func(config.Device) (tap.Device, error)
-	post  func(func()) bool
 	lost  chan lostDevice
 	close chan struct{}
 	done  chan struct{}
@@ -184,15 +190,16 @@ type reopener struct {
 
 type lostDevice struct {
 	spec config.Device
+	post func(func()) bool // to the worker that misses it
 	back func(tap.Device)
 }
 
 // reopenInterval is the time between two attempts.
 const reopenInterval = time.Second
 
-func newReopener(open func(config.Device) (tap.Device, error), post func(func()) bool) *reopener {
+func newReopener(open func(config.Device) (tap.Device, error)) *reopener {
 	r := &reopener{
-		open: open, post: post, lost: make(chan lostDevice, 64),
+		open: open, lost: make(chan lostDevice, 64),
 		close: make(chan struct{}), done: make(chan struct{}),
 	}
 	go r.run()
@@ -201,9 +208,9 @@ func newReopener(open func(config.Device) (tap.Device, error), post func(func())
 
 // add hands over a device to reopen; it never blocks for long, as the goroutine
 // does nothing but gather and try.
-func (r *reopener) add(spec config.Device, back func(tap.Device)) {
+func (r *reopener) add(l lostDevice) {
 	select {
-	case r.lost <- lostDevice{spec, back}:
+	case r.lost <- l:
 	case <-r.done:
 	}
 }
@@ -241,7 +248,7 @@ func (r *reopener) try(waiting []lostDevice) []lostDevice {
 			rest = append(rest, l)
 			continue
 		}
-		if !r.post(func() { l.back(dev) }) {
+		if !l.post(func() { l.back(dev) }) {
 			_ = dev.Close()
 		}
 	}

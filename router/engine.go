@@ -41,7 +41,7 @@ type Options struct {
 
 // An Engine is a topology being served.
 type Engine struct {
-	w        *worker
+	workers  []*worker
 	networks map[string]*network
 	reopen   *reopener
 	close    sync.Once
@@ -58,31 +58,53 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	wait, err := newWaiter(opt.Open != nil && anyDevice(topo))
+	rng := newRand(opt.Seed)
+	p, err := build(topo, rng)
 	if err != nil {
 		return nil, err
 	}
-	w := newWorker(opt.Logger, newRand(opt.Seed), wait)
-	e := &Engine{w: w, networks: map[string]*network{}}
-	if err := w.build(topo, e.networks); err != nil {
-		wait.close()
-		return nil, err
+	e := &Engine{networks: map[string]*network{}}
+	for range p.workersFor(topo.Engine.Workers) {
+		w, err := newWorker(opt.Logger, split(rng), opt.Open != nil && anyDevice(topo))
+		if err != nil {
+			e.discard()
+			return nil, err
+		}
+		w.busyPoll = topo.Engine.BusyPoll
+		e.workers = append(e.workers, w)
+	}
+	p.assign(e.workers)
+	for _, n := range p.networks {
+		e.networks[n.name] = n
 	}
 	if opt.Open != nil {
 		if err := e.openDevices(topo, opt.Open); err != nil {
-			w.stop()
-			wait.close()
+			e.discard()
 			return nil, err
 		}
-		e.reopen = newReopener(opt.Open, w.post)
+		e.reopen = newReopener(opt.Open)
+	}
+	for _, w := range e.workers {
 		w.reopener = e.reopen
+		go w.run()
 	}
-	for _, n := range w.networks {
-		w.announceAll(n)
+	for _, n := range p.networks {
+		announceAll(n)
 	}
-	go w.run()
 	return e, nil
 }
+
+// discard takes back what has been made before the workers run.
+func (e *Engine) discard() {
+	for _, w := range e.workers {
+		w.stop()
+		w.wait.close()
+	}
+}
+
+// split returns a generator of its own for somebody else, who may be on another
+// worker.
+func split(rng *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())) }
 
 func newRand(seed uint64) *rand.Rand {
 	if seed == 0 {
@@ -127,7 +149,8 @@ func (e *Engine) openDevices(topo *config.Topology, open func(config.Device) (ta
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
 				continue
 			}
-			e.w.addPort(&port{network: e.networks[n.Name], spec: spec}, dev)
+			home := e.networks[n.Name].home
+			home.addPort(&port{network: e.networks[n.Name], spec: spec}, dev)
 		}
 	}
 	return errors.Join(errs...)
@@ -154,11 +177,11 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 		return nil, fmt.Errorf("router: attach to network %q: no such network", network)
 	}
 	var far tap.Device
-	err := e.w.call(func() {
+	err := n.home.call(func() {
 		var near tap.Device
 		name := fmt.Sprintf("%s#%d", network, len(n.ports)+1)
 		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
-		e.w.addPort(&port{network: n, memory: true, spec: config.Device{Name: near.Name()}}, near)
+		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: near.Name()}}, near)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)
@@ -178,34 +201,56 @@ func (e *Engine) Observe(network string, fn func(tap.Frame)) (stop func(), err e
 	if n == nil {
 		return nil, fmt.Errorf("router: observe network %q: no such network", network)
 	}
-	watch := &watcher{fn}
-	if err := e.w.call(func() { n.watchers = append(n.watchers, watch) }); err != nil {
+	watch := &watcher{fn: fn}
+	err = n.home.call(func() {
+		all := []*watcher{watch}
+		if others := n.watchers.Load(); others != nil {
+			all = append(all, *others...)
+		}
+		n.watchers.Store(&all)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("router: observe network %q: %w", network, err)
 	}
 	return func() {
 		// After Close nobody calls fn anyway.
-		_ = e.w.call(func() { n.watchers = without(n.watchers, watch) })
+		_ = n.home.call(func() {
+			all := without(*n.watchers.Load(), watch)
+			if n.watchers.Store(&all); len(all) == 0 {
+				n.watchers.Store(nil)
+			}
+		})
+		for _, w := range e.workers {
+			_ = w.call(func() {}) // it may have been in the middle of a frame
+		}
 	}, nil
 }
 
-// Stats returns a copy of the counters; zero after Close.
+// Stats returns a copy of the counters; zero after Close. Each worker gives its
+// own, one after the other.
 func (e *Engine) Stats() Stats {
-	var s Stats
-	_ = e.w.call(func() { s = e.w.snapshotStats() }) // after Close there is nothing to count
-	return s
+	t := tally{Stats: Stats{Drops: map[DropReason]uint64{}}}
+	for _, w := range e.workers {
+		if w.call(func() { t.add(w) }) != nil {
+			return Stats{} // after Close there is nothing to count
+		}
+	}
+	return t.stats()
 }
 
 // Connections returns a copy of every router's connection table; nothing after
 // Close.
 func (e *Engine) Connections() []Connection {
 	var all []Connection
-	_ = e.w.call(func() {
-		for _, r := range e.w.routers {
-			r.nat.Connections(e.w.now, func(c nat.Connection) {
-				all = append(all, Connection{r.name, c})
-			})
-		}
-	})
+	for _, w := range e.workers {
+		_ = w.call(func() { // after Close there is nothing
+			for _, r := range w.routers {
+				r.nat.Connections(w.now, func(c nat.Connection) {
+					all = append(all, Connection{r.name, c})
+				})
+			}
+		})
+	}
 	return all
 }
 
@@ -216,9 +261,13 @@ func (e *Engine) Close() error {
 		if e.reopen != nil {
 			e.reopen.stop()
 		}
-		e.w.post(e.w.stop)
-		<-e.w.done
-		e.w.wait.close()
+		for _, w := range e.workers {
+			w.post(w.stop)
+		}
+		for _, w := range e.workers {
+			<-w.done
+			w.wait.close()
+		}
 	})
 	return nil
 }

@@ -394,9 +394,6 @@ protocol = "TCP"
 port = 80
 pool = "p"
 connection_limit = 10
-
-[engine]
-workers = 4
 `)
 	_, err := router.Start(topo, router.Options{})
 	var faults config.Faults
@@ -412,13 +409,12 @@ workers = 4
 		`pool "p": monitor is not supported yet`,
 		`member "m": a weight other than 1 is not supported yet`,
 		`vip "v": connection_limit is not supported yet`,
-		`engine: more than one worker is not supported yet`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not refused: %s\nin:\n%v", want, err)
 		}
 	}
-	if len(faults) != 9 {
-		t.Errorf("%d faults, want 9:\n%v", len(faults), err)
+	if len(faults) != 8 {
+		t.Errorf("%d faults, want 8:\n%v", len(faults), err)
 	}
 }

@@ -577,7 +577,7 @@ func (w *worker) egress(x *passage) verdict {
 		w.sendFragments(x)
 		return forwarded
 	}
-	w.transmit(x.out.network, x.out, nil, x.frame, &x.p)
+	w.transmit(x.out.network, x.out, x.frame, &x.p)
 	return forwarded
 }
 

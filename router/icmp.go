@@ -102,7 +102,7 @@ func (w *worker) answerEcho(x *passage) {
 		return
 	}
 	w.stats.Made++
-	w.transmit(x.in.network, x.in, nil, x.frame, &x.p)
+	w.transmit(x.in.network, x.in, x.frame, &x.p)
 }
 
 // originTTL is the time to live of what the router sends itself (RFC 1700).

@@ -73,12 +73,15 @@ func (w *worker) announce(i *iface) {
 }
 
 // announceAll starts the announcements for every address on a network anew.
-func (w *worker) announceAll(n *network) {
+func announceAll(n *network) {
 	for _, i := range n.ifaces {
-		i.announcements = announceTimes
-		i.announceAt = w.now
+		w := i.router.worker
+		w.post(func() {
+			i.announcements = announceTimes
+			i.announceAt = w.now
+			w.wakeAt(w.now)
+		})
 	}
-	w.wakeAt(w.now)
 }
 
 // tickAnnouncements sends the announcements that are due.

@@ -2,6 +2,8 @@ package router
 
 import (
 	"encoding/binary"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -10,16 +12,22 @@ import (
 )
 
 // A network is one Ethernet segment: a learning switch between its ports, with
-// the routers that have an interface there as further ports.
+// the routers that have an interface there as further ports. It belongs to the
+// worker that reads its devices.
 type network struct {
 	name     string
+	number   int // in the engine
 	mtu      int
 	external bool
+	home     *worker
 	ports    []*port
 	ifaces   []*iface
-	table    map[packet.MAC]seenAt
+	table    macTable
 	lookedAt time.Duration // when the full table was last searched for old addresses
-	watchers []*watcher
+
+	// What other workers may look at, whose routers are on this network.
+	watchers atomic.Pointer[[]*watcher]
+	outlet   atomic.Pointer[outlet]
 }
 
 // A port joins a device to a network. dev is nil while the device is away.
@@ -29,30 +37,32 @@ type port struct {
 	memory  bool // in memory: gone for good when its far end closes
 	dev     tap.Device
 	takes   tap.Features
+	real    *port // the port that this is another worker's shadow of
 
 	out   []tap.Frame // waits for the end of the batch
-	ready bool        // may have frames to read
+	ready bool        // is on the worker's list of ports to read
 	trouble
 	stats DeviceStats
 }
 
-// seenAt is where a MAC address was last seen.
-type seenAt struct {
-	port *port
-	at   time.Duration
+// A watcher sees every frame that crosses a network, one at a time.
+type watcher struct {
+	mu sync.Mutex // two workers may send to the network
+	fn func(tap.Frame)
 }
 
-const (
-	// maxMACs bounds what a network learns; beyond that, frames are flooded.
-	maxMACs = 8192
-	// macAge is how long an address is remembered (IEEE 802.1Q, 8.8.3).
-	macAge = 300 * time.Second
-	// macSearch is the least time between two searches for addresses to forget.
-	macSearch = 10 * time.Second
-)
-
-// A watcher sees every frame that crosses a network.
-type watcher struct{ fn func(tap.Frame) }
+// observe shows a frame to those who watch.
+func (n *network) observe(f *tap.Frame) {
+	all := n.watchers.Load()
+	if all == nil {
+		return
+	}
+	for _, watch := range *all {
+		watch.mu.Lock()
+		watch.fn(*f)
+		watch.mu.Unlock()
+	}
+}
 
 // receive takes one frame from a port: it is for a router, for another port, or
 // for everybody. The frame's buffer is the worker's until the batch is flushed.
@@ -64,9 +74,7 @@ func (w *worker) receive(from *port, f *tap.Frame) {
 		w.count(drop(DropRunt), false)
 		return
 	}
-	for _, watch := range n.watchers {
-		watch.fn(*f)
-	}
+	n.observe(f)
 	if eth[6]&1 != 0 {
 		w.count(drop(DropSourceMAC), false)
 		return
@@ -75,43 +83,6 @@ func (w *worker) receive(from *port, f *tap.Frame) {
 		n.learn(packet.MAC(eth[6:12]), from, w.now)
 	}
 	w.count(w.switchFrame(n, from, nil, f), false)
-}
-
-// learn notes where a sender is.
-func (n *network) learn(mac packet.MAC, p *port, now time.Duration) {
-	seen, ok := n.table[mac]
-	if ok && seen.port == p && now-seen.at < macAge/8 {
-		return
-	}
-	if !ok && len(n.table) >= maxMACs {
-		if now-n.lookedAt < macSearch {
-			return // a flood of addresses must not make each frame search them all
-		}
-		n.lookedAt = now
-		n.forgetOld(now)
-		if len(n.table) >= maxMACs {
-			return
-		}
-	}
-	n.table[mac] = seenAt{p, now}
-}
-
-// forgetOld makes room by dropping addresses that have not been seen for long.
-func (n *network) forgetOld(now time.Duration) {
-	for mac, seen := range n.table {
-		if now-seen.at >= macAge {
-			delete(n.table, mac)
-		}
-	}
-}
-
-// forgetPort drops the addresses seen at a port that is going away.
-func (n *network) forgetPort(p *port) {
-	for mac, seen := range n.table {
-		if seen.port == p {
-			delete(n.table, mac)
-		}
-	}
 }
 
 // switchFrame sends a frame where its destination address says: from a port, or
@@ -127,7 +98,10 @@ func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) 
 				w.between(i, f)
 				return forwarded
 			}
-			return w.forward(i, f, false)
+			if i.router.worker == w {
+				return w.forward(i, f, false)
+			}
+			return w.inward(i, recordForward, f)
 		}
 	}
 	if len(n.ports) == 1 {
@@ -137,8 +111,7 @@ func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) 
 		w.send(n.ports[0], f, nil)
 		return forwarded
 	}
-	seen, ok := n.table[packet.MAC(dst)]
-	if ok && w.now-seen.at < macAge {
+	if seen := n.table.lookup(dst); seen != nil && w.now-seen.at < macAge {
 		if seen.port == from {
 			return drop(DropSamePort)
 		}
@@ -154,14 +127,19 @@ func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdic
 	v := drop(DropBroadcast)
 	others := w.toOthers(n, from, f)
 	for _, i := range n.ifaces {
-		if i == self {
-			continue
-		}
-		if self != nil {
+		switch {
+		case i == self:
+		case self != nil:
 			w.between(i, f)
 			v = forwarded
-		} else if got := w.forward(i, f, false); got == consumed || v != consumed {
-			v = got
+		case i.router.worker != w:
+			if w.inward(i, recordCopy, f) == handedOver {
+				others = true // the other worker's router is as good as a port
+			}
+		default:
+			if got := w.forward(i, f, false); got == consumed || v != consumed {
+				v = got
+			}
 		}
 	}
 	if others && v >= dropped {
@@ -190,21 +168,22 @@ func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
 
 // transmit puts a frame that a router made or rewrote onto a network. p is its
 // parsed form, if there is one.
-func (w *worker) transmit(n *network, self *iface, from *port, f *tap.Frame, p *packet.Packet) {
-	for _, watch := range n.watchers {
-		watch.fn(*f)
-	}
-	if len(n.ports) == 1 && len(n.ifaces) == 1 {
+func (w *worker) transmit(n *network, self *iface, f *tap.Frame, p *packet.Packet) {
+	n.observe(f)
+	switch {
+	case n.home != w:
+		w.transmitAbroad(n, self, f, p)
+	case len(n.ports) == 1 && len(n.ifaces) == 1:
 		w.send(n.ports[0], f, p)
-		return
+	default:
+		w.switchFrame(n, nil, self, f)
 	}
-	w.switchFrame(n, from, self, f)
 }
 
 // sendMade transmits a frame that the router made.
 func (w *worker) sendMade(out *iface, f tap.Frame) {
 	w.stats.Made++
-	w.transmit(out.network, out, nil, &f, nil)
+	w.transmit(out.network, out, &f, nil)
 }
 
 // send queues a frame for a device, in the form that the device takes.
@@ -306,10 +285,16 @@ func (w *worker) enqueue(to *port, f tap.Frame) {
 
 // between hands a copy of a frame to another router on the same network.
 func (w *worker) between(to *iface, f *tap.Frame) {
+	w.stats.Received++
+	if to.router.worker != w {
+		if v := w.inward(to, recordForward, f); v != handedOver {
+			w.count(v, false)
+		}
+		return
+	}
 	if len(w.queue) >= maxQueue {
 		w.stats.Dropped[DropLoop]++
 		return
 	}
 	w.queue = append(w.queue, queued{to, append([]byte(nil), f.Buf[f.Head:f.Tail]...), false})
-	w.stats.Received++
 }

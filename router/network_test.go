@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -30,7 +31,18 @@ func twoRouters() *config.Topology {
 }
 
 func TestRoutersWithTheSameAddressesMeetOutside(t *testing.T) {
-	s := newSim(t, twoRouters())
+	for _, workers := range []int{1, 2} {
+		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) { meetOutside(t, workers) })
+	}
+}
+
+func meetOutside(t *testing.T, workers int) {
+	topo := twoRouters()
+	topo.Engine.Workers = workers
+	s := newSim(t, topo)
+	if len(s.all) != workers {
+		t.Fatalf("%d workers", len(s.all))
+	}
 	red, blue := s.host("red", "192.168.1.9"), s.host("blue", "192.168.1.9")
 	learn := func(h *simHost) {
 		b := make([]byte, packet.ARPLen)
@@ -51,7 +63,7 @@ func TestRoutersWithTheSameAddressesMeetOutside(t *testing.T) {
 func (s *sim) addPort(network, name string) *simDevice {
 	d := &simDevice{}
 	s.devs[name] = d
-	s.w.addPort(&port{network: s.nets[network], memory: true, spec: config.Device{Name: name}}, d)
+	s.nets[network].home.addPort(&port{network: s.nets[network], memory: true, spec: config.Device{Name: name}}, d)
 	return d
 }
 
@@ -104,15 +116,14 @@ func TestSwitchLearnsAndFloods(t *testing.T) {
 // A flood of addresses must not make each frame search the full table.
 func TestMACFlood(t *testing.T) {
 	var n network
-	n.table = map[packet.MAC]seenAt{}
 	p := &port{}
 	mac := func(i int) packet.MAC { return packet.MAC{2, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)} }
 	now := time.Hour
 	for i := range maxMACs + 100 {
 		n.learn(mac(i), p, now)
 	}
-	if len(n.table) != maxMACs || n.lookedAt != now {
-		t.Errorf("%d addresses, searched at %v", len(n.table), n.lookedAt)
+	if n.table.used != maxMACs || n.lookedAt != now {
+		t.Errorf("%d addresses, searched at %v", n.table.used, n.lookedAt)
 	}
 	now += macSearch - 1
 	n.learn(mac(1<<20), p, now)
@@ -121,8 +132,8 @@ func TestMACFlood(t *testing.T) {
 	}
 	now += macAge
 	n.learn(mac(1<<20), p, now)
-	if len(n.table) != 1 {
-		t.Errorf("%d addresses are left of those that are too old", len(n.table))
+	if n.table.used != 1 {
+		t.Errorf("%d addresses are left of those that are too old", n.table.used)
 	}
 }
 

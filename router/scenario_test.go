@@ -110,11 +110,11 @@ func runScenario(t testing.TB, file, text string) (*scenario, error) {
 func (c *scenario) watch() {
 	for _, name := range c.names {
 		n := c.nets[name]
-		n.watchers = append(n.watchers, &watcher{func(f tap.Frame) {
+		n.watchers.Store(&[]*watcher{{fn: func(f tap.Frame) {
 			seen := nettest.Captured{At: c.now, Frame: bytes.Clone(f.Ethernet())}
 			c.frames[name] = append(c.frames[name], seen)
 			c.all = append(c.all, seen)
-		}})
+		}}})
 	}
 }
 
@@ -181,7 +181,7 @@ func (c *scenario) step(verb string, args []string) error {
 	case "nothing":
 		return c.nothing(name)
 	case "announce":
-		c.w.announceAll(c.nets[name])
+		announceAll(c.nets[name])
 		c.run()
 		return nil
 	}
@@ -371,7 +371,7 @@ func (c *scenario) nothing(network string) error {
 
 // newDrops are the drops since the last line about them.
 func (c *scenario) newDrops() map[DropReason]uint64 {
-	st := c.w.snapshotStats()
+	st := c.stats()
 	fresh := map[DropReason]uint64{}
 	for r, n := range st.Drops {
 		if n != c.drops[r] {
@@ -413,7 +413,7 @@ func (c *scenario) wantDrops(args []string) error {
 	if !maps.Equal(got, want) {
 		return fmt.Errorf("\n got drops %s\nwant drops %s", dropString(got), dropString(want))
 	}
-	st := c.w.snapshotStats()
+	st := c.stats()
 	c.drops = st.Drops
 	return nil
 }
@@ -424,7 +424,7 @@ func (c *scenario) wantConnections(arg string) error {
 		return err
 	}
 	got := 0
-	for _, r := range c.w.snapshotStats().Routers {
+	for _, r := range c.stats().Routers {
 		got += r.Connections
 	}
 	if got != want {

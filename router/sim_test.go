@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,8 @@ import (
 // only Advance moves. Hosts answer ARP and nothing else.
 type sim struct {
 	t     testing.TB
-	w     *worker
+	w     *worker   // the only one, mostly
+	all   []*worker // all of them
 	now   time.Duration
 	nets  map[string]*network
 	devs  map[string]*simDevice
@@ -89,15 +91,25 @@ func newSim(t testing.TB, topo *config.Topology) *sim {
 		t.Fatal(f)
 	}
 	s := &sim{t: t, nets: map[string]*network{}, devs: map[string]*simDevice{}, hosts: map[hostKey]*simHost{}}
-	s.w = newWorker(slog.New(slog.DiscardHandler), rand.New(rand.NewPCG(1, 2)), newChanWaiter())
-	s.w.clock = func() time.Duration { return s.now }
-	if err := s.w.build(topo, s.nets); err != nil {
+	rng := rand.New(rand.NewPCG(1, 2))
+	p, err := build(topo, rng)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range topo.Networks {
+	for range p.workersFor(max(1, topo.Engine.Workers)) {
+		w, err := newWorker(slog.New(slog.DiscardHandler), split(rng), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.clock = func() time.Duration { return s.now }
+		s.all = append(s.all, w)
+	}
+	s.w = s.all[0]
+	p.assign(s.all)
+	for _, n := range p.networks {
 		d := &simDevice{}
-		s.names, s.devs[n.Name] = append(s.names, n.Name), d
-		s.w.addPort(&port{network: s.nets[n.Name], memory: true, spec: config.Device{Name: n.Name}}, d)
+		s.names, s.devs[n.name], s.nets[n.name] = append(s.names, n.name), d, n
+		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: n.name}}, d)
 	}
 	t.Cleanup(s.checkBooks)
 	return s
@@ -105,11 +117,20 @@ func newSim(t testing.TB, topo *config.Topology) *sim {
 
 // checkBooks: every frame received has exactly one verdict.
 func (s *sim) checkBooks() {
-	st := s.w.snapshotStats()
+	st := s.stats()
 	if sum := st.Forwarded + st.Consumed + st.Dropped() + st.Parked; sum != st.Received {
 		s.t.Errorf("received %d frames, but %d forwarded + %d consumed + %d dropped + %d parked", st.Received,
 			st.Forwarded, st.Consumed, st.Dropped(), st.Parked)
 	}
+}
+
+// stats adds up what the workers have counted.
+func (s *sim) stats() Stats {
+	t := tally{Stats: Stats{Drops: map[DropReason]uint64{}}}
+	for _, w := range s.all {
+		t.add(w)
+	}
+	return t.stats()
 }
 
 func (s *sim) host(network, addr string) *simHost {
@@ -137,12 +158,19 @@ func (s *sim) putFrame(network string, b []byte) {
 // run lets the router work, and the hosts answer ARP, until nothing moves.
 func (s *sim) run() {
 	for range 100 {
-		for _, p := range s.w.ports {
-			p.pending.Store(true)
+		more := false
+		for _, w := range s.all {
+			for _, p := range w.ports {
+				p.pending.Store(true)
+			}
+			w.turn()
 		}
-		s.w.turn()
-		s.w.turn()
-		if !s.answer() && len(s.w.queue) == 0 {
+		for _, w := range s.all {
+			if w.turn() || slices.ContainsFunc(w.inbox, (*handover).waiting) {
+				more = true
+			}
+		}
+		if !s.answer() && !more {
 			return
 		}
 	}
@@ -182,8 +210,10 @@ func (s *sim) advance(d time.Duration) {
 	end := s.now + d
 	for s.now < end {
 		step := end
-		if s.w.timed && s.w.timer < end {
-			step = max(s.w.timer, s.now+time.Millisecond)
+		for _, w := range s.all {
+			if w.timed && w.timer < step {
+				step = max(w.timer, s.now+time.Millisecond)
+			}
 		}
 		s.now = step
 		s.run()
@@ -219,7 +249,7 @@ func (s *sim) one(network string) sent {
 	s.t.Helper()
 	got := s.take(network)
 	if len(got) != 1 {
-		s.t.Fatalf("want one frame on %s, got %d: %v; drops %v", network, len(got), got, s.w.snapshotStats().Drops)
+		s.t.Fatalf("want one frame on %s, got %d: %v; drops %v", network, len(got), got, s.stats().Drops)
 	}
 	return got[0]
 }
@@ -236,7 +266,7 @@ func (s *sim) none(network string) {
 func (s *sim) dropped(r DropReason, n uint64) {
 	s.t.Helper()
 	if got := s.w.stats.Dropped[r]; got != n {
-		s.t.Fatalf("drops %v: got %d, want %d; all: %v", r, got, n, s.w.snapshotStats().Drops)
+		s.t.Fatalf("drops %v: got %d, want %d; all: %v", r, got, n, s.stats().Drops)
 	}
 }
 

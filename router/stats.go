@@ -63,37 +63,73 @@ type RouterStats struct {
 	TableBytes  int
 }
 
-// snapshotStats copies the counters, on the worker.
-func (w *worker) snapshotStats() Stats {
+// A tally adds up what the workers of an engine have counted.
+type tally struct {
+	Stats
+	parked  int64
+	devices map[*port]int // index in Stats.Devices
+	shadows []shadowStats
+}
+
+// shadowStats is what one worker has sent to another's device.
+type shadowStats struct {
+	real *port
+	DeviceStats
+}
+
+// add adds one worker's counters, on that worker.
+func (t *tally) add(w *worker) {
 	c := &w.stats
-	s := Stats{
-		Received: c.Received, Forwarded: c.Forwarded, Consumed: c.Consumed,
-		Made: c.Made, Conflicts: c.Conflicts, Drops: map[DropReason]uint64{},
+	t.Received += c.Received
+	t.Forwarded += c.Forwarded
+	t.Consumed += c.Consumed
+	t.Made += c.Made
+	t.Conflicts += c.Conflicts
+	t.parked += c.Parked
+	for r, n := range c.Dropped {
+		if n > 0 {
+			t.Drops[DropReason(r)] += n
+		}
 	}
-	lost := int64(0)
 	for _, r := range w.routers {
-		lost += int64(r.arp.Lost())
-		t := r.nat.Stats()
-		s.Routers = append(s.Routers, RouterStats{
-			Router: r.name, Connections: r.nat.Len(), Created: t.Created, Expired: t.Expired,
-			Evicted: t.Evicted, Overloaded: t.Overloaded, Neighbors: r.arp.Len(), TableBytes: r.nat.Bytes(),
+		if lost := r.arp.Lost(); lost > 0 { // what waited for a neighbor that had to make room
+			t.parked -= int64(lost)
+			t.Drops[DropNeighborFull] += lost
+		}
+		n := r.nat.Stats()
+		t.Routers = append(t.Routers, RouterStats{
+			Router: r.name, Connections: r.nat.Len(), Created: n.Created, Expired: n.Expired,
+			Evicted: n.Evicted, Overloaded: n.Overloaded, Neighbors: r.arp.Len(), TableBytes: r.nat.Bytes(),
 		})
 	}
-	s.Parked = uint64(c.Parked - lost)
-	for r, n := range c.Dropped {
-		if DropReason(r) == DropNeighborFull {
-			n += uint64(lost) // what waited for a neighbor that had to make room
-		}
-		if n > 0 {
-			s.Drops[DropReason(r)] = n
-		}
+	if t.devices == nil {
+		t.devices = map[*port]int{}
 	}
 	for _, p := range w.ports {
 		d := p.stats
 		d.Device, d.Network, d.Present = p.name(), p.network.name, p.dev != nil
-		s.Devices = append(s.Devices, d)
+		t.devices[p] = len(t.Devices)
+		t.Devices = append(t.Devices, d)
 	}
-	return s
+	for _, p := range w.shadows {
+		if p != nil && (p.stats != DeviceStats{}) {
+			t.shadows = append(t.shadows, shadowStats{p.real, p.stats})
+		}
+	}
+}
+
+// stats is the sum.
+func (t *tally) stats() Stats {
+	t.Parked = uint64(max(0, t.parked))
+	for _, s := range t.shadows {
+		if i, ok := t.devices[s.real]; ok {
+			d := &t.Devices[i]
+			d.TxFrames += s.TxFrames
+			d.TxBytes += s.TxBytes
+			d.Lost += s.Lost
+		}
+	}
+	return t.Stats
 }
 
 // A Connection is a copy of one entry of a router's connection table.

@@ -29,8 +29,6 @@ func Unsupported(topo *config.Topology) config.Faults {
 	for i := range topo.VIPs {
 		u.vip(&topo.VIPs[i])
 	}
-	u.add(topo.Engine.Workers > 1, topo.Engine.Line, "engine: more than one worker")
-	u.add(topo.Engine.BusyPoll > 0, topo.Engine.Line, "engine: busy_poll")
 	slices.SortStableFunc(u.faults, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return u.faults
 }

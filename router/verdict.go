@@ -48,6 +48,7 @@ const (
 	DropNoPort                            // the external address has no port left
 	DropLoop                              // too many frames between the routers of one network
 	DropWrite                             // the device did not take it
+	DropHandover                          // the worker of the packet's router does not keep up
 	numDropReasons
 )
 
@@ -58,7 +59,7 @@ var dropNames = [numDropReasons]string{
 	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "not-translatable", "not-syn", "table-full", "host-share",
-	"no-port", "loop", "write",
+	"no-port", "loop", "write", "handover",
 }
 
 // String returns the reason's name.
@@ -83,11 +84,12 @@ func DropReasons() []DropReason {
 type verdict uint8
 
 const (
-	next      verdict = iota
-	forwarded         // on its way
-	consumed          // answered, learned from, or for nobody else
-	parked            // waits, and will be judged again
-	dropped           // + reason
+	next       verdict = iota
+	forwarded          // on its way
+	consumed           // answered, learned from, or for nobody else
+	parked             // waits, and will be judged again
+	handedOver         // another worker will judge it
+	dropped            // + reason
 )
 
 // drop is the verdict for a reason; a drop without one cannot be said.

@@ -6,17 +6,22 @@ import (
 )
 
 // A waiter is how a worker sleeps: until a device has frames, somebody wakes it,
-// or time has passed.
+// or time has passed. All but wake is the worker's.
 type waiter interface {
-	// wait sleeps for at most d, forever if d is negative.
-	wait(d time.Duration, ports []*port)
+	// add watches a port's device from now on; remove ends that, and comes
+	// before the device is closed. Devices in memory are not watched: they call.
+	add(p *port) error
+	remove(p *port)
+	// look tells the worker which devices have got frames, without waiting.
+	look()
+	// wait is look, and sleeps if there is nothing: for at most d, forever if d
+	// is negative.
+	wait(d time.Duration)
 	// wake ends a wait, or the next one; any goroutine may call it.
 	wake()
-	// ready reports whether a port may have frames; dry says that it had none.
-	ready(p *port) bool
-	dry(p *port)
 	// locked reports whether the worker needs a thread of its own.
 	locked() bool
+	// close comes when the worker has ended.
 	close()
 }
 
@@ -35,7 +40,7 @@ func (c *chanWaiter) wake() {
 	}
 }
 
-func (c *chanWaiter) wait(d time.Duration, _ []*port) {
+func (c *chanWaiter) wait(d time.Duration) {
 	if d < 0 {
 		<-c.ch
 		return
@@ -48,10 +53,11 @@ func (c *chanWaiter) wait(d time.Duration, _ []*port) {
 	}
 }
 
-func (c *chanWaiter) ready(p *port) bool { return p.pending.Swap(false) }
-func (c *chanWaiter) dry(*port)          {}
-func (c *chanWaiter) locked() bool       { return false }
-func (c *chanWaiter) close()             {}
+func (c *chanWaiter) add(*port) error { return nil }
+func (c *chanWaiter) remove(*port)    {}
+func (c *chanWaiter) look()           {}
+func (c *chanWaiter) locked() bool    { return false }
+func (c *chanWaiter) close()          {}
 
 // pending is set by a device in memory when it has frames; see Device.Notify.
 type pending = atomic.Bool

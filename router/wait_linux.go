@@ -6,96 +6,146 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // newWaiter returns the waiter for a worker that reads descriptors, if devices
-// says that it will.
-func newWaiter(devices bool) (waiter, error) {
+// says that it will. mark is told which ports have frames.
+func newWaiter(devices bool, mark func(*port)) (waiter, error) {
 	if !devices {
 		return newChanWaiter(), nil
 	}
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot})
+	}
+	if err != nil {
+		_ = unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	return &pollWaiter{event: fd}, nil
+	return &epollWaiter{mark: mark, epoll: epoll, event: event}, nil
 }
 
-// A pollWaiter sleeps in poll(2), which tells the Go scheduler that the thread
-// blocks, on all descriptors and an eventfd that others wake it by.
-type pollWaiter struct {
+// wakeSlot stands for the eventfd among the slots of the ports.
+const wakeSlot = -1
+
+// An epollWaiter sleeps in epoll, which tells the Go scheduler that the thread
+// blocks. It watches the devices edge-triggered: a port is read until it is dry
+// anyway, and the kernel then does not look at the device for every frame. Others
+// wake it by an eventfd.
+type epollWaiter struct {
+	mark     func(*port)
+	epoll    int
+	slots    []*port // what an event's number stands for
+	events   [64]unix.EpollEvent
 	sleeping atomic.Bool
 	woken    atomic.Bool
-	fds      []unix.PollFd
-	polled   []*port // of fds[1:]
 
 	mu    sync.Mutex // of event towards those who wake
 	event int        // -1 once closed: the number may be somebody else's then
 }
 
-func (p *pollWaiter) wake() {
-	p.woken.Store(true)
-	if !p.sleeping.Load() {
-		return
+func (e *epollWaiter) add(p *port) error {
+	fd := p.dev.FD()
+	if fd < 0 {
+		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.event >= 0 {
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
-		_, _ = unix.Write(p.event, one[:]) // full means that a wake-up is pending
+	slot := -1
+	for i, q := range e.slots {
+		if q == nil {
+			slot = i
+			break
+		}
+	}
+	if slot < 0 {
+		slot = len(e.slots)
+		e.slots = append(e.slots, nil)
+	}
+	// EPOLLET is the sign bit of a number that is declared to be positive.
+	event := &unix.EpollEvent{Events: unix.EPOLLIN | 1<<31, Fd: int32(slot)}
+	if err := unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, fd, event); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	e.slots[slot] = p
+	return nil
+}
+
+func (e *epollWaiter) remove(p *port) {
+	for i, q := range e.slots {
+		if q == p {
+			e.slots[i] = nil
+			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_DEL, p.dev.FD(), nil) // closing it does the same
+		}
 	}
 }
 
-func (p *pollWaiter) wait(d time.Duration, ports []*port) {
-	p.sleeping.Store(true)
-	defer p.sleeping.Store(false)
-	if p.woken.Swap(false) {
+func (e *epollWaiter) wake() {
+	e.woken.Store(true)
+	if !e.sleeping.Load() {
 		return
 	}
-	p.fds = append(p.fds[:0], unix.PollFd{Fd: int32(p.event), Events: unix.POLLIN})
-	p.polled = p.polled[:0]
-	for _, q := range ports {
-		if q.dev != nil && q.dev.FD() >= 0 {
-			p.fds = append(p.fds, unix.PollFd{Fd: int32(q.dev.FD()), Events: unix.POLLIN})
-			p.polled = append(p.polled, q)
-		}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.event >= 0 {
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		_, _ = unix.Write(e.event, one[:]) // full means that a wake-up is pending
+	}
+}
+
+func (e *epollWaiter) look() {
+	// A raw call: it does not block, and the scheduler need not know.
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
+	if errno == 0 {
+		e.collect(int(n))
+	}
+}
+
+func (e *epollWaiter) wait(d time.Duration) {
+	e.sleeping.Store(true)
+	if e.woken.Swap(false) {
+		e.sleeping.Store(false)
+		e.look()
+		return
 	}
 	ms := -1
 	if d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
-	if n, err := unix.Poll(p.fds, ms); err != nil || n == 0 {
-		return
+	n, err := unix.EpollWait(e.epoll, e.events[:], ms)
+	e.sleeping.Store(false)
+	if err == nil {
+		e.collect(n)
 	}
-	if p.fds[0].Revents != 0 {
-		var b [8]byte
-		_, _ = unix.Read(p.event, b[:])
-		p.woken.Store(false)
-	}
-	for i, q := range p.polled {
-		if p.fds[i+1].Revents != 0 {
-			q.ready = true
+}
+
+// collect tells which ports the events are about.
+func (e *epollWaiter) collect(n int) {
+	for _, event := range e.events[:n] {
+		if event.Fd == wakeSlot {
+			var b [8]byte
+			_, _ = unix.Read(e.event, b[:])
+			e.woken.Store(false)
+			continue
+		}
+		if p := e.slots[event.Fd]; p != nil {
+			e.mark(p)
 		}
 	}
 }
 
-func (p *pollWaiter) ready(q *port) bool {
-	if q.dev.FD() < 0 {
-		return q.pending.Swap(false)
-	}
-	return q.ready
-}
+func (e *epollWaiter) locked() bool { return true }
 
-func (p *pollWaiter) dry(q *port) { q.ready = false }
-
-func (p *pollWaiter) locked() bool { return true }
-
-func (p *pollWaiter) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = unix.Close(p.event)
-	p.event = -1
+func (e *epollWaiter) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_ = unix.Close(e.event)
+	e.event = -1
+	_ = unix.Close(e.epoll)
 }

@@ -18,7 +18,8 @@ import (
 // A worker runs networks and routers to completion: it reads a batch of frames,
 // reads the clock once, decides and rewrites, writes, and sleeps when every
 // device is dry. Everything it owns is touched by its goroutine only; others
-// send it functions to run.
+// send it functions to run. What its routers have to do with another worker's
+// networks is in handover.go.
 type worker struct {
 	log      *slog.Logger
 	rng      *rand.Rand
@@ -26,7 +27,16 @@ type worker struct {
 	now      time.Duration        // read once a batch
 	networks []*network
 	routers  []*vrouter
+	ifaces   []*iface // of the whole engine, by number
 	ports    []*port
+	memory   []*port // those of ports whose devices are in memory
+	ready    []*port // may have frames to read
+	spare    []*port
+	shadows  []*port // of other workers' networks, by their number
+	busyPoll time.Duration
+	busyAt   time.Duration
+
+	inbox, outbox, hidden []*handover
 
 	frames []tap.Frame // the slots that devices read into
 	arena  arena       // frames that the router makes
@@ -77,17 +87,19 @@ const (
 	tableTick = 250 * time.Millisecond
 )
 
-func newWorker(log *slog.Logger, rng *rand.Rand, wait waiter) *worker {
+func newWorker(log *slog.Logger, rng *rand.Rand, devices bool) (*worker, error) {
 	start := time.Now()
 	w := &worker{
-		log: log, rng: rng, clock: func() time.Duration { return time.Since(start) }, wait: wait,
+		log: log, rng: rng, clock: func() time.Duration { return time.Since(start) },
 		decoder: packet.NewDecoder(), done: make(chan struct{}),
 	}
 	slots := make([]byte, batchFrames*slotStride)
 	for i := range batchFrames {
 		w.frames = append(w.frames, tap.Frame{Buf: slots[i*slotStride : (i+1)*slotStride : (i+1)*slotStride]})
 	}
-	return w
+	var err error
+	w.wait, err = newWaiter(devices, w.mark)
+	return w, err
 }
 
 // run is the worker's loop. It ends when a function sent to it sets stopping.
@@ -99,39 +111,73 @@ func (w *worker) run() {
 	}
 	for !w.stopping {
 		if w.turn() {
+			w.wait.look() // who has frames meanwhile has its turn as well
+			continue
+		}
+		if w.busyPoll > 0 && w.clock()-w.busyAt < w.busyPoll {
+			for _, p := range w.ports {
+				w.mark(p)
+			}
 			continue
 		}
 		d := time.Duration(-1)
 		if w.timed {
 			d = max(0, w.timer-w.clock())
 		}
-		w.wait.wait(d, w.ports)
+		w.wait.wait(d)
 	}
 }
 
-// turn does everything that is there to do once, and reports whether that was
-// anything.
+// mark puts a port on the list of those to read.
+func (w *worker) mark(p *port) {
+	if !p.ready {
+		p.ready = true
+		w.ready = append(w.ready, p)
+	}
+}
+
+// turn does everything that is there to do once: each port and each other worker
+// has its share. It reports whether something is left.
 func (w *worker) turn() bool {
 	w.now = w.clock()
 	busy := w.runMail()
-	for _, p := range w.ports {
-		if p.dev != nil && w.wait.ready(p) && w.readPort(p) {
-			busy = true
+	for _, p := range w.memory {
+		if p.pending.Load() && p.pending.Swap(false) {
+			w.mark(p)
 		}
+	}
+	any, more := w.takeOver()
+	if w.readPorts() || any {
+		busy = true
 	}
 	if len(w.queue) > 0 {
 		w.runQueue()
 		busy = true
 	}
 	if busy {
+		w.busyAt = w.now
 		w.wakeAt(w.now + tableTick)
 	}
 	if w.timed && w.now >= w.timer {
 		w.tick()
-		busy = true
 	}
 	w.flush()
-	return busy
+	return more || len(w.ready) > 0 || len(w.queue) > 0
+}
+
+// readPorts gives every port that may have frames its turn.
+func (w *worker) readPorts() bool {
+	any := false
+	ready := w.ready
+	w.ready = w.spare[:0]
+	for _, p := range ready {
+		p.ready = false
+		if p.dev != nil && w.readPort(p) {
+			any = true
+		}
+	}
+	w.spare = ready
+	return any
 }
 
 // runMail runs the functions that others have sent.
@@ -187,18 +233,21 @@ func (w *worker) call(fn func()) error {
 	}
 }
 
-// readPort reads and forwards a port's frames until it is dry or its budget is spent.
+// readPort reads and forwards a port's frames until it is dry or its budget is
+// spent; then it stays on the list. It reports whether there were any.
 func (w *worker) readPort(p *port) bool {
 	any := false
 	// Answering what was read may show that the device is gone.
 	for i := 0; i < readBudget; i++ {
 		n, err := p.dev.Read(w.frames)
+		bytes := 0
 		for i := range w.frames[:n] {
 			f := &w.frames[i]
-			p.stats.RxFrames++
-			p.stats.RxBytes += uint64(f.Tail - f.Head - tap.HeaderLen)
+			bytes += f.Tail - f.Head
 			w.receive(p, f)
 		}
+		p.stats.RxFrames += uint64(n)
+		p.stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
 		if len(w.queue) > 0 {
 			w.runQueue()
 		}
@@ -214,12 +263,11 @@ func (w *worker) readPort(p *port) bool {
 			w.readTrouble(p, err)
 			return any
 		}
-		if n == 0 {
-			w.wait.dry(p)
-			return any
+		if n < len(w.frames) && bytes < tap.BatchBytes {
+			return any // dry
 		}
 	}
-	p.pending.Store(true) // there may be more, for the next turn
+	w.mark(p)
 	return true
 }
 
@@ -247,6 +295,9 @@ func (w *worker) flush() {
 		w.writePort(p)
 	}
 	w.dirty = w.dirty[:0]
+	if len(w.hidden) > 0 {
+		w.showAll()
+	}
 	w.arena.reset()
 }
 
@@ -265,9 +316,12 @@ func (w *worker) writePort(p *port) {
 		}
 	}
 	p.out = p.out[:0]
-	if err != nil {
+	switch {
+	case p.real != nil:
+		w.shadowWrote(p, err)
+	case err != nil:
 		w.writeTrouble(p, err)
-	} else if p.isDown {
+	case p.isDown:
 		w.up(p)
 	}
 }
@@ -352,6 +406,8 @@ func (w *worker) count(v verdict, again bool) {
 		s.Forwarded++
 	case consumed:
 		s.Consumed++
+	case handedOver:
+		// Whoever has it now says what becomes of it.
 	case parked:
 		s.Parked++
 	default:
@@ -369,6 +425,7 @@ func (w *worker) stop() {
 			continue
 		}
 		dev := p.dev
+		w.wait.remove(p)
 		p.dev = nil
 		// The kernel takes its time to remove a device, but removes many at once.
 		closed.Go(func() {

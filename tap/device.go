@@ -67,8 +67,10 @@ type Device interface {
 	Features() Features
 	// Read fills frames in order and returns how many: 0 and nil when nothing
 	// waits. Every Buf must be at least SlotLen long; Read sets Head (at least
-	// Headroom) and Tail. It stops early once BatchBytes are read. The caller
-	// owns the buffers. Errors: os.ErrClosed after Close; ErrDown and ErrGone,
+	// Headroom) and Tail. It stops early once BatchBytes are read (headers
+	// included); if it returns fewer frames and fewer bytes than that, there was
+	// nothing more, and a descriptor becomes readable again when there is. The
+	// caller owns the buffers. Errors: os.ErrClosed after Close; ErrDown and ErrGone,
 	// wrapped.
 	Read(frames []Frame) (int, error)
 	// Write sends every frame and returns how many were taken, with the first

@@ -127,7 +127,7 @@ func (s *faults) release(to [][]byte) [][]byte {
 func (d *faulty) Read(frames []Frame) (int, error) {
 	d.inMutex.Lock()
 	defer d.inMutex.Unlock()
-	for len(d.pending) == 0 && d.err == nil {
+	for len(d.pending) < len(frames) && d.err == nil { // some may be taken away
 		n, err := d.Device.Read(frames)
 		d.err = err
 		for i := range frames[:n] {
@@ -141,11 +141,12 @@ func (d *faulty) Read(frames []Frame) (int, error) {
 			break
 		}
 	}
-	n := 0
-	for ; n < len(frames) && n < len(d.pending); n++ {
+	n, bytes := 0, 0
+	for ; n < len(frames) && n < len(d.pending) && bytes < BatchBytes; n++ {
 		f := &frames[n]
 		f.Head = Headroom
 		f.Tail = Headroom + copy(f.Buf[Headroom:], d.pending[n])
+		bytes += f.Tail - f.Head
 	}
 	d.pending = d.pending[n:]
 	if n > 0 {

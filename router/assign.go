@@ -1,0 +1,91 @@
+package router
+
+import (
+	"runtime"
+	"slices"
+)
+
+// workersFor is how many workers serve a plan: as many as were asked for, else one
+// for two processors (the other one is for those who send and receive), but never
+// more than there is to share out.
+func (p *plan) workersFor(asked int) int {
+	if asked <= 0 {
+		asked = max(1, runtime.NumCPU()/2)
+	}
+	return max(1, min(asked, len(p.groups())))
+}
+
+// groups are the routers that must have the same worker: those that share a
+// network inside. What they share outside, one worker reads for the others. A
+// network without routers is a group of its own.
+func (p *plan) groups() [][]*vrouter {
+	var groups [][]*vrouter
+	for _, r := range p.routers {
+		groups = append(groups, []*vrouter{r})
+	}
+	for _, n := range p.networks {
+		if n.external {
+			continue
+		}
+		var joined []*vrouter
+		groups = slices.DeleteFunc(groups, func(g []*vrouter) bool {
+			on := slices.ContainsFunc(g, func(r *vrouter) bool { return r.on(n) })
+			if on {
+				joined = append(joined, g...)
+			}
+			return on
+		})
+		if len(joined) > 0 {
+			groups = append(groups, joined)
+		}
+	}
+	for _, n := range p.networks {
+		if len(n.ifaces) == 0 {
+			groups = append(groups, nil)
+		}
+	}
+	return groups
+}
+
+// on reports whether a router has an interface on a network.
+func (r *vrouter) on(n *network) bool {
+	return slices.ContainsFunc(r.ifaces[1:], func(i *iface) bool { return i.network == n })
+}
+
+// assign shares the routers and networks out among the workers. A network is read
+// by the worker of its routers; where several have routers there, by the one with
+// the fewest networks.
+func (p *plan) assign(workers []*worker) {
+	for _, g := range p.groups() {
+		if len(g) == 0 {
+			continue
+		}
+		w := slices.MinFunc(workers, func(a, b *worker) int { return len(a.routers) - len(b.routers) })
+		for _, r := range g {
+			r.worker = w
+			w.routers = append(w.routers, r)
+		}
+	}
+	fewest := func(a, b *worker) int { return len(a.networks) - len(b.networks) }
+	for _, n := range p.networks {
+		var may []*worker
+		for _, i := range n.ifaces {
+			may = append(may, i.router.worker)
+		}
+		if len(may) == 0 {
+			may = workers
+		}
+		n.home = slices.MinFunc(may, fewest)
+		n.home.networks = append(n.home.networks, n)
+		connect(n)
+	}
+	for _, w := range workers {
+		w.ifaces = p.ifaces
+		w.shadows = make([]*port, len(p.networks))
+		for _, n := range p.networks {
+			if n.home != w {
+				w.shadows[n.number] = &port{network: n, real: &port{}}
+			}
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package router
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync/atomic"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// Workers own different routers. What one of them has to give to another on the
+// way of a packet goes through a handover: frames that its network's device
+// received for a router of the other, and what a router sends to a network that is
+// not its worker's.
+//
+// A handover is a ring of bytes between two workers, one of which writes and the
+// other reads, without a lock. The reader forwards frames where they lie, and
+// frees them once they are written.
+type handover struct {
+	buf  []byte
+	to   *worker
+	head atomic.Uint64 // read up to here
+	tail atomic.Uint64 // written up to here
+
+	// The writer's: what it has written but not yet shown, and where the
+	// reader was when it last looked.
+	written, known uint64
+	hidden         bool
+	// The reader's: what it has read but not yet freed.
+	taken uint64
+}
+
+const (
+	// handoverLen is what one ring holds: two dozen super-frames, or some
+	// thousand small ones. What does not fit is dropped, as a device's queue would.
+	handoverLen = 2 << 20
+	// recordHead is a record's length, kind and interface, before the frame's headroom.
+	recordHead  = 16
+	recordAlign = 64
+)
+
+// The kinds of records.
+const (
+	recordSkip     = iota // nothing up to the end of the ring
+	recordForward         // for the router at the interface
+	recordCopy            // likewise, a copy of a frame that is counted elsewhere
+	recordTransmit        // from the router, to the interface's network
+)
+
+// A handed frame has come from another worker.
+type handed struct {
+	kind  uint8
+	iface uint32 // its number in the engine
+	frame tap.Frame
+}
+
+func newHandover(to *worker) *handover { return &handover{buf: make([]byte, handoverLen), to: to} }
+
+// push copies a frame into the ring. It reports false when there is no room. The
+// reader does not see it before show.
+func (h *handover) push(kind uint8, iface uint32, f *tap.Frame) bool {
+	n := f.Tail - f.Head
+	size := uint64(recordHead+tap.Headroom+n+recordAlign-1) &^ (recordAlign - 1)
+	at := h.written % handoverLen
+	skip := uint64(0)
+	if at+size > handoverLen {
+		skip = handoverLen - at
+	}
+	if h.written+skip+size-h.known > handoverLen {
+		h.known = h.head.Load()
+		if h.written+skip+size-h.known > handoverLen {
+			return false
+		}
+	}
+	if skip > 0 {
+		h.record(at, skip, recordSkip, 0, 0)
+		h.written += skip
+		at = 0
+	}
+	h.record(at, size, kind, iface, uint32(n))
+	copy(h.buf[at+recordHead+tap.Headroom:], f.Buf[f.Head:f.Tail])
+	h.written += size
+	return true
+}
+
+func (h *handover) record(at, size uint64, kind uint8, iface, n uint32) {
+	b := h.buf[at:]
+	binary.NativeEndian.PutUint32(b, uint32(size))
+	binary.NativeEndian.PutUint32(b[4:], n)
+	binary.NativeEndian.PutUint32(b[8:], iface)
+	b[12] = kind
+}
+
+// show lets the reader see what has been written, and wakes it.
+func (h *handover) show() {
+	h.tail.Store(h.written)
+	h.to.wait.wake()
+}
+
+// waiting reports whether there is anything to pop.
+func (h *handover) waiting() bool { return h.taken != h.tail.Load() }
+
+// pop takes the next frame. It stays where it is until free.
+func (h *handover) pop() (handed, bool) {
+	for h.taken != h.tail.Load() {
+		at := h.taken % handoverLen
+		b := h.buf[at:]
+		size := uint64(binary.NativeEndian.Uint32(b))
+		h.taken += size
+		if b[12] == recordSkip {
+			continue
+		}
+		n := int(binary.NativeEndian.Uint32(b[4:]))
+		room := b[recordHead:size:size]
+		return handed{b[12], binary.NativeEndian.Uint32(b[8:]),
+			tap.Frame{Buf: room, Head: tap.Headroom, Tail: tap.Headroom + n}}, true
+	}
+	return handed{}, false
+}
+
+// free gives the writer the room of all that was popped.
+func (h *handover) free() { h.head.Store(h.taken) }
+
+// connect makes the rings between the worker that reads a network and those of
+// the routers on it.
+func connect(n *network) {
+	for _, i := range n.ifaces {
+		if other := i.router.worker; other != n.home {
+			i.inward, i.outward = n.home.handTo(other), other.handTo(n.home)
+		}
+	}
+}
+
+// handTo returns the ring to another worker.
+func (w *worker) handTo(to *worker) *handover {
+	for _, h := range w.outbox {
+		if h.to == to {
+			return h
+		}
+	}
+	h := newHandover(to)
+	w.outbox = append(w.outbox, h)
+	to.inbox = append(to.inbox, h)
+	return h
+}
+
+// handOver gives a frame to another worker, with the interface that it is for or
+// from. It reports false when there is no room.
+func (w *worker) handOver(h *handover, kind uint8, i *iface, f *tap.Frame) bool {
+	if !h.push(kind, i.number, f) {
+		return false
+	}
+	if !h.hidden {
+		h.hidden = true
+		w.hidden = append(w.hidden, h)
+	}
+	return true
+}
+
+// showAll lets the others see what has been handed over.
+func (w *worker) showAll() {
+	for _, h := range w.hidden {
+		h.hidden = false
+		h.show()
+	}
+	w.hidden = w.hidden[:0]
+}
+
+// takeOver forwards what other workers have handed over, within a budget. It
+// reports whether there was anything, and whether there is more.
+func (w *worker) takeOver() (any, more bool) {
+	for _, h := range w.inbox {
+		bytes := 0
+		for k := 0; k < readBudget*batchFrames && bytes < readBudget*tap.BatchBytes; k++ {
+			got, ok := h.pop()
+			if !ok {
+				break
+			}
+			any = true
+			bytes += got.frame.Tail - got.frame.Head
+			w.accept(&got)
+		}
+		if w.flush(); h.taken != h.head.Load() {
+			h.free()
+		}
+		more = more || h.waiting()
+	}
+	return any, more
+}
+
+// accept goes on with a frame where the other worker has stopped.
+func (w *worker) accept(got *handed) {
+	i := w.ifaces[got.iface]
+	switch got.kind {
+	case recordForward:
+		w.count(w.forward(i, &got.frame, false), false)
+	case recordCopy:
+		w.forward(i, &got.frame, false)
+	case recordTransmit:
+		w.switchFrame(i.network, nil, i, &got.frame)
+	}
+}
+
+// inward hands a frame to the worker of the router that it is for.
+func (w *worker) inward(i *iface, kind uint8, f *tap.Frame) verdict {
+	if !w.handOver(i.inward, kind, i, f) {
+		return drop(DropHandover)
+	}
+	return handedOver
+}
+
+// An outlet is what other workers need to send to a network that has one device.
+type outlet struct {
+	port *port
+	dev  tap.Device
+}
+
+// publish tells other workers how to send to a network.
+func (n *network) publish() {
+	if len(n.ports) == 1 && n.ports[0].dev != nil {
+		n.outlet.Store(&outlet{n.ports[0], n.ports[0].dev})
+	} else {
+		n.outlet.Store(nil)
+	}
+}
+
+// transmitAbroad sends a frame to a network of another worker: straight to the
+// device if there is only that one, by way of the other worker if a switch has to
+// look where it goes.
+func (w *worker) transmitAbroad(n *network, self *iface, f *tap.Frame, p *packet.Packet) {
+	out := n.outlet.Load()
+	if out == nil || !n.leadsOut(f.Ethernet()[:6]) {
+		if !w.handOver(self.outward, recordTransmit, self, f) {
+			w.stats.Received++ // by the switch, if you like
+			w.stats.Dropped[DropHandover]++
+		}
+		return
+	}
+	shadow := w.shadows[n.number]
+	if shadow.dev != out.dev {
+		shadow.dev, shadow.takes, shadow.real, shadow.isDown = out.dev, out.dev.Features(), out.port, false
+	}
+	w.send(shadow, f, p)
+}
+
+// leadsOut reports whether an address is none of the network's routers', nor everybody's.
+func (n *network) leadsOut(mac []byte) bool {
+	if mac[0]&1 != 0 {
+		return false
+	}
+	for _, i := range n.ifaces {
+		if i.mac == packet.MAC(mac) {
+			return false
+		}
+	}
+	return true
+}
+
+// shadowWrote tells the worker that a device belongs to what a write to it has
+// shown, once each time that changes.
+func (w *worker) shadowWrote(shadow *port, err error) {
+	if (err != nil) == shadow.isDown || errors.Is(err, tap.ErrFull) {
+		return
+	}
+	shadow.isDown = err != nil
+	home, real, dev := shadow.network.home, shadow.real, shadow.dev
+	home.post(func() {
+		switch {
+		case real.dev != dev: // it has been noticed
+		case err != nil:
+			home.writeTrouble(real, err)
+		case real.isDown:
+			home.up(real)
+		}
+	})
+}

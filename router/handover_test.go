@@ -1,0 +1,299 @@
+package router
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket/layers"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// numbered is a frame of n bytes that can be told from others.
+func numbered(k uint64, n int) tap.Frame {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(k>>(i&7)) + byte(i)
+	}
+	binary.NativeEndian.PutUint64(b, k)
+	return tap.Frame{Buf: b, Tail: n}
+}
+
+// The sizes of frames: small, full, jumbo, super.
+var frameSizes = []int{tap.HeaderLen + 14, 70, 1524, 9024, 65 << 10}
+
+// Frames come out of a handover as they went in, and in that order, whatever
+// their sizes; what finds no room is refused, and only that.
+func TestHandoverAgainstQueue(t *testing.T) {
+	w, err := newWorker(nil, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	h := newHandover(w)
+	var queue []uint64
+	var hidden, k, refused, freed int
+	size := func(k uint64) int { return frameSizes[int(k*k/3)%len(frameSizes)] }
+	for range 60000 {
+		switch op := r.IntN(10); {
+		case op < 4:
+			f := numbered(uint64(k), size(uint64(k)))
+			if h.push(recordForward, uint32(k), &f) {
+				queue = append(queue, uint64(k))
+				hidden++
+			} else {
+				refused++
+			}
+			k++
+		case op < 6:
+			h.show()
+			hidden = 0
+		case op < 9:
+			got, ok := h.pop()
+			if ok != (len(queue) > hidden) {
+				t.Fatalf("pop: %t with %d frames shown", ok, len(queue)-hidden)
+			}
+			if !ok {
+				continue
+			}
+			want := numbered(queue[0], size(queue[0]))
+			if got.kind != recordForward || got.iface != uint32(queue[0]) || got.frame.Head != tap.Headroom ||
+				!bytes.Equal(got.frame.Buf[got.frame.Head:got.frame.Tail], want.Buf) {
+				t.Fatalf("frame %d came out as another", queue[0])
+			}
+			queue = queue[1:]
+		default:
+			h.free()
+			freed++
+		}
+	}
+	if refused == 0 || freed == 0 || h.written < 10*handoverLen {
+		t.Errorf("%d refused, %d bytes written; the test misses its point", refused, h.written)
+	}
+}
+
+// A handover's two sides run at the same time.
+func TestHandoverConcurrently(t *testing.T) {
+	w, err := newWorker(nil, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHandover(w)
+	const n = 20000
+	go func() {
+		for k := uint64(0); k < n; {
+			f := numbered(k, 70+int(k%3)*700)
+			if h.push(recordForward, 0, &f) {
+				k++
+			}
+			h.show()
+		}
+	}()
+	deadline := time.Now().Add(30 * time.Second)
+	for k := uint64(0); k < n; {
+		got, ok := h.pop()
+		if !ok {
+			if time.Now().After(deadline) {
+				t.Fatalf("only %d frames came", k)
+			}
+			w.wait.wait(time.Millisecond)
+			continue
+		}
+		want := numbered(k, 70+int(k%3)*700)
+		if !bytes.Equal(got.frame.Buf[got.frame.Head:got.frame.Tail], want.Buf) {
+			t.Fatalf("frame %d came out as another", k)
+		}
+		h.free()
+		k++
+	}
+}
+
+// Whoever reads the shared network, both routers answer there, send there and
+// are told what concerns everybody.
+func TestSharedNetworkOfTwoWorkers(t *testing.T) {
+	topo := twoRouters()
+	topo.Engine.Workers = 2
+	s := newSim(t, topo)
+	ext := s.nets["ext_net"]
+	if ext.home != s.nets["red"].home && ext.home != s.nets["blue"].home || s.nets["red"].home == s.nets["blue"].home {
+		t.Fatal("the networks are not shared out as they should")
+	}
+	client := s.host("ext_net", "10.10.10.4")
+	s.host("ext_net", "10.10.10.1")
+	ask := func(target string) {
+		b := make([]byte, packet.ARPLen)
+		packet.PutARP(b, client.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: client.mac,
+			Sender: packet.FromAddr(client.addr), Target: packet.FromAddr(addr(target))})
+		s.put("ext_net", b)
+	}
+	s.takeARP("ext_net")
+	for target, i := range map[string]int{"10.10.10.2": 0, "10.10.10.5": 1, "10.10.10.6": 1} {
+		ask(target)
+		got := s.takeARP("ext_net")
+		if len(got) != 1 || got[0].SenderMAC != ext.ifaces[i].mac || got[0].Sender != packet.FromAddr(addr(target)) {
+			t.Errorf("%s is at %v", target, got)
+		}
+	}
+	for i, name := range []string{"red", "blue"} {
+		host := s.host(name, "192.168.1.7")
+		external := []string{"10.10.10.2", "10.10.10.5"}[i]
+		s.udp(host, 4000, "10.10.10.4", 53, "out")
+		s.want(s.one("ext_net"), "udp "+external+":4000 > 10.10.10.4:53")
+		back := s.build(client, external, 17, nil, &layers.UDP{SrcPort: 53, DstPort: 4000}, payload(4))
+		copy(back, ext.ifaces[i].mac[:])
+		s.put("ext_net", back)
+		s.want(s.one(name), "udp 10.10.10.4:53 > 192.168.1.7:4000")
+	}
+}
+
+// A second device makes the shared network a switch, and only its own worker
+// knows where a host is.
+func TestSharedNetworkIsASwitch(t *testing.T) {
+	topo := twoRouters()
+	topo.Engine.Workers = 2
+	s := newSim(t, topo)
+	ext := s.nets["ext_net"]
+	far := "red"
+	if ext.home == s.nets["red"].home {
+		far = "blue"
+	}
+	second := s.addPort("ext_net", "second")
+	s.host("ext_net", "10.10.10.4")
+	host := s.host(far, "192.168.1.7")
+	s.udp(host, 4000, "10.10.10.4", 53, "who is that?")
+	s.one("ext_net")
+	second.out = nil
+	s.udp(host, 4000, "10.10.10.4", 53, "it has answered at the first port")
+	s.one("ext_net")
+	if n := len(second.out); n != 0 {
+		t.Errorf("%d frames at the other port", n)
+	}
+}
+
+// What does not fit the ring is dropped and counted; the rest goes on.
+func TestHandoverIsFull(t *testing.T) {
+	topo := twoRouters()
+	topo.Engine.Workers = 2
+	s := newSim(t, topo)
+	ext := s.nets["ext_net"]
+	far := 0
+	if ext.ifaces[0].router.worker == ext.home {
+		far = 1
+	}
+	frame := make([]byte, 60)
+	mac := ext.ifaces[far].mac
+	copy(frame, mac[:])
+	copy(frame[6:], []byte{2, 0, 0, 0, 0, 9, 8, 0})
+	d := s.devs["ext_net"]
+	const n = handoverLen/192 + 100
+	for range n {
+		b := append(make([]byte, tap.HeaderLen), frame...)
+		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
+	}
+	for len(d.in) > 0 { // the other worker does not get to run
+		for _, p := range ext.home.ports {
+			p.pending.Store(true)
+		}
+		ext.home.turn()
+	}
+	s.run()
+	st := s.stats()
+	if st.Received < n || st.Drops[DropHandover] < 50 || st.Drops[DropHandover] > n/2 {
+		t.Errorf("%d received, drops %v", st.Received, st.Drops)
+	}
+}
+
+// Routers that share a network inside have one worker; networks without routers
+// are shared out, too.
+func TestAssign(t *testing.T) {
+	const topology = `
+[[network]]
+name = "a"
+  [[network.subnet]]
+  cidr = "192.0.2.0/24"
+[[network]]
+name = "b"
+  [[network.subnet]]
+  cidr = "198.51.100.0/24"
+[[network]]
+name = "c"
+  [[network.subnet]]
+  cidr = "203.0.113.0/24"
+[[network]]
+name = "alone"
+[[router]]
+name = "one"
+interfaces = ["a", { network = "b", address = "198.51.100.1" }]
+[[router]]
+name = "two"
+interfaces = [{ network = "b", address = "198.51.100.2" }]
+[[router]]
+name = "three"
+interfaces = ["c"]
+`
+	topo, err := config.Parse("test.toml", strings.NewReader(topology))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for workers, want := range map[int]int{1: 1, 2: 2, 3: 3, 9: 3} {
+		topo.Engine.Workers = workers
+		s := newSim(t, topo)
+		if len(s.all) != want {
+			t.Errorf("%d workers asked for, got %d", workers, len(s.all))
+		}
+		for _, w := range s.all {
+			if len(w.networks) == 0 {
+				t.Errorf("with %d workers, one has nothing to do", workers)
+			}
+		}
+		if s.nets["a"].home != s.nets["b"].home || s.nets["a"].ifaces[0].router.worker != s.nets["b"].ifaces[1].router.worker {
+			t.Errorf("with %d workers, routers that share a network are apart", workers)
+		}
+	}
+	topo.Engine.Workers = 0
+	if p, err := build(topo, newRand(1)); err != nil || p.workersFor(0) < 1 {
+		t.Errorf("by default, %v", err)
+	}
+}
+
+// A network that is flooded does not keep others waiting: each has its share of
+// every turn.
+func TestFloodedNetworkLeavesOthersTheirTurn(t *testing.T) {
+	l := newLesson(t)
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "established")
+	l.one("ext_net")
+	frame := append(make([]byte, tap.HeaderLen), l.build(l.web1, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
+	flood := func(n int) {
+		for range n {
+			l.devs["vlan100"].in = append(l.devs["vlan100"].in, tap.Frame{Buf: bytes.Clone(frame), Tail: len(frame)})
+		}
+	}
+	flood(100)
+	l.run()
+	l.take("ext_net")
+	flood(20000)
+	for range 10 {
+		one := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
+		l.devs["vlan101"].in = append(l.devs["vlan101"].in, tap.Frame{Buf: one, Tail: len(one)})
+		for _, p := range l.w.ports {
+			p.pending.Store(true)
+		}
+		l.w.turn()
+		if len(l.devs["vlan101"].in) > 0 {
+			t.Fatal("the other network's frame is not read")
+		}
+		if n := len(l.devs["ext_net"].out); n > readBudget*batchFrames+8 {
+			t.Fatalf("%d frames of the flood in one turn", n)
+		}
+		l.devs["ext_net"].out = nil
+	}
+	if len(l.devs["vlan100"].in) == 0 {
+		t.Error("the flood is over; the test misses its point")
+	}
+}

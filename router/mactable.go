@@ -1,0 +1,113 @@
+package router
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// A macTable is what a switch has learned: which port each MAC address was last
+// seen at. Open addressing with linear probing, as every frame asks it twice. An
+// address that is forgotten leaves by making the table anew. The zero value is
+// empty.
+type macTable struct {
+	seed  uint64 // secret, so that nobody can choose addresses that collide
+	slots []seenAt
+	used  int
+}
+
+// seenAt is where a MAC address was last seen.
+type seenAt struct {
+	mac  uint64 // 0: nothing
+	port *port
+	at   time.Duration
+}
+
+// macKey is an address as a number other than 0.
+func macKey(mac []byte) uint64 {
+	return 1<<63 | uint64(binary.BigEndian.Uint16(mac))<<32 | uint64(binary.BigEndian.Uint32(mac[2:]))
+}
+
+// find returns the slot of an address, or the free one where it would go; nil if
+// there is no table yet.
+func (t *macTable) find(key uint64) *seenAt {
+	if len(t.slots) == 0 {
+		return nil
+	}
+	hi, lo := bits.Mul64(key^t.seed, 0x9e3779b97f4a7c15)
+	mask := uint64(len(t.slots) - 1)
+	for i := (hi ^ lo) & mask; ; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.mac == key || s.mac == 0 {
+			return s
+		}
+	}
+}
+
+// lookup returns where an address was seen, or nil.
+func (t *macTable) lookup(mac []byte) *seenAt {
+	if s := t.find(macKey(mac)); s != nil && s.mac != 0 {
+		return s
+	}
+	return nil
+}
+
+// add notes an address that is not there yet.
+func (t *macTable) add(mac []byte, p *port, at time.Duration) {
+	if 2*(t.used+1) > len(t.slots) {
+		t.rebuild(max(32, 2*len(t.slots)), func(*seenAt) bool { return true })
+	}
+	*t.find(macKey(mac)) = seenAt{macKey(mac), p, at}
+	t.used++
+}
+
+// forget drops the addresses that match says yes to.
+func (t *macTable) forget(match func(*seenAt) bool) {
+	t.rebuild(len(t.slots), func(s *seenAt) bool { return !match(s) })
+}
+
+// rebuild makes the table anew, with n slots, of what is to be kept.
+func (t *macTable) rebuild(n int, keep func(*seenAt) bool) {
+	old := t.slots
+	t.slots, t.used = make([]seenAt, n), 0
+	for i := range old {
+		if old[i].mac != 0 && keep(&old[i]) {
+			*t.find(old[i].mac) = old[i]
+			t.used++
+		}
+	}
+}
+
+const (
+	// maxMACs bounds what a network learns; beyond that, frames are flooded.
+	maxMACs = 8192
+	// macAge is how long an address is remembered (IEEE 802.1Q, 8.8.3).
+	macAge = 300 * time.Second
+	// macSearch is the least time between two searches for addresses to forget.
+	macSearch = 10 * time.Second
+)
+
+// learn notes where a sender is.
+func (n *network) learn(mac packet.MAC, p *port, now time.Duration) {
+	if seen := n.table.lookup(mac[:]); seen != nil {
+		seen.port, seen.at = p, now
+		return
+	}
+	if n.table.used >= maxMACs {
+		if now-n.lookedAt < macSearch {
+			return // a flood of addresses must not make each frame search them all
+		}
+		n.lookedAt = now
+		n.table.forget(func(s *seenAt) bool { return now-s.at >= macAge })
+		if n.table.used >= maxMACs {
+			return
+		}
+	}
+	n.table.add(mac[:], p, now)
+}
+
+// forgetPort drops the addresses seen at a port that is going away.
+func (n *network) forgetPort(p *port) {
+	n.table.forget(func(s *seenAt) bool { return s.port == p })
+}

@@ -1,0 +1,110 @@
+package router_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/routertest"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// tenants is n tenants with the same addresses, each with a router and a
+// floating IP on one external network.
+func tenants(n, workers int) string {
+	var s strings.Builder
+	s.WriteString("[[network]]\nname = \"ext_net\"\nexternal = true\n  [[network.subnet]]\n  cidr = \"10.10.10.0/24\"\n")
+	for i := range n {
+		fmt.Fprintf(&s, `
+[[network]]
+name = "net%[1]d"
+  [[network.subnet]]
+  cidr = "192.168.1.0/24"
+[[router]]
+name = "router%[1]d"
+interfaces = ["net%[1]d"]
+gateway = { network = "ext_net", address = "10.10.10.%[2]d" }
+[[floating_ip]]
+network = "ext_net"
+address = "10.10.10.%[3]d"
+fixed_ip = "192.168.1.9"
+router = "router%[1]d"
+`, i, 10+i, 100+i)
+	}
+	fmt.Fprintf(&s, "\n[engine]\nworkers = %d\n", workers)
+	return s.String()
+}
+
+// Tenants whose routers are on different workers talk to each other over the
+// external network, all at once, and to a host there; every byte arrives.
+func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
+	const n, size = 4, 2 << 20
+	lab := routertest.Parse(t, tenants(n, 3))
+	var watched atomic.Int64
+	stop, err := lab.Engine.Observe("ext_net", func(tap.Frame) { watched.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for i := range n {
+		h := lab.Host(fmt.Sprint("net", i), "192.168.1.9")
+		l, err := h.Listen("tcp", ":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { // each serves the one before it
+			c, err := l.Accept()
+			if err == nil {
+				_, err = io.Copy(c, io.LimitReader(rand.NewChaCha8([32]byte{byte(i)}), size))
+				c.Close()
+			}
+			if err != nil {
+				t.Errorf("server %d: %v", i, err)
+			}
+		})
+		wg.Go(func() {
+			k := (i + 1) % n
+			c, err := h.DialContext(ctx, "tcp", fmt.Sprintf("10.10.10.%d:80", 100+k))
+			if err != nil {
+				t.Errorf("tenant %d to tenant %d: %v", i, k, err)
+				return
+			}
+			defer c.Close()
+			if host, _, _ := net.SplitHostPort(c.RemoteAddr().String()); host != fmt.Sprintf("10.10.10.%d", 100+k) {
+				t.Errorf("connected to %s", host)
+			}
+			got, want := sha256.New(), sha256.New()
+			length, err := io.Copy(got, c)
+			_, _ = io.CopyN(want, rand.NewChaCha8([32]byte{byte(k)}), size)
+			if err != nil || length != size || string(got.Sum(nil)) != string(want.Sum(nil)) {
+				t.Errorf("tenant %d from tenant %d: %d bytes, %v, or others", i, k, length, err)
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	if watched.Load() == 0 {
+		t.Error("nothing was seen on the external network")
+	}
+	outside := lab.Host("ext_net", "10.10.10.4")
+	for i := range n {
+		if _, err := outside.Ping(ctx, netip.AddrFrom4([4]byte{10, 10, 10, byte(100 + i)})); err != nil {
+			t.Errorf("floating IP of tenant %d: %v", i, err)
+		}
+	}
+	if s := lab.Engine.Stats(); len(s.Routers) != n || s.Drops[router.DropHandover] != 0 || s.Forwarded == 0 {
+		t.Errorf("%+v", s)
+	}
+}
