@@ -60,11 +60,14 @@ func newSegment(depth uint) *segment {
 func (s *segment) depth() uint { return uint(s[0] & 0xff) }
 func (s *segment) used() int   { return int(s[0] >> 8 & (1<<23 - 1)) }
 
-// tag hashes a tuple; it is never 0. The seeds are secret, so that nobody
-// outside can choose tuples that collide.
+// tag hashes a tuple.
 func (x *index) tag(t *packet.Tuple) uint32 {
-	a := uint64(t.Src)<<32 | uint64(t.Dst)
-	b := uint64(t.SrcPort)<<32 | uint64(t.DstPort)<<16 | uint64(t.Proto)
+	return x.hash(uint64(t.Src)<<32|uint64(t.Dst), uint64(t.SrcPort)<<32|uint64(t.DstPort)<<16|uint64(t.Proto))
+}
+
+// hash makes a tag of two words; it is never 0. The seeds are secret, so that
+// nobody outside can choose words that collide.
+func (x *index) hash(a, b uint64) uint32 {
 	hi, lo := bits.Mul64(a^x.seed0, b^x.seed1)
 	hi, lo = bits.Mul64(hi^lo^x.seed1, 0x9e3779b97f4a7c15^x.seed0|1)
 	return max(1, uint32((hi^lo)>>32))
@@ -72,6 +75,17 @@ func (x *index) tag(t *packet.Tuple) uint32 {
 
 // segment is where a tag belongs.
 func (x *index) segment(tag uint32) *segment { return x.dir[tag>>(32-x.depth)] }
+
+// lookup returns the reference with this tag that is the one.
+func (x *index) lookup(tag uint32, is func(ref uint32) bool) (uint32, bool) {
+	s := x.segment(tag)
+	for i := uint(tag) % segmentLen; s[i] != 0; i = (i + 1) % segmentLen {
+		if uint32(s[i]>>32) == tag && is(uint32(s[i])-1) {
+			return uint32(s[i]) - 1, true
+		}
+	}
+	return 0, false
+}
 
 // insert adds a reference that is not there yet. It reports false if there is no
 // room, which does not happen to tags that are spread at all.

@@ -2,10 +2,34 @@ package nat
 
 import "github.com/taprouter/taprouter/internal/packet"
 
-// An external is one address that mappings use, with its free ports for TCP,
-// UDP and ICMP query identifiers.
+// An external is one address that mappings use, with its ports for TCP, UDP and
+// ICMP query identifiers.
 type external struct {
-	ports [3]*portSet
+	ports [3]*portSpace
+}
+
+// A portSpace is the ports of one address and protocol: those that are free, and
+// the mappings of the others.
+type portSpace struct {
+	portSet
+	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1
+}
+
+// mapping returns the mapping of a port.
+func (s *portSpace) mapping(port uint16) (uint32, bool) {
+	if c := s.mapped[port/chunkLen]; c != nil && c[port%chunkLen] != 0 {
+		return c[port%chunkLen] - 1, true
+	}
+	return 0, false
+}
+
+// set notes the mapping of a port, + 1; 0: none.
+func (s *portSpace) set(port uint16, mapping uint32) {
+	c := &s.mapped[port/chunkLen]
+	if *c == nil {
+		*c = new([chunkLen]uint32)
+	}
+	(*c)[port%chunkLen] = mapping
 }
 
 // A mapping binds an internal to an external endpoint, for one remote address
@@ -28,22 +52,71 @@ type extKey struct {
 	proto uint8
 }
 
-// A permit says that a mapping has a connection with a remote address, which
+// A permit says that a mapping has connections with a remote address, which
 // address-dependent filtering lets in.
-type permit struct{ mapping, remote uint32 }
+type permit struct{ mapping, remote, conns uint32 }
 
+// mappings are the mappings of a table, found by their internal endpoint, and their
+// permits. An index that has no room for an entry, which chance does not bring
+// about, makes one that is not found: then another mapping is made, or a sender
+// filtered.
 type mappings struct {
-	list       []mapping
-	free       []uint32
-	byInternal map[mapKey]uint32
-	byExternal map[extKey]uint32
-	permits    map[permit]uint32
+	list       pool[mapping]
+	byInternal index
+	permits    pool[permit]
+	byPermit   index
 }
 
-func newMappings() mappings {
-	return mappings{
-		byInternal: map[mapKey]uint32{}, byExternal: map[extKey]uint32{}, permits: map[permit]uint32{},
+// bytes is the memory that the mappings and permits take.
+func (m *mappings) bytes() int {
+	return m.list.bytes() + m.byInternal.bytes() + m.permits.bytes() + m.byPermit.bytes()
+}
+
+func (k *mapKey) tag(x *index) uint32 {
+	return x.hash(uint64(k.addr)<<32|uint64(k.remote),
+		uint64(k.port)<<48|uint64(k.remotePort)<<32|uint64(k.proto)<<24|uint64(k.ext^k.ext>>8)&0xffffff)
+}
+
+// find returns the mapping of an internal endpoint.
+func (m *mappings) find(k *mapKey) (uint32, bool) {
+	return m.byInternal.lookup(k.tag(&m.byInternal), func(i uint32) bool { return m.list.at(i).key == *k })
+}
+
+// permit returns the number of the permit of a mapping for a remote address.
+func (m *mappings) permit(mapping, remote uint32) (i, tag uint32, ok bool) {
+	tag = m.byPermit.hash(uint64(mapping), uint64(remote))
+	i, ok = m.byPermit.lookup(tag, func(i uint32) bool {
+		p := m.permits.at(i)
+		return p.mapping == mapping && p.remote == remote
+	})
+	return i, tag, ok
+}
+
+// allow counts a connection of a mapping with a remote address.
+func (m *mappings) allow(mapping, remote uint32) {
+	i, tag, ok := m.permit(mapping, remote)
+	if ok {
+		m.permits.at(i).conns++
+		return
 	}
+	i = m.permits.add(permit{mapping, remote, 1})
+	if !m.byPermit.insert(tag, i) {
+		m.permits.remove(i)
+	}
+}
+
+// disallow takes back what allow has counted.
+func (m *mappings) disallow(mapping, remote uint32) {
+	i, tag, ok := m.permit(mapping, remote)
+	if !ok {
+		return
+	}
+	if p := m.permits.at(i); p.conns > 1 {
+		p.conns--
+		return
+	}
+	m.byPermit.remove(tag, i)
+	m.permits.remove(i)
 }
 
 // hostUse is what counts towards a host's share.
@@ -94,14 +167,14 @@ func (t *Table) portRange(proto uint8, port uint16) (lo, hi int) {
 	return max(1024, int(t.cfg.PortMin)), int(t.cfg.PortMax)
 }
 
-func (t *Table) portSet(addr uint32, proto int) *portSet {
+func (t *Table) ports(addr uint32, proto int) *portSpace {
 	e := t.externals[addr]
 	if e == nil {
 		e = new(external)
 		t.externals[addr] = e
 	}
 	if e.ports[proto] == nil {
-		e.ports[proto] = newPortSet()
+		e.ports[proto] = &portSpace{portSet: newPortSet()}
 	}
 	return e.ports[proto]
 }
@@ -129,8 +202,8 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 	b.ok = true
 	b.key = mapKey{ext: ext, addr: flow.Src, port: flow.SrcPort, proto: flow.Proto}
 	b.key.remote, b.key.remotePort = t.remotePart(flow.Dst, flow.DstPort)
-	if i, found := t.mappings.byInternal[b.key]; found {
-		port := t.mappings.list[i].ext.port
+	if i, found := t.mappings.find(&b.key); found {
+		port := t.mappings.list.at(i).ext.port
 		if t.replyFree(flow, original, ext, port) {
 			b.src = i + 1
 			return port, None
@@ -139,7 +212,7 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 	}
 	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
 	if t.hosts[flow.Src].ports[pi] < t.hostLimit(hi-lo+1) {
-		port, found := t.portSet(ext, pi).choose(flow.SrcPort, lo, hi, t.rng)
+		port, found := t.ports(ext, pi).choose(flow.SrcPort, lo, hi, t.rng)
 		if found && t.replyFree(flow, original, ext, port) {
 			b.new, b.ext = true, extKey{ext, port, flow.Proto}
 			return port, None
@@ -171,9 +244,10 @@ func (t *Table) overload(b *Binding, ext uint32, flow, original packet.Tuple) (u
 	return port, r
 }
 
-// uniqueTries bounds the search for a port. With half of the ports towards
-// one remote endpoint in use, it fails once in 10^19 times.
-const uniqueTries = 64
+// uniqueTries bounds the search at random. With half of the ports towards one
+// remote endpoint in use, eight tries find one in 255 of 256 cases; the others know
+// better then.
+const uniqueTries = 8
 
 // UniquePort finds a source port for one connection only, so that flow sent
 // from the address src has a reply that no other connection answers to. It
@@ -201,7 +275,7 @@ func (t *Table) searchPort(src uint32, flow, original packet.Tuple) (uint16, Ref
 			return port, None
 		}
 	}
-	return 0, NoPort
+	return t.crowdPort(src, flow, original, lo, hi)
 }
 
 // Inbound finds the internal endpoint behind an external one for the first packet
@@ -209,7 +283,7 @@ func (t *Table) searchPort(src uint32, flow, original packet.Tuple) (uint16, Ref
 // That is about packets from outside; filter is false for one from inside, so
 // that two hosts behind the same address can reach each other (REQ-9).
 func (t *Table) Inbound(b *Binding, flow packet.Tuple, filter bool) (addr uint32, port uint16, r Refusal) {
-	i, found := t.mappings.byExternal[extKey{flow.Dst, flow.DstPort, flow.Proto}]
+	i, found := t.behind(flow.Dst, flow.DstPort, flow.Proto)
 	if !found {
 		return 0, 0, NoMapping
 	}
@@ -217,12 +291,24 @@ func (t *Table) Inbound(b *Binding, flow packet.Tuple, filter bool) (addr uint32
 	case !filter:
 	case t.cfg.Filtering == AddressAndPortDependent:
 		return 0, 0, Filtered // what the endpoint may send belongs to a connection
-	case t.cfg.Filtering == AddressDependent && t.mappings.permits[permit{i, flow.Src}] == 0:
-		return 0, 0, Filtered
+	case t.cfg.Filtering == AddressDependent:
+		if _, _, ok := t.mappings.permit(i, flow.Src); !ok {
+			return 0, 0, Filtered
+		}
 	}
 	b.ok, b.dst = true, i+1
-	m := &t.mappings.list[i]
+	m := t.mappings.list.at(i)
 	return m.key.addr, m.key.port, None
+}
+
+// behind finds the mapping of an external endpoint.
+func (t *Table) behind(addr uint32, port uint16, proto uint8) (uint32, bool) {
+	pi, ok := protoIndex(proto)
+	e := t.externals[addr]
+	if !ok || e == nil || e.ports[pi] == nil {
+		return 0, false
+	}
+	return e.ports[pi].mapping(port)
 }
 
 // pin keeps the mappings of a binding while connections are evicted (1), or
@@ -230,7 +316,7 @@ func (t *Table) Inbound(b *Binding, flow packet.Tuple, filter bool) (addr uint32
 func (t *Table) pin(b *Binding, n int32) {
 	for _, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			t.mappings.list[i-1].refs += uint32(n)
+			t.mappings.list.at(i - 1).refs += uint32(n)
 		}
 	}
 }
@@ -248,8 +334,8 @@ func (t *Table) hold(c *Conn, b *Binding) {
 	for side, i := range l.mapping {
 		if i != 0 {
 			c.flags |= connMapped
-			t.mappings.list[i-1].refs++
-			t.mappings.permits[permit{i - 1, c.remote(side)}]++
+			t.mappings.list.at(i-1).refs++
+			t.mappings.allow(i-1, c.remote(side))
 		}
 	}
 }
@@ -265,19 +351,13 @@ func (c *Conn) remote(side int) uint32 {
 }
 
 func (t *Table) newMapping(b *Binding) uint32 {
-	ms := &t.mappings
-	var i uint32
-	if n := len(ms.free); n > 0 {
-		i, ms.free = ms.free[n-1], ms.free[:n-1]
-	} else {
-		i = uint32(len(ms.list))
-		ms.list = append(ms.list, mapping{})
-	}
-	ms.list[i] = mapping{key: b.key, ext: b.ext}
-	ms.byInternal[b.key] = i
-	ms.byExternal[b.ext] = i
+	m := &t.mappings
+	i := m.list.add(mapping{key: b.key, ext: b.ext})
+	m.byInternal.insert(b.key.tag(&m.byInternal), i)
 	pi, _ := protoIndex(b.ext.proto)
-	t.portSet(b.ext.addr, pi).take(b.ext.port)
+	space := t.ports(b.ext.addr, pi)
+	space.take(b.ext.port)
+	space.set(b.ext.port, i+1)
 	use := t.hosts[b.key.addr]
 	use.ports[pi]++
 	t.hosts[b.key.addr] = use
@@ -298,24 +378,20 @@ func (t *Table) unmap(c *Conn) {
 
 func (t *Table) releaseMapping(i, remote uint32) {
 	ms := &t.mappings
-	p := permit{i, remote}
-	if n := ms.permits[p]; n > 1 {
-		ms.permits[p] = n - 1
-	} else {
-		delete(ms.permits, p)
-	}
-	m := &ms.list[i]
+	ms.disallow(i, remote)
+	m := ms.list.at(i)
 	if m.refs--; m.refs > 0 {
 		return
 	}
-	delete(ms.byInternal, m.key)
-	delete(ms.byExternal, m.ext)
+	ms.byInternal.remove(m.key.tag(&ms.byInternal), i)
 	pi, _ := protoIndex(m.ext.proto)
-	t.portSet(m.ext.addr, pi).put(m.ext.port)
+	space := t.ports(m.ext.addr, pi)
+	space.put(m.ext.port)
+	space.set(m.ext.port, 0)
 	use := t.hosts[m.key.addr]
 	use.ports[pi]--
 	t.setHost(m.key.addr, use)
-	ms.free = append(ms.free, i)
+	ms.list.remove(i)
 }
 
 func (t *Table) setHost(addr uint32, use hostUse) {

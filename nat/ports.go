@@ -19,8 +19,7 @@ type halfSet struct {
 	summary [8]uint64 // bit i: words[i] is not empty
 }
 
-func newPortSet() *portSet {
-	s := new(portSet)
+func newPortSet() (s portSet) {
 	for h := range s.half {
 		for i := range s.half[h].words {
 			s.half[h].words[i] = ^uint64(0)

@@ -42,7 +42,7 @@ func TestPortSetAgainstArray(t *testing.T) {
 					}
 				}
 			}
-			checkPortSet(t, s, free, r)
+			checkPortSet(t, &s, free, r)
 		}
 	}
 }

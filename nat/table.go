@@ -23,6 +23,7 @@ type Table struct {
 	tcpTransitory, tcpEstablished uint32
 
 	externals map[uint32]*external
+	crowds    map[crowdKey]*crowd
 	mappings  mappings
 	hosts     map[uint32]hostUse
 
@@ -52,8 +53,11 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 
 		embryonic: newQueue(), closing: newQueue(),
 		externals: map[uint32]*external{},
-		mappings:  newMappings(),
-		hosts:     map[uint32]hostUse{},
+		crowds:    map[crowdKey]*crowd{},
+		mappings: mappings{
+			byInternal: newIndex(rng.Uint64(), rng.Uint64()), byPermit: newIndex(rng.Uint64(), rng.Uint64()),
+		},
+		hosts: map[uint32]hostUse{},
 	}
 	t.timeouts = [4]uint32{
 		classUDP: timeoutMillis(cfg.UDP), classICMP: timeoutMillis(cfg.ICMP),
@@ -70,9 +74,10 @@ func (t *Table) Len() int { return t.live }
 // Stats returns the table's counters.
 func (t *Table) Stats() Stats { return t.stats }
 
-// Bytes is the memory that the connections and their index take.
+// Bytes is the memory that the connections take, with what finds them and their
+// mappings.
 func (t *Table) Bytes() int {
-	return t.slab.bytes() + t.index.bytes()
+	return t.slab.bytes() + t.index.bytes() + t.mappings.bytes()
 }
 
 // Lookup finds the connection that a packet with this tuple belongs to, and its
@@ -218,6 +223,10 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	if q := t.queueOf(c); q != nil {
 		q.push(t, i)
 	}
+	if len(t.crowds) > 0 {
+		t.crowdIn(&n.Original)
+		t.crowdIn(&n.Reply)
+	}
 	t.live++
 	t.stats.Created++
 	t.sweep.hurry(c.seen + t.timeout(c))
@@ -306,6 +315,9 @@ func (t *Table) remove(i uint32) {
 	for d := range Direction(2) {
 		tuple := c.Tuple(d)
 		t.index.remove(t.index.tag(&tuple), i<<1|uint32(d))
+		if len(t.crowds) > 0 {
+			t.crowdOut(&tuple)
+		}
 	}
 	t.disown(c)
 	t.unmap(c)

@@ -1,8 +1,10 @@
 package router
 
 import (
+	"encoding/binary"
 	"testing"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -24,6 +26,7 @@ func established(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevi
 	l := newLesson(t)
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
 	l.udp(l.client, 53, "10.10.10.2", 4000, "x")
+	l.udp(l.vm4, 4000, "8.8.8.8", 53, "x") // so that the next hop is known
 	out = &nullDevice{}
 	for _, p := range l.w.ports {
 		if p.network.name == "ext_net" {
@@ -68,5 +71,38 @@ func TestForwardDoesNotAllocate(t *testing.T) {
 	})
 	if n != 0 || out.taken < 1000 {
 		t.Errorf("%v allocations a packet, %d packets", n, out.taken)
+	}
+}
+
+// BenchmarkNewConnection is the first packet of a UDP connection through SNAT, of
+// many hosts to many destinations, as a table of a million fills up.
+func BenchmarkNewConnection(b *testing.B) {
+	w, in, frame, _ := established(b)
+	f := &w.frames[0]
+	f.Head = tap.Headroom
+	f.Tail = f.Head + len(frame)
+	ip := frame[tap.HeaderLen+packet.EthernetLen:]
+	base := binary.BigEndian.Uint32(ip[12:]) &^ 255
+	i := uint32(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if i%(1<<20) == 0 {
+			b.StopTimer()
+			w, in, _, _ = established(b)
+			f = &w.frames[0]
+			f.Head = tap.Headroom
+			f.Tail = f.Head + len(frame)
+			b.StartTimer()
+		}
+		src, port, dst := i%200, i/200%4000, i/200/4000
+		binary.BigEndian.PutUint32(ip[12:], base+20+src)
+		binary.BigEndian.PutUint16(ip[20:], uint16(1024+port))
+		binary.BigEndian.PutUint32(ip[16:], 0x08080800+dst)
+		binary.BigEndian.PutUint16(ip[26:], 0) // no checksum
+		packet.SetIPv4Checksum(ip)
+		i++
+		copy(f.Buf[f.Head:], frame)
+		w.receive(in, f)
+		w.flush()
 	}
 }

@@ -1,0 +1,86 @@
+package nat
+
+import "github.com/taprouter/taprouter/internal/packet"
+
+// A crowd is the ports of one external address that are free towards one remote
+// endpoint, kept where so many are taken that trying ports at random hardly ever
+// finds one. It is built a part at a time, by those who look for a port, kept up to
+// date by every connection that comes and goes, and given up when half of the ports
+// are free again.
+type crowd struct {
+	portSet
+	lo, hi int
+	built  int // ports from lo up to here are known
+	taken  int // among them
+}
+
+// crowdKey is what the connections of a crowd have in common: replies from the
+// remote endpoint to the external address.
+type crowdKey struct {
+	remote, ext uint32
+	remotePort  uint16
+	proto       uint8
+	low         bool // well-known ports
+}
+
+const (
+	// crowdStep is how many ports one search looks at to build a crowd.
+	crowdStep = 512
+	// maxCrowds bounds the memory, of 8 KB each.
+	maxCrowds = 256
+)
+
+// crowdOf is the crowd that a reply belongs to.
+func crowdOf(reply *packet.Tuple) crowdKey {
+	low := reply.DstPort < 1024 && reply.Proto != packet.ProtoICMP
+	return crowdKey{reply.Src, reply.Dst, reply.SrcPort, reply.Proto, low}
+}
+
+// crowdPort finds a free port for flow sent from src where random tries have
+// failed.
+func (t *Table) crowdPort(src uint32, flow, original packet.Tuple, lo, hi int) (uint16, Refusal) {
+	reply := packet.Tuple{Src: flow.Dst, SrcPort: flow.DstPort, Dst: src, DstPort: uint16(lo), Proto: flow.Proto}
+	key := crowdOf(&reply)
+	c := t.crowds[key]
+	if c == nil {
+		if len(t.crowds) >= maxCrowds {
+			return 0, NoPort
+		}
+		c = &crowd{portSet: newPortSet(), lo: lo, hi: hi, built: lo}
+		t.crowds[key] = c
+	}
+	for end := min(c.built+crowdStep, hi+1); c.built < end; c.built++ {
+		reply.DstPort = uint16(c.built)
+		if i, _ := t.find(&reply); i != noConn {
+			c.take(uint16(c.built))
+			c.taken++
+		}
+	}
+	port, ok := c.choose(flow.SrcPort, lo, c.built-1, t.rng)
+	if !ok || !t.replyFree(flow, original, src, port) {
+		return 0, NoPort
+	}
+	return port, None
+}
+
+// crowdIn and crowdOut tell a crowd, if there is one, that a tuple is in use, or no
+// longer.
+func (t *Table) crowdIn(tuple *packet.Tuple) {
+	c := t.crowds[crowdOf(tuple)]
+	if port := int(tuple.DstPort); c != nil && port >= c.lo && port < c.built && c.free(tuple.DstPort) {
+		c.take(tuple.DstPort)
+		c.taken++
+	}
+}
+
+func (t *Table) crowdOut(tuple *packet.Tuple) {
+	key := crowdOf(tuple)
+	c := t.crowds[key]
+	if port := int(tuple.DstPort); c == nil || port < c.lo || port >= c.built || c.free(tuple.DstPort) {
+		return
+	}
+	c.put(tuple.DstPort)
+	if c.taken--; c.built > c.hi && c.taken < (c.hi-c.lo+1)/2 {
+		delete(t.crowds, key)
+	}
+}

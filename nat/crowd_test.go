@@ -1,0 +1,66 @@
+package nat_test
+
+import (
+	"testing"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// Towards one remote endpoint every port can be had, up to the last, by overloading
+// too; and one that is given back is found at once.
+func TestEveryPortTowardsOneEndpoint(t *testing.T) {
+	const lo, hi = 2000, 5999
+	table := newTable(nat.Config{PortMin: lo, PortMax: hi, HostShare: 0.2})
+	have := map[uint16]*nat.Conn{}
+	flow := func(k int) packet.Tuple { return udp(inside+uint32(k%4), uint16(10000+k/4), remote, 53) }
+	for k := range hi - lo + 1 {
+		c, port := tryUntil(t, table, flow(k))
+		if have[port] != nil || port < lo || port > hi {
+			t.Fatalf("connection %d has port %d: taken, or out of range", k, port)
+		}
+		have[port] = c
+	}
+	if table.Stats().Overloaded == 0 {
+		t.Error("nothing is overloaded; the test misses its point")
+	}
+	one := udp(inside+9, 10000, remote, 53)
+	for range (hi - lo) / 512 * 2 {
+		if _, port, r := tryBind(table, one, 0); r != nat.NoPort {
+			t.Fatalf("with every port taken: port %d, %v", port, r)
+		}
+	}
+	for _, port := range []uint16{lo, 3333, hi} {
+		table.Remove(have[port])
+		c, got, r := tryBind(table, one, 0)
+		if r != nat.None || got != port {
+			t.Fatalf("port %d is free, got %d, %v", port, got, r)
+		}
+		table.Remove(c)
+		have[port], _ = tryUntil(t, table, one)
+		one.SrcPort++
+	}
+	// Another endpoint has all of them, and so has another protocol.
+	if _, _, r := tryBind(table, udp(inside+10, 10000, remote+1, 53), 0); r != nat.None {
+		t.Errorf("towards another endpoint: %v", r)
+	}
+	// When most are free again, chance does.
+	for _, c := range have {
+		table.Remove(c)
+	}
+	if _, _, r := tryBind(table, one, 0); r != nat.None || table.Len() != 2 {
+		t.Errorf("afterwards: %v, %d connections", r, table.Len())
+	}
+}
+
+// tryUntil binds a flow, within the searches that it takes to know every port.
+func tryUntil(t *testing.T, table *nat.Table, flow packet.Tuple) (*nat.Conn, uint16) {
+	t.Helper()
+	for range 9 {
+		if c, port, r := tryBind(table, flow, 0); r == nat.None {
+			return c, port
+		}
+	}
+	t.Fatalf("%v finds no port of %d taken", flow, table.Len())
+	return nil, 0
+}
