@@ -334,3 +334,11 @@ func TestRawGoesDownAndAway(t *testing.T) {
 	must(t, netlink.LinkDel(link(t, "near")))
 	fails(tap.ErrGone)
 }
+
+func setMTU(name string, mtu int) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetMTU(l, mtu)
+}

@@ -3,8 +3,10 @@ package tap
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -31,6 +33,10 @@ type rawDevice struct {
 	mtu     int
 	control [auxSpace]byte // the reader's
 	isDown  bool           // the reader's, too: it has been told so
+	ring    *packetRing    // nil: every frame is received by a call
+
+	sendMu sync.Mutex // of send; any goroutine may write
+	send   sendBatch
 }
 
 // OpenRaw attaches to the existing Ethernet interface name (a veth end, a NIC,
@@ -67,17 +73,17 @@ func OpenRaw(name string, opt Options) (Device, error) {
 			return nil, explain(what, fmt.Errorf("set up: %w", err))
 		}
 	}
-	if err := d.setUp(link.Attrs().Index); err != nil {
-		_ = unix.Close(fd)
+	if err := d.setUp(link.Attrs().Index, opt.logger()); err != nil {
+		_ = d.Close()
 		return nil, explain(what, err)
 	}
-	opt.logger().Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String())
+	opt.logger().Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "ring", d.ring != nil)
 	return d, nil
 }
 
 // setUp sets the socket's options before it is bound, so that no frame comes in
 // another form.
-func (d *rawDevice) setUp(index int) error {
+func (d *rawDevice) setUp(index int, log *slog.Logger) error {
 	set := func(option, value int) error {
 		return unix.SetsockoptInt(d.fd, unix.SOL_PACKET, option, value)
 	}
@@ -94,6 +100,10 @@ func (d *rawDevice) setUp(index int) error {
 	// Beyond net.core.rmem_max only with CAP_NET_ADMIN; less is slower, not wrong.
 	if unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, rawBuffer) != nil {
 		_ = unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, rawBuffer)
+	}
+	var err error
+	if d.ring, err = useRing(d.fd); err != nil {
+		log.Debug("no ring, every frame is received by a call", "device", d.name, "err", err)
 	}
 	mreq := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
 	if err := unix.SetsockoptPacketMreq(d.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
@@ -116,7 +126,12 @@ func (d *rawDevice) Read(frames []Frame) (int, error) {
 	}
 	bytes := 0
 	for i := range frames {
-		errno := d.receive(&frames[i])
+		var errno unix.Errno
+		if d.ring == nil {
+			errno = d.receive(&frames[i])
+		} else if errno = d.receiveRing(&frames[i]); errno == unix.EAGAIN {
+			errno = d.socketError() // a ring tells nothing of that
+		}
 		switch {
 		case errno == unix.EAGAIN && d.isDown:
 			return i, d.downStill()
@@ -133,6 +148,21 @@ func (d *rawDevice) Read(frames []Frame) (int, error) {
 	}
 	return len(frames), nil
 }
+
+// Close implements Device.
+func (d *rawDevice) Close() error {
+	err := d.fdDevice.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ring != nil {
+		d.ring.close()
+		d.ring = nil
+	}
+	return err
+}
+
+// useRing is newPacketRing; a variable, so that tests do without.
+var useRing = newPacketRing
 
 // downOrGone tells an interface that is down from one that is not there any
 // more: the socket says the same of both, and says it once.
