@@ -475,3 +475,31 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations to commit and remove", churn)
 	}
 }
+
+// Warm is about time only: it finds what is there and what is not, in a table of any
+// size, and changes nothing.
+func TestWarmChangesNothing(t *testing.T) {
+	table := newTable(nat.Config{})
+	var tuples []packet.Tuple
+	for k := range uint32(nat.WarmFrom + 10) {
+		tuple := udp(inside, uint16(k), remote+k, 53)
+		if k%nat.WarmFrom >= 5 {
+			tuples = append(tuples, tuple) // the first ones are not there
+			plain(t, table, tuple, 0)
+		} else {
+			tuples = append([]packet.Tuple{tuple}, tuples...)
+		}
+	}
+	before := table.Stats()
+	for len(tuples) > 0 {
+		n := min(len(tuples), 2*nat.WarmMost) // more than it takes
+		if allocs := testing.AllocsPerRun(1, func() { table.Warm(tuples[:n]) }); allocs != 0 {
+			t.Fatalf("%v allocations", allocs)
+		}
+		tuples = tuples[n:]
+	}
+	table.Warm(nil)
+	if table.Stats() != before || table.Len() != nat.WarmFrom {
+		t.Errorf("%+v, %d connections", table.Stats(), table.Len())
+	}
+}

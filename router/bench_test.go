@@ -2,7 +2,14 @@ package router
 
 import (
 	"encoding/binary"
+	"math"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -105,4 +112,135 @@ func BenchmarkNewConnection(b *testing.B) {
 		w.receive(in, f)
 		w.flush()
 	}
+}
+
+// BenchmarkForwardAmong is a packet of one of many established connections
+// through SNAT, in an order that no prefetcher guesses, while the garbage is
+// collected again and again. It reports the memory of a connection and the longest
+// pause. TAPROUTER_BENCH_MOST raises the most connections from a million.
+func BenchmarkForwardAmong(b *testing.B) {
+	most := 1_000_000
+	if n, err := strconv.Atoi(os.Getenv("TAPROUTER_BENCH_MOST")); err == nil {
+		most = n
+	}
+	for _, n := range []int{1_000, 100_000, 1_000_000, 10_000_000} {
+		if n <= most {
+			b.Run(strconv.Itoa(n), func(b *testing.B) { forwardAmong(b, n) })
+		}
+	}
+}
+
+func forwardAmong(b *testing.B, n int) {
+	topo := tutorial()
+	topo.Routers[0].NAT.MaxConnections = 2*n + 1000 // half may be half-open
+	l := newLessonOf(b, topo)
+	l.udp(l.vm4, 4000, "8.8.8.8", 53, "x")
+	l.one("ext_net")
+	frame := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "8.8.8.8", 17, nil, udpLayer(), payload(18))...)
+	source := &generator{frame: frame, n: n}
+	var in *port
+	for _, p := range l.w.ports {
+		switch p.network.name {
+		case "ext_net":
+			p.dev = &nullDevice{}
+		case "vlan101":
+			in = p
+			p.dev = source
+		}
+	}
+	send := func(packets, step int) {
+		for source.left, source.step = packets, step; source.left > 0; {
+			l.w.readPort(in)
+		}
+	}
+	heap := heapInUse()
+	send(n, 1)
+	router := l.w.routers[0]
+	if got := router.nat.Len(); got < n {
+		b.Fatalf("%d connections, want %d; drops %v", got, n, l.stats().Drops)
+	}
+	memory := float64(heapInUse()-heap) / float64(n)
+	pauses := gcPauses()
+	var stop atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !stop.Load() {
+			runtime.GC()
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
+	step := n*382/1000 | 1
+	for step%5 == 0 { // n is a power of ten
+		step += 2
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	send(b.N, step)
+	b.StopTimer()
+	b.ReportMetric(memory, "B/conn")
+	b.ReportMetric(longestSince(pauses)*1e3, "ms-pause")
+	stop.Store(true)
+	<-done
+	if got := router.nat.Len(); got != n+1 {
+		b.Errorf("%d connections afterwards", got)
+	}
+}
+
+// A generator is a device that always has a packet: of connection i, then of
+// i + step, and so on.
+type generator struct {
+	simDevice
+	frame      []byte
+	n, i       int
+	step, left int
+}
+
+func (g *generator) Read(frames []tap.Frame) (int, error) {
+	const hosts, ports = 200, 200
+	ip := g.frame[tap.HeaderLen+packet.EthernetLen:]
+	k := 0
+	for ; k < len(frames) && g.left > 0; k++ {
+		binary.BigEndian.PutUint32(ip[12:], 0xac106514+uint32(g.i%hosts)) // 172.16.101.20 and so on
+		binary.BigEndian.PutUint16(ip[20:], uint16(1024+g.i/hosts%ports))
+		binary.BigEndian.PutUint32(ip[16:], 0x08080800+uint32(g.i/hosts/ports))
+		binary.BigEndian.PutUint16(ip[26:], 0) // no checksum
+		packet.SetIPv4Checksum(ip)
+		f := &frames[k]
+		f.Head, f.Tail = tap.Headroom, tap.Headroom+copy(f.Buf[tap.Headroom:], g.frame)
+		g.left--
+		if g.i += g.step; g.i >= g.n {
+			g.i -= g.n
+		}
+	}
+	return k, nil
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// gcPauses is how often the collector has stopped everything, by duration.
+func gcPauses() *metrics.Float64Histogram {
+	s := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(s)
+	h := s[0].Value.Float64Histogram()
+	return &metrics.Float64Histogram{Counts: append([]uint64(nil), h.Counts...), Buckets: h.Buckets}
+}
+
+// longestSince is the longest pause since then, in seconds.
+func longestSince(before *metrics.Float64Histogram) float64 {
+	now := gcPauses()
+	for i := len(now.Counts) - 1; i >= 0; i-- {
+		if now.Counts[i] > before.Counts[i] {
+			if up := now.Buckets[i+1]; !math.IsInf(up, 1) {
+				return up
+			}
+			return now.Buckets[i]
+		}
+	}
+	return 0
 }

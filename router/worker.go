@@ -39,9 +39,10 @@ type worker struct {
 	inbox, outbox, hidden []*handover
 
 	frames []tap.Frame // the slots that devices read into
-	arena  arena       // frames that the router makes
-	queue  []queued    // frames that go through forward again, or between routers
-	dirty  []*port     // ports with frames to write
+	tuples [nat.WarmMost]packet.Tuple
+	arena  arena    // frames that the router makes
+	queue  []queued // frames that go through forward again, or between routers
+	dirty  []*port  // ports with frames to write
 	timer  time.Duration
 	timed  bool
 
@@ -240,6 +241,9 @@ func (w *worker) readPort(p *port) bool {
 	// Answering what was read may show that the device is gone.
 	for i := 0; i < readBudget; i++ {
 		n, err := p.dev.Read(w.frames)
+		if n >= warmBatch {
+			w.warm(p.network, w.frames[:n])
+		}
 		bytes := 0
 		for i := range w.frames[:n] {
 			f := &w.frames[i]
@@ -269,6 +273,43 @@ func (w *worker) readPort(p *port) bool {
 	}
 	w.mark(p)
 	return true
+}
+
+// warmBatch is how many frames make it worth while to look ahead.
+const warmBatch = 4
+
+// warm looks ahead at the frames of a batch that are for one router with a large
+// table, and has their connections fetched into the cache at the same time.
+func (w *worker) warm(n *network, frames []tap.Frame) {
+	var r *vrouter
+	tuples := w.tuples[:0]
+	for i := range frames {
+		eth := frames[i].Ethernet()
+		if len(eth) < packet.EthernetLen {
+			continue
+		}
+		if r == nil {
+			if r = n.routerAt(eth[:6]); r == nil || r.worker != w || r.nat.Len() < nat.WarmFrom {
+				return
+			}
+		}
+		if t, ok := packet.Peek(eth); ok {
+			tuples = append(tuples, t)
+		}
+	}
+	if r != nil {
+		r.nat.Warm(tuples)
+	}
+}
+
+// routerAt returns the router that has a MAC address on the network, or nil.
+func (n *network) routerAt(mac []byte) *vrouter {
+	for _, i := range n.ifaces {
+		if i.mac == packet.MAC(mac) {
+			return i.router
+		}
+	}
+	return nil
 }
 
 // runQueue forwards what was put aside; what that puts aside in turn waits for

@@ -290,6 +290,20 @@ func (p *Packet) parseICMPQuery(l4 []byte) Fault {
 	return FaultNone
 }
 
+// Peek returns the tuple of a plain TCP or UDP packet without looking at
+// anything else: a guess at what Parse will say, for those who prepare for it.
+func Peek(eth []byte) (Tuple, bool) {
+	const l4 = EthernetLen + IPv4Len
+	if len(eth) < l4+4 || eth[12] != EtherTypeIPv4>>8 || eth[13] != EtherTypeIPv4&0xff || eth[14] != 0x45 ||
+		eth[23] != ProtoTCP && eth[23] != ProtoUDP {
+		return Tuple{}, false
+	}
+	return Tuple{
+		Src: binary.BigEndian.Uint32(eth[26:]), Dst: binary.BigEndian.Uint32(eth[30:]),
+		SrcPort: binary.BigEndian.Uint16(eth[l4:]), DstPort: binary.BigEndian.Uint16(eth[l4+2:]), Proto: eth[23],
+	}, true
+}
+
 // IsICMPError reports whether the packet is an ICMP message about another packet.
 func (p *Packet) IsICMPError() bool {
 	if p.Proto != ProtoICMP || p.FragOff != 0 {

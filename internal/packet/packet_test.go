@@ -125,6 +125,13 @@ func FuzzParsers(f *testing.F) {
 		if a == packet.FaultNone && b != packet.FaultNone || a != packet.FaultNone && a != packet.FaultOdd && b == packet.FaultNone {
 			t.Errorf("fast says %d, slow %d", a, b)
 		}
+		guess, plain := packet.Peek(eth)
+		if a == packet.FaultNone && (fast.Proto == packet.ProtoTCP || fast.Proto == packet.ProtoUDP) && !plain {
+			t.Errorf("Peek sees nothing in %+v", fast)
+		}
+		if a == packet.FaultNone && plain && guess != fast.Tuple {
+			t.Errorf("Peek says %v, Parse %v", guess, fast.Tuple)
+		}
 		_, _ = packet.DecodeARP(eth)
 		if b == packet.FaultNone {
 			change(&slow)
