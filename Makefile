@@ -3,6 +3,9 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 60s
 RACE     := $(GO) test -race -shuffle=on
+BENCH    ?= .
+COUNT    ?= 6
+BENCHPKGS ?= ./internal/packet ./nat ./router
 TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 
 # What the end-to-end tests use, as Debian calls it.
@@ -20,6 +23,7 @@ check: ## What must pass before a commit: format, vet, staticcheck, tidy, race t
 	$(TOOL) staticcheck ./...
 	$(GO) mod tidy -diff
 	cd examples/embed && $(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./...
 	GOOS=windows $(GO) build ./config ./tap ./nat ./lb ./router/... ./internal/lab
 	$(MAKE) test
 
@@ -28,6 +32,7 @@ check: ## What must pass before a commit: format, vet, staticcheck, tidy, race t
 test: ## All tests with the race detector; end to end too, as root
 	$(RACE) -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
 	cd examples/embed && $(RACE) -timeout 5m ./...
+	cd bench && $(GO) test -timeout 5m ./...
 	$(MAKE) e2e
 
 .PHONY: e2e
@@ -59,8 +64,25 @@ golden: ## Write the golden files anew; explain the difference in the commit
 	$(GO) test ./router -run Golden -update
 
 .PHONY: bench
-bench: ## Micro benchmarks
+bench: ## Compare with the kernel and other routers (root, most of an hour); BENCHFLAGS="-help" lists more
+	$(GO) run -C bench . -out results $(BENCHFLAGS)
+
+.PHONY: bench-micro
+bench-micro: ## Micro benchmarks
 	$(GO) test -run '^$$' -bench . ./...
+
+# Both sides in turn, so that the machine's moods fall on both.
+.PHONY: bench-compare
+bench-compare: ## Micro benchmarks of this tree against a revision: make bench-compare BASE=main
+	@test -n "$(BASE)" || { echo 'say what to compare with: make bench-compare BASE=main'; exit 2; }
+	@set -e; dir=$$(mktemp -d); trap 'git worktree remove --force $$dir/base; rm -rf $$dir' EXIT; \
+	git worktree add -q --detach $$dir/base $(BASE); \
+	for i in $$(seq $(COUNT)); do \
+		echo "round $$i of $(COUNT)"; \
+		(cd $$dir/base && $(GO) test -run '^$$' -bench '$(BENCH)' $(BENCHPKGS)) >> $$dir/base.txt; \
+		$(GO) test -run '^$$' -bench '$(BENCH)' $(BENCHPKGS) >> $$dir/this.txt; \
+	done; \
+	$(TOOL) benchstat $$dir/base.txt $$dir/this.txt
 
 .PHONY: cover
 cover: ## Test coverage, as a page
