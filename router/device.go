@@ -95,7 +95,7 @@ func (w *worker) tickDown() {
 func (w *worker) up(p *port) {
 	p.isDown = false
 	w.log.Info("device is up again", "device", p.name(), "network", p.network.name)
-	announceAll(p.network)
+	meet(p.network)
 }
 
 func (w *worker) odd(p *port, doing string, err error) {
@@ -135,7 +135,7 @@ func (w *worker) regain(p *port, dev tap.Device) {
 	if err := checkMTU(dev, p.network.mtu); err != nil {
 		w.log.Warn("larger packets are lost", "network", p.network.name, "err", err)
 	}
-	announceAll(p.network)
+	meet(p.network)
 }
 
 // plug connects a device to its port.

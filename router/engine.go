@@ -89,7 +89,7 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 		go w.run()
 	}
 	for _, n := range p.networks {
-		announceAll(n)
+		meet(n)
 	}
 	return e, nil
 }

@@ -32,9 +32,9 @@ type handover struct {
 }
 
 const (
-	// handoverLen is what one ring holds: two dozen super-frames, or some
-	// thousand small ones. What does not fit is dropped, as a device's queue would.
-	handoverLen = 2 << 20
+	// handoverLen is what one ring holds: a hundred super-frames, or tens of
+	// thousands of small ones. What does not fit is dropped, as a device's queue would.
+	handoverLen = 8 << 20
 	// recordHead is a record's length, kind and interface, before the frame's headroom.
 	recordHead  = 16
 	recordAlign = 64

@@ -40,7 +40,7 @@ func TestHandoverAgainstQueue(t *testing.T) {
 	var queue []uint64
 	var hidden, k, refused, freed int
 	size := func(k uint64) int { return frameSizes[int(k*k/3)%len(frameSizes)] }
-	for range 60000 {
+	for range 120000 {
 		switch op := r.IntN(10); {
 		case op < 4:
 			f := numbered(uint64(k), size(uint64(k)))
@@ -201,6 +201,14 @@ func TestHandoverIsFull(t *testing.T) {
 			p.pending.Store(true)
 		}
 		ext.home.turn()
+	}
+	for other := s.all[0]; ; {
+		if other == ext.home {
+			other = s.all[1]
+		}
+		if !other.turn() {
+			break
+		}
 	}
 	s.run()
 	st := s.stats()

@@ -248,7 +248,7 @@ func TestARPAnswersForOwnedAddressesOnly(t *testing.T) {
 
 func TestAnnouncementsAtStart(t *testing.T) {
 	l := newLesson(t)
-	announceAll(l.nets["ext_net"])
+	meet(l.nets["ext_net"])
 	l.run()
 	var got []string
 	for _, m := range l.takeARP("ext_net") {

@@ -72,11 +72,14 @@ func (w *worker) announce(i *iface) {
 	}
 }
 
-// announceAll starts the announcements for every address on a network anew.
-func announceAll(n *network) {
+// meet has the routers on a network that has come up announce their addresses
+// there, and ask anew who else is there: behind a device that was away there may be
+// others now.
+func meet(n *network) {
 	for _, i := range n.ifaces {
 		w := i.router.worker
 		w.post(func() {
+			i.router.arp.Forget(i.id)
 			i.announcements = announceTimes
 			i.announceAt = w.now
 			w.wakeAt(w.now)

@@ -244,3 +244,21 @@ func TestDeviceThatIsGoneWhileItIsRead(t *testing.T) {
 		}
 	}
 }
+
+// Behind a device that was away there may be other hosts with the same addresses:
+// they are asked for anew when it is back.
+func TestNeighborsAfterADeviceIsBack(t *testing.T) {
+	l := newLesson(t)
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
+	l.one("ext_net")
+	l.client.mac[5]++
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
+	if packet.MAC(l.one("ext_net").eth[:6]) == l.client.mac {
+		t.Fatal("it knows already; the test misses its point")
+	}
+	meet(l.nets["ext_net"])
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
+	if got := packet.MAC(l.one("ext_net").eth[:6]); got != l.client.mac {
+		t.Errorf("sent to %s, the host is %s now", got, l.client.mac)
+	}
+}

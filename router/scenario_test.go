@@ -181,7 +181,7 @@ func (c *scenario) step(verb string, args []string) error {
 	case "nothing":
 		return c.nothing(name)
 	case "announce":
-		announceAll(c.nets[name])
+		meet(c.nets[name])
 		c.run()
 		return nil
 	}

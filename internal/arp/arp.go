@@ -239,6 +239,16 @@ func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
 	return true
 }
 
+// Forget removes the neighbors of an interface, as if nobody had ever asked for
+// them; those that are being asked for now stay.
+func (t *Table) Forget(iface uint16) {
+	for i, n := range t.slots {
+		if n.live && n.Iface == iface && n.State != Incomplete {
+			t.remove(uint16(i))
+		}
+	}
+}
+
 // unpark hands the parked packets of a neighbor over.
 func (t *Table) unpark(n *Neighbor) []Parked {
 	p := n.parked

@@ -288,3 +288,28 @@ func TestRandomOperations(t *testing.T) {
 		}
 	}
 }
+
+// Forget leaves other interfaces alone, and those who are being asked for.
+func TestForget(t *testing.T) {
+	table := arp.NewTable()
+	other := arp.Key{Iface: 2, Addr: 1}
+	for _, k := range []arp.Key{key(1), key(2), other} {
+		table.Learn(k, mac, true, 0)
+	}
+	_, n, _ := table.Resolve(key(3), 0)
+	table.Park(n, []byte{1}, 1)
+	ref, _, _ := table.Resolve(key(1), 0)
+	table.Forget(1)
+	if table.Len() != 2 || table.Get(ref) != nil || table.Lost() != 0 {
+		t.Errorf("%d neighbors left, %d packets lost", table.Len(), table.Lost())
+	}
+	if _, n, ask := table.Resolve(other, 0); ask || !n.Usable() {
+		t.Error("the other interface's neighbor is gone")
+	}
+	if _, n, ask := table.Resolve(key(3), 0); ask || n.State != arp.Incomplete {
+		t.Error("the one that was asked for is gone")
+	}
+	if _, _, ask := table.Resolve(key(2), 0); !ask {
+		t.Error("the one that was forgotten is not asked for anew")
+	}
+}
