@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -260,5 +261,41 @@ func TestNeighborsAfterADeviceIsBack(t *testing.T) {
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
 	if got := packet.MAC(l.one("ext_net").eth[:6]); got != l.client.mac {
 		t.Errorf("sent to %s, the host is %s now", got, l.client.mac)
+	}
+}
+
+// An oddDevice cannot be read a few times before it can.
+type oddDevice struct {
+	*simDevice
+	errors int
+}
+
+func (d *oddDevice) Read(frames []tap.Frame) (int, error) {
+	if d.errors > 0 {
+		d.errors--
+		return 0, errors.New("an odd error")
+	}
+	return d.simDevice.Read(frames)
+}
+
+// Nobody tells of frames behind an error: they are looked for. But a device that
+// does nothing else than fail must not keep the worker busy.
+func TestReadErrors(t *testing.T) {
+	for _, n := range []int{1, readBudget - 1, 1000} {
+		l := newLesson(t)
+		for _, p := range l.w.ports {
+			if p.network.name == "vlan101" {
+				p.dev = &oddDevice{l.devs["vlan101"], n}
+			}
+		}
+		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "172.16.101.1", 1, nil, pingLayer(), payload(8))...)
+		l.devs["vlan101"].in = append(l.devs["vlan101"].in, tap.Frame{Buf: b, Tail: len(b)})
+		for _, p := range l.w.ports {
+			p.pending.Store(true)
+		}
+		more := l.w.turn()
+		if got := len(l.devs["vlan101"].in) == 0; got != (n < readBudget) || more {
+			t.Errorf("%d errors: read %t, more to do %t", n, got, more)
+		}
 	}
 }

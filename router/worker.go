@@ -237,7 +237,7 @@ func (w *worker) call(fn func()) error {
 // readPort reads and forwards a port's frames until it is dry or its budget is
 // spent; then it stays on the list. It reports whether there were any.
 func (w *worker) readPort(p *port) bool {
-	any := false
+	any, failed := false, false
 	// Answering what was read may show that the device is gone.
 	for i := 0; i < readBudget; i++ {
 		n, err := p.dev.Read(w.frames)
@@ -265,14 +265,20 @@ func (w *worker) readPort(p *port) bool {
 		}
 		if err != nil {
 			w.readTrouble(p, err)
-			return any
+			if p.dev == nil {
+				return any
+			}
+			failed = true
+			continue // there may be frames behind the error
 		}
 		if n < len(w.frames) && bytes < tap.BatchBytes {
 			return any // dry
 		}
 	}
-	w.mark(p)
-	return true
+	if any || !failed { // a device that does nothing but fail has to wait
+		w.mark(p)
+	}
+	return any
 }
 
 // warmBatch is how many frames make it worth while to look ahead.

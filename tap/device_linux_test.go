@@ -254,91 +254,80 @@ func cable(t *testing.T, a, b string) {
 }
 
 func TestRaw(t *testing.T) {
-	inNamespace(t)
-	cable(t, "near", "far")
-	dev, err := tap.OpenRaw("near", tap.Options{})
-	must(t, err)
-	defer dev.Close()
-	both(t, dev, "far")
-	// What the device sends, it does not read.
-	b := experimental("our own")
-	if _, err := dev.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); err != nil {
-		t.Fatal(err)
-	}
-	fd := packetSocket(t, "far")
-	if _, err := unix.Write(fd, experimental("theirs")); err != nil {
-		t.Fatal(err)
-	}
-	f := next(t, dev, func(f *tap.Frame) bool { return binary.BigEndian.Uint16(f.Ethernet()[12:]) == testType })
-	if got := string(f.Ethernet()[14:]); got != "theirs" {
-		t.Errorf("read %q", got)
-	}
-	// The kernel takes VLAN tags out; they are put back.
-	tagged := append(make([]byte, tap.HeaderLen), 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x20, 100, testType>>8, testType&0xff)
-	tagged = append(tagged, "behind a tag"...)
-	if _, err := unix.Write(fd, tagged); err != nil {
-		t.Fatal(err)
-	}
-	f = next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[12] == 0x81 })
-	if string(f.Ethernet()) != string(tagged[tap.HeaderLen:]) || f.Head < tap.Headroom {
-		t.Errorf("tagged: % x, head %d", f.Ethernet(), f.Head)
-	}
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		cable(t, "near", "far")
+		dev := open("near")
+		both(t, dev, "far")
+		// What the device sends, it does not read.
+		b := experimental("our own")
+		if _, err := dev.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); err != nil {
+			t.Fatal(err)
+		}
+		fd := packetSocket(t, "far")
+		if _, err := unix.Write(fd, experimental("theirs")); err != nil {
+			t.Fatal(err)
+		}
+		f := next(t, dev, func(f *tap.Frame) bool { return binary.BigEndian.Uint16(f.Ethernet()[12:]) == testType })
+		if got := string(f.Ethernet()[14:]); got != "theirs" {
+			t.Errorf("read %q", got)
+		}
+		// The kernel takes VLAN tags out; they are put back.
+		tagged := append(make([]byte, tap.HeaderLen), 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x20, 100, testType>>8, testType&0xff)
+		tagged = append(tagged, "behind a tag"...)
+		if _, err := unix.Write(fd, tagged); err != nil {
+			t.Fatal(err)
+		}
+		f = next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[12] == 0x81 })
+		if string(f.Ethernet()) != string(tagged[tap.HeaderLen:]) || f.Head < tap.Headroom {
+			t.Errorf("tagged: % x, head %d", f.Ethernet(), f.Head)
+		}
+	})
 }
 
 // An interface that is down is set up, and nothing is heard of it later.
 func TestRawThatWasDown(t *testing.T) {
-	inNamespace(t)
-	cable(t, "near", "far")
-	must(t, netlink.LinkSetDown(link(t, "near")))
-	must(t, netlink.LinkSetMTU(link(t, "near"), 1400))
-	dev, err := tap.OpenRaw("near", tap.Options{})
-	must(t, err)
-	defer dev.Close()
-	b := experimental("first")
-	if n, err := dev.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); n != 1 || err != nil {
-		t.Errorf("first write: %d, %v", n, err)
-	}
-	if _, err := dev.Read([]tap.Frame{{Buf: make([]byte, tap.SlotLen)}}); err != nil {
-		t.Errorf("first read: %v", err)
-	}
-	if mtu := dev.(interface{ MTU() int }).MTU(); mtu != 1400 {
-		t.Errorf("MTU %d", mtu)
-	}
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		cable(t, "near", "far")
+		must(t, netlink.LinkSetDown(link(t, "near")))
+		must(t, netlink.LinkSetMTU(link(t, "near"), 1400))
+		dev := open("near")
+		b := experimental("first")
+		if n, err := dev.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); n != 1 || err != nil {
+			t.Errorf("first write: %d, %v", n, err)
+		}
+		if _, err := dev.Read([]tap.Frame{{Buf: make([]byte, tap.SlotLen)}}); err != nil {
+			t.Errorf("first read: %v", err)
+		}
+		if mtu := dev.(interface{ MTU() int }).MTU(); mtu != 1400 {
+			t.Errorf("MTU %d", mtu)
+		}
+	})
 }
 
 func TestRawGoesDownAndAway(t *testing.T) {
-	inNamespace(t)
-	cable(t, "near", "far")
-	dev, err := tap.OpenRaw("near", tap.Options{})
-	must(t, err)
-	defer dev.Close()
-	fails := func(want error) {
-		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
-			if _, err := dev.Read(slots(1)); err != nil {
-				if !errors.Is(err, want) {
-					t.Errorf("error %v, want %v", err, want)
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		cable(t, "near", "far")
+		dev := open("near")
+		fails := func(want error) {
+			t.Helper()
+			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+				if _, err := dev.Read(slots(1)); err != nil {
+					if !errors.Is(err, want) {
+						t.Errorf("error %v, want %v", err, want)
+					}
+					return
 				}
-				return
 			}
+			t.Errorf("no error, want %v", want)
 		}
-		t.Errorf("no error, want %v", want)
-	}
-	must(t, netlink.LinkSetDown(link(t, "near")))
-	fails(tap.ErrDown)
-	if _, err := dev.Write([]tap.Frame{frame("lost to a device that is down")}); !errors.Is(err, tap.ErrDown) {
-		t.Errorf("write: %v", err)
-	}
-	must(t, netlink.LinkSetUp(link(t, "near")))
-	both(t, dev, "far")
-	must(t, netlink.LinkDel(link(t, "near")))
-	fails(tap.ErrGone)
-}
-
-func setMTU(name string, mtu int) error {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetMTU(l, mtu)
+		must(t, netlink.LinkSetDown(link(t, "near")))
+		fails(tap.ErrDown)
+		if _, err := dev.Write([]tap.Frame{frame("lost to a device that is down")}); !errors.Is(err, tap.ErrDown) {
+			t.Errorf("write: %v", err)
+		}
+		must(t, netlink.LinkSetUp(link(t, "near")))
+		both(t, dev, "far")
+		must(t, netlink.LinkDel(link(t, "near")))
+		fails(tap.ErrGone)
+	})
 }

@@ -357,95 +357,100 @@ func TestNoDriver(t *testing.T) {
 
 // The kernel says that an interface is down, and then no more.
 func TestRawIsDeletedWhileDown(t *testing.T) {
-	inNamespace(t)
-	for _, writes := range []bool{false, true} {
-		cable(t, "near", "far")
-		dev, err := tap.OpenRaw("near", tap.Options{})
-		must(t, err)
-		s := slots(1)
-		must(t, netlink.LinkSetDown(link(t, "near")))
-		if writes {
-			_, err = dev.Write([]tap.Frame{frame("lost to a device that is down")})
-		} else {
-			_, err = dev.Read(s)
-		}
-		if !errors.Is(err, tap.ErrDown) {
-			t.Errorf("down: %v", err)
-		}
-		told := 0
-		for range 5 {
-			if _, err := dev.Read(s); errors.Is(err, tap.ErrDown) {
-				told++
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		for _, writes := range []bool{false, true} {
+			cable(t, "near", "far")
+			dev := open("near")
+			s := slots(1)
+			must(t, netlink.LinkSetDown(link(t, "near")))
+			var err error
+			if writes {
+				_, err = dev.Write([]tap.Frame{frame("lost to a device that is down")})
 			} else {
-				must(t, err)
+				for n := 1; n > 0 && err == nil; { // frames of the kernel's own come first
+					n, err = dev.Read(s)
+				}
 			}
+			if !errors.Is(err, tap.ErrDown) {
+				t.Errorf("down: %v", err)
+			}
+			told := 0
+			for range 5 {
+				if _, err := dev.Read(s); errors.Is(err, tap.ErrDown) {
+					told++
+				} else {
+					must(t, err)
+				}
+			}
+			if told > 1 {
+				t.Errorf("told %d times that it is down", told)
+			}
+			must(t, netlink.LinkDel(link(t, "near")))
+			cable(t, "near", "far") // another of the same name
+			if _, err := dev.Read(s); !errors.Is(err, tap.ErrGone) {
+				t.Errorf("deleted while down: %v", err)
+			}
+			must(t, dev.Close())
+			must(t, netlink.LinkDel(link(t, "near")))
 		}
-		if told > 1 {
-			t.Errorf("told %d times that it is down", told)
-		}
-		must(t, netlink.LinkDel(link(t, "near")))
-		cable(t, "near", "far") // another of the same name
-		if _, err := dev.Read(s); !errors.Is(err, tap.ErrGone) {
-			t.Errorf("deleted while down: %v", err)
-		}
-		must(t, dev.Close())
-		must(t, netlink.LinkDel(link(t, "near")))
-	}
+	})
 }
 
 // The tag goes back in, and what the header describes lies behind it.
 func TestRawTaggedSuperFrame(t *testing.T) {
-	inNamespace(t)
-	cable(t, "near", "far")
-	dev, err := tap.OpenRaw("near", tap.Options{})
-	must(t, err)
-	defer dev.Close()
-	b := super(40000)
-	at := tap.HeaderLen + 12
-	b = append(b[:at:at], append([]byte{0x81, 0, 0x20, 100}, b[at:]...)...)
-	h := tap.Header{Flags: tap.FlagNeedsChecksum, GSOType: tap.GSOTCPv4, HdrLen: 58, GSOSize: 1400, CsumStart: 38, CsumOffset: 16}
-	h.Put(b)
-	if _, err := unix.Write(packetSocket(t, "far"), b); err != nil {
-		t.Fatal(err)
-	}
-	f := next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[12] == 0x81 })
-	var got tap.Header
-	if got.Parse(f.Header()); got != h {
-		t.Errorf("header %+v, want %+v", got, h)
-	}
-	if !bytes.Equal(f.Ethernet(), b[tap.HeaderLen:]) || f.Head < tap.Headroom {
-		t.Errorf("%d bytes at %d, want %d as they were sent", len(f.Ethernet()), f.Head, len(b)-tap.HeaderLen)
-	}
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		cable(t, "near", "far")
+		dev := open("near")
+		b := super(40000)
+		at := tap.HeaderLen + 12
+		b = append(b[:at:at], append([]byte{0x81, 0, 0x20, 100}, b[at:]...)...)
+		h := tap.Header{Flags: tap.FlagNeedsChecksum, GSOType: tap.GSOTCPv4, HdrLen: 58, GSOSize: 1400, CsumStart: 38, CsumOffset: 16}
+		h.Put(b)
+		if _, err := unix.Write(packetSocket(t, "far"), b); err != nil {
+			t.Fatal(err)
+		}
+		f := next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[12] == 0x81 })
+		var got tap.Header
+		if got.Parse(f.Header()); got != h {
+			t.Errorf("header %+v, want %+v", got, h)
+		}
+		if !bytes.Equal(f.Ethernet(), b[tap.HeaderLen:]) || f.Head < tap.Headroom {
+			t.Errorf("%d bytes at %d, want %d as they were sent", len(f.Ethernet()), f.Head, len(b)-tap.HeaderLen)
+		}
+	})
 }
 
 // An interface that was down and is up again costs no more than before: looking
 // for it would be a conversation with the kernel for every dry Read.
 func TestRawIsUpAgain(t *testing.T) {
-	inNamespace(t)
-	cable(t, "near", "far")
-	dev, err := tap.OpenRaw("near", tap.Options{})
-	must(t, err)
-	defer dev.Close()
-	s := slots(1)
-	must(t, netlink.LinkSetDown(link(t, "near")))
-	if _, err := dev.Read(s); !errors.Is(err, tap.ErrDown) {
-		t.Errorf("down: %v", err)
-	}
-	look := func() {
-		if _, err := dev.Read(s); err != nil {
-			t.Errorf("after ErrDown: %v", err)
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		cable(t, "near", "far")
+		dev := open("near")
+		s := slots(1)
+		must(t, netlink.LinkSetDown(link(t, "near")))
+		var err error
+		for n := 1; n > 0 && err == nil; { // frames of the kernel's own come first
+			n, err = dev.Read(s)
 		}
-	}
-	if n := testing.AllocsPerRun(10, look); n == 0 {
-		t.Error("down: Read does not look what has become of the interface")
-	}
-	must(t, netlink.LinkSetUp(link(t, "near")))
-	for n := 1; n > 0; { // frames of the kernel's own come first
-		n, err = dev.Read(s)
-		must(t, err)
-	}
-	look() // dry, and finds it up
-	if n := testing.AllocsPerRun(10, look); n != 0 {
-		t.Errorf("up: %v allocations", n)
-	}
+		if !errors.Is(err, tap.ErrDown) {
+			t.Errorf("down: %v", err)
+		}
+		look := func() {
+			if _, err := dev.Read(s); err != nil {
+				t.Errorf("after ErrDown: %v", err)
+			}
+		}
+		if n := testing.AllocsPerRun(10, look); n == 0 {
+			t.Error("down: Read does not look what has become of the interface")
+		}
+		must(t, netlink.LinkSetUp(link(t, "near")))
+		for n := 1; n > 0; {
+			n, err = dev.Read(s)
+			must(t, err)
+		}
+		look() // dry, and finds it up
+		if n := testing.AllocsPerRun(10, look); n != 0 {
+			t.Errorf("up: %v allocations", n)
+		}
+	})
 }

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -31,12 +31,11 @@ type rawDevice struct {
 	fdDevice
 	ifname  string
 	mtu     int
+	log     *slog.Logger
+	ring    *ring // nil where the kernel gave none, or none is of use
+	watcher ringWatcher
 	control [auxSpace]byte // the reader's
 	isDown  bool           // the reader's, too: it has been told so
-	ring    *packetRing    // nil: every frame is received by a call
-
-	sendMu sync.Mutex // of send; any goroutine may write
-	send   sendBatch
 }
 
 // OpenRaw attaches to the existing Ethernet interface name (a veth end, a NIC,
@@ -49,6 +48,11 @@ type rawDevice struct {
 // disappears after that: after ErrDown, call Read now and then (it says ErrGone
 // as soon as that is so).
 func OpenRaw(name string, opt Options) (Device, error) {
+	return openRaw(name, opt, ringSlots)
+}
+
+// openRaw is OpenRaw with a number of slots for the ring.
+func openRaw(name string, opt Options, slots int) (Device, error) {
 	what := "raw:" + name
 	if err := checkName("raw", name); err != nil {
 		return nil, err
@@ -64,7 +68,7 @@ func OpenRaw(name string, opt Options) (Device, error) {
 	if err != nil {
 		return nil, explain(what, err)
 	}
-	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name, mtu: link.Attrs().MTU}
+	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name, mtu: link.Attrs().MTU, log: opt.logger()}
 	// Up first: a socket that is bound before says that the interface is down,
 	// once, later.
 	if link.Attrs().Flags&net.FlagUp == 0 {
@@ -73,17 +77,22 @@ func OpenRaw(name string, opt Options) (Device, error) {
 			return nil, explain(what, fmt.Errorf("set up: %w", err))
 		}
 	}
-	if err := d.setUp(link.Attrs().Index, opt.logger()); err != nil {
+	if err := d.setUp(link.Attrs().Index, slots); err != nil {
 		_ = d.Close()
 		return nil, explain(what, err)
 	}
-	opt.logger().Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "ring", d.ring != nil)
+	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx())
+	if d.ring != nil {
+		d.mu.Lock()
+		d.watcher.timer = time.AfterFunc(ringWatch, d.watch)
+		d.mu.Unlock()
+	}
 	return d, nil
 }
 
 // setUp sets the socket's options before it is bound, so that no frame comes in
 // another form.
-func (d *rawDevice) setUp(index int, log *slog.Logger) error {
+func (d *rawDevice) setUp(index, slots int) error {
 	set := func(option, value int) error {
 		return unix.SetsockoptInt(d.fd, unix.SOL_PACKET, option, value)
 	}
@@ -101,10 +110,12 @@ func (d *rawDevice) setUp(index int, log *slog.Logger) error {
 	if unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, rawBuffer) != nil {
 		_ = unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, rawBuffer)
 	}
-	var err error
-	if d.ring, err = useRing(d.fd); err != nil {
-		log.Debug("no ring, every frame is received by a call", "device", d.name, "err", err)
+	// Without a ring, every frame costs a system call.
+	ring, err := openRing(d.fd, slots)
+	if err != nil {
+		d.log.Debug("no receive ring", "device", d.name, "err", err)
 	}
+	d.ring = ring
 	mreq := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
 	if err := unix.SetsockoptPacketMreq(d.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
 		return fmt.Errorf("promiscuous mode: %w", err)
@@ -113,11 +124,35 @@ func (d *rawDevice) setUp(index int, log *slog.Logger) error {
 	return unix.Bind(d.fd, &unix.SockaddrLinklayer{Protocol: all<<8 | all>>8, Ifindex: index})
 }
 
+// rx says how frames are received.
+func (d *rawDevice) rx() string {
+	if d.ring == nil {
+		return "recvmsg"
+	}
+	return "ring"
+}
+
+// Close implements Device.
+func (d *rawDevice) Close() error {
+	err := d.fdDevice.Close()
+	// Nobody uses the ring any more: calls under way have ended.
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watcher.timer != nil {
+		d.watcher.timer.Stop()
+	}
+	if d.ring != nil {
+		d.ring.close(-1)
+		d.ring = nil
+	}
+	return err
+}
+
 // MTU is the largest packet that the interface took when it was opened, in bytes.
 func (d *rawDevice) MTU() int { return d.mtu }
 
 // Read implements Device. The kernel takes VLAN tags out of frames and hands
-// them over beside them, so every frame is received with its auxiliary data.
+// them over beside them.
 func (d *rawDevice) Read(frames []Frame) (int, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -126,17 +161,10 @@ func (d *rawDevice) Read(frames []Frame) (int, error) {
 	}
 	bytes := 0
 	for i := range frames {
-		var errno unix.Errno
-		if d.ring == nil {
-			errno = d.receive(&frames[i])
-		} else if errno = d.receiveRing(&frames[i]); errno == unix.EAGAIN {
-			errno = d.socketError() // a ring tells nothing of that
-		}
+		errno := d.next(&frames[i])
 		switch {
-		case errno == unix.EAGAIN && d.isDown:
-			return i, d.downStill()
 		case errno == unix.EAGAIN:
-			return i, nil
+			return i, d.dry() // nobody may come again before there are frames
 		case errno == unix.ENETDOWN:
 			return i, d.downOrGone()
 		case errno != 0:
@@ -149,20 +177,30 @@ func (d *rawDevice) Read(frames []Frame) (int, error) {
 	return len(frames), nil
 }
 
-// Close implements Device.
-func (d *rawDevice) Close() error {
-	err := d.fdDevice.Close()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ring != nil {
-		d.ring.close()
-		d.ring = nil
+// next reads one frame.
+func (d *rawDevice) next(f *Frame) unix.Errno {
+	if d.ring == nil {
+		return d.receive(f)
 	}
-	return err
+	return d.fromRing(f)
 }
 
-// useRing is newPacketRing; a variable, so that tests do without.
-var useRing = newPacketRing
+// dry says what is known of an interface from which nothing comes.
+func (d *rawDevice) dry() error {
+	if d.ring != nil {
+		switch errno := d.socketError(); errno {
+		case 0:
+		case unix.ENETDOWN:
+			return d.downOrGone()
+		default:
+			return d.failed("read", errno)
+		}
+	}
+	if d.isDown {
+		return d.downStill()
+	}
+	return nil
+}
 
 // downOrGone tells an interface that is down from one that is not there any
 // more: the socket says the same of both, and says it once.
@@ -197,8 +235,8 @@ func (d *rawDevice) bound() (*net.Interface, error) {
 	return nil, fmt.Errorf("tap: read %s: %w", d.name, ErrGone)
 }
 
-// receive is readOne with auxiliary data. Without a virtio-net header, room for
-// one is left and cleared.
+// receive is readOne from the socket's queue, with auxiliary data. Without a
+// virtio-net header, room for one is left and cleared.
 func (d *rawDevice) receive(f *Frame) unix.Errno {
 	at := rawHead + d.skip()
 	iov := unix.Iovec{Base: &f.Buf[at]}
@@ -221,30 +259,32 @@ func (d *rawDevice) receive(f *Frame) unix.Errno {
 		clear(f.Buf[rawHead:at])
 	}
 	f.Head, f.Tail = rawHead, at+int(n)
-	if tpid, tci, ok := d.vlanTag(int(msg.Controllen)); ok {
-		f.insertTag(tpid, tci)
+	if aux := d.auxiliary(int(msg.Controllen)); aux != nil {
+		if tpid, tci, ok := vlanTag(aux.Status, aux.Vlan_tpid, aux.Vlan_tci); ok {
+			f.insertTag(tpid, tci)
+		}
 	}
 	return 0
 }
 
-// vlanTag finds the tag that the kernel has taken out of a frame.
-func (d *rawDevice) vlanTag(n int) (tpid, tci uint16, ok bool) {
+// auxiliary finds what the kernel says of a frame beside it.
+func (d *rawDevice) auxiliary(n int) *unix.TpacketAuxdata {
 	if n < unix.SizeofCmsghdr+auxLen {
-		return 0, 0, false
+		return nil
 	}
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&d.control[0]))
 	if h.Level != unix.SOL_PACKET || h.Type != unix.PACKET_AUXDATA {
-		return 0, 0, false
+		return nil
 	}
-	aux := (*unix.TpacketAuxdata)(unsafe.Pointer(&d.control[unix.SizeofCmsghdr]))
-	if aux.Status&unix.TP_STATUS_VLAN_VALID == 0 {
-		return 0, 0, false
+	return (*unix.TpacketAuxdata)(unsafe.Pointer(&d.control[unix.SizeofCmsghdr]))
+}
+
+// vlanTag is the tag that the kernel has taken out of a frame.
+func vlanTag(status uint32, tpid, tci uint16) (uint16, uint16, bool) {
+	if status&unix.TP_STATUS_VLAN_TPID_VALID == 0 {
+		tpid = unix.ETH_P_8021Q
 	}
-	tpid = unix.ETH_P_8021Q
-	if aux.Status&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
-		tpid = aux.Vlan_tpid
-	}
-	return tpid, aux.Vlan_tci, true
+	return tpid, tci, status&unix.TP_STATUS_VLAN_VALID != 0
 }
 
 // insertTag puts a VLAN tag behind the addresses, and lets the virtio-net header
@@ -269,4 +309,60 @@ func (f *Frame) insertTag(tpid, tci uint16) {
 		h.HdrLen += tagLen
 	}
 	h.Put(f.Header())
+}
+
+// sendBatch is how many frames one system call sends.
+const sendBatch = 32
+
+// Write implements Device. What the qdisc does with a frame stays as it is:
+// going round it would drop super-frames that the interface cannot take.
+func (d *rawDevice) Write(frames []Frame) (int, error) {
+	if len(frames) < 2 {
+		return d.fdDevice.Write(frames)
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return 0, os.ErrClosed
+	}
+	taken := 0
+	var first error
+	for len(frames) > 0 {
+		n, errno := d.send(frames[:min(len(frames), sendBatch)])
+		taken += n
+		frames = frames[n:]
+		if errno == 0 {
+			continue
+		}
+		frames = frames[1:]
+		if first == nil {
+			first = d.failed("write", errno)
+		}
+	}
+	return taken, first
+}
+
+// send sends frames up to one that fails, and says why only if that is the
+// first. What it hands to the kernel lies on the stack: any goroutine may send,
+// and nothing keeps hold of the frames.
+func (d *rawDevice) send(frames []Frame) (int, unix.Errno) {
+	var messages [sendBatch]unix.Mmsghdr
+	var parts [sendBatch]unix.Iovec
+	for i := range frames {
+		f := &frames[i]
+		b := f.Buf[f.Head+d.skip() : f.Tail]
+		parts[i].Base = unsafe.SliceData(b)
+		parts[i].SetLen(len(b))
+		messages[i].Hdr.Iov = &parts[i]
+		messages[i].Hdr.SetIovlen(1)
+	}
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(d.fd), uintptr(unsafe.Pointer(&messages[0])), uintptr(len(frames)), unix.MSG_DONTWAIT, 0, 0)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
 }

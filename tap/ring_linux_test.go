@@ -4,242 +4,432 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"log/slog"
 	"os"
-	"sync"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/taprouter/taprouter/tap"
 )
 
-// openRaw opens one end of a cable, with or without a ring, and the kernel's side of
-// the other.
-func openRaw(t *testing.T, ring bool, mtu int) (tap.Device, int) {
+// fewSlots is a ring that is soon full.
+const fewSlots = 64
+
+// eachWay runs a test with a ring, and with none for each reason that there is:
+// the kernel allocates none of half a block, and maps none of no slots.
+func eachWay(t *testing.T, test func(t *testing.T, open func(name string) tap.Device)) {
+	for name, slots := range map[string]int{"ring": 2048, "few slots": fewSlots, "not allocated": 16, "not mapped": 0} {
+		t.Run(name, func(t *testing.T) {
+			inNamespace(t)
+			test(t, func(name string) tap.Device { return openRing(t, name, slots) })
+		})
+	}
+}
+
+// openRing opens a raw device and checks that it says how it receives.
+func openRing(t *testing.T, name string, slots int) tap.Device {
 	t.Helper()
-	inNamespace(t)
-	cable(t, "near", "far")
-	for _, name := range []string{"near", "far"} {
-		must(t, setMTU(name, mtu))
-	}
-	if !ring {
-		defer tap.WithoutRing()()
-	}
-	dev, err := tap.OpenRaw("near", tap.Options{})
+	var logged bytes.Buffer
+	dev, err := tap.OpenRawRing(name, tap.Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))}, slots)
 	must(t, err)
 	t.Cleanup(func() { dev.Close() })
-	if tap.HasRing(dev) != ring {
-		t.Fatalf("ring %t", !ring)
+	want := "rx=ring"
+	if slots < fewSlots {
+		want = "rx=recvmsg"
 	}
-	return dev, packetSocket(t, "far")
+	if !strings.Contains(logged.String(), want) {
+		t.Errorf("logged %s, want %s", logged.String(), want)
+	}
+	return dev
 }
 
-func eachWay(t *testing.T, test func(t *testing.T, ring bool)) {
-	for _, ring := range []bool{true, false} {
-		t.Run(fmt.Sprintf("ring=%t", ring), func(t *testing.T) { test(t, ring) })
+// wide is a cable for jumbo frames.
+func wide(t *testing.T) (peer int) {
+	t.Helper()
+	cable(t, "near", "far")
+	for _, name := range []string{"near", "far"} {
+		must(t, netlink.LinkSetMTU(link(t, name), 9000))
 	}
+	return packetSocket(t, "far")
 }
 
-// numbered is frame k of a sequence, of a kind and size that depend on k.
-func numbered(k uint32) []byte {
-	var b []byte
-	switch k % 7 {
-	case 0, 1, 2:
-		b = experimental("small....")
-	case 3:
-		b = append(experimental("full....."), make([]byte, 1491)...)
-	case 4:
-		b = append(experimental("jumbo...."), make([]byte, 8900)...)
-	default:
-		b = super(20000 + int(k%5)*10000)
+// numbered is a frame of a kind, whose number shows in every byte.
+func numbered(i int, kind string) []byte {
+	n := map[string]int{"tiny": 20, "full": 1500, "jumbo": 8900, "super": 60000, "tag": 20, "service tag": 20}[kind]
+	text := make([]byte, n)
+	for k := range text {
+		text[k] = byte(i + k + k>>8)
 	}
-	// In the last bytes of the Ethernet addresses, which nobody rewrites.
-	binary.BigEndian.PutUint32(b[tap.HeaderLen+8:], k)
+	binary.BigEndian.PutUint32(text, uint32(i))
+	b := experimental(string(text))
+	tag := []byte{0x81, 0, 0x20, byte(i)}
+	switch kind {
+	case "super":
+		b = super(n)
+		copy(b[len(b)-n:], text)
+	case "service tag":
+		tag[0], tag[1] = 0x88, 0xa8
+		fallthrough
+	case "tag":
+		b = slices.Insert(b, tap.HeaderLen+12, tag...)
+	}
 	return b
 }
 
-func numberOf(f *tap.Frame) uint32 { return binary.BigEndian.Uint32(f.Ethernet()[8:]) }
+// ours tells frames of the test from the kernel's own.
+func ours(f *tap.Frame) bool {
+	return f.Tail-f.Head > tap.HeaderLen+14 && string(f.Ethernet()[:12]) == string(experimental("")[tap.HeaderLen:][:12])
+}
 
-// readAll reads frames of the sequence until the device is dry.
-func readAll(t *testing.T, dev tap.Device, frames []tap.Frame, got func(f *tap.Frame)) {
+// sendTo sends frames from the far end.
+func sendTo(t *testing.T, fd int, frames ...[]byte) {
+	t.Helper()
+	for _, b := range frames {
+		if _, err := unix.Write(fd, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readAll reads the test's frames until the device is dry.
+func readAll(t *testing.T, dev tap.Device, batch []tap.Frame) (got []tap.Frame) {
 	t.Helper()
 	for {
-		n, err := dev.Read(frames)
+		n, err := dev.Read(batch)
 		must(t, err)
-		size := 0
-		for i := range frames[:n] {
-			size += frames[i].Tail - frames[i].Head
-			if eth := frames[i].Ethernet(); eth[6] == 2 && eth[0] == 2 { // not the kernel's own chatter
-				got(&frames[i])
-			}
+		if n == 0 {
+			return got
 		}
-		if n < len(frames) && size < tap.BatchBytes {
-			return
+		for i := range n {
+			if f := &batch[i]; ours(f) {
+				got = append(got, tap.Frame{Buf: bytes.Clone(f.Buf[:f.Tail]), Head: f.Head, Tail: f.Tail})
+			}
 		}
 	}
 }
 
-// Frames of all sizes come whole and in order, many times round the ring.
-func TestRawKeepsTheOrder(t *testing.T) {
-	eachWay(t, func(t *testing.T, ring bool) {
-		dev, fd := openRaw(t, ring, 9216)
-		frames := slots(16)
-		want := uint32(0)
-		for sent := uint32(0); sent < 3*4096; {
-			for range 20 {
-				if _, err := unix.Write(fd, numbered(sent)); err != nil {
-					t.Fatal(err)
-				}
-				sent++
+// same checks that frames arrived as they were sent, in that order.
+func same(t *testing.T, got []tap.Frame, want [][]byte) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d frames, want %d", len(got), len(want))
+	}
+	for i := range got {
+		f, b := &got[i], want[i]
+		if !bytes.Equal(f.Ethernet(), b[tap.HeaderLen:]) {
+			t.Fatalf("frame %d: %d bytes % x, want %d bytes % x", i, len(f.Ethernet()), f.Ethernet()[:30], len(b)-tap.HeaderLen, b[tap.HeaderLen:][:30])
+		}
+		var h, w tap.Header
+		h.Parse(f.Header())
+		w.Parse(b)
+		if h.Flags&^tap.FlagDataValid != w.Flags || h.GSOType != w.GSOType || h.GSOSize != w.GSOSize || h.CsumStart != w.CsumStart {
+			t.Fatalf("frame %d: header %+v, want %+v", i, h, w)
+		}
+		if f.Head < tap.Headroom {
+			t.Fatalf("frame %d: head %d", i, f.Head)
+		}
+	}
+}
+
+// Small frames lie in the ring, large ones in the socket's queue: together they
+// stay in order, round and round.
+func TestRawKeepsFramesOfAllSizesInOrder(t *testing.T) {
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		peer := wide(t)
+		dev := open("near")
+		batch := slots(7)
+		for i := range batch {
+			for k := range batch[i].Buf {
+				batch[i].Buf[k] = 0xee // of a frame before
 			}
-			readAll(t, dev, frames, func(f *tap.Frame) {
-				b := numbered(want)
-				if numberOf(f) != want || !bytes.Equal(f.Ethernet()[14:], b[tap.HeaderLen+14:]) || f.Header()[1] != b[1] {
-					t.Fatalf("frame %d of %d bytes, want %d of %d, or it has changed", numberOf(f), len(f.Ethernet()), want, len(b)-tap.HeaderLen)
-				}
-				want++
-			})
-			if want != sent {
-				t.Fatalf("%d frames sent, %d read", sent, want)
+		}
+		kinds := []string{"tiny", "super", "full", "tag", "jumbo", "jumbo", "tiny", "service tag", "super", "super", "tiny"}
+		i := 0
+		for range 3 * fewSlots / 10 {
+			var sent [][]byte
+			for range 10 {
+				sent = append(sent, numbered(i, kinds[i%len(kinds)]))
+				i++
 			}
+			sendTo(t, peer, sent...)
+			same(t, readAll(t, dev, batch), sent)
 		}
 	})
 }
 
-// A reader that comes too late loses frames: none is torn, none comes twice or out
-// of order, and those that are sent afterwards come.
-func TestRawOverflow(t *testing.T) {
-	eachWay(t, func(t *testing.T, ring bool) {
-		dev, fd := openRaw(t, ring, 9216)
-		const sent = 30000
-		for k := range uint32(sent) {
-			if _, err := unix.Write(fd, numbered(k)); err != nil {
-				t.Fatal(err)
-			}
+func TestRawFullRingLosesTheLatest(t *testing.T) {
+	inNamespace(t)
+	peer := wide(t)
+	dev := openRing(t, "near", fewSlots)
+	batch := slots(16)
+	for round := range 3 {
+		readAll(t, dev, batch) // what the kernel itself has sent
+		var sent [][]byte
+		for i := range 3 * fewSlots {
+			sent = append(sent, numbered(round*1000+i, []string{"tiny", "full", "jumbo"}[i%3]))
 		}
-		frames := slots(16)
-		read, next := 0, uint32(0)
-		readAll(t, dev, frames, func(f *tap.Frame) {
-			k := numberOf(f)
-			if b := numbered(k); k < next || k >= sent || !bytes.Equal(f.Ethernet()[14:], b[tap.HeaderLen+14:]) {
-				t.Fatalf("frame %d of %d bytes after %d", k, len(f.Ethernet()), next)
-			}
-			read, next = read+1, k+1
-		})
-		if read == 0 || read == sent {
-			t.Errorf("%d of %d frames read; the test misses its point", read, sent)
+		sendTo(t, peer, sent...)
+		got := readAll(t, dev, batch)
+		// The kernel may have sent one or two again.
+		if len(got) < fewSlots-4 || len(got) > fewSlots {
+			t.Fatalf("%d frames in %d slots", len(got), fewSlots)
 		}
-		for k := uint32(sent); k < sent+100; k++ {
-			if _, err := unix.Write(fd, numbered(k)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		next = sent
-		readAll(t, dev, frames, func(f *tap.Frame) {
-			if numberOf(f) != next {
-				t.Fatalf("frame %d, want %d", numberOf(f), next)
-			}
-			next++
-		})
-		if next != sent+100 {
-			t.Errorf("after the overflow %d of 100 frames came", next-sent)
-		}
-	})
-}
-
-// Tags that the kernel takes out of small frames are put back.
-func TestRawTags(t *testing.T) {
-	eachWay(t, func(t *testing.T, ring bool) {
-		dev, fd := openRaw(t, ring, 1500)
-		for _, tag := range []string{"\x81\x00\x20\x64", "\x88\xa8\x00\x07", "\x81\x00\x00\x00"} {
-			b := append(make([]byte, tap.HeaderLen), 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2)
-			b = append(append(b, tag...), testType>>8, testType&0xff, 'x', 'y', 'z')
-			if _, err := unix.Write(fd, b); err != nil {
-				t.Fatal(err)
-			}
-			f := next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[0] == 2 })
-			if !bytes.Equal(f.Ethernet(), b[tap.HeaderLen:]) || f.Head < tap.Headroom {
-				t.Errorf("% x, want % x", f.Ethernet(), b[tap.HeaderLen:])
-			}
-		}
-	})
-}
-
-// A batch is sent in order, and one frame that the kernel refuses costs only itself.
-func TestRawBatch(t *testing.T) {
-	dev, fd := openRaw(t, true, 1500)
-	var batch []tap.Frame
-	for k := range uint32(150) {
-		b := experimental("batch....")
-		binary.BigEndian.PutUint32(b[tap.HeaderLen+8:], k)
-		if k == 70 || k == 71 || k == 149 {
-			b = append(b, make([]byte, 3000)...) // larger than the MTU
-		}
-		batch = append(batch, tap.Frame{Buf: b, Tail: len(b)})
-	}
-	n, err := dev.Write(batch)
-	if n != 147 || err == nil {
-		t.Fatalf("%d of 150 taken, %v", n, err)
-	}
-	for k := range uint32(149) {
-		if k == 70 || k == 71 {
-			continue
-		}
-		b := receive(t, fd, func(b []byte) bool { return len(b) > 24 && b[10] == 2 && b[16] == 2 })
-		if got := binary.BigEndian.Uint32(b[tap.HeaderLen+8:]); got != k {
-			t.Fatalf("frame %d, want %d", got, k)
-		}
+		same(t, got, sent[:len(got)])
+		again := [][]byte{numbered(1, "tiny"), numbered(2, "super")}
+		sendTo(t, peer, again...)
+		same(t, readAll(t, dev, batch), again)
 	}
 }
 
-// Several goroutines may write at the same time, and one may close.
-func TestRawWritersAtTheSameTime(t *testing.T) {
-	dev, _ := openRaw(t, true, 1500)
-	var wg sync.WaitGroup
+// A frame that neither fits into its slot nor into the queue is lost, whole.
+func TestRawFullQueueLosesLargeFrames(t *testing.T) {
+	inNamespace(t)
+	peer := wide(t)
+	dev := openRing(t, "near", fewSlots)
+	must(t, unix.SetsockoptInt(dev.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF, 16<<10))
+	batch := slots(16)
 	for range 3 {
-		wg.Go(func() {
-			b := experimental("x")
-			f := []tap.Frame{{Buf: b, Tail: len(b)}, {Buf: b, Tail: len(b)}}
-			for {
-				if _, err := dev.Write(f); errors.Is(err, os.ErrClosed) {
-					return
-				}
-			}
-		})
-	}
-	wg.Go(func() {
-		frames := slots(16)
-		for {
-			if _, err := dev.Read(frames); errors.Is(err, os.ErrClosed) {
-				return
+		readAll(t, dev, batch)
+		var small [][]byte
+		for i := range 18 { // and room for a few of the kernel's own
+			small = append(small, numbered(i, "tiny"))
+			sendTo(t, peer, small[i], numbered(i, "jumbo"), numbered(i, "jumbo"))
+		}
+		var kept []tap.Frame
+		large := 0
+		for _, f := range readAll(t, dev, batch) {
+			if len(f.Ethernet()) < 100 {
+				kept = append(kept, f)
+			} else if large++; !bytes.Equal(f.Ethernet(), numbered(len(kept)-1, "jumbo")[tap.HeaderLen:]) {
+				t.Fatalf("%d bytes after small frame %d", len(f.Ethernet()), len(kept))
 			}
 		}
+		same(t, kept, small)
+		if large == 0 || large == 36 {
+			t.Errorf("%d of 36 large frames", large)
+		}
+	}
+}
+
+// That the interface went down is said once, and costs no frame that came before.
+func TestRawDeliversWhatCameBeforeItWentDown(t *testing.T) {
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		peer := wide(t)
+		dev := open("near")
+		sent := [][]byte{numbered(1, "tiny"), numbered(2, "jumbo"), numbered(3, "jumbo"), numbered(4, "tiny")}
+		sendTo(t, peer, sent...)
+		must(t, netlink.LinkSetDown(link(t, "near")))
+		var got []tap.Frame
+		batch := slots(3)
+		told := 0
+		for range 6 {
+			n, err := dev.Read(batch)
+			if errors.Is(err, tap.ErrDown) {
+				told++
+			} else {
+				must(t, err)
+			}
+			for i := range n {
+				if f := &batch[i]; ours(f) {
+					got = append(got, tap.Frame{Buf: bytes.Clone(f.Buf[:f.Tail]), Head: f.Head, Tail: f.Tail})
+				}
+			}
+		}
+		same(t, got, sent)
+		if told != 1 {
+			t.Errorf("told %d times that it is down", told)
+		}
 	})
-	time.Sleep(100 * time.Millisecond)
-	must(t, dev.Close())
-	wg.Wait()
+}
+
+// A poller that hears only of news must hear of every frame that comes after a
+// Read that found nothing.
+func TestRawWakesAnEdgeTriggeredPoller(t *testing.T) {
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		peer := wide(t)
+		dev := open("near")
+		ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		must(t, err)
+		defer unix.Close(ep)
+		must(t, unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, dev.FD(), &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff}))
+		batch := slots(4)
+		events := make([]unix.EpollEvent, 4)
+		readAll(t, dev, batch)
+		for i := range 2 * fewSlots {
+			b := numbered(i, []string{"tiny", "jumbo"}[i%2])
+			sendTo(t, peer, b)
+			if n, err := unix.EpollWait(ep, events, 5000); n != 1 {
+				t.Fatalf("frame %d: %d events, %v", i, n, err)
+			}
+			same(t, readAll(t, dev, batch), [][]byte{b})
+		}
+		// What was read is news no more.
+		poll := []unix.PollFd{{Fd: int32(dev.FD()), Events: unix.POLLIN}}
+		if n, _ := unix.Poll(poll, 0); n != 0 && len(readAll(t, dev, batch)) > 0 {
+			t.Errorf("dry, and poll says %x", poll[0].Revents)
+		}
+	})
 }
 
 func TestRawDoesNotAllocate(t *testing.T) {
-	eachWay(t, func(t *testing.T, ring bool) {
-		dev, fd := openRaw(t, ring, 1500)
-		frames := slots(16)
-		small, large := experimental("x"), super(30000)
-		out := []tap.Frame{{Buf: small, Tail: len(small)}, {Buf: small, Tail: len(small)}}
-		n := testing.AllocsPerRun(200, func() {
-			_, _ = unix.Write(fd, small)
-			_, _ = unix.Write(fd, large)
-			if _, err := dev.Read(frames); err != nil {
-				t.Fatal(err)
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		peer := wide(t)
+		dev := open("near")
+		batch := slots(3)
+		in := [][]byte{numbered(1, "tiny"), numbered(2, "jumbo"), numbered(3, "tag")}
+		out := []tap.Frame{{Buf: in[0], Tail: len(in[0])}, {Buf: in[1], Tail: len(in[1])}}
+		frames := 0
+		if n := testing.AllocsPerRun(100, func() {
+			for _, b := range in {
+				_, _ = unix.Write(peer, b)
 			}
-			if _, err := dev.Write(out); err != nil {
-				t.Fatal(err)
+			for n := 1; n > 0; frames += n {
+				n, _ = dev.Read(batch)
 			}
-		})
-		if !raceDetector && n != 0 {
-			t.Errorf("%v allocations", n)
+			_, _ = dev.Write(out[:1])
+			_, _ = dev.Write(out)
+		}); n != 0 || frames < 300 {
+			t.Errorf("%v allocations, %d frames", n, frames)
 		}
 	})
+}
+
+// One system call sends many frames. One that fails must not keep the others
+// back, nor be counted.
+func TestRawSendsBatches(t *testing.T) {
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		peer := wide(t)
+		dev := open("near")
+		for _, bad := range [][]int{{}, {0}, {5}, {69}, {31, 32}, {0, 1, 2, 40, 69}} {
+			var frames []tap.Frame
+			var want []int
+			for i := range 70 {
+				b := numbered(i, []string{"tiny", "full", "tag"}[i%3])
+				f := tap.Frame{Buf: append(make([]byte, 7), b...), Head: 7, Tail: 7 + len(b)}
+				want = append(want, len(b))
+				frames = append(frames, f)
+			}
+			for k, i := range bad {
+				frames[i] = frame(strings.Repeat("longer than the MTU", 500))
+				if k > 0 { // the first error is the one to report
+					frames[i].Header()[1] = 77 // no kind of super-frame
+				}
+				want[i] = 0
+			}
+			n, err := dev.Write(frames)
+			if n != 70-len(bad) || (err == nil) != (len(bad) == 0) || err != nil && !errors.Is(err, unix.EMSGSIZE) {
+				t.Fatalf("%v fail: %d taken, %v", bad, n, err)
+			}
+			for i := range frames {
+				if want[i] == 0 {
+					continue
+				}
+				f := &frames[i]
+				got := receive(t, peer, func(b []byte) bool { return ours(&tap.Frame{Buf: b, Tail: len(b)}) })
+				if i%3 == 2 { // its tag travels beside it
+					continue
+				}
+				if !bytes.Equal(got[tap.HeaderLen:], f.Ethernet()) {
+					t.Fatalf("%v fail: frame %d is % x", bad, i, got)
+				}
+			}
+		}
+	})
+}
+
+func TestRawBatchToAnInterfaceThatIsDown(t *testing.T) {
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		wide(t)
+		dev := open("near")
+		must(t, netlink.LinkSetDown(link(t, "near")))
+		b := experimental("lost")
+		f := tap.Frame{Buf: b, Tail: len(b)}
+		if n, err := dev.Write([]tap.Frame{f, f, f}); n != 0 || !errors.Is(err, tap.ErrDown) {
+			t.Errorf("%d taken, %v", n, err)
+		}
+		must(t, dev.Close())
+		if n, err := dev.Write([]tap.Frame{f, f, f}); n != 0 || !errors.Is(err, os.ErrClosed) {
+			t.Errorf("closed: %d taken, %v", n, err)
+		}
+	})
+}
+
+// mapped counts the process's maps of sockets.
+func mapped(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/maps")
+	must(t, err)
+	return strings.Count(string(b), "socket:[")
+}
+
+func TestRawUnmapsItsRing(t *testing.T) {
+	inNamespace(t)
+	wide(t)
+	before := mapped(t)
+	dev := openRing(t, "near", fewSlots)
+	if mapped(t) != before+1 {
+		t.Errorf("%d maps, want %d", mapped(t), before+1)
+	}
+	must(t, dev.Close())
+	if mapped(t) != before {
+		t.Errorf("closed: %d maps, want %d", mapped(t), before)
+	}
+}
+
+// Whoever is behind a TAP may send a super-frame of a kind that has no
+// virtio-net header. It may be lost, the device not.
+func TestRawSurvivesAFrameThatJamsTheRing(t *testing.T) {
+	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
+		guest := openTUN(t, "tap0", unix.IFF_VNET_HDR)
+		defer unix.Close(guest)
+		must(t, netlink.LinkSetUp(link(t, "tap0")))
+		dev := open("tap0")
+		bad := super(3000)
+		bad[1], bad[tap.HeaderLen+14+9] = 3, unix.IPPROTO_UDP // UFO, which Linux still takes
+		binary.LittleEndian.PutUint16(bad[8:], 6)
+		batch := slots(16)
+		for range 2 {
+			sendTo(t, guest, bad)
+			_, _ = dev.Read(batch) // may say so
+			arrived := false
+			for deadline := time.Now().Add(5 * time.Second); !arrived && time.Now().Before(deadline); {
+				sendTo(t, guest, experimental("after"))
+				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(dev.FD()), Events: unix.POLLIN}}, 20)
+				arrived = len(readAll(t, dev, batch)) > 0
+			}
+			if !arrived {
+				t.Fatal("nothing arrives any more")
+			}
+		}
+	})
+}
+
+// A ring that was full is no jammed ring, however long that lasts.
+func TestRawKeepsARingThatWasFull(t *testing.T) {
+	inNamespace(t)
+	peer := wide(t)
+	dev := openRing(t, "near", fewSlots)
+	batch := slots(16)
+	for range 8 {
+		for i := range 2 * fewSlots {
+			sendTo(t, peer, numbered(i, "tiny"))
+		}
+		time.Sleep(50 * time.Millisecond)
+		for i := range 2 * fewSlots {
+			sendTo(t, peer, numbered(i, "tiny"))
+		}
+		readAll(t, dev, batch)
+		time.Sleep(50 * time.Millisecond)
+	}
+	if mapped(t) == 0 {
+		t.Error("the ring was given up")
+	}
 }
