@@ -1,14 +1,16 @@
-// Gvisor is gVisor's netstack as a router: two NICs on TAPs, forwarding on, and
-// its own iptables for the translation. The benchmarks compare taprouter with it.
+// Gvisor is gVisor's netstack as a router: two NICs on TAPs with forwarding on, and
+// its own iptables and connection tracking for the translation. The benchmarks
+// compare taprouter with it.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log"
-	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -25,11 +27,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
-const (
-	inside  tcpip.NICID = 1
-	outside tcpip.NICID = 2
-)
-
 var (
 	inAddr   = tcpip.AddrFrom4([4]byte{172, 16, 100, 1})
 	outAddr  = tcpip.AddrFrom4([4]byte{10, 10, 10, 2})
@@ -37,69 +34,114 @@ var (
 	fixed    = tcpip.AddrFrom4([4]byte{172, 16, 100, 9})
 	second   = tcpip.AddrFrom4([4]byte{172, 16, 100, 10})
 	vip      = tcpip.AddrFrom4([4]byte{10, 10, 10, 7})
-	client   = tcpip.AddrFrom4([4]byte{10, 10, 10, 4})
-	ones     = tcpip.AddrFrom4([4]byte{255, 255, 255, 255})
+	vipPorts = []uint16{5201, 7000, 7001, 7002, 7003}
+	external = tcpip.AddrFrom4([4]byte{10, 10, 10, 4})
+	exactly  = tcpip.AddrFrom4([4]byte{255, 255, 255, 255})
+)
+
+const (
+	inNIC tcpip.NICID = 1 + iota
+	outNIC
 )
 
 func main() {
-	in := flag.String("in", "in", "inside device")
-	out := flag.String("out", "out", "outside device")
-	mode := flag.String("mode", "snat", "route, snat, fip or vip")
+	in := flag.String("in", "in", "TAP device towards the internal network")
+	out := flag.String("out", "out", "TAP device towards the external network")
+	mode := flag.String("mode", "route", "route, snat, fip or vip")
 	flag.Parse()
-	s := stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
-	})
-	nic(s, inside, *in, inAddr)
-	nic(s, outside, *out, outAddr, floating, vip)
-	if err := s.SetForwardingDefaultAndAllNICs(ipv4.ProtocolNumber, true); err != nil {
+	if err := run(*in, *out, *mode); err != nil {
 		log.Fatal(err)
 	}
-	s.SetRouteTable([]tcpip.Route{
-		{Destination: subnet([4]byte{172, 16, 100, 0}, 24), NIC: inside},
-		{Destination: subnet([4]byte{10, 10, 10, 0}, 24), NIC: outside},
-		{Destination: subnet([4]byte{172, 30, 0, 0}, 16), Gateway: fixed, NIC: inside},
-		{Destination: subnet([4]byte{10, 99, 0, 0}, 16), Gateway: client, NIC: outside},
-	})
-	if *mode != "route" {
-		s.IPTables().ReplaceTable(stack.NATID, table(*mode, *out), false)
-	}
-	fmt.Println("ready")
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
 	<-end
 }
 
-func subnet(addr [4]byte, bits int) tcpip.Subnet {
-	return tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(addr), PrefixLen: bits}.Subnet()
+func run(in, out, mode string) error {
+	s := stack.New(stack.Options{
+		NetworkProtocols: []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
+		// Nothing here listens, but without its protocol a packet's ports are not parsed.
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+	})
+	if err := addNIC(s, inNIC, in, inAddr); err != nil {
+		return err
+	}
+	// ARP is answered for a NIC's own addresses only. Translation comes before local
+	// delivery, so the floating IP and the VIP may well be among them.
+	if err := addNIC(s, outNIC, out, outAddr, floating, vip); err != nil {
+		return err
+	}
+	if err := s.SetForwardingDefaultAndAllNICs(ipv4.ProtocolNumber, true); err != nil {
+		return fmt.Errorf("gvisor: forwarding: %v", err)
+	}
+	s.SetRouteTable([]tcpip.Route{
+		{Destination: subnet(24, 172, 16, 100, 0), NIC: inNIC},
+		{Destination: subnet(24, 10, 10, 10, 0), NIC: outNIC},
+		{Destination: subnet(16, 172, 30, 0, 0), Gateway: fixed, NIC: inNIC},
+		{Destination: subnet(16, 10, 99, 0, 0), Gateway: external, NIC: outNIC},
+	})
+	switch mode {
+	case "route": // without rules, netstack tracks nothing
+	case "snat":
+		setNAT(s, nil, []stack.Rule{{Filter: leaving(out), Target: snat(outAddr, true)}})
+	case "fip":
+		mine := leaving(out)
+		mine.Src, mine.SrcMask = fixed, exactly
+		setNAT(s, []stack.Rule{{Filter: to(floating), Target: dnat(fixed)}}, []stack.Rule{{Filter: mine, Target: snat(floating, false)}})
+	case "vip":
+		setNAT(s, []stack.Rule{
+			{Filter: to(vip), Matchers: []stack.Matcher{service(vipPorts), new(everyOther)}, Target: dnat(fixed)},
+			{Filter: to(vip), Matchers: []stack.Matcher{service(vipPorts)}, Target: dnat(second)},
+		}, nil)
+	default:
+		return errors.New("gvisor: no mode " + mode)
+	}
+	fmt.Println("ready")
+	return nil
 }
 
-// nic opens a TAP and makes it one of the stack's interfaces.
-func nic(s *stack.Stack, id tcpip.NICID, name string, addrs ...tcpip.Address) {
-	fd, err := open(name)
+func subnet(bits int, a, b, c, d byte) tcpip.Subnet {
+	return tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4([4]byte{a, b, c, d}), PrefixLen: bits}.Subnet()
+}
+
+// addNIC opens a TAP device and gives it to the stack.
+func addNIC(s *stack.Stack, id tcpip.NICID, name string, addrs ...tcpip.Address) error {
+	fd, err := openTAP(name)
 	if err != nil {
-		log.Fatal(err)
+		return fmt.Errorf("gvisor: open %s: %w", name, err)
 	}
 	link, err := fdbased.New(&fdbased.Options{
-		FDs: []int{fd}, MTU: 1500, EthernetHeader: true, PacketDispatchMode: fdbased.Readv,
-		Address: tcpip.LinkAddress([]byte{2, 0, 0, 0, 2, byte(id)}),
+		FDs:            []int{fd},
+		MTU:            1500,
+		EthernetHeader: true,
+		Address:        tcpip.LinkAddress([]byte{2, 0, 0, 0, 101, byte(id)}),
+		// The other dispatchers want a socket, and so do GSO and its virtio header.
+		PacketDispatchMode: fdbased.Readv,
+		// One processor works in the goroutine that reads. More of them would only
+		// pass packets on, through a queue without a limit.
+		ProcessorsPerChannel: 1,
+		// The kernel has computed the checksums just before. Whoever receives a packet
+		// verifies them; the router translates by their difference.
+		RXChecksumOffload: true,
+		ClosedFunc:        func(err tcpip.Error) { log.Fatalf("gvisor: %s: %v", name, err) },
 	})
 	if err != nil {
-		log.Fatal(err)
+		return fmt.Errorf("gvisor: open %s: %w", name, err)
 	}
 	if err := s.CreateNICWithOptions(id, link, stack.NICOptions{Name: name}); err != nil {
-		log.Fatal(err)
+		return fmt.Errorf("gvisor: add %s: %v", name, err)
 	}
 	for _, a := range addrs {
-		addr := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{Address: a, PrefixLen: 24}}
-		if err := s.AddProtocolAddress(id, addr, stack.AddressProperties{}); err != nil {
-			log.Fatal(err)
+		a := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{Address: a, PrefixLen: 24}}
+		if err := s.AddProtocolAddress(id, a, stack.AddressProperties{}); err != nil {
+			return fmt.Errorf("gvisor: address of %s: %v", name, err)
 		}
 	}
+	return nil
 }
 
-func open(name string) (int, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK, 0)
+func openTAP(name string) (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -118,57 +160,65 @@ func open(name string) (int, error) {
 	return fd, netlink.LinkSetUp(link)
 }
 
-// to is a filter for a destination.
-func to(a tcpip.Address) stack.IPHeaderFilter { return stack.IPHeaderFilter{Dst: a, DstMask: ones} }
-
-// every matches each nth new connection: netstack has no such matcher, and asks
-// the rules for the first packet only.
-type every struct {
-	n, k  int64
-	count *atomic.Int64
+// to is the filter for a destination, leaving the one for a NIC.
+func to(a tcpip.Address) stack.IPHeaderFilter {
+	f := stack.EmptyFilter4()
+	f.Dst, f.DstMask = a, exactly
+	return f
 }
+
+func leaving(nic string) stack.IPHeaderFilter {
+	f := stack.EmptyFilter4()
+	f.OutputInterface = nic
+	return f
+}
+
+func dnat(a tcpip.Address) stack.Target {
+	return &stack.DNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: a, ChangeAddress: true}
+}
+
+func snat(a tcpip.Address, ports bool) stack.Target {
+	return &stack.SNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: a, ChangeAddress: true, ChangePort: ports}
+}
+
+// service matches what is for one of its ports.
+type service []uint16
 
 // Match implements stack.Matcher.
-func (e every) Match(stack.Hook, *stack.PacketBuffer, string, string) (bool, bool) {
-	return e.count.Add(1)%e.n == e.k, false
+func (s service) Match(_ stack.Hook, pkt *stack.PacketBuffer, _, _ string) (matches, hotdrop bool) {
+	h := pkt.TransportHeader().Slice()
+	switch {
+	case pkt.TransportProtocolNumber == header.TCPProtocolNumber && len(h) >= header.TCPMinimumSize:
+		return slices.Contains(s, header.TCP(h).DestinationPort()), false
+	case pkt.TransportProtocolNumber == header.UDPProtocolNumber && len(h) >= header.UDPMinimumSize:
+		return slices.Contains(s, header.UDP(h).DestinationPort()), false
+	}
+	return false, false
 }
 
-// table is the NAT table: prerouting rules first, then postrouting rules.
-func table(mode, out string) stack.Table {
+// everyOther matches every second time that it is asked. Netstack asks the rules
+// for the first packet of a connection only, so that makes round robin of two.
+type everyOther struct{ n atomic.Uint32 }
+
+// Match implements stack.Matcher.
+func (e *everyOther) Match(stack.Hook, *stack.PacketBuffer, string, string) (matches, hotdrop bool) {
+	return e.n.Add(1)%2 == 1, false
+}
+
+// setNAT installs a NAT table with these rules for prerouting and postrouting.
+// What they do not match is accepted.
+func setNAT(s *stack.Stack, pre, post []stack.Rule) {
 	accept := stack.Rule{Filter: stack.EmptyFilter4(), Target: &stack.AcceptTarget{NetworkProtocol: header.IPv4ProtocolNumber}}
-	dnat := func(a tcpip.Address) stack.Target {
-		return &stack.DNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: a, ChangeAddress: true}
+	t := stack.EmptyNATTable()
+	t.Underflows[stack.Forward] = stack.HookUnset
+	for _, chain := range []struct {
+		hook  stack.Hook
+		rules []stack.Rule
+	}{{stack.Prerouting, pre}, {stack.Input, nil}, {stack.Output, nil}, {stack.Postrouting, post}} {
+		t.BuiltinChains[chain.hook] = len(t.Rules)
+		t.Rules = append(t.Rules, chain.rules...)
+		t.Underflows[chain.hook] = len(t.Rules)
+		t.Rules = append(t.Rules, accept)
 	}
-	var pre, post []stack.Rule
-	leaving := stack.IPHeaderFilter{OutputInterface: out, OutputInterfaceMask: mask(out)}
-	switch mode {
-	case "snat":
-		post = []stack.Rule{{Filter: leaving, Target: &stack.SNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: outAddr, ChangeAddress: true, ChangePort: true}}}
-	case "fip":
-		pre = []stack.Rule{{Filter: to(floating), Target: dnat(fixed)}}
-		leaving.Src, leaving.SrcMask = fixed, ones
-		post = []stack.Rule{{Filter: leaving, Target: &stack.SNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: floating, ChangeAddress: true}}}
-	case "vip":
-		pre = []stack.Rule{
-			{Filter: to(vip), Matchers: []stack.Matcher{every{2, 0, new(atomic.Int64)}}, Target: dnat(fixed)},
-			{Filter: to(vip), Target: dnat(second)},
-		}
-	}
-	t := stack.Table{Rules: append(pre, accept)}
-	input := len(t.Rules)
-	t.Rules = append(t.Rules, accept, accept)
-	postAt := len(t.Rules)
-	t.Rules = append(append(t.Rules, post...), accept, stack.Rule{Filter: stack.EmptyFilter4(), Target: &stack.ErrorTarget{NetworkProtocol: header.IPv4ProtocolNumber}})
-	t.BuiltinChains = [stack.NumHooks]int{stack.Prerouting: 0, stack.Input: input, stack.Forward: stack.HookUnset, stack.Output: input + 1, stack.Postrouting: postAt}
-	t.Underflows = [stack.NumHooks]int{stack.Prerouting: len(pre), stack.Input: input, stack.Forward: stack.HookUnset, stack.Output: input + 1, stack.Postrouting: postAt + len(post)}
-	return t
-}
-
-// mask has the whole name compared, as iptables writes it.
-func mask(name string) string {
-	b := make([]byte, len(name))
-	for i := range b {
-		b[i] = math.MaxUint8
-	}
-	return string(b)
+	s.IPTables().ReplaceTable(stack.NATID, t, false)
 }

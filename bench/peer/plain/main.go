@@ -1,20 +1,22 @@
-// Plain is the router that one writes in an afternoon with songgao/water and
-// google/gopacket: a goroutine for each direction reads a packet, decodes it, looks
-// into a map, changes the layers and serializes them. The benchmarks compare
-// taprouter with it.
+// Plain is the router that one writes with songgao/water and google/gopacket: a
+// goroutine per direction reads a frame, decodes its layers, looks into a map,
+// changes the layers and serializes them. The benchmarks compare taprouter with it.
+//
+// It keeps to what the benchmarks send: ICMP and fragments are routed but not
+// translated, and nothing is answered but ARP.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -22,75 +24,57 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
+type addr [4]byte
+
+func (a addr) ip() net.IP { return a[:] }
+
 var (
-	internal = netip.MustParsePrefix("172.16.100.0/24")
-	inAddr   = netip.MustParseAddr("172.16.100.1")
-	outAddr  = netip.MustParseAddr("10.10.10.2")
-	floating = netip.MustParseAddr("10.10.10.3")
-	fixed    = netip.MustParseAddr("172.16.100.9")
-	vip      = netip.MustParseAddr("10.10.10.7")
-	members  = []netip.Addr{fixed, netip.MustParseAddr("172.16.100.10")}
-	// The next hops to what lies behind the two hosts.
-	routes = map[netip.Prefix]netip.Addr{
-		netip.MustParsePrefix("10.99.0.0/16"):  netip.MustParseAddr("10.10.10.4"),
-		netip.MustParsePrefix("172.30.0.0/16"): fixed,
-	}
+	inAddr   = addr{172, 16, 100, 1}
+	outAddr  = addr{10, 10, 10, 2}
+	floating = addr{10, 10, 10, 3}
+	fixed    = addr{172, 16, 100, 9}
+	vip      = addr{10, 10, 10, 7}
+	vipPorts = []uint16{5201, 7000, 7001, 7002, 7003}
+	members  = []addr{fixed, {172, 16, 100, 10}}
 )
 
-// A side is one of the two networks.
-type side struct {
-	dev   *water.Interface
-	mac   net.HardwareAddr
-	owned map[netip.Addr]bool
-
-	mu        sync.Mutex
-	neighbors map[netip.Addr]net.HardwareAddr
+// routes are few enough to be tried in turn. Without a gateway, a network is on
+// the link.
+var routes = []struct {
+	prefix  []byte // the whole bytes of the network
+	via     addr
+	outside bool
+}{
+	{[]byte{172, 16, 100}, addr{}, false},
+	{[]byte{10, 10, 10}, addr{}, true},
+	{[]byte{172, 30}, fixed, false},
+	{[]byte{10, 99}, addr{10, 10, 10, 4}, true},
 }
 
-// A tuple is a packet's addresses and ports.
-type tuple struct {
-	proto            layers.IPProtocol
-	src, dst         netip.Addr
-	srcPort, dstPort uint16
-}
-
-func (t tuple) reverse() tuple {
-	return tuple{t.proto, t.dst, t.src, t.dstPort, t.srcPort}
-}
-
-// A router has two sides and a map of connections: from the packet as it comes
-// to the packet as it leaves.
 type router struct {
-	mode  string
-	sides [2]*side // inside, outside
-
-	mu       sync.Mutex
-	conns    map[tuple]tuple
-	lastPort uint16
-	turn     int
+	mode    string
+	in, out *port
+	table   *table
 }
-
-// maxConns keeps the map from growing without end: then it starts anew.
-const maxConns = 4_000_000
 
 func main() {
-	in := flag.String("in", "in", "inside device")
-	out := flag.String("out", "out", "outside device")
-	mode := flag.String("mode", "snat", "route, snat, fip or vip")
+	in := flag.String("in", "in", "TAP device towards the internal network")
+	out := flag.String("out", "out", "TAP device towards the external network")
+	mode := flag.String("mode", "route", "route, snat, fip or vip")
 	flag.Parse()
-	r := &router{mode: *mode, conns: map[tuple]tuple{}, lastPort: 1024}
-	for i, name := range []string{*in, *out} {
-		s, err := open(name)
-		if err != nil {
-			log.Fatal(err)
-		}
-		s.mac = net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}
-		r.sides[i] = s
+	if !slices.Contains([]string{"route", "snat", "fip", "vip"}, *mode) {
+		log.Fatalf("plain: no mode %q", *mode)
 	}
-	r.sides[0].owned = map[netip.Addr]bool{inAddr: true}
-	r.sides[1].owned = map[netip.Addr]bool{outAddr: true, floating: true, vip: true}
-	for i := range r.sides {
-		go r.forward(r.sides[i], r.sides[1-i], i == 0)
+	r := &router{mode: *mode, table: newTable()}
+	var err error
+	if r.in, err = open(*in, net.HardwareAddr{2, 0, 0, 0, 100, 1}, inAddr); err != nil {
+		log.Fatal(err)
+	}
+	if r.out, err = open(*out, net.HardwareAddr{2, 0, 0, 0, 100, 2}, outAddr, floating, vip); err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range []*port{r.in, r.out} {
+		go func() { log.Fatal(r.run(p)) }()
 	}
 	fmt.Println("ready")
 	end := make(chan os.Signal, 1)
@@ -98,165 +82,237 @@ func main() {
 	<-end
 }
 
-func open(name string) (*side, error) {
+// run forwards what arrives on one port.
+func (r *router) run(p *port) error {
+	frame := make([]byte, 2048)
+	out := gopacket.NewSerializeBuffer()
+	for {
+		n, err := p.dev.Read(frame)
+		if err != nil {
+			return fmt.Errorf("plain: read %s: %w", p.dev.Name(), err)
+		}
+		// The frame is done with before the next one is read, so nothing is copied.
+		pkt := gopacket.NewPacket(frame[:n], layers.LayerTypeEthernet, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+		eth, ok := pkt.LinkLayer().(*layers.Ethernet)
+		if !ok {
+			continue
+		}
+		switch eth.EthernetType {
+		case layers.EthernetTypeARP:
+			if arp, ok := pkt.Layer(layers.LayerTypeARP).(*layers.ARP); ok {
+				p.receiveARP(arp)
+			}
+		case layers.EthernetTypeIPv4:
+			r.forward(p, pkt, eth, out)
+		}
+	}
+}
+
+// forward translates and sends one packet, built anew in out.
+func (r *router) forward(from *port, pkt gopacket.Packet, eth *layers.Ethernet, out gopacket.SerializeBuffer) {
+	ip, ok := pkt.NetworkLayer().(*layers.IPv4)
+	if !ok || ip.TTL <= 1 || len(ip.SrcIP) != 4 || len(ip.DstIP) != 4 {
+		return
+	}
+	ip.TTL--
+	parts := append(make([]gopacket.SerializableLayer, 0, 4), eth, ip)
+	if r.mode == "route" {
+		parts = append(parts, gopacket.Payload(ip.Payload))
+	} else {
+		transport, keep := r.translate(from == r.in, ip, pkt)
+		if !keep {
+			return
+		}
+		if transport == nil {
+			parts = append(parts, gopacket.Payload(ip.Payload))
+		} else {
+			parts = append(parts, transport, gopacket.Payload(transport.LayerPayload()))
+		}
+	}
+	hop, to := r.lookup(addr(ip.DstIP))
+	if to == nil {
+		return
+	}
+	eth.SrcMAC = to.mac
+	eth.DstMAC = to.neighbor(hop)
+	known := eth.DstMAC != nil
+	if !known {
+		eth.DstMAC = make(net.HardwareAddr, 6) // filled in when the answer comes
+	}
+	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(out, opts, parts...); err != nil {
+		return
+	}
+	if !known {
+		to.resolve(hop, out.Bytes())
+		return
+	}
+	to.write(out.Bytes())
+}
+
+// lookup finds the next hop and the port that leads there.
+func (r *router) lookup(dst addr) (addr, *port) {
+	for _, rt := range routes {
+		if string(dst[:len(rt.prefix)]) != string(rt.prefix) {
+			continue
+		}
+		hop, to := dst, r.in
+		if rt.via != (addr{}) {
+			hop = rt.via
+		}
+		if rt.outside {
+			to = r.out
+		}
+		return hop, to
+	}
+	return addr{}, nil
+}
+
+// transportLayer is what TCP and UDP layers have in common.
+type transportLayer interface {
+	gopacket.SerializableLayer
+	LayerPayload() []byte
+	SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
+}
+
+// translate changes addresses and ports in the layers and returns the one above
+// IP, nil if that is to stay as it is. It reports false for a packet to drop.
+func (r *router) translate(outward bool, ip *layers.IPv4, pkt gopacket.Packet) (transportLayer, bool) {
+	t := tuple{src: addr(ip.SrcIP), dst: addr(ip.DstIP), proto: ip.Protocol}
+	var tcp *layers.TCP
+	var udp *layers.UDP
+	switch l := pkt.TransportLayer().(type) {
+	case *layers.TCP:
+		tcp, t.srcPort, t.dstPort = l, uint16(l.SrcPort), uint16(l.DstPort)
+	case *layers.UDP:
+		udp, t.srcPort, t.dstPort = l, uint16(l.SrcPort), uint16(l.DstPort)
+	default:
+		return nil, true
+	}
+	u, ok := r.rewritten(t, tcp, outward)
+	if !ok {
+		return nil, false
+	}
+	if u == t {
+		return nil, true
+	}
+	ip.SrcIP, ip.DstIP = u.src.ip(), u.dst.ip()
+	if tcp != nil {
+		tcp.SrcPort, tcp.DstPort = layers.TCPPort(u.srcPort), layers.TCPPort(u.dstPort)
+		return tcp, tcp.SetNetworkLayerForChecksum(ip) == nil
+	}
+	udp.SrcPort, udp.DstPort = layers.UDPPort(u.srcPort), layers.UDPPort(u.dstPort)
+	return udp, udp.SetNetworkLayerForChecksum(ip) == nil
+}
+
+// rewritten is the tuple that a packet leaves with. Only the modes that spread
+// many addresses over one, or one over many, need a table.
+func (r *router) rewritten(t tuple, tcp *layers.TCP, outward bool) (tuple, bool) {
+	u := t
+	switch {
+	case r.mode == "fip" && outward && t.src == fixed:
+		u.src = floating
+		return u, true
+	case r.mode == "fip" && !outward && t.dst == floating:
+		u.dst = fixed
+		return u, true
+	case r.mode == "snat" && outward:
+		return r.table.translate(t, tcp, masquerade)
+	case r.mode == "snat" && t.dst == outAddr:
+		return r.table.translate(t, tcp, nil)
+	case r.mode == "vip" && !outward && t.dst == vip:
+		return r.table.translate(t, tcp, balance)
+	case r.mode == "vip" && outward && slices.Contains(members, t.src) && slices.Contains(vipPorts, t.srcPort):
+		if u, ok := r.table.translate(t, tcp, nil); ok {
+			return u, true
+		}
+	}
+	return t, true
+}
+
+// A port is a TAP device and the neighbors behind it.
+type port struct {
+	dev *water.Interface
+	mac net.HardwareAddr
+	own []addr // the first one asks
+
+	mu      sync.RWMutex
+	known   map[addr]net.HardwareAddr
+	waiting map[addr][][]byte // frames whose next hop is being asked for
+}
+
+const maxWaiting = 32 // frames per next hop
+
+func open(name string, mac net.HardwareAddr, own ...addr) (*port, error) {
 	dev, err := water.New(water.Config{DeviceType: water.TAP, PlatformSpecificParams: water.PlatformSpecificParams{Name: name}})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("plain: open %s: %w", name, err)
 	}
 	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("plain: find %s: %w", name, err)
 	}
-	return &side{dev: dev, neighbors: map[netip.Addr]net.HardwareAddr{}}, netlink.LinkSetUp(link)
+	if err := netlink.LinkSetUp(link); err != nil {
+		return nil, fmt.Errorf("plain: set up %s: %w", name, err)
+	}
+	return &port{dev: dev, mac: mac, own: own, known: map[addr]net.HardwareAddr{}, waiting: map[addr][][]byte{}}, nil
 }
 
-// forward reads one side for good.
-func (r *router) forward(from, to *side, outward bool) {
-	b := make([]byte, 2048)
-	for {
-		n, err := from.dev.Read(b)
-		if err != nil {
-			time.Sleep(10 * time.Millisecond) // it may be down for a moment, while it is moved
-			continue
-		}
-		p := gopacket.NewPacket(b[:n], layers.LayerTypeEthernet, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
-		if arp, ok := p.Layer(layers.LayerTypeARP).(*layers.ARP); ok {
-			from.arp(arp)
-			continue
-		}
-		eth, ok1 := p.LinkLayer().(*layers.Ethernet)
-		ip, ok2 := p.NetworkLayer().(*layers.IPv4)
-		if !ok1 || !ok2 || ip.TTL < 2 {
-			continue
-		}
-		r.packet(to, eth, ip, p.TransportLayer(), outward)
+// write sends a frame. A device that is down refuses it, as it does for a moment
+// while it is moved to another namespace; that is a loss and nothing worse.
+func (p *port) write(frame []byte) {
+	if _, err := p.dev.Write(frame); err != nil && !errors.Is(err, syscall.EIO) {
+		log.Printf("plain: write %s: %v", p.dev.Name(), err)
 	}
 }
 
-// packet translates one packet and sends it.
-func (r *router) packet(to *side, eth *layers.Ethernet, ip *layers.IPv4, transport gopacket.TransportLayer, outward bool) {
-	src, _ := netip.AddrFromSlice(ip.SrcIP)
-	dst, _ := netip.AddrFromSlice(ip.DstIP)
-	t := tuple{proto: ip.Protocol, src: src, dst: dst}
-	parts := []gopacket.SerializableLayer{eth, ip}
-	var payload []byte
-	switch l := transport.(type) {
-	case *layers.TCP:
-		t.srcPort, t.dstPort = uint16(l.SrcPort), uint16(l.DstPort)
-		u := r.translate(t, outward)
-		ip.SrcIP, ip.DstIP = u.src.AsSlice(), u.dst.AsSlice()
-		l.SrcPort, l.DstPort = layers.TCPPort(u.srcPort), layers.TCPPort(u.dstPort)
-		_ = l.SetNetworkLayerForChecksum(ip)
-		parts, payload, dst = append(parts, l), l.Payload, u.dst
-	case *layers.UDP:
-		t.srcPort, t.dstPort = uint16(l.SrcPort), uint16(l.DstPort)
-		u := r.translate(t, outward)
-		ip.SrcIP, ip.DstIP = u.src.AsSlice(), u.dst.AsSlice()
-		l.SrcPort, l.DstPort = layers.UDPPort(u.srcPort), layers.UDPPort(u.dstPort)
-		_ = l.SetNetworkLayerForChecksum(ip)
-		parts, payload, dst = append(parts, l), l.Payload, u.dst
-	default:
-		payload = ip.Payload
+func (p *port) neighbor(a addr) net.HardwareAddr {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.known[a]
+}
+
+// resolve keeps a copy of the frame and asks for its next hop. Each frame asks
+// anew, so an answer that got lost does no harm.
+func (p *port) resolve(hop addr, frame []byte) {
+	p.mu.Lock()
+	if len(p.waiting[hop]) < maxWaiting {
+		p.waiting[hop] = append(p.waiting[hop], slices.Clone(frame))
 	}
-	ip.TTL--
-	if !to.resolve(dst, eth) {
+	p.mu.Unlock()
+	p.sendARP(layers.ARPRequest, p.own[0], hop, layers.EthernetBroadcast, make([]byte, 6))
+}
+
+// receiveARP learns who is there, answers for the router's own addresses and
+// sends what waited. An address stays known for good: here, nobody moves.
+func (p *port) receiveARP(arp *layers.ARP) {
+	if len(arp.SourceProtAddress) != 4 || len(arp.DstProtAddress) != 4 || len(arp.SourceHwAddress) != 6 {
 		return
 	}
-	buf := gopacket.NewSerializeBuffer()
-	opt := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buf, opt, append(parts, gopacket.Payload(payload))...); err != nil {
-		return
+	sender, mac := addr(arp.SourceProtAddress), slices.Clone(net.HardwareAddr(arp.SourceHwAddress))
+	p.mu.Lock()
+	p.known[sender] = mac
+	frames := p.waiting[sender]
+	delete(p.waiting, sender)
+	p.mu.Unlock()
+	for _, f := range frames {
+		copy(f, mac)
+		p.write(f)
 	}
-	_, _ = to.dev.Write(buf.Bytes())
-}
-
-// translate looks a packet up, and makes a connection for a new one.
-func (r *router) translate(t tuple, outward bool) tuple {
-	if r.mode == "route" {
-		return t
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if u, ok := r.conns[t]; ok {
-		return u
-	}
-	u := t
-	switch {
-	case r.mode == "snat" && outward:
-		u.src, u.srcPort = outAddr, r.freePort(u)
-	case r.mode == "fip" && outward && t.src == fixed:
-		u.src = floating
-	case r.mode == "fip" && t.dst == floating:
-		u.dst = fixed
-	case r.mode == "vip" && t.dst == vip:
-		u.dst = members[r.turn%len(members)]
-		r.turn++
-	default:
-		return t
-	}
-	if len(r.conns) >= maxConns {
-		clear(r.conns)
-	}
-	r.conns[t], r.conns[u.reverse()] = u, t.reverse()
-	return u
-}
-
-// freePort keeps the sender's port if it can, else takes the next free one.
-func (r *router) freePort(u tuple) uint16 {
-	u.src = outAddr
-	for {
-		if _, taken := r.conns[u.reverse()]; !taken {
-			return u.srcPort
-		}
-		r.lastPort = max(1024, r.lastPort+1)
-		u.srcPort = r.lastPort
+	if target := addr(arp.DstProtAddress); arp.Operation == layers.ARPRequest && slices.Contains(p.own, target) {
+		p.sendARP(layers.ARPReply, target, sender, mac, mac)
 	}
 }
 
-// arp learns who is there, and answers for the router.
-func (s *side) arp(a *layers.ARP) {
-	sender, _ := netip.AddrFromSlice(a.SourceProtAddress)
-	target, _ := netip.AddrFromSlice(a.DstProtAddress)
-	s.mu.Lock()
-	s.neighbors[sender] = net.HardwareAddr(append([]byte(nil), a.SourceHwAddress...))
-	s.mu.Unlock()
-	if a.Operation == layers.ARPRequest && s.owned[target] {
-		s.sendARP(layers.ARPReply, target, sender, a.SourceHwAddress)
+func (p *port) sendARP(op uint16, from, to addr, dst net.HardwareAddr, target []byte) {
+	out := gopacket.NewSerializeBuffer()
+	err := gopacket.SerializeLayers(out, gopacket.SerializeOptions{},
+		&layers.Ethernet{SrcMAC: p.mac, DstMAC: dst, EthernetType: layers.EthernetTypeARP},
+		&layers.ARP{
+			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
+			Operation: op, SourceHwAddress: p.mac, SourceProtAddress: from[:], DstHwAddress: target, DstProtAddress: to[:],
+		})
+	if err == nil {
+		p.write(out.Bytes())
 	}
-}
-
-func (s *side) sendARP(op uint16, from, to netip.Addr, mac net.HardwareAddr) {
-	dst, asked := mac, mac
-	if op == layers.ARPRequest {
-		dst, asked = layers.EthernetBroadcast, make(net.HardwareAddr, 6)
-	}
-	buf := gopacket.NewSerializeBuffer()
-	_ = gopacket.SerializeLayers(buf, gopacket.SerializeOptions{},
-		&layers.Ethernet{SrcMAC: s.mac, DstMAC: dst, EthernetType: layers.EthernetTypeARP},
-		&layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
-			Operation: op, SourceHwAddress: s.mac, SourceProtAddress: from.AsSlice(), DstHwAddress: asked, DstProtAddress: to.AsSlice()})
-	_, _ = s.dev.Write(buf.Bytes())
-}
-
-// resolve writes the Ethernet addresses towards a destination. A packet to
-// somebody unknown is lost; the sender will try again.
-func (s *side) resolve(dst netip.Addr, eth *layers.Ethernet) bool {
-	for prefix, via := range routes {
-		if prefix.Contains(dst) {
-			dst = via
-		}
-	}
-	s.mu.Lock()
-	mac, ok := s.neighbors[dst]
-	s.mu.Unlock()
-	if !ok {
-		from := outAddr
-		if internal.Contains(dst) {
-			from = inAddr
-		}
-		s.sendARP(layers.ARPRequest, from, dst, nil)
-		return false
-	}
-	eth.SrcMAC, eth.DstMAC = s.mac, mac
-	return true
 }
