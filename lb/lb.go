@@ -20,16 +20,37 @@ type Member struct {
 
 // A Pool is a set of members that share connections by round robin: exactly one
 // after the other, in the order they were given, by connection, whatever the
-// timing.
+// timing. Picking and committing take the same time for any number of members, up
+// or down.
 type Pool struct {
 	members []Member
-	next    int // the member whose turn it is
+	at      map[uint32]int // by ID: place in members
+	next    int            // the member whose turn it is
 	total   uint64
+
+	up    []int // places of the members that are up, in order
+	first []int // by place: index in up of the first one from there on
 }
 
-// NewPool returns a pool that starts with the first member.
+// NewPool returns a pool that starts with the first member. IDs must differ.
 func NewPool(members []Member) *Pool {
-	return &Pool{members: append([]Member(nil), members...)}
+	p := &Pool{members: append([]Member(nil), members...), at: map[uint32]int{}}
+	for i := range p.members {
+		p.at[p.members[i].ID] = i
+	}
+	p.arrange()
+	return p
+}
+
+// arrange notes which members are up.
+func (p *Pool) arrange() {
+	p.up, p.first = p.up[:0], make([]int, len(p.members))
+	for i := range p.members {
+		p.first[i] = len(p.up)
+		if p.members[i].Up {
+			p.up = append(p.up, i)
+		}
+	}
 }
 
 // Pick proposes the member for the next connection: the one whose turn it is,
@@ -37,40 +58,30 @@ func NewPool(members []Member) *Pool {
 // be reached, it asks for the next choice by a larger k, from 0. It reports
 // false when no member is left.
 func (p *Pool) Pick(k int) (Member, bool) {
-	for i := range p.members {
-		m := p.members[(p.next+i)%len(p.members)]
-		if m.Up {
-			if k == 0 {
-				return m, true
-			}
-			k--
-		}
+	if k >= len(p.up) {
+		return Member{}, false
 	}
-	return Member{}, false
+	return p.members[p.up[(p.first[p.next]+k)%len(p.up)]], true
 }
 
 // Commit records that the member that Pick proposed has got its connection: the
 // turn passes to the one behind it.
 func (p *Pool) Commit(id uint32) {
-	for i := range p.members {
-		if p.members[i].ID == id {
-			p.next = (i + 1) % len(p.members)
-			p.total++
-			return
-		}
+	if i, ok := p.at[id]; ok {
+		p.next = (i + 1) % len(p.members)
+		p.total++
 	}
 }
 
 // SetUp says whether a member may take new connections. It reports whether the
 // pool has the member.
 func (p *Pool) SetUp(id uint32, up bool) bool {
-	for i := range p.members {
-		if p.members[i].ID == id {
-			p.members[i].Up = up
-			return true
-		}
+	i, ok := p.at[id]
+	if ok {
+		p.members[i].Up = up
+		p.arrange()
 	}
-	return false
+	return ok
 }
 
 // Total is the number of connections that were committed.

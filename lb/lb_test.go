@@ -2,6 +2,7 @@ package lb_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/taprouter/taprouter/lb"
@@ -161,4 +162,40 @@ func Example() {
 	// 1 true
 	// 2 true
 	// 1 true
+}
+
+// The pool says what a plain walk over its members would, whoever is up.
+func TestPickAgainstWalk(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		var list []lb.Member
+		for i := range r.IntN(7) {
+			list = append(list, lb.Member{ID: uint32(100 - i), Up: r.IntN(2) == 0})
+		}
+		pool, turn := lb.NewPool(list), 0
+		for range 100 {
+			if n := len(list); n > 0 && r.IntN(4) == 0 {
+				i := r.IntN(n)
+				list[i].Up = !list[i].Up
+				pool.SetUp(list[i].ID, list[i].Up)
+			}
+			var want []lb.Member
+			for i := range list {
+				if m := list[(turn+i)%len(list)]; m.Up {
+					want = append(want, m)
+				}
+			}
+			for k := range len(list) + 1 {
+				got, ok := pool.Pick(k)
+				if ok != (k < len(want)) || ok && got != want[k] {
+					t.Fatalf("choice %d of %v at turn %d: %v, %t", k, list, turn, got, ok)
+				}
+			}
+			if len(want) > 0 {
+				id := want[r.IntN(len(want))].ID
+				pool.Commit(id)
+				turn = (100 - int(id) + 1) % len(list)
+			}
+		}
+	}
 }
