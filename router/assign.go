@@ -77,14 +77,14 @@ func (p *plan) assign(workers []*worker) {
 		}
 		n.home = slices.MinFunc(may, fewest)
 		n.home.networks = append(n.home.networks, n)
-		connect(n)
 	}
+	connect(p.networks)
 	for _, w := range workers {
 		w.ifaces = p.ifaces
 		w.shadows = make([]*port, len(p.networks))
 		for _, n := range p.networks {
 			if n.home != w {
-				w.shadows[n.number] = &port{network: n, real: &port{}}
+				w.shadows[n.number] = &port{network: n, shadow: true}
 			}
 		}
 	}

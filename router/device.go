@@ -32,7 +32,10 @@ func OpenDevice(log *slog.Logger) func(config.Device) (tap.Device, error) {
 // once and not for every frame.
 type trouble struct {
 	isDown  bool
-	other   bool // an error that is neither down nor gone
+	downAt  time.Duration // when it was last found to be
+	other   bool          // an error that is neither down nor gone
+	again   bool          // to be read at lookAt, whatever it says until then
+	lookAt  time.Duration
 	pending pending
 }
 
@@ -71,29 +74,58 @@ func (w *worker) writeTrouble(p *port, err error) {
 }
 
 func (w *worker) down(p *port) {
-	w.wakeAt(w.now + downInterval)
+	p.downAt = w.now
+	w.lookAgain(p, downInterval)
 	if !p.isDown {
 		p.isDown = true
+		p.network.publish()
 		w.log.Warn("device is down, its frames are lost until it is up again", "device", p.name(), "network", p.network.name)
 	}
 }
 
-// downInterval is how often a device that is down is looked at: nothing tells
-// when it disappears meanwhile.
-const downInterval = time.Second
+const (
+	// downInterval is how often a device that is down is looked at: nothing tells
+	// when it disappears meanwhile.
+	downInterval = time.Second
+	// downPause is how long a device must not have failed for a frame from it to
+	// mean that it is up: it may still hold some from before.
+	downPause = 100 * time.Millisecond
+	// failPause is the time between attempts to read a device that only fails.
+	failPause = 10 * time.Millisecond
+)
 
-// tickDown has the devices that are down read.
-func (w *worker) tickDown() {
+// lookAgain has a port read in a while, though nobody may tell of frames.
+func (w *worker) lookAgain(p *port, d time.Duration) {
+	if !p.again || w.now+d < p.lookAt {
+		p.again, p.lookAt = true, w.now+d
+	}
+	w.wakeAt(p.lookAt)
+}
+
+// tickPorts has those read whose time has come.
+func (w *worker) tickPorts() {
 	for _, p := range w.ports {
-		if p.isDown && p.dev != nil {
-			w.mark(p)
-			w.wakeAt(w.now + downInterval)
+		if !p.again {
+			continue
+		}
+		if w.now < p.lookAt {
+			w.wakeAt(p.lookAt)
+			continue
+		}
+		p.again = false
+		if p.dev == nil {
+			continue
+		}
+		w.mark(p)
+		if p.isDown {
+			w.lookAgain(p, downInterval)
 		}
 	}
 }
 
 func (w *worker) up(p *port) {
 	p.isDown = false
+	p.network.publish()
 	w.log.Info("device is up again", "device", p.name(), "network", p.network.name)
 	meet(p.network)
 }
@@ -142,7 +174,8 @@ func (w *worker) regain(p *port, dev tap.Device) {
 func (w *worker) plug(p *port, dev tap.Device) {
 	p.dev, p.takes = dev, dev.Features()
 	p.network.publish()
-	if dev.FD() < 0 {
+	p.inMemory = dev.FD() < 0
+	if p.inMemory {
 		w.memory = append(w.memory, p)
 	} else if err := w.wait.add(p); err != nil {
 		w.odd(p, "waiting for", err)

@@ -212,18 +212,21 @@ func (e *Engine) Observe(network string, fn func(tap.Frame)) (stop func(), err e
 	if err != nil {
 		return nil, fmt.Errorf("router: observe network %q: %w", network, err)
 	}
-	return func() {
-		// After Close nobody calls fn anyway.
-		_ = n.home.call(func() {
-			all := without(*n.watchers.Load(), watch)
-			if n.watchers.Store(&all); len(all) == 0 {
-				n.watchers.Store(nil)
-			}
-		})
-		for _, w := range e.workers {
-			_ = w.call(func() {}) // it may have been in the middle of a frame
+	var once sync.Once
+	return func() { once.Do(func() { e.unwatch(n, watch) }) }, nil
+}
+
+// unwatch ends an observation. After Close nobody calls it anyway.
+func (e *Engine) unwatch(n *network, watch *watcher) {
+	_ = n.home.call(func() {
+		all := without(*n.watchers.Load(), watch)
+		if n.watchers.Store(&all); len(all) == 0 {
+			n.watchers.Store(nil)
 		}
-	}, nil
+	})
+	for _, w := range e.workers {
+		_ = w.call(func() {}) // it may have been in the middle of a frame
+	}
 }
 
 // Stats returns a copy of the counters; zero after Close. Each worker gives its

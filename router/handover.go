@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/binary"
 	"errors"
+	"os"
 	"sync/atomic"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -32,9 +33,13 @@ type handover struct {
 }
 
 const (
-	// handoverLen is what one ring holds: a hundred super-frames, or tens of
-	// thousands of small ones. What does not fit is dropped, as a device's queue would.
-	handoverLen = 8 << 20
+	// handoverMost is what one ring holds, unless there are many: a hundred
+	// super-frames, or tens of thousands of small ones. What does not fit is dropped,
+	// as a device's queue would. All of them share handoverBudget, as they are
+	// written through from end to end, and so stay in memory.
+	handoverMost   = 8 << 20
+	handoverLeast  = 1 << 20
+	handoverBudget = 128 << 20
 	// recordHead is a record's length, kind and interface, before the frame's headroom.
 	recordHead  = 16
 	recordAlign = 64
@@ -55,21 +60,32 @@ type handed struct {
 	frame tap.Frame
 }
 
-func newHandover(to *worker) *handover { return &handover{buf: make([]byte, handoverLen), to: to} }
+// newHandover makes a ring of n bytes, a power of two.
+func newHandover(to *worker, n int) *handover { return &handover{buf: make([]byte, n), to: to} }
+
+// handoverLen is the length of each of so many rings.
+func handoverLen(rings int) int {
+	n := handoverMost
+	for n > handoverLeast && n*rings > handoverBudget {
+		n /= 2
+	}
+	return n
+}
 
 // push copies a frame into the ring. It reports false when there is no room. The
 // reader does not see it before show.
 func (h *handover) push(kind uint8, iface uint32, f *tap.Frame) bool {
 	n := f.Tail - f.Head
 	size := uint64(recordHead+tap.Headroom+n+recordAlign-1) &^ (recordAlign - 1)
-	at := h.written % handoverLen
+	length := uint64(len(h.buf))
+	at := h.written & (length - 1)
 	skip := uint64(0)
-	if at+size > handoverLen {
-		skip = handoverLen - at
+	if at+size > length {
+		skip = length - at
 	}
-	if h.written+skip+size-h.known > handoverLen {
+	if h.written+skip+size-h.known > length {
 		h.known = h.head.Load()
-		if h.written+skip+size-h.known > handoverLen {
+		if h.written+skip+size-h.known > length {
 			return false
 		}
 	}
@@ -104,7 +120,7 @@ func (h *handover) waiting() bool { return h.taken != h.tail.Load() }
 // pop takes the next frame. It stays where it is until free.
 func (h *handover) pop() (handed, bool) {
 	for h.taken != h.tail.Load() {
-		at := h.taken % handoverLen
+		at := h.taken & uint64(len(h.buf)-1)
 		b := h.buf[at:]
 		size := uint64(binary.NativeEndian.Uint32(b))
 		h.taken += size
@@ -122,27 +138,30 @@ func (h *handover) pop() (handed, bool) {
 // free gives the writer the room of all that was popped.
 func (h *handover) free() { h.head.Store(h.taken) }
 
-// connect makes the rings between the worker that reads a network and those of
-// the routers on it.
-func connect(n *network) {
-	for _, i := range n.ifaces {
-		if other := i.router.worker; other != n.home {
-			i.inward, i.outward = n.home.handTo(other), other.handTo(n.home)
+// connect makes the rings between the workers that read networks and those of the
+// routers on them.
+func connect(networks []*network) {
+	type pair struct{ from, to *worker }
+	rings := map[pair]*handover{}
+	each := func(fn func(i *iface, in, out pair)) {
+		for _, n := range networks {
+			for _, i := range n.ifaces {
+				if other := i.router.worker; other != n.home {
+					fn(i, pair{n.home, other}, pair{other, n.home})
+				}
+			}
 		}
 	}
-}
-
-// handTo returns the ring to another worker.
-func (w *worker) handTo(to *worker) *handover {
-	for _, h := range w.outbox {
-		if h.to == to {
-			return h
+	each(func(_ *iface, in, out pair) { rings[in], rings[out] = nil, nil })
+	length := handoverLen(len(rings))
+	ring := func(p pair) *handover {
+		if rings[p] == nil {
+			rings[p] = newHandover(p.to, length)
+			p.to.inbox = append(p.to.inbox, rings[p])
 		}
+		return rings[p]
 	}
-	h := newHandover(to)
-	w.outbox = append(w.outbox, h)
-	to.inbox = append(to.inbox, h)
-	return h
+	each(func(i *iface, in, out pair) { i.inward, i.outward = ring(in), ring(out) })
 }
 
 // handOver gives a frame to another worker, with the interface that it is for or
@@ -214,12 +233,13 @@ func (w *worker) inward(i *iface, kind uint8, f *tap.Frame) verdict {
 type outlet struct {
 	port *port
 	dev  tap.Device
+	down bool // the network's own worker has found it to be
 }
 
 // publish tells other workers how to send to a network.
 func (n *network) publish() {
 	if len(n.ports) == 1 && n.ports[0].dev != nil {
-		n.outlet.Store(&outlet{n.ports[0], n.ports[0].dev})
+		n.outlet.Store(&outlet{n.ports[0], n.ports[0].dev, n.ports[0].isDown})
 	} else {
 		n.outlet.Store(nil)
 	}
@@ -238,10 +258,22 @@ func (w *worker) transmitAbroad(n *network, self *iface, f *tap.Frame, p *packet
 		return
 	}
 	shadow := w.shadows[n.number]
-	if shadow.dev != out.dev {
-		shadow.dev, shadow.takes, shadow.real, shadow.isDown = out.dev, out.dev.Features(), out.port, false
+	if shadow.shadowOf != out {
+		w.cast(shadow, out)
 	}
-	w.send(shadow, f, p)
+	w.sendOrLose(shadow, f, p)
+}
+
+// cast makes a shadow that of another port, or of one that has changed.
+func (w *worker) cast(shadow *port, out *outlet) {
+	w.writePort(shadow) // what waits is in the form that the former device takes
+	if shadow.shadowOf == nil || shadow.shadowOf.port != out.port {
+		shadow.stats = DeviceStats{}
+	}
+	if shadow.dev != out.dev {
+		shadow.wrote = wroteWell
+	}
+	shadow.shadowOf, shadow.dev, shadow.takes = out, out.dev, out.dev.Features()
 }
 
 // leadsOut reports whether an address is none of the network's routers', nor everybody's.
@@ -257,21 +289,48 @@ func (n *network) leadsOut(mac []byte) bool {
 	return true
 }
 
+// A writeClass is what a write to another worker's device has shown.
+type writeClass uint8
+
+const (
+	wroteWell writeClass = iota
+	wroteDown
+	wroteGone
+	wroteOdd
+)
+
+func classify(err error) writeClass {
+	switch {
+	case err == nil, errors.Is(err, tap.ErrFull):
+		return wroteWell
+	case errors.Is(err, tap.ErrDown):
+		return wroteDown
+	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
+		return wroteGone
+	}
+	return wroteOdd
+}
+
 // shadowWrote tells the worker that a device belongs to what a write to it has
-// shown, once each time that changes.
+// shown, when that is news.
 func (w *worker) shadowWrote(shadow *port, err error) {
-	if (err != nil) == shadow.isDown || errors.Is(err, tap.ErrFull) {
+	class, out := classify(err), shadow.shadowOf
+	if class == shadow.wrote && !(class == wroteWell && out.down) {
 		return
 	}
-	shadow.isDown = err != nil
-	home, real, dev := shadow.network.home, shadow.real, shadow.dev
+	odd := class == wroteOdd || class == wroteWell && shadow.wrote == wroteOdd && !out.down
+	shadow.wrote = class
+	if odd && class == wroteWell {
+		return // it is said once that some frames are refused
+	}
+	home := shadow.network.home
 	home.post(func() {
 		switch {
-		case real.dev != dev: // it has been noticed
-		case err != nil:
-			home.writeTrouble(real, err)
-		case real.isDown:
-			home.up(real)
+		case out.port.dev != out.dev: // it has been noticed
+		case class != wroteWell:
+			home.writeTrouble(out.port, err)
+		case out.port.isDown:
+			home.up(out.port)
 		}
 	})
 }

@@ -36,11 +36,11 @@ func TestHandoverAgainstQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	h := newHandover(w)
+	h := newHandover(w, 1<<20)
 	var queue []uint64
 	var hidden, k, refused, freed int
 	size := func(k uint64) int { return frameSizes[int(k*k/3)%len(frameSizes)] }
-	for range 120000 {
+	for range 30000 {
 		switch op := r.IntN(10); {
 		case op < 4:
 			f := numbered(uint64(k), size(uint64(k)))
@@ -73,7 +73,7 @@ func TestHandoverAgainstQueue(t *testing.T) {
 			freed++
 		}
 	}
-	if refused == 0 || freed == 0 || h.written < 10*handoverLen {
+	if refused == 0 || freed == 0 || h.written < 10<<20 {
 		t.Errorf("%d refused, %d bytes written; the test misses its point", refused, h.written)
 	}
 }
@@ -84,7 +84,7 @@ func TestHandoverConcurrently(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHandover(w)
+	h := newHandover(w, 1<<20)
 	const n = 20000
 	go func() {
 		for k := uint64(0); k < n; {
@@ -191,7 +191,7 @@ func TestHandoverIsFull(t *testing.T) {
 	copy(frame, mac[:])
 	copy(frame[6:], []byte{2, 0, 0, 0, 0, 9, 8, 0})
 	d := s.devs["ext_net"]
-	const n = handoverLen/192 + 100
+	const n = handoverMost/192 + 100
 	for range n {
 		b := append(make([]byte, tap.HeaderLen), frame...)
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
@@ -303,5 +303,14 @@ func TestFloodedNetworkLeavesOthersTheirTurn(t *testing.T) {
 	}
 	if len(l.devs["vlan100"].in) == 0 {
 		t.Error("the flood is over; the test misses its point")
+	}
+}
+
+// However many workers there are, the rings stay within their budget.
+func TestHandoverLen(t *testing.T) {
+	for rings, want := range map[int]int{2: handoverMost, 16: handoverMost, 30: handoverMost / 2, 1000: handoverLeast} {
+		if got := handoverLen(rings); got != want {
+			t.Errorf("%d rings of %d bytes, want %d", rings, got, want)
+		}
 	}
 }

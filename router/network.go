@@ -37,7 +37,14 @@ type port struct {
 	memory  bool // in memory: gone for good when its far end closes
 	dev     tap.Device
 	takes   tap.Features
-	real    *port // the port that this is another worker's shadow of
+
+	inMemory bool // the device has no descriptor to wait for
+
+	// Of another worker's shadow of the port: what it is the shadow of, nil until
+	// something is sent, and how the last write went.
+	shadow   bool
+	shadowOf *outlet
+	wrote    writeClass
 
 	out   []tap.Frame // waits for the end of the batch
 	ready bool        // is on the worker's list of ports to read
@@ -108,14 +115,18 @@ func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) 
 		if from != nil {
 			return drop(DropNotOurs)
 		}
-		w.send(n.ports[0], f, nil)
+		w.sendOrLose(n.ports[0], f, nil)
 		return forwarded
 	}
 	if seen := n.table.lookup(dst); seen != nil && w.now-seen.at < macAge {
 		if seen.port == from {
 			return drop(DropSamePort)
 		}
-		w.send(seen.port, f, nil)
+		if from == nil {
+			w.sendOrLose(seen.port, f, nil)
+		} else if !w.send(seen.port, f, nil) {
+			return drop(DropOffload)
+		}
 		return forwarded
 	}
 	w.toOthers(n, from, f)
@@ -135,6 +146,9 @@ func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdic
 		case i.router.worker != w:
 			if w.inward(i, recordCopy, f) == handedOver {
 				others = true // the other worker's router is as good as a port
+			} else {
+				w.stats.Received++ // the copy, by the other worker
+				w.stats.Dropped[DropHandover]++
 			}
 		default:
 			if got := w.forward(i, f, false); got == consumed || v != consumed {
@@ -160,7 +174,7 @@ func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
 		if sent {
 			w.stats.Made++
 		}
-		w.send(p, &c, nil)
+		w.sendOrLose(p, &c, nil)
 		sent = true
 	}
 	return sent
@@ -174,7 +188,7 @@ func (w *worker) transmit(n *network, self *iface, f *tap.Frame, p *packet.Packe
 	case n.home != w:
 		w.transmitAbroad(n, self, f, p)
 	case len(n.ports) == 1 && len(n.ifaces) == 1:
-		w.send(n.ports[0], f, p)
+		w.sendOrLose(n.ports[0], f, p)
 	default:
 		w.switchFrame(n, nil, self, f)
 	}
@@ -186,18 +200,27 @@ func (w *worker) sendMade(out *iface, f tap.Frame) {
 	w.transmit(out.network, out, &f, nil)
 }
 
-// send queues a frame for a device, in the form that the device takes.
-func (w *worker) send(to *port, f *tap.Frame, p *packet.Packet) {
+// sendOrLose is send for a frame that has its verdict.
+func (w *worker) sendOrLose(to *port, f *tap.Frame, p *packet.Packet) {
+	if !w.send(to, f, p) {
+		to.stats.Lost++
+	}
+}
+
+// send queues a frame for a device, in the form that the device takes. It reports
+// false if there is none: a super-frame of a protocol that only the device could
+// cut.
+func (w *worker) send(to *port, f *tap.Frame, p *packet.Packet) bool {
 	if to.dev == nil {
 		to.stats.Lost++
-		return
+		return true
 	}
 	h := f.Header()
 	if h[0]&packet.VNetNeedsChecksum == 0 && h[1] == packet.GSONone || to.carries(h) {
 		w.enqueue(to, *f)
-		return
+		return true
 	}
-	w.sendPlain(to, f, p)
+	return w.sendPlain(to, f, p)
 }
 
 // carries reports whether the port's device takes a frame with this header as it is.
@@ -216,24 +239,22 @@ func (to *port) carries(h []byte) bool {
 }
 
 // sendPlain does in software what the device does not: segments, checksums.
-func (w *worker) sendPlain(to *port, f *tap.Frame, p *packet.Packet) {
+func (w *worker) sendPlain(to *port, f *tap.Frame, p *packet.Packet) bool {
 	eth := f.Ethernet()
 	if p == nil {
 		p = &w.plain
 		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || !w.parseAny(p, f) {
-			w.completeAny(to, f)
-			return
+			return w.completeAny(to, f)
 		}
 	}
 	if p.GSOSize == 0 {
 		c := *f
 		if p.VNet == nil || !p.Partial {
-			w.completeAny(to, f)
-			return
+			return w.completeAny(to, f)
 		}
 		p.CompleteChecksum()
 		w.enqueue(to, c)
-		return
+		return true
 	}
 	w.pieces2 = w.pieces2[:0]
 	p.Segment(func(n int) []byte {
@@ -245,6 +266,7 @@ func (w *worker) sendPlain(to *port, f *tap.Frame, p *packet.Packet) {
 		w.stats.Made++
 		w.enqueue(to, s)
 	}
+	return true
 }
 
 // parseAny parses a frame that the switch carries.
@@ -258,13 +280,12 @@ func (w *worker) parseAny(p *packet.Packet, f *tap.Frame) bool {
 
 // completeAny finishes the checksum of a frame of any protocol, as its
 // virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
-func (w *worker) completeAny(to *port, f *tap.Frame) {
+func (w *worker) completeAny(to *port, f *tap.Frame) bool {
 	h, eth := f.Header(), f.Ethernet()
 	start := int(binary.LittleEndian.Uint16(h[6:]))
 	field := start + int(binary.LittleEndian.Uint16(h[8:]))
 	if h[1] != packet.GSONone || field+2 > len(eth) || start > len(eth) {
-		w.stats.Dropped[DropOffload]++
-		return
+		return false
 	}
 	sum := ^packet.Sum(eth[start:])
 	if sum == 0 {
@@ -273,6 +294,7 @@ func (w *worker) completeAny(to *port, f *tap.Frame) {
 	binary.BigEndian.PutUint16(eth[field:], sum)
 	clear(h)
 	w.enqueue(to, *f)
+	return true
 }
 
 // enqueue adds a frame to a port's batch.

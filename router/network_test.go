@@ -278,24 +278,65 @@ func (d *oddDevice) Read(frames []tap.Frame) (int, error) {
 	return d.simDevice.Read(frames)
 }
 
-// Nobody tells of frames behind an error: they are looked for. But a device that
-// does nothing else than fail must not keep the worker busy.
+// Nobody tells of frames behind an error: they are looked for, after a while if
+// there are many errors. But a device that does nothing else than fail must not keep
+// the worker busy.
 func TestReadErrors(t *testing.T) {
-	for _, n := range []int{1, readBudget - 1, 1000} {
+	for _, n := range []int{1, readBudget - 1, readBudget, 1000} {
 		l := newLesson(t)
 		for _, p := range l.w.ports {
 			if p.network.name == "vlan101" {
 				p.dev = &oddDevice{l.devs["vlan101"], n}
 			}
 		}
+		d := l.devs["vlan101"]
 		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "172.16.101.1", 1, nil, pingLayer(), payload(8))...)
-		l.devs["vlan101"].in = append(l.devs["vlan101"].in, tap.Frame{Buf: b, Tail: len(b)})
+		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
 		for _, p := range l.w.ports {
 			p.pending.Store(true)
 		}
-		more := l.w.turn()
-		if got := len(l.devs["vlan101"].in) == 0; got != (n < readBudget) || more {
-			t.Errorf("%d errors: read %t, more to do %t", n, got, more)
+		if more := l.w.turn(); n >= readBudget && (len(d.in) == 0 || more) {
+			t.Errorf("%d errors: read at once, or more to do (%t)", n, more)
+		} else if n < readBudget && len(d.in) > 0 {
+			t.Errorf("%d errors: the frame behind them is not read", n)
 		}
+		turns := 0
+		for end := l.now + 5*time.Second; l.now < end; l.now += time.Millisecond {
+			for l.w.timed && l.w.timer <= l.now || len(l.w.ready) > 0 {
+				l.w.turn()
+				turns++
+			}
+		}
+		if len(d.in) > 0 || turns > 2*n/readBudget+60 {
+			t.Errorf("%d errors: %d frames left after %d turns", n, len(d.in), turns)
+		}
+	}
+}
+
+// A super-frame that a device cannot take, and the router cannot cut, has one
+// verdict; copies of one are lost at the devices they were for.
+func TestSuperFrameThatNobodyCanCut(t *testing.T) {
+	l := newLesson(t)
+	l.addPort("vlan100", "second")
+	l.addPort("vlan100", "third")
+	frame := func(dst packet.MAC) []byte {
+		b := make([]byte, tap.HeaderLen+4000)
+		b[0], b[1] = 1, 4 // TCP over IPv6
+		eth := b[tap.HeaderLen:]
+		copy(eth, dst[:])
+		copy(eth[6:], []byte{2, 0, 0, 0, 0, 9, 0x86, 0xdd})
+		return b
+	}
+	l.put("second", append([]byte{2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x86, 0xdd}, make([]byte, 50)...))
+	before := l.stats()
+	l.putFrame("vlan100", frame(packet.MAC{2, 0, 0, 0, 0, 8})) // known, at the second
+	l.putFrame("vlan100", frame(packet.MAC{2, 0, 0, 0, 0, 7})) // unknown: to both
+	st := l.stats()
+	lost := uint64(0)
+	for i := range st.Devices {
+		lost += st.Devices[i].Lost
+	}
+	if n := st.Drops[DropOffload] - before.Drops[DropOffload]; n != 1 || lost != 2 {
+		t.Errorf("%d drops, %d lost", n, lost)
 	}
 }

@@ -112,8 +112,8 @@ func (t *tally) add(w *worker) {
 		t.Devices = append(t.Devices, d)
 	}
 	for _, p := range w.shadows {
-		if p != nil && (p.stats != DeviceStats{}) {
-			t.shadows = append(t.shadows, shadowStats{p.real, p.stats})
+		if p != nil && p.shadowOf != nil {
+			t.shadows = append(t.shadows, shadowStats{p.shadowOf.port, p.stats})
 		}
 	}
 }

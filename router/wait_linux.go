@@ -12,8 +12,9 @@ import (
 )
 
 // newWaiter returns the waiter for a worker that reads descriptors, if devices
-// says that it will. mark is told which ports have frames.
-func newWaiter(devices bool, mark func(*port)) (waiter, error) {
+// says that it will. mark is told which ports have frames, doubt which of them
+// have trouble, too.
+func newWaiter(devices bool, mark, doubt func(*port)) (waiter, error) {
 	if !devices {
 		return newChanWaiter(), nil
 	}
@@ -29,7 +30,7 @@ func newWaiter(devices bool, mark func(*port)) (waiter, error) {
 		_ = unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	return &epollWaiter{mark: mark, epoll: epoll, event: event}, nil
+	return &epollWaiter{mark: mark, doubt: doubt, epoll: epoll, event: event}, nil
 }
 
 // wakeSlot stands for the eventfd among the slots of the ports.
@@ -41,6 +42,7 @@ const wakeSlot = -1
 // wake it by an eventfd.
 type epollWaiter struct {
 	mark     func(*port)
+	doubt    func(*port)
 	epoll    int
 	slots    []*port // what an event's number stands for
 	events   [64]unix.EpollEvent
@@ -134,8 +136,14 @@ func (e *epollWaiter) collect(n int) {
 			e.woken.Store(false)
 			continue
 		}
-		if p := e.slots[event.Fd]; p != nil {
-			e.mark(p)
+		p := e.slots[event.Fd]
+		if p == nil {
+			continue
+		}
+		e.mark(p)
+		if event.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			// The kernel says so before reads do, and does not say it again.
+			e.doubt(p)
 		}
 	}
 }

@@ -36,7 +36,7 @@ type worker struct {
 	busyPoll time.Duration
 	busyAt   time.Duration
 
-	inbox, outbox, hidden []*handover
+	inbox, hidden []*handover
 
 	frames []tap.Frame // the slots that devices read into
 	tuples [nat.WarmMost]packet.Tuple
@@ -99,7 +99,7 @@ func newWorker(log *slog.Logger, rng *rand.Rand, devices bool) (*worker, error) 
 		w.frames = append(w.frames, tap.Frame{Buf: slots[i*slotStride : (i+1)*slotStride : (i+1)*slotStride]})
 	}
 	var err error
-	w.wait, err = newWaiter(devices, w.mark)
+	w.wait, err = newWaiter(devices, w.mark, func(p *port) { w.lookAgain(p, downInterval) })
 	return w, err
 }
 
@@ -257,26 +257,27 @@ func (w *worker) readPort(p *port) bool {
 		}
 		w.flush()
 		any = any || n > 0
-		if n > 0 && p.isDown {
-			w.up(p)
-		}
 		if p.dev == nil {
 			return any
 		}
-		if err != nil {
+		if n > 0 && p.isDown && w.now-p.downAt >= downPause {
+			w.up(p)
+		}
+		switch {
+		case err != nil:
 			w.readTrouble(p, err)
 			if p.dev == nil {
 				return any
 			}
-			failed = true
-			continue // there may be frames behind the error
-		}
-		if n < len(w.frames) && bytes < tap.BatchBytes {
-			return any // dry
+			failed = true // there may be frames behind the error
+		case n == 0, n < len(w.frames) && bytes < tap.BatchBytes && !p.inMemory:
+			return any // dry; one in memory says that it is gone only when it is empty
 		}
 	}
-	if any || !failed { // a device that does nothing but fail has to wait
+	if any || !failed {
 		w.mark(p)
+	} else {
+		w.lookAgain(p, failPause) // one that does nothing but fail must not keep the worker busy
 	}
 	return any
 }
@@ -349,6 +350,9 @@ func (w *worker) flush() {
 }
 
 func (w *worker) writePort(p *port) {
+	if len(p.out) == 0 {
+		return
+	}
 	if p.dev == nil {
 		p.stats.Lost += uint64(len(p.out))
 		p.out = p.out[:0]
@@ -364,7 +368,7 @@ func (w *worker) writePort(p *port) {
 	}
 	p.out = p.out[:0]
 	switch {
-	case p.real != nil:
+	case p.shadow:
 		w.shadowWrote(p, err)
 	case err != nil:
 		w.writeTrouble(p, err)
@@ -376,7 +380,7 @@ func (w *worker) writePort(p *port) {
 // tick does what is due in every table.
 func (w *worker) tick() {
 	w.timed = false
-	w.tickDown()
+	w.tickPorts()
 	for _, r := range w.routers {
 		w.tickNeighbors(r)
 		w.tickFragments(r)

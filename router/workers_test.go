@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/routertest"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -106,5 +107,86 @@ func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
 	}
 	if s := lab.Engine.Stats(); len(s.Routers) != n || s.Drops[router.DropHandover] != 0 || s.Forwarded == 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A far end that writes and closes while the worker is busy is noticed: the frame
+// arrives, and the port goes.
+func TestFarEndWritesAndCloses(t *testing.T) {
+	lab := routertest.Parse(t, twoNetworks)
+	held, hold := make(chan struct{}), make(chan struct{})
+	var armed atomic.Bool // announcements cross the network as well
+	stop, err := lab.Engine.Observe("right", func(tap.Frame) {
+		if armed.CompareAndSwap(true, false) {
+			close(held)
+			<-hold
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := lab.Engine.Attach("left", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := lab.Engine.Attach("right", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, tap.HeaderLen+60)
+	armed.Store(true)
+	if _, err := busy.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); err != nil {
+		t.Fatal(err)
+	}
+	<-held
+	if _, err := far.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := far.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s := lab.Engine.Stats()
+		if len(s.Devices) == 1 && s.Received == 2 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", s)
+		}
+	}
+	stop()
+	stop() // does nothing
+}
+
+// What one worker sends to another's device counts for that device, not for the
+// one that comes after it.
+func TestSharedDeviceIsReplaced(t *testing.T) {
+	lab := routertest.Parse(t, tenants(2, 2))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	h := []*host.Host{lab.Host("net0", "192.168.1.9"), lab.Host("net1", "192.168.1.9")}
+	for range 2 {
+		outside := lab.Host("ext_net", "10.10.10.4")
+		for range 3 {
+			for i := range h {
+				if _, err := h[i].Ping(ctx, outside.Address()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s := lab.Engine.Stats()
+		for _, d := range s.Devices {
+			// Six pings and their answers, six floating IPs' and gateways' ARP.
+			if d.Network == "ext_net" && (d.TxFrames < 6 || d.TxFrames > 40 || d.TxBytes < 6*60) {
+				t.Errorf("%+v", d)
+			}
+		}
+		if err := outside.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for len(lab.Engine.Stats().Devices) > 2 {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }

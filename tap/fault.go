@@ -149,12 +149,12 @@ func (d *faulty) Read(frames []Frame) (int, error) {
 		bytes += f.Tail - f.Head
 	}
 	d.pending = d.pending[n:]
-	if n > 0 {
-		return n, nil // an error comes after the frames before it
+	if len(d.pending) > 0 {
+		return n, nil // an error comes with the last frames before it
 	}
 	err := d.err
 	d.err = nil
-	return 0, err
+	return n, err
 }
 
 // wakeReader has the reader come for a frame that has waited for long enough.

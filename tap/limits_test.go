@@ -141,11 +141,9 @@ func TestFaultKeepsAnErrorBesideFrames(t *testing.T) {
 	near, far := tap.Pipe("a", "b", tap.PipeOptions{})
 	dev := tap.Fault(&failsOnce{near, tap.ErrDown}, tap.FaultOptions{})
 	write(t, far, "x")
+	// With the last frame, since nobody may come again after fewer than asked for.
 	s := slots(2)
-	if n, err := dev.Read(s); n != 1 || err != nil {
-		t.Errorf("%d frames, %v", n, err)
-	}
-	if n, err := dev.Read(s); n != 0 || !errors.Is(err, tap.ErrDown) {
+	if n, err := dev.Read(s); n != 1 || !errors.Is(err, tap.ErrDown) {
 		t.Errorf("%d frames, %v", n, err)
 	}
 	if n, err := dev.Read(s); n != 0 || err != nil {
