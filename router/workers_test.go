@@ -59,14 +59,20 @@ func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	// All are there before the first one dials.
+	var hosts []*host.Host
+	var listeners []net.Listener
 	for i := range n {
 		h := lab.Host(fmt.Sprint("net", i), "192.168.1.9")
 		l, err := h.Listen("tcp", ":80")
 		if err != nil {
 			t.Fatal(err)
 		}
+		hosts, listeners = append(hosts, h), append(listeners, l)
+	}
+	for i, h := range hosts {
 		wg.Go(func() { // each serves the one before it
-			c, err := l.Accept()
+			c, err := listeners[i].Accept()
 			if err == nil {
 				_, err = io.Copy(c, io.LimitReader(rand.NewChaCha8([32]byte{byte(i)}), size))
 				c.Close()
@@ -80,6 +86,7 @@ func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
 			c, err := h.DialContext(ctx, "tcp", fmt.Sprintf("10.10.10.%d:80", 100+k))
 			if err != nil {
 				t.Errorf("tenant %d to tenant %d: %v", i, k, err)
+				listeners[k].Close() // nobody else will come
 				return
 			}
 			defer c.Close()
