@@ -200,6 +200,9 @@ func (b *bench) noteAmong(connections string, fields []string) error {
 		case "ms-pause":
 			k.title, k.unit, k.digits = "longest pause of the garbage collector, "+grouping(n), "ms", 2
 			b.note(k, who, v)
+		case "ms-stall":
+			k.title, k.unit, k.digits = "longest time without a packet, "+grouping(n), "ms", 2
+			b.note(k, who, v)
 		}
 	}
 	return nil

@@ -116,8 +116,9 @@ func BenchmarkNewConnection(b *testing.B) {
 
 // BenchmarkForwardAmong is a packet of one of many established connections
 // through SNAT, in an order that no prefetcher guesses, while the garbage is
-// collected again and again. It reports the memory of a connection and the longest
-// pause. TAPROUTER_BENCH_MOST raises the most connections from a million.
+// collected again and again. It reports the memory of a connection, the longest
+// pause, and the longest time in which no batch was read, for whatever reason.
+// TAPROUTER_BENCH_MOST raises the most connections from a million.
 func BenchmarkForwardAmong(b *testing.B) {
 	most := 1_000_000
 	if n, err := strconv.Atoi(os.Getenv("TAPROUTER_BENCH_MOST")); err == nil {
@@ -174,11 +175,15 @@ func forwardAmong(b *testing.B, n int) {
 	for step%5 == 0 { // n is a power of ten
 		step += 2
 	}
+	runtime.LockOSThread() // as a worker does
+	defer runtime.UnlockOSThread()
 	b.ReportAllocs()
 	b.ResetTimer()
+	source.last, source.stall = time.Now(), 0
 	send(b.N, step)
 	b.StopTimer()
 	b.ReportMetric(memory, "B/conn")
+	b.ReportMetric(source.stall.Seconds()*1e3, "ms-stall")
 	b.ReportMetric(longestSince(pauses)*1e3, "ms-pause")
 	stop.Store(true)
 	<-done
@@ -194,9 +199,14 @@ type generator struct {
 	frame      []byte
 	n, i       int
 	step, left int
+	last       time.Time
+	stall      time.Duration // the longest time between reads
 }
 
 func (g *generator) Read(frames []tap.Frame) (int, error) {
+	now := time.Now()
+	g.stall = max(g.stall, now.Sub(g.last))
+	g.last = now
 	const hosts, ports = 200, 200
 	ip := g.frame[tap.HeaderLen+packet.EthernetLen:]
 	k := 0
