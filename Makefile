@@ -79,10 +79,10 @@ bench-compare: ## Micro benchmarks of this tree against a revision: make bench-c
 	git worktree add -q --detach $$dir/base $(BASE); \
 	for i in $$(seq $(COUNT)); do \
 		echo "round $$i of $(COUNT)"; \
-		(cd $$dir/base && $(GO) test -run '^$$' -bench '$(BENCH)' $(BENCHPKGS)) >> $$dir/base.txt; \
-		$(GO) test -run '^$$' -bench '$(BENCH)' $(BENCHPKGS) >> $$dir/this.txt; \
+		(cd $$dir/base && $(GO) test -run '^$$' -bench '$(value BENCH)' $(BENCHPKGS)) >> $$dir/base.txt; \
+		$(GO) test -run '^$$' -bench '$(value BENCH)' $(BENCHPKGS) >> $$dir/this.txt; \
 	done; \
-	$(TOOL) benchstat $$dir/base.txt $$dir/this.txt
+	$(TOOL) benchstat "$(BASE)=$$dir/base.txt" "this=$$dir/this.txt"
 
 .PHONY: cover
 cover: ## Test coverage, as a page
