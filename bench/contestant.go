@@ -210,6 +210,11 @@ func (p peer) start(w *world, m mode) error {
 	if err := w.serve("ready", filepath.Join(w.bench.dir, p.program), "-mode", peerModes[m]); err != nil {
 		return err
 	}
+	return w.handTAPs()
+}
+
+// handTAPs gives the hosts the devices that the router has made.
+func (w *world) handTAPs() error {
 	for dev, ns := range map[string]string{"in": w.internal, "out": w.external} {
 		if err := sh("ip", "-n", w.router, "link", "set", dev, "netns", ns); err != nil {
 			return err

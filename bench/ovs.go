@@ -9,7 +9,7 @@ import (
 )
 
 // ovs is Open vSwitch's userspace datapath with its own connection tracking, between
-// veths. It has no words for a router, so flows stand for one, and the hosts know
+// TAPs. It has no words for a router, so flows stand for one, and the hosts know
 // its MAC address beforehand. It chooses a VIP's member by hash, not in turn.
 type ovs struct{}
 
@@ -22,7 +22,7 @@ const (
 
 // ovsInstalled reports whether it can take part.
 func ovsInstalled() bool {
-	for _, tool := range []string{"ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ethtool"} {
+	for _, tool := range []string{"ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return false
 		}
@@ -32,16 +32,10 @@ func ovsInstalled() bool {
 }
 
 func (o ovs) start(w *world, m mode) error {
-	if err := w.veths(); err != nil {
+	if err := o.daemons(w); err != nil {
 		return err
 	}
-	// Its packet sockets do not understand unfinished checksums.
-	for ns, dev := range map[string]string{w.internal: "in", w.external: "out"} {
-		if err := in(ns, "ethtool", "-K", dev, "tx", "off"); err != nil {
-			return err
-		}
-	}
-	if err := o.daemons(w); err != nil {
+	if err := w.handTAPs(); err != nil {
 		return err
 	}
 	for _, n := range []struct{ ns, dev, address string }{
@@ -89,8 +83,8 @@ func (o ovs) daemons(w *world) error {
 	w.processes = append([]*process{vswitch}, w.processes...)
 	return o.run(w, "ovs-vsctl", "--db=unix:"+socket, "--timeout=10",
 		"add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev", "fail_mode=secure",
-		"--", "add-port", "br0", "r-in", "--", "set", "interface", "r-in", "ofport_request=1",
-		"--", "add-port", "br0", "r-out", "--", "set", "interface", "r-out", "ofport_request=2")
+		"--", "add-port", "br0", "in", "--", "set", "interface", "in", "type=tap", "ofport_request=1",
+		"--", "add-port", "br0", "out", "--", "set", "interface", "out", "type=tap", "ofport_request=2")
 }
 
 // flows makes the switch a router: table 0 finds the connection, table 1 makes new
