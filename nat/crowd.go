@@ -1,12 +1,16 @@
 package nat
 
-import "github.com/taprouter/taprouter/internal/packet"
+import (
+	"slices"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
 
 // A crowd is the ports of one external address that are free towards one remote
 // endpoint, kept where so many are taken that trying ports at random hardly ever
 // finds one. It is built a part at a time, by those who look for a port, kept up to
 // date by every connection that comes and goes, and given up when half of the ports
-// are free again.
+// it knows are free again.
 type crowd struct {
 	portSet
 	lo, hi int
@@ -44,10 +48,11 @@ func (t *Table) crowdPort(src uint32, flow, original packet.Tuple, lo, hi int) (
 	c := t.crowds[key]
 	if c == nil {
 		if len(t.crowds) >= maxCrowds {
-			return 0, NoPort
+			t.disperse(t.crowdOrder[0]) // it only knows what find does, and can be built again
 		}
 		c = &crowd{portSet: newPortSet(), lo: lo, hi: hi, built: lo}
 		t.crowds[key] = c
+		t.crowdOrder = append(t.crowdOrder, key)
 	}
 	for end := min(c.built+crowdStep, hi+1); c.built < end; c.built++ {
 		reply.DstPort = uint16(c.built)
@@ -57,10 +62,20 @@ func (t *Table) crowdPort(src uint32, flow, original packet.Tuple, lo, hi int) (
 		}
 	}
 	port, ok := c.choose(flow.SrcPort, lo, c.built-1, t.rng)
-	if !ok || !t.replyFree(flow, original, src, port) {
+	if ok && !t.replyFree(flow, original, src, port) {
+		port, ok = c.another(port, lo, c.built-1, t.rng) // one port may be that of the flow itself
+		ok = ok && t.replyFree(flow, original, src, port)
+	}
+	if !ok {
 		return 0, NoPort
 	}
 	return port, None
+}
+
+// disperse gives a crowd up.
+func (t *Table) disperse(key crowdKey) {
+	delete(t.crowds, key)
+	t.crowdOrder = slices.DeleteFunc(t.crowdOrder, func(k crowdKey) bool { return k == key })
 }
 
 // crowdIn and crowdOut tell a crowd, if there is one, that a tuple is in use, or no
@@ -80,7 +95,7 @@ func (t *Table) crowdOut(tuple *packet.Tuple) {
 		return
 	}
 	c.put(tuple.DstPort)
-	if c.taken--; c.built > c.hi && c.taken < (c.hi-c.lo+1)/2 {
-		delete(t.crowds, key)
+	if c.taken--; 2*c.taken < c.built-c.lo {
+		t.disperse(key)
 	}
 }

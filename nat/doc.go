@@ -51,8 +51,8 @@ type Config struct {
 
 	MaxConnections int     // connections at most
 	HostShare      float64 // part of the table and of an address's ports that one host may hold
-	PortMin        uint16  // external ports for sources from 1024 up
-	PortMax        uint16
+	PortMin        uint16  // external ports for sources from 1024 up, themselves from 1024 up
+	PortMax        uint16  // at least PortMin
 
 	UDP, ICMP, TCPEstablished, TCPTransitory, Other time.Duration
 }
@@ -66,8 +66,10 @@ func (c Config) withDefaults() Config {
 		c.HostShare = DefaultHostShare
 	}
 	if c.PortMax == 0 {
-		c.PortMin, c.PortMax = 1024, 65535
+		c.PortMax = 65535
 	}
+	c.PortMax = max(c.PortMax, 1024)
+	c.PortMin = min(max(c.PortMin, 1024), c.PortMax)
 	orElse := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
 			*d = def

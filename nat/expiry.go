@@ -54,8 +54,10 @@ type sweep struct {
 const (
 	sweepStep    = 1 << 14 // connections looked at in one Tick at most
 	sweepRemoval = 8       // what removing one costs, compared with looking at one
-	sweepPause   = 50      // milliseconds between the steps of one walk
-	sweepRest    = 250     // milliseconds between one walk and the next
+	sweepPause   = 50      // milliseconds between the steps of one walk,
+	sweepHaste   = 5       // and where many have expired
+	sweepMany    = sweepStep / sweepRemoval / 8
+	sweepRest    = 250 // milliseconds between one walk and the next
 )
 
 // before compares two times of the wrapping clock.
@@ -82,7 +84,42 @@ func (t *Table) Tick(now time.Duration) time.Duration {
 	if s.pos == 0 && s.set && before(ms, s.due) {
 		return now + time.Duration(s.due-ms)*time.Millisecond
 	}
-	for budget := sweepStep; budget > 0 && s.pos < t.top(); s.pos++ {
+	expired, start := t.stats.Expired, s.pos
+	done := t.sweepOn(sweepStep, ms)
+	if done && start > 0 && s.set && !before(ms, s.due) {
+		done = t.sweepOn(sweepStep, ms) // what others have begun has passed by those due since
+	}
+	if !done {
+		if t.stats.Expired-expired >= sweepMany {
+			return now + sweepHaste*time.Millisecond
+		}
+		return now + sweepPause*time.Millisecond
+	}
+	if !s.set {
+		return 0
+	}
+	// Where connections end all the time, the next one is always about to.
+	return now + time.Duration(max(int32(s.due-ms), sweepRest))*time.Millisecond
+}
+
+// reclaimStep is how many connections are looked at on behalf of one that has no
+// room.
+const reclaimStep = 64
+
+// reclaim goes on with the walk, if there is one to go, for a connection that is
+// about to be refused: expired ones must not keep it out because so many expire
+// that Tick does not keep up.
+func (t *Table) reclaim() {
+	if s := &t.sweep; s.pos > 0 || s.set && !before(t.now, s.due) {
+		t.sweepOn(reclaimStep, t.now)
+	}
+}
+
+// sweepOn goes on with the walk until the budget is spent. It reports whether the
+// walk has come to its end.
+func (t *Table) sweepOn(budget int, ms uint32) bool {
+	s := &t.sweep
+	for ; budget > 0 && s.pos < t.top(); s.pos++ {
 		if t.chunks[s.pos>>chunkBits].used == 0 {
 			s.pos |= chunkLen - 1
 			budget--
@@ -91,15 +128,11 @@ func (t *Table) Tick(now time.Duration) time.Duration {
 		budget -= t.sweepOne(s.pos, ms)
 	}
 	if s.pos < t.top() {
-		return now + sweepPause*time.Millisecond
+		return false
 	}
 	s.due, s.set = s.next, s.found
 	s.pos, s.found = 0, false
-	if !s.set {
-		return 0
-	}
-	// Where connections end all the time, the next one is always about to.
-	return now + time.Duration(max(int32(s.due-ms), sweepRest))*time.Millisecond
+	return true
 }
 
 // sweepOne removes connection i if it is due, else notes its deadline. It

@@ -119,12 +119,6 @@ func (m *mappings) disallow(mapping, remote uint32) {
 	m.permits.remove(i)
 }
 
-// hostUse is what counts towards a host's share.
-type hostUse struct {
-	conns int
-	ports [3]int
-}
-
 // A Binding is how a new connection's source or destination goes through a
 // mapping. It changes nothing until the connection is committed, and is only
 // good until the table changes.
@@ -211,15 +205,27 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 		return t.overload(b, ext, flow, original)
 	}
 	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
-	if t.hosts[flow.Src].ports[pi] < t.hostLimit(hi-lo+1) {
-		port, found := t.ports(ext, pi).choose(flow.SrcPort, lo, hi, t.rng)
-		if found && t.replyFree(flow, original, ext, port) {
-			b.new, b.ext = true, extKey{ext, port, flow.Proto}
-			return port, None
+	if int(t.hosts.use(flow.Src).ports[groupOf(flow.Proto, flow.SrcPort)]) < t.hostLimit(hi-lo+1) {
+		space := t.ports(ext, pi)
+		port, found := space.choose(flow.SrcPort, lo, hi, t.rng)
+		for n := 0; found; n++ {
+			if t.replyFree(flow, original, ext, port) {
+				b.new, b.ext = true, extKey{ext, port, flow.Proto}
+				return port, None
+			}
+			// Somebody overloads that port towards this endpoint.
+			if n == mappingTries {
+				break
+			}
+			port, found = space.another(port, lo, hi, t.rng)
 		}
 	}
 	return t.overload(b, ext, flow, original)
 }
+
+// mappingTries bounds the search for a port of one's own among those that others
+// overload: a host without one is worse off than the search is dear.
+const mappingTries = 4
 
 // replyFree reports whether no connection answers to what flow's replies to the
 // external endpoint would be. Nor may they look like the packets they answer, as
@@ -311,12 +317,25 @@ func (t *Table) behind(addr uint32, port uint16, proto uint8) (uint32, bool) {
 	return e.ports[pi].mapping(port)
 }
 
-// pin keeps the mappings of a binding while connections are evicted (1), or
-// leaves them to hold again (-1).
-func (t *Table) pin(b *Binding, n int32) {
+// pin keeps the mappings of a binding while other connections end, one of which may
+// be the last user. unpin leaves them to hold, or gives up those that nothing uses
+// if nothing has come of the connection.
+func (t *Table) pin(b *Binding) {
 	for _, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			t.mappings.list.at(i - 1).refs += uint32(n)
+			t.mappings.list.at(i-1).refs++
+		}
+	}
+}
+
+func (t *Table) unpin(b *Binding, done bool) {
+	for _, i := range [2]uint32{b.src, b.dst} {
+		if i == 0 {
+			continue
+		}
+		m := t.mappings.list.at(i - 1)
+		if m.refs--; m.refs == 0 && !done {
+			t.endMapping(i - 1)
 		}
 	}
 }
@@ -358,9 +377,7 @@ func (t *Table) newMapping(b *Binding) uint32 {
 	space := t.ports(b.ext.addr, pi)
 	space.take(b.ext.port)
 	space.set(b.ext.port, i+1)
-	use := t.hosts[b.key.addr]
-	use.ports[pi]++
-	t.hosts[b.key.addr] = use
+	t.hosts.more(b.key.addr, func(u *hostUse) { u.ports[groupOf(b.ext.proto, b.ext.port)]++ })
 	return i
 }
 
@@ -380,26 +397,22 @@ func (t *Table) releaseMapping(i, remote uint32) {
 	ms := &t.mappings
 	ms.disallow(i, remote)
 	m := ms.list.at(i)
-	if m.refs--; m.refs > 0 {
-		return
+	if m.refs--; m.refs == 0 {
+		t.endMapping(i)
 	}
+}
+
+// endMapping forgets a mapping that nothing uses.
+func (t *Table) endMapping(i uint32) {
+	ms := &t.mappings
+	m := ms.list.at(i)
 	ms.byInternal.remove(m.key.tag(&ms.byInternal), i)
 	pi, _ := protoIndex(m.ext.proto)
 	space := t.ports(m.ext.addr, pi)
 	space.put(m.ext.port)
 	space.set(m.ext.port, 0)
-	use := t.hosts[m.key.addr]
-	use.ports[pi]--
-	t.setHost(m.key.addr, use)
+	t.hosts.less(m.key.addr, func(u *hostUse) { u.ports[groupOf(m.ext.proto, m.ext.port)]-- })
 	ms.list.remove(i)
-}
-
-func (t *Table) setHost(addr uint32, use hostUse) {
-	if use == (hostUse{}) {
-		delete(t.hosts, addr)
-		return
-	}
-	t.hosts[addr] = use
 }
 
 // owner is the host whose share a new connection counts towards.
@@ -428,20 +441,14 @@ func (t *Table) own(c *Conn, o Owner) {
 
 func (t *Table) count(c *Conn) {
 	c.flags |= connOwned
-	host := c.ownerAddr()
-	use := t.hosts[host]
-	use.conns++
-	t.hosts[host] = use
+	t.hosts.more(c.ownerAddr(), func(u *hostUse) { u.conns++ })
 }
 
 func (t *Table) disown(c *Conn) {
 	if c.flags&connOwned == 0 {
 		return
 	}
-	host := c.ownerAddr()
-	use := t.hosts[host]
-	use.conns--
-	t.setHost(host, use)
+	t.hosts.less(c.ownerAddr(), func(u *hostUse) { u.conns-- })
 }
 
 func (c *Conn) ownerAddr() uint32 {

@@ -433,3 +433,118 @@ func TestShareCountsEstablishedInboundOnly(t *testing.T) {
 		t.Errorf("the share is not given back: %v", r)
 	}
 }
+
+// A commit that is refused after what it made room for has ended gives the mapping up
+// that only that had used.
+func TestRefusedCommitEndsUnusedMapping(t *testing.T) {
+	const x, r, floating = inside, inside + 1, external + 50
+	table := newTable(nat.Config{UDP: 5 * time.Second, MaxConnections: 40, HostShare: 1. / 40, PortMin: 1024, PortMax: 65535})
+	open := func(original, to packet.Tuple, dnat bool, now time.Duration) (*nat.Conn, nat.Refusal) {
+		var b nat.Binding
+		if c, _ := table.Lookup(&original, now); c != nil {
+			t.Fatalf("%v is known", original)
+		}
+		if dnat {
+			addr, port, ref := table.Inbound(&b, to, false)
+			if ref != nat.None {
+				t.Fatalf("inbound %v", ref)
+			}
+			to.Dst, to.DstPort = addr, port
+		}
+		port, ref := table.Bind(&b, external, to, original)
+		if ref != nat.None {
+			t.Fatalf("bind %v", ref)
+		}
+		to.Src, to.SrcPort = external, port
+		return table.Commit(&nat.NewConn{Original: original, Reply: to.Reverse(), Binding: b, Owner: nat.OwnerSource}, now)
+	}
+	// x opens its mapping 1500; r comes in through it (hairpin); x's own connection ends.
+	f := udp(x, 1500, remote, 9)
+	first, ref := open(f, f, false, 0)
+	if ref != nat.None {
+		t.Fatal(ref)
+	}
+	f = udp(r, 8080, external, 1500)
+	if _, ref := open(f, f, true, 0); ref != nat.None {
+		t.Fatal(ref)
+	}
+	table.Remove(first)
+	// x uses up its share with something else.
+	f = udp(x, 7000, remote, 7)
+	if _, ref := table.Commit(&nat.NewConn{Original: f, Reply: f.Reverse(), Owner: nat.OwnerSource}, 4*time.Second); ref != nat.None {
+		t.Fatal(ref)
+	}
+	// r's connection expires; nobody has swept yet. x goes to r by a forwarded port.
+	now := 5 * time.Second
+	if _, ref := open(udp(x, 1500, floating, 80), udp(x, 1500, r, 8080), false, now); ref != nat.HostShareUsed {
+		t.Fatalf("want host share used, got %v", ref)
+	}
+	for at := now; at != 0; at = table.Tick(at) {
+	}
+	if table.Len() != 0 {
+		t.Fatal(table.Len())
+	}
+	var b nat.Binding
+	if addr, port, ref := table.Inbound(&b, udp(remote, 9, external, 1500), false); ref != nat.NoMapping {
+		t.Errorf("an empty table still maps port 1500 to %#x:%d", addr, port)
+	}
+	if _, port := bind(t, table, udp(inside+7, 1500, remote, 9)); port != 1500 {
+		t.Errorf("port 1500 is not free in an empty table: another host gets %d", port)
+	}
+}
+
+// Well-known ports have a share of their own: ordinary traffic does not use it up,
+// nor the other way round.
+func TestShareOfWellKnownPorts(t *testing.T) {
+	table := newTable(nat.Config{})
+	for k := range uint16(511) {
+		bind(t, table, udp(inside, 20000+k, remote, 53))
+	}
+	c, port := bind(t, table, udp(inside, 500, remote, 500))
+	if !c.Mapped() {
+		t.Errorf("port %d, not mapped, with all 1023 low ports free", port)
+	}
+	if _, r := inbound(table, remote, 4500, port); r != nat.None {
+		t.Errorf("inbound to it: %v", r)
+	}
+}
+
+// A port that somebody overloads towards the same endpoint costs nobody else a
+// mapping, as long as there are free ones.
+func TestOverloadDoesNotSpread(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2099, HostShare: 0.1})
+	for k := range uint16(10) {
+		bind(t, table, udp(inside, 2000+k, remote, 53))
+	}
+	bind(t, table, udp(inside, 2050, remote, 53)) // overloads its own port
+	c, port := bind(t, table, udp(inside+1, 2050, remote, 53))
+	if !c.Mapped() {
+		t.Errorf("port %d, not mapped, with 90 ports free for mappings", port)
+	}
+}
+
+func TestPortMinAlone(t *testing.T) {
+	for _, cfg := range []nat.Config{{PortMin: 30000}, {PortMin: 30000, PortMax: 29999}, {PortMin: 1, PortMax: 2}} {
+		_, port := bind(t, newTable(cfg), udp(inside, 5000, remote, 53))
+		if lo := max(cfg.PortMin, 1024); port < lo && port != max(cfg.PortMax, 1024) {
+			t.Errorf("%d-%d: port %d", cfg.PortMin, cfg.PortMax, port)
+		}
+	}
+}
+
+// The memory of what a host was allowed goes when that does, not with the last.
+func TestPermitsGiveMemoryBack(t *testing.T) {
+	table := newTable(nat.Config{HostShare: 1})
+	empty := table.Bytes()
+	keep, _ := bind(t, table, udp(inside, 5000, remote, 53))
+	table.Touch(keep, nat.Reply, 0, false, 0)
+	for k := range uint32(200_000) {
+		bind(t, table, udp(inside, 5000, remote+1+k, 53))
+	}
+	peak := table.Bytes()
+	self := udp(inside, 5000, remote, 53)
+	table.RemoveIf(func(c *nat.Conn) bool { return c.Tuple(nat.Original) != self })
+	if n := table.Bytes(); table.Len() != 1 || n > empty+1<<20 {
+		t.Errorf("empty %d, peak %d, with one connection left %d bytes", empty, peak, n)
+	}
+}

@@ -263,7 +263,7 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 		}
 		if k.proto == flow.Proto {
 			taken[k.ext] = true
-			if k.addr == flow.Src {
+			if k.addr == flow.Src && int(k.ext) >= lo && int(k.ext) <= hi {
 				byHost++
 			}
 		}
@@ -425,9 +425,17 @@ func (m *model) plain() {
 
 // commit predicts what Commit answers and whom it evicts.
 func (m *model) commit(n nat.NewConn, c *modelConn) bool {
-	want, evicted := m.predict(c)
+	conns, young, old := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old)
+	want, evicted, room := m.predict(c, conns, young, old)
 	n.Flags = m.flags()
 	got, r := m.table.Commit(&n, m.now)
+	if !room {
+		// Then it may sweep, and all is as if that had been before.
+		swept := m.swept(c)
+		gone := func(k *modelConn) bool { return slices.Contains(swept, k) }
+		want, evicted, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone))
+		m.ended = slices.DeleteFunc(m.ended, gone)
+	}
 	if r != want || (got == nil) != (want != nat.None) {
 		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want)
 	}
@@ -447,22 +455,35 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 	return true
 }
 
-func (m *model) predict(c *modelConn) (nat.Refusal, []*modelConn) {
+// swept is what has ended because it had expired, and not because c takes its place.
+func (m *model) swept(c *modelConn) []*modelConn {
+	var all []*modelConn
+	for _, k := range m.ended {
+		if m.expired(k) && !slices.ContainsFunc(c.tuple[:], func(t packet.Tuple) bool { return k.tuple[0] == t || k.tuple[1] == t }) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// predict says what becomes of a new connection c among others, whom it ends, and
+// whether there is room without ending what is in nobody's way.
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Refusal, ended []*modelConn, room bool) {
 	var gone []*modelConn // in whose place it comes
 	for _, t := range c.tuple {
-		k, _ := m.find(t)
+		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
 		switch {
-		case k == nil || slices.Contains(gone, k):
-		case !m.expired(k):
-			return nat.TupleTaken, gone
+		case i < 0 || slices.Contains(gone, conns[i]):
+		case !m.expired(conns[i]):
+			return nat.TupleTaken, gone, true
 		default:
-			gone = append(gone, k)
+			gone = append(gone, conns[i])
 		}
 	}
 	left := func(list []*modelConn) []*modelConn {
 		return slices.DeleteFunc(slices.Clone(list), func(k *modelConn) bool { return slices.Contains(gone, k) })
 	}
-	conns, young, old := left(m.conns), left(m.young), left(m.old)
+	conns, young, old = left(conns), left(young), left(old)
 	owned := 0
 	for _, k := range conns {
 		if k.owner == c.owner && k.counted {
@@ -471,17 +492,17 @@ func (m *model) predict(c *modelConn) (nat.Refusal, []*modelConn) {
 	}
 	switch {
 	case owned >= modelSize/2:
-		return nat.HostShareUsed, gone
+		return nat.HostShareUsed, gone, false
 	case len(young) >= modelSize/2:
-		return nat.None, append(gone, young[0])
+		return nat.None, append(gone, young[0]), true
 	case len(conns) < modelSize:
-		return nat.None, gone
+		return nat.None, gone, true
 	case len(young) > 0:
-		return nat.None, append(gone, young[0])
+		return nat.None, append(gone, young[0]), false
 	case len(old) > 0:
-		return nat.None, append(gone, old[0])
+		return nat.None, append(gone, old[0]), false
 	}
-	return nat.TableFull, gone
+	return nat.TableFull, gone, false
 }
 
 // packet belongs to a connection that is there, unless that has expired.

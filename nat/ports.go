@@ -97,6 +97,12 @@ func (s *portSet) choose(port uint16, lo, hi int, rng *rand.Rand) (uint16, bool)
 	if int(port) >= lo && int(port) <= hi && s.free(port) {
 		return port, true
 	}
+	return s.another(port, lo, hi, rng)
+}
+
+// another is choose for one who cannot have the port itself; it may still return
+// it, by chance.
+func (s *portSet) another(port uint16, lo, hi int, rng *rand.Rand) (uint16, bool) {
 	parity := int(port & 1)
 	if p, ok := s.find(parity, lo, hi, rng); ok {
 		return p, true

@@ -24,10 +24,11 @@ type Table struct {
 	timeouts                      [4]uint32 // by class, milliseconds
 	tcpTransitory, tcpEstablished uint32
 
-	externals map[uint32]*external
-	crowds    map[crowdKey]*crowd
-	mappings  mappings
-	hosts     map[uint32]hostUse
+	externals  map[uint32]*external
+	crowds     map[crowdKey]*crowd
+	crowdOrder []crowdKey // of crowds, oldest first
+	mappings   mappings
+	hosts      hosts
 
 	sweep sweep
 
@@ -59,7 +60,7 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 		mappings: mappings{
 			byInternal: newIndex(rng.Uint64(), rng.Uint64()), byPermit: newIndex(rng.Uint64(), rng.Uint64()),
 		},
-		hosts: map[uint32]hostUse{},
+		hosts: hosts{byAddr: newIndex(rng.Uint64(), rng.Uint64())},
 	}
 	t.timeouts = [4]uint32{
 		classUDP: timeoutMillis(cfg.UDP), classICMP: timeoutMillis(cfg.ICMP),
@@ -76,10 +77,10 @@ func (t *Table) Len() int { return t.live }
 // Stats returns the table's counters.
 func (t *Table) Stats() Stats { return t.stats }
 
-// Bytes is the memory that the connections take, with what finds them and their
-// mappings.
+// Bytes is the memory that the connections take, with what finds them, their
+// mappings and hosts.
 func (t *Table) Bytes() int {
-	return t.slab.bytes() + t.index.bytes() + t.mappings.bytes()
+	return t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes()
 }
 
 // Lookup finds the connection that a packet with this tuple belongs to, and its
@@ -222,22 +223,15 @@ const (
 // sent. It evicts a half-open or closed one when the table is full.
 func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	t.now = millis(now)
-	t.pin(&n.Binding, 1) // what is evicted may be the last user of these mappings
+	t.pin(&n.Binding)
 	r := t.admit(n)
-	t.pin(&n.Binding, -1)
+	i := noConn
+	if r == None {
+		i, r = t.enter(n)
+	}
+	t.unpin(&n.Binding, r == None)
 	if r != None {
 		return nil, r
-	}
-	i := t.alloc()
-	tags := [2]uint32{t.index.tag(&n.Original), t.index.tag(&n.Reply)}
-	if !t.index.insert(tags[Original], i<<1) {
-		t.slab.release(i)
-		return nil, TableFull
-	}
-	if !t.index.insert(tags[Reply], i<<1|1) {
-		t.index.remove(tags[Original], i<<1)
-		t.slab.release(i)
-		return nil, TableFull
 	}
 	c := t.conn(i)
 	*c = Conn{
@@ -267,17 +261,38 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	return c, None
 }
 
+// enter takes a place for a connection, and makes it found there.
+func (t *Table) enter(n *NewConn) (uint32, Refusal) {
+	i := t.alloc()
+	tags := [2]uint32{t.index.tag(&n.Original), t.index.tag(&n.Reply)}
+	if !t.index.insert(tags[Original], i<<1) {
+		t.slab.release(i)
+		return 0, TableFull
+	}
+	if !t.index.insert(tags[Reply], i<<1|1) {
+		t.index.remove(tags[Original], i<<1)
+		t.slab.release(i)
+		return 0, TableFull
+	}
+	return i, None
+}
+
 // admit decides whether a connection may be made, and makes room for it. It
 // evicts nothing unless the answer is None; what has expired goes in any case.
 func (t *Table) admit(n *NewConn) Refusal {
 	if n.Original == n.Reply || t.taken(&n.Original) || t.taken(&n.Reply) {
 		return TupleTaken
 	}
-	if host, ok := n.owner(); ok && t.hosts[host].conns >= t.hostLimit(t.cfg.MaxConnections) {
-		return HostShareUsed
+	if host, ok := n.owner(); ok && t.usesShare(host) {
+		if t.reclaim(); t.usesShare(host) {
+			return HostShareUsed
+		}
 	}
 	if t.embryonic.len >= int(embryonicShare*float64(t.cfg.MaxConnections)) && t.embryonic.len > 0 {
 		t.evict(&t.embryonic)
+	}
+	if t.live >= t.cfg.MaxConnections {
+		t.reclaim()
 	}
 	if t.live >= t.cfg.MaxConnections {
 		switch {
@@ -290,6 +305,11 @@ func (t *Table) admit(n *NewConn) Refusal {
 		}
 	}
 	return None
+}
+
+// usesShare reports whether a host has as many connections as it may.
+func (t *Table) usesShare(host uint32) bool {
+	return int(t.hosts.use(host).conns) >= t.hostLimit(t.cfg.MaxConnections)
 }
 
 // taken reports whether a connection has the tuple. One that has expired, and

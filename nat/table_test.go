@@ -503,3 +503,52 @@ func TestWarmChangesNothing(t *testing.T) {
 		t.Errorf("%+v, %d connections", table.Stats(), table.Len())
 	}
 }
+
+// Where connections end faster than the sweep goes at its usual pace, it makes haste:
+// those that have expired do not keep others out.
+func TestSweepKeepsUp(t *testing.T) {
+	const rate, timeout, limit = 60, 2, 200_000 // a millisecond; seconds: 120 000 live at a time
+	table := newTable(nat.Config{UDP: timeout * time.Second, MaxConnections: limit, HostShare: 1})
+	wake := time.Duration(0)
+	k := uint32(0)
+	for ms := range 11_000 {
+		now := time.Duration(ms) * time.Millisecond
+		for range rate {
+			k++
+			tuple := packet.Tuple{Src: inside + k>>14, SrcPort: uint16(k), Dst: remote, DstPort: 53, Proto: packet.ProtoUDP}
+			c, r := table.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse()}, now)
+			if r != nat.None {
+				n := 0
+				table.Connections(now, func(nat.Connection) { n++ })
+				t.Fatalf("at %v: %v; %d of %d connections live, the others have expired", now, r, n, table.Len())
+			}
+			table.Touch(c, nat.Reply, 0, false, now)
+		}
+		if wake == 0 || now >= wake {
+			if wake = table.Tick(now); wake == 0 {
+				wake = now + 250*time.Millisecond
+			}
+		}
+	}
+}
+
+// Before the sweep has come by, a table full of expired connections takes new ones.
+func TestExpiredMakeRoom(t *testing.T) {
+	table := newTable(nat.Config{UDP: time.Second, MaxConnections: 4, HostShare: .5})
+	for i := range uint16(4) {
+		f := udp(inside+uint32(i/2), 5000+i, remote, 53)
+		c, r := table.Commit(&nat.NewConn{Original: f, Reply: f.Reverse(), Owner: nat.OwnerSource}, 0)
+		if r != nat.None {
+			t.Fatal(r)
+		}
+		table.Touch(c, nat.Reply, 0, false, 0)
+	}
+	f := udp(inside+9, 1, remote, 1)
+	if _, r := table.Commit(&nat.NewConn{Original: f, Reply: f.Reverse(), Owner: nat.OwnerSource}, time.Hour); r != nat.None {
+		t.Errorf("a new host: %v, though every connection has expired", r)
+	}
+	f = udp(inside, 1, remote, 1)
+	if _, r := table.Commit(&nat.NewConn{Original: f, Reply: f.Reverse(), Owner: nat.OwnerSource}, time.Hour); r != nat.None {
+		t.Errorf("an old host: %v, though every connection has expired", r)
+	}
+}

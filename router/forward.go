@@ -403,6 +403,9 @@ func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.
 // from the same port.
 func (w *worker) uniquePort(x *passage) verdict {
 	port, refusal := x.r.nat.UniquePort(x.to.Src, x.to, x.p.Tuple)
+	if refusal == nat.None && port != x.to.SrcPort && !translatable(&x.p) {
+		refusal = nat.TupleTaken // there is no such field to write it to
+	}
 	x.to.SrcPort = port
 	return w.refusal(x, refusal)
 }

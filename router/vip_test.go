@@ -110,6 +110,25 @@ func TestVIPAndItsMemberFromOnePort(t *testing.T) {
 	}
 }
 
+// A message without ports cannot get another one: where its answers would look like
+// those of another connection, it is refused, not sent to nobody knows whom.
+func TestTwoWaysToOneHostWithoutPorts(t *testing.T) {
+	topo := tutorial()
+	topo.Routers[0].Gateway.SNAT = false
+	l := newLessonOf(t, topo)
+	ask := func(dst string) {
+		l.put("ext_net", l.build(l.client, dst, layers.IPProtocolICMPv4, nil,
+			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimestampRequest, 0), Id: 7}, gopacket.Payload("0123456789ab")))
+	}
+	ask("10.10.10.3")
+	if got := l.one("vlan101"); got.ip.DstIP.String() != "172.16.101.3" {
+		t.Fatal(got)
+	}
+	ask("172.16.101.3")
+	l.none("vlan101")
+	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 3 code 13 about icmp 10.10.10.4 > 172.16.101.3 id 7")
+}
+
 // Two external ports that lead to one endpoint, from one port of the client.
 func TestForwardedPortsThatMeet(t *testing.T) {
 	topo := tutorial()

@@ -1,0 +1,81 @@
+package nat
+
+import "github.com/taprouter/taprouter/internal/packet"
+
+// hosts is what every internal host uses, found by its address. A host that uses
+// nothing is not there.
+type hosts struct {
+	list   pool[host]
+	byAddr index
+}
+
+type host struct {
+	addr uint32
+	hostUse
+}
+
+// hostUse is what counts towards a host's share.
+type hostUse struct {
+	conns int32
+	ports [portGroups]int32
+}
+
+// A portGroup is the ports that a host has a share of: those of one protocol, with
+// well-known ones apart because mappings leave them apart.
+type portGroup int
+
+const portGroups = 5
+
+// groupOf is the group of an external port. protoIndex knows the protocol.
+func groupOf(proto uint8, port uint16) portGroup {
+	pi, _ := protoIndex(proto)
+	if port < 1024 && proto != packet.ProtoICMP {
+		return portGroup(pi) + 3
+	}
+	return portGroup(pi)
+}
+
+func (h *hosts) find(addr uint32) (i, tag uint32, ok bool) {
+	tag = h.byAddr.hash(uint64(addr), 0)
+	i, ok = h.byAddr.lookup(tag, func(i uint32) bool { return h.list.at(i).addr == addr })
+	return i, tag, ok
+}
+
+// use returns what a host uses.
+func (h *hosts) use(addr uint32) hostUse {
+	if i, _, ok := h.find(addr); ok {
+		return h.list.at(i).hostUse
+	}
+	return hostUse{}
+}
+
+// more has add count something towards a host's share. An index that has no room for
+// the host, which chance does not bring about, forgets it: then it has more than its
+// share.
+func (h *hosts) more(addr uint32, add func(*hostUse)) {
+	i, tag, ok := h.find(addr)
+	if !ok {
+		i = h.list.add(host{addr: addr})
+		if !h.byAddr.insert(tag, i) {
+			h.list.remove(i)
+			return
+		}
+	}
+	add(&h.list.at(i).hostUse)
+}
+
+// less takes back what more has counted.
+func (h *hosts) less(addr uint32, sub func(*hostUse)) {
+	i, tag, ok := h.find(addr)
+	if !ok {
+		return
+	}
+	use := &h.list.at(i).hostUse
+	if sub(use); *use == (hostUse{}) {
+		h.byAddr.remove(tag, i)
+		h.list.remove(i)
+	}
+}
+
+// bytes is the memory that the hosts take.
+func (h *hosts) bytes() int { return h.list.bytes() + h.byAddr.bytes() }
