@@ -151,7 +151,8 @@ func (b *bench) conditions() string {
 
 // report prints the table, and writes it with the plots if a directory was named.
 func (b *bench) report() error {
-	fmt.Print(b.conditions(), b.table(false))
+	conditions := b.conditions() // before the plots change the tree
+	fmt.Print(conditions, b.table(false))
 	if b.out == "" {
 		return nil
 	}
@@ -164,7 +165,7 @@ func (b *bench) report() error {
 		}
 	}
 	var s bytes.Buffer
-	s.WriteString("# Results\n\n[How to read them](../README.md).\n\n" + b.conditions() + b.table(true))
+	s.WriteString("# Results\n\n[How to read them](../README.md).\n\n" + conditions + b.table(true))
 	return os.WriteFile(filepath.Join(b.out, "README.md"), s.Bytes(), 0o644)
 }
 
