@@ -44,13 +44,14 @@ const (
 type connFlags uint8
 
 const (
-	connLive      connFlags = 1 << iota
-	connReplied             // a reply has been seen
-	connOwned               // counts towards the share of its owner ...
-	connOwnerDest           // ... which is the destination of the translated packet, not the original source
-	connNAT                 // the translation changes something
-	connRuled               // made by a floating IP, a forwarded port or a VIP (not: by a mapping)
-	connMapped              // uses mappings
+	connLive         connFlags = 1 << iota
+	connReplied                // a reply has been seen
+	connOwned                  // counts towards the share of its owner ...
+	connOwnerDest              // ... which is the destination of the translated packet, not the original source
+	connNAT                    // the translation changes something
+	connRuled                  // made by a floating IP, a forwarded port or a VIP (not: by a mapping)
+	connSourceMapped           // its source goes through a mapping
+	connDestMapped             // its destination does
 )
 
 // Tuple returns the tuple of direction d as it arrives at the router.
@@ -90,7 +91,7 @@ func (c *Conn) Rewrite(d Direction) packet.Rewrite {
 func (c *Conn) NATed() bool { return c.flags&connNAT != 0 }
 
 // Mapped reports whether the connection goes through a mapping.
-func (c *Conn) Mapped() bool { return c.flags&connMapped != 0 }
+func (c *Conn) Mapped() bool { return c.flags&(connSourceMapped|connDestMapped) != 0 }
 
 // State returns how far the connection has come.
 func (c *Conn) State() State { return c.state }

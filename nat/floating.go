@@ -11,6 +11,13 @@ type Static struct {
 	owned    map[uint32]bool
 }
 
+// extKey is an external endpoint.
+type extKey struct {
+	addr  uint32
+	port  uint16
+	proto uint8
+}
+
 // An Endpoint is an address and a port.
 type Endpoint struct {
 	Addr uint32

@@ -1,6 +1,10 @@
 package nat
 
-import "github.com/taprouter/taprouter/internal/packet"
+import (
+	"unsafe"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
 
 // An external is one address that mappings use, with its ports for TCP, UDP and
 // ICMP query identifiers.
@@ -13,6 +17,23 @@ type external struct {
 type portSpace struct {
 	portSet
 	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1
+}
+
+// bytes is the memory that the ports of an address take.
+func (e *external) bytes() int {
+	n := int(unsafe.Sizeof(*e))
+	for _, s := range e.ports {
+		if s == nil {
+			continue
+		}
+		n += int(unsafe.Sizeof(*s))
+		for _, c := range s.mapped {
+			if c != nil {
+				n += int(unsafe.Sizeof(*c))
+			}
+		}
+	}
+	return n
 }
 
 // mapping returns the mapping of a port.
@@ -33,43 +54,48 @@ func (s *portSpace) set(port uint16, mapping uint32) {
 }
 
 // A mapping binds an internal to an external endpoint, for one remote address
-// or endpoint only where the mapping behavior says so.
+// or endpoint only where the mapping behavior says so. Half a cache line, because
+// many have one connection only.
 type mapping struct {
-	key  mapKey
-	ext  extKey
-	refs uint32 // connections that use it; it ends with the last (RFC 7857, 12)
+	ext, addr, remote uint32 // remote and its port are 0 if they do not matter
+	port, remotePort  uint16
+	extPort           uint16
+	proto             uint8
+	refs              uint32 // connections that use it; it ends with the last (RFC 7857, 12)
+	permitted         uint32 // a permit of its own, for the first remote address, if
+	conns             uint32 // this is not 0
 }
 
+// mapKey is what a mapping is found by.
 type mapKey struct {
-	ext, addr, remote uint32 // remote and its port are 0 if they do not matter
+	ext, addr, remote uint32
 	port, remotePort  uint16
 	proto             uint8
 }
 
-type extKey struct {
-	addr  uint32
-	port  uint16
-	proto uint8
+func (m *mapping) key() mapKey {
+	return mapKey{m.ext, m.addr, m.remote, m.port, m.remotePort, m.proto}
 }
 
 // A permit says that a mapping has connections with a remote address, which
-// address-dependent filtering lets in.
+// address-dependent filtering lets in. A mapping has one itself; these are the
+// others'.
 type permit struct{ mapping, remote, conns uint32 }
 
-// mappings are the mappings of a table, found by their internal endpoint, and their
-// permits. An index that has no room for an entry, which chance does not bring
-// about, makes one that is not found: then another mapping is made, or a sender
-// filtered.
+// mappings are the mappings of a table, those with another port outside than inside
+// found by their internal endpoint, and their permits. An index that has no room for
+// an entry, which chance does not bring about, makes one that is not found: then
+// another mapping is made, or a sender filtered.
 type mappings struct {
 	list       pool[mapping]
 	byInternal index
-	permits    pool[permit]
+	others     pool[permit]
 	byPermit   index
 }
 
 // bytes is the memory that the mappings and permits take.
 func (m *mappings) bytes() int {
-	return m.list.bytes() + m.byInternal.bytes() + m.permits.bytes() + m.byPermit.bytes()
+	return m.list.bytes() + m.byInternal.bytes() + m.others.bytes() + m.byPermit.bytes()
 }
 
 func (k *mapKey) tag(x *index) uint32 {
@@ -77,46 +103,74 @@ func (k *mapKey) tag(x *index) uint32 {
 		uint64(k.port)<<48|uint64(k.remotePort)<<32|uint64(k.proto)<<24|uint64(k.ext^k.ext>>8)&0xffffff)
 }
 
-// find returns the mapping of an internal endpoint.
-func (m *mappings) find(k *mapKey) (uint32, bool) {
-	return m.byInternal.lookup(k.tag(&m.byInternal), func(i uint32) bool { return m.list.at(i).key == *k })
+// findMapping returns the mapping of an internal endpoint. Most have the same port outside,
+// and are found there; the index is of the others.
+func (t *Table) findMapping(k *mapKey) (uint32, bool) {
+	m := &t.mappings
+	if i, ok := t.behind(k.ext, k.port, k.proto); ok && m.list.at(i).key() == *k {
+		return i, true
+	}
+	return m.byInternal.lookup(k.tag(&m.byInternal), func(i uint32) bool { return m.list.at(i).key() == *k })
 }
 
-// permit returns the number of the permit of a mapping for a remote address.
+// permit returns the number of the permit of a mapping for a remote address, if it
+// is not the mapping's own.
 func (m *mappings) permit(mapping, remote uint32) (i, tag uint32, ok bool) {
 	tag = m.byPermit.hash(uint64(mapping), uint64(remote))
 	i, ok = m.byPermit.lookup(tag, func(i uint32) bool {
-		p := m.permits.at(i)
+		p := m.others.at(i)
 		return p.mapping == mapping && p.remote == remote
 	})
 	return i, tag, ok
 }
 
+// permits reports whether a mapping has connections with a remote address.
+func (m *mappings) permits(i, remote uint32) bool {
+	if k := m.list.at(i); k.conns > 0 && k.permitted == remote {
+		return true
+	}
+	_, _, ok := m.permit(i, remote)
+	return ok
+}
+
 // allow counts a connection of a mapping with a remote address.
 func (m *mappings) allow(mapping, remote uint32) {
-	i, tag, ok := m.permit(mapping, remote)
-	if ok {
-		m.permits.at(i).conns++
+	k := m.list.at(mapping)
+	if k.conns > 0 && k.permitted == remote || k.refs == 1 { // the first has none before it
+		k.permitted = remote
+		k.conns++
 		return
 	}
-	i = m.permits.add(permit{mapping, remote, 1})
-	if !m.byPermit.insert(tag, i) {
-		m.permits.remove(i)
+	i, tag, ok := m.permit(mapping, remote)
+	switch {
+	case ok:
+		m.others.at(i).conns++
+	case k.conns == 0:
+		k.permitted, k.conns = remote, 1
+	default:
+		i = m.others.add(permit{mapping, remote, 1})
+		if !m.byPermit.insert(tag, i) {
+			m.others.remove(i)
+		}
 	}
 }
 
 // disallow takes back what allow has counted.
 func (m *mappings) disallow(mapping, remote uint32) {
+	if k := m.list.at(mapping); k.conns > 0 && k.permitted == remote {
+		k.conns--
+		return
+	}
 	i, tag, ok := m.permit(mapping, remote)
 	if !ok {
 		return
 	}
-	if p := m.permits.at(i); p.conns > 1 {
+	if p := m.others.at(i); p.conns > 1 {
 		p.conns--
 		return
 	}
 	m.byPermit.remove(tag, i)
-	m.permits.remove(i)
+	m.others.remove(i)
 }
 
 // A Binding is how a new connection's source or destination goes through a
@@ -128,7 +182,7 @@ type Binding struct {
 	dst uint32 // mapping of the destination + 1, 0: none
 	new bool   // the source's mapping is to be made
 	key mapKey
-	ext extKey
+	ext uint16 // its external port
 
 	overload bool
 }
@@ -196,8 +250,8 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 	b.ok = true
 	b.key = mapKey{ext: ext, addr: flow.Src, port: flow.SrcPort, proto: flow.Proto}
 	b.key.remote, b.key.remotePort = t.remotePart(flow.Dst, flow.DstPort)
-	if i, found := t.mappings.find(&b.key); found {
-		port := t.mappings.list.at(i).ext.port
+	if i, found := t.findMapping(&b.key); found {
+		port := t.mappings.list.at(i).extPort
 		if t.replyFree(flow, original, ext, port) {
 			b.src = i + 1
 			return port, None
@@ -210,7 +264,7 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 		port, found := space.choose(flow.SrcPort, lo, hi, t.rng)
 		for n := 0; found; n++ {
 			if t.replyFree(flow, original, ext, port) {
-				b.new, b.ext = true, extKey{ext, port, flow.Proto}
+				b.new, b.ext = true, port
 				return port, None
 			}
 			// Somebody overloads that port towards this endpoint.
@@ -298,13 +352,13 @@ func (t *Table) Inbound(b *Binding, flow packet.Tuple, filter bool) (addr uint32
 	case t.cfg.Filtering == AddressAndPortDependent:
 		return 0, 0, Filtered // what the endpoint may send belongs to a connection
 	case t.cfg.Filtering == AddressDependent:
-		if _, _, ok := t.mappings.permit(i, flow.Src); !ok {
+		if !t.mappings.permits(i, flow.Src) {
 			return 0, 0, Filtered
 		}
 	}
 	b.ok, b.dst = true, i+1
 	m := t.mappings.list.at(i)
-	return m.key.addr, m.key.port, None
+	return m.addr, m.port, None
 }
 
 // behind finds the mapping of an external endpoint.
@@ -348,11 +402,9 @@ func (t *Table) hold(c *Conn, b *Binding) {
 	if b.new {
 		b.src = t.newMapping(b) + 1
 	}
-	l := t.links(c.self)
-	l.mapping = [2]uint32{b.src, b.dst}
-	for side, i := range l.mapping {
+	for side, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			c.flags |= connMapped
+			c.flags |= [2]connFlags{connSourceMapped, connDestMapped}[side]
 			t.mappings.list.at(i-1).refs++
 			t.mappings.allow(i-1, c.remote(side))
 		}
@@ -371,24 +423,30 @@ func (c *Conn) remote(side int) uint32 {
 
 func (t *Table) newMapping(b *Binding) uint32 {
 	m := &t.mappings
-	i := m.list.add(mapping{key: b.key, ext: b.ext})
-	m.byInternal.insert(b.key.tag(&m.byInternal), i)
-	pi, _ := protoIndex(b.ext.proto)
-	space := t.ports(b.ext.addr, pi)
-	space.take(b.ext.port)
-	space.set(b.ext.port, i+1)
-	t.hosts.more(b.key.addr, func(u *hostUse) { u.ports[groupOf(b.ext.proto, b.ext.port)]++ })
+	k := &b.key
+	i := m.list.add(mapping{ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: b.ext, proto: k.proto})
+	if b.ext != k.port {
+		m.byInternal.insert(k.tag(&m.byInternal), i)
+	}
+	pi, _ := protoIndex(k.proto)
+	space := t.ports(k.ext, pi)
+	space.take(b.ext)
+	space.set(b.ext, i+1)
+	t.hosts.more(k.addr, func(u *hostUse) { u.ports[groupOf(k.proto, b.ext)]++ })
 	return i
 }
 
-// unmap lets go of a connection's mappings.
+// unmap lets go of a connection's mappings: those of the external endpoints that its
+// replies and its first packet were sent to.
 func (t *Table) unmap(c *Conn) {
-	if !c.Mapped() {
-		return
+	if c.flags&connSourceMapped != 0 {
+		if i, ok := t.behind(c.dst[Reply], c.dstPort[Reply], c.proto); ok {
+			t.releaseMapping(i, c.remote(0))
+		}
 	}
-	for side, i := range t.links(c.self).mapping {
-		if i != 0 {
-			t.releaseMapping(i-1, c.remote(side))
+	if c.flags&connDestMapped != 0 {
+		if i, ok := t.behind(c.dst[Original], c.dstPort[Original], c.proto); ok {
+			t.releaseMapping(i, c.remote(1))
 		}
 	}
 }
@@ -406,12 +464,14 @@ func (t *Table) releaseMapping(i, remote uint32) {
 func (t *Table) endMapping(i uint32) {
 	ms := &t.mappings
 	m := ms.list.at(i)
-	ms.byInternal.remove(m.key.tag(&ms.byInternal), i)
-	pi, _ := protoIndex(m.ext.proto)
-	space := t.ports(m.ext.addr, pi)
-	space.put(m.ext.port)
-	space.set(m.ext.port, 0)
-	t.hosts.less(m.key.addr, func(u *hostUse) { u.ports[groupOf(m.ext.proto, m.ext.port)]-- })
+	if key := m.key(); m.extPort != m.port {
+		ms.byInternal.remove(key.tag(&ms.byInternal), i)
+	}
+	pi, _ := protoIndex(m.proto)
+	space := t.ports(m.ext, pi)
+	space.put(m.extPort)
+	space.set(m.extPort, 0)
+	t.hosts.less(m.addr, func(u *hostUse) { u.ports[groupOf(m.proto, m.extPort)]-- })
 	ms.list.remove(i)
 }
 

@@ -25,8 +25,7 @@ type chunk struct {
 
 // links is the part of a connection that few packets look at.
 type links struct {
-	prev, next uint32    // in the eviction queue that its state belongs to; next also in a chunk's free list
-	mapping    [2]uint32 // of the source and of the destination, + 1, 0: none
+	prev, next uint32 // in the eviction queue that its state belongs to; next also in a chunk's free list
 }
 
 const (

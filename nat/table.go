@@ -78,9 +78,13 @@ func (t *Table) Len() int { return t.live }
 func (t *Table) Stats() Stats { return t.stats }
 
 // Bytes is the memory that the connections take, with what finds them, their
-// mappings and hosts.
+// mappings, external ports and hosts.
 func (t *Table) Bytes() int {
-	return t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes()
+	n := t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes()
+	for _, e := range t.externals {
+		n += e.bytes()
+	}
+	return n
 }
 
 // Lookup finds the connection that a packet with this tuple belongs to, and its

@@ -424,7 +424,23 @@ func TestMemoryPerConnection(t *testing.T) {
 		mapping := k % 6000
 		bind(t, table, udp(inside+mapping%16, uint16(2000+mapping), remote+k/6000, 53))
 	}
-	for name, add := range map[string]func(*testing.T, *nat.Table, uint32){"routed": routed, "translated": translated} {
+	// Each has a mapping of its own, as browsers' connections do.
+	single := func(t *testing.T, table *nat.Table, k uint32) {
+		const perAddress = 30_000
+		ext := external + k/perAddress
+		f := packet.Tuple{Src: inside + k/perAddress, SrcPort: uint16(2000 + 2*(k%perAddress)), Dst: remote + k, DstPort: 443, Proto: packet.ProtoTCP}
+		var b nat.Binding
+		port, r := table.Bind(&b, ext, f, f)
+		out := f
+		out.Src, out.SrcPort = ext, port
+		if r == nat.None {
+			_, r = table.Commit(&nat.NewConn{Original: f, Reply: out.Reverse(), Binding: b, Owner: nat.OwnerSource, Flags: packet.SYN}, 0)
+		}
+		if r != nat.None {
+			t.Fatal(r)
+		}
+	}
+	for name, add := range map[string]func(*testing.T, *nat.Table, uint32){"routed": routed, "translated": translated, "single": single} {
 		t.Run(name, func(t *testing.T) {
 			for n := uint32(60_000); n < 120_000; n += 12_000 {
 				var before, after runtime.MemStats
