@@ -35,7 +35,7 @@ const (
 	segmentBits = 10
 	segmentLen  = 1 << segmentBits
 
-	splitAt = segmentLen * 4 / 5 // slots in use
+	splitAt = segmentLen * 7 / 8 // slots in use
 	mergeAt = segmentLen / 8     // in each half; together they fill a quarter
 
 	// maxDepth bounds the directory, maxSpread how many entries it may have for

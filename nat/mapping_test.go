@@ -28,7 +28,7 @@ func tryBind(table *nat.Table, flow packet.Tuple, now time.Duration) (*nat.Conn,
 	}
 	out := flow
 	out.Src, out.SrcPort = external, port
-	c, r := table.Commit(&nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: b, Flags: packet.SYN}, now)
+	c, r := table.Commit(&nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: b, Segment: packet.Segment{Flags: packet.SYN}}, now)
 	return c, port, r
 }
 
@@ -401,7 +401,7 @@ func TestOwnEndpoint(t *testing.T) {
 func TestShareCountsEstablishedInboundOnly(t *testing.T) {
 	table := newTable(nat.Config{MaxConnections: 8, HostShare: 0.5})
 	commit := func(original packet.Tuple, o nat.Owner) (*nat.Conn, nat.Refusal) {
-		return table.Commit(&nat.NewConn{Original: original, Reply: original.Reverse(), Owner: o, Flags: packet.SYN}, 0)
+		return table.Commit(&nat.NewConn{Original: original, Reply: original.Reverse(), Owner: o, Segment: packet.Segment{Flags: packet.SYN}}, 0)
 	}
 	tcp := func(src uint32, port uint16, dst uint32) packet.Tuple {
 		return packet.Tuple{Src: src, SrcPort: port, Dst: dst, DstPort: 80, Proto: packet.ProtoTCP}

@@ -427,7 +427,7 @@ func (m *model) plain() {
 func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 	conns, young, old := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old)
 	want, evicted, room := m.predict(c, conns, young, old)
-	n.Flags = m.flags()
+	n.Segment.Flags = m.flags()
 	got, r := m.table.Commit(&n, m.now)
 	if !room {
 		// Then it may sweep, and all is as if that had been before.
@@ -523,7 +523,10 @@ func (m *model) packet() {
 	if want.tuple[0].Proto != packet.ProtoTCP && d == nat.Reply && c.State() != nat.Established {
 		m.t.Fatalf("%v: %v after a reply", want.tuple[0], c.State())
 	}
-	want.seen, want.state = m.now, c.State()
+	if over := want.state == nat.Closed || want.state == nat.Reset; want.tuple[0].Proto != packet.ProtoTCP || !over || c.State() != want.state {
+		want.seen = m.now
+	}
+	want.state = c.State()
 	m.requeue(want)
 }
 

@@ -153,17 +153,31 @@ func (t *Table) Warm(tuples []packet.Tuple) {
 
 // Touch records a packet of direction d: it refreshes the connection (packets of
 // both directions do, RFC 4787 REQ-6) and moves its TCP state on. flags are the
-// TCP flags, data says whether a payload follows.
+// TCP flags, data says whether a payload follows. A TCP connection that is over
+// is refreshed by nothing but what opens it again (RFC 7857, 8).
 func (t *Table) Touch(c *Conn, d Direction, flags uint8, data bool, now time.Duration) {
-	c.seen = millis(now)
 	if c.proto == packet.ProtoTCP {
 		next := c.state.step(flags, data, d)
+		if next == c.state && c.closing() {
+			return
+		}
+		c.seen = millis(now)
 		if next != c.state {
 			t.setState(c, next, d)
 		}
-	} else if d == Reply && c.state == New {
+		return
+	}
+	c.seen = millis(now)
+	if d == Reply && c.state == New {
 		t.setState(c, Established, d)
 	}
+}
+
+// TouchTCP is Touch for a whole TCP segment, whose Fit is Fits: it also follows the
+// sequence numbers.
+func (t *Table) TouchTCP(c *Conn, d Direction, s *packet.Segment, now time.Duration) {
+	t.follow(c, d, s)
+	t.Touch(c, d, s.Flags, s.Data(), now)
 }
 
 // setState moves the connection to the eviction queue of its new state.
@@ -199,12 +213,12 @@ func (t *Table) queueOf(c *Conn) *queue {
 
 // A NewConn is a connection that is about to be committed.
 type NewConn struct {
-	Original packet.Tuple // as the first packet arrived
-	Reply    packet.Tuple // as the answer will arrive
-	Binding  Binding      // from Bind or Inbound; zero: none
-	Owner    Owner        // whose share it counts towards
-	Flags    uint8        // TCP flags of the first packet
-	Ruled    bool         // made by a floating IP, forwarded port or VIP
+	Original packet.Tuple   // as the first packet arrived
+	Reply    packet.Tuple   // as the answer will arrive
+	Binding  Binding        // from Bind or Inbound; zero: none
+	Owner    Owner          // whose share it counts towards
+	Segment  packet.Segment // the first packet, of TCP
+	Ruled    bool           // made by a floating IP, forwarded port or VIP
 
 	In, Out  [2]uint16
 	Hop      [2]uint32
@@ -246,7 +260,8 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	c.setTuple(Reply, n.Reply)
 	t.setTranslation(c, n)
 	if n.Original.Proto == packet.ProtoTCP {
-		c.state = New.step(n.Flags, false, Original)
+		t.follow(c, Original, &n.Segment)
+		c.state = New.step(n.Segment.Flags, false, Original)
 	}
 	t.own(c, n.Owner)
 	if n.Binding.ok {

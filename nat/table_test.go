@@ -23,7 +23,7 @@ func udp(src uint32, srcPort uint16, dst uint32, dstPort uint16) packet.Tuple {
 // plain commits a connection that nothing translates.
 func plain(t *testing.T, table *nat.Table, tuple packet.Tuple, now time.Duration) *nat.Conn {
 	t.Helper()
-	c, r := table.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse(), Flags: packet.SYN}, now)
+	c, r := table.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: packet.SYN}}, now)
 	if c == nil {
 		t.Fatalf("Commit(%v): %v", tuple, r)
 	}
@@ -434,7 +434,7 @@ func TestMemoryPerConnection(t *testing.T) {
 		out := f
 		out.Src, out.SrcPort = ext, port
 		if r == nat.None {
-			_, r = table.Commit(&nat.NewConn{Original: f, Reply: out.Reverse(), Binding: b, Owner: nat.OwnerSource, Flags: packet.SYN}, 0)
+			_, r = table.Commit(&nat.NewConn{Original: f, Reply: out.Reverse(), Binding: b, Owner: nat.OwnerSource, Segment: packet.Segment{Flags: packet.SYN}}, 0)
 		}
 		if r != nat.None {
 			t.Fatal(r)
@@ -442,7 +442,7 @@ func TestMemoryPerConnection(t *testing.T) {
 	}
 	for name, add := range map[string]func(*testing.T, *nat.Table, uint32){"routed": routed, "translated": translated, "single": single} {
 		t.Run(name, func(t *testing.T) {
-			for n := uint32(60_000); n < 120_000; n += 12_000 {
+			for n := uint32(50_000); n < 112_000; n += 6_000 {
 				var before, after runtime.MemStats
 				runtime.GC()
 				runtime.ReadMemStats(&before)

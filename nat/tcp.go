@@ -7,7 +7,7 @@ import "github.com/taprouter/taprouter/internal/packet"
 //
 //	          SYN                SYN+ACK (reply)          ACK (original)
 //	(none) --------> SynSent ------------------> SynReceived -----------> Established
-//	                    |  SYN (reply): both open   ^                      |
+//	                    |  SYN (reply): both open   ^   or SYN+ACK         |
 //	                    +---------------------------+                      |
 //	            FIN, either side                FIN, the other side        |
 //	Established ----------------> FinOriginal / ----------------> Closed   |
@@ -17,6 +17,9 @@ import "github.com/taprouter/taprouter/internal/packet"
 // One side alone cannot get the long life of Established: as long as nothing
 // was open, its FIN changes nothing, and a RST leads to Closed, from where data
 // does not lead back.
+//
+// Only segments that fit the sequence numbers and windows of both sides (see Fit)
+// change a state, so that nobody who does not see a connection can end it.
 //
 // What is half open or closed lives for the transitory timeout, Established and
 // half closed for the established one (RFC 5382 REQ-5, RFC 6146, 3.5.2).
@@ -70,9 +73,12 @@ func (s State) step(flags uint8, data bool, d Direction) State {
 	return s
 }
 
-// stepSYN also takes up a closed connection whose ports are used again.
+// stepSYN also takes up a closed connection whose ports are used again. Where both
+// sides open at the same time, they answer each other's SYN, and are done.
 func (s State) stepSYN(flags uint8, d Direction) State {
 	switch {
+	case d == Original && s == SynReceived && flags&packet.ACK != 0:
+		return Established
 	case d == Original && (s == New || s == Closed || s == Reset):
 		return SynSent
 	case d == Reply && (s == New || s == SynSent || s == Closed || s == Reset):

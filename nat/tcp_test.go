@@ -49,7 +49,7 @@ func parseScript(t *testing.T, script string) []segment {
 func play(t *testing.T, table *nat.Table, script string) *nat.Conn {
 	t.Helper()
 	segments := parseScript(t, script)
-	n := nat.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(), Flags: segments[0].flags}
+	n := nat.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(), Segment: packet.Segment{Flags: segments[0].flags}}
 	c, r := table.Commit(&n, 0)
 	if c == nil {
 		t.Fatalf("Commit: %v", r)
@@ -83,7 +83,7 @@ func TestTCPStates(t *testing.T) {
 		{"SYN when open changes nothing", open + "oS rSA", nat.Established},
 
 		{"both open", "oS rS", nat.SynReceived},
-		{"both open, answers crossed", "oS rS oSA rSA", nat.SynReceived},
+		{"both open, answers crossed", "oS rS oSA rSA", nat.Established},
 		{"both open, then data", "oS rS oSA rSA oA*", nat.Established},
 
 		{"original finishes", open + "oFA", nat.FinOriginal},
@@ -180,7 +180,7 @@ func TestOtherProtocolsAreEstablishedByReply(t *testing.T) {
 	for _, proto := range []uint8{packet.ProtoUDP, packet.ProtoICMP, 47} {
 		table := newTable(nat.Config{})
 		tuple := packet.Tuple{Src: 1, Dst: 2, Proto: proto}
-		c, _ := table.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse(), Flags: packet.SYN}, 0)
+		c, _ := table.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: packet.SYN}}, 0)
 		for _, s := range []struct {
 			dir  nat.Direction
 			want nat.State

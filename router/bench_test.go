@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/gopacket/layers"
+
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -27,13 +29,29 @@ func (d *nullDevice) Write(frames []tap.Frame) (int, error) {
 }
 
 // established is a lesson with one UDP connection and a frame of it, as it
-// arrives: from a host behind SNAT.
+// arrives: from a host behind SNAT. establishedTCP is the same with TCP.
 func established(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevice) {
+	return establishedOf(t, func(l *lesson) []byte {
+		return l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))
+	})
+}
+
+func establishedTCP(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevice) {
+	return establishedOf(t, func(l *lesson) []byte {
+		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")
+		l.tcp(l.client, 80, "10.10.10.2", 4000, "S.")
+		l.tcp(l.vm4, 4000, "10.10.10.4", 80, ".")
+		return l.build(l.vm4, "10.10.10.4", 6, nil, &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
+	})
+}
+
+func establishedOf(t testing.TB, open func(*lesson) []byte) (w *worker, in *port, frame []byte, out *nullDevice) {
 	t.Helper()
 	l := newLesson(t)
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
 	l.udp(l.client, 53, "10.10.10.2", 4000, "x")
 	l.udp(l.vm4, 4000, "8.8.8.8", 53, "x") // so that the next hop is known
+	eth := open(l)
 	out = &nullDevice{}
 	for _, p := range l.w.ports {
 		if p.network.name == "ext_net" {
@@ -43,13 +61,18 @@ func established(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevi
 			in = p
 		}
 	}
-	frame = append(make([]byte, tap.HeaderLen), l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
+	frame = append(make([]byte, tap.HeaderLen), eth...)
 	return l.w, in, frame, out
 }
 
 // BenchmarkForward is one small packet of an established connection through
 // everything but a device: switch, stages, translation, output batch.
-func BenchmarkForward(b *testing.B) {
+func BenchmarkForward(b *testing.B) { benchmarkForward(b, established) }
+
+// BenchmarkForwardTCP is the same with a segment, whose place is looked at.
+func BenchmarkForwardTCP(b *testing.B) { benchmarkForward(b, establishedTCP) }
+
+func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port, []byte, *nullDevice)) {
 	w, in, frame, out := established(b)
 	f := &w.frames[0]
 	f.Head = tap.Headroom
@@ -67,17 +90,23 @@ func BenchmarkForward(b *testing.B) {
 
 // A packet of an established connection allocates nothing.
 func TestForwardDoesNotAllocate(t *testing.T) {
-	w, in, frame, out := established(t)
-	f := &w.frames[0]
-	f.Head = tap.Headroom
-	f.Tail = f.Head + len(frame)
-	n := testing.AllocsPerRun(1000, func() {
-		copy(f.Buf[f.Head:], frame)
-		w.receive(in, f)
-		w.flush()
-	})
-	if n != 0 || out.taken < 1000 {
-		t.Errorf("%v allocations a packet, %d packets", n, out.taken)
+	for name, established := range map[string]func(testing.TB) (*worker, *port, []byte, *nullDevice){
+		"udp": established, "tcp": establishedTCP,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, in, frame, out := established(t)
+			f := &w.frames[0]
+			f.Head = tap.Headroom
+			f.Tail = f.Head + len(frame)
+			n := testing.AllocsPerRun(1000, func() {
+				copy(f.Buf[f.Head:], frame)
+				w.receive(in, f)
+				w.flush()
+			})
+			if n != 0 || out.taken < 1000 {
+				t.Errorf("%v allocations a packet, %d packets", n, out.taken)
+			}
+		})
 	}
 }
 

@@ -30,6 +30,9 @@ type passage struct {
 	dir  nat.Direction
 	err  *errorPath // set for an ICMP error about a connection
 
+	segment packet.Segment // of TCP in a known connection,
+	fit     nat.Fit        // and how it goes with that
+
 	// What a new connection will be.
 	to       packet.Tuple // the packet as it will leave
 	binding  nat.Binding
@@ -200,6 +203,12 @@ func (w *worker) conntrack(x *passage) verdict {
 	if p.Proto == packet.ProtoTCP && d == nat.Original && p.Flags&(packet.SYN|packet.ACK) == packet.SYN && c.Ended() {
 		x.r.nat.Remove(c) // the sender uses its port again: a new connection
 		return w.unknown(x)
+	}
+	if p.Proto == packet.ProtoTCP && p.FragOff == 0 {
+		p.ReadSegment(&x.segment)
+		if x.fit = x.r.nat.Fit(c, d, &x.segment); x.fit == nat.Foreign {
+			return drop(DropTCPWindow)
+		}
 	}
 	x.conn, x.dir = c, d
 	if c.NATed() {
@@ -506,7 +515,12 @@ func (w *worker) commit(x *passage) verdict {
 		return next
 	}
 	if c := x.conn; c != nil {
-		x.r.nat.Touch(c, x.dir, p.Flags, p.HasPayload(), w.now)
+		switch {
+		case p.Proto != packet.ProtoTCP || p.FragOff != 0:
+			x.r.nat.Touch(c, x.dir, 0, false, w.now)
+		case x.fit == nat.Fits:
+			x.r.nat.TouchTCP(c, x.dir, &x.segment, w.now)
+		}
 		c.Out[x.dir], c.Hop[x.dir] = x.out.id, uint32(x.hop)
 		c.Snapshot = x.r.snapshot
 		return next
@@ -520,9 +534,12 @@ func (w *worker) commit(x *passage) verdict {
 	}
 	n := &w.newConn
 	*n = nat.NewConn{
-		Original: p.Tuple, Reply: x.to.Reverse(), Binding: x.binding, Flags: p.Flags, Ruled: x.ruled,
+		Original: p.Tuple, Reply: x.to.Reverse(), Binding: x.binding, Ruled: x.ruled,
 		In: [2]uint16{x.in.id, x.out.id}, Out: [2]uint16{x.out.id, 0}, Hop: [2]uint32{uint32(x.hop), 0},
 		Owner: x.owner(),
+	}
+	if p.Proto == packet.ProtoTCP {
+		p.ReadSegment(&n.Segment)
 	}
 	if x.pool != nil {
 		n.Member = x.member.ID + 1

@@ -396,7 +396,7 @@ func (s *sim) udp(h *simHost, sport int, dst string, dport int, payload string, 
 
 func (s *sim) tcp(h *simHost, sport int, dst string, dport int, flags string, opts ...ipOpt) {
 	s.t.Helper()
-	l := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: 1000, Ack: 2000, Window: 65535}
+	l := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: 1000, Ack: 1000, Window: 65535}
 	l.SYN, l.ACK, l.FIN = strings.Contains(flags, "S"), strings.Contains(flags, "."), strings.Contains(flags, "F")
 	l.RST, l.PSH = strings.Contains(flags, "R"), strings.Contains(flags, "P")
 	s.put(h.net, s.build(h, dst, layers.IPProtocolTCP, opts, l))

@@ -43,6 +43,7 @@ const (
 	DropNeighborFull                      // too many packets wait for the next hop
 	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
 	DropNotSYN                            // TCP out of nowhere, which cannot be translated
+	DropTCPWindow                         // TCP that is not where its connection is (RFC 5961)
 	DropTableFull                         // the connection table is full
 	DropHostShare                         // the sender holds its share of the connection table
 	DropNoPort                            // the external address has no port left
@@ -58,7 +59,7 @@ var dropNames = [numDropReasons]string{
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
-	"neighbor-failed", "neighbor-full", "not-translatable", "not-syn", "table-full", "host-share",
+	"neighbor-failed", "neighbor-full", "not-translatable", "not-syn", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }
 

@@ -22,6 +22,7 @@ func TestHostileFrames(t *testing.T) {
 	t.Parallel()
 	need(t, "ping", "arping")
 	p := newPair(t, services)
+	p.process.hostile = true
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, side := range []struct {
 		host          *space

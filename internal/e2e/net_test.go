@@ -307,6 +307,8 @@ type process struct {
 	out    output
 	ended  chan struct{}
 	err    error
+
+	hostile bool // a router that meets segments which nobody sends
 }
 
 // stop ends the process by SIGTERM and returns what it has printed.
@@ -452,8 +454,12 @@ func (s *space) serve(file string, flags ...string) *process {
 	}
 	t := s.w.t // by the time of the cleanup, another test may be running in this world
 	t.Cleanup(func() {
+		out := p.stop()
+		if strings.Contains(out, "tcp-window:") && !p.hostile {
+			t.Error("real TCP was taken for somebody else's")
+		}
 		if t.Failed() {
-			t.Logf("the router's log:\n%s", p.stop())
+			t.Logf("the router's log:\n%s", out)
 		}
 	})
 	return p

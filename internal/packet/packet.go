@@ -304,6 +304,73 @@ func Peek(eth []byte) (Tuple, bool) {
 	}, true
 }
 
+// A Segment is what a TCP packet says about its place in the connection. It has no
+// references into the frame.
+type Segment struct {
+	Seq, Ack uint32
+	Len      uint32 // sequence numbers it takes: its payload, SYN and FIN
+	Window   uint16 // as it stands, not scaled
+	Flags    uint8
+	Scale    uint8 // of a SYN with a window scale option
+	Scaled   bool  // it has one
+	Cut      bool  // a first fragment: there is more to Len
+}
+
+// Data reports whether a segment has a payload.
+func (s *Segment) Data() bool {
+	n := s.Len
+	if s.Flags&SYN != 0 {
+		n--
+	}
+	if s.Flags&FIN != 0 {
+		n--
+	}
+	return n > 0
+}
+
+// ReadSegment fills s from the TCP header of a packet, which Parse has found to be
+// there. Later fragments have none.
+func (p *Packet) ReadSegment(s *Segment) {
+	l4 := p.Eth[p.L4:p.End]
+	if p.FragOff != 0 || len(l4) < TCPLen {
+		*s = Segment{Cut: true}
+		return
+	}
+	header := min(int(l4[12]>>4)*4, len(l4))
+	s.Seq, s.Ack = binary.BigEndian.Uint32(l4[4:]), binary.BigEndian.Uint32(l4[8:])
+	s.Window, s.Len = binary.BigEndian.Uint16(l4[14:]), uint32(len(l4)-header)
+	s.Flags, s.Scale, s.Scaled, s.Cut = l4[13], 0, false, p.More
+	if s.Flags&(SYN|FIN) == 0 {
+		return
+	}
+	if s.Flags&FIN != 0 {
+		s.Len++
+	}
+	if s.Flags&SYN != 0 {
+		s.Len++
+		if o := tcpOption(l4[TCPLen:header], 3); len(o) == 1 {
+			s.Scale, s.Scaled = o[0], true
+		}
+	}
+}
+
+// tcpOption returns what a TCP option holds, nil if it is not there.
+func tcpOption(opts []byte, kind uint8) []byte {
+	for len(opts) > 1 && opts[0] != 0 {
+		switch {
+		case opts[0] == 1:
+			opts = opts[1:]
+			continue
+		case opts[1] < 2 || int(opts[1]) > len(opts):
+			return nil
+		case opts[0] == kind:
+			return opts[2:opts[1]]
+		}
+		opts = opts[opts[1]:]
+	}
+	return nil
+}
+
 // IsICMPError reports whether the packet is an ICMP message about another packet.
 func (p *Packet) IsICMPError() bool {
 	if p.Proto != ProtoICMP || p.FragOff != 0 {
@@ -341,11 +408,6 @@ func (p *Packet) HeaderLen() int {
 		n += UDPLen
 	}
 	return n
-}
-
-// HasPayload reports whether a TCP segment carries data.
-func (p *Packet) HasPayload() bool {
-	return p.Proto == ProtoTCP && p.FragOff == 0 && p.End > EthernetLen+p.HeaderLen()
 }
 
 // IPLen is the size of the largest IP packet that this frame stands for: the

@@ -1,0 +1,144 @@
+package nat
+
+import (
+	"math/bits"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// A stream is what a table knows about the sequence numbers of one side of a TCP
+// connection. It is small rather than exact: the window is a power of two, and
+// where the other side's acknowledgements stand is taken to be within it.
+type stream struct {
+	end    [2]uint32 // one more than the highest sequence number sent, by direction
+	window [2]uint8  // 2 to the power of this is more than any window offered
+	marks  [2]streamMarks
+}
+
+type streamMarks uint8
+
+const (
+	scaleMask    streamMarks = 0x0f
+	noScale      streamMarks = 0x10 // its SYN had no window scale option
+	streamOpened streamMarks = 0x20 // its SYN has been seen
+	streamLoose  streamMarks = 0x40 // fragments: end is not known for sure
+	streamSeen   streamMarks = 0x80
+)
+
+const (
+	// leastWindow is what is allowed in any case, 2 to the power of this.
+	leastWindow = 14
+	// ackWindow is the window that acknowledgements are judged by at least: those
+	// who send little may receive much.
+	ackWindow = 66000
+	// maxScale is the greatest window scale (RFC 7323, 2.3).
+	maxScale = 14
+)
+
+// A Fit says how a TCP segment goes with what its connection is at.
+type Fit uint8
+
+// The fits.
+const (
+	// Fits: the segment is at a place where the connection is.
+	Fits Fit = iota
+	// Odd is a segment that a receiver may answer, but not believe (RFC 5961): it
+	// is to be forwarded, and changes nothing.
+	Odd
+	// Foreign is a segment that has nothing to do with the connection but its
+	// addresses and ports.
+	Foreign
+)
+
+// Fit judges a segment of a known connection by both sides' sequence numbers and
+// windows. It changes nothing. Where one side has not been seen, or was picked up in
+// the middle with a window scale that nobody knows, it lets pass what it cannot judge.
+// While a connection opens, what does not fit is Odd: it may be how two hosts find out
+// that one of them remembers another connection (RFC 9293, 3.5.1).
+func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
+	if s.Flags&packet.SYN != 0 {
+		if c.state.transitory() {
+			return Fits
+		}
+		return Odd // the receiver asks the sender whether it means that
+	}
+	k := &t.links(c.self).stream
+	if k.marks[d]&streamSeen == 0 && k.marks[1-d]&streamOpened != 0 && s.Flags&packet.RST == 0 {
+		return Odd // a SYN is answered by one
+	}
+	fit := k.fit(d, s)
+	if fit == Foreign && c.embryonic() {
+		return Odd
+	}
+	return fit
+}
+
+// fit is Fit once it is known where both sides are.
+func (k *stream) fit(d Direction, s *packet.Segment) Fit {
+	o := 1 - d
+	if k.marks[d]&k.marks[o]&streamSeen == 0 || (k.marks[d]|k.marks[o])&streamLoose != 0 || s.Cut {
+		return Fits
+	}
+	window := int64(1) << max(leastWindow, k.window[o])
+	ahead := int64(int32(s.Seq + s.Len - k.end[d]))
+	// What was sent a window ago may still be on its way (RFC 5961, 5.2).
+	if ahead > window || ahead < -2*window {
+		return Foreign
+	}
+	if s.Flags&packet.RST != 0 {
+		// Behind its own FIN a side answers for what it had sent before.
+		if ahead == 0 || ahead == -1 {
+			return Fits
+		}
+		return Odd
+	}
+	if s.Flags&packet.ACK != 0 {
+		behind := int64(int32(k.end[o] - s.Ack))
+		if behind < 0 || behind > 2*max(ackWindow, int64(1)<<k.window[d]) {
+			return Foreign
+		}
+	}
+	return Fits
+}
+
+// follow notes a segment that is sent on.
+func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
+	k, o := &t.links(c.self).stream, 1-d
+	if s.Flags&packet.RST != 0 {
+		return
+	}
+	if s.Cut {
+		k.marks[d] |= streamLoose
+	}
+	end := s.Seq + s.Len
+	if s.Flags&packet.SYN != 0 {
+		if c.closing() { // both begin anew
+			k.marks[o], k.window[o] = 0, 0
+		}
+		k.end[d], k.window[d] = end, uint8(bits.Len16(s.Window))
+		k.marks[d] = k.marks[d]&streamLoose | streamSeen | streamOpened | noScale
+		if s.Scaled {
+			k.marks[d] = k.marks[d]&^noScale | streamMarks(min(s.Scale, maxScale))
+		}
+		return
+	}
+	if k.marks[d]&streamSeen == 0 || int32(end-k.end[d]) > 0 {
+		k.end[d] = end
+	}
+	k.marks[d] |= streamSeen
+	if s.Window != 0 {
+		k.window[d] = max(k.window[d], uint8(bits.Len16(s.Window))+k.scale(d))
+	}
+}
+
+// scale is how far the windows of a direction are shifted.
+func (k *stream) scale(d Direction) uint8 {
+	both := k.marks[0] & k.marks[1]
+	switch {
+	case both&streamOpened == 0:
+		return maxScale // unknown: the most there is
+	case (k.marks[0]|k.marks[1])&noScale != 0:
+		return 0
+	}
+	return uint8(k.marks[d] & scaleMask)
+}

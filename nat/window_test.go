@@ -1,0 +1,405 @@
+package nat_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// opened is a TCP connection.
+type opened struct {
+	t     *testing.T
+	table *nat.Table
+	c     *nat.Conn
+	now   time.Duration
+}
+
+func tcpSeg(flags uint8, seq, ack, n uint32) packet.Segment {
+	s := packet.Segment{Seq: seq, Ack: ack, Len: n, Flags: flags, Window: 1000}
+	if flags&packet.SYN != 0 {
+		s.Len++
+		s.Scale, s.Scaled = 7, true
+	}
+	if flags&packet.FIN != 0 {
+		s.Len++
+	}
+	return s
+}
+
+func open(t *testing.T, syn packet.Segment) *opened {
+	t.Helper()
+	o := &opened{t: t, table: newTable(nat.Config{})}
+	c, r := o.table.Commit(&nat.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(), Segment: syn}, 0)
+	if r != nat.None {
+		t.Fatal(r)
+	}
+	o.c = c
+	return o
+}
+
+// handshake opens from 1000 and 5000: the next numbers are 1001 and 5001.
+func handshake(t *testing.T) *opened {
+	o := open(t, tcpSeg(packet.SYN, 1000, 0, 0))
+	o.send(nat.Reply, tcpSeg(packet.SYN|packet.ACK, 5000, 1001, 0), nat.Fits)
+	o.send(nat.Original, tcpSeg(packet.ACK, 1001, 5001, 0), nat.Fits)
+	o.send(nat.Reply, tcpSeg(packet.ACK, 5001, 1001, 0), nat.Fits) // windows are scaled from now on
+	o.state(nat.Established)
+	return o
+}
+
+// send has a segment judged, and noted if it fits.
+func (o *opened) send(d nat.Direction, s packet.Segment, want nat.Fit) {
+	o.t.Helper()
+	if got := o.table.Fit(o.c, d, &s); got != want {
+		o.t.Errorf("%+v in direction %d: %d, want %d", s, d, got, want)
+	}
+	if want == nat.Fits {
+		o.table.TouchTCP(o.c, d, &s, o.now)
+	}
+}
+
+func (o *opened) state(want nat.State) {
+	o.t.Helper()
+	if got := o.c.State(); got != want {
+		o.t.Errorf("%v, want %v", got, want)
+	}
+}
+
+const (
+	ack = packet.ACK
+	rst = packet.RST
+	syn = packet.SYN
+)
+
+// The windows are 1000 << 7 = 128000, taken as 2^17 = 131072.
+func TestFit(t *testing.T) {
+	const window = 1 << 17
+	for name, c := range map[string]struct {
+		d    nat.Direction
+		s    packet.Segment
+		want nat.Fit
+	}{
+		"next":                          {nat.Original, tcpSeg(ack, 1001, 5001, 100), nat.Fits},
+		"keepalive":                     {nat.Original, tcpSeg(ack, 1000, 5001, 0), nat.Fits},
+		"keepalive with a byte":         {nat.Original, tcpSeg(ack, 1000, 5001, 1), nat.Fits},
+		"a window ahead":                {nat.Original, tcpSeg(ack, 1001+window-100, 5001, 100), nat.Fits},
+		"beyond the window":             {nat.Original, tcpSeg(ack, 1001+window-99, 5001, 100), nat.Foreign},
+		"an old one again":              {nat.Original, tcpSeg(ack, ^uint32(0)-2*window+2000, 5001, 100), nat.Fits},
+		"older than two windows":        {nat.Original, tcpSeg(ack, ^uint32(0)-2*window, 5001, 100), nat.Foreign},
+		"anywhere":                      {nat.Reply, tcpSeg(ack, 3_000_000_000, 1001, 100), nat.Foreign},
+		"acknowledges what was sent":    {nat.Reply, tcpSeg(ack, 5001, 1001, 0), nat.Fits},
+		"acknowledges the future":       {nat.Reply, tcpSeg(ack, 5001, 1002, 0), nat.Foreign},
+		"acknowledges again":            {nat.Reply, tcpSeg(ack, 5001, 1000, 0), nat.Fits},
+		"acknowledges the distant past": {nat.Reply, tcpSeg(ack, 5001, ^uint32(0)-2*window, 0), nat.Foreign},
+		"no ACK":                        {nat.Reply, tcpSeg(0, 5001, 77, 5), nat.Fits},
+		"SYN when open":                 {nat.Reply, tcpSeg(syn, 77, 0, 0), nat.Odd},
+		"SYN+ACK again":                 {nat.Reply, tcpSeg(syn|ack, 5000, 1001, 0), nat.Odd},
+		"RST":                           {nat.Reply, tcpSeg(rst, 5001, 0, 0), nat.Fits},
+		"RST with a strange ACK":        {nat.Reply, tcpSeg(rst|ack, 5001, 0, 0), nat.Fits},
+		"RST in the window":             {nat.Reply, tcpSeg(rst, 5003, 0, 0), nat.Odd},
+		"RST anywhere":                  {nat.Reply, tcpSeg(rst, 3_999_999_999, 0, 0), nat.Foreign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := handshake(t)
+			if got := o.table.Fit(o.c, c.d, &c.s); got != c.want {
+				t.Errorf("%d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// Without window scales on both sides the windows are what they say.
+func TestFitWithoutScale(t *testing.T) {
+	for _, offered := range []nat.Direction{nat.Original, nat.Reply} {
+		first, second := tcpSeg(syn, 1000, 0, 0), tcpSeg(syn|ack, 5000, 1001, 0)
+		first.Scaled, second.Scaled = offered == nat.Original, offered == nat.Reply
+		o := open(t, first)
+		o.send(nat.Reply, second, nat.Fits)
+		large := tcpSeg(ack, 1001, 5001, 0)
+		large.Window = 40_000
+		o.send(nat.Original, large, nat.Fits)
+		o.send(nat.Reply, tcpSeg(ack, 5001+65_000, 1001, 0), nat.Fits)
+		o.send(nat.Reply, tcpSeg(ack, 5001+200_000, 1001, 0), nat.Foreign)
+	}
+}
+
+// Nobody outside ends a connection that he does not see: neither at once nor by
+// making the router forget it.
+func TestForeignSegmentsChangeNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	o := handshake(t)
+	refused := 0
+	for range 1000 {
+		for _, flags := range []uint8{rst, rst | ack, ack, ack | packet.FIN, syn, syn | ack} {
+			s := tcpSeg(flags, r.Uint32(), r.Uint32(), 10)
+			switch o.table.Fit(o.c, nat.Reply, &s) {
+			case nat.Foreign:
+				refused++
+			case nat.Fits:
+				o.table.TouchTCP(o.c, nat.Reply, &s, 0)
+			}
+		}
+	}
+	o.state(nat.Established)
+	if refused < 3990 { // SYNs are the receiver's to judge
+		t.Errorf("%d segments out of nowhere refused", refused)
+	}
+	o.send(nat.Original, tcpSeg(ack, 1001, 5001, 100), nat.Fits)
+	o.send(nat.Reply, tcpSeg(ack, 5001, 1101, 0), nat.Fits)
+}
+
+func TestResetAtTheRightPlace(t *testing.T) {
+	o := handshake(t)
+	o.send(nat.Reply, tcpSeg(rst, 5001, 0, 0), nat.Fits)
+	o.state(nat.Reset)
+	// Data leads back, at the right place (RFC 7857, 2.2).
+	o.send(nat.Original, tcpSeg(ack, 900_000_000, 5001, 9), nat.Foreign)
+	o.send(nat.Original, tcpSeg(ack, 1001, 5001, 9), nat.Fits)
+	o.state(nat.Established)
+	// Behind a FIN that has not been acknowledged.
+	o.send(nat.Original, tcpSeg(ack|packet.FIN, 1010, 5001, 0), nat.Fits)
+	o.send(nat.Original, tcpSeg(rst, 1010, 0, 0), nat.Fits)
+	o.state(nat.Reset)
+	// A refused SYN.
+	o = open(t, tcpSeg(syn, 1000, 0, 0))
+	o.send(nat.Reply, tcpSeg(rst|ack, 0, 1001, 0), nat.Fits)
+	o.state(nat.Closed)
+}
+
+// The same ports again, from other numbers.
+func TestFitOfReopened(t *testing.T) {
+	o := open(t, tcpSeg(syn, 1000, 0, 0))
+	o.send(nat.Original, tcpSeg(syn, 3_000_000_000, 0, 0), nat.Fits) // gave up, and tries again
+	o.send(nat.Reply, tcpSeg(syn|ack, 5000, 3_000_000_001, 0), nat.Fits)
+	o.send(nat.Original, tcpSeg(ack, 3_000_000_001, 5001, 0), nat.Fits)
+	o.state(nat.Established)
+	o.send(nat.Original, tcpSeg(rst, 3_000_000_001, 0, 0), nat.Fits)
+	// The other side opens now.
+	o.send(nat.Reply, tcpSeg(syn, 2_000_000_000, 0, 0), nat.Fits)
+	o.send(nat.Original, tcpSeg(syn|ack, 77, 2_000_000_001, 0), nat.Fits)
+	o.state(nat.Established)
+	o.send(nat.Reply, tcpSeg(ack, 2_000_000_001, 78, 50), nat.Fits)
+	o.send(nat.Reply, tcpSeg(ack, 5001, 78, 50), nat.Foreign)
+}
+
+// Somebody who remembers another connection may say so, and is not believed.
+func TestFitWhileOpening(t *testing.T) {
+	o := open(t, tcpSeg(syn, 1000, 0, 0))
+	o.send(nat.Reply, tcpSeg(ack, 3_000_000_000, 4_000_000_000, 0), nat.Odd)
+	o.send(nat.Original, tcpSeg(rst, 4_000_000_000, 0, 0), nat.Fits)
+	o.state(nat.Closed)
+	o = open(t, tcpSeg(syn, 1000, 0, 0))
+	o.send(nat.Reply, tcpSeg(syn|ack, 5000, 1001, 0), nat.Fits)
+	o.send(nat.Reply, tcpSeg(ack, 3_000_000_000, 1001, 900), nat.Odd)
+	o.send(nat.Reply, tcpSeg(rst, 3_000_000_000, 0, 0), nat.Odd)
+	o.state(nat.SynReceived)
+	o.send(nat.Original, tcpSeg(ack, 1001, 5001, 0), nat.Fits)
+	o.send(nat.Reply, tcpSeg(ack, 5001, 1001, 10), nat.Fits)
+	// Opened again by the other side, and refused.
+	o.send(nat.Reply, tcpSeg(rst, 5011, 0, 0), nat.Fits)
+	o.send(nat.Reply, tcpSeg(syn, 77, 0, 0), nat.Fits)
+	o.state(nat.SynReceived)
+	o.send(nat.Original, tcpSeg(ack, 1001, 5001, 0), nat.Odd)
+	o.send(nat.Original, tcpSeg(rst|ack, 0, 78, 0), nat.Fits)
+	o.state(nat.Reset)
+}
+
+// What was not seen from the beginning is believed: one direction only, or both
+// with a scale that nobody knows.
+func TestFitInTheMiddle(t *testing.T) {
+	o := open(t, tcpSeg(ack, 1_000_000, 2_000_000, 10))
+	for k := range uint32(20) {
+		o.send(nat.Original, tcpSeg(ack, 1_000_000+k*100_000_000, 2_000_000, 10), nat.Fits)
+	}
+	o = open(t, tcpSeg(ack, 1_000_000, 2_000_000, 10))
+	o.send(nat.Reply, tcpSeg(ack, 2_000_000, 1_000_010, 500_000), nat.Fits)
+	o.send(nat.Reply, tcpSeg(ack, 9_000_000, 1_000_010, 500), nat.Fits)
+}
+
+// Fragments do not say how much the whole takes.
+func TestFitOfFragments(t *testing.T) {
+	o := handshake(t)
+	first := tcpSeg(ack, 1001, 5001, 8)
+	first.Cut = true
+	o.send(nat.Original, first, nat.Fits)
+	o.send(nat.Reply, tcpSeg(ack, 5001, 9001, 0), nat.Fits)
+}
+
+// What is over is refreshed by nothing but a new beginning (RFC 7857, 8).
+func TestOverIsNotRefreshed(t *testing.T) {
+	for name, end := range map[string]func(o *opened){
+		"closed": func(o *opened) {
+			o.send(nat.Original, tcpSeg(ack|packet.FIN, 1001, 5001, 0), nat.Fits)
+			o.send(nat.Reply, tcpSeg(ack|packet.FIN, 5001, 1002, 0), nat.Fits)
+			o.state(nat.Closed)
+		},
+		"reset": func(o *opened) { o.send(nat.Original, tcpSeg(rst, 1001, 0, 0), nat.Fits) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := handshake(t)
+			end(o)
+			for o.now = time.Minute; o.now < 4*time.Minute; o.now += time.Minute {
+				for _, flags := range []uint8{ack, rst} {
+					s := tcpSeg(flags, 1002, 5002, 0)
+					o.table.TouchTCP(o.c, nat.Original, &s, o.now)
+				}
+			}
+			tuple := tcpTuple(1)
+			if c, _ := o.table.Lookup(&tuple, 4*time.Minute); c != nil {
+				t.Error("kept alive by what belongs to nothing")
+			}
+		})
+	}
+}
+
+// Two sides that obey each other's windows, over a network that loses, reorders and
+// repeats on both sides of the router: nothing that they send is refused.
+func TestFitLetsEverythingRightThrough(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		x := newExchange(t, r)
+		for range 1500 {
+			x.step()
+		}
+		if x.sent[0]+x.sent[1] < 20 {
+			t.Errorf("seed %d: only %v bytes went through", seed, x.sent)
+		}
+	}
+}
+
+// An exchange is two hosts, with what is on its way before and behind the router.
+type exchange struct {
+	t      *testing.T
+	r      *rand.Rand
+	table  *nat.Table
+	c      *nat.Conn
+	host   [2]host
+	before [2][]packet.Segment // from host i to the router
+	behind [2][]packet.Segment // from the router to host i
+	sent   [2]int
+}
+
+type host struct {
+	una, next, got uint32 // sent and not acknowledged, to send, received in order
+	window         uint32 // that the other offers
+	scale          uint8
+}
+
+func newExchange(t *testing.T, r *rand.Rand) *exchange {
+	x := &exchange{t: t, r: r, table: newTable(nat.Config{})}
+	scaled := r.IntN(4) > 0
+	for i := range x.host {
+		h := &x.host[i]
+		h.una = r.Uint32()
+		if r.IntN(2) == 0 {
+			h.una = -uint32(r.IntN(100_000)) // about to wrap
+		}
+		h.next = h.una + 1
+		if scaled {
+			h.scale = uint8(r.IntN(15))
+		}
+	}
+	x.host[1].got = x.host[0].next
+	x.host[0].got = x.host[1].next
+	s := x.make(0, syn, x.host[0].una, 0)
+	s.Scale, s.Scaled, s.Ack = x.host[0].scale, scaled, 0
+	x.c, _ = x.table.Commit(&nat.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(), Segment: s}, 0)
+	answer := x.make(1, syn|ack, x.host[1].una, 0)
+	answer.Scale, answer.Scaled = x.host[1].scale, scaled
+	x.judge(1, answer)
+	for i := range x.host {
+		x.host[i].una++
+		x.host[i].window = 1000
+	}
+	return x
+}
+
+func (x *exchange) make(i int, flags uint8, seq, n uint32) packet.Segment {
+	s := packet.Segment{Flags: flags, Seq: seq, Len: n, Ack: x.host[i].got, Window: uint16(x.r.IntN(65536))}
+	if flags&(syn|packet.FIN) != 0 {
+		s.Len++
+	}
+	if x.r.IntN(20) == 0 {
+		s.Window = 0
+	}
+	return s
+}
+
+func (x *exchange) judge(i int, s packet.Segment) {
+	if fit := x.table.Fit(x.c, nat.Direction(i), &s); fit != nat.Fits {
+		x.t.Fatalf("%+v of side %d: %d; %+v", s, i, fit, x.host)
+	}
+	x.table.TouchTCP(x.c, nat.Direction(i), &s, 0)
+}
+
+func (x *exchange) step() {
+	i := x.r.IntN(2)
+	h := &x.host[i]
+	switch x.r.IntN(6) {
+	case 0: // new data, as far as the window goes
+		flight := h.next - h.una
+		if h.window > flight {
+			n := min(h.window-flight, uint32(1+x.r.IntN(60_000)))
+			x.put(i, x.make(i, ack, h.next, n))
+			h.next += n
+		} else if h.window == 0 && flight == 0 {
+			x.put(i, x.make(i, ack, h.next, 1)) // is the window still closed?
+			h.next++
+		}
+	case 1: // again from where the other side stands
+		if n := h.next - h.una; n > 0 {
+			x.put(i, x.make(i, ack, h.una, min(n, 60_000)))
+		}
+	case 2:
+		x.put(i, x.make(i, ack, h.next, 0))
+	case 3:
+		if h.next == h.una {
+			x.put(i, x.make(i, ack, h.next-1, 0)) // keepalive
+		}
+	case 4: // through the router
+		if s, ok := x.take(&x.before[i]); ok {
+			x.judge(i, s)
+			if x.r.IntN(10) > 0 {
+				x.behind[1-i] = append(x.behind[1-i], s)
+			}
+		}
+	default:
+		if s, ok := x.take(&x.behind[i]); ok {
+			x.receive(i, s)
+		}
+	}
+}
+
+func (x *exchange) put(i int, s packet.Segment) {
+	for range []int{1, 1, 1, 1, 0, 2}[x.r.IntN(6)] {
+		if len(x.before[i]) < 4 {
+			x.before[i] = append(x.before[i], s)
+		}
+	}
+}
+
+func (x *exchange) take(q *[]packet.Segment) (packet.Segment, bool) {
+	if len(*q) == 0 {
+		return packet.Segment{}, false
+	}
+	k := x.r.IntN(min(len(*q), 3))
+	s := (*q)[k]
+	*q = append((*q)[:k:k], (*q)[k+1:]...)
+	return s, true
+}
+
+func (x *exchange) receive(i int, s packet.Segment) {
+	h, other := &x.host[i], &x.host[1-i]
+	if int32(s.Ack-h.una) >= 0 && int32(h.next-s.Ack) >= 0 {
+		h.una = s.Ack
+		h.window = uint32(s.Window) << other.scale
+		h.window = min(h.window, 1<<30)
+	}
+	if int32(s.Seq-h.got) <= 0 && int32(s.Seq+s.Len-h.got) > 0 {
+		x.sent[i] += int(s.Seq + s.Len - h.got)
+		h.got = s.Seq + s.Len
+	}
+}
