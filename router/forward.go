@@ -593,6 +593,8 @@ func (w *worker) translate(x *passage) {
 func (w *worker) egress(x *passage) verdict {
 	copy(x.p.Eth[0:6], x.neighbor.MAC[:])
 	copy(x.p.Eth[6:12], x.out.mac[:])
+	// What is behind the packet is nobody's.
+	x.frame.Tail = min(x.frame.Tail, x.frame.Head+tap.HeaderLen+x.p.End)
 	if x.oversize {
 		w.sendFragments(x)
 		return forwarded

@@ -97,6 +97,9 @@ func (w *worker) receive(from *port, f *tap.Frame) {
 func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) verdict {
 	dst := f.Ethernet()[:6]
 	if dst[0]&1 != 0 {
+		if reserved := [5]byte{1, 0x80, 0xc2}; [5]byte(dst) == reserved && dst[5] < 16 {
+			return drop(DropReserved)
+		}
 		return w.flood(n, from, self, f)
 	}
 	for _, i := range n.ifaces {

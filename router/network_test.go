@@ -114,6 +114,34 @@ func TestSwitchLearnsAndFloods(t *testing.T) {
 	}
 }
 
+// What bridges and link partners say to each other ends at the next bridge
+// (IEEE 802.1Q, 8.6.3): a pause frame must not stop another port.
+func TestReservedAddressesAreNotForwarded(t *testing.T) {
+	l := newLesson(t)
+	second := l.addPort("vlan100", "second")
+	for last := range 17 {
+		frame := make([]byte, 60)
+		copy(frame, []byte{1, 0x80, 0xc2, 0, 0, byte(last), 2, 0, 0, 0, 0, 1, 0x88, 0x08})
+		l.put("vlan100", frame)
+		if got := len(second.out); got != last/16 {
+			t.Errorf("01:80:c2:00:00:%02x: %d frames on the other port", last, got)
+		}
+	}
+	l.dropped(DropReserved, 16)
+}
+
+// Nothing behind the packet crosses the router: it is nobody's, and would get a
+// small packet past the MTU.
+func TestTrailersEndAtTheRouter(t *testing.T) {
+	l := newLesson(t)
+	for _, tail := range []int{1, 18, 9000} {
+		l.put("vlan101", append(l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(30)), make([]byte, tail)...))
+		if got := len(l.one("ext_net").eth); got != 14+20+8+30 {
+			t.Errorf("%d bytes behind the packet: a frame of %d", tail, got)
+		}
+	}
+}
+
 // A flood of addresses must not make each frame search the full table.
 func TestMACFlood(t *testing.T) {
 	var n network

@@ -10,6 +10,7 @@ const (
 	DropSourceMAC                         // group or zero source address
 	DropNotOurs                           // addressed to a MAC that is not on this network
 	DropSamePort                          // bridged back to where it came from
+	DropReserved                          // a group address that no bridge forwards: pause, STP, LLDP (IEEE 802.1Q, 8.6.3)
 	DropEtherType                         // neither IPv4 nor ARP
 	DropVLANTag                           // tagged frame on an untagged network
 	DropARP                               // malformed or impossible ARP
@@ -30,6 +31,7 @@ const (
 	DropFragmentWait                      // a fragment whose first one did not come in time
 	DropFragmentFull                      // no room to wait for the first fragment
 	DropFragmentLocal                     // fragments for the router itself that overlap
+	DropICMPType                          // an ICMP redirect or source quench, which cross no router
 	DropICMPUnknown                       // an ICMP error about a connection nobody has
 	DropPolicy                            // from outside, and neither a floating IP, a VIP nor a mapping
 	DropNoMapping                         // from outside to the SNAT address, where nothing is open
@@ -54,10 +56,10 @@ const (
 )
 
 var dropNames = [numDropReasons]string{
-	"runt", "source-mac", "not-ours", "same-port", "ethertype", "vlan-tag", "arp", "arp-sender",
+	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
-	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-unknown", "policy",
+	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-type", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "not-translatable", "not-syn", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",

@@ -87,6 +87,9 @@ func (d *Decoder) takeIP(p *Packet) Fault {
 	if p.More && (p.End-p.L4)%8 != 0 {
 		return FaultHeader
 	}
+	if p.Proto == ProtoTCP && p.FragOff == 8 {
+		return FaultTransport // it would replace the flags of the first one (RFC 1858, RFC 3128)
+	}
 	return FaultNone
 }
 

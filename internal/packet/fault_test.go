@@ -74,6 +74,8 @@ func TestFragmentFaults(t *testing.T) {
 		"middle":                 {fragment(3, true, layers.IPProtocolTCP, 24), packet.FaultNone},
 		"last of an odd length":  {fragment(3, false, layers.IPProtocolTCP, 5), packet.FaultNone},
 		"tiny first (RFC 1858)":  {fragment(0, true, layers.IPProtocolTCP, 16), packet.FaultTransport},
+		"over the TCP flags":     {fragment(1, false, layers.IPProtocolTCP, 24), packet.FaultTransport}, // RFC 3128
+		"not so with UDP":        {fragment(1, false, layers.IPProtocolUDP, 24), packet.FaultNone},
 		"not a multiple of 8":    {fragment(1, true, layers.IPProtocolUDP, 12), packet.FaultHeader},
 		"beyond the largest one": {fragment(8191, false, layers.IPProtocolUDP, 24), packet.FaultHeader},
 		"one byte too many":      {fragment(8190, false, layers.IPProtocolUDP, 16), packet.FaultHeader},
