@@ -176,6 +176,7 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		name: c.Name, ifaces: []*iface{nil}, snapshot: 1,
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
+		limiter:   limiter{secret: b.rng.Uint64() | 1},
 		fragments: newFragments(c.NAT.Timeouts.Fragment), gatherings: map[fragmentKey]*gathering{},
 	}
 	for i := range c.Interfaces {

@@ -13,6 +13,8 @@
 package router
 
 import (
+	crand "crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -104,13 +106,25 @@ func (e *Engine) discard() {
 
 // split returns a generator of its own for somebody else, who may be on another
 // worker.
-func split(rng *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())) }
-
-func newRand(seed uint64) *rand.Rand {
-	if seed == 0 {
-		return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+func split(rng *rand.Rand) *rand.Rand {
+	var key [32]byte
+	for i := 0; i < len(key); i += 8 {
+		binary.LittleEndian.PutUint64(key[i:], rng.Uint64())
 	}
-	return rand.New(rand.NewPCG(seed, seed))
+	return rand.New(rand.NewChaCha8(key))
+}
+
+// newRand returns the generator that all others come from: of the operating system's
+// randomness, or of a seed. Who sees ports and identifiers must not be able to tell
+// the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
+func newRand(seed uint64) *rand.Rand {
+	var key [32]byte
+	if seed == 0 {
+		_, _ = crand.Read(key[:]) // never fails
+	} else {
+		binary.LittleEndian.PutUint64(key[:], seed)
+	}
+	return rand.New(rand.NewChaCha8(key))
 }
 
 func anyDevice(topo *config.Topology) bool {

@@ -20,6 +20,9 @@ type errorPath struct {
 // REQ-5). It neither refreshes nor ends the connection (REQ-6).
 func (w *worker) conntrackError(x *passage) verdict {
 	p, r := &x.p, x.r
+	if p.Type == packet.ICMPRedirect || p.Type == packet.ICMPSourceQuench {
+		return drop(DropICMPType)
+	}
 	if v := w.unknown(x); v != next {
 		return v
 	}
@@ -222,8 +225,9 @@ func errorAllowed(x *passage) bool {
 // A limiter bounds what a router sends to people who did not ask (RFC 1812,
 // 4.3.2.8): so many a second in all, and fewer to any one address.
 type limiter struct {
-	all bucket
-	to  [256]bucket // by address; colliding addresses share one
+	secret uint64
+	all    bucket
+	to     [256]bucket // by address; colliding addresses share one
 }
 
 // A bucket is a token bucket, full at first.
@@ -245,7 +249,7 @@ const (
 
 // allow takes a token if both buckets have one.
 func (l *limiter) allow(to uint32, now time.Duration) bool {
-	each := &l.to[(to*2654435761)>>24]
+	each := &l.to[l.bucket(to)]
 	if !each.ready(now, errorRateEach, errorBurstEach) || !l.all.ready(now, errorRate, errorBurst) {
 		return false
 	}
@@ -253,5 +257,8 @@ func (l *limiter) allow(to uint32, now time.Duration) bool {
 	l.all.spent++
 	return true
 }
+
+// bucket is the place of an address, which nobody outside can foretell.
+func (l *limiter) bucket(to uint32) uint8 { return uint8((uint64(to) + 1) * l.secret >> 56) }
 
 func (w *worker) limiter(x *passage) *limiter { return &x.r.limiter }

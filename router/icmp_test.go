@@ -106,6 +106,21 @@ func TestUnknownErrorsFromOutsideAreDropped(t *testing.T) {
 	l.dropped(DropICMPUnknown, 1)
 }
 
+// A redirect is for the link it is sent on (RFC 1812, 5.2.7.2), and source quench is
+// for nobody any more (RFC 6633): neither crosses the router, nor changes anything.
+func TestRedirectsDoNotCross(t *testing.T) {
+	l := newLesson(t)
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
+	out := l.one("ext_net")
+	for i, typ := range []uint8{4, 5} {
+		l.icmpError(l.upstream, "10.10.10.2", typ, 1, out)
+		l.none("vlan101")
+		l.dropped(DropICMPType, uint64(i+1))
+	}
+	l.udp(l.client, 53, "10.10.10.2", 4000, "x")
+	l.want(l.one("vlan101"), "udp 10.10.10.4:53 > 172.16.101.4:4000")
+}
+
 func TestFragmentationNeeded(t *testing.T) {
 	topo := tutorial()
 	topo.Networks[2].MTU = 1000
@@ -424,6 +439,29 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	tell("172.16.101.99", "172.16.101.50", l.vm4.mac) // not for us: no entry
 	if n := l.w.routers[0].arp.Len(); n != 0 {
 		t.Errorf("%d neighbors, want none", n)
+	}
+}
+
+// Nobody can choose addresses that use up what another one is allowed.
+func TestRateLimitIsKeyed(t *testing.T) {
+	var a, b limiter
+	a.secret, b.secret = 0x9e3779b97f4a7c15, 0xd1342543de82ef95
+	inOne, inBoth := 0, 0
+	for addr := uint32(1); addr < 20_000; addr++ {
+		if a.bucket(addr) == a.bucket(0) {
+			inOne++
+			if b.bucket(addr) == b.bucket(0) {
+				inBoth++
+			}
+		}
+	}
+	if inOne < 20 || inBoth > inOne/4 {
+		t.Errorf("%d addresses share a bucket with one secret, %d of them with another", inOne, inBoth)
+	}
+	for _, l := range []*lesson{newLesson(t), newLesson(t)} {
+		if l.w.routers[0].limiter.secret == 0 {
+			t.Error("a router without secret")
+		}
 	}
 }
 

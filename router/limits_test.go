@@ -80,3 +80,17 @@ func TestPortExhaustion(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A seed gives the same again; without one nothing comes again.
+func TestRandomness(t *testing.T) {
+	if newRand(5).Uint64() != newRand(5).Uint64() || newRand(5).Uint64() == newRand(6).Uint64() {
+		t.Error("a seed does not say what comes")
+	}
+	if newRand(0).Uint64() == newRand(0).Uint64() {
+		t.Error("without a seed the same comes again")
+	}
+	r := newRand(5)
+	if split(r).Uint64() == split(r).Uint64() {
+		t.Error("two who split one generator have the same")
+	}
+}
