@@ -120,6 +120,11 @@ func (s State) stepFIN(d Direction) State {
 	return s
 }
 
+// finished reports whether only the side that sends in direction d has.
+func (s State) finished(d Direction) bool {
+	return s == FinOriginal && d == Original || s == FinReply && d == Reply
+}
+
 // transitory reports whether a TCP connection in this state lives only for the
 // transitory timeout.
 func (s State) transitory() bool {

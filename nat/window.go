@@ -66,15 +66,16 @@ func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
 	if k.marks[d]&streamSeen == 0 && k.marks[1-d]&streamOpened != 0 && s.Flags&packet.RST == 0 {
 		return Odd // a SYN is answered by one
 	}
-	fit := k.fit(d, s)
+	fit := k.fit(d, s, c.state.finished(d))
 	if fit == Foreign && c.embryonic() {
 		return Odd
 	}
 	return fit
 }
 
-// fit is Fit once it is known where both sides are.
-func (k *stream) fit(d Direction, s *packet.Segment) Fit {
+// fit is Fit once it is known where both sides are; finished says that direction d
+// has sent its FIN.
+func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 	o := 1 - d
 	if k.marks[d]&k.marks[o]&streamSeen == 0 || (k.marks[d]|k.marks[o])&streamLoose != 0 || s.Cut {
 		return Fits
@@ -86,8 +87,8 @@ func (k *stream) fit(d Direction, s *packet.Segment) Fit {
 		return Foreign
 	}
 	if s.Flags&packet.RST != 0 {
-		// Behind its own FIN a side answers for what it had sent before.
-		if ahead == 0 || ahead == -1 {
+		// One who has finished, and forgotten, answers from where he is said to be.
+		if ahead == 0 || ahead < 0 && finished {
 			return Fits
 		}
 		return Odd

@@ -99,6 +99,7 @@ func TestFit(t *testing.T) {
 		"SYN+ACK again":                 {nat.Reply, tcpSeg(syn|ack, 5000, 1001, 0), nat.Odd},
 		"RST":                           {nat.Reply, tcpSeg(rst, 5001, 0, 0), nat.Fits},
 		"RST with a strange ACK":        {nat.Reply, tcpSeg(rst|ack, 5001, 0, 0), nat.Fits},
+		"RST a little behind":           {nat.Reply, tcpSeg(rst, 5000, 0, 0), nat.Odd},
 		"RST in the window":             {nat.Reply, tcpSeg(rst, 5003, 0, 0), nat.Odd},
 		"RST anywhere":                  {nat.Reply, tcpSeg(rst, 3_999_999_999, 0, 0), nat.Foreign},
 	} {
@@ -159,9 +160,17 @@ func TestResetAtTheRightPlace(t *testing.T) {
 	o.send(nat.Original, tcpSeg(ack, 900_000_000, 5001, 9), nat.Foreign)
 	o.send(nat.Original, tcpSeg(ack, 1001, 5001, 9), nat.Fits)
 	o.state(nat.Established)
-	// Behind a FIN that has not been acknowledged.
+	// Behind a FIN, before all has been acknowledged.
 	o.send(nat.Original, tcpSeg(ack|packet.FIN, 1010, 5001, 0), nat.Fits)
-	o.send(nat.Original, tcpSeg(rst, 1010, 0, 0), nat.Fits)
+	o.send(nat.Reply, tcpSeg(rst, 5000, 0, 0), nat.Odd)
+	o.send(nat.Original, tcpSeg(rst, 1012, 0, 0), nat.Odd)
+	o.state(nat.FinOriginal)
+	o.send(nat.Original, tcpSeg(rst, 1003, 0, 0), nat.Fits)
+	o.state(nat.Reset)
+	o = handshake(t)
+	o.send(nat.Reply, tcpSeg(ack|packet.FIN, 5001, 1001, 0), nat.Fits)
+	o.send(nat.Original, tcpSeg(rst, 1000, 0, 0), nat.Odd)
+	o.send(nat.Reply, tcpSeg(rst, 5001, 0, 0), nat.Fits)
 	o.state(nat.Reset)
 	// A refused SYN.
 	o = open(t, tcpSeg(syn, 1000, 0, 0))
