@@ -184,8 +184,9 @@ func sourceRouted(opts []byte) bool {
 }
 
 // conntrack: a known connection carries its translation, egress and next hop;
-// an ICMP error is found by the packet it quotes. Only packets of no known connection
-// are asked where they come from.
+// an ICMP error is found by the packet it quotes. A TCP segment that is not where its
+// connection is ends here. Only packets of no known connection are asked where they
+// come from.
 func (w *worker) conntrack(x *passage) verdict {
 	p := &x.p
 	if p.IsICMPError() {
