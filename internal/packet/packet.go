@@ -348,27 +348,30 @@ func (p *Packet) ReadSegment(s *Segment) {
 	}
 	if s.Flags&SYN != 0 {
 		s.Len++
-		if o := tcpOption(l4[TCPLen:header], 3); len(o) == 1 {
-			s.Scale, s.Scaled = o[0], true
+		if at, n := tcpOption(l4[TCPLen:header], 3); n == 1 {
+			s.Scale, s.Scaled = l4[TCPLen+at], true
 		}
 	}
 }
 
-// tcpOption returns what a TCP option holds, nil if it is not there.
-func tcpOption(opts []byte, kind uint8) []byte {
-	for len(opts) > 1 && opts[0] != 0 {
-		switch {
-		case opts[0] == 1:
-			opts = opts[1:]
+// tcpOption returns where a TCP option's value is, from the end of the fixed header
+// on, and how long that is; a length of -1 if the option is not there.
+func tcpOption(opts []byte, kind uint8) (at, n int) {
+	for at < len(opts)-1 && opts[at] != 0 {
+		if opts[at] == 1 {
+			at++
 			continue
-		case opts[1] < 2 || int(opts[1]) > len(opts):
-			return nil
-		case opts[0] == kind:
-			return opts[2:opts[1]]
 		}
-		opts = opts[opts[1]:]
+		n := int(opts[at+1])
+		if n < 2 || at+n > len(opts) {
+			break
+		}
+		if opts[at] == kind {
+			return at + 2, n - 2
+		}
+		at += n
 	}
-	return nil
+	return 0, -1
 }
 
 // IsICMPError reports whether the packet is an ICMP message about another packet.

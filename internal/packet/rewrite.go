@@ -157,24 +157,12 @@ func (p *Packet) ClampMSS(mss uint16) bool {
 	if p.Proto != ProtoTCP || p.FragOff != 0 || len(l4) < TCPLen || l4[12]>>4 < 5 {
 		return false
 	}
-	opts := l4[TCPLen:min(len(l4), int(l4[12]>>4)*4)]
-	for at := TCPLen; len(opts) > 1; {
-		switch {
-		case opts[0] == 0:
-			return false
-		case opts[0] == 1:
-			opts, at = opts[1:], at+1
-			continue
-		case opts[1] < 2 || int(opts[1]) > len(opts):
-			return false
-		}
-		if opts[0] == 2 && opts[1] == 4 {
-			return p.lowerMSS(l4, opts[2:4], at+2, mss)
-		}
-		at += int(opts[1])
-		opts = opts[opts[1]:]
+	at, n := tcpOption(l4[TCPLen:min(len(l4), int(l4[12]>>4)*4)], 2)
+	if n != 2 {
+		return false
 	}
-	return false
+	at += TCPLen
+	return p.lowerMSS(l4, l4[at:at+2], at, mss)
 }
 
 func (p *Packet) lowerMSS(l4, field []byte, at int, mss uint16) bool {
