@@ -60,24 +60,9 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	rng := newRand(opt.Seed)
-	p, err := build(topo, rng)
+	e, p, err := newEngine(topo, opt.Logger, newRand(opt.Seed), topo.Engine.Workers, opt.Open != nil && anyDevice(topo))
 	if err != nil {
 		return nil, err
-	}
-	e := &Engine{networks: map[string]*network{}}
-	for range p.workersFor(topo.Engine.Workers) {
-		w, err := newWorker(opt.Logger, split(rng), opt.Open != nil && anyDevice(topo))
-		if err != nil {
-			e.discard()
-			return nil, err
-		}
-		w.busyPoll = topo.Engine.BusyPoll
-		e.workers = append(e.workers, w)
-	}
-	p.assign(e.workers)
-	for _, n := range p.networks {
-		e.networks[n.name] = n
 	}
 	if opt.Open != nil {
 		if err := e.openDevices(topo, opt.Open); err != nil {
@@ -94,6 +79,30 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 		meet(n)
 	}
 	return e, nil
+}
+
+// newEngine builds a topology's networks and routers and gives them to at most so
+// many workers, 0: as many as the machine has use for. The workers do not run yet.
+func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices bool) (*Engine, *plan, error) {
+	p, err := build(topo, rng)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := &Engine{networks: map[string]*network{}}
+	for range p.workersFor(workers) {
+		w, err := newWorker(log, split(rng), devices)
+		if err != nil {
+			e.discard()
+			return nil, nil, err
+		}
+		w.busyPoll = topo.Engine.BusyPoll
+		e.workers = append(e.workers, w)
+	}
+	p.assign(e.workers)
+	for _, n := range p.networks {
+		e.networks[n.name] = n
+	}
+	return e, p, nil
 }
 
 // discard takes back what has been made before the workers run.

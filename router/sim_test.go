@@ -3,11 +3,9 @@ package router
 import (
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,12 +21,11 @@ import (
 // A sim is a topology in simulated time: frames in, frames out, a clock that
 // only Advance moves. Hosts answer ARP and nothing else.
 type sim struct {
+	*Simulation
 	t     testing.TB
 	w     *worker   // the only one, mostly
 	all   []*worker // all of them
-	now   time.Duration
 	nets  map[string]*network
-	devs  map[string]*simDevice
 	names []string // of the networks, in the order of the topology
 	hosts map[hostKey]*simHost
 }
@@ -47,69 +44,17 @@ type simHost struct {
 	mute bool // does not answer ARP
 }
 
-// A simDevice is one network's device: what is put in is read by the router,
-// what the router writes piles up.
-type simDevice struct {
-	features tap.Features
-	in       []tap.Frame
-	out      []tap.Frame
-	err      error
-}
-
-func (d *simDevice) Name() string           { return "sim" }
-func (d *simDevice) Features() tap.Features { return d.features }
-func (d *simDevice) FD() int                { return -1 }
-func (d *simDevice) Notify(func())          {}
-func (d *simDevice) Close() error           { return nil }
-
-func (d *simDevice) Read(frames []tap.Frame) (int, error) {
-	n := 0
-	for n < len(frames) && len(d.in) > 0 {
-		f := d.in[0]
-		d.in = d.in[1:]
-		frames[n].Head = tap.Headroom
-		frames[n].Tail = tap.Headroom + copy(frames[n].Buf[tap.Headroom:], f.Buf[f.Head:f.Tail])
-		n++
-	}
-	return n, nil
-}
-
-func (d *simDevice) Write(frames []tap.Frame) (int, error) {
-	if d.err != nil {
-		return 0, d.err
-	}
-	for _, f := range frames {
-		d.out = append(d.out, tap.Frame{Buf: append([]byte(nil), f.Buf[f.Head:f.Tail]...), Tail: f.Tail - f.Head})
-	}
-	return len(frames), nil
-}
-
 // newSim starts a topology, with a plain device on every network.
 func newSim(t testing.TB, topo *config.Topology) *sim {
 	t.Helper()
-	if f := Unsupported(topo); len(f) > 0 {
-		t.Fatal(f)
-	}
-	s := &sim{t: t, nets: map[string]*network{}, devs: map[string]*simDevice{}, hosts: map[hostKey]*simHost{}}
-	rng := rand.New(rand.NewPCG(1, 2))
-	p, err := build(topo, rng)
+	simulation, err := simulate(topo, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range p.workersFor(max(1, topo.Engine.Workers)) {
-		w, err := newWorker(slog.New(slog.DiscardHandler), split(rng), false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.clock = func() time.Duration { return s.now }
-		s.all = append(s.all, w)
-	}
-	s.w = s.all[0]
-	p.assign(s.all)
-	for _, n := range p.networks {
-		d := &simDevice{}
-		s.names, s.devs[n.name], s.nets[n.name] = append(s.names, n.name), d, n
-		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: n.name}}, d)
+	s := &sim{Simulation: simulation, t: t, all: simulation.workers, w: simulation.workers[0],
+		nets: simulation.networks, hosts: map[hostKey]*simHost{}}
+	for i := range topo.Networks {
+		s.names = append(s.names, topo.Networks[i].Name)
 	}
 	t.Cleanup(s.checkBooks)
 	return s
@@ -157,20 +102,12 @@ func (s *sim) putFrame(network string, b []byte) {
 
 // run lets the router work, and the hosts answer ARP, until nothing moves.
 func (s *sim) run() {
+	s.t.Helper()
 	for range 100 {
-		more := false
-		for _, w := range s.all {
-			for _, p := range w.ports {
-				p.pending.Store(true)
-			}
-			w.turn()
+		if err := s.Run(); err != nil {
+			s.t.Fatal(err)
 		}
-		for _, w := range s.all {
-			if w.turn() || slices.ContainsFunc(w.inbox, (*handover).waiting) {
-				more = true
-			}
-		}
-		if !s.answer() && !more {
+		if !s.answer() {
 			return
 		}
 	}
@@ -207,15 +144,11 @@ func (s *sim) answer() bool {
 
 // advance moves the clock in steps that no timer falls between.
 func (s *sim) advance(d time.Duration) {
-	end := s.now + d
-	for s.now < end {
-		step := end
-		for _, w := range s.all {
-			if w.timed && w.timer < step {
-				step = max(w.timer, s.now+time.Millisecond)
-			}
+	s.t.Helper()
+	for end := s.now + d; s.now < end; {
+		if _, err := s.Step(end); err != nil {
+			s.t.Fatal(err)
 		}
-		s.now = step
 		s.run()
 	}
 }

@@ -62,6 +62,7 @@ type worker struct {
 	mail     []func()
 	hasMail  atomic.Bool
 	stopping bool
+	direct   bool // nobody runs it: its turns, and what is sent to it, are the caller's
 	done     chan struct{}
 }
 
@@ -206,6 +207,12 @@ func (w *worker) post(fn func()) bool {
 	case <-w.done:
 		return false
 	default:
+	}
+	if w.direct {
+		if fn(); w.stopping {
+			close(w.done)
+		}
+		return true
 	}
 	w.mu.Lock()
 	w.mail = append(w.mail, fn)
