@@ -33,6 +33,7 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Serve a topology: open its devices and route until told to stop."`
 	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what would be served."`
 	Lab     labCmd     `cmd:"" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
+	Conform conformCmd `cmd:"" help:"Test NAT and routing against the RFCs, frame by frame: in memory, on TAPs, beside Linux's own."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -81,8 +82,8 @@ func report(err error, std streams) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, lab.ErrUnexpected):
-		return exitError // the lesson itself has told
+	case errors.Is(err, lab.ErrUnexpected), errors.Is(err, errNotConforming):
+		return exitError // what was printed has told
 	case errors.As(err, &faults):
 		fmt.Fprintln(std.err, strings.TrimRight(faults.Error(), "\n"))
 		return exitUsage

@@ -65,7 +65,8 @@ var allowed = map[string][]string{
 	"router":            {"config", "tap", "lb", "nat", "internal/arp", "internal/packet", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
 	"router/routertest": {"config", "router", "router/host"},
-	"cmd/taprouter":     {"config", "router", "internal/lab", "github.com/alecthomas/kong"},
+	"router/conform":    {"config", "router", "tap", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
+	"cmd/taprouter":     {"config", "router", "router/conform", "internal/lab", "github.com/alecthomas/kong"},
 }
 
 func TestImports(t *testing.T) {

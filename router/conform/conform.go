@@ -1,0 +1,141 @@
+// Package conform is a black-box suite for NAT routers: frames in, frames out.
+// Each check is one requirement of an RFC, or one behavior that the people behind a
+// router rely on, and is played against a fresh router of a fixed network (Topology).
+//
+// What is tested is a Target: taprouter in memory, where hours of a timeout pass in
+// microseconds, taprouter on TAP devices, and Linux's own routing with nftables NAT in a
+// network namespace, for comparison. A target of your own implements two small
+// interfaces. nat/CONFORMANCE.md lists all items with their checks.
+//
+// A check needs nothing but frames, so what it finds wrong can be seen from outside by
+// anybody; the words for frames are those of the project's scenarios.
+package conform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// A Level is how strongly a requirement is meant, in the words of RFC 2119.
+type Level string
+
+// The levels. Good is no RFC's word: what users of a router rely on.
+const (
+	Must   Level = "MUST"
+	Should Level = "SHOULD"
+	May    Level = "MAY"
+	Good   Level = "-"
+)
+
+// A Check is one thing to be seen of a router.
+type Check struct {
+	// Item is the requirement's name in nat/CONFORMANCE.md, such as "U1".
+	Item string
+	// Name tells the checks of one item apart. ID has both.
+	Name string
+	// Level and Source say whose requirement it is: "RFC 4787, REQ-1".
+	Level  Level
+	Source string
+	// Profile is how the router is configured for it.
+	Profile Profile
+
+	play func(*C)
+}
+
+// ID names a check: "U1/udp".
+func (c *Check) ID() string { return c.Item + "/" + c.Name }
+
+// Checks returns all checks, those of one item together.
+func Checks() []Check {
+	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), fragmentChecks(), routerChecks(), arpChecks(),
+		staticChecks(), attackChecks(), hostileChecks())
+	first := map[string]int{}
+	for i := range all {
+		if _, seen := first[all[i].Item]; !seen {
+			first[all[i].Item] = i
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Check) int { return first[a.Item] - first[b.Item] })
+	return all
+}
+
+// Select returns the checks whose ID a regular expression matches.
+func Select(pattern string) ([]Check, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("conform: which checks: %w", err)
+	}
+	return slices.DeleteFunc(Checks(), func(c Check) bool { return !re.MatchString(c.ID()) }), nil
+}
+
+// An Outcome is how a check has ended on one target.
+type Outcome string
+
+// The outcomes. Skipped is for what a target cannot be asked: its Reason says why.
+const (
+	Passed  Outcome = "ok"
+	Failed  Outcome = "FAILED"
+	Skipped Outcome = "skipped"
+)
+
+// A Result is a check's outcome on a target.
+type Result struct {
+	Outcome Outcome
+	Reason  string // of a failure or a skip
+}
+
+// errSkipped and errFailed end a check from within.
+type (
+	errSkipped string
+	errFailed  string
+)
+
+func (e errSkipped) Error() string { return string(e) }
+func (e errFailed) Error() string  { return string(e) }
+
+// Run plays one check against a fresh router of the target. An error means that the
+// target could not be started, or is broken; nothing about the check.
+func Run(ctx context.Context, target Target, check *Check) (result Result, err error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	wire, err := target.Start(check.Profile)
+	var skipped errSkipped
+	if errors.As(err, &skipped) {
+		return Result{Skipped, skipped.Error()}, nil
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("conform: %s: %w", target.Name(), err)
+	}
+	defer func() {
+		if closed := wire.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("conform: %s: %w", target.Name(), closed)
+		}
+	}()
+	c := &C{wire: wire, hosts: newHosts(), macs: map[string]mac{}, kept: map[string][][]byte{}, Timeouts: wire.Timeouts()}
+	return c.run(check)
+}
+
+// run plays the check, and turns the way it ended into a result.
+func (c *C) run(check *Check) (result Result, err error) {
+	defer func() {
+		switch end := recover().(type) {
+		case nil:
+		case errSkipped:
+			result = Result{Skipped, end.Error()}
+		case errFailed:
+			result = Result{Failed, end.Error()}
+		case error:
+			err = end
+		default:
+			panic(end)
+		}
+	}()
+	c.wire.Answer(c.hosts.answer)
+	c.meet()
+	check.play(c)
+	return Result{Outcome: Passed}, nil
+}

@@ -1,0 +1,140 @@
+package conform
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// A Report is the results of checks on targets.
+type Report struct {
+	Targets []string
+	Rows    []Row
+}
+
+// A Row is one check's results, in the order of the targets.
+type Row struct {
+	Check   *Check
+	Results []Result
+}
+
+// RunAll plays every check on every target.
+func RunAll(ctx context.Context, targets []Target, checks []Check) (*Report, error) {
+	r := &Report{}
+	for _, t := range targets {
+		r.Targets = append(r.Targets, t.Name())
+	}
+	for i := range checks {
+		row := Row{Check: &checks[i]}
+		for _, t := range targets {
+			result, err := Run(ctx, t, row.Check)
+			if err != nil {
+				return r, fmt.Errorf("%s: %w", row.Check.ID(), err)
+			}
+			row.Results = append(row.Results, result)
+		}
+		r.Rows = append(r.Rows, row)
+	}
+	return r, nil
+}
+
+// Count is how many checks of a target, by its place, have ended so.
+func (r *Report) Count(target int, o Outcome) (n int) {
+	for _, row := range r.Rows {
+		if row.Results[target].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// WriteText writes a table for people, and below it why something has failed or was
+// skipped.
+func (r *Report) WriteText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "CHECK\tLEVEL\tSOURCE\t%s\n", strings.Join(r.Targets, "\t"))
+	for _, row := range r.Rows {
+		fmt.Fprintf(t, "%s\t%s\t%s", row.Check.ID(), row.Check.Level, row.Check.Source)
+		for _, x := range row.Results {
+			fmt.Fprintf(t, "\t%s", x.Outcome)
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return r.writeReasons(w)
+}
+
+// writeReasons writes the reasons, checks with the same one together, and the sums.
+func (r *Report) writeReasons(w io.Writer) error {
+	for i, target := range r.Targets {
+		for _, o := range []Outcome{Failed, Skipped} {
+			var reasons []string
+			ids := map[string][]string{}
+			for _, row := range r.Rows {
+				if x := row.Results[i]; x.Outcome == o {
+					if ids[x.Reason] == nil {
+						reasons = append(reasons, x.Reason)
+					}
+					ids[x.Reason] = append(ids[x.Reason], row.Check.ID())
+				}
+			}
+			if len(reasons) > 0 {
+				fmt.Fprintf(w, "\n%s, %s:\n", target, o)
+			}
+			for _, reason := range reasons {
+				fmt.Fprintf(w, "  %s\n    %s\n", strings.Join(ids[reason], ", "), strings.ReplaceAll(reason, "\n", "\n    "))
+			}
+		}
+	}
+	fmt.Fprintln(w)
+	for i, target := range r.Targets {
+		fmt.Fprintf(w, "%s: %d ok, %d failed, %d skipped\n", target, r.Count(i, Passed), r.Count(i, Failed), r.Count(i, Skipped))
+	}
+	return nil
+}
+
+// WriteMarkdown writes a table for a document.
+func (r *Report) WriteMarkdown(w io.Writer) error {
+	fmt.Fprintf(w, "| check | level | source | %s |\n|---|---|---|%s\n", strings.Join(r.Targets, " | "), strings.Repeat("---|", len(r.Targets)))
+	for _, row := range r.Rows {
+		fmt.Fprintf(w, "| %s | %s | %s |", row.Check.ID(), row.Check.Level, row.Check.Source)
+		for _, x := range row.Results {
+			fmt.Fprintf(w, " %s |", x.Outcome)
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteJSON writes one object for each check.
+func (r *Report) WriteJSON(w io.Writer) error {
+	type result struct {
+		Target  string  `json:"target"`
+		Outcome Outcome `json:"outcome"`
+		Reason  string  `json:"reason,omitempty"`
+	}
+	type row struct {
+		Check   string   `json:"check"`
+		Level   Level    `json:"level"`
+		Source  string   `json:"source"`
+		Results []result `json:"results"`
+	}
+	all := []row{}
+	for _, x := range r.Rows {
+		out := row{Check: x.Check.ID(), Level: x.Check.Level, Source: x.Check.Source}
+		for i, y := range x.Results {
+			out.Results = append(out.Results, result{r.Targets[i], y.Outcome, y.Reason})
+		}
+		all = append(all, out)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(all)
+}

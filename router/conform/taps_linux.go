@@ -1,0 +1,74 @@
+package conform
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/taprouter/taprouter/router"
+)
+
+// TAPs is taprouter on TAP devices, in a network namespace made for it, in real time.
+// It needs root.
+func TAPs() Target { return taps{} }
+
+type taps struct{}
+
+// Name implements Target.
+func (taps) Name() string { return "on TAPs" }
+
+// Start implements Target.
+func (taps) Start(p Profile) (_ Wire, err error) {
+	timeouts := defaultTimeouts
+	if p.Short {
+		timeouts = shortTimeouts
+	}
+	w := &onTAPs{timeouts: timeouts}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close())
+		}
+	}()
+	if w.space, err = newSpace("conform"); err != nil {
+		return nil, err
+	}
+	// The far side of a TAP is an interface of the namespace, which has nothing to say itself.
+	if err := w.space.set([2]string{"net/ipv6/conf/default/disable_ipv6", "1"}); err != nil {
+		return nil, err
+	}
+	topo, err := topologyOf(&p, timeouts, func(network string) string { return "tap:" + network + "@" + w.space.name })
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	if w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log)}); err != nil {
+		return nil, err
+	}
+	w.ends, err = openEnds(w.space)
+	return w, err
+}
+
+// onTAPs is a router on TAPs.
+type onTAPs struct {
+	*ends
+	space    *space
+	engine   *router.Engine
+	timeouts Timeouts
+}
+
+// Timeouts implements Wire.
+func (w *onTAPs) Timeouts() Timeouts { return w.timeouts }
+
+// Close implements Wire.
+func (w *onTAPs) Close() error {
+	var errs []error
+	if w.ends != nil {
+		errs = append(errs, w.ends.Close())
+	}
+	if w.engine != nil {
+		errs = append(errs, w.engine.Close())
+	}
+	if w.space != nil {
+		errs = append(errs, w.space.close())
+	}
+	return errors.Join(errs...)
+}
