@@ -116,7 +116,7 @@ func (w *worker) tickPorts() {
 		if p.dev == nil {
 			continue
 		}
-		w.mark(p)
+		w.resume(p)
 		if p.isDown {
 			w.lookAgain(p, downInterval)
 		}
@@ -144,6 +144,7 @@ func (w *worker) lose(p *port, err error) {
 		return
 	}
 	w.wait.remove(p)
+	p.resting = false
 	_ = p.dev.Close() // it is gone; what could be wrong has been said by err
 	p.dev = nil
 	w.memory = without(w.memory, p)

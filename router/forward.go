@@ -235,6 +235,7 @@ func (w *worker) elsewhere(x *passage, usual uint16) verdict {
 
 // unknown prepares a packet that belongs to no connection.
 func (w *worker) unknown(x *passage) verdict {
+	w.strangers++
 	x.to = x.p.Tuple
 	x.binding = nat.Binding{}
 	x.external, x.admitted, x.ruled = false, false, false

@@ -49,6 +49,7 @@ type port struct {
 	out   []tap.Frame // waits for the end of the batch
 	ready bool        // is on the worker's list of ports to read
 	trouble
+	pace
 	stats DeviceStats
 }
 

@@ -12,6 +12,9 @@ type waiter interface {
 	// before the device is closed. Devices in memory are not watched: they call.
 	add(p *port) error
 	remove(p *port)
+	// pause says that a port's frames need not wake the worker, or that they need to
+	// again. It may be told of some all the same.
+	pause(p *port, on bool)
 	// look tells the worker which devices have got frames, without waiting.
 	look()
 	// wait is look, and sleeps if there is nothing: for at most d, forever if d
@@ -53,11 +56,12 @@ func (c *chanWaiter) wait(d time.Duration) {
 	}
 }
 
-func (c *chanWaiter) add(*port) error { return nil }
-func (c *chanWaiter) remove(*port)    {}
-func (c *chanWaiter) look()           {}
-func (c *chanWaiter) locked() bool    { return false }
-func (c *chanWaiter) close()          {}
+func (c *chanWaiter) add(*port) error   { return nil }
+func (c *chanWaiter) remove(*port)      {}
+func (c *chanWaiter) pause(*port, bool) {}
+func (c *chanWaiter) look()             {}
+func (c *chanWaiter) locked() bool      { return false }
+func (c *chanWaiter) close()            {}
 
 // pending is set by a device in memory when it has frames; see Device.Notify.
 type pending = atomic.Bool

@@ -33,6 +33,10 @@ func newWaiter(devices bool, mark, doubt func(*port)) (waiter, error) {
 	return &epollWaiter{mark: mark, doubt: doubt, epoll: epoll, event: event}, nil
 }
 
+// epollFrames is what devices are watched for. EPOLLET is the sign bit of a number
+// that is declared to be positive.
+const epollFrames = unix.EPOLLIN | 1<<31
+
 // wakeSlot stands for the eventfd among the slots of the ports.
 const wakeSlot = -1
 
@@ -69,8 +73,7 @@ func (e *epollWaiter) add(p *port) error {
 		slot = len(e.slots)
 		e.slots = append(e.slots, nil)
 	}
-	// EPOLLET is the sign bit of a number that is declared to be positive.
-	event := &unix.EpollEvent{Events: unix.EPOLLIN | 1<<31, Fd: int32(slot)}
+	event := &unix.EpollEvent{Events: epollFrames, Fd: int32(slot)}
 	if err := unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, fd, event); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
@@ -83,6 +86,20 @@ func (e *epollWaiter) remove(p *port) {
 		if q == p {
 			e.slots[i] = nil
 			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_DEL, p.dev.FD(), nil) // closing it does the same
+		}
+	}
+}
+
+// pause changes what the device is watched for: of errors epoll tells anyway. To
+// watch it for frames again tells of those that are there.
+func (e *epollWaiter) pause(p *port, on bool) {
+	for i, q := range e.slots {
+		if q == p {
+			event := &unix.EpollEvent{Fd: int32(i)}
+			if !on {
+				event.Events = epollFrames
+			}
+			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.dev.FD(), event) // a resting port is read when its time comes
 		}
 	}
 }

@@ -38,6 +38,8 @@ type worker struct {
 
 	inbox, hidden []*handover
 
+	strangers int // packets so far that belonged to no known connection
+
 	frames []tap.Frame // the slots that devices read into
 	tuples [nat.WarmMost]packet.Tuple
 	arena  arena    // frames that the router makes
@@ -174,7 +176,7 @@ func (w *worker) readPorts() bool {
 	w.ready = w.spare[:0]
 	for _, p := range ready {
 		p.ready = false
-		if p.dev != nil && w.readPort(p) {
+		if p.dev != nil && !p.resting && w.readPort(p) {
 			any = true
 		}
 	}
@@ -245,6 +247,7 @@ func (w *worker) call(fn func()) error {
 // spent; then it stays on the list. It reports whether there were any.
 func (w *worker) readPort(p *port) bool {
 	any, failed := false, false
+	frames, strangers := 0, w.strangers
 	// Answering what was read may show that the device is gone.
 	for i := 0; i < readBudget; i++ {
 		n, err := p.dev.Read(w.frames)
@@ -264,6 +267,8 @@ func (w *worker) readPort(p *port) bool {
 		}
 		w.flush()
 		any = any || n > 0
+		frames += n
+		p.count(n, w.now)
 		if p.dev == nil {
 			return any
 		}
@@ -281,10 +286,13 @@ func (w *worker) readPort(p *port) bool {
 			return any // dry; one in memory says that it is gone only when it is empty
 		}
 	}
-	if any || !failed {
-		w.mark(p)
-	} else {
+	switch {
+	case !any && failed:
 		w.lookAgain(p, failPause) // one that does nothing but fail must not keep the worker busy
+	case w.strains(p, frames, w.strangers-strangers):
+		w.rest(p)
+	default:
+		w.mark(p)
 	}
 	return any
 }

@@ -1,0 +1,70 @@
+package router
+
+import "time"
+
+const (
+	// restPause is how long a port rests: with the budget of a turn in between, it
+	// still begins some 30 000 connections a second.
+	restPause = 2 * time.Millisecond
+	// busyFor and busyFrames are what makes a port busy: so many frames in such a
+	// time, or in the one before. A ping now and then makes nobody else rest.
+	busyFor    = 10 * time.Millisecond
+	busyFrames = 64
+)
+
+// pace is how much a port has been read lately, and whether it rests.
+type pace struct {
+	resting      bool
+	since        time.Duration // when frames began to count
+	frames, last int           // that came since then, and in the time before
+}
+
+// count notes that a port has been read.
+func (p *pace) count(n int, now time.Duration) {
+	switch d := now - p.since; {
+	case d >= 2*busyFor:
+		p.since, p.last, p.frames = now, 0, 0
+	case d >= busyFor:
+		p.since, p.last, p.frames = now, p.frames, 0
+	}
+	p.frames += n
+}
+
+func (p *pace) busy(now time.Duration) bool {
+	return now-p.since < 2*busyFor && max(p.frames, p.last) >= busyFrames
+}
+
+// strains reports whether a port that has used up its turn has to rest: most of
+// its frames, so many of them strangers, belonged to no known connection, which
+// makes them several times as dear as others', and somebody else is busy. A turn
+// for a turn would be fair if the worker had its processor to itself; where it
+// competes with the very hosts it serves, the time that a flood takes from it is
+// missing there. The network outside never rests: everybody's packets come from it.
+func (w *worker) strains(p *port, frames, strangers int) bool {
+	if 2*strangers <= frames || p.network.external {
+		return false
+	}
+	for _, q := range w.ports {
+		if q != p && q.dev != nil && !q.network.external && q.busy(w.now) {
+			return true
+		}
+	}
+	return false
+}
+
+// rest leaves a port alone for a while. What comes meanwhile waits in the device's
+// queue, and beyond that is lost there, where it costs the router nothing.
+func (w *worker) rest(p *port) {
+	p.resting = true
+	w.wait.pause(p, true)
+	w.lookAgain(p, restPause)
+}
+
+// resume has a port that may have rested read again.
+func (w *worker) resume(p *port) {
+	if p.resting {
+		p.resting = false
+		w.wait.pause(p, false)
+	}
+	w.mark(p)
+}

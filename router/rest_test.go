@@ -1,0 +1,103 @@
+package router
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket/layers"
+
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A port that spends its turns on beginning connections rests while another one is
+// busy, and is read again in time. Known connections are no reason to rest, an idle
+// neighbor is none either, and the network outside never rests.
+func TestPortRests(t *testing.T) {
+	const known, strangers = false, true
+	for _, c := range []struct {
+		name  string
+		net   string // that floods
+		begin bool   // each frame a connection
+		other int    // frames from another tenant
+		rests bool
+	}{
+		{"new connections, another busy", "vlan100", strangers, busyFrames, true},
+		{"new connections, another idle", "vlan100", strangers, busyFrames - 1, false},
+		{"new connections, nobody else", "vlan100", strangers, 0, false},
+		{"one connection, another busy", "vlan100", known, busyFrames, false},
+		{"from outside", "ext_net", strangers, busyFrames, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLesson(t)
+			put := func(net string, from *simHost, dst string, n int, begin bool) {
+				for i := range n {
+					ports := udpLayer()
+					if begin {
+						ports = &layers.UDP{SrcPort: layers.UDPPort(1024 + i), DstPort: 9000}
+					}
+					frame := append(make([]byte, tap.HeaderLen), l.build(from, dst, 17, nil, ports, payload(18))...)
+					l.devs[net].in = append(l.devs[net].in, tap.Frame{Buf: bytes.Clone(frame), Tail: len(frame)})
+				}
+			}
+			pending := func() {
+				for _, p := range l.w.ports {
+					p.pending.Store(true)
+				}
+			}
+			turn := func() {
+				pending()
+				l.w.turn()
+			}
+			// Known connections and neighbors, and a second of silence.
+			put("vlan100", l.web1, "10.10.10.4", 1, false)
+			put("vlan101", l.vm4, "10.10.10.4", 1, false)
+			put("ext_net", l.client, "10.10.10.3", 1, false)
+			l.run()
+			l.advance(time.Second)
+
+			put("vlan101", l.vm4, "10.10.10.4", c.other, false)
+			const flood = 2000
+			switch c.net {
+			case "vlan100":
+				put("vlan100", l.web1, "10.10.10.4", flood, c.begin)
+			default:
+				put("ext_net", l.client, "10.10.10.3", flood, c.begin)
+			}
+			in := func() int { return len(l.devs[c.net].in) }
+			turn()
+			turn() // the order of the ports does not matter any more
+			first := in()
+			if first == 0 {
+				t.Fatal("the flood is over; the test misses its point")
+			}
+			turn()
+			if rested := in() == first; rested != c.rests {
+				t.Fatalf("rests: %t, want %t", rested, c.rests)
+			}
+			if !c.rests {
+				return
+			}
+			// Others are served meanwhile.
+			put("vlan101", l.vm4, "10.10.10.4", 1, false)
+			turn()
+			if len(l.devs["vlan101"].in) > 0 {
+				t.Error("the busy port is not read while the other one rests")
+			}
+			l.now += restPause
+			turn()
+			turn()
+			if in() >= first {
+				t.Error("not read again when the rest is over")
+			}
+			// When the others have fallen silent it is read to the end without a rest.
+			l.now += 3 * busyFor
+			for range flood/(readBudget*batchFrames) + 2 {
+				turn()
+			}
+			if in() > 0 {
+				t.Errorf("%d frames left, with nobody else busy", in())
+			}
+		})
+	}
+}
