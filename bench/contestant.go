@@ -41,6 +41,13 @@ devices = ["{{.In}}"]
   [[network.subnet]]
   cidr = "172.16.100.0/24"
 
+{{if .Flood}}
+[[network]]
+name = "second"
+devices = ["{{.Flood}}"]
+  [[network.subnet]]
+  cidr = "172.16.200.0/24"
+{{end}}
 [[network]]
 name = "ext_net"
 external = true
@@ -51,7 +58,7 @@ devices = ["{{.Out}}"]
 
 [[router]]
 name = "router"
-interfaces = ["tenant"]
+interfaces = ["tenant"{{if .Flood}}, "second"{{end}}]
 gateway = { network = "ext_net", address = "10.10.10.2", snat = {{.SNAT}} }
 routes = [
   { destination = "172.30.0.0/16", nexthop = "172.16.100.9" },
@@ -99,12 +106,15 @@ var services = []service{{"TCP", 5201}, {"UDP", 7000}, {"UDP", 7001}, {"TCP", 70
 
 func (c taprouterOn) start(w *world, m mode) error {
 	data := struct {
-		In, Out        string
+		In, Out, Flood string
 		SNAT, Floating bool
 		VIPs           []service
 	}{In: "tap:in@" + w.internal, Out: "tap:out@" + w.external, SNAT: m != route, Floating: m == floating}
 	if m == vip {
 		data.VIPs = services
+	}
+	if m == shared {
+		data.Flood = "tap:flood@" + w.flooder
 	}
 	if c.raw {
 		if err := w.veths(); err != nil {
@@ -142,7 +152,11 @@ func (w *world) serve(word string, args ...string) error {
 
 // veths joins the hosts to the router's namespace by cables.
 func (w *world) veths() error {
-	for dev, ns := range map[string]string{"in": w.internal, "out": w.external} {
+	far := map[string]string{"in": w.internal, "out": w.external}
+	if w.flooder != "" {
+		far["flood"] = w.flooder
+	}
+	for dev, ns := range far {
 		if err := sh("ip", "link", "add", "r-"+dev, "netns", w.router, "type", "veth", "peer", "name", dev, "netns", ns); err != nil {
 			return err
 		}
@@ -177,6 +191,11 @@ func (kernel) start(w *world, m mode) error {
 			return err
 		}
 	}
+	if m == shared {
+		if err := sh("ip", "-n", w.router, "addr", "add", flooderGW+"/24", "dev", "r-flood"); err != nil {
+			return err
+		}
+	}
 	if err := in(w.router, "sysctl", "-qw", "net.ipv4.ip_forward=1",
 		"net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.r-in.rp_filter=0", "net.ipv4.conf.r-out.rp_filter=0"); err != nil {
 		return err
@@ -186,7 +205,7 @@ func (kernel) start(w *world, m mode) error {
 	switch m {
 	case route:
 		return nil // plain forwarding, without connection tracking
-	case snat:
+	case snat, shared:
 		rules += "add rule ip nat post oifname r-out masquerade"
 	case floating:
 		rules += "add rule ip nat pre ip daddr 10.10.10.3 dnat to 172.16.100.9; add rule ip nat post ip saddr 172.16.100.9 oifname r-out snat to 10.10.10.3"

@@ -45,6 +45,9 @@ func (b *bench) measurements() []measurement {
 			all = append(all, b.forwarded(m), b.fresh(m), b.crc(m, 1), b.latency(m))
 		}
 	}
+	for _, f := range floods {
+		all = append(all, b.neighbor(f))
+	}
 	return all
 }
 

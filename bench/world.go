@@ -24,8 +24,10 @@ import (
 // internal host lies 172.30.0.0/16, behind the external one 10.99.0.0/16.
 type world struct {
 	internal, external, router string // namespaces
+	flooder                    string // of the second tenant, in a world that has one
 	bench                      *bench
 	routerMAC                  string // what the internal host sees
+	flooderMAC                 string // what the second tenant sees
 	sunk                       bool
 	processes                  []*process // the contestant's
 }
@@ -71,7 +73,10 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 	b.worlds++
 	prefix := fmt.Sprintf("trb%d-%d", os.Getpid(), b.worlds)
 	w := &world{bench: b, internal: prefix + "-i", external: prefix + "-e", router: prefix + "-r"}
-	for _, ns := range []string{w.internal, w.external, w.router} {
+	if m == shared {
+		w.flooder = prefix + "-f"
+	}
+	for _, ns := range w.namespaces() {
 		if err := sh("ip", "netns", "add", ns); err != nil {
 			w.close()
 			return nil, err
@@ -92,11 +97,24 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 	if _, nobody := c.(bare); nobody {
 		return w, nil
 	}
-	if err := w.reach(m); err != nil {
+	err := w.reach(m)
+	if err == nil && m == shared {
+		err = w.secondTenant()
+	}
+	if err != nil {
 		w.close()
 		return nil, fmt.Errorf("%s: %w", c.name(), err)
 	}
 	return w, nil
+}
+
+// namespaces are those of the world, the contestant's first.
+func (w *world) namespaces() []string {
+	all := []string{w.router, w.internal, w.external}
+	if w.flooder != "" {
+		all = append(all, w.flooder)
+	}
+	return all
 }
 
 // address gives the hosts their addresses and routes.
@@ -138,17 +156,9 @@ func (w *world) reach(m mode) error {
 			return fmt.Errorf("the hosts do not reach each other: %w", err)
 		}
 	}
-	if m == route || m == snat {
-		out, err := exec.Command("ip", "-n", w.internal, "neigh", "show", internalGW).Output()
-		if err != nil {
-			return err
-		}
-		f := strings.Fields(string(out))
-		if i := indexOf(f, "lladdr"); i >= 0 && i+1 < len(f) {
-			w.routerMAC = f[i+1]
-		} else {
-			return fmt.Errorf("no MAC address of %s: %q", internalGW, out)
-		}
+	if w.client(m) == w.internal {
+		w.routerMAC, err = neighborMAC(w.internal, internalGW)
+		return err
 	}
 	return nil
 }
@@ -173,14 +183,14 @@ func (w *world) echo(m mode) (*process, string, error) {
 
 // client is the namespace that opens connections, server the one that answers.
 func (w *world) client(m mode) string {
-	if m == route || m == snat {
+	if m == route || m == snat || m == shared {
 		return w.internal
 	}
 	return w.external
 }
 
 func (w *world) server(m mode) string {
-	if m == route || m == snat {
+	if m == route || m == snat || m == shared {
 		return w.external
 	}
 	return w.internal
@@ -223,7 +233,7 @@ func (w *world) close() {
 	for _, p := range w.processes {
 		p.stop()
 	}
-	for _, ns := range []string{w.router, w.internal, w.external} {
+	for _, ns := range w.namespaces() {
 		_ = exec.Command("ip", "netns", "del", ns).Run() // it may not have been made
 	}
 }

@@ -30,6 +30,7 @@ var tools = map[string]tool{
 	"crc-client":  {crcClient, "connect, request, close"},
 	"echo":        {echo, "send datagrams back"},
 	"ping":        {ping, "measure round trips of datagrams"},
+	"spin":        {spin, "keep a processor busy"},
 	"established": {established, "answer the packets of many connections, once each"},
 }
 
@@ -93,6 +94,13 @@ func Main(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// spin keeps a processor as busy as a sender does, and sends nothing.
+func spin(o *options, out io.Writer) error {
+	for until := time.Now().Add(o.d); time.Now().Before(until); {
+	}
+	return nil
 }
 
 // pin keeps every thread of the process on one processor.
