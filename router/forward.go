@@ -481,7 +481,10 @@ func (w *worker) neighbor(x *passage) verdict {
 			return v
 		}
 	}
-	ref, n, ask := t.Resolve(arp.Key{Iface: x.out.id, Addr: x.nextHop}, w.now)
+	ref, n, ask := t.Resolve(arp.Key{Iface: x.out.id, Addr: x.nextHop}, x.in.id, w.now)
+	if n == nil {
+		return drop(DropNeighborRate)
+	}
 	if ask {
 		w.askARP(x.out, x.nextHop, packet.MAC{})
 	}

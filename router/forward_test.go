@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/arp"
 )
 
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
@@ -319,4 +321,28 @@ func itoa(n int) string {
 		return string(rune('0' + n))
 	}
 	return itoa(n/10) + itoa(n%10)
+}
+
+// One host scans a large network behind the router. It has so many addresses asked
+// for, and no more; another network's hosts are asked for meanwhile, and reached.
+func TestScanOfAbsentNeighbors(t *testing.T) {
+	topo := tutorial()
+	topo.Networks[2].Subnets[0].CIDR = prefix("10.10.0.0/16")
+	topo.Routers[0].Gateway.Prefix = prefix("10.10.10.2/16")
+	l := newLessonOf(t, topo)
+	l.udp(l.web1, 4000, "10.10.10.4", 53, "known") // the scanner's mapping is no news either
+	l.one("ext_net")
+	l.takeARP("ext_net")
+	const scanned, left = 3000, arp.AskBurst - 1 // the known one has been asked for
+	for i := range scanned {
+		l.put("vlan100", l.build(l.web1, fmt.Sprintf("10.10.%d.%d", 100+i/200, 1+i%200), 17, nil, udpLayer(), payload(18)))
+	}
+	if asked := len(l.takeARP("ext_net")); asked != left {
+		t.Errorf("%d requests, want %d", asked, left)
+	}
+	l.dropped(DropNeighborRate, scanned-left)
+	l.udp(l.vm4, 4001, "10.10.10.1", 53, "hello")
+	l.want(l.one("ext_net"), "udp 10.10.10.2:4001 > 10.10.10.1:53")
+	l.udp(l.web1, 4000, "10.10.10.4", 53, "still known")
+	l.one("ext_net")
 }

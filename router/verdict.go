@@ -43,6 +43,7 @@ const (
 	DropTooBig                            // larger than the next MTU, and must not be fragmented
 	DropNeighborFailed                    // the next hop does not answer
 	DropNeighborFull                      // too many packets wait for the next hop
+	DropNeighborRate                      // packets from there ask for too many next hops that nobody knows
 	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
 	DropNotSYN                            // TCP out of nowhere, which cannot be translated
 	DropTCPWindow                         // TCP that is not where its connection is (RFC 5961)
@@ -61,7 +62,7 @@ var dropNames = [numDropReasons]string{
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-type", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
-	"neighbor-failed", "neighbor-full", "not-translatable", "not-syn", "tcp-window", "table-full", "host-share",
+	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }
 

@@ -13,6 +13,7 @@
 package arp
 
 import (
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -33,13 +34,21 @@ const (
 	// ForgetAfter is how long an unused neighbor is kept.
 	ForgetAfter = 5 * time.Minute
 
-	// MaxNeighbors bounds the table; a new neighbor replaces the one confirmed
-	// longest ago, or one that is not resolved.
+	// MaxNeighbors bounds the table; a new neighbor replaces one of the interface
+	// that has the most of them: one that is not resolved, or else the one
+	// confirmed longest ago.
 	MaxNeighbors = 8192
 	// MaxParked bounds the packets that wait for one neighbor (RFC 1122,
-	// 2.3.2.2 asks for at least one), MaxParkedBytes those that wait in all.
+	// 2.3.2.2 asks for at least one), MaxParkedBytes those that wait in all. An
+	// interface may have as much waiting as is free beside it, so that one whose
+	// packets wait for many absent hosts leaves room for the others'.
 	MaxParked      = 16
 	MaxParkedBytes = 4 << 20
+	// AskRate is how many neighbors a second the packets of one interface may have
+	// asked for, after a burst of AskBurst: who scans a large network through the
+	// router makes it broadcast no more than that.
+	AskRate  = 1000
+	AskBurst = 1000
 )
 
 // A State is what is known of a neighbor.
@@ -100,9 +109,13 @@ type Table struct {
 	slots  []*Neighbor
 	free   []uint16
 	bytes  int
-	due    time.Duration // no neighbor has anything to do before this
-	active bool          // due is valid
-	lost   uint64        // parked packets of neighbors that made room
+	crowd  []int           // neighbors of each interface
+	waits  []int           // bytes parked from each interface
+	asked  []time.Duration // when the requests of each interface so far are paid for
+	look   uint64          // where victim looks next
+	due    time.Duration   // no neighbor has anything to do before this
+	active bool            // due is valid
+	lost   uint64          // parked packets of neighbors that made room
 }
 
 // NewTable returns an empty table.
@@ -133,16 +146,20 @@ func (t *Table) Get(ref Ref) *Neighbor {
 
 func (t *Table) ref(i uint16) Ref { return Ref(t.slots[i].gen)<<16 | Ref(i) }
 
-// Resolve returns the neighbor k, which it makes if need be. ask says that a
-// broadcast request is to be sent now.
-func (t *Table) Resolve(k Key, now time.Duration) (ref Ref, n *Neighbor, ask bool) {
+// Resolve returns the neighbor k, which it makes if need be, for a packet that came
+// in at the interface from; 0 is the router itself. ask says that a broadcast
+// request is to be sent now. n is nil if packets from there ask for too many.
+func (t *Table) Resolve(k Key, from uint16, now time.Duration) (ref Ref, n *Neighbor, ask bool) {
 	if i, ok := t.byKey[k]; ok {
 		n = t.slots[i]
-		if n.State == Failed && now-n.confirmed >= FailedFor {
+		if n.State == Failed && now-n.confirmed >= FailedFor && t.mayAsk(from, now) {
 			t.ask(n, now)
 			return t.ref(i), n, true
 		}
 		return t.ref(i), n, false
+	}
+	if !t.mayAsk(from, now) {
+		return 0, nil, false
 	}
 	i := t.add(k, now)
 	n = t.slots[i]
@@ -157,8 +174,31 @@ func (t *Table) Suspect(k Key, now time.Duration) (suspect, ask bool) {
 	if !ok || !t.slots[i].suspect {
 		return false, false
 	}
-	_, _, ask = t.Resolve(k, now)
+	_, _, ask = t.Resolve(k, 0, now)
 	return true, ask
+}
+
+// mayAsk reports whether packets from an interface may have one more neighbor asked
+// for, and takes it off what they may.
+func (t *Table) mayAsk(from uint16, now time.Duration) bool {
+	if from == 0 {
+		return true
+	}
+	const each = time.Second / AskRate
+	paid := at(&t.asked, from)
+	if *paid-now > (AskBurst-1)*each {
+		return false
+	}
+	*paid = max(*paid, now) + each
+	return true
+}
+
+// at is the value of an interface in a slice that grows as needed.
+func at[T any](s *[]T, iface uint16) *T {
+	if more := int(iface) + 1 - len(*s); more > 0 {
+		*s = append(*s, make([]T, more)...)
+	}
+	return &(*s)[iface]
 }
 
 // ask starts the requests for a neighbor.
@@ -188,23 +228,28 @@ func (t *Table) add(k Key, now time.Duration) uint16 {
 	}
 	n := t.slots[i]
 	*n = Neighbor{Key: k, gen: n.gen, live: true, confirmed: now}
+	*at(&t.crowd, k.Iface)++
 	t.byKey[k] = i
 	return i
 }
 
 // victim picks the neighbor that is missed least. It looks at a bounded number
-// of slots, from a place that moves on.
+// of slots, all over the table: those of one interface may lie together.
 func (t *Table) victim() uint16 {
 	const look = 64
 	best, bestScore := uint16(0), time.Duration(0)
-	start := 1 + int(uint64(t.due+1)%uint64(len(t.slots)-1))
-	for k := range min(look, len(t.slots)-1) {
-		i := uint16(1 + (start-1+k)%(len(t.slots)-1))
+	most := slices.Max(t.crowd)
+	for range look {
+		t.look = t.look*6364136223846793005 + 1442695040888963407 // Knuth's
+		i := uint16(1 + t.look>>33%uint64(len(t.slots)-1))
 		n := t.slots[i]
 		if !n.live {
 			continue
 		}
 		score := n.confirmed
+		if t.crowd[n.Iface] == most {
+			score -= 1 << 62 // who fills the table makes room
+		}
 		if !n.Usable() {
 			score -= 1 << 61 // unresolved ones go first
 		}
@@ -223,19 +268,22 @@ func (t *Table) remove(i uint16) {
 	n := t.slots[i]
 	t.lost += uint64(len(t.unpark(n)))
 	delete(t.byKey, n.Key)
+	t.crowd[n.Iface]--
 	n.live = false
 	n.gen++
 	t.free = append(t.free, i)
 }
 
-// Park keeps a copy of a frame until the neighbor has answered or failed. It
-// reports false when there is no room.
+// Park keeps a copy of a frame that came in at iface until the neighbor has
+// answered or failed. It reports false when there is no room.
 func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
-	if len(n.parked) >= MaxParked || t.bytes+len(frame) > MaxParkedBytes {
+	waits := at(&t.waits, iface)
+	if len(n.parked) >= MaxParked || t.bytes+*waits+2*len(frame) > MaxParkedBytes {
 		return false
 	}
 	n.parked = append(n.parked, Parked{append([]byte(nil), frame...), iface})
 	t.bytes += len(frame)
+	*waits += len(frame)
 	return true
 }
 
@@ -255,6 +303,7 @@ func (t *Table) unpark(n *Neighbor) []Parked {
 	n.parked = nil
 	for i := range p {
 		t.bytes -= len(p[i].Frame)
+		t.waits[p[i].Iface] -= len(p[i].Frame)
 	}
 	return p
 }

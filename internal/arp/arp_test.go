@@ -58,7 +58,7 @@ func TestSuspect(t *testing.T) {
 		}
 	}
 	suspect(0, false, false) // nobody has ever asked for it
-	table.Resolve(key(1), 0)
+	table.Resolve(key(1), 0, 0)
 	suspect(0, false, false)
 	want(t, tick(t, table, 0, 3*time.Second), "1s ask", "2s ask", "3s failed 0")
 	suspect(3*time.Second, true, false)
@@ -70,11 +70,11 @@ func TestSuspect(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	table := arp.NewTable()
-	_, n, ask := table.Resolve(key(1), 0)
+	_, n, ask := table.Resolve(key(1), 0, 0)
 	if !ask || n.Usable() || n.State != arp.Incomplete {
 		t.Fatalf("ask %v, state %v", ask, n.State)
 	}
-	if _, _, again := table.Resolve(key(1), time.Second/2); again {
+	if _, _, again := table.Resolve(key(1), 0, time.Second/2); again {
 		t.Error("asked twice within a second")
 	}
 	for i := range 3 {
@@ -83,10 +83,10 @@ func TestNobodyAnswers(t *testing.T) {
 		}
 	}
 	want(t, tick(t, table, 0, 3500*time.Millisecond), "1s ask", "2s ask", "3s failed 3")
-	if _, n, ask := table.Resolve(key(1), 3500*time.Millisecond); ask || n.State != arp.Failed {
+	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); ask || n.State != arp.Failed {
 		t.Errorf("asked again at once: state %v", n.State)
 	}
-	if _, _, ask := table.Resolve(key(1), 4*time.Second); !ask {
+	if _, _, ask := table.Resolve(key(1), 0, 4*time.Second); !ask {
 		t.Error("not asked again")
 	}
 	want(t, tick(t, table, 4*time.Second, 7*time.Second), "5s ask", "6s ask", "7s failed 0")
@@ -102,7 +102,7 @@ func TestNobodyAnswers(t *testing.T) {
 
 func TestAnswerHandsOverWhatWaited(t *testing.T) {
 	table := arp.NewTable()
-	ref, n, _ := table.Resolve(key(1), 0)
+	ref, n, _ := table.Resolve(key(1), 0, 0)
 	frame := []byte{1}
 	table.Park(n, frame, 7)
 	frame[0] = 9 // the caller's buffer is its own again
@@ -128,7 +128,7 @@ func TestAnswerHandsOverWhatWaited(t *testing.T) {
 func TestUsedNeighborIsProbed(t *testing.T) {
 	table := arp.NewTable()
 	table.Learn(key(1), mac, true, 0)
-	_, n, _ := table.Resolve(key(1), 0)
+	_, n, _ := table.Resolve(key(1), 0, 0)
 	n.Used = true
 	want(t, tick(t, table, 0, 30500*time.Millisecond), "30s probe "+mac.String())
 	if !n.Usable() || n.State != arp.Probing {
@@ -172,14 +172,14 @@ func TestOnlyWhatIsMeantForUsMakesAnEntry(t *testing.T) {
 	if table.Learn(key(1), packet.MAC{2, 2}, false, 0); table.Len() != 1 {
 		t.Error("an update made a second entry")
 	}
-	if _, n, _ := table.Resolve(key(1), 0); n.MAC != (packet.MAC{2, 2}) {
+	if _, n, _ := table.Resolve(key(1), 0, 0); n.MAC != (packet.MAC{2, 2}) {
 		t.Errorf("not updated: %v", n.MAC)
 	}
 }
 
 func TestParkingIsBounded(t *testing.T) {
 	table := arp.NewTable()
-	_, n, _ := table.Resolve(key(1), 0)
+	_, n, _ := table.Resolve(key(1), 0, 0)
 	parked := 0
 	for range arp.MaxParked + 5 {
 		if table.Park(n, make([]byte, 100), 1) {
@@ -191,7 +191,7 @@ func TestParkingIsBounded(t *testing.T) {
 	}
 	bytes := parked * 100
 	for i := 2; ; i++ {
-		_, n, _ := table.Resolve(key(i), 0)
+		_, n, _ := table.Resolve(key(i), 0, 0)
 		if !table.Park(n, make([]byte, 60000), 1) {
 			break
 		}
@@ -200,7 +200,7 @@ func TestParkingIsBounded(t *testing.T) {
 		}
 	}
 	table.Learn(key(1), mac, false, 0) // gives 1600 bytes back
-	_, n, _ = table.Resolve(key(2), 0)
+	_, n, _ = table.Resolve(key(2), 0, 0)
 	if !table.Park(n, make([]byte, 1500), 1) {
 		t.Error("no room after some was given back")
 	}
@@ -212,12 +212,12 @@ func TestStaleRef(t *testing.T) {
 		t.Error("the zero Ref names somebody")
 	}
 	table.Learn(key(1), mac, true, 0)
-	ref, _, _ := table.Resolve(key(1), 0)
+	ref, _, _ := table.Resolve(key(1), 0, 0)
 	tick(t, table, 0, 301*time.Second)
 	if table.Get(ref) != nil {
 		t.Error("a Ref outlives its neighbor")
 	}
-	again, _, _ := table.Resolve(key(2), 302*time.Second)
+	again, _, _ := table.Resolve(key(2), 0, 302*time.Second)
 	if table.Get(ref) != nil || table.Get(again) == nil || again == ref {
 		t.Error("a Ref names the next one in its place")
 	}
@@ -227,10 +227,10 @@ func TestFullTable(t *testing.T) {
 	table := arp.NewTable()
 	used := arp.Key{Iface: 2, Addr: 1}
 	table.Learn(used, mac, true, 0)
-	ref, n, _ := table.Resolve(used, 0)
+	ref, n, _ := table.Resolve(used, 0, 0)
 	n.Used = true
 	for i := range 3 * arp.MaxNeighbors {
-		_, n, _ := table.Resolve(key(i), time.Duration(i)*time.Microsecond)
+		_, n, _ := table.Resolve(key(i), 0, time.Duration(i)*time.Microsecond)
 		table.Park(n, []byte{1}, 1)
 		if table.Len() > arp.MaxNeighbors {
 			t.Fatalf("%d neighbors", table.Len())
@@ -272,7 +272,7 @@ func TestRandomOperations(t *testing.T) {
 				p, _ := table.Learn(k, mac, rng.IntN(2) == 0, now)
 				back += len(p)
 			default:
-				_, n, _ := table.Resolve(k, now)
+				_, n, _ := table.Resolve(k, 0, now)
 				n.Used = rng.IntN(2) == 0
 				if !n.Usable() && n.State != arp.Failed && table.Park(n, []byte{1}, 1) {
 					parked++
@@ -296,20 +296,20 @@ func TestForget(t *testing.T) {
 	for _, k := range []arp.Key{key(1), key(2), other} {
 		table.Learn(k, mac, true, 0)
 	}
-	_, n, _ := table.Resolve(key(3), 0)
+	_, n, _ := table.Resolve(key(3), 0, 0)
 	table.Park(n, []byte{1}, 1)
-	ref, _, _ := table.Resolve(key(1), 0)
+	ref, _, _ := table.Resolve(key(1), 0, 0)
 	table.Forget(1)
 	if table.Len() != 2 || table.Get(ref) != nil || table.Lost() != 0 {
 		t.Errorf("%d neighbors left, %d packets lost", table.Len(), table.Lost())
 	}
-	if _, n, ask := table.Resolve(other, 0); ask || !n.Usable() {
+	if _, n, ask := table.Resolve(other, 0, 0); ask || !n.Usable() {
 		t.Error("the other interface's neighbor is gone")
 	}
-	if _, n, ask := table.Resolve(key(3), 0); ask || n.State != arp.Incomplete {
+	if _, n, ask := table.Resolve(key(3), 0, 0); ask || n.State != arp.Incomplete {
 		t.Error("the one that was asked for is gone")
 	}
-	if _, _, ask := table.Resolve(key(2), 0); !ask {
+	if _, _, ask := table.Resolve(key(2), 0, 0); !ask {
 		t.Error("the one that was forgotten is not asked for anew")
 	}
 }

@@ -10,12 +10,12 @@ import (
 // A failed neighbor is asked for again from its time on, also when Tick is late.
 func TestFailedIsAskedForAgainInTime(t *testing.T) {
 	table := arp.NewTable()
-	table.Resolve(key(1), 0)
+	table.Resolve(key(1), 0, 0)
 	tick(t, table, 0, 3*time.Second)
-	if _, n, ask := table.Resolve(key(1), 4*time.Second-1); ask || n.State != arp.Failed {
+	if _, n, ask := table.Resolve(key(1), 0, 4*time.Second-1); ask || n.State != arp.Failed {
 		t.Errorf("asked for too early, state %v", n.State)
 	}
-	_, n, ask := table.Resolve(key(1), 4*time.Second)
+	_, n, ask := table.Resolve(key(1), 0, 4*time.Second)
 	if !ask || n.State != arp.Incomplete {
 		t.Errorf("asked %t, state %v", ask, n.State)
 	}
@@ -26,7 +26,7 @@ func TestFailedIsAskedForAgainInTime(t *testing.T) {
 func TestProbedOncePerUse(t *testing.T) {
 	table := arp.NewTable()
 	table.Learn(key(1), mac, true, 0)
-	_, n, _ := table.Resolve(key(1), 0)
+	_, n, _ := table.Resolve(key(1), 0, 0)
 	n.Used = true
 	want(t, tick(t, table, 0, 30*time.Second), "30s probe "+mac.String())
 	table.Learn(key(1), mac, false, 30*time.Second)
@@ -51,31 +51,108 @@ func TestMessageKeepsNeighbor(t *testing.T) {
 	}
 }
 
-// The bytes that wait are counted exactly, and given back.
+// The bytes that wait are counted exactly, and given back. What one interface may
+// have waiting is what is free beside it: a half, of the rest a half, and so on.
 func TestParkedBytesAreExact(t *testing.T) {
 	table := arp.NewTable()
-	_, first, _ := table.Resolve(key(1), 0)
-	left := arp.MaxParkedBytes - 1600
+	_, first, _ := table.Resolve(key(1), 0, 0)
 	table.Park(first, make([]byte, 1600), 1)
-	for i := 2; left > 0; i++ {
-		_, n, _ := table.Resolve(key(i), 0)
-		size := min(left, 64<<10)
-		if left -= size; !table.Park(n, make([]byte, size), 1) {
-			t.Fatalf("no room for %d bytes, %d are left", size, left+size)
+	next := 1
+	fill := func(left int, iface uint16) {
+		t.Helper()
+		for left > 0 {
+			next++
+			_, n, _ := table.Resolve(key(next), 0, 0)
+			size := min(left, 64<<10)
+			if left -= size; !table.Park(n, make([]byte, size), iface) {
+				t.Fatalf("no room for %d bytes from interface %d, %d are left", size, iface, left+size)
+			}
+		}
+		_, n, _ := table.Resolve(key(10000), 0, 0)
+		if table.Park(n, []byte{1}, iface) {
+			t.Fatalf("one byte more than there is room for from interface %d", iface)
 		}
 	}
-	_, n, _ := table.Resolve(key(10000), 0)
-	if table.Park(n, []byte{1}, 1) {
-		t.Error("one byte more than there is room for")
-	}
+	fill(arp.MaxParkedBytes/2-1600, 1)
+	fill(arp.MaxParkedBytes/4, 2)
+	fill(arp.MaxParkedBytes/8, 3)
 	table.Learn(key(1), mac, false, 0)
-	if !table.Park(n, make([]byte, 1600), 1) || table.Park(n, []byte{1}, 1) {
+	_, n, _ := table.Resolve(key(10000), 0, 0)
+	if !table.Park(n, make([]byte, 1600/2), 3) || table.Park(n, []byte{1}, 3) {
 		t.Error("what was handed over is not given back, or more than that")
 	}
 	tick(t, table, 0, 3*time.Second) // nobody else answers
-	for i := range 16 {
+	for i := range 8 {
 		if !table.Park(n, make([]byte, arp.MaxParkedBytes/16), 1) {
 			t.Errorf("only %d sixteenths are free when nothing waits", i)
+		}
+	}
+}
+
+// Packets of one interface have only so many neighbors asked for, and others are not
+// held to that; who is asked for already costs nothing.
+func TestAskRate(t *testing.T) {
+	table := arp.NewTable()
+	ask := func(from uint16, first, n int, now time.Duration) (asked int) {
+		for i := range n {
+			_, n, ask := table.Resolve(key(first+i), from, now)
+			if ask {
+				asked++
+			} else if n != nil {
+				t.Fatal("a neighbor that nobody has asked for")
+			}
+		}
+		return asked
+	}
+	if got := ask(1, 0, 5000, 0); got != arp.AskBurst {
+		t.Errorf("%d asked for at once, want %d", got, arp.AskBurst)
+	}
+	for i := range 5 {
+		if _, n, ask := table.Resolve(key(i), 1, 0); n == nil || ask {
+			t.Error("one that is asked for already is not found")
+		}
+	}
+	if got := ask(2, 10000, 10, 0); got != 10 {
+		t.Errorf("%d of another interface asked for, want 10", got)
+	}
+	if got := ask(0, 20000, 2000, 0); got != 2000 {
+		t.Errorf("%d of the router itself asked for, want 2000", got)
+	}
+	if got := ask(1, 30000, 5000, time.Second/2); got != arp.AskRate/2 {
+		t.Errorf("%d asked for in half a second, want %d", got, arp.AskRate/2)
+	}
+	// A failed one is not asked for again either.
+	tick(t, table, time.Second/2, 5*time.Second-1)
+	ask(1, 40000, arp.AskBurst, 5*time.Second)
+	if _, n, ask := table.Resolve(key(0), 1, 5*time.Second); n == nil || ask || n.State != arp.Failed {
+		t.Error("a failed one is asked for beyond the rate")
+	}
+}
+
+// However many neighbors appear on one network, used ones or not, another
+// network's stay.
+func TestCrowdMakesRoomItself(t *testing.T) {
+	table := arp.NewTable()
+	for i := range 3 * arp.MaxNeighbors { // long gone: does not count
+		table.Learn(arp.Key{Iface: 3, Addr: uint32(i)}, mac, true, 0)
+	}
+	table.Forget(3)
+	var others []arp.Ref
+	for i := range 1000 {
+		k := arp.Key{Iface: 2, Addr: uint32(i)}
+		table.Learn(k, mac, true, 0)
+		ref, _, _ := table.Resolve(k, 0, 0)
+		others = append(others, ref)
+	}
+	for i := range 5 * arp.MaxNeighbors {
+		now := time.Duration(1+i) * time.Microsecond
+		table.Learn(key(i), mac, true, now)
+		_, n, _ := table.Resolve(key(i), 0, now)
+		n.Used = true
+	}
+	for _, ref := range others {
+		if table.Get(ref) == nil {
+			t.Fatal("a flood of one network has displaced a neighbor of another")
 		}
 	}
 }
@@ -87,7 +164,7 @@ func TestFullTableOfResolvedNeighbors(t *testing.T) {
 	used := map[arp.Ref]bool{}
 	for i := range arp.MaxNeighbors {
 		table.Learn(key(i), mac, true, time.Duration(i))
-		ref, n, _ := table.Resolve(key(i), time.Duration(i))
+		ref, n, _ := table.Resolve(key(i), 0, time.Duration(i))
 		if n.Used = i%2 == 0; n.Used {
 			used[ref] = true
 		}
