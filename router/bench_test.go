@@ -41,7 +41,7 @@ func establishedTCP(t testing.TB) (w *worker, in *port, frame []byte, out *nullD
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")
 		l.tcp(l.client, 80, "10.10.10.2", 4000, "S.")
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, ".")
-		return l.build(l.vm4, "10.10.10.4", 6, nil, &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
+		return l.build(l.vm4, "10.10.10.4", 6, []ipOpt{df}, &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
 	})
 }
 

@@ -32,6 +32,7 @@ type vrouter struct {
 	owned  map[uint32]bool // every address that is the router's own, but no associated floating IP
 	clamp  bool            // lower the TCP MSS to what the MTU allows
 
+	idents     idents
 	fragments  fragments
 	gatherings map[fragmentKey]*gathering
 	limiter    limiter
@@ -176,7 +177,7 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		name: c.Name, ifaces: []*iface{nil}, snapshot: 1,
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
-		limiter:   limiter{secret: b.rng.Uint64() | 1},
+		limiter: limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
 		fragments: newFragments(c.NAT.Timeouts.Fragment), gatherings: map[fragmentKey]*gathering{},
 	}
 	for i := range c.Interfaces {

@@ -90,7 +90,7 @@ func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers 
 	}
 	e := &Engine{networks: map[string]*network{}}
 	for range p.workersFor(workers) {
-		w, err := newWorker(log, split(rng), devices)
+		w, err := newWorker(log, devices)
 		if err != nil {
 			e.discard()
 			return nil, nil, err

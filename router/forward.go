@@ -33,6 +33,8 @@ type passage struct {
 	segment packet.Segment // of TCP in a known connection,
 	fit     nat.Fit        // and how it goes with that
 
+	fragments *fragmentEntry // the packet that it is a fragment of
+
 	// What a new connection will be.
 	to       packet.Tuple // the packet as it will leave
 	binding  nat.Binding
@@ -585,8 +587,14 @@ func (w *worker) translate(x *passage) {
 	p.DecrementTTL()
 	switch {
 	case x.err != nil:
+		if !p.Atomic() {
+			w.renumber(x, x.err.src, x.err.dst)
+		}
 		p.TranslateError(x.err.src, x.err.dst, x.err.quoted)
 	case x.nat:
+		if !p.Atomic() {
+			w.renumber(x, x.rewrite.Src, x.rewrite.Dst)
+		}
 		p.Translate(&x.rewrite)
 	}
 	if p.Proto == packet.ProtoTCP && x.r.clamp && p.Flags&packet.SYN != 0 {

@@ -25,6 +25,8 @@ type fragmentEntry struct {
 	known            bool // the first fragment has passed
 	srcPort, dstPort uint16
 	typ              uint8 // of an ICMP query
+	renumbered       bool  // its fragments leave with id
+	id               uint16
 	until            time.Duration
 	held             [][]byte
 }
@@ -69,12 +71,14 @@ func (w *worker) fragment(x *passage) verdict {
 			w.requeue(x.in, frame) // after the first one, which is on its way
 		}
 		e.held = nil
+		x.fragments = e
 		return next
 	}
 	if e == nil || !e.known {
 		return w.holdFragment(x, fs, k, e)
 	}
 	p.SrcPort, p.DstPort, p.Type = e.srcPort, e.dstPort, e.typ
+	x.fragments = e
 	return next
 }
 

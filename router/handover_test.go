@@ -31,7 +31,7 @@ var frameSizes = []int{tap.HeaderLen + 14, 70, 1524, 9024, 65 << 10}
 // Frames come out of a handover as they went in, and in that order, whatever
 // their sizes; what finds no room is refused, and only that.
 func TestHandoverAgainstQueue(t *testing.T) {
-	w, err := newWorker(nil, nil, false)
+	w, err := newWorker(nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestHandoverAgainstQueue(t *testing.T) {
 
 // A handover's two sides run at the same time.
 func TestHandoverConcurrently(t *testing.T) {
-	w, err := newWorker(nil, nil, false)
+	w, err := newWorker(nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}

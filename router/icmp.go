@@ -93,6 +93,9 @@ func (w *worker) answerEcho(x *passage) {
 	binary.BigEndian.PutUint32(ip[12:], dst)
 	binary.BigEndian.PutUint32(ip[16:], src)
 	ip[8] = originTTL
+	if !p.Atomic() {
+		binary.BigEndian.PutUint16(ip[4:], x.r.idents.take(dst, src, p.Proto, 1))
+	}
 	packet.SetIPv4Checksum(ip)
 	icmp[0] = packet.ICMPEchoReply
 	packet.SetTransportChecksum(ip)
@@ -163,7 +166,7 @@ func (w *worker) fillIPv4(x *passage, eth []byte, proto uint8, src uint32, tos u
 	ip := eth[packet.EthernetLen:]
 	ip[0], ip[1] = 0x45, tos
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-	binary.BigEndian.PutUint16(ip[4:], uint16(w.rng.Uint32()))
+	binary.BigEndian.PutUint16(ip[4:], x.r.idents.take(src, x.p.Src, proto, 1))
 	ip[8], ip[9] = originTTL, proto
 	binary.BigEndian.PutUint32(ip[12:], src)
 	binary.BigEndian.PutUint32(ip[16:], x.p.Src)

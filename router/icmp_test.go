@@ -143,7 +143,7 @@ func TestFragmentationNeeded(t *testing.T) {
 	}
 	off := uint16(0)
 	for i, p := range pieces {
-		if p.ip.FragOffset*8 != off || p.ip.Id != 7 || p.ip.Length > 1000 || p.ip.SrcIP.String() != "10.10.10.2" {
+		if p.ip.FragOffset*8 != off || p.ip.Id != pieces[0].ip.Id || p.ip.Length > 1000 || p.ip.SrcIP.String() != "10.10.10.2" {
 			t.Errorf("fragment %d: offset %d id %d length %d from %v", i, p.ip.FragOffset*8, p.ip.Id, p.ip.Length, p.ip.SrcIP)
 		}
 		off += p.ip.Length - 20

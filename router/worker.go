@@ -3,7 +3,6 @@ package router
 import (
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -22,7 +21,6 @@ import (
 // networks is in handover.go.
 type worker struct {
 	log      *slog.Logger
-	rng      *rand.Rand
 	clock    func() time.Duration // since the start
 	now      time.Duration        // read once a batch
 	networks []*network
@@ -91,10 +89,10 @@ const (
 	tableTick = 250 * time.Millisecond
 )
 
-func newWorker(log *slog.Logger, rng *rand.Rand, devices bool) (*worker, error) {
+func newWorker(log *slog.Logger, devices bool) (*worker, error) {
 	start := time.Now()
 	w := &worker{
-		log: log, rng: rng, clock: func() time.Duration { return time.Since(start) },
+		log: log, clock: func() time.Duration { return time.Since(start) },
 		decoder: packet.NewDecoder(), done: make(chan struct{}),
 	}
 	slots := make([]byte, batchFrames*slotStride)

@@ -394,6 +394,10 @@ func (p *Packet) IsQuery() bool {
 // Fragmented reports whether the packet is a fragment.
 func (p *Packet) Fragmented() bool { return p.FragOff != 0 || p.More }
 
+// Atomic reports whether the packet is not a fragment and will not be made into any:
+// its identification means nothing (RFC 6864, 4).
+func (p *Packet) Atomic() bool { return p.DF && p.FragOff == 0 && !p.More }
+
 // SourceMAC returns the sender's Ethernet address.
 func (p *Packet) SourceMAC() MAC { return MAC(p.Eth[6:12]) }
 
@@ -421,4 +425,13 @@ func (p *Packet) IPLen() int {
 		return n
 	}
 	return min(n, p.HeaderLen()+int(p.GSOSize))
+}
+
+// Segments is the number of packets that this frame stands for, at least one.
+func (p *Packet) Segments() int {
+	if p.GSOSize == 0 {
+		return 1
+	}
+	size := int(p.GSOSize)
+	return max(1, (p.End-EthernetLen-p.HeaderLen()+size-1)/size)
 }

@@ -554,3 +554,41 @@ func BenchmarkTranslate(b *testing.B) {
 		p.Translate(&r)
 	}
 }
+
+// A new identification leaves a right header, also where the old one's checksum is
+// at the ends of what it can be.
+func TestSetID(t *testing.T) {
+	for _, frag := range []uint16{0, 0x2000, 0x4000} {
+		ip := make([]byte, 28)
+		ip[0], ip[3], ip[8], ip[9] = 0x45, 28, 64, packet.ProtoUDP
+		binary.BigEndian.PutUint16(ip[6:], frag)
+		for old := 0; old < 0x10000; old += 0x33 {
+			for _, id := range []uint16{0, 1, 0x7fff, 0x8000, 0xffff, uint16(old)} {
+				binary.BigEndian.PutUint16(ip[4:], uint16(old))
+				packet.SetIPv4Checksum(ip)
+				p := packet.Packet{Eth: append(make([]byte, 14), ip...), ID: uint16(old)}
+				p.SetID(id)
+				if got := p.Eth[14:]; packet.Sum(got[:20]) != 0xffff || binary.BigEndian.Uint16(got[4:]) != id || p.ID != id {
+					t.Fatalf("from %d to %d: %x", old, id, got)
+				}
+			}
+		}
+	}
+}
+
+// Atomic is what is whole and must stay so (RFC 6864, 4).
+func TestAtomic(t *testing.T) {
+	for _, c := range []struct {
+		p    packet.Packet
+		want bool
+	}{
+		{packet.Packet{DF: true}, true},
+		{packet.Packet{}, false},
+		{packet.Packet{DF: true, More: true}, false},
+		{packet.Packet{DF: true, FragOff: 8}, false},
+	} {
+		if c.p.Atomic() != c.want {
+			t.Errorf("%+v: %v", c.p, !c.want)
+		}
+	}
+}

@@ -31,6 +31,15 @@ func (p *Packet) DecrementTTL() {
 	binary.BigEndian.PutUint16(ip[10:], update(sum, ttlDelta))
 }
 
+// SetID changes the IPv4 identification.
+func (p *Packet) SetID(id uint16) {
+	ip := p.Eth[EthernetLen:]
+	sum := binary.BigEndian.Uint16(ip[10:])
+	binary.BigEndian.PutUint16(ip[10:], update(sum, Delta16(p.ID, id)))
+	binary.BigEndian.PutUint16(ip[4:], id)
+	p.ID = id
+}
+
 // Translate applies r to the packet's bytes. A fragment other than the first
 // has no transport header and changes its addresses only.
 func (p *Packet) Translate(r *Rewrite) {
