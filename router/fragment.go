@@ -1,6 +1,7 @@
 package router
 
 import (
+	"container/list"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -10,147 +11,275 @@ import (
 // A fragment other than the first has no ports. It borrows those of its first
 // fragment, which most often has just passed; when it has not, the fragment is
 // held for a moment. Nothing is reassembled: fragments are translated one by one
-// (RFC 4787 REQ-14), and a flood of them can only ever fill these tables.
+// (RFC 4787 REQ-14), and a flood of them can only ever fill these tables, its sender's
+// share of them before others'. Fragments that overlap are forwarded as they are: what
+// they are worth, the host that puts them together knows (RFC 5722, RFC 8900).
 
 // A fragmentKey tells the packets apart that fragments belong to (RFC 791, 3.2).
 type fragmentKey struct {
-	in       uint16
-	src, dst uint32
-	id       uint16
-	proto    uint8
+	fragmentSource
+	dst   uint32
+	id    uint16
+	proto uint8
+}
+
+// A fragmentSource is who sends fragments.
+type fragmentSource struct {
+	in  uint16
+	src uint32
+}
+
+func keyOf(x *passage) fragmentKey {
+	p := &x.p
+	return fragmentKey{fragmentSource{x.in.id, p.Src}, p.Dst, p.ID, p.Proto}
 }
 
 // A fragmentEntry is what the fragments of one packet share.
 type fragmentEntry struct {
+	key fragmentKey
+
 	known            bool // the first fragment has passed
 	srcPort, dstPort uint16
 	typ              uint8 // of an ICMP query
 	renumbered       bool  // its fragments leave with id
 	id               uint16
-	until            time.Duration
-	held             [][]byte
+
+	seen, total  int // payload bytes that have come, and that there are: 0, not known yet
+	since, until time.Duration
+	held         [][]byte
+
+	list       *fragmentList
+	share      *fragmentShare
+	place, own *list.Element // in the list, and in its source's share
 }
 
 // fragments is a router's table of packets under way in pieces.
 type fragments struct {
 	entries map[fragmentKey]*fragmentEntry
-	order   []fragmentKey // oldest first; may name keys that are gone
-	waiting []fragmentKey // of these, those without their first one, which have less time
-	held    int           // bytes
-	timeout time.Duration
+	known   fragmentList // the first fragment has passed
+	waiting fragmentList // it has not
+	held    int          // bytes
+}
+
+// A fragmentList holds packets by age, the oldest first, of all and of each source.
+// They have the same time, so the oldest is also the first that is due.
+type fragmentList struct {
+	list.List
+	sources    map[fragmentSource]*fragmentShare
+	most, each int // entries
+	life       time.Duration
+}
+
+// A fragmentShare is what one source has in a list.
+type fragmentShare struct {
+	list.List
+	held int // bytes
 }
 
 const (
-	maxFragmented   = 4096    // packets
-	maxHeldPieces   = 64      // fragments held for one packet: 64 KB in pieces of 1 KB
-	maxHeldBytes    = 1 << 20 // in all
-	holdFragmentFor = 2 * time.Second
+	maxFragmented     = 4096              // packets whose first fragment has passed
+	maxFragmentedEach = maxFragmented / 4 // of one source
+	maxWaiting        = maxFragmented / 2 // without it
+	maxWaitingEach    = 64
+	maxHeldPieces     = 64      // fragments held for one packet: 64 KB in pieces of 1 KB
+	maxHeldBytes      = 1 << 20 // in all
+	maxHeldEach       = 1 << 17 // of one source
+	holdFragmentFor   = 2 * time.Second
 )
 
 func newFragments(timeout time.Duration) fragments {
-	return fragments{entries: map[fragmentKey]*fragmentEntry{}, timeout: timeout}
+	return fragments{
+		entries: map[fragmentKey]*fragmentEntry{},
+		known:   newFragmentList(maxFragmented, maxFragmentedEach, timeout),
+		waiting: newFragmentList(maxWaiting, maxWaitingEach, min(holdFragmentFor, timeout)),
+	}
+}
+
+func newFragmentList(most, each int, life time.Duration) fragmentList {
+	return fragmentList{sources: map[fragmentSource]*fragmentShare{}, most: most, each: each, life: life}
 }
 
 // fragment gives a fragment the ports of its packet, or holds it.
 func (w *worker) fragment(x *passage) verdict {
 	p, fs := &x.p, &x.r.fragments
-	k := fragmentKey{in: x.in.id, src: p.Src, dst: p.Dst, id: p.ID, proto: p.Proto}
+	k := keyOf(x)
 	e := fs.entries[k]
 	if e != nil && w.now >= e.until {
-		w.forgetFragments(fs, k, e)
+		w.forgetFragments(fs, e, DropFragmentWait)
 		e = nil
 	}
-	if p.FragOff == 0 {
-		if e == nil {
-			e = w.newFragmentEntry(fs, k, fs.timeout)
+	switch {
+	case p.FragOff == 0:
+		if e = w.firstFragment(x, fs, k, e); e == nil {
+			return drop(DropFragmentChanged)
 		}
-		e.known, e.srcPort, e.dstPort, e.typ = true, p.SrcPort, p.DstPort, p.Type
-		e.until = w.now + fs.timeout
-		for _, frame := range e.held {
-			fs.held -= len(frame)
-			w.requeue(x.in, frame) // after the first one, which is on its way
-		}
-		e.held = nil
-		x.fragments = e
-		return next
-	}
-	if e == nil || !e.known {
+	case e == nil || !e.known:
 		return w.holdFragment(x, fs, k, e)
 	}
+	e.count(x)
 	p.SrcPort, p.DstPort, p.Type = e.srcPort, e.dstPort, e.typ
 	x.fragments = e
 	return next
 }
 
-// holdFragment keeps a fragment until its first one comes.
-func (w *worker) holdFragment(x *passage, fs *fragments, k fragmentKey, e *fragmentEntry) verdict {
-	frame := x.frame.Buf[x.frame.Head:x.frame.Tail]
-	if fs.held+len(frame) > maxHeldBytes || e != nil && len(e.held) >= maxHeldPieces {
-		return drop(DropFragmentFull)
+// firstFragment takes the ports from a first fragment. It is nil for one that says
+// otherwise than the one before: that would lead what follows elsewhere. But when
+// all of a packet has come, or the rest would have by now, its sender may use the
+// identification again.
+func (w *worker) firstFragment(x *passage, fs *fragments, k fragmentKey, e *fragmentEntry) *fragmentEntry {
+	p := &x.p
+	if e != nil && e.known && !x.again && (e.complete() || w.now-e.since >= holdFragmentFor) {
+		w.forgetFragments(fs, e, DropFragmentWait)
+		e = nil
 	}
-	if e == nil {
-		e = w.newFragmentEntry(fs, k, min(holdFragmentFor, fs.timeout))
-		fs.waiting = append(fs.waiting, k)
-	}
-	e.held = append(e.held, append([]byte(nil), frame...))
-	fs.held += len(frame)
-	return parked
-}
-
-func (w *worker) newFragmentEntry(fs *fragments, k fragmentKey, d time.Duration) *fragmentEntry {
-	for len(fs.entries) >= maxFragmented && len(fs.order) > 0 {
-		oldest := fs.order[0]
-		fs.order = fs.order[1:]
-		if e := fs.entries[oldest]; e != nil {
-			w.forgetFragments(fs, oldest, e)
+	switch {
+	case e == nil:
+		e = &fragmentEntry{key: k}
+		fs.entries[k] = e
+	case e.known:
+		if e.srcPort != p.SrcPort || e.dstPort != p.DstPort || e.typ != p.Type {
+			return nil
 		}
+		return e
+	default:
+		w.release(x, fs, e)
 	}
-	e := &fragmentEntry{until: w.now + d}
-	fs.entries[k] = e
-	fs.order = append(fs.order, k)
-	w.wakeAt(e.until)
+	e.known, e.srcPort, e.dstPort, e.typ = true, p.SrcPort, p.DstPort, p.Type
+	w.enlist(fs, &fs.known, e)
 	return e
 }
 
-// forgetFragments ends the wait for a packet; what was held is dropped.
-func (w *worker) forgetFragments(fs *fragments, k fragmentKey, e *fragmentEntry) {
+// release has what was held forwarded, after the first fragment, which is on its way.
+func (w *worker) release(x *passage, fs *fragments, e *fragmentEntry) {
+	for _, frame := range e.held {
+		w.requeue(x.in, frame)
+	}
+	fs.free(e)
+	e.delist()
+}
+
+// count notes what has come of a packet. One that was parked has been counted.
+func (e *fragmentEntry) count(x *passage) {
+	if x.again {
+		return
+	}
+	p := &x.p
+	e.seen += p.End - p.L4
+	if !p.More {
+		e.total = int(p.FragOff) + p.End - p.L4
+	}
+}
+
+// complete reports whether all of the packet has come.
+func (e *fragmentEntry) complete() bool { return e.total > 0 && e.seen >= e.total }
+
+// holdFragment keeps a fragment until its first one comes.
+func (w *worker) holdFragment(x *passage, fs *fragments, k fragmentKey, e *fragmentEntry) verdict {
+	frame := x.frame.Buf[x.frame.Head:x.frame.Tail]
+	if e == nil {
+		e = &fragmentEntry{key: k}
+		fs.entries[k] = e
+		w.enlist(fs, &fs.waiting, e)
+	}
+	if len(e.held) >= maxHeldPieces || !w.makeRoom(fs, e, len(frame)) {
+		return drop(DropFragmentFull)
+	}
+	e.held = append(e.held, append([]byte(nil), frame...))
+	e.share.held += len(frame)
+	fs.held += len(frame)
+	e.count(x)
+	return parked
+}
+
+// makeRoom lets older packets of the same source make room for n bytes more of e, and
+// those of anybody if need be. It reports false if e itself is the oldest.
+func (w *worker) makeRoom(fs *fragments, e *fragmentEntry, n int) bool {
+	for {
+		var oldest *list.Element
+		switch {
+		case e.share.held+n > maxHeldEach:
+			oldest = e.share.Front()
+		case fs.held+n > maxHeldBytes:
+			oldest = fs.waiting.Front()
+		default:
+			return true
+		}
+		victim := oldest.Value.(*fragmentEntry)
+		if victim == e {
+			return false
+		}
+		w.forgetFragments(fs, victim, DropFragmentFull)
+	}
+}
+
+// enlist gives an entry a place in a list. Where its source has its share of that,
+// the source's oldest makes room, where the list is full the oldest of all.
+func (w *worker) enlist(fs *fragments, l *fragmentList, e *fragmentEntry) {
+	s := l.sources[e.key.fragmentSource]
+	if s == nil {
+		s = new(fragmentShare)
+	}
+	var oldest *list.Element
+	switch {
+	case s.Len() >= l.each:
+		oldest = s.Front()
+	case l.Len() >= l.most:
+		oldest = l.Front()
+	}
+	if oldest != nil {
+		w.forgetFragments(fs, oldest.Value.(*fragmentEntry), DropFragmentFull)
+	}
+	l.sources[e.key.fragmentSource] = s
+	e.list, e.share = l, s
+	e.place, e.own = l.PushBack(e), s.PushBack(e)
+	e.since, e.until = w.now, w.now+l.life
+	w.wakeAt(e.until)
+}
+
+// delist takes an entry out of its list.
+func (e *fragmentEntry) delist() {
+	e.list.Remove(e.place)
+	e.share.Remove(e.own)
+	if e.share.Len() == 0 {
+		delete(e.list.sources, e.key.fragmentSource)
+	}
+}
+
+// free forgets what an entry holds.
+func (fs *fragments) free(e *fragmentEntry) {
 	for _, frame := range e.held {
 		fs.held -= len(frame)
-		w.stats.Parked--
-		w.stats.Dropped[DropFragmentWait]++
+		e.share.held -= len(frame)
 	}
 	e.held = nil
-	delete(fs.entries, k)
+}
+
+// forgetFragments ends the wait for a packet; what was held is dropped.
+func (w *worker) forgetFragments(fs *fragments, e *fragmentEntry, reason DropReason) {
+	w.stats.Parked -= int64(len(e.held))
+	w.stats.Dropped[reason] += uint64(len(e.held))
+	fs.free(e)
+	e.delist()
+	delete(fs.entries, e.key)
 }
 
 // tickFragments drops what has waited long enough.
 func (w *worker) tickFragments(r *vrouter) {
 	fs := &r.fragments
-	fs.waiting = w.forgetOverdue(fs, fs.waiting, func(e *fragmentEntry) bool { return e.known })
-	fs.order = w.forgetOverdue(fs, fs.order, func(*fragmentEntry) bool { return false })
+	for _, l := range []*fragmentList{&fs.waiting, &fs.known} {
+		for l.Len() > 0 {
+			e := l.Front().Value.(*fragmentEntry)
+			if w.now < e.until {
+				w.wakeAt(e.until)
+				break
+			}
+			w.forgetFragments(fs, e, DropFragmentWait)
+		}
+	}
 	r.forgetGatherings(w.now)
 	for _, g := range r.gatherings {
 		w.wakeAt(g.until)
 	}
-}
-
-// forgetOverdue takes off the front of a list what is overdue, gone, or to be
-// passed over, and asks to be called again when the next is due.
-func (w *worker) forgetOverdue(fs *fragments, list []fragmentKey, pass func(*fragmentEntry) bool) []fragmentKey {
-	for len(list) > 0 {
-		k := list[0]
-		e := fs.entries[k]
-		switch {
-		case e == nil, pass(e):
-		case w.now < e.until:
-			w.wakeAt(e.until)
-			return list
-		default:
-			w.forgetFragments(fs, k, e)
-		}
-		list = list[1:]
-	}
-	return list
 }
 
 // sendFragments sends a packet that is larger than the egress MTU, in pieces. A

@@ -37,8 +37,8 @@ const (
 // reassemble takes a fragment that is for the router, and has the whole packet
 // forwarded when the last one is there.
 func (w *worker) reassemble(x *passage) verdict {
-	p, r := &x.p, x.r
-	k := fragmentKey{in: x.in.id, src: p.Src, dst: p.Dst, id: p.ID, proto: p.Proto}
+	r := x.r
+	k := keyOf(x)
 	g := r.gatherings[k]
 	if g == nil || w.now >= g.until {
 		if len(r.gatherings) >= maxGatherings && !r.forgetGatherings(w.now) {

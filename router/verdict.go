@@ -29,7 +29,8 @@ const (
 	DropMartianDest                       // a destination that is never forwarded
 	DropBroadcast                         // a broadcast or multicast, which the router does not forward (RFC 2644)
 	DropFragmentWait                      // a fragment whose first one did not come in time
-	DropFragmentFull                      // no room to wait for the first fragment
+	DropFragmentFull                      // no room, or no longer, to wait for the first fragment
+	DropFragmentChanged                   // a first fragment that contradicts the one before
 	DropFragmentLocal                     // fragments for the router itself that overlap
 	DropICMPType                          // an ICMP redirect or source quench, which cross no router
 	DropICMPUnknown                       // an ICMP error about a connection nobody has
@@ -60,7 +61,7 @@ var dropNames = [numDropReasons]string{
 	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
-	"broadcast", "fragment-wait", "fragment-full", "fragment-local", "icmp-type", "icmp-unknown", "policy",
+	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
