@@ -34,7 +34,7 @@ type vrouter struct {
 
 	idents     idents
 	fragments  fragments
-	gatherings map[fragmentKey]*gathering
+	gatherings []*gathering // the oldest first
 	limiter    limiter
 }
 
@@ -178,7 +178,7 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		limiter: limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
-		fragments: newFragments(c.NAT.Timeouts.Fragment), gatherings: map[fragmentKey]*gathering{},
+		fragments: newFragments(c.NAT.Timeouts.Fragment),
 	}
 	for i := range c.Interfaces {
 		ci := &c.Interfaces[i]

@@ -276,10 +276,6 @@ func (w *worker) tickFragments(r *vrouter) {
 			w.forgetFragments(fs, e, DropFragmentWait)
 		}
 	}
-	r.forgetGatherings(w.now)
-	for _, g := range r.gatherings {
-		w.wakeAt(g.until)
-	}
 }
 
 // sendFragments sends a packet that is larger than the egress MTU, in pieces. A

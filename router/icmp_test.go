@@ -409,7 +409,7 @@ func TestOverlappingFragmentsForTheRouter(t *testing.T) {
 	l.put("vlan101", pieces[1])
 	l.put("vlan101", pieces[2])
 	l.none("vlan101")
-	l.dropped(DropFragmentLocal, 3)
+	l.dropped(DropFragmentLocal, 4) // with the one that was there
 }
 
 func TestARPFromStrangersAndConflicts(t *testing.T) {

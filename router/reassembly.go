@@ -15,10 +15,12 @@ import (
 
 // A gathering is a packet for the router that is not complete yet.
 type gathering struct {
+	key    fragmentKey
+	in     *iface
 	pieces []piece // by offset
 	total  int     // payload length, known with the last piece; 0 before
 	bytes  int
-	header []byte // virtio-net, Ethernet and IP header of the first piece
+	first  []byte // the first fragment as it came, with its virtio-net header
 	spoilt bool
 	until  time.Duration
 }
@@ -29,7 +31,10 @@ type piece struct {
 }
 
 const (
-	maxGatherings  = 64
+	maxGatherings     = 64 // of a router
+	maxGatheringsEach = 8  // of one source
+	// maxPieces is enough for the largest packet through the smallest usual MTU, 576.
+	maxPieces      = 128
 	reassemblyTime = 30 * time.Second // RFC 1122, 3.3.2 asks for 60 to 120, RFC 791 for 15
 	maxIPLen       = 65535
 )
@@ -37,74 +42,124 @@ const (
 // reassemble takes a fragment that is for the router, and has the whole packet
 // forwarded when the last one is there.
 func (w *worker) reassemble(x *passage) verdict {
-	r := x.r
-	k := keyOf(x)
-	g := r.gatherings[k]
-	if g == nil || w.now >= g.until {
-		if len(r.gatherings) >= maxGatherings && !r.forgetGatherings(w.now) {
-			return drop(DropFragmentFull)
-		}
-		g = &gathering{until: w.now + reassemblyTime}
-		r.gatherings[k] = g
-		w.wakeAt(g.until)
-	}
-	g.add(x)
+	g := w.gathering(x.r, keyOf(x), x.in)
 	if g.spoilt {
 		return drop(DropFragmentLocal)
 	}
-	if g.header != nil && g.total > 0 && g.bytes == g.total {
-		delete(r.gatherings, k)
-		w.queue = append(w.queue, queued{x.in, g.whole(), false})
-		w.stats.Received++ // the whole packet is judged like one that came in
+	switch g.add(x) {
+	case pieceKnown:
+		return consumed
+	case pieceSpoils:
+		g.spoilt = true
+		w.letGo(g, DropFragmentLocal)
+		return drop(DropFragmentLocal)
 	}
+	if g.first == nil || g.total == 0 || g.bytes < g.total {
+		return parked
+	}
+	held := len(g.pieces) - 1 // this one has not been counted yet
+	w.stats.Parked -= int64(held)
+	w.stats.Consumed += uint64(held)
+	x.r.forgetGathering(slices.Index(x.r.gatherings, g))
+	w.queue = append(w.queue, queued{x.in, g.whole(), false})
+	w.stats.Received++ // the whole packet is judged like one that came in
 	return consumed
 }
 
-// forgetGatherings drops what has not been completed in time, and reports
-// whether that made room.
-func (r *vrouter) forgetGatherings(now time.Duration) bool {
-	for k, g := range r.gatherings {
-		if now >= g.until {
-			delete(r.gatherings, k)
+// gathering finds the packet that a fragment belongs to, or begins it. The oldest of
+// the same source, or else of all, makes room.
+func (w *worker) gathering(r *vrouter, k fragmentKey, in *iface) *gathering {
+	oldest, own := 0, 0
+	for i := len(r.gatherings) - 1; i >= 0; i-- {
+		g := r.gatherings[i]
+		if g.key == k {
+			return g
+		}
+		if g.key.fragmentSource == k.fragmentSource {
+			if own++; own == maxGatheringsEach {
+				oldest = i
+			}
 		}
 	}
-	return len(r.gatherings) < maxGatherings
+	if own >= maxGatheringsEach || len(r.gatherings) >= maxGatherings {
+		w.letGo(r.gatherings[oldest], DropFragmentFull)
+		r.forgetGathering(oldest)
+	}
+	g := &gathering{key: k, in: in, until: w.now + reassemblyTime}
+	r.gatherings = append(r.gatherings, g)
+	w.wakeAt(g.until)
+	return g
 }
 
+// letGo drops the pieces of a packet that will not be completed.
+func (w *worker) letGo(g *gathering, reason DropReason) {
+	w.stats.Parked -= int64(len(g.pieces))
+	w.stats.Dropped[reason] += uint64(len(g.pieces))
+	g.pieces, g.bytes = nil, 0
+}
+
+func (r *vrouter) forgetGathering(i int) { r.gatherings = slices.Delete(r.gatherings, i, i+1) }
+
+// tickGatherings gives up what has not been completed in time, and says so to its
+// sender if the first fragment is there to be quoted (RFC 792; RFC 1122, 3.3.2).
+func (w *worker) tickGatherings(r *vrouter) {
+	for len(r.gatherings) > 0 {
+		g := r.gatherings[0]
+		if w.now < g.until {
+			w.wakeAt(g.until)
+			return
+		}
+		r.forgetGathering(0)
+		w.letGo(g, DropFragmentWait)
+		if g.first == nil || g.spoilt {
+			continue
+		}
+		f, x := tap.Frame{Buf: g.first, Tail: len(g.first)}, &w.passage
+		x.begin(g.in, &f, true)
+		if x.p.Parse(f.Ethernet(), f.Header()) == packet.FaultNone || w.decoder.Decode(&x.p, f.Ethernet(), f.Header()) == packet.FaultNone {
+			w.sendError(x, packet.ICMPTimeExceeded, 1, 0, DropFragmentWait) // the drops are counted
+		}
+	}
+}
+
+// What a fragment does to a gathering.
+const (
+	pieceAdded  = iota
+	pieceKnown  // it is there already
+	pieceSpoils // it cannot belong to what is there
+)
+
 // add puts a fragment in its place.
-func (g *gathering) add(x *passage) {
+func (g *gathering) add(x *passage) int {
 	p := &x.p
 	off, data := int(p.FragOff), p.Eth[p.L4:p.End]
 	i, found := slices.BinarySearchFunc(g.pieces, off, func(q piece, off int) int { return q.off - off })
 	end := off + len(data)
 	switch {
 	case found && len(g.pieces[i].data) == len(data):
-		return // the same again
-	case found, len(data) == 0,
+		return pieceKnown
+	case found, len(data) == 0, len(g.pieces) >= maxPieces,
 		i > 0 && g.pieces[i-1].off+len(g.pieces[i-1].data) > off,
 		i < len(g.pieces) && g.pieces[i].off < end,
 		g.total > 0 && (end > g.total || !p.More),
+		!p.More && i < len(g.pieces), // something lies behind the end
 		end > maxIPLen-packet.IPv4Len:
-		g.spoilt = true
-	}
-	if g.spoilt {
-		g.pieces, g.bytes = nil, 0
-		return
+		return pieceSpoils
 	}
 	if off == 0 {
-		g.header = append([]byte(nil), x.frame.Buf[x.frame.Head:x.frame.Head+tap.HeaderLen+packet.EthernetLen+packet.IPv4Len]...)
+		g.first = append([]byte(nil), x.frame.Buf[x.frame.Head:x.frame.Tail]...)
 	}
 	if !p.More {
 		g.total = end
-		g.spoilt = i < len(g.pieces) // something lies behind the end
 	}
 	g.pieces = slices.Insert(g.pieces, i, piece{off, append([]byte(nil), data...)})
 	g.bytes += len(data)
+	return pieceAdded
 }
 
 // whole is the packet, without IP options, as a frame with its virtio-net header.
 func (g *gathering) whole() []byte {
-	b := append([]byte(nil), g.header...)
+	b := append([]byte(nil), g.first[:tap.HeaderLen+packet.EthernetLen+packet.IPv4Len]...)
 	for _, q := range g.pieces {
 		b = append(b, q.data...)
 	}

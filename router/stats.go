@@ -22,7 +22,7 @@ type Stats struct {
 	Received  uint64 // from devices, and from one router to another
 	Forwarded uint64
 	Consumed  uint64 // answered, learned from, or for nobody else
-	Parked    uint64 // waiting for a neighbor or a first fragment at this moment
+	Parked    uint64 // waiting for a neighbor or other fragments at this moment
 	Made      uint64
 	Conflicts uint64 // ARP messages that claim an address of a router
 

@@ -397,6 +397,7 @@ func (w *worker) tick() {
 	for _, r := range w.routers {
 		w.tickNeighbors(r)
 		w.tickFragments(r)
+		w.tickGatherings(r)
 		w.tickAnnouncements(r)
 		if at := r.nat.Tick(w.now); at != 0 {
 			w.wakeAt(at)
