@@ -103,7 +103,26 @@ func (c *Conn) Ended() bool { return c.closing() }
 // Replied reports whether the other side has answered.
 func (c *Conn) Replied() bool { return c.flags&connReplied != 0 }
 
-// embryonic reports whether the connection is in the queue that is evicted first.
+// A rank is when a connection makes room for others.
+type rank uint8
+
+const (
+	lasting   rank = iota // never
+	embryonic             // first
+	closing               // then
+)
+
+func (c *Conn) rank() rank {
+	switch {
+	case c.embryonic():
+		return embryonic
+	case c.closing():
+		return closing
+	}
+	return lasting
+}
+
+// embryonic reports whether the connection is half-open.
 func (c *Conn) embryonic() bool {
 	if c.proto == packet.ProtoTCP {
 		return c.state == New || c.state == SynSent || c.state == SynReceived
@@ -111,7 +130,7 @@ func (c *Conn) embryonic() bool {
 	return c.flags&connReplied == 0
 }
 
-// closing reports whether the connection is in the queue that is evicted next.
+// closing reports whether a TCP connection is over.
 func (c *Conn) closing() bool {
 	return c.proto == packet.ProtoTCP && (c.state == Closed || c.state == Reset)
 }

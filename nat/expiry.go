@@ -6,7 +6,7 @@ import "time"
 // links.
 type queue struct {
 	first, last uint32
-	len         int
+	len         uint32
 }
 
 func newQueue() queue { return queue{first: noConn, last: noConn} }

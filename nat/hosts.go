@@ -12,6 +12,7 @@ type hosts struct {
 type host struct {
 	addr uint32
 	hostUse
+	halfHost
 }
 
 // hostUse is what counts towards a host's share.
@@ -49,31 +50,41 @@ func (h *hosts) use(addr uint32) hostUse {
 	return hostUse{}
 }
 
-// more has add count something towards a host's share. An index that has no room for
-// the host, which chance does not bring about, forgets it: then it has more than its
-// share.
-func (h *hosts) more(addr uint32, add func(*hostUse)) {
+// get returns the number of a host, which it makes if need be. It fails when the
+// index has no room for the host, which chance does not bring about.
+func (h *hosts) get(addr uint32) (i uint32, ok bool) {
 	i, tag, ok := h.find(addr)
 	if !ok {
 		i = h.list.add(host{addr: addr})
 		if !h.byAddr.insert(tag, i) {
 			h.list.remove(i)
-			return
+			return 0, false
 		}
 	}
-	add(&h.list.at(i).hostUse)
+	return i, true
+}
+
+// settle forgets host i if it uses nothing.
+func (h *hosts) settle(i uint32) {
+	if r := h.list.at(i); r.hostUse == (hostUse{}) && r.half.len == 0 {
+		h.byAddr.remove(h.byAddr.hash(uint64(r.addr), 0), i)
+		h.list.remove(i)
+	}
+}
+
+// more has add count something towards a host's share. A host that there is no room
+// for is forgotten: then it has more than its share.
+func (h *hosts) more(addr uint32, add func(*hostUse)) {
+	if i, ok := h.get(addr); ok {
+		add(&h.list.at(i).hostUse)
+	}
 }
 
 // less takes back what more has counted.
 func (h *hosts) less(addr uint32, sub func(*hostUse)) {
-	i, tag, ok := h.find(addr)
-	if !ok {
-		return
-	}
-	use := &h.list.at(i).hostUse
-	if sub(use); *use == (hostUse{}) {
-		h.byAddr.remove(tag, i)
-		h.list.remove(i)
+	if i, _, ok := h.find(addr); ok {
+		sub(&h.list.at(i).hostUse)
+		h.settle(i)
 	}
 }
 

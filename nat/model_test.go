@@ -2,6 +2,8 @@ package nat_test
 
 import (
 	"fmt"
+	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -55,7 +57,9 @@ type modelConn struct {
 	seen     time.Duration
 	state    nat.State
 	owner    uint32
-	counted  bool // towards its owner's share
+	counted  bool          // towards its owner's share
+	half     uint32        // the host that it is listed with while it is half open,
+	queued   time.Duration // and the time of its last packet when it was listed
 	src, dst *modelMapping
 }
 
@@ -131,6 +135,7 @@ func (m *model) requeue(c *modelConn) {
 			*q.list = without(*q.list, c)
 		} else if !has && q.in {
 			*q.list = append(*q.list, c)
+			c.queued = c.seen
 		}
 	}
 	c.counted = c.counted || open
@@ -426,18 +431,36 @@ func (m *model) plain() {
 // commit predicts what Commit answers and whom it evicts.
 func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 	conns, young, old := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old)
-	want, evicted, room := m.predict(c, conns, young, old)
+	if c.half = n.Original.Dst; n.Owner == nat.OwnerSource {
+		c.half = n.Original.Src
+	}
+	n.In[nat.Original] = c.group()
+	want, evicted, victims, room := m.predict(c, conns, young, old)
 	n.Segment.Flags = m.flags()
 	got, r := m.table.Commit(&n, m.now)
 	if !room {
 		// Then it may sweep, and all is as if that had been before.
 		swept := m.swept(c)
 		gone := func(k *modelConn) bool { return slices.Contains(swept, k) }
-		want, evicted, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone))
+		want, evicted, victims, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone))
 		m.ended = slices.DeleteFunc(m.ended, gone)
 	}
 	if r != want || (got == nil) != (want != nat.None) {
 		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want)
+	}
+	if k := len(evicted); victims != nil && len(m.ended) == k+1 {
+		skipped, ok := victims[m.ended[k]]
+		if !ok {
+			m.t.Fatalf("%v has made room, and others have more", m.ended[k].tuple[0])
+		}
+		for _, s := range skipped {
+			if s == m.ended[k] {
+				continue // all had packets: it was its turn again
+			}
+			m.young = append(without(m.young, s), s)
+			s.queued = s.seen
+		}
+		evicted = append(evicted, m.ended[k])
 	}
 	m.expectEnded("commit", evicted...)
 	if r != nat.None {
@@ -467,15 +490,16 @@ func (m *model) swept(c *modelConn) []*modelConn {
 }
 
 // predict says what becomes of a new connection c among others, whom it ends, and
-// whether there is room without ending what is in nobody's way.
-func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Refusal, ended []*modelConn, room bool) {
+// whether there is room without ending what is in nobody's way. Of victims, one ends
+// as well.
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Refusal, ended []*modelConn, victims map[*modelConn][]*modelConn, room bool) {
 	var gone []*modelConn // in whose place it comes
 	for _, t := range c.tuple {
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
 		switch {
 		case i < 0 || slices.Contains(gone, conns[i]):
 		case !m.expired(conns[i]):
-			return nat.TupleTaken, gone, true
+			return nat.TupleTaken, gone, nil, true
 		default:
 			gone = append(gone, conns[i])
 		}
@@ -492,17 +516,60 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Ref
 	}
 	switch {
 	case owned >= modelSize/2:
-		return nat.HostShareUsed, gone, false
+		return nat.HostShareUsed, gone, nil, false
 	case len(young) >= modelSize/2:
-		return nat.None, append(gone, young[0]), true
+		return nat.None, gone, halfVictims(young), true
 	case len(conns) < modelSize:
-		return nat.None, gone, true
+		return nat.None, gone, nil, true
 	case len(young) > 0:
-		return nat.None, append(gone, young[0]), false
+		return nat.None, gone, halfVictims(young), false
 	case len(old) > 0:
-		return nat.None, append(gone, old[0]), false
+		return nat.None, append(gone, old[0]), nil, false
 	}
-	return nat.TableFull, gone, false
+	return nat.TableFull, gone, nil, false
+}
+
+// group is the interface that a host is behind.
+func (c *modelConn) group() uint16 { return uint16(c.half & 1) }
+
+// halfVictims is which half-open connections may make room: of the group that has the
+// most, of any host there with more than half of what the greatest has, the oldest. One
+// that has had packets since it was listed is passed over, with those that it stands
+// for here.
+func halfVictims(young []*modelConn) map[*modelConn][]*modelConn {
+	groups, hosts := map[uint16]int{}, map[uint32][]*modelConn{}
+	for _, c := range young {
+		groups[c.group()]++
+		hosts[c.half] = append(hosts[c.half], c)
+	}
+	mostGroup := slices.Max(slices.Collect(maps.Values(groups)))
+	victims := map[*modelConn][]*modelConn{}
+	for group, n := range groups {
+		if n < mostGroup {
+			continue
+		}
+		most := 0
+		for _, list := range hosts {
+			if list[0].group() == group {
+				most = max(most, bits.Len(uint(len(list))))
+			}
+		}
+		for _, list := range hosts {
+			if list[0].group() != group || bits.Len(uint(len(list))) < most {
+				continue
+			}
+			var skipped []*modelConn
+			for len(skipped) < 8 && list[0].tuple[0].Proto != packet.ProtoTCP && list[0].seen.Truncate(time.Millisecond) != list[0].queued.Truncate(time.Millisecond) {
+				skipped = append(skipped, list[0])
+				list = append(list[1:], list[0])
+				if slices.Contains(skipped, list[0]) {
+					break // all of them
+				}
+			}
+			victims[list[0]] = skipped
+		}
+	}
+	return victims
 }
 
 // packet belongs to a connection that is there, unless that has expired.

@@ -26,7 +26,7 @@ type chunk struct {
 // links is the part of a connection that few packets look at.
 type links struct {
 	prev, next uint32 // in the eviction queue that its state belongs to; next also in a chunk's free list
-	stream            // of TCP
+	stream            // of TCP; of others end[0] is when it was listed as half-open
 }
 
 const (

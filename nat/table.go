@@ -19,7 +19,8 @@ type Table struct {
 
 	warmed uint64 // means nothing
 
-	embryonic, closing queue
+	half    halfOpen
+	closing queue
 
 	timeouts                      [4]uint32 // by class, milliseconds
 	tcpTransitory, tcpEstablished uint32
@@ -54,7 +55,7 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 		cfg: cfg, rng: rng, ended: ended,
 		index: newIndex(rng.Uint64(), rng.Uint64()),
 
-		embryonic: newQueue(), closing: newQueue(),
+		closing:   newQueue(),
 		externals: map[uint32]*external{},
 		crowds:    map[crowdKey]*crowd{},
 		mappings: mappings{
@@ -182,33 +183,39 @@ func (t *Table) TouchTCP(c *Conn, d Direction, s *packet.Segment, now time.Durat
 
 // setState moves the connection to the eviction queue of its new state.
 func (t *Table) setState(c *Conn, s State, d Direction) {
-	before := t.queueOf(c)
+	before := c.rank()
 	c.state = s
 	if d == Reply {
 		c.flags |= connReplied
 	}
-	if after := t.queueOf(c); after != before {
-		i := c.self
-		if before != nil {
-			before.unlink(t, i)
-		}
-		if after != nil {
-			after.push(t, i)
-		} else if c.flags&(connOwnerDest|connOwned) == connOwnerDest {
+	if after := c.rank(); after != before {
+		t.unlist(c.self, c, before)
+		t.list(c.self, c)
+		if after == lasting && c.flags&(connOwnerDest|connOwned) == connOwnerDest {
 			t.count(c)
 		}
 	}
 	t.sweep.hurry(c.seen + t.timeout(c))
 }
 
-func (t *Table) queueOf(c *Conn) *queue {
-	switch {
-	case c.embryonic():
-		return &t.embryonic
-	case c.closing():
-		return &t.closing
+// list puts a connection where those of its rank are evicted from.
+func (t *Table) list(i uint32, c *Conn) {
+	switch c.rank() {
+	case embryonic:
+		t.listHalf(i, c)
+	case closing:
+		t.closing.push(t, i)
 	}
-	return nil
+}
+
+// unlist takes it out of there; r is its rank until now.
+func (t *Table) unlist(i uint32, c *Conn, r rank) {
+	switch r {
+	case embryonic:
+		t.unlistHalf(i, c)
+	case closing:
+		t.closing.unlink(t, i)
+	}
 }
 
 // A NewConn is a connection that is about to be committed.
@@ -267,9 +274,7 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	if n.Binding.ok {
 		t.hold(c, &n.Binding)
 	}
-	if q := t.queueOf(c); q != nil {
-		q.push(t, i)
-	}
+	t.list(i, c)
 	if len(t.crowds) > 0 {
 		t.crowdIn(&n.Original)
 		t.crowdIn(&n.Reply)
@@ -307,16 +312,16 @@ func (t *Table) admit(n *NewConn) Refusal {
 			return HostShareUsed
 		}
 	}
-	if t.embryonic.len >= int(embryonicShare*float64(t.cfg.MaxConnections)) && t.embryonic.len > 0 {
-		t.evict(&t.embryonic)
+	if t.half.len >= int(embryonicShare*float64(t.cfg.MaxConnections)) && t.half.len > 0 {
+		t.evictHalf()
 	}
 	if t.live >= t.cfg.MaxConnections {
 		t.reclaim()
 	}
 	if t.live >= t.cfg.MaxConnections {
 		switch {
-		case t.embryonic.len > 0:
-			t.evict(&t.embryonic)
+		case t.half.len > 0:
+			t.evictHalf()
 		case t.closing.len > 0:
 			t.evict(&t.closing)
 		default:
@@ -382,9 +387,7 @@ func (t *Table) remove(i uint32) {
 	if t.ended != nil {
 		t.ended(c)
 	}
-	if q := t.queueOf(c); q != nil {
-		q.unlink(t, i)
-	}
+	t.unlist(i, c, c.rank())
 	for d := range Direction(2) {
 		tuple := c.Tuple(d)
 		t.index.remove(t.index.tag(&tuple), i<<1|uint32(d))
