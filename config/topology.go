@@ -249,7 +249,7 @@ type NAT struct {
 	Mapping        string // endpoint-independent, address-dependent, address-and-port-dependent
 	Filtering      string // the same words
 	MaxConnections int
-	HostShare      float64 // above 0, at most 1: what one internal host may hold of the table and of an address's ports
+	HostShare      float64 // above 0, at most 1: the most that one internal host ever has of the table and of an address's ports
 	PortMin        uint16  // external ports for sources from 1024 up
 	PortMax        uint16
 	MSSClamp       bool

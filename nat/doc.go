@@ -50,7 +50,7 @@ type Config struct {
 	Filtering Behavior
 
 	MaxConnections int     // connections at most
-	HostShare      float64 // part of the table and of an address's ports that one host may hold
+	HostShare      float64 // the most of the table, and of an address's ports, that one host may hold; see Table.Commit
 	PortMin        uint16  // external ports for sources from 1024 up, themselves from 1024 up
 	PortMax        uint16  // at least PortMin
 

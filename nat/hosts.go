@@ -36,6 +36,14 @@ func groupOf(proto uint8, port uint16) portGroup {
 	return portGroup(pi)
 }
 
+// wellKnown is 1 for a group of well-known ports, else 0.
+func (g portGroup) wellKnown() int {
+	if g >= 3 {
+		return 1
+	}
+	return 0
+}
+
 func (h *hosts) find(addr uint32) (i, tag uint32, ok bool) {
 	tag = h.byAddr.hash(uint64(addr), 0)
 	i, ok = h.byAddr.lookup(tag, func(i uint32) bool { return h.list.at(i).addr == addr })

@@ -16,6 +16,7 @@ type external struct {
 // the mappings of the others.
 type portSpace struct {
 	portSet
+	taken  [2]int                                // how many have a mapping; 1: of the well-known ones
 	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1
 }
 
@@ -184,7 +185,8 @@ type Binding struct {
 	key mapKey
 	ext uint16 // its external port
 
-	overload bool
+	overload  bool
+	overShare bool // though there are free ports
 }
 
 // Used reports whether the connection goes through a mapping or overloads a port.
@@ -259,8 +261,11 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 		return t.overload(b, ext, flow, original)
 	}
 	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
-	if int(t.hosts.use(flow.Src).ports[groupOf(flow.Proto, flow.SrcPort)]) < t.hostLimit(hi-lo+1) {
-		space := t.ports(ext, pi)
+	space, group := t.ports(ext, pi), groupOf(flow.Proto, flow.SrcPort)
+	free := hi - lo + 1 - space.taken[group.wellKnown()]
+	if t.overShare(int(t.hosts.use(flow.Src).ports[group]), hi-lo+1, free) {
+		b.overShare = free > 0
+	} else {
 		port, found := space.choose(flow.SrcPort, lo, hi, t.rng)
 		for n := 0; found; n++ {
 			if t.replyFree(flow, original, ext, port) {
@@ -399,6 +404,9 @@ func (t *Table) hold(c *Conn, b *Binding) {
 	if b.overload {
 		t.stats.Overloaded++
 	}
+	if b.overShare {
+		t.stats.OverShare++
+	}
 	if b.new {
 		b.src = t.newMapping(b) + 1
 	}
@@ -430,9 +438,11 @@ func (t *Table) newMapping(b *Binding) uint32 {
 	}
 	pi, _ := protoIndex(k.proto)
 	space := t.ports(k.ext, pi)
+	group := groupOf(k.proto, b.ext)
 	space.take(b.ext)
+	space.taken[group.wellKnown()]++
 	space.set(b.ext, i+1)
-	t.hosts.more(k.addr, func(u *hostUse) { u.ports[groupOf(k.proto, b.ext)]++ })
+	t.hosts.more(k.addr, func(u *hostUse) { u.ports[group]++ })
 	return i
 }
 
@@ -469,9 +479,11 @@ func (t *Table) endMapping(i uint32) {
 	}
 	pi, _ := protoIndex(m.proto)
 	space := t.ports(m.ext, pi)
+	group := groupOf(m.proto, m.extPort)
 	space.put(m.extPort)
+	space.taken[group.wellKnown()]--
 	space.set(m.extPort, 0)
-	t.hosts.less(m.addr, func(u *hostUse) { u.ports[groupOf(m.proto, m.extPort)]-- })
+	t.hosts.less(m.addr, func(u *hostUse) { u.ports[group]-- })
 	ms.list.remove(i)
 }
 

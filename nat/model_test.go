@@ -50,6 +50,7 @@ type model struct {
 	ended []*modelConn // since the last operation
 
 	either bool // the last Bind may have made a mapping or not
+	quota  bool // it overloads because the host has its share of the ports
 }
 
 type modelConn struct {
@@ -222,11 +223,15 @@ func (m *model) outbound() {
 	out := flow
 	out.Src, out.SrcPort = external, port
 	c := &modelConn{tuple: [2]packet.Tuple{flow, out.Reverse()}, owner: flow.Src, counted: true, src: mapping}
-	overloaded := m.table.Stats().Overloaded
+	before := m.table.Stats()
 	n := nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: b, Owner: nat.OwnerSource}
 	if m.commit(n, c) {
-		if got := m.table.Stats().Overloaded != overloaded; got != (c.src == nil) {
+		after := m.table.Stats()
+		if got := after.Overloaded != before.Overloaded; got != (c.src == nil) {
 			m.t.Fatalf("%v: overloaded %t", flow, got)
+		}
+		if got := after.OverShare != before.OverShare; got != m.quota {
+			m.t.Fatalf("%v: overloaded because of the host's share: %t", flow, got)
 		}
 	}
 }
@@ -254,7 +259,8 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 	if r == nat.None && !m.replyFree(flow, port) {
 		m.t.Fatalf("%v: port %d has this reply already", flow, port)
 	}
-	taken, byHost := map[uint16]bool{}, 0
+	m.quota = false
+	taken, byHost, free := map[uint16]bool{}, 0, hi-lo+1
 	for _, k := range m.mappings() {
 		same := *k
 		same.ext = 0
@@ -268,12 +274,16 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 		}
 		if k.proto == flow.Proto {
 			taken[k.ext] = true
-			if k.addr == flow.Src && int(k.ext) >= lo && int(k.ext) <= hi {
-				byHost++
+			if int(k.ext) >= lo && int(k.ext) <= hi {
+				free--
+				if k.addr == flow.Src {
+					byHost++
+				}
 			}
 		}
 	}
-	if byHost >= max(1, (hi-lo+1)/2) || m.noneFree(taken, lo, hi) {
+	if over := overShare(byHost, hi-lo+1, free); over || free == 0 {
+		m.quota = over && free > 0
 		m.judgeOverload(flow, port, r, lo, hi)
 		return nil
 	}
@@ -320,6 +330,10 @@ func (m *model) judgeOverload(flow packet.Tuple, port uint16, r nat.Refusal, lo,
 	}
 }
 
+// overShare reports whether a host with so many of n may not have one more, its share
+// being a half.
+func overShare(held, n, free int) bool { return held > 0 && (held+1 > n/2 || held+1 > free) }
+
 // freeReplies counts the ports that no connection has, not even one that has
 // expired: those are found by chance only.
 func (m *model) freeReplies(flow packet.Tuple, lo, hi int) int {
@@ -346,15 +360,6 @@ func (m *model) mappings() []*modelMapping {
 		}
 	}
 	return all
-}
-
-func (m *model) noneFree(taken map[uint16]bool, lo, hi int) bool {
-	for p := lo; p <= hi; p++ {
-		if !taken[uint16(p)] {
-			return false
-		}
-	}
-	return true
 }
 
 func (m *model) replyFree(flow packet.Tuple, port uint16) bool {
@@ -515,7 +520,7 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Ref
 		}
 	}
 	switch {
-	case owned >= modelSize/2:
+	case c.owner != 0 && overShare(owned, modelSize, modelSize-len(conns)+len(young)+len(old)):
 		return nat.HostShareUsed, gone, nil, false
 	case len(young) >= modelSize/2:
 		return nat.None, gone, halfVictims(young), true

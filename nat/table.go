@@ -30,6 +30,7 @@ type Table struct {
 	crowdOrder []crowdKey // of crowds, oldest first
 	mappings   mappings
 	hosts      hosts
+	shareOdds  float64 // a host's share, divided by what it leaves
 
 	sweep sweep
 
@@ -39,7 +40,9 @@ type Table struct {
 
 // Stats counts what a table has done since it was made.
 type Stats struct {
-	Created, Expired, Evicted, Overloaded uint64
+	Created, Expired, Evicted uint64
+	Overloaded                uint64 // connections that share an external port,
+	OverShare                 uint64 // of these because their host has its share of the ports, and not for want of free ones
 }
 
 // Half-open connections may fill this part of the table before the oldest
@@ -67,6 +70,7 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 		classUDP: timeoutMillis(cfg.UDP), classICMP: timeoutMillis(cfg.ICMP),
 		classOther: timeoutMillis(cfg.Other),
 	}
+	t.shareOdds = cfg.HostShare / (1 - cfg.HostShare)
 	t.tcpTransitory, t.tcpEstablished = timeoutMillis(cfg.TCPTransitory), timeoutMillis(cfg.TCPEstablished)
 	return t
 }
@@ -246,6 +250,11 @@ const (
 
 // Commit stores a connection under both tuples, once its first packet is really
 // sent. It evicts a half-open or closed one when the table is full.
+//
+// A host may have HostShare of the table, if nobody else has much of it, and at most
+// HostShare / (1 - HostShare) times what is free: the nearer the table is to being full,
+// the less one host may have, so that there is room for the next. The same goes for the
+// external ports that Bind gives out.
 func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	t.now = millis(now)
 	t.pin(&n.Binding)
@@ -331,9 +340,12 @@ func (t *Table) admit(n *NewConn) Refusal {
 	return None
 }
 
-// usesShare reports whether a host has as many connections as it may.
+// usesShare reports whether a host has as many connections as it may. What would make
+// room for others is as good as free: a flood takes no share from anybody.
 func (t *Table) usesShare(host uint32) bool {
-	return int(t.hosts.use(host).conns) >= t.hostLimit(t.cfg.MaxConnections)
+	all := t.cfg.MaxConnections
+	free := all - t.live + t.half.len + int(t.closing.len)
+	return t.overShare(int(t.hosts.use(host).conns), all, free)
 }
 
 // taken reports whether a connection has the tuple. One that has expired, and
@@ -351,8 +363,15 @@ func (t *Table) taken(tuple *packet.Tuple) bool {
 	return false
 }
 
-// hostLimit is one host's share of n, at least one.
-func (t *Table) hostLimit(n int) int { return max(1, int(t.cfg.HostShare*float64(n))) }
+// overShare reports whether one more than held would be more than a host may have of n,
+// of which so many are free. It may have its share, and no more than as many times what
+// is free as that share is of the rest: one greedy host ends at its share, the next at
+// the same share of what the first has left, and there is always some left for another.
+// One it may have in any case.
+func (t *Table) overShare(held, n, free int) bool {
+	more := float64(held + 1)
+	return held > 0 && (more > t.cfg.HostShare*float64(n) || more > t.shareOdds*float64(free))
+}
 
 func (t *Table) setTranslation(c *Conn, n *NewConn) {
 	if n.Ruled {

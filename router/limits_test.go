@@ -29,7 +29,7 @@ func TestWithoutSNAT(t *testing.T) {
 // lets everything else go on.
 func TestFullTable(t *testing.T) {
 	topo := tutorial()
-	topo.Routers[0].NAT.MaxConnections = 8
+	topo.Routers[0].NAT.MaxConnections, topo.Routers[0].NAT.HostShare = 8, 1
 	l := newLessonOf(t, topo)
 	for i := range 8 {
 		from := []*simHost{l.vm4, l.web1}[i%2]
