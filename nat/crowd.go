@@ -16,6 +16,7 @@ type crowd struct {
 	lo, hi int
 	built  int // ports from lo up to here are known
 	taken  int // among them
+	next   int // the one to look at again first, for a connection that has expired
 }
 
 // crowdKey is what the connections of a crowd have in common: replies from the
@@ -30,6 +31,8 @@ type crowdKey struct {
 const (
 	// crowdStep is how many ports one search looks at to build a crowd.
 	crowdStep = 512
+	// crowdAgain is how many known ports one search without result looks at again.
+	crowdAgain = 64
 	// maxCrowds bounds the memory, of 8 KB each.
 	maxCrowds = 256
 )
@@ -50,13 +53,13 @@ func (t *Table) crowdPort(src uint32, flow, original packet.Tuple, lo, hi int) (
 		if len(t.crowds) >= maxCrowds {
 			t.disperse(t.crowdOrder[0]) // it only knows what find does, and can be built again
 		}
-		c = &crowd{portSet: newPortSet(), lo: lo, hi: hi, built: lo}
+		c = &crowd{portSet: newPortSet(), lo: lo, hi: hi, built: lo, next: lo}
 		t.crowds[key] = c
 		t.crowdOrder = append(t.crowdOrder, key)
 	}
 	for end := min(c.built+crowdStep, hi+1); c.built < end; c.built++ {
 		reply.DstPort = uint16(c.built)
-		if i, _ := t.find(&reply); i != noConn {
+		if i, _ := t.find(&reply); i != noConn && !t.expired(t.conn(i), t.now) {
 			c.take(uint16(c.built))
 			c.taken++
 		}
@@ -67,9 +70,25 @@ func (t *Table) crowdPort(src uint32, flow, original packet.Tuple, lo, hi int) (
 		ok = ok && t.replyFree(flow, original, src, port)
 	}
 	if !ok {
-		return 0, NoPort
+		return t.crowdExpired(c, src, flow, original)
 	}
 	return port, None
+}
+
+// crowdExpired looks for a port whose connection has expired since the crowd got to know
+// it, and which the sweep has not reached.
+func (t *Table) crowdExpired(c *crowd, src uint32, flow, original packet.Tuple) (uint16, Refusal) {
+	for range crowdAgain {
+		if c.next >= c.built {
+			c.next = c.lo
+		}
+		port := uint16(c.next)
+		c.next++
+		if t.replyFree(flow, original, src, port) {
+			return port, None
+		}
+	}
+	return 0, NoPort
 }
 
 // disperse gives a crowd up.

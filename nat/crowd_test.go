@@ -2,6 +2,7 @@ package nat_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
@@ -50,6 +51,43 @@ func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 	}
 	if _, _, r := tryBind(table, one, 0); r != nat.None || table.Len() != 2 {
 		t.Errorf("afterwards: %v, %d connections", r, table.Len())
+	}
+}
+
+// A port whose connection has expired is free, also where nobody has swept yet: for one who
+// gets to know the ports only then, and for one who has known them all taken.
+func TestExpiredPortTowardsOneEndpoint(t *testing.T) {
+	const lo, hi, timeout = 2000, 2999, 10 * time.Second
+	for known, searches := range map[int]int{0: 1, 14: 10} { // one looks at 64 known ports again, all round
+		table := newTable(nat.Config{PortMin: lo, PortMax: hi, HostShare: 1, UDP: timeout})
+		for k := range uint16(hi - lo + 1) {
+			now := time.Second
+			if k == 450 {
+				now = 0
+			}
+			if _, _, r := tryBind(table, udp(inside, lo+k, remote, 53), now); r != nat.None {
+				t.Fatal(k, r)
+			}
+		}
+		one := udp(inside+1, 10000, remote, 53)
+		for range known {
+			if _, port, r := tryBind(table, one, timeout-1); r != nat.NoPort {
+				t.Fatalf("with every port taken: port %d, %v", port, r)
+			}
+		}
+		table.Lookup(&one, timeout)
+		var r nat.Refusal
+		for range searches {
+			if _, _, r = tryBind(table, one, timeout); r == nat.None {
+				break
+			}
+		}
+		if r != nat.None {
+			t.Errorf("after %d searches: %v, though a connection has expired", known, r)
+		}
+		if _, _, r := tryBind(table, udp(inside+2, 10000, remote, 53), timeout); r != nat.NoPort {
+			t.Errorf("after %d searches: the other ports: %v", known, r)
+		}
 	}
 }
 

@@ -334,13 +334,11 @@ func (m *model) judgeOverload(flow packet.Tuple, port uint16, r nat.Refusal, lo,
 // being a half.
 func overShare(held, n, free int) bool { return held > 0 && (held+1 > n/2 || held+1 > free) }
 
-// freeReplies counts the ports that no connection has, not even one that has
-// expired: those are found by chance only.
+// freeReplies counts the ports that no connection has, but for those that have expired.
 func (m *model) freeReplies(flow packet.Tuple, lo, hi int) int {
 	n := 0
 	for p := lo; p <= hi; p++ {
-		flow.Src, flow.SrcPort = external, uint16(p)
-		if c, _ := m.find(flow.Reverse()); c == nil {
+		if m.replyFree(flow, uint16(p)) {
 			n++
 		}
 	}
