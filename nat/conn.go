@@ -108,8 +108,8 @@ type rank uint8
 
 const (
 	lasting   rank = iota // never
-	embryonic             // first
-	closing               // then
+	embryonic             // when there are too many of them, and when there is nothing closing
+	closing               // when the table is full
 )
 
 func (c *Conn) rank() rank {

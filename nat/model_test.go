@@ -524,10 +524,10 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Ref
 		return nat.None, gone, halfVictims(young), true
 	case len(conns) < modelSize:
 		return nat.None, gone, nil, true
-	case len(young) > 0:
-		return nat.None, gone, halfVictims(young), false
 	case len(old) > 0:
 		return nat.None, append(gone, old[0]), nil, false
+	case len(young) > 0:
+		return nat.None, gone, halfVictims(young), false
 	}
 	return nat.TableFull, gone, nil, false
 }

@@ -249,7 +249,7 @@ const (
 )
 
 // Commit stores a connection under both tuples, once its first packet is really
-// sent. It evicts a half-open or closed one when the table is full.
+// sent. It evicts a closed or half-open one when the table is full.
 //
 // A host may have HostShare of the table, if nobody else has much of it, and at most
 // HostShare / (1 - HostShare) times what is free: the nearer the table is to being full,
@@ -329,10 +329,10 @@ func (t *Table) admit(n *NewConn) Refusal {
 	}
 	if t.live >= t.cfg.MaxConnections {
 		switch {
+		case t.closing.len > 0: // what is over goes before what begins
+			t.evict(&t.closing)
 		case t.half.len > 0:
 			t.evictHalf()
-		case t.closing.len > 0:
-			t.evict(&t.closing)
 		default:
 			return TableFull
 		}

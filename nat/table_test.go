@@ -242,17 +242,17 @@ func TestEvictionOrder(t *testing.T) {
 	plain(t, table, tuple(10), 0)
 	plain(t, table, tuple(11), 0)
 
-	open(4) // the oldest half-open one goes
-	if there(table, tuple(10), 0) || !there(table, tuple(11), 0) || !there(table, tcpTuple(1), 0) {
-		t.Fatal("the oldest half-open connection should have made room")
+	open(4) // what is over goes first
+	if there(table, tcpTuple(1), 0) || !there(table, tcpTuple(2), 0) || !there(table, tuple(10), 0) {
+		t.Fatal("the oldest closed connection should have made room")
 	}
 	open(5)
-	if there(table, tuple(11), 0) || !there(table, tcpTuple(1), 0) {
-		t.Fatal("the second half-open connection should have made room")
+	if there(table, tcpTuple(2), 0) || !there(table, tuple(10), 0) {
+		t.Fatal("the second closed connection should have made room")
 	}
 	open(6)
-	if there(table, tcpTuple(1), 0) || !there(table, tcpTuple(2), 0) {
-		t.Fatal("the oldest closed connection should have made room")
+	if there(table, tuple(10), 0) || !there(table, tuple(11), 0) {
+		t.Fatal("the oldest half-open connection should have made room")
 	}
 	open(7)
 	n := nat.NewConn{Original: tuple(8), Reply: tuple(8).Reverse()}
