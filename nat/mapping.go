@@ -17,7 +17,9 @@ type external struct {
 type portSpace struct {
 	portSet
 	taken  [2]int                                // how many have a mapping; 1: of the well-known ones
-	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1
+	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1; nil: none
+	used   [1 << 16 / chunkLen]uint16            // how many of them there are
+	spare  *[chunkLen]uint32                     // kept when the last has gone, for the next
 }
 
 // bytes is the memory that the ports of an address take.
@@ -33,6 +35,9 @@ func (e *external) bytes() int {
 				n += int(unsafe.Sizeof(*c))
 			}
 		}
+		if s.spare != nil {
+			n += int(unsafe.Sizeof(*s.spare))
+		}
 	}
 	return n
 }
@@ -45,13 +50,25 @@ func (s *portSpace) mapping(port uint16) (uint32, bool) {
 	return 0, false
 }
 
-// set notes the mapping of a port, + 1; 0: none.
+// set notes the mapping of a port that has none.
 func (s *portSpace) set(port uint16, mapping uint32) {
-	c := &s.mapped[port/chunkLen]
-	if *c == nil {
-		*c = new([chunkLen]uint32)
+	k := port / chunkLen
+	if s.mapped[k] == nil {
+		if s.mapped[k], s.spare = s.spare, nil; s.mapped[k] == nil {
+			s.mapped[k] = new([chunkLen]uint32)
+		}
 	}
-	(*c)[port%chunkLen] = mapping
+	s.mapped[k][port%chunkLen] = mapping + 1
+	s.used[k]++
+}
+
+// unset forgets it.
+func (s *portSpace) unset(port uint16) {
+	k := port / chunkLen
+	s.mapped[k][port%chunkLen] = 0
+	if s.used[k]--; s.used[k] == 0 {
+		s.mapped[k], s.spare = nil, s.mapped[k]
+	}
 }
 
 // A mapping binds an internal to an external endpoint, for one remote address
@@ -441,7 +458,7 @@ func (t *Table) newMapping(b *Binding) uint32 {
 	group := groupOf(k.proto, b.ext)
 	space.take(b.ext)
 	space.taken[group.wellKnown()]++
-	space.set(b.ext, i+1)
+	space.set(b.ext, i)
 	t.hosts.more(k.addr, func(u *hostUse) { u.ports[group]++ })
 	return i
 }
@@ -482,7 +499,7 @@ func (t *Table) endMapping(i uint32) {
 	group := groupOf(m.proto, m.extPort)
 	space.put(m.extPort)
 	space.taken[group.wellKnown()]--
-	space.set(m.extPort, 0)
+	space.unset(m.extPort)
 	t.hosts.less(m.addr, func(u *hostUse) { u.ports[group]-- })
 	ms.list.remove(i)
 }
