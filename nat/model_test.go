@@ -3,7 +3,6 @@ package nat_test
 import (
 	"fmt"
 	"maps"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -49,6 +48,9 @@ type model struct {
 	old   []*modelConn // closed, oldest first
 	ended []*modelConn // since the last operation
 
+	stamps map[uint32]int // when each host got as many half-open connections as it has
+	stamp  int
+
 	either bool // the last Bind may have made a mapping or not
 	quota  bool // it overloads because the host has its share of the ports
 }
@@ -72,7 +74,7 @@ type modelMapping struct {
 }
 
 func newModel(t *testing.T, ch chooser, cfg nat.Config, now time.Duration) *model {
-	m := &model{t: t, ch: ch, cfg: cfg, now: now}
+	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}}
 	m.table = nat.NewTable(cfg, rand.New(rand.NewPCG(5, 6)), m.onEnd)
 	return m
 }
@@ -84,8 +86,17 @@ func (m *model) onEnd(c *nat.Conn) {
 	}
 	k := m.conns[i]
 	m.conns = slices.Delete(m.conns, i, i+1)
+	if slices.Contains(m.young, k) {
+		m.restamp(k)
+	}
 	m.young, m.old = without(m.young, k), without(m.old, k)
 	m.ended = append(m.ended, k)
+}
+
+// restamp notes that a half-open connection of a host has come or gone.
+func (m *model) restamp(c *modelConn) {
+	m.stamp++
+	m.stamps[c.half] = m.stamp
 }
 
 func without(list []*modelConn, c *modelConn) []*modelConn {
@@ -132,11 +143,15 @@ func (m *model) requeue(c *modelConn) {
 		if q.in {
 			open = false
 		}
-		if has := slices.Contains(*q.list, c); has && !q.in {
+		has := slices.Contains(*q.list, c)
+		if has && !q.in {
 			*q.list = without(*q.list, c)
 		} else if !has && q.in {
 			*q.list = append(*q.list, c)
 			c.queued = c.seen
+		}
+		if has != q.in && q.list == &m.young {
+			m.restamp(c)
 		}
 	}
 	c.counted = c.counted || open
@@ -433,39 +448,36 @@ func (m *model) plain() {
 
 // commit predicts what Commit answers and whom it evicts.
 func (m *model) commit(n nat.NewConn, c *modelConn) bool {
-	conns, young, old := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old)
+	conns, young, old, stamps := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old), maps.Clone(m.stamps)
 	if c.half = n.Original.Dst; n.Owner == nat.OwnerSource {
 		c.half = n.Original.Src
 	}
 	n.In[nat.Original] = c.group()
-	want, evicted, victims, room := m.predict(c, conns, young, old)
+	want, evicted, skipped, room := m.predict(c, conns, young, old, stamps)
 	n.Segment.Flags = m.flags()
 	got, r := m.table.Commit(&n, m.now)
 	if !room {
 		// Then it may sweep, and all is as if that had been before.
 		swept := m.swept(c)
 		gone := func(k *modelConn) bool { return slices.Contains(swept, k) }
-		want, evicted, victims, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone))
+		for i, k := range swept {
+			if slices.Contains(young, k) {
+				stamps[k.half] = m.stamp + 100 + i
+			}
+		}
+		want, evicted, skipped, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone), stamps)
 		m.ended = slices.DeleteFunc(m.ended, gone)
 	}
 	if r != want || (got == nil) != (want != nat.None) {
 		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want)
 	}
-	if k := len(evicted); victims != nil && len(m.ended) == k+1 {
-		skipped, ok := victims[m.ended[k]]
-		if !ok {
-			m.t.Fatalf("%v has made room, and others have more", m.ended[k].tuple[0])
-		}
-		for _, s := range skipped {
-			if s == m.ended[k] {
-				continue // all had packets: it was its turn again
-			}
+	m.expectEnded("commit", evicted...)
+	for _, s := range skipped {
+		if m.restamp(s); slices.Contains(m.young, s) { // or it was its turn again
 			m.young = append(without(m.young, s), s)
 			s.queued = s.seen
 		}
-		evicted = append(evicted, m.ended[k])
 	}
-	m.expectEnded("commit", evicted...)
 	if r != nat.None {
 		return false
 	}
@@ -492,10 +504,9 @@ func (m *model) swept(c *modelConn) []*modelConn {
 	return all
 }
 
-// predict says what becomes of a new connection c among others, whom it ends, and
-// whether there is room without ending what is in nobody's way. Of victims, one ends
-// as well.
-func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Refusal, ended []*modelConn, victims map[*modelConn][]*modelConn, room bool) {
+// predict says what becomes of a new connection c among others, whom it ends, which are
+// listed anew, and whether there is room without ending what is in nobody's way.
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (r nat.Refusal, ended, skipped []*modelConn, room bool) {
 	var gone []*modelConn // in whose place it comes
 	for _, t := range c.tuple {
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
@@ -504,7 +515,9 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Ref
 		case !m.expired(conns[i]):
 			return nat.TupleTaken, gone, nil, true
 		default:
-			gone = append(gone, conns[i])
+			if gone = append(gone, conns[i]); slices.Contains(young, conns[i]) {
+				stamps[conns[i].half] = m.stamp + len(gone)
+			}
 		}
 	}
 	left := func(list []*modelConn) []*modelConn {
@@ -521,13 +534,15 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Ref
 	case c.owner != 0 && overShare(owned, modelSize, modelSize-len(conns)+len(young)+len(old)):
 		return nat.HostShareUsed, gone, nil, false
 	case len(young) >= modelSize/2:
-		return nat.None, gone, halfVictims(young), true
+		victim, skipped := halfVictim(c, young, stamps)
+		return nat.None, append(gone, victim), skipped, true
 	case len(conns) < modelSize:
 		return nat.None, gone, nil, true
 	case len(old) > 0:
 		return nat.None, append(gone, old[0]), nil, false
 	case len(young) > 0:
-		return nat.None, gone, halfVictims(young), false
+		victim, skipped := halfVictim(c, young, stamps)
+		return nat.None, append(gone, victim), skipped, false
 	}
 	return nat.TableFull, gone, nil, false
 }
@@ -535,44 +550,42 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn) (r nat.Ref
 // group is the interface that a host is behind.
 func (c *modelConn) group() uint16 { return uint16(c.half & 1) }
 
-// halfVictims is which half-open connections may make room: of the group that has the
-// most, of any host there with more than half of what the greatest has, the oldest. One
-// that has had packets since it was listed is passed over, with those that it stands
-// for here.
-func halfVictims(young []*modelConn) map[*modelConn][]*modelConn {
+// halfVictim is the half-open connection that makes room for c: of the group that has the
+// most, c's own if others have no more, the host that has the most, for the longest, and
+// of that the oldest. So nobody who has less than a fair share loses one while another has
+// more. A connection that has had packets since it was listed is passed over, up to eight.
+func halfVictim(c *modelConn, young []*modelConn, stamps map[uint32]int) (victim *modelConn, skipped []*modelConn) {
 	groups, hosts := map[uint16]int{}, map[uint32][]*modelConn{}
-	for _, c := range young {
-		groups[c.group()]++
-		hosts[c.half] = append(hosts[c.half], c)
+	for _, k := range young {
+		groups[k.group()]++
+		hosts[k.half] = append(hosts[k.half], k)
 	}
-	mostGroup := slices.Max(slices.Collect(maps.Values(groups)))
-	victims := map[*modelConn][]*modelConn{}
-	for group, n := range groups {
-		if n < mostGroup {
-			continue
+	group := c.group()
+	for g := range uint16(2) {
+		if groups[g] > groups[group] {
+			group = g
 		}
-		most := 0
+	}
+	stamps = maps.Clone(stamps)
+	for {
+		var most []*modelConn
 		for _, list := range hosts {
-			if list[0].group() == group {
-				most = max(most, bits.Len(uint(len(list))))
-			}
-		}
-		for _, list := range hosts {
-			if list[0].group() != group || bits.Len(uint(len(list))) < most {
+			if list[0].group() != group {
 				continue
 			}
-			var skipped []*modelConn
-			for len(skipped) < 8 && list[0].tuple[0].Proto != packet.ProtoTCP && list[0].seen.Truncate(time.Millisecond) != list[0].queued.Truncate(time.Millisecond) {
-				skipped = append(skipped, list[0])
-				list = append(list[1:], list[0])
-				if slices.Contains(skipped, list[0]) {
-					break // all of them
-				}
+			if n := len(list) - len(most); n > 0 || n == 0 && stamps[list[0].half] < stamps[most[0].half] {
+				most = list
 			}
-			victims[list[0]] = skipped
 		}
+		k := most[0]
+		used := k.tuple[0].Proto != packet.ProtoTCP && k.seen.Truncate(time.Millisecond) != k.queued.Truncate(time.Millisecond)
+		if len(skipped) == 8 || !used || slices.Contains(skipped, k) {
+			return k, skipped
+		}
+		skipped = append(skipped, k)
+		hosts[k.half] = append(most[1:], k)
+		stamps[k.half] = 1<<30 + len(skipped)
 	}
-	return victims
 }
 
 // packet belongs to a connection that is there, unless that has expired.

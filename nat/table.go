@@ -85,7 +85,7 @@ func (t *Table) Stats() Stats { return t.stats }
 // Bytes is the memory that the connections take, with what finds them, their
 // mappings, external ports and hosts.
 func (t *Table) Bytes() int {
-	n := t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes()
+	n := t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes() + t.half.bytes()
 	for _, e := range t.externals {
 		n += e.bytes()
 	}
@@ -322,7 +322,7 @@ func (t *Table) admit(n *NewConn) Refusal {
 		}
 	}
 	if t.half.len >= int(embryonicShare*float64(t.cfg.MaxConnections)) && t.half.len > 0 {
-		t.evictHalf()
+		t.evictHalf(n.In[Original])
 	}
 	if t.live >= t.cfg.MaxConnections {
 		t.reclaim()
@@ -332,7 +332,7 @@ func (t *Table) admit(n *NewConn) Refusal {
 		case t.closing.len > 0: // what is over goes before what begins
 			t.evict(&t.closing)
 		case t.half.len > 0:
-			t.evictHalf()
+			t.evictHalf(n.In[Original])
 		default:
 			return TableFull
 		}

@@ -572,3 +572,31 @@ func TestExpiredMakeRoom(t *testing.T) {
 		t.Errorf("an old host: %v, though every connection has expired", r)
 	}
 }
+
+// Streams that nobody answers are passed over while they are used, eight at a time: who
+// looks for room does not look for ever.
+func TestSecondChances(t *testing.T) {
+	for _, streams := range []int{8, 9} {
+		table := newTable(nat.Config{MaxConnections: 20})
+		open := func(k int) *nat.Conn { return plain(t, table, udp(uint32(k), 1, remote, 2), 0) }
+		for k := range 10 {
+			if c := open(k); k < streams {
+				table.Touch(c, nat.Original, 0, false, time.Second)
+			}
+		}
+		open(10)
+		for k := range 10 {
+			if there(table, udp(uint32(k), 1, remote, 2), time.Second) != (k != 8) {
+				t.Errorf("%d streams: connection %d is there %t", streams, k, k == 8)
+			}
+		}
+		// They have had their chance, and go if they are not used again: 9, and then the first.
+		open(11)
+		open(12)
+		for k := range 10 {
+			if there(table, udp(uint32(k), 1, remote, 2), time.Second) != (k > 0 && k < 8) {
+				t.Errorf("%d streams: connection %d is there %t, after two more", streams, k, k == 0 || k > 7)
+			}
+		}
+	}
+}
