@@ -7,6 +7,7 @@ import "github.com/taprouter/taprouter/internal/packet"
 type hosts struct {
 	list   pool[host]
 	byAddr index
+	last   uint32 // found last, + 1: what a connection needs to know, it asks for several times
 }
 
 type host struct {
@@ -44,9 +45,15 @@ func (g portGroup) wellKnown() int {
 	return 0
 }
 
+// find returns the number of a host; if it is not there, the tag that it belongs under.
 func (h *hosts) find(addr uint32) (i, tag uint32, ok bool) {
+	if h.last != 0 && h.list.at(h.last-1).addr == addr {
+		return h.last - 1, 0, true
+	}
 	tag = h.byAddr.hash(uint64(addr), 0)
-	i, ok = h.byAddr.lookup(tag, func(i uint32) bool { return h.list.at(i).addr == addr })
+	if i, ok = h.byAddr.lookup(tag, func(i uint32) bool { return h.list.at(i).addr == addr }); ok {
+		h.last = i + 1
+	}
 	return i, tag, ok
 }
 
@@ -68,6 +75,7 @@ func (h *hosts) get(addr uint32) (i uint32, ok bool) {
 			h.list.remove(i)
 			return 0, false
 		}
+		h.last = i + 1
 	}
 	return i, true
 }
@@ -77,6 +85,7 @@ func (h *hosts) settle(i uint32) {
 	if r := h.list.at(i); r.hostUse == (hostUse{}) && r.half.len == 0 {
 		h.byAddr.remove(h.byAddr.hash(uint64(r.addr), 0), i)
 		h.list.remove(i)
+		h.last = 0
 	}
 }
 
