@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -196,8 +197,16 @@ func (w *inKernel) rules(p *Profile) error {
 	return w.router.within(func() error {
 		cmd := exec.Command(nft, "-f", "-")
 		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("nft: %w: %s", err, out)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		forks.Lock()
+		err := cmd.Start()
+		forks.Unlock()
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if err != nil {
+			return fmt.Errorf("nft: %w: %s", err, &out)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"text/tabwriter"
 )
 
@@ -21,24 +22,30 @@ type Row struct {
 	Results []Result
 }
 
-// RunAll plays every check on every target.
+// RunAll plays every check on every target. The targets are routers of their own, most
+// of whose time is waiting: they are played at the same time.
 func RunAll(ctx context.Context, targets []Target, checks []Check) (*Report, error) {
-	r := &Report{}
-	for _, t := range targets {
-		r.Targets = append(r.Targets, t.Name())
-	}
+	r := &Report{Rows: make([]Row, len(checks))}
 	for i := range checks {
-		row := Row{Check: &checks[i]}
-		for _, t := range targets {
-			result, err := Run(ctx, t, row.Check)
-			if err != nil {
-				return r, fmt.Errorf("%s: %w", row.Check.ID(), err)
-			}
-			row.Results = append(row.Results, result)
-		}
-		r.Rows = append(r.Rows, row)
+		r.Rows[i] = Row{Check: &checks[i], Results: make([]Result, len(targets))}
 	}
-	return r, nil
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var columns sync.WaitGroup
+	for i, t := range targets {
+		r.Targets = append(r.Targets, t.Name())
+		columns.Go(func() {
+			for _, row := range r.Rows {
+				var err error
+				if row.Results[i], err = Run(ctx, t, row.Check); err != nil {
+					cancel(fmt.Errorf("%s: %w", row.Check.ID(), err)) // the first one counts
+					return
+				}
+			}
+		})
+	}
+	columns.Wait()
+	return r, context.Cause(ctx)
 }
 
 // Count is how many checks of a target, by its place, have ended so.
