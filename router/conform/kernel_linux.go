@@ -225,7 +225,7 @@ func (w *inKernel) rules(p *Profile) error {
 }
 
 func (w *inKernel) settings(p *Profile) error {
-	all := [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv4/conf/all/rp_filter", "1"},
+	all := [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv4/conf/all/rp_filter", "1"}, {"net/ipv4/conf/all/arp_ignore", "1"},
 		{"net/ipv4/conf/all/send_redirects", "0"}}
 	for _, n := range networks {
 		all = append(all, [2]string{"net/ipv4/conf/" + n + "/send_redirects", "0"})
