@@ -41,6 +41,12 @@ type arpFrame struct {
 	to mac // the frame's destination
 }
 
+// String is the message as a line, and where it goes.
+func (m arpFrame) String() string {
+	eth := packet.PutARP(make([]byte, packet.ARPLen), m.SenderMAC, m.to, m.ARP)
+	return fmt.Sprintf("%s, sent to %v", nettest.Describe(eth), m.to)
+}
+
 // arps takes every ARP message that has come out to a network by now. Packets among them
 // are left to be got.
 func (c *C) arps(network string) (all []arpFrame) {
@@ -105,7 +111,7 @@ func answersARP(c *C) {
 			got := c.answers(network, a)
 			if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] ||
 				got[0].Target != packet.FromAddr(parseAddr(who)) || got[0].TargetMAC != c.hosts.macOf(network, parseAddr(who)) || got[0].to != got[0].TargetMAC {
-				c.Fail("%s on %s: answered with %+v", a, network, got)
+				c.Fail("%s on %s: answered with %v", a, network, got)
 			}
 		}
 	}
@@ -127,7 +133,7 @@ func answersForNobodyElse(c *C) {
 			c.Drop()
 			c.Put(x.network, "arp who-has %s tell %s", a, askers[x.network][0])
 			if got := c.answers(x.network, a); len(got) != 0 {
-				c.Fail("on %s, the router answers for %s: %+v", x.network, a, got)
+				c.Fail("on %s, the router answers for %s: %v", x.network, a, got)
 			}
 		}
 	}
@@ -141,7 +147,7 @@ func answersProbes(c *C) {
 			c.Put(network, "arp who-has %s tell 0.0.0.0 from 02:00:00:00:00:77", a)
 			got := c.answers(network, a)
 			if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] || got[0].to != (mac{2, 0, 0, 0, 0, 0x77}) {
-				c.Fail("a probe for %s on %s: answered with %+v", a, network, got)
+				c.Fail("a probe for %s on %s: answered with %v", a, network, got)
 			}
 		}
 	}
@@ -153,7 +159,7 @@ func arpFromStrangers(c *C) {
 		c.Drop()
 		c.Put("blue", "arp who-has 172.16.101.1 tell %s from 02:00:00:00:00:77", sender)
 		if got := c.answers("blue", "172.16.101.1"); len(got) != 0 {
-			c.Fail("answered to %s on blue: %+v", sender, got)
+			c.Fail("answered to %s on blue: %v", sender, got)
 		}
 	}
 	c.Put("blue", "udp 172.16.101.4:4000 > 172.16.100.9:5000")
@@ -225,7 +231,7 @@ func malformedARP(c *C) {
 		eth := c.frame("blue", fmt.Sprintf("arp who-has 172.16.101.1 tell %s from %v", host, otherMAC))
 		c.PutRaw("blue", x.fn(eth))
 		if got := c.answers("blue", "172.16.101.1"); len(got) != 0 {
-			c.Fail("%s is answered: %+v", x.what, got)
+			c.Fail("%s is answered: %v", x.what, got)
 		}
 		if got := c.reach(host); got == otherMAC {
 			c.Fail("%s is believed", x.what)
@@ -363,7 +369,7 @@ func claimedByAnother(c *C) {
 		at := askers[network]
 		c.Put(network, "arp who-has %s tell %s", at[1], at[0])
 		if got := c.answers(network, at[1]); len(got) == 0 || got[0].SenderMAC != c.macs[network] {
-			c.Fail("the router has given %s up: %+v", at[1], got)
+			c.Fail("the router has given %s up: %v", at[1], got)
 		}
 	}
 	c.Put("blue", "icmp 172.16.101.4 > 172.16.101.1 request id 5 seq 1")
@@ -385,7 +391,7 @@ func defends(c *C) {
 			}
 		}
 		if len(got) < 1 || len(got) > 2 || got[0].to != packet.Broadcast { // an announcement of the start may come between
-			c.Fail("four claims to %s: the router says %+v", all[0], got)
+			c.Fail("four claims to %s: the router says %v", all[0], got)
 		}
 	}
 }
@@ -482,7 +488,7 @@ func reservedFrames(c *C) {
 		to := mac{1, 0x80, 0xc2, 0, 0, last}
 		for _, body := range []string{
 			"raw 0x8808 0001ffff", "raw 0x88cc 0207040200000000010403023132060200780000", "raw 0x8809 0101",
-			"raw 0x0026 4242030000000000", "udp 172.16.101.4:4000 > 198.51.100.7:5000", "arp who-has 172.16.101.1 tell 172.16.101.4",
+			"raw 0x0026 4242030000000000", "udp 172.16.101.4:4000 > 198.51.100.7:5000",
 		} {
 			for _, network := range networks {
 				eth := c.raw(network, body)

@@ -60,6 +60,7 @@ func routerChecks() []Check {
 		{Item: "R5", Name: "precedence", Level: Should, Source: "RFC 1812, 4.3.2.5", Profile: plainRouter, play: precedence},
 		{Item: "R5", Name: "rate", Level: Should, Source: "RFC 1812, 4.3.2.8", Profile: plainRouter, play: errorRate},
 		{Item: "R6", Name: "link-layer broadcast", Level: Must, Source: "RFC 1812, 5.3.4", Profile: plainRouter, play: linkBroadcast},
+		{Item: "R6", Name: "link-layer broadcast to the router", Level: Should, Source: "RFC 1122, 3.3.6", play: linkBroadcastToRouter},
 		{Item: "R7", Name: "directed broadcast", Level: Must, Source: "RFC 2644, 2", Profile: plainRouter, play: directedBroadcast},
 		{Item: "R8", Name: "limited broadcast", Level: Must, Source: "RFC 1812, 5.3.5.1", Profile: plainRouter, play: limitedBroadcast},
 		{Item: "R10", Name: "addresses of another network", Level: Should, Source: "RFC 1812, 5.3.8; RFC 3704, 2.2", Profile: plainRouter, play: addressesOfAnother},
@@ -222,6 +223,9 @@ func hostUnreachable(c *C) {
 		c.Put("ext", line, s)
 	}
 	c.Wait(4 * time.Second)
+	if n, _ := requests(c.arps("blue"), "172.16.101.4"); n < 2 {
+		c.Fail("the host was asked for %d times in four seconds", n)
+	}
 	missing := map[string]bool{}
 	for _, s := range senders {
 		missing[s] = true
@@ -424,6 +428,20 @@ func linkBroadcast(c *C) {
 				eth := c.frame(x.from, x.line(kind.line, 9))
 				copy(eth, to[:])
 				c.PutRaw(x.from, eth)
+			}
+		}
+	}
+	c.Quiet()
+}
+
+// linkBroadcastToRouter: a question to everybody's MAC address is not for one of them.
+func linkBroadcastToRouter(c *C) {
+	for _, kind := range packetKinds {
+		for _, network := range networks {
+			eth := c.frame(network, fmt.Sprintf(kind.line, askers[network][0], askers[network][1]))
+			for _, to := range []mac{packet.Broadcast, {1, 0, 0x5e, 0, 0, 1}} {
+				copy(eth, to[:])
+				c.PutRaw(network, eth)
 			}
 		}
 	}

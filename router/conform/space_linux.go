@@ -191,7 +191,7 @@ func frameOf(eth []byte) tap.Frame {
 // Put implements Wire.
 func (e *ends) Put(network string, eth []byte) error {
 	if _, err := e.devs[network].Write([]tap.Frame{frameOf(eth)}); err != nil {
-		if errors.Is(err, unix.EMSGSIZE) {
+		if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.EINVAL) && len(eth) < packet.EthernetLen {
 			return NotPossible("a frame that the interface does not take")
 		}
 		return err
