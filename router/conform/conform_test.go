@@ -2,6 +2,8 @@ package conform
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 )
 
@@ -20,5 +22,44 @@ func TestMemory(t *testing.T) {
 				t.Errorf("skipped in memory: %s", r.Reason)
 			}
 		})
+	}
+}
+
+// outOfOrder is a target that cannot be started.
+type outOfOrder struct{}
+
+var errOutOfOrder = errors.New("out of order")
+
+func (outOfOrder) Name() string                { return "none" }
+func (outOfOrder) Start(Profile) (Wire, error) { return nil, errOutOfOrder }
+
+// Whatever is played at the same time, each result is in its row and column; what is broken
+// ends the run by its own error.
+func TestRunAll(t *testing.T) {
+	checks := []Check{}
+	for i := range 50 {
+		fail := i%3 == 0
+		checks = append(checks, Check{Item: "X", Name: string(rune('A' + i)), play: func(c *C) {
+			if fail {
+				c.Fail("as it should")
+			}
+		}})
+	}
+	r, err := RunAll(context.Background(), []Target{Memory(), Memory()}, checks)
+	if err != nil || len(r.Rows) != len(checks) || len(r.Targets) != 2 {
+		t.Fatalf("%d rows, targets %v, %v", len(r.Rows), r.Targets, err)
+	}
+	for i, row := range r.Rows {
+		want := Result{Outcome: Passed}
+		if i%3 == 0 {
+			want = Result{Failed, "as it should"}
+		}
+		if row.Check != &checks[i] || row.Results[0] != want || row.Results[1] != want {
+			t.Errorf("row %d is %s: %v, want %v", i, row.Check.ID(), row.Results, want)
+		}
+	}
+	_, err = RunAll(context.Background(), []Target{Memory(), outOfOrder{}}, checks)
+	if !errors.Is(err, errOutOfOrder) || !strings.HasPrefix(err.Error(), "X/") {
+		t.Errorf("a target that does not start: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -49,7 +50,7 @@ func (kernel) Start(p Profile) (_ Wire, err error) {
 			return nil, err
 		}
 	}
-	for _, step := range []func() error{w.cables, w.addresses, func() error { return w.rules(&p) }, func() error { return w.settings(&p) }} {
+	for _, step := range []func() error{w.cables, func() error { return w.addresses(&p) }, func() error { return w.rules(&p) }, func() error { return w.settings(&p) }} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -99,13 +100,13 @@ func (w *inKernel) cables() error {
 // kernelAddresses are the router's: its own, and those it translates, so that it
 // answers ARP for them.
 var kernelAddresses = map[string][]string{
-	"blue": {"172.16.101.1/24"}, "small": {"172.16.102.1/24"},
+	"blue": {"172.16.101.1/24"}, "small": {"172.16.102.1/24", "172.16.103.0/31"},
 	"green": {"172.16.100.1/24", "172.16.100.11/32"},
 	"ext":   {"10.10.10.2/24", "10.10.10.3/32", "10.10.10.7/32", "10.10.10.8/32", "10.10.10.15/32"},
 }
 
 // addresses gives the router its addresses and routes.
-func (w *inKernel) addresses() error {
+func (w *inKernel) addresses(p *Profile) error {
 	lo, err := w.router.link.LinkByName("lo")
 	if err != nil {
 		return err
@@ -128,13 +129,25 @@ func (w *inKernel) addresses() error {
 			}
 		}
 	}
-	_, inner, _ := net.ParseCIDR("192.168.10.0/24") // a constant
-	for _, r := range []*netlink.Route{{Gw: net.ParseIP("10.10.10.1")}, {Dst: inner, Gw: net.ParseIP("172.16.101.254")}} {
-		if err := w.router.link.RouteAdd(r); err != nil {
-			return fmt.Errorf("route: %w", err)
+	for _, r := range kernelRoutes {
+		if r[0] == "0.0.0.0/0" && p.NoDefault {
+			continue
+		}
+		_, to, err := net.ParseCIDR(r[0])
+		if err == nil {
+			err = w.router.link.RouteAdd(&netlink.Route{Dst: to, Gw: net.ParseIP(r[1])})
+		}
+		if err != nil {
+			return fmt.Errorf("route %s: %w", r[0], err)
 		}
 	}
 	return nil
+}
+
+// kernelRoutes are the topology's.
+var kernelRoutes = [][2]string{
+	{"0.0.0.0/0", "10.10.10.1"}, {"192.168.10.0/24", "172.16.101.254"}, {"192.168.20.0/22", "172.16.101.254"},
+	{"192.168.21.0/24", "172.16.100.20"}, {"192.168.21.7/32", "172.16.102.6"},
 }
 
 // kernelRules are the topology's in nftables' words. Ports that SNAT does not know are
@@ -156,7 +169,7 @@ table ip nat {
 		ip saddr 172.16.101.5 oifname "ext" snat to 10.10.10.15
 		ct original ip daddr 10.10.10.0/24 ip saddr 172.16.101.3 snat to 10.10.10.3
 		ct original ip daddr 10.10.10.0/24 ip saddr 172.16.101.5 snat to 10.10.10.15
-		ct original ip daddr 10.10.10.0/24 iifname != "ext" snat to 10.10.10.2
+		ct status dnat ct original ip daddr 10.10.10.0/24 iifname != "ext" snat to 10.10.10.2
 		ct status dnat ip saddr 172.16.100.0/24 ip daddr 172.16.100.0/24 snat to 172.16.100.1
 		SNAT
 	}
@@ -196,15 +209,23 @@ func (w *inKernel) rules(p *Profile) error {
 	return w.router.within(func() error {
 		cmd := exec.Command(nft, "-f", "-")
 		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("nft: %w: %s", err, out)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		forks.Lock()
+		err := cmd.Start()
+		forks.Unlock()
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if err != nil {
+			return fmt.Errorf("nft: %w: %s", err, &out)
 		}
 		return nil
 	})
 }
 
 func (w *inKernel) settings(p *Profile) error {
-	all := [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv4/conf/all/rp_filter", "1"},
+	all := [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv4/conf/all/rp_filter", "1"}, {"net/ipv4/conf/all/arp_ignore", "1"},
 		{"net/ipv4/conf/all/send_redirects", "0"}}
 	for _, n := range networks {
 		all = append(all, [2]string{"net/ipv4/conf/" + n + "/send_redirects", "0"})

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 )
 
@@ -21,24 +23,37 @@ type Row struct {
 	Results []Result
 }
 
+// atOnce is how many checks of a target are played at the same time. Each has a router of its
+// own, and most of a real one's time is waiting: for timeouts, and for the kernel to make
+// and remove devices.
+const atOnce = 4
+
 // RunAll plays every check on every target.
 func RunAll(ctx context.Context, targets []Target, checks []Check) (*Report, error) {
-	r := &Report{}
-	for _, t := range targets {
-		r.Targets = append(r.Targets, t.Name())
-	}
+	r := &Report{Rows: make([]Row, len(checks))}
 	for i := range checks {
-		row := Row{Check: &checks[i]}
-		for _, t := range targets {
-			result, err := Run(ctx, t, row.Check)
-			if err != nil {
-				return r, fmt.Errorf("%s: %w", row.Check.ID(), err)
-			}
-			row.Results = append(row.Results, result)
-		}
-		r.Rows = append(r.Rows, row)
+		r.Rows[i] = Row{Check: &checks[i], Results: make([]Result, len(targets))}
 	}
-	return r, nil
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var players sync.WaitGroup
+	for i, t := range targets {
+		r.Targets = append(r.Targets, t.Name())
+		var taken atomic.Int32
+		for range atOnce {
+			players.Go(func() {
+				for row := int(taken.Add(1)) - 1; row < len(checks); row = int(taken.Add(1)) - 1 {
+					var err error
+					if r.Rows[row].Results[i], err = Run(ctx, t, &checks[row]); err != nil {
+						cancel(fmt.Errorf("%s: %w", checks[row].ID(), err)) // the first one counts
+						return
+					}
+				}
+			})
+		}
+	}
+	players.Wait()
+	return r, context.Cause(ctx)
 }
 
 // Count is how many checks of a target, by its place, have ended so.

@@ -27,6 +27,11 @@ type space struct {
 
 var spaces atomic.Int32
 
+// forks is held while a process is started, and while TAPs are made: a child that is not yet
+// the other program has all our descriptors, and a TAP that was closed to be opened
+// anew would still be in use.
+var forks sync.Mutex
+
 // newSpace makes a namespace.
 func newSpace(what string) (*space, error) {
 	s := &space{name: fmt.Sprintf("taprouter-%s-%d-%d", what, os.Getpid(), spaces.Add(1)), handle: netns.None()}
@@ -186,7 +191,7 @@ func frameOf(eth []byte) tap.Frame {
 // Put implements Wire.
 func (e *ends) Put(network string, eth []byte) error {
 	if _, err := e.devs[network].Write([]tap.Frame{frameOf(eth)}); err != nil {
-		if errors.Is(err, unix.EMSGSIZE) {
+		if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.EINVAL) && len(eth) < packet.EthernetLen {
 			return NotPossible("a frame that the interface does not take")
 		}
 		return err

@@ -40,7 +40,10 @@ func (taps) Start(p Profile) (_ Wire, err error) {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	if w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log)}); err != nil {
+	forks.Lock()
+	w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log)})
+	forks.Unlock()
+	if err != nil {
 		return nil, err
 	}
 	w.ends, err = openEnds(w.space)

@@ -12,12 +12,14 @@ import (
 //	blue  172.16.101.0/24   vm2 .2, vm4 .4 behind SNAT; vm3 .3 and vm5 .5 with floating IPs;
 //	                        .254 leads to 192.168.10.0/24
 //	green 172.16.100.0/24   web1 .9 and web2 .10 behind the VIP .11 (TCP 80, UDP 53)
-//	small 172.16.102.0/24   vm6 .6, with an MTU of 1000
+//	small 172.16.102.0/24   vm6 .6, with an MTU of 1000; and 172.16.103.0/31, vm7 .1
 //	ext   10.10.10.0/24     the router .2, its upstream .1; hosts x1 .4 and x2 .5;
 //	                        floating IPs .3 (vm3), .15 (vm5), .7 (the VIP), .9 (nobody's),
 //	                        .8 (ports: TCP 2222 is vm4's 22, UDP 5353 its 53)
 //
-// Behind the upstream there is the rest of the world.
+// Behind the upstream there is the rest of the world, and inside there is a network in
+// a network in a network: 192.168.20.0/22 behind 172.16.101.254, 192.168.21.0/24 behind
+// 172.16.100.20, and 192.168.21.7 behind vm6.
 const Topology = `
 [[network]]
 name = "blue"
@@ -34,6 +36,8 @@ name = "small"
 mtu = 1000
   [[network.subnet]]
   cidr = "172.16.102.0/24"
+  [[network.subnet]]
+  cidr = "172.16.103.0/31"
 
 [[network]]
 name = "ext"
@@ -45,7 +49,12 @@ external = true
 name = "dut"
 interfaces = ["blue", "green", "small"]
 gateway = { network = "ext", address = "10.10.10.2", snat = SNAT }
-routes = [{ destination = "192.168.10.0/24", nexthop = "172.16.101.254" }]
+routes = [
+  { destination = "192.168.10.0/24", nexthop = "172.16.101.254" },
+  { destination = "192.168.20.0/22", nexthop = "172.16.101.254" },
+  { destination = "192.168.21.0/24", nexthop = "172.16.100.20" },
+  { destination = "192.168.21.7/32", nexthop = "172.16.102.6" },
+]
 
 [[floating_ip]]
 network = "ext"
@@ -131,6 +140,10 @@ var mtus = map[string]int{"small": 1000}
 // device of each network.
 func topologyOf(p *Profile, timeouts Timeouts, device func(network string) string) (*config.Topology, error) {
 	text := strings.Replace(Topology, "SNAT", fmt.Sprint(!p.NoSNAT), 1)
+	if p.NoDefault {
+		const ext = "cidr = \"10.10.10.0/24\"\n"
+		text = strings.Replace(text, ext, ext+"gateway = \"none\"\n", 1)
+	}
 	if device != nil {
 		for _, n := range networks {
 			name := fmt.Sprintf("name = %q\n", n)
