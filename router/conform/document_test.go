@@ -29,6 +29,7 @@ func items() []string {
 	number("A", 1, 7)
 	ids = append(ids, "D1", "V6")
 	number("L2-", 1, 5)
+	number("H", 1, 5)
 	number("F", 1, 8)
 	return ids
 }
