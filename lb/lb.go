@@ -9,6 +9,8 @@
 // The package has no goroutine, clock, lock or I/O. Callers serialize.
 package lb
 
+import "slices"
+
 // A Member is one backend endpoint. ID names it towards the caller, which keeps
 // it with the connection.
 type Member struct {
@@ -82,6 +84,35 @@ func (p *Pool) SetUp(id uint32, up bool) bool {
 		p.arrange()
 	}
 	return ok
+}
+
+// Add puts a member at the end of the order. Its ID must be new to the pool.
+func (p *Pool) Add(m Member) {
+	p.at[m.ID] = len(p.members)
+	p.members = append(p.members, m)
+	p.arrange()
+}
+
+// Remove takes a member out. If it was its turn, it is the next one's. It reports
+// whether the pool had the member.
+func (p *Pool) Remove(id uint32) bool {
+	i, ok := p.at[id]
+	if !ok {
+		return false
+	}
+	p.members = slices.Delete(p.members, i, i+1)
+	delete(p.at, id)
+	for k := i; k < len(p.members); k++ {
+		p.at[p.members[k].ID] = k
+	}
+	if i < p.next {
+		p.next--
+	}
+	if p.next >= len(p.members) {
+		p.next = 0
+	}
+	p.arrange()
+	return true
 }
 
 // Total is the number of connections that were committed.

@@ -106,6 +106,49 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 }
 
+// Taking a member out passes over nobody and gives nobody two turns; a new one is the
+// last in the order.
+func TestMembersAreAddedAndRemoved(t *testing.T) {
+	for _, c := range []struct {
+		turns  int
+		remove int
+		want   string
+	}{
+		{0, 0, "1212"}, {1, 0, "1212"}, {2, 0, "2121"}, {3, 0, "1212"},
+		{0, 1, "0202"}, {1, 1, "2020"}, {2, 1, "2020"},
+		{0, 2, "0101"}, {1, 2, "1010"}, {2, 2, "0101"},
+	} {
+		p := lb.NewPool(members(true, true, true))
+		take(t, p, c.turns)
+		if !p.Remove(uint32(10 + c.remove)) {
+			t.Error("it is not there")
+		}
+		if got := take(t, p, 4); got != c.want {
+			t.Errorf("after %d turns without %d: %s, want %s", c.turns, c.remove, got, c.want)
+		}
+	}
+	p := lb.NewPool(nil)
+	p.Add(lb.Member{ID: 10, Up: true})
+	p.Add(lb.Member{ID: 11})
+	p.Add(lb.Member{ID: 12, Up: true})
+	if got := take(t, p, 3); got != "020" {
+		t.Errorf("got %s", got)
+	}
+	if !p.Remove(10) || p.Remove(10) || p.SetUp(10, true) {
+		t.Error("it is there after its end")
+	}
+	p.Commit(10) // what it had proposed before
+	p.SetUp(11, true)
+	if got := take(t, p, 3); got != "121" {
+		t.Errorf("got %s", got)
+	}
+	p.Remove(11)
+	p.Remove(12)
+	if got := take(t, p, 1); got != "-" {
+		t.Errorf("an empty pool: %s", got)
+	}
+}
+
 // The pool is the caller's copy.
 func TestPoolKeepsItsOwnMembers(t *testing.T) {
 	m := members(true, true)

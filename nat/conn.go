@@ -7,8 +7,8 @@ import (
 )
 
 // A Conn is one connection of a Table. It is valid until the table's next
-// Commit, Remove, Lookup or Tick. Fields that the router sets describe how each
-// direction leaves it, indexed by Direction; nat keeps them but does not look
+// Commit, Remove, Lookup, Tick or Settle. Fields that the router sets describe how
+// each direction leaves it, indexed by Direction; nat keeps them but does not look
 // at them. It is one cache line of 64 bytes: all that an established connection's
 // packets need.
 type Conn struct {
@@ -22,13 +22,13 @@ type Conn struct {
 	seen                 uint32 // last packet, in milliseconds
 	addrDelta, portDelta uint16 // of the original direction; the reply's are the complements
 
-	In       [2]uint16 // interface its packets arrive on
-	Out      [2]uint16 // interface they leave by
-	Hop      [2]uint32 // neighbor they leave to
-	Snapshot uint32    // configuration that In, Out and Hop come from
-	Member   uint32    // load balancer member + 1, 0: none
+	In     [2]uint16 // interface its packets arrive on
+	Out    [2]uint16 // interface they leave by, 0: not known yet
+	Hop    [2]uint32 // neighbor they leave to, 0: not known
+	Member uint32    // load balancer member + 1, 0: none
 
-	self uint32 // its number
+	snapshot uint32 // of the rules by which it is right, and which Out and Hop come from
+	self     uint32 // its number
 }
 
 // class selects a timeout.

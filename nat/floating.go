@@ -1,9 +1,11 @@
 package nat
 
+import "maps"
+
 // Static holds the address mappings that people configure: floating IPs (one
 // external to one internal address, both ways) and ports forwarded from a
-// floating IP. The zero value is empty. It is read by one goroutine at a time
-// and not changed while it is in use.
+// floating IP. The zero value is empty. It may be read by many goroutines, and is not
+// changed while it is in use: who changes something changes a Clone and swaps.
 type Static struct {
 	fixed    map[uint32]uint32 // floating to fixed address
 	floating map[uint32]uint32 // fixed to floating address
@@ -24,14 +26,31 @@ type Endpoint struct {
 	Port uint16
 }
 
-// Associate maps the floating address to the fixed one, and the other way round.
+// Clone returns a copy that shares nothing.
+func (s *Static) Clone() *Static {
+	return &Static{maps.Clone(s.fixed), maps.Clone(s.floating), maps.Clone(s.forwards), maps.Clone(s.owned)}
+}
+
+// Associate maps the floating address to the fixed one, and the other way round. A
+// floating address that has another one moves. The fixed one must have no other.
 func (s *Static) Associate(floating, fixed uint32) {
+	s.Disassociate(floating)
 	if s.fixed == nil {
 		s.fixed, s.floating = map[uint32]uint32{}, map[uint32]uint32{}
 	}
 	s.fixed[floating] = fixed
 	s.floating[fixed] = floating
 	s.own(floating)
+}
+
+// Disassociate takes a floating address from the fixed one it is associated with, if
+// there is one.
+func (s *Static) Disassociate(floating uint32) {
+	if fixed, ok := s.fixed[floating]; ok {
+		delete(s.fixed, floating)
+		delete(s.floating, fixed)
+		delete(s.owned, floating)
+	}
 }
 
 // Forward maps one port of a floating address that is not associated.

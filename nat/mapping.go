@@ -313,7 +313,7 @@ func (t *Table) replyFree(flow, original packet.Tuple, ext uint32, port uint16) 
 		return false
 	}
 	i, _ := t.find(&reply)
-	return i == noConn || t.expired(t.conn(i), t.now) // then Commit ends it
+	return i == noConn || t.expired(t.conn(i), t.now) || t.overruled(t.conn(i)) // then Commit ends it
 }
 
 // overload finds a port that others may use as well, but not towards the same

@@ -63,6 +63,8 @@ type modelConn struct {
 	counted  bool          // towards its owner's share
 	half     uint32        // the host that it is listed with while it is half open,
 	queued   time.Duration // and the time of its last packet when it was listed
+	member   uint32
+	over     bool // a change has ended it
 	src, dst *modelMapping
 }
 
@@ -119,7 +121,10 @@ func (m *model) expired(c *modelConn) bool {
 	return m.now-c.seen >= timeout
 }
 
-// find also returns what has expired but nobody has noticed.
+// past reports whether a connection is not there any more, noticed or not.
+func (m *model) past(c *modelConn) bool { return c.over || m.expired(c) }
+
+// find also returns what is past but nobody has noticed.
 func (m *model) find(tuple packet.Tuple) (*modelConn, nat.Direction) {
 	for _, c := range m.conns {
 		for d := range c.tuple {
@@ -169,7 +174,7 @@ func (m *model) expectEnded(what string, want ...*modelConn) {
 func (m *model) lookup(tuple packet.Tuple) (*nat.Conn, *modelConn, nat.Direction) {
 	m.t.Helper()
 	want, wantDir := m.find(tuple)
-	gone := want != nil && m.expired(want)
+	gone := want != nil && m.past(want)
 	c, d := m.table.Lookup(&tuple, m.now)
 	if gone {
 		m.expectEnded("lookup", want)
@@ -185,7 +190,7 @@ func (m *model) lookup(tuple packet.Tuple) (*nat.Conn, *modelConn, nat.Direction
 
 // step does one operation.
 func (m *model) step() {
-	switch op := m.ch.IntN(20); {
+	switch op := m.ch.IntN(23); {
 	case op < 5:
 		m.outbound()
 	case op < 7:
@@ -202,6 +207,10 @@ func (m *model) step() {
 		m.tick()
 	case op < 19:
 		m.removeOne()
+	case op < 21:
+		m.apply()
+	case op < 22:
+		m.settle()
 	default:
 		m.check()
 	}
@@ -378,7 +387,7 @@ func (m *model) mappings() []*modelMapping {
 func (m *model) replyFree(flow packet.Tuple, port uint16) bool {
 	flow.Src, flow.SrcPort = external, port
 	c, _ := m.find(flow.Reverse())
-	return c == nil || m.expired(c)
+	return c == nil || m.past(c)
 }
 
 // overloadedTowards reports whether a connection without mapping has a reply
@@ -455,6 +464,7 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 	n.In[nat.Original] = c.group()
 	want, evicted, skipped, room := m.predict(c, conns, young, old, stamps)
 	n.Segment.Flags = m.flags()
+	n.Member = uint32(m.ch.IntN(3))
 	got, r := m.table.Commit(&n, m.now)
 	if !room {
 		// Then it may sweep, and all is as if that had been before.
@@ -487,7 +497,7 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 	if got.Mapped() != (c.src != nil || c.dst != nil) {
 		m.t.Fatalf("%v: mapped %t", n.Original, got.Mapped())
 	}
-	c.seen, c.state = m.now, got.State()
+	c.seen, c.state, c.member = m.now, got.State(), n.Member
 	m.conns = append(m.conns, c)
 	m.requeue(c)
 	return true
@@ -512,7 +522,7 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
 		switch {
 		case i < 0 || slices.Contains(gone, conns[i]):
-		case !m.expired(conns[i]):
+		case !m.past(conns[i]):
 			return nat.TupleTaken, gone, nil, true
 		default:
 			if gone = append(gone, conns[i]); slices.Contains(young, conns[i]) {
@@ -600,6 +610,7 @@ func (m *model) packet() {
 	}
 	flags := m.flags()
 	m.table.Touch(c, d, flags, m.ch.IntN(2) == 0, m.now)
+	m.table.Leave(c, d, 1, 2)
 	if c.Tuple(0) != want.tuple[0] || c.Tuple(1) != want.tuple[1] {
 		m.t.Fatalf("the translation of %v has changed", want.tuple[0])
 	}
@@ -631,6 +642,43 @@ func (m *model) tick() {
 	}
 }
 
+// apply changes a rule: what the change names is over at once.
+func (m *model) apply() {
+	var ch nat.Change
+	switch m.ch.IntN(3) {
+	case 0:
+		ch.Addr = []uint32{inside, inside + 3, remote, external}[m.ch.IntN(4)]
+	default:
+		ch.Member, ch.KeepTCP = 1+uint32(m.ch.IntN(2)), m.ch.IntN(2) == 0
+	}
+	m.table.Apply(ch)
+	m.expectEnded("apply")
+	for _, c := range m.conns {
+		for _, t := range c.tuple {
+			c.over = c.over || ch.Addr != 0 && (t.Src == ch.Addr || t.Dst == ch.Addr)
+		}
+		keep := ch.KeepTCP && c.tuple[0].Proto == packet.ProtoTCP && c.state != nat.SynSent
+		c.over = c.over || ch.Member != 0 && c.member == ch.Member && !keep
+	}
+}
+
+// settle ends what is over, and nothing else.
+func (m *model) settle() {
+	for !m.table.Settle(m.now) {
+	}
+	for _, c := range m.ended {
+		if !c.over {
+			m.t.Fatalf("Settle ended %v, which no change has named", c.tuple[0])
+		}
+	}
+	m.ended = nil
+	for _, c := range m.conns {
+		if c.over && !m.expired(c) {
+			m.t.Fatalf("Settle left %v", c.tuple[0])
+		}
+	}
+}
+
 func (m *model) removeOne() {
 	if len(m.conns) == 0 {
 		return
@@ -648,7 +696,7 @@ func (m *model) removeOne() {
 func (m *model) check() {
 	want := map[packet.Tuple]*modelConn{}
 	for _, c := range m.conns {
-		if !m.expired(c) {
+		if !m.past(c) {
 			want[c.tuple[0]] = c
 		}
 	}

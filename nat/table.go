@@ -32,10 +32,12 @@ type Table struct {
 	hosts      hosts
 	shareOdds  float64 // a host's share, divided by what it leaves
 
-	sweep sweep
+	sweep   sweep
+	changes changes
 
 	stats Stats
 	ended func(*Conn)
+	cut   func(*Conn)
 }
 
 // Stats counts what a table has done since it was made.
@@ -43,6 +45,7 @@ type Stats struct {
 	Created, Expired, Evicted uint64
 	Overloaded                uint64 // connections that share an external port,
 	OverShare                 uint64 // of these because their host has its share of the ports, and not for want of free ones
+	Settled                   uint64 // ended by a Change
 }
 
 // Half-open connections may fill this part of the table before the oldest
@@ -64,7 +67,8 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 		mappings: mappings{
 			byInternal: newIndex(rng.Uint64(), rng.Uint64()), byPermit: newIndex(rng.Uint64(), rng.Uint64()),
 		},
-		hosts: hosts{byAddr: newIndex(rng.Uint64(), rng.Uint64())},
+		hosts:   hosts{byAddr: newIndex(rng.Uint64(), rng.Uint64())},
+		changes: changes{snapshot: 1},
 	}
 	t.timeouts = [4]uint32{
 		classUDP: timeoutMillis(cfg.UDP), classICMP: timeoutMillis(cfg.ICMP),
@@ -76,7 +80,7 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 }
 
 // Len is the number of connections, including those whose deadline has passed
-// since the last Tick.
+// since the last Tick, and those that a change has ended and Settle has not come to.
 func (t *Table) Len() int { return t.live }
 
 // Stats returns the table's counters.
@@ -93,7 +97,8 @@ func (t *Table) Bytes() int {
 }
 
 // Lookup finds the connection that a packet with this tuple belongs to, and its
-// direction. A connection whose deadline has passed is removed and not found.
+// direction. A connection whose deadline has passed, or that a change has ended, is
+// removed and not found.
 func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction) {
 	t.now = millis(now)
 	i, d := t.find(tuple)
@@ -104,6 +109,10 @@ func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction
 	if t.expired(c, t.now) {
 		t.stats.Expired++
 		t.remove(i)
+		return nil, 0
+	}
+	if c.snapshot != t.changes.snapshot && t.overruled(c) {
+		t.overrule(i)
 		return nil, 0
 	}
 	return c, d
@@ -231,10 +240,9 @@ type NewConn struct {
 	Segment  packet.Segment // the first packet, of TCP
 	Ruled    bool           // made by a floating IP, forwarded port or VIP
 
-	In, Out  [2]uint16
-	Hop      [2]uint32
-	Snapshot uint32
-	Member   uint32
+	In, Out [2]uint16
+	Hop     [2]uint32
+	Member  uint32
 }
 
 // Owner says which host a connection counts towards.
@@ -270,7 +278,7 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	c := t.conn(i)
 	*c = Conn{
 		state: New, class: classOf(n.Original.Proto), flags: connLive, seen: t.now,
-		In: n.In, Out: n.Out, Hop: n.Hop, Snapshot: n.Snapshot, Member: n.Member, self: i,
+		In: n.In, Out: n.Out, Hop: n.Hop, Member: n.Member, snapshot: t.changes.snapshot, self: i,
 	}
 	c.setTuple(Original, n.Original)
 	c.setTuple(Reply, n.Reply)
@@ -348,18 +356,22 @@ func (t *Table) usesShare(host uint32) bool {
 	return t.overShare(int(t.hosts.use(host).conns), all, free)
 }
 
-// taken reports whether a connection has the tuple. One that has expired, and
-// that the sweep has not reached, ends here.
+// taken reports whether a connection has the tuple. One that has expired or been
+// overruled, and that nobody has noticed, ends here.
 func (t *Table) taken(tuple *packet.Tuple) bool {
 	i, _ := t.find(tuple)
 	if i == noConn {
 		return false
 	}
-	if !t.expired(t.conn(i), t.now) {
+	switch c := t.conn(i); {
+	case t.expired(c, t.now):
+		t.stats.Expired++
+		t.remove(i)
+	case t.overruled(c):
+		t.overrule(i)
+	default:
 		return true
 	}
-	t.stats.Expired++
-	t.remove(i)
 	return false
 }
 
@@ -457,7 +469,7 @@ type Connection struct {
 func (t *Table) Connections(now time.Duration, yield func(Connection)) {
 	ms := millis(now)
 	t.each(func(_ uint32, c *Conn) {
-		if t.expired(c, ms) {
+		if t.expired(c, ms) || t.overruled(c) {
 			return
 		}
 		idle := ms - c.seen

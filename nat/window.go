@@ -10,7 +10,7 @@ import (
 // connection. It is small rather than exact: the window is a power of two, and
 // where the other side's acknowledgements stand is taken to be within it.
 type stream struct {
-	end    [2]uint32 // one more than the highest sequence number sent, by direction
+	end    [2]uint32 // one more than the highest sequence number sent, by direction; 0: unknown
 	window [2]uint8  // 2 to the power of this is more than any window offered
 	marks  [2]streamMarks
 }
@@ -111,10 +111,13 @@ func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
 	if s.Cut {
 		k.marks[d] |= streamLoose
 	}
+	if k.marks[o]&streamSeen == 0 && s.Flags&packet.ACK != 0 {
+		k.end[o] = s.Ack // what this side has got of what nobody here has seen
+	}
 	end := s.Seq + s.Len
 	if s.Flags&packet.SYN != 0 {
 		if c.closing() { // both begin anew
-			k.marks[o], k.window[o] = 0, 0
+			k.marks[o], k.window[o], k.end[o] = 0, 0, 0
 		}
 		k.end[d], k.window[d] = end, uint8(bits.Len16(s.Window))
 		k.marks[d] = k.marks[d]&streamLoose | streamSeen | streamOpened | noScale
@@ -131,6 +134,10 @@ func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
 		k.window[d] = max(k.window[d], uint8(bits.Len16(s.Window))+k.scale(d))
 	}
 }
+
+// knows reports whether the end of a direction is known: its segments have been
+// seen, or acknowledgements of them.
+func (k *stream) knows(d Direction) bool { return k.marks[d&1]&streamSeen != 0 || k.end[d&1] != 0 }
 
 // scale is how far the windows of a direction are shifted.
 func (k *stream) scale(d Direction) uint8 {

@@ -146,6 +146,14 @@ func (t *Table) Get(ref Ref) *Neighbor {
 
 func (t *Table) ref(i uint16) Ref { return Ref(t.slots[i].gen)<<16 | Ref(i) }
 
+// Find returns the neighbor k if there is one, or nil.
+func (t *Table) Find(k Key) *Neighbor {
+	if i, ok := t.byKey[k]; ok {
+		return t.slots[i]
+	}
+	return nil
+}
+
 // Resolve returns the neighbor k, which it makes if need be, for a packet that came
 // in at the interface from; 0 is the router itself. ask says that a broadcast
 // request is to be sent now. n is nil if packets from there ask for too many.

@@ -47,6 +47,17 @@ func want(t *testing.T, got []string, want ...string) {
 	}
 }
 
+func TestFind(t *testing.T) {
+	table := arp.NewTable()
+	if table.Find(key(1)) != nil || table.Len() != 0 {
+		t.Error("a neighbor nobody has asked for is found, or made")
+	}
+	_, n, _ := table.Resolve(key(1), 0, 0)
+	if table.Find(key(1)) != n {
+		t.Error("a neighbor is not found")
+	}
+}
+
 // A neighbor that has failed is a suspect until it answers, even while it is
 // asked again.
 func TestSuspect(t *testing.T) {
