@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gaissmai/bart"
@@ -18,15 +19,14 @@ import (
 
 // A vrouter is one virtual router with an address space of its own.
 type vrouter struct {
-	name     string
-	worker   *worker
-	ifaces   []*iface // by id; 0 is none
-	gateway  *gateway // nil: no external network
-	routes   bart.Table[route]
-	snapshot uint32 // which configuration this is; never 0
+	name    string
+	worker  *worker
+	ifaces  []*iface // by id; 0 is none
+	gateway *gateway // nil: no external network
+	routes  bart.Table[route]
 
 	nat    *nat.Table
-	static nat.Static
+	static *nat.Static // swapped for another one, never changed
 	vips   lb.VIPs
 	arp    *arp.Table
 	owned  map[uint32]bool // every address that is the router's own, but no associated floating IP
@@ -70,9 +70,17 @@ type iface struct {
 	// Where the network is another worker's: from there, and to there.
 	inward, outward *handover
 
-	announcements int
+	announcements int // of all of them
 	announceAt    time.Duration
+	fresh         []freshAddr
 	conflictAt    time.Duration
+}
+
+// A freshAddr is an address that an interface has only just got.
+type freshAddr struct {
+	addr          uint32
+	announcements int
+	at            time.Duration
 }
 
 type ifaceAddr struct {
@@ -87,6 +95,13 @@ func (i *iface) own(addr uint32) {
 		i.ownedSet[addr] = true
 		i.owned = append(i.owned, addr)
 	}
+}
+
+// disown is the reverse of own: the address is neither answered for nor announced.
+func (i *iface) disown(addr uint32) {
+	delete(i.ownedSet, addr)
+	i.owned = slices.DeleteFunc(i.owned, func(a uint32) bool { return a == addr })
+	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.addr == addr })
 }
 
 // onLink reports whether an address is in a subnet of the network.
@@ -136,6 +151,8 @@ type plan struct {
 	networks []*network
 	routers  []*vrouter
 	ifaces   []*iface
+	pools    []*pool
+	members  uint32 // how many have been made: the next one's ID
 }
 
 // build makes the networks and routers of a topology.
@@ -147,6 +164,10 @@ func build(topo *config.Topology, rng *rand.Rand) (*plan, error) {
 		n := &network{name: c.Name, number: i, mtu: c.MTU, external: c.External, table: macTable{seed: rng.Uint64()}}
 		b.byName[c.Name] = n
 		p.networks = append(p.networks, n)
+		b.reserve(n, c)
+	}
+	for i := range topo.Pools {
+		p.pools = append(p.pools, b.pool(&topo.Pools[i]))
 	}
 	for i := range topo.Ports {
 		b.taken(topo.Ports[i].Network, packet.MAC(topo.Ports[i].MAC))
@@ -164,18 +185,17 @@ func build(topo *config.Topology, rng *rand.Rand) (*plan, error) {
 // A builder turns a topology into routers.
 type builder struct {
 	plan
-	topo    *config.Topology
-	byName  map[string]*network
-	rng     *rand.Rand
-	macs    map[string]map[packet.MAC]bool // in use, by network
-	members uint32
+	topo   *config.Topology
+	byName map[string]*network
+	rng    *rand.Rand
+	macs   map[string]map[packet.MAC]bool // in use, by network
 }
 
 // router makes one router.
 func (b *builder) router(c *config.Router) (*vrouter, error) {
 	r := &vrouter{
-		name: c.Name, ifaces: []*iface{nil}, snapshot: 1,
-		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
+		name: c.Name, ifaces: []*iface{nil},
+		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), static: &nat.Static{}, arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		limiter: limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
 		fragments: newFragments(c.NAT.Timeouts.Fragment),
@@ -191,13 +211,16 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 			r.owned[a.addr] = true
 		}
 	}
+	r.nat.OnCut(func(c *nat.Conn) { r.worker.resetBoth(r, c) })
 	if c.Gateway != nil {
 		if err := b.gateway(r, c.Gateway); err != nil {
 			return nil, err
 		}
 	}
 	b.floatingIPs(r)
-	b.vips(r)
+	if err := b.vips(r); err != nil {
+		return nil, err
+	}
 	return r, b.routes(r, c)
 }
 
@@ -295,18 +318,18 @@ func (b *builder) floatingIPs(r *vrouter) {
 }
 
 // vips gives a router its VIPs. Those that name the same pool share its turns.
-func (b *builder) vips(r *vrouter) {
-	pools := map[string]*lb.Pool{}
+func (b *builder) vips(r *vrouter) error {
 	for k := range b.topo.VIPs {
 		v := &b.topo.VIPs[k]
 		if v.Router != r.name {
 			continue
 		}
-		if pools[v.Pool] == nil {
-			pools[v.Pool] = b.pool(v.Pool)
+		pool := b.plan.pool(v.Pool)
+		if pool == nil {
+			return fmt.Errorf("VIP %q: no pool %q; is the topology validated?", v.Name, v.Pool)
 		}
 		addr := packet.FromAddr(v.Address)
-		r.vips.Add(&lb.VIP{Name: v.Name, Addr: addr, Proto: protoNumber(v.Protocol), Port: v.Port, Pool: pools[v.Pool]})
+		r.vips.Add(&lb.VIP{Name: v.Name, Addr: addr, Proto: protoNumber(v.Protocol), Port: v.Port, Pool: pool.of(r)})
 		r.owned[addr] = true
 		for _, i := range r.ifaces[1:] {
 			if i.network.name == v.Network {
@@ -314,20 +337,18 @@ func (b *builder) vips(r *vrouter) {
 			}
 		}
 	}
+	return nil
 }
 
-func (b *builder) pool(name string) *lb.Pool {
-	var members []lb.Member
-	for i := range b.topo.Pools {
-		if b.topo.Pools[i].Name != name {
-			continue
-		}
-		for _, m := range b.topo.Pools[i].Members {
-			members = append(members, lb.Member{ID: b.members, Addr: packet.FromAddr(m.Address), Port: m.Port, Up: m.AdminStateUp})
-			b.members++
-		}
+func (b *builder) pool(c *config.Pool) *pool {
+	p := &pool{
+		name: c.Name, proto: protoNumber(c.Protocol),
+		keepDown: c.OnMemberDown != "reset", drainRemoved: c.OnMemberRemoved != "reset",
 	}
-	return lb.NewPool(members)
+	for i := range c.Members {
+		p.members = append(p.members, b.member(&c.Members[i]))
+	}
+	return p
 }
 
 // mac chooses the router's address on a network, the same one each time, and

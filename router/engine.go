@@ -45,6 +45,7 @@ type Options struct {
 type Engine struct {
 	workers  []*worker
 	networks map[string]*network
+	control  control
 	reopen   *reopener
 	close    sync.Once
 }
@@ -102,6 +103,7 @@ func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers 
 	for _, n := range p.networks {
 		e.networks[n.name] = n
 	}
+	e.control.plan = p
 	return e, p, nil
 }
 

@@ -217,7 +217,7 @@ func (w *worker) conntrack(x *passage) verdict {
 	if c.NATed() {
 		x.rewrite, x.nat = c.Rewrite(d), true
 	}
-	if c.Snapshot == x.r.snapshot {
+	if x.r.nat.Current(c) {
 		x.out = x.r.ifaces[c.Out[d]]
 		x.hop = arp.Ref(c.Hop[d])
 	}
@@ -528,8 +528,7 @@ func (w *worker) commit(x *passage) verdict {
 		case x.fit == nat.Fits:
 			x.r.nat.TouchTCP(c, x.dir, &x.segment, w.now)
 		}
-		c.Out[x.dir], c.Hop[x.dir] = x.out.id, uint32(x.hop)
-		c.Snapshot = x.r.snapshot
+		x.r.nat.Leave(c, x.dir, x.out.id, uint32(x.hop))
 		return next
 	}
 	if p.IsICMPError() {
@@ -558,7 +557,7 @@ func (w *worker) commit(x *passage) verdict {
 		}
 		return w.refusal(x, refusal)
 	}
-	// The way back is found by the first reply: Snapshot 0 is never current.
+	// The way back is found by the first reply: interface 0 is none.
 	if x.pool != nil {
 		x.pool.Commit(x.member.ID)
 	}

@@ -263,6 +263,23 @@ func (w *worker) forgetFragments(fs *fragments, e *fragmentEntry, reason DropRea
 	delete(fs.entries, e.key)
 }
 
+// settleFragments forgets the packets that are under way in pieces to or from an
+// address that has another meaning now, or in a connection that a change has ended:
+// their other pieces must not go where the first ones did not.
+func (r *vrouter) settleFragments(w *worker, addr uint32) {
+	fs := &r.fragments
+	var next *list.Element
+	for place := fs.known.Front(); place != nil; place = next {
+		next = place.Next()
+		e := place.Value.(*fragmentEntry)
+		k := &e.key
+		t := packet.Tuple{Src: k.src, Dst: k.dst, SrcPort: e.srcPort, DstPort: e.dstPort, Proto: k.proto}
+		if addr != 0 && (k.src == addr || k.dst == addr) || r.nat.Overruled(&t) {
+			w.forgetFragments(fs, e, DropFragmentWait)
+		}
+	}
+}
+
 // tickFragments drops what has waited long enough.
 func (w *worker) tickFragments(r *vrouter) {
 	fs := &r.fragments

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
 )
 
 // An errorPath is how an ICMP error about a translated connection is translated
@@ -130,6 +132,43 @@ func (w *worker) refuse(x *passage, reason DropReason) verdict {
 	return w.sendError(x, packet.ICMPUnreachable, 2, 0, reason)
 }
 
+// resetBoth tells the two sides of a TCP connection that it is over.
+func (w *worker) resetBoth(r *vrouter, c *nat.Conn) {
+	for d := range nat.Direction(2) {
+		if to, segment, ok := r.nat.Reset(c, d); ok {
+			w.sendSegment(r, to, &segment)
+		}
+	}
+}
+
+// sendSegment sends a bare TCP segment on behalf of its source, if it is known how to
+// reach the destination: it is not worth asking for.
+func (w *worker) sendSegment(r *vrouter, t packet.Tuple, s *packet.Segment) {
+	rt, ok := r.routes.Lookup(packet.ToAddr(t.Dst))
+	if !ok {
+		return
+	}
+	hop := rt.via
+	if hop == 0 {
+		hop = t.Dst
+	}
+	n := r.arp.Find(arp.Key{Iface: rt.out.id, Addr: hop})
+	if n == nil || !n.Usable() {
+		return
+	}
+	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
+	eth := f.Ethernet()
+	r.putIPv4(eth, rt.out.mac, n.MAC, t, 0)
+	tcp := eth[packet.EthernetLen+packet.IPv4Len:]
+	binary.BigEndian.PutUint16(tcp, t.SrcPort)
+	binary.BigEndian.PutUint16(tcp[2:], t.DstPort)
+	binary.BigEndian.PutUint32(tcp[4:], s.Seq)
+	binary.BigEndian.PutUint32(tcp[8:], s.Ack)
+	tcp[12], tcp[13] = packet.TCPLen/4<<4, s.Flags
+	packet.SetTransportChecksum(eth[packet.EthernetLen:])
+	w.sendMade(rt.out, f)
+}
+
 // sendReset answers a TCP segment with a RST that its sender will accept.
 func (w *worker) sendReset(x *passage) {
 	p := &x.p
@@ -160,16 +199,21 @@ func (w *worker) sendReset(x *passage) {
 // fillIPv4 writes the Ethernet and IP headers of an answer to x, from src; the
 // frame's length says how long the packet is.
 func (w *worker) fillIPv4(x *passage, eth []byte, proto uint8, src uint32, tos uint8) {
-	copy(eth[0:6], x.p.Eth[6:12])
-	copy(eth[6:12], x.in.mac[:])
+	x.r.putIPv4(eth, x.in.mac, x.p.SourceMAC(), packet.Tuple{Src: src, Dst: x.p.Src, Proto: proto}, tos)
+}
+
+// putIPv4 writes the Ethernet and IP headers of what the router sends itself.
+func (r *vrouter) putIPv4(eth []byte, from, to packet.MAC, t packet.Tuple, tos uint8) {
+	copy(eth[0:6], to[:])
+	copy(eth[6:12], from[:])
 	binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeIPv4)
 	ip := eth[packet.EthernetLen:]
 	ip[0], ip[1] = 0x45, tos
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-	binary.BigEndian.PutUint16(ip[4:], x.r.idents.take(src, x.p.Src, proto, 1))
-	ip[8], ip[9] = originTTL, proto
-	binary.BigEndian.PutUint32(ip[12:], src)
-	binary.BigEndian.PutUint32(ip[16:], x.p.Src)
+	binary.BigEndian.PutUint16(ip[4:], r.idents.take(t.Src, t.Dst, t.Proto, 1))
+	ip[8], ip[9] = originTTL, t.Proto
+	binary.BigEndian.PutUint32(ip[12:], t.Src)
+	binary.BigEndian.PutUint32(ip[16:], t.Dst)
 	packet.SetIPv4Checksum(ip)
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/arp"
@@ -68,8 +69,12 @@ const (
 // announce tells a network, by gratuitous ARP, which addresses the router owns there.
 func (w *worker) announce(i *iface) {
 	for _, a := range i.owned {
-		w.sendARP(i, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: a, Target: a})
+		w.announceAddr(i, a)
 	}
+}
+
+func (w *worker) announceAddr(i *iface, addr uint32) {
+	w.sendARP(i, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: addr, Target: addr})
 }
 
 // meet has the routers on a network that has come up announce their addresses
@@ -87,9 +92,32 @@ func meet(n *network) {
 	}
 }
 
+// announceFresh tells a network of one address that the router owns there now, at
+// once and a few times more.
+func (w *worker) announceFresh(i *iface, addr uint32) {
+	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.addr == addr })
+	i.fresh = append(i.fresh, freshAddr{addr, announceTimes, w.now})
+	w.tickFresh(i)
+}
+
+// tickFresh announces those that are due.
+func (w *worker) tickFresh(i *iface) {
+	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.announcements == 0 })
+	for k := range i.fresh {
+		f := &i.fresh[k]
+		if w.now >= f.at {
+			f.announcements--
+			f.at = w.now + announceInterval
+			w.announceAddr(i, f.addr)
+		}
+		w.wakeAt(f.at)
+	}
+}
+
 // tickAnnouncements sends the announcements that are due.
 func (w *worker) tickAnnouncements(r *vrouter) {
 	for _, i := range r.ifaces[1:] {
+		w.tickFresh(i)
 		if i.announcements == 0 {
 			continue
 		}
@@ -115,7 +143,7 @@ func (w *worker) conflict(in *iface, addr uint32, mac packet.MAC) {
 	in.conflictAt = max(w.now, 1)
 	w.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
 		"network", in.network.name, "address", packet.ToAddr(addr), "mac", mac)
-	w.sendARP(in, packet.Broadcast, packet.ARP{Request: true, SenderMAC: in.mac, Sender: addr, Target: addr})
+	w.announceAddr(in, addr)
 }
 
 // tickNeighbors does what is due in a router's neighbor table.

@@ -23,7 +23,8 @@ type network struct {
 	ports    []*port
 	ifaces   []*iface
 	table    macTable
-	lookedAt time.Duration // when the full table was last searched for old addresses
+	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
+	lookedAt time.Duration     // when the full table was last searched for old addresses
 
 	// What other workers may look at, whose routers are on this network.
 	watchers atomic.Pointer[[]*watcher]

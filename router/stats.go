@@ -58,6 +58,7 @@ type RouterStats struct {
 	Created     uint64
 	Expired     uint64
 	Evicted     uint64
+	Settled     uint64 // ended because a floating IP or a member has gone or moved
 	Overloaded  uint64 // connections that share an external port,
 	OverShare   uint64 // of these because their host has its share of the ports
 	Neighbors   int
@@ -100,7 +101,7 @@ func (t *tally) add(w *worker) {
 		n := r.nat.Stats()
 		t.Routers = append(t.Routers, RouterStats{
 			Router: r.name, Connections: r.nat.Len(), Created: n.Created, Expired: n.Expired,
-			Evicted: n.Evicted, Overloaded: n.Overloaded, OverShare: n.OverShare, Neighbors: r.arp.Len(), TableBytes: r.nat.Bytes(),
+			Evicted: n.Evicted, Settled: n.Settled, Overloaded: n.Overloaded, OverShare: n.OverShare, Neighbors: r.arp.Len(), TableBytes: r.nat.Bytes(),
 		})
 	}
 	if t.devices == nil {

@@ -69,13 +69,14 @@ func (u *unsupported) pool(p *config.Pool) {
 	u.add(p.Algorithm != "ROUND_ROBIN", p.Line, "pool %q: algorithm %s", p.Name, p.Algorithm)
 	u.add(p.SessionPersistence != nil, p.Line, "pool %q: session_persistence", p.Name)
 	u.add(p.Monitor != nil, p.Line, "pool %q: monitor", p.Name)
-	u.add(p.OnMemberDown != "keep", p.Line, "pool %q: on_member_down = %q", p.Name, p.OnMemberDown)
-	u.add(p.OnMemberRemoved != "drain", p.Line, "pool %q: on_member_removed = %q", p.Name, p.OnMemberRemoved)
 	for i := range p.Members {
-		m := &p.Members[i]
-		u.add(m.Weight != 1, m.Line, "member %q: a weight other than 1", m.Name)
-		u.add(m.Backup, m.Line, "member %q: backup", m.Name)
+		u.member(&p.Members[i])
 	}
+}
+
+func (u *unsupported) member(m *config.Member) {
+	u.add(m.Weight != 1, m.Line, "member %q: a weight other than 1", m.Name)
+	u.add(m.Backup, m.Line, "member %q: backup", m.Name)
 }
 
 func (u *unsupported) vip(v *config.VIP) {

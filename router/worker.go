@@ -399,6 +399,7 @@ func (w *worker) tick() {
 		w.tickFragments(r)
 		w.tickGatherings(r)
 		w.tickAnnouncements(r)
+		w.settle(r)
 		if at := r.nat.Tick(w.now); at != 0 {
 			w.wakeAt(at)
 		}

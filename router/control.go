@@ -1,0 +1,443 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/lb"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// This file is what may be changed while the engine runs. A method looks at what
+// there is on its caller's goroutine, makes what is to be, and has the worker swap
+// the one for the other between two batches. The connections that the change
+// concerns are settled from there on: see nat.Change, and "State changes settle
+// connections" in ARCHITECTURE.md.
+
+// control is the state of the control methods, which come one after the other.
+// What it looks at belongs to workers, but only control methods change it, and those
+// wait for the workers, so that it may be read between them.
+type control struct {
+	mu sync.Mutex
+	*plan
+}
+
+// AssociateFloatingIP gives an internal host, or a VIP, a floating IP. floating is an
+// address of a subnet of an external network that nobody else has, whether the
+// topology declares it or not; fixed is an address on a network of a router that has
+// its gateway on that external network. A floating IP that is associated with
+// another address moves, if need be to another router, and is announced.
+//
+// When the method returns, all new connections obey. What the host has going on
+// through shared SNAT keeps its translation until it ends, so that nothing breaks that
+// works. The connections of a floating IP that moves end at once: both sides of a TCP
+// connection get a RST, while those of UDP and ICMP begin anew with their next packet.
+// In a large table the last RSTs may follow a moment later.
+//
+// Associating what is associated already changes nothing. An error wraps
+// fs.ErrInvalid if an address cannot be that, fs.ErrNotExist if no router, or more
+// than one, reaches both, fs.ErrExist if the floating IP is taken or the fixed
+// address has another one on the same router, and os.ErrClosed after Close.
+func (e *Engine) AssociateFloatingIP(floating, fixed netip.Addr) error {
+	return e.AssociateFloatingIPAt("", floating, fixed)
+}
+
+// AssociateFloatingIPAt is AssociateFloatingIP at a router, for where several have
+// the same addresses.
+func (e *Engine) AssociateFloatingIPAt(router string, floating, fixed netip.Addr) error {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	if err := e.control.associate(router, floating, fixed); err != nil {
+		return fmt.Errorf("router: associate floating IP %v with %v: %w", floating, fixed, err)
+	}
+	return nil
+}
+
+// DisassociateFloatingIP takes a floating IP away from whoever has it. Its
+// connections end at once, as those of one that moves do, and nobody answers for the
+// address any more. An error wraps fs.ErrNotExist if the address is not associated, or
+// by more than one router, and os.ErrClosed after Close.
+func (e *Engine) DisassociateFloatingIP(floating netip.Addr) error {
+	return e.DisassociateFloatingIPAt("", floating)
+}
+
+// DisassociateFloatingIPAt is DisassociateFloatingIP at a router, for where several
+// have the same address.
+func (e *Engine) DisassociateFloatingIPAt(router string, floating netip.Addr) error {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	if err := e.control.disassociate(router, floating); err != nil {
+		return fmt.Errorf("router: disassociate floating IP %v: %w", floating, err)
+	}
+	return nil
+}
+
+func (c *control) associate(router string, floating, fixed netip.Addr) error {
+	if !floating.Is4() || !fixed.Is4() {
+		return fmt.Errorf("not two IPv4 addresses: %w", fs.ErrInvalid)
+	}
+	ext, to := packet.FromAddr(floating), packet.FromAddr(fixed)
+	r, err := c.routerBetween(router, ext, to)
+	if err != nil {
+		return err
+	}
+	if had, ok := r.static.Fixed(ext); ok && had == to {
+		return nil
+	}
+	if err := r.mayFloat(ext, to); err != nil {
+		return err
+	}
+	for _, i := range r.gateway.iface.network.ifaces {
+		if i.router != r && i.floats(ext) {
+			if err := i.router.unfloat(ext); err != nil {
+				return err
+			}
+		}
+	}
+	static := r.static.Clone()
+	static.Associate(ext, to)
+	return r.change(nat.Change{Addr: ext}, func(w *worker) {
+		r.static = static
+		r.gateway.iface.own(ext)
+		w.announceFresh(r.gateway.iface, ext)
+		w.log.Info("floating IP associated", "router", r.name, "floating_ip", floating, "fixed_ip", fixed)
+	})
+}
+
+func (c *control) disassociate(router string, floating netip.Addr) error {
+	var at []*vrouter
+	for _, r := range c.routers {
+		if r.gateway != nil && (router == "" || r.name == router) && floating.Is4() && r.gateway.iface.floats(packet.FromAddr(floating)) {
+			at = append(at, r)
+		}
+	}
+	if len(at) == 0 {
+		return fmt.Errorf("it is not associated: %w", fs.ErrNotExist)
+	}
+	r, err := theOnly(at, "have it")
+	if err != nil {
+		return err
+	}
+	return r.unfloat(packet.FromAddr(floating))
+}
+
+// unfloat takes a floating IP from a router that has it.
+func (r *vrouter) unfloat(ext uint32) error {
+	static := r.static.Clone()
+	static.Disassociate(ext)
+	return r.change(nat.Change{Addr: ext}, func(w *worker) {
+		r.static = static
+		r.gateway.iface.disown(ext)
+		w.log.Info("floating IP disassociated", "router", r.name, "floating_ip", packet.ToAddr(ext))
+	})
+}
+
+// routerBetween finds the router with a gateway on the floating IP's network and an
+// interface on the fixed address's. Where there are several, it is the one that has
+// the floating IP already.
+func (c *control) routerBetween(name string, ext, to uint32) (*vrouter, error) {
+	var at, has []*vrouter
+	for _, r := range c.routers {
+		if name != "" && r.name != name || r.gateway == nil || !r.gateway.iface.onLink(ext) || !r.inside(to) {
+			continue
+		}
+		at = append(at, r)
+		if r.gateway.iface.floats(ext) {
+			has = append(has, r)
+		}
+	}
+	if len(has) == 1 {
+		return has[0], nil
+	}
+	if len(at) == 0 {
+		if name != "" {
+			return nil, fmt.Errorf("router %q does not reach both: %w", name, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("no router reaches both: %w", fs.ErrNotExist)
+	}
+	return theOnly(at, "reach both")
+}
+
+// theOnly is the router of a list, of which there should be one.
+func theOnly(at []*vrouter, what string) (*vrouter, error) {
+	if len(at) == 1 {
+		return at[0], nil
+	}
+	var names []string
+	for _, r := range at {
+		names = append(names, fmt.Sprintf("%q", r.name))
+	}
+	return nil, fmt.Errorf("routers %s %s, say which: %w", strings.Join(names, ", "), what, fs.ErrNotExist)
+}
+
+// inside reports whether an address is on link on one of a router's tenant networks.
+func (r *vrouter) inside(addr uint32) bool {
+	return slices.ContainsFunc(r.ifaces[1:], func(i *iface) bool { return !i.external && i.onLink(addr) })
+}
+
+// floats reports whether an address of the interface is an associated floating IP.
+func (i *iface) floats(addr uint32) bool {
+	if i.router.gateway == nil || i.router.gateway.iface != i {
+		return false
+	}
+	_, ok := i.router.static.Fixed(addr)
+	return ok
+}
+
+// mayFloat says why a router may not map the one address to the other.
+func (r *vrouter) mayFloat(ext, to uint32) error {
+	gw := r.gateway.iface
+	if gw.isBroadcast(ext) {
+		return fmt.Errorf("%v is no host's address: %w", packet.ToAddr(ext), fs.ErrInvalid)
+	}
+	if whose, ok := gw.network.reserved[ext]; ok {
+		return fmt.Errorf("%v is the address of %s: %w", packet.ToAddr(ext), whose, fs.ErrExist)
+	}
+	for _, i := range gw.network.ifaces {
+		if i.owns(ext) && !i.floats(ext) {
+			return fmt.Errorf("%v is in use by router %q: %w", packet.ToAddr(ext), i.router.name, fs.ErrExist)
+		}
+	}
+	for _, i := range r.ifaces[1:] {
+		own := slices.ContainsFunc(i.addrs, func(a ifaceAddr) bool { return a.addr == to })
+		if own || i.isBroadcast(to) {
+			return fmt.Errorf("%v is the router's own, or no host's address: %w", packet.ToAddr(to), fs.ErrInvalid)
+		}
+	}
+	if other, ok := r.static.Floating(to); ok && other != ext {
+		return fmt.Errorf("%v has %v already: %w", packet.ToAddr(to), packet.ToAddr(other), fs.ErrExist)
+	}
+	return nil
+}
+
+// reserve notes what can be no floating IP on an external network.
+func (b *builder) reserve(n *network, c *config.Network) {
+	if !n.external {
+		return
+	}
+	n.reserved = map[uint32]string{}
+	for i := range c.Subnets {
+		if g := c.Subnets[i].Gateway; g.Is4() {
+			n.reserved[packet.FromAddr(g)] = "the gateway of its subnet"
+		}
+	}
+	for i := range b.topo.Ports {
+		if p := &b.topo.Ports[i]; p.Network == c.Name && p.FixedIP.Is4() {
+			n.reserved[packet.FromAddr(p.FixedIP)] = fmt.Sprintf("port %q", p.Name)
+		}
+	}
+}
+
+// change has the router's worker make a change, and settle the connections that it
+// concerns, if there are any.
+func (r *vrouter) change(ch nat.Change, do func(*worker)) error {
+	w := r.worker
+	return w.call(func() {
+		do(w)
+		if ch != (nat.Change{}) {
+			r.nat.Apply(ch)
+			r.settleFragments(w, ch.Addr)
+			w.settle(r)
+		}
+	})
+}
+
+// settle goes on with ending the connections that changes have left behind: a step
+// now, the next one in the next turn.
+func (w *worker) settle(r *vrouter) {
+	if !r.nat.Settle(w.now) {
+		w.wakeAt(w.now)
+	}
+}
+
+// A pool is a topology's, with its share at each router that has a VIP of it.
+type pool struct {
+	name         string
+	proto        uint8
+	keepDown     bool // TCP connections of a member that is down go on,
+	drainRemoved bool // of one that is removed
+	members      []member
+	shares       []poolShare
+}
+
+type member struct {
+	name string
+	lb.Member
+}
+
+type poolShare struct {
+	router *vrouter
+	pool   *lb.Pool
+}
+
+// of is the pool's share at a router. VIPs of one router take turns in common.
+func (p *pool) of(r *vrouter) *lb.Pool {
+	for _, s := range p.shares {
+		if s.router == r {
+			return s.pool
+		}
+	}
+	var members []lb.Member
+	for _, m := range p.members {
+		members = append(members, m.Member)
+	}
+	s := poolShare{r, lb.NewPool(members)}
+	p.shares = append(p.shares, s)
+	return s.pool
+}
+
+// pool finds a pool, nil if there is none.
+func (p *plan) pool(name string) *pool {
+	for _, q := range p.pools {
+		if q.name == name {
+			return q
+		}
+	}
+	return nil
+}
+
+// member makes a member, with a number that no other has ever had: connections
+// may name one that is gone.
+func (p *plan) member(c *config.Member) member {
+	m := member{c.Name, lb.Member{ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Up: c.AdminStateUp}}
+	p.members++
+	return m
+}
+
+// SetMember says by hand whether a pool's member is up. One that comes up has its
+// turns from now on. One that is down gets no new connections; its UDP connections, and
+// the TCP ones that it has not answered, go to another member with their next packet,
+// and the pool's on_member_down says whether the other TCP connections go on (keep) or
+// end with a RST to both sides (reset). An error wraps fs.ErrNotExist if there is no
+// such pool or member, and os.ErrClosed after Close.
+func (e *Engine) SetMember(pool, member string, up bool) error {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	if err := e.control.setMember(pool, member, up); err != nil {
+		return fmt.Errorf("router: set member %q of pool %q: %w", member, pool, err)
+	}
+	return nil
+}
+
+// AddMember adds a member to a pool, as the last in the order. m is as in a topology
+// made by hand: its address must be one that the router can route to, its name is
+// ADDRESS:PORT if it has none, and it takes connections if it has a Weight of 1 and
+// AdminStateUp. An error wraps fs.ErrNotExist if there is no such pool, fs.ErrExist
+// if it has a member of that name or endpoint, fs.ErrInvalid if the member can be
+// none, errors.ErrUnsupported if it asks for what the engine cannot do yet, and
+// os.ErrClosed after Close.
+func (e *Engine) AddMember(pool string, m config.Member) error {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	if m.Name == "" {
+		m.Name = netip.AddrPortFrom(m.Address, m.Port).String()
+	}
+	if err := e.control.addMember(pool, &m); err != nil {
+		return fmt.Errorf("router: add member %q to pool %q: %w", m.Name, pool, err)
+	}
+	return nil
+}
+
+// RemoveMember takes a member out of a pool. It gets no new connections; its UDP
+// connections, and the TCP ones that it has not answered, go to another member with
+// their next packet, and the pool's on_member_removed says whether the other TCP
+// connections go on until they end (drain) or end with a RST to both sides (reset).
+// Errors are those of SetMember.
+func (e *Engine) RemoveMember(pool, member string) error {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	if err := e.control.removeMember(pool, member); err != nil {
+		return fmt.Errorf("router: remove member %q of pool %q: %w", member, pool, err)
+	}
+	return nil
+}
+
+// find finds a member of a pool.
+func (c *control) find(pool, name string) (*pool, int, error) {
+	p := c.pool(pool)
+	if p == nil {
+		return nil, 0, fmt.Errorf("no such pool: %w", fs.ErrNotExist)
+	}
+	i := slices.IndexFunc(p.members, func(m member) bool { return m.name == name })
+	if i < 0 {
+		return nil, 0, fmt.Errorf("no such member: %w", fs.ErrNotExist)
+	}
+	return p, i, nil
+}
+
+func (c *control) setMember(pool, name string, up bool) error {
+	p, i, err := c.find(pool, name)
+	if err != nil || p.members[i].Up == up {
+		return err
+	}
+	m := &p.members[i]
+	ch := nat.Change{}
+	if m.Up = up; !up {
+		ch = nat.Change{Member: m.ID + 1, KeepTCP: p.keepDown}
+	}
+	return p.change(ch, func(q *lb.Pool) { q.SetUp(m.ID, up) })
+}
+
+func (c *control) removeMember(pool, name string) error {
+	p, i, err := c.find(pool, name)
+	if err != nil {
+		return err
+	}
+	id := p.members[i].ID
+	p.members = slices.Delete(p.members, i, i+1)
+	return p.change(nat.Change{Member: id + 1, KeepTCP: p.drainRemoved}, func(q *lb.Pool) { q.Remove(id) })
+}
+
+func (c *control) addMember(pool string, cm *config.Member) error {
+	p := c.pool(pool)
+	if p == nil {
+		return fmt.Errorf("no such pool: %w", fs.ErrNotExist)
+	}
+	if err := p.mayAdd(cm); err != nil {
+		return err
+	}
+	m := c.member(cm)
+	p.members = append(p.members, m)
+	return p.change(nat.Change{}, func(q *lb.Pool) { q.Add(m.Member) })
+}
+
+// mayAdd says why a pool may not have a member.
+func (p *pool) mayAdd(m *config.Member) error {
+	if !m.Address.Is4() || m.Port == 0 || m.Address.IsUnspecified() || m.Address.IsMulticast() || m.Address.IsLoopback() {
+		return fmt.Errorf("no IPv4 address and port of a host: %w", fs.ErrInvalid)
+	}
+	u := unsupported{topo: &config.Topology{}}
+	if u.member(m); len(u.faults) > 0 {
+		return fmt.Errorf("%s: %w", u.faults[0].Message, errors.ErrUnsupported)
+	}
+	addr := packet.FromAddr(m.Address)
+	for _, other := range p.members {
+		if other.name == m.Name || other.Addr == addr && other.Port == m.Port {
+			return fmt.Errorf("member %q has that name or endpoint: %w", other.name, fs.ErrExist)
+		}
+	}
+	for _, s := range p.shares {
+		if v := s.router.vips.Find(addr, p.proto, m.Port); v != nil && v.Pool == s.pool {
+			return fmt.Errorf("it is VIP %q of the pool itself: %w", v.Name, fs.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// change has every router that has a share of the pool change it, and settle the
+// connections that the change concerns.
+func (p *pool) change(ch nat.Change, do func(*lb.Pool)) error {
+	for _, s := range p.shares {
+		if err := s.router.change(ch, func(*worker) { do(s.pool) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

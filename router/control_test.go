@@ -1,0 +1,713 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// A flow is a live connection between two hosts, whose ends say what they see.
+type flow struct {
+	l              *lesson
+	client, server *simHost
+	port, sport    int    // of the client, of the server
+	to             string // whom the client talks to ...
+	toPort         int
+	from           string // ... and who that is to the server
+	fromPort       int
+	seq, sseq      uint32 // what either side sends next
+}
+
+func (l *lesson) segment(h *simHost, sport int, dst string, dport int, flags uint8, seq, ack uint32, data int) {
+	l.t.Helper()
+	t := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: seq, Ack: ack, Window: 65535}
+	t.SYN, t.ACK, t.RST, t.FIN = flags&packet.SYN != 0, flags&packet.ACK != 0, flags&packet.RST != 0, flags&packet.FIN != 0
+	l.put(h.net, l.build(h, dst, layers.IPProtocolTCP, nil, t, payload(data)))
+}
+
+// syn sends a SYN and notes how it arrives.
+func (l *lesson) syn(client *simHost, port int, to string, toPort int, server *simHost) *flow {
+	l.t.Helper()
+	f := &flow{l: l, client: client, server: server, port: port, to: to, toPort: toPort, seq: 1000, sseq: 5000}
+	l.segment(client, port, to, toPort, packet.SYN, f.seq, 0, 0)
+	f.seq++
+	got := l.one(server.net)
+	if got.ip.DstIP.String() != server.addr.String() {
+		l.t.Fatalf("%v has arrived, not at %v", got, server.addr)
+	}
+	f.from, f.fromPort, f.sport = got.ip.SrcIP.String(), int(got.tcp.SrcPort), int(got.tcp.DstPort)
+	return f
+}
+
+// tcpFlow opens a TCP connection and sends something both ways.
+func (l *lesson) tcpFlow(client *simHost, port int, to string, toPort int, server *simHost) *flow {
+	l.t.Helper()
+	f := l.syn(client, port, to, toPort, server)
+	l.segment(server, f.sport, f.from, f.fromPort, packet.SYN|packet.ACK, f.sseq, f.seq, 0)
+	f.sseq++
+	l.one(client.net)
+	l.segment(client, port, to, toPort, packet.ACK, f.seq, f.sseq, 0)
+	l.one(server.net)
+	f.lives()
+	return f
+}
+
+// lives fails unless data arrives in both directions as it did before.
+func (f *flow) lives() {
+	l := f.l
+	l.t.Helper()
+	l.segment(f.client, f.port, f.to, f.toPort, packet.ACK, f.seq, f.sseq, 10)
+	f.seq += 10
+	l.want(l.one(f.server.net), fmt.Sprintf("tcp %s:%d > %v:%d .", f.from, f.fromPort, f.server.addr, f.sport))
+	l.segment(f.server, f.sport, f.from, f.fromPort, packet.ACK, f.sseq, f.seq, 20)
+	f.sseq += 20
+	l.want(l.one(f.client.net), fmt.Sprintf("tcp %s:%d > %v:%d .", f.to, f.toPort, f.client.addr, f.port))
+}
+
+// rst is a RST as a test compares it.
+func rst(src string, sport int, dst netip.Addr, dport int, seq, ack uint32) string {
+	return fmt.Sprintf("tcp %s:%d > %v:%d R. seq %d ack %d", src, sport, dst, dport, seq, ack)
+}
+
+// resets are the RSTs that both ends of flows must get, by network.
+func resets(flows ...*flow) map[string][]string {
+	want := map[string][]string{}
+	for _, f := range flows {
+		want[f.client.net] = append(want[f.client.net], rst(f.to, f.toPort, f.client.addr, f.port, f.sseq, f.seq))
+		want[f.server.net] = append(want[f.server.net], rst(f.from, f.fromPort, f.server.addr, f.sport, f.seq, f.sseq))
+	}
+	return want
+}
+
+// wantResets fails unless exactly these have come out, and nothing else but ARP.
+func (l *lesson) wantResets(want map[string][]string) {
+	l.t.Helper()
+	l.run()
+	for _, n := range l.names {
+		var got []string
+		for _, f := range l.take(n) {
+			if f.tcp == nil {
+				l.t.Errorf("on %s: %v", n, f)
+				continue
+			}
+			got = append(got, fmt.Sprintf("%v seq %d ack %d", f, f.tcp.Seq, f.tcp.Ack))
+		}
+		slices.Sort(got)
+		slices.Sort(want[n])
+		if !slices.Equal(got, want[n]) {
+			l.t.Errorf("on %s:\n got %q\nwant %q", n, got, want[n])
+		}
+	}
+}
+
+// exchange sends a datagram both ways; it must arrive as from and be answered.
+func (l *lesson) exchange(client *simHost, port int, to string, toPort int, server *simHost, from string) {
+	l.t.Helper()
+	l.udp(client, port, to, toPort, "question")
+	got := l.one(server.net)
+	if s, d := got.ip.SrcIP.String(), got.ip.DstIP.String(); s != from || d != server.addr.String() {
+		l.t.Errorf("%v has arrived, not from %s to %v", got, from, server.addr)
+	}
+	l.udp(server, int(got.udp.DstPort), from, int(got.udp.SrcPort), "answer")
+	l.want(l.one(client.net), fmt.Sprintf("udp %s:%d > %v:%d", to, toPort, client.addr, port))
+}
+
+func (l *lesson) do(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// announced is the addresses that have been announced on a network.
+func (l *lesson) announced(network string) []string {
+	var out []string
+	for _, m := range l.takeARP(network) {
+		if m.Sender == m.Target {
+			out = append(out, packet.ToAddr(m.Sender).String())
+		}
+	}
+	return out
+}
+
+// answers reports whether the router answers for an address on the external network.
+func (l *lesson) answers(a string) bool {
+	b := make([]byte, packet.ARPLen)
+	packet.PutARP(b, l.client.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: l.client.mac,
+		Sender: packet.FromAddr(l.client.addr), Target: packet.FromAddr(addr(a))})
+	l.put("ext_net", b)
+	return len(l.takeARP("ext_net")) > 0
+}
+
+// A host that gets a floating IP shows it from then on, and is reached by it. What it
+// had going on through shared SNAT goes on as it was.
+func TestAssociate(t *testing.T) {
+	l := newLesson(t)
+	tcp := l.tcpFlow(l.vm4, 4000, "10.10.10.1", 80, l.upstream)
+	l.exchange(l.vm4, 4000, "10.10.10.1", 53, l.upstream, "10.10.10.2")
+	if l.answers("10.10.10.5") {
+		t.Error("somebody answers for a floating IP that is not associated")
+	}
+	for range 2 { // the second time changes nothing
+		l.do(l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4")))
+		tcp.lives()
+		l.exchange(l.vm4, 4000, "10.10.10.1", 53, l.upstream, "10.10.10.2")
+		if !l.answers("10.10.10.5") {
+			t.Error("nobody answers for it")
+		}
+	}
+	tcp2 := l.tcpFlow(l.vm4, 4001, "10.10.10.1", 80, l.upstream)
+	if tcp2.from != "10.10.10.5" || tcp2.fromPort != 4001 {
+		t.Errorf("a new connection shows %s:%d", tcp2.from, tcp2.fromPort)
+	}
+	l.exchange(l.vm4, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.5")
+	l.exchange(l.client, 4000, "10.10.10.5", 53, l.vm4, "10.10.10.4")
+	l.tcpFlow(l.client, 4000, "10.10.10.5", 22, l.vm4)
+	tcp.lives()
+	l.wantResets(nil)
+}
+
+// A new floating IP is announced three times, and nothing else is; one that is gone
+// again is not.
+func TestAssociationIsAnnounced(t *testing.T) {
+	l := newLesson(t)
+	l.do(l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4")))
+	l.run()
+	if got := l.announced("ext_net"); !slices.Equal(got, []string{"10.10.10.5"}) {
+		t.Errorf("announced at once: %v", got)
+	}
+	l.advance(2 * time.Second)
+	if got := l.announced("ext_net"); !slices.Equal(got, []string{"10.10.10.5"}) {
+		t.Errorf("announced after two seconds: %v", got)
+	}
+	l.do(l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.100.9"))) // moves: from the beginning
+	l.advance(time.Minute)
+	if got := l.announced("ext_net"); len(got) != 3 {
+		t.Errorf("announced after the move: %v", got)
+	}
+	l.do(l.AssociateFloatingIP(addr("10.10.10.6"), addr("172.16.101.4")))
+	l.do(l.DisassociateFloatingIP(addr("10.10.10.6")))
+	l.run()
+	if got := l.announced("ext_net"); len(got) != 1 {
+		t.Errorf("announced: %v", got)
+	}
+	l.advance(time.Minute)
+	if got := append(l.announced("ext_net"), append(l.announced("vlan100"), l.announced("vlan101")...)...); len(got) != 0 {
+		t.Errorf("announced: %v", got)
+	}
+}
+
+// All that went through a floating IP ends when it is taken away, both ways, also what
+// came from inside; the rest does not notice.
+func TestDisassociate(t *testing.T) {
+	l := newLesson(t)
+	over := []*flow{
+		l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3),
+		l.tcpFlow(l.vm3, 4001, "10.10.10.1", 80, l.upstream),
+		l.tcpFlow(l.vm4, 4002, "10.10.10.3", 22, l.vm3), // hairpin, by a mapping
+	}
+	if over[1].from != "10.10.10.3" || over[2].from != "10.10.10.2" {
+		t.Fatalf("seen from %s and %s", over[1].from, over[2].from)
+	}
+	stay := []*flow{
+		l.tcpFlow(l.vm4, 4003, "10.10.10.1", 80, l.upstream),
+		l.tcpFlow(l.vm4, 4004, "172.16.101.3", 22, l.vm3)}
+	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
+	l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.3")
+	l.ping(l.client, "10.10.10.3", 7, 1)
+	l.one("vlan101")
+	inside := l.Stats().Routers[0].Connections
+
+	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
+	l.wantResets(resets(over...))
+	if got := l.Stats().Routers[0]; got.Settled != 6 || got.Connections != inside-6 || len(l.Connections()) != inside-6 {
+		t.Errorf("%d settled, %d left of %d", got.Settled, got.Connections, inside)
+	}
+	if l.answers("10.10.10.3") || !l.answers("10.10.10.7") {
+		t.Error("the router answers for the wrong floating IPs")
+	}
+	for _, f := range stay {
+		f.lives()
+	}
+	l.udp(l.client, 4000, "10.10.10.3", 53, "late")
+	l.ping(l.client, "10.10.10.3", 7, 2)
+	l.segment(l.client, 4000, "10.10.10.3", 22, packet.ACK, over[0].seq, over[0].sseq, 10)
+	l.none("vlan101")
+	l.dropped(DropPolicy, 3)
+	l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.2") // like everybody else
+	if f := l.tcpFlow(l.vm3, 4005, "10.10.10.1", 80, l.upstream); f.from != "10.10.10.2" {
+		t.Errorf("shows %s", f.from)
+	}
+}
+
+// A floating IP that moves is another host's from one packet to the next, and what
+// the former one had going on through it is over. The new one keeps what it has.
+func TestMove(t *testing.T) {
+	for _, snat := range []bool{true, false} {
+		topo := tutorial()
+		topo.Routers[0].Gateway.SNAT = snat
+		l := newLessonOf(t, topo)
+		in, out := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3), l.tcpFlow(l.vm3, 4001, "10.10.10.1", 80, l.upstream)
+		own := l.tcpFlow(l.vm4, 4002, "10.10.10.1", 80, l.upstream)
+		l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
+		l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.3")
+		l.ping(l.client, "10.10.10.3", 7, 1)
+		l.one("vlan101")
+
+		l.do(l.AssociateFloatingIP(addr("10.10.10.3"), addr("172.16.101.4")))
+		l.wantResets(resets(in, out))
+		l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm4, "10.10.10.4")
+		l.ping(l.client, "10.10.10.3", 7, 2)
+		l.want(l.one("vlan101"), "icmp 10.10.10.4 > 172.16.101.4 type 8 id 7 seq 2")
+		own.lives()
+		// The same port to the same place as the former host had.
+		if f := l.tcpFlow(l.vm4, 4001, "10.10.10.1", 80, l.upstream); f.from != "10.10.10.3" || f.fromPort != 4001 {
+			t.Errorf("snat %t: the new host shows %s:%d", snat, f.from, f.fromPort)
+		}
+		want := map[bool]string{true: "10.10.10.2", false: "172.16.101.3"}[snat]
+		l.udp(l.vm3, 4001, "10.10.10.1", 53, "goes on")
+		if got := l.one("ext_net"); got.ip.SrcIP.String() != want {
+			t.Errorf("snat %t: the former host shows %v", snat, got.ip.SrcIP)
+		}
+		l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm4) // from the same port as before
+	}
+}
+
+// What goes through two floating IPs ends with either; a VIP's floating IP takes only
+// those with it that came through it.
+func TestHairpinsFollow(t *testing.T) {
+	for _, gone := range []string{"10.10.10.3", "10.10.10.5"} {
+		l := newLesson(t)
+		l.do(l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4")))
+		f := l.tcpFlow(l.vm3, 4000, "10.10.10.5", 22, l.vm4)
+		if f.from != "10.10.10.3" {
+			t.Errorf("seen from %s", f.from)
+		}
+		l.exchange(l.vm3, 4000, "10.10.10.5", 53, l.vm4, "10.10.10.3")
+		l.do(l.DisassociateFloatingIP(addr(gone)))
+		l.wantResets(resets(f))
+		if n := l.w.routers[0].nat.Len(); n != 0 {
+			t.Errorf("%d connections are left without %s", n, gone)
+		}
+	}
+	l := newLesson(t)
+	over := []*flow{l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1), l.tcpFlow(l.vm3, 4001, "10.10.10.7", 80, l.web2)}
+	direct := l.tcpFlow(l.vm3, 4002, "172.16.100.11", 80, l.web1)
+	l.do(l.AssociateFloatingIP(addr("10.10.10.7"), addr("172.16.100.9"))) // past the VIP
+	l.wantResets(resets(over...))
+	direct.lives()
+	l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
+	l.do(l.AssociateFloatingIP(addr("10.10.10.9"), addr("172.16.100.11"))) // the VIP's other one
+	l.tcpFlow(l.client, 4001, "10.10.10.9", 80, l.web2)
+}
+
+// Whoever waits for the answer to a SYN is told, too, and so is the host that may have
+// sent one.
+func TestDisassociateHalfOpen(t *testing.T) {
+	l := newLesson(t)
+	l.syn(l.client, 4000, "10.10.10.3", 22, l.vm3)
+	answered := l.syn(l.client, 4001, "10.10.10.3", 22, l.vm3)
+	l.segment(l.vm3, 22, "10.10.10.4", 4001, packet.SYN|packet.ACK, 5000, 1001, 0)
+	answered.sseq++
+	l.one("ext_net")
+	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
+	want := resets(answered)
+	want["ext_net"] = append(want["ext_net"], "tcp 10.10.10.3:22 > 10.10.10.4:4000 R. seq 0 ack 1001")
+	want["vlan101"] = append(want["vlan101"], "tcp 10.10.10.4:4000 > 172.16.101.3:22 R seq 1001 ack 0")
+	l.wantResets(want)
+}
+
+// A RST is not worth an ARP request, nor a place in the queue.
+func TestResetNeedsNeighbor(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		l := newLesson(t)
+		f := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3)
+		r := l.w.routers[0]
+		r.arp.Forget(r.gateway.iface.id)
+		l.client.mute = true
+		var parked uint64
+		if asked { // by somebody else
+			l.udp(l.vm4, 4000, "10.10.10.4", 53, "waits")
+			parked = 1
+		}
+		l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
+		want := resets(f)
+		delete(want, "ext_net")
+		l.wantResets(want)
+		if r.arp.Find(arp.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked || l.Stats().Parked != parked {
+			t.Error("it is asked for, or waited for")
+		}
+	}
+}
+
+// A packet that waits for its next hop obeys the rules of when it goes on.
+func TestParkedPacketsObey(t *testing.T) {
+	l := newLesson(t)
+	l.vm3.mute = true
+	l.udp(l.client, 4000, "10.10.10.3", 53, "waits")
+	l.tcp(l.client, 4000, "10.10.10.3", 22, "S")
+	l.none("vlan101")
+	l.do(l.AssociateFloatingIP(addr("10.10.10.3"), addr("172.16.101.4")))
+	l.advance(4 * time.Second)
+	got := l.take("vlan101")
+	if len(got) != 2 {
+		t.Fatalf("got %v", got)
+	}
+	l.want(got[0], "udp 10.10.10.4:4000 > 172.16.101.4:53")
+	l.want(got[1], "tcp 10.10.10.4:4000 > 172.16.101.4:22 S")
+}
+
+// The rest of a packet in pieces does not go where its beginning did not; other
+// packets' pieces do not notice.
+func TestFragmentsFollow(t *testing.T) {
+	l := newLesson(t)
+	first := func(id uint16) ipOpt {
+		return func(ip *layers.IPv4) { ip.Id = id; ip.Flags |= layers.IPv4MoreFragments }
+	}
+	last := func(id uint16) ipOpt { return func(ip *layers.IPv4) { ip.Id = id; ip.FragOffset = 3 } }
+	begin := func(h *simHost, dst string, id uint16) {
+		l.put(h.net, l.build(h, dst, layers.IPProtocolUDP, []ipOpt{first(id)}, udpLayer(), payload(16)))
+	}
+	end := func(h *simHost, dst string, id uint16) {
+		l.put(h.net, l.build(h, dst, layers.IPProtocolUDP, []ipOpt{last(id)}, gopacket.Payload("the rest")))
+	}
+	begin(l.client, "10.10.10.3", 1)
+	begin(l.vm3, "10.10.10.1", 2)
+	begin(l.vm4, "10.10.10.1", 3)
+	begin(l.client, "10.10.10.5", 4) // nobody's yet
+	l.take("vlan101")
+	l.take("ext_net")
+	l.do(l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.100.9")))
+	end(l.client, "10.10.10.5", 4)
+	l.none("vlan100")
+	l.do(l.AssociateFloatingIP(addr("10.10.10.3"), addr("172.16.101.4")))
+	end(l.client, "10.10.10.3", 1)
+	l.none("vlan101")
+	end(l.vm3, "10.10.10.1", 2)
+	l.none("ext_net")
+	end(l.vm4, "10.10.10.1", 3)
+	if got := l.one("ext_net"); got.ip.SrcIP.String() != "10.10.10.2" {
+		t.Errorf("got %v", got)
+	}
+	l.advance(3 * time.Second)
+	l.none("vlan101")
+	l.none("ext_net")
+	l.dropped(DropFragmentWait, 3)
+}
+
+// secondRouter has a second tenant with its own router on the same external network,
+// and the same addresses inside.
+func secondRouter() *config.Topology {
+	topo := tutorial()
+	topo.Networks = append(topo.Networks, config.Network{Name: "other", MTU: 1500,
+		Subnets: []config.Subnet{{CIDR: prefix("172.16.101.0/24"), Gateway: addr("172.16.101.1")}}})
+	nat := topo.NAT
+	topo.Routers = append(topo.Routers, config.Router{Name: "second", NAT: &nat,
+		Interfaces: []config.RouterInterface{{Network: "other", Addresses: []netip.Prefix{prefix("172.16.101.1/24")}}},
+		Gateway: &config.RouterGateway{Network: "ext_net", Address: addr("10.10.10.20"), Prefix: prefix("10.10.10.20/24"),
+			NextHop: addr("10.10.10.1"), SNAT: true}})
+	return topo
+}
+
+// A floating IP may move to another router: another MAC address, another table, maybe
+// another worker.
+func TestMoveToAnotherRouter(t *testing.T) {
+	for _, workers := range []int{1, 2} {
+		topo := secondRouter()
+		topo.Engine.Workers = workers
+		l := newLessonOf(t, topo)
+		if len(l.all) != workers {
+			t.Fatalf("%d workers", len(l.all))
+		}
+		f := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3)
+		far := l.host("other", "172.16.101.4")
+		if err := l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("either of two routers: %v", err)
+		}
+		l.do(l.AssociateFloatingIPAt("second", addr("10.10.10.3"), addr("172.16.101.4")))
+		l.run()
+		macs := map[packet.MAC]int{}
+		rest := l.devs["ext_net"].out
+		for _, g := range rest {
+			if m, ok := packet.DecodeARP(g.Ethernet()); ok && m.Request && m.Sender == m.Target {
+				macs[m.SenderMAC]++
+			}
+		}
+		second := l.nets["ext_net"].ifaces[1].mac
+		if len(macs) != 1 || macs[second] != 1 {
+			t.Errorf("announced by %v, want %v", macs, second)
+		}
+		l.wantResets(resets(f))
+		eth := l.build(l.client, "10.10.10.3", layers.IPProtocolUDP, nil, udpLayer(), payload(8))
+		copy(eth, second[:])
+		l.put("ext_net", eth)
+		l.want(l.one("other"), "udp 10.10.10.4:4000 > 172.16.101.4:53")
+		l.do(l.AssociateFloatingIP(addr("10.10.10.3"), far.addr)) // where it is, it may stay
+		if err := l.DisassociateFloatingIPAt("router_100_101", addr("10.10.10.3")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("where it is not: %v", err)
+		}
+		l.do(l.DisassociateFloatingIPAt("second", addr("10.10.10.3")))
+	}
+}
+
+func TestAssociationErrors(t *testing.T) {
+	topo := tutorial()
+	topo.Ports = []config.Port{{Name: "gw", Network: "ext_net", FixedIP: addr("10.10.10.30")}}
+	l := newLessonOf(t, topo)
+	for _, c := range []struct {
+		floating, fixed string
+		want            error
+	}{
+		{"10.10.10.3", "2001:db8::1", fs.ErrInvalid},
+		{"10.10.10.255", "172.16.101.4", fs.ErrInvalid},
+		{"10.10.10.5", "172.16.101.0", fs.ErrInvalid},
+		{"10.10.10.5", "172.16.101.1", fs.ErrInvalid}, // the router
+		{"10.10.11.5", "172.16.101.4", fs.ErrNotExist},
+		{"10.10.10.5", "192.168.1.1", fs.ErrNotExist},
+		{"10.10.10.5", "10.10.10.4", fs.ErrNotExist},
+		{"10.10.10.1", "172.16.101.4", fs.ErrExist},  // the upstream gateway
+		{"10.10.10.2", "172.16.101.4", fs.ErrExist},  // the router
+		{"10.10.10.8", "172.16.101.4", fs.ErrExist},  // forwards ports
+		{"10.10.10.30", "172.16.101.4", fs.ErrExist}, // somebody's port
+		{"10.10.10.5", "172.16.101.3", fs.ErrExist},  // has another one
+	} {
+		if err := l.AssociateFloatingIP(addr(c.floating), addr(c.fixed)); !errors.Is(err, c.want) {
+			t.Errorf("%s with %s: %v", c.floating, c.fixed, err)
+		}
+	}
+	if err := l.AssociateFloatingIPAt("nobody", addr("10.10.10.5"), addr("172.16.101.4")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("at a router that is not there: %v", err)
+	}
+	for _, a := range []string{"10.10.10.5", "10.10.10.8", "10.10.10.2", "2001:db8::1"} {
+		if err := l.DisassociateFloatingIP(addr(a)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("disassociate %s: %v", a, err)
+		}
+	}
+	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4") // nothing has changed
+	l.do(l.Close())
+	for _, err := range []error{l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4")),
+		l.DisassociateFloatingIP(addr("10.10.10.3")), l.SetMember("web servers", "WEB1", false)} {
+		if !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+// balanced is the tutorial with a VIP for UDP, at the same address and for the same
+// hosts, and what becomes of their connections.
+func balanced(down, removed string) *config.Topology {
+	topo := tutorial()
+	p := topo.Pools[0]
+	p.Name, p.Protocol = "name servers", config.UDP
+	p.Members = slices.Clone(p.Members)
+	topo.Pools = append(topo.Pools, p)
+	for i := range topo.Pools {
+		topo.Pools[i].OnMemberDown, topo.Pools[i].OnMemberRemoved = down, removed
+	}
+	v := topo.VIPs[0]
+	v.Name, v.Protocol, v.Port, v.Pool = "dns-vip", config.UDP, 53, "name servers"
+	topo.VIPs = append(topo.VIPs, v)
+	return topo
+}
+
+// When a member is down or removed, its UDP and unanswered TCP connections go to
+// another one with their next packet, by the VIP and by its floating IP; the policy
+// says what becomes of the others. Other members' connections do not notice.
+func TestMemberGoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		down, removed string
+		change        func(l *lesson, pool string) error
+		reset         bool
+	}{
+		"down, keep":     {"keep", "reset", func(l *lesson, p string) error { return l.SetMember(p, "WEB1", false) }, false},
+		"down, reset":    {"reset", "drain", func(l *lesson, p string) error { return l.SetMember(p, "WEB1", false) }, true},
+		"removed, drain": {"reset", "drain", func(l *lesson, p string) error { return l.RemoveMember(p, "WEB1") }, false},
+		"removed, reset": {"keep", "reset", func(l *lesson, p string) error { return l.RemoveMember(p, "WEB1") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLessonOf(t, balanced(c.down, c.removed))
+			mine := []*flow{l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)}
+			other := l.tcpFlow(l.vm3, 4000, "172.16.100.11", 80, l.web2)
+			mine = append(mine, l.tcpFlow(l.vm3, 4001, "172.16.100.11", 80, l.web1))
+			l.tcpFlow(l.vm3, 4002, "172.16.100.11", 80, l.web2)
+			l.syn(l.client, 4003, "10.10.10.7", 80, l.web1)
+			l.exchange(l.client, 4000, "10.10.10.7", 53, l.web1, "10.10.10.4")
+			l.exchange(l.vm3, 4000, "172.16.100.11", 53, l.web2, "172.16.101.3")
+			l.exchange(l.vm3, 4001, "172.16.100.11", 53, l.web1, "172.16.101.3")
+
+			for _, pool := range []string{"web servers", "name servers"} {
+				l.do(c.change(l, pool))
+			}
+			if c.reset {
+				l.wantResets(resets(mine...))
+			} else {
+				l.wantResets(nil)
+				for _, f := range mine {
+					f.lives()
+				}
+			}
+			other.lives()
+			l.exchange(l.client, 4000, "10.10.10.7", 53, l.web2, "10.10.10.4")
+			l.exchange(l.vm3, 4000, "172.16.100.11", 53, l.web2, "172.16.101.3")
+			l.exchange(l.vm3, 4001, "172.16.100.11", 53, l.web2, "172.16.101.3")
+			l.segment(l.client, 4003, "10.10.10.7", 80, packet.SYN, 1000, 0, 0) // once more
+			l.want(l.one("vlan100"), "tcp 10.10.10.4:4003 > 172.16.100.10:80 S")
+			for i := range 3 {
+				l.tcpFlow(l.client, 5000+i, "10.10.10.7", 80, l.web2)
+			}
+			if !c.reset {
+				mine[0].lives()
+			}
+		})
+	}
+}
+
+// A member that is down by hand comes back by hand, and a pool without any refuses.
+func TestMemberComesBack(t *testing.T) {
+	l := newLessonOf(t, balanced("keep", "drain"))
+	for _, m := range []string{"WEB1", "WEB2"} {
+		l.do(l.SetMember("web servers", m, false))
+		l.do(l.SetMember("web servers", m, false)) // it is already
+	}
+	l.tcp(l.client, 4000, "10.10.10.7", 80, "S")
+	l.want(l.one("ext_net"), "tcp 10.10.10.7:80 > 10.10.10.4:4000 R.")
+	l.dropped(DropNoMember, 1)
+	l.do(l.SetMember("web servers", "WEB2", true))
+	f := l.tcpFlow(l.client, 4001, "10.10.10.7", 80, l.web2)
+	l.do(l.SetMember("web servers", "WEB1", true))
+	f.lives()
+	l.tcpFlow(l.client, 4002, "10.10.10.7", 80, l.web1)
+	l.tcpFlow(l.client, 4003, "10.10.10.7", 80, l.web2)
+}
+
+// New members get their turns; connections of one that is gone are never taken for
+// those of one that came after it.
+func TestMembersCome(t *testing.T) {
+	l := newLessonOf(t, balanced("reset", "drain"))
+	web3 := l.host("vlan100", "172.16.100.12")
+	drains := l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
+	l.do(l.RemoveMember("web servers", "WEB1"))
+	l.do(l.AddMember("web servers", config.Member{Address: web3.addr, Port: 80, Weight: 1, AdminStateUp: true}))
+	l.tcpFlow(l.client, 4001, "10.10.10.7", 80, l.web2)
+	f := l.tcpFlow(l.client, 4002, "10.10.10.7", 80, web3)
+	l.do(l.AddMember("web servers", config.Member{Name: "WEB1", Address: addr("172.16.100.9"), Port: 80, Weight: 1}))
+	l.tcpFlow(l.client, 4003, "10.10.10.7", 80, l.web2) // it is not up yet
+	l.do(l.SetMember("web servers", "WEB1", true))
+	l.tcpFlow(l.client, 4004, "10.10.10.7", 80, web3)
+	again := l.tcpFlow(l.client, 4005, "10.10.10.7", 80, l.web1)
+	drains.lives()
+	l.do(l.SetMember("web servers", "172.16.100.12:80", false)) // by the name that it has by default
+	l.do(l.SetMember("web servers", "WEB1", false))
+	l.run()
+	for _, n := range l.names {
+		l.take(n)
+	}
+	drains.lives()
+	for _, g := range []*flow{f, again} {
+		l.segment(g.client, g.port, g.to, g.toPort, packet.ACK, g.seq, g.sseq, 1)
+		l.none("vlan100")
+	}
+}
+
+func TestMemberErrors(t *testing.T) {
+	l := newLessonOf(t, balanced("keep", "drain"))
+	ok := config.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80, Weight: 1, AdminStateUp: true}
+	with := func(change func(*config.Member)) config.Member {
+		m := ok
+		change(&m)
+		return m
+	}
+	for name, c := range map[string]struct{ got, want error }{
+		"set, no pool":      {l.SetMember("nobody", "WEB1", true), fs.ErrNotExist},
+		"set, no member":    {l.SetMember("web servers", "WEB3", true), fs.ErrNotExist},
+		"remove, no member": {l.RemoveMember("web servers", "WEB3"), fs.ErrNotExist},
+		"add, no pool":      {l.AddMember("nobody", ok), fs.ErrNotExist},
+		"same name":         {l.AddMember("web servers", with(func(m *config.Member) { m.Name = "WEB1" })), fs.ErrExist},
+		"same endpoint":     {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.9") })), fs.ErrExist},
+		"no port":           {l.AddMember("web servers", with(func(m *config.Member) { m.Port = 0 })), fs.ErrInvalid},
+		"no address":        {l.AddMember("web servers", with(func(m *config.Member) { m.Address = netip.Addr{} })), fs.ErrInvalid},
+		"multicast":         {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("224.0.0.1") })), fs.ErrInvalid},
+		"the VIP":           {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
+		"weight":            {l.AddMember("web servers", with(func(m *config.Member) { m.Weight = 2 })), errors.ErrUnsupported},
+		"backup":            {l.AddMember("web servers", with(func(m *config.Member) { m.Backup = true })), errors.ErrUnsupported},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s: %v", name, c.got)
+		}
+	}
+	l.do(l.AddMember("name servers", with(func(m *config.Member) { m.Address, m.Name = addr("172.16.100.11"), "" }))) // of the other VIP
+	l.do(l.AddMember("web servers", ok))
+	l.do(l.RemoveMember("web servers", "WEB3"))
+	l.do(l.AddMember("web servers", ok))
+}
+
+// A large table is settled in steps, between which packets have their turn, and obey:
+// not one goes by the former rule.
+func TestLargeTableSettlesInSteps(t *testing.T) {
+	const n = 60_000
+	topo := tutorial()
+	topo.Routers[0].NAT.MaxConnections = 1 << 20
+	l := newLessonOf(t, topo)
+	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
+	table := l.w.routers[0].nat
+	from := packet.FromAddr(addr("11.0.0.0"))
+	for i := range uint32(n) {
+		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.FromAddr(addr("10.10.10.3")), DstPort: 53, Proto: packet.ProtoUDP}
+		to := in
+		to.Dst = packet.FromAddr(l.vm3.addr)
+		if _, r := table.Commit(&nat.NewConn{Original: in, Reply: to.Reverse(), In: [2]uint16{3, 2}, Out: [2]uint16{2, 3}}, l.now); r != nat.None {
+			t.Fatal(r)
+		}
+	}
+	l.do(l.AssociateFloatingIP(addr("10.10.10.3"), addr("172.16.101.4")))
+	if got := table.Len(); got < n/2 {
+		t.Fatalf("only %d connections left after the first step", got)
+	}
+	far := &simHost{net: "ext_net", addr: packet.ToAddr(from + n - 1), mac: l.client.mac} // the walk has not come to it
+	l.udp(far, 4000, "10.10.10.3", 53, "on the way")
+	l.want(l.one("vlan101"), "udp "+far.addr.String()+":4000 > 172.16.101.4:53")
+	l.udp(l.vm3, 53, packet.ToAddr(from+n-2).String(), 4000, "answer")
+	l.want(l.one("ext_net"), "udp 10.10.10.2:53 > "+packet.ToAddr(from+n-2).String()+":4000")
+	steps := 0
+	for ; table.Len() > 2 && steps < 10_000; steps++ {
+		before := table.Len()
+		l.advance(time.Millisecond)
+		if ended := before - table.Len(); ended > 2000 {
+			t.Fatalf("a step ended %d connections", ended)
+		}
+	}
+	if table.Len() != 2 || steps < 20 {
+		t.Errorf("%d connections left after %d steps", table.Len(), steps)
+	}
+}
+
+// A change of the rules sends a known connection's next packet by the routes and to
+// the neighbors of now, in both directions.
+func TestChangeDropsCachedWays(t *testing.T) {
+	l := newLesson(t)
+	f := l.tcpFlow(l.vm4, 4000, "10.10.10.1", 80, l.upstream)
+	r := l.w.routers[0]
+	tuple := packet.Tuple{Src: packet.FromAddr(l.vm4.addr), SrcPort: 4000, Dst: packet.FromAddr(l.upstream.addr), DstPort: 80, Proto: packet.ProtoTCP}
+	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
+	c, _ := r.nat.Lookup(&tuple, l.now)
+	if c == nil || r.nat.Current(c) {
+		t.Fatal("the connection is not judged again")
+	}
+	c.Out, c.Hop = [2]uint16{1, 1}, [2]uint32{} // what may have been right before
+	f.lives()
+	if c, _ = r.nat.Lookup(&tuple, l.now); !r.nat.Current(c) || c.Out != [2]uint16{3, 2} {
+		t.Errorf("out %v", c.Out)
+	}
+}
