@@ -36,6 +36,7 @@ type vrouter struct {
 	fragments  fragments
 	gatherings []*gathering // the oldest first
 	limiter    limiter
+	cut        cutTuples
 }
 
 // A gateway is a router's place on an external network.

@@ -245,7 +245,9 @@ func TestDisassociate(t *testing.T) {
 	l.ping(l.client, "10.10.10.3", 7, 2)
 	l.segment(l.client, 4000, "10.10.10.3", 22, packet.ACK, over[0].seq, over[0].sseq, 10)
 	l.none("vlan101")
-	l.dropped(DropPolicy, 3)
+	l.dropped(DropPolicy, 2)
+	l.dropped(DropCut, 1)
+	l.want(l.one("ext_net"), "tcp 10.10.10.3:22 > 10.10.10.4:4000 R")
 	l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.2") // like everybody else
 	if f := l.tcpFlow(l.vm3, 4005, "10.10.10.1", 80, l.upstream); f.from != "10.10.10.2" {
 		t.Errorf("shows %s", f.from)
@@ -348,6 +350,60 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		l.wantResets(want)
 		if r.arp.Find(arp.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked || l.Stats().Parked != parked {
 			t.Error("it is asked for, or waited for")
+		}
+	}
+}
+
+// Who has not got its RST, or not all that was sent before it and so asks back, gets
+// one for what it sends next, for as long as an unused port is remembered; a new
+// connection from the same port is none of this.
+func TestLostResetIsRepeated(t *testing.T) {
+	l := newLesson(t)
+	in, out := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3), l.tcpFlow(l.vm3, 4001, "10.10.10.1", 80, l.upstream)
+	l.do(l.AssociateFloatingIP(addr("10.10.10.3"), addr("172.16.101.4")))
+	l.wantResets(resets(in, out))
+	for _, f := range []*flow{in, out} {
+		for range 2 {
+			l.segment(f.client, f.port, f.to, f.toPort, packet.ACK, f.seq, 777, 0)
+			l.wantResets(map[string][]string{f.client.net: {fmt.Sprintf("tcp %s:%d > %v:%d R seq 777 ack 0", f.to, f.toPort, f.client.addr, f.port)}})
+			l.segment(f.server, f.sport, f.from, f.fromPort, packet.ACK, f.sseq, 888, 5)
+			l.wantResets(map[string][]string{f.server.net: {fmt.Sprintf("tcp %s:%d > %v:%d R seq 888 ack 0", f.from, f.fromPort, f.server.addr, f.sport)}})
+		}
+		l.segment(f.client, f.port, f.to, f.toPort, packet.RST, f.seq, 0, 0)
+		l.wantResets(nil)
+	}
+	l.dropped(DropCut, 10)
+	l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm4).lives()
+	r := l.w.routers[0]
+	r.nat.RemoveIf(func(*nat.Conn) bool { return true })
+	r.arp = arp.NewTable() // nothing else is due
+	l.advance(5 * time.Minute)
+	if r.cut.until != nil || r.cut.order != nil {
+		t.Errorf("remembered for ever: %v", r.cut)
+	}
+	l.segment(l.vm3, 4001, "10.10.10.1", 80, packet.ACK, out.seq, 777, 0)
+	l.dropped(DropCut, 10)
+	l.dropped(DropNotSYN, 1)
+}
+
+func TestCutTuplesAreBounded(t *testing.T) {
+	var c cutTuples
+	tuple := func(i int) packet.Tuple { return packet.Tuple{Src: uint32(i), Proto: packet.ProtoTCP} }
+	again := tuple(-1)
+	for i := range 2 * maxCut {
+		if i == 0 || i == 5 {
+			c.add(again, time.Duration(i))
+		}
+		c.add(tuple(i), time.Duration(i))
+		if len(c.order) > maxCut || len(c.until) > maxCut {
+			t.Fatalf("%d tuples", len(c.order))
+		}
+		first, last := tuple(i-maxCut), tuple(i)
+		if c.has(&first) && first != again || !c.has(&last) {
+			t.Fatalf("at %d the wrong one is forgotten", i)
+		}
+		if got := c.has(&again); got != (i < maxCut+4) {
+			t.Fatalf("at %d what was cut off again is there: %t", i, got)
 		}
 	}
 }

@@ -245,6 +245,10 @@ func (w *worker) unknown(x *passage) verdict {
 	if v := x.in.martian(x.p.Src); v != next {
 		return v
 	}
+	if p := &x.p; p.Proto == packet.ProtoTCP && p.Flags&packet.SYN == 0 && x.r.cut.has(&p.Tuple) {
+		w.sendReset(x)
+		return drop(DropCut)
+	}
 	return martianDest(x.p.Dst)
 }
 

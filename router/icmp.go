@@ -132,12 +132,69 @@ func (w *worker) refuse(x *passage, reason DropReason) verdict {
 	return w.sendError(x, packet.ICMPUnreachable, 2, 0, reason)
 }
 
-// resetBoth tells the two sides of a TCP connection that it is over.
+// resetBoth tells the two sides of a TCP connection that it is over. A side that
+// does not get it, or asks back because it has not got all that was sent before
+// (RFC 5961, 3.2), is told again when it sends something.
 func (w *worker) resetBoth(r *vrouter, c *nat.Conn) {
 	for d := range nat.Direction(2) {
+		r.cut.add(c.Tuple(d), w.now)
 		if to, segment, ok := r.nat.Reset(c, d); ok {
 			w.sendSegment(r, to, &segment)
 		}
+	}
+}
+
+// cutTuples remembers for a while what the segments of TCP connections look like
+// that have been cut off.
+type cutTuples struct {
+	until map[packet.Tuple]time.Duration
+	order []cutTuple // oldest first; may name some twice
+}
+
+type cutTuple struct {
+	packet.Tuple
+	until time.Duration
+}
+
+const (
+	maxCut = 8192                     // tuples, two a connection
+	cutFor = nat.TCPTransitoryTimeout // as long as one that is over by itself
+)
+
+func (t *cutTuples) add(tuple packet.Tuple, now time.Duration) {
+	if t.until == nil {
+		t.until = map[packet.Tuple]time.Duration{}
+	}
+	if len(t.order) >= maxCut {
+		t.forgetFirst()
+	}
+	t.until[tuple] = now + cutFor
+	t.order = append(t.order, cutTuple{tuple, now + cutFor})
+}
+
+func (t *cutTuples) forgetFirst() {
+	if first := t.order[0]; t.until[first.Tuple] == first.until { // else it has been cut off again
+		delete(t.until, first.Tuple)
+	}
+	if t.order = t.order[1:]; len(t.order) == 0 {
+		*t = cutTuples{}
+	}
+}
+
+// has reports whether a segment with this tuple is of a connection that was cut off.
+func (t *cutTuples) has(tuple *packet.Tuple) bool {
+	_, ok := t.until[*tuple]
+	return ok
+}
+
+// tickCut forgets what has been cut off long ago.
+func (w *worker) tickCut(r *vrouter) {
+	t := &r.cut
+	for len(t.order) > 0 && w.now >= t.order[0].until {
+		t.forgetFirst()
+	}
+	if len(t.order) > 0 {
+		w.wakeAt(t.order[0].until)
 	}
 }
 

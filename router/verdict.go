@@ -47,6 +47,7 @@ const (
 	DropNeighborRate                      // packets from there ask for too many next hops that nobody knows
 	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
 	DropNotSYN                            // TCP out of nowhere, which cannot be translated
+	DropCut                               // TCP of a connection that a change of the rules has ended
 	DropTCPWindow                         // TCP that is not where its connection is (RFC 5961)
 	DropTableFull                         // the connection table is full
 	DropHostShare                         // the sender holds its share of the connection table
@@ -63,7 +64,7 @@ var dropNames = [numDropReasons]string{
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
-	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "tcp-window", "table-full", "host-share",
+	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }
 

@@ -400,6 +400,7 @@ func (w *worker) tick() {
 		w.tickGatherings(r)
 		w.tickAnnouncements(r)
 		w.settle(r)
+		w.tickCut(r)
 		if at := r.nat.Tick(w.now); at != 0 {
 			w.wakeAt(at)
 		}
