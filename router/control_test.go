@@ -354,6 +354,19 @@ func TestResetNeedsNeighbor(t *testing.T) {
 	}
 }
 
+// The address of a host that is away is still the router's, and says that the host is
+// not there.
+func TestFloatingIPOfAStoppedHost(t *testing.T) {
+	l := newLesson(t)
+	l.vm3.mute = true
+	if !l.answers("10.10.10.3") {
+		t.Error("nobody answers for the floating IP")
+	}
+	l.udp(l.client, 4000, "10.10.10.3", 53, "hello?")
+	l.advance(4 * time.Second)
+	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 3 code 1 about udp 10.10.10.4:4000 > 10.10.10.3:53")
+}
+
 // Who has not got its RST, or not all that was sent before it and so asks back, gets
 // one for what it sends next, for as long as an unused port is remembered; a new
 // connection from the same port is none of this.

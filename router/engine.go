@@ -5,8 +5,9 @@
 // An Engine serves one topology. Start opens its devices, or none when it is
 // embedded in a test; Attach gives an in-memory port on a network, which
 // router/host turns into a host with plain net.Conns. Everything that happens to
-// a packet is in forward.go, stage by stage. ARCHITECTURE.md has the whole
-// picture.
+// a packet is in forward.go, stage by stage. AssociateFloatingIP, SetMember and
+// their like change a running engine, and settle the connections that are concerned.
+// ARCHITECTURE.md has the whole picture.
 //
 // Methods of Engine may be called from any goroutine. Nothing is global:
 // engines are independent of each other, and Close leaves nothing behind.

@@ -1,11 +1,13 @@
 package router_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/netip"
 	"strings"
+	"syscall"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router"
@@ -72,6 +74,71 @@ func newHost(e *router.Engine, network string, c host.Config) *host.Host {
 		log.Fatal(err)
 	}
 	return h
+}
+
+// A floating IP moves while a client is connected through it: the connection is reset,
+// and the next one is the other server's.
+func ExampleEngine_AssociateFloatingIP() {
+	topo, err := config.Parse("cloud.toml", strings.NewReader(`
+[[network]]
+name = "tenant"
+  [[network.subnet]]
+  cidr = "172.16.101.0/24"
+
+[[network]]
+name = "outside"
+external = true
+  [[network.subnet]]
+  cidr = "10.10.10.0/24"
+
+[[router]]
+name = "router"
+interfaces = ["tenant"]
+gateway = { network = "outside", address = "10.10.10.2" }
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	engine, err := router.Start(topo, router.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	for _, address := range []string{"172.16.101.3/24", "172.16.101.4/24"} {
+		p := netip.MustParsePrefix(address)
+		h := newHost(engine, "tenant", host.Config{Name: p.Addr().String(), Address: p, Gateway: netip.MustParseAddr("172.16.101.1")})
+		defer h.Close()
+		if err := errors.Join(h.ServeName(80), h.ServeEcho(7)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	client := newHost(engine, "outside", host.Config{Name: "client", Address: netip.MustParsePrefix("10.10.10.4/24")})
+	defer client.Close()
+
+	floating := netip.MustParseAddr("10.10.10.3")
+	if err := engine.AssociateFloatingIP(floating, netip.MustParseAddr("172.16.101.3")); err != nil {
+		log.Fatal(err)
+	}
+	conn, err := client.Dial("tcp", "10.10.10.3:7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := engine.AssociateFloatingIP(floating, netip.MustParseAddr("172.16.101.4")); err != nil {
+		log.Fatal(err)
+	}
+	_, err = conn.Read(make([]byte, 1))
+	fmt.Println("reset:", errors.Is(err, syscall.ECONNRESET))
+	res, err := client.HTTPClient().Get("http://10.10.10.3/")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+	page, _ := io.ReadAll(res.Body)
+	name, _, _ := strings.Cut(string(page), "\n")
+	fmt.Println("answers:", name)
+	// Output:
+	// reset: true
+	// answers: 172.16.101.4
 }
 
 // What a file asks for and the engine cannot do yet is refused, never ignored.

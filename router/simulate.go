@@ -17,8 +17,9 @@ import (
 // waiting, so a test of a timeout of hours takes microseconds, and the same frames
 // with the same seed give the same answers to the byte.
 //
-// The Engine's methods work as well, on the caller's goroutine; one goroutine at
-// a time may use a Simulation. It needs no Close.
+// The Engine's methods work as well, on the caller's goroutine; what they have the
+// router send comes out with the next Put, Run or Step. One goroutine at a time may
+// use a Simulation. It needs no Close.
 type Simulation struct {
 	*Engine
 	now  time.Duration

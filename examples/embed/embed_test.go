@@ -35,6 +35,39 @@ func TestWebServersBehindAFloatingIP(t *testing.T) {
 	}
 }
 
+// A test does to a running cloud what its users do: here a member goes, and comes back.
+func TestMemberGoesAndComesBack(t *testing.T) {
+	lab := routertest.Load(t, "topology.toml")
+	lab.Instance("WEB1")
+	lab.Instance("WEB2")
+	client := lab.Host("ext_net", "10.10.10.4").HTTPClient()
+	get := func(want string) {
+		t.Helper()
+		res, err := client.Get("http://10.10.10.7/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || !strings.HasPrefix(string(page), want+"\n") {
+			t.Fatalf("got %q, error %v; want %s", page, err, want)
+		}
+	}
+	set := func(up bool) {
+		t.Helper()
+		if err := lab.Engine.SetMember("web servers", "WEB1", up); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("WEB1")
+	set(false)
+	get("WEB2")
+	get("WEB2")
+	set(true)
+	get("WEB1")
+	get("WEB2")
+}
+
 // Nothing is left of a router and its hosts once a test has ended.
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Run("lab", func(t *testing.T) {
