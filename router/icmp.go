@@ -289,9 +289,7 @@ func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReas
 	if !errorAllowed(x) || !w.limiter(x).allow(p.Src, w.now) {
 		return drop(reason)
 	}
-	p.CompleteChecksum()
-	quote := p.Eth[packet.EthernetLen:p.End]
-	quote = quote[:min(len(quote), errorLen-packet.IPv4Len-packet.ICMPLen)]
+	quote := w.quote(p)
 	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.ICMPLen + len(quote))
 	eth := f.Ethernet()
 	w.fillIPv4(x, eth, packet.ProtoICMP, w.errorSource(x), errorTOS)
@@ -302,6 +300,20 @@ func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReas
 	packet.SetTransportChecksum(eth[packet.EthernetLen:])
 	w.sendMade(x.in, f)
 	return drop(reason)
+}
+
+// quote is what an ICMP error shows of a packet: of a super-frame, the first segment
+// that it stands for.
+func (w *worker) quote(p *packet.Packet) []byte {
+	p.CompleteChecksum()
+	eth := p.Eth[:p.End]
+	if p.GSOSize != 0 {
+		if first := p.FirstSegment(func(n int) []byte { f := w.alloc(n); return f.Ethernet() }); first != nil {
+			eth = first
+		}
+	}
+	ip := eth[packet.EthernetLen:]
+	return ip[:min(len(ip), errorLen-packet.IPv4Len-packet.ICMPLen)]
 }
 
 // errorSource is the router's address on the interface the error leaves by

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
+	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -336,18 +337,41 @@ func TestSuperFrameCrossesWholeOrInSegments(t *testing.T) {
 	}
 }
 
-// unfinish makes a frame's TCP checksum one that the device is to finish.
-func unfinish(b []byte, gso uint8, size uint16) {
-	b[0], b[1] = packet.VNetNeedsChecksum, gso
-	binary.LittleEndian.PutUint16(b[2:], 54)
-	binary.LittleEndian.PutUint16(b[4:], size)
-	binary.LittleEndian.PutUint16(b[6:], 34)
-	binary.LittleEndian.PutUint16(b[8:], 16)
-	eth := b[tap.HeaderLen:]
-	binary.BigEndian.PutUint16(eth[50:], pseudo(eth))
+// An error about a super-frame shows the first packet that it stands for, finished.
+func TestErrorsAboutSuperFrames(t *testing.T) {
+	for _, c := range []struct{ payload, quoted int }{{1, 1}, {500, 100}, {3000, 100}} {
+		l := newLesson(t)
+		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "8.8.8.8", layers.IPProtocolTCP, []ipOpt{ttl(1)},
+			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1, ACK: true, Window: 65535}, payload(c.payload))...)
+		b = b[:tap.HeaderLen+54+c.payload] // without padding
+		unfinish(b, packet.GSOTCP4, 100)
+		l.putFrame("vlan101", b)
+		got := l.one("vlan101")
+		if err := nettest.Verify(got.eth); err != nil {
+			t.Errorf("%d bytes: %v", c.payload, err)
+		}
+		if q := got.icmp.Payload; int(binary.BigEndian.Uint16(q[2:])) != 40+c.quoted || len(q) != 40+c.quoted {
+			t.Errorf("%d bytes: it quotes a packet of %d bytes", c.payload, binary.BigEndian.Uint16(q[2:]))
+		}
+	}
 }
 
-// pseudo is the sum of a TCP packet's pseudo header.
+// unfinish makes a frame's TCP or UDP checksum one that the device is to finish.
+func unfinish(b []byte, gso uint8, size uint16) {
+	eth := b[tap.HeaderLen:]
+	field, header := 16, 54
+	if eth[23] == packet.ProtoUDP {
+		field, header = 6, 42
+	}
+	b[0], b[1] = packet.VNetNeedsChecksum, gso
+	binary.LittleEndian.PutUint16(b[2:], uint16(header))
+	binary.LittleEndian.PutUint16(b[4:], size)
+	binary.LittleEndian.PutUint16(b[6:], 34)
+	binary.LittleEndian.PutUint16(b[8:], uint16(field))
+	binary.BigEndian.PutUint16(eth[34+field:], pseudo(eth))
+}
+
+// pseudo is the sum of a packet's pseudo header.
 func pseudo(eth []byte) uint16 {
 	n := uint16(len(eth) - 34)
 	b := append([]byte(nil), eth[26:34]...)

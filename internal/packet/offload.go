@@ -91,16 +91,32 @@ func (p *Packet) CompleteChecksum() {
 // checksums and consecutive IPv4 identifiers. It asks next for a buffer of n
 // bytes for each frame and fills it; the buffers must not overlap p.
 func (p *Packet) Segment(next func(n int) []byte) {
-	header := EthernetLen + p.HeaderLen()
-	payload := p.Eth[header:p.End]
-	for i := 0; len(payload) > 0; i++ {
-		n := min(int(p.GSOSize), len(payload))
-		out := next(header + n)
-		copy(out, p.Eth[:header])
-		copy(out[header:], payload[:n])
-		payload = payload[n:]
-		p.finishSegment(out, i, len(payload) == 0)
+	for i := 0; p.segment(i, next); i++ {
 	}
+}
+
+// FirstSegment is the first of the frames that Segment would cut, nil if there is none.
+func (p *Packet) FirstSegment(next func(n int) []byte) (first []byte) {
+	p.segment(0, func(n int) []byte {
+		first = next(n)
+		return first
+	})
+	return first
+}
+
+// segment cuts one segment, if there is one, and reports whether there are more.
+func (p *Packet) segment(i int, next func(n int) []byte) (more bool) {
+	header := EthernetLen + p.HeaderLen()
+	at := header + i*int(p.GSOSize)
+	end := min(at+int(p.GSOSize), p.End)
+	if at >= end {
+		return false
+	}
+	out := next(header + end - at)
+	copy(out, p.Eth[:header])
+	copy(out[header:], p.Eth[at:end])
+	p.finishSegment(out, i, end == p.End)
+	return end < p.End
 }
 
 // finishSegment sets what differs between the segments of a super-frame.
