@@ -152,7 +152,10 @@ var parseDrops = [...]DropReason{
 // one, or waits for it.
 func (w *worker) parse(x *passage) verdict {
 	p := &x.p
-	fault := p.Parse(x.frame.Ethernet(), x.frame.Header())
+	fault := packet.FaultOdd
+	if !w.decodeAll {
+		fault = p.Parse(x.frame.Ethernet(), x.frame.Header())
+	}
 	if fault == packet.FaultOdd {
 		fault = w.decoder.Decode(p, x.frame.Ethernet(), x.frame.Header())
 	}

@@ -68,7 +68,7 @@ func setChecksum(eth []byte) {
 
 // checkOut: a frame that the router has sent is well-formed. What the switch
 // carries, and the payload of fragments, is the sender's.
-func checkOut(t *testing.T, s *sim, network string, f tap.Frame) {
+func checkOut(t testing.TB, s *sim, network string, f tap.Frame) {
 	eth := f.Ethernet()
 	if packet.MAC(eth[6:12]) != s.routerMAC(network) || binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 {
 		return

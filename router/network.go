@@ -276,7 +276,10 @@ func (w *worker) sendPlain(to *port, f *tap.Frame, p *packet.Packet) bool {
 
 // parseAny parses a frame that the switch carries.
 func (w *worker) parseAny(p *packet.Packet, f *tap.Frame) bool {
-	fault := p.Parse(f.Ethernet(), f.Header())
+	fault := packet.FaultOdd
+	if !w.decodeAll {
+		fault = p.Parse(f.Ethernet(), f.Header())
+	}
 	if fault == packet.FaultOdd {
 		fault = w.decoder.Decode(p, f.Ethernet(), f.Header())
 	}

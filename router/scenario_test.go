@@ -78,11 +78,7 @@ func scenarioFiles(t *testing.T) []string {
 // runScenario plays a file's text, up to the first thing that is not as it says.
 func runScenario(t testing.TB, file, text string) (*scenario, error) {
 	c := &scenario{file: file, first: map[string]*simHost{}, frames: map[string][]nettest.Captured{}}
-	top, rest, ok := strings.Cut(text, "\n---\n")
-	if !ok {
-		return c, fmt.Errorf("%s: no line --- behind the topology", file)
-	}
-	topo, err := config.Parse(file, strings.NewReader(top+"\n"))
+	topo, top, rest, err := readScenario(file, text)
 	if err != nil {
 		return c, err
 	}
@@ -104,6 +100,16 @@ func runScenario(t testing.TB, file, text string) (*scenario, error) {
 		return c, fmt.Errorf("%s:%d: at the end: %w", file, c.line, err)
 	}
 	return c, nil
+}
+
+// readScenario parts a file's text into its topology and what happens.
+func readScenario(file, text string) (topo *config.Topology, top, rest string, err error) {
+	top, rest, ok := strings.Cut(text, "\n---\n")
+	if !ok {
+		return nil, "", "", fmt.Errorf("%s: no line --- behind the topology", file)
+	}
+	topo, err = config.Parse(file, strings.NewReader(top+"\n"))
+	return topo, top, rest, err
 }
 
 // watch records every frame of every network.
@@ -231,17 +237,26 @@ func option(args []string, word string) (netip.Addr, []string, error) {
 
 // in puts a frame in.
 func (c *scenario) in(network string, args []string) error {
+	eth, err := c.frame(network, args)
+	if err == nil {
+		c.put(network, eth)
+	}
+	return err
+}
+
+// frame builds what a line puts in.
+func (c *scenario) frame(network string, args []string) ([]byte, error) {
 	from, args, err := option(args, "from")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	via, args, err := option(args, "via")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	eth, err := nettest.Parse(strings.Join(args, " "))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	src, dst := addresses(eth)
 	if from.IsValid() {
@@ -252,14 +267,13 @@ func (c *scenario) in(network string, args []string) error {
 		h = c.first[network]
 	}
 	if h == nil {
-		return fmt.Errorf("nobody on %s sends it: no host", network)
+		return nil, fmt.Errorf("nobody on %s sends it: no host", network)
 	}
 	if via.IsValid() {
 		dst = via
 	}
 	c.address(h, eth, dst)
-	c.put(network, eth)
-	return nil
+	return eth, nil
 }
 
 // addresses are where a frame's packet or ARP message comes from and goes.

@@ -46,13 +46,14 @@ type worker struct {
 	timer  time.Duration
 	timed  bool
 
-	decoder *packet.Decoder
-	passage passage
-	errPath errorPath
-	newConn nat.NewConn
-	plain   packet.Packet
-	pieces  []tap.Frame
-	pieces2 []tap.Frame
+	decoder   *packet.Decoder
+	decodeAll bool // plain frames too: the reference that FuzzSequence compares with
+	passage   passage
+	errPath   errorPath
+	newConn   nat.NewConn
+	plain     packet.Packet
+	pieces    []tap.Frame
+	pieces2   []tap.Frame
 
 	stats    counters
 	reopener *reopener
