@@ -224,7 +224,8 @@ func DecodeARP(eth []byte) (ARP, bool) {
 	if !decode(&m, eth[EthernetLen:]) {
 		return ARP{}, false
 	}
-	if m.AddrType != layers.LinkTypeEthernet || m.Protocol != layers.EthernetTypeIPv4 ||
+	// gopacket keeps the lower half of the hardware type only.
+	if eth[EthernetLen] != 0 || m.AddrType != layers.LinkTypeEthernet || m.Protocol != layers.EthernetTypeIPv4 ||
 		m.HwAddressSize != 6 || m.ProtAddressSize != 4 ||
 		m.Operation != layers.ARPRequest && m.Operation != layers.ARPReply {
 		return ARP{}, false

@@ -104,6 +104,20 @@ func TestARPNeverPanics(t *testing.T) {
 	}
 }
 
+// Every field of the fixed part of an ARP message counts, in both its bytes.
+func TestARPOfOtherKinds(t *testing.T) {
+	good := packet.PutARP(make([]byte, packet.ARPLen), packet.MAC{}, packet.MAC{}, packet.ARP{Request: true})
+	for at := 14; at < 22; at++ {
+		for bit := range 8 {
+			f := bytes.Clone(good)
+			f[at] ^= 1 << bit
+			if _, ok := packet.DecodeARP(f); ok {
+				t.Errorf("accepted with byte %d changed: % x", at-14, f[14:22])
+			}
+		}
+	}
+}
+
 // Wherever a quote is cut off, its addresses and, from eight bytes on, its ports
 // are the sender's again, and nothing behind it is touched.
 func TestTranslateErrorCutAnywhere(t *testing.T) {
