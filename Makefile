@@ -59,6 +59,12 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
+SOAKTIME ?= 10m
+
+.PHONY: soak
+soak: ## Mixed real traffic over good and bad links for SOAKTIME (10m; root); nothing may be lost or left
+	TAPROUTER_SOAK=$(SOAKTIME) $(GO) test -v -count=1 -timeout 60m -run '^TestSoak$$' ./internal/e2e
+
 .PHONY: golden
 golden: ## Write the golden files anew; explain the difference in the commit
 	$(GO) test ./router -run Golden -update
