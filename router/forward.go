@@ -107,6 +107,9 @@ func (w *worker) ingress(x *passage) verdict {
 	case packet.EtherTypeARP:
 		return w.arp(x, eth)
 	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
+		if len(eth) >= packet.EthernetLen+tagLen && tagged(eth[tagLen:]) {
+			return drop(DropDoubleTag)
+		}
 		return drop(DropVLANTag)
 	default:
 		return drop(DropEtherType)

@@ -84,6 +84,10 @@ func (w *worker) receive(from *port, f *tap.Frame) {
 		return
 	}
 	n.observe(f)
+	if eth[12] == packet.EtherTypeVLAN>>8 {
+		untag(f)
+		eth = f.Ethernet()
+	}
 	if eth[6]&1 != 0 {
 		w.count(drop(DropSourceMAC), false)
 		return
@@ -92,6 +96,36 @@ func (w *worker) receive(from *port, f *tap.Frame) {
 		n.learn(packet.MAC(eth[6:12]), from, w.now)
 	}
 	w.count(w.switchFrame(n, from, nil, f), false)
+}
+
+// tagLen is the length of an IEEE 802.1Q tag.
+const tagLen = 4
+
+// untag takes away a tag that names no VLAN, only a priority (IEEE 802.1Q, 6.9):
+// the frame is of the network that an untagged one would be of. A frame with another
+// tag inside stays as it is.
+func untag(f *tap.Frame) {
+	eth := f.Ethernet()
+	if len(eth) < packet.EthernetLen+tagLen || binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeVLAN ||
+		binary.BigEndian.Uint16(eth[14:])&0xfff != 0 || tagged(eth[tagLen:]) {
+		return
+	}
+	var h tap.Header
+	if h.Parse(f.Header()); h.Flags&tap.FlagNeedsChecksum != 0 {
+		h.CsumStart -= tagLen
+	}
+	if h.HdrLen >= packet.EthernetLen+tagLen {
+		h.HdrLen -= tagLen
+	}
+	h.Put(f.Header())
+	copy(f.Buf[f.Head+tagLen:], f.Buf[f.Head:f.Head+tap.HeaderLen+12])
+	f.Head += tagLen
+}
+
+// tagged reports whether an Ethernet header has a tag instead of a type.
+func tagged(eth []byte) bool {
+	t := binary.BigEndian.Uint16(eth[12:])
+	return t == packet.EtherTypeVLAN || t == packet.EtherTypeQinQ
 }
 
 // switchFrame sends a frame where its destination address says: from a port, or

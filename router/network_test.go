@@ -1,9 +1,12 @@
 package router
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -190,6 +193,11 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		{DropNotOurs, func(b []byte) []byte { b[5]++; return b }},
 		{DropEtherType, func(b []byte) []byte { b[12] = 0x86; b[13] = 0xdd; return b }},
 		{DropVLANTag, func(b []byte) []byte { b[12] = 0x81; return b }},
+		{DropVLANTag, func(b []byte) []byte { return insert(b, 12, 0x81, 0, 0, 1) }},
+		{DropVLANTag, func(b []byte) []byte { return insert(b, 12, 0x88, 0xa8, 0, 0) }},
+		{DropDoubleTag, func(b []byte) []byte { return insert(b, 12, 0x81, 0, 0, 1, 0x81, 0, 0, 2) }},
+		{DropDoubleTag, func(b []byte) []byte { return insert(b, 12, 0x81, 0, 0, 0, 0x81, 0, 0, 0) }},
+		{DropDoubleTag, func(b []byte) []byte { return insert(b, 12, 0x88, 0xa8, 0, 1, 0x81, 0, 0, 2) }},
 		{DropLinkBroadcast, func(b []byte) []byte { copy(b, packet.Broadcast[:]); return b }},
 		{DropShort, func(b []byte) []byte { return b[:30] }},
 		{DropIPVersion, func(b []byte) []byte { b[14] = 0x65; return b }},
@@ -211,6 +219,42 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 			s.put("vlan101", c.change(frame))
 			s.dropped(c.reason, 1)
 		})
+	}
+}
+
+func insert(b []byte, at int, more ...byte) []byte {
+	return slices.Insert(slices.Clone(b), at, more...)
+}
+
+// A frame with a priority and no VLAN is as good as one without a tag, and goes on
+// without it; so does one whose checksum is left to be done.
+func TestPriorityTag(t *testing.T) {
+	l := newLesson(t)
+	tag := []byte{0x81, 0, 0xe0, 0}
+	frame := l.build(l.vm4, "8.8.8.8", 17, nil, udpLayer(), payload(20))
+	l.put("vlan101", insert(frame, 12, tag...))
+	plain := l.take("ext_net")
+	if len(plain) != 1 || binary.BigEndian.Uint16(plain[0].eth[12:]) != packet.EtherTypeIPv4 {
+		t.Fatalf("%x", plain)
+	}
+	l.put("vlan101", frame)
+	if again := l.take("ext_net"); len(again) != 1 || !bytes.Equal(again[0].eth[packet.EthernetLen+packet.IPv4Len:], plain[0].eth[packet.EthernetLen+packet.IPv4Len:]) {
+		t.Errorf("with the tag\n%x, without\n%x", plain, again)
+	}
+
+	half := slices.Clone(frame)
+	const start, field = packet.EthernetLen + packet.IPv4Len, 6
+	sum := packet.Sum(half[packet.EthernetLen+12:start]) + 17 + uint16(len(half)-start) // no carry from these
+	binary.BigEndian.PutUint16(half[start+field:], sum)
+	f := tap.Frame{Buf: make([]byte, tap.SlotLen)}
+	f.Head = tap.Headroom
+	f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], insert(half, 12, tag...))
+	(&tap.Header{Flags: tap.FlagNeedsChecksum, HdrLen: start + tagLen + 8, CsumStart: start + tagLen, CsumOffset: field}).Put(f.Header())
+	untag(&f)
+	var h tap.Header
+	h.Parse(f.Header())
+	if h.CsumStart != start || h.CsumOffset != field || h.HdrLen != start+8 || !bytes.Equal(f.Ethernet(), half) {
+		t.Errorf("%+v\n got %x\nwant %x", h, f.Ethernet(), half)
 	}
 }
 

@@ -13,6 +13,7 @@ const (
 	DropReserved                          // a group address that no bridge forwards: pause, STP, LLDP (IEEE 802.1Q, 8.6.3)
 	DropEtherType                         // neither IPv4 nor ARP
 	DropVLANTag                           // tagged frame on an untagged network
+	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
 	DropARP                               // malformed or impossible ARP
 	DropARPSender                         // ARP from a sender outside the subnet
 	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
@@ -59,7 +60,7 @@ const (
 )
 
 var dropNames = [numDropReasons]string{
-	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "arp", "arp-sender",
+	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "double-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-unknown", "policy",

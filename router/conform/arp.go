@@ -3,6 +3,7 @@ package conform
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/nettest"
@@ -30,6 +31,7 @@ func arpChecks() []Check {
 		{Item: "A6", Name: "gratuitous ARP moves a host", Level: Must, Source: "RFC 826; RFC 5227, 3", play: gratuitousMoves},
 		{Item: "A6", Name: "gratuitous ARP makes no host", Level: Good, Source: "RFC 5227, 3", play: gratuitousMakesNone},
 		{Item: "L2-1", Name: "padding", Level: Must, Source: "RFC 1812, 5.2.2; RFC 894", play: paddingEnds},
+		{Item: "L2-2", Name: "priority tag", Level: Good, Source: "IEEE 802.1Q, 6.9", play: priorityTag},
 		{Item: "L2-2", Name: "tags", Level: Good, Source: "IEEE 802.1Q, 6.9", play: taggedFrames},
 		{Item: "L2-3", Name: "bridges' own frames", Level: Must, Source: "IEEE 802.1Q, 8.6.3", play: reservedFrames},
 	}
@@ -472,6 +474,17 @@ func taggedFrames(c *C) {
 		}
 	}
 	c.Quiet()
+}
+
+// priorityTag: a tag without a VLAN is a priority, and the frame of the network that it
+// would be of without.
+func priorityTag(c *C) {
+	for _, priority := range []uint16{0, 1, 7} {
+		frame := c.frame("blue", fmt.Sprintf("udp 172.16.101.4:4000 > 172.16.102.6:%d len 20", 5000+priority))
+		eth := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(slices.Clone(frame[:12]), packet.EtherTypeVLAN), priority<<13)
+		c.PutRaw("blue", append(eth, frame[12:]...))
+		c.Want("small", "udp 172.16.101.4:4000 > 172.16.102.6:%d len 20", 5000+priority)
+	}
 }
 
 // raw is the frame of a line that may be no packet at all, to the router.
