@@ -31,6 +31,8 @@ var defaultTimeouts = Timeouts{
 	ICMP:           60 * time.Second,
 	TCPEstablished: 2*time.Hour + 4*time.Minute,
 	TCPTransitory:  4 * time.Minute,
+	TCPOpening:     4 * time.Minute,
+	TCPClosing:     4 * time.Minute,
 	Fragment:       30 * time.Second,
 }
 
@@ -40,14 +42,17 @@ type timeout struct {
 	field func(*Timeouts) *time.Duration
 	least time.Duration // the RFC's minimum
 	rule  string        // where it stands
+	part  bool          // of tcp_transitory: what that is, has been judged there
 }
 
 var timeouts = []timeout{
-	{"udp", func(t *Timeouts) *time.Duration { return &t.UDP }, 2 * time.Minute, "RFC 4787, REQ-5"},
-	{"icmp", func(t *Timeouts) *time.Duration { return &t.ICMP }, 60 * time.Second, "RFC 5508, REQ-2"},
-	{"tcp_established", func(t *Timeouts) *time.Duration { return &t.TCPEstablished }, 2*time.Hour + 4*time.Minute, "RFC 5382, REQ-5"},
-	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, 4 * time.Minute, "RFC 5382, REQ-5"},
-	{"fragment", func(t *Timeouts) *time.Duration { return &t.Fragment }, 0, ""},
+	{"udp", func(t *Timeouts) *time.Duration { return &t.UDP }, 2 * time.Minute, "RFC 4787, REQ-5", false},
+	{"icmp", func(t *Timeouts) *time.Duration { return &t.ICMP }, 60 * time.Second, "RFC 5508, REQ-2", false},
+	{"tcp_established", func(t *Timeouts) *time.Duration { return &t.TCPEstablished }, 2*time.Hour + 4*time.Minute, "RFC 5382, REQ-5", false},
+	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, 4 * time.Minute, "RFC 5382, REQ-5", false},
+	{"tcp_opening", func(t *Timeouts) *time.Duration { return &t.TCPOpening }, 4 * time.Minute, "RFC 5382, REQ-5", true},
+	{"tcp_closing", func(t *Timeouts) *time.Duration { return &t.TCPClosing }, 4 * time.Minute, "RFC 5382, REQ-5", true},
+	{"fragment", func(t *Timeouts) *time.Duration { return &t.Fragment }, 0, "", false},
 }
 
 // checkNAT checks the settings of all routers. Those of single routers take
@@ -86,6 +91,9 @@ func (s scope) fillNAT(n *NAT, def NAT) {
 	fallback(s, "host_share", &n.HostShare, def.HostShare)
 	fallback(s, "port_range", &n.PortMin, def.PortMin)
 	fallback(s, "port_range", &n.PortMax, def.PortMax)
+	if s.given("timeouts.tcp_transitory") {
+		def.Timeouts.TCPOpening, def.Timeouts.TCPClosing = n.Timeouts.TCPTransitory, n.Timeouts.TCPTransitory
+	}
 	for _, t := range timeouts {
 		fallback(s, "timeouts."+t.key, t.field(&n.Timeouts), *t.field(&def.Timeouts))
 	}
@@ -109,6 +117,9 @@ func (s scope) checkNAT(n *NAT, known Timeouts) {
 	}
 	for _, t := range timeouts {
 		key, d := "timeouts."+t.key, *t.field(&n.Timeouts)
+		if t.part && d == n.Timeouts.TCPTransitory {
+			continue
+		}
 		s.positive(key, d)
 		if d > 0 && d < t.least && d != *t.field(&known) {
 			s.warn(key, "%s %v is less than the %v of %s; live connections may be cut off", key, d, t.least, t.rule)

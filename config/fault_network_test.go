@@ -510,6 +510,8 @@ udp = "0s"                         #! nat: timeouts.udp must be more than 0s, no
 icmp = "-1s"                       #! nat: timeouts.icmp must be more than 0s, not -1s
 tcp_established = "0s"             #! nat: timeouts.tcp_established must be more than 0s, not 0s
 tcp_transitory = "0s"              #! nat: timeouts.tcp_transitory must be more than 0s, not 0s
+tcp_opening = "-2s"                #! nat: timeouts.tcp_opening must be more than 0s, not -2s
+tcp_closing = "-3s"                #! nat: timeouts.tcp_closing must be more than 0s, not -3s
 fragment = "0s"                    #! nat: timeouts.fragment must be more than 0s, not 0s`},
 	{"of a router", blue + `
 [[router]]

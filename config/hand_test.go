@@ -23,6 +23,7 @@ udp = "1m59s"
 icmp = "59s"
 tcp_established = "2h"
 tcp_transitory = "3m"
+tcp_opening = "30s"
 fragment = "1s"
 `)
 	want := []string{
@@ -32,6 +33,7 @@ fragment = "1s"
 		`f:15: nat: timeouts.icmp 59s is less than the 1m0s of RFC 5508, REQ-2; live connections may be cut off`,
 		`f:16: nat: timeouts.tcp_established 2h0m0s is less than the 2h4m0s of RFC 5382, REQ-5; live connections may be cut off`,
 		`f:17: nat: timeouts.tcp_transitory 3m0s is less than the 4m0s of RFC 5382, REQ-5; live connections may be cut off`,
+		`f:18: nat: timeouts.tcp_opening 30s is less than the 4m0s of RFC 5382, REQ-5; live connections may be cut off`,
 	}
 	var got []string
 	for _, w := range topology.Warnings {
@@ -184,5 +186,32 @@ func BenchmarkParse(b *testing.B) {
 		if _, err := config.Parse("f", strings.NewReader(text)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The parts of tcp_transitory are what it is, where they are not given: of the same
+// table first, then of all routers.
+func TestTCPTimeoutsInParts(t *testing.T) {
+	topology := parse(t, blue+`
+[nat.timeouts]
+tcp_closing = "7m"
+[[router]]
+name = "as all"
+[[router]]
+name = "own"
+nat = { timeouts = { tcp_transitory = "6m" } }
+[[router]]
+name = "part"
+nat = { timeouts = { tcp_opening = "9m" } }
+`)
+	for i, want := range [][3]time.Duration{{4, 4, 7}, {6, 6, 6}, {4, 9, 7}} {
+		r := topology.Routers[i]
+		got := [3]time.Duration{r.NAT.Timeouts.TCPTransitory / time.Minute, r.NAT.Timeouts.TCPOpening / time.Minute, r.NAT.Timeouts.TCPClosing / time.Minute}
+		if got != want {
+			t.Errorf("%s: %d minutes, want %d", r.Name, got, want)
+		}
+	}
+	if len(topology.Warnings) > 0 {
+		t.Error(topology.Warnings)
 	}
 }

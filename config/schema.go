@@ -236,6 +236,8 @@ var timeoutKeys = keys[Timeouts]{
 	leaf("icmp", func(t *Timeouts, v value) { t.ICMP = v.duration() }),
 	leaf("tcp_established", func(t *Timeouts, v value) { t.TCPEstablished = v.duration() }),
 	leaf("tcp_transitory", func(t *Timeouts, v value) { t.TCPTransitory = v.duration() }),
+	leaf("tcp_opening", func(t *Timeouts, v value) { t.TCPOpening = v.duration() }),
+	leaf("tcp_closing", func(t *Timeouts, v value) { t.TCPClosing = v.duration() }),
 	leaf("fragment", func(t *Timeouts, v value) { t.Fragment = v.duration() }),
 }
 

@@ -261,7 +261,9 @@ type Timeouts struct {
 	UDP            time.Duration
 	ICMP           time.Duration
 	TCPEstablished time.Duration
-	TCPTransitory  time.Duration
+	TCPTransitory  time.Duration // what the next two are by default
+	TCPOpening     time.Duration
+	TCPClosing     time.Duration
 	Fragment       time.Duration
 }
 

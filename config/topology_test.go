@@ -65,7 +65,7 @@ func TestLab(t *testing.T) {
 		MaxConnections: 1048576, HostShare: 0.5, PortMin: 1024, PortMax: 65535,
 		Timeouts: config.Timeouts{
 			UDP: 5 * time.Minute, ICMP: time.Minute, Fragment: 30 * time.Second,
-			TCPEstablished: 124 * time.Minute, TCPTransitory: 4 * time.Minute,
+			TCPEstablished: 124 * time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute, TCPClosing: 4 * time.Minute,
 		},
 	}
 	subnet := func(line int, cidr, gateway, first, last string) []config.Subnet {

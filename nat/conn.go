@@ -138,10 +138,13 @@ func (c *Conn) closing() bool {
 // timeout is how long the connection may be idle in its present state.
 func (t *Table) timeout(c *Conn) uint32 {
 	if c.class == classTCP {
-		if c.state.transitory() {
-			return t.tcpTransitory
+		switch {
+		case !c.state.transitory():
+			return t.tcpEstablished
+		case c.closing():
+			return t.tcpClosing
 		}
-		return t.tcpEstablished
+		return t.tcpOpening
 	}
 	return t.timeouts[c.class]
 }

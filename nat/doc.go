@@ -54,7 +54,9 @@ type Config struct {
 	PortMin        uint16  // external ports for sources from 1024 up, themselves from 1024 up
 	PortMax        uint16  // at least PortMin
 
-	UDP, ICMP, TCPEstablished, TCPTransitory, Other time.Duration
+	UDP, ICMP, TCPEstablished, Other time.Duration
+	TCPOpening, TCPClosing           time.Duration // 0: TCPTransitory
+	TCPTransitory                    time.Duration
 }
 
 // withDefaults fills in what is not set.
@@ -79,6 +81,8 @@ func (c Config) withDefaults() Config {
 	orElse(&c.ICMP, ICMPTimeout)
 	orElse(&c.TCPEstablished, TCPEstablishedTimeout)
 	orElse(&c.TCPTransitory, TCPTransitoryTimeout)
+	orElse(&c.TCPOpening, c.TCPTransitory)
+	orElse(&c.TCPClosing, c.TCPTransitory)
 	orElse(&c.Other, OtherTimeout)
 	return c
 }

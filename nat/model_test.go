@@ -32,7 +32,7 @@ const modelSize = 24
 var modelConfig = nat.Config{
 	MaxConnections: modelSize, HostShare: 0.5, PortMin: 2000, PortMax: 2007,
 	UDP: 5 * time.Second, ICMP: 3 * time.Second, Other: 4 * time.Second,
-	TCPEstablished: 20 * time.Second, TCPTransitory: 4 * time.Second,
+	TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second, TCPClosing: 3 * time.Second,
 }
 
 // model is the slow and obvious table: a list of connections. Mappings are what
@@ -113,7 +113,10 @@ func (m *model) expired(c *modelConn) bool {
 	case packet.ProtoICMP:
 		timeout = m.cfg.ICMP
 	case packet.ProtoTCP:
-		timeout = m.cfg.TCPTransitory
+		timeout = m.cfg.TCPOpening
+		if c.state == nat.Closed || c.state == nat.Reset {
+			timeout = m.cfg.TCPClosing
+		}
 		if c.state >= nat.Established && c.state <= nat.FinReply {
 			timeout = m.cfg.TCPEstablished
 		}

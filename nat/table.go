@@ -22,8 +22,8 @@ type Table struct {
 	half    halfOpen
 	closing queue
 
-	timeouts                      [4]uint32 // by class, milliseconds
-	tcpTransitory, tcpEstablished uint32
+	timeouts                               [4]uint32 // by class, milliseconds
+	tcpOpening, tcpEstablished, tcpClosing uint32
 
 	externals  map[uint32]*external
 	crowds     map[crowdKey]*crowd
@@ -75,7 +75,7 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 		classOther: timeoutMillis(cfg.Other),
 	}
 	t.shareOdds = cfg.HostShare / (1 - cfg.HostShare)
-	t.tcpTransitory, t.tcpEstablished = timeoutMillis(cfg.TCPTransitory), timeoutMillis(cfg.TCPEstablished)
+	t.tcpOpening, t.tcpEstablished, t.tcpClosing = timeoutMillis(cfg.TCPOpening), timeoutMillis(cfg.TCPEstablished), timeoutMillis(cfg.TCPClosing)
 	return t
 }
 

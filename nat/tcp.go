@@ -21,7 +21,7 @@ import "github.com/taprouter/taprouter/internal/packet"
 // Only segments that fit the sequence numbers and windows of both sides (see Fit)
 // change a state, so that nobody who does not see a connection can end it.
 //
-// What is half open or closed lives for the transitory timeout, Established and
+// What is half open or closed lives for the opening or the closing timeout, Established and
 // half closed for the established one (RFC 5382 REQ-5, RFC 6146, 3.5.2).
 type State uint8
 
@@ -125,8 +125,8 @@ func (s State) finished(d Direction) bool {
 	return s == FinOriginal && d == Original || s == FinReply && d == Reply
 }
 
-// transitory reports whether a TCP connection in this state lives only for the
-// transitory timeout.
+// transitory reports whether a TCP connection in this state is half open or over,
+// and lives only for the opening or the closing timeout (RFC 7857, 2.1).
 func (s State) transitory() bool {
 	switch s {
 	case Established, FinOriginal, FinReply:

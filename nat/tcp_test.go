@@ -149,22 +149,22 @@ func TestTCPStates(t *testing.T) {
 }
 
 // RFC 5382 REQ-5: what is half open or closed may live shorter than what is open
-// or half closed.
+// or half closed; RFC 7857, 2.1: each its own time.
 func TestTCPTimeouts(t *testing.T) {
-	const open = "oS rSA oA "
+	const open, opening, closing = "oS rSA oA ", 5 * time.Minute, 6 * time.Minute
 	for script, want := range map[string]time.Duration{
-		"oA":              nat.TCPTransitoryTimeout,
-		"oS":              nat.TCPTransitoryTimeout,
-		"oS rSA":          nat.TCPTransitoryTimeout,
+		"oA":              opening,
+		"oS":              opening,
+		"oS rSA":          opening,
 		open:              nat.TCPEstablishedTimeout,
 		open + "oF":       nat.TCPEstablishedTimeout,
 		open + "rF":       nat.TCPEstablishedTimeout,
-		open + "oF rF":    nat.TCPTransitoryTimeout,
-		open + "oR":       nat.TCPTransitoryTimeout,
+		open + "oF rF":    closing,
+		open + "oR":       closing,
 		open + "oR rA*":   nat.TCPEstablishedTimeout,
-		open + "oF rF oS": nat.TCPTransitoryTimeout,
+		open + "oF rF oS": opening,
 	} {
-		table := newTable(nat.Config{})
+		table := newTable(nat.Config{TCPOpening: opening, TCPClosing: closing})
 		play(t, table, script)
 		tuple := tcpTuple(1)
 		if c, _ := table.Lookup(&tuple, want-time.Millisecond); c == nil {

@@ -395,6 +395,6 @@ func natConfig(c *config.NAT) nat.Config {
 		Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
 		MaxConnections: c.MaxConnections, HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,
 		UDP: c.Timeouts.UDP, ICMP: c.Timeouts.ICMP,
-		TCPEstablished: c.Timeouts.TCPEstablished, TCPTransitory: c.Timeouts.TCPTransitory,
+		TCPEstablished: c.Timeouts.TCPEstablished, TCPOpening: c.Timeouts.TCPOpening, TCPClosing: c.Timeouts.TCPClosing,
 	}
 }

@@ -21,7 +21,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func tutorial() *config.Topology {
 	n := config.NAT{Mapping: "endpoint-independent", Filtering: "address-dependent", MaxConnections: 1 << 16, HostShare: 0.5,
 		PortMin: 1024, PortMax: 65535, Timeouts: config.Timeouts{UDP: 5 * time.Minute, ICMP: time.Minute,
-			TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, Fragment: 30 * time.Second}}
+			TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute, TCPClosing: 4 * time.Minute, Fragment: 30 * time.Second}}
 	return &config.Topology{
 		NAT: n,
 		Networks: []config.Network{
