@@ -438,6 +438,11 @@ func (q *sequence) canAnswer(from place, went crossing, c *nat.Conn, d nat.Direc
 	return q.allUp() && r.ifaces[c.In[1-d]].network.name == went.net && r.ifaces[c.In[d]].network.name == from.net
 }
 
+// crowded reports whether more than may wait for a neighbor have since.
+func (q *sequence) crowded(before [numDropReasons]uint64) bool {
+	return q.w.stats.Dropped[DropNeighborFull] != before[DropNeighborFull]
+}
+
 // allUp reports whether all devices take what the router sends.
 func (q *sequence) allUp() bool {
 	for _, d := range q.devs {
@@ -459,7 +464,7 @@ func (q *sequence) reported(from place, p *packet.Packet, went crossing, fresh b
 	nettest.SetMACs(b[tap.HeaderLen:], packet.MAC(eth[0:6]), packet.MAC(eth[6:12]))
 	dropped, waiting := q.w.stats.Dropped, q.parked()
 	out := q.put(went.net, b)
-	if q.parked() != waiting || !fresh && q.w.stats.Dropped != dropped {
+	if q.parked() != waiting || q.crowded(dropped) || !fresh && q.w.stats.Dropped != dropped {
 		return
 	}
 	if len(out) != 1 || out[0].net != from.net {
@@ -485,7 +490,7 @@ func (q *sequence) answered(from place, tuple packet.Tuple, went crossing, fresh
 	before, waiting := q.w.stats.Dropped, q.parked()
 	out := q.put(went.net, b)
 	refused := q.w.stats.Dropped[DropTCPWindow] != before[DropTCPWindow]
-	if q.parked() != waiting || refused && !fresh {
+	if q.parked() != waiting || q.crowded(before) || refused && !fresh {
 		return
 	}
 	if len(out) == 0 || out[0].net != from.net {
