@@ -73,6 +73,7 @@ func (c *checker) checkNAT() {
 
 // checkRouterNAT checks one router's own settings.
 func (c *checker) checkRouterNAT(d *domain) {
+	oneOf(d.at, "rp_filter", &d.RPFilter, "off", "off", "loose", "strict")
 	if d.NAT == nil {
 		own := c.NAT
 		d.NAT = &own
@@ -89,6 +90,9 @@ func (s scope) fillNAT(n *NAT, def NAT) {
 	fallback(s, "filtering", &n.Filtering, def.Filtering)
 	fallback(s, "max_connections", &n.MaxConnections, def.MaxConnections)
 	fallback(s, "host_share", &n.HostShare, def.HostShare)
+	if n.NoSNAT == nil && !s.given("no_snat") {
+		n.NoSNAT = def.NoSNAT
+	}
 	fallback(s, "port_range", &n.PortMin, def.PortMin)
 	fallback(s, "port_range", &n.PortMax, def.PortMax)
 	if s.given("timeouts.tcp_transitory") {
@@ -108,6 +112,11 @@ func (s scope) checkNAT(n *NAT, known Timeouts) {
 	// The comparison is turned round so that it refuses NaN.
 	if !(n.HostShare > 0 && n.HostShare <= 1) {
 		s.fault("host_share", "host_share %v is not above 0 and at most 1", n.HostShare)
+	}
+	for i := range n.NoSNAT {
+		if key := indexKey("no_snat", i); s.given("no_snat") && !s.spoiled(key) {
+			s.checkPrefix(key, &n.NoSNAT[i])
+		}
 	}
 	switch ports := "port_range"; {
 	case n.PortMin > n.PortMax:

@@ -504,6 +504,7 @@ filtering = "none"                 #! nat: unknown filtering "none"; known: endp
 max_connections = 0                #! nat: max_connections 0 is not from 1 to 268435456
 host_share = 0                     #! nat: host_share 0 is not above 0 and at most 1
 port_range = "2000-1000"           #! nat: port_range 2000-1000 is reversed; write 1000-2000
+no_snat = ["10.0.0.1/8"]           #! nat: no_snat[0] 10.0.0.1/8 has host bits set; write 10.0.0.0/8
 mss_clamp = 1                      #! nat: mss_clamp must be true or false, not 1
 [nat.timeouts]
 udp = "0s"                         #! nat: timeouts.udp must be more than 0s, not 0s
@@ -516,6 +517,7 @@ fragment = "0s"                    #! nat: timeouts.fragment must be more than 0
 	{"of a router", blue + `
 [[router]]
 name = "r"
+rp_filter = "stict"                #! router "r": unknown rp_filter "stict"; did you mean "strict"?
 [router.nat]
 host_share = 1.5                   #! router "r": nat: host_share 1.5 is not above 0 and at most 1
 port_range = "80-65535"            #! router "r": nat: port_range 80-65535 begins below 1024; sources below that keep to ports below it anyway

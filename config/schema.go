@@ -95,6 +95,7 @@ var routerKeys = keys[Router]{
 		func(r *Router, g RouterGateway) { r.Gateway = &g }),
 	tables("routes", "route", "destination", routeKeys, blankRoute,
 		func(r *Router) *[]Route { return &r.Routes }),
+	leaf("rp_filter", func(r *Router, v value) { r.RPFilter = v.text() }),
 	table("nat", natKeys,
 		func(line int) NAT { return NAT{Line: line} },
 		func(r *Router, n NAT) { r.NAT = &n }),
@@ -225,6 +226,7 @@ var natKeys = keys[NAT]{
 		ports := parsed(v, parsePortRange)
 		n.PortMin, n.PortMax = ports.first, ports.last
 	}),
+	leaf("no_snat", func(n *NAT, v value) { n.NoSNAT = listOf(v, value.prefix) }),
 	leaf("mss_clamp", func(n *NAT, v value) { n.MSSClamp = v.flag() }),
 	table("timeouts", timeoutKeys,
 		func(int) Timeouts { return Timeouts{} },

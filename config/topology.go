@@ -110,7 +110,8 @@ type Router struct {
 	Interfaces []RouterInterface
 	Gateway    *RouterGateway // nil: no external gateway
 	Routes     []Route
-	NAT        *NAT // nil: a copy of Topology.NAT; what is zero in it is as it is there
+	RPFilter   string // off, loose or strict
+	NAT        *NAT   // nil: a copy of Topology.NAT; what is zero in it is as it is there
 }
 
 // A RouterInterface joins a router to a tenant network. After validation
@@ -252,6 +253,7 @@ type NAT struct {
 	HostShare      float64 // above 0, at most 1: the most that one internal host ever has of the table and of an address's ports
 	PortMin        uint16  // external ports for sources from 1024 up
 	PortMax        uint16
+	NoSNAT         []netip.Prefix // destinations outside that see internal addresses; may be empty
 	MSSClamp       bool
 	Timeouts       Timeouts
 }

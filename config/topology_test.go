@@ -86,7 +86,7 @@ func TestLab(t *testing.T) {
 				Subnets: subnet(22, "10.10.10.0/24", "10.10.10.1", "10.10.10.2", "10.10.10.21")},
 		},
 		Routers: []config.Router{{
-			Line: 27, Name: "router_100_101", NAT: &nat,
+			Line: 27, Name: "router_100_101", RPFilter: "off", NAT: &nat,
 			Interfaces: []config.RouterInterface{
 				{Line: 29, Network: "vlan100", Addresses: []netip.Prefix{prefix("172.16.100.1/24")}},
 				{Line: 29, Network: "vlan101", Addresses: []netip.Prefix{prefix("172.16.101.1/24")}},
@@ -499,7 +499,7 @@ udp = "6m"
 	}
 	want := topology.NAT
 	want.Line, want.Filtering, want.Timeouts.UDP = own.Line, "endpoint-independent", 7*time.Minute
-	if *own != want {
+	if !reflect.DeepEqual(*own, want) {
 		t.Errorf("own %+v, want %+v", *own, want)
 	}
 	if unclamped.MSSClamp || !own.MSSClamp || unclamped.PortMin != 2000 || unclamped.PortMax != 2999 {

@@ -25,6 +25,8 @@ type vrouter struct {
 	gateway *gateway // nil: no external network
 	routes  bart.Table[route]
 
+	rpFilter rpFilter
+
 	nat    *nat.Table
 	static *nat.Static // swapped for another one, never changed
 	vips   lb.VIPs
@@ -44,6 +46,7 @@ type gateway struct {
 	iface *iface
 	addr  uint32
 	snat  bool
+	plain []prefixOf // where internal addresses are shown as they are
 }
 
 // A route leads to a next hop, or on link when via is 0.
@@ -198,7 +201,8 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		name: c.Name, ifaces: []*iface{nil},
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), static: &nat.Static{}, arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
-		limiter: limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
+		rpFilter: rpFilters[c.RPFilter],
+		limiter:  limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
 		fragments: newFragments(c.NAT.Timeouts.Fragment),
 	}
 	for i := range c.Interfaces {
@@ -214,7 +218,7 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 	}
 	r.nat.OnCut(func(c *nat.Conn) { r.worker.resetBoth(r, c) })
 	if c.Gateway != nil {
-		if err := b.gateway(r, c.Gateway); err != nil {
+		if err := b.gateway(r, c.Gateway, c.NAT.NoSNAT); err != nil {
 			return nil, err
 		}
 	}
@@ -249,12 +253,17 @@ func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, 
 
 // gateway joins a router to its external network. All of that network's subnets
 // are on link, as floating IPs may come from any.
-func (b *builder) gateway(r *vrouter, c *config.RouterGateway) error {
+func (b *builder) gateway(r *vrouter, c *config.RouterGateway, plain []netip.Prefix) error {
 	i, err := b.iface(r, c.Network, []netip.Prefix{c.Prefix})
 	if err != nil {
 		return err
 	}
 	r.gateway = &gateway{iface: i, addr: packet.FromAddr(c.Address), snat: c.SNAT}
+	for _, p := range plain {
+		if p.Addr().Is4() {
+			r.gateway.plain = append(r.gateway.plain, newPrefix(p))
+		}
+	}
 	i.own(r.gateway.addr)
 	r.owned[r.gateway.addr] = true
 	for k := range b.topo.Networks {
@@ -388,6 +397,8 @@ var behaviors = map[string]nat.Behavior{
 	"address-dependent":          nat.AddressDependent,
 	"address-and-port-dependent": nat.AddressAndPortDependent,
 }
+
+var rpFilters = map[string]rpFilter{"loose": rpLoose, "strict": rpStrict}
 
 // natConfig translates the file's settings.
 func natConfig(c *config.NAT) nat.Config {

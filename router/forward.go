@@ -433,10 +433,14 @@ func (w *worker) uniquePort(x *passage) verdict {
 	return w.refusal(x, refusal)
 }
 
-// snatExternal gives an internal sender its external address: its floating IP,
+// snatExternal gives an internal sender its external address, unless there is to be
+// no translation towards that destination (RFC 6888, REQ-6): its floating IP,
 // else a mapping on the router's.
 func (w *worker) snatExternal(x *passage) verdict {
 	r, t := x.r, &x.to
+	if !x.external && r.gateway.showsItself(t.Dst) {
+		return w.uniquePort(x)
+	}
 	if floating, ok := r.static.Floating(t.Src); ok {
 		t.Src = floating
 		return w.uniquePort(x)
@@ -636,6 +640,26 @@ func (r *vrouter) externalAddr(addr uint32) uint32 {
 	return r.gateway.addr
 }
 
+// showsItself reports whether a destination outside sees internal addresses.
+func (g *gateway) showsItself(dst uint32) bool {
+	for _, p := range g.plain {
+		if p.contains(dst) {
+			return true
+		}
+	}
+	return false
+}
+
+// An rpFilter says what a source address must have to do with the interface that it
+// comes from (RFC 3704).
+type rpFilter uint8
+
+const (
+	rpOff    rpFilter = iota // no more than martian asks
+	rpLoose                  // a route to it
+	rpStrict                 // the route to it, out of that interface
+)
+
 // martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
 // for addresses on link): nobody sends from a loopback, multicast or broadcast
 // address, nor from one of ours, and an address of a network of ours is only ever
@@ -648,6 +672,11 @@ func (i *iface) martian(src uint32) verdict {
 	for _, other := range i.router.ifaces[1:] {
 		if other != i && other.onLink(src) {
 			return drop(DropMartianSource)
+		}
+	}
+	if r := i.router; r.rpFilter != rpOff {
+		if rt, ok := r.routes.Lookup(packet.ToAddr(src)); !ok || r.rpFilter == rpStrict && rt.out != i {
+			return drop(DropReversePath)
 		}
 	}
 	return next

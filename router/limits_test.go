@@ -1,8 +1,11 @@
 package router
 
 import (
+	"fmt"
+	"net/netip"
 	"testing"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/nat"
 )
 
@@ -23,6 +26,58 @@ func TestWithoutSNAT(t *testing.T) {
 	l.want(l.one("vlan101"), "udp 10.10.10.4:4000 > 172.16.101.3:53")
 	l.tcp(l.vm4, 4000, "10.10.10.7", 80, "S") // no address of its own outside to show
 	l.want(l.one("vlan100"), "tcp 172.16.101.4:4000 > 172.16.100.10:80 S")
+}
+
+// RFC 6888, REQ-6: some destinations see internal addresses, with every protocol; what
+// begins there is still refused, and all else is translated as ever.
+func TestDestinationsWithoutNAT(t *testing.T) {
+	topo := tutorial()
+	topo.Routers[0].NAT.NoSNAT = []netip.Prefix{prefix("10.20.0.0/16"), prefix("10.10.10.4/32"), prefix("172.16.101.3/32")}
+	l := newLessonOf(t, topo)
+	for _, from := range []*simHost{l.vm4, l.vm3} { // by SNAT, by a floating IP
+		l.udp(from, 4000, "10.10.10.4", 53, "out")
+		l.want(l.one("ext_net"), fmt.Sprintf("udp %v:4000 > 10.10.10.4:53", from.addr))
+		l.udp(l.client, 53, from.addr.String(), 4000, "answer")
+		l.want(l.one("vlan101"), fmt.Sprintf("udp 10.10.10.4:53 > %v:4000", from.addr))
+	}
+	l.put("vlan101", l.build(l.vm4, "10.20.7.7", 47, nil, payload(20)))
+	if out := l.one("ext_net"); out.ip.SrcIP.String() != "172.16.101.4" {
+		t.Errorf("GRE from %v", out.ip.SrcIP)
+	}
+	l.udp(l.vm4, 4000, "10.21.0.1", 53, "elsewhere")
+	l.want(l.one("ext_net"), "udp 10.10.10.2:4000 > 10.21.0.1:53")
+	l.udp(l.client, 4001, "172.16.101.4", 53, "begins outside")
+	l.none("vlan101")
+	l.dropped(DropPolicy, 1)
+	l.udp(l.vm4, 4000, "10.10.10.3", 53, "hairpin")
+	l.want(l.one("vlan101"), "udp 10.10.10.2:4000 > 172.16.101.3:53")
+}
+
+// RFC 3704: what may come from where.
+func TestReversePath(t *testing.T) {
+	for _, c := range []struct {
+		filter               string
+		other, nowhere, back bool // passes: from behind another interface, from where no route leads, from behind this one
+	}{{"", true, true, true}, {"off", true, true, true}, {"loose", true, false, true}, {"strict", false, false, true}} {
+		topo := tutorial()
+		r := &topo.Routers[0]
+		r.RPFilter, r.Gateway.NextHop = c.filter, netip.Addr{}
+		r.Routes = []config.Route{
+			{Destination: prefix("192.168.10.0/24"), NextHop: netip.MustParseAddr("172.16.100.10")},
+			{Destination: prefix("192.168.11.0/24"), NextHop: netip.MustParseAddr("172.16.101.4")},
+		}
+		l := newLessonOf(t, topo)
+		for src, passes := range map[string]bool{"192.168.10.5": c.other, "198.51.100.1": c.nowhere, "192.168.11.5": c.back} {
+			before := l.w.stats.Dropped[DropReversePath]
+			from := *l.vm4
+			from.addr = netip.MustParseAddr(src)
+			l.udp(&from, 4000, "172.16.100.9", 53, "in")
+			got := len(l.take("vlan100"))
+			if drops := l.w.stats.Dropped[DropReversePath] - before; got == 1 != passes || drops == 0 != passes {
+				t.Errorf("%q: %s: %d forwarded, %d dropped", c.filter, src, got, drops)
+			}
+		}
+	}
 }
 
 // A full table refuses what it would have to translate, tells the sender so, and

@@ -27,6 +27,7 @@ const (
 	DropOffload                           // offload metadata that contradicts the frame, or cannot be served
 	DropSourceRoute                       // a source route option (RFC 7126, 4.3)
 	DropMartianSource                     // a source address that cannot be there (RFC 1812, 5.3.7)
+	DropReversePath                       // a source that has no route, or another one (RFC 3704)
 	DropMartianDest                       // a destination that is never forwarded
 	DropBroadcast                         // a broadcast or multicast, which the router does not forward (RFC 2644)
 	DropFragmentWait                      // a fragment whose first one did not come in time
@@ -62,7 +63,7 @@ const (
 var dropNames = [numDropReasons]string{
 	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "double-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
-	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "martian-destination",
+	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "reverse-path", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
