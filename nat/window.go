@@ -102,6 +102,18 @@ func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 	return Fits
 }
 
+// MaySend reports whether a TCP segment that begins with sequence number seq may be under
+// way in direction d, or just have been: an ICMP error about another one is a guess of
+// somebody's who has not seen the connection (RFC 5927, 4.1). Where that is not known it may.
+func (t *Table) MaySend(c *Conn, d Direction, seq uint32) bool {
+	k, o := &t.links(c.self).stream, 1-d
+	if !k.knows(d) || (k.marks[d]|k.marks[o])&streamLoose != 0 {
+		return true
+	}
+	ahead := int64(int32(seq - k.end[d]))
+	return ahead <= 0 && ahead >= -2*(int64(1)<<max(leastWindow, k.window[o]))
+}
+
 // follow notes a segment that is sent on.
 func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
 	k, o := &t.links(c.self).stream, 1-d

@@ -412,3 +412,30 @@ func (x *exchange) receive(i int, s packet.Segment) {
 		h.got = s.Seq + s.Len
 	}
 }
+
+// RFC 5927, 4.1: an ICMP error is believed about what may be under way, and wherever
+// nobody here knows.
+func TestMaySend(t *testing.T) {
+	const window = 1 << 17 // of 1000 << 7, as follow rounds it
+	type ask struct {
+		d    nat.Direction
+		seq  uint32
+		want bool
+	}
+	try := func(when string, o *opened, all ...ask) {
+		t.Helper()
+		for _, a := range all {
+			if got := o.table.MaySend(o.c, a.d, a.seq); got != a.want {
+				t.Errorf("%s: direction %d, sequence number %d: %t", when, a.d, int32(a.seq), got)
+			}
+		}
+	}
+	o := open(t, tcpSeg(packet.SYN, 1000, 0, 0))
+	try("half open", o, ask{nat.Original, 1000, true}, ask{nat.Original, 1002, false}, ask{nat.Original, 77, true},
+		ask{nat.Original, 1<<31 + 77, false}, ask{nat.Reply, 1, true}, ask{nat.Reply, 1 << 31, true})
+	o = handshake(t)
+	o.send(nat.Original, tcpSeg(packet.ACK, 1001, 5001, 500), nat.Fits)
+	try("open", o, ask{nat.Original, 1001, true}, ask{nat.Original, 1501, true}, ask{nat.Original, 1502, false},
+		ask{nat.Original, 1<<32 + 1501 - 2*window, true}, ask{nat.Original, 1<<32 + 1500 - 2*window, false},
+		ask{nat.Reply, 5001, true}, ask{nat.Reply, 5002, false})
+}

@@ -19,7 +19,8 @@ type errorPath struct {
 // conntrackError finds the connection that an ICMP error is about, by the
 // packet it quotes: one that left here, so its reverse is how an answer would
 // arrive. The error goes where that answer would go (RFC 5508, REQ-4 and
-// REQ-5). It neither refreshes nor ends the connection (REQ-6).
+// REQ-5). It neither refreshes nor ends the connection (REQ-6). One about a TCP segment that
+// its sender cannot have sent is dropped.
 func (w *worker) conntrackError(x *passage) verdict {
 	p, r := &x.p, x.r
 	if p.Type == packet.ICMPRedirect || p.Type == packet.ICMPSourceQuench {
@@ -41,6 +42,10 @@ func (w *worker) conntrackError(x *passage) verdict {
 	}
 	if r.ifaces[c.In[d]].external != x.in.external {
 		return drop(DropICMPUnknown)
+	}
+	if quoted := p.Eth[p.Quote.L4:p.End]; q.Proto == packet.ProtoTCP && len(quoted) >= 8 &&
+		!r.nat.MaySend(c, 1-d, binary.BigEndian.Uint32(quoted[4:])) {
+		return drop(DropICMPSequence)
 	}
 	out := c.Translated(d)
 	w.errPath = errorPath{src: p.Src, dst: out.Dst, quoted: out.Reverse()}

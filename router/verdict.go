@@ -35,6 +35,7 @@ const (
 	DropFragmentChanged                   // a first fragment that contradicts the one before
 	DropFragmentLocal                     // fragments for the router itself that overlap
 	DropICMPType                          // an ICMP redirect or source quench, which cross no router
+	DropICMPSequence                      // an ICMP error about a TCP segment that nobody has sent (RFC 5927, 4.1)
 	DropICMPUnknown                       // an ICMP error about a connection nobody has
 	DropPolicy                            // from outside, and neither a floating IP, a VIP nor a mapping
 	DropNoMapping                         // from outside to the SNAT address, where nothing is open
@@ -64,7 +65,7 @@ var dropNames = [numDropReasons]string{
 	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "double-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "reverse-path", "martian-destination",
-	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-unknown", "policy",
+	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
