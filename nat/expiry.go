@@ -73,9 +73,19 @@ func (s *sweep) hurry(deadline uint32) {
 	}
 }
 
-// Tick removes connections whose deadline has passed and returns when it wants
-// to be called again, 0 if there is nothing to wait for.
+// Tick removes connections whose deadline has passed, frees ports that have rested, and
+// returns when it wants to be called again, 0 if there is nothing to wait for.
 func (t *Table) Tick(now time.Duration) time.Duration {
+	t.now = millis(now)
+	next := t.expire(now)
+	if due := t.wakePorts(t.now); due != 0 && (next == 0 || now+time.Duration(due)*time.Millisecond < next) {
+		next = now + time.Duration(due)*time.Millisecond
+	}
+	return next
+}
+
+// expire is Tick for connections.
+func (t *Table) expire(now time.Duration) time.Duration {
 	s, ms := &t.sweep, millis(now)
 	if t.live == 0 {
 		*s = sweep{}

@@ -20,6 +20,7 @@ type portSpace struct {
 	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1; nil: none
 	used   [1 << 16 / chunkLen]uint16            // how many of them there are
 	spare  *[chunkLen]uint32                     // kept when the last has gone, for the next
+	rests  [2]rests                              // like taken
 }
 
 // bytes is the memory that the ports of an address take.
@@ -29,7 +30,7 @@ func (e *external) bytes() int {
 		if s == nil {
 			continue
 		}
-		n += int(unsafe.Sizeof(*s))
+		n += int(unsafe.Sizeof(*s)) + s.rests[0].bytes() + s.rests[1].bytes()
 		for _, c := range s.mapped {
 			if c != nil {
 				n += int(unsafe.Sizeof(*c))
@@ -279,11 +280,20 @@ func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint1
 	}
 	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
 	space, group := t.ports(ext, pi), groupOf(flow.Proto, flow.SrcPort)
+	if t.restsAfterUse(pi) {
+		space.wake(group.wellKnown(), t.now)
+	}
 	free := hi - lo + 1 - space.taken[group.wellKnown()]
 	if t.overShare(int(t.hosts.use(flow.Src).ports[group]), hi-lo+1, free) {
 		b.overShare = free > 0
 	} else {
-		port, found := space.choose(flow.SrcPort, lo, hi, t.rng)
+		port, found := flow.SrcPort, space.again(flow.SrcPort, group.wellKnown(), flow.Src)
+		if !found {
+			port, found = space.choose(flow.SrcPort, lo, hi, t.rng)
+		}
+		for !found && space.wakeOldest(group.wellKnown()) { // better than one that is in use
+			port, found = space.choose(flow.SrcPort, lo, hi, t.rng)
+		}
 		for n := 0; found; n++ {
 			if t.replyFree(flow, original, ext, port) {
 				b.new, b.ext = true, port
@@ -456,6 +466,7 @@ func (t *Table) newMapping(b *Binding) uint32 {
 	pi, _ := protoIndex(k.proto)
 	space := t.ports(k.ext, pi)
 	group := groupOf(k.proto, b.ext)
+	delete(space.rests[group.wellKnown()].by, b.ext)
 	space.take(b.ext)
 	space.taken[group.wellKnown()]++
 	space.set(b.ext, i)
@@ -497,7 +508,11 @@ func (t *Table) endMapping(i uint32) {
 	pi, _ := protoIndex(m.proto)
 	space := t.ports(m.ext, pi)
 	group := groupOf(m.proto, m.extPort)
-	space.put(m.extPort)
+	if t.restsAfterUse(pi) {
+		space.rest(m.extPort, group.wellKnown(), m.addr, t.now)
+	} else {
+		space.put(m.extPort)
+	}
 	space.taken[group.wellKnown()]--
 	space.unset(m.extPort)
 	t.hosts.less(m.addr, func(u *hostUse) { u.ports[group]-- })

@@ -196,7 +196,7 @@ func TestPermits(t *testing.T) {
 
 // The mapping and its port end with the last connection.
 func TestMappingEndsWithItsConnections(t *testing.T) {
-	table := newTable(nat.Config{UDP: time.Second})
+	table := newTable(nat.Config{Filtering: nat.AddressDependent, UDP: time.Second})
 	bind(t, table, udp(inside, 5000, remote, 1))
 	bind(t, table, udp(inside, 5000, remote, 2))
 	if _, got := bind(t, table, udp(inside+1, 5000, remote, 3)); got == 5000 {
@@ -552,7 +552,7 @@ func TestPermitsGiveMemoryBack(t *testing.T) {
 // What finds the mappings of ports is given back with them, but for what the next one
 // needs: one that comes and goes allocates nothing.
 func TestPortsGiveMemoryBack(t *testing.T) {
-	table := newTable(nat.Config{HostShare: 1})
+	table := newTable(nat.Config{Filtering: nat.AddressDependent, HostShare: 1})
 	churn := func() {
 		c, _ := bind(t, table, udp(inside, 5000, remote, 53))
 		table.Remove(c)

@@ -51,6 +51,8 @@ type model struct {
 	stamps map[uint32]int // when each host got as many half-open connections as it has
 	stamp  int
 
+	rests map[[2]uint16]modelRest // by protocol and port
+
 	either bool // the last Bind may have made a mapping or not
 	quota  bool // it overloads because the host has its share of the ports
 }
@@ -76,9 +78,28 @@ type modelMapping struct {
 }
 
 func newModel(t *testing.T, ch chooser, cfg nat.Config, now time.Duration) *model {
-	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}}
+	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, rests: map[[2]uint16]modelRest{}}
 	m.table = nat.NewTable(cfg, rand.New(rand.NewPCG(5, 6)), m.onEnd)
 	return m
+}
+
+// A modelRest is a port whose mapping has ended.
+type modelRest struct {
+	host uint32
+	at   time.Duration
+}
+
+// rested says of a port that no mapping has how long it has been so, and whether it is
+// kept for somebody else: 0 it is not, 1 it may be, 2 it is.
+func (m *model) rested(proto uint8, port uint16, host uint32) int {
+	r, ok := m.rests[[2]uint16{uint16(proto), port}]
+	switch age := m.now - r.at; {
+	case !ok || r.host == host || m.cfg.Filtering != nat.EndpointIndependent || proto == packet.ProtoTCP || age > 3*time.Minute:
+		return 0
+	case age < time.Minute:
+		return 2
+	}
+	return 1 // the table's clock has been behind when the mapping ended
 }
 
 func (m *model) onEnd(c *nat.Conn) {
@@ -93,6 +114,11 @@ func (m *model) onEnd(c *nat.Conn) {
 	}
 	m.young, m.old = without(m.young, k), without(m.old, k)
 	m.ended = append(m.ended, k)
+	for _, old := range []*modelMapping{k.src, k.dst} {
+		if old != nil && !slices.Contains(m.mappings(), old) {
+			m.rests[[2]uint16{uint16(old.proto), old.ext}] = modelRest{old.addr, m.now}
+		}
+	}
 }
 
 // restamp notes that a half-open connection of a host has come or gone.
@@ -319,8 +345,11 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 
 func (m *model) judgeNewMapping(key modelMapping, flow packet.Tuple, port uint16, r nat.Refusal, taken map[uint16]bool, lo, hi int) *modelMapping {
 	own := int(flow.SrcPort)
-	preserve := own >= lo && own <= hi && !taken[flow.SrcPort]
-	if preserve && m.replyFree(flow, flow.SrcPort) {
+	kept := m.rested(flow.Proto, flow.SrcPort, flow.Src)
+	preserve := own >= lo && own <= hi && !taken[flow.SrcPort] && kept != 2
+	if preserve && kept == 1 {
+		m.either = true
+	} else if preserve && m.replyFree(flow, flow.SrcPort) {
 		m.want(flow, port, r, flow.SrcPort)
 	} else if preserve || m.overloadedTowards(flow) {
 		// What choose took, or might have, is overloaded there: either is right.
@@ -331,8 +360,9 @@ func (m *model) judgeNewMapping(key modelMapping, flow packet.Tuple, port uint16
 	if r != nat.None || taken[port] {
 		m.t.Fatalf("%v: %v, port %d taken: %t", flow, r, port, taken[port])
 	}
-	for p := lo; p <= hi && port&1 != flow.SrcPort&1; p++ {
-		if !taken[uint16(p)] && p&1 == own&1 {
+	mayRest := m.rested(flow.Proto, port, flow.Src) == 2
+	for p := lo; p <= hi && (mayRest || port&1 != flow.SrcPort&1); p++ {
+		if !taken[uint16(p)] && m.rested(flow.Proto, uint16(p), 0) == 0 && (mayRest || p&1 == own&1) {
 			m.t.Fatalf("%v: port %d, but %d is free", flow, port, p)
 		}
 	}
@@ -640,7 +670,7 @@ func (m *model) tick() {
 			m.t.Fatalf("Tick left %v, which has expired", c.tuple[0])
 		}
 	}
-	if (wake == 0) != (len(m.conns) == 0) || wake != 0 && wake < m.now {
+	if (wake == 0) != (len(m.conns) == 0) && len(m.rests) == 0 || wake != 0 && wake < m.now {
 		m.t.Fatalf("Tick = %v at %v with %d connections", wake, m.now, len(m.conns))
 	}
 }
@@ -719,6 +749,8 @@ func (m *model) check() {
 func (m *model) finish() {
 	m.check()
 	m.now += time.Hour
+	m.tick()
+	m.now += 2 * time.Minute // and all ports have rested
 	m.tick()
 	if m.table.Len() != 0 {
 		m.t.Fatalf("%d connections left", m.table.Len())
