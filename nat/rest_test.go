@@ -64,6 +64,22 @@ func TestPortsRest(t *testing.T) {
 	}
 }
 
+// The table wants to be woken for the first of all that rest.
+func TestRestsOfAllSpaces(t *testing.T) {
+	table := newTable(nat.Config{Filtering: nat.EndpointIndependent})
+	for i, port := range []uint16{5000, 80, 6000} {
+		flow := packet.Tuple{Src: 1, Dst: 0x08080808, SrcPort: port, DstPort: 53, Proto: packet.ProtoUDP}
+		conn, _, _ := tryBind(table, flow, time.Duration(10-i)*time.Second)
+		table.Remove(conn)
+		flow.Proto = packet.ProtoICMP
+		conn, _, _ = tryBind(table, flow, time.Duration(20-i)*time.Second)
+		table.Remove(conn)
+	}
+	if wake := table.Tick(21 * time.Second); wake != 129*time.Second {
+		t.Errorf("wants to be woken at %v", wake)
+	}
+}
+
 // Rather than overloading one that is in use, the port that has rested longest is taken;
 // and what rests takes no more memory than there are ports.
 func TestRestingPortsMakeRoom(t *testing.T) {
@@ -84,6 +100,7 @@ func TestRestingPortsMakeRoom(t *testing.T) {
 	if n := table.Stats().Overloaded; n != 0 {
 		t.Errorf("%d overloaded", n)
 	}
+	flow.SrcPort = 2001
 	before := table.Bytes()
 	for range 100000 { // the same host, the same port
 		conn, _, _ := tryBind(table, flow, 10*time.Second)
