@@ -25,7 +25,8 @@ type vrouter struct {
 	gateway *gateway // nil: no external network
 	routes  bart.Table[route]
 
-	rpFilter rpFilter
+	rpFilter  rpFilter
+	exhausted map[DropReason]time.Duration // when it was last said that connections are refused for a reason
 
 	nat    *nat.Table
 	static *nat.Static // swapped for another one, never changed
@@ -77,7 +78,7 @@ type iface struct {
 	announcements int // of all of them
 	announceAt    time.Duration
 	fresh         []freshAddr
-	conflictAt    time.Duration
+	conflicts     map[uint32]time.Duration // when each address was last said to be another host's, too
 }
 
 // A freshAddr is an address that an interface has only just got.
@@ -201,8 +202,8 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		name: c.Name, ifaces: []*iface{nil},
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), static: &nat.Static{}, arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
-		rpFilter: rpFilters[c.RPFilter],
-		limiter:  limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
+		rpFilter: rpFilters[c.RPFilter], exhausted: map[DropReason]time.Duration{},
+		limiter: limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
 		fragments: newFragments(c.NAT.Timeouts.Fragment),
 	}
 	for i := range c.Interfaces {

@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
@@ -475,11 +476,23 @@ func (w *worker) refusal(x *passage, r nat.Refusal) verdict {
 	case nat.None:
 		return next
 	case nat.NoPort, nat.TupleTaken:
-		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropNoPort)
+		return w.exhausted(x, DropNoPort)
 	case nat.HostShareUsed:
-		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropHostShare)
+		return w.exhausted(x, DropHostShare)
 	}
-	return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropTableFull) // RFC 5508 REQ-8
+	return w.exhausted(x, DropTableFull)
+}
+
+// exhausted refuses a connection for want of room: its sender is told (RFC 5508, REQ-8),
+// and so is, once a minute for each reason, who runs the router (RFC 6888, REQ-11).
+func (w *worker) exhausted(x *passage, reason DropReason) verdict {
+	r := x.r
+	if at, ok := r.exhausted[reason]; !ok || w.now-at >= time.Minute {
+		r.exhausted[reason] = w.now
+		w.log.Warn("new connections are refused", "router", r.name, "reason", reason.String(),
+			"connections", r.nat.Len(), "sender", packet.ToAddr(x.p.Src))
+	}
+	return w.sendError(x, packet.ICMPUnreachable, 13, 0, reason)
 }
 
 // neighbor: who is the next hop? If nobody knows yet, the packet waits as it

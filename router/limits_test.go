@@ -1,11 +1,16 @@
 package router
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
 
@@ -148,4 +153,58 @@ func TestRandomness(t *testing.T) {
 	if split(r).Uint64() == split(r).Uint64() {
 		t.Error("two who split one generator have the same")
 	}
+}
+
+// RFC 6888, REQ-11: who runs the router hears of it, and not a thousand times.
+func TestExhaustionIsLogged(t *testing.T) {
+	topo := tutorial()
+	topo.Routers[0].NAT.MaxConnections, topo.Routers[0].NAT.HostShare = 4, 0.5
+	l := newLessonOf(t, topo)
+	var log bytes.Buffer
+	l.w.log = slog.New(slog.NewTextHandler(&log, nil))
+	flood := func() {
+		for i := range 20 {
+			l.udp(l.vm4, 4000+i, "10.10.10.4", 53, "new")
+		}
+	}
+	lines := func(want int) {
+		t.Helper()
+		if n := strings.Count(log.String(), "reason=host-share"); n != want || !strings.Contains(log.String(), "sender=172.16.101.4") {
+			t.Errorf("%d lines, want %d:\n%s", n, want, &log)
+		}
+	}
+	flood()
+	lines(1)
+	l.advance(59 * time.Second)
+	flood()
+	lines(1)
+	l.advance(time.Second)
+	flood()
+	lines(2)
+}
+
+// Each address is defended, though another one is claimed all the time.
+func TestConflictsOfSeveralAddresses(t *testing.T) {
+	l := newLesson(t)
+	var log bytes.Buffer
+	l.w.log = slog.New(slog.NewTextHandler(&log, nil))
+	claim := func(addr string, warned, defended int) {
+		t.Helper()
+		log.Reset()
+		l.takeARP("ext_net")
+		a := netip.MustParseAddr(addr)
+		l.put("ext_net", packet.PutARP(make([]byte, packet.ARPLen), l.client.mac, packet.Broadcast,
+			packet.ARP{Request: true, SenderMAC: l.client.mac, Sender: packet.FromAddr(a), Target: packet.FromAddr(a)}))
+		if n := strings.Count(log.String(), "address="+addr); n != warned {
+			t.Errorf("%s: %d warnings:\n%s", addr, n, &log)
+		}
+		if n := len(l.takeARP("ext_net")); n != defended {
+			t.Errorf("%s: defended %d times", addr, n)
+		}
+	}
+	claim("10.10.10.3", 1, 1)
+	claim("10.10.10.3", 0, 0)
+	claim("10.10.10.2", 1, 1)
+	l.advance(10 * time.Second)
+	claim("10.10.10.3", 1, 1)
 }

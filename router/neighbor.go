@@ -134,13 +134,16 @@ func (w *worker) tickAnnouncements(r *vrouter) {
 
 // conflict reports that somebody else uses one of the router's addresses
 // (RFC 5227, 2.4). The router keeps it, and says so to the network, at most
-// every ten seconds.
+// every ten seconds for each address.
 func (w *worker) conflict(in *iface, addr uint32, mac packet.MAC) {
 	w.stats.Conflicts++
-	if in.conflictAt != 0 && w.now-in.conflictAt < 10*time.Second {
+	if at, ok := in.conflicts[addr]; ok && w.now-at < 10*time.Second {
 		return
 	}
-	in.conflictAt = max(w.now, 1)
+	if in.conflicts == nil {
+		in.conflicts = map[uint32]time.Duration{}
+	}
+	in.conflicts[addr] = w.now
 	w.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
 		"network", in.network.name, "address", packet.ToAddr(addr), "mac", mac)
 	w.announceAddr(in, addr)
