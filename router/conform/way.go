@@ -1,0 +1,113 @@
+package conform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A way is one kind of translation that a connection may go through, or none.
+type way struct {
+	name     string
+	from, to string // networks
+	client   string // address
+	dest     string // whom the client talks to: an address,
+	port     uint16 // and the port; UDP has udpPort
+	udpPort  uint16
+	servers  []string // who that may be: addresses,
+	real     uint16   // and the port
+	realUDP  uint16
+	shown    string // the client's address, as the server sees it
+	shared   bool   // its port may be another one
+}
+
+// ways are all kinds of translation.
+var ways = []way{
+	{"plain", "blue", "green", "172.16.101.4", "172.16.100.20", 80, 53, []string{"172.16.100.20"}, 80, 53, "172.16.101.4", false},
+	{"snat", "blue", "ext", "172.16.101.4", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.2", true},
+	{"out of a floating ip", "blue", "ext", "172.16.101.3", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.3", false},
+	{"into a floating ip", "ext", "blue", "10.10.10.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.4", false},
+	{"forwarded port", "ext", "blue", "10.10.10.4", "10.10.10.8", 2222, 5353, []string{"172.16.101.4"}, 22, 53, "10.10.10.4", false},
+	{"vip", "blue", "green", "172.16.101.4", "172.16.100.11", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "172.16.101.4", false},
+	{"vip through a floating ip", "ext", "green", "10.10.10.4", "10.10.10.7", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "10.10.10.4", false},
+	{"hairpin", "blue", "blue", "172.16.101.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.2", true},
+	{"hairpin between floating ips", "blue", "blue", "172.16.101.5", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.15", false},
+}
+
+// A path is a connection's: its endpoints as the client knows them, near, and as the
+// server does, far.
+type path struct {
+	c            *C
+	w            *way
+	proto        string
+	client, dest string // near
+	shown, real  string // far
+}
+
+// first sends the first packet of a connection from a port, and finds out which way it goes.
+func (c *C) first(w *way, proto string, port int, words string) *path {
+	to, real := w.port, w.real
+	if proto == "udp" {
+		to, real = w.udpPort, w.realUDP
+	}
+	p := &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port), dest: fmt.Sprintf("%s:%d", w.dest, to)}
+	c.Put(w.from, "%s %s > %s %s", proto, p.client, p.dest, words)
+	got := c.Get(w.to)
+	if got == nil {
+		c.Fail("nothing came out to %s; wanted %s %s > %s, translated", w.to, proto, p.client, p.dest)
+	}
+	if !slices.Contains(w.servers, got.Dst.String()) {
+		c.Fail("%s came out; wanted one to %s", got.Line, strings.Join(w.servers, " or "))
+	}
+	p.shown, p.real = fmt.Sprintf("%s:%d", w.shown, port), fmt.Sprintf("%s:%d", got.Dst, real)
+	if w.shared {
+		p.shown = fmt.Sprintf("%s:%d", w.shown, got.SrcPort)
+	}
+	c.keep(w.to, [][]byte{got.Eth})
+	c.Want(w.to, "%s %s > %s %s", proto, p.shown, p.real, words)
+	return p
+}
+
+// there has the client send, and wants it at the server; back is the other way.
+func (p *path) there(format string, args ...any) {
+	words := fmt.Sprintf(format, args...)
+	p.send(words)
+	p.c.Want(p.w.to, "%s %s > %s %s", p.proto, p.shown, p.real, words)
+}
+
+func (p *path) back(format string, args ...any) {
+	words := fmt.Sprintf(format, args...)
+	p.reply(words)
+	p.c.Want(p.w.from, "%s %s > %s %s", p.proto, p.dest, p.client, words)
+}
+
+// send has the client send, and reply the server.
+func (p *path) send(words string) {
+	p.c.Put(p.w.from, "%s %s > %s %s", p.proto, p.client, p.dest, words)
+}
+func (p *path) reply(words string) { p.c.Put(p.w.to, "%s %s > %s %s", p.proto, p.real, p.shown, words) }
+
+// connect opens a TCP connection: the client's next byte is 101, the server's 501.
+func (c *C) connect(w *way, port int) *path {
+	p := c.first(w, "tcp", port, "S seq 100 win 60000 mss 1460")
+	p.back("S. seq 500 ack 101 win 60000 mss 1460")
+	p.there(". seq 101 ack 501 win 60000")
+	return p
+}
+
+// wayOf returns a way by its name.
+func wayOf(name string) *way {
+	return &ways[slices.IndexFunc(ways, func(w way) bool { return w.name == name })]
+}
+
+// eachWay makes a check of every way.
+func eachWay(check Check, play func(*C, *way)) []Check {
+	var all []Check
+	for i := range ways {
+		k := check
+		k.Name = check.Name + "/" + ways[i].name
+		k.play = func(c *C) { play(c, &ways[i]) }
+		all = append(all, k)
+	}
+	return all
+}
