@@ -38,7 +38,8 @@ type vrouter struct {
 	idents     idents
 	fragments  fragments
 	gatherings []*gathering // the oldest first
-	limiter    limiter
+	errors     limiter
+	echoes     limiter
 	cut        cutTuples
 }
 
@@ -203,9 +204,10 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), static: &nat.Static{}, arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		rpFilter: rpFilters[c.RPFilter], exhausted: map[DropReason]time.Duration{},
-		limiter: limiter{secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
+		errors: limiter{limits: errorLimits, secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
 		fragments: newFragments(c.NAT.Timeouts.Fragment),
 	}
+	r.echoes = limiter{limits: echoLimits, secret: r.errors.secret}
 	for i := range c.Interfaces {
 		ci := &c.Interfaces[i]
 		f, err := b.iface(r, ci.Network, ci.Addresses)

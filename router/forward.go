@@ -350,7 +350,7 @@ func (w *worker) local(x *passage) verdict {
 	case p.Proto != packet.ProtoICMP:
 		return w.refuse(x, DropRefused)
 	case p.Type == packet.ICMPEcho && p.Code == 0:
-		w.answerEcho(x)
+		return w.answerEcho(x)
 	}
 	return consumed
 }

@@ -91,9 +91,13 @@ func (w *worker) translateUnknown(x *passage) verdict {
 	return next
 }
 
-// answerEcho turns an echo request for the router into its reply, in place.
-func (w *worker) answerEcho(x *passage) {
+// answerEcho turns an echo request for the router into its reply, in place, where the
+// rate limit allows.
+func (w *worker) answerEcho(x *passage) verdict {
 	p := &x.p
+	if !x.r.echoes.allow(p.Src, w.now) {
+		return drop(DropEchoRate)
+	}
 	p.CompleteChecksum()
 	ip, icmp := p.Eth[packet.EthernetLen:p.End], p.Eth[p.L4:p.End]
 	src, dst := p.Src, p.Dst
@@ -112,10 +116,11 @@ func (w *worker) answerEcho(x *passage) {
 	if len(ip) > x.in.mtu {
 		x.out = x.in
 		w.sendFragments(x)
-		return
+		return consumed
 	}
 	w.stats.Made++
 	w.transmit(x.in.network, x.in, x.frame, &x.p)
+	return consumed
 }
 
 // originTTL is the time to live of what the router sends itself (RFC 1700).
@@ -235,7 +240,7 @@ func (w *worker) sendSegment(r *vrouter, t packet.Tuple, s *packet.Segment) {
 func (w *worker) sendReset(x *passage) {
 	p := &x.p
 	// Of a packet in pieces, neither the header nor the length is known.
-	if p.Fragmented() || p.Flags&packet.RST != 0 || !w.limiter(x).allow(p.Src, w.now) {
+	if p.Fragmented() || p.Flags&packet.RST != 0 || !x.r.errors.allow(p.Src, w.now) {
 		return
 	}
 	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
@@ -291,7 +296,7 @@ const (
 // the rate limit allows. mtu goes into fragmentation needed (RFC 1191).
 func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
 	p := &x.p
-	if !errorAllowed(x) || !w.limiter(x).allow(p.Src, w.now) {
+	if !errorAllowed(x) || !x.r.errors.allow(p.Src, w.now) {
 		return drop(reason)
 	}
 	quote := w.quote(p)
@@ -346,6 +351,7 @@ func errorAllowed(x *passage) bool {
 // A limiter bounds what a router sends to people who did not ask (RFC 1812,
 // 4.3.2.8): so many a second in all, and fewer to any one address.
 type limiter struct {
+	limits
 	secret uint64
 	all    bucket
 	to     [256]bucket // by address; colliding addresses share one
@@ -363,15 +369,21 @@ func (b *bucket) ready(now time.Duration, rate, burst float64) bool {
 	return b.spent+1 <= burst
 }
 
-const (
-	errorRate, errorBurst         = 1000, 200 // a second, in all
-	errorRateEach, errorBurstEach = 20, 30    // to one address: enough for three traceroutes
+// limits are a second's, in all and to one address, and how many may come at once.
+type limits struct{ rate, burst, rateEach, burstEach float64 }
+
+var (
+	// errorLimits are about ICMP errors and RSTs: enough for three traceroutes at once.
+	errorLimits = limits{rate: 1000, burst: 200, rateEach: 20, burstEach: 30}
+	// echoLimits are about echo replies. They are as many and as long as the requests, but
+	// they go to whom the requests name, and take the router's time.
+	echoLimits = limits{rate: 40_000, burst: 4000, rateEach: 10_000, burstEach: 1000}
 )
 
 // allow takes a token if both buckets have one.
 func (l *limiter) allow(to uint32, now time.Duration) bool {
 	each := &l.to[l.bucket(to)]
-	if !each.ready(now, errorRateEach, errorBurstEach) || !l.all.ready(now, errorRate, errorBurst) {
+	if !each.ready(now, l.rateEach, l.burstEach) || !l.all.ready(now, l.rate, l.burst) {
 		return false
 	}
 	each.spent++
@@ -381,5 +393,3 @@ func (l *limiter) allow(to uint32, now time.Duration) bool {
 
 // bucket is the place of an address, which nobody outside can foretell.
 func (l *limiter) bucket(to uint32) uint8 { return uint8((uint64(to) + 1) * l.secret >> 56) }
-
-func (w *worker) limiter(x *passage) *limiter { return &x.r.limiter }

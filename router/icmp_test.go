@@ -483,7 +483,7 @@ func TestRateLimitIsKeyed(t *testing.T) {
 		t.Errorf("%d addresses share a bucket with one secret, %d of them with another", inOne, inBoth)
 	}
 	for _, l := range []*lesson{newLesson(t), newLesson(t)} {
-		if l.w.routers[0].limiter.secret == 0 {
+		if l.w.routers[0].errors.secret == 0 {
 			t.Error("a router without secret")
 		}
 	}
@@ -497,11 +497,34 @@ func TestErrorsAreRateLimited(t *testing.T) {
 		}
 		return len(l.take("vlan101"))
 	}
-	if got := errors(200); got != errorBurstEach {
-		t.Errorf("%d errors in a burst, want %d", got, errorBurstEach)
+	if got := errors(200); got != int(errorLimits.burstEach) {
+		t.Errorf("%d errors in a burst, want %d", got, int(errorLimits.burstEach))
 	}
 	l.advance(time.Second)
-	if got := errors(200); got != errorRateEach {
-		t.Errorf("%d errors after a second, want %d", got, errorRateEach)
+	if got := errors(200); got != int(errorLimits.rateEach) {
+		t.Errorf("%d errors after a second, want %d", got, int(errorLimits.rateEach))
+	}
+}
+
+// A flood of pings is answered up to a limit, and leaves the others theirs.
+func TestEchoRepliesAreRateLimited(t *testing.T) {
+	l := newLesson(t)
+	replies := func(h *simHost, n int) int {
+		for i := range n {
+			l.ping(h, "172.16.101.1", 5, i)
+		}
+		return len(l.take("vlan101"))
+	}
+	each := int(echoLimits.burstEach)
+	if got := replies(l.vm4, 3*each); got != each {
+		t.Errorf("%d replies in a burst, want %d", got, each)
+	}
+	l.dropped(DropEchoRate, uint64(2*each))
+	if got := replies(l.vm3, 10); got != 10 {
+		t.Errorf("%d replies to somebody else, want 10", got)
+	}
+	l.advance(time.Second / 20)
+	if got, want := replies(l.vm4, 3*each), int(echoLimits.rateEach)/20; got != want {
+		t.Errorf("%d replies after a twentieth of a second, want %d", got, want)
 	}
 }

@@ -42,6 +42,7 @@ const (
 	DropFiltered                          // refused by the filtering behavior
 	DropNoMember                          // no member of the VIP's pool is up
 	DropRefused                           // for the router itself, where nothing listens
+	DropEchoRate                          // an echo request beyond what the router answers in a second
 	DropNoRoute                           // no route to the destination
 	DropTTL                               // time to live exceeded
 	DropTooBig                            // larger than the next MTU, and must not be fragmented
@@ -66,7 +67,7 @@ var dropNames = [numDropReasons]string{
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "reverse-path", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
-	"no-mapping", "filtered", "no-member", "refused", "no-route", "ttl", "too-big",
+	"no-mapping", "filtered", "no-member", "refused", "echo-rate", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }
