@@ -3,6 +3,7 @@ package conform
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -19,19 +20,28 @@ type way struct {
 	realUDP  uint16
 	shown    string // the client's address, as the server sees it
 	shared   bool   // its port may be another one
+	echoes   bool   // pings go this way, too
+}
+
+// destPort is the port that the client talks to.
+func (w *way) destPort(proto string) uint16 {
+	if proto == "udp" {
+		return w.udpPort
+	}
+	return w.port
 }
 
 // ways are all kinds of translation.
 var ways = []way{
-	{"plain", "blue", "green", "172.16.101.4", "172.16.100.20", 80, 53, []string{"172.16.100.20"}, 80, 53, "172.16.101.4", false},
-	{"snat", "blue", "ext", "172.16.101.4", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.2", true},
-	{"out of a floating ip", "blue", "ext", "172.16.101.3", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.3", false},
-	{"into a floating ip", "ext", "blue", "10.10.10.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.4", false},
-	{"forwarded port", "ext", "blue", "10.10.10.4", "10.10.10.8", 2222, 5353, []string{"172.16.101.4"}, 22, 53, "10.10.10.4", false},
-	{"vip", "blue", "green", "172.16.101.4", "172.16.100.11", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "172.16.101.4", false},
-	{"vip through a floating ip", "ext", "green", "10.10.10.4", "10.10.10.7", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "10.10.10.4", false},
-	{"hairpin", "blue", "blue", "172.16.101.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.2", true},
-	{"hairpin between floating ips", "blue", "blue", "172.16.101.5", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.15", false},
+	{"plain", "blue", "green", "172.16.101.4", "172.16.100.20", 80, 53, []string{"172.16.100.20"}, 80, 53, "172.16.101.4", false, true},
+	{"snat", "blue", "ext", "172.16.101.4", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.2", true, true},
+	{"out of a floating ip", "blue", "ext", "172.16.101.3", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.3", false, true},
+	{"into a floating ip", "ext", "blue", "10.10.10.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.4", false, true},
+	{"forwarded port", "ext", "blue", "10.10.10.4", "10.10.10.8", 2222, 5353, []string{"172.16.101.4"}, 22, 53, "10.10.10.4", false, false},
+	{"vip", "blue", "green", "172.16.101.4", "172.16.100.11", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "172.16.101.4", false, false},
+	{"vip through a floating ip", "ext", "green", "10.10.10.4", "10.10.10.7", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "10.10.10.4", false, false},
+	{"hairpin", "blue", "blue", "172.16.101.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.2", true, true},
+	{"hairpin between floating ips", "blue", "blue", "172.16.101.5", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.15", false, true},
 }
 
 // A path is a connection's: its endpoints as the client knows them, near, and as the
@@ -46,9 +56,9 @@ type path struct {
 
 // first sends the first packet of a connection from a port, and finds out which way it goes.
 func (c *C) first(w *way, proto string, port int, words string) *path {
-	to, real := w.port, w.real
+	to, real := w.destPort(proto), w.real
 	if proto == "udp" {
-		to, real = w.udpPort, w.realUDP
+		real = w.realUDP
 	}
 	p := &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port), dest: fmt.Sprintf("%s:%d", w.dest, to)}
 	c.Put(w.from, "%s %s > %s %s", proto, p.client, p.dest, words)
@@ -64,21 +74,21 @@ func (c *C) first(w *way, proto string, port int, words string) *path {
 		p.shown = fmt.Sprintf("%s:%d", w.shown, got.SrcPort)
 	}
 	c.keep(w.to, [][]byte{got.Eth})
-	c.Want(w.to, "%s %s > %s %s", proto, p.shown, p.real, words)
+	c.Want(w.to, "%s %s > %s %s", proto, p.shown, p.real, passed(words))
 	return p
 }
 
 // there has the client send, and wants it at the server; back is the other way.
-func (p *path) there(format string, args ...any) {
+func (p *path) there(format string, args ...any) *Packet {
 	words := fmt.Sprintf(format, args...)
 	p.send(words)
-	p.c.Want(p.w.to, "%s %s > %s %s", p.proto, p.shown, p.real, words)
+	return p.c.Want(p.w.to, "%s %s > %s %s", p.proto, p.shown, p.real, passed(words))
 }
 
-func (p *path) back(format string, args ...any) {
+func (p *path) back(format string, args ...any) *Packet {
 	words := fmt.Sprintf(format, args...)
 	p.reply(words)
-	p.c.Want(p.w.from, "%s %s > %s %s", p.proto, p.dest, p.client, words)
+	return p.c.Want(p.w.from, "%s %s > %s %s", p.proto, p.dest, p.client, passed(words))
 }
 
 // send has the client send, and reply the server.
@@ -86,6 +96,20 @@ func (p *path) send(words string) {
 	p.c.Put(p.w.from, "%s %s > %s %s", p.proto, p.client, p.dest, words)
 }
 func (p *path) reply(words string) { p.c.Put(p.w.to, "%s %s > %s %s", p.proto, p.real, p.shown, words) }
+
+// passed is what a router makes of a packet's words: a time to live is one less.
+func passed(words string) string {
+	before, after, ok := strings.Cut(words, "ttl ")
+	if !ok {
+		return words
+	}
+	ttl, rest, _ := strings.Cut(after, " ")
+	n, err := strconv.Atoi(ttl)
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf("%sttl %d %s", before, n-1, rest)
+}
 
 // connect opens a TCP connection: the client's next byte is 101, the server's 501.
 func (c *C) connect(w *way, port int) *path {
