@@ -99,7 +99,11 @@ func (c *checker) checkRouterGateway(d *domain) {
 	}
 	s := d.at.child("gateway", gw.Line)
 	g, ok := c.externalNetwork(s, gw.Network, "a gateway")
-	if !ok || !gw.Address.IsValid() {
+	if !ok {
+		return
+	}
+	defer c.checkSNATAddresses(d, s, g)
+	if !gw.Address.IsValid() {
 		return
 	}
 	sub, ok := g.checkHost(s, "address", gw.Address)
@@ -110,6 +114,69 @@ func (c *checker) checkRouterGateway(d *domain) {
 	default:
 		g.claim(s, "address", gw.Address, d.at.owner())
 	}
+}
+
+// maxSNATAddresses bounds the addresses that one router shares out: each may take a few
+// hundred KB, and a range is quickly written too wide.
+const maxSNATAddresses = 256
+
+// checkSNATAddresses checks and claims the addresses that a router's hosts show outside.
+func (c *checker) checkSNATAddresses(d *domain, s scope, g *segment) {
+	gw, total := d.Gateway, 0
+	if len(gw.SNATAddresses) == 0 {
+		if s.given("snat_addresses") && !s.spoiled("snat_addresses") {
+			s.fault("snat_addresses", "snat_addresses is empty; leave it out for the gateway's own address")
+		}
+		return
+	}
+	if !gw.SNAT && !s.spoiled("snat") {
+		s.fault("snat_addresses", "snat_addresses are of no use with snat = false")
+		return
+	}
+	for i, r := range gw.SNATAddresses {
+		key := indexKey("snat_addresses", i)
+		if s.spoiled(key) {
+			continue
+		}
+		if !r.First.Is4() || !r.Last.Is4() {
+			s.fault(key, "%v is not IPv4; there is no SNAT for IPv6", r)
+			continue
+		}
+		if r.Last.Less(r.First) {
+			s.fault(key, "range %v is reversed; write %v-%v", r, r.Last, r.First)
+			continue
+		}
+		for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
+			if total++; total > maxSNATAddresses {
+				s.fault(key, "more than %d addresses for SNAT", maxSNATAddresses)
+				return
+			}
+			if !c.claimSNATAddress(d, s, g, key, a) {
+				break
+			}
+		}
+	}
+}
+
+// claimSNATAddress claims one address, which may be the router's own on that network.
+func (c *checker) claimSNATAddress(d *domain, s scope, g *segment, key string, a netip.Addr) bool {
+	if a == d.Gateway.Address {
+		return true
+	}
+	if sub := g.subnetOf(a); sub == nil {
+		if !g.unsure {
+			s.fault(key, "%v outside %s", a, g.prefixes())
+		}
+		return false
+	} else if why := hostProblem(a, sub.CIDR); why != "" {
+		s.fault(key, "%v %s", a, why)
+		return false
+	}
+	if g.gateways[a] {
+		s.fault(key, "%v is the gateway of its subnet", a)
+		return false
+	}
+	return g.claim(s, key, a, d.at.owner())
 }
 
 // chooseGateways gives routers their external addresses, and makes the external

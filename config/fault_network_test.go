@@ -438,6 +438,47 @@ gateway = { network = "ext", address = "203.0.113.9" }
 [[router]]
 name = "u"
 gateway = { network = "ext", address = "203.0.113.9" } #! router "u": gateway: 203.0.113.9 is already the address of router "t" (line 14)`},
+	{"addresses for SNAT", ext + `
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.50" #! floating IP 203.0.113.50: 203.0.113.50 is already the address of router "many" (line 30)
+[[router]]
+name = "r"
+gateway = { network = "ext", snat = false, snat_addresses = ["203.0.113.9"] } #! router "r": gateway: snat_addresses are of no use with snat = false
+[[router]]
+name = "s"
+gateway = { network = "ext", snat_addresses = [] } #! router "s": gateway: snat_addresses is empty; leave it out for the gateway's own address
+[[router]]
+name = "t"
+[router.gateway]
+network = "ext"
+snat_addresses = [
+  "203.0.113.1",               #! router "t": gateway: 203.0.113.1 is the gateway of its subnet
+  "198.51.100.1",              #! router "t": gateway: 198.51.100.1 outside 203.0.113.0/24
+  "203.0.113.21-203.0.113.20", #! router "t": gateway: range 203.0.113.21-203.0.113.20 is reversed; write 203.0.113.20-203.0.113.21
+  "fd00::1",                   #! router "t": gateway: fd00::1-fd00::1 is not IPv4; there is no SNAT for IPv6
+  "some",                      #! router "t": gateway: snat_addresses[4]: "some" is neither an address nor a range such as 10.10.10.2-10.10.10.21
+  "203.0.113.30", "203.0.113.30", #! router "t": gateway: 203.0.113.30 is already the address of router "t" (line 17)
+  "203.0.113.255",             #! router "t": gateway: 203.0.113.255 is the broadcast address of 203.0.113.0/24
+]
+[[router]]
+name = "many"
+gateway = { network = "ext", address = "203.0.113.49", snat_addresses = ["203.0.113.49-203.0.113.60"] }
+[[router]]
+name = "slip"
+gateway = { network = "ext", snat_addresses = ["10.0.0.0-10.255.255.255"] } #! router "slip": gateway: 10.0.0.0 outside 203.0.113.0/24`},
+	{"too many addresses for SNAT", `
+[[network]]
+name = "ext"
+external = true
+[[network.subnet]]
+cidr = "10.0.0.0/8"
+[[router]]
+name = "r"
+gateway = { network = "ext", snat_addresses = ["10.1.0.0-10.1.0.255"] }
+[[router]]
+name = "slip"
+gateway = { network = "ext", snat_addresses = ["10.2.0.0-10.255.255.254"] } #! router "slip": gateway: more than 256 addresses for SNAT`},
 	{"overlap", `
 [[network]]
 name = "a"

@@ -127,6 +127,7 @@ var gatewayKeys = keys[RouterGateway]{
 	leaf("network", func(g *RouterGateway, v value) { g.Network = v.text() }),
 	leaf("address", func(g *RouterGateway, v value) { g.Address = v.addr() }),
 	leaf("snat", func(g *RouterGateway, v value) { g.SNAT = v.flag() }),
+	leaf("snat_addresses", func(g *RouterGateway, v value) { g.SNATAddresses = listOf(v, value.addressOrRange) }),
 }
 
 var portKeys = keys[Port]{
@@ -297,5 +298,8 @@ func blankPattern(line int) PacketPattern { return PacketPattern{Line: line} }
 
 func (v value) device() Device             { return parsed(v, ParseDevice) }
 func (v value) addressRange() AddressRange { return parsed(v, parseRange) }
-func (v value) service() Service           { return parsed(v, parseService) }
-func (v value) protocol() Protocol         { return Protocol(v.text()) }
+func (v value) addressOrRange() AddressRange {
+	return parsed(v, parseAddrOrRange)
+}
+func (v value) service() Service   { return parsed(v, parseService) }
+func (v value) protocol() Protocol { return Protocol(v.text()) }

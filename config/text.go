@@ -209,6 +209,18 @@ func parseRange(text string) (AddressRange, error) {
 	return AddressRange{First: a, Last: b}, nil
 }
 
+// parseAddrOrRange reads one address as a range of one.
+func parseAddrOrRange(text string) (AddressRange, error) {
+	if a, err := parseAddr(strings.TrimSpace(text)); err == nil {
+		return AddressRange{First: a, Last: a}, nil
+	}
+	r, err := parseRange(text)
+	if err != nil {
+		return r, fmt.Errorf("%q is neither an address nor a range such as 10.10.10.2-10.10.10.21", text)
+	}
+	return r, nil
+}
+
 // parseAddr reads an IPv4 or IPv6 address, without a zone: a subnet says where
 // an address is. IPv4 in IPv6's clothes is refused because it would never equal
 // the plain form.

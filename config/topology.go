@@ -131,6 +131,10 @@ type RouterGateway struct {
 	Prefix  netip.Prefix // Address with its subnet's prefix length; set by validation
 	NextHop netip.Addr   // the subnet's gateway, zero when it has none; set by validation
 	SNAT    bool         // the file's default is true
+
+	// SNATAddresses are what internal hosts show outside: each host one of them, always
+	// the same (RFC 4787, REQ-2). Empty: Address.
+	SNATAddresses []AddressRange
 }
 
 // A Port is an instance's static address pair. An [Instance] of the same name on

@@ -49,7 +49,19 @@ type gateway struct {
 	addr  uint32
 	snat  bool
 	plain []prefixOf // where internal addresses are shown as they are
+
+	shared []uint32        // what internal hosts show outside; mostly addr alone
+	more   map[uint32]bool // those of shared that are not addr
 }
+
+// sharedBy is the address that an internal host shows outside: always the same, so that
+// peers which know it by one protocol or port recognize it in the others (RFC 4787, REQ-2),
+// also after a restart. Neighbors in a subnet get different ones.
+func (g *gateway) sharedBy(host uint32) uint32 { return g.shared[host%uint32(len(g.shared))] }
+
+// shares reports whether internal hosts share an address, or could: mappings may be
+// behind it.
+func (g *gateway) shares(addr uint32) bool { return addr == g.addr || g.more[addr] }
 
 // A route leads to a next hop, or on link when via is 0.
 type route struct {
@@ -269,6 +281,10 @@ func (b *builder) gateway(r *vrouter, c *config.RouterGateway, plain []netip.Pre
 	}
 	i.own(r.gateway.addr)
 	r.owned[r.gateway.addr] = true
+	r.gateway.shareOut(c.SNATAddresses)
+	for a := range r.gateway.more {
+		r.owned[a] = true
+	}
 	for k := range b.topo.Networks {
 		n := &b.topo.Networks[k]
 		if n.Name != c.Network {
@@ -285,6 +301,24 @@ func (b *builder) gateway(r *vrouter, c *config.RouterGateway, plain []netip.Pre
 		r.routes.Insert(netip.PrefixFrom(netip.IPv4Unspecified(), 0), route{i, packet.FromAddr(c.NextHop)})
 	}
 	return nil
+}
+
+// shareOut says which addresses internal hosts show outside, and owns them.
+func (g *gateway) shareOut(ranges []config.AddressRange) {
+	g.shared, g.more = []uint32{g.addr}, map[uint32]bool{}
+	if len(ranges) > 0 {
+		g.shared = nil
+	}
+	for _, r := range ranges {
+		for a := r.First; a.Compare(r.Last) <= 0; a = a.Next() {
+			addr := packet.FromAddr(a)
+			g.shared = append(g.shared, addr)
+			if addr != g.addr {
+				g.more[addr] = true
+				g.iface.own(addr)
+			}
+		}
+	}
 }
 
 // routes adds the static routes: to next hops that are on link.

@@ -272,7 +272,7 @@ func (w *worker) dnat(x *passage) verdict {
 	} else if e, ok := r.static.Forwarded(t.Dst, t.Proto, t.DstPort); ok {
 		t.Dst, t.DstPort = e.Addr, e.Port
 		x.external, x.admitted, x.ruled = true, true, true
-	} else if r.gateway != nil && t.Dst == r.gateway.addr {
+	} else if r.gateway != nil && r.gateway.shares(t.Dst) {
 		if v := w.dnatMapping(x); v != next {
 			return v
 		}
@@ -280,7 +280,7 @@ func (w *worker) dnat(x *passage) verdict {
 	return w.dnatVIP(x)
 }
 
-// dnatMapping lets a packet to the SNAT address through to the internal
+// dnatMapping lets a packet to a SNAT address through to the internal
 // endpoint of a mapping. From inside, the sender shows its own external address
 // (RFC 4787 REQ-9).
 func (w *worker) dnatMapping(x *passage) verdict {
@@ -455,9 +455,9 @@ func (w *worker) snatExternal(x *passage) verdict {
 	if !translatable(&x.p) {
 		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropNotTranslatable)
 	}
-	port, refusal := r.nat.Bind(&x.binding, r.gateway.addr, *t, x.p.Tuple)
-	t.Src = r.gateway.addr
-	t.SrcPort = port
+	shown := r.gateway.sharedBy(t.Src)
+	port, refusal := r.nat.Bind(&x.binding, shown, *t, x.p.Tuple)
+	t.Src, t.SrcPort = shown, port
 	return w.refusal(x, refusal)
 }
 
@@ -650,7 +650,7 @@ func (r *vrouter) externalAddr(addr uint32) uint32 {
 	if floating, ok := r.static.Floating(addr); ok {
 		return floating
 	}
-	return r.gateway.addr
+	return r.gateway.sharedBy(addr)
 }
 
 // showsItself reports whether a destination outside sees internal addresses.

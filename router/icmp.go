@@ -35,7 +35,7 @@ func (w *worker) conntrackError(x *passage) verdict {
 	q := p.Quote.Reverse()
 	c, d := r.nat.Lookup(&q, w.now)
 	if c == nil || p.Quote.FragOff != 0 {
-		if x.in.external && r.closed() && !x.in.owns(p.Dst) || r.gateway != nil && p.Dst == r.gateway.addr {
+		if x.in.external && r.closed() && !x.in.owns(p.Dst) || r.gateway != nil && r.gateway.shares(p.Dst) {
 			return drop(DropICMPUnknown)
 		}
 		return next // one-to-one, or a plain packet to a plain address

@@ -39,7 +39,7 @@ func (s *idents) take(src, dst uint32, proto uint8, n int) uint16 {
 // also for clients of a VIP, a VIP's, which its members answer from, and that of
 // forwarded ports. A floating IP is one host's, unless it is a VIP's.
 func (r *vrouter) shared(addr uint32) bool {
-	if r.gateway != nil && addr == r.gateway.addr {
+	if r.gateway != nil && r.gateway.shares(addr) {
 		return true
 	}
 	if fixed, ok := r.static.Fixed(addr); ok {

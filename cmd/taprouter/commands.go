@@ -141,6 +141,9 @@ func summarizeRouter(w io.Writer, r *config.Router) {
 		snat := "no SNAT"
 		if g.SNAT {
 			snat = "SNAT"
+			if len(g.SNATAddresses) > 0 {
+				snat += " by " + names(g.SNATAddresses, config.AddressRange.String)
+			}
 		}
 		fmt.Fprintf(w, " gateway %s %v, %s;", g.Network, g.Prefix, snat)
 	}

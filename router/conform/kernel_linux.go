@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,6 +116,11 @@ func (w *inKernel) addresses(p *Profile) error {
 		return err
 	}
 	for n, all := range kernelAddresses {
+		if n == "ext" {
+			for _, a := range p.SNATAddresses {
+				all = append(slices.Clip(all), a+"/32")
+			}
+		}
 		link, err := w.router.link.LinkByName(n)
 		if err != nil {
 			return err
@@ -194,6 +200,13 @@ func (w *inKernel) rules(p *Profile) error {
 	snat, closed := `ip saddr 172.16.0.0/16 oifname "ext" snat to 10.10.10.2`, `iifname "ext" drop`
 	if p.PortRange != "" {
 		snat = `meta l4proto { tcp, udp } ` + snat + ":" + p.PortRange + "\n\t\t" + snat
+	}
+	if n := len(p.SNATAddresses); n > 0 {
+		var shares []string
+		for i, a := range p.SNATAddresses {
+			shares = append(shares, fmt.Sprintf("%d : %s", i, a))
+		}
+		snat = fmt.Sprintf(`ip saddr 172.16.0.0/16 oifname "ext" snat to jhash ip saddr mod %d map { %s }`, n, strings.Join(shares, ", "))
 	}
 	if p.NoSNAT {
 		snat, closed = "", ""

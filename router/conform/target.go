@@ -50,6 +50,8 @@ type Profile struct {
 	Mapping, Filtering string
 	// NoSNAT routes both ways instead of sharing the gateway's address.
 	NoSNAT bool
+	// SNATAddresses are what internal hosts show outside, instead of the gateway's address.
+	SNATAddresses []string
 	// NoDefault leaves the router without a default route.
 	NoDefault bool
 	// MSSClamp lowers the TCP MSS to what the way allows.

@@ -139,7 +139,11 @@ var mtus = map[string]int{"small": 1000}
 // topologyOf is the topology file of a profile. device, which may be nil, names the
 // device of each network.
 func topologyOf(p *Profile, timeouts Timeouts, device func(network string) string) (*config.Topology, error) {
-	text := strings.Replace(Topology, "SNAT", fmt.Sprint(!p.NoSNAT), 1)
+	snat := fmt.Sprint(!p.NoSNAT)
+	if len(p.SNATAddresses) > 0 {
+		snat += fmt.Sprintf(`, snat_addresses = ["%s"]`, strings.Join(p.SNATAddresses, `", "`))
+	}
+	text := strings.Replace(Topology, "SNAT", snat, 1)
 	if p.NoDefault {
 		const ext = "cidr = \"10.10.10.0/24\"\n"
 		text = strings.Replace(text, ext, ext+"gateway = \"none\"\n", 1)
