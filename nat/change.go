@@ -9,10 +9,13 @@ import (
 // A Change is a rule that has come, gone or moved. It ends the connections that were
 // made before it and that it names.
 type Change struct {
-	Addr    uint32 // those with this address in one of their tuples; 0: none
-	Member  uint32 // those of this load balancer member + 1; 0: none
-	KeepTCP bool   // but not the member's TCP connections, once it has answered them
+	Addr    uint32   // those with this address in one of their tuples; 0: none
+	Members []uint32 // those whose Member is one of these
+	KeepTCP bool     // but not the members' TCP connections, once they have answered them
 }
+
+// Empty reports whether a change names no connections.
+func (ch *Change) Empty() bool { return ch.Addr == 0 && len(ch.Members) == 0 }
 
 // changes is what has changed while there are connections from before. A large
 // table is not walked at once: a connection from before that somebody comes across
@@ -50,12 +53,12 @@ func (t *Table) Apply(ch Change) {
 	if ch.Addr != 0 {
 		s.addrs[ch.Addr] = s.snapshot
 	}
-	if ch.Member != 0 {
-		m := s.members[ch.Member]
+	for _, id := range ch.Members {
+		m := s.members[id]
 		if m.others = s.snapshot; !ch.KeepTCP {
 			m.tcp = s.snapshot
 		}
-		s.members[ch.Member] = m
+		s.members[id] = m
 	}
 	if s.until == 0 {
 		s.pos, s.until = 0, s.snapshot

@@ -185,7 +185,7 @@ func TestMemberChange(t *testing.T) {
 			k.commit(t, of(member, packet.ProtoTCP, uint16(200+member))) // a SYN
 			k.commit(t, of(member, packet.ProtoUDP, uint16(300+member)))
 		}
-		k.Apply(nat.Change{Member: 2, KeepTCP: keep})
+		k.Apply(nat.Change{Members: []uint32{2}, KeepTCP: keep})
 		if !k.Settle(0) {
 			t.Error("a small table takes more than one step")
 		}

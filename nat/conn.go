@@ -16,7 +16,7 @@ type Conn struct {
 	srcPort, dstPort [2]uint16
 	proto            uint8
 	state            State
-	class            class
+	class            Class
 	flags            connFlags
 
 	seen                 uint32 // last packet, in milliseconds
@@ -25,21 +25,11 @@ type Conn struct {
 	In     [2]uint16 // interface its packets arrive on
 	Out    [2]uint16 // interface they leave by, 0: not known yet
 	Hop    [2]uint32 // neighbor they leave to, 0: not known
-	Member uint32    // load balancer member + 1, 0: none
+	Member uint32    // load balancer's number + 1, 0: none
 
 	snapshot uint32 // of the rules by which it is right, and which Out and Hop come from
 	self     uint32 // its number
 }
-
-// class selects a timeout.
-type class uint8
-
-const (
-	classUDP class = iota
-	classICMP
-	classTCP // by state
-	classOther
-)
 
 type connFlags uint8
 
@@ -103,23 +93,25 @@ func (c *Conn) Ended() bool { return c.closing() }
 // Replied reports whether the other side has answered.
 func (c *Conn) Replied() bool { return c.flags&connReplied != 0 }
 
-// A rank is when a connection makes room for others.
-type rank uint8
+// A Rank is how much of a connection is left, and when it makes room for others.
+type Rank uint8
 
+// The ranks.
 const (
-	lasting   rank = iota // never
-	embryonic             // when there are too many of them, and when there is nothing closing
-	closing               // when the table is full
+	Absent   Rank = iota // not in the table
+	HalfOpen             // makes room when there are too many of them, or when nothing is over
+	Lasting              // never makes room
+	Over                 // closed: makes room when the table is full
 )
 
-func (c *Conn) rank() rank {
+func (c *Conn) rank() Rank {
 	switch {
 	case c.embryonic():
-		return embryonic
+		return HalfOpen
 	case c.closing():
-		return closing
+		return Over
 	}
-	return lasting
+	return Lasting
 }
 
 // embryonic reports whether the connection is half-open.
@@ -135,20 +127,6 @@ func (c *Conn) closing() bool {
 	return c.proto == packet.ProtoTCP && (c.state == Closed || c.state == Reset)
 }
 
-// timeout is how long the connection may be idle in its present state.
-func (t *Table) timeout(c *Conn) uint32 {
-	if c.class == classTCP {
-		switch {
-		case !c.state.transitory():
-			return t.tcpEstablished
-		case c.closing():
-			return t.tcpClosing
-		}
-		return t.tcpOpening
-	}
-	return t.timeouts[c.class]
-}
-
 // expired reports whether the connection's deadline has been reached.
 func (t *Table) expired(c *Conn, now uint32) bool { return now-c.seen >= t.timeout(c) }
 
@@ -158,16 +136,4 @@ func millis(now time.Duration) uint32 { return uint32(now / time.Millisecond) }
 
 func timeoutMillis(d time.Duration) uint32 {
 	return uint32(min(d, 24*24*time.Hour) / time.Millisecond)
-}
-
-func classOf(proto uint8) class {
-	switch proto {
-	case packet.ProtoTCP:
-		return classTCP
-	case packet.ProtoUDP:
-		return classUDP
-	case packet.ProtoICMP:
-		return classICMP
-	}
-	return classOther
 }

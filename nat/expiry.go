@@ -153,8 +153,7 @@ func (t *Table) sweepOne(i, ms uint32) int {
 		return 1
 	}
 	if t.expired(c, ms) {
-		t.stats.Expired++
-		t.remove(i)
+		t.lapse(i)
 		return sweepRemoval
 	}
 	s := &t.sweep

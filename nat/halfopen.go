@@ -3,6 +3,8 @@ package nat
 import (
 	"math/bits"
 	"unsafe"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // halfOpen lists the half-open connections, of TCP those whose handshake is not
@@ -63,7 +65,7 @@ func (t *Table) listHalf(i uint32, c *Conn) {
 	if !ok {
 		return
 	}
-	if c.class != classTCP {
+	if c.proto != packet.ProtoTCP {
 		l.end[0] = c.seen
 	}
 	h := t.hosts.list.at(k)
@@ -164,7 +166,7 @@ func (t *Table) evictHalf(in uint16) {
 	for range secondChances {
 		i := h.half.first
 		c, l := t.conn(i), t.links(i)
-		if c.class == classTCP || c.seen == l.end[0] {
+		if c.proto == packet.ProtoTCP || c.seen == l.end[0] {
 			break
 		}
 		l.end[0] = c.seen

@@ -53,6 +53,9 @@ type model struct {
 
 	rests map[[2]uint16]modelRest // by protocol and port
 
+	ranks map[packet.Tuple]nat.Rank // of members' connections, as the table has told
+	own   nat.Class
+
 	either bool // the last Bind may have made a mapping or not
 	quota  bool // it overloads because the host has its share of the ports
 }
@@ -78,8 +81,10 @@ type modelMapping struct {
 }
 
 func newModel(t *testing.T, ch chooser, cfg nat.Config, now time.Duration) *model {
-	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, rests: map[[2]uint16]modelRest{}}
+	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, rests: map[[2]uint16]modelRest{}, ranks: map[packet.Tuple]nat.Rank{}}
 	m.table = nat.NewTable(cfg, rand.New(rand.NewPCG(5, 6)), m.onEnd)
+	m.table.OnBalanced(m.onBalanced)
+	m.own = m.table.Class(ownLifetime)
 	return m
 }
 
@@ -100,6 +105,34 @@ func (m *model) rested(proto uint8, port uint16, host uint32) int {
 		return 2
 	}
 	return 1 // the table's clock has been behind when the mapping ended
+}
+
+// ownLifetimes is the member whose connections have a class of their own.
+const ownLifetimes = 2
+
+var ownLifetime = nat.Lifetime{Idle: 11 * time.Second, Closing: 2 * time.Second}
+
+// modelRank is the rank of a connection by its state.
+func modelRank(c *modelConn) nat.Rank {
+	switch c.state {
+	case nat.New, nat.SynSent, nat.SynReceived:
+		return nat.HalfOpen
+	case nat.Closed, nat.Reset:
+		return nat.Over
+	}
+	return nat.Lasting
+}
+
+// onBalanced follows what the table says of members' connections: each change begins where
+// the one before has ended.
+func (m *model) onBalanced(c *nat.Conn, from, to nat.Rank) {
+	id := c.Tuple(nat.Original)
+	if m.ranks[id] != from || from == to || c.Member == 0 {
+		m.t.Fatalf("%v of member %d goes from %d to %d, and was at %d", id, c.Member, from, to, m.ranks[id])
+	}
+	if m.ranks[id] = to; to == nat.Absent {
+		delete(m.ranks, id)
+	}
 }
 
 func (m *model) onEnd(c *nat.Conn) {
@@ -132,6 +165,14 @@ func without(list []*modelConn, c *modelConn) []*modelConn {
 }
 
 func (m *model) expired(c *modelConn) bool {
+	if c.member == ownLifetimes {
+		switch {
+		case c.tuple[0].Proto == packet.ProtoTCP && modelRank(c) == nat.Over:
+			return m.now-c.seen >= ownLifetime.Closing
+		case c.tuple[0].Proto != packet.ProtoTCP || modelRank(c) == nat.Lasting:
+			return m.now-c.seen >= ownLifetime.Idle
+		} // opening is the table's
+	}
 	timeout := m.cfg.Other
 	switch c.tuple[0].Proto {
 	case packet.ProtoUDP:
@@ -497,7 +538,9 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 	n.In[nat.Original] = c.group()
 	want, evicted, skipped, room := m.predict(c, conns, young, old, stamps)
 	n.Segment.Flags = m.flags()
-	n.Member = uint32(m.ch.IntN(3))
+	if n.Member = uint32(m.ch.IntN(3)); n.Member == ownLifetimes {
+		n.Class = m.own
+	}
 	got, r := m.table.Commit(&n, m.now)
 	if !room {
 		// Then it may sweep, and all is as if that had been before.
@@ -682,7 +725,7 @@ func (m *model) apply() {
 	case 0:
 		ch.Addr = []uint32{inside, inside + 3, remote, external}[m.ch.IntN(4)]
 	default:
-		ch.Member, ch.KeepTCP = 1+uint32(m.ch.IntN(2)), m.ch.IntN(2) == 0
+		ch.Members, ch.KeepTCP = [][]uint32{{1}, {2}, {1, 2}}[m.ch.IntN(3)], m.ch.IntN(2) == 0
 	}
 	m.table.Apply(ch)
 	m.expectEnded("apply")
@@ -691,7 +734,7 @@ func (m *model) apply() {
 			c.over = c.over || ch.Addr != 0 && (t.Src == ch.Addr || t.Dst == ch.Addr)
 		}
 		keep := ch.KeepTCP && c.tuple[0].Proto == packet.ProtoTCP && c.state != nat.SynSent
-		c.over = c.over || ch.Member != 0 && c.member == ch.Member && !keep
+		c.over = c.over || slices.Contains(ch.Members, c.member) && !keep
 	}
 }
 
@@ -740,6 +783,11 @@ func (m *model) check() {
 		}
 		delete(want, c.Original)
 	})
+	for _, c := range m.conns {
+		if got := m.ranks[c.tuple[0]]; c.member != 0 && got != modelRank(c) {
+			m.t.Fatalf("%v of member %d: rank %d in state %v", c.tuple[0], c.member, got, c.state)
+		}
+	}
 	if len(want) != 0 || m.table.Len() != len(m.conns) {
 		m.t.Fatalf("%d connections are missing, %d of %d", len(want), m.table.Len(), len(m.conns))
 	}

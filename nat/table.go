@@ -22,8 +22,7 @@ type Table struct {
 	half    halfOpen
 	closing queue
 
-	timeouts                               [4]uint32 // by class, milliseconds
-	tcpOpening, tcpEstablished, tcpClosing uint32
+	classes []lifetime // by Class
 
 	externals  map[uint32]*external
 	crowds     map[crowdKey]*crowd
@@ -35,9 +34,10 @@ type Table struct {
 	sweep   sweep
 	changes changes
 
-	stats Stats
-	ended func(*Conn)
-	cut   func(*Conn)
+	stats    Stats
+	ended    func(*Conn)
+	cut      func(*Conn)
+	balanced func(c *Conn, from, to Rank)
 }
 
 // Stats counts what a table has done since it was made.
@@ -69,14 +69,22 @@ func NewTable(cfg Config, rng *rand.Rand, ended func(*Conn)) *Table {
 		},
 		hosts:   hosts{byAddr: newIndex(rng.Uint64(), rng.Uint64())},
 		changes: changes{snapshot: 1},
-	}
-	t.timeouts = [4]uint32{
-		classUDP: timeoutMillis(cfg.UDP), classICMP: timeoutMillis(cfg.ICMP),
-		classOther: timeoutMillis(cfg.Other),
+		classes: protocolClasses(cfg),
 	}
 	t.shareOdds = cfg.HostShare / (1 - cfg.HostShare)
-	t.tcpOpening, t.tcpEstablished, t.tcpClosing = timeoutMillis(cfg.TCPOpening), timeoutMillis(cfg.TCPEstablished), timeoutMillis(cfg.TCPClosing)
 	return t
+}
+
+// OnBalanced has fn called whenever the rank of a connection with a Member changes: when
+// it is committed (from Absent), becomes established or is over, and when it ends (to
+// Absent). fn must not call the table.
+func (t *Table) OnBalanced(fn func(c *Conn, from, to Rank)) { t.balanced = fn }
+
+// ranked tells about a change of rank.
+func (t *Table) ranked(c *Conn, from, to Rank) {
+	if c.Member != 0 && t.balanced != nil {
+		t.balanced(c, from, to)
+	}
 }
 
 // Len is the number of connections, including those whose deadline has passed
@@ -107,8 +115,7 @@ func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction
 	}
 	c := t.conn(i)
 	if t.expired(c, t.now) {
-		t.stats.Expired++
-		t.remove(i)
+		t.lapse(i)
 		return nil, 0
 	}
 	if c.snapshot != t.changes.snapshot && t.overruled(c) {
@@ -204,9 +211,10 @@ func (t *Table) setState(c *Conn, s State, d Direction) {
 	if after := c.rank(); after != before {
 		t.unlist(c.self, c, before)
 		t.list(c.self, c)
-		if after == lasting && c.flags&(connOwnerDest|connOwned) == connOwnerDest {
+		if after == Lasting && c.flags&(connOwnerDest|connOwned) == connOwnerDest {
 			t.count(c)
 		}
+		t.ranked(c, before, after)
 	}
 	t.sweep.hurry(c.seen + t.timeout(c))
 }
@@ -214,19 +222,19 @@ func (t *Table) setState(c *Conn, s State, d Direction) {
 // list puts a connection where those of its rank are evicted from.
 func (t *Table) list(i uint32, c *Conn) {
 	switch c.rank() {
-	case embryonic:
+	case HalfOpen:
 		t.listHalf(i, c)
-	case closing:
+	case Over:
 		t.closing.push(t, i)
 	}
 }
 
 // unlist takes it out of there; r is its rank until now.
-func (t *Table) unlist(i uint32, c *Conn, r rank) {
+func (t *Table) unlist(i uint32, c *Conn, r Rank) {
 	switch r {
-	case embryonic:
+	case HalfOpen:
 		t.unlistHalf(i, c)
-	case closing:
+	case Over:
 		t.closing.unlink(t, i)
 	}
 }
@@ -239,6 +247,7 @@ type NewConn struct {
 	Owner    Owner          // whose share it counts towards
 	Segment  packet.Segment // the first packet, of TCP
 	Ruled    bool           // made by a floating IP, forwarded port or VIP
+	Class    Class          // from Table.Class; zero: that of its protocol
 
 	In, Out [2]uint16
 	Hop     [2]uint32
@@ -277,8 +286,11 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	}
 	c := t.conn(i)
 	*c = Conn{
-		state: New, class: classOf(n.Original.Proto), flags: connLive, seen: t.now,
+		state: New, class: n.Class, flags: connLive, seen: t.now,
 		In: n.In, Out: n.Out, Hop: n.Hop, Member: n.Member, snapshot: t.changes.snapshot, self: i,
+	}
+	if c.class == byProtocol {
+		c.class = classOf(n.Original.Proto)
 	}
 	c.setTuple(Original, n.Original)
 	c.setTuple(Reply, n.Reply)
@@ -299,6 +311,7 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	t.live++
 	t.stats.Created++
 	t.sweep.hurry(c.seen + t.timeout(c))
+	t.ranked(c, Absent, c.rank())
 	return c, None
 }
 
@@ -365,8 +378,7 @@ func (t *Table) taken(tuple *packet.Tuple) bool {
 	}
 	switch c := t.conn(i); {
 	case t.expired(c, t.now):
-		t.stats.Expired++
-		t.remove(i)
+		t.lapse(i)
 	case t.overruled(c):
 		t.overrule(i)
 	default:
@@ -419,6 +431,7 @@ func (t *Table) remove(i uint32) {
 		t.ended(c)
 	}
 	t.unlist(i, c, c.rank())
+	t.ranked(c, c.rank(), Absent)
 	for d := range Direction(2) {
 		tuple := c.Tuple(d)
 		t.index.remove(t.index.tag(&tuple), i<<1|uint32(d))

@@ -241,7 +241,7 @@ func (r *vrouter) change(ch nat.Change, do func(*worker)) error {
 	w := r.worker
 	return w.call(func() {
 		do(w)
-		if ch != (nat.Change{}) {
+		if !ch.Empty() {
 			r.nat.Apply(ch)
 			r.settleFragments(w, ch.Addr)
 			w.settle(r)
@@ -380,7 +380,7 @@ func (c *control) setMember(pool, name string, up bool) error {
 	m := &p.members[i]
 	ch := nat.Change{}
 	if m.Up = up; !up {
-		ch = nat.Change{Member: m.ID + 1, KeepTCP: p.keepDown}
+		ch = nat.Change{Members: []uint32{m.ID + 1}, KeepTCP: p.keepDown}
 	}
 	return p.change(ch, func(q *lb.Pool) { q.SetUp(m.ID, up) })
 }
@@ -392,7 +392,7 @@ func (c *control) removeMember(pool, name string) error {
 	}
 	id := p.members[i].ID
 	p.members = slices.Delete(p.members, i, i+1)
-	return p.change(nat.Change{Member: id + 1, KeepTCP: p.drainRemoved}, func(q *lb.Pool) { q.Remove(id) })
+	return p.change(nat.Change{Members: []uint32{id + 1}, KeepTCP: p.drainRemoved}, func(q *lb.Pool) { q.Remove(id) })
 }
 
 func (c *control) addMember(pool string, cm *config.Member) error {
