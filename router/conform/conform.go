@@ -45,7 +45,7 @@ type Check struct {
 	play func(*C)
 }
 
-// ID names a check: "U1/udp".
+// ID names a check: "U1/default".
 func (c *Check) ID() string { return c.Item + "/" + c.Name }
 
 // Checks returns all checks, those of one item together.
