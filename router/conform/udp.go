@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -60,8 +61,16 @@ func udpChecks() []Check {
 
 // external sends a first packet and returns the external port that it left with.
 func (c *C) external(by carrier, from, to string) uint16 {
-	c.Put("blue", by.out, from, to)
+	c.Put(networkOf(from), by.out, from, to)
 	return c.Want("ext", by.out, "10.10.10.2:*", to).SrcPort
+}
+
+// networkOf is the network of an inside host.
+func networkOf(host string) string {
+	if strings.HasPrefix(host, "172.16.100.") {
+		return "green"
+	}
+	return "blue"
 }
 
 func mappingBehavior(c *C, by carrier, mapping string) {
