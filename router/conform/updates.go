@@ -344,8 +344,9 @@ func shareOfConnections(c *C) {
 // answered opens a UDP connection from a host's n-th port, and reports whether it could.
 func (c *C) answered(host string, n int) bool {
 	from, peer := fmt.Sprintf("%s:%d", host, 10000+n), fmt.Sprintf("203.0.113.%d:53", 1+n%200)
-	c.Put("blue", "udp %s > %s", from, peer)
-	c.ask("blue")
+	inside := networkOf(from)
+	c.Put(inside, "udp %s > %s", from, peer)
+	c.ask(inside)
 	c.ask("ext")
 	out := c.get("ext", false)
 	if out == nil {
@@ -353,7 +354,7 @@ func (c *C) answered(host string, n int) bool {
 		return false
 	}
 	c.Put("ext", "udp %s > 10.10.10.2:%d", peer, out.SrcPort)
-	c.Want("blue", "udp %s > %s", peer, from)
+	c.Want(inside, "udp %s > %s", peer, from)
 	return true
 }
 
@@ -403,6 +404,7 @@ func formerPeer(c *C) {
 		next := c.external(x.by, fmt.Sprintf("172.16.101.2:%d", port), "10.10.10.5:53")
 		c.Put("ext", x.by.in, "10.10.10.4:53", fmt.Sprintf("10.10.10.2:%d", port))
 		c.None("blue")
+		c.Drop() // he may be told
 		c.Put("ext", answerOf(x.by, "10.10.10.5:53 > 10.10.10.2:%d"), next)
 		c.Want("blue", answerOf(x.by, "10.10.10.5:53 > 172.16.101.2:%d"), port)
 	}
