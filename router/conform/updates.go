@@ -358,7 +358,7 @@ func (c *C) answered(host string, n int) bool {
 	return true
 }
 
-// shareOfPorts: whatever one host sends to a server, another can talk to it as well.
+// shareOfPorts: one host asks for all ports of an address, and another still has one of its own.
 func shareOfPorts(c *C) {
 	for _, by := range carriers {
 		for i := range 300 {
@@ -366,10 +366,13 @@ func shareOfPorts(c *C) {
 		}
 		c.Drop()
 		for i := range 8 {
-			c.Put("blue", by.out, fmt.Sprintf("172.16.101.2:%d", 4000+i), "203.0.113.9:53")
-			if p := c.Get("ext"); p == nil {
-				c.Fail("one host has all ports towards a server: another's connection %d to it is refused, %s", i+1, by.name)
+			from := fmt.Sprintf("172.16.101.2:%d", 4000+i)
+			own := c.external(by, from, "203.0.113.7:53")
+			if other := c.external(by, from, "203.0.113.8:53"); other != own {
+				c.Fail("one host has used all ports, and %s leaves by %d and by %d, %s", from, own, other, by.name)
 			}
+			c.Put("ext", answerOf(by, "203.0.113.8:53 > 10.10.10.2:%d"), own)
+			c.Want("blue", answerOf(by, "203.0.113.8:53 > %s"), from)
 		}
 	}
 }
