@@ -371,10 +371,10 @@ func pingFlood(c *C) {
 	switch {
 	case answers == 0:
 		c.Fail("no ping is answered")
-	case answers == len(pings) && took > 300*time.Millisecond:
+	case answers > len(pings)*9/10 && took > 250*time.Millisecond:
 		c.Skip("%d pings in %v are too few to be too many", len(pings), took.Round(time.Millisecond))
-	case answers == len(pings):
-		c.Fail("each of %d pings in %v is answered", answers, took.Round(time.Millisecond))
+	case answers > len(pings)*9/10: // of the others, an interface under load may have lost some
+		c.Fail("of %d pings in %v, %d are answered", len(pings), took.Round(time.Millisecond), answers)
 	}
 }
 
