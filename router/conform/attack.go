@@ -11,9 +11,9 @@ import (
 // floodLen is how many frames an attack has, in bursts: as many as the queues of a real
 // interface take, so that none is lost but by the router's choice.
 const (
-	floodLen = 2000
+	floodLen = 1000
 	burst    = 50
-	few      = 256 // connections, of a table that a flood fills many times
+	few      = 256 // connections, of a table that a flood would fill several times
 )
 
 // attackChecks are about who suffers when somebody takes more than a share: nobody else.
@@ -351,7 +351,7 @@ func callsForErrors(c *C) {
 // whom the pings name; and others' are, whatever there is of the flood.
 func pingFlood(c *C) {
 	b := c.bystanders()
-	pings := make([][]byte, 2*floodLen)
+	pings := make([][]byte, 4*floodLen)
 	for i := range pings {
 		pings[i] = c.frame("blue", fmt.Sprintf("icmp 172.16.101.4 > 172.16.101.1 request id 5 seq %d", i))
 	}
