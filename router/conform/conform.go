@@ -45,13 +45,13 @@ type Check struct {
 	play func(*C)
 }
 
-// ID names a check: "U1/udp".
+// ID names a check: "U1/default".
 func (c *Check) ID() string { return c.Item + "/" + c.Name }
 
 // Checks returns all checks, those of one item together.
 func Checks() []Check {
 	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), poolChecks(), fragmentChecks(), routerChecks(), arpChecks(),
-		staticChecks(), attackChecks(), hostileChecks())
+		updateChecks(), staticChecks(), attackChecks(), hostileChecks())
 	first := map[string]int{}
 	for i := range all {
 		if _, seen := first[all[i].Item]; !seen {
@@ -110,12 +110,12 @@ func Run(ctx context.Context, target Target, check *Check) (result Result, err e
 	if err != nil {
 		return Result{}, fmt.Errorf("conform: %s: %w", target.Name(), err)
 	}
+	c := &C{target: target, profile: check.Profile, hosts: newHosts(), wire: wire, Timeouts: wire.Timeouts()}
 	defer func() {
-		if closed := wire.Close(); err == nil && closed != nil {
+		if closed := c.wire.Close(); err == nil && closed != nil {
 			err = fmt.Errorf("conform: %s: %w", target.Name(), closed)
 		}
 	}()
-	c := &C{wire: wire, hosts: newHosts(), macs: map[string]mac{}, kept: map[string][][]byte{}, Timeouts: wire.Timeouts()}
 	return c.run(check)
 }
 
@@ -134,7 +134,6 @@ func (c *C) run(check *Check) (result Result, err error) {
 			panic(end)
 		}
 	}()
-	c.wire.Answer(c.hosts.answer)
 	c.meet()
 	check.play(c)
 	return Result{Outcome: Passed}, nil

@@ -30,6 +30,7 @@ func items() []string {
 	ids = append(ids, "D1", "V6")
 	number("L2-", 1, 5)
 	number("H", 1, 5)
+	number("K", 1, 10)
 	number("F", 1, 8)
 	return ids
 }

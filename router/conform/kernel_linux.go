@@ -28,8 +28,11 @@ func (kernel) Start(p Profile) (_ Wire, err error) {
 	if p.Mapping != "" || p.Filtering != "" {
 		return nil, NotPossible("Linux has no choice of mapping and filtering behavior")
 	}
-	if p.More != "" || p.HostShare != 0 || p.MaxConnections != 0 {
+	if p.More != "" || p.HostShare != 0 && p.HostShare != 1 { // a host may have all, as with 1
 		return nil, NotPossible("a setting of taprouter's")
+	}
+	if p.MaxConnections != 0 {
+		return nil, NotPossible("nf_conntrack_max is the whole machine's, not a namespace's")
 	}
 	w := &inKernel{timeouts: linuxTimeouts}
 	if p.Short {

@@ -21,7 +21,7 @@ func (memory) Start(p Profile) (Wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := router.Simulate(topo, 1)
+	s, err := router.Simulate(topo, 1+uint64(p.Restarts))
 	if err != nil {
 		return nil, err
 	}

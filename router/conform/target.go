@@ -62,6 +62,9 @@ type Profile struct {
 	PortRange      string
 	// Short allows a target in real time to shorten its timeouts: to a few seconds.
 	Short bool
+	// Restarts is how often the router has been started before: what is left to chance
+	// is another one each time, in simulated time as well.
+	Restarts int
 	// More is further lines of the topology file, for taprouter only.
 	More string
 }

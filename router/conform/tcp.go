@@ -8,7 +8,7 @@ import (
 // tcpChecks are the items of RFC 5382, and of what protects a connection from others (RFC 5961).
 func tcpChecks() []Check {
 	short := Profile{Short: true}
-	var all []Check
+	all := behaviorChecks(carriers[1])
 	all = append(all, eachWay(Check{Item: "T2", Name: "open, half close, close", Level: Must, Source: "RFC 5382, REQ-2"}, wholeConnection)...)
 	all = append(all, eachWay(Check{Item: "T14", Name: "options and urgent data", Level: Good, Source: "RFC 9293, 3.2"}, untouchedSegments)...)
 	all = append(all, eachWay(Check{Item: "T12", Name: "off-path segments", Level: Good, Source: "RFC 5961, 3 and 5"}, offPath)...)

@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -13,37 +14,37 @@ type carrier struct {
 	name string
 	out  string // a first packet, from %s (endpoint) to %s
 	in   string // from outside: an answer, or an attempt
+
+	mapping, filtering [2]string // the items about it: their names, and where they come from
 }
 
 var carriers = []carrier{
-	{"udp", "udp %s > %s", "udp %s > %s"},
-	{"tcp", "tcp %s > %s S", "tcp %s > %s S"},
+	{"udp", "udp %s > %s", "udp %s > %s", [2]string{"U1", "RFC 4787, REQ-1"}, [2]string{"U8", "RFC 4787, REQ-8"}},
+	{"tcp", "tcp %s > %s S", "tcp %s > %s S", [2]string{"T1", "RFC 5382, REQ-1"}, [2]string{"T3", "RFC 5382, REQ-3"}},
 }
 
-// udpChecks are the items of RFC 4787 and of what came after it about mappings. What holds
-// for UDP and TCP alike is played for both.
-func udpChecks() []Check {
-	var all []Check
+// behaviorChecks are about how mappings are made, and whom they let in.
+func behaviorChecks(by carrier) []Check {
+	all := []Check{{Item: by.mapping[0], Name: "default", Level: Must, Source: by.mapping[1],
+		play: func(c *C) { mappingBehavior(c, by, "endpoint-independent") }}}
 	for _, mapping := range behaviors {
-		for _, by := range carriers {
+		all = append(all, Check{
+			Item: by.mapping[0], Name: mapping, Level: Must, Source: by.mapping[1],
+			Profile: Profile{Mapping: mapping, PortRange: "1024-65535"}, play: func(c *C) { mappingBehavior(c, by, mapping) },
+		})
+		for _, filtering := range behaviors {
 			all = append(all, Check{
-				Item: "U1", Name: by.name + "/" + mapping, Level: Must, Source: "RFC 4787, REQ-1; RFC 5382, REQ-1",
-				Profile: Profile{Mapping: mapping, PortRange: "1024-65535"}, play: func(c *C) { mappingBehavior(c, by, mapping) },
+				Item: by.filtering[0], Name: mapping + "/" + filtering, Level: Should, Source: by.filtering[1],
+				Profile: Profile{Mapping: mapping, Filtering: filtering}, play: func(c *C) { filteringBehavior(c, by, filtering) },
 			})
 		}
-		for _, filtering := range behaviors {
-			for _, by := range carriers {
-				all = append(all, Check{
-					Item: "U8", Name: by.name + "/" + mapping + "/" + filtering, Level: Should, Source: "RFC 4787, REQ-8; RFC 5382, REQ-3",
-					Profile: Profile{Mapping: mapping, Filtering: filtering},
-					play:    func(c *C) { filteringBehavior(c, by, filtering) },
-				})
-			}
-		}
 	}
-	return append(all,
-		Check{Item: "U1", Name: "default", Level: Must, Source: "RFC 4787, REQ-1",
-			play: func(c *C) { mappingBehavior(c, carriers[0], "endpoint-independent") }},
+	return all
+}
+
+// udpChecks are the items of RFC 4787.
+func udpChecks() []Check {
+	return append(behaviorChecks(carriers[0]),
 		Check{Item: "U3", Name: "no sharing", Level: Must, Source: "RFC 4787, REQ-3", play: noSharing},
 		Check{Item: "U3a", Name: "port groups", Level: Should, Source: "RFC 4787, REQ-3 a)", play: portGroups},
 		Check{Item: "U4", Name: "parity", Level: Should, Source: "RFC 4787, REQ-4", play: parity},
@@ -60,8 +61,16 @@ func udpChecks() []Check {
 
 // external sends a first packet and returns the external port that it left with.
 func (c *C) external(by carrier, from, to string) uint16 {
-	c.Put("blue", by.out, from, to)
+	c.Put(networkOf(from), by.out, from, to)
 	return c.Want("ext", by.out, "10.10.10.2:*", to).SrcPort
+}
+
+// networkOf is the network of an inside host.
+func networkOf(host string) string {
+	if strings.HasPrefix(host, "172.16.100.") {
+		return "green"
+	}
+	return "blue"
 }
 
 func mappingBehavior(c *C, by carrier, mapping string) {

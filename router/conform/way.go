@@ -63,6 +63,9 @@ func (c *C) first(w *way, proto string, port int, words string) *path {
 	p := &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port), dest: fmt.Sprintf("%s:%d", w.dest, to)}
 	c.Put(w.from, "%s %s > %s %s", proto, p.client, p.dest, words)
 	got := c.Get(w.to)
+	for c.amid && got != nil && (got.Src.String() != w.shown || got.DstPort != real || !slices.Contains(w.servers, got.Dst.String())) {
+		got = c.Get(w.to)
+	}
 	if got == nil {
 		c.Fail("nothing came out to %s; wanted %s %s > %s, translated", w.to, proto, p.client, p.dest)
 	}
