@@ -51,7 +51,7 @@ func (c *Check) ID() string { return c.Item + "/" + c.Name }
 // Checks returns all checks, those of one item together.
 func Checks() []Check {
 	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), fragmentChecks(), routerChecks(), arpChecks(),
-		staticChecks(), attackChecks(), hostileChecks())
+		staticChecks(), balanceChecks(), attackChecks(), hostileChecks())
 	first := map[string]int{}
 	for i := range all {
 		if _, seen := first[all[i].Item]; !seen {

@@ -31,6 +31,10 @@ func items() []string {
 	number("L2-", 1, 5)
 	number("H", 1, 5)
 	number("F", 1, 8)
+	number("B", 1, 1)
+	number("B", 3, 7)
+	number("B", 11, 11)
+	number("B", 13, 16)
 	return ids
 }
 
