@@ -41,10 +41,15 @@ func staticChecks() []Check {
 		Check{Item: "F1", Name: "two hosts, one peer", Level: Good, Source: "RFC 2663, 4.1.1", play: twoHostsOnePeer},
 		Check{Item: "F2", Name: "new connections show it", Level: Good, Source: neutron, play: associated},
 		Check{Item: "F2", Name: "what SNAT has begun goes on", Level: Good, Source: "RFC 5382, REQ-10; RFC 4787, REQ-1", play: begunGoesOn},
+		Check{Item: "F2", Name: "until it is idle", Level: Good, Source: neutron, Profile: Profile{Short: true}, play: begunEnds},
+		Check{Item: "F2", Name: "hairpins go on", Level: Good, Source: "RFC 5382, REQ-8", play: hairpinsGoOn},
+		Check{Item: "F2", Name: "another one", Level: Good, Source: neutron, play: anotherOne},
 		Check{Item: "F2", Name: "forwarded connections go on", Level: Good, Source: forward, play: forwardedGoOn},
 		Check{Item: "A5", Name: "associated", Level: Must, Source: "RFC 5227, 2.3", play: func(c *C) { announced(c, false) }},
 		Check{Item: "A5", Name: "moved", Level: Good, Source: "RFC 5227, 2.3", play: func(c *C) { announced(c, true) }},
 		Check{Item: "F3", Name: "RST while opening", Level: Good, Source: neutron + "; RFC 9293, 3.10.7.3", play: resetsOpening},
+		Check{Item: "F3", Name: "RST while closing", Level: Good, Source: neutron + "; RFC 5961, 3.2", play: resetsClosing},
+		Check{Item: "F3", Name: "RST to all", Level: Good, Source: neutron, play: resetsAll},
 		Check{Item: "F3", Name: "RST again", Level: Good, Source: "RFC 9293, 3.10.7.1", play: resetAgain},
 		Check{Item: "F3", Name: "datagrams follow", Level: Good, Source: neutron, play: datagramsFollow},
 		Check{Item: "F3", Name: "pings and other protocols follow", Level: Good, Source: neutron, play: othersFollow},
@@ -301,6 +306,42 @@ func begunGoesOn(c *C) {
 	c.Quiet()
 }
 
+// begunEnds: what comes after a rest is new.
+func begunEnds(c *C) {
+	_, out, _ := c.open(wayOf("snat"), "udp", 4000)
+	c.Associate(unused, vm4)
+	c.Wait(c.Timeouts.UDP * 3 / 2)
+	c.Put("blue", "udp %s:4000 > %s:53 %s", vm4, x1, out)
+	c.Want("ext", "udp %s:4000 > %s:53 %s", unused, x1, out)
+	c.Put("ext", "udp %s:53 > %s:4000 %s", x1, shared, out)
+	c.None("blue")
+}
+
+func hairpinsGoOn(c *C) {
+	old := c.talk(wayOf("hairpin"), 4000)
+	c.Associate(unused, vm4)
+	old.there("P. seq 121 ack 531 len 9")
+	old.back("P. seq 531 ack 130 len 9")
+	w := *wayOf("hairpin")
+	w.shown, w.shared = unused, false
+	c.talk(&w, 4001)
+	c.uses(&way{from: "blue", to: "blue", client: vm3, dest: unused, port: 80, udpPort: 53, servers: []string{vm4}, real: 80, realUDP: 53, shown: float3}, 4002)
+	c.Quiet()
+}
+
+// anotherOne: a host's floating IP is exchanged for another.
+func anotherOne(c *C) {
+	c.Disassociate(float3)
+	c.Associate(unused, vm3)
+	c.uses(out1(vm3, unused), 4000)
+	c.uses(to1(unused, vm3), 4001)
+	if c.answersFor(float3) || !c.answersFor(unused) {
+		c.Fail("the router answers ARP for the wrong one")
+	}
+	c.Put("ext", "udp %s:4000 > %s:53", x1, float3)
+	c.None("blue")
+}
+
 func forwardedGoOn(c *C) {
 	old := c.connect(wayOf("forwarded port"), 4000)
 	c.Associate(unused, vm4)
@@ -315,7 +356,7 @@ func forwardedGoOn(c *C) {
 // announced: neighbors that have asked for the address before know somebody else's MAC
 // address for it. One that is gone is nobody's to announce.
 func announced(c *C, moves bool) {
-	c.Wait(3 * time.Second) // those of the start are over
+	c.Wait(5 * time.Second) // those of the start are over
 	c.Drop()
 	address := unused
 	if moves {
@@ -444,6 +485,52 @@ func resetsOpening(c *C) {
 	c.Disassociate(float3)
 	c.Want("ext", "tcp %s:80 > %s:4000 R. ack 101", float3, x1)
 	c.Want("blue", "tcp %s:4000 > %s:80 R seq 101", x1, vm3)
+	c.Quiet()
+}
+
+// resetsClosing: what nobody has acknowledged yet has been sent on all the same, a FIN among it.
+func resetsClosing(c *C) {
+	p, q := c.talk(to1(float3, vm3), 4000), c.talk(out1(vm3, float3), 4001)
+	p.there("P. seq 121 ack 531 len 9")
+	p.there("F. seq 130 ack 531")
+	p.back("P. seq 531 ack 121 len 50")
+	q.back("P. seq 531 ack 121 len 1000")
+	q.back("P. seq 1531 ack 121 len 1000")
+	q.there("F. seq 121 ack 531")
+	c.Disassociate(float3)
+	c.wantResets(reset{"ext", p.dest, p.client, 581, 131}, reset{"blue", p.shown, p.real, 131, 581},
+		reset{"ext", q.shown, q.real, 122, 2531}, reset{"blue", q.dest, q.client, 2531, 122})
+	c.Quiet()
+}
+
+// resetsAll: however many connections one client has with one host.
+func resetsAll(c *C) {
+	const n = 300
+	want := map[string]bool{}
+	for port := 4000; port < 4000+n; port++ {
+		p := c.connect(to1(float3, vm3), port)
+		want[p.client], want[p.shown+" inside"] = true, true
+	}
+	c.Disassociate(float3)
+	for range n {
+		for network, side := range map[string]string{"ext": "", "blue": " inside"} {
+			p := c.Get(network)
+			if p == nil {
+				c.Fail("%d of %d RSTs are missing", len(want), 2*n)
+			}
+			if p.Flags&packet.RST == 0 {
+				c.Fail("on %s: %s", network, p.Line)
+			}
+			if network == "ext" {
+				delete(want, fmt.Sprintf("%v:%d", p.Dst, p.DstPort)+side)
+			} else {
+				delete(want, fmt.Sprintf("%v:%d", p.Src, p.SrcPort)+side)
+			}
+		}
+	}
+	if len(want) > 0 {
+		c.Fail("%d of %d RSTs are missing", len(want), 2*n)
+	}
 	c.Quiet()
 }
 
