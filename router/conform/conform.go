@@ -5,7 +5,8 @@
 // What is tested is a Target: taprouter in memory, where hours of a timeout pass in
 // microseconds, taprouter on TAP devices, and Linux's own routing with nftables NAT in a
 // network namespace, for comparison. A target of your own implements two small
-// interfaces. nat/CONFORMANCE.md lists all items with their checks.
+// interfaces, and Changer if it can be changed while it runs. nat/CONFORMANCE.md lists all
+// items with their checks.
 //
 // A check needs nothing but frames, so what it finds wrong can be seen from outside by
 // anybody; the words for frames are those of the project's scenarios.

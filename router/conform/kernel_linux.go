@@ -204,7 +204,8 @@ type translated struct {
 }
 
 func newTranslated() translated {
-	return translated{[][2]string{{"10.10.10.3", "172.16.101.3"}, {"10.10.10.15", "172.16.101.5"}, {"10.10.10.7", kernelVIP}}, map[string]bool{}}
+	floating := [][2]string{{"10.10.10.3", "172.16.101.3"}, {"10.10.10.15", "172.16.101.5"}, {"10.10.10.7", kernelVIP}}
+	return translated{floating, map[string]bool{}}
 }
 
 // associate gives a floating IP to a host; "": to nobody.
@@ -231,7 +232,10 @@ func (t *translated) rules(p *Profile) string {
 	for _, pool := range []struct {
 		port    string
 		members [][2]string
-	}{{"tcp dport 80", [][2]string{{"web1", "172.16.100.9"}, {"web2", "172.16.100.10"}}}, {"udp dport 53", [][2]string{{"dns1", "172.16.100.9"}, {"dns2", "172.16.100.10"}}}} {
+	}{
+		{"tcp dport 80", [][2]string{{"web1", "172.16.100.9"}, {"web2", "172.16.100.10"}}},
+		{"udp dport 53", [][2]string{{"dns1", "172.16.100.9"}, {"dns2", "172.16.100.10"}}},
+	} {
 		var up []string
 		for _, m := range pool.members {
 			if !t.down[m[0]] {
@@ -251,7 +255,8 @@ func (t *translated) rules(p *Profile) string {
 		snat = ""
 	}
 	lines := func(all ...string) string { return strings.Join(all, "\n\t\t") }
-	return strings.NewReplacer("FLOATING", lines(in...), "BALANCED", lines(balanced...), "OUT", lines(append(out, shared...)...), "SNAT", snat).Replace(kernelNAT)
+	return strings.NewReplacer("FLOATING", lines(in...), "BALANCED", lines(balanced...), "OUT", lines(append(out, shared...)...),
+		"SNAT", snat).Replace(kernelNAT)
 }
 
 func (w *inKernel) rules(p *Profile) error {

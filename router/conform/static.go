@@ -90,7 +90,8 @@ var oneToOne = []oneToOneKind{
 	{"GRE", line("ip %s > %s proto 47 id 9 tos 40 data 0000080045000014"), line("ip %s > %s proto 47 id 9 data 00000800450000140102")},
 	{"ESP", line("ip %s > %s proto 50 id 9 tos 40 df len 40"), line("ip %s > %s proto 50 id 9 len 44")},
 	{"AH", line("ip %s > %s proto 51 id 9 df len 40"), line("ip %s > %s proto 51 id 9 len 44")},
-	{"IP in IP", line("ip %s > %s proto 4 id 9 data 450000140007000040fd66d90a0000010a000002"), line("ip %s > %s proto 4 id 9 data 450000140007000040fd66d90a0000020a000001")},
+	{"IP in IP", line("ip %s > %s proto 4 id 9 data 450000140007000040fd66d90a0000010a000002"),
+		line("ip %s > %s proto 4 id 9 data 450000140007000040fd66d90a0000020a000001")},
 	{"SCTP", sctp(4000, 5000, 0, "01000014112233440000ffff000100011122aabb"),
 		sctp(5000, 4000, 0x11223344, "02000020556677880000ffff000100013344ccdd0007000c0102030405060708")},
 	{"protocol 253", line("ip %s > %s proto 253 id 9 tos 40 len 20"), line("ip %s > %s proto 253 id 9 len 30")},
@@ -773,7 +774,10 @@ func answeredWhileOff(c *C) {
 }
 
 // offKinds are first packets of connections to a floating IP.
-var offKinds = []string{"udp %s:4000 > 10.10.10.3:53 id 9 tos 0 len 20", "tcp %s:4000 > 10.10.10.3:80 S seq 100 id 9 tos 0 len 0", "icmp %s > 10.10.10.3 request id 77 seq 1 ipid 9 tos 0 len 20"}
+var offKinds = []string{
+	"udp %s:4000 > 10.10.10.3:53 id 9 tos 0 len 20", "tcp %s:4000 > 10.10.10.3:80 S seq 100 id 9 tos 0 len 0",
+	"icmp %s > 10.10.10.3 request id 77 seq 1 ipid 9 tos 0 len 20",
+}
 
 func unreachableWhileOff(c *C) {
 	c.Silence("blue", vm3)
