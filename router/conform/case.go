@@ -229,6 +229,30 @@ func (c *C) Speak(network, addr string) {
 	c.hosts.silence(network, netip.MustParseAddr(addr), false)
 }
 
+// changer is the target's control. Without one the check is skipped.
+func (c *C) changer() Changer {
+	ch, ok := c.wire.(Changer)
+	if !ok {
+		c.Skip("the target cannot be changed while it runs")
+	}
+	return ch
+}
+
+// Associate gives a floating IP to an internal host, whoever has had it.
+func (c *C) Associate(floating, fixed string) {
+	c.broken(c.changer().Associate(parseAddr(floating), parseAddr(fixed)))
+}
+
+// Disassociate takes it away.
+func (c *C) Disassociate(floating string) {
+	c.broken(c.changer().Disassociate(parseAddr(floating)))
+}
+
+// SetMember has a pool's member get new connections, or none.
+func (c *C) SetMember(pool, member string, up bool) {
+	c.broken(c.changer().SetMember(pool, member, up))
+}
+
 // keep has frames come before those that are still to be got.
 func (c *C) keep(network string, frames [][]byte) {
 	c.kept[network] = append(frames, c.kept[network]...)

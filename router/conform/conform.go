@@ -5,7 +5,8 @@
 // What is tested is a Target: taprouter in memory, where hours of a timeout pass in
 // microseconds, taprouter on TAP devices, and Linux's own routing with nftables NAT in a
 // network namespace, for comparison. A target of your own implements two small
-// interfaces. nat/CONFORMANCE.md lists all items with their checks.
+// interfaces, and Changer if it can be changed while it runs. nat/CONFORMANCE.md lists all
+// items with their checks.
 //
 // A check needs nothing but frames, so what it finds wrong can be seen from outside by
 // anybody; the words for frames are those of the project's scenarios.
@@ -51,7 +52,7 @@ func (c *Check) ID() string { return c.Item + "/" + c.Name }
 // Checks returns all checks, those of one item together.
 func Checks() []Check {
 	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), poolChecks(), fragmentChecks(), routerChecks(), arpChecks(),
-		updateChecks(), staticChecks(), attackChecks(), hostileChecks())
+		updateChecks(), staticChecks(), balanceChecks(), attackChecks(), hostileChecks())
 	first := map[string]int{}
 	for i := range all {
 		if _, seen := first[all[i].Item]; !seen {

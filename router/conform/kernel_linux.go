@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -72,6 +73,8 @@ type inKernel struct {
 	*ends
 	router, far *space
 	timeouts    Timeouts
+	profile     Profile
+	translated  translated
 }
 
 // cables joins the router to the ends.
@@ -159,30 +162,31 @@ var kernelRoutes = [][2]string{
 	{"192.168.21.0/24", "172.16.100.20"}, {"192.168.21.7/32", "172.16.102.6"},
 }
 
-// kernelRules are the topology's in nftables' words. Ports that SNAT does not know are
-// not answered, as a careful administrator has it (RFC 5382, REQ-4).
-const kernelRules = `
+// kernelNAT is the topology's translation in nftables' words.
+const kernelNAT = `
 table ip nat {
 	chain prerouting {
 		type nat hook prerouting priority dstnat
-		ip daddr 10.10.10.3 dnat to 172.16.101.3
-		ip daddr 10.10.10.15 dnat to 172.16.101.5
+		FLOATING
 		ip daddr 10.10.10.8 tcp dport 2222 dnat to 172.16.101.4:22
 		ip daddr 10.10.10.8 udp dport 5353 dnat to 172.16.101.4:53
-		ip daddr { 10.10.10.7, 172.16.100.11 } tcp dport 80 dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }
-		ip daddr { 10.10.10.7, 172.16.100.11 } udp dport 53 dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }
+		ip daddr 10.10.10.8 tcp dport 8000 dnat to 172.16.101.4:80
+		ip daddr 10.10.10.8 udp dport 8000 dnat to 172.16.101.2:53
+		BALANCED
 	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat
-		ip saddr 172.16.101.3 oifname "ext" snat to 10.10.10.3
-		ip saddr 172.16.101.5 oifname "ext" snat to 10.10.10.15
-		ct original ip daddr 10.10.10.0/24 ip saddr 172.16.101.3 snat to 10.10.10.3
-		ct original ip daddr 10.10.10.0/24 ip saddr 172.16.101.5 snat to 10.10.10.15
+		OUT
 		ct status dnat ct original ip daddr 10.10.10.0/24 iifname != "ext" snat to 10.10.10.2
 		ct status dnat ip saddr 172.16.100.0/24 ip daddr 172.16.100.0/24 snat to 172.16.100.1
 		SNAT
 	}
 }
+`
+
+// kernelFilter: ports that SNAT does not know are not answered, as a careful
+// administrator has it (RFC 5382, REQ-4).
+const kernelFilter = `
 table ip filter {
 	chain forward {
 		type filter hook forward priority filter; policy accept
@@ -199,8 +203,59 @@ table ip filter {
 }
 `
 
-func (w *inKernel) rules(p *Profile) error {
-	snat, closed := `ip saddr 172.16.0.0/16 oifname "ext" snat to 10.10.10.2`, `iifname "ext" drop`
+const kernelVIP = "172.16.100.11"
+
+// translated is what of the rules may change while the router runs.
+type translated struct {
+	floating [][2]string // floating and fixed addresses
+	down     map[string]bool
+}
+
+func newTranslated() translated {
+	floating := [][2]string{{"10.10.10.3", "172.16.101.3"}, {"10.10.10.15", "172.16.101.5"}, {"10.10.10.7", kernelVIP}}
+	return translated{floating, map[string]bool{}}
+}
+
+// associate gives a floating IP to a host; "": to nobody.
+func (t *translated) associate(floating, fixed string) {
+	t.floating = slices.DeleteFunc(t.floating, func(f [2]string) bool { return f[0] == floating })
+	if fixed != "" {
+		t.floating = append(t.floating, [2]string{floating, fixed})
+	}
+}
+
+// rules are those of the NAT table.
+func (t *translated) rules(p *Profile) string {
+	var in, out, shared, balanced []string
+	vips := []string{kernelVIP}
+	for _, f := range t.floating {
+		if f[1] == kernelVIP {
+			vips = append(vips, f[0])
+			continue
+		}
+		in = append(in, fmt.Sprintf("ip daddr %s dnat to %s", f[0], f[1]))
+		out = append(out, fmt.Sprintf(`ip saddr %s oifname "ext" snat to %s`, f[1], f[0]))
+		shared = append(shared, fmt.Sprintf("ct original ip daddr 10.10.10.0/24 ip saddr %s snat to %s", f[1], f[0]))
+	}
+	for _, pool := range []struct {
+		port    string
+		members [][2]string
+	}{
+		{"tcp dport 80", [][2]string{{"web1", "172.16.100.9"}, {"web2", "172.16.100.10"}}},
+		{"udp dport 53", [][2]string{{"dns1", "172.16.100.9"}, {"dns2", "172.16.100.10"}}},
+	} {
+		var up []string
+		for _, m := range pool.members {
+			if !t.down[m[0]] {
+				up = append(up, fmt.Sprintf("%d : %s", len(up), m[1]))
+			}
+		}
+		if len(up) > 0 { // without a member the router itself refuses
+			balanced = append(balanced, fmt.Sprintf("ip daddr { %s } %s dnat to numgen inc mod %d map { %s }",
+				strings.Join(vips, ", "), pool.port, len(up), strings.Join(up, ", ")))
+		}
+	}
+	snat := `ip saddr 172.16.0.0/16 oifname "ext" snat to 10.10.10.2`
 	if p.PortRange != "" {
 		snat = `meta l4proto { tcp, udp } ` + snat + ":" + p.PortRange + "\n\t\t" + snat
 	}
@@ -212,12 +267,28 @@ func (w *inKernel) rules(p *Profile) error {
 		snat = fmt.Sprintf(`ip saddr 172.16.0.0/16 oifname "ext" snat to jhash ip saddr mod %d map { %s }`, n, strings.Join(shares, ", "))
 	}
 	if p.NoSNAT {
-		snat, closed = "", ""
+		snat = ""
 	}
-	text := strings.NewReplacer("SNAT", snat, "CLOSED", closed).Replace(kernelRules)
+	lines := func(all ...string) string { return strings.Join(all, "\n\t\t") }
+	return strings.NewReplacer("FLOATING", lines(in...), "BALANCED", lines(balanced...), "OUT", lines(append(out, shared...)...),
+		"SNAT", snat).Replace(kernelNAT)
+}
+
+func (w *inKernel) rules(p *Profile) error {
+	w.profile, w.translated = *p, newTranslated()
+	closed := `iifname "ext" drop`
+	if p.NoSNAT {
+		closed = ""
+	}
+	text := w.translated.rules(p) + strings.Replace(kernelFilter, "CLOSED", closed, 1)
 	if p.MSSClamp {
 		text += "table ip mangle { chain forward { type filter hook forward priority mangle; tcp flags syn tcp option maxseg size set rt mtu; }; }\n"
 	}
+	return w.nft(text)
+}
+
+// nft has nftables do what a text says, all of it or nothing.
+func (w *inKernel) nft(text string) error {
 	nft, err := exec.LookPath("nft")
 	if err != nil {
 		return fmt.Errorf("the kernel's NAT is set up by nft (Debian: nftables): %w", err)
@@ -238,6 +309,48 @@ func (w *inKernel) rules(p *Profile) error {
 		}
 		return nil
 	})
+}
+
+// changed replaces the rules of translation. What is going on keeps what it has, as
+// connection tracking has it.
+func (w *inKernel) changed() error {
+	return w.nft("flush chain ip nat prerouting\nflush chain ip nat postrouting\n" + w.translated.rules(&w.profile))
+}
+
+// Associate implements Changer.
+func (w *inKernel) Associate(floating, fixed netip.Addr) error {
+	w.translated.associate(floating.String(), fixed.String())
+	link, addr, err := w.external(floating)
+	if err == nil {
+		err = w.router.link.AddrReplace(link, addr)
+	}
+	return errors.Join(err, w.changed())
+}
+
+// Disassociate implements Changer.
+func (w *inKernel) Disassociate(floating netip.Addr) error {
+	w.translated.associate(floating.String(), "")
+	link, addr, err := w.external(floating)
+	if err == nil {
+		err = w.router.link.AddrDel(link, addr)
+	}
+	return errors.Join(err, w.changed())
+}
+
+// external is an address of the router on the external network, as netlink has it.
+func (w *inKernel) external(a netip.Addr) (netlink.Link, *netlink.Addr, error) {
+	link, err := w.router.link.LinkByName("ext")
+	if err != nil {
+		return nil, nil, err
+	}
+	addr, err := netlink.ParseAddr(a.String() + "/32")
+	return link, addr, err
+}
+
+// SetMember implements Changer.
+func (w *inKernel) SetMember(_, member string, up bool) error {
+	w.translated.down[member] = !up
+	return w.changed()
 }
 
 func (w *inKernel) settings(p *Profile) error {

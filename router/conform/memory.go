@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/taprouter/taprouter/router"
@@ -100,3 +101,29 @@ func (s *simulated) Wait(d time.Duration) error {
 
 // Timeouts implements Wire.
 func (s *simulated) Timeouts() Timeouts { return defaultTimeouts }
+
+// Associate implements Changer.
+func (s *simulated) Associate(floating, fixed netip.Addr) error {
+	return s.changed(s.AssociateFloatingIP(floating, fixed))
+}
+
+// Disassociate implements Changer.
+func (s *simulated) Disassociate(floating netip.Addr) error {
+	return s.changed(s.DisassociateFloatingIP(floating))
+}
+
+// SetMember implements Changer.
+func (s *simulated) SetMember(pool, member string, up bool) error {
+	return s.changed(s.Engine.SetMember(pool, member, up))
+}
+
+// changed takes what a change has had the router send.
+func (s *simulated) changed(err error) error {
+	if err == nil {
+		err = s.Run()
+	}
+	if err == nil {
+		err = s.collect()
+	}
+	return err
+}

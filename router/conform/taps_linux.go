@@ -3,6 +3,7 @@ package conform
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 
 	"github.com/taprouter/taprouter/router"
 )
@@ -60,6 +61,21 @@ type onTAPs struct {
 
 // Timeouts implements Wire.
 func (w *onTAPs) Timeouts() Timeouts { return w.timeouts }
+
+// Associate implements Changer.
+func (w *onTAPs) Associate(floating, fixed netip.Addr) error {
+	return w.engine.AssociateFloatingIP(floating, fixed)
+}
+
+// Disassociate implements Changer.
+func (w *onTAPs) Disassociate(floating netip.Addr) error {
+	return w.engine.DisassociateFloatingIP(floating)
+}
+
+// SetMember implements Changer.
+func (w *onTAPs) SetMember(pool, member string, up bool) error {
+	return w.engine.SetMember(pool, member, up)
+}
 
 // Close implements Wire.
 func (w *onTAPs) Close() error {

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"net/netip"
 	"time"
 )
 
@@ -35,6 +36,17 @@ type Wire interface {
 	Timeouts() Timeouts
 	// Close ends the router.
 	Close() error
+}
+
+// A Changer is a Wire whose router can be changed while it runs. When a method returns,
+// new connections obey. Checks that need one are skipped without.
+type Changer interface {
+	// Associate gives a floating IP to an internal host, whoever has had it, and
+	// Disassociate takes it away.
+	Associate(floating, fixed netip.Addr) error
+	Disassociate(floating netip.Addr) error
+	// SetMember has a pool's member get new connections, or none.
+	SetMember(pool, member string, up bool) error
 }
 
 // Timeouts are how long a router keeps what is idle. Checks count in them, since

@@ -15,7 +15,8 @@ import (
 //	small 172.16.102.0/24   vm6 .6, with an MTU of 1000; and 172.16.103.0/31, vm7 .1
 //	ext   10.10.10.0/24     the router .2, its upstream .1; hosts x1 .4 and x2 .5;
 //	                        floating IPs .3 (vm3), .15 (vm5), .7 (the VIP), .9 (nobody's),
-//	                        .8 (ports: TCP 2222 is vm4's 22, UDP 5353 its 53)
+//	                        .8 (ports: TCP 2222 is vm4's 22, UDP 5353 its 53,
+//	                        TCP 8000 its 80, and UDP 8000 vm2's 53)
 //
 // Behind the upstream there is the rest of the world, and inside there is a network in
 // a network in a network: 192.168.20.0/22 behind 172.16.101.254, 192.168.21.0/24 behind
@@ -87,6 +88,16 @@ address = "10.10.10.8"
   protocol = "UDP"
   external_port = 5353
   fixed_ip = "172.16.101.4"
+  port = 53
+  [[floating_ip.port_forwarding]]
+  protocol = "TCP"
+  external_port = 8000
+  fixed_ip = "172.16.101.4"
+  port = 80
+  [[floating_ip.port_forwarding]]
+  protocol = "UDP"
+  external_port = 8000
+  fixed_ip = "172.16.101.2"
   port = 53
 
 [[pool]]
