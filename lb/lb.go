@@ -1,96 +1,317 @@
 // Package lb chooses: which member of a VIP's pool takes a new connection. It
-// keeps what the choice needs and nothing about connections, which nat
-// remembers.
+// keeps what the choice needs (turns, how many connections a member has, which
+// client goes where) and nothing else about connections, which nat remembers. It
+// sends no health checks either: it is told what they found.
 //
 // Choosing and counting are two steps. Pick proposes a member; Commit says that
 // the connection was really made. A packet that is dropped in between moves no
-// round robin.
+// turn and pins no client.
 //
-// The package has no goroutine, clock, lock or I/O. Callers serialize.
+// The package has no goroutine, clock, lock or I/O. Callers serialize, and pass
+// the time, counted from any fixed moment, as an argument.
 package lb
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
-// A Member is one backend endpoint. ID names it towards the caller, which keeps
-// it with the connection.
+// Algorithm is how a pool chooses.
+type Algorithm uint8
+
+// The algorithms.
+const (
+	// RoundRobin is one after the other, in the order of the members; those of
+	// more weight have more turns, evenly spread.
+	RoundRobin Algorithm = iota
+	// LeastConnections is the member with the fewest connections for its weight.
+	LeastConnections
+	// SourceIP is the same member for the same client address, here and on every
+	// router that has the same members.
+	SourceIP
+	// SourceIPPort is SourceIP by address and port.
+	SourceIPPort
+)
+
+// Member is one backend endpoint. ID names it towards the caller, which keeps it
+// with the connection.
 type Member struct {
-	ID   uint32
+	ID     uint32
+	Addr   uint32 // IPv4, host byte order
+	Port   uint16
+	Weight int  // its share; 0 or less: no new connections; what is over 65536 counts as 65536
+	Backup bool // takes new connections only while no other member may
+	Up     bool // may take new connections
+}
+
+// maxWeight keeps sums and products of weights and counts within 64 bits.
+const maxWeight = 1 << 16
+
+func (m *Member) weight() int64 { return int64(max(0, min(m.Weight, maxWeight))) }
+
+// class is 1 for a backup.
+func (m *Member) class() int {
+	if m.Backup {
+		return 1
+	}
+	return 0
+}
+
+// Client is where a connection comes from.
+type Client struct {
 	Addr uint32 // IPv4, host byte order
 	Port uint16
-	Up   bool // may take new connections
 }
 
-// A Pool is a set of members that share connections by round robin: exactly one
-// after the other, in the order they were given, by connection, whatever the
-// timing. Picking and committing take the same time for any number of members, up
-// or down.
+// Config is how a pool works. Its zero value is round robin that remembers nobody.
+type Config struct {
+	Algorithm   Algorithm
+	Persistence time.Duration // how long a client's address keeps its member, since last use; 0: not at all
+	Persistent  int           // how many clients are remembered at most; 0: DefaultPersistent
+}
+
+// Pool is a set of members that share the connections of its VIPs. A member may
+// take new ones if it is up and has weight, and a backup only while no other may.
 type Pool struct {
-	members []Member
+	members []member
 	at      map[uint32]int // by ID: place in members
-	next    int            // the member whose turn it is
+	may     []int          // places of those that may take new connections, in order
+	class   int            // what those are: 0 primaries, 1 backups
+	sched   scheduler
+	clients *clients // nil: no persistence
 	total   uint64
 
-	up    []int // places of the members that are up, in order
-	first []int // by place: index in up of the first one from there on
+	ranked    bool // order holds, for the client rankedFor
+	rankedFor Client
+	order     []int // places of those that may, first choice first
 }
 
-// NewPool returns a pool that starts with the first member. IDs must differ.
-func NewPool(members []Member) *Pool {
-	p := &Pool{members: append([]Member(nil), members...), at: map[uint32]int{}}
-	for i := range p.members {
-		p.at[p.members[i].ID] = i
+// member is a member and what the schedulers keep with it, so that it follows the
+// member when its place changes.
+type member struct {
+	Member
+	slot   int // place in may, -1: may not
+	active int
+	chosen uint64 // the pool's total when it was chosen last
+	heapAt int    // leastConn
+	credit int64  // roundRobin, while the member is not in its arrays
+}
+
+// scheduler is an algorithm. Members are named by their place.
+type scheduler interface {
+	// settle comes before a change of places and slots takes effect, arrange after
+	// it. weights says that more has changed than who is up.
+	settle(p *Pool)
+	arrange(p *Pool, weights bool)
+	// choose is the k-th choice, k < len(p.may), and rank the k of a place.
+	choose(p *Pool, c Client, k int) int
+	rank(p *Pool, c Client, place int) int
+	// took: a connection was made with the scheduler's choice. loaded: the number
+	// of a member's connections has changed.
+	took(p *Pool, place int)
+	loaded(p *Pool, place int)
+}
+
+// ranker is a scheduler whose further choices are looked up in the pool's order.
+type ranker interface {
+	sort(p *Pool, c Client, order []int) []int
+}
+
+// NewPool returns a pool with its members in their order. IDs must differ.
+func NewPool(cfg Config, members []Member) *Pool {
+	p := &Pool{at: make(map[uint32]int, len(members))}
+	switch cfg.Algorithm {
+	case LeastConnections:
+		p.sched = &leastConn{}
+	case SourceIP:
+		p.sched = &maglev{}
+	case SourceIPPort:
+		p.sched = &maglev{ports: true}
+	default:
+		p.sched = &roundRobin{best: -1}
 	}
-	p.arrange()
+	if cfg.Persistence > 0 {
+		p.clients = newClients(cfg.Persistence, cfg.Persistent)
+	}
+	for _, m := range members {
+		p.append(m)
+	}
+	p.arrange(true)
 	return p
 }
 
-// arrange notes which members are up.
-func (p *Pool) arrange() {
-	p.up, p.first = p.up[:0], make([]int, len(p.members))
+func (p *Pool) append(m Member) {
+	p.at[m.ID] = len(p.members)
+	p.members = append(p.members, member{Member: m, slot: -1})
+}
+
+// arrange notes who may take new connections after a change. weights says that
+// more has changed than who is up.
+func (p *Pool) arrange(weights bool) {
+	p.sched.settle(p)
+	p.class = 1
 	for i := range p.members {
-		p.first[i] = len(p.up)
-		if p.members[i].Up {
-			p.up = append(p.up, i)
+		if m := &p.members[i]; m.Up && m.weight() > 0 && !m.Backup {
+			p.class = 0
+			break
 		}
 	}
+	left := false
+	p.may = p.may[:0]
+	for i := range p.members {
+		m := &p.members[i]
+		was := m.slot >= 0
+		m.slot = -1
+		if m.Up && m.weight() > 0 && m.class() == p.class {
+			m.slot = len(p.may)
+			p.may = append(p.may, i)
+		}
+		left = left || was && m.slot < 0
+	}
+	p.sched.arrange(p, weights)
+	p.ranked = false
+	if left {
+		p.forget()
+	}
 }
 
-// Pick proposes the member for the next connection: the one whose turn it is,
-// or the first after it that is up. Where the caller finds that this one cannot
-// be reached, it asks for the next choice by a larger k, from 0. It reports
-// false when no member is left.
-func (p *Pool) Pick(k int) (Member, bool) {
-	if k >= len(p.up) {
+// forget drops the clients of those that may not take new connections.
+func (p *Pool) forget() {
+	if p.clients != nil {
+		p.clients.drop(p.mayID)
+	}
+}
+
+// mayID reports whether a member is there and may take new connections.
+func (p *Pool) mayID(id uint32) bool {
+	i, ok := p.at[id]
+	return ok && p.members[i].slot >= 0
+}
+
+// Pick proposes the member for a client's next connection. Where the caller finds
+// that it cannot be reached, it asks for the next choice by a larger k, from 0. It
+// reports false when there are no more. A remembered client's own member comes
+// first, for 0. It changes nothing that shows.
+func (p *Pool) Pick(c Client, k int, now time.Duration) (Member, bool) {
+	if k >= len(p.may) {
 		return Member{}, false
 	}
-	return p.members[p.up[(p.first[p.next]+k)%len(p.up)]], true
+	if own, ok := p.own(c, now); ok {
+		if k == 0 {
+			return p.members[own].Member, true
+		}
+		if k <= p.sched.rank(p, c, own) {
+			k--
+		}
+	}
+	return p.members[p.sched.choose(p, c, k)].Member, true
 }
 
-// Commit records that the member that Pick proposed has got its connection: the
-// turn passes to the one behind it.
-func (p *Pool) Commit(id uint32) {
-	if i, ok := p.at[id]; ok {
-		p.next = (i + 1) % len(p.members)
+// own is the place of the member that a client is pinned to.
+func (p *Pool) own(c Client, now time.Duration) (int, bool) {
+	if p.clients == nil {
+		return 0, false
+	}
+	id, ok := p.clients.member(c.Addr, now)
+	if !ok {
+		return 0, false
+	}
+	return p.at[id], true
+}
+
+// ranking is the pool's order for a client. It is kept until something changes: a
+// caller that finds a thousand members unreachable asks for each of them.
+func (p *Pool) ranking(r ranker, c Client) []int {
+	if !p.ranked || p.rankedFor != c {
+		p.order = r.sort(p, c, p.order[:0])
+		p.ranked, p.rankedFor = true, c
+	}
+	return p.order
+}
+
+// Commit records that a client has got its connection to a member: it counts as
+// active, the turn passes on, and the client is pinned to the member. A pinned
+// client's connection to its own member is no turn: else its connections would
+// push others past theirs.
+func (p *Pool) Commit(c Client, id uint32, now time.Duration) {
+	i, ok := p.at[id]
+	if ok {
+		own, pinned := p.own(c, now)
+		p.ranked = false
 		p.total++
+		m := &p.members[i]
+		m.active++
+		m.chosen = p.total
+		if m.slot >= 0 && !(pinned && own == i) {
+			p.sched.took(p, i)
+		}
+		p.load(i)
+	}
+	if p.clients != nil {
+		p.clients.commit(c.Addr, id, ok && p.members[i].slot >= 0, now)
 	}
 }
 
-// SetUp says whether a member may take new connections. It reports whether the
-// pool has the member.
+// End records that a connection that was committed or resumed is over: it is
+// active no longer, and when it was the client's last, the persistence timeout
+// begins. It also ends those of a member that is gone.
+func (p *Pool) End(c Client, id uint32, now time.Duration) {
+	if i, ok := p.at[id]; ok && p.members[i].active > 0 {
+		p.members[i].active--
+		p.load(i)
+	}
+	if p.clients != nil {
+		p.clients.end(c.Addr, now)
+	}
+}
+
+// Resume records that a connection that was over is open again. It counts as
+// active; it is no turn and pins nobody.
+func (p *Pool) Resume(c Client, id uint32, now time.Duration) {
+	if i, ok := p.at[id]; ok {
+		p.members[i].active++
+		p.load(i)
+	}
+	if p.clients != nil {
+		p.clients.resume(c.Addr, now)
+	}
+}
+
+func (p *Pool) load(i int) {
+	if p.members[i].slot >= 0 {
+		p.sched.loaded(p, i)
+		p.ranked = false
+	}
+}
+
+// SetUp says whether a member is up. Going down makes its clients forget it. It
+// reports whether the pool has the member.
 func (p *Pool) SetUp(id uint32, up bool) bool {
 	i, ok := p.at[id]
-	if ok {
+	if ok && p.members[i].Up != up {
 		p.members[i].Up = up
-		p.arrange()
+		p.arrange(false)
 	}
 	return ok
 }
 
-// Add puts a member at the end of the order. Its ID must be new to the pool.
+// SetWeight changes a member's share. 0 drains it: it gets no new connections, not
+// even of clients that were pinned to it. It reports whether the pool has the
+// member.
+func (p *Pool) SetWeight(id uint32, weight int) bool {
+	i, ok := p.at[id]
+	if ok && p.members[i].Weight != weight {
+		p.members[i].Weight = weight
+		p.arrange(true)
+	}
+	return ok
+}
+
+// Add puts a member at the end of the order. Its ID must be new to the pool, and
+// should not be that of a member that is gone: its connections may not be over.
 func (p *Pool) Add(m Member) {
-	p.at[m.ID] = len(p.members)
-	p.members = append(p.members, m)
-	p.arrange()
+	p.append(m)
+	p.arrange(true)
 }
 
 // Remove takes a member out. If it was its turn, it is the next one's. It reports
@@ -105,56 +326,30 @@ func (p *Pool) Remove(id uint32) bool {
 	for k := i; k < len(p.members); k++ {
 		p.at[p.members[k].ID] = k
 	}
-	if i < p.next {
-		p.next--
+	if rr, ok := p.sched.(*roundRobin); ok {
+		rr.removed(p, i)
 	}
-	if p.next >= len(p.members) {
-		p.next = 0
-	}
-	p.arrange()
+	p.arrange(true)
+	p.forget()
 	return true
+}
+
+// Active is the number of connections that a member has, 0 if it is unknown.
+func (p *Pool) Active(id uint32) int {
+	if i, ok := p.at[id]; ok {
+		return p.members[i].active
+	}
+	return 0
 }
 
 // Total is the number of connections that were committed.
 func (p *Pool) Total() uint64 { return p.total }
 
-// A VIP is where clients connect.
-type VIP struct {
-	Name  string
-	Addr  uint32
-	Proto uint8
-	Port  uint16
-	Pool  *Pool
-}
-
-// VIPs is a router's set of VIPs. The zero value is empty.
-type VIPs struct {
-	byKey  map[key]*VIP
-	byAddr map[uint32]int
-}
-
-type key struct {
-	addr  uint32
-	port  uint16
-	proto uint8
-}
-
-// Add adds a VIP, replacing one with the same address, protocol and port.
-func (s *VIPs) Add(v *VIP) {
-	if s.byKey == nil {
-		s.byKey, s.byAddr = map[key]*VIP{}, map[uint32]int{}
+// Members returns the members as they are, in order.
+func (p *Pool) Members() []Member {
+	out := make([]Member, len(p.members))
+	for i := range p.members {
+		out[i] = p.members[i].Member
 	}
-	k := key{v.Addr, v.Port, v.Proto}
-	if s.byKey[k] == nil {
-		s.byAddr[v.Addr]++
-	}
-	s.byKey[k] = v
+	return out
 }
-
-// Find returns the VIP at an endpoint, or nil.
-func (s *VIPs) Find(addr uint32, proto uint8, port uint16) *VIP {
-	return s.byKey[key{addr, port, proto}]
-}
-
-// Owns reports whether any VIP has the address.
-func (s *VIPs) Owns(addr uint32) bool { return s.byAddr[addr] > 0 }

@@ -11,7 +11,7 @@ import (
 func members(up ...bool) []lb.Member {
 	var m []lb.Member
 	for i, u := range up {
-		m = append(m, lb.Member{ID: uint32(10 + i), Addr: uint32(i), Port: 80, Up: u})
+		m = append(m, lb.Member{ID: uint32(10 + i), Addr: uint32(i), Port: 80, Weight: 1, Up: u})
 	}
 	return m
 }
@@ -21,11 +21,11 @@ func take(t *testing.T, p *lb.Pool, n int) string {
 	t.Helper()
 	out := ""
 	for range n {
-		m, ok := p.Pick(0)
+		m, ok := p.Pick(lb.Client{}, 0, 0)
 		if !ok {
 			return out + "-"
 		}
-		p.Commit(m.ID)
+		p.Commit(lb.Client{}, m.ID, 0)
 		out += fmt.Sprint(m.ID - 10)
 	}
 	return out
@@ -44,7 +44,7 @@ func TestRoundRobinIsExact(t *testing.T) {
 		{[]bool{false, false}, "-"},
 		{nil, "-"},
 	} {
-		if got := take(t, lb.NewPool(members(c.up...)), 6); got != c.want {
+		if got := take(t, lb.NewPool(lb.Config{}, members(c.up...)), 6); got != c.want {
 			t.Errorf("%v: %s, want %s", c.up, got, c.want)
 		}
 	}
@@ -52,11 +52,11 @@ func TestRoundRobinIsExact(t *testing.T) {
 
 // Each of n members gets exactly its part of ten thousand connections.
 func TestDistribution(t *testing.T) {
-	p := lb.NewPool(members(true, true, true, true))
+	p := lb.NewPool(lb.Config{}, members(true, true, true, true))
 	got := map[uint32]int{}
 	for range 10000 {
-		m, _ := p.Pick(0)
-		p.Commit(m.ID)
+		m, _ := p.Pick(lb.Client{}, 0, 0)
+		p.Commit(lb.Client{}, m.ID, 0)
 		got[m.ID]++
 	}
 	for id, n := range got {
@@ -71,19 +71,19 @@ func TestDistribution(t *testing.T) {
 
 // A connection that does not come about moves nothing.
 func TestPickAloneMovesNothing(t *testing.T) {
-	p := lb.NewPool(members(true, true))
+	p := lb.NewPool(lb.Config{}, members(true, true))
 	for range 5 {
-		if m, ok := p.Pick(0); !ok || m.ID != 10 {
+		if m, ok := p.Pick(lb.Client{}, 0, 0); !ok || m.ID != 10 {
 			t.Fatalf("picked %v", m)
 		}
 	}
-	if m, ok := p.Pick(1); !ok || m.ID != 11 {
+	if m, ok := p.Pick(lb.Client{}, 1, 0); !ok || m.ID != 11 {
 		t.Errorf("second choice: %v", m)
 	}
-	if m, ok := p.Pick(2); ok {
+	if m, ok := p.Pick(lb.Client{}, 2, 0); ok {
 		t.Errorf("a third choice of two: %v", m)
 	}
-	p.Commit(99) // nobody's
+	p.Commit(lb.Client{}, 99, 0) // nobody's
 	if got := take(t, p, 3); got != "010" {
 		t.Errorf("got %s", got)
 	}
@@ -93,7 +93,7 @@ func TestPickAloneMovesNothing(t *testing.T) {
 }
 
 func TestMembersComeAndGo(t *testing.T) {
-	p := lb.NewPool(members(true, true, true))
+	p := lb.NewPool(lb.Config{}, members(true, true, true))
 	got := take(t, p, 2)
 	if !p.SetUp(12, false) || p.SetUp(99, false) {
 		t.Error("SetUp does not know its members")
@@ -118,7 +118,7 @@ func TestMembersAreAddedAndRemoved(t *testing.T) {
 		{0, 1, "0202"}, {1, 1, "2020"}, {2, 1, "2020"},
 		{0, 2, "0101"}, {1, 2, "1010"}, {2, 2, "0101"},
 	} {
-		p := lb.NewPool(members(true, true, true))
+		p := lb.NewPool(lb.Config{}, members(true, true, true))
 		take(t, p, c.turns)
 		if !p.Remove(uint32(10 + c.remove)) {
 			t.Error("it is not there")
@@ -127,17 +127,17 @@ func TestMembersAreAddedAndRemoved(t *testing.T) {
 			t.Errorf("after %d turns without %d: %s, want %s", c.turns, c.remove, got, c.want)
 		}
 	}
-	p := lb.NewPool(nil)
-	p.Add(lb.Member{ID: 10, Up: true})
-	p.Add(lb.Member{ID: 11})
-	p.Add(lb.Member{ID: 12, Up: true})
+	p := lb.NewPool(lb.Config{}, nil)
+	p.Add(lb.Member{ID: 10, Weight: 1, Up: true})
+	p.Add(lb.Member{ID: 11, Weight: 1})
+	p.Add(lb.Member{ID: 12, Weight: 1, Up: true})
 	if got := take(t, p, 3); got != "020" {
 		t.Errorf("got %s", got)
 	}
 	if !p.Remove(10) || p.Remove(10) || p.SetUp(10, true) {
 		t.Error("it is there after its end")
 	}
-	p.Commit(10) // what it had proposed before
+	p.Commit(lb.Client{}, 10, 0) // what it had proposed before
 	p.SetUp(11, true)
 	if got := take(t, p, 3); got != "121" {
 		t.Errorf("got %s", got)
@@ -152,59 +152,11 @@ func TestMembersAreAddedAndRemoved(t *testing.T) {
 // The pool is the caller's copy.
 func TestPoolKeepsItsOwnMembers(t *testing.T) {
 	m := members(true, true)
-	p := lb.NewPool(m)
+	p := lb.NewPool(lb.Config{}, m)
 	m[0].Up = false
 	if got := take(t, p, 2); got != "01" {
 		t.Errorf("got %s", got)
 	}
-}
-
-func TestVIPs(t *testing.T) {
-	var s lb.VIPs
-	if s.Find(1, 6, 80) != nil || s.Owns(1) {
-		t.Error("an empty set has VIPs")
-	}
-	web, dns := &lb.VIP{Name: "web", Addr: 1, Proto: 6, Port: 80}, &lb.VIP{Name: "dns", Addr: 1, Proto: 17, Port: 53}
-	s.Add(web)
-	s.Add(dns)
-	s.Add(&lb.VIP{Name: "again", Addr: 1, Proto: 17, Port: 53})
-	if s.Find(1, 6, 80) != web || s.Find(1, 17, 53).Name != "again" {
-		t.Error("a VIP is not found")
-	}
-	for _, k := range []struct {
-		addr  uint32
-		proto uint8
-		port  uint16
-	}{{2, 6, 80}, {1, 17, 80}, {1, 6, 53}} {
-		if v := s.Find(k.addr, k.proto, k.port); v != nil {
-			t.Errorf("%+v: %s", k, v.Name)
-		}
-	}
-	if !s.Owns(1) || s.Owns(2) {
-		t.Error("the address is not owned, or another is")
-	}
-}
-
-func BenchmarkPick(b *testing.B) {
-	p := lb.NewPool(members(true, true, true, true))
-	b.ReportAllocs()
-	for b.Loop() {
-		m, _ := p.Pick(0)
-		p.Commit(m.ID)
-	}
-}
-
-func Example() {
-	pool := lb.NewPool([]lb.Member{{ID: 1, Port: 80, Up: true}, {ID: 2, Port: 80, Up: true}})
-	for range 3 {
-		m, ok := pool.Pick(0)
-		fmt.Println(m.ID, ok)
-		pool.Commit(m.ID) // the connection was made
-	}
-	// Output:
-	// 1 true
-	// 2 true
-	// 1 true
 }
 
 // The pool says what a plain walk over its members would, whoever is up.
@@ -213,9 +165,9 @@ func TestPickAgainstWalk(t *testing.T) {
 	for range 200 {
 		var list []lb.Member
 		for i := range r.IntN(7) {
-			list = append(list, lb.Member{ID: uint32(100 - i), Up: r.IntN(2) == 0})
+			list = append(list, lb.Member{ID: uint32(100 - i), Weight: 1, Up: r.IntN(2) == 0})
 		}
-		pool, turn := lb.NewPool(list), 0
+		pool, turn := lb.NewPool(lb.Config{}, list), 0
 		for range 100 {
 			if n := len(list); n > 0 && r.IntN(4) == 0 {
 				i := r.IntN(n)
@@ -229,14 +181,14 @@ func TestPickAgainstWalk(t *testing.T) {
 				}
 			}
 			for k := range len(list) + 1 {
-				got, ok := pool.Pick(k)
+				got, ok := pool.Pick(lb.Client{}, k, 0)
 				if ok != (k < len(want)) || ok && got != want[k] {
 					t.Fatalf("choice %d of %v at turn %d: %v, %t", k, list, turn, got, ok)
 				}
 			}
 			if len(want) > 0 {
 				id := want[r.IntN(len(want))].ID
-				pool.Commit(id)
+				pool.Commit(lb.Client{}, id, 0)
 				turn = (100 - int(id) + 1) % len(list)
 			}
 		}

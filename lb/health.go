@@ -1,0 +1,43 @@
+package lb
+
+// Health is the state of one member as its checks tell: it takes several in a row
+// to change it, so that one lost packet ends nothing.
+type Health struct {
+	rise, fall int
+	run        int  // checks in a row with the same result,
+	last       bool // this one
+	up         bool
+	decided    bool
+}
+
+// NewHealth returns the health of a member that is taken to be up, or not, until
+// its checks decide. rise good checks in a row make it up, fall bad ones down;
+// less than 1 counts as 1.
+func NewHealth(rise, fall int, up bool) Health {
+	return Health{rise: max(1, rise), fall: max(1, fall), up: up}
+}
+
+// Check notes the result of a check. It reports whether the member has gone up or
+// down by it.
+func (h *Health) Check(ok bool) (changed bool) {
+	if ok != h.last {
+		h.last, h.run = ok, 0
+	}
+	need := h.fall
+	if ok {
+		need = h.rise
+	}
+	if h.run = min(h.run+1, need); h.run < need {
+		return false
+	}
+	changed = h.up != ok
+	h.up, h.decided = ok, true
+	return changed
+}
+
+// Up reports whether the member is up.
+func (h *Health) Up() bool { return h.up }
+
+// Decided reports whether the checks have ever decided: of a new member not until
+// rise good ones or fall bad ones in a row.
+func (h *Health) Decided() bool { return h.decided }
