@@ -83,6 +83,9 @@ func (c *Conn) NATed() bool { return c.flags&connNAT != 0 }
 // Mapped reports whether the connection goes through a mapping.
 func (c *Conn) Mapped() bool { return c.flags&(connSourceMapped|connDestMapped) != 0 }
 
+// Protocol returns the IP protocol.
+func (c *Conn) Protocol() uint8 { return c.proto }
+
 // State returns how far the connection has come.
 func (c *Conn) State() State { return c.state }
 

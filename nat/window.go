@@ -63,8 +63,8 @@ func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
 		return Odd // the receiver asks the sender whether it means that
 	}
 	k := &t.links(c.self).stream
-	if k.marks[d]&streamSeen == 0 && k.marks[1-d]&streamOpened != 0 && s.Flags&packet.RST == 0 {
-		return Odd // a SYN is answered by one
+	if k.marks[d]&streamSeen == 0 && k.marks[1-d]&streamOpened != 0 && !k.refusal(d, s) {
+		return Odd // a SYN is answered by one, or refused
 	}
 	fit := k.fit(d, s, c.state.finished(d))
 	if fit == Foreign && c.embryonic() {
@@ -112,6 +112,18 @@ func (t *Table) MaySend(c *Conn, d Direction, seq uint32) bool {
 	}
 	ahead := int64(int32(seq - k.end[d]))
 	return ahead <= 0 && ahead >= -2*(int64(1)<<max(leastWindow, k.window[o]))
+}
+
+// Refuses reports whether a TCP segment of direction d says no to the SYN that the
+// connection has begun with, and is all that there is of an answer.
+func (t *Table) Refuses(c *Conn, d Direction, s *packet.Segment) bool {
+	return d == Reply && c.unanswered() && t.links(c.self).refusal(d, s)
+}
+
+// refusal reports whether a segment is a RST that acknowledges all the other side has sent:
+// one that a host which has only sent its SYN believes (RFC 9293, 3.10.7.3).
+func (k *stream) refusal(d Direction, s *packet.Segment) bool {
+	return s.Flags&(packet.RST|packet.ACK) == packet.RST|packet.ACK && s.Ack == k.end[1-d]
 }
 
 // follow notes a segment that is sent on.
