@@ -91,6 +91,29 @@ address = "10.10.10.7"
 protocol = "{{.Protocol}}"
 port = {{.Port}}
 pool = "pool {{.}}"
+{{end}}{{if .Web}}
+[[pool]]
+name = "web servers"
+protocol = "TCP"
+  [[pool.member]]
+  name = "one"
+  address = "172.16.100.9"
+  port = 80
+  [[pool.member]]
+  name = "two"
+  address = "172.16.100.10"
+  port = 80
+[[vip]]
+name = "web"
+network = "tenant"
+address = "172.16.100.11"
+protocol = "TCP"
+port = 80
+pool = "web servers"
+[[floating_ip]]
+network = "ext_net"
+address = "10.10.10.7"
+fixed_ip = "172.16.100.11"
 {{end}}`))
 
 type service struct {
@@ -109,7 +132,8 @@ func (c taprouterOn) start(w *world, m mode) error {
 		In, Out, Flood string
 		SNAT, Floating bool
 		VIPs           []service
-	}{In: "tap:in@" + w.internal, Out: "tap:out@" + w.external, SNAT: m != route, Floating: m == floating}
+		Web            bool
+	}{In: "tap:in@" + w.internal, Out: "tap:out@" + w.external, SNAT: m != route, Floating: m == floating, Web: m == web}
 	if m == vip {
 		data.VIPs = services
 	}
@@ -209,6 +233,8 @@ func (kernel) start(w *world, m mode) error {
 		rules += "add rule ip nat post oifname r-out masquerade"
 	case floating:
 		rules += "add rule ip nat pre ip daddr 10.10.10.3 dnat to 172.16.100.9; add rule ip nat post ip saddr 172.16.100.9 oifname r-out snat to 10.10.10.3"
+	case web:
+		rules += "add rule ip nat pre ip daddr 10.10.10.7 tcp dport 80 dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }"
 	case vip:
 		for _, s := range services {
 			rules += fmt.Sprintf("add rule ip nat pre ip daddr 10.10.10.7 %s dport %d dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }; ",

@@ -110,6 +110,9 @@ func (b *bench) prepare() error {
 	if ovsInstalled() {
 		b.contestants = append(b.contestants, ovs{})
 	}
+	if haproxyInstalled() {
+		b.contestants = append(b.contestants, haproxy{})
+	}
 	for _, p := range []peer{{"gvisor", "gVisor netstack"}, {"plain", "water + gopacket"}} {
 		if _, err := os.Stat(filepath.Join(b.dir, p.program)); err == nil {
 			b.contestants = append(b.contestants, p)
@@ -158,7 +161,7 @@ func (b *bench) compareMode(list []measurement, p *progress) error {
 					return errors.New("interrupted")
 				default:
 				}
-				if _, isKernel := c.(kernel); !isKernel && !b.who.MatchString(c.name()) || m.skip != nil && m.skip(c) {
+				if _, isKernel := c.(kernel); !isKernel && !b.who.MatchString(c.name()) || m.skip != nil && m.skip(c) || m.skip == nil && !routes(c) {
 					p.total--
 					continue
 				}
@@ -203,10 +206,16 @@ func (b *bench) measure(m measurement, c contestant, worlds map[contestant]*worl
 	return nil
 }
 
+// routes reports whether a contestant is a router, and not only a balancer.
+func routes(c contestant) bool {
+	_, only := c.(haproxy)
+	return !only
+}
+
 // isOther reports whether a contestant may fail without the run being in vain.
 func isOther(c contestant) bool {
 	switch c.(type) {
-	case peer, ovs:
+	case peer, ovs, haproxy:
 		return true
 	}
 	return false

@@ -45,6 +45,9 @@ func (b *bench) measurements() []measurement {
 			all = append(all, b.forwarded(m), b.fresh(m), b.crc(m, 1), b.latency(m))
 		}
 	}
+	if webTools() {
+		all = append(all, b.http(false), b.http(true))
+	}
 	for _, f := range floods {
 		all = append(all, b.neighbor(f))
 	}

@@ -97,7 +97,11 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 	if _, nobody := c.(bare); nobody {
 		return w, nil
 	}
-	err := w.reach(m)
+	reach := func() error { return w.reach(m) }
+	if m == web {
+		reach = w.serveWeb
+	}
+	err := reach()
 	if err == nil && m == shared {
 		err = w.secondTenant()
 	}
@@ -201,7 +205,7 @@ func (m mode) target() string {
 	switch m {
 	case floating:
 		return floatingIP
-	case vip:
+	case vip, web:
 		return vipAddress
 	}
 	return externalHost
