@@ -115,7 +115,7 @@ func Run(ctx context.Context, target Target, check *Check) (result Result, err e
 			err = fmt.Errorf("conform: %s: %w", target.Name(), closed)
 		}
 	}()
-	c := &C{wire: wire, hosts: newHosts(), macs: map[string]mac{}, kept: map[string][][]byte{}, Timeouts: wire.Timeouts()}
+	c := &C{wire: wire, profile: &check.Profile, hosts: newHosts(), macs: map[string]mac{}, kept: map[string][][]byte{}, Timeouts: wire.Timeouts()}
 	return c.run(check)
 }
 
