@@ -37,6 +37,7 @@ func fragmentChecks() []Check {
 			play: func(c *C) { fragmentFlood(c, true) }},
 		Check{Item: "U14", Name: "flood without first ones, pieces in order", Level: Must, Source: "RFC 4787, REQ-14 a)",
 			play: func(c *C) { fragmentFlood(c, false) }},
+		Check{Item: "U14", Name: "flood of one source, pieces in any order", Level: Good, Source: "RFC 4787, REQ-14 a)", play: oneSourceFlood},
 		Check{Item: "U14", Name: "tiny first one", Level: Should, Source: "RFC 1858, 3.2", play: tinyFirst},
 		Check{Item: "U14", Name: "offset of eight", Level: Should, Source: "RFC 1858, 3.2.2 and 4; RFC 3128", play: offsetOfEight},
 		Check{Item: "U14", Name: "two first ones", Level: Good, Source: "RFC 1858, 4", play: twoFirsts},
@@ -261,6 +262,19 @@ func fragmentFlood(c *C, whole bool) {
 	c.Quiet()
 }
 
+// oneSourceFlood: what one host has sent does not cost another one's packet its pieces that
+// wait for the first.
+func oneSourceFlood(c *C) {
+	l := c.legs(wayOf("snat"), "udp", 4000)[0]
+	c.putPieces(l.in, []int{2, 1}, "%s id 100 len 600", l.sent)
+	for i := range 2500 {
+		c.PutRaw("blue", piece(c.frame("blue", fmt.Sprintf("udp 172.16.101.2:4000 > 10.10.10.5:53 id %d len 600", i)), 200, 208, true))
+	}
+	c.putPieces(l.in, []int{0}, "%s id 100 len 600", l.sent)
+	c.WantWhole(l.out, "%s len 600", l.seen)
+	c.Quiet()
+}
+
 // flagsAt looks for fragments that bring a TCP header's flags other than with its ports.
 func (c *C) flagsAt(networks ...string) {
 	for _, network := range networks {
@@ -419,15 +433,31 @@ func overlapsForRouter(c *C) {
 		c.PutRaw("blue", piece(eth, cut[2], cut[3], true))
 		c.PutRaw("blue", piece(eth, 400, 608, false))
 	}
+	// These are right if one puts them one behind the other.
+	request, _ := pingRouter("blue", 5)
+	eth := c.frame("blue", request+" len 608")
+	for i, p := range pieces(eth, 208, 408) {
+		c.PutRaw("blue", place(p, 200*i, i < 2))
+	}
 	c.Quiet()
 	c.pingInPieces("blue", 9, orders[0])
 }
 
-// beginnings of many packets leave room for another host's.
+// beginnings of many packets leave room for another host's: those of one host also for
+// one that has begun before.
 func beginnings(c *C) {
-	for i := range 1000 {
-		c.putPieces("blue", orders[0][:1+i%2], "icmp 172.16.101.4 > 172.16.101.1 request id 5 seq 1 ipid %d len 600", i)
-		c.putPieces("blue", orders[0][:1], "icmp 192.168.10.%d > 172.16.101.1 request id 5 seq 1 ipid %d len 600", 1+i%250, i)
+	begin := func(host string, id int) {
+		c.putPieces("blue", orders[0][:1+id%2], "icmp %s > 172.16.101.1 request id 5 seq 1 ipid %d len 600", host, id)
+	}
+	request, reply := pingRouter("blue", 8)
+	c.putPieces("blue", []int{0, 2}, "%s len 1200", request)
+	for id := range 200 {
+		begin("172.16.101.4", id)
+	}
+	c.putPieces("blue", []int{1}, "%s len 1200", request)
+	c.WantWhole("blue", "%s len 1200", reply)
+	for id := range 1000 {
+		begin(fmt.Sprintf("192.168.10.%d", 1+id%250), id)
 	}
 	c.pingInPieces("blue", 9, orders[5])
 }
