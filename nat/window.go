@@ -77,13 +77,17 @@ func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
 // has sent its FIN.
 func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 	o := 1 - d
-	if k.marks[d]&k.marks[o]&streamSeen == 0 || (k.marks[d]|k.marks[o])&streamLoose != 0 || s.Cut {
+	if k.marks[d]&k.marks[o]&streamSeen == 0 || (k.marks[d]|k.marks[o])&streamLoose != 0 {
 		return Fits
 	}
 	window := int64(1) << max(leastWindow, k.window[o])
 	ahead := int64(int32(s.Seq + s.Len - k.end[d]))
 	// What was sent a window ago may still be on its way (RFC 5961, 5.2).
-	if ahead > window || ahead < -2*window {
+	behind := 2 * window
+	if s.Cut {
+		behind += window // there is more to it, but no more than its sender may send
+	}
+	if ahead > window || ahead < -behind {
 		return Foreign
 	}
 	if s.Flags&packet.RST != 0 {
@@ -94,8 +98,8 @@ func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 		return Odd
 	}
 	if s.Flags&packet.ACK != 0 {
-		behind := int64(int32(k.end[o] - s.Ack))
-		if behind < 0 || behind > 2*max(ackWindow, int64(1)<<k.window[d]) {
+		old := int64(int32(k.end[o] - s.Ack))
+		if old < 0 || old > 2*max(ackWindow, int64(1)<<k.window[d]) {
 			return Foreign
 		}
 	}

@@ -237,6 +237,17 @@ func TestFitOfFragments(t *testing.T) {
 	o.send(nat.Reply, tcpSeg(ack, 5001, 9001, 0), nat.Fits)
 }
 
+// They say where it begins: somebody who does not know the connection does not get through in
+// pieces, nor have others after them believed.
+func TestFitOfForeignFragments(t *testing.T) {
+	for _, s := range []packet.Segment{tcpSeg(ack, 3_000_000_000, 1001, 8), tcpSeg(ack, 5001, 3_000_000_000, 8), tcpSeg(rst, 3_999_999_999, 0, 0)} {
+		o := handshake(t)
+		s.Cut = true
+		o.send(nat.Reply, s, nat.Foreign)
+		o.send(nat.Reply, tcpSeg(rst, 3_999_999_999, 0, 0), nat.Foreign)
+	}
+}
+
 // What is over is refreshed by nothing but a new beginning (RFC 7857, 8).
 func TestOverIsNotRefreshed(t *testing.T) {
 	for name, end := range map[string]func(o *opened){
@@ -338,6 +349,9 @@ func (x *exchange) make(i int, flags uint8, seq, n uint32) packet.Segment {
 }
 
 func (x *exchange) judge(i int, s packet.Segment) {
+	if s.Len > 1 && x.r.IntN(200) == 0 {
+		s.Cut, s.Len = true, x.r.Uint32N(s.Len) // what a first fragment says of it
+	}
 	if fit := x.table.Fit(x.c, nat.Direction(i), &s); fit != nat.Fits {
 		x.t.Fatalf("%+v of side %d: %d; %+v", s, i, fit, x.host)
 	}

@@ -216,7 +216,11 @@ func (w *worker) conntrack(x *passage) verdict {
 	}
 	if p.Proto == packet.ProtoTCP && p.FragOff == 0 {
 		p.ReadSegment(&x.segment)
-		if x.fit = x.r.nat.Fit(c, d, &x.segment); x.fit == nat.Foreign {
+		x.fit = x.r.nat.Fit(c, d, &x.segment)
+		if p.More {
+			x.fragments.foreign = x.fit == nat.Foreign
+		}
+		if x.fit == nat.Foreign {
 			return drop(DropTCPWindow)
 		}
 	}

@@ -41,6 +41,7 @@ type fragmentEntry struct {
 	known            bool // the first fragment has passed
 	srcPort, dstPort uint16
 	typ              uint8 // of an ICMP query
+	foreign          bool  // its TCP segment has nothing to do with its connection
 	renumbered       bool  // its fragments leave with id
 	id               uint16
 
@@ -115,6 +116,8 @@ func (w *worker) fragment(x *passage) verdict {
 		}
 	case e == nil || !e.known:
 		return w.holdFragment(x, fs, k, e)
+	case e.foreign:
+		return drop(DropTCPWindow) // as the first one was
 	}
 	e.count(x)
 	p.SrcPort, p.DstPort, p.Type = e.srcPort, e.dstPort, e.typ

@@ -12,7 +12,7 @@ import (
 // Linux what it is known not to do, so that its column is known to be live.
 func TestConform(t *testing.T) {
 	need(t, "nft")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "conform", "--target", "tap,kernel")
 	start := time.Now()

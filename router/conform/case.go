@@ -35,6 +35,8 @@ type Packet struct {
 	Proto            uint8
 	TTL              uint8
 	IPID             uint16
+	Off              int    // of a fragment, in bytes
+	More             bool   // it is not the last one
 	SrcPort, DstPort uint16 // of TCP and UDP
 	EchoID           uint16 // of an ICMP query
 	Seq, Ack         uint32 // of TCP
@@ -267,8 +269,10 @@ func parse(network string, eth []byte) *Packet {
 	}
 	p.Src, p.Dst = netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:]))
 	p.Proto, p.TTL, p.IPID = ip[9], ip[8], binary.BigEndian.Uint16(ip[4:])
+	fragment := binary.BigEndian.Uint16(ip[6:])
+	p.Off, p.More = int(fragment&0x1fff)*8, fragment&0x2000 != 0
 	l4 := ip[min(len(ip), int(ip[0]&15)*4):]
-	if binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 || len(l4) < 8 {
+	if p.Off != 0 || len(l4) < 8 {
 		return p
 	}
 	switch p.Proto {

@@ -157,16 +157,12 @@ func sound(c *C, network string, eth []byte) error {
 	if err := valid(eth); err != nil {
 		return err
 	}
-	mtu := 1500
-	if mtus[network] != 0 {
-		mtu = mtus[network]
-	}
 	switch to, from := mac(eth[:6]), mac(eth[6:12]); {
 	case from != c.macs[network]:
 		return fmt.Errorf("from %v, which is not the router's", from)
 	case to == from, to.IsZero():
 		return fmt.Errorf("to %v", to)
-	case len(eth) > packet.EthernetLen+mtu:
+	case len(eth) > packet.EthernetLen+c.profile.mtu(network):
 		return fmt.Errorf("%d bytes", len(eth))
 	}
 	if m, ok := packet.DecodeARP(eth); ok {

@@ -55,7 +55,7 @@ func (kernel) Start(p Profile) (_ Wire, err error) {
 			return nil, err
 		}
 	}
-	for _, step := range []func() error{w.cables, func() error { return w.addresses(&p) }, func() error { return w.rules(&p) }, func() error { return w.settings(&p) }} {
+	for _, step := range []func() error{func() error { return w.cables(&p) }, func() error { return w.addresses(&p) }, func() error { return w.rules(&p) }, func() error { return w.settings(&p) }} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -78,12 +78,9 @@ type inKernel struct {
 }
 
 // cables joins the router to the ends.
-func (w *inKernel) cables() error {
+func (w *inKernel) cables(p *Profile) error {
 	for _, n := range networks {
-		mtu := 1500
-		if mtus[n] != 0 {
-			mtu = mtus[n]
-		}
+		mtu := p.mtu(n)
 		err := netlink.LinkAdd(&netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: n, MTU: mtu, Namespace: netlink.NsFd(int(w.router.handle))},
 			PeerName:  n, PeerNamespace: netlink.NsFd(int(w.far.handle)), PeerMTU: uint32(mtu),

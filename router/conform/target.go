@@ -66,6 +66,8 @@ type Profile struct {
 	SNATAddresses []string
 	// NoDefault leaves the router without a default route.
 	NoDefault bool
+	// Narrow is a network with an MTU of 1000, besides small. The others' is 1500.
+	Narrow string
 	// MSSClamp lowers the TCP MSS to what the way allows.
 	MSSClamp bool
 	// MaxConnections, HostShare and PortRange bound the table and the ports.

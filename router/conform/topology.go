@@ -144,8 +144,16 @@ pool = "dns"
 // networks is the topology's networks.
 var networks = []string{"blue", "green", "small", "ext"}
 
-// mtus are those that are not 1500.
-var mtus = map[string]int{"small": 1000}
+// narrow is the MTU of networks whose MTU is not 1500.
+const narrow = 1000
+
+// mtu is a network's MTU.
+func (p *Profile) mtu(network string) int {
+	if network == "small" || network == p.Narrow {
+		return narrow
+	}
+	return 1500
+}
 
 // topologyOf is the topology file of a profile. device, which may be nil, names the
 // device of each network.
@@ -158,6 +166,10 @@ func topologyOf(p *Profile, timeouts Timeouts, device func(network string) strin
 	if p.NoDefault {
 		const ext = "cidr = \"10.10.10.0/24\"\n"
 		text = strings.Replace(text, ext, ext+"gateway = \"none\"\n", 1)
+	}
+	if p.Narrow != "" {
+		name := fmt.Sprintf("name = %q\n", p.Narrow)
+		text = strings.Replace(text, name, name+fmt.Sprintf("mtu = %d\n", narrow), 1)
 	}
 	if device != nil {
 		for _, n := range networks {

@@ -54,31 +54,41 @@ type path struct {
 	shown, real  string // far
 }
 
+// newPath is the path of a connection that is yet to begin, from a port.
+func (c *C) newPath(w *way, proto string, port int) *path {
+	return &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port), dest: fmt.Sprintf("%s:%d", w.dest, w.destPort(proto)),
+		shown: fmt.Sprintf("%s:%d", w.shown, port)}
+}
+
 // first sends the first packet of a connection from a port, and finds out which way it goes.
 func (c *C) first(w *way, proto string, port int, words string) *path {
-	to, real := w.destPort(proto), w.real
-	if proto == "udp" {
+	p := c.newPath(w, proto, port)
+	p.send(words)
+	p.begun(c.Get(w.to), words)
+	return p
+}
+
+// begun learns a path's far end from the first packet that has come out, nil: none has.
+func (p *path) begun(got *Packet, words string) {
+	c, w, real := p.c, p.w, p.w.real
+	if p.proto == "udp" {
 		real = w.realUDP
 	}
-	p := &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port), dest: fmt.Sprintf("%s:%d", w.dest, to)}
-	c.Put(w.from, "%s %s > %s %s", proto, p.client, p.dest, words)
-	got := c.Get(w.to)
 	for c.amid && got != nil && (got.Src.String() != w.shown || got.DstPort != real || !slices.Contains(w.servers, got.Dst.String())) {
 		got = c.Get(w.to)
 	}
 	if got == nil {
-		c.Fail("nothing came out to %s; wanted %s %s > %s, translated", w.to, proto, p.client, p.dest)
+		c.Fail("nothing came out to %s; wanted %s %s > %s, translated", w.to, p.proto, p.client, p.dest)
 	}
 	if !slices.Contains(w.servers, got.Dst.String()) {
 		c.Fail("%s came out; wanted one to %s", got.Line, strings.Join(w.servers, " or "))
 	}
-	p.shown, p.real = fmt.Sprintf("%s:%d", w.shown, port), fmt.Sprintf("%s:%d", got.Dst, real)
+	p.real = fmt.Sprintf("%s:%d", got.Dst, real)
 	if w.shared {
 		p.shown = fmt.Sprintf("%s:%d", w.shown, got.SrcPort)
 	}
 	c.keep(w.to, [][]byte{got.Eth})
-	c.Want(w.to, "%s %s > %s %s", proto, p.shown, p.real, passed(words))
-	return p
+	c.Want(w.to, "%s %s > %s %s", p.proto, p.shown, p.real, passed(words))
 }
 
 // there has the client send, and wants it at the server; back is the other way.
