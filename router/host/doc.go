@@ -30,7 +30,8 @@
 // that does not answer ARP (after three seconds), [os.ErrDeadlineExceeded],
 // [net.ErrClosed]. An ICMP error that answers a ping or a traceroute is an
 // [*ICMPError]. Of the ICMP errors that answer its datagrams a connected UDP
-// socket reports port unreachable only, as connection refused.
+// socket reports port unreachable only, as connection refused; ProbeUDP reports
+// all of them.
 //
 // While the stack waits for a neighbor's MAC address, a datagram may overtake
 // one that was sent before it: UDP promises no order, and here it shows.

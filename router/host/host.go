@@ -85,6 +85,8 @@ type Host struct {
 	closed  bool
 	servers []io.Closer
 
+	answers answers
+
 	ports atomic.Uint32 // counts ephemeral ports, see bindTCP
 
 	done     chan struct{} // closed when Close begins
@@ -298,6 +300,7 @@ func (h *Host) shutdown() error {
 	}
 	h.stack.Close() // resets every connection, so peers learn of it at once
 	h.link.stop()
+	h.answers.close()
 	h.stack.Wait()
 	if err := h.link.dev.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("host: close %q: %w", h.cfg.Name, err))

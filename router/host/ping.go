@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"syscall"
 	"time"
@@ -91,34 +92,53 @@ func (h *Host) ping(ctx context.Context, to netip.Addr, opt PingOptions) (Reply,
 		defer cancel()
 		ctx = limited
 	}
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	var seen *sniffer
 	var echo *echoSocket
+	answered := make(chan answer, 1)
+	say := func(a answer) {
+		select {
+		case answered <- a:
+		default: // the first one counts
+		}
+	}
+	sent := time.Now()
 	err := h.open(func() (err error) {
-		if seen, err = h.sniff(icmp.ProtocolNumber4); err != nil {
+		if echo, err = h.newEcho(opt); err != nil {
 			return err
 		}
-		if echo, err = h.newEcho(opt); err != nil {
-			seen.close()
+		err = h.await(echo.query(), func(p packet) {
+			if a, ok := p.answers(to, echo.id, opt, sent); ok {
+				say(a)
+			}
+		})
+		if err != nil {
+			echo.close()
 		}
 		return err
 	})
 	if err != nil {
 		return Reply{}, err
 	}
-	defer seen.close()
-	defer echo.close()
-	sent := time.Now()
+	defer echo.close() // after it is forgotten, as the identifier is free then
+	defer h.forget(echo.query())
 	if err := echo.send(to, opt.Seq, pattern(opt.Bytes)); err != nil {
 		return Reply{}, err
 	}
 	h.askNeighbor(to, func(err error) {
 		if err != nil {
-			fail(err)
+			say(answer{err: err})
 		}
 	})
-	return seen.reply(ctx, to, echo.id, opt, sent)
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			return Reply{}, h.orClosed(a.err)
+		}
+		return a.reply, nil
+	case <-ctx.Done():
+		return Reply{}, h.orClosed(context.Cause(ctx))
+	case <-h.done:
+		return Reply{}, net.ErrClosed
+	}
 }
 
 func (o PingOptions) withDefaults() PingOptions {
@@ -162,25 +182,25 @@ func pattern(n int) []byte {
 	return b
 }
 
-// reply waits for what answers an echo.
-func (s *sniffer) reply(ctx context.Context, to netip.Addr, id uint16, opt PingOptions, sent time.Time) (Reply, error) {
-	for {
-		p, err := s.next(ctx)
-		if err != nil {
-			return Reply{}, err
-		}
-		if q, e, ok := p.quoted(); ok && q.dst == to && isEcho(q, header.ICMPv4Echo, id, opt.Seq) {
-			return Reply{}, e
-		}
-		if !isEcho(p, header.ICMPv4EchoReply, id, opt.Seq) {
-			continue
-		}
-		rtt := time.Since(sent)
-		if !bytes.Equal(p.body[header.ICMPv4MinimumSize:], pattern(opt.Bytes)) {
-			return Reply{}, fmt.Errorf("the reply from %s does not hold the data that was sent", p.src)
-		}
-		return Reply{From: p.src, Bytes: len(p.body), ID: id, Seq: opt.Seq, TTL: p.ttl, RTT: rtt}, nil
+// An answer is what an echo came to.
+type answer struct {
+	reply Reply
+	err   error
+}
+
+// answers returns what a packet says about an echo, or false for nothing.
+func (p packet) answers(to netip.Addr, id uint16, opt PingOptions, sent time.Time) (answer, bool) {
+	if q, e, ok := p.quoted(); ok {
+		return answer{err: e}, q.dst == to && isEcho(q, header.ICMPv4Echo, id, opt.Seq)
 	}
+	if !isEcho(p, header.ICMPv4EchoReply, id, opt.Seq) {
+		return answer{}, false
+	}
+	rtt := time.Since(sent)
+	if !bytes.Equal(p.body[header.ICMPv4MinimumSize:], pattern(opt.Bytes)) {
+		return answer{err: fmt.Errorf("the reply from %s does not hold the data that was sent", p.src)}, true
+	}
+	return answer{reply: Reply{From: p.src, Bytes: len(p.body), ID: id, Seq: opt.Seq, TTL: p.ttl, RTT: rtt}}, true
 }
 
 // isEcho says whether a packet is an echo request or reply of ours.
@@ -196,6 +216,9 @@ type echoSocket struct {
 	*socket
 	id uint16
 }
+
+// query names what answers the socket's echoes.
+func (s *echoSocket) query() query { return query{protoICMP, s.id} }
 
 // newEcho makes an echo socket; the caller holds Host.open.
 func (h *Host) newEcho(opt PingOptions) (*echoSocket, error) {
