@@ -99,6 +99,7 @@ func (s scope) checkMonitor(p *Pool) {
 	fallback(at, "timeout", &m.Timeout, min(defaultMonitorDelay, max(m.Delay, 0)))
 	fallback(at, "max_retries", &m.MaxRetries, defaultRetries)
 	fallback(at, "max_retries_down", &m.MaxRetriesDown, defaultRetries)
+	oneOf(at, "initial_state", &m.InitialState, "down", "down", "up")
 	at.positive("delay", m.Delay)
 	if m.Delay > 0 {
 		at.positive("timeout", m.Timeout)

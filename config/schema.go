@@ -191,6 +191,7 @@ var monitorKeys = keys[Monitor]{
 	leaf("timeout", func(m *Monitor, v value) { m.Timeout = v.duration() }),
 	leaf("max_retries", func(m *Monitor, v value) { m.MaxRetries = v.number() }),
 	leaf("max_retries_down", func(m *Monitor, v value) { m.MaxRetriesDown = v.number() }),
+	leaf("initial_state", func(m *Monitor, v value) { m.InitialState = v.text() }),
 	leaf("http_method", func(m *Monitor, v value) { m.HTTPMethod = v.text() }),
 	leaf("url_path", func(m *Monitor, v value) { m.URLPath = v.text() }),
 	leaf("expected_codes", func(m *Monitor, v value) { m.ExpectedCodes = v.text() }),

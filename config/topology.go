@@ -216,6 +216,7 @@ type Monitor struct {
 	Timeout        time.Duration // of one check; at most Delay
 	MaxRetries     int           // good checks until a member is up
 	MaxRetriesDown int           // bad checks until it is down
+	InitialState   string        // of a new member until its checks have decided: down, up
 	HTTPMethod     string        // this and what follows: HTTP and HTTPS only
 	URLPath        string
 	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen

@@ -450,7 +450,7 @@ times = 3
 	}
 	wantMonitor := config.Monitor{
 		Line: p.Monitor.Line, Type: "HTTPS", Delay: 5 * time.Second, Timeout: 5 * time.Second,
-		MaxRetries: 3, MaxRetriesDown: 3, HTTPMethod: "GET", URLPath: "/", ExpectedCodes: "200",
+		MaxRetries: 3, MaxRetriesDown: 3, InitialState: "down", HTTPMethod: "GET", URLPath: "/", ExpectedCodes: "200",
 	}
 	if *p.Monitor != wantMonitor {
 		t.Errorf("monitor %+v, want %+v", *p.Monitor, wantMonitor)

@@ -28,12 +28,17 @@ type vrouter struct {
 	rpFilter  rpFilter
 	exhausted map[DropReason]time.Duration // when it was last said that connections are refused for a reason
 
-	nat    *nat.Table
-	static *nat.Static // swapped for another one, never changed
-	vips   lb.VIPs
-	arp    *arp.Table
-	owned  map[uint32]bool // every address that is the router's own, but no associated floating IP
-	clamp  bool            // lower the TCP MSS to what the MTU allows
+	nat        *nat.Table
+	static     *nat.Static // swapped for another one, never changed
+	vips       lb.VIPs
+	listeners  []*vip    // by the VIP's ID
+	backends   []backend // by number
+	unused     []uint32  // numbers of backends that nobody has
+	checks     *iface    // where the checks of members come from; nil: there are none
+	checkClass nat.Class // of their connections
+	arp        *arp.Table
+	owned      map[uint32]bool // every address that is the router's own, but no associated floating IP
+	clamp      bool            // lower the TCP MSS to what the MTU allows
 
 	idents     idents
 	fragments  fragments
@@ -77,6 +82,7 @@ type iface struct {
 	router   *vrouter
 	network  *network
 	external bool
+	checks   bool // the network of the router's own checks of members
 	mtu      int
 	mac      packet.MAC
 	addrs    []ifaceAddr
@@ -174,8 +180,9 @@ type plan struct {
 }
 
 // build makes the networks and routers of a topology.
-func build(topo *config.Topology, rng *rand.Rand) (*plan, error) {
-	b := &builder{topo: topo, byName: map[string]*network{}, rng: rng, macs: map[string]map[packet.MAC]bool{}}
+// checks: members whose pool has a monitor are checked, and down until then.
+func build(topo *config.Topology, rng *rand.Rand, checks bool) (*plan, error) {
+	b := &builder{topo: topo, checked: checks, byName: map[string]*network{}, rng: rng, macs: map[string]map[packet.MAC]bool{}}
 	p := &b.plan
 	for i := range topo.Networks {
 		c := &topo.Networks[i]
@@ -203,10 +210,11 @@ func build(topo *config.Topology, rng *rand.Rand) (*plan, error) {
 // A builder turns a topology into routers.
 type builder struct {
 	plan
-	topo   *config.Topology
-	byName map[string]*network
-	rng    *rand.Rand
-	macs   map[string]map[packet.MAC]bool // in use, by network
+	topo    *config.Topology
+	byName  map[string]*network
+	rng     *rand.Rand
+	checked bool
+	macs    map[string]map[packet.MAC]bool // in use, by network
 }
 
 // router makes one router.
@@ -232,6 +240,7 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 		}
 	}
 	r.nat.OnCut(func(c *nat.Conn) { r.worker.resetBoth(r, c) })
+	r.nat.OnBalanced(r.balanced)
 	if c.Gateway != nil {
 		if err := b.gateway(r, c.Gateway, c.NAT.NoSNAT); err != nil {
 			return nil, err
@@ -241,7 +250,13 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 	if err := b.vips(r); err != nil {
 		return nil, err
 	}
-	return r, b.routes(r, c)
+	if err := b.routes(r, c); err != nil {
+		return nil, err
+	}
+	if b.checked {
+		return r, b.checks(r)
+	}
+	return r, nil
 }
 
 // iface adds an interface to a router.
@@ -250,9 +265,14 @@ func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, 
 	if n == nil || len(addrs) == 0 {
 		return nil, fmt.Errorf("interface on network %q: no such network, or no address there; is the topology validated?", name)
 	}
+	return b.ifaceOn(r, n, addrs), nil
+}
+
+// ifaceOn is iface for a network that is known.
+func (b *builder) ifaceOn(r *vrouter, n *network, addrs []netip.Prefix) *iface {
 	i := &iface{
 		id: uint16(len(r.ifaces)), number: uint32(len(b.ifaces)), router: r, network: n, external: n.external, mtu: n.mtu,
-		mac: b.mac(r.name, name), ownedSet: map[uint32]bool{},
+		mac: b.mac(r.name, n.name), ownedSet: map[uint32]bool{},
 	}
 	for _, a := range addrs {
 		p := newPrefix(a)
@@ -263,7 +283,7 @@ func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, 
 	r.ifaces = append(r.ifaces, i)
 	b.ifaces = append(b.ifaces, i)
 	n.ifaces = append(n.ifaces, i)
-	return i, nil
+	return i
 }
 
 // gateway joins a router to its external network. All of that network's subnets
@@ -375,8 +395,18 @@ func (b *builder) vips(r *vrouter) error {
 		if pool == nil {
 			return fmt.Errorf("VIP %q: no pool %q; is the topology validated?", v.Name, v.Pool)
 		}
-		addr := packet.FromAddr(v.Address)
-		r.vips.Add(&lb.VIP{Name: v.Name, Addr: addr, Proto: protoNumber(v.Protocol), Port: v.Port, Pool: pool.of(r)})
+		addr, share := packet.FromAddr(v.Address), pool.share(r, b.checked)
+		own := &vip{
+			VIP:   lb.VIP{Name: v.Name, Addr: addr, Proto: protoNumber(v.Protocol), Port: v.Port, Pool: share.pool},
+			share: share, limit: v.ConnectionLimit, class: r.idleClass(v.IdleTimeout),
+		}
+		if len(v.AllowedCIDRs) > 0 {
+			own.allowed = new(bart.Lite)
+			for _, p := range v.AllowedCIDRs {
+				own.allowed.Insert(p)
+			}
+		}
+		r.addVIP(own)
 		r.owned[addr] = true
 		for _, i := range r.ifaces[1:] {
 			if i.network.name == v.Network {
@@ -389,13 +419,22 @@ func (b *builder) vips(r *vrouter) error {
 
 func (b *builder) pool(c *config.Pool) *pool {
 	p := &pool{
-		name: c.Name, proto: protoNumber(c.Protocol),
+		name: c.Name, proto: protoNumber(c.Protocol), monitor: c.Monitor, algorithm: c.Algorithm,
+		config:   lb.Config{Algorithm: algorithms[c.Algorithm]},
 		keepDown: c.OnMemberDown != "reset", drainRemoved: c.OnMemberRemoved != "reset",
+	}
+	if s := c.SessionPersistence; s != nil {
+		p.config.Persistence = s.Timeout
 	}
 	for i := range c.Members {
 		p.members = append(p.members, b.member(&c.Members[i]))
 	}
 	return p
+}
+
+var algorithms = map[string]lb.Algorithm{
+	"ROUND_ROBIN": lb.RoundRobin, "LEAST_CONNECTIONS": lb.LeastConnections,
+	"SOURCE_IP": lb.SourceIP, "SOURCE_IP_PORT": lb.SourceIPPort,
 }
 
 // mac chooses the router's address on a network, the same one each time, and

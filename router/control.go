@@ -1,7 +1,6 @@
 package router
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
@@ -179,7 +179,7 @@ func theOnly(at []*vrouter, what string) (*vrouter, error) {
 
 // inside reports whether an address is on link on one of a router's tenant networks.
 func (r *vrouter) inside(addr uint32) bool {
-	return slices.ContainsFunc(r.ifaces[1:], func(i *iface) bool { return !i.external && i.onLink(addr) })
+	return slices.ContainsFunc(r.ifaces[1:], func(i *iface) bool { return !i.external && !i.checks && i.onLink(addr) })
 }
 
 // floats reports whether an address of the interface is an associated floating IP.
@@ -261,10 +261,13 @@ func (w *worker) settle(r *vrouter) {
 type pool struct {
 	name         string
 	proto        uint8
-	keepDown     bool // TCP connections of a member that is down go on,
-	drainRemoved bool // of one that is removed
-	members      []member
-	shares       []poolShare
+	algorithm    string
+	config       lb.Config
+	monitor      *config.Monitor // nil: every member counts as up
+	keepDown     bool            // TCP connections of a member that is down go on,
+	drainRemoved bool            // of one that is removed
+	members      []member        // Up: by hand
+	shares       []*poolShare
 }
 
 type member struct {
@@ -272,25 +275,66 @@ type member struct {
 	lb.Member
 }
 
+// A poolShare is a pool at one router. Another router may know other hosts by the same
+// addresses, so each has checks of its own.
 type poolShare struct {
-	router *vrouter
-	pool   *lb.Pool
+	of      *pool
+	router  *vrouter
+	pool    *lb.Pool
+	vips    []*vip
+	monitor *monitor.Monitor
+	down    map[uint32]bool // members that the checks have not found to be up
 }
 
-// of is the pool's share at a router. VIPs of one router take turns in common.
-func (p *pool) of(r *vrouter) *lb.Pool {
+// share is the pool's at a router. VIPs of one router take turns in common.
+func (p *pool) share(r *vrouter, checks bool) *poolShare {
 	for _, s := range p.shares {
 		if s.router == r {
-			return s.pool
+			return s
 		}
 	}
+	s := &poolShare{of: p, router: r, down: map[uint32]bool{}}
 	var members []lb.Member
-	for _, m := range p.members {
-		members = append(members, m.Member)
+	for i := range p.members {
+		m := &p.members[i]
+		s.down[m.ID] = checks && p.failsClosed()
+		members = append(members, s.effective(m))
 	}
-	s := poolShare{r, lb.NewPool(members)}
+	s.pool = lb.NewPool(p.config, members)
 	p.shares = append(p.shares, s)
-	return s.pool
+	return s
+}
+
+// failsClosed reports whether a new member gets connections only when its checks have
+// found it to be up.
+func (p *pool) failsClosed() bool { return p.monitor != nil && p.monitor.InitialState != "up" }
+
+// effective is a member as it is at this router: up by hand and by the checks.
+func (s *poolShare) effective(m *member) lb.Member {
+	e := m.Member
+	e.Up = m.Up && !s.down[m.ID]
+	return e
+}
+
+// numbers are the connections' Members of a member: one for each VIP.
+func (s *poolShare) numbers(id uint32) []uint32 {
+	var all []uint32
+	for _, v := range s.vips {
+		if k, ok := v.numbers[id]; ok {
+			all = append(all, k+1)
+		}
+	}
+	return all
+}
+
+// setUp says whether a member may have new connections at this router, and settles those of one
+// that may not.
+func (s *poolShare) setUp(m *member) error {
+	up, ch := s.effective(m).Up, nat.Change{}
+	if !up {
+		ch = nat.Change{Members: s.numbers(m.ID), KeepTCP: s.of.keepDown}
+	}
+	return s.router.change(ch, func(*worker) { s.pool.SetUp(m.ID, up) })
 }
 
 // pool finds a pool, nil if there is none.
@@ -306,7 +350,9 @@ func (p *plan) pool(name string) *pool {
 // member makes a member, with a number that no other has ever had: connections
 // may name one that is gone.
 func (p *plan) member(c *config.Member) member {
-	m := member{c.Name, lb.Member{ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Up: c.AdminStateUp}}
+	m := member{c.Name, lb.Member{
+		ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Weight: c.Weight, Backup: c.Backup, Up: c.AdminStateUp,
+	}}
 	p.members++
 	return m
 }
@@ -326,13 +372,25 @@ func (e *Engine) SetMember(pool, member string, up bool) error {
 	return nil
 }
 
+// SetMemberWeight changes a member's part of the connections, from 0 to 256. With 0 the member
+// drains: it gets no new connections, and what it has goes on until it ends; LoadBalancers
+// tells how many there are. Errors are those of SetMember, and one that wraps fs.ErrInvalid for
+// another weight.
+func (e *Engine) SetMemberWeight(pool, member string, weight int) error {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	if err := e.control.setWeight(pool, member, weight); err != nil {
+		return fmt.Errorf("router: set the weight of member %q of pool %q: %w", member, pool, err)
+	}
+	return nil
+}
+
 // AddMember adds a member to a pool, as the last in the order. m is as in a topology
 // made by hand: its address must be one that the router can route to, its name is
-// ADDRESS:PORT if it has none, and it takes connections if it has a Weight of 1 and
-// AdminStateUp. An error wraps fs.ErrNotExist if there is no such pool, fs.ErrExist
-// if it has a member of that name or endpoint, fs.ErrInvalid if the member can be
-// none, errors.ErrUnsupported if it asks for what the engine cannot do yet, and
-// os.ErrClosed after Close.
+// ADDRESS:PORT if it has none, and it takes connections if it has a Weight and
+// AdminStateUp, and if the pool's monitor finds it to be up. An error wraps fs.ErrNotExist
+// if there is no such pool, fs.ErrExist if it has a member of that name or endpoint,
+// fs.ErrInvalid if the member can be none, and os.ErrClosed after Close.
 func (e *Engine) AddMember(pool string, m config.Member) error {
 	e.control.mu.Lock()
 	defer e.control.mu.Unlock()
@@ -378,11 +436,23 @@ func (c *control) setMember(pool, name string, up bool) error {
 		return err
 	}
 	m := &p.members[i]
-	ch := nat.Change{}
-	if m.Up = up; !up {
-		ch = nat.Change{Members: []uint32{m.ID + 1}, KeepTCP: p.keepDown}
+	m.Up = up
+	return p.each(func(s *poolShare) error { return s.setUp(m) })
+}
+
+func (c *control) setWeight(pool, name string, weight int) error {
+	p, i, err := c.find(pool, name)
+	if err != nil {
+		return err
 	}
-	return p.change(ch, func(q *lb.Pool) { q.SetUp(m.ID, up) })
+	if weight < 0 || weight > maxWeight {
+		return fmt.Errorf("a weight is from 0 to %d: %w", maxWeight, fs.ErrInvalid)
+	}
+	m := &p.members[i]
+	m.Weight = weight
+	return p.each(func(s *poolShare) error {
+		return s.router.change(nat.Change{}, func(*worker) { s.pool.SetWeight(m.ID, weight) })
+	})
 }
 
 func (c *control) removeMember(pool, name string) error {
@@ -392,7 +462,19 @@ func (c *control) removeMember(pool, name string) error {
 	}
 	id := p.members[i].ID
 	p.members = slices.Delete(p.members, i, i+1)
-	return p.change(nat.Change{Members: []uint32{id + 1}, KeepTCP: p.drainRemoved}, func(q *lb.Pool) { q.Remove(id) })
+	return p.each(func(s *poolShare) error {
+		delete(s.down, id)
+		if s.monitor != nil {
+			s.monitor.Remove(id)
+		}
+		ch := nat.Change{Members: s.numbers(id), KeepTCP: p.drainRemoved}
+		return s.router.change(ch, func(*worker) {
+			s.pool.Remove(id)
+			for _, v := range s.vips {
+				s.router.removeBackend(v, id)
+			}
+		})
+	})
 }
 
 func (c *control) addMember(pool string, cm *config.Member) error {
@@ -403,19 +485,33 @@ func (c *control) addMember(pool string, cm *config.Member) error {
 	if err := p.mayAdd(cm); err != nil {
 		return err
 	}
-	m := c.member(cm)
-	p.members = append(p.members, m)
-	return p.change(nat.Change{}, func(q *lb.Pool) { q.Add(m.Member) })
+	p.members = append(p.members, c.member(cm))
+	m := &p.members[len(p.members)-1]
+	return p.each(func(s *poolShare) error {
+		s.down[m.ID] = s.monitor != nil && p.failsClosed()
+		err := s.router.change(nat.Change{}, func(*worker) {
+			s.pool.Add(s.effective(m))
+			for _, v := range s.vips {
+				s.router.addBackend(v, m.ID)
+			}
+		})
+		if s.monitor != nil && err == nil {
+			s.monitor.Add(m.target())
+		}
+		return err
+	})
 }
+
+// maxWeight is Octavia's.
+const maxWeight = 256
 
 // mayAdd says why a pool may not have a member.
 func (p *pool) mayAdd(m *config.Member) error {
 	if !m.Address.Is4() || m.Port == 0 || m.Address.IsUnspecified() || m.Address.IsMulticast() || m.Address.IsLoopback() {
 		return fmt.Errorf("no IPv4 address and port of a host: %w", fs.ErrInvalid)
 	}
-	u := unsupported{topo: &config.Topology{}}
-	if u.member(m); len(u.faults) > 0 {
-		return fmt.Errorf("%s: %w", u.faults[0].Message, errors.ErrUnsupported)
+	if m.Weight < 0 || m.Weight > maxWeight {
+		return fmt.Errorf("a weight is from 0 to %d: %w", maxWeight, fs.ErrInvalid)
 	}
 	addr := packet.FromAddr(m.Address)
 	for _, other := range p.members {
@@ -431,11 +527,10 @@ func (p *pool) mayAdd(m *config.Member) error {
 	return nil
 }
 
-// change has every router that has a share of the pool change it, and settle the
-// connections that the change concerns.
-func (p *pool) change(ch nat.Change, do func(*lb.Pool)) error {
+// each has every router that has a share of the pool change it.
+func (p *pool) each(change func(*poolShare) error) error {
 	for _, s := range p.shares {
-		if err := s.router.change(ch, func(*worker) { do(s.pool) }); err != nil {
+		if err := change(s); err != nil {
 			return err
 		}
 	}

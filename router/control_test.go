@@ -709,8 +709,8 @@ func TestMemberErrors(t *testing.T) {
 		"no address":        {l.AddMember("web servers", with(func(m *config.Member) { m.Address = netip.Addr{} })), fs.ErrInvalid},
 		"multicast":         {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("224.0.0.1") })), fs.ErrInvalid},
 		"the VIP":           {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
-		"weight":            {l.AddMember("web servers", with(func(m *config.Member) { m.Weight = 2 })), errors.ErrUnsupported},
-		"backup":            {l.AddMember("web servers", with(func(m *config.Member) { m.Backup = true })), errors.ErrUnsupported},
+		"weight":            {l.AddMember("web servers", with(func(m *config.Member) { m.Weight = 257 })), fs.ErrInvalid},
+		"weigh, no member":  {l.SetMemberWeight("web servers", "WEB3", 1), fs.ErrNotExist},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: %v", name, c.got)

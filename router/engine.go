@@ -27,6 +27,7 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -49,6 +50,8 @@ type Engine struct {
 	control  control
 	reopen   *reopener
 	close    sync.Once
+
+	checkHosts []*host.Host // where the checks of members come from, a router's each
 }
 
 // Start serves a topology. It returns when every device is there and up. The
@@ -62,7 +65,7 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	e, p, err := newEngine(topo, opt.Logger, newRand(opt.Seed), topo.Engine.Workers, opt.Open != nil && anyDevice(topo))
+	e, p, err := newEngine(topo, opt.Logger, newRand(opt.Seed), topo.Engine.Workers, opt.Open != nil && anyDevice(topo), true)
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +83,17 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 	for _, n := range p.networks {
 		meet(n)
 	}
+	if err := e.startChecks(); err != nil {
+		_ = e.Close() // the first error is the one to tell
+		return nil, err
+	}
 	return e, nil
 }
 
 // newEngine builds a topology's networks and routers and gives them to at most so
 // many workers, 0: as many as the machine has use for. The workers do not run yet.
-func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices bool) (*Engine, *plan, error) {
-	p, err := build(topo, rng)
+func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine, *plan, error) {
+	p, err := build(topo, rng, checks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,7 +109,9 @@ func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers 
 	}
 	p.assign(e.workers)
 	for _, n := range p.networks {
-		e.networks[n.name] = n
+		if !n.hidden {
+			e.networks[n.name] = n
+		}
 	}
 	e.control.plan = p
 	return e, p, nil
@@ -287,6 +296,7 @@ func (e *Engine) Connections() []Connection {
 // is left when Close returns. Further calls do nothing.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
+		e.stopChecks() // while there is a router to hear what they have to say
 		if e.reopen != nil {
 			e.reopen.stop()
 		}

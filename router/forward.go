@@ -42,7 +42,7 @@ type passage struct {
 	external bool // addressed to an external address of ours: the sender shows its own
 	admitted bool // may come in from outside
 	ruled    bool // a floating IP, forwarded port or VIP decided the destination
-	pool     *lb.Pool
+	vip      *vip
 	member   lb.Member
 
 	out      *iface
@@ -223,6 +223,9 @@ func (w *worker) conntrack(x *passage) verdict {
 		if x.fit == nat.Foreign {
 			return drop(DropTCPWindow)
 		}
+		if c.Member != 0 && p.Flags&packet.RST != 0 && x.r.nat.Refuses(c, d, &x.segment) && w.another(x, c) {
+			return drop(DropMemberRefused)
+		}
 	}
 	x.conn, x.dir = c, d
 	if c.NATed() {
@@ -252,7 +255,7 @@ func (w *worker) unknown(x *passage) verdict {
 	x.to = x.p.Tuple
 	x.binding = nat.Binding{}
 	x.external, x.admitted, x.ruled = false, false, false
-	x.pool = nil
+	x.vip = nil
 	if v := x.in.martian(x.p.Src); v != next {
 		return v
 	}
@@ -311,37 +314,29 @@ func (w *worker) dnatMapping(x *passage) verdict {
 // reached through a floating IP only.
 func (w *worker) dnatVIP(x *passage) verdict {
 	t := &x.to
-	vip := x.r.vips.Find(t.Dst, t.Proto, t.DstPort)
-	if vip == nil || x.in.external && x.r.closed() && !x.admitted && !x.in.owns(t.Dst) {
+	found := x.r.vips.Find(t.Dst, t.Proto, t.DstPort)
+	if found == nil || x.in.external && x.r.closed() && !x.admitted && !x.in.owns(t.Dst) {
 		return next
 	}
-	m, ok := w.pick(x.r, vip.Pool)
+	v := x.r.listeners[found.ID]
+	if verdict := w.admits(x, v); verdict != next {
+		return verdict
+	}
+	m, ok := w.pick(x.r, v, lb.Client{Addr: x.p.Src, Port: x.p.SrcPort})
 	if !ok {
+		v.count(&x.p)
 		return w.refuse(x, DropNoMember)
 	}
 	t.Dst, t.DstPort = m.Addr, m.Port
-	x.pool, x.member = vip.Pool, m
+	x.vip, x.member = v, m
 	x.admitted, x.ruled = true, true
 	return next
-}
-
-// pick passes over the members that cannot be reached, as long as another can.
-func (w *worker) pick(r *vrouter, pool *lb.Pool) (lb.Member, bool) {
-	for k := 0; ; k++ {
-		m, ok := pool.Pick(k)
-		if !ok {
-			return pool.Pick(0) // no member, or none in reach: then the first says why
-		}
-		if w.reachable(r, m.Addr) {
-			return m, true
-		}
-	}
 }
 
 // local: what is for the router itself. It answers pings to every address it
 // owns, and refuses the rest.
 func (w *worker) local(x *passage) verdict {
-	if x.conn != nil || x.err != nil || x.pool != nil || !x.r.owned[x.to.Dst] {
+	if x.conn != nil || x.err != nil || x.vip != nil || !x.r.owned[x.to.Dst] {
 		return next
 	}
 	p := &x.p
@@ -375,6 +370,9 @@ func (w *worker) route(x *passage) verdict {
 	rt, ok := x.r.routes.Lookup(packet.ToAddr(dst))
 	if !ok {
 		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
+	}
+	if rt.out.checks && x.conn == nil && !x.in.checks {
+		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute) // nobody's but the router's
 	}
 	x.out, x.nextHop, x.hop = rt.out, rt.via, 0
 	if x.nextHop == 0 {
@@ -414,6 +412,8 @@ func (w *worker) snat(x *passage) verdict {
 	}
 	t := &x.to
 	switch {
+	case x.in.checks: // what the router asks its members, it asks by its own address there
+		t.Src = x.out.addrFor(x.nextHop)
 	case x.leaves():
 		return w.snatExternal(x)
 	case x.ruled && (x.out.bypasses(t.Src, t.Dst) || x.in == x.out && x.out.external):
@@ -559,6 +559,13 @@ func (w *worker) commit(x *passage) verdict {
 		case x.fit == nat.Fits:
 			x.r.nat.TouchTCP(c, x.dir, &x.segment, w.now)
 		}
+		if c.Member != 0 {
+			if w.excess {
+				w.excess = false
+				return w.exceeds(x, c)
+			}
+			x.r.account(c, x.dir, p)
+		}
 		x.r.nat.Leave(c, x.dir, x.out.id, uint32(x.hop))
 		return next
 	}
@@ -566,7 +573,7 @@ func (w *worker) commit(x *passage) verdict {
 		return next // about nothing that is known: it begins nothing
 	}
 	changed := x.to != p.Tuple
-	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.pool != nil || x.binding.Used()) {
+	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.vip != nil || x.binding.Used()) {
 		return drop(DropNotSYN) // which member or port it had, nobody knows
 	}
 	n := &w.newConn
@@ -578,8 +585,11 @@ func (w *worker) commit(x *passage) verdict {
 	if p.Proto == packet.ProtoTCP {
 		p.ReadSegment(&n.Segment)
 	}
-	if x.pool != nil {
-		n.Member = x.member.ID + 1
+	switch {
+	case x.vip != nil:
+		n.Member, n.Class = x.vip.numbers[x.member.ID]+1, x.vip.class
+	case x.in.checks:
+		n.Owner, n.Class = nat.OwnerNone, x.r.checkClass
 	}
 	c, refusal := x.r.nat.Commit(n, w.now)
 	if c == nil {
@@ -589,8 +599,8 @@ func (w *worker) commit(x *passage) verdict {
 		return w.refusal(x, refusal)
 	}
 	// The way back is found by the first reply: interface 0 is none.
-	if x.pool != nil {
-		x.pool.Commit(x.member.ID)
+	if x.vip != nil {
+		x.r.account(c, nat.Original, p)
 	}
 	if changed {
 		x.rewrite, x.nat = c.Rewrite(nat.Original), true
@@ -605,7 +615,7 @@ func (x *passage) owner() nat.Owner {
 	switch {
 	case !x.in.external:
 		return nat.OwnerSource
-	case x.pool == nil:
+	case x.vip == nil:
 		return nat.OwnerDest
 	}
 	return nat.OwnerNone

@@ -296,7 +296,8 @@ const (
 // the rate limit allows. mtu goes into fragmentation needed (RFC 1191).
 func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
 	p := &x.p
-	if !errorAllowed(x) || !x.r.errors.allow(p.Src, w.now) {
+	// The router's own checks are told in any case.
+	if !errorAllowed(x) || !x.in.checks && !x.r.errors.allow(p.Src, w.now) {
 		return drop(reason)
 	}
 	quote := w.quote(p)

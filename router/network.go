@@ -19,6 +19,7 @@ type network struct {
 	number   int // in the engine
 	mtu      int
 	external bool
+	hidden   bool // the engine's own
 	home     *worker
 	ports    []*port
 	ifaces   []*iface

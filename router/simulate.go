@@ -19,7 +19,8 @@ import (
 //
 // The Engine's methods work as well, on the caller's goroutine; what they have the
 // router send comes out with the next Put, Run or Step. One goroutine at a time may
-// use a Simulation. It needs no Close.
+// use a Simulation. It needs no Close. Members are not checked: those of a pool with a
+// monitor are up until SetMember says otherwise.
 type Simulation struct {
 	*Engine
 	now  time.Duration
@@ -45,7 +46,7 @@ func simulate(topo *config.Topology, rng *rand.Rand) (*Simulation, error) {
 	if faults := Unsupported(topo); len(faults) > 0 {
 		return nil, faults
 	}
-	e, p, err := newEngine(topo, slog.New(slog.DiscardHandler), rng, max(1, topo.Engine.Workers), false)
+	e, p, err := newEngine(topo, slog.New(slog.DiscardHandler), rng, max(1, topo.Engine.Workers), false, false)
 	if err != nil {
 		return nil, err
 	}

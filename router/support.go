@@ -23,12 +23,6 @@ func Unsupported(topo *config.Topology) config.Faults {
 		p := &topo.Ports[i]
 		u.add(p.Device != "", p.Line, "port %q: tying a port to a device", p.Name)
 	}
-	for i := range topo.Pools {
-		u.pool(&topo.Pools[i])
-	}
-	for i := range topo.VIPs {
-		u.vip(&topo.VIPs[i])
-	}
 	slices.SortStableFunc(u.faults, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return u.faults
 }
@@ -63,24 +57,4 @@ func (u *unsupported) devices(line int, devices []config.Device) {
 	for _, d := range devices {
 		u.add(d.Kind == config.DeviceUnix, line, "device %s: unix", d)
 	}
-}
-
-func (u *unsupported) pool(p *config.Pool) {
-	u.add(p.Algorithm != "ROUND_ROBIN", p.Line, "pool %q: algorithm %s", p.Name, p.Algorithm)
-	u.add(p.SessionPersistence != nil, p.Line, "pool %q: session_persistence", p.Name)
-	u.add(p.Monitor != nil, p.Line, "pool %q: monitor", p.Name)
-	for i := range p.Members {
-		u.member(&p.Members[i])
-	}
-}
-
-func (u *unsupported) member(m *config.Member) {
-	u.add(m.Weight != 1, m.Line, "member %q: a weight other than 1", m.Name)
-	u.add(m.Backup, m.Line, "member %q: backup", m.Name)
-}
-
-func (u *unsupported) vip(v *config.VIP) {
-	u.add(v.ConnectionLimit != 0, v.Line, "vip %q: connection_limit", v.Name)
-	u.add(v.IdleTimeout != 0, v.Line, "vip %q: idle_timeout", v.Name)
-	u.add(len(v.AllowedCIDRs) > 0, v.Line, "vip %q: allowed_cidrs", v.Name)
 }

@@ -41,6 +41,9 @@ const (
 	DropNoMapping                         // from outside to the SNAT address, where nothing is open
 	DropFiltered                          // refused by the filtering behavior
 	DropNoMember                          // no member of the VIP's pool is up
+	DropNotAllowed                        // a client that the VIP is not for
+	DropMemberRefused                     // a member's RST to a SYN, which another member is to have
+	DropConnectionLimit                   // the VIP has as many connections as it may
 	DropRefused                           // for the router itself, where nothing listens
 	DropEchoRate                          // an echo request beyond what the router answers in a second
 	DropNoRoute                           // no route to the destination
@@ -67,7 +70,7 @@ var dropNames = [numDropReasons]string{
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "reverse-path", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
-	"no-mapping", "filtered", "no-member", "refused", "echo-rate", "no-route", "ttl", "too-big",
+	"no-mapping", "filtered", "no-member", "not-allowed", "member-refused", "connection-limit", "refused", "echo-rate", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }

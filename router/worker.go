@@ -36,7 +36,8 @@ type worker struct {
 
 	inbox, hidden []*handover
 
-	strangers int // packets so far that belonged to no known connection
+	excess    bool // a connection has just been established beyond its VIP's limit
+	strangers int  // packets so far that belonged to no known connection
 
 	frames []tap.Frame // the slots that devices read into
 	tuples [nat.WarmMost]packet.Tuple

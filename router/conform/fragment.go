@@ -80,8 +80,6 @@ func eachNarrow(name string, back int, level Level, source string, play func(*C,
 	return all
 }
 
-const vip = "172.16.100.11"
-
 // wantTooBig wants the sender of a packet to be told that it is too large for a network: by an
 // address that the router has on his, or by the VIP that the packet is for.
 func (c *C) wantTooBig(network, to, line string) {

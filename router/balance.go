@@ -1,0 +1,233 @@
+package router
+
+import (
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/lb"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// A vip is a VIP at its router: where clients connect, who may, and how many.
+type vip struct {
+	lb.VIP
+	share   *poolShare
+	limit   int        // established connections at most, 0: any number
+	class   nat.Class  // of its connections
+	allowed *bart.Lite // clients that may connect; nil: all
+
+	numbers map[uint32]uint32 // of its backends, by the member's ID
+	leaving []uint32          // of those whose member is gone, and which still have connections
+	former  usage             // of members that are gone
+	refused uint64            // new connections, for whichever reason of the VIP's own
+	active  int               // connections that are not over, half-open ones too
+	lasting int               // those among them that are established
+}
+
+// A backend is a member of a pool as the connections of one VIP use it: a connection's
+// Member is its number + 1.
+type backend struct {
+	vip    *vip
+	member uint32        // its ID
+	gone   bool          // out of the pool; the number is free when the last connection has left the table
+	conns  int           // in the table, over or not
+	avoid  time.Duration // until when others are tried first: it has refused a connection
+	usage
+}
+
+// usage is what went to a member and back.
+type usage struct {
+	active  int
+	total   uint64    // connections so far
+	packets [2]uint64 // by nat.Direction
+	bytes   [2]uint64 // of IP packets
+}
+
+func (u *usage) add(v *usage) {
+	u.active += v.active
+	u.total += v.total
+	for d := range u.packets {
+		u.packets[d] += v.packets[d]
+		u.bytes[d] += v.bytes[d]
+	}
+}
+
+// addVIP gives the router a VIP.
+func (r *vrouter) addVIP(v *vip) {
+	v.ID, v.numbers = uint32(len(r.listeners)), map[uint32]uint32{}
+	r.listeners = append(r.listeners, v)
+	r.vips.Add(&v.VIP)
+	v.share.vips = append(v.share.vips, v)
+	for _, m := range v.share.pool.Members() {
+		r.addBackend(v, m.ID)
+	}
+}
+
+// addBackend gives a member a number for the connections of a VIP. That of one that is
+// gone is used again, as no connection has it.
+func (r *vrouter) addBackend(v *vip, member uint32) {
+	b := backend{vip: v, member: member}
+	if n := len(r.unused); n > 0 {
+		v.numbers[member] = r.unused[n-1]
+		r.unused = r.unused[:n-1]
+		r.backends[v.numbers[member]] = b
+		return
+	}
+	v.numbers[member] = uint32(len(r.backends))
+	r.backends = append(r.backends, b)
+}
+
+// removeBackend takes a member from a VIP.
+func (r *vrouter) removeBackend(v *vip, member uint32) {
+	k, ok := v.numbers[member]
+	if !ok {
+		return
+	}
+	delete(v.numbers, member)
+	r.backends[k].gone = true
+	v.leaving = append(v.leaving, k)
+	r.release(k)
+}
+
+// release has the number of a backend that is gone used again once nothing has it.
+func (r *vrouter) release(k uint32) {
+	b := &r.backends[k]
+	if !b.gone || b.conns > 0 {
+		return
+	}
+	b.vip.former.add(&b.usage)
+	b.vip.leaving = without(b.vip.leaving, k)
+	*b = backend{}
+	r.unused = append(r.unused, k)
+}
+
+// clientOf is who has opened a connection to a VIP, as it arrived.
+func clientOf(c *nat.Conn) lb.Client {
+	t := c.Tuple(nat.Original)
+	return lb.Client{Addr: t.Src, Port: t.SrcPort}
+}
+
+// balanced follows what becomes of the connections of VIPs (nat.Table.OnBalanced).
+func (r *vrouter) balanced(c *nat.Conn, from, to nat.Rank) {
+	k := c.Member - 1
+	b, now := &r.backends[k], r.worker.now
+	v := b.vip
+	open := func(rank nat.Rank) bool { return rank == nat.HalfOpen || rank == nat.Lasting }
+	switch {
+	case open(from) == open(to):
+	case open(to):
+		b.active++
+		v.active++
+		if from == nat.Absent {
+			v.Pool.Commit(clientOf(c), b.member, now)
+		} else {
+			v.Pool.Resume(clientOf(c), b.member, now)
+		}
+	default:
+		b.active--
+		v.active--
+		v.Pool.End(clientOf(c), b.member, now)
+	}
+	if from == nat.Lasting {
+		v.lasting--
+	}
+	if to == nat.Lasting {
+		v.lasting++
+		r.worker.excess = v.limit > 0 && v.lasting > v.limit
+	}
+	if from == nat.Absent {
+		b.conns++
+		b.total++
+	}
+	if to == nat.Absent {
+		b.conns--
+		r.release(k)
+	}
+}
+
+// account counts a packet of a VIP's connection that is sent on.
+func (r *vrouter) account(c *nat.Conn, d nat.Direction, p *packet.Packet) {
+	u := &r.backends[c.Member-1].usage
+	u.packets[d&1]++
+	u.bytes[d&1] += uint64(p.End - packet.EthernetLen)
+}
+
+// pick passes over the members that cannot be reached, or have just refused a connection, as
+// long as another may have it.
+func (w *worker) pick(r *vrouter, v *vip, c lb.Client) (lb.Member, bool) {
+	for k := 0; ; k++ {
+		m, ok := v.Pool.Pick(c, k, w.now)
+		if !ok {
+			return v.Pool.Pick(c, 0, w.now) // no member, or none that is better: then the first says why
+		}
+		if w.now >= r.backends[v.numbers[m.ID]].avoid && w.reachable(r, m.Addr) {
+			return m, true
+		}
+	}
+}
+
+// refusedFor is how long a member that has refused a connection comes last. A client repeats
+// its SYN after a second; it must not come to the same member, nor should it take the
+// member's checks to keep thousands of others from it.
+const refusedFor = 3 * time.Second
+
+// another has a connection that its member has refused begin anew with the client's next
+// SYN, if there is a member to take it: a server that has died costs what it was at, and
+// a second of those who come before its checks have failed. So it is where there are checks,
+// by which the member is up; who has none, or nobody else, hears what the member says.
+func (w *worker) another(x *passage, c *nat.Conn) bool {
+	b := &x.r.backends[c.Member-1]
+	v := b.vip
+	if v.share.of.monitor == nil {
+		return false
+	}
+	b.avoid = w.now + refusedFor
+	m, ok := w.pick(x.r, v, clientOf(c))
+	if !ok || x.r.backends[v.numbers[m.ID]].avoid > w.now {
+		return false
+	}
+	x.r.nat.Remove(c)
+	return true
+}
+
+// admits refuses a client that the VIP is not for, and a connection beyond its limit.
+// Only what would begin a connection counts as refused.
+func (w *worker) admits(x *passage, v *vip) verdict {
+	if v.allowed != nil && !v.allowed.Lookup(packet.ToAddr(x.p.Src)) {
+		v.count(&x.p)
+		return drop(DropNotAllowed)
+	}
+	if v.limit > 0 && v.lasting >= v.limit {
+		v.count(&x.p)
+		return w.refuse(x, DropConnectionLimit)
+	}
+	return next
+}
+
+func (v *vip) count(p *packet.Packet) {
+	if p.Proto != packet.ProtoTCP || p.Flags&opening == packet.SYN {
+		v.refused++
+	}
+}
+
+// exceeds ends a connection that has been established beyond its VIP's limit, as
+// several may be that begin at the same time. Half-open ones do not count before that: what
+// never gets any further, as in a flood of SYNs, shuts nobody out.
+func (w *worker) exceeds(x *passage, c *nat.Conn) verdict {
+	x.r.backends[c.Member-1].vip.refused++
+	if c.Protocol() == packet.ProtoTCP {
+		w.resetBoth(x.r, c)
+	}
+	x.r.nat.Remove(c)
+	return drop(DropConnectionLimit)
+}
+
+// idleClass is the class of the connections of a VIP with an idle timeout of its own.
+func (r *vrouter) idleClass(idle time.Duration) nat.Class {
+	if idle == 0 {
+		return 0
+	}
+	return r.nat.Class(nat.Lifetime{Idle: idle, Reset: true})
+}

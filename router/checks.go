@@ -1,0 +1,172 @@
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// The checks of members come from a host of the router's own: an in-process one, on a
+// network of two that nobody else is on. Its packets take the way of all others, so that a
+// check finds what a client would, and leave with the router's own address on the
+// member's network. What is at the other end of the answers is found like any other
+// connection's.
+
+// checkNets are prefixes for that network, in the order of preference: those that are no
+// host's on the Internet (RFC 7335, RFC 3927, RFC 2544).
+var checkNets = []netip.Prefix{
+	netip.MustParsePrefix("192.0.0.0/30"), netip.MustParsePrefix("169.254.255.252/30"), netip.MustParsePrefix("198.19.255.252/30"),
+}
+
+// checkLifetime is how long the connections of checks live. Each is reset at once when it has
+// told what it should; it must not be in the table minutes later, with thousands a second.
+const (
+	checkIdle = time.Minute
+	checkGone = time.Second
+)
+
+var checkLifetime = nat.Lifetime{Idle: checkIdle, Opening: checkIdle, Closing: checkGone}
+
+// checks gives a router the network that its checks come from, if it has a pool that wants
+// some.
+func (b *builder) checks(r *vrouter) error {
+	wanted := false
+	for _, p := range b.pools {
+		for _, s := range p.shares {
+			wanted = wanted || s.router == r && p.monitor != nil
+		}
+	}
+	if !wanted {
+		return nil
+	}
+	at, err := r.freeNet()
+	if err != nil {
+		return err
+	}
+	n := &network{name: "checks of " + r.name, number: len(b.networks), mtu: host.DefaultMTU, hidden: true, table: macTable{seed: b.rng.Uint64()}}
+	b.networks = append(b.networks, n)
+	gateway := netip.PrefixFrom(at.Addr().Next(), at.Bits())
+	i := b.ifaceOn(r, n, []netip.Prefix{gateway})
+	i.checks = true
+	i.own(packet.FromAddr(gateway.Addr())) // there, but not r.owned: it is nobody else's business
+	r.checks, r.checkClass = i, r.nat.Class(checkLifetime)
+	return nil
+}
+
+// freeNet is a prefix for the checks that is not in use.
+func (r *vrouter) freeNet() (netip.Prefix, error) {
+	for _, p := range checkNets {
+		used := false
+		for other := range r.routes.All4() {
+			used = used || other.Bits() > 0 && other.Overlaps(p)
+		}
+		if !used {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, fmt.Errorf("the checks of members need one of the prefixes %v, and all are in use", checkNets)
+}
+
+// startChecks starts the monitors of every pool that has one.
+func (e *Engine) startChecks() error {
+	hosts := map[*vrouter]*host.Host{}
+	for _, p := range e.control.pools {
+		if p.monitor == nil {
+			continue
+		}
+		for _, s := range p.shares {
+			h := hosts[s.router]
+			if h == nil {
+				var err error
+				if h, err = e.checkHost(s.router); err != nil {
+					return fmt.Errorf("router %q: the host of its checks: %w", s.router.name, err)
+				}
+				hosts[s.router] = h
+				e.checkHosts = append(e.checkHosts, h)
+			}
+			e.startMonitor(s, h)
+		}
+	}
+	return nil
+}
+
+// checkHost puts a host on the network of a router's checks.
+func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
+	n, gateway := r.checks.network, r.checks.addrs[0]
+	near, far := tap.Pipe(n.name, n.name+"/far", tap.PipeOptions{A: allFeatures, B: host.Accepts})
+	if err := n.home.call(func() {
+		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: n.name}}, near)
+	}); err != nil {
+		return nil, err
+	}
+	at := packet.ToAddr(gateway.addr)
+	return host.New(far, host.Config{
+		Name: n.name, Address: netip.PrefixFrom(at.Next(), checkNets[0].Bits()), Gateway: at, Logger: r.worker.log,
+	})
+}
+
+// startMonitor has the members of a pool checked for one router.
+func (e *Engine) startMonitor(s *poolShare, h *host.Host) {
+	m := s.of.monitor
+	s.monitor = monitor.New(monitor.Options{
+		Host: h, Logger: s.router.worker.log,
+		Spec: monitor.Spec{
+			Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
+			Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes, InitiallyUp: !s.of.failsClosed(),
+		},
+		Changed: func(id uint32, up bool, last monitor.Result) { e.checked(s, id, up, last) },
+	})
+	for i := range s.of.members {
+		s.monitor.Add(s.of.members[i].target())
+	}
+}
+
+// target is a member as its checks know it.
+func (m *member) target() monitor.Target {
+	return monitor.Target{ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port)}
+}
+
+// checked acts on what a member's checks have found.
+func (e *Engine) checked(s *poolShare, id uint32, up bool, last monitor.Result) {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	for i := range s.of.members {
+		m := &s.of.members[i]
+		if m.ID != id || s.down[id] != up {
+			continue
+		}
+		s.down[id] = !up
+		words := "member is up"
+		if !up {
+			words = "member is down"
+		}
+		s.router.worker.log.Info(words, "router", s.router.name, "pool", s.of.name, "member", m.name,
+			"check", last.Sent, "answer", last.Received, "reason", last.Why)
+		if !m.Up {
+			return // by hand; it changes nothing
+		}
+		_ = s.setUp(m) // after Close there is nothing to change
+		return
+	}
+}
+
+// stopChecks ends all checks, and their hosts.
+func (e *Engine) stopChecks() {
+	for _, p := range e.control.pools {
+		for _, s := range p.shares {
+			if s.monitor != nil {
+				s.monitor.Close()
+			}
+		}
+	}
+	for _, h := range e.checkHosts {
+		_ = h.Close() // its device is in memory
+	}
+}

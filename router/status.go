@@ -1,0 +1,213 @@
+package router
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/lb"
+	"github.com/taprouter/taprouter/nat"
+)
+
+// An OperatingStatus says how a part of a load balancer does, in Octavia's words.
+type OperatingStatus string
+
+// The operating statuses.
+const (
+	Online    OperatingStatus = "ONLINE"
+	Degraded  OperatingStatus = "DEGRADED"   // a pool: some members are down; a listener: it has as many connections as it may
+	Error     OperatingStatus = "ERROR"      // a member: its checks fail; a pool: no member takes connections
+	Draining  OperatingStatus = "DRAINING"   // a member with weight 0
+	Offline   OperatingStatus = "OFFLINE"    // a member that is down by hand, or that its checks have not decided about yet
+	NoMonitor OperatingStatus = "NO_MONITOR" // a member that nobody checks
+)
+
+// A LoadBalancer is the VIPs of one router that share an address, as in Octavia.
+type LoadBalancer struct {
+	Router          string
+	Address         netip.Addr
+	OperatingStatus OperatingStatus
+	Listeners       []Listener
+}
+
+// A Listener is one VIP, with its pool. Statistics of the pool and its members are those of
+// this VIP's connections.
+type Listener struct {
+	Name            string
+	Protocol        string // TCP, UDP
+	Port            uint16
+	OperatingStatus OperatingStatus
+	Statistics      Statistics // of all connections so far, also those to members that are gone
+	Refused         uint64     // connections for want of a member, beyond the limit, or from clients that may not
+	Pool            PoolStatus
+}
+
+// A PoolStatus is a pool as a VIP uses it.
+type PoolStatus struct {
+	Name            string
+	Algorithm       string // in the topology's words
+	OperatingStatus OperatingStatus
+	Statistics      Statistics // of the members there are
+	Members         []MemberStatus
+}
+
+// A MemberStatus is a member of a pool, with what its checks have found.
+type MemberStatus struct {
+	Name            string
+	Address         netip.AddrPort
+	Weight          int
+	Backup          bool
+	AdminStateUp    bool
+	OperatingStatus OperatingStatus
+	Statistics      Statistics
+	Check           *Check // the last one; nil: there was none
+}
+
+// Statistics are of a VIP's connections. All but Active only ever grow, as long as the
+// engine runs. In is from clients to members. A super-frame counts as one packet, with all
+// its bytes, as a capture on its device shows it; bytes are those of IP packets.
+type Statistics struct {
+	Active                int    // connections that have begun and are not over, half-open ones too
+	Total                 uint64 // connections so far
+	PacketsIn, PacketsOut uint64
+	BytesIn, BytesOut     uint64
+}
+
+// A Check is what the last check of a member has found.
+type Check struct {
+	At       time.Time // when it began
+	Took     time.Duration
+	OK       bool
+	Sent     string // in words
+	Received string // in words
+	Why      string // it counts as good or bad
+}
+
+func (u *usage) statistics() Statistics {
+	return Statistics{
+		Active: u.active, Total: u.total,
+		PacketsIn: u.packets[nat.Original], PacketsOut: u.packets[nat.Reply],
+		BytesIn: u.bytes[nat.Original], BytesOut: u.bytes[nat.Reply],
+	}
+}
+
+// LoadBalancers returns a copy of what every VIP, its pool and members are doing, in the order
+// of the topology; nothing after Close.
+func (e *Engine) LoadBalancers() []LoadBalancer {
+	e.control.mu.Lock()
+	defer e.control.mu.Unlock()
+	var all []LoadBalancer
+	for _, r := range e.control.routers {
+		first := len(all)
+		at := map[uint32]int{}
+		if r.worker.call(func() {
+			for _, v := range r.listeners {
+				i, ok := at[v.Addr]
+				if !ok {
+					i = len(all)
+					at[v.Addr] = i
+					all = append(all, LoadBalancer{Router: r.name, Address: packet.ToAddr(v.Addr)})
+				}
+				all[i].Listeners = append(all[i].Listeners, v.status())
+			}
+		}) != nil {
+			return nil
+		}
+		for i := range all[first:] {
+			all[first+i].OperatingStatus = all[first+i].status()
+		}
+	}
+	return all
+}
+
+// status is a VIP's, on its worker.
+func (v *vip) status() Listener {
+	l := Listener{
+		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: v.refused,
+		Pool: PoolStatus{Name: v.share.of.name, Algorithm: v.share.of.algorithm},
+	}
+	if v.limit > 0 && v.lasting >= v.limit {
+		l.OperatingStatus = Degraded
+	}
+	r := v.share.router
+	var pool usage
+	for i := range v.share.of.members {
+		m := &v.share.of.members[i]
+		u := &r.backends[v.numbers[m.ID]].usage
+		pool.add(u)
+		l.Pool.Members = append(l.Pool.Members, v.share.memberStatus(m, u))
+	}
+	all := pool
+	for _, k := range v.leaving {
+		all.add(&r.backends[k].usage)
+	}
+	all.add(&v.former)
+	l.Statistics, l.Pool.Statistics = all.statistics(), pool.statistics()
+	l.Pool.OperatingStatus = l.Pool.status(v.Pool)
+	return l
+}
+
+var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
+
+func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
+	st := MemberStatus{
+		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
+		AdminStateUp: m.Up, OperatingStatus: Online, Statistics: u.statistics(),
+	}
+	decided := true
+	if s.monitor != nil {
+		_, decided = s.monitor.Up(m.ID)
+		if last, ok := s.monitor.Last(m.ID); ok {
+			st.Check = &Check{last.At, last.Took, last.OK, last.Sent, last.Received, last.Why}
+		}
+	}
+	switch {
+	case !m.Up || !decided:
+		st.OperatingStatus = Offline
+	case s.down[m.ID]:
+		st.OperatingStatus = Error
+	case m.Weight == 0:
+		st.OperatingStatus = Draining
+	case s.of.monitor == nil:
+		st.OperatingStatus = NoMonitor
+	}
+	return st
+}
+
+// status is a pool's: what of it takes connections.
+func (p *PoolStatus) status(pool *lb.Pool) OperatingStatus {
+	down := false
+	for i := range p.Members {
+		down = down || p.Members[i].OperatingStatus == Error
+	}
+	_, serves := pool.Pick(lb.Client{}, 0, 0)
+	switch {
+	case !serves && len(p.Members) > 0:
+		return Error
+	case down:
+		return Degraded
+	}
+	return Online
+}
+
+// status is a load balancer's: the worst that goes for all of it, else degraded by what goes
+// for a part.
+func (b *LoadBalancer) status() OperatingStatus {
+	failed, impaired := 0, 0
+	for i := range b.Listeners {
+		l := &b.Listeners[i]
+		switch {
+		case l.Pool.OperatingStatus == Error:
+			failed++
+		case l.Pool.OperatingStatus == Degraded || l.OperatingStatus == Degraded:
+			impaired++
+		}
+	}
+	switch {
+	case failed == len(b.Listeners):
+		return Error
+	case failed+impaired > 0:
+		return Degraded
+	}
+	return Online
+}
