@@ -1,0 +1,320 @@
+package router_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/nettest"
+	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/router/routertest"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// checkedTopology is two web servers behind a VIP, with checks of a kind.
+func checkedTopology(monitor string) string {
+	return fmt.Sprintf(`
+[[network]]
+name = "net"
+  [[network.subnet]]
+  cidr = "192.168.1.0/24"
+[[network]]
+name = "ext_net"
+external = true
+  [[network.subnet]]
+  cidr = "10.10.10.0/24"
+[[router]]
+name = "router"
+interfaces = ["net"]
+gateway = { network = "ext_net", address = "10.10.10.2" }
+[[floating_ip]]
+network = "ext_net"
+address = "10.10.10.7"
+fixed_ip = "192.168.1.10"
+[[pool]]
+name = "web"
+protocol = "TCP"
+monitor = %s
+  [[pool.member]]
+  name = "one"
+  address = "192.168.1.3"
+  port = 80
+  [[pool.member]]
+  name = "two"
+  address = "192.168.1.4"
+  port = 80
+[[vip]]
+name = "web"
+network = "net"
+address = "192.168.1.10"
+protocol = "TCP"
+port = 80
+pool = "web"
+`, monitor)
+}
+
+// A checked is that topology, running in a bubble.
+type checked struct {
+	*routertest.Lab
+	t      *testing.T
+	client *host.Host
+}
+
+// inBubble plays a test in simulated time.
+func inBubble(t *testing.T, monitor string, fn func(*testing.T, *checked)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		lab := routertest.Parse(t, checkedTopology(monitor))
+		fn(t, &checked{lab, t, lab.Host("ext_net", "10.10.10.4")})
+	})
+}
+
+// status is what each member is said to be.
+func (c *checked) status() string {
+	var all []string
+	for _, m := range c.Engine.LoadBalancers()[0].Listeners[0].Pool.Members {
+		all = append(all, string(m.OperatingStatus))
+	}
+	return strings.Join(all, " ")
+}
+
+// wantStatus lets time pass until the members are so, at most so long.
+func (c *checked) wantStatus(want string, within time.Duration) time.Duration {
+	c.t.Helper()
+	began := time.Now()
+	for c.status() != want {
+		if time.Since(began) > within {
+			c.t.Fatalf("%s, want %s after %v: %+v", c.status(), want, within, c.Engine.LoadBalancers())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+// pages gets so many pages, each on a connection of its own, and says who answers.
+func (c *checked) pages(n int) string {
+	c.t.Helper()
+	out := ""
+	for range n {
+		client := c.client.HTTPClient()
+		res, err := client.Get("http://10.10.10.7/")
+		if err != nil {
+			out += "!"
+			continue
+		}
+		b, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		client.CloseIdleConnections()
+		out += strings.Fields(string(b))[0]
+	}
+	return out
+}
+
+// web puts a web server on the network that says its name.
+func (c *checked) web(address, name string) *host.Host {
+	c.t.Helper()
+	h := c.Host("net", address)
+	l, err := h.Listen("tcp", ":80")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, name) })) // it ends with the host
+	return h
+}
+
+// A new member gets no connection before its checks have found it to be up, and one that dies
+// leaves within delay x max_retries_down + timeout. When it is back, so are its turns.
+func TestChecksTakeMembersOutAndIn(t *testing.T) {
+	for _, kind := range []string{
+		`{ type = "HTTP", delay = "2s", timeout = "1s", max_retries = 2, max_retries_down = 3 }`,
+		`{ type = "TCP", delay = "2s", timeout = "1s", max_retries = 2, max_retries_down = 3 }`,
+		`{ type = "PING", delay = "2s", timeout = "1s", max_retries = 2, max_retries_down = 3 }`,
+	} {
+		inBubble(t, kind, func(t *testing.T, c *checked) {
+			if _, err := c.client.Dial("tcp", "10.10.10.7:80"); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s: before anybody is checked: %v", kind, err)
+			}
+			one := c.web("192.168.1.3", "one")
+			c.web("192.168.1.4", "two")
+			c.wantStatus("ONLINE ONLINE", 5*time.Second)
+			if got := c.pages(4); got != "onetwoonetwo" && got != "twoonetwoone" {
+				t.Errorf("%s: both up: %s", kind, got)
+			}
+			time.Sleep(10 * time.Second)
+			one.Close()
+			if took := c.wantStatus("ERROR ONLINE", 7*time.Second+20*time.Millisecond); took < 4*time.Second {
+				t.Errorf("%s: down after %v, which is no three checks", kind, took)
+			}
+			if got := c.pages(4); got != "twotwotwotwo" {
+				t.Errorf("%s: one down: %s", kind, got)
+			}
+			b := c.Engine.LoadBalancers()[0]
+			if b.OperatingStatus != router.Degraded || b.Listeners[0].Pool.OperatingStatus != router.Degraded {
+				t.Errorf("%s: %s, pool %s", kind, b.OperatingStatus, b.Listeners[0].Pool.OperatingStatus)
+			}
+			last := b.Listeners[0].Pool.Members[0].Check
+			if last == nil || last.OK || last.Sent == "" || last.Received == "" || last.Why == "" {
+				t.Errorf("%s: the last check of who is down: %+v", kind, last)
+			}
+			c.web("192.168.1.3", "one")
+			c.wantStatus("ONLINE ONLINE", 5*time.Second)
+			if got := c.pages(4); strings.Count(got, "one") != 2 {
+				t.Errorf("%s: both up again: %s", kind, got)
+			}
+		})
+	}
+}
+
+// A member that answers, but not as expected, is as bad as none.
+func TestCheckLooksAtTheAnswer(t *testing.T) {
+	inBubble(t, `{ type = "HTTP", delay = "1s", timeout = "1s", max_retries = 1, max_retries_down = 1, url_path = "/health", expected_codes = "200,204" }`, func(t *testing.T, c *checked) {
+		code := http.StatusNoContent
+		var asked []string
+		for _, at := range []string{"192.168.1.3", "192.168.1.4"} {
+			h := c.Host("net", at)
+			l, err := h.Listen("tcp", ":80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				who, _, _ := net.SplitHostPort(r.RemoteAddr)
+				asked = append(asked, r.Method+" "+r.URL.Path+" from "+who)
+				w.WriteHeader(code)
+			}))
+		}
+		c.wantStatus("ONLINE ONLINE", 3*time.Second)
+		if got := asked[0]; got != "GET /health from 192.168.1.1" {
+			t.Errorf("asked %q; it comes from the router's own address there", got)
+		}
+		code = http.StatusServiceUnavailable
+		c.wantStatus("ERROR ERROR", 3*time.Second)
+		if l := c.Engine.LoadBalancers()[0]; l.OperatingStatus != router.Error || !strings.Contains(l.Listeners[0].Pool.Members[0].Check.Why, "503") {
+			t.Errorf("%+v", l)
+		}
+		if _, err := c.client.Dial("tcp", "10.10.10.7:80"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("nobody is up: %v", err)
+		}
+	})
+}
+
+// With initial_state = "up" a new member has connections until its checks say otherwise.
+func TestInitiallyUp(t *testing.T) {
+	inBubble(t, `{ type = "TCP", initial_state = "up" }`, func(t *testing.T, c *checked) {
+		c.web("192.168.1.3", "one")
+		c.web("192.168.1.4", "two")
+		if got := c.pages(2); got != "onetwo" {
+			t.Errorf("at once: %s", got)
+		}
+	})
+	inBubble(t, `{ type = "TCP" }`, func(t *testing.T, c *checked) {
+		c.web("192.168.1.4", "two")
+		c.web("192.168.1.5", "three")
+		c.wantStatus("ERROR ONLINE", 10*time.Second)
+		m := someMember("three", "192.168.1.5")
+		if err := c.Engine.AddMember("web", m); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.pages(2); got != "twotwo" {
+			t.Errorf("a member that has just been added: %s", got)
+		}
+		c.wantStatus("ERROR ONLINE ONLINE", 5*time.Second)
+		if got := c.pages(2); !strings.Contains(got, "three") {
+			t.Errorf("after its checks: %s", got)
+		}
+		if err := c.Engine.RemoveMember("web", "three"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := c.status(); got != "ERROR ONLINE" {
+			t.Error(got)
+		}
+	})
+}
+
+// A member that is down by hand is checked all the same, and its checks do not put it back.
+func TestChecksAndHands(t *testing.T) {
+	inBubble(t, `{ type = "TCP", delay = "1s" }`, func(t *testing.T, c *checked) {
+		c.web("192.168.1.3", "one")
+		c.web("192.168.1.4", "two")
+		c.wantStatus("ONLINE ONLINE", 5*time.Second)
+		if err := c.Engine.SetMember("web", "one", false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := c.status() + " " + c.pages(2); got != "OFFLINE ONLINE twotwo" {
+			t.Error(got)
+		}
+		if err := c.Engine.SetMember("web", "one", true); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.status() + " " + c.pages(2); !strings.HasPrefix(got, "ONLINE ONLINE ") || !strings.Contains(got, "one") {
+			t.Errorf("%s: its checks have never failed", got)
+		}
+	})
+}
+
+// What the router's checks are and where they come from is nobody else's business: the host that they
+// come from cannot be reached, and on the member's network they have the router's address.
+func TestChecksAreTheRoutersOwn(t *testing.T) {
+	inBubble(t, `{ type = "TCP", delay = "1s" }`, func(t *testing.T, c *checked) {
+		var wrong []string
+		seen := 0
+		var ends []func()
+		for _, network := range []string{"net", "ext_net"} {
+			stop, err := c.Engine.Observe(network, func(f tap.Frame) {
+				line := nettest.Describe(f.Ethernet())
+				if strings.HasPrefix(line, "tcp 192.168.1.1:") {
+					seen++
+				}
+				if strings.Contains(line, "192.0.0.") && !strings.Contains(line, "> 192.0.0.2") && !strings.Contains(line, "about [") {
+					wrong = append(wrong, network+": "+line)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, stop)
+		}
+		one := c.web("192.168.1.3", "one")
+		c.web("192.168.1.4", "two")
+		c.wantStatus("ONLINE ONLINE", 5*time.Second)
+		time.Sleep(10 * time.Second)
+		for _, end := range ends {
+			end()
+		}
+		if seen < 20 || len(wrong) > 0 {
+			t.Errorf("%d packets of checks, and these: %q", seen, wrong)
+		}
+		for _, h := range []*host.Host{one, c.client} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			for _, to := range []string{"192.0.0.1", "192.0.0.2"} {
+				if _, err := h.Ping(ctx, netip.MustParseAddr(to)); err == nil {
+					t.Errorf("%s answers to %v", to, h.Address())
+				}
+			}
+			cancel()
+		}
+		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.9"), netip.MustParseAddr("192.0.0.2")); err == nil {
+			t.Error("it can have a floating IP")
+		}
+		if n := len(c.Engine.Connections()); n > 8 {
+			t.Errorf("%d connections are left of some forty checks", n)
+		}
+	})
+}
+
+// someMember is a member as somebody adds it.
+func someMember(name, address string) config.Member {
+	return config.Member{Name: name, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}
+}
