@@ -61,6 +61,7 @@ var allowed = map[string][]string{
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},
+	"internal/monitor":  {"router/host", "lb"},
 	"internal/lab":      {"config", "router", "router/host", "tap", "internal/packet"},
 	"router":            {"config", "tap", "lb", "nat", "internal/arp", "internal/packet", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
@@ -167,7 +168,7 @@ func TestBuildsElsewhere(t *testing.T) {
 			args = append(args, module+"/cmd/taprouter")
 		} else {
 			args = []string{"build"}
-			for _, name := range []string{"config", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab"} {
+			for _, name := range []string{"config", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab", "internal/monitor"} {
 				args = append(args, module+"/"+name)
 			}
 		}

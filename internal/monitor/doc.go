@@ -1,0 +1,22 @@
+// Package monitor checks the members of load balancer pools, as Octavia's health
+// monitors do, from an in-process host whose packets the router forwards. It
+// knows nothing of the router: it is given members, and says which are up.
+//
+// # When
+//
+// A member is checked first after a random part of a second, so that ten
+// thousand are not checked in one instant, and then every second, or Delay if
+// that is less, until Rise good checks in a row or Fall bad ones have decided
+// about it. From then on a check begins every Delay, counted from beginning to
+// beginning and from a random moment of the first, so a member that dies is down
+// within Delay x Fall + Timeout. A member is never checked twice at one time.
+//
+// # What
+//
+// TCP: the handshake completes; the connection is then reset, which leaves no
+// TIME-WAIT on either side. HTTP and HTTPS: one request on a connection of its
+// own, judged by its status alone; redirects are not followed, certificates not
+// verified, which Octavia does not do either. PING: an echo. UDP-CONNECT: one
+// byte, as nc -uz sends it; an ICMP error fails the check, an answer passes it,
+// and so does silence.
+package monitor
