@@ -75,7 +75,6 @@ type profile struct {
 	name   string
 	topo   *config.Topology
 	events string // of the scenario
-	line   int    // where they begin
 	places []place
 }
 
