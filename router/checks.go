@@ -28,8 +28,11 @@ var checkNets = []netip.Prefix{
 // checkLifetime is how long the connections of checks live. Each is reset at once when it has
 // told what it should; it must not be in the table minutes later, with thousands a second.
 const (
-	checkIdle = time.Minute
-	checkGone = time.Second
+	// checkQueue is how many frames may wait for the host of the checks: thousands of them may
+	// begin in the same moment.
+	checkQueue = 8192
+	checkIdle  = time.Minute
+	checkGone  = time.Second
 )
 
 var checkLifetime = nat.Lifetime{Idle: checkIdle, Opening: checkIdle, Closing: checkGone}
@@ -100,7 +103,7 @@ func (e *Engine) startChecks() error {
 // checkHost puts a host on the network of a router's checks.
 func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
 	n, gateway := r.checks.network, r.checks.addrs[0]
-	near, far := tap.Pipe(n.name, n.name+"/far", tap.PipeOptions{A: allFeatures, B: host.Accepts})
+	near, far := tap.Pipe(n.name, n.name+"/far", tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
 	if err := n.home.call(func() {
 		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: n.name}}, near)
 	}); err != nil {
@@ -116,7 +119,7 @@ func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
 func (e *Engine) startMonitor(s *poolShare, h *host.Host) {
 	m := s.of.monitor
 	s.monitor = monitor.New(monitor.Options{
-		Host: h, Logger: s.router.worker.log,
+		Host: h,
 		Spec: monitor.Spec{
 			Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
 			Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes, InitiallyUp: !s.of.failsClosed(),

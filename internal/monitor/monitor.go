@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/router/host"
 )
 
@@ -118,7 +119,7 @@ type member struct {
 	timer   *time.Timer
 	due     time.Time // of the check that is next or under way
 	removed bool
-	health  health
+	health  lb.Health
 	last    Result
 	known   bool // there is a last result
 }
@@ -148,7 +149,7 @@ func (m *Monitor) Add(t Target) {
 		return
 	}
 	m.remove(t.ID)
-	e := &member{target: m.checker.target(t), health: newHealth(m.spec.Rise, m.spec.Fall, m.spec.InitiallyUp)}
+	e := &member{target: m.checker.target(t), health: lb.NewHealth(m.spec.Rise, m.spec.Fall, m.spec.InitiallyUp)}
 	m.members[t.ID] = e
 	e.due = time.Now().Add(m.random(m.interval(e)))
 	m.arm(e)
@@ -168,12 +169,13 @@ func (m *Monitor) remove(id uint32) {
 	}
 }
 
-// Up returns a member's state, and whether there is such a member.
-func (m *Monitor) Up(id uint32) (up, known bool) {
+// Up returns a member's state, and whether its checks have decided about it: until then it is
+// the initial one. Of no member it is false.
+func (m *Monitor) Up(id uint32) (up, decided bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.members[id]; e != nil {
-		return e.health.Up(), true
+		return e.health.Up(), e.health.Decided()
 	}
 	return false, false
 }

@@ -33,8 +33,8 @@ func TestRhythm(t *testing.T) {
 		began := time.Now()
 		m, changes := watch(t, h, monitor.Spec{Type: "TCP", Delay: 7 * time.Second, Timeout: 3 * time.Second})
 		m.Add(monitor.Target{ID: 9, Addr: member})
-		if up, known := m.Up(9); up || !known {
-			t.Errorf("a new member is %v, %v", up, known)
+		if up, decided := m.Up(9); up || decided {
+			t.Errorf("a new member is %v, %v", up, decided)
 		}
 		if _, ok := m.Last(9); ok {
 			t.Error("a result before the first check")
@@ -95,7 +95,7 @@ func TestDeathAndReturn(t *testing.T) {
 			if took := c.at.Sub(died); c.up || c.last.OK || took > 3*spec.Delay+spec.Timeout+time.Microsecond || took < 2*spec.Delay {
 				t.Errorf("timeout %v: down after %v: %+v", spec.Timeout, took, c)
 			}
-			if up, known := m.Up(1); up || !known {
+			if up, decided := m.Up(1); up || !decided {
 				t.Error("still up")
 			}
 			<-time.After(time.Minute + time.Duration(rng.Int64N(int64(10*time.Second))))
@@ -197,7 +197,7 @@ func TestCloseUnderWay(t *testing.T) {
 			<-time.After(990 * time.Millisecond)
 			for id := range uint32(20) {
 				m.Remove(id)
-				if _, known := m.Up(id); known {
+				if _, decided := m.Up(id); decided {
 					t.Errorf("member %d is still known", id)
 				}
 			}
@@ -213,7 +213,7 @@ func TestCloseUnderWay(t *testing.T) {
 			}
 			m.Close()
 			m.Add(monitor.Target{ID: 1, Addr: member})
-			if _, known := m.Up(1); known {
+			if _, decided := m.Up(1); decided {
 				t.Error("a closed monitor takes members")
 			}
 		})
@@ -230,7 +230,7 @@ func TestAddAgain(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		m.Add(monitor.Target{ID: 1, Addr: member})
-		if up, known := m.Up(1); up || !known {
+		if up, decided := m.Up(1); up || decided {
 			t.Error("what replaces a member has its state")
 		}
 		if _, ok := m.Last(1); ok {
@@ -253,7 +253,7 @@ func TestChangedUsesMonitor(t *testing.T) {
 				second <- up
 				return
 			}
-			if got, known := m.Up(id); !got || !known || !up || !last.OK {
+			if got, decided := m.Up(id); !got || !decided || !up || !last.OK {
 				t.Errorf("the call says %v, the monitor %v", up, got)
 			}
 			m.Add(monitor.Target{ID: 2, Addr: member})
@@ -263,7 +263,7 @@ func TestChangedUsesMonitor(t *testing.T) {
 		defer m.Close()
 		m.Add(monitor.Target{ID: 1, Addr: member})
 		<-time.After(10 * time.Second)
-		if _, known := m.Up(1); known {
+		if _, decided := m.Up(1); decided {
 			t.Error("the call has not ended")
 		}
 	})
