@@ -18,11 +18,12 @@ const (
 	amongMany = "Packets among many connections, SNAT"
 	inMemory  = "In memory, without devices"
 	atRest    = "Start and rest"
+	checks    = "Checks of members"
 )
 
 // alone measures what -only lets through.
 func (b *bench) alone() error {
-	for group, measure := range map[string]func() error{amongMany: b.among, inMemory: b.inMemory, atRest: b.atRest} {
+	for group, measure := range map[string]func() error{amongMany: b.among, inMemory: b.inMemory, atRest: b.atRest, checks: b.checks} {
 		if !b.only.MatchString(group) || !b.who.MatchString(taprouterOn{}.name()) {
 			continue
 		}

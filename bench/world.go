@@ -94,7 +94,8 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 		w.close()
 		return nil, fmt.Errorf("%s: %w", c.name(), err)
 	}
-	if _, nobody := c.(bare); nobody {
+	switch c.(type) {
+	case bare, checking:
 		return w, nil
 	}
 	reach := func() error { return w.reach(m) }

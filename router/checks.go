@@ -80,6 +80,7 @@ func (r *vrouter) freeNet() (netip.Prefix, error) {
 // startChecks starts the monitors of every pool that has one.
 func (e *Engine) startChecks() error {
 	hosts := map[*vrouter]*host.Host{}
+	e.checkWorkers = monitor.NewWorkers()
 	for _, p := range e.control.pools {
 		if p.monitor == nil {
 			continue
@@ -119,7 +120,7 @@ func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
 func (e *Engine) startMonitor(s *poolShare, h *host.Host) {
 	m := s.of.monitor
 	s.monitor = monitor.New(monitor.Options{
-		Host: h,
+		Host: h, Workers: e.checkWorkers,
 		Spec: monitor.Spec{
 			Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
 			Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes, InitiallyUp: !s.of.failsClosed(),
@@ -168,6 +169,9 @@ func (e *Engine) stopChecks() {
 				s.monitor.Close()
 			}
 		}
+	}
+	if e.checkWorkers != nil {
+		e.checkWorkers.Close()
 	}
 	for _, h := range e.checkHosts {
 		_ = h.Close() // its device is in memory

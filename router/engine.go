@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/tap"
@@ -51,7 +52,8 @@ type Engine struct {
 	reopen   *reopener
 	close    sync.Once
 
-	checkHosts []*host.Host // where the checks of members come from, a router's each
+	checkHosts   []*host.Host // where the checks of members come from, a router's each
+	checkWorkers *monitor.Workers
 }
 
 // Start serves a topology. It returns when every device is there and up. The

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/taprouter/taprouter/lb"
@@ -17,8 +16,10 @@ import (
 // is known about yet: a good one shall not wait for Rise x Delay.
 const undecidedDelay = time.Second
 
-// maxIdle is how many goroutines are kept for the checks to come.
-const maxIdle = 64
+// beat is what the times of checks are multiples of, all monitors' alike: so many begin at
+// once that who forwards them wakes up a few times for all of them, and not for each
+// packet. With delays that are not much longer they go as they come.
+const beat = 20 * time.Millisecond
 
 // A Spec says how members are checked. Zero values stand for Octavia's defaults,
 // or config's where it has none: every 5 s, a timeout of that, three checks
@@ -84,6 +85,8 @@ type Options struct {
 	// after the other, and its next check waits for them. A call that has begun
 	// may still be under way when Remove returns. It must not call Close.
 	Changed func(id uint32, up bool, last Result)
+	// Workers do the checks. Monitors may share them; nil stands for some of its own.
+	Workers *Workers
 	// Rand spreads the checks out; nil stands for a random seed.
 	Rand *rand.Rand
 	// Logger gets a line for each change; nil discards them.
@@ -101,9 +104,7 @@ type Monitor struct {
 	cancel  context.CancelFunc
 	checks  sync.WaitGroup // timers that are set, and checks under way
 
-	work    chan *member // to idle workers
-	workers sync.WaitGroup
-	idle    atomic.Int32
+	own *Workers // if nobody has lent any
 
 	mu      sync.Mutex
 	closed  bool
@@ -132,9 +133,10 @@ func New(opt Options) *Monitor {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{
-		opt: opt, spec: opt.Spec.withDefaults(), log: opt.Logger,
-		work: make(chan *member), members: map[uint32]*member{},
+	m := &Monitor{opt: opt, spec: opt.Spec.withDefaults(), log: opt.Logger, members: map[uint32]*member{}}
+	if opt.Workers == nil {
+		m.own = NewWorkers()
+		m.opt.Workers = m.own
 	}
 	m.checker = newChecker(opt.Host, m.spec)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -151,7 +153,7 @@ func (m *Monitor) Add(t Target) {
 	m.remove(t.ID)
 	e := &member{target: m.checker.target(t), health: lb.NewHealth(m.spec.Rise, m.spec.Fall, m.spec.InitiallyUp)}
 	m.members[t.ID] = e
-	e.due = time.Now().Add(m.random(m.interval(e)))
+	e.due = m.onBeat(time.Now().Add(m.random(m.interval(e))))
 	m.arm(e)
 }
 
@@ -200,7 +202,9 @@ func (m *Monitor) Close() {
 	m.mu.Unlock()
 	m.cancel()
 	m.checks.Wait()
-	m.workers.Wait()
+	if m.own != nil {
+		m.own.Close()
+	}
 }
 
 // arm sets the timer for a member's next check.
@@ -210,38 +214,7 @@ func (m *Monitor) arm(e *member) {
 		e.timer.Reset(time.Until(e.due))
 		return
 	}
-	e.timer = time.AfterFunc(time.Until(e.due), func() { m.begin(e) })
-}
-
-// begin has an idle worker do a check; without one, its goroutine becomes one. A
-// check needs a deep stack, which a new goroutine would have to grow each time.
-func (m *Monitor) begin(e *member) {
-	select {
-	case m.work <- e:
-		return
-	default:
-	}
-	m.workers.Add(1) // before the check is done: Close waits for checks first
-	defer m.workers.Done()
-	for e != nil {
-		m.run(e)
-		m.checks.Done()
-		e = m.next()
-	}
-}
-
-// next waits for a worker's next member; nil ends it.
-func (m *Monitor) next() *member {
-	defer m.idle.Add(-1)
-	if m.idle.Add(1) > maxIdle {
-		return nil
-	}
-	select {
-	case e := <-m.work:
-		return e
-	case <-m.ctx.Done():
-		return nil
-	}
+	e.timer = time.AfterFunc(time.Until(e.due), func() { m.opt.Workers.do(job{m, e}) })
 }
 
 // disarm ends a member. A timer that has gone off finds it removed.
@@ -285,7 +258,7 @@ func (m *Monitor) record(e *member, r Result) (changed, up bool) {
 	decided := e.health.Decided()
 	changed = e.health.Check(r.OK)
 	if e.health.Decided() && !decided {
-		e.due = e.due.Add(m.random(m.spec.Delay))
+		e.due = m.onBeat(e.due.Add(m.random(m.spec.Delay)))
 	} else {
 		e.due = e.due.Add(m.interval(e))
 	}
@@ -316,6 +289,14 @@ func (m *Monitor) interval(e *member) time.Duration {
 		return m.spec.Delay
 	}
 	return min(m.spec.Delay, undecidedDelay)
+}
+
+// onBeat is the beat before a time.
+func (m *Monitor) onBeat(t time.Time) time.Time {
+	if m.spec.Delay < 10*beat {
+		return t
+	}
+	return t.Truncate(beat)
 }
 
 // random returns a random part of d.
