@@ -14,7 +14,7 @@ type Health struct {
 // its checks decide. rise good checks in a row make it up, fall bad ones down;
 // less than 1 counts as 1.
 func NewHealth(rise, fall int, up bool) Health {
-	return Health{rise: max(1, rise), fall: max(1, fall), up: up}
+	return Health{rise: rise, fall: fall, up: up}
 }
 
 // Check notes the result of a check. It reports whether the member has gone up or
@@ -27,7 +27,7 @@ func (h *Health) Check(ok bool) (changed bool) {
 	if ok {
 		need = h.rise
 	}
-	if h.run = min(h.run+1, need); h.run < need {
+	if h.run++; h.run < need {
 		return false
 	}
 	changed = h.up != ok

@@ -237,7 +237,6 @@ func (p *Pool) Commit(c Client, id uint32, now time.Duration) {
 	i, ok := p.at[id]
 	if ok {
 		own, pinned := p.own(c, now)
-		p.ranked = false
 		p.total++
 		m := &p.members[i]
 		m.active++

@@ -97,6 +97,17 @@ func TestHashShares(t *testing.T) {
 			}
 		}
 	}
+	const many = 4000000 // for the share of slots alone
+	at := make([]int, 128)
+	for i, pool := 0, hashed(hosts(128, 1)); i < many; i++ {
+		m, _ := pool.Pick(client(i), 0, 0)
+		at[m.ID]++
+	}
+	for i, c := range at {
+		if off := float64(c*128)/many - 1; math.Abs(off) > bound(128, many) {
+			t.Errorf("%d of 128 is %+.1f %% off its share", i, 100*off)
+		}
+	}
 	for _, w := range [][]int{{2, 1}, {5, 1, 1}, {10, 20, 30, 40}, {256, 100, 30}, {7, 0, 3}} {
 		list, sum := hosts(len(w), 2), 0
 		for i := range list {
@@ -238,5 +249,35 @@ func TestHashSecondChoice(t *testing.T) {
 			t.Fatalf("client %d: %v, and without the first %v", i, first, second)
 		}
 		pool.SetUp(first[0].ID, true)
+	}
+}
+
+// Backups have a table of their own: that there are some moves nobody.
+func TestHashBackupsMoveNobody(t *testing.T) {
+	list := hosts(9, 6)
+	for i := 5; i < 9; i++ {
+		list[i].Backup = true
+	}
+	if !slices.Equal(where(hashed(list), 5000), where(hashed(list[:5]), 5000)) {
+		t.Error("the primaries' clients move")
+	}
+	for i := range 5 {
+		list[i].Up = false
+	}
+	if !slices.Equal(where(hashed(list), 5000), where(hashed(list[5:]), 5000)) {
+		t.Error("the backups' clients move")
+	}
+}
+
+// A table costs too much to be made for each member that goes down or up.
+func TestHashHealthMakesNoTable(t *testing.T) {
+	pool, up := hashed(hosts(10, 6)), true
+	pool.Pick(client(1), 0, 0)
+	if n := testing.AllocsPerRun(20, func() {
+		up = !up
+		pool.SetUp(3, up)
+		pool.Pick(client(1), 0, 0)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

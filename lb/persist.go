@@ -28,7 +28,7 @@ type client struct {
 	id         uint32 // the member's
 	pinned     bool   // else only its connections are counted
 	active     int32
-	last       time.Duration // last use
+	last       time.Duration // when a connection ended last
 	prev, next int32         // in its line
 }
 
@@ -81,9 +81,7 @@ func (s *clients) open(addr uint32, now time.Duration) int32 {
 		}
 		s.unlink(i)
 	}
-	c := &s.list[i]
-	c.active++
-	c.last = now
+	s.list[i].active++
 	s.link(i)
 	return i
 }

@@ -99,7 +99,7 @@ func (t *roundRobin) rescale(p *Pool) {
 	for _, i := range p.may {
 		sum += p.members[i].weight() * unit
 	}
-	if sum == 0 || sum == t.sum && p.total > 0 {
+	if sum == 0 || sum == t.sum {
 		return
 	}
 	f := 0.0 // nobody has had a turn yet
@@ -173,7 +173,7 @@ func (t *roundRobin) took(p *Pool, place int) {
 	took := p.members[place].slot
 	at, sum := t.credit[took]+t.weight[took], int64(0)
 	for s, w := range t.weight {
-		if c := t.credit[s] + w; c < at || c == at && s >= took {
+		if c := t.credit[s] + w; c <= at {
 			t.credit[s] = c
 			sum += w
 		}

@@ -111,6 +111,9 @@ func TestTurnsAcrossChanges(t *testing.T) {
 		{"heavier, where the turn is", []int{1, 1}, "0 0=2 100100"},
 		{"lighter, the same", []int{2, 1}, "01 0=1 010"},
 		{"the last one is not next", []int{2, 2, 1}, "0 -2 101 +2 0"},
+		{"before the first turn", []int{1, 1}, "0=2 010010"},
+		{"to equal ones, who is due is next", []int{5, 1, 1}, "0010 0=1 201201"},
+		{"of several, who comes next", []int{1, 2, 1}, "1 1=1 201201"},
 		{"a heavy one goes, the light ones take turns", []int{256, 1, 1}, "00000 -0 121212"},
 		{"and unequal ones", []int{256, 2, 1}, "00000 -0 121121"},
 		{"backups have their own turns", []int{1, 1, 1}, "01 -0 -1 -2 34 3 +0 +1 +2 20 -0 -1 -2 43"},
@@ -202,4 +205,59 @@ func TestTurnsStayFair(t *testing.T) {
 		}
 	}
 	t.Logf("at most %.2f turns", worst)
+}
+
+// A member that is passed over for long, as it cannot be reached, leaves the others
+// their shares, and has no more than its own afterwards.
+func TestPassedOverSavesNothing(t *testing.T) {
+	for _, w := range [][]int{{1, 1, 1}, {2, 1, 1}, {5, 3, 1}, {1, 3, 1}} {
+		pool, count := lb.NewPool(lb.Config{}, weighted(w...)), [3]int{}
+		for range 100 * (w[1] + w[2]) {
+			m, _ := pool.Pick(lb.Client{}, 0, 0)
+			if m.ID == 10 {
+				m, _ = pool.Pick(lb.Client{}, 1, 0)
+			}
+			pool.Commit(lb.Client{}, m.ID, 0)
+			count[m.ID-10]++
+		}
+		if off := count[1] - 100*w[1]; off < -1 || off > 1 {
+			t.Errorf("%v: without the first %v", w, count)
+		}
+		sum := w[0] + w[1] + w[2]
+		count = [3]int{}
+		for _, c := range take(t, pool, 10*sum) {
+			count[c-'0']++
+		}
+		if off := count[0] - 10*w[0]; off < -1 || off > 1 {
+			t.Errorf("%v: with it again %v", w, count)
+		}
+	}
+}
+
+// Each leaves just after its turn, when the others are owed theirs. When they are all
+// back, it is as if they had not left: the first to have left has the first turn of
+// them, and not the last one, who had his but now.
+func TestLeavingInTurn(t *testing.T) {
+	pool, order := lb.NewPool(lb.Config{}, weighted(20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)), []uint32{}
+	turn := func() uint32 {
+		m, _ := pool.Pick(lb.Client{}, 0, 0)
+		pool.Commit(lb.Client{}, m.ID, 0)
+		return m.ID
+	}
+	for len(order) < 9 {
+		if id := turn(); id > 11 {
+			pool.SetUp(id, false)
+			order = append(order, id)
+		}
+	}
+	for _, id := range order {
+		pool.SetUp(id, true)
+	}
+	id := turn()
+	for id <= 11 {
+		id = turn()
+	}
+	if id != order[0] {
+		t.Errorf("they left in the order %v, and %d has the first turn", order, id)
+	}
 }
