@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/gopacket/layers"
+
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -459,5 +461,34 @@ func TestRefusedWithoutMonitor(t *testing.T) {
 	l.want(l.one("ext_net"), "tcp 10.10.10.7:80 > 10.10.10.4:4000 R.")
 	if got := l.members(l.client, 5000, 4); got != "0909" {
 		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// A tenant of another router reaches a VIP through its floating IP, both in one process: the
+// member sees what that tenant shows outside, and errors, path MTU and pieces find their way.
+func TestVIPFromAnotherRoutersTenant(t *testing.T) {
+	for _, workers := range []int{1, 2} {
+		topo := twoRouters()
+		topo.Engine.Workers = workers
+		topo.Pools = []config.Pool{{Name: "web", Protocol: config.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
+			Members: []config.Member{{Name: "one", Address: addr("192.168.1.9"), Port: 80, Weight: 1, AdminStateUp: true}}}}
+		topo.VIPs = []config.VIP{{Name: "web", Network: "blue", Address: addr("192.168.1.80"), Protocol: config.TCP, Port: 80, Pool: "web", Router: "blue"}}
+		topo.FloatingIPs = append(topo.FloatingIPs, config.FloatingIP{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("192.168.1.80"), Router: "blue"})
+		topo.Networks[1].MTU = 1000
+		s := newSim(t, topo)
+		red, member := s.host("red", "192.168.1.9"), s.host("blue", "192.168.1.9")
+		l := &lesson{sim: s}
+		f := l.tcpFlow(red, 4000, "10.10.10.7", 80, member)
+		if f.from != "10.10.10.2" {
+			t.Errorf("%d workers: the member sees %s", workers, f.from)
+		}
+		f.lives()
+		l.put("red", l.build(red, "10.10.10.7", layers.IPProtocolTCP, []ipOpt{df},
+			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: f.seq, Ack: f.sseq, ACK: true, Window: 65535}, payload(1200)))
+		s.want(s.one("red"), "icmp 10.10.10.5 > 192.168.1.9 type 3 code 4 about tcp 192.168.1.9:4000 > 10.10.10.7:80")
+		f.lives()
+		if all := s.LoadBalancers(); len(all) != 1 || all[0].Router != "blue" || all[0].Listeners[0].Statistics.Active != 1 {
+			t.Errorf("%d workers: %+v", workers, all)
+		}
 	}
 }
