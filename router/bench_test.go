@@ -45,6 +45,23 @@ func establishedTCP(t testing.TB) (w *worker, in *port, frame []byte, out *nullD
 	})
 }
 
+// establishedVIP is what a member sends to a client of its VIP's floating IP, which counts for the
+// VIP as well.
+func establishedVIP(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevice) {
+	w, _, frame, out = establishedOf(t, func(l *lesson) []byte {
+		l.tcp(l.client, 4000, "10.10.10.7", 80, "S")
+		l.tcp(l.web1, 80, "10.10.10.4", 4000, "S.")
+		l.tcp(l.client, 4000, "10.10.10.7", 80, ".")
+		return l.build(l.web1, "10.10.10.4", 6, []ipOpt{df}, &layers.TCP{SrcPort: 80, DstPort: 4000, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
+	})
+	for _, p := range w.ports {
+		if p.network.name == "vlan100" {
+			in = p
+		}
+	}
+	return w, in, frame, out
+}
+
 func establishedOf(t testing.TB, open func(*lesson) []byte) (w *worker, in *port, frame []byte, out *nullDevice) {
 	t.Helper()
 	l := newLesson(t)
@@ -72,6 +89,9 @@ func BenchmarkForward(b *testing.B) { benchmarkForward(b, established) }
 // BenchmarkForwardTCP is the same with a segment, whose place is looked at.
 func BenchmarkForwardTCP(b *testing.B) { benchmarkForward(b, establishedTCP) }
 
+// BenchmarkForwardVIP is the same through a VIP and its floating IP.
+func BenchmarkForwardVIP(b *testing.B) { benchmarkForward(b, establishedVIP) }
+
 func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port, []byte, *nullDevice)) {
 	w, in, frame, out := established(b)
 	f := &w.frames[0]
@@ -91,7 +111,7 @@ func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port
 // A packet of an established connection allocates nothing.
 func TestForwardDoesNotAllocate(t *testing.T) {
 	for name, established := range map[string]func(testing.TB) (*worker, *port, []byte, *nullDevice){
-		"udp": established, "tcp": establishedTCP,
+		"udp": established, "tcp": establishedTCP, "vip": establishedVIP,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, in, frame, out := established(t)
