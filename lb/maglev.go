@@ -126,18 +126,18 @@ type table struct {
 // machine of 2 cores.
 //
 //	members          2     3    10    30   100   128    300   1000
-//	slots        16381                              131071
-//	moved, half   0.00  0.04  0.33  0.51  0.69  0.75   0.42   0.42 %
-//	moved, worst  0.00  0.17  0.69  0.69  0.92  0.96   0.48   0.49 %
-//	share, worst   0.3   0.4   3.2   3.3   3.8   3.9    0.7    1.5 %
-//	make           0.2   0.3   0.4   0.5   0.7   0.7    5      7 ms
+//	slots        16361                               65519
+//	moved, half   0.00  0.12  0.41  0.54  0.75  0.77   0.6    0.4  %
+//	moved, worst  0.00  0.26  0.56  0.72  0.92  0.94   0.69   0.63 %
+//	share, worst   0.5   0.5   1.3   3.4   3.9   3.8    1.3    3.8 %
+//	make           0.3   0.4   0.6   0.7   0.9   0.9    3.6    5   ms
 //
-// With turns for all slots the worst of 100 members moves 1.5 % in 16381 slots, which
-// take half as long again, 0.97 % in twice as many and 0.7 % in four times.
+// With turns for all slots the worst of 100 members moves 1.5 % in 16361 slots, 0.97 %
+// in twice as many and 0.6 % in four times, which take as much longer to make.
 var sizes = []struct {
 	members int
 	slots   uint64
-}{{128, 16381}, {1024, 131071}, {8192, 1048573}, {math.MaxInt, 16777213}}
+}{{128, 16361}, {1024, 65519}, {8192, 1048571}, {math.MaxInt, 16777199}}
 
 // rest is how many slots the members do not take turns at. The last slots are most
 // of the work of filling a table, as hardly any is free, and most of what moves when a
@@ -147,11 +147,16 @@ var sizes = []struct {
 // more than twice its share of the rest.
 const rest = 512
 
-// claim is a member on its way through its permutation: offset, offset+skip, ...
+// claim is a member on its way through its permutation: the cubes of offset,
+// offset+skip, offset+2*skip ..., plus a shift. Modulo a prime that is 2 modulo 3
+// each has one cube root. The paper has no cubes; without them, members whose skips
+// happen to be in a simple ratio keep following each other, and one of 31 was seen to
+// move 2 % of all others' clients by its going.
 type claim struct {
-	at, skip uint32
+	at, skip uint64 // the cube root's
+	shift    uint64
 	first    uint64 // offset
-	inverse  uint64 // of skip, modulo the number of slots
+	inverse  uint64 // of skip
 	weight   uint64
 	spare    int    // how many of the rest it may have
 	turns    uint64 // due, in sums of weights
@@ -180,68 +185,102 @@ func (t *table) make(p *Pool) {
 	for k, i := range t.of {
 		m := &p.members[i]
 		h := mix(uint64(m.Addr)<<16 | uint64(m.Port))
-		skip := mix(h)%(size-1) + 1
+		skip := mix(h+1)%(size-1) + 1
 		claims[k] = claim{
-			at: uint32(h % size), first: h % size,
-			skip: uint32(skip), inverse: inverse(skip, size),
+			at: h % size, first: h % size, shift: mix(h+2) % size,
+			skip: skip, inverse: inverse(skip, size),
 			weight: uint64(m.weight()),
 		}
 	}
-	t.fill(claims)
+	t.fill(claims, newModulus(size))
+	t.fillRest(claims, newModulus(size))
 }
 
 // free is a slot that nobody has claimed.
 const free = ^uint32(0)
 
-func (t *table) fill(claims []claim) {
+// fill has the members claim all slots but the rest. A round has as many turns as
+// there are members: one each, if all weigh the same.
+func (t *table) fill(claims []claim, p modulus) {
 	for s := range t.slots {
 		t.slots[s] = free
 	}
-	sum, size := uint64(0), uint32(len(t.slots))
+	sum := uint64(0)
 	for k := range claims {
 		sum += claims[k].weight
 	}
-	for k := range claims {
-		claims[k].spare = int((2*rest*claims[k].weight + sum - 1) / sum)
-	}
-	// A round has as many turns as there are members: one each, if all weigh the same.
 	for left := len(t.slots) - rest; left > 0; {
 		for k := range claims {
 			c := &claims[k]
 			for c.turns += c.weight * uint64(len(claims)); c.turns >= sum && left > 0; c.turns -= sum {
-				for t.slots[c.at] != free {
-					if c.at += c.skip; c.at >= size {
-						c.at -= size
-					}
+				s := c.next(p)
+				for t.slots[s] != free {
+					s = c.next(p)
 				}
-				t.slots[c.at] = uint32(k)
+				t.slots[s] = uint32(k)
 				left--
 			}
 		}
 	}
+	for k := range claims {
+		claims[k].spare = int((2*rest*claims[k].weight + sum - 1) / sum)
+	}
+}
+
+// next is the next slot of the member's permutation.
+func (c *claim) next(p modulus) uint64 {
+	x := c.at
+	if c.at += c.skip; c.at >= p.n {
+		c.at -= p.n
+	}
+	return p.mod(p.mod(x*x)*x + c.shift)
+}
+
+// fillRest gives away what fill has left.
+func (t *table) fillRest(claims []claim, p modulus) {
+	roots := make([]uint32, p.n)
+	for x := range p.n {
+		roots[p.mod(p.mod(x*x)*x)] = uint32(x)
+	}
 	for s := range t.slots {
 		if t.slots[s] == free {
-			t.slots[s] = nearest(claims, uint64(s), uint64(size))
-			claims[t.slots[s]].spare--
+			k := nearest(claims, uint64(s), roots, p)
+			t.slots[s] = uint32(k)
+			claims[k].spare--
 		}
 	}
 }
 
 // nearest is the member that comes to a slot first, twice the weight being twice as
 // fast.
-func nearest(claims []claim, slot, size uint64) uint32 {
+func nearest(claims []claim, slot uint64, roots []uint32, p modulus) int {
 	best, steps := -1, uint64(0)
 	for k := range claims {
 		c := &claims[k]
 		if c.spare == 0 {
 			continue
 		}
-		n := (slot+size-c.first)*c.inverse%size + 1
+		root := uint64(roots[p.mod(slot+p.n-c.shift)])
+		n := p.mod((root+p.n-c.first)*c.inverse) + 1
 		if best < 0 || n*claims[best].weight < steps*c.weight {
 			best, steps = k, n
 		}
 	}
-	return uint32(best)
+	return best
+}
+
+// modulus computes remainders without division (Barrett): most of the time goes
+// into them.
+type modulus struct{ n, reciprocal uint64 }
+
+func newModulus(n uint64) modulus { return modulus{n, math.MaxUint64 / n} }
+
+func (m modulus) mod(x uint64) uint64 {
+	q, _ := bits.Mul64(x, m.reciprocal)
+	if x -= q * m.n; x >= m.n {
+		x -= m.n
+	}
+	return x
 }
 
 // inverse is 1/a modulo a prime: a^(prime-2), by Fermat.

@@ -10,8 +10,8 @@ import (
 // place in the order, and goes round: a choice takes the same time for any number
 // of members. Else it is nginx's smooth weighted round robin: at each turn
 // everybody's credit grows by their weight, who has most is chosen (the first of
-// several) and pays the sum of the weights. A choice looks at all of them then,
-// about a nanosecond for each.
+// several) and pays the sum of the weights. A connection looks at all of them
+// then, a few nanoseconds for each.
 //
 // Going round is what equal credits do, so each turns into the other without
 // giving anybody a turn too many: places into credits evenly apart, credits into

@@ -94,7 +94,7 @@ type Refusal uint8
 const (
 	None          Refusal = iota
 	TableFull             // the connection table is full of connections that may not be evicted
-	HostShareUsed         // the host holds its share of the table
+	HostShareUsed         // the host holds its share of the table, or of the ports where the remote endpoint is crowded
 	NoPort                // the external address has no port left, not even to overload
 	NoMapping             // nothing inside has opened that external endpoint
 	Filtered              // the mapping exists, but the filtering behavior refuses the sender

@@ -355,16 +355,12 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 	}
 	m.quota = false
 	taken, byHost, free := map[uint16]bool{}, 0, hi-lo+1
+	var own *modelMapping
 	for _, k := range m.mappings() {
 		same := *k
 		same.ext = 0
 		if same == key {
-			if m.replyFree(flow, k.ext) {
-				m.want(flow, port, r, k.ext)
-				return k
-			}
-			m.judgeOverload(flow, port, r, lo, hi)
-			return nil
+			own = k
 		}
 		if k.proto == flow.Proto {
 			taken[k.ext] = true
@@ -376,8 +372,19 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 			}
 		}
 	}
-	if over := overShare(byHost, hi-lo+1, free); over || free == 0 {
-		m.quota = over && free > 0
+	if own != nil && m.replyFree(flow, own.ext) {
+		m.want(flow, port, r, own.ext)
+		return own
+	}
+	over := overShare(byHost, hi-lo+1, free)
+	if own != nil || over || free == 0 {
+		m.quota = own == nil && over && free > 0
+		if n := hi - lo + 1; over && free > 0 && 2*m.freeReplies(flow, lo, hi) <= n {
+			if r != nat.HostShareUsed {
+				m.t.Fatalf("%v: port %d, %v, though its host has its share and there are few towards there", flow, port, r)
+			}
+			return nil
+		}
 		m.judgeOverload(flow, port, r, lo, hi)
 		return nil
 	}

@@ -75,7 +75,7 @@ func TestFloodTakesNoShare(t *testing.T) {
 func TestOverShareIsCounted(t *testing.T) {
 	table := newTable(nat.Config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(6) {
-		bind(t, table, udp(inside, 2000+k, remote, 53))
+		bind(t, table, udp(inside, 2000+k, remote+uint32(k), 53))
 	}
 	if s := table.Stats(); s.Overloaded != 1 || s.OverShare != 1 {
 		t.Errorf("one beyond the share: %+v", s)
@@ -85,5 +85,130 @@ func TestOverShareIsCounted(t *testing.T) {
 	}
 	if s := table.Stats(); s.Overloaded != 5 || s.OverShare != 1 {
 		t.Errorf("with no port left: %+v", s)
+	}
+}
+
+// A host with its share of the ports overloads others only where half of those towards the
+// remote endpoint are free, and can have been refused there before it goes elsewhere.
+func TestOverShareWhereCrowded(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
+	for k := range uint16(5) {
+		bind(t, table, udp(inside, 2000+k, remote, 53))
+	}
+	if _, port, r := tryBind(table, udp(inside, 2005, remote, 53), 0); r != nat.HostShareUsed {
+		t.Errorf("with half of the ports taken: %d, %v", port, r)
+	}
+	for k := range uint16(5) {
+		bind(t, table, udp(inside, 2005+k, remote+1, 53))
+	}
+	if _, port, r := tryBind(table, udp(inside, 2010, remote+1, 53), 0); r != nat.HostShareUsed {
+		t.Errorf("with as many overloaded: %d, %v", port, r)
+	}
+	// What it does not have its share of is another host's, up to the last.
+	for k := range uint16(2) {
+		bind(t, table, udp(inside+1, 2005+k, remote, 53))
+		bind(t, table, udp(inside+1, 2005+k, remote+1, 53))
+	}
+	if s := table.Stats(); s.OverShare != 5 {
+		t.Errorf("%+v", s)
+	}
+	// With no port left for mappings, nobody's share is in anybody's way.
+	for host := uint32(2); host < 5; host++ {
+		bind(t, table, udp(inside+host, 2000, remote+2, 53))
+	}
+	for k := range uint16(3) {
+		bind(t, table, udp(inside+1, 3000+k, remote, 53))
+	}
+	if s := table.Stats(); s.OverShare != 5 || s.Overloaded != 10 {
+		t.Errorf("with no port left: %+v", s)
+	}
+}
+
+// Where in the range the ports are taken makes no difference.
+func TestCrowdedAnywhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		lo, n uint16
+		want  nat.Refusal
+	}{
+		"a few at the bottom": {2000, 100, nat.None}, "a few at the top": {2900, 100, nat.None},
+		"most at the bottom": {2000, 900, nat.HostShareUsed}, "most at the top": {2100, 900, nat.HostShareUsed},
+	} {
+		table := newTable(nat.Config{PortMin: 2000, PortMax: 2999})
+		for k := range uint16(500) {
+			bind(t, table, udp(inside, 2000+k, remote+1, 53))
+		}
+		for port := c.lo; port < c.lo+c.n; port++ {
+			plain(t, table, udp(remote, 53, external, port), 0)
+		}
+		if _, _, r := tryBind(table, udp(inside, 5000, remote, 53), 0); r != c.want {
+			t.Errorf("%s: %v, want %v", name, r, c.want)
+		}
+	}
+}
+
+// One that its own mapping does not serve, since the port is taken towards the endpoint, is
+// no way round: a host has many such to a server that it reaches by several addresses.
+func TestOverShareBySeveralAddresses(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
+	for k := range uint16(5) {
+		bind(t, table, udp(inside, 2000+k, remote, 53))
+	}
+	flow := udp(inside, 2000, remote, 53)
+	var b nat.Binding
+	if _, r := table.Bind(&b, external, flow, udp(inside, 2000, external+1, 53)); r != nat.HostShareUsed {
+		t.Error(r)
+	}
+}
+
+// However often a host tries, another finds a port towards the same endpoint.
+func TestMillionTriesLeaveRoom(t *testing.T) {
+	const ports = 8192
+	table := newTable(nat.Config{PortMin: 10000, PortMax: 10000 + ports - 1})
+	held := 0
+	for k := range 1_000_000 {
+		f := udp(inside, uint16(1024+k%64512), remote, 53)
+		if c, _ := table.Lookup(&f, 0); c != nil {
+			continue
+		}
+		switch _, _, r := tryBind(table, f, 0); r {
+		case nat.None:
+			held++
+		case nat.HostShareUsed:
+		default:
+			t.Fatal(k, r)
+		}
+	}
+	if held < ports/2 || held > ports*85/100 {
+		t.Errorf("it has %d of %d ports", held, ports)
+	}
+	refused := 0
+	for k := range 1000 {
+		f := udp(inside+1+uint32(k%10), uint16(20000+k), remote, 53)
+		if _, _, r := tryBind(table, f, 0); r != nat.None {
+			refused++
+			tryUntil(t, table, f)
+		}
+	}
+	t.Logf("it has %d of %d ports, and of 1000 connections of others %d were refused at first", held, ports, refused)
+	if refused > 20 {
+		t.Errorf("%d of 1000 connections of others were refused at first", refused)
+	}
+}
+
+// Whether a host may overload a port, and that it may not, costs no memory.
+func TestOverShareAllocatesNothing(t *testing.T) {
+	table := newTable(nat.Config{PortMin: 2000, PortMax: 2999})
+	for k := range uint16(500) {
+		bind(t, table, udp(inside, 2000+k, remote, 53))
+	}
+	var b nat.Binding
+	here, there := udp(inside, 5000, remote, 53), udp(inside, 5000, remote+1, 53)
+	if n := testing.AllocsPerRun(100, func() {
+		for _, f := range []*packet.Tuple{&here, &there} {
+			b = nat.Binding{}
+			table.Bind(&b, external, *f, *f)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -232,6 +232,11 @@ func (q *sequence) checkTables() {
 				mapped(end{o.Src, o.SrcPort, o.Proto}, end{p.Dst, p.DstPort, p.Proto})
 			}
 		})
+		for _, v := range r.listeners {
+			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.nat.Len() {
+				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be", v.Name, v.lasting, v.active, r.nat.Len(), v.limit)
+			}
+		}
 	}
 }
 
@@ -527,6 +532,18 @@ func (q *sequence) finish() {
 		} {
 			if n != 0 {
 				q.t.Errorf("%s: %d %s are left", r.name, n, what)
+			}
+		}
+	}
+	for _, r := range q.w.routers {
+		for _, v := range r.listeners {
+			if v.active != 0 || v.lasting != 0 || len(v.leaving) != 0 {
+				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.active, v.lasting, len(v.leaving))
+			}
+			for id, k := range v.numbers {
+				if b := &r.backends[k]; b.conns != 0 || b.active != 0 || v.Pool.Active(id) != 0 {
+					q.t.Errorf("VIP %s, member %d: %d connections, %d active, %d by the pool's account", v.Name, id, b.conns, b.active, v.Pool.Active(id))
+				}
 			}
 		}
 	}

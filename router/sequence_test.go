@@ -24,6 +24,13 @@ func FuzzSequence(f *testing.F) {
 	profiles := loadProfiles(f)
 	for _, seed := range sequenceSeeds(f, profiles) {
 		f.Add(seed)
+		if p := profiles[int(seed[0])%len(profiles)]; len(p.topo.Pools) > 0 {
+			for _, how := range []byte{0x10, 0x60, 0xb0, 0xc0} { // see tuned
+				other := bytes.Clone(seed)
+				other[2] |= how
+				f.Add(other)
+			}
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > maxSequence {
@@ -68,7 +75,6 @@ type profile struct {
 	name   string
 	topo   *config.Topology
 	events string // of the scenario
-	line   int    // where they begin
 	places []place
 }
 
@@ -184,12 +190,59 @@ func (p *profile) tuned(behaviors, limits byte, v variant) *config.Topology {
 			r.Gateway = &g
 		}
 	}
+	topo.Pools, topo.VIPs = append([]config.Pool(nil), topo.Pools...), append([]config.VIP(nil), topo.VIPs...)
+	for i := range topo.Pools {
+		balanceBy(&topo.Pools[i], limits>>4)
+	}
+	for i := range topo.VIPs {
+		if limits>>7 != 0 {
+			topo.VIPs[i].ConnectionLimit, topo.VIPs[i].IdleTimeout = 2, 20*time.Second
+		}
+	}
 	for i := range topo.Networks {
 		if n := &topo.Networks[i]; n.External && v&smallOutside != 0 {
 			n.MTU = 576
 		}
 	}
 	return &topo
+}
+
+// balanceBy has a pool choose otherwise than by plain turns: two bits are the algorithm, the
+// next is persistence with checks, which are said to be good.
+func balanceBy(p *config.Pool, bits byte) {
+	p.Algorithm = []string{p.Algorithm, "LEAST_CONNECTIONS", "SOURCE_IP", "SOURCE_IP_PORT"}[bits&3]
+	if bits&4 == 0 {
+		return
+	}
+	p.SessionPersistence = &config.SessionPersistence{Type: "SOURCE_IP", Timeout: 30 * time.Second}
+	p.Monitor = &config.Monitor{Type: "TCP"}
+	p.Members = append([]config.Member(nil), p.Members...)
+	for i := range p.Members {
+		p.Members[i].Weight = 1 + i
+	}
+}
+
+// changeMember has a member go up or down, drain, or come back.
+func (q *sequence) changeMember() {
+	if len(q.topology.Pools) == 0 {
+		return
+	}
+	p := q.topology.Pools[q.pick(len(q.topology.Pools))]
+	if len(p.Members) == 0 {
+		return
+	}
+	m := p.Members[q.pick(len(p.Members))].Name
+	var err error
+	if what := q.byte(); what&1 == 0 {
+		err = q.SetMember(p.Name, m, what&2 != 0)
+	} else {
+		err = q.SetMemberWeight(p.Name, m, int(what>>1)%4)
+	}
+	if err != nil {
+		q.t.Errorf("member %s of pool %s: %v", m, p.Name, err)
+	}
+	q.run()
+	q.settle(nil)
 }
 
 // addresses is where packets may go: to every host, to everything the routers own,
@@ -261,7 +314,11 @@ func (q *sequence) step() {
 		q.pass(time.Duration(q.byte()<<16|q.uint16()) * time.Millisecond)
 	case opDevice:
 		d := q.devs[q.names[q.pick(len(q.names))]]
-		d.err = []error{nil, tap.ErrDown, tap.ErrFull}[q.pick(3)]
+		if how := q.pick(6); how < 3 {
+			d.err = []error{nil, tap.ErrDown, tap.ErrFull}[how]
+		} else {
+			q.changeMember()
+		}
 	case opMute:
 		p := q.place()
 		if h := q.hosts[hostKey{p.net, p.addr}]; h != nil {

@@ -57,7 +57,7 @@ const (
 	DropCut                               // TCP of a connection that a change of the rules has ended
 	DropTCPWindow                         // TCP that is not where its connection is (RFC 5961)
 	DropTableFull                         // the connection table is full
-	DropHostShare                         // the sender holds its share of the connection table
+	DropHostShare                         // the sender holds its share of the connection table, or of the ports towards a server
 	DropNoPort                            // the external address has no port left
 	DropLoop                              // too many frames between the routers of one network
 	DropWrite                             // the device did not take it

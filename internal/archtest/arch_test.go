@@ -62,6 +62,7 @@ var allowed = map[string][]string{
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},
+	"internal/monitor":  {"router/host", "lb"},
 	"internal/lab":      {"config", "router", "router/host", "tap", "internal/packet"},
 	"router":            {"config", "tap", "lb", "nat", "internal/arp", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
@@ -168,7 +169,7 @@ func TestBuildsElsewhere(t *testing.T) {
 			args = append(args, module+"/cmd/taprouter")
 		} else {
 			args = []string{"build"}
-			for _, name := range []string{"config", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab"} {
+			for _, name := range []string{"config", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab", "internal/monitor"} {
 				args = append(args, module+"/"+name)
 			}
 		}

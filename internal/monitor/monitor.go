@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taprouter/taprouter/router/host"
@@ -14,6 +15,9 @@ import (
 // undecidedDelay is the longest time between two checks of a member that nothing
 // is known about yet: a good one shall not wait for Rise x Delay.
 const undecidedDelay = time.Second
+
+// maxIdle is how many goroutines are kept for the checks to come.
+const maxIdle = 64
 
 // A Spec says how members are checked. Zero values stand for Octavia's defaults,
 // or config's where it has none: every 5 s, a timeout of that, three checks
@@ -96,6 +100,10 @@ type Monitor struct {
 	cancel  context.CancelFunc
 	checks  sync.WaitGroup // timers that are set, and checks under way
 
+	work    chan *member // to idle workers
+	workers sync.WaitGroup
+	idle    atomic.Int32
+
 	mu      sync.Mutex
 	closed  bool
 	members map[uint32]*member
@@ -103,7 +111,8 @@ type Monitor struct {
 
 // A member is a target with what is known of it. The timers of the runtime are
 // all the schedule there is: each begins the member's next check, on a goroutine
-// of its own, so those that wait for the dead keep no other from its time.
+// that has nothing else to do, so those that wait for the dead keep no other from
+// its time.
 type member struct {
 	target
 	timer   *time.Timer
@@ -122,7 +131,10 @@ func New(opt Options) *Monitor {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{opt: opt, spec: opt.Spec.withDefaults(), log: opt.Logger, members: map[uint32]*member{}}
+	m := &Monitor{
+		opt: opt, spec: opt.Spec.withDefaults(), log: opt.Logger,
+		work: make(chan *member), members: map[uint32]*member{},
+	}
 	m.checker = newChecker(opt.Host, m.spec)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
@@ -186,6 +198,7 @@ func (m *Monitor) Close() {
 	m.mu.Unlock()
 	m.cancel()
 	m.checks.Wait()
+	m.workers.Wait()
 }
 
 // arm sets the timer for a member's next check.
@@ -195,10 +208,38 @@ func (m *Monitor) arm(e *member) {
 		e.timer.Reset(time.Until(e.due))
 		return
 	}
-	e.timer = time.AfterFunc(time.Until(e.due), func() {
-		defer m.checks.Done()
+	e.timer = time.AfterFunc(time.Until(e.due), func() { m.begin(e) })
+}
+
+// begin has an idle worker do a check; without one, its goroutine becomes one. A
+// check needs a deep stack, which a new goroutine would have to grow each time.
+func (m *Monitor) begin(e *member) {
+	select {
+	case m.work <- e:
+		return
+	default:
+	}
+	m.workers.Add(1) // before the check is done: Close waits for checks first
+	defer m.workers.Done()
+	for e != nil {
 		m.run(e)
-	})
+		m.checks.Done()
+		e = m.next()
+	}
+}
+
+// next waits for a worker's next member; nil ends it.
+func (m *Monitor) next() *member {
+	defer m.idle.Add(-1)
+	if m.idle.Add(1) > maxIdle {
+		return nil
+	}
+	select {
+	case e := <-m.work:
+		return e
+	case <-m.ctx.Done():
+		return nil
+	}
 }
 
 // disarm ends a member. A timer that has gone off finds it removed.

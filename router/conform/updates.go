@@ -25,6 +25,7 @@ func updateChecks() []Check {
 		{Item: "C7", Name: "ends with the last", Level: May, Source: "RFC 7857, 12", Profile: short, play: queryMappingEnds},
 		{Item: "C10", Name: "connections", Level: Must, Source: "RFC 6888, REQ-4", Profile: small, play: shareOfConnections},
 		{Item: "C10", Name: "ports", Level: Must, Source: "RFC 6888, REQ-4", Profile: Profile{PortRange: "2000-2063"}, play: shareOfPorts},
+		{Item: "C10", Name: "ports towards a server", Level: Good, Source: "RFC 6888, REQ-4", Profile: Profile{PortRange: "2000-2063"}, play: shareOfServer},
 		{Item: "C11", Name: "no translation for some", Level: Must, Source: "RFC 6888, REQ-6",
 			Profile: Profile{More: "[router.nat]\nno_snat = [\"10.10.10.4/32\"]"}, play: someAsTheyAre},
 		{Item: "C13", Name: "the former peer", Level: Should, Source: "RFC 6888, REQ-8 c)", Profile: short, play: formerPeer},
@@ -375,6 +376,23 @@ func shareOfPorts(c *C) {
 			c.Want("blue", answerOf(by, "203.0.113.8:53 > %s"), from)
 		}
 	}
+}
+
+// shareOfServer: one host asks for all ports towards a server, and another is still served there.
+func shareOfServer(c *C) {
+	for _, by := range carriers {
+		for i := range 300 {
+			c.Put("blue", by.out, fmt.Sprintf("172.16.101.4:%d", 10000+i), "203.0.113.9:53")
+		}
+		c.Drop()
+		for i := range 6 {
+			from := fmt.Sprintf("%s:%d", []string{"172.16.101.2", "172.16.100.20"}[i%2], 4000+i)
+			port := c.external(by, from, "203.0.113.9:53")
+			c.Put("ext", answerOf(by, "203.0.113.9:53 > 10.10.10.2:%d"), port)
+			c.Want(networkOf(from), answerOf(by, "203.0.113.9:53 > %s"), from)
+		}
+	}
+	c.Quiet()
 }
 
 // someAsTheyAre: one destination sees internal addresses, all others do not.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -416,6 +417,42 @@ func TestTCPReset(t *testing.T) {
 	if err := client.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closing twice: %v", err)
 	}
+}
+
+// A port is free again when its connection is gone, however that came.
+func TestTCPFreesPorts(t *testing.T) {
+	a, b := pair(t, false)
+	if err := b.ServeEcho(7); err != nil {
+		t.Fatal(err)
+	}
+	free := func(port int) {
+		t.Helper()
+		l, err := a.Listen("tcp", address(a, port))
+		if err != nil {
+			t.Errorf("port %d: %v", port, err)
+			return
+		}
+		l.Close()
+		if l, err = a.Listen("tcp", ":"+strconv.Itoa(port)); err != nil {
+			t.Errorf("port %d of any address: %v", port, err)
+			return
+		}
+		l.Close()
+	}
+	c, err := a.DialContext(within(t), "tcp", address(b, 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := c.LocalAddr().(*net.TCPAddr).Port
+	if err := c.(interface{ SetLinger(int) error }).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	free(port)
+	if _, err := a.DialContext(within(t), "tcp", address(b, 9)); err == nil {
+		t.Fatal("connected to a closed port")
+	}
+	free(port + 1) // ports are taken one after the other
 }
 
 func TestTCPCloseEndsCalls(t *testing.T) {

@@ -60,7 +60,14 @@ func (s *socket) connect(ctx context.Context, from, to netip.AddrPort) error {
 // while the peer still has its last connection in TIME-WAIT has to wait for
 // a minute, unless the sequence numbers have grown in between (RFC 6191), which
 // they have not where time stands still.
+//
+// The address is always the host's own: a port that is bound to any address the
+// stack frees under the one that the connection has got since, which is not at
+// all, until a host that has dialed often enough has no port left.
 func (s *socket) bindTCP(from netip.AddrPort) error {
+	if from.Addr().IsUnspecified() {
+		from = netip.AddrPortFrom(s.host.Address(), from.Port())
+	}
 	if from.Port() != 0 {
 		return s.bind(from)
 	}
@@ -72,7 +79,7 @@ func (s *socket) bindTCP(from netip.AddrPort) error {
 			return callError("bind", errno(err))
 		}
 	}
-	return s.bind(from) // crowded: the stack looks further
+	return nil // crowded: the stack finds a port that is free towards the destination
 }
 
 // connected waits for the end of the handshake.
