@@ -21,9 +21,8 @@ protocol = "TCP"
 
   [pool.monitor]
   type = "TCP"
-  delay = "200ms"
+  delay = "1s"
   max_retries = 1
-  max_retries_down = 2
 
   [[pool.member]]
   name = "b"
