@@ -94,7 +94,7 @@ func TestLessonThatFails(t *testing.T) {
 	for _, c := range []struct{ file, expect, other, want string }{
 		{"122-pool-and-vip.toml", `"WEB1", "WEB2", "WEB1"`, `"WEB1", "WEB1", "WEB1"`, "1 of 6 steps FAILED"},
 		{"122-weights-and-persistence.toml", `"WEB1", "WEB1", "WEB2"`, `"WEB1", "WEB2", "WEB1"`, "1 of 14 steps FAILED"},
-		{"122-weights-and-persistence.toml", `type = "SOURCE_IP", timeout = "10m"`, `type = "SOURCE_IP", timeout = "1ns"`, "2 of 14 steps FAILED"},
+		{"122-weights-and-persistence.toml", `session_persistence = { type = "SOURCE_IP", timeout = "10m" }`, "", "2 of 14 steps FAILED"},
 	} {
 		lesson, err := os.ReadFile(examples + c.file)
 		if err != nil {
