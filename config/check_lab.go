@@ -109,7 +109,7 @@ func (s scope) checkInstanceGateway(h *Instance, sub *Subnet) {
 // The first words of what a step can do: on an instance, and without one. The
 // rest of the latter are the command line's verbs, which the lab knows.
 var (
-	hostVerbs = []string{"ping", "curl", "connect", "send", "traceroute", waitVerb}
+	hostVerbs = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop", waitVerb}
 	waitVerb  = "wait"
 )
 

@@ -535,7 +535,7 @@ do = " "      #! step #4: do is empty
 expect = ""   #! step #4: expect is empty, which every output holds
 [[step]]
 on = "vm"
-do = "show conntrack" #! step #5: unknown verb "show"; known: ping, curl, connect, send, traceroute, wait
+do = "show conntrack" #! step #5: unknown verb "show"; known: ping, curl, browse, connect, send, traceroute, start, stop, wait
 times = 2
 expect = ["a",
   ""] #! step #5: expect is empty, which every output holds`},

@@ -225,7 +225,7 @@ func TestInitiallyUp(t *testing.T) {
 		if err := c.Engine.AddMember("web", m); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.pages(2); got != "twotwo" {
+		if got := c.status() + " " + c.pages(2); got != "ERROR ONLINE OFFLINE twotwo" {
 			t.Errorf("a member that has just been added: %s", got)
 		}
 		c.wantStatus("ERROR ONLINE ONLINE", 5*time.Second)

@@ -18,7 +18,7 @@ const (
 	Degraded  OperatingStatus = "DEGRADED"   // a pool: some members are down; a listener: it has as many connections as it may
 	Error     OperatingStatus = "ERROR"      // a member: its checks fail; a pool: no member takes connections
 	Draining  OperatingStatus = "DRAINING"   // a member with weight 0
-	Offline   OperatingStatus = "OFFLINE"    // a member that is down by hand, or that its checks have not decided about yet
+	Offline   OperatingStatus = "OFFLINE"    // a member that is down by hand, or until its checks have decided
 	NoMonitor OperatingStatus = "NO_MONITOR" // a member that nobody checks
 )
 
@@ -156,13 +156,13 @@ func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
 	}
 	decided := true
 	if s.monitor != nil {
-		_, decided = s.monitor.Up(m.ID)
+		decided = s.monitor.Decided(m.ID)
 		if last, ok := s.monitor.Last(m.ID); ok {
 			st.Check = &Check{last.At, last.Took, last.OK, last.Sent, last.Received, last.Why}
 		}
 	}
 	switch {
-	case !m.Up || !decided:
+	case !m.Up || s.down[m.ID] && !decided:
 		st.OperatingStatus = Offline
 	case s.down[m.ID]:
 		st.OperatingStatus = Error

@@ -91,13 +91,22 @@ func TestExamples(t *testing.T) {
 }
 
 func TestLessonThatFails(t *testing.T) {
-	lesson, err := os.ReadFile(examples + "122-pool-and-vip.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := write(t, strings.Replace(string(lesson), `"WEB1", "WEB2", "WEB1"`, `"WEB1", "WEB1", "WEB1"`, 1))
-	if status, out, _ := invoke(t, "lab", file); status != 1 || !strings.Contains(out, "1 of 6 steps FAILED") {
-		t.Errorf("status %d\n%s", status, out)
+	for _, c := range []struct{ file, expect, other, want string }{
+		{"122-pool-and-vip.toml", `"WEB1", "WEB2", "WEB1"`, `"WEB1", "WEB1", "WEB1"`, "1 of 6 steps FAILED"},
+		{"122-weights-and-persistence.toml", `"WEB1", "WEB1", "WEB2"`, `"WEB1", "WEB2", "WEB1"`, "1 of 14 steps FAILED"},
+		{"122-weights-and-persistence.toml", `session_persistence = { type = "SOURCE_IP", timeout = "10m" }`, "", "2 of 14 steps FAILED"},
+	} {
+		lesson, err := os.ReadFile(examples + c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(lesson), c.expect, c.other, 1)
+		if changed == string(lesson) {
+			t.Errorf("%s: %s is not in it", c.file, c.expect)
+		}
+		if status, out, _ := invoke(t, "lab", write(t, changed)); status != 1 || !strings.Contains(out, c.want) {
+			t.Errorf("%s: status %d\n%s", c.file, status, out)
+		}
 	}
 }
 

@@ -61,7 +61,6 @@ var allowed = map[string][]string{
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},
-	"internal/monitor":  {"router/host", "lb"},
 	"internal/lab":      {"config", "router", "router/host", "tap", "internal/packet"},
 	"router":            {"config", "tap", "lb", "nat", "internal/arp", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -8,17 +9,27 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // A command is the do line of a step, understood.
 type command struct {
-	name string // ping, curl, traceroute, connect, send, wait
+	name string // ping, curl, browse, traceroute, connect, send, start, stop, wait, loadbalancer
 
 	addr  netip.Addr     // ping, traceroute
 	to    netip.AddrPort // connect, send
-	url   string         // curl
+	url   string         // curl, browse
 	text  string         // send
 	pause time.Duration  // wait
+
+	service config.Service // start, stop
+
+	verb         string // loadbalancer: status, stats, member set
+	pool, member string // member set
+	weight       int    // member set --weight
+	weighs       bool   // it is given
+	admin        string // member set --enable, --disable
 
 	count   int           // ping -c
 	size    int           // ping -s, payload bytes
@@ -29,11 +40,11 @@ type command struct {
 	mode    string        // traceroute -I, -T, -U
 	udp     bool          // connect -u
 	numeric bool          // traceroute -n
-	headers bool          // curl -i
+	headers bool          // curl -i, browse -i
 }
 
 // commandNames are the commands that an instance has.
-var commandNames = []string{"ping", "curl", "connect", "send", "traceroute"}
+var commandNames = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop"}
 
 // parseCommand understands a do line. on says whether an instance runs it.
 func parseCommand(line string, on bool) (*command, error) {
@@ -42,17 +53,25 @@ func parseCommand(line string, on bool) (*command, error) {
 		return nil, fmt.Errorf("do is empty: name a command, such as %q", "ping 10.10.10.4")
 	}
 	c := &command{name: words[0], count: 3, size: 56, ttl: 64, maxHops: 30, mode: "-U"}
-	if c.name == "wait" {
+	switch {
+	case c.name == "wait":
 		return c, c.parseWait(words[1:])
+	case c.name == balancer && on:
+		return nil, errors.New("loadbalancer is a command of the router's own: leave on out")
+	case c.name == balancer:
+		return c, c.parseBalancer(line)
 	}
 	if !slices.Contains(commandNames, c.name) {
 		if on {
 			return nil, fmt.Errorf("unknown command %q: an instance has wait, %s", c.name, strings.Join(commandNames, ", "))
 		}
-		return nil, fmt.Errorf("the router's own command %q is not supported yet: without on, a step can only wait", c.name)
+		return nil, fmt.Errorf("the router's own command %q is not supported yet: without on, a step has wait and loadbalancer", c.name)
 	}
 	if !on {
 		return nil, fmt.Errorf("%s needs an instance to run it: add on = \"NAME\"", c.name)
+	}
+	if c.name == "start" || c.name == "stop" {
+		return c, c.parseService(words[1:])
 	}
 	args, err := c.flags(words[1:])
 	if err != nil {
@@ -62,6 +81,17 @@ func parseCommand(line string, on bool) (*command, error) {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return c, nil
+}
+
+// check compares a command with the topology it is for: the names in it must be there.
+func (c *command) check(topo *config.Topology, s *config.Step) error {
+	switch {
+	case c.name == "start" || c.name == "stop":
+		return c.checkService(topo, s)
+	case c.verb == "member set":
+		return c.checkMember(topo)
+	}
+	return nil
 }
 
 func (c *command) parseWait(args []string) error {
@@ -107,7 +137,7 @@ func (c *command) flags(words []string) (rest []string, err error) {
 
 // isSwitch takes an option without a value.
 func (c *command) isSwitch(w string) bool {
-	switch c.name + " " + w {
+	switch c.tool() + " " + w {
 	case "ping -n", "ping -q", "curl -s", "curl -sS", "curl -S", "curl --silent":
 	case "curl -i", "curl --include":
 		c.headers = true
@@ -123,8 +153,16 @@ func (c *command) isSwitch(w string) bool {
 	return true
 }
 
+// tool is the command whose options and arguments it takes.
+func (c *command) tool() string {
+	if c.name == "browse" {
+		return "curl"
+	}
+	return c.name
+}
+
 func (c *command) hasValue(w string) bool {
-	switch c.name + " " + w {
+	switch c.tool() + " " + w {
 	case "ping -c", "ping -s", "ping -t", "ping -W", "ping -M", "curl -m", "curl --max-time", "curl --connect-timeout",
 		"traceroute -m", "traceroute -w", "connect -w", "send -w":
 		return true
@@ -169,12 +207,12 @@ func (c *command) setValue(w, value string) error {
 // arguments takes what is no option.
 func (c *command) arguments(args []string) error {
 	want := map[string]string{"ping": "an address", "traceroute": "an address", "curl": "a URL",
-		"connect": "ADDRESS:PORT", "send": "ADDRESS:PORT TEXT"}[c.name]
+		"connect": "ADDRESS:PORT", "send": "ADDRESS:PORT TEXT"}[c.tool()]
 	if len(args) == 0 || len(args) > 1 && c.name != "send" || len(args) < 2 && c.name == "send" {
 		return fmt.Errorf("takes %s", want)
 	}
 	var err error
-	switch c.name {
+	switch c.tool() {
 	case "ping", "traceroute":
 		if c.addr, err = netip.ParseAddr(args[0]); err != nil || !c.addr.Is4() {
 			return fmt.Errorf("%q is not an IPv4 address: hosts of a lab have no names", args[0])

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -27,13 +28,17 @@ type Options struct {
 	Logger *slog.Logger // what the router and the hosts log; nil discards it
 }
 
-// Check finds the faults of a lab that config cannot know: commands and their
-// options. It returns nil for a topology without steps.
+// Check finds the faults of a lab that config cannot know: commands, their options
+// and what they name. It returns nil for a topology without steps.
 func Check(topo *config.Topology) config.Faults {
 	var faults config.Faults
 	for i := range topo.Steps {
 		s := &topo.Steps[i]
-		if _, err := parseCommand(s.Do, s.On != ""); err != nil {
+		c, err := parseCommand(s.Do, s.On != "")
+		if err == nil {
+			err = c.check(topo, s)
+		}
+		if err != nil {
 			faults = append(faults, config.Fault{File: topo.File, Line: s.Line, Message: fmt.Sprintf("step %q: %v", s.Title, err)})
 		}
 	}
@@ -57,7 +62,7 @@ func Run(ctx context.Context, topo *config.Topology, opt Options) error {
 	if err != nil {
 		return err
 	}
-	l := &lab{topo: topo, engine: engine, hosts: map[string]*host.Host{}, recorder: newRecorder(), printer: printer{opt.Out, opt.Color}}
+	l := &lab{topo: topo, engine: engine, hosts: map[string]*host.Host{}, browsers: map[string]*http.Client{}, recorder: newRecorder(), printer: printer{opt.Out, opt.Color}}
 	defer l.close()
 	if err := l.start(opt.Logger); err != nil {
 		return err
@@ -70,6 +75,7 @@ type lab struct {
 	topo     *config.Topology
 	engine   *router.Engine
 	hosts    map[string]*host.Host
+	browsers map[string]*http.Client // of instances that have one
 	recorder *recorder
 	printer  printer
 }
@@ -109,13 +115,9 @@ func (l *lab) instance(c *config.Instance, log *slog.Logger) (*host.Host, error)
 		return nil, err
 	}
 	for _, s := range c.Serve {
-		serve := h.ServeName
-		if s.Kind == "echo" {
-			serve = h.ServeEcho
-		}
-		if err := serve(s.Port); err != nil {
+		if err := serve(h, s); err != nil {
 			_ = h.Close() // the first error is the one to tell
-			return nil, fmt.Errorf("serve %s:%d: %w", s.Kind, s.Port, err)
+			return nil, fmt.Errorf("serve %s: %w", serviceName(s), err)
 		}
 	}
 	return h, nil
@@ -138,6 +140,9 @@ func (l *lab) watched() []string {
 }
 
 func (l *lab) close() {
+	for _, b := range l.browsers {
+		b.CloseIdleConnections()
+	}
 	for _, h := range l.hosts {
 		_ = h.Close() // nothing depends on it any more
 	}
@@ -177,9 +182,7 @@ func (l *lab) step(ctx context.Context, i int) bool {
 	for k := range s.Times {
 		l.printer.prompt(s)
 		var out bytes.Buffer
-		within, cancel := context.WithTimeout(ctx, s.Within)
-		succeeded := c.run(within, l.hosts[s.On], &out)
-		cancel()
+		succeeded := l.perform(ctx, s, c, expected(s, k), &out)
 		if ctx.Err() != nil {
 			return false
 		}
@@ -188,6 +191,49 @@ func (l *lab) step(ctx context.Context, i int) bool {
 	}
 	l.settle()
 	return l.packets(s) && ok
+}
+
+// perform does what a step says once. What shows a state that changes by itself is
+// looked at until it is as expected, or the step's time is over.
+func (l *lab) perform(ctx context.Context, s *config.Step, c *command, want string, out *bytes.Buffer) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.Within)
+	defer cancel()
+	for {
+		out.Reset()
+		succeeded := l.run(ctx, s, c, out)
+		if !c.repeats() || strings.Contains(out.String(), want) {
+			return succeeded
+		}
+		select {
+		case <-ctx.Done():
+			return succeeded
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// lookAgain is how long a step that waits for something does before it looks again.
+const lookAgain = 20 * time.Millisecond
+
+func (l *lab) run(ctx context.Context, s *config.Step, c *command, out io.Writer) bool {
+	switch c.name {
+	case balancer:
+		return l.balance(c, out)
+	case "browse":
+		return l.browse(ctx, c, s.On, out)
+	}
+	return c.run(ctx, l.hosts[s.On], out)
+}
+
+// expected is what the output of one time must hold, "" if it may be anything.
+func expected(s *config.Step, k int) string {
+	switch {
+	case len(s.Expect) == 1:
+		return s.Expect[0]
+	case k < len(s.Expect):
+		return s.Expect[k]
+	}
+	return ""
 }
 
 // settle waits until the router has done with what was sent before: a call to
@@ -206,13 +252,7 @@ func (l *lab) judge(s *config.Step, k int, output string, succeeded bool) bool {
 	} else if s.Fails {
 		l.printer.passed("it fails, as expected")
 	}
-	want := ""
-	switch {
-	case len(s.Expect) == 1:
-		want = s.Expect[0]
-	case k < len(s.Expect):
-		want = s.Expect[k]
-	}
+	want := expected(s, k)
 	if want == "" {
 		return ok
 	}

@@ -25,9 +25,20 @@ func TestParseCommand(t *testing.T) {
 		"traceroute -n -I -m 5 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
 		"connect -u 10.0.0.1:53":             {name: "connect", to: netip.MustParseAddrPort("10.0.0.1:53"), udp: true},
 		"send 10.0.0.1:7 hello -n world":     {name: "send", to: netip.MustParseAddrPort("10.0.0.1:7"), text: "hello -n world"},
-		"wait 1.5s":                          {name: "wait", pause: 1500 * time.Millisecond},
+		"browse 10.10.10.7":                  {name: "browse", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80")},
+		"stop http:80":                       {name: "stop", service: config.Service{Kind: "http", Port: 80}},
+		"start echo:7":                       {name: "start", service: config.Service{Kind: "echo", Port: 7}},
+		"loadbalancer status":                {name: "loadbalancer", verb: "status"},
+		"loadbalancer stats":                 {name: "loadbalancer", verb: "stats"},
+		"loadbalancer member set --weight 0 'web servers' \"WEB 1\"": {
+			name: "loadbalancer", verb: "member set", pool: "web servers", member: "WEB 1", weighs: true},
+		"loadbalancer member set web WEB1 --disable --weight=256": {
+			name: "loadbalancer", verb: "member set", pool: "web", member: "WEB1", weight: 256, weighs: true, admin: "--disable"},
+		"loadbalancer  member set web --enable WEB1": {
+			name: "loadbalancer", verb: "member set", pool: "web", member: "WEB1", admin: "--enable"},
+		"wait 1.5s": {name: "wait", pause: 1500 * time.Millisecond},
 	} {
-		got, err := parseCommand(line, true)
+		got, err := parseCommand(line, want.name != "loadbalancer")
 		if err != nil {
 			t.Errorf("%s: %v", line, err)
 			continue
@@ -73,6 +84,22 @@ func TestParseCommandFaults(t *testing.T) {
 		{"curl -m never http://10.0.0.1/", true, "not a number of seconds"},
 		{"connect 10.0.0.1", true, "not an IPv4 address and port"},
 		{"send 10.0.0.1:7", true, "ADDRESS:PORT TEXT"},
+		{"stop", true, "takes a service"},
+		{"stop http", true, `"http" is not a service`},
+		{"start http:0", true, `"http:0" is not a service`},
+		{"stop http:80", false, "needs an instance"},
+		{"loadbalancer status", true, "leave on out"},
+		{"loadbalancer", false, "is not understood"},
+		{"loadbalancer status show", false, "is not understood"},
+		{"loadbalancer member set web WEB1", false, "nothing to set"},
+		{"loadbalancer member set --weight 1 WEB1", false, "takes a pool and a member"},
+		{"loadbalancer member set --weight 1 web servers WEB1", false, "names with blanks are quoted"},
+		{"loadbalancer member set web WEB1 --weight", false, "needs a value"},
+		{"loadbalancer member set --weight 257 web WEB1", false, "not a number from 0 to 256"},
+		{"loadbalancer member set --weight= web WEB1", false, "not a number from 0 to 256"},
+		{"loadbalancer member set --enable --disable web WEB1", false, "not both"},
+		{"loadbalancer member set --name x web WEB1", false, "unknown option --name"},
+		{"loadbalancer member set --weight 1 \"web WEB1", false, "is not closed"},
 		{"wait", true, "takes a duration"},
 		{"wait long", false, "not a duration"},
 		{"traceroute -m 300 10.0.0.1", true, "not a number from 1 to 255"},

@@ -24,13 +24,15 @@ func (c *command) run(ctx context.Context, h *host.Host, out io.Writer) bool {
 	case "ping":
 		return c.ping(ctx, h, out)
 	case "curl":
-		return c.curl(ctx, h, out)
+		return c.curl(ctx, h.HTTPClient(), out)
 	case "traceroute":
 		return c.traceroute(ctx, h, out)
 	case "connect":
 		return c.connect(ctx, h, out)
 	case "send":
 		return c.send(ctx, h, out)
+	case "start", "stop":
+		return c.startOrStop(h, out)
 	}
 	return c.sleep(ctx)
 }
@@ -143,7 +145,7 @@ func (c *command) within(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // curl prints the body of a page. As curl, it does not mind the status code.
-func (c *command) curl(ctx context.Context, h *host.Host, out io.Writer) bool {
+func (c *command) curl(ctx context.Context, client *http.Client, out io.Writer) bool {
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	start := time.Now()
@@ -153,7 +155,7 @@ func (c *command) curl(ctx context.Context, h *host.Host, out io.Writer) bool {
 		return false
 	}
 	req.Header.Set("User-Agent", "curl (taprouter lab)")
-	res, err := h.HTTPClient().Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		c.curlFailed(err, time.Since(start), out)
 		return false

@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -83,7 +82,7 @@ type Host struct {
 	// mu orders the making of endpoints before Close, which ends all that exist.
 	mu      sync.RWMutex
 	closed  bool
-	servers []io.Closer
+	servers []service
 
 	answers answers
 

@@ -1,12 +1,15 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -22,8 +25,8 @@ func (h *Host) HTTPClient() *http.Client {
 }
 
 // ListenAndServe answers HTTP requests at an address such as ":80" until the host
-// closes. Unlike [http.ListenAndServe] it returns as soon as the listener
-// exists; the rest happens in the background.
+// closes, or StopServing. Unlike [http.ListenAndServe] it returns as soon as the
+// listener exists; the rest happens in the background.
 func (h *Host) ListenAndServe(address string, handler http.Handler) error {
 	l, err := h.Listen("tcp", address)
 	if err != nil {
@@ -44,7 +47,7 @@ func (h *Host) ListenAndServe(address string, handler http.Handler) error {
 			}
 		},
 	}
-	return h.serve(srv, func() {
+	return h.serve(portOf(l.Addr()), srv, func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			h.log.Warn("HTTP server has stopped", "address", address, "err", err)
 		}
@@ -52,17 +55,56 @@ func (h *Host) ListenAndServe(address string, handler http.Handler) error {
 	})
 }
 
-// serve runs a service until the host closes, which closes c for it.
-func (h *Host) serve(c io.Closer, run func()) error {
+// A service is what the host closes to end what it serves at a port.
+type service struct {
+	io.Closer
+	port uint16
+}
+
+func portOf(a net.Addr) uint16 {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return uint16(tcp.Port)
+	}
+	return 0
+}
+
+// serve runs a service until the host closes, or StopServing, which close c for it.
+func (h *Host) serve(port uint16, c io.Closer, run func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		_ = c.Close() // nobody uses it yet; the answer is that the host is closed
 		return net.ErrClosed
 	}
-	h.servers = append(h.servers, c)
+	h.servers = append(h.servers, service{c, port})
 	h.services.Go(run)
 	return nil
+}
+
+// StopServing ends what ListenAndServe, ServeName or ServeEcho serve at a port, as
+// if the program that did so had ended: its open connections are closed, and new
+// ones are refused, until the port is served again. An error wraps fs.ErrNotExist
+// if nothing is served there, and net.ErrClosed after Close.
+func (h *Host) StopServing(port uint16) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return net.ErrClosed
+	}
+	var errs []error
+	found := false
+	h.servers = slices.DeleteFunc(h.servers, func(s service) bool {
+		if s.port != port {
+			return false
+		}
+		found = true
+		errs = append(errs, s.Close())
+		return true
+	})
+	if !found {
+		return fmt.Errorf("host: nothing is served at port %d: %w", port, fs.ErrNotExist)
+	}
+	return errors.Join(errs...)
 }
 
 // NameHandler answers every request with two lines: the host's name, and the
@@ -75,13 +117,14 @@ func (h *Host) NameHandler() http.Handler {
 	})
 }
 
-// ServeName serves NameHandler's page by HTTP at a port until the host closes.
+// ServeName serves NameHandler's page by HTTP at a port until the host closes, or
+// StopServing.
 func (h *Host) ServeName(port uint16) error {
 	return h.ListenAndServe(fmt.Sprintf(":%d", port), h.NameHandler())
 }
 
 // ServeEcho sends everything back that arrives at a port, by TCP and by UDP,
-// until the host closes.
+// until the host closes, or StopServing.
 func (h *Host) ServeEcho(port uint16) error {
 	address := fmt.Sprintf(":%d", port)
 	l, err := h.Listen("tcp", address)
@@ -93,24 +136,31 @@ func (h *Host) ServeEcho(port uint16) error {
 		_ = l.Close() // the reason is in err
 		return err
 	}
-	if err := h.serve(l, func() { h.echoTCP(l) }); err != nil {
+	if err := h.serve(port, l, func() { h.echoTCP(l) }); err != nil {
 		_ = p.Close() // the reason is in err
 		return err
 	}
-	return h.serve(p, func() { echoUDP(p) })
+	return h.serve(port, p, func() { echoUDP(p) })
 }
 
-// echoTCP serves connections until the listener closes, and waits for them.
+// echoTCP serves connections until the listener closes, and waits for them. It ends
+// them itself, unless the host closes, which resets them.
 func (h *Host) echoTCP(l net.Listener) {
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	for {
 		c, err := l.Accept()
 		if err != nil {
+			if h.open(func() error { return nil }) == nil {
+				end()
+			}
 			return
 		}
 		conns.Go(func() {
 			defer c.Close()
+			defer context.AfterFunc(ctx, func() { _ = c.Close() })() // twice does no harm
 			// A connection that ends badly is the peer's to complain about.
 			_, _ = io.Copy(c, c)
 		})

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"syscall"
 	"testing"
@@ -129,5 +131,46 @@ func BenchmarkHTTP(b *testing.B) {
 	}
 	for b.Loop() {
 		get(b, h1, "http://"+addrB+"/")
+	}
+}
+
+// A service that has stopped is like a program that has ended: its connections are
+// over, nobody gets in, and it may start again.
+func TestStopServing(t *testing.T) {
+	a, b := pair(t, false)
+	if err := errors.Join(b.ServeName(80), b.ServeEcho(7)); err != nil {
+		t.Fatal(err)
+	}
+	open := map[uint16]net.Conn{}
+	for _, port := range []uint16{80, 7} {
+		c, err := a.Dial("tcp", address(b, int(port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		open[port] = c
+	}
+	echo(t, open[7], random(100))
+	for port, c := range open {
+		if err := b.StopServing(port); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("port %d: the connection goes on", port)
+		}
+		if c, err := a.Dial("tcp", address(b, int(port))); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("port %d: %v, %v", port, c, err)
+		}
+		if err := b.StopServing(port); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("port %d, twice: %v", port, err)
+		}
+	}
+	if err := errors.Join(b.ServeName(80), b.ServeEcho(7)); err != nil {
+		t.Fatal(err)
+	}
+	get(t, a, "http://"+addrB+"/")
+	b.Close()
+	if err := b.StopServing(80); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
