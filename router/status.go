@@ -156,7 +156,7 @@ func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
 	}
 	decided := true
 	if s.monitor != nil {
-		decided = s.monitor.Decided(m.ID)
+		_, decided = s.monitor.Up(m.ID)
 		if last, ok := s.monitor.Last(m.ID); ok {
 			st.Check = &Check{last.At, last.Took, last.OK, last.Sent, last.Received, last.Why}
 		}

@@ -58,6 +58,7 @@ var allowed = map[string][]string{
 	"lb":                {},
 	"internal/packet":   {"github.com/google/gopacket", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
 	"internal/arp":      {"internal/packet"},
+	"internal/monitor":  {"lb", "router/host"},
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},

@@ -182,15 +182,6 @@ func (m *Monitor) Up(id uint32) (up, decided bool) {
 	return false, false
 }
 
-// Decided says whether a member's checks have decided about it, so that its state is
-// no longer the initial one.
-func (m *Monitor) Decided(id uint32) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e := m.members[id]
-	return e != nil && e.health.Decided()
-}
-
 // Last returns the result of a member's last check, or false if none has ended.
 func (m *Monitor) Last(id uint32) (Result, bool) {
 	m.mu.Lock()
