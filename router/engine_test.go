@@ -374,6 +374,13 @@ name = "six"
 [[router]]
 name = "r"
 interfaces = ["left"]
+
+[[pool]]
+name = "six"
+protocol = "TCP"
+  [[pool.member]]
+  address = "2001:db8::2"
+  port = 80
 `)
 	_, err := router.Start(topo, router.Options{})
 	var faults config.Faults
@@ -385,12 +392,13 @@ interfaces = ["left"]
 		`network "left": port_security is not supported yet`,
 		`subnet 192.0.2.0/24: dhcp is not supported yet`,
 		`subnet 2001:db8::/64: IPv6 is not supported yet`,
+		`pool "six": IPv6 is not supported yet`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not refused: %s\nin:\n%v", want, err)
 		}
 	}
-	if len(faults) != 4 {
-		t.Errorf("%d faults, want 4:\n%v", len(faults), err)
+	if len(faults) != 5 {
+		t.Errorf("%d faults, want 5:\n%v", len(faults), err)
 	}
 }

@@ -19,6 +19,10 @@ func Unsupported(topo *config.Topology) config.Faults {
 	for i := range topo.PhysicalNetworks {
 		u.devices(topo.PhysicalNetworks[i].Line, topo.PhysicalNetworks[i].Devices)
 	}
+	for i := range topo.Pools {
+		p := &topo.Pools[i]
+		u.add(len(p.Members) > 0 && p.Members[0].Address.Is6(), p.Line, "pool %q: IPv6", p.Name)
+	}
 	for i := range topo.Ports {
 		p := &topo.Ports[i]
 		u.add(p.Device != "", p.Line, "port %q: tying a port to a device", p.Name)
