@@ -232,9 +232,55 @@ func (q *sequence) checkTables() {
 				mapped(end{o.Src, o.SrcPort, o.Proto}, end{p.Dst, p.DstPort, p.Proto})
 			}
 		})
+		q.checkBackends(r)
 		for _, v := range r.listeners {
 			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.nat.Len() {
 				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be", v.Name, v.lasting, v.active, r.nat.Len(), v.limit)
+			}
+		}
+	}
+}
+
+// checkBackends: what is counted of VIPs and members is what the table has.
+func (q *sequence) checkBackends(r *vrouter) {
+	conns, active := make([]int, len(r.backends)), make([]int, len(r.backends))
+	lasting := map[*vip]int{}
+	r.nat.RemoveIf(func(c *nat.Conn) bool { // none
+		if c.Member == 0 {
+			return false
+		}
+		k := c.Member - 1
+		conns[k]++
+		if !c.Ended() {
+			active[k]++
+			if c.State() >= nat.Established {
+				lasting[r.backends[k].vip]++
+			}
+		}
+		return false
+	})
+	type pooled struct {
+		share  *poolShare
+		member uint32
+	}
+	ofVIP, ofMember := map[*vip]int{}, map[pooled]int{}
+	for k := range r.backends {
+		b := &r.backends[k]
+		if b.conns != conns[k] || b.active != active[k] {
+			q.t.Fatalf("backend %d has %d connections, %d of them active, and counts %d and %d", k, conns[k], active[k], b.conns, b.active)
+		}
+		if b.vip != nil {
+			ofVIP[b.vip] += active[k]
+			ofMember[pooled{b.vip.share, b.member}] += active[k]
+		}
+	}
+	for _, v := range r.listeners {
+		if v.active != ofVIP[v] || v.lasting != lasting[v] {
+			q.t.Fatalf("VIP %s has %d connections, %d of them established, and counts %d and %d", v.Name, ofVIP[v], lasting[v], v.active, v.lasting)
+		}
+		for id := range v.numbers {
+			if n, want := v.Pool.Active(id), ofMember[pooled{v.share, id}]; n != want {
+				q.t.Fatalf("member %d has %d connections, and %d by the pool's account", id, want, n)
 			}
 		}
 	}
