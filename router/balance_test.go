@@ -87,6 +87,15 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// A member that no packet can reach costs nobody a connection: a turn that is never taken would
+// be everybody's next one.
+func TestMemberThatIsNoHost(t *testing.T) {
+	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.Members[0].Address = addr("172.16.100.255") })
+	if got := l.members(l.client, 4000, 3); got != "000" {
+		t.Errorf("with a broadcast address: %q", got)
+	}
+}
+
 func (l *lesson) check(err error) {
 	l.t.Helper()
 	if err != nil {

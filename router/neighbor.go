@@ -22,15 +22,17 @@ func (w *worker) learn(r *vrouter, k arp.Key, mac packet.MAC, to bool) {
 }
 
 // reachable reports whether a host is worth a new connection: there is a route to
-// it, and its next hop has not just failed to answer. One that has is asked
-// again, so that it is back when it answers.
+// it, on which it is not dropped every time, and its next hop has not just failed to
+// answer. One that has is asked again, so that it is back when it answers.
 func (w *worker) reachable(r *vrouter, addr uint32) bool {
 	rt, ok := r.routes.Lookup(packet.ToAddr(addr))
-	if !ok {
+	switch {
+	case !ok || rt.out.checks:
 		return false
-	}
-	if rt.via != 0 {
+	case rt.via != 0:
 		addr = rt.via
+	case rt.out.isBroadcast(addr):
+		return false
 	}
 	suspect, ask := r.arp.Suspect(arp.Key{Iface: rt.out.id, Addr: addr}, w.now)
 	if ask {
