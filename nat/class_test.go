@@ -79,3 +79,14 @@ func TestClassesDoNotRunOut(t *testing.T) {
 		t.Error("not the lifetime of its class")
 	}
 }
+
+// A timeout that is shorter than what the clock tells is not none.
+func TestShortestLifetime(t *testing.T) {
+	k := newCutTable()
+	n := through(external, packet.ProtoUDP, 100)
+	n.Class = k.Class(nat.Lifetime{Idle: 500 * time.Microsecond})
+	k.commit(t, n)
+	if !there(k.Table, n.Original, 0) || there(k.Table, n.Original, time.Millisecond) {
+		t.Error("not a millisecond")
+	}
+}

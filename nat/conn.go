@@ -137,6 +137,7 @@ func (t *Table) expired(c *Conn, now uint32) bool { return now-c.seen >= t.timeo
 // days; only differences are used, and the longest timeout is cut to half that.
 func millis(now time.Duration) uint32 { return uint32(now / time.Millisecond) }
 
+// timeoutMillis rounds up: nothing is to end before its time, and 0 would be at once.
 func timeoutMillis(d time.Duration) uint32 {
-	return uint32(min(d, 24*24*time.Hour) / time.Millisecond)
+	return uint32((min(d, 24*24*time.Hour) + time.Millisecond - 1) / time.Millisecond)
 }
