@@ -501,3 +501,15 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 		}
 	}
 }
+
+// A route to half of all addresses says as little about who is there as one to all of them.
+func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
+	topo := tutorial()
+	topo.Pools[0].Monitor = &config.Monitor{Type: "TCP"}
+	for _, half := range []string{"0.0.0.0/1", "128.0.0.0/1"} {
+		topo.Routers[0].Routes = append(topo.Routers[0].Routes, config.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
+	}
+	if _, err := build(topo, newRand(1), true); err != nil {
+		t.Error(err)
+	}
+}

@@ -25,6 +25,10 @@ var checkNets = []netip.Prefix{
 	netip.MustParsePrefix("192.0.0.0/30"), netip.MustParsePrefix("169.254.255.252/30"), netip.MustParsePrefix("198.19.255.252/30"),
 }
 
+// widest is the length of the widest prefix that says who is there: routes to more lead on, as a
+// default route does that comes in halves.
+const widest = 8
+
 // checkLifetime is how long the connections of checks live. Each is reset at once when it has
 // told what it should; it must not be in the table minutes later, with thousands a second.
 const (
@@ -68,7 +72,7 @@ func (r *vrouter) freeNet() (netip.Prefix, error) {
 	for _, p := range checkNets {
 		used := false
 		for other := range r.routes.All4() {
-			used = used || other.Bits() > 0 && other.Overlaps(p)
+			used = used || other.Bits() >= widest && other.Overlaps(p)
 		}
 		if !used {
 			return p, nil
