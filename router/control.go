@@ -507,7 +507,7 @@ const maxWeight = 256
 
 // mayAdd says why a pool may not have a member.
 func (p *pool) mayAdd(m *config.Member) error {
-	if !m.Address.Is4() || m.Port == 0 || m.Address.IsUnspecified() || m.Address.IsMulticast() || m.Address.IsLoopback() {
+	if !m.Address.Is4() || m.Port == 0 || martianDest(packet.FromAddr(m.Address)) != next {
 		return fmt.Errorf("no IPv4 address and port of a host: %w", fs.ErrInvalid)
 	}
 	if m.Weight < 0 || m.Weight > maxWeight {

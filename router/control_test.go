@@ -708,6 +708,8 @@ func TestMemberErrors(t *testing.T) {
 		"no port":           {l.AddMember("web servers", with(func(m *config.Member) { m.Port = 0 })), fs.ErrInvalid},
 		"no address":        {l.AddMember("web servers", with(func(m *config.Member) { m.Address = netip.Addr{} })), fs.ErrInvalid},
 		"multicast":         {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("224.0.0.1") })), fs.ErrInvalid},
+		"this network":      {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("0.0.0.1") })), fs.ErrInvalid},
+		"reserved":          {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("240.0.0.1") })), fs.ErrInvalid},
 		"the VIP":           {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
 		"weight":            {l.AddMember("web servers", with(func(m *config.Member) { m.Weight = 257 })), fs.ErrInvalid},
 		"weigh, no member":  {l.SetMemberWeight("web servers", "WEB3", 1), fs.ErrNotExist},
