@@ -29,25 +29,27 @@ var checkNets = []netip.Prefix{
 // default route does that comes in halves.
 const widest = 8
 
-// checkLifetime is how long the connections of checks live. Each is reset at once when it has
-// told what it should; it must not be in the table minutes later, with thousands a second.
-const (
-	// checkQueue is how many frames may wait for the host of the checks: thousands of them may
-	// begin in the same moment.
-	checkQueue = 8192
-	checkIdle  = time.Minute
-	checkGone  = time.Second
-)
+// checkQueue is how many frames may wait for the host of the checks: thousands of them may
+// begin in the same moment.
+const checkQueue = 8192
 
-var checkLifetime = nat.Lifetime{Idle: checkIdle, Opening: checkIdle, Closing: checkGone}
+// checkLifetime is how long the connections of checks live that may take so long: until the
+// check is over, and a moment more. With thousands a second they must not be in the table
+// minutes later. Those of TCP are reset, others have no end that shows.
+func checkLifetime(timeout time.Duration) nat.Lifetime {
+	const moment = time.Second
+	return nat.Lifetime{Idle: timeout + moment, Opening: timeout + moment, Closing: moment}
+}
 
 // checks gives a router the network that its checks come from, if it has a pool that wants
 // some.
 func (b *builder) checks(r *vrouter) error {
-	wanted := false
+	wanted, longest := false, time.Duration(0)
 	for _, p := range b.pools {
 		for _, s := range p.shares {
-			wanted = wanted || s.router == r && p.monitor != nil
+			if s.router == r && p.monitor != nil {
+				wanted, longest = true, max(longest, p.monitor.Timeout)
+			}
 		}
 	}
 	if !wanted {
@@ -63,7 +65,7 @@ func (b *builder) checks(r *vrouter) error {
 	i := b.ifaceOn(r, n, []netip.Prefix{gateway})
 	i.checks = true
 	i.own(packet.FromAddr(gateway.Addr())) // there, but not r.owned: it is nobody else's business
-	r.checks, r.checkClass = i, r.nat.Class(checkLifetime)
+	r.checks, r.checkClass = i, r.nat.Class(checkLifetime(longest))
 	return nil
 }
 

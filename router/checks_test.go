@@ -264,6 +264,34 @@ func TestChecksAndHands(t *testing.T) {
 	})
 }
 
+// The connection of a check lives as long as the check may take, and not for long after: not all
+// checks have an end that shows.
+func TestChecksLeaveNoConnections(t *testing.T) {
+	inBubble(t, `{ type = "HTTP", delay = "100s", timeout = "90s", max_retries = 1, max_retries_down = 1 }`, func(t *testing.T, c *checked) {
+		for _, at := range []string{"192.168.1.3", "192.168.1.4"} {
+			l, err := c.Host("net", at).Listen("tcp", ":80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go http.Serve(l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { // it ends with the host
+				select {
+				case <-time.After(80 * time.Second):
+				case <-r.Context().Done():
+				}
+			}))
+		}
+		c.wantStatus("ONLINE ONLINE", 91*time.Second)
+	})
+	inBubble(t, `{ type = "PING", delay = "1s", timeout = "1s" }`, func(t *testing.T, c *checked) {
+		c.web("192.168.1.3", "one")
+		c.web("192.168.1.4", "two")
+		time.Sleep(time.Minute)
+		if n := len(c.Engine.Connections()); n > 8 {
+			t.Errorf("%d connections of two members that are asked once a second, and answer", n)
+		}
+	})
+}
+
 // What the router's checks are and where they come from is nobody else's business: the host that they
 // come from cannot be reached, and on the member's network they have the router's address.
 func TestChecksAreTheRoutersOwn(t *testing.T) {
