@@ -292,6 +292,24 @@ func TestChecksLeaveNoConnections(t *testing.T) {
 	})
 }
 
+// What the host of a member says in ICMP, a check hears: that is all there is to a UDP service which
+// is not there.
+func TestCheckIsRefusedByICMP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		udp := strings.ReplaceAll(checkedTopology(`{ type = "UDP-CONNECT", delay = "5s" }`), `"TCP"`, `"UDP"`)
+		c := &checked{Lab: routertest.Parse(t, udp), t: t}
+		one := c.Host("net", "192.168.1.3")
+		c.Host("net", "192.168.1.4")
+		if err := one.ServeEcho(80); err != nil {
+			t.Fatal(err)
+		}
+		c.wantStatus("ONLINE ERROR", 20*time.Second)
+		if last := c.Engine.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check; last.Why != "refused by 192.168.1.4" {
+			t.Errorf("%+v", last)
+		}
+	})
+}
+
 // What the router's checks are and where they come from is nobody else's business: the host that they
 // come from cannot be reached, and on the member's network they have the router's address.
 func TestChecksAreTheRoutersOwn(t *testing.T) {

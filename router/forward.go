@@ -371,7 +371,7 @@ func (w *worker) route(x *passage) verdict {
 	if !ok {
 		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
 	}
-	if rt.out.checks && x.conn == nil && !x.in.checks {
+	if rt.out.checks && x.conn == nil && x.err == nil && !x.in.checks {
 		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute) // nobody's but the router's
 	}
 	x.out, x.nextHop, x.hop = rt.out, rt.via, 0
