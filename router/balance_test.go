@@ -243,10 +243,8 @@ func TestConnectionLimit(t *testing.T) {
 }
 
 // turn is the member whose turn it is, by its digit.
-var lbClient = lb.Client{}
-
 func (l *lesson) turn() byte {
-	m, _ := l.w.routers[0].listeners[0].Pool.Pick(lbClient, 0, 0)
+	m, _ := l.w.routers[0].listeners[0].Pool.Pick(lb.Client{}, 0, 0)
 	s := packet.ToAddr(m.Addr).String()
 	return s[len(s)-1]
 }

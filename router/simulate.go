@@ -41,7 +41,6 @@ func Simulate(topo *config.Topology, seed uint64) (*Simulation, error) {
 }
 
 // simulate is Simulate without the announcements of a start.
-
 func simulate(topo *config.Topology, rng *rand.Rand) (*Simulation, error) {
 	if faults := Unsupported(topo); len(faults) > 0 {
 		return nil, faults

@@ -63,8 +63,8 @@ type MemberStatus struct {
 	Check           *Check // the last one; nil: there was none
 }
 
-// Statistics are of a VIP's connections. All but Active only ever grow, as long as the
-// engine runs. In is from clients to members. A super-frame counts as one packet, with all
+// Statistics are of a VIP's connections. A listener's only ever grow, but for
+// Active, as long as the engine runs; a pool's are the sums of the members it has. In is from clients to members. A super-frame counts as one packet, with all
 // its bytes, as a capture on its device shows it; bytes are those of IP packets.
 type Statistics struct {
 	Active                int    // connections that have begun and are not over, half-open ones too
