@@ -12,11 +12,20 @@ const (
 	busyFrames = 64
 )
 
+const (
+	// floodBacklog is how many frames in a row are a flood: more than a device's queue holds at
+	// once, so who waits for answers before sending more does not get there.
+	floodBacklog = 1024
+	// smallFrame bounds the mean size of what floods, in bytes: bulk transfers are something else.
+	smallFrame = 256
+)
+
 // pace is how much a port has been read lately, and whether it rests.
 type pace struct {
 	resting      bool
 	since        time.Duration // when frames began to count
 	frames, last int           // that came since then, and in the time before
+	backlog      int           // frames read since it was last dry
 }
 
 // count notes that a port has been read.
@@ -34,14 +43,14 @@ func (p *pace) busy(now time.Duration) bool {
 	return now-p.since < 2*busyFor && max(p.frames, p.last) >= busyFrames
 }
 
-// strains reports whether a port that has used up its turn has to rest: most of
-// its frames, so many of them strangers, belonged to no known connection, which
-// makes them several times as dear as others', and somebody else is busy. A turn
+// strains reports whether a port that has used up its turn has to rest, as somebody else is
+// busy: most of its frames, so many of them strangers, belonged to no known connection, which
+// makes them several times as dear as others', or they are a flood. A turn
 // for a turn would be fair if the worker had its processor to itself; where it
 // competes with the very hosts it serves, the time that a flood takes from it is
 // missing there. The network outside never rests: everybody's packets come from it.
-func (w *worker) strains(p *port, frames, strangers int) bool {
-	if 2*strangers <= frames || p.network.external {
+func (w *worker) strains(p *port, frames, strangers, size int) bool {
+	if p.network.external || 2*strangers <= frames && !w.floods(p, frames, size) {
 		return false
 	}
 	for _, q := range w.ports {
@@ -50,6 +59,21 @@ func (w *worker) strains(p *port, frames, strangers int) bool {
 		}
 	}
 	return false
+}
+
+// floods reports whether a port has more small packets than the worker gets done, which
+// lacks a processor itself. Who has been behind for a short time only, compared with another,
+// is behind because of that one.
+func (w *worker) floods(p *port, frames, size int) bool {
+	if p.backlog < floodBacklog || size > smallFrame*frames || !w.wait.starved(w.now) {
+		return false
+	}
+	for _, q := range w.ports {
+		if q.backlog > 8*p.backlog && !q.network.external {
+			return false
+		}
+	}
+	return true
 }
 
 // rest leaves a port alone for a while. What comes meanwhile waits in the device's

@@ -101,3 +101,67 @@ func TestPortRests(t *testing.T) {
 		})
 	}
 }
+
+// starvedWaiter is that of a worker that lacks a processor.
+type starvedWaiter struct{ waiter }
+
+func (starvedWaiter) starved(time.Duration) bool { return true }
+
+// Small packets of known connections make a port rest when there are more of them than the worker
+// gets done, it lacks a processor, and another tenant is busy; not who has fallen behind
+// because of that, nor bulk, nor a machine that has processors to spare.
+func TestFloodRests(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		starved bool
+		size    int // of the payload
+		behind  int // frames since the port was last dry,
+		other   int // and since the other one was
+		busy    int // frames from the other one
+		rests   bool
+	}{
+		{"flood", true, 18, floodBacklog, 200, busyFrames, true},
+		{"processors to spare", false, 18, floodBacklog, 200, busyFrames, false},
+		{"bulk", true, 1400, floodBacklog, 200, busyFrames, false},
+		{"a burst", true, 18, 0, 200, busyFrames, false},
+		{"behind because of another", true, 18, floodBacklog, 20 * floodBacklog, busyFrames, false},
+		{"two floods", true, 18, floodBacklog, 2 * floodBacklog, busyFrames, true},
+		{"nobody else", true, 18, floodBacklog, 0, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLesson(t)
+			l.udp(l.web1, 4000, "10.10.10.4", 53, "known")
+			l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
+			l.advance(time.Second)
+			if c.starved {
+				l.w.wait = starvedWaiter{l.w.wait}
+			}
+			put := func(net string, from *simHost, n int) {
+				frame := append(make([]byte, tap.HeaderLen), l.build(from, "10.10.10.4", 17, nil, udpLayer(), payload(c.size))...)
+				for range n {
+					l.devs[net].in = append(l.devs[net].in, tap.Frame{Buf: bytes.Clone(frame), Tail: len(frame)})
+				}
+			}
+			put("vlan101", l.vm4, c.busy)
+			put("vlan100", l.web1, 2000)
+			for _, p := range l.w.ports {
+				p.pending.Store(true)
+			}
+			l.w.turn()
+			for _, p := range l.w.ports {
+				switch p.network.name {
+				case "vlan100":
+					p.backlog = c.behind
+				case "vlan101":
+					p.backlog = c.other
+				}
+			}
+			l.w.turn()
+			before := len(l.devs["vlan100"].in)
+			l.w.turn()
+			if rested := len(l.devs["vlan100"].in) == before; rested != c.rests {
+				t.Errorf("rests: %t, want %t", rested, c.rests)
+			}
+		})
+	}
+}

@@ -22,6 +22,9 @@ type waiter interface {
 	wait(d time.Duration)
 	// wake ends a wait, or the next one; any goroutine may call it.
 	wake()
+	// starved reports whether the worker has had to wait for a processor lately, because
+	// others want more of them than there are.
+	starved(now time.Duration) bool
 	// locked reports whether the worker needs a thread of its own.
 	locked() bool
 	// close comes when the worker has ended.
@@ -56,12 +59,13 @@ func (c *chanWaiter) wait(d time.Duration) {
 	}
 }
 
-func (c *chanWaiter) add(*port) error   { return nil }
-func (c *chanWaiter) remove(*port)      {}
-func (c *chanWaiter) pause(*port, bool) {}
-func (c *chanWaiter) look()             {}
-func (c *chanWaiter) locked() bool      { return false }
-func (c *chanWaiter) close()            {}
+func (c *chanWaiter) add(*port) error            { return nil }
+func (c *chanWaiter) remove(*port)               {}
+func (c *chanWaiter) pause(*port, bool)          {}
+func (c *chanWaiter) look()                      {}
+func (c *chanWaiter) starved(time.Duration) bool { return false }
+func (c *chanWaiter) locked() bool               { return false }
+func (c *chanWaiter) close()                     {}
 
 // pending is set by a device in memory when it has frames; see Device.Notify.
 type pending = atomic.Bool

@@ -53,6 +53,8 @@ type epollWaiter struct {
 	sleeping atomic.Bool
 	woken    atomic.Bool
 
+	delays runDelay
+
 	mu    sync.Mutex // of event towards those who wake
 	event int        // -1 once closed: the number may be somebody else's then
 }
@@ -167,10 +169,13 @@ func (e *epollWaiter) collect(n int) {
 
 func (e *epollWaiter) locked() bool { return true }
 
+func (e *epollWaiter) starved(now time.Duration) bool { return e.delays.starved(now) }
+
 func (e *epollWaiter) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_ = unix.Close(e.event)
 	e.event = -1
 	_ = unix.Close(e.epoll)
+	e.delays.close()
 }

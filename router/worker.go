@@ -247,7 +247,7 @@ func (w *worker) call(fn func()) error {
 // spent; then it stays on the list. It reports whether there were any.
 func (w *worker) readPort(p *port) bool {
 	any, failed := false, false
-	frames, strangers := 0, w.strangers
+	frames, strangers, size := 0, w.strangers, 0
 	// Answering what was read may show that the device is gone.
 	for i := 0; i < readBudget; i++ {
 		n, err := p.dev.Read(w.frames)
@@ -268,6 +268,8 @@ func (w *worker) readPort(p *port) bool {
 		w.flush()
 		any = any || n > 0
 		frames += n
+		size += bytes
+		p.backlog += n
 		p.count(n, w.now)
 		if p.dev == nil {
 			return any
@@ -283,13 +285,14 @@ func (w *worker) readPort(p *port) bool {
 			}
 			failed = true // there may be frames behind the error
 		case n == 0, n < len(w.frames) && bytes < tap.BatchBytes && !p.inMemory:
+			p.backlog = 0
 			return any // dry; one in memory says that it is gone only when it is empty
 		}
 	}
 	switch {
 	case !any && failed:
 		w.lookAgain(p, failPause) // one that does nothing but fail must not keep the worker busy
-	case w.strains(p, frames, w.strangers-strangers):
+	case w.strains(p, frames, w.strangers-strangers, size):
 		w.rest(p)
 	default:
 		w.mark(p)
