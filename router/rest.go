@@ -6,6 +6,8 @@ const (
 	// restPause is how long a port rests: with the budget of a turn in between, it
 	// still begins some 30 000 connections a second.
 	restPause = 2 * time.Millisecond
+	// starvedPause is how long where the worker lacks a processor: 10 000 a second.
+	starvedPause = 6 * time.Millisecond
 	// busyFor and busyFrames are what makes a port busy: so many frames in such a
 	// time, or in the one before. A ping now and then makes nobody else rest.
 	busyFor    = 10 * time.Millisecond
@@ -81,7 +83,11 @@ func (w *worker) floods(p *port, frames, size int) bool {
 func (w *worker) rest(p *port) {
 	p.resting = true
 	w.wait.pause(p, true)
-	w.lookAgain(p, restPause)
+	d := restPause
+	if w.wait.starved(w.now) {
+		d = starvedPause
+	}
+	w.lookAgain(p, d)
 }
 
 // resume has a port that may have rested read again.

@@ -162,6 +162,17 @@ func TestFloodRests(t *testing.T) {
 			if rested := len(l.devs["vlan100"].in) == before; rested != c.rests {
 				t.Errorf("rests: %t, want %t", rested, c.rests)
 			}
+			if !c.rests {
+				return
+			}
+			for _, d := range []time.Duration{starvedPause - time.Millisecond, time.Millisecond} {
+				l.now += d
+				l.w.turn()
+				l.w.turn()
+				if again := len(l.devs["vlan100"].in) < before; again != (d == time.Millisecond) {
+					t.Errorf("read again: %t", again)
+				}
+			}
 		})
 	}
 }
