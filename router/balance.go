@@ -154,18 +154,24 @@ func (r *vrouter) account(c *nat.Conn, d nat.Direction, p *packet.Packet) {
 	u.bytes[d&1] += uint64(p.End - packet.EthernetLen)
 }
 
-// pick passes over the members that cannot be reached, or have just refused a connection, as
-// long as another may have it.
+// pick passes over the members that have just refused a connection, as long as another can be
+// reached, and over those that cannot be reached, as long as another can.
 func (w *worker) pick(r *vrouter, v *vip, c lb.Client) (lb.Member, bool) {
-	for k := 0; ; k++ {
-		m, ok := v.Pool.Pick(c, k, w.now)
-		if !ok {
-			return v.Pool.Pick(c, 0, w.now) // no member, or none that is better: then the first says why
-		}
-		if w.now >= r.backends[v.numbers[m.ID]].avoid && w.reachable(r, m.Addr) {
-			return m, true
+	for _, avoiding := range [...]bool{true, false} {
+		for k := 0; ; k++ {
+			m, ok := v.Pool.Pick(c, k, w.now)
+			if !ok {
+				break
+			}
+			if avoiding && w.now < r.backends[v.numbers[m.ID]].avoid {
+				continue
+			}
+			if w.reachable(r, m.Addr) {
+				return m, true
+			}
 		}
 	}
+	return v.Pool.Pick(c, 0, w.now) // no member, or none in reach: then the first says why
 }
 
 // refusedFor is how long a member that has refused a connection comes last. A client repeats

@@ -456,6 +456,23 @@ func TestRefusedByAllMembers(t *testing.T) {
 	l.want(l.one("ext_net"), "tcp 10.10.10.7:80 > 10.10.10.4:5000 R.") // of a connection: no refusal
 }
 
+// A member that has refused a connection is still better than one that cannot be reached.
+func TestRefusedIsBetterThanUnreachable(t *testing.T) {
+	l := monitored(t)
+	l.web2.mute = true
+	l.refuse(l.syn(l.client, 4000, "10.10.10.7", 80, l.web1)) // WEB2 might do better
+	l.tcp(l.client, 4001, "10.10.10.7", 80, "S")              // and is asked for
+	l.advance(2900 * time.Millisecond)
+	l.take("vlan100")
+	l.advance(200 * time.Millisecond) // it has not answered
+	l.take("vlan100")
+	l.take("ext_net")
+	l.w.routers[0].backends[0].avoid = l.now + refusedFor
+	if got := l.members(l.client, 5000, 3); got != "999" {
+		t.Errorf("one refuses, the other does not answer: %q", got)
+	}
+}
+
 // monitored is the tutorial's network with checks, by which all members are up.
 func monitored(t *testing.T) *lesson {
 	return pooled(t, func(p *config.Pool, _ *config.VIP) { p.Monitor = &config.Monitor{Type: "TCP"} })
