@@ -146,7 +146,7 @@ func (b *bench) http(keep bool) measurement {
 		{group: "HTTP through a floating IP and a VIP", title: title, unit: "k/s", digits: 1},
 		{group: "HTTP through a floating IP and a VIP", title: title + ", 99th percentile", unit: "ms", lower: true, digits: 1},
 	}, run: func(w *world) ([]float64, error) {
-		p, err := w.start(w.external, "wrk", "-t", "1", "-c", "64", "-d", strconv.Itoa(int(b.time.Seconds()+0.5)), "--latency",
+		p, err := w.start(w.external, "wrk", "-t", "1", "-c", "64", "-d", strconv.Itoa(max(1, int(b.time.Seconds()+0.5))), "--latency",
 			"-H", header, "http://"+vipAddress+"/")
 		if err != nil {
 			return nil, err
