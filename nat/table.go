@@ -33,6 +33,7 @@ type Table struct {
 
 	sweep   sweep
 	changes changes
+	later   laterSYNs
 
 	stats    Stats
 	ended    func(*Conn)
@@ -97,7 +98,7 @@ func (t *Table) Stats() Stats { return t.stats }
 // Bytes is the memory that the connections take, with what finds them, their
 // mappings, external ports and hosts.
 func (t *Table) Bytes() int {
-	n := t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes() + t.half.bytes()
+	n := t.slab.bytes() + t.index.bytes() + t.mappings.bytes() + t.hosts.bytes() + t.half.bytes() + t.later.bytes()
 	for _, e := range t.externals {
 		n += e.bytes()
 	}
@@ -195,8 +196,11 @@ func (t *Table) Touch(c *Conn, d Direction, flags uint8, data bool, now time.Dur
 }
 
 // TouchTCP is Touch for a whole TCP segment, whose Fit is Fits: it also follows the
-// sequence numbers.
+// sequence numbers, and begins anew a connection whose later SYN the segment answers.
 func (t *Table) TouchTCP(c *Conn, d Direction, s *packet.Segment, now time.Duration) {
+	if !c.closing() && t.answersLater(c, d, s) {
+		t.restart(c, 1-d, now)
+	}
 	t.follow(c, d, s)
 	t.Touch(c, d, s.Flags, s.Data(), now)
 }
@@ -441,6 +445,7 @@ func (t *Table) remove(i uint32) {
 	}
 	t.disown(c)
 	t.unmap(c)
+	t.later.forget(i)
 	t.slab.release(i)
 	t.live--
 }

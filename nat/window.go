@@ -19,7 +19,8 @@ type streamMarks uint8
 
 const (
 	scaleMask    streamMarks = 0x0f
-	noScale      streamMarks = 0x10 // its SYN had no window scale option
+	noScale      streamMarks = 0x0f // in place of the scale: its SYN had no window scale option
+	streamRaised streamMarks = 0x10 // end is what the other side has acknowledged
 	streamOpened streamMarks = 0x20 // its SYN has been seen
 	streamLoose  streamMarks = 0x40 // fragments: end is not known for sure
 	streamSeen   streamMarks = 0x80
@@ -55,14 +56,17 @@ const (
 // the middle with a window scale that nobody knows, it lets pass what it cannot judge.
 // While a connection opens, what does not fit is Odd: it may be how two hosts find out
 // that one of them remembers another connection (RFC 9293, 3.5.1).
+//
+// A SYN into a connection that is open is Odd, too. Where its receiver has forgotten the
+// connection, the answer acknowledges exactly that SYN. Such an answer Fits.
 func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
-	if s.Flags&packet.SYN != 0 {
-		if c.state.transitory() {
-			return Fits
-		}
-		return Odd // the receiver asks the sender whether it means that
-	}
 	k := &t.links(c.self).stream
+	if s.Flags&(packet.SYN|packet.RST) != 0 && t.answersLater(c, d, s) {
+		return Fits
+	}
+	if s.Flags&packet.SYN != 0 {
+		return k.fitSYN(c, d, s)
+	}
 	if k.marks[d]&streamSeen == 0 && k.marks[1-d]&streamOpened != 0 && !k.refusal(d, s) {
 		return Odd // a SYN is answered by one, or refused
 	}
@@ -73,6 +77,37 @@ func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
 	return fit
 }
 
+// fitSYN is Fit for a SYN. It fits where a connection begins: at its place, or as the first
+// of its side. Everywhere else an answer decides. What takes no answer into account would
+// let a stranger, who can guess addresses and ports, lead the connection astray.
+func (k *stream) fitSYN(c *Conn, d Direction, s *packet.Segment) Fit {
+	o := 1 - d
+	switch {
+	case c.closing(), c.state == New:
+		return Fits
+	case !c.state.transitory():
+		return Odd // the receiver asks the sender whether it means that
+	case s.Flags&packet.ACK != 0:
+		if got := int64(int32(k.end[o] - s.Ack)); k.marks[o]&streamOpened != 0 && (got < 0 || got > ackWindow) {
+			return Odd
+		}
+		return Fits
+	case k.differs(d, s) && k.marks[o]&streamSeen != 0:
+		return Odd
+	}
+	return Fits
+}
+
+// differs reports whether a SYN is another one than the one that its side has begun with. One
+// that is repeated may come without the data that it had at first.
+func (k *stream) differs(d Direction, s *packet.Segment) bool {
+	if k.marks[d]&streamOpened == 0 {
+		return false
+	}
+	ahead := int64(int32(s.Seq + s.Len - k.end[d]))
+	return ahead > ackWindow || ahead < -ackWindow
+}
+
 // fit is Fit once it is known where both sides are; finished says that direction d
 // has sent its FIN.
 func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
@@ -80,7 +115,7 @@ func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 	if k.marks[d]&k.marks[o]&streamSeen == 0 || (k.marks[d]|k.marks[o])&streamLoose != 0 {
 		return Fits
 	}
-	window := int64(1) << max(leastWindow, k.window[o])
+	window := k.offered(o)
 	ahead := int64(int32(s.Seq + s.Len - k.end[d]))
 	// What was sent a window ago may still be on its way (RFC 5961, 5.2).
 	behind := 2 * window
@@ -99,11 +134,24 @@ func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 	}
 	if s.Flags&packet.ACK != 0 {
 		old := int64(int32(k.end[o] - s.Ack))
-		if old < 0 || old > 2*max(ackWindow, int64(1)<<k.window[d]) {
+		if old > 2*max(ackWindow, k.offered(d)) {
+			return Foreign
+		}
+		// Where the other side's SYN has not been seen, it may have sent more before than what
+		// is known: what was seen first may have been a keep-alive, or have been sent again.
+		if old < 0 && (k.marks[o]&streamOpened != 0 || -old > k.offered(d)) {
 			return Foreign
 		}
 	}
 	return Fits
+}
+
+// offered is more than any window that direction d has offered.
+func (k *stream) offered(d Direction) int64 {
+	if k.window[d] == 0 && k.marks[d]&streamOpened == 0 {
+		return 1 << (16 + maxScale) // only closed windows have been seen
+	}
+	return 1 << max(leastWindow, k.window[d])
 }
 
 // MaySend reports whether a TCP segment that begins with sequence number seq may be under
@@ -111,17 +159,18 @@ func (k *stream) fit(d Direction, s *packet.Segment, finished bool) Fit {
 // somebody's who has not seen the connection (RFC 5927, 4.1). Where that is not known it may.
 func (t *Table) MaySend(c *Conn, d Direction, seq uint32) bool {
 	k, o := &t.links(c.self).stream, 1-d
-	if !k.knows(d) || (k.marks[d]|k.marks[o])&streamLoose != 0 {
+	if !k.knows(d) || (k.marks[d]|k.marks[o])&streamLoose != 0 || t.later.answeredBy(c.self, d, seq+1) {
 		return true
 	}
 	ahead := int64(int32(seq - k.end[d]))
-	return ahead <= 0 && ahead >= -2*(int64(1)<<max(leastWindow, k.window[o]))
+	return ahead <= 0 && ahead >= -2*k.offered(o)
 }
 
 // Refuses reports whether a TCP segment of direction d says no to the SYN that the
-// connection has begun with, and is all that there is of an answer.
+// connection has begun with, or is to begin anew with, and is all that there is of an answer.
 func (t *Table) Refuses(c *Conn, d Direction, s *packet.Segment) bool {
-	return d == Reply && c.unanswered() && t.links(c.self).refusal(d, s)
+	k := &t.links(c.self).stream
+	return d == Reply && s.Flags&packet.RST != 0 && (c.unanswered() && k.refusal(d, s) || t.answersLater(c, d, s))
 }
 
 // refusal reports whether a segment is a RST that acknowledges all the other side has sent:
@@ -139,21 +188,17 @@ func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
 	if s.Cut {
 		k.marks[d] |= streamLoose
 	}
-	if k.marks[o]&streamSeen == 0 && s.Flags&packet.ACK != 0 {
+	if s.Flags&packet.ACK != 0 && k.behind(o, s) {
 		k.end[o] = s.Ack // what this side has got of what nobody here has seen
+		if k.marks[o]&streamSeen != 0 {
+			k.marks[o] |= streamRaised
+		}
 	}
-	end := s.Seq + s.Len
 	if s.Flags&packet.SYN != 0 {
-		if c.closing() { // both begin anew
-			k.marks[o], k.window[o], k.end[o] = 0, 0, 0
-		}
-		k.end[d], k.window[d] = end, uint8(bits.Len16(s.Window))
-		k.marks[d] = k.marks[d]&streamLoose | streamSeen | streamOpened | noScale
-		if s.Scaled {
-			k.marks[d] = k.marks[d]&^noScale | streamMarks(min(s.Scale, maxScale))
-		}
+		t.followSYN(c, d, s)
 		return
 	}
+	end := s.Seq + s.Len
 	if k.marks[d]&streamSeen == 0 || int32(end-k.end[d]) > 0 {
 		k.end[d] = end
 	}
@@ -161,6 +206,36 @@ func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
 	if s.Window != 0 {
 		k.window[d] = max(k.window[d], uint8(bits.Len16(s.Window))+k.scale(d))
 	}
+}
+
+// behind reports whether the acknowledgement of a segment of direction d says more of side o
+// than its own segments have. Where the SYN of o has not been seen, that raises its end. But it
+// does so once: a stranger could otherwise raise the end out of reach, step by step.
+func (k *stream) behind(o Direction, s *packet.Segment) bool {
+	return k.marks[o]&streamSeen == 0 ||
+		k.marks[o]&(streamOpened|streamRaised) == 0 && int32(s.Ack-k.end[o]) > 0
+}
+
+// followSYN is follow for a SYN.
+func (t *Table) followSYN(c *Conn, d Direction, s *packet.Segment) {
+	k, o := &t.links(c.self).stream, 1-d
+	switch {
+	case c.closing(): // both begin anew
+		k.marks[o], k.window[o], k.end[o] = 0, 0, 0
+		t.later.forget(c.self)
+	case k.differs(d, s): // the one before may be the one that is answered
+		t.later.note(c.self, d, laterSYN{next: k.end[d], scale: k.marks[d] & scaleMask})
+	}
+	k.end[d], k.window[d] = s.Seq+s.Len, uint8(bits.Len16(s.Window))
+	k.marks[d] = k.marks[d]&streamLoose | streamSeen | streamOpened | scaleOf(s)
+}
+
+// scaleOf is the part of a stream's marks that a SYN's window scale is.
+func scaleOf(s *packet.Segment) streamMarks {
+	if !s.Scaled {
+		return noScale
+	}
+	return streamMarks(min(s.Scale, maxScale))
 }
 
 // knows reports whether the end of a direction is known: its segments have been
@@ -173,7 +248,7 @@ func (k *stream) scale(d Direction) uint8 {
 	switch {
 	case both&streamOpened == 0:
 		return maxScale // unknown: the most there is
-	case (k.marks[0]|k.marks[1])&noScale != 0:
+	case k.marks[0]&scaleMask == noScale, k.marks[1]&scaleMask == noScale:
 		return 0
 	}
 	return uint8(k.marks[d] & scaleMask)

@@ -300,6 +300,13 @@ type exchange struct {
 	before [2][]packet.Segment // from host i to the router
 	behind [2][]packet.Segment // from the router to host i
 	sent   [2]int
+	trace  []traced // what the router has seen
+}
+
+// traced is a segment of side i.
+type traced struct {
+	i int
+	s packet.Segment
 }
 
 type host struct {
@@ -356,6 +363,7 @@ func (x *exchange) judge(i int, s packet.Segment) {
 		x.t.Fatalf("%+v of side %d: %d; %+v", s, i, fit, x.host)
 	}
 	x.table.TouchTCP(x.c, nat.Direction(i), &s, 0)
+	x.trace = append(x.trace, traced{i, s})
 }
 
 func (x *exchange) step() {

@@ -558,6 +558,8 @@ func (w *worker) commit(x *passage) verdict {
 			x.r.nat.Touch(c, x.dir, 0, false, w.now)
 		case x.fit == nat.Fits:
 			x.r.nat.TouchTCP(c, x.dir, &x.segment, w.now)
+		case p.Flags&packet.SYN != 0:
+			x.r.nat.NoteSYN(c, x.dir, &x.segment)
 		}
 		if c.Member != 0 {
 			if w.excess {

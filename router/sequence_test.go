@@ -90,6 +90,7 @@ type place struct {
 var profiled = []string{
 	"vip-through-floating-ip", "snat", "floating-ip", "fragments", "port-forwarding", "hairpin", "static-routes",
 	"overlapping-routers", "traceroute", "vip-round-robin", "icmp-errors", "martians", "tcp-windows", "arp", "expiry",
+	"resync", "keepalive-pickup",
 }
 
 // A sequence is a run of the fuzzer's bytes.
