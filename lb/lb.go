@@ -188,6 +188,9 @@ func (p *Pool) mayID(id uint32) bool {
 	return ok && p.members[i].slot >= 0
 }
 
+// Takes reports whether a member is there and may take new connections.
+func (p *Pool) Takes(id uint32) bool { return p.mayID(id) }
+
 // Pick proposes the member for a client's next connection. Where the caller finds
 // that it cannot be reached, it asks for the next choice by a larger k, from 0. It
 // reports false when there are no more. A remembered client's own member comes

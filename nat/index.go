@@ -176,6 +176,18 @@ func (x *index) remove(tag, ref uint32) {
 	}
 }
 
+// replace puts one reference in the place of another one with the same tag.
+func (x *index) replace(tag, ref, by uint32) {
+	want := uint64(tag)<<32 | uint64(ref+1)
+	s := x.segment(tag)
+	for i := uint(tag) % segmentLen; s[i] != 0; i = (i + 1) % segmentLen {
+		if s[i] == want {
+			s[i] = uint64(tag)<<32 | uint64(by+1)
+			return
+		}
+	}
+}
+
 // close empties slot i and moves what probed past it back (Knuth, 6.4 R), so
 // that no tombstones gather.
 func (s *segment) close(i uint) {

@@ -35,6 +35,8 @@ type Table struct {
 	changes changes
 	later   laterSYNs
 
+	successors successors
+
 	stats    Stats
 	ended    func(*Conn)
 	cut      func(*Conn)
@@ -117,11 +119,11 @@ func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction
 	c := t.conn(i)
 	if t.expired(c, t.now) {
 		t.lapse(i)
-		return nil, 0
+		return t.Lookup(tuple, now) // its successor, if there is one
 	}
 	if c.snapshot != t.changes.snapshot && t.overruled(c) {
 		t.overrule(i)
-		return nil, 0
+		return t.Lookup(tuple, now)
 	}
 	return c, d
 }
@@ -213,6 +215,9 @@ func (t *Table) setState(c *Conn, s State, d Direction) {
 		c.flags |= connReplied
 	}
 	if after := c.rank(); after != before {
+		if after == Lasting && t.Contested() {
+			t.established(c)
+		}
 		t.unlist(c.self, c, before)
 		t.list(c.self, c)
 		if after == Lasting && c.flags&(connOwnerDest|connOwned) == connOwnerDest {
@@ -252,6 +257,7 @@ type NewConn struct {
 	Segment  packet.Segment // the first packet, of TCP
 	Ruled    bool           // made by a floating IP, forwarded port or VIP
 	Class    Class          // from Table.Class; zero: that of its protocol
+	Succeeds bool           // of TCP: it may be the successor of a connection with the same Original tuple
 
 	In, Out [2]uint16
 	Hop     [2]uint32
@@ -323,22 +329,44 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 func (t *Table) enter(n *NewConn) (uint32, Refusal) {
 	i := t.alloc()
 	tags := [2]uint32{t.index.tag(&n.Original), t.index.tag(&n.Reply)}
-	if !t.index.insert(tags[Original], i<<1) {
+	if !t.index.insert(tags[Reply], i<<1|1) {
 		t.slab.release(i)
 		return 0, TableFull
 	}
-	if !t.index.insert(tags[Reply], i<<1|1) {
-		t.index.remove(tags[Original], i<<1)
+	if n.Succeeds {
+		if old, d := t.find(&n.Original); old != noConn && d == Original {
+			t.succeed(old, i)
+			return i, None
+		}
+	}
+	if !t.index.insert(tags[Original], i<<1) {
+		t.index.remove(tags[Reply], i<<1|1)
 		t.slab.release(i)
 		return 0, TableFull
 	}
 	return i, None
 }
 
+// taking reports whether somebody has the Original tuple of a connection that is to be made, who
+// is not to be succeeded by it. What an earlier SYN has begun there makes room.
+func (t *Table) taking(n *NewConn) bool {
+	if !t.taken(&n.Original) {
+		return false
+	}
+	old, d := t.find(&n.Original)
+	if !n.Succeeds || d != Original {
+		return true
+	}
+	if next, ok := t.successors.of[old]; ok {
+		t.remove(next)
+	}
+	return false
+}
+
 // admit decides whether a connection may be made, and makes room for it. It
 // evicts nothing unless the answer is None; what has expired goes in any case.
 func (t *Table) admit(n *NewConn) Refusal {
-	if n.Original == n.Reply || t.taken(&n.Original) || t.taken(&n.Reply) {
+	if n.Original == n.Reply || t.taking(n) || t.taken(&n.Reply) {
 		return TupleTaken
 	}
 	if host, ok := n.owner(); ok && t.usesShare(host) {
@@ -376,19 +404,20 @@ func (t *Table) usesShare(host uint32) bool {
 // taken reports whether a connection has the tuple. One that has expired or been
 // overruled, and that nobody has noticed, ends here.
 func (t *Table) taken(tuple *packet.Tuple) bool {
-	i, _ := t.find(tuple)
-	if i == noConn {
-		return false
+	for {
+		i, _ := t.find(tuple)
+		if i == noConn {
+			return false
+		}
+		switch c := t.conn(i); {
+		case t.expired(c, t.now):
+			t.lapse(i)
+		case t.overruled(c):
+			t.overrule(i)
+		default:
+			return true
+		}
 	}
-	switch c := t.conn(i); {
-	case t.expired(c, t.now):
-		t.lapse(i)
-	case t.overruled(c):
-		t.overrule(i)
-	default:
-		return true
-	}
-	return false
 }
 
 // overShare reports whether one more than held would be more than a host may have of n,
@@ -436,12 +465,11 @@ func (t *Table) remove(i uint32) {
 	}
 	t.unlist(i, c, c.rank())
 	t.ranked(c, c.rank(), Absent)
-	for d := range Direction(2) {
-		tuple := c.Tuple(d)
-		t.index.remove(t.index.tag(&tuple), i<<1|uint32(d))
-		if len(t.crowds) > 0 {
-			t.crowdOut(&tuple)
-		}
+	original, reply := c.Tuple(Original), c.Tuple(Reply)
+	t.leaveOriginal(i, &original)
+	t.index.remove(t.index.tag(&reply), i<<1|1)
+	if len(t.crowds) > 0 {
+		t.crowdOut(&reply)
 	}
 	t.disown(c)
 	t.unmap(c)
@@ -479,6 +507,7 @@ type Connection struct {
 	State           State
 	Replied         bool
 	Mapped          bool
+	Succeeds        bool          // it is to take the place of another one with this Original tuple
 	Idle            time.Duration // since the last packet
 	Remaining       time.Duration // until it expires, if no packet comes
 }
@@ -486,14 +515,14 @@ type Connection struct {
 // Connections calls yield for each live connection, in no meaningful order.
 func (t *Table) Connections(now time.Duration, yield func(Connection)) {
 	ms := millis(now)
-	t.each(func(_ uint32, c *Conn) {
+	t.each(func(i uint32, c *Conn) {
 		if t.expired(c, ms) || t.overruled(c) {
 			return
 		}
 		idle := ms - c.seen
 		yield(Connection{
 			Original: c.Tuple(Original), Reply: c.Tuple(Reply), State: c.state,
-			Replied: c.Replied(), Mapped: c.Mapped(),
+			Replied: c.Replied(), Mapped: c.Mapped(), Succeeds: t.succeeds(i),
 			Idle:      time.Duration(idle) * time.Millisecond,
 			Remaining: time.Duration(t.timeout(c)-idle) * time.Millisecond,
 		})

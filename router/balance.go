@@ -174,6 +174,59 @@ func (w *worker) pick(r *vrouter, v *vip, c lb.Client) (lb.Member, bool) {
 	return v.Pool.Pick(c, 0, w.now) // no member, or none in reach: then the first says why
 }
 
+// whose is the connection that a TCP segment of c's Original tuple belongs to: c, its
+// successor, or nil for a new one. A SYN begins a new one where c is over. A client of a VIP that
+// comes back by the port of a connection whose member may have no new ones, or is out of reach, is
+// balanced anew. But a SYN proves nothing: if the member may be serving c still, the new
+// connection is its successor, and c goes on until the client has answered the new member.
+func (w *worker) whose(x *passage, c *nat.Conn) *nat.Conn {
+	p, t := &x.p, x.r.nat
+	if p.FragOff != 0 {
+		return c
+	}
+	p.ReadSegment(&x.segment)
+	next := t.Successor(c)
+	if p.Flags&(packet.SYN|packet.ACK) != packet.SYN {
+		if next != nil && next.State() == nat.SynReceived && t.Fit(next, nat.Original, &x.segment) == nat.Fits {
+			return next
+		}
+		return c
+	}
+	if c.Ended() { // the sender uses its port again
+		t.Remove(c)
+		c, next = next, nil // which has the tuple now
+	}
+	switch {
+	case c == nil:
+		return nil
+	case c.Member == 0:
+		return c
+	case next != nil && !next.Ended() && w.serves(x.r, next):
+		return next
+	case w.serves(x.r, c) || c.State() != nat.SynSent && t.Repeats(c, nat.Original, &x.segment):
+		return c
+	case c.State() == nat.SynSent:
+		t.Remove(c) // there is nothing to keep
+		return nil
+	}
+	x.succeeds = true
+	return nil
+}
+
+// serves reports whether the member of a connection may have new ones, and is in reach if any
+// other one is.
+func (w *worker) serves(r *vrouter, c *nat.Conn) bool {
+	b := &r.backends[c.Member-1]
+	if b.gone || !b.vip.Pool.Takes(b.member) {
+		return false
+	}
+	if w.reachable(r, c.Tuple(nat.Reply).Src) {
+		return true
+	}
+	m, ok := w.pick(r, b.vip, clientOf(c))
+	return !ok || m.ID == b.member
+}
+
 // refusedFor is how long a member that has refused a connection comes last. A client repeats
 // its SYN after a second; it must not come to the same member, nor should it take the
 // member's checks to keep thousands of others from it.

@@ -44,6 +44,7 @@ type passage struct {
 	ruled    bool // a floating IP, forwarded port or VIP decided the destination
 	vip      *vip
 	member   lb.Member
+	succeeds bool // it may take the place of one with the same tuple, see whose
 
 	out      *iface
 	nextHop  uint32
@@ -97,7 +98,7 @@ func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
 	x.r, x.in, x.frame, x.again = in.router, in, f, again
 	x.conn, x.err = nil, nil
 	x.out, x.neighbor = nil, nil
-	x.oversize, x.nat = false, false
+	x.oversize, x.nat, x.succeeds = false, false, false
 }
 
 // ingress: what kind of frame is it? ARP ends here.
@@ -210,9 +211,10 @@ func (w *worker) conntrack(x *passage) verdict {
 			return v
 		}
 	}
-	if p.Proto == packet.ProtoTCP && d == nat.Original && p.Flags&(packet.SYN|packet.ACK) == packet.SYN && c.Ended() {
-		x.r.nat.Remove(c) // the sender uses its port again: a new connection
-		return w.unknown(x)
+	if p.Proto == packet.ProtoTCP && d == nat.Original && (p.Flags&packet.SYN != 0 || x.r.nat.Contested()) {
+		if c = w.whose(x, c); c == nil {
+			return w.unknown(x)
+		}
 	}
 	if p.Proto == packet.ProtoTCP && p.FragOff == 0 {
 		p.ReadSegment(&x.segment)
@@ -582,7 +584,7 @@ func (w *worker) commit(x *passage) verdict {
 	*n = nat.NewConn{
 		Original: p.Tuple, Reply: x.to.Reverse(), Binding: x.binding, Ruled: x.ruled,
 		In: [2]uint16{x.in.id, x.out.id}, Out: [2]uint16{x.out.id, 0}, Hop: [2]uint32{uint32(x.hop), 0},
-		Owner: x.owner(),
+		Owner: x.owner(), Succeeds: x.succeeds,
 	}
 	if p.Proto == packet.ProtoTCP {
 		p.ReadSegment(&n.Segment)

@@ -220,10 +220,10 @@ func (q *sequence) checkTables() {
 		}
 		r.nat.Connections(q.now, func(c nat.Connection) {
 			o, p := c.Original, c.Reply
-			if tuples[o] || tuples[p] || o == p {
+			if tuples[o] && !c.Succeeds || tuples[p] || o == p {
 				q.t.Fatalf("%s: two connections are found by the same tuple: %v, %v", r.name, o, p)
 			}
-			tuples[o], tuples[p] = true, true
+			tuples[o], tuples[p] = tuples[o] || !c.Succeeds, true
 			switch {
 			case !c.Mapped || r.gateway == nil:
 			case o.Dst == r.gateway.addr: // its source may be overloaded: that says nothing

@@ -1,0 +1,83 @@
+package nat
+
+import "github.com/taprouter/taprouter/internal/packet"
+
+// This file is how a connection takes the place of another one with the same Original tuple. A
+// client of a VIP comes back by the port of a connection that its member may serve still, but which
+// member may have no new ones. A SYN proves nothing, so the old connection stays; the new
+// one, to another member, is its successor. Packets of the Original tuple are the old one's,
+// but for those that the caller knows to be the successor's. When the client has answered the new
+// member, the successor is established: then the old connection ends. If the old one ends
+// before, its successor has the tuple at once.
+
+// successors are the pairs of connections that have the same Original tuple, by number, both
+// ways. Of such a pair the index finds the old one.
+type successors struct{ of, before map[uint32]uint32 }
+
+// Contested reports whether any connection has a successor.
+func (t *Table) Contested() bool { return len(t.successors.of) > 0 }
+
+// Successor returns the connection that is to take the place of c, nil if there is none.
+func (t *Table) Successor(c *Conn) *Conn {
+	if i, ok := t.successors.of[c.self]; ok {
+		return t.conn(i)
+	}
+	return nil
+}
+
+// succeeds reports whether a connection is the successor of another one.
+func (t *Table) succeeds(i uint32) bool {
+	_, ok := t.successors.before[i]
+	return ok
+}
+
+// succeed notes that next is to take the place of old, instead of any before it.
+func (t *Table) succeed(old, next uint32) {
+	s := &t.successors
+	if s.of == nil {
+		s.of, s.before = map[uint32]uint32{}, map[uint32]uint32{}
+	}
+	s.of[old], s.before[next] = next, old
+}
+
+// part forgets a pair.
+func (s *successors) part(old, next uint32) {
+	delete(s.of, old)
+	if delete(s.before, next); len(s.before) == 0 {
+		*s = successors{}
+	}
+}
+
+// leaveOriginal has connection i found by its Original tuple no longer. A successor is
+// found by that tuple from here on.
+func (t *Table) leaveOriginal(i uint32, tuple *packet.Tuple) {
+	s := &t.successors
+	if old, ok := s.before[i]; ok {
+		s.part(old, i)
+		return // it was not found by it
+	}
+	if next, ok := s.of[i]; ok {
+		s.part(i, next)
+		t.index.replace(t.index.tag(tuple), i<<1, next<<1)
+		return
+	}
+	t.index.remove(t.index.tag(tuple), i<<1)
+	if len(t.crowds) > 0 {
+		t.crowdOut(tuple)
+	}
+}
+
+// established ends the connection that c is the successor of, as c is established.
+func (t *Table) established(c *Conn) {
+	if old, ok := t.successors.before[c.self]; ok {
+		t.remove(old)
+	}
+}
+
+// Repeats reports whether a SYN may be the one that its side of the connection has begun with,
+// sent again: it lies within what has been sent of late.
+func (t *Table) Repeats(c *Conn, d Direction, s *packet.Segment) bool {
+	k := &t.links(c.self).stream
+	ahead := int64(int32(s.Seq + s.Len - k.end[d&1]))
+	return k.knows(d) && ahead <= 0 && ahead >= -2*k.offered(1-d)
+}
