@@ -578,7 +578,12 @@ func (w *worker) commit(x *passage) verdict {
 	}
 	changed := x.to != p.Tuple
 	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.vip != nil || x.binding.Used()) {
-		return drop(DropNotSYN) // which member or port it had, nobody knows
+		// Which member or port it had, nobody knows. An internal host is told, as it would wait for
+		// an answer until it gives up; RFC 5382 REQ-4 is about what comes from outside.
+		if !x.in.external {
+			w.sendReset(x)
+		}
+		return drop(DropNotSYN)
 	}
 	n := &w.newConn
 	*n = nat.NewConn{

@@ -240,3 +240,29 @@ func TestUnansweredSYNLeavesAMemberOutOfReach(t *testing.T) {
 	g.answer()
 	g.complete()
 }
+
+// An internal host is told that its connection is gone: through SNAT, to a VIP, at once, and not
+// more often than other errors are sent. Somebody outside hears nothing (RFC 5382, REQ-4).
+func TestResetForWhatIsForgotten(t *testing.T) {
+	l := newLesson(t)
+	l.segment(l.web1, 5000, "10.10.10.1", 80, packet.ACK, 77, 99, 10)
+	l.want(l.one("vlan100"), "tcp 10.10.10.1:80 > 172.16.100.9:5000 R")
+	l.none("ext_net")
+	l.segment(l.web1, 5000, "10.10.10.1", 80, packet.RST, 77, 0, 0) // a RST is not answered
+	l.none("vlan100")
+	vm := l.host("vlan101", "172.16.101.30")
+	l.segment(vm, 5000, "172.16.100.11", 80, packet.ACK|packet.FIN, 77, 99, 0)
+	l.want(l.one("vlan101"), "tcp 172.16.100.11:80 > 172.16.101.30:5000 R")
+	l.none("vlan100")
+	l.segment(l.client, 5000, "10.10.10.7", 80, packet.ACK, 77, 99, 10)
+	l.none("ext_net")
+	l.segment(l.client, 5000, "10.10.10.2", 4242, packet.ACK, 77, 99, 10)
+	l.none("ext_net")
+	l.dropped(DropNotSYN, 4)
+	for range 1000 {
+		l.segment(l.web1, 5001, "10.10.10.1", 80, packet.ACK, 77, 99, 10)
+	}
+	if n := len(l.take("vlan100")); n == 0 || n > 30 {
+		t.Errorf("%d of a thousand segments are answered, want some 29", n)
+	}
+}
