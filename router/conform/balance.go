@@ -26,6 +26,7 @@ func balanceChecks() []Check {
 		{Item: "B3", Name: "TCP goes on", Source: down, play: downGoesOn},
 		{Item: "B3", Name: "datagrams go to another", Source: down, play: downMovesDatagrams},
 		{Item: "B3", Name: "SYN goes to another", Source: down, play: downMovesSYN},
+		{Item: "B3", Name: "a port used again goes to another", Source: down + "; RFC 9293, 3.5.1", play: staleBeginsAnew},
 		{Item: "B4", Name: "SYN again", Source: "RFC 9293, 3.8.1; " + octavia, play: synStays},
 		{Item: "B4", Name: "SYN again while the member is looked for", Source: "RFC 9293, 3.8.1; " + octavia, play: synStaysWaiting},
 		{Item: "B5", Name: "TCP until it is closed", Source: octavia, play: tcpStays},

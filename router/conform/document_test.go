@@ -22,7 +22,7 @@ func items() []string {
 		}
 	}
 	number("U", 4, 14)
-	number("T", 1, 14)
+	number("T", 1, 17)
 	number("I", 1, 13)
 	number("C", 1, 16)
 	number("R", 1, 15)

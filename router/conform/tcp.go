@@ -12,6 +12,7 @@ func tcpChecks() []Check {
 	all = append(all, eachWay(Check{Item: "T2", Name: "open, half close, close", Level: Must, Source: "RFC 5382, REQ-2"}, wholeConnection)...)
 	all = append(all, eachWay(Check{Item: "T14", Name: "options and urgent data", Level: Good, Source: "RFC 9293, 3.2"}, untouchedSegments)...)
 	all = append(all, eachWay(Check{Item: "T12", Name: "off-path segments", Level: Good, Source: "RFC 5961, 3 and 5"}, offPath)...)
+	all = append(all, resyncChecks()...)
 	return append(all,
 		Check{Item: "T2", Name: "simultaneous open", Level: Must, Source: "RFC 5382, REQ-2", play: simultaneousOpen},
 		Check{Item: "T2", Name: "SYN again", Level: Must, Source: "RFC 5382, REQ-2", play: synAgain},
