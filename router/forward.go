@@ -123,28 +123,49 @@ func (w *worker) ingress(x *passage) verdict {
 }
 
 // arp: learn who is there, and answer for every address the router owns on that network.
+// A sender whose address is of elsewhere is answered, too: a host asks with the address that its
+// packet comes from, which may be one of its loopback interface, or of another network that the host
+// is on. Nothing is learned from such a sender.
 func (w *worker) arp(x *passage, eth []byte) verdict {
 	m, ok := packet.DecodeARP(eth)
+	if v := judgeARP(&m, ok); v != next {
+		return v
+	}
 	in := x.in
 	switch {
-	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():
-		return drop(DropARP)
 	case m.SenderMAC == in.mac:
 		return drop(DropARP) // our own, come back
 	case in.owns(m.Sender) && m.Sender != 0:
 		w.conflict(in, m.Sender, m.SenderMAC)
 		return drop(DropARPSender)
-	case m.Sender != 0 && !in.onLink(m.Sender):
+	case in.isBroadcast(m.Sender):
 		return drop(DropARPSender)
 	}
 	ours := in.owns(m.Target)
-	if m.Sender != 0 {
+	switch {
+	case in.onLink(m.Sender):
 		w.learn(x.r, arp.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
+	case !m.Request && eth[0]&1 == 0:
+		return drop(DropARPSender) // nobody has asked for this one
 	}
 	if ours && m.Request {
 		w.answerARP(in, m)
 	}
 	return consumed
+}
+
+// judgeARP refuses what is no ARP message, and one whose sender has an address that no
+// host has anywhere. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
+func judgeARP(m *packet.ARP, ok bool) verdict {
+	switch {
+	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():
+		return drop(DropARP)
+	case m.Sender == 0:
+		return next
+	case m.Sender>>24 == 0, m.Sender>>24 == 127, m.Sender >= 0xe0000000:
+		return drop(DropARPSender)
+	}
+	return next
 }
 
 var parseDrops = [...]DropReason{

@@ -445,11 +445,27 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 		l.takeARP("vlan101")
 		l.put("vlan101", b)
 	}
-	tell("10.9.9.9", "172.16.101.1", l.vm4.mac)
-	if got := l.takeARP("vlan101"); len(got) != 0 {
-		t.Errorf("answered a sender that is not on the subnet: %v", got)
+	for i, elsewhere := range []string{"10.9.9.9", "172.16.100.50", "10.10.10.4", "172.16.100.1"} {
+		tell(elsewhere, "172.16.101.1", l.vm4.mac)
+		got := l.takeARP("vlan101")
+		if len(got) != 1 || got[0].Request || got[0].TargetMAC != l.vm4.mac || packet.ToAddr(got[0].Target).String() != elsewhere {
+			t.Errorf("a host that asks with %s got %v", elsewhere, got)
+		}
+		tell(elsewhere, "172.16.101.50", l.vm4.mac)
+		if got := l.takeARP("vlan101"); len(got) != 0 || l.w.stats.Consumed != uint64(2*i+2) {
+			t.Errorf("asking for another with %s: %v", elsewhere, got)
+		}
 	}
-	l.dropped(DropARPSender, 1)
+	for i, nobody := range []string{"127.0.0.1", "224.0.0.1", "240.1.2.3", "255.255.255.255", "0.1.2.3", "172.16.101.255"} {
+		tell(nobody, "172.16.101.1", l.vm4.mac)
+		if got := l.takeARP("vlan101"); len(got) != 0 {
+			t.Errorf("answered to %s: %v", nobody, got)
+		}
+		l.dropped(DropARPSender, uint64(i+1))
+	}
+	if n := l.w.routers[0].arp.Len(); n != 0 {
+		t.Errorf("%d neighbors are learned from addresses of elsewhere", n)
+	}
 	tell("0.0.0.0", "172.16.101.1", l.vm4.mac) // a probe (RFC 5227)
 	if got := l.takeARP("vlan101"); len(got) != 1 {
 		t.Errorf("a probe got %v", got)
@@ -459,7 +475,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	if len(got) != 1 || got[0].SenderMAC != l.routerMAC("vlan101") || l.w.stats.Conflicts != 1 {
 		t.Errorf("after a conflict: %v, %d conflicts", got, l.w.stats.Conflicts)
 	}
-	l.dropped(DropARPSender, 2)
+	l.dropped(DropARPSender, 7)
 	tell("172.16.101.99", "172.16.101.50", l.vm4.mac) // not for us: no entry
 	if n := l.w.routers[0].arp.Len(); n != 0 {
 		t.Errorf("%d neighbors, want none", n)

@@ -16,7 +16,8 @@ func arpChecks() []Check {
 		{Item: "A1", Name: "answers", Level: Must, Source: "RFC 826", play: answersARP},
 		{Item: "A1", Name: "answers for nobody else", Level: Must, Source: "RFC 826; RFC 1027", play: answersForNobodyElse},
 		{Item: "A1", Name: "probes", Level: Must, Source: "RFC 5227, 2.1.1", play: answersProbes},
-		{Item: "A1", Name: "strangers", Level: Good, Source: "RFC 3704, 2.2", play: arpFromStrangers},
+		{Item: "A1", Name: "strangers", Level: Good, Source: "RFC 826", play: arpFromStrangers},
+		{Item: "A1", Name: "impossible senders", Level: Good, Source: "RFC 1812, 5.3.7", play: arpFromNobody},
 		{Item: "A1", Name: "known senders are followed", Level: Must, Source: "RFC 826", play: knownSendersFollowed},
 		{Item: "A1", Name: "unasked replies", Level: Good, Source: "RFC 826", play: unaskedReplies},
 		{Item: "A1", Name: "malformed", Level: Must, Source: "RFC 826", play: malformedARP},
@@ -155,17 +156,39 @@ func answersProbes(c *C) {
 	}
 }
 
-// arpFromStrangers: nobody on this network has such an address.
+// arpFromStrangers: a host that is on this network and has an address of another one asks with the
+// address that its packet comes from. It is answered, and nobody's traffic goes to it for that.
 func arpFromStrangers(c *C) {
-	for _, sender := range []string{"198.51.100.7", "172.16.100.9", "10.10.10.4"} {
-		c.Drop()
-		c.Put("blue", "arp who-has 172.16.101.1 tell %s from 02:00:00:00:00:77", sender)
-		if got := c.answers("blue", "172.16.101.1"); len(got) != 0 {
-			c.Fail("answered to %s on blue: %v", sender, got)
+	for _, network := range networks {
+		for _, sender := range []string{"192.0.2.7", "198.51.100.7", "172.16.100.9", "172.16.101.4", "10.10.10.4"} {
+			if network == "ext" && sender == "10.10.10.4" || network == "blue" && sender == "172.16.101.4" || network == "green" && sender == "172.16.100.9" {
+				continue // it is at home here
+			}
+			for _, a := range ownAddresses[network] {
+				c.Drop()
+				c.Put(network, "arp who-has %s tell %s from %v", a, sender, otherMAC)
+				got := c.answers(network, a)
+				if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] || got[0].to != otherMAC {
+					c.Fail("%s asks for %s on %s: answered with %v", sender, a, network, got)
+				}
+			}
 		}
 	}
+	c.Drop()
 	c.Put("blue", "udp 172.16.101.4:4000 > 172.16.100.9:5000")
 	c.toward(c.Want("green", "udp 172.16.101.4:4000 > 172.16.100.9:5000"), "172.16.100.9")
+	c.unknownStays("172.16.101.4")
+}
+
+// arpFromNobody: no host anywhere has such an address.
+func arpFromNobody(c *C) {
+	for _, sender := range []string{"127.0.0.1", "224.0.0.5", "255.255.255.255", "0.0.0.1"} {
+		c.Drop()
+		c.Put("blue", "arp who-has 172.16.101.1 tell %s from %v", sender, otherMAC)
+		if got := c.answers("blue", "172.16.101.1"); len(got) != 0 {
+			c.Fail("answered to %s: %v", sender, got)
+		}
+	}
 }
 
 // reach sends a packet to a host on blue, and returns the MAC address it goes to; zero: none yet.
