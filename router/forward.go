@@ -27,6 +27,8 @@ type passage struct {
 	p     packet.Packet
 	again bool // it was parked before, and has been counted
 
+	failed arp.Key // the neighbor that it has waited for in vain; set by runQueue
+
 	conn *nat.Conn // the connection it belongs to, nil: a new one
 	dir  nat.Direction
 	err  *errorPath // set for an ICMP error about a connection
@@ -523,7 +525,8 @@ func (w *worker) exhausted(x *passage, reason DropReason) verdict {
 }
 
 // neighbor: who is the next hop? If nobody knows yet, the packet waits as it
-// came, and starts anew when there is an answer.
+// came, and starts anew when there is an answer, or none in time. Then it does not wait for
+// the same neighbor again, whatever others have it asked for.
 func (w *worker) neighbor(x *passage) verdict {
 	t := x.r.arp
 	if x.hop != 0 {
@@ -537,7 +540,13 @@ func (w *worker) neighbor(x *passage) verdict {
 			return v
 		}
 	}
-	ref, n, ask := t.Resolve(arp.Key{Iface: x.out.id, Addr: x.nextHop}, x.in.id, w.now)
+	k := arp.Key{Iface: x.out.id, Addr: x.nextHop}
+	if x.failed == k {
+		if n := t.Find(k); n == nil || !n.Usable() {
+			return w.sendError(x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
+		}
+	}
+	ref, n, ask := t.Resolve(k, x.in.id, w.now)
 	if n == nil {
 		return drop(DropNeighborRate)
 	}

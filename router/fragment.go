@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -155,7 +156,7 @@ func (w *worker) firstFragment(x *passage, fs *fragments, k fragmentKey, e *frag
 // release has what was held forwarded, after the first fragment, which is on its way.
 func (w *worker) release(x *passage, fs *fragments, e *fragmentEntry) {
 	for _, frame := range e.held {
-		w.requeue(x.in, frame)
+		w.requeue(x.in, frame, arp.Key{})
 	}
 	fs.free(e)
 	e.delist()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
+	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -226,6 +227,48 @@ func TestNobodyAnswersARP(t *testing.T) {
 	l.dropped(DropNeighborFailed, 2)
 	if n := l.w.routers[0].nat.Len(); n != 0 {
 		t.Errorf("%d connections, want none", n)
+	}
+}
+
+// A neighbor that has just failed to answer is asked for again by the next packet, which waits, and
+// goes on when the neighbor is there by now.
+func TestFailedNeighborComesBack(t *testing.T) {
+	l := newLesson(t)
+	absent := l.host("vlan100", "172.16.100.50")
+	absent.mute = true
+	l.udp(l.vm3, 4000, "172.16.100.50", 53, "one")
+	l.advance(3 * time.Second)
+	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4000 > 172.16.100.50:53")
+	absent.mute = false
+	l.take("vlan100")
+	l.udp(l.vm3, 4001, "172.16.100.50", 53, "two")
+	l.want(l.one("vlan100"), "udp 172.16.101.3:4001 > 172.16.100.50:53")
+	l.none("vlan101")
+	l.dropped(DropNeighborFailed, 1)
+}
+
+// However many packets come for an absent neighbor, it is asked for once a second, and no packet waits
+// for longer than three requests take.
+func TestAbsentNeighborUnderTraffic(t *testing.T) {
+	l := newLesson(t)
+	const seconds, step = 20, 100 * time.Millisecond
+	asked, told := 0, 0
+	for i := range int(seconds * time.Second / step) {
+		l.udp(l.vm3, 4000+i, "172.16.100.50", 53, "anybody?")
+		l.advance(step)
+		asked += len(l.takeARP("vlan100"))
+		told += len(l.take("vlan101"))
+	}
+	if asked < seconds-1 || asked > seconds+1 {
+		t.Errorf("asked %d times in %d seconds", asked, seconds)
+	}
+	failed, full := l.w.stats.Dropped[DropNeighborFailed], l.w.stats.Dropped[DropNeighborFull]
+	if want := uint64(seconds / arp.Tries * arp.MaxParked); failed != want || full == 0 || failed+full+uint64(l.w.stats.Parked) != 200 || told < 60 {
+		t.Errorf("%d packets have failed, want %d; %d found no room, %d wait; %d errors", failed, want, full, l.w.stats.Parked, told)
+	}
+	l.advance(3 * time.Second)
+	if l.w.stats.Parked != 0 {
+		t.Errorf("%d packets still wait", l.w.stats.Parked)
 	}
 }
 

@@ -17,7 +17,7 @@ func (w *worker) learn(r *vrouter, k arp.Key, mac packet.MAC, to bool) {
 			"neighbor", packet.ToAddr(k.Addr), "mac", mac, "before", former)
 	}
 	for _, p := range waiting {
-		w.requeue(r.ifaces[p.Iface], p.Frame)
+		w.requeue(r.ifaces[p.Iface], p.Frame, arp.Key{})
 	}
 }
 
@@ -162,7 +162,7 @@ func (w *worker) tickNeighbors(r *vrouter) {
 		w.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name,
 			"neighbor", packet.ToAddr(a.Addr), slog.Int("waiting", len(a.Failed)))
 		for _, p := range a.Failed {
-			w.requeue(r.ifaces[p.Iface], p.Frame)
+			w.requeue(r.ifaces[p.Iface], p.Frame, a.Key)
 		}
 	})
 	if at != 0 {

@@ -361,5 +361,5 @@ func (w *worker) between(to *iface, f *tap.Frame) {
 		w.stats.Dropped[DropLoop]++
 		return
 	}
-	w.queue = append(w.queue, queued{to, append([]byte(nil), f.Buf[f.Head:f.Tail]...), false})
+	w.queue = append(w.queue, queued{in: to, frame: append([]byte(nil), f.Buf[f.Head:f.Tail]...)})
 }

@@ -61,7 +61,7 @@ func (w *worker) reassemble(x *passage) verdict {
 	w.stats.Parked -= int64(held)
 	w.stats.Consumed += uint64(held)
 	x.r.forgetGathering(slices.Index(x.r.gatherings, g))
-	w.queue = append(w.queue, queued{x.in, g.whole(), false})
+	w.queue = append(w.queue, queued{in: x.in, frame: g.whole()})
 	w.stats.Received++ // the whole packet is judged like one that came in
 	return consumed
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/tap"
@@ -72,7 +73,9 @@ type worker struct {
 type queued struct {
 	in    *iface
 	frame []byte // virtio-net header and Ethernet frame
-	again bool   // it was parked
+	again bool   // it was parked,
+	// and nobody has answered at this address.
+	failed arp.Key
 }
 
 const (
@@ -345,14 +348,17 @@ func (w *worker) runQueue() {
 	for _, q := range queue {
 		f := w.frame(q.frame)
 		if q.again || f.Ethernet()[0]&1 != 0 || q.in.mac == packet.MAC(f.Ethernet()[:6]) {
+			w.passage.failed = q.failed
 			w.count(w.forward(q.in, &f, q.again), q.again)
 		}
 	}
+	w.passage.failed = arp.Key{}
 }
 
-// requeue has a frame that was parked forwarded anew.
-func (w *worker) requeue(in *iface, frame []byte) {
-	w.queue = append(w.queue, queued{in, frame, true})
+// requeue has a frame that was parked forwarded anew. failed names the neighbor that
+// has not answered; zero: none.
+func (w *worker) requeue(in *iface, frame []byte, failed arp.Key) {
+	w.queue = append(w.queue, queued{in, frame, true, failed})
 }
 
 // flush writes what the ports have gathered.

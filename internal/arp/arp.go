@@ -4,9 +4,9 @@
 //
 // A neighbor goes from Incomplete to Reachable when it answers. One that is in
 // use is asked again, by unicast, before it gets stale; one that nobody uses is
-// forgotten. One that does not answer is Failed, and not asked for again for a
-// moment, so that a flood to an absent host costs one request a second. For a
-// while longer it stays a suspect: whoever has a choice should take another.
+// forgotten. One that does not answer is Failed. The next packet for it asks again, if the
+// last request is a second old, so a flood to an absent host costs one request a second.
+// Until it answers, it stays a suspect for a while: whoever has a choice should take another.
 //
 // The package has no goroutine, clock, lock or I/O: now (since any fixed start)
 // is an argument. Callers serialize.
@@ -25,8 +25,6 @@ const (
 	RetryInterval = time.Second
 	// Tries is how many requests are sent before the neighbor has failed.
 	Tries = 3
-	// FailedFor is how long a failed neighbor is not asked for again.
-	FailedFor = time.Second
 	// SuspectFor is how long a failed neighbor that nobody asks for is kept.
 	SuspectFor = time.Minute
 	// ProbeAfter is the age at which a neighbor in use is asked again.
@@ -90,6 +88,7 @@ type Neighbor struct {
 	live      bool
 	suspect   bool          // it has failed, and not answered since
 	confirmed time.Duration // last answer, or when it failed
+	asked     time.Duration // last request
 	next      time.Duration // next step of the state machine
 	parked    []Parked
 }
@@ -160,7 +159,7 @@ func (t *Table) Find(k Key) *Neighbor {
 func (t *Table) Resolve(k Key, from uint16, now time.Duration) (ref Ref, n *Neighbor, ask bool) {
 	if i, ok := t.byKey[k]; ok {
 		n = t.slots[i]
-		if n.State == Failed && now-n.confirmed >= FailedFor && t.mayAsk(from, now) {
+		if n.State == Failed && now-n.asked >= RetryInterval && t.mayAsk(from, now) {
 			t.ask(n, now)
 			return t.ref(i), n, true
 		}
@@ -211,7 +210,7 @@ func at[T any](s *[]T, iface uint16) *T {
 
 // ask starts the requests for a neighbor.
 func (t *Table) ask(n *Neighbor, now time.Duration) {
-	n.State, n.tries = Incomplete, 1
+	n.State, n.tries, n.asked = Incomplete, 1, now
 	t.schedule(n, now+RetryInterval)
 }
 
@@ -380,8 +379,7 @@ func (t *Table) step(i uint16, n *Neighbor, now time.Duration, do func(Action)) 
 	switch n.State {
 	case Incomplete:
 		if n.tries < Tries {
-			n.tries++
-			n.next = now + RetryInterval
+			n.again(now)
 			do(Action{Key: n.Key, Ask: true})
 			return
 		}
@@ -393,8 +391,7 @@ func (t *Table) step(i uint16, n *Neighbor, now time.Duration, do func(Action)) 
 		t.age(i, n, now, do)
 	case Probing:
 		if n.tries < Tries {
-			n.tries++
-			n.next = now + RetryInterval
+			n.again(now)
 			do(Action{Key: n.Key, Ask: true, To: n.MAC})
 			return
 		}
@@ -402,12 +399,19 @@ func (t *Table) step(i uint16, n *Neighbor, now time.Duration, do func(Action)) 
 	}
 }
 
+// again notes one more request.
+func (n *Neighbor) again(now time.Duration) {
+	n.tries++
+	n.asked, n.next = now, now+RetryInterval
+}
+
 // age probes a neighbor that has been used since it was confirmed, and forgets
 // one that has not been for long.
 func (t *Table) age(i uint16, n *Neighbor, now time.Duration, do func(Action)) {
 	if n.Used {
 		n.Used = false
-		n.State, n.tries, n.next = Probing, 1, now+RetryInterval
+		n.State, n.tries = Probing, 0
+		n.again(now)
 		do(Action{Key: n.Key, Ask: true, To: n.MAC})
 		return
 	}

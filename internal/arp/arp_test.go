@@ -72,9 +72,9 @@ func TestSuspect(t *testing.T) {
 	table.Resolve(key(1), 0, 0)
 	suspect(0, false, false)
 	want(t, tick(t, table, 0, 3*time.Second), "1s ask", "2s ask", "3s failed 0")
+	suspect(3*time.Second, true, true)
 	suspect(3*time.Second, true, false)
-	suspect(4*time.Second, true, true)
-	suspect(4*time.Second, true, false)
+	suspect(4*time.Second, true, false) // Tick asks
 	table.Learn(key(1), packet.MAC{2}, false, 5*time.Second)
 	suspect(5*time.Second, false, false)
 }
@@ -94,13 +94,16 @@ func TestNobodyAnswers(t *testing.T) {
 		}
 	}
 	want(t, tick(t, table, 0, 3500*time.Millisecond), "1s ask", "2s ask", "3s failed 3")
-	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); ask || n.State != arp.Failed {
-		t.Errorf("asked again at once: state %v", n.State)
+	if n.State != arp.Failed {
+		t.Errorf("state %v", n.State)
 	}
-	if _, _, ask := table.Resolve(key(1), 0, 4*time.Second); !ask {
-		t.Error("not asked again")
+	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); !ask || n.State != arp.Incomplete || !table.Park(n, []byte{9}, 7) {
+		t.Errorf("asked again %t, state %v", ask, n.State)
 	}
-	want(t, tick(t, table, 4*time.Second, 7*time.Second), "5s ask", "6s ask", "7s failed 0")
+	if _, _, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); ask {
+		t.Error("asked twice at once")
+	}
+	want(t, tick(t, table, 3500*time.Millisecond, 7*time.Second), "4.5s ask", "5.5s ask", "6.5s failed 1")
 	tick(t, table, 7*time.Second, 66*time.Second)
 	if table.Len() != 1 {
 		t.Errorf("%d neighbors: the suspect is forgotten", table.Len())
@@ -257,6 +260,43 @@ func TestFullTable(t *testing.T) {
 	table.Each(func(*arp.Neighbor) { n2++ })
 	if n2 != table.Len() {
 		t.Errorf("Each shows %d of %d", n2, table.Len())
+	}
+}
+
+// However often packets come for an absent neighbor, and however late Tick is, it is asked
+// for once a second at most, and never rests for longer than that.
+func TestRequestRate(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		table := arp.NewTable()
+		now, due, last := time.Duration(0), time.Duration(0), -time.Hour
+		asked := func() {
+			if now-last < arp.RetryInterval {
+				t.Fatalf("seed %d: asked at %v and at %v", seed, last, now)
+			}
+			last, due = now, now+arp.RetryInterval
+		}
+		for range 3000 {
+			now += time.Duration(rng.IntN(int(40 * time.Millisecond)))
+			if due != 0 && now >= due+time.Duration(rng.IntN(int(100*time.Millisecond))) {
+				at := table.Tick(now, func(a arp.Action) {
+					if a.Ask {
+						asked()
+					}
+				})
+				due = at
+			}
+			if rng.IntN(2) == 0 {
+				if _, _, ask := table.Resolve(key(1), 0, now); ask {
+					asked()
+				}
+			} else if _, ask := table.Suspect(key(1), now); ask {
+				asked()
+			}
+			if last >= 0 && now-last > arp.RetryInterval+time.Second/2 {
+				t.Fatalf("seed %d: at %v nobody has asked since %v", seed, now, last)
+			}
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ func arpChecks() []Check {
 		{Item: "A2", Name: "packets wait", Level: Should, Source: "RFC 1122, 2.3.2.2", play: packetsWait},
 		{Item: "A2", Name: "few packets wait", Level: Good, Source: "RFC 1122, 2.3.2.2", play: fewPacketsWait},
 		{Item: "A2", Name: "one request a second", Level: Must, Source: "RFC 1122, 2.3.2.1", play: requestRate},
+		{Item: "A2", Name: "asked again", Level: Good, Source: "RFC 1122, 2.3.2.1", play: askedAgain},
 		{Item: "A3", Name: "unicast probe", Level: Should, Source: "RFC 1122, 2.3.2.1", play: unicastProbe},
 		{Item: "A4", Name: "announces", Level: Must, Source: "RFC 5227, 2.3", play: announces},
 		{Item: "A4", Name: "stays", Level: Good, Source: "RFC 5227, 2.4", play: claimedByAnother},
@@ -332,6 +333,18 @@ func requestRate(c *C) {
 	if last.to != packet.Broadcast || last.Sender != packet.FromAddr(parseAddr("172.16.101.1")) || last.SenderMAC != c.macs["blue"] {
 		c.Fail("a request to %v from %v at %v", last.to, packet.ToAddr(last.Sender), last.SenderMAC)
 	}
+}
+
+// askedAgain: a host that has not answered three requests is back. The first packet after that has it
+// asked for, and reaches it.
+func askedAgain(c *C) {
+	c.Silence("blue", "172.16.101.4")
+	c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.4:5000")
+	c.Wait(3300 * time.Millisecond)
+	c.Drop()
+	c.Speak("blue", "172.16.101.4")
+	c.Put("green", "udp 172.16.100.9:4001 > 172.16.101.4:5000")
+	c.Want("blue", "udp 172.16.100.9:4001 > 172.16.101.4:5000")
 }
 
 // unicastProbe: a host that packets go to is asked whether it is still there, and only
