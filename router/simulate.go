@@ -105,7 +105,12 @@ func (s *Simulation) Run() error {
 		}
 		more := false
 		for _, w := range s.workers {
-			if w.turn() || slices.ContainsFunc(w.inbox, (*handover).waiting) {
+			if w.turn() {
+				more = true
+			}
+		}
+		for _, w := range s.workers { // the last one may have handed something to the first
+			if slices.ContainsFunc(w.inbox, (*handover).waiting) {
 				more = true
 			}
 		}
