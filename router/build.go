@@ -118,11 +118,13 @@ func (i *iface) own(addr uint32) {
 	if !i.ownedSet[addr] {
 		i.ownedSet[addr] = true
 		i.owned = append(i.owned, addr)
+		i.network.directory.own(addr, i)
 	}
 }
 
 // disown is the reverse of own: the address is neither answered for nor announced.
 func (i *iface) disown(addr uint32) {
+	i.network.directory.disown(addr, i)
 	delete(i.ownedSet, addr)
 	i.owned = slices.DeleteFunc(i.owned, func(a uint32) bool { return a == addr })
 	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.addr == addr })
@@ -241,6 +243,11 @@ func (b *builder) router(c *config.Router) (*vrouter, error) {
 	}
 	r.nat.OnCut(func(c *nat.Conn) { r.worker.resetBoth(r, c) })
 	r.nat.OnBalanced(r.balanced)
+	r.arp.OnChange(func(n *arp.Neighbor, gone bool) {
+		if i := r.ifaces[n.Iface]; i.network.shared() {
+			i.network.directory.know(i, n, gone)
+		}
+	})
 	if c.Gateway != nil {
 		if err := b.gateway(r, c.Gateway, c.NAT.NoSNAT); err != nil {
 			return nil, err

@@ -108,20 +108,32 @@ func (w *worker) ingress(x *passage) verdict {
 	eth := x.frame.Ethernet()
 	switch binary.BigEndian.Uint16(eth[12:]) {
 	case packet.EtherTypeIPv4:
+		if eth[0]&1 == 0 {
+			return next
+		}
 	case packet.EtherTypeARP:
 		return w.arp(x, eth)
+	}
+	return judgeType(eth)
+}
+
+// judgeType refuses what a router has no use for, whichever router it is.
+func judgeType(eth []byte) verdict {
+	switch binary.BigEndian.Uint16(eth[12:]) {
+	case packet.EtherTypeIPv4:
+		if eth[0]&1 != 0 {
+			return drop(DropLinkBroadcast)
+		}
+		return next
+	case packet.EtherTypeARP:
+		return next
 	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
 		if len(eth) >= packet.EthernetLen+tagLen && tagged(eth[tagLen:]) {
 			return drop(DropDoubleTag)
 		}
 		return drop(DropVLANTag)
-	default:
-		return drop(DropEtherType)
 	}
-	if eth[0]&1 != 0 {
-		return drop(DropLinkBroadcast)
-	}
-	return next
+	return drop(DropEtherType)
 }
 
 // arp: learn who is there, and answer for every address the router owns on that network.

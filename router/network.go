@@ -27,9 +27,10 @@ type network struct {
 	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
 	lookedAt time.Duration     // when the full table was last searched for old addresses
 
-	// What other workers may look at, whose routers are on this network.
-	watchers atomic.Pointer[[]*watcher]
-	outlet   atomic.Pointer[outlet]
+	// What other workers may look at, whose routers are on this network, and tell it.
+	directory directory
+	watchers  atomic.Pointer[[]*watcher]
+	outlet    atomic.Pointer[outlet]
 }
 
 // A port joins a device to a network. dev is nil while the device is away.
@@ -173,29 +174,10 @@ func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) 
 	return forwarded
 }
 
-// flood gives a broadcast or multicast to every other port and to the routers.
+// flood gives a broadcast or multicast to every other port, and to the routers that it concerns.
 func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdict {
-	v := drop(DropBroadcast)
 	others := w.toOthers(n, from, f)
-	for _, i := range n.ifaces {
-		switch {
-		case i == self:
-		case self != nil:
-			w.between(i, f)
-			v = forwarded
-		case i.router.worker != w:
-			if w.inward(i, recordCopy, f) == handedOver {
-				others = true // the other worker's router is as good as a port
-			} else {
-				w.stats.Received++ // the copy, by the other worker
-				w.stats.Dropped[DropHandover]++
-			}
-		default:
-			if got := w.forward(i, f, false); got == consumed || v != consumed {
-				v = got
-			}
-		}
-	}
+	v := w.toRouters(n, self, f)
 	if others && v >= dropped {
 		return forwarded // the switch did its part
 	}

@@ -57,6 +57,7 @@ func newSim(t testing.TB, topo *config.Topology) *sim {
 		s.names = append(s.names, topo.Networks[i].Name)
 	}
 	t.Cleanup(s.checkBooks)
+	t.Cleanup(s.checkDirectories)
 	return s
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/taprouter/taprouter/router"
@@ -114,6 +115,54 @@ func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
 	}
 	if s := lab.Engine.Stats(); len(s.Routers) != n || s.Drops[router.DropHandover] != 0 || s.Forwarded == 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Ninety tenants of three workers start at the same time, and nothing is dropped.
+func TestWorkersStartWithoutDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := router.Start(parse(t, tenants(90, 3)), router.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second) // in the bubble's time
+		if s := e.Stats(); len(s.Drops) != 0 || s.Received != 0 || s.Made != 3*90*3 {
+			t.Errorf("drops %v, %d received, %d made", s.Drops, s.Received, s.Made)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A floating IP moves between two routers of different workers, again and again; a host behind a third one,
+// of a third worker, always reaches it where it is.
+func TestThirdWorkerFollowsAMove(t *testing.T) {
+	lab := routertest.Parse(t, tenants(3, 3))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	moving, fixed := netip.MustParseAddr("10.10.10.50"), netip.MustParseAddr("192.168.1.8")
+	lab.Host("net0", fixed.String())
+	lab.Host("net1", fixed.String())
+	client := lab.Host("net2", fixed.String())
+	for round := range 20 {
+		if err := lab.Engine.AssociateFloatingIPAt(fmt.Sprint("router", round%2), moving, fixed); err != nil {
+			t.Fatal(err)
+		}
+		for reached := false; !reached; { // it may ask before the third router has heard of the move
+			try, end := context.WithTimeout(ctx, time.Second)
+			_, err := client.Ping(try, moving)
+			end()
+			if reached = err == nil; ctx.Err() != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	}
+	s := lab.Engine.Stats()
+	for reason, n := range s.Drops {
+		if reason != router.DropPolicy && reason != router.DropNeighborFailed && reason != router.DropICMPUnknown {
+			t.Errorf("%d drops of reason %v", n, reason)
+		}
 	}
 }
 

@@ -115,12 +115,24 @@ type Table struct {
 	due    time.Duration   // no neighbor has anything to do before this
 	active bool            // due is valid
 	lost   uint64          // parked packets of neighbors that made room
+	change func(n *Neighbor, gone bool)
 }
 
 // NewTable returns an empty table.
 func NewTable() *Table {
 	// Slot 0 is never used, so that the zero Ref names nobody.
 	return &Table{byKey: map[Key]uint16{}, slots: []*Neighbor{{}}}
+}
+
+// OnChange has fn called whenever a neighbor is made (gone is false), is forgotten (gone is true), or
+// becomes Reachable, is Reachable at another MAC address, or is Reachable no longer. fn must not call the table, and
+// must not keep the neighbor. There is one such function; it is to be set while the table is empty.
+func (t *Table) OnChange(fn func(n *Neighbor, gone bool)) { t.change = fn }
+
+func (t *Table) changed(n *Neighbor, gone bool) {
+	if t.change != nil {
+		t.change(n, gone)
+	}
 }
 
 // Lost is the number of parked packets that nobody was handed, because their
@@ -237,6 +249,7 @@ func (t *Table) add(k Key, now time.Duration) uint16 {
 	*n = Neighbor{Key: k, gen: n.gen, live: true, confirmed: now}
 	*at(&t.crowd, k.Iface)++
 	t.byKey[k] = i
+	t.changed(n, false)
 	return i
 }
 
@@ -273,6 +286,7 @@ func (t *Table) victim() uint16 {
 // remove forgets a neighbor; what is parked there is lost.
 func (t *Table) remove(i uint16) {
 	n := t.slots[i]
+	t.changed(n, true)
 	t.lost += uint64(len(t.unpark(n)))
 	delete(t.byKey, n.Key)
 	t.crowd[n.Iface]--
@@ -332,7 +346,11 @@ func (t *Table) Learn(k Key, mac packet.MAC, to bool, now time.Duration) (parked
 	if n.Usable() && n.MAC != mac {
 		former = n.MAC
 	}
+	news := n.State != Reachable || n.MAC != mac
 	n.MAC, n.State, n.tries, n.confirmed, n.suspect = mac, Reachable, 0, now, false
+	if news {
+		t.changed(n, false)
+	}
 	t.schedule(n, now+ProbeAfter)
 	return t.unpark(n), former
 }
@@ -412,6 +430,7 @@ func (t *Table) age(i uint16, n *Neighbor, now time.Duration, do func(Action)) {
 		n.Used = false
 		n.State, n.tries = Probing, 0
 		n.again(now)
+		t.changed(n, false)
 		do(Action{Key: n.Key, Ask: true, To: n.MAC})
 		return
 	}

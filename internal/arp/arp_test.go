@@ -308,6 +308,15 @@ func TestRandomOperations(t *testing.T) {
 		table := arp.NewTable()
 		now, due := time.Duration(0), time.Duration(0)
 		parked, back := 0, 0
+		told := map[arp.Key]packet.MAC{} // what OnChange has said
+		table.OnChange(func(n *arp.Neighbor, gone bool) {
+			if _, there := told[n.Key]; gone && !there {
+				t.Fatalf("seed %d: %v goes, but has never come", seed, n.Key)
+			}
+			if delete(told, n.Key); !gone {
+				told[n.Key] = reachableAt(n)
+			}
+		})
 		do := func(a arp.Action) { back += len(a.Failed) }
 		for range 5000 {
 			now += time.Duration(rng.IntN(int(300 * time.Millisecond)))
@@ -320,7 +329,7 @@ func TestRandomOperations(t *testing.T) {
 			k := key(rng.IntN(20))
 			switch rng.IntN(4) {
 			case 0:
-				p, _ := table.Learn(k, mac, rng.IntN(2) == 0, now)
+				p, _ := table.Learn(k, packet.MAC{2, byte(rng.IntN(2))}, rng.IntN(2) == 0, now)
 				back += len(p)
 			default:
 				_, n, _ := table.Resolve(k, 0, now)
@@ -330,14 +339,30 @@ func TestRandomOperations(t *testing.T) {
 				}
 			}
 			due = table.Tick(now, do)
+			table.Each(func(n *arp.Neighbor) {
+				if mac, there := told[n.Key]; !there || mac != reachableAt(n) || len(told) != table.Len() {
+					t.Fatalf("seed %d: %v is %v at %v, nobody was told; %d of %d known", seed, n.Key, n.State, n.MAC, len(told), table.Len())
+				}
+			})
 		}
 		for due != 0 {
 			due = table.Tick(due, do)
+		}
+		if len(told) != 0 {
+			t.Errorf("seed %d: nobody was told of %d that have gone", seed, len(told))
 		}
 		if table.Len() != 0 || parked != back+int(table.Lost()) {
 			t.Errorf("seed %d: %d neighbors left; parked %d, back %d, lost %d", seed, table.Len(), parked, back, table.Lost())
 		}
 	}
+}
+
+// reachableAt is the address of a neighbor that is certain; zero: none is.
+func reachableAt(n *arp.Neighbor) (mac packet.MAC) {
+	if n.State == arp.Reachable {
+		mac = n.MAC
+	}
+	return mac
 }
 
 // Forget leaves other interfaces alone, and those who are being asked for.
