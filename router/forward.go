@@ -574,6 +574,9 @@ func (w *worker) neighbor(x *passage) verdict {
 	if n.State == arp.Failed {
 		return w.sendError(x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
 	}
+	if x.repeats(n) {
+		return drop(DropDuplicate)
+	}
 	if !t.Park(n, x.frame.Buf[x.frame.Head:x.frame.Tail], x.in.id) {
 		return drop(DropNeighborFull)
 	}

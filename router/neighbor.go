@@ -1,12 +1,15 @@
 package router
 
 import (
+	"bytes"
+	"encoding/binary"
 	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
 )
 
 // learn records a neighbor and sends what waited for it.
@@ -19,6 +22,33 @@ func (w *worker) learn(r *vrouter, k arp.Key, mac packet.MAC, to bool) {
 	for _, p := range waiting {
 		w.requeue(r.ifaces[p.Iface], p.Frame, arp.Key{})
 	}
+}
+
+// repeats reports whether the passage's packet is a SYN, or the answer to one, of which a copy waits for the
+// neighbor already. A host repeats it because it gets no answer: one copy is all that the receiver
+// needs, however this ends. Of other packets each counts: two datagrams may look alike and be two, and so
+// may acknowledgements.
+func (x *passage) repeats(n *arp.Neighbor) bool {
+	p := &x.p
+	if p.Proto != packet.ProtoTCP || p.Flags&packet.SYN == 0 || p.Fragmented() {
+		return false
+	}
+	for q := range n.Waiting {
+		if q.Iface == x.in.id && sameSegment(p, q.Frame[tap.HeaderLen:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameSegment reports whether a frame has the same TCP segment as a packet: addresses, ports, numbers, and what it is.
+func sameSegment(p *packet.Packet, eth []byte) bool {
+	const proto, addresses, numbers, flags = packet.EthernetLen + 9, packet.EthernetLen + 12, 12, 13
+	at := p.L4
+	return len(eth) >= at+packet.TCPLen && eth[packet.EthernetLen] == p.Eth[packet.EthernetLen] &&
+		binary.BigEndian.Uint16(eth[packet.EthernetLen+6:])&0x3fff == 0 && eth[proto] == packet.ProtoTCP &&
+		bytes.Equal(eth[addresses:addresses+8], p.Eth[addresses:addresses+8]) &&
+		bytes.Equal(eth[at:at+numbers], p.Eth[at:at+numbers]) && (eth[at+flags]^p.Flags)&opening == 0
 }
 
 // reachable reports whether a host is worth a new connection: there is a route to

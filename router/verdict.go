@@ -51,6 +51,7 @@ const (
 	DropTooBig                            // larger than the next MTU, and must not be fragmented
 	DropNeighborFailed                    // the next hop does not answer
 	DropNeighborFull                      // too many packets wait for the next hop
+	DropDuplicate                         // a copy of a SYN that waits for the next hop already
 	DropNeighborRate                      // packets from there ask for too many next hops that nobody knows
 	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
 	DropNotSYN                            // TCP out of nowhere, which cannot be translated
@@ -71,7 +72,7 @@ var dropNames = [numDropReasons]string{
 	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "reverse-path", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "not-allowed", "member-refused", "connection-limit", "refused", "echo-rate", "no-route", "ttl", "too-big",
-	"neighbor-failed", "neighbor-full", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
+	"neighbor-failed", "neighbor-full", "duplicate", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }
 

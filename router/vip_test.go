@@ -1,6 +1,8 @@
 package router
 
 import (
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -263,4 +265,83 @@ func TestErrorsAboutForgottenConnections(t *testing.T) {
 	if n := l.w.routers[0].nat.Len(); n != 0 {
 		t.Errorf("%d connections", n)
 	}
+}
+
+// A client repeats its SYN while the router waits for a member that is not there. The next member gets
+// the SYN once.
+func TestRepeatedSYNGoesOnOnce(t *testing.T) {
+	l := newLesson(t)
+	l.web1.mute, l.web2.mute = true, true
+	syn := func(port int) { l.tcp(l.client, port, "10.10.10.7", 80, "S") }
+	syn(4000)
+	l.advance(time.Second)
+	syn(4000)
+	syn(4001) // another connection
+	l.advance(2 * time.Second)
+	syn(4000) // both are asked for by now
+	l.advance(time.Second)
+	syn(4000)
+	l.web2.mute = false
+	l.advance(2 * time.Second) // in which it is asked again
+	seen := map[string]int{}
+	for _, got := range l.take("vlan100") {
+		seen[got.String()]++
+	}
+	if want := map[string]int{
+		"tcp 10.10.10.4:4000 > 172.16.100.10:80 S": 1, "tcp 10.10.10.4:4001 > 172.16.100.10:80 S": 1,
+	}; !maps.Equal(seen, want) {
+		t.Errorf("members got %v, want %v", seen, want)
+	}
+	l.dropped(DropDuplicate, 3)
+}
+
+// So it is without a VIP, when the next hop answers at last, or does not; and with the answer to a SYN. Only
+// the same segment counts, and datagrams that look alike are all sent.
+func TestWhatWaitsTwice(t *testing.T) {
+	l := newLesson(t)
+	absent := l.host("vlan100", "172.16.100.50")
+	segment := func(from *simHost, flags string, seq, port int) {
+		f := &layers.TCP{SrcPort: layers.TCPPort(port), DstPort: 80, Seq: uint32(seq), Window: 1000}
+		f.SYN, f.ACK = strings.Contains(flags, "S"), strings.Contains(flags, ".")
+		l.put(from.net, l.build(from, "172.16.100.50", layers.IPProtocolTCP, nil, f))
+	}
+	count := func(want int, what string, send func()) {
+		t.Helper()
+		absent.mute = true
+		before := l.w.stats.Dropped[DropDuplicate]
+		for range 3 {
+			send()
+		}
+		waiting := l.w.stats.Parked
+		absent.mute = false
+		l.take("vlan100")
+		l.put("vlan100", packet.PutARP(make([]byte, packet.ARPLen), absent.mac, l.routerMAC("vlan100"),
+			packet.ARP{SenderMAC: absent.mac, Sender: packet.FromAddr(absent.addr), Target: packet.FromAddr(addr("172.16.100.1"))}))
+		got := l.take("vlan100")
+		if len(got) != want || waiting != int64(want) || l.w.stats.Dropped[DropDuplicate]-before != uint64(3-want) {
+			t.Errorf("%s: %d have waited, %d have gone on: %v; want %d", what, waiting, len(got), got, want)
+		}
+		for _, r := range l.w.routers {
+			r.arp.Forget(r.ifaces[2].id)
+			r.arp.Forget(r.ifaces[1].id)
+		}
+	}
+	count(1, "SYN", func() { segment(l.vm3, "S", 1000, 4000) })
+	seq := 0
+	count(3, "SYNs of different connections", func() { seq++; segment(l.vm3, "S", seq, 4100) })
+	count(3, "SYNs from different ports", func() { seq++; segment(l.vm3, "S", 7, 4200+seq) })
+	count(1, "SYN-ACK", func() { segment(l.vm3, "S.", 1000, 4300) })
+	count(3, "acknowledgements", func() { segment(l.vm3, ".", 1000, 4400) })
+	count(3, "datagrams", func() { l.udp(l.vm3, 4500, "172.16.100.50", 53, "the same") })
+	count(3, "pings", func() { l.ping(l.vm3, "172.16.100.50", 5, 1) })
+	from := []*simHost{l.vm3, l.vm4, l.host("vlan101", "172.16.101.5")}
+	count(3, "SYNs of different hosts", func() { segment(from[0], "S", 7, 4600); from = from[1:] })
+
+	absent.mute = true
+	for range 3 {
+		segment(l.vm4, "S", 1000, 4700)
+	}
+	l.take("vlan101")
+	l.advance(3 * time.Second)
+	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.4 type 3 code 1 about tcp 172.16.101.4:4700 > 172.16.100.50:80")
 }

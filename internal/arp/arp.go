@@ -308,6 +308,15 @@ func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
 	return true
 }
 
+// Waiting yields what waits for the neighbor, the oldest first. The table owns it.
+func (n *Neighbor) Waiting(yield func(Parked) bool) {
+	for _, p := range n.parked {
+		if !yield(p) {
+			return
+		}
+	}
+}
+
 // Forget removes the neighbors of an interface, as if nobody had ever asked for
 // them; those that are being asked for now stay.
 func (t *Table) Forget(iface uint16) {
