@@ -321,8 +321,9 @@ func (w *worker) sendFragments(x *passage) {
 	for i := range segments {
 		var s packet.Packet
 		w.pieces = w.pieces[:0]
-		if s.Parse(segments[i].Ethernet(), nil) != packet.FaultNone {
-			continue // an IP header with options: nobody sends super-frames with those
+		if !w.parseAny(&s, &segments[i]) {
+			w.stats.Unsent[UnsentPieces]++
+			continue
 		}
 		if s.End-packet.EthernetLen <= x.out.mtu {
 			w.sendPieces(x.out, segments[i:i+1])

@@ -148,9 +148,12 @@ func (w *worker) refuse(x *passage, reason DropReason) verdict {
 func (w *worker) resetBoth(r *vrouter, c *nat.Conn) {
 	for d := range nat.Direction(2) {
 		r.cut.add(c.Tuple(d), w.now)
-		if to, segment, ok := r.nat.Reset(c, d); ok {
-			w.sendSegment(r, to, &segment)
+		to, segment, ok := r.nat.Reset(c, d)
+		if !ok {
+			w.stats.Unsent[UnsentSequence]++
+			continue
 		}
+		w.sendSegment(r, to, &segment)
 	}
 }
 
@@ -213,6 +216,7 @@ func (w *worker) tickCut(r *vrouter) {
 func (w *worker) sendSegment(r *vrouter, t packet.Tuple, s *packet.Segment) {
 	rt, ok := r.routes.Lookup(packet.ToAddr(t.Dst))
 	if !ok {
+		w.stats.Unsent[UnsentRoute]++
 		return
 	}
 	hop := rt.via
@@ -221,6 +225,7 @@ func (w *worker) sendSegment(r *vrouter, t packet.Tuple, s *packet.Segment) {
 	}
 	n := r.arp.Find(arp.Key{Iface: rt.out.id, Addr: hop})
 	if n == nil || !n.Usable() {
+		w.stats.Unsent[UnsentNeighbor]++
 		return
 	}
 	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
@@ -239,8 +244,14 @@ func (w *worker) sendSegment(r *vrouter, t packet.Tuple, s *packet.Segment) {
 // sendReset answers a TCP segment with a RST that its sender will accept.
 func (w *worker) sendReset(x *passage) {
 	p := &x.p
-	// Of a packet in pieces, neither the header nor the length is known.
-	if p.Fragmented() || p.Flags&packet.RST != 0 || !x.r.errors.allow(p.Src, w.now) {
+	switch {
+	case p.FragOff != 0 || p.Flags&packet.RST != 0:
+		return // the first fragment says what it is, and nothing answers a RST
+	case p.More: // neither the end of its header nor its length is known
+		w.stats.Unsent[UnsentFragment]++
+		return
+	case !x.r.errors.allow(p.Src, w.now):
+		w.stats.Unsent[UnsentRate]++
 		return
 	}
 	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
@@ -296,8 +307,12 @@ const (
 // the rate limit allows. mtu goes into fragmentation needed (RFC 1191).
 func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
 	p := &x.p
+	if !errorAllowed(x) {
+		return drop(reason)
+	}
 	// The router's own checks are told in any case.
-	if !errorAllowed(x) || !x.in.checks && !x.r.errors.allow(p.Src, w.now) {
+	if !x.in.checks && !x.r.errors.allow(p.Src, w.now) {
+		w.stats.Unsent[UnsentRate]++
 		return drop(reason)
 	}
 	quote := w.quote(p)

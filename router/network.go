@@ -189,7 +189,11 @@ func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdic
 func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
 	sent := false
 	for _, p := range n.ports {
-		if p == from || p.dev == nil {
+		switch {
+		case p == from:
+			continue
+		case p.dev == nil:
+			p.stats.Lost++
 			continue
 		}
 		c := w.copy(f)

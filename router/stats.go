@@ -13,11 +13,39 @@ type counters struct {
 	Conflicts                           uint64
 	Parked                              int64
 	Dropped                             [numDropReasons]uint64
+	Unsent                              [numUnsentReasons]uint64
+}
+
+// An UnsentReason says why a router has not sent a frame of its own that it would have sent otherwise: an ICMP
+// error, a RST, a piece of a packet. The names are the words of counters.
+type UnsentReason uint8
+
+// The reasons. What a rule forbids, such as an ICMP error about an ICMP error (RFC 1812, 4.3.2.7) or a RST
+// in answer to a RST, is not missing. What a device does not take is in DeviceStats.Lost.
+const (
+	UnsentRate     UnsentReason = iota // an ICMP error or a RST beyond what the router sends in a second, in all or to one address
+	UnsentRoute                        // the RST for one side of a connection that ends, to which there is no route
+	UnsentNeighbor                     // likewise, where nobody knows the next hop: it is not worth an ARP request
+	UnsentSequence                     // likewise, where nobody has seen which sequence number that side expects
+	UnsentFragment                     // a RST in answer to a TCP segment in pieces, whose length nobody knows
+	UnsentPieces                       // a part of a super-frame that cannot be cut any further
+	numUnsentReasons
+)
+
+var unsentNames = [numUnsentReasons]string{"rate", "no-route", "no-neighbor", "no-sequence", "fragment", "pieces"}
+
+// String returns the reason's name.
+func (r UnsentReason) String() string {
+	if r < numUnsentReasons {
+		return unsentNames[r]
+	}
+	return "unknown"
 }
 
 // Stats is a copy of an engine's counters. Every frame received is exactly one
 // of forwarded, consumed, dropped, or still parked; frames that the engine makes
-// itself (answers, floods, fragments, segments) are counted apart.
+// itself (answers, floods, fragments, segments) are counted apart, and so are those that it
+// would have made, but could not or was not to.
 type Stats struct {
 	Received  uint64 // from devices, and from one router to another
 	Forwarded uint64
@@ -26,7 +54,8 @@ type Stats struct {
 	Made      uint64
 	Conflicts uint64 // ARP messages that claim an address of a router
 
-	Drops   map[DropReason]uint64 // reasons that have occurred
+	Drops   map[DropReason]uint64   // reasons that have occurred
+	Unsent  map[UnsentReason]uint64 // likewise; these frames are in no other count
 	Devices []DeviceStats
 	Routers []RouterStats
 }
@@ -91,6 +120,14 @@ func (t *tally) add(w *worker) {
 	for r, n := range c.Dropped {
 		if n > 0 {
 			t.Drops[DropReason(r)] += n
+		}
+	}
+	if t.Unsent == nil {
+		t.Unsent = map[UnsentReason]uint64{}
+	}
+	for r, n := range c.Unsent {
+		if n > 0 {
+			t.Unsent[UnsentReason(r)] += n
 		}
 	}
 	for _, r := range w.routers {
