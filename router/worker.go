@@ -117,7 +117,11 @@ func (w *worker) run() {
 		defer runtime.UnlockOSThread()
 	}
 	for !w.stopping {
-		if w.turn() {
+		more := w.turn()
+		if w.stopping {
+			return // nothing would end another wait before its time
+		}
+		if more {
 			w.wait.look() // who has frames meanwhile has its turn as well
 			continue
 		}
