@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -514,10 +515,29 @@ type Connection struct {
 
 // Connections calls yield for each live connection, in no meaningful order.
 func (t *Table) Connections(now time.Duration, yield func(Connection)) {
-	ms := millis(now)
-	t.each(func(i uint32, c *Conn) {
-		if t.expired(c, ms) || t.overruled(c) {
-			return
+	t.Walk(0, math.MaxInt, now, yield)
+}
+
+// A Cursor is a place in a table, where a Walk goes on. The zero value is the beginning.
+type Cursor uint32
+
+// Walk calls yield for live connections, in no meaningful order, and looks at so many places of
+// the table at most, live or not. It returns where the next call goes on, and 0 at the end. The
+// table may change between the calls: a connection that is there from the first call to the last
+// is shown exactly once, one that comes or goes meanwhile at most once.
+func (t *Table) Walk(from Cursor, most int, now time.Duration, yield func(Connection)) Cursor {
+	ms, i := millis(now), uint32(from)
+	for ; i < t.top(); i++ {
+		if most--; most < 0 {
+			return Cursor(i)
+		}
+		if t.chunks[i>>chunkBits].used == 0 {
+			i |= chunkLen - 1
+			continue
+		}
+		c := t.conn(i)
+		if c.flags&connLive == 0 || t.expired(c, ms) || t.overruled(c) {
+			continue
 		}
 		idle := ms - c.seen
 		yield(Connection{
@@ -526,5 +546,6 @@ func (t *Table) Connections(now time.Duration, yield func(Connection)) {
 			Idle:      time.Duration(idle) * time.Millisecond,
 			Remaining: time.Duration(t.timeout(c)-idle) * time.Millisecond,
 		})
-	})
+	}
+	return 0
 }

@@ -278,18 +278,29 @@ func (e *Engine) Stats() Stats {
 	return t.stats()
 }
 
-// Connections returns a copy of every router's connection table; nothing after
-// Close.
+// walkStep is how many connections a worker looks at for Connections before it goes on with its packets.
+const walkStep = 1 << 10
+
+// Connections returns a copy of every router's connection table; nothing after Close. The workers
+// go on with their packets meanwhile, so a large table is not as it was at one moment: a
+// connection that is there all the time is listed once, one that comes or goes at most once.
 func (e *Engine) Connections() []Connection {
 	var all []Connection
+	step := make([]nat.Connection, 0, walkStep)
 	for _, w := range e.workers {
-		_ = w.call(func() { // after Close there is nothing
-			for _, r := range w.routers {
-				r.nat.Connections(w.now, func(c nat.Connection) {
+		for _, r := range w.routers {
+			for at, more := nat.Cursor(0), true; more; more = at != 0 {
+				step = step[:0]
+				if w.call(func() {
+					at = r.nat.Walk(at, walkStep, w.now, func(c nat.Connection) { step = append(step, c) })
+				}) != nil {
+					return nil
+				}
+				for _, c := range step {
 					all = append(all, Connection{r.name, c})
-				})
+				}
 			}
-		})
+		}
 	}
 	return all
 }

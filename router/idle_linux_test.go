@@ -5,12 +5,20 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
 )
 
-// A countingWaiter counts the waits of a worker.
+// A countingWaiter counts the waits of a worker, and how often it is woken.
 type countingWaiter struct {
 	waiter
-	waits atomic.Int64
+	waits, wakes atomic.Int64
+}
+
+func (c *countingWaiter) wake() {
+	c.wakes.Add(1)
+	c.waiter.wake()
 }
 
 func (c *countingWaiter) wait(d time.Duration) {
@@ -39,5 +47,43 @@ func TestStopIsTheLastTurn(t *testing.T) {
 			t.Errorf("devices %t: %d waits after the end", devices, n)
 		}
 		w.wait.close()
+	}
+}
+
+// What is asked about a large table is asked in steps: packets pass between them.
+func TestConnectionsHoldNoWorker(t *testing.T) {
+	e, _, err := newEngine(tutorial(), slog.New(slog.DiscardHandler), newRand(1), 1, false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := e.workers[0]
+	c := &countingWaiter{waiter: w.wait}
+	w.wait = c
+	go w.run()
+	defer e.Close()
+	const n = 20 * walkStep
+	if err := w.call(func() {
+		for k := range uint32(n) {
+			tuple := packet.Tuple{Src: k, Dst: 1, SrcPort: 2, DstPort: 3, Proto: packet.ProtoUDP}
+			w.routers[0].nat.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse()}, w.now)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := c.wakes.Load()
+	all := e.Connections()
+	if calls := c.wakes.Load() - before; len(all) != n || calls < n/walkStep {
+		t.Errorf("%d connections in %d calls of the worker, want %d in at least %d", len(all), calls, n, n/walkStep)
+	}
+	seen := map[uint32]bool{}
+	for _, c := range all {
+		seen[c.Original.Src] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d different ones", len(seen))
+	}
+	e.Close()
+	if all := e.Connections(); all != nil {
+		t.Errorf("%d connections after Close", len(all))
 	}
 }
