@@ -216,7 +216,8 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 	var far tap.Device
 	err := n.home.call(func() {
 		var near tap.Device
-		name := fmt.Sprintf("%s#%d", network, len(n.ports)+1)
+		n.attached++
+		name := fmt.Sprintf("%s#%d", network, n.attached)
 		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
 		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: near.Name()}}, near)
 	})

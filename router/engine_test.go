@@ -402,3 +402,42 @@ protocol = "TCP"
 		t.Errorf("%d faults, want 5:\n%v", len(faults), err)
 	}
 }
+
+// No two ports have one name, whichever have come and gone before: names are what logs and
+// statistics tell devices apart by.
+func TestAttachedPortsHaveNamesOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := router.Start(parse(t, twoNetworks), router.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		far := map[string]bool{}
+		var devs []tap.Device
+		for k := range 12 {
+			dev, err := e.Attach("left", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if far[dev.Name()] {
+				t.Errorf("a second far end is called %q", dev.Name())
+			}
+			far[dev.Name()] = true
+			if devs = append(devs, dev); k%3 == 2 {
+				devs[0].Close()
+				devs = devs[1:]
+				synctest.Wait()
+			}
+		}
+		near := map[string]bool{}
+		for _, d := range e.Stats().Devices {
+			if near[d.Device] {
+				t.Errorf("two devices are called %q", d.Device)
+			}
+			near[d.Device] = true
+		}
+		if len(near) != 8 {
+			t.Errorf("%d devices: %v", len(near), near)
+		}
+	})
+}

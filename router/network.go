@@ -22,6 +22,7 @@ type network struct {
 	hidden   bool // the engine's own
 	home     *worker
 	ports    []*port
+	attached int // ports that have been attached while the engine runs: no two have one name
 	ifaces   []*iface
 	table    macTable
 	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
