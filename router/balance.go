@@ -32,6 +32,7 @@ type backend struct {
 	vip    *vip
 	member uint32        // its ID
 	gone   bool          // out of the pool; the number is free when the last connection has left the table
+	was    *member       // the member, when it left
 	conns  int           // in the table, over or not
 	avoid  time.Duration // until when others are tried first: it has refused a connection
 	usage
@@ -80,13 +81,13 @@ func (r *vrouter) addBackend(v *vip, member uint32) {
 }
 
 // removeBackend takes a member from a VIP.
-func (r *vrouter) removeBackend(v *vip, member uint32) {
-	k, ok := v.numbers[member]
+func (r *vrouter) removeBackend(v *vip, m *member) {
+	k, ok := v.numbers[m.ID]
 	if !ok {
 		return
 	}
-	delete(v.numbers, member)
-	r.backends[k].gone = true
+	delete(v.numbers, m.ID)
+	r.backends[k].gone, r.backends[k].was = true, m
 	v.leaving = append(v.leaving, k)
 	r.release(k)
 }

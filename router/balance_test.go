@@ -528,3 +528,79 @@ func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// memberLines is the members of a pool as LoadBalancers shows them.
+func (l *lesson) memberLines() string {
+	p := l.LoadBalancers()[0].Listeners[0].Pool
+	s := string(p.OperatingStatus)
+	for _, m := range p.Members {
+		s += fmt.Sprintf("; %s %v %s", m.Name, m.Address, m.OperatingStatus)
+		if m.Removed {
+			s += " removed"
+		}
+		s += fmt.Sprintf(" %d of %d", m.Statistics.Active, m.Statistics.Total)
+	}
+	return s
+}
+
+// A member that has been removed is shown as long as it drains: who waits for it to be idle sees
+// when it is. It is told from another one of its name, and is no member to a pool's status.
+func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
+	l := newLesson(t)
+	want := func(what, want string) {
+		t.Helper()
+		if got := l.memberLines(); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", what, got, want)
+		}
+		ls := l.LoadBalancers()[0].Listeners[0]
+		var sum Statistics
+		for _, m := range ls.Pool.Members {
+			sum.Active += m.Statistics.Active
+		}
+		if ls.Statistics.Active != sum.Active || ls.Pool.Statistics.Active != sum.Active {
+			t.Errorf("%s: %d active, the pool has %d, its members %d", what, ls.Statistics.Active, ls.Pool.Statistics.Active, sum.Active)
+		}
+	}
+	end := func(f *flow) {
+		l.segment(f.client, f.port, f.to, f.toPort, packet.RST, f.seq, 0, 0)
+	}
+	one := l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
+	two := l.tcpFlow(l.client, 4001, "10.10.10.7", 80, l.web2)
+	three := l.tcpFlow(l.client, 4002, "10.10.10.7", 80, l.web1)
+	const web1, web2 = "WEB1 172.16.100.9:80 ", "WEB2 172.16.100.10:80 "
+	want("before", "ONLINE; "+web1+"NO_MONITOR 2 of 2; "+web2+"NO_MONITOR 1 of 1")
+	l.do(l.SetMember("web servers", "WEB1", false))
+	want("down, and its connections are kept", "ONLINE; "+web1+"OFFLINE 2 of 2; "+web2+"NO_MONITOR 1 of 1")
+	l.do(l.RemoveMember("web servers", "WEB1"))
+	want("removed", "ONLINE; "+web2+"NO_MONITOR 1 of 1; "+web1+"DRAINING removed 2 of 2")
+	l.do(l.AddMember("web servers", config.Member{Name: "WEB1", Address: addr("172.16.100.12"), Port: 80, Weight: 1, AdminStateUp: true}))
+	want("another of its name", "ONLINE; "+web2+"NO_MONITOR 1 of 1; WEB1 172.16.100.12:80 NO_MONITOR 0 of 0; "+web1+"DRAINING removed 2 of 2")
+	l.do(l.RemoveMember("web servers", "WEB1"))
+	one.lives()
+	end(one)
+	want("one ended", "ONLINE; "+web2+"NO_MONITOR 1 of 1; "+web1+"DRAINING removed 1 of 2")
+	l.do(l.RemoveMember("web servers", "WEB2"))
+	want("all removed", "ONLINE; "+web1+"DRAINING removed 1 of 2; "+web2+"DRAINING removed 1 of 1")
+	end(three)
+	want("the last ended", "ONLINE; "+web2+"DRAINING removed 1 of 1")
+	l.do(l.AddMember("web servers", config.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80, AdminStateUp: true}))
+	want("a member with weight 0", "ERROR; WEB3 172.16.100.12:80 DRAINING 0 of 0; "+web2+"DRAINING removed 1 of 1")
+	end(two)
+	want("nobody's left", "ERROR; WEB3 172.16.100.12:80 DRAINING 0 of 0")
+}
+
+// Where removing resets, or what goes is UDP, nothing is left to show.
+func TestRemovedMembersThatDoNotDrain(t *testing.T) {
+	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.OnMemberRemoved = "reset" })
+	l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
+	l.do(l.RemoveMember("web servers", "WEB1"))
+	if got := l.memberLines(); got != "ONLINE; WEB2 172.16.100.10:80 NO_MONITOR 0 of 0" {
+		t.Error(got)
+	}
+	l = pooled(t, func(_ *config.Pool, v *config.VIP) { v.Protocol = config.UDP })
+	l.udp(l.client, 4000, "10.10.10.7", 80, "?")
+	l.do(l.RemoveMember("web servers", "WEB1"))
+	if got := l.memberLines(); got != "ONLINE; WEB2 172.16.100.10:80 NO_MONITOR 0 of 0" {
+		t.Error(got)
+	}
+}

@@ -407,7 +407,7 @@ func (e *Engine) AddMember(pool string, m config.Member) error {
 // connections, and the TCP ones that it has not answered, go to another member with
 // their next packet, and the pool's on_member_removed says whether the other TCP
 // connections go on until they end (drain) or end with a RST to both sides (reset).
-// Errors are those of SetMember.
+// LoadBalancers lists the member until then. Errors are those of SetMember.
 func (e *Engine) RemoveMember(pool, member string) error {
 	e.control.mu.Lock()
 	defer e.control.mu.Unlock()
@@ -460,7 +460,8 @@ func (c *control) removeMember(pool, name string) error {
 	if err != nil {
 		return err
 	}
-	id := p.members[i].ID
+	m := p.members[i]
+	id := m.ID
 	p.members = slices.Delete(p.members, i, i+1)
 	return p.each(func(s *poolShare) error {
 		delete(s.down, id)
@@ -471,7 +472,7 @@ func (c *control) removeMember(pool, name string) error {
 		return s.router.change(ch, func(*worker) {
 			s.pool.Remove(id)
 			for _, v := range s.vips {
-				s.router.removeBackend(v, id)
+				s.router.removeBackend(v, &m)
 			}
 		})
 	})

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -51,8 +52,14 @@ func TestStopIsTheLastTurn(t *testing.T) {
 }
 
 // What is asked about a large table is asked in steps: packets pass between them.
-func TestConnectionsHoldNoWorker(t *testing.T) {
-	e, _, err := newEngine(tutorial(), slog.New(slog.DiscardHandler), newRand(1), 1, false, false)
+func TestListsHoldNoWorker(t *testing.T) {
+	topo := tutorial()
+	for port := range uint16(10) {
+		v := topo.VIPs[0]
+		v.Name, v.Port = fmt.Sprint("vip ", port), 1000+port
+		topo.VIPs = append(topo.VIPs, v)
+	}
+	e, _, err := newEngine(topo, slog.New(slog.DiscardHandler), newRand(1), 1, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +88,11 @@ func TestConnectionsHoldNoWorker(t *testing.T) {
 	}
 	if len(seen) != n {
 		t.Errorf("%d different ones", len(seen))
+	}
+	before = c.wakes.Load()
+	balancers := e.LoadBalancers()
+	if calls := c.wakes.Load() - before; len(balancers) != 1 || len(balancers[0].Listeners) != 11 || calls < 11 {
+		t.Errorf("%d load balancers in %d calls, want one of 11 listeners in as many", len(balancers), calls)
 	}
 	e.Close()
 	if all := e.Connections(); all != nil {

@@ -17,7 +17,7 @@ const (
 	Online    OperatingStatus = "ONLINE"
 	Degraded  OperatingStatus = "DEGRADED"   // a pool: some members are down; a listener: it has as many connections as it may
 	Error     OperatingStatus = "ERROR"      // a member: its checks fail; a pool: no member takes connections
-	Draining  OperatingStatus = "DRAINING"   // a member with weight 0
+	Draining  OperatingStatus = "DRAINING"   // a member with weight 0, or one that has been removed and still has connections
 	Offline   OperatingStatus = "OFFLINE"    // a member that is down by hand, or until its checks have decided
 	NoMonitor OperatingStatus = "NO_MONITOR" // a member that nobody checks
 )
@@ -47,24 +47,27 @@ type PoolStatus struct {
 	Name            string
 	Algorithm       string // in the topology's words
 	OperatingStatus OperatingStatus
-	Statistics      Statistics // of the members there are
+	Statistics      Statistics // of the members listed
 	Members         []MemberStatus
 }
 
-// A MemberStatus is a member of a pool, with what its checks have found.
+// A MemberStatus is a member of a pool, with what its checks have found. One that has been removed
+// follows the members there are until the last of its connections is over; another member
+// may have its name or its address by then.
 type MemberStatus struct {
 	Name            string
 	Address         netip.AddrPort
 	Weight          int
 	Backup          bool
 	AdminStateUp    bool
+	Removed         bool // it was a member; these are its last settings
 	OperatingStatus OperatingStatus
 	Statistics      Statistics
 	Check           *Check // the last one; nil: there was none
 }
 
 // Statistics are of a VIP's connections. A listener's only ever grow, but for
-// Active, as long as the engine runs; a pool's are the sums of the members it has. In is from clients to members. A super-frame counts as one packet, with all
+// Active, as long as the engine runs; a pool's are the sums of the members listed. In is from clients to members. A super-frame counts as one packet, with all
 // its bytes, as a capture on its device shows it; bytes are those of IP packets.
 type Statistics struct {
 	Active                int    // connections that have begun and are not over, half-open ones too
@@ -92,7 +95,8 @@ func (u *usage) statistics() Statistics {
 }
 
 // LoadBalancers returns a copy of what every VIP, its pool and members are doing, in the order
-// of the topology; nothing after Close.
+// of the topology; nothing after Close. Each VIP is copied at one moment, between two batches of
+// packets, and the next one a moment later.
 func (e *Engine) LoadBalancers() []LoadBalancer {
 	e.control.mu.Lock()
 	defer e.control.mu.Unlock()
@@ -100,18 +104,18 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 	for _, r := range e.control.routers {
 		first := len(all)
 		at := map[uint32]int{}
-		if r.worker.call(func() {
-			for _, v := range r.listeners {
-				i, ok := at[v.Addr]
-				if !ok {
-					i = len(all)
-					at[v.Addr] = i
-					all = append(all, LoadBalancer{Router: r.name, Address: packet.ToAddr(v.Addr)})
-				}
-				all[i].Listeners = append(all[i].Listeners, v.status())
+		for _, v := range r.listeners {
+			var c vipCopy
+			if r.worker.call(func() { c = v.copy() }) != nil {
+				return nil
 			}
-		}) != nil {
-			return nil
+			i, ok := at[v.Addr]
+			if !ok {
+				i = len(all)
+				at[v.Addr] = i
+				all = append(all, LoadBalancer{Router: r.name, Address: packet.ToAddr(v.Addr)})
+			}
+			all[i].Listeners = append(all[i].Listeners, v.status(&c))
 		}
 		for i := range all[first:] {
 			all[first+i].OperatingStatus = all[first+i].status()
@@ -120,40 +124,87 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 	return all
 }
 
-// status is a VIP's, on its worker.
-func (v *vip) status() Listener {
-	l := Listener{
-		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: v.refused,
-		Pool: PoolStatus{Name: v.share.of.name, Algorithm: v.share.of.algorithm},
+// A vipCopy is what only the worker of a VIP may look at.
+type vipCopy struct {
+	refused uint64
+	full    bool    // it has as many connections as it may
+	serves  bool    // a member takes connections
+	members []usage // of the pool's, in their order
+	leaving []departed
+	all     usage // of everybody who is or was a member
+}
+
+// A departed is a member that has been removed, with what it has left.
+type departed struct {
+	member
+	usage
+}
+
+// copy is made on the worker. The members are those of the pool, which change between calls of
+// control methods only.
+func (v *vip) copy() vipCopy {
+	r := v.share.router
+	c := vipCopy{refused: v.refused, full: v.limit > 0 && v.lasting >= v.limit, all: v.former}
+	_, c.serves = v.Pool.Pick(lb.Client{}, 0, 0)
+	for i := range v.share.of.members {
+		u := &r.backends[v.numbers[v.share.of.members[i].ID]].usage
+		c.members = append(c.members, *u)
+		c.all.add(u)
 	}
-	if v.limit > 0 && v.lasting >= v.limit {
+	for _, k := range v.leaving {
+		b := &r.backends[k]
+		c.all.add(&b.usage)
+		if b.active > 0 {
+			c.leaving = append(c.leaving, departed{*b.was, b.usage})
+		}
+	}
+	return c
+}
+
+// status is a VIP's.
+func (v *vip) status(c *vipCopy) Listener {
+	l := Listener{
+		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: c.refused,
+		Statistics: c.all.statistics(),
+		Pool:       PoolStatus{Name: v.share.of.name, Algorithm: v.share.of.algorithm},
+	}
+	if c.full {
 		l.OperatingStatus = Degraded
 	}
-	r := v.share.router
 	var pool usage
-	for i := range v.share.of.members {
-		m := &v.share.of.members[i]
-		u := &r.backends[v.numbers[m.ID]].usage
-		pool.add(u)
-		l.Pool.Members = append(l.Pool.Members, v.share.memberStatus(m, u))
+	for i := range c.members {
+		pool.add(&c.members[i])
+		l.Pool.Members = append(l.Pool.Members, v.share.memberStatus(&v.share.of.members[i], &c.members[i]))
 	}
-	all := pool
-	for _, k := range v.leaving {
-		all.add(&r.backends[k].usage)
+	l.Pool.OperatingStatus = l.Pool.status(c.serves)
+	for i := range c.leaving {
+		d := &c.leaving[i]
+		pool.add(&d.usage)
+		l.Pool.Members = append(l.Pool.Members, d.status())
 	}
-	all.add(&v.former)
-	l.Statistics, l.Pool.Statistics = all.statistics(), pool.statistics()
-	l.Pool.OperatingStatus = l.Pool.status(v.Pool)
+	l.Pool.Statistics = pool.statistics()
 	return l
+}
+
+// status is that of a member that has been removed.
+func (d *departed) status() MemberStatus {
+	st := d.member.status(&d.usage)
+	st.Removed, st.OperatingStatus = true, Draining
+	return st
+}
+
+// status is what goes for a member at every router.
+func (m *member) status(u *usage) MemberStatus {
+	return MemberStatus{
+		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
+		AdminStateUp: m.Up, OperatingStatus: Online, Statistics: u.statistics(),
+	}
 }
 
 var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
 
 func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
-	st := MemberStatus{
-		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
-		AdminStateUp: m.Up, OperatingStatus: Online, Statistics: u.statistics(),
-	}
+	st := m.status(u)
 	decided := true
 	if s.monitor != nil {
 		_, decided = s.monitor.Up(m.ID)
@@ -174,13 +225,12 @@ func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
 	return st
 }
 
-// status is a pool's: what of it takes connections.
-func (p *PoolStatus) status(pool *lb.Pool) OperatingStatus {
+// status is a pool's, by its members: what of it takes connections. serves: one does.
+func (p *PoolStatus) status(serves bool) OperatingStatus {
 	down := false
 	for i := range p.Members {
 		down = down || p.Members[i].OperatingStatus == Error
 	}
-	_, serves := pool.Pick(lb.Client{}, 0, 0)
 	switch {
 	case !serves && len(p.Members) > 0:
 		return Error

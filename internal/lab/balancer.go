@@ -177,7 +177,8 @@ func printStatus(all []router.LoadBalancer, out io.Writer) {
 			n := &b.Listeners[k]
 			fmt.Fprintf(out, "  listener %s: %s (%s port %d)\n", n.Name, n.OperatingStatus, n.Protocol, n.Port)
 			p := &n.Pool
-			fmt.Fprintf(out, "    pool %s: %s (%s, %d of %d members up)\n", p.Name, p.OperatingStatus, p.Algorithm, up(p.Members), len(p.Members))
+			up, members := up(p.Members)
+			fmt.Fprintf(out, "    pool %s: %s (%s, %d of %d members up)\n", p.Name, p.OperatingStatus, p.Algorithm, up, members)
 			for j := range p.Members {
 				fmt.Fprintf(out, "      %s\n", memberLine(&p.Members[j]))
 			}
@@ -185,15 +186,19 @@ func printStatus(all []router.LoadBalancer, out io.Writer) {
 	}
 }
 
-// up counts the members that are not down, be it by hand or by their checks.
-func up(members []router.MemberStatus) int {
-	n := 0
+// up counts the members that are not down, be it by hand or by their checks, and all that have not
+// been removed.
+func up(members []router.MemberStatus) (n, all int) {
 	for i := range members {
+		if members[i].Removed {
+			continue
+		}
+		all++
 		if s := members[i].OperatingStatus; s != router.Error && s != router.Offline {
 			n++
 		}
 	}
-	return n
+	return n, all
 }
 
 // memberLine is a member's line in the tree.
@@ -204,6 +209,8 @@ func memberLine(m *router.MemberStatus) string {
 	}
 	line := fmt.Sprintf("member %s: %s (%v, weight %d%s)", m.Name, m.OperatingStatus, m.Address, m.Weight, role)
 	switch {
+	case m.Removed:
+		return line + fmt.Sprintf(" removed, %d connections left", m.Statistics.Active)
 	case m.OperatingStatus == router.Offline && !m.AdminStateUp:
 		return line + " disabled"
 	case m.OperatingStatus == router.Offline:
@@ -223,7 +230,11 @@ func printStatistics(all []router.LoadBalancer, out io.Writer) {
 			fmt.Fprintf(out, "  listener %s: %s, refused %d\n", n.Name, counts(n.Statistics), n.Refused)
 			for j := range n.Pool.Members {
 				m := &n.Pool.Members[j]
-				fmt.Fprintf(out, "    member %s: %s\n", m.Name, counts(m.Statistics))
+				name := m.Name
+				if m.Removed {
+					name += ", removed"
+				}
+				fmt.Fprintf(out, "    member %s: %s\n", name, counts(m.Statistics))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
 )
 
 const balanced = `
@@ -146,6 +147,23 @@ func TestUnknownNamesAreFaults(t *testing.T) {
 		var faults config.Faults
 		if !errors.As(err, &faults) || faults[0].Line == 0 || !strings.Contains(err.Error(), want) || out != "" {
 			t.Errorf("%s: %v, want %q", step, err, want)
+		}
+	}
+}
+
+// A member that has been removed and still has connections is told from those there are.
+func TestRemovedMembersAreListed(t *testing.T) {
+	var b strings.Builder
+	all := []router.LoadBalancer{{Listeners: []router.Listener{{Name: "vip", Pool: router.PoolStatus{Name: "p", Members: []router.MemberStatus{
+		{Name: "one", OperatingStatus: router.Online},
+		{Name: "two", OperatingStatus: router.Error},
+		{Name: "one", OperatingStatus: router.Draining, Removed: true, Statistics: router.Statistics{Active: 3}},
+	}}}}}}
+	printStatus(all, &b)
+	printStatistics(all, &b)
+	for _, want := range []string{"1 of 2 members up", "member one: DRAINING (invalid AddrPort, weight 0) removed, 3 connections left\n", "member one, removed: active 3"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing from\n%s", want, b.String())
 		}
 	}
 }
