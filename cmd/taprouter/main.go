@@ -1,3 +1,12 @@
+// An HTTPS check of a member verifies nothing, so it must not fail for what crypto/tls and
+// crypto/x509 find too weak or too odd. Only a main package can say so to them. The tests of
+// internal/monitor have the same settings.
+//
+//go:debug rsa1024min=0
+//go:debug tlsmaxrsasize=16384
+//go:debug tlssha1=1
+//go:debug x509negativeserial=1
+
 // Command taprouter runs virtual routers from a topology file.
 //
 // Everything it does is in the packages below; this one reads the command line,
