@@ -209,6 +209,13 @@ type SessionPersistence struct {
 }
 
 // A Monitor decides whether a member is up.
+//
+// HTTPS verifies nothing, and offers all that crypto/tls has, from TLS 1.0 on. What crypto/tls and
+// crypto/x509 leave to a main package, an embedding program allows by //go:debug lines in its
+// own (a test, in one of its test files), as cmd/taprouter does: x509negativeserial=1 (certificates
+// with a negative serial number), tlssha1=1 (members that sign with SHA-1), rsa1024min=0 and
+// tlsmaxrsasize=16384 (RSA keys below 1024 and above 8192 bits). Members that have neither
+// ECDHE nor RSA key exchange (DHE, SSL 3) remain out of reach; TCP is the type for those.
 type Monitor struct {
 	Line           int
 	Type           string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT

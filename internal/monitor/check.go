@@ -23,11 +23,11 @@ const udpSilence = 4 * time.Second
 
 // A checker makes the checks of one Spec. It may be used from any goroutine.
 type checker struct {
-	host  *host.Host
-	spec  Spec
-	codes Codes
-	tls   *tls.Config // nil but for HTTPS
-	check func(context.Context, *target) Result
+	host   *host.Host
+	spec   Spec
+	codes  Codes
+	offers []*tls.Config // of HTTP and HTTPS: one for each attempt, nil for one without TLS
+	check  func(context.Context, *target) Result
 }
 
 // A target is a Target with what all its checks share.
@@ -43,9 +43,9 @@ func newChecker(h *host.Host, spec Spec) *checker {
 	case "TCP":
 		c.check = c.tcp
 	case "HTTP":
-		c.check = c.http
+		c.check, c.offers = c.http, []*tls.Config{nil}
 	case "HTTPS":
-		c.check, c.tls = c.http, tlsConfig()
+		c.check, c.offers = c.http, offers()
 	case "PING":
 		c.check = c.ping
 	case "UDP-CONNECT":

@@ -16,7 +16,9 @@
 // TCP: the handshake completes; the connection is then reset, which leaves no
 // TIME-WAIT on either side. HTTP and HTTPS: one request on a connection of its
 // own, judged by its status alone; redirects are not followed, certificates not
-// verified, which Octavia does not do either. PING: an echo. UDP-CONNECT: one
+// verified, which Octavia does not do either. TLS is offered in all forms that crypto/tls
+// has; a member that refuses the first offer gets a second one with hybrid key
+// exchanges and without ALPN. PING: an echo. UDP-CONNECT: one
 // byte, as nc -uz sends it; an ICMP error fails the check, an answer passes it,
 // and so does silence.
 package monitor

@@ -12,9 +12,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -25,15 +27,25 @@ const (
 	maxBody = 16 << 10
 )
 
-// tlsConfig takes whatever certificate a member has. Without the hybrid key
-// exchanges a ClientHello fits one segment, and costs a fraction.
-func tlsConfig() *tls.Config {
-	return &tls.Config{
+// offers is what a check offers in its handshakes, one after the other: all that crypto/tls can do. It
+// verifies nothing, so nothing is too weak for it. The first goes without what is large or may be
+// refused by name: its ClientHello fits one segment and costs a fraction, and some servers
+// mistake a larger one. The second is for servers that want just that.
+func offers() []*tls.Config {
+	var suites []uint16
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		suites = append(suites, s.ID)
+	}
+	first := &tls.Config{
 		InsecureSkipVerify: true,
-		MinVersion:         tls.VersionTLS12,
-		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
+		MinVersion:         tls.VersionTLS10,
+		CipherSuites:       suites,
+		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
 		NextProtos:         []string{"http/1.1"},
 	}
+	second := first.Clone()
+	second.CurvePreferences, second.NextProtos = nil, nil // the hybrid key exchanges as well
+	return []*tls.Config{first, second}
 }
 
 // newRequest makes the request of all checks of a target.
@@ -80,23 +92,51 @@ func (r *reader) free() {
 	readers.Put(r)
 }
 
-// http makes one request on a connection of its own. The client is not net/http's:
-// its connections have goroutines that outlive the request, and would outlive
-// Close; its request and response are.
+// http makes one request on a connection of its own. A member that refuses what is
+// offered to it is made another offer, if there is one.
 func (c *checker) http(ctx context.Context, t *target) Result {
+	var r Result
 	began := time.Now()
+	for i, offer := range c.offers {
+		got, err := c.request(ctx, t, began, offer)
+		if i == 0 || err == nil {
+			r = got
+		}
+		if !refuses(err) {
+			break
+		}
+	}
+	return r
+}
+
+// refuses reports whether a member has ended a handshake of its own accord.
+func refuses(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// request is one attempt of http; the error is that of a connection or handshake. The client
+// is not net/http's: its connections have goroutines that outlive the request, and would
+// outlive Close; its request and response are.
+func (c *checker) request(ctx context.Context, t *target, began time.Time, offer *tls.Config) (Result, error) {
 	conn, err := c.dial(ctx, t)
 	if err != nil {
-		return c.failed("SYN", err)
+		return c.failed("SYN", err), err
 	}
 	defer guard(ctx, conn)()
-	if c.tls != nil {
-		secure := tls.Client(conn, c.tls)
+	if offer != nil {
+		secure := tls.Client(conn, offer)
 		if err := secure.Handshake(); err != nil {
-			return c.broken(ctx, "TLS handshake", err)
+			return c.broken(ctx, "TLS handshake", err), err
 		}
 		conn = secure
 	}
+	return c.exchange(ctx, t, began, conn), nil
+}
+
+// exchange sends the request and judges the response.
+func (c *checker) exchange(ctx context.Context, t *target, began time.Time, conn net.Conn) Result {
 	sent := c.spec.Method + " " + c.spec.Path + " HTTP/1.1"
 	var request bytes.Buffer // one segment, not a line in each
 	if err := t.request.Write(&request); err != nil {
@@ -187,9 +227,27 @@ func (c *checker) broken(ctx context.Context, sent string, err error) Result {
 	case isNetError(err):
 		return c.failed(sent, err)
 	default: // what net/http or crypto/tls makes of the member's bytes
-		r.Received, r.Why = "garbage", clip(err.Error())
+		r.Received, r.Why = "garbage", clip(err.Error())+wayOut(err)
 	}
 	return r
+}
+
+// settings are what crypto/tls and crypto/x509 let only a program allow, by a //go:debug line in its main
+// package or by the environment, by the words of their errors. cmd/taprouter allows all of them.
+var settings = map[string]string{
+	"x509: negative serial number": "x509negativeserial=1",
+	"RSA key larger than":          "tlsmaxrsasize=16384",
+	"-bit keys are insecure":       "rsa1024min=0",
+}
+
+// wayOut names the setting that would have helped.
+func wayOut(err error) string {
+	for words, setting := range settings {
+		if strings.Contains(err.Error(), words) {
+			return " (GODEBUG=" + setting + " takes it)"
+		}
+	}
+	return ""
 }
 
 func isNetError(err error) bool {
