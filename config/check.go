@@ -25,6 +25,8 @@ type checker struct {
 	ports    map[portKey]*Port
 	hosts    map[string]bool // instances' names
 	floating []scope         // as FloatingIPs, called as in the file
+
+	vipsAt, floatingAt map[netip.Addr][]int // who has an address, when all have one
 }
 
 func newChecker(t *Topology, r *report) *checker {
@@ -65,6 +67,7 @@ func (c *checker) run() {
 	c.checkRoutes()
 	c.findVIPRouters()
 	c.findFloatingRouters()
+	c.checkOwn()
 	c.checkSteps()
 
 	sortFaults(c.root.r.warnings)

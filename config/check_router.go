@@ -12,7 +12,8 @@ type domain struct {
 	*Router
 	at     scope
 	links  []link
-	unsure bool // an interface, the gateway or a network there has a fault: miss no link
+	own    map[netip.Addr]own // what the router answers for, when all is known
+	unsure bool               // an interface, the gateway or a network there has a fault: miss no link
 }
 
 // A link is one prefix that a router is connected to.

@@ -34,6 +34,17 @@ name = "r1"
 interfaces = ["blue", "green"]
 gateway = { network = "ext", address = "203.0.113.2" }
 `
+	// shared has two routers on each network.
+	shared = blue + ext + `
+[[router]]
+name = "r1"
+interfaces = ["blue"]
+gateway = { network = "ext", address = "203.0.113.2" }
+[[router]]
+name = "r2"
+interfaces = [{ network = "blue", address = "10.1.0.2" }]
+gateway = { network = "ext", address = "203.0.113.22" }
+`
 	// web has a pool, too.
 	web = routed + `
 [[pool]]

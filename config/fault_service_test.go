@@ -397,6 +397,201 @@ address = "fd00::11"
 protocol = "TCP"
 port = 80
 pool = "web" #! VIP "a": pool "web" has IPv4 members, the VIP is IPv6`},
+	{"members that are the router", blue + green + ext + `
+[[router]]
+name = "r1"
+interfaces = ["blue", "green"]
+gateway = { network = "ext", address = "203.0.113.2", snat_addresses = ["203.0.113.30-203.0.113.31"] }
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.3"
+fixed_ip = "10.1.0.9"
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.4"
+fixed_ip = "10.1.0.12"
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.5"
+port_forwarding = [{ protocol = "TCP", external_port = 80, fixed_ip = "10.1.0.9", port = 8080 }]
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.6" # nobody has it: whoever gets it may be another router's
+[[pool]]
+name = "a"
+protocol = "TCP"
+[[pool.member]]
+address = "203.0.113.3" #! pool "a": member "203.0.113.3:80": address 203.0.113.3 belongs to router "r1" itself, which serves VIP "va": it is floating IP 203.0.113.3 (line 23); name the host behind it, 10.1.0.9
+port = 80
+[[pool.member]]
+address = "203.0.113.4" #! pool "a": member "203.0.113.4:80": address 203.0.113.4 belongs to router "r1" itself, which serves VIP "va": it is floating IP 203.0.113.4 (line 27) of VIP "vb" (line 101); name the members of its pool "b"
+port = 80
+[[pool.member]]
+address = "203.0.113.5" #! pool "a": member "203.0.113.5:80": address 203.0.113.5 belongs to router "r1" itself, which serves VIP "va": it is floating IP 203.0.113.5 (line 31); name the host behind the port
+port = 80
+[[pool.member]]
+address = "203.0.113.6"
+port = 80
+[[pool.member]]
+address = "10.2.0.1" #! pool "a": member "10.2.0.1:80": address 10.2.0.1 belongs to router "r1" itself, which serves VIP "va": it is its address on network "green"; name the host that has the service
+port = 80
+[[pool.member]]
+address = "203.0.113.2" #! pool "a": member "203.0.113.2:80": address 203.0.113.2 belongs to router "r1" itself, which serves VIP "va": it is its address on network "ext"; name the host that has the service
+port = 80
+[[pool.member]]
+address = "203.0.113.31" #! pool "a": member "203.0.113.31:80": address 203.0.113.31 belongs to router "r1" itself, which serves VIP "va": it is one of its snat_addresses; name the host that has the service
+port = 80
+[[pool.member]]
+address = "10.1.0.12" #! pool "a": member "10.1.0.12:80": address 10.1.0.12 belongs to router "r1" itself, which serves VIP "va": it is VIP "vb" (line 101); name the members of its pool "b"
+port = 80
+[[pool.member]]
+name = "another port"
+address = "10.1.0.12" #! pool "a": member "another port": address 10.1.0.12 belongs to router "r1" itself, which serves VIP "va": it is VIP "vb" (line 101); name the members of its pool "b"
+port = 81
+[[pool.member]]
+address = "10.1.0.11" #! pool "a": member "10.1.0.11:8080": address 10.1.0.11 belongs to router "r1" itself, which serves VIP "va": it is VIP "va" (line 87); name the host that has the service
+port = 8080
+[[pool.member]]
+address = "10.2.0.255" #! pool "a": member "10.2.0.255:80": address 10.2.0.255 is the broadcast address of 10.2.0.0/24
+port = 80
+[[pool]]
+name = "b"
+protocol = "TCP"
+[[pool.member]]
+address = "10.1.0.9"
+port = 8080
+[[pool]]
+name = "unused"
+protocol = "TCP"
+[[pool.member]]
+address = "10.2.0.1"
+port = 80
+[[vip]]
+name = "va"
+network = "blue"
+address = "10.1.0.11"
+protocol = "TCP"
+port = 80
+pool = "a"
+[[vip]]
+name = "va2"
+network = "blue"
+address = "10.1.0.11"
+protocol = "TCP"
+port = 81
+pool = "a"
+[[vip]]
+name = "vb"
+network = "blue"
+address = "10.1.0.12"
+protocol = "TCP"
+port = 80
+pool = "b"`},
+	{"loops", shared + `
+[[pool]]
+name = "a"
+protocol = "TCP"
+[[pool.member]]
+address = "10.1.0.12"
+port = 80
+[[pool]]
+name = "b"
+protocol = "TCP"
+[[pool.member]]
+address = "203.0.113.7"
+port = 8080
+[[pool.member]]
+address = "10.1.0.11"
+port = 81 # no VIP's
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.7"
+router = "r1"
+port_forwarding = [{ protocol = "TCP", external_port = 8080, fixed_ip = "10.1.0.11", port = 80 }]
+[[vip]]
+name = "va"
+network = "blue"
+address = "10.1.0.11"
+protocol = "TCP"
+port = 80
+pool = "a"
+router = "r1"
+[[vip]]
+name = "vb"
+network = "blue"
+address = "10.1.0.12"
+protocol = "TCP"
+port = 80
+pool = "b" #! VIP "vb": pool "b" leads back to the VIP that its connections come from: "va", "vb", "va"
+router = "r2"`},
+	{"a loop at one router", routed + `
+[[pool]]
+name = "a"
+protocol = "TCP"
+[[pool.member]]
+address = "10.1.0.12" #! pool "a": member "10.1.0.12:80": address 10.1.0.12 belongs to router "r1" itself, which serves VIP "va": it is VIP "vb" (line 43); name the members of its pool "b"
+port = 80
+[[pool]]
+name = "b"
+protocol = "TCP"
+[[pool.member]]
+address = "10.1.0.11" #! pool "b": member "10.1.0.11:80": address 10.1.0.11 belongs to router "r1" itself, which serves VIP "vb": it is VIP "va" (line 36); name the members of its pool "a"
+port = 80
+[[vip]]
+name = "va"
+network = "blue"
+address = "10.1.0.11"
+protocol = "TCP"
+port = 80
+pool = "a"
+[[vip]]
+name = "vb"
+network = "blue"
+address = "10.1.0.12"
+protocol = "TCP"
+port = 80
+pool = "b"`},
+	{"next hops and ports that are the router", web + `
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.3"
+fixed_ip = "10.1.0.9"
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.5"
+port_forwarding = [
+  { protocol = "TCP", external_port = 80, fixed_ip = "10.1.0.11", port = 80 },
+  { protocol = "TCP", external_port = 81, fixed_ip = "10.1.0.11", port = 81 }, #! floating IP 203.0.113.5: port forwarding #2: fixed_ip 10.1.0.11 is VIP "v" (line 44), where no VIP has TCP port 81
+  { protocol = "UDP", external_port = 80, fixed_ip = "10.1.0.11", port = 80 }, #! floating IP 203.0.113.5: port forwarding #3: fixed_ip 10.1.0.11 is VIP "v" (line 44), where no VIP has UDP port 80
+]
+[[vip]]
+name = "v"
+network = "blue"
+address = "10.1.0.11"
+protocol = "TCP"
+port = 80
+pool = "web"
+router = "r1"
+[[router]]
+name = "r2"
+interfaces = [{ network = "blue", address = "10.1.0.2" }]
+routes = [{ destination = "192.168.1.0/24", nexthop = "10.1.0.11" }] # another router's VIP
+[[router]]
+name = "r3"
+interfaces = [{ network = "green", address = "10.2.0.3" }]
+gateway = { network = "ext", address = "203.0.113.33", snat_addresses = ["203.0.113.40-203.0.113.41"] }
+routes = [
+  { destination = "192.168.1.0/24", nexthop = "203.0.113.41" }, #! router "r3": route 192.168.1.0/24: nexthop 203.0.113.41 is the router itself: it is one of its snat_addresses
+  { destination = "192.168.2.0/24", nexthop = "10.2.0.13" }, #! router "r3": route 192.168.2.0/24: nexthop 10.2.0.13 is the router itself: it is VIP "v3" (line 64)
+]
+[[vip]]
+name = "v3"
+network = "green"
+address = "10.2.0.13"
+protocol = "TCP"
+port = 80
+pool = "web"
+router = "r3"`},
 	{"router", blue + green + `
 [[router]]
 name = "r1"

@@ -229,7 +229,8 @@ type Monitor struct {
 	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen
 }
 
-// A Member is one backend endpoint of a pool.
+// A Member is one backend endpoint of a pool. It is no address of the router that balances, floating IPs
+// and VIPs included; those of other routers are like any other.
 type Member struct {
 	Line         int
 	Name         string // after validation ADDRESS:PORT if it has none

@@ -1,0 +1,251 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// hostInstead is what to name instead of an address that leads nowhere.
+const hostInstead = "name the host that has the service"
+
+// An own is what a router has an address for. Packets that the router sends to such an
+// address come to nobody: it translates once, and does not ask itself by ARP.
+type own struct {
+	what    string // such as: VIP "a" (line 12)
+	instead string // what to name in its place
+	link    bool   // an interface's or gateway's, which other checks know
+	vip     *VIP   // the first one there
+}
+
+// checkOwn refuses members and next hops that are addresses of their own router, and
+// forwarded ports that end at one of its VIPs. It comes when all addresses and routers are known.
+func (c *checker) checkOwn() {
+	c.vipsAt, c.floatingAt = map[netip.Addr][]int{}, map[netip.Addr][]int{}
+	for i := range c.VIPs {
+		c.vipsAt[c.VIPs[i].Address] = append(c.vipsAt[c.VIPs[i].Address], i)
+	}
+	for i := range c.FloatingIPs {
+		c.floatingAt[c.FloatingIPs[i].Address] = append(c.floatingAt[c.FloatingIPs[i].Address], i)
+	}
+	for _, d := range c.domains {
+		d.own = map[netip.Addr]own{}
+		if c.routers[d.Name] == d {
+			c.gatherOwn(d)
+		}
+	}
+	c.checkOwnMembers()
+	c.checkOwnNextHops()
+	c.checkOwnForwards()
+	c.checkLoops()
+}
+
+// gatherOwn lists the addresses that a router answers for. The first to have one keeps it.
+func (c *checker) gatherOwn(d *domain) {
+	add := func(a netip.Addr, o own) {
+		if _, ok := d.own[a]; !ok && a.IsValid() {
+			d.own[a] = o
+		}
+	}
+	for _, l := range d.links {
+		add(l.address, own{what: fmt.Sprintf("its address on network %q", l.network), instead: hostInstead, link: true})
+	}
+	if d.Gateway != nil {
+		for _, r := range d.Gateway.SNATAddresses {
+			for a, n := r.First, 0; a.IsValid() && r.Contains(a) && n < maxSNATAddresses; a, n = a.Next(), n+1 {
+				add(a, own{what: "one of its snat_addresses", instead: hostInstead})
+			}
+		}
+	}
+	for i := range c.VIPs {
+		if v := &c.VIPs[i]; v.Router == d.Name {
+			add(v.Address, own{
+				what: c.vipScope(i).owner().String(), instead: fmt.Sprintf("name the members of its pool %q", v.Pool), vip: v,
+			})
+		}
+	}
+	for i := range c.FloatingIPs {
+		f := &c.FloatingIPs[i]
+		if f.Router != d.Name || !f.FixedIP.IsValid() && len(f.PortForwarding) == 0 {
+			continue
+		}
+		o := own{what: c.floating[i].owner().String(), instead: "name the host behind the port"}
+		if f.FixedIP.IsValid() {
+			o.instead = fmt.Sprintf("name the host behind it, %v", f.FixedIP)
+		}
+		if behind, ok := d.own[f.FixedIP]; ok && behind.vip != nil {
+			o.what, o.instead = o.what+" of "+behind.what, behind.instead
+		}
+		add(f.Address, o)
+	}
+}
+
+// checkOwnMembers goes through the members of every VIP's pool as its router sees them.
+func (c *checker) checkOwnMembers() {
+	type share struct{ pool, router string }
+	seen, wrong, index := map[share]bool{}, map[*Member]bool{}, map[string]int{}
+	for k := range c.Pools {
+		if c.pools[c.Pools[k].Name] == &c.Pools[k] {
+			index[c.Pools[k].Name] = k
+		}
+	}
+	for i := range c.VIPs {
+		v := &c.VIPs[i]
+		d, k, ok := c.routers[v.Router], 0, !seen[share{v.Pool, v.Router}]
+		if ok {
+			k, ok = index[v.Pool]
+		}
+		if d == nil || !ok {
+			continue
+		}
+		seen[share{v.Pool, v.Router}] = true
+		p := &c.Pools[k]
+		s := c.root.item("pool", "pool", p.Name, k, len(c.Pools), p.Line)
+		for j := range p.Members {
+			m := &p.Members[j]
+			if !wrong[m] && m.Address.IsValid() && !c.isItself(m, p) {
+				wrong[m] = !d.checkMember(s.item("member", "member", m.Name, j, len(p.Members), m.Line), m, v)
+			}
+		}
+	}
+}
+
+// isItself reports whether a member is a VIP of its own pool: that is said of the VIP.
+func (c *checker) isItself(m *Member, p *Pool) bool {
+	return slices.ContainsFunc(c.vipsAt[m.Address], func(i int) bool { return c.VIPs[i].Port == m.Port && c.VIPs[i].Pool == p.Name })
+}
+
+// checkMember checks that a member of a VIP can be a host to its router.
+func (d *domain) checkMember(s scope, m *Member, v *VIP) bool {
+	if o, ok := d.own[m.Address]; ok {
+		if o.vip != nil && o.vip.Pool == v.Pool {
+			o.instead = hostInstead
+		}
+		s.fault("address", "address %v belongs to router %q itself, which serves VIP %q: it is %s; %s", m.Address, d.Name, v.Name, o.what, o.instead)
+		return false
+	}
+	for _, l := range d.links {
+		if l.prefix.Contains(m.Address) {
+			return s.checkHostIn("address", m.Address, l.prefix)
+		}
+	}
+	return true
+}
+
+// checkOwnNextHops: a next hop is another router.
+func (c *checker) checkOwnNextHops() {
+	for _, d := range c.domains {
+		for i := range d.Routes {
+			r := &d.Routes[i]
+			if o, ok := d.own[r.NextHop]; ok && !o.link {
+				s := d.at.item("routes", "route", prefixText(r.Destination), i, len(d.Routes), r.Line)
+				s.fault("nexthop", "nexthop %v is the router itself: it is %s", r.NextHop, o.what)
+			}
+		}
+	}
+}
+
+// checkOwnForwards: a VIP has its own ports and no others.
+func (c *checker) checkOwnForwards() {
+	for i := range c.FloatingIPs {
+		f := &c.FloatingIPs[i]
+		d := c.routers[f.Router]
+		if d == nil || f.FixedIP.IsValid() {
+			continue
+		}
+		for j := range f.PortForwarding {
+			p := &f.PortForwarding[j]
+			o := d.own[p.FixedIP]
+			if o.vip == nil || p.Port == 0 || c.listening(d.Name, p.FixedIP, p.Protocol, p.Port) >= 0 {
+				continue
+			}
+			s := c.floating[i].item("port_forwarding", "port forwarding", "", j, len(f.PortForwarding), p.Line)
+			s.fault("port", "fixed_ip %v is %s, where no VIP has %s port %d", p.FixedIP, o.what, p.Protocol, p.Port)
+		}
+	}
+}
+
+// listening is the index of the VIP that a router has at an endpoint, or -1.
+func (c *checker) listening(router string, a netip.Addr, proto Protocol, port uint16) int {
+	for _, i := range c.vipsAt[a] {
+		if v := &c.VIPs[i]; v.Router == router && v.Protocol == proto && v.Port == port {
+			return i
+		}
+	}
+	return -1
+}
+
+// checkLoops refuses VIPs whose connections would come back to them by way of other routers.
+func (c *checker) checkLoops() {
+	const unseen, onWay, done = 0, 1, 2
+	state := make([]int, len(c.VIPs))
+	var way []int
+	var walk func(i int)
+	walk = func(i int) {
+		state[i] = onWay
+		way = append(way, i)
+		for _, next := range c.beyond(&c.VIPs[i]) {
+			switch state[next] {
+			case unseen:
+				walk(next)
+			case onWay:
+				var names []string
+				for _, k := range append(way[slices.Index(way, next):], next) {
+					names = append(names, fmt.Sprintf("%q", c.VIPs[k].Name))
+				}
+				c.vipScope(i).fault("pool", "pool %q leads back to the VIP that its connections come from: %s", c.VIPs[i].Pool, strings.Join(names, ", "))
+			}
+		}
+		way = way[:len(way)-1]
+		state[i] = done
+	}
+	for i := range c.VIPs {
+		if state[i] == unseen {
+			walk(i)
+		}
+	}
+}
+
+// beyond lists the VIPs of other routers that a VIP's members are.
+func (c *checker) beyond(v *VIP) []int {
+	d, p := c.routers[v.Router], c.pools[v.Pool]
+	if d == nil || p == nil {
+		return nil
+	}
+	var all []int
+	for i := range p.Members {
+		if k := c.vipBehind(d, &p.Members[i], v.Protocol); k >= 0 {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// vipBehind is the index of the VIP of another router that a member is, or that a floating IP which it
+// is leads to; else -1.
+func (c *checker) vipBehind(d *domain, m *Member, proto Protocol) int {
+	onLink := func(network string) bool {
+		return slices.ContainsFunc(d.links, func(l link) bool { return l.network == network && l.prefix.Contains(m.Address) })
+	}
+	for _, i := range c.vipsAt[m.Address] {
+		if u := &c.VIPs[i]; u.Router != d.Name && u.Port == m.Port && u.Protocol == proto && onLink(u.Network) {
+			return i
+		}
+	}
+	for _, i := range c.floatingAt[m.Address] {
+		f := &c.FloatingIPs[i]
+		if f.Router == d.Name || !onLink(f.Network) {
+			continue
+		}
+		if f.FixedIP.IsValid() {
+			return c.listening(f.Router, f.FixedIP, proto, m.Port)
+		}
+		for _, p := range f.PortForwarding {
+			if p.Protocol == proto && p.ExternalPort == m.Port {
+				return c.listening(f.Router, p.FixedIP, proto, p.Port)
+			}
+		}
+	}
+	return -1
+}
