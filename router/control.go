@@ -43,8 +43,8 @@ type control struct {
 //
 // Associating what is associated already changes nothing. An error wraps
 // fs.ErrInvalid if an address cannot be that, fs.ErrNotExist if no router, or more
-// than one, reaches both, fs.ErrExist if the floating IP is taken or the fixed
-// address has another one on the same router, and os.ErrClosed after Close.
+// than one, reaches both, fs.ErrExist if the floating IP is taken, is a member of a VIP of
+// the same router, or the fixed address has another one there, and os.ErrClosed after Close.
 func (e *Engine) AssociateFloatingIP(floating, fixed netip.Addr) error {
 	return e.AssociateFloatingIPAt("", floating, fixed)
 }
@@ -94,6 +94,16 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 	if err := r.mayFloat(ext, to); err != nil {
 		return err
 	}
+	if err := c.isMember(r, ext); err != nil {
+		return err
+	}
+	static := r.static.Clone()
+	static.Associate(ext, to)
+	if r.vipOn(to) != nil {
+		if err := c.mayLead(trial{router: r, static: static, floating: ext}); err != nil {
+			return err
+		}
+	}
 	for _, i := range r.gateway.iface.network.ifaces {
 		if i.router != r && i.floats(ext) {
 			if err := i.router.unfloat(ext); err != nil {
@@ -101,8 +111,6 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 			}
 		}
 	}
-	static := r.static.Clone()
-	static.Associate(ext, to)
 	return r.change(nat.Change{Addr: ext}, func(w *worker) {
 		r.static = static
 		r.gateway.iface.own(ext)
@@ -213,6 +221,23 @@ func (r *vrouter) mayFloat(ext, to uint32) error {
 	}
 	if other, ok := r.static.Floating(to); ok && other != ext {
 		return fmt.Errorf("%v has %v already: %w", packet.ToAddr(to), packet.ToAddr(other), fs.ErrExist)
+	}
+	return nil
+}
+
+// isMember says which member of a VIP of the router has an address: as a floating IP of the same
+// router it would lead nowhere.
+func (c *control) isMember(r *vrouter, addr uint32) error {
+	for _, p := range c.pools {
+		if !slices.ContainsFunc(p.shares, func(s *poolShare) bool { return s.router == r }) {
+			continue
+		}
+		for i := range p.members {
+			if m := &p.members[i]; m.Addr == addr {
+				return fmt.Errorf("%v is member %q of pool %q, which router %q balances; name the host behind it there: %w",
+					packet.ToAddr(addr), m.name, p.name, r.name, fs.ErrExist)
+			}
+		}
 	}
 	return nil
 }
@@ -386,8 +411,8 @@ func (e *Engine) SetMemberWeight(pool, member string, weight int) error {
 }
 
 // AddMember adds a member to a pool, as the last in the order. m is as in a topology
-// made by hand: its address must be one that the router can route to, its name is
-// ADDRESS:PORT if it has none, and it takes connections if it has a Weight and
+// made by hand: its address must be one that the router can route to, and none of its
+// own. Its name is ADDRESS:PORT if it has none. It takes connections if it has a Weight and
 // AdminStateUp, and if the pool's monitor finds it to be up. An error wraps fs.ErrNotExist
 // if there is no such pool, fs.ErrExist if it has a member of that name or endpoint,
 // fs.ErrInvalid if the member can be none, and os.ErrClosed after Close.
@@ -486,7 +511,11 @@ func (c *control) addMember(pool string, cm *config.Member) error {
 	if err := p.mayAdd(cm); err != nil {
 		return err
 	}
-	p.members = append(p.members, c.member(cm))
+	added := c.member(cm)
+	if err := c.mayLead(trial{pool: p, member: &added}); err != nil {
+		return err
+	}
+	p.members = append(p.members, added)
 	m := &p.members[len(p.members)-1]
 	return p.each(func(s *poolShare) error {
 		s.down[m.ID] = s.monitor != nil && p.failsClosed()
@@ -523,6 +552,9 @@ func (p *pool) mayAdd(m *config.Member) error {
 	for _, s := range p.shares {
 		if v := s.router.vips.Find(addr, p.proto, m.Port); v != nil && v.Pool == s.pool {
 			return fmt.Errorf("it is VIP %q of the pool itself: %w", v.Name, fs.ErrInvalid)
+		}
+		if err := s.router.mayHave(addr); err != nil {
+			return err
 		}
 	}
 	return nil

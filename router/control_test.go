@@ -711,6 +711,12 @@ func TestMemberErrors(t *testing.T) {
 		"this network":      {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("0.0.0.1") })), fs.ErrInvalid},
 		"reserved":          {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("240.0.0.1") })), fs.ErrInvalid},
 		"the VIP":           {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
+		"the other VIP":     {l.AddMember("name servers", with(func(m *config.Member) { m.Address, m.Name = addr("172.16.100.11"), "" })), fs.ErrInvalid},
+		"a floating IP":     {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("10.10.10.3") })), fs.ErrInvalid},
+		"that of the VIP":   {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("10.10.10.7") })), fs.ErrInvalid},
+		"an interface":      {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.101.1") })), fs.ErrInvalid},
+		"the gateway":       {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("10.10.10.2") })), fs.ErrInvalid},
+		"a broadcast":       {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.101.255") })), fs.ErrInvalid},
 		"weight":            {l.AddMember("web servers", with(func(m *config.Member) { m.Weight = 257 })), fs.ErrInvalid},
 		"weigh, no member":  {l.SetMemberWeight("web servers", "WEB3", 1), fs.ErrNotExist},
 	} {
@@ -718,7 +724,6 @@ func TestMemberErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, c.got)
 		}
 	}
-	l.do(l.AddMember("name servers", with(func(m *config.Member) { m.Address, m.Name = addr("172.16.100.11"), "" }))) // of the other VIP
 	l.do(l.AddMember("web servers", ok))
 	l.do(l.RemoveMember("web servers", "WEB3"))
 	l.do(l.AddMember("web servers", ok))
