@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -217,9 +218,12 @@ func without[T comparable](s []T, x T) []T {
 // its own: opening takes longer than a packet may wait.
 type reopener struct {
 	open  func(config.Device) (tap.Device, error)
-	lost  chan lostDevice
+	wake  chan struct{} // a device has been lost
 	close chan struct{}
 	done  chan struct{}
+
+	mu   sync.Mutex // held for a few instructions only: workers take it
+	lost []lostDevice
 }
 
 type lostDevice struct {
@@ -233,20 +237,32 @@ const reopenInterval = time.Second
 
 func newReopener(open func(config.Device) (tap.Device, error)) *reopener {
 	r := &reopener{
-		open: open, lost: make(chan lostDevice, 64),
+		open: open, wake: make(chan struct{}, 1),
 		close: make(chan struct{}), done: make(chan struct{}),
 	}
 	go r.run()
 	return r
 }
 
-// add hands over a device to reopen; it never blocks for long, as the goroutine
-// does nothing but gather and try.
+// add hands over a device to reopen. It does not wait for the goroutine, which may be
+// opening another one.
 func (r *reopener) add(l lostDevice) {
+	r.mu.Lock()
+	r.lost = append(r.lost, l)
+	r.mu.Unlock()
 	select {
-	case r.lost <- l:
-	case <-r.done:
+	case r.wake <- struct{}{}:
+	default: // it is awake
 	}
+}
+
+// take returns the devices that have been lost since the last call.
+func (r *reopener) take() []lostDevice {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := r.lost
+	r.lost = nil
+	return lost
 }
 
 func (r *reopener) run() {
@@ -261,11 +277,11 @@ func (r *reopener) run() {
 		select {
 		case <-r.close:
 			return
-		case l := <-r.lost:
+		case <-r.wake:
 			if len(waiting) == 0 {
 				timer.Reset(reopenInterval)
 			}
-			waiting = append(waiting, l)
+			waiting = append(waiting, r.take()...)
 		case <-timer.C:
 			waiting = r.try(waiting)
 			timer.Reset(reopenInterval)

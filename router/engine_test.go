@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -301,6 +303,76 @@ func TestDeviceThatDisappearsIsReopened(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "trying to open it"); n != 1 {
 		t.Errorf("logged %d times:\n%s", n, &log)
+	}
+}
+
+// However many devices vanish while another one is being opened, no worker waits for
+// that: the networks that are left go on.
+func TestManyDevicesThatVanishBlockNoWorker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a real second")
+	}
+	const devices = 200
+	text := twoNetworks
+	for i := range devices {
+		text += fmt.Sprintf("[[network]]\nname = \"n%d\"\ndevices = [\"tap:t%d\"]\n", i, i)
+	}
+	o := &opener{far: map[string]tap.Device{}, opened: map[string]int{}}
+	opening, release := make(chan struct{}), make(chan struct{})
+	var again atomic.Bool
+	var first, let sync.Once
+	defer let.Do(func() { close(release) })
+	e, err := router.Start(parse(t, text), router.Options{Open: func(d config.Device) (tap.Device, error) {
+		if again.Load() {
+			first.Do(func() { close(opening) })
+			<-release
+		}
+		return o.open(d)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	defer let.Do(func() { close(release) }) // a failed test ends, too
+	again.Store(true)
+	lose := func(i int) {
+		o.mu.Lock()
+		far := o.far[fmt.Sprint("t", i)]
+		o.mu.Unlock()
+		far.Close()
+	}
+	present := func() (n int) {
+		for _, d := range e.Stats().Devices {
+			if d.Present {
+				n++
+			}
+		}
+		return n
+	}
+	lose(0)
+	<-opening
+	for i := 1; i < devices; i++ {
+		lose(i)
+	}
+	left := newWire(t, o.far["left"])
+	answered := make(chan struct{})
+	go func() {
+		for present() > 2 {
+		}
+		left.arp(leftMAC, "192.0.2.7", "192.0.2.1")
+		left.next(t)
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the worker waits for the device that is being opened")
+	}
+	let.Do(func() { close(release) })
+	for deadline := time.Now().Add(10 * time.Second); present() < devices+2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d devices are back, want %d", present(), devices+2)
+		}
 	}
 }
 
