@@ -28,6 +28,9 @@ var (
 	ErrDown = errors.New("device is down")
 	// ErrGone says that the device does not exist any more: close and reopen it.
 	ErrGone = errors.New("device is gone")
+	// ErrMissing says that what a device is to be opened on does not exist: the network
+	// interface or the network namespace. Opening it may succeed once that exists.
+	ErrMissing = errors.New("does not exist")
 	// ErrFull says that a frame was lost because the far end does not keep up.
 	ErrFull = errors.New("device queue is full")
 )

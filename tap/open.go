@@ -21,6 +21,13 @@ func (o Options) logger() *slog.Logger {
 	return o.Logger
 }
 
+// A Link is what WatchLinks tells of a network interface.
+type Link struct {
+	Name string
+	MTU  int  // the largest packet that it takes, in bytes
+	Gone bool // there is no interface of this name any more
+}
+
 // maxName is the longest interface name, in bytes (IFNAMSIZ less the final zero).
 const maxName = 15
 

@@ -12,6 +12,11 @@ func OpenTAP(name, netns string, opt Options) (Device, error) {
 	return nil, fmt.Errorf("tap: open tap:%s: TAP devices need Linux: %w", name, errors.ErrUnsupported)
 }
 
+// WatchLinks tells of network interfaces, which needs Linux.
+func WatchLinks(fn func(Link)) (stop func(), err error) {
+	return nil, fmt.Errorf("tap: watch interfaces: %w", errors.ErrUnsupported)
+}
+
 // OpenRaw attaches to an interface, which needs Linux.
 func OpenRaw(name string, opt Options) (Device, error) {
 	return nil, fmt.Errorf("tap: open raw:%s: raw devices need Linux: %w", name, errors.ErrUnsupported)

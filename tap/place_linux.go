@@ -23,6 +23,13 @@ import (
 // device does, and its reader hears of it. Only a device that was there before
 // must be opened there.
 func openPlaced(name, what, netns string, log *slog.Logger) (*fdDevice, error) {
+	// A driver that is missing stays so: that is to be told even if the namespace does
+	// not exist yet.
+	if fd, err := openTUN(); err != nil {
+		return nil, explainTAP(what, err)
+	} else if err := unix.Close(fd); err != nil {
+		return nil, explainTAP(what, err)
+	}
 	exists := false
 	err := inNetns(netns, func() error {
 		link, err := findTAP(name)
@@ -49,7 +56,9 @@ func placeTAP(name, what, netns string, log *slog.Logger) (*fdDevice, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = moveLink(interim(what), netns, name); err != nil {
+	if err = moveLink(interim(what), netns, name); isErrno(err, unix.ENOENT, unix.EINVAL) {
+		err = missingNetns(netns) // it has gone meanwhile
+	} else if err != nil {
 		err = explain(what, fmt.Errorf("move to network namespace %q: %w", netns, err))
 	} else {
 		err = inNetns(netns, func() error {

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,7 +43,8 @@ type rawDevice struct {
 // the TAP that a hypervisor opened), sees every frame that arrives there and
 // sends through it. The interface is set up if it is down, and is promiscuous
 // meanwhile; nothing else about it changes. It needs CAP_NET_RAW, and
-// CAP_NET_ADMIN for an interface that is down.
+// CAP_NET_ADMIN for an interface that is down. Errors: ErrMissing, wrapped, while the
+// interface does not exist.
 //
 // The kernel wakes a reader when the interface goes down, but not when it
 // disappears after that: after ErrDown, call Read now and then (it says ErrGone
@@ -57,16 +59,15 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 	if err := checkName("raw", name); err != nil {
 		return nil, err
 	}
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("tap: open %s: no such interface: raw devices must exist before (make a veth or TAP, or use tap:%s, which is made): %w", what, name, err)
-	}
-	if at := link.Attrs(); at.EncapType != "ether" {
-		return nil, fmt.Errorf("tap: open %s: not an Ethernet interface", what)
-	}
+	// The socket comes first: a right that is missing stays so, an interface may come.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, explain(what, err)
+	}
+	link, err := findLink(name)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
 	}
 	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name, mtu: link.Attrs().MTU, log: opt.logger()}
 	// Up first: a socket that is bound before says that the interface is down,
@@ -74,12 +75,12 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 	if link.Attrs().Flags&net.FlagUp == 0 {
 		if err := netlink.LinkSetUp(link); err != nil {
 			_ = unix.Close(fd)
-			return nil, explain(what, fmt.Errorf("set up: %w", err))
+			return nil, explainRaw(name, fmt.Errorf("set up: %w", err))
 		}
 	}
 	if err := d.setUp(link.Attrs().Index, slots); err != nil {
 		_ = d.Close()
-		return nil, explain(what, err)
+		return nil, explainRaw(name, err)
 	}
 	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx())
 	if d.ring != nil {
@@ -88,6 +89,33 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 		d.mu.Unlock()
 	}
 	return d, nil
+}
+
+// findLink looks for the interface that a raw device is to be attached to.
+func findLink(name string) (netlink.Link, error) {
+	link, err := netlink.LinkByName(name)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return nil, missingLink(name)
+	case err != nil:
+		return nil, fmt.Errorf("tap: open raw:%s: look for the interface: %w", name, err)
+	case link.Attrs().EncapType != "ether":
+		return nil, fmt.Errorf("tap: open raw:%s: not an Ethernet interface", name)
+	}
+	return link, nil
+}
+
+func missingLink(name string) error {
+	return fmt.Errorf("tap: open raw:%s: no such interface: %s %w: make it (a veth, a TAP), or use tap:%s, which is made", name, name, ErrMissing, name)
+}
+
+// explainRaw is explain for an interface, which may have gone meanwhile.
+func explainRaw(name string, err error) error {
+	if isErrno(err, unix.ENODEV, unix.ENXIO) {
+		return missingLink(name)
+	}
+	return explain("raw:"+name, err)
 }
 
 // setUp sets the socket's options before it is bound, so that no frame comes in

@@ -46,7 +46,7 @@ var offloadLadder = []struct {
 // Frames carry offload metadata if the kernel can do that; the log says what
 // was agreed. It needs CAP_NET_ADMIN, and CAP_SYS_ADMIN to enter a namespace;
 // only a device that is there, up, and the user's own (`ip tuntap add ... user`)
-// needs neither.
+// needs neither. Errors: ErrMissing, wrapped, while the namespace does not exist.
 func OpenTAP(name, netns string, opt Options) (Device, error) {
 	what := "tap:" + name
 	if netns != "" {
@@ -70,7 +70,10 @@ func OpenTAP(name, netns string, opt Options) (Device, error) {
 func inNetns(name string, fn func() error) error {
 	f, err := os.Open(filepath.Join(netnsDir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("tap: network namespace %q does not exist: make it with `ip netns add %s`", name, name)
+		if err := mayEnter(); err != nil {
+			return explainNetns(name, err)
+		}
+		return missingNetns(name)
 	} else if err != nil {
 		return fmt.Errorf("tap: network namespace %q: %w", name, err)
 	}
@@ -78,6 +81,28 @@ func inNetns(name string, fn func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- onThread(name, f, fn) }()
 	return <-done
+}
+
+// mayEnter finds out whether the process has the right to enter namespaces, by having
+// a thread enter the one that it is in.
+func mayEnter() error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		here, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			done <- err
+			return
+		}
+		defer here.Close()
+		done <- unix.Setns(int(here.Fd()), unix.CLONE_NEWNET)
+	}()
+	return <-done
+}
+
+func missingNetns(name string) error {
+	return fmt.Errorf("tap: network namespace %q %w: make it with `ip netns add %s`", name, ErrMissing, name)
 }
 
 // onThread takes a thread to the namespace and back. Where there is no way back,
@@ -109,7 +134,7 @@ func explainNetns(name string, err error) error {
 	case isErrno(err, unix.EPERM):
 		return fmt.Errorf("tap: enter network namespace %q: not permitted: run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, or use `taprouter lab`, which needs neither: %w", name, err)
 	case isErrno(err, unix.EINVAL):
-		return fmt.Errorf("tap: enter network namespace %q: only its name is left: remove that with `ip netns delete %s` and make the namespace anew: %w", name, name, err)
+		return fmt.Errorf("tap: enter network namespace %q: only its name is there, the namespace %w: remove the name with `ip netns delete %s` and make the namespace anew: %w", name, ErrMissing, name, err)
 	}
 	return fmt.Errorf("tap: enter network namespace %q: %w", name, err)
 }
@@ -239,9 +264,14 @@ func attachTAP(name, what string, has netlink.TuntapFlag, log *slog.Logger) (*fd
 	return d, nil
 }
 
+// openTUN opens the driver of TUN and TAP devices.
+func openTUN() (int, error) {
+	return unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+}
+
 // attachQueue attaches a new descriptor to the device.
 func attachQueue(name, what string, flags int) (*fdDevice, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := openTUN()
 	if err != nil {
 		return nil, err
 	}
