@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -146,26 +145,50 @@ func (w *worker) lose(p *port, err error) {
 	}
 	w.wait.remove(p)
 	p.resting = false
-	_ = p.dev.Close() // it is gone; what could be wrong has been said by err
+	gone := p.dev
 	p.dev = nil
 	w.memory = without(w.memory, p)
 	p.network.publish()
 	p.network.forgetPort(p)
+	if p.memory || w.reopener == nil {
+		_ = gone.Close() // what could be wrong has been said by err
+	}
 	if p.memory {
 		w.removePort(p)
 		return
 	}
 	w.log.Warn("device is gone, trying to open it again every second", "device", p.name(), "network", p.network.name, "err", err)
 	if w.reopener != nil {
-		w.reopener.add(lostDevice{p.spec, w.post, func(dev tap.Device) { w.regain(p, dev) }})
+		w.wantBack(p, gone) // closing it takes the kernel some time
 	}
+}
+
+// await is for a port whose device does not exist yet.
+func (w *worker) await(p *port, err error) {
+	p.awaited = true
+	w.log.Warn("device is missing, it is opened when it comes", "device", p.name(), "network", p.network.name, "err", err)
+	w.wantBack(p, nil, err.Error())
+}
+
+// wantBack has a port's device opened when that can be done. gone is what to close
+// before, nil if there was nothing. said is why it cannot be opened, as far as that has
+// been logged.
+func (w *worker) wantBack(p *port, gone tap.Device, said ...string) {
+	w.reopener.add(&lostDevice{
+		spec: p.spec, network: p.network.name, gone: gone, said: said,
+		post: w.post, back: func(dev tap.Device) { w.regain(p, dev) },
+	})
 }
 
 // regain takes a reopened device into use.
 func (w *worker) regain(p *port, dev tap.Device) {
 	p.trouble.isDown, p.trouble.other = false, false
 	w.plug(p, dev)
-	w.log.Info("device is back", "device", p.name(), "network", p.network.name)
+	news := "device is back"
+	if p.awaited {
+		p.awaited, news = false, "device is there"
+	}
+	w.log.Info(news, "device", p.name(), "network", p.network.name)
 	if err := checkMTU(dev, p.network.mtu); err != nil {
 		w.log.Warn("larger packets are lost", "network", p.network.name, "err", err)
 	}
@@ -192,9 +215,15 @@ func (w *worker) plug(p *port, dev tap.Device) {
 
 // addPort adds a port with its device to a network.
 func (w *worker) addPort(p *port, dev tap.Device) {
+	w.admit(p)
+	w.plug(p, dev)
+}
+
+// admit adds a port without its device.
+func (w *worker) admit(p *port) {
 	w.ports = append(w.ports, p)
 	p.network.ports = append(p.network.ports, p)
-	w.plug(p, dev)
+	p.network.publish()
 }
 
 func (w *worker) removePort(p *port) {
@@ -212,101 +241,4 @@ func without[T comparable](s []T, x T) []T {
 		}
 	}
 	return out
-}
-
-// A reopener opens devices that have gone away, at intervals, on a goroutine of
-// its own: opening takes longer than a packet may wait.
-type reopener struct {
-	open  func(config.Device) (tap.Device, error)
-	wake  chan struct{} // a device has been lost
-	close chan struct{}
-	done  chan struct{}
-
-	mu   sync.Mutex // held for a few instructions only: workers take it
-	lost []lostDevice
-}
-
-type lostDevice struct {
-	spec config.Device
-	post func(func()) bool // to the worker that misses it
-	back func(tap.Device)
-}
-
-// reopenInterval is the time between two attempts.
-const reopenInterval = time.Second
-
-func newReopener(open func(config.Device) (tap.Device, error)) *reopener {
-	r := &reopener{
-		open: open, wake: make(chan struct{}, 1),
-		close: make(chan struct{}), done: make(chan struct{}),
-	}
-	go r.run()
-	return r
-}
-
-// add hands over a device to reopen. It does not wait for the goroutine, which may be
-// opening another one.
-func (r *reopener) add(l lostDevice) {
-	r.mu.Lock()
-	r.lost = append(r.lost, l)
-	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default: // it is awake
-	}
-}
-
-// take returns the devices that have been lost since the last call.
-func (r *reopener) take() []lostDevice {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	lost := r.lost
-	r.lost = nil
-	return lost
-}
-
-func (r *reopener) run() {
-	defer close(r.done)
-	var waiting []lostDevice
-	timer := time.NewTimer(reopenInterval)
-	defer timer.Stop()
-	for {
-		if len(waiting) == 0 {
-			timer.Stop() // nothing is lost: sleep
-		}
-		select {
-		case <-r.close:
-			return
-		case <-r.wake:
-			if len(waiting) == 0 {
-				timer.Reset(reopenInterval)
-			}
-			waiting = append(waiting, r.take()...)
-		case <-timer.C:
-			waiting = r.try(waiting)
-			timer.Reset(reopenInterval)
-		}
-	}
-}
-
-// try opens what can be opened and returns the rest.
-func (r *reopener) try(waiting []lostDevice) []lostDevice {
-	var rest []lostDevice
-	for _, l := range waiting {
-		dev, err := r.open(l.spec)
-		if err != nil {
-			rest = append(rest, l)
-			continue
-		}
-		if !l.post(func() { l.back(dev) }) {
-			_ = dev.Close()
-		}
-	}
-	return rest
-}
-
-// stop ends the goroutine and waits for it.
-func (r *reopener) stop() {
-	close(r.close)
-	<-r.done
 }

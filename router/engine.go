@@ -39,6 +39,15 @@ type Options struct {
 	// Open opens the devices of the topology, as OpenDevice's result does. nil
 	// opens none: networks are reached through Attach.
 	Open func(config.Device) (tap.Device, error)
+	// RequireDevices has Start fail when a device does not exist yet (Open returns
+	// tap.ErrMissing). Without it, Start goes on without the device, which is opened
+	// when it comes. All other errors of Open end Start in any case.
+	RequireDevices bool
+	// OnMissing, if there is one, is told the names of the devices that are missing each
+	// time that these change, also of those at the start; see Engine.Missing. Calls come
+	// one at a time, from a goroutine of the engine's. They must not call Close, which
+	// waits for the last one.
+	OnMissing func(devices []string)
 	// Seed makes everything that is chosen at random the same each time; 0
 	// takes a random seed. Ports of a seeded engine can be guessed.
 	Seed uint64
@@ -46,17 +55,19 @@ type Options struct {
 
 // An Engine is a topology being served.
 type Engine struct {
-	workers  []*worker
-	networks map[string]*network
-	control  control
-	reopen   *reopener
-	close    sync.Once
+	workers      []*worker
+	networks     map[string]*network
+	control      control
+	reopen       *reopener
+	unwatchLinks func()
+	close        sync.Once
 
 	checkHosts   []*host.Host // where the checks of members come from, a router's each
 	checkWorkers *monitor.Workers
 }
 
-// Start serves a topology. It returns when every device is there and up. The
+// Start serves a topology. It returns when every device is there and up, but for those
+// that do not exist yet: Missing names them, and they are opened when they come. The
 // topology must be valid (config.Parse has seen to that; call Validate on one
 // made by hand) and is not changed. An error that is about what the topology
 // asks for is a config.Faults.
@@ -72,14 +83,17 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 		return nil, err
 	}
 	if opt.Open != nil {
-		if err := e.openDevices(topo, opt.Open); err != nil {
+		e.reopen = newReopener(opt.Open, opt.Logger, opt.OnMissing)
+		for _, w := range e.workers {
+			w.reopener = e.reopen
+		}
+		e.watchLinks(topo, opt.Logger)
+		if err := e.openDevices(topo, &opt); err != nil {
 			e.discard()
 			return nil, err
 		}
-		e.reopen = newReopener(opt.Open)
 	}
 	for _, w := range e.workers {
-		w.reopener = e.reopen
 		go w.run()
 	}
 	for _, n := range p.networks {
@@ -121,6 +135,7 @@ func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers 
 
 // discard takes back what has been made before the workers run.
 func (e *Engine) discard() {
+	e.stopOpening()
 	for _, w := range e.workers {
 		w.stop()
 		w.wait.close()
@@ -167,13 +182,31 @@ func devicesOf(topo *config.Topology, n *config.Network) []config.Device {
 	return nil
 }
 
-// openDevices opens every device of the topology, and reports all that fail.
-func (e *Engine) openDevices(topo *config.Topology, open func(config.Device) (tap.Device, error)) error {
+// Missing returns the names of the topology's devices that are not open at this moment,
+// in alphabetical order: those that do not exist yet, and those that have been lost;
+// nothing after Close.
+func (e *Engine) Missing() []string {
+	if e.reopen == nil {
+		return nil
+	}
+	return e.reopen.missing()
+}
+
+// openDevices opens every device of the topology, and reports all that fail. What does
+// not exist yet is opened later, unless it is required.
+func (e *Engine) openDevices(topo *config.Topology, opt *Options) error {
 	var errs []error
+	var late []func()
 	for i := range topo.Networks {
 		n := &topo.Networks[i]
 		for _, spec := range devicesOf(topo, n) {
-			dev, err := open(spec)
+			home, p := e.networks[n.Name].home, &port{network: e.networks[n.Name], spec: spec}
+			dev, err := opt.Open(spec)
+			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {
+				home.admit(p)
+				late = append(late, func() { home.await(p, err) })
+				continue
+			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
 				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
@@ -186,11 +219,16 @@ func (e *Engine) openDevices(topo *config.Topology, open func(config.Device) (ta
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
 				continue
 			}
-			home := e.networks[n.Name].home
-			home.addPort(&port{network: e.networks[n.Name], spec: spec}, dev)
+			home.addPort(p, dev)
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	for _, await := range late {
+		await()
+	}
+	return nil
 }
 
 // checkMTU refuses a device that would silently lose the network's largest
@@ -311,9 +349,7 @@ func (e *Engine) Connections() []Connection {
 func (e *Engine) Close() error {
 	e.close.Do(func() {
 		e.stopChecks() // while there is a router to hear what they have to say
-		if e.reopen != nil {
-			e.reopen.stop()
-		}
+		e.stopOpening()
 		for _, w := range e.workers {
 			w.post(w.stop)
 		}

@@ -39,6 +39,7 @@ type port struct {
 	network *network
 	spec    config.Device
 	memory  bool // in memory: gone for good when its far end closes
+	awaited bool // the device did not exist at the start and has not come yet
 	dev     tap.Device
 	takes   tap.Features
 

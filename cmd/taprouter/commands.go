@@ -23,7 +23,10 @@ type fileArg struct {
 	File string `arg:"" help:"Topology file (TOML)."`
 }
 
-type runCmd struct{ fileArg }
+type runCmd struct {
+	fileArg
+	RequireDevices bool `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
+}
 
 // Run serves a topology until the context ends.
 func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
@@ -34,19 +37,58 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	if n := len(topo.Instances) + len(topo.Steps); n > 0 {
 		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps", len(topo.Steps))
 	}
-	engine, err := router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log)})
+	changed := make(chan struct{}, 1)
+	engine, err := router.Start(topo, router.Options{
+		Logger: log, Open: router.OpenDevice(log), RequireDevices: c.RequireDevices,
+		OnMissing: func([]string) {
+			select {
+			case changed <- struct{}{}:
+			default: // it will be looked at anyway
+			}
+		},
+	})
 	if err != nil {
 		return err
 	}
-	log.Info("ready", "routers", names(topo.Routers, func(r config.Router) string { return r.Name }),
-		"networks", names(topo.Networks, func(n config.Network) string { return n.Name }))
-	notify(log, "READY=1\nSTATUS=routing")
-	<-ctx.Done()
+	missing := engine.Missing()
+	ready := []any{"routers", names(topo.Routers, func(r config.Router) string { return r.Name }),
+		"networks", names(topo.Networks, func(n config.Network) string { return n.Name })}
+	if len(missing) > 0 {
+		ready = append(ready, "missing", missing)
+	}
+	log.Info("ready", ready...)
+	told := routingStatus(missing)
+	notify(log, "READY=1\n"+told)
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-changed:
+			if status := routingStatus(engine.Missing()); status != told {
+				told = status
+				notify(log, status)
+			}
+		}
+	}
 	notify(log, "STOPPING=1")
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),
 		"drops", drops(stats.Drops), "lost", lost(stats.Devices))
 	return engine.Close()
+}
+
+// statusMost is how many devices a status line names.
+const statusMost = 10
+
+// routingStatus is what the service manager shows of a router that runs.
+func routingStatus(missing []string) string {
+	switch n := len(missing); {
+	case n == 0:
+		return "STATUS=routing"
+	case n > statusMost:
+		return fmt.Sprintf("STATUS=routing; missing: %s and %d more", strings.Join(missing[:statusMost], " "), n-statusMost)
+	}
+	return "STATUS=routing; missing: " + strings.Join(missing, " ")
 }
 
 // drops lists the reasons of drops, the most frequent first.

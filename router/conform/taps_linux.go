@@ -42,7 +42,7 @@ func (taps) Start(p Profile) (_ Wire, err error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	forks.Lock()
-	w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log)})
+	w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log), RequireDevices: true})
 	forks.Unlock()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,247 @@
+package router
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A reopener opens devices that have gone away, or have not been there yet, on a
+// goroutine of its own: opening takes longer than a packet may wait. It tries at
+// intervals, and at once when it hears of a new interface.
+type reopener struct {
+	open    func(config.Device) (tap.Device, error)
+	log     *slog.Logger
+	changed func([]string) // Options.OnMissing, or nil
+	wake    chan struct{}  // look at the devices that are called
+	close   chan struct{}
+	done    chan struct{}
+
+	mu      sync.Mutex // held for a few instructions only: workers take it
+	lost    []*lostDevice
+	news    bool // lost has changed since changed was called
+	ended   bool
+	watched bool // called is called for each interface that comes
+}
+
+// A lostDevice is a device to open. What is not marked is the reopener's goroutine's.
+type lostDevice struct {
+	spec    config.Device
+	network string
+	post    func(func()) bool // to the worker that misses it
+	back    func(tap.Device)
+	gone    tap.Device // to be closed; with the reopener's mu
+	called  bool       // its interface has come or changed; likewise
+	calls   int        // attempts for that since the last interval
+	turn    int        // of unannouncedTurns
+	said    []string   // why it cannot be opened
+}
+
+const (
+	// reopenInterval is the time between two attempts.
+	reopenInterval = time.Second
+	// unannouncedTurns is how many intervals there are between attempts to open what
+	// is announced when it comes.
+	unannouncedTurns = 10
+	// callsMost bounds the attempts in one interval: opening an interface changes it,
+	// which is told as well.
+	callsMost = 5
+	// saidMost bounds the reasons that are logged why one device does not come.
+	saidMost = 8
+)
+
+func newReopener(open func(config.Device) (tap.Device, error), log *slog.Logger, changed func([]string)) *reopener {
+	r := &reopener{
+		open: open, log: log, changed: changed, wake: make(chan struct{}, 1),
+		close: make(chan struct{}), done: make(chan struct{}),
+	}
+	go r.run()
+	return r
+}
+
+// add hands over a device to open. It does not wait for the goroutine, which may be
+// opening another one.
+func (r *reopener) add(l *lostDevice) {
+	r.mu.Lock()
+	ended := r.ended
+	if !ended {
+		r.lost = append(r.lost, l)
+		r.news = true
+	}
+	r.mu.Unlock()
+	if ended {
+		l.finish()
+	}
+	r.rouse()
+}
+
+// finish closes the device that is gone; what could be wrong has been logged.
+func (l *lostDevice) finish() {
+	if l.gone != nil {
+		_ = l.gone.Close()
+	}
+}
+
+func (r *reopener) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// call has the devices opened that need an interface of this name.
+func (r *reopener) call(name string) {
+	r.mu.Lock()
+	any := false
+	for _, l := range r.lost {
+		if announced(l.spec) && l.spec.Name == name {
+			l.called, any = true, true
+		}
+	}
+	r.mu.Unlock()
+	if any {
+		r.rouse()
+	}
+}
+
+// announced reports whether a device is on an interface that the kernel tells of. Of
+// namespaces it tells nothing.
+func announced(d config.Device) bool { return d.Kind == config.DeviceRaw }
+
+// missing returns the names of the devices that are not open, in order.
+func (r *reopener) missing() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for _, l := range r.lost {
+		names = append(names, l.spec.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (r *reopener) run() {
+	defer close(r.done)
+	timer := time.NewTimer(reopenInterval)
+	defer timer.Stop()
+	timed := true
+	for {
+		if r.tell(); r.idle() {
+			timer.Stop() // nothing is lost: sleep
+			timed = false
+		} else if !timed {
+			timer.Reset(reopenInterval)
+			timed = true
+		}
+		select {
+		case <-r.close:
+			return
+		case <-r.wake:
+			r.try(false)
+		case <-timer.C:
+			timed = false
+			r.try(true)
+		}
+	}
+}
+
+func (r *reopener) idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.lost) == 0
+}
+
+// tell says which devices are missing, if that has changed.
+func (r *reopener) tell() {
+	r.mu.Lock()
+	news := r.news
+	r.news = false
+	r.mu.Unlock()
+	if news && r.changed != nil {
+		r.changed(r.missing())
+	}
+}
+
+// clean closes the devices that are gone.
+func (r *reopener) clean() {
+	r.mu.Lock()
+	var gone []tap.Device
+	for _, l := range r.lost {
+		if l.gone != nil {
+			gone = append(gone, l.gone)
+			l.gone = nil
+		}
+	}
+	r.mu.Unlock()
+	for _, dev := range gone {
+		_ = dev.Close() // what could be wrong has been logged
+	}
+}
+
+// due returns the devices to try now: those that are called, and if an interval is over
+// the others whose turn it is.
+func (r *reopener) due(interval bool) []*lostDevice {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var due []*lostDevice
+	for _, l := range r.lost {
+		if interval {
+			l.calls = 0
+		}
+		now := l.called && l.calls < callsMost
+		if interval {
+			l.turn = (l.turn + 1) % unannouncedTurns
+			now = now || l.turn == 0 || !r.watched || !announced(l.spec)
+		}
+		if now {
+			l.called = false
+			l.calls++
+			due = append(due, l)
+		}
+	}
+	return due
+}
+
+// try opens what can be opened.
+func (r *reopener) try(interval bool) {
+	r.clean()
+	for _, l := range r.due(interval) {
+		dev, err := r.open(l.spec)
+		if err != nil {
+			r.explain(l, err)
+			continue
+		}
+		r.mu.Lock()
+		r.lost = without(r.lost, l)
+		r.news = true
+		r.mu.Unlock()
+		if !l.post(func() { l.back(dev) }) {
+			_ = dev.Close()
+		}
+	}
+}
+
+// explain logs each reason once why a device does not come.
+func (r *reopener) explain(l *lostDevice, err error) {
+	if reason := err.Error(); len(l.said) < saidMost && !slices.Contains(l.said, reason) {
+		l.said = append(l.said, reason)
+		r.log.Warn("device cannot be opened yet", "device", l.spec.String(), "network", l.network, "err", err)
+	}
+}
+
+// stop ends the goroutine and waits for it.
+func (r *reopener) stop() {
+	close(r.close)
+	<-r.done
+	r.mu.Lock()
+	lost := r.lost
+	r.lost, r.ended = nil, true
+	r.mu.Unlock()
+	for _, l := range lost {
+		l.finish()
+	}
+}
