@@ -83,7 +83,7 @@ type iface struct {
 	network  *network
 	external bool
 	checks   bool // the network of the router's own checks of members
-	mtu      int
+	mtu      int  // the network's linkMTU, as its router's worker knows it
 	mac      packet.MAC
 	addrs    []ifaceAddr
 	prefixes []prefixOf // every subnet that is on link
@@ -188,7 +188,7 @@ func build(topo *config.Topology, rng *rand.Rand, checks bool) (*plan, error) {
 	p := &b.plan
 	for i := range topo.Networks {
 		c := &topo.Networks[i]
-		n := &network{name: c.Name, number: i, mtu: c.MTU, external: c.External, table: macTable{seed: rng.Uint64()}}
+		n := &network{name: c.Name, number: i, mtu: c.MTU, linkMTU: c.MTU, external: c.External, table: macTable{seed: rng.Uint64()}}
 		b.byName[c.Name] = n
 		p.networks = append(p.networks, n)
 		b.reserve(n, c)

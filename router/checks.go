@@ -59,7 +59,7 @@ func (b *builder) checks(r *vrouter) error {
 	if err != nil {
 		return err
 	}
-	n := &network{name: "checks of " + r.name, number: len(b.networks), mtu: host.DefaultMTU, hidden: true, table: macTable{seed: b.rng.Uint64()}}
+	n := &network{name: "checks of " + r.name, number: len(b.networks), mtu: host.DefaultMTU, linkMTU: host.DefaultMTU, hidden: true, table: macTable{seed: b.rng.Uint64()}}
 	b.networks = append(b.networks, n)
 	gateway := netip.PrefixFrom(at.Addr().Next(), at.Bits())
 	i := b.ifaceOn(r, n, []netip.Prefix{gateway})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -68,6 +69,8 @@ func (w *worker) writeTrouble(p *port, err error) {
 		w.down(p)
 	case errors.Is(err, tap.ErrFull):
 		// Counted as lost; a slow reader is no trouble of the device.
+	case errors.Is(err, syscall.EMSGSIZE) && w.measure(p):
+		// The interface has been told to take less, which has just been noticed.
 	default:
 		w.odd(p, "writing", err)
 	}
@@ -150,6 +153,7 @@ func (w *worker) lose(p *port, err error) {
 	w.memory = without(w.memory, p)
 	p.network.publish()
 	p.network.forgetPort(p)
+	w.fit(p.network)
 	if p.memory || w.reopener == nil {
 		_ = gone.Close() // what could be wrong has been said by err
 	}
@@ -175,7 +179,7 @@ func (w *worker) await(p *port, err error) {
 // been logged.
 func (w *worker) wantBack(p *port, gone tap.Device, said ...string) {
 	w.reopener.add(&lostDevice{
-		spec: p.spec, network: p.network.name, gone: gone, said: said,
+		spec: p.spec, network: p.network.name, mtu: p.network.mtu, gone: gone, said: said,
 		post: w.post, back: func(dev tap.Device) { w.regain(p, dev) },
 	})
 }
@@ -189,16 +193,14 @@ func (w *worker) regain(p *port, dev tap.Device) {
 		p.awaited, news = false, "device is there"
 	}
 	w.log.Info(news, "device", p.name(), "network", p.network.name)
-	if err := checkMTU(dev, p.network.mtu); err != nil {
-		w.log.Warn("larger packets are lost", "network", p.network.name, "err", err)
-	}
 	meet(p.network)
 }
 
 // plug connects a device to its port.
 func (w *worker) plug(p *port, dev tap.Device) {
-	p.dev, p.takes = dev, dev.Features()
+	p.dev, p.takes, p.mtu = dev, dev.Features(), mtuOf(dev)
 	p.network.publish()
+	w.fit(p.network)
 	p.inMemory = dev.FD() < 0
 	if p.inMemory {
 		w.memory = append(w.memory, p)

@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/taprouter/taprouter/config"
@@ -214,6 +213,7 @@ func (e *Engine) openDevices(topo *config.Topology, opt *Options) error {
 				}
 				continue
 			}
+			setMTU(dev, n.MTU, opt.Logger)
 			if err := checkMTU(dev, n.MTU); err != nil {
 				_ = dev.Close() // the first error is the one to tell
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
@@ -227,16 +227,6 @@ func (e *Engine) openDevices(topo *config.Topology, opt *Options) error {
 	}
 	for _, await := range late {
 		await()
-	}
-	return nil
-}
-
-// checkMTU refuses a device that would silently lose the network's largest
-// packets: neither side would ever hear of it.
-func checkMTU(dev tap.Device, mtu int) error {
-	if d, ok := dev.(interface{ MTU() int }); ok && d.MTU() < mtu {
-		return fmt.Errorf("%s has an MTU of %d, the network one of %d: set mtu = %d for the network, or enlarge the interface's with `ip link set %s mtu %d`",
-			dev.Name(), d.MTU(), mtu, d.MTU(), strings.TrimPrefix(dev.Name(), "raw:"), mtu)
 	}
 	return nil
 }

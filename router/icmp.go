@@ -315,7 +315,7 @@ func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReas
 		w.stats.Unsent[UnsentRate]++
 		return drop(reason)
 	}
-	quote := w.quote(p)
+	quote := w.quote(p, min(errorLen, x.in.mtu))
 	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.ICMPLen + len(quote))
 	eth := f.Ethernet()
 	w.fillIPv4(x, eth, packet.ProtoICMP, w.errorSource(x), errorTOS)
@@ -328,9 +328,9 @@ func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReas
 	return drop(reason)
 }
 
-// quote is what an ICMP error shows of a packet: of a super-frame, the first segment
-// that it stands for.
-func (w *worker) quote(p *packet.Packet) []byte {
+// quote is what an ICMP error of at most so many bytes shows of a packet: of a
+// super-frame, the first segment that it stands for.
+func (w *worker) quote(p *packet.Packet, most int) []byte {
 	p.CompleteChecksum()
 	eth := p.Eth[:p.End]
 	if p.GSOSize != 0 {
@@ -339,7 +339,7 @@ func (w *worker) quote(p *packet.Packet) []byte {
 		}
 	}
 	ip := eth[packet.EthernetLen:]
-	return ip[:min(len(ip), errorLen-packet.IPv4Len-packet.ICMPLen)]
+	return ip[:min(len(ip), most-packet.IPv4Len-packet.ICMPLen)]
 }
 
 // errorSource is the router's address on the interface the error leaves by

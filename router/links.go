@@ -10,22 +10,18 @@ import (
 // watchLinks has the engine hear of the machine's interfaces, if any of its devices is
 // on one. Without that, devices are looked for at intervals.
 func (e *Engine) watchLinks(topo *config.Topology, log *slog.Logger) {
-	names := map[string]bool{}
+	on := map[string][]*network{}
 	for i := range topo.Networks {
 		for _, d := range devicesOf(topo, &topo.Networks[i]) {
 			if announced(d) {
-				names[d.Name] = true
+				on[d.Name] = append(on[d.Name], e.networks[topo.Networks[i].Name])
 			}
 		}
 	}
-	if len(names) == 0 {
+	if len(on) == 0 {
 		return
 	}
-	stop, err := tap.WatchLinks(func(l tap.Link) {
-		if names[l.Name] && !l.Gone {
-			e.reopen.call(l.Name)
-		}
-	})
+	stop, err := tap.WatchLinks(func(l tap.Link) { e.linkTold(on[l.Name], l) })
 	if err != nil {
 		log.Warn("changes of interfaces are not told, they are looked at now and then", "err", err)
 		return
@@ -34,6 +30,17 @@ func (e *Engine) watchLinks(topo *config.Topology, log *slog.Logger) {
 	e.reopen.mu.Lock()
 	e.reopen.watched = true
 	e.reopen.mu.Unlock()
+}
+
+// linkTold is for what is told of an interface, with the networks whose device is on it.
+func (e *Engine) linkTold(on []*network, l tap.Link) {
+	if len(on) == 0 || l.Gone {
+		return
+	}
+	e.reopen.call(l.Name)
+	for _, n := range on {
+		n.home.post(func() { n.home.resize(n, l.Name, l.MTU) })
+	}
 }
 
 // stopOpening ends what opens devices while the engine runs.

@@ -17,7 +17,8 @@ import (
 type network struct {
 	name     string
 	number   int // in the engine
-	mtu      int
+	mtu      int // the topology's
+	linkMTU  int // what its devices take of that: its routers go by it
 	external bool
 	hidden   bool // the engine's own
 	home     *worker
@@ -42,6 +43,7 @@ type port struct {
 	awaited bool // the device did not exist at the start and has not come yet
 	dev     tap.Device
 	takes   tap.Features
+	mtu     int // the largest packet that the device takes, as far as it says
 
 	inMemory bool // the device has no descriptor to wait for
 

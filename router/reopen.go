@@ -32,6 +32,7 @@ type reopener struct {
 type lostDevice struct {
 	spec    config.Device
 	network string
+	mtu     int               // the network's
 	post    func(func()) bool // to the worker that misses it
 	back    func(tap.Device)
 	gone    tap.Device // to be closed; with the reopener's mu
@@ -215,6 +216,7 @@ func (r *reopener) try(interval bool) {
 			r.explain(l, err)
 			continue
 		}
+		setMTU(dev, l.mtu, r.log)
 		r.mu.Lock()
 		r.lost = without(r.lost, l)
 		r.news = true

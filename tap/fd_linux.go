@@ -20,6 +20,8 @@ type fdDevice struct {
 	vnet     bool // frames carry a virtio-net header
 	restore  bool // Close switches the offloads off again
 	features Features
+	ours     bool // a TAP that the process has made
+	mtu      int  // when it was opened, in bytes
 
 	// Close waits for calls under way, so that nobody else's file is read once
 	// the number is used again.

@@ -31,7 +31,6 @@ const (
 type rawDevice struct {
 	fdDevice
 	ifname  string
-	mtu     int
 	log     *slog.Logger
 	ring    *ring // nil where the kernel gave none, or none is of use
 	watcher ringWatcher
@@ -69,7 +68,7 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd}, ifname: name, mtu: link.Attrs().MTU, log: opt.logger()}
+	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd, mtu: link.Attrs().MTU}, ifname: name, log: opt.logger()}
 	// Up first: a socket that is bound before says that the interface is down,
 	// once, later.
 	if link.Attrs().Flags&net.FlagUp == 0 {
@@ -176,8 +175,17 @@ func (d *rawDevice) Close() error {
 	return err
 }
 
-// MTU is the largest packet that the interface took when it was opened, in bytes.
-func (d *rawDevice) MTU() int { return d.mtu }
+// MTU is the largest packet that the interface takes at this moment, in bytes. It may be
+// called from any goroutine.
+func (d *rawDevice) MTU() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	req, err := unix.NewIfreq(d.ifname)
+	if d.closed || err != nil || unix.IoctlIfreq(d.fd, unix.SIOCGIFMTU, req) != nil {
+		return d.mtu // it is gone, which others will notice
+	}
+	return int(req.Uint32())
+}
 
 // Read implements Device. The kernel takes VLAN tags out of frames and hands
 // them over beside them.

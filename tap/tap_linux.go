@@ -63,7 +63,42 @@ func OpenTAP(name, netns string, opt Options) (Device, error) {
 	if err != nil {
 		return nil, err // not d, which would be a Device that is not nil
 	}
-	return d, nil
+	return &tapDevice{d, name, netns}, nil
+}
+
+// A tapDevice is a TAP's descriptor, and where the kernel's end was when it was opened.
+type tapDevice struct {
+	*fdDevice
+	ifname, netns string
+}
+
+// SetMTU gives a TAP that the process has made an MTU, in bytes: it has the kernel's
+// default until then. Call it before the kernel's end is moved. A TAP that was there
+// before keeps its own; it is an error if that is smaller.
+func (d *tapDevice) SetMTU(mtu int) error {
+	if !d.ours {
+		if d.mtu < mtu {
+			return fmt.Errorf("tap: %s was there before and keeps its MTU of %d: enlarge it with `ip link set %s mtu %d`", d.name, d.mtu, d.ifname, mtu)
+		}
+		return nil
+	}
+	set := func() error {
+		link, err := netlink.LinkByName(d.ifname)
+		if err == nil {
+			err = netlink.LinkSetMTU(link, mtu)
+		}
+		return err
+	}
+	var err error
+	if d.netns != "" {
+		err = inNetns(d.netns, set)
+	} else {
+		err = set()
+	}
+	if err != nil {
+		return fmt.Errorf("tap: set the MTU of %s to %d: %w", d.name, mtu, err)
+	}
+	return nil
 }
 
 // inNetns runs fn on a thread that is in a named network namespace meanwhile.
@@ -160,7 +195,8 @@ func openTAP(name, what string, log *slog.Logger) (*fdDevice, error) {
 		}
 		return nil, explainTAP(what, err)
 	}
-	if made || link.Alias == leftoverMark {
+	d.ours, d.mtu = made || link.Alias == leftoverMark, link.MTU
+	if d.ours {
 		// It vanishes with the last descriptor, however the process ends.
 		if err := unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, 0); err != nil {
 			log.Warn("the device will stay behind", "device", what, "err", err)

@@ -1,0 +1,95 @@
+package router
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A network's MTU is the topology's. A TAP that is made for it gets that. An interface that
+// is there has one of its own, which must be as large at the start, and may change at
+// any time: then the network's routers go by the smaller one, and tell senders so
+// (RFC 1191), instead of losing what is too large.
+
+// leastMTU is the smallest packet that every network carries (RFC 791, 3.2). An interface
+// that takes less is no use.
+const leastMTU = 68
+
+// mtuOf is the largest packet that a device takes, 0 if it does not say.
+func mtuOf(dev tap.Device) int {
+	if d, ok := dev.(interface{ MTU() int }); ok {
+		return d.MTU()
+	}
+	return 0
+}
+
+// setMTU gives a device the MTU of its network, if it is one that has it from the router.
+func setMTU(dev tap.Device, mtu int, log *slog.Logger) {
+	if d, ok := dev.(interface{ SetMTU(int) error }); ok {
+		if err := d.SetMTU(mtu); err != nil {
+			log.Warn("the device has not got its network's MTU", "device", dev.Name(), "err", err)
+		}
+	}
+}
+
+// checkMTU refuses a device that does not take the network's largest packets: at the start
+// that is a mistake, which the one who starts the router can mend.
+func checkMTU(dev tap.Device, mtu int) error {
+	if got := mtuOf(dev); got != 0 && got < mtu {
+		return fmt.Errorf("%s has an MTU of %d, the network one of %d: set mtu = %d for the network, or enlarge the interface's with `ip link set %s mtu %d`",
+			dev.Name(), got, mtu, got, strings.TrimPrefix(dev.Name(), "raw:"), mtu)
+	}
+	return nil
+}
+
+// resize notes that the interface of a network's device has another MTU.
+func (w *worker) resize(n *network, name string, mtu int) {
+	for _, p := range n.ports {
+		if announced(p.spec) && p.spec.Name == name && p.dev != nil {
+			p.mtu = mtu
+		}
+	}
+	w.fit(n)
+}
+
+// measure asks a device for its MTU, and reports whether that has changed.
+func (w *worker) measure(p *port) bool {
+	mtu := mtuOf(p.dev)
+	if mtu == p.mtu {
+		return false
+	}
+	p.mtu = mtu
+	w.fit(p.network)
+	return true
+}
+
+// fit has the routers on a network go by what its devices take. Of several devices the
+// smallest counts for all: the switch, which alone knows who is behind which, can tell
+// no sender.
+func (w *worker) fit(n *network) {
+	mtu, narrow := n.mtu, (*port)(nil)
+	for _, p := range n.ports {
+		if p.dev != nil && p.mtu > 0 && p.mtu < mtu {
+			mtu, narrow = max(p.mtu, leastMTU), p
+		}
+	}
+	if mtu == n.linkMTU {
+		return
+	}
+	n.linkMTU = mtu
+	if narrow != nil {
+		w.log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.name,
+			"mtu", mtu, "device", narrow.name(), "configured", n.mtu)
+	} else {
+		w.log.Info("the network carries its largest packets again", "network", n.name, "mtu", mtu)
+	}
+	for _, i := range n.ifaces {
+		if i.router.worker == w {
+			i.mtu = mtu
+		} else {
+			i.router.worker.post(func() { i.mtu = mtu })
+		}
+	}
+}
