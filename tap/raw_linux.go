@@ -32,7 +32,7 @@ type rawDevice struct {
 	fdDevice
 	ifname  string
 	log     *slog.Logger
-	ring    *ring // nil where the kernel gave none, or none is of use
+	ring    *ring // nil where the kernel gave none, and for a while after a jam
 	watcher ringWatcher
 	control [auxSpace]byte // the reader's
 	isDown  bool           // the reader's, too: it has been told so
@@ -84,6 +84,7 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx())
 	if d.ring != nil {
 		d.mu.Lock()
+		d.watcher.slots, d.watcher.since = slots, time.Now()
 		d.watcher.timer = time.AfterFunc(ringWatch, d.watch)
 		d.mu.Unlock()
 	}

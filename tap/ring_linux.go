@@ -130,26 +130,57 @@ func (d *rawDevice) fromRing(f *Frame) unix.Errno {
 // A ringWatcher finds out that a ring is jammed. The kernel (seen in 6.18) never
 // gives a slot back whose frame has no virtio-net header, such as an SCTP or a
 // UDP fragmentation super-frame: it drops that and every later frame, and wakes
-// nobody. A guest behind a TAP could silence its network with one frame. Such
-// interfaces are served without a ring.
+// nobody. A guest behind a TAP could silence its network with one frame. Such an
+// interface is served without a ring for a while, each time for longer than the time
+// before: a guest that goes on jamming the ring gains little.
 type ringWatcher struct {
 	timer *time.Timer
 	empty bool // the ring was, at the last look, and nothing has come since
+
+	slots  int           // of the ring
+	since  time.Time     // when there was a ring again
+	pause  time.Duration // what the last jam has cost
+	passed int           // looks at which frames waited that a ring would lose
 }
 
-// watch looks whether the kernel has dropped frames, and stored none, since the
-// ring was last seen empty. A burst that the ring had no room for does not look
-// like that: its first frame was stored.
+const (
+	// ringPause is how long an interface is served without a ring after the first jam.
+	// Each jam doubles that, up to ringPauseMost; a ring that has worked for
+	// ringPauseMost starts anew.
+	ringPause     = time.Second
+	ringPauseMost = 256 * time.Second
+	// ringPassMost is how many looks in a row put a ring off because frames wait in
+	// the socket's queue.
+	ringPassMost = 20
+)
+
+// watch looks at the ring now and then, as long as the device is open.
 func (d *rawDevice) watch() {
+	d.mu.RLock()
+	closed, has := d.closed, d.ring != nil
+	d.mu.RUnlock()
+	switch {
+	case closed:
+	case has:
+		d.watcher.timer.Reset(d.lookAtRing())
+	default:
+		d.watcher.timer.Reset(d.takeRing())
+	}
+}
+
+// lookAtRing looks whether the kernel has dropped frames, and stored none, since the
+// ring was last seen empty. A burst that the ring had no room for does not look
+// like that: its first frame was stored. It returns the time until the next look.
+func (d *rawDevice) lookAtRing() time.Duration {
 	stored, dropped, err := d.ringStats()
 	if err != nil {
-		return // closed
+		return ringWatch // closed
 	}
 	d.watcher.empty = d.watcher.empty && stored == 0
-	if dropped > 0 && d.giveUpRing(d.watcher.empty) {
-		return
+	if dropped == 0 {
+		return ringWatch
 	}
-	d.watcher.timer.Reset(ringWatch)
+	return d.giveUpRing(d.watcher.empty)
 }
 
 // ringStats returns what has become of frames since the last call.
@@ -167,21 +198,61 @@ func (d *rawDevice) ringStats() (stored, dropped uint32, err error) {
 }
 
 // giveUpRing has frames queued from now on if the ring is empty although it
-// should not be, and notes whether it is.
-func (d *rawDevice) giveUpRing(suspect bool) bool {
+// should not be, and notes whether it is. It returns the time until the next look.
+func (d *rawDevice) giveUpRing(suspect bool) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	w := &d.watcher
 	if d.closed {
-		return true
+		return ringWatch
 	}
-	d.watcher.empty = d.ring.filled() == nil
-	if !suspect || !d.watcher.empty {
-		return false
+	w.empty = d.ring.filled() == nil
+	if !suspect || !w.empty {
+		return ringWatch
 	}
 	d.ring.close(d.fd)
 	d.ring = nil
-	d.log.Warn("receive ring jammed by a frame that it cannot describe", "device", d.name, "rx", d.rx())
-	return true
+	if time.Since(w.since) >= ringPauseMost {
+		w.pause = 0
+	}
+	w.lengthen()
+	d.log.Warn("receive ring jammed by a frame that it cannot describe", "device", d.name, "rx", d.rx(), "again_in", w.pause)
+	return w.pause
+}
+
+func (w *ringWatcher) lengthen() { w.pause = min(max(2*w.pause, ringPause), ringPauseMost) }
+
+// takeRing gives the device a ring again. It returns the time until the next look.
+func (d *rawDevice) takeRing() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := &d.watcher
+	if d.closed {
+		return ringWatch
+	}
+	if w.passed < ringPassMost && d.waiting() {
+		w.passed++
+		return ringWatch
+	}
+	w.passed = 0
+	ring, err := openRing(d.fd, w.slots)
+	if err != nil {
+		w.lengthen()
+		d.log.Debug("no receive ring", "device", d.name, "err", err, "again_in", w.pause)
+		return w.pause
+	}
+	d.ring, w.since, w.empty = ring, time.Now(), false
+	// What was dropped meanwhile says nothing of the ring; reading the count clears it.
+	_, _ = unix.GetsockoptTpacketStats(d.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	d.log.Info("receive ring is used again", "device", d.name, "rx", d.rx())
+	return ringWatch
+}
+
+// waiting reports whether frames are in the socket's queue.
+func (d *rawDevice) waiting() bool {
+	poll := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n == 1 && poll[0].Revents&unix.POLLIN != 0
 }
 
 // socketError asks for the error that recvmsg would return, and clears it as

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -432,4 +433,66 @@ func TestRawKeepsARingThatWasFull(t *testing.T) {
 	if mapped(t) == 0 {
 		t.Error("the ring was given up")
 	}
+}
+
+// A jam costs the ring for a while only, and a longer one the next time: whoever jams it
+// again and again must not silence the device.
+func TestRawTakesItsRingUpAgain(t *testing.T) {
+	inNamespace(t)
+	guest := openTUN(t, "tap0", unix.IFF_VNET_HDR)
+	defer unix.Close(guest)
+	must(t, netlink.LinkSetUp(link(t, "tap0")))
+	before := mapped(t)
+	var log logged
+	dev, err := tap.OpenRawRing("tap0", tap.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fewSlots)
+	must(t, err)
+	defer dev.Close()
+	bad := super(3000)
+	bad[1], bad[tap.HeaderLen+14+9] = 3, unix.IPPROTO_UDP // UFO, as in the test above
+	binary.LittleEndian.PutUint16(bad[8:], 6)
+	batch := slots(16)
+	until := func(what string, fn func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !fn(); {
+			if time.Now().After(deadline) {
+				t.Fatalf("it does not come true: %s; logged:\n%s", what, log.String())
+			}
+			sendTo(t, guest, experimental("meanwhile"))
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(dev.FD()), Events: unix.POLLIN}}, 20)
+			readAll(t, dev, batch)
+		}
+	}
+	for i, pause := range []string{"1s", "2s"} {
+		sendTo(t, guest, bad)
+		until("the ring is given up", func() bool { return strings.Count(log.String(), "jammed") == i+1 })
+		if mapped(t) != before || !strings.Contains(log.String(), "again_in="+pause) {
+			t.Errorf("jam %d: %d rings, want none for %s; logged:\n%s", i+1, mapped(t)-before, pause, log.String())
+		}
+		until("there is a ring again", func() bool { return mapped(t) == before+1 })
+		readAll(t, dev, batch)
+		var sent [][]byte
+		for k := range 3 * fewSlots {
+			sent = append(sent, numbered(k, []string{"tiny", "full", "super"}[k%3]))
+			sendTo(t, guest, sent[k])
+			same(t, readAll(t, dev, batch), sent[k:])
+		}
+	}
+}
+
+// logged is a log that other goroutines write.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
