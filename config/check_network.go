@@ -58,6 +58,8 @@ func (c *checker) checkPhysicalNetworks() {
 	}
 }
 
+func (d Device) isRaw() bool { return d.Kind == DeviceRaw }
+
 func (s scope) checkDevice(key string, d Device) bool {
 	err := d.check()
 	if err != nil {
@@ -83,7 +85,11 @@ func (c *checker) checkNetworks() {
 		}
 		fallback(s, "mtu", &n.MTU, defaultMTU)
 		between(s, "mtu", n.MTU, minMTU, maxMTU)
+		oneOf(s, "host", &n.Host, HostClosed, HostClosed, HostOpen)
 		c.takeLabel(g)
+		if n.Host == HostOpen && !slices.ContainsFunc(n.Devices, Device.isRaw) {
+			s.warn("host", "host = %q is about raw devices, and the network has none", n.Host)
+		}
 		users.check(g)
 		g.checkSubnets()
 	}
@@ -114,6 +120,7 @@ type deviceUsers map[attachment][]deviceUser
 type deviceUser struct {
 	device Device
 	vlan   int
+	host   string
 	owner
 }
 
@@ -130,7 +137,7 @@ func (users deviceUsers) check(g *segment) {
 		} else if !g.at.checkDevice(key, d) {
 			continue
 		}
-		me := deviceUser{device: d, vlan: g.VLAN, owner: g.at.owner()}
+		me := deviceUser{device: d, vlan: g.VLAN, host: g.Host, owner: g.at.owner()}
 		if users.conflict(g.at, key, me) {
 			continue
 		}
@@ -147,6 +154,8 @@ func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
 			s.fault(key, "device %v is listed twice", me.device)
 		case u.device != me.device:
 			s.fault(key, "device %v is the one that %v opens as %v", me.device, u.owner, u.device)
+		case u.vlan != me.vlan && me.device.isRaw() && u.host != me.host:
+			s.fault("host", "device %v is %s to the host in %v, and %s here; write the same in both", me.device, u.host, u.owner, me.host)
 		case u.vlan != me.vlan:
 			continue
 		case u.vlan == 0:

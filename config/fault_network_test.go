@@ -316,6 +316,31 @@ physical_network = "one" #! network "e": device raw:eth1 already carries network
 [[network]]
 name = "f"
 physical_network = "" #! network "f": physical_network is empty`},
+	{"host", `
+[[network]]
+name = "a"
+host = "opne" #! network "a": unknown host "opne"; did you mean "open"?
+[[network]]
+name = "b"
+vlan = 5
+devices = ["raw:x"]
+[[network]]
+name = "c"
+vlan = 6
+host = "open" #! network "c": device raw:x is closed to the host in network "b" (line 5), and open here; write the same in both
+devices = ["raw:x"]
+[[network]]
+name = "d"
+vlan = 5
+devices = ["tap:y"]
+[[network]]
+name = "e"
+vlan = 6
+host = "open"
+devices = ["tap:y"]
+[[network]]
+name = "f"
+host = true #! network "f": host must be a string, not true`},
 }
 
 var subnetCases = []faultCase{

@@ -54,6 +54,7 @@ var networkKeys = keys[Network]{
 	leaf("vlan", func(n *Network, v value) { n.VLAN = v.number() }),
 	leaf("mtu", func(n *Network, v value) { n.MTU = v.number() }),
 	leaf("external", func(n *Network, v value) { n.External = v.flag() }),
+	leaf("host", func(n *Network, v value) { n.Host = v.text() }),
 	leaf("port_security", func(n *Network, v value) { n.PortSecurity = v.flag() }),
 	tables("subnet", "subnet", "", subnetKeys,
 		func(line int) Subnet { return Subnet{Line: line} },

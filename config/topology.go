@@ -46,9 +46,16 @@ type Network struct {
 	MTU             int      // IP MTU in bytes, 1500 by default
 	External        bool     // floating IPs and router gateways live here
 	PhysicalNetwork string   // instead of Devices; empty: none
+	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
 	Subnets         []Subnet
 }
+
+// What a network's Host may be.
+const (
+	HostClosed = "closed" // the host's own stack hears nothing from the interface
+	HostOpen   = "open"   // it does, as if nobody had opened the interface
+)
 
 // DeviceKind is the part of a device before the colon.
 type DeviceKind string
@@ -67,6 +74,10 @@ type Device struct {
 	Name  string // interface name, at most 15 bytes; empty for unix
 	Netns string // tap only: named network namespace of the kernel's end
 	Path  string // unix only
+
+	// HostOpen is for the opener of a raw device: its network's Host is open. The engine sets
+	// it; validation leaves it alone.
+	HostOpen bool
 }
 
 // A PhysicalNetwork is a label for devices. One called default exists without
