@@ -13,17 +13,24 @@ import (
 )
 
 // OpenDevice returns a function that opens the devices of a topology file on
-// this machine, for Options.Open. It needs Linux and, mostly, root.
+// this machine, for Options.Open. It needs Linux and, mostly, root. The interfaces of
+// raw devices are closed to the host's own network stack, as tap.Guard does it, where
+// their network has not host = "open".
 func OpenDevice(log *slog.Logger) func(config.Device) (tap.Device, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	guard := tap.NewGuard(log)
 	return func(d config.Device) (tap.Device, error) {
 		switch d.Kind {
 		case config.DeviceTAP:
 			return tap.OpenTAP(d.Name, d.Netns, tap.Options{Logger: log})
 		case config.DeviceRaw:
-			return tap.OpenRaw(d.Name, tap.Options{Logger: log})
+			opt := tap.Options{Logger: log, Guard: guard}
+			if d.HostOpen {
+				opt.Guard = nil
+			}
+			return tap.OpenRaw(d.Name, opt)
 		}
 		return nil, fmt.Errorf("router: open %s: %s devices are not supported yet", d, d.Kind)
 	}

@@ -199,6 +199,7 @@ func (e *Engine) openDevices(topo *config.Topology, opt *Options) error {
 	for i := range topo.Networks {
 		n := &topo.Networks[i]
 		for _, spec := range devicesOf(topo, n) {
+			spec.HostOpen = n.Host == config.HostOpen
 			home, p := e.networks[n.Name].home, &port{network: e.networks[n.Name], spec: spec}
 			dev, err := opt.Open(spec)
 			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {

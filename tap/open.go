@@ -12,6 +12,9 @@ import (
 type Options struct {
 	// Logger receives how the device was set up; nil discards it.
 	Logger *slog.Logger
+	// Guard closes the interfaces of raw devices to the host's own network stack; nil
+	// leaves them open. TAP devices do not use it.
+	Guard *Guard
 }
 
 func (o Options) logger() *slog.Logger {

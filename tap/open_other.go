@@ -5,6 +5,7 @@ package tap
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // OpenTAP opens a TAP device, which needs Linux.
@@ -21,3 +22,10 @@ func WatchLinks(fn func(Link)) (stop func(), err error) {
 func OpenRaw(name string, opt Options) (Device, error) {
 	return nil, fmt.Errorf("tap: open raw:%s: raw devices need Linux: %w", name, errors.ErrUnsupported)
 }
+
+// A Guard keeps the host's own network stack off the interfaces of raw devices, which
+// needs Linux.
+type Guard struct{}
+
+// NewGuard returns a Guard, which does nothing.
+func NewGuard(*slog.Logger) *Guard { return &Guard{} }

@@ -34,6 +34,7 @@ type rawDevice struct {
 	log     *slog.Logger
 	ring    *ring // nil where the kernel gave none, and for a while after a jam
 	watcher ringWatcher
+	release func()         // ends the guard's care of the interface
 	control [auxSpace]byte // the reader's
 	isDown  bool           // the reader's, too: it has been told so
 }
@@ -41,9 +42,9 @@ type rawDevice struct {
 // OpenRaw attaches to the existing Ethernet interface name (a veth end, a NIC,
 // the TAP that a hypervisor opened), sees every frame that arrives there and
 // sends through it. The interface is set up if it is down, and is promiscuous
-// meanwhile; nothing else about it changes. It needs CAP_NET_RAW, and
-// CAP_NET_ADMIN for an interface that is down. Errors: ErrMissing, wrapped, while the
-// interface does not exist.
+// meanwhile; with a Guard in the options, it is closed to the host's own network stack.
+// It needs CAP_NET_RAW, and CAP_NET_ADMIN for an interface that is down and for the Guard.
+// Errors: ErrMissing, wrapped, while the interface does not exist.
 //
 // The kernel wakes a reader when the interface goes down, but not when it
 // disappears after that: after ErrDown, call Read now and then (it says ErrGone
@@ -69,11 +70,13 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 		return nil, err
 	}
 	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd, mtu: link.Attrs().MTU}, ifname: name, log: opt.logger()}
+	// Closed to the host first: once it is up, the host would introduce itself there.
+	closed := d.guard(opt.Guard, link)
 	// Up first: a socket that is bound before says that the interface is down,
 	// once, later.
 	if link.Attrs().Flags&net.FlagUp == 0 {
 		if err := netlink.LinkSetUp(link); err != nil {
-			_ = unix.Close(fd)
+			_ = d.Close()
 			return nil, explainRaw(name, fmt.Errorf("set up: %w", err))
 		}
 	}
@@ -81,7 +84,7 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 		_ = d.Close()
 		return nil, explainRaw(name, err)
 	}
-	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx())
+	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx(), "host", hostState(closed))
 	if d.ring != nil {
 		d.mu.Lock()
 		d.watcher.slots, d.watcher.since = slots, time.Now()
@@ -116,6 +119,28 @@ func explainRaw(name string, err error) error {
 		return missingLink(name)
 	}
 	return explain("raw:"+name, err)
+}
+
+// guard puts the interface into a guard's care, and reports whether it is closed
+// to the host. Without a guard, what a killed process has left is put back.
+func (d *rawDevice) guard(g *Guard, link netlink.Link) (closed bool) {
+	d.release = func() {}
+	if g != nil {
+		d.release, closed = g.add(d.name, link)
+		return closed
+	}
+	h := &netlink.Handle{} // its requests open a socket each
+	if err := heal(h, link); err != nil {
+		d.log.Warn("settings of IPv6 are not put back", "device", d.name, "err", err)
+	}
+	return false
+}
+
+func hostState(closed bool) string {
+	if closed {
+		return "closed"
+	}
+	return "open"
 }
 
 // setUp sets the socket's options before it is bound, so that no frame comes in
@@ -163,6 +188,7 @@ func (d *rawDevice) rx() string {
 // Close implements Device.
 func (d *rawDevice) Close() error {
 	err := d.fdDevice.Close()
+	d.release()
 	// Nobody uses the ring any more: calls under way have ended.
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,0 +1,315 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// A Guard keeps the host's own network stack off the interfaces of raw devices: what
+// arrives there goes to the device and to nobody else, so that no tenant reaches the
+// services of the host. Without one, the host answers ARP for any of its addresses, and
+// IPv6 on its link-local one.
+//
+// An interface that the host itself needs stays open, with a warning: one that carries a
+// global address or a default route of the host, or that another interface lies above
+// (a bridge or bond that it is a port of, a VLAN, a macvlan, an ipvlan). The Guard
+// looks again when links, addresses and default routes change. Closing needs
+// CAP_NET_ADMIN and Linux 5.12 with nftables' netdev family; where it cannot be done, the
+// log says so, and the interface stays open.
+//
+// Everything is put back when the device is closed, or the process ends. The settings
+// of IPv6 that a killed process leaves are put back by the next OpenRaw of the interface.
+//
+// One Guard serves any number of devices of one network namespace. Its methods may be
+// called from any goroutine; it holds nothing while no device is open.
+type Guard struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	watched map[int]*watched // by index of the interface
+	*guardState
+}
+
+// guardState is what a Guard holds while there are devices.
+type guardState struct {
+	handle  *netlink.Handle
+	raw     map[int]*nl.SocketHandle // for what handle does not ask
+	events  *nl.NetlinkSocket
+	filter  *ingressFilter // nil: the kernel cannot
+	missing error          // why
+	due     *time.Timer    // until the next look, nil: none is due
+	dueAt   time.Time
+	busy    sync.WaitGroup // who uses the sockets
+}
+
+// A watched is an interface with raw devices.
+type watched struct {
+	device  string // what messages call it
+	ifname  string
+	devices int
+	closed  bool
+	why     string     // it is open
+	quiet   *quietened // what to put back; nil: nothing
+}
+
+const (
+	// lookDelay gathers changes that come together.
+	lookDelay = 50 * time.Millisecond
+	// lookElsewhere is how often an interface is looked at again that something in another
+	// network namespace lies above: nothing tells when that ends.
+	lookElsewhere = 10 * time.Second
+)
+
+// NewGuard returns a Guard that says to the log (nil: to nobody) what it closes and
+// what it leaves open.
+func NewGuard(log *slog.Logger) *Guard {
+	return &Guard{log: Options{Logger: log}.logger(), watched: map[int]*watched{}}
+}
+
+// add closes an interface to the host, unless the host needs it; release ends that.
+// It reports what has become of it for now.
+func (g *Guard) add(device string, link netlink.Link) (release func(), closed bool) {
+	index := link.Attrs().Index
+	g.mu.Lock()
+	if err := g.start(); err != nil {
+		g.mu.Unlock()
+		g.log.Warn("the interface stays open to the host's own network stack", "device", device, "because", err)
+		return func() {}, false
+	}
+	w := g.watched[index]
+	if w == nil {
+		w = &watched{device: device, ifname: link.Attrs().Name}
+		g.watched[index] = w
+	}
+	w.devices++
+	s := g.guardState
+	g.mu.Unlock()
+	g.look(s)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return sync.OnceFunc(func() { g.release(index) }), w.closed
+}
+
+// release lets go of an interface when its last device is closed.
+func (g *Guard) release(index int) {
+	g.mu.Lock()
+	w := g.watched[index]
+	if w.devices--; w.devices > 0 {
+		g.mu.Unlock()
+		return
+	}
+	g.open(w)
+	delete(g.watched, index)
+	s := g.guardState
+	last := len(g.watched) == 0
+	if last {
+		g.guardState = nil
+		s.events.Close()
+	}
+	g.mu.Unlock()
+	if last {
+		s.close()
+	}
+}
+
+// start opens what the Guard needs, in the network namespace of the calling thread.
+func (g *Guard) start() error {
+	if g.guardState != nil {
+		return nil
+	}
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	raw, err := nl.Subscribe(unix.NETLINK_ROUTE)
+	if err != nil {
+		handle.Close()
+		return err
+	}
+	events, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		handle.Close()
+		raw.Close()
+		return err
+	}
+	g.guardState = &guardState{
+		handle: handle, raw: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: raw}},
+		events: events,
+	}
+	g.filter, g.missing = newIngressFilter()
+	g.busy.Add(1)
+	go g.listen(g.guardState)
+	return nil
+}
+
+// close closes everything when nobody uses it any more.
+func (s *guardState) close() {
+	if s.due != nil {
+		s.due.Stop()
+	}
+	s.busy.Wait()
+	if s.filter != nil {
+		s.filter.close()
+	}
+	s.raw[unix.NETLINK_ROUTE].Close()
+	s.handle.Close()
+}
+
+// listen has the interfaces looked at when something changes that may concern them.
+func (g *Guard) listen(s *guardState) {
+	defer s.busy.Done()
+	for {
+		messages, _, err := s.events.Receive()
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		g.mu.Lock()
+		if g.guardState != s {
+			g.mu.Unlock()
+			return
+		}
+		// After an error, messages may have been lost.
+		if err != nil || slices.ContainsFunc(messages, g.concerns) {
+			g.lookIn(lookDelay)
+		}
+		g.mu.Unlock()
+		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
+			g.log.Error("changes of interfaces are not seen any more; the interfaces stay as they are", "err", err)
+			return
+		}
+	}
+}
+
+// lookIn has everything looked at after a while, if that is not due earlier.
+func (g *Guard) lookIn(d time.Duration) {
+	at := time.Now().Add(d)
+	if g.due != nil && !at.Before(g.dueAt) {
+		return
+	}
+	if g.due != nil {
+		g.due.Stop()
+	}
+	s := g.guardState
+	g.dueAt = at
+	g.due = time.AfterFunc(d, func() { g.look(s) })
+}
+
+// look looks at every interface again, as long as the state is in use. The kernel is
+// asked without the lock: the list of routes may be long, and whoever closes a device
+// does not wait for it.
+func (g *Guard) look(s *guardState) {
+	g.mu.Lock()
+	if g.guardState != s {
+		g.mu.Unlock()
+		return
+	}
+	if g.due != nil {
+		g.due.Stop()
+		g.due = nil
+	}
+	indexes := slices.Collect(maps.Keys(g.watched))
+	s.busy.Add(1)
+	defer s.busy.Done()
+	g.mu.Unlock()
+	view, err := s.survey(indexes)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.guardState != s {
+		return
+	}
+	if err != nil {
+		g.lookIn(time.Second)
+	}
+	for _, index := range indexes {
+		if w := g.watched[index]; w != nil && err != nil && !w.closed {
+			g.stayOpen(w, fmt.Sprintf("the host's use of it is unknown: %v", err))
+		} else if w != nil && err == nil {
+			g.judge(view, index, w)
+		}
+	}
+}
+
+// judge opens or closes an interface as the host needs it.
+func (g *Guard) judge(view *survey, index int, w *watched) {
+	link := view.links[index]
+	if link == nil {
+		return // gone; its device will say so
+	}
+	why := view.needed(index)
+	if why == "" {
+		if why = view.foreign[index]; why != "" {
+			g.lookIn(lookElsewhere)
+		}
+	}
+	switch {
+	case why != "":
+		g.leave(link, w, why)
+	case !w.closed:
+		g.shut(link, w)
+	}
+}
+
+// stayOpen opens an interface, if it is closed, and says once why.
+func (g *Guard) stayOpen(w *watched, why string) {
+	g.open(w)
+	if w.why != why {
+		w.why = why
+		g.log.Warn("the interface stays open to the host's own network stack", "device", w.device, "because", why)
+	}
+}
+
+// leave leaves an interface open, without what a killed process has left there.
+func (g *Guard) leave(link netlink.Link, w *watched, why string) {
+	g.stayOpen(w, why)
+	if err := heal(g.handle, link); err != nil {
+		g.log.Warn("settings of IPv6 are not put back", "device", w.device, "err", err)
+	}
+}
+
+// shut closes an interface.
+func (g *Guard) shut(link netlink.Link, w *watched) {
+	if g.filter == nil {
+		g.leave(link, w, g.missing.Error())
+		return
+	}
+	if err := g.filter.drop(w.ifname); err != nil {
+		g.leave(link, w, explainIngress(err).Error())
+		return
+	}
+	w.closed = true
+	quiet, err := quieten(g.handle, link)
+	if err != nil {
+		g.log.Warn("the host hears nothing on the interface, but still speaks IPv6 there", "device", w.device, "err", err)
+	}
+	w.quiet = quiet
+	if w.why != "" {
+		g.log.Info("the interface is closed to the host's own network stack now", "device", w.device)
+	}
+	w.why = ""
+}
+
+// open puts everything back that shut has changed.
+func (g *Guard) open(w *watched) {
+	if !w.closed {
+		return
+	}
+	w.closed = false
+	if w.quiet != nil {
+		if err := w.quiet.restore(g.handle); err != nil {
+			g.log.Warn("settings of IPv6 are not put back", "device", w.device, "err", err)
+		}
+		w.quiet = nil
+	}
+	g.filter.pass(w.ifname)
+}
