@@ -26,6 +26,7 @@ type fileArg struct {
 type runCmd struct {
 	fileArg
 	RequireDevices bool `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
+	AllowNetns     bool `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN), though no device of the file names one."`
 }
 
 // Run serves a topology until the context ends.
@@ -37,9 +38,10 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	if n := len(topo.Instances) + len(topo.Steps); n > 0 {
 		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps", len(topo.Steps))
 	}
+	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
 	engine, err := router.Start(topo, router.Options{
-		Logger: log, Open: router.OpenDevice(log), RequireDevices: c.RequireDevices,
+		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices,
 		OnMissing: func([]string) {
 			select {
 			case changed <- struct{}{}:
@@ -48,6 +50,10 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		},
 	})
 	if err != nil {
+		return err
+	}
+	if err := rights.giveUp(log); err != nil {
+		_ = engine.Close() // the first error is the one to tell
 		return err
 	}
 	missing := engine.Missing()

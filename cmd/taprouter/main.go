@@ -26,5 +26,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	// A second signal ends the process at once: its TAPs disappear with it all the same.
 	context.AfterFunc(ctx, stop)
+	dropRights = dropCapabilities
 	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
 }

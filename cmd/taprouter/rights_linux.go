@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+)
+
+// dropCapabilities leaves these capabilities to every thread of the process, if it has them,
+// and nothing to what it might execute. It cannot be undone.
+//
+// The user stays the same: root without capabilities is still the owner of root's files. Who
+// does not want that runs the process as another user.
+func dropCapabilities(keep []string) error {
+	kept := map[cap.Value]bool{}
+	for _, name := range keep {
+		v, err := cap.FromName(strings.ToLower(name))
+		if err != nil {
+			return err
+		}
+		kept[v] = true
+	}
+	had := cap.GetProc()
+	left := cap.NewSet()
+	// First, what needs CAP_SETPCAP. Without that, no_new_privs does the same.
+	setpcap, err := had.GetFlag(cap.Effective, cap.SETPCAP)
+	if err != nil {
+		return err
+	}
+	for v := cap.Value(0); v < cap.MaxBits(); v++ {
+		if has, err := had.GetFlag(cap.Permitted, v); err != nil {
+			return err
+		} else if has && kept[v] {
+			if err := left.SetFlag(cap.Permitted, true, v); err != nil {
+				return err
+			}
+			if err := left.SetFlag(cap.Effective, true, v); err != nil {
+				return err
+			}
+		}
+		if bound, err := cap.GetBound(v); err == nil && bound && !kept[v] && setpcap {
+			if err := cap.DropBound(v); err != nil {
+				return fmt.Errorf("%v out of the bounding set: %w", v, err)
+			}
+		}
+	}
+	if err := left.SetProc(); err != nil { // what is inheritable and ambient goes with it
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	return nil
+}

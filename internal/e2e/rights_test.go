@@ -1,0 +1,104 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What capabilities look like in /proc: CAP_NET_ADMIN and CAP_NET_RAW, and with CAP_SYS_ADMIN.
+const (
+	netRights   = "0000000000003000"
+	netnsRights = "0000000000203000"
+)
+
+// threadsHave wants every thread of a process to have these capabilities and no others.
+// bound is the bounding set, "" for any.
+func (p *process) threadsHave(t *testing.T, want, bound string) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.cmd.Process.Pid))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d threads, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		status := map[string]string{}
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(line, ":")
+			status[key] = strings.TrimSpace(value)
+		}
+		const none = "0000000000000000"
+		for key, value := range map[string]string{"CapEff": want, "CapPrm": want, "CapBnd": bound, "CapInh": none, "CapAmb": none, "NoNewPrivs": "1"} {
+			if value != "" && status[key] != value {
+				t.Errorf("%s: %s is %s, want %s", file, key, status[key], value)
+			}
+		}
+	}
+}
+
+// When it is ready, the router has given up what it does not need any more; what is left
+// is enough for devices that go and come back.
+func TestRightsGivenUp(t *testing.T) {
+	t.Parallel()
+	need(t, "ping")
+	p := newTroubled(t, movedTAP)
+	p.process.threadsHave(t, netRights, netRights)
+	p.settles(t, p.internal, thirdAddress)
+	p.check(p.internal.LinkDel(p.internal.link("tap100")))
+	p.process.wait(t, "device is back")
+	p.connect(p.internal, movedTAP, "tap100", internalAddress+"/24", "172.16.100.1")
+	p.check(p.router.LinkDel(p.router.link("cable")))
+	p.process.waitTimes(t, "device is gone, trying", 2)
+	p.veth(p.router, "cable", p.third, "eth0")
+	p.third.address("eth0", thirdAddress+"/24", "192.0.2.1")
+	p.settles(t, p.internal, thirdAddress)
+	p.process.threadsHave(t, netRights, netRights)
+	if n := strings.Count(p.process.out.String(), "rx=ring host=closed"); n != 2 {
+		t.Errorf("the raw device was opened with its ring and closed to the host %d times, want 2:\n%s", n, p.process.out.String())
+	}
+}
+
+// The right to enter namespaces stays where a device names one, or on request.
+func TestRightsKept(t *testing.T) {
+	t.Parallel()
+	need(t, "ping")
+	p := newTroubled(t, placedTAP)
+	p.process.threadsHave(t, netnsRights, netnsRights)
+	p.settles(t, p.internal, thirdAddress)
+	p.internal.remove()
+	p.process.wait(t, "device is gone, trying")
+	p.internal = p.space("internal") // the same name
+	p.process.wait(t, "device is back")
+	p.connect(p.internal, placedTAP, "tap100", internalAddress+"/24", "172.16.100.1")
+	p.settles(t, p.internal, thirdAddress)
+	p.process.threadsHave(t, netnsRights, netnsRights)
+
+	other := p.space("other")
+	other.serve(p.file("pair.toml", pairTopology), "--allow-netns").threadsHave(t, netnsRights, netnsRights)
+}
+
+// An ordinary user with two capabilities serves TAPs and raw devices, closed to the host.
+func TestRightsOfOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	need(t, "ping", "setpriv", "unshare", "arping", "nft")
+	g := newGuarded(t)
+	before := g.settings()
+	topology := cableTopology + "[[network]]\nname = \"other\"\ndevices = [\"tap:tap9\"]\n"
+	// As most systems have it: a file that anybody may open.
+	tun := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"`, "sh"}
+	user := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+		"--inh-caps=-all,+net_admin,+net_raw", "--ambient-caps=-all,+net_admin,+net_raw"}
+	p := g.host.start(with([][]string{tun, user}, program, "run", g.file("user.toml", topology))...)
+	p.wait(t, " ready ")
+	p.threadsHave(t, netRights, "")
+	g.tenant.pings(t, rawGateway)
+	g.answers(t, "run by an ordinary user", false)
+	g.host.link("tap9")
+	p.stop()
+	g.settingsAre(t, "after SIGTERM", before)
+}
