@@ -44,6 +44,7 @@ type Guard struct {
 type guardState struct {
 	handle  *netlink.Handle
 	raw     map[int]*nl.SocketHandle // for what handle does not ask
+	self    *os.File                 // the network namespace; nil where /proc does not show it
 	events  *nl.NetlinkSocket
 	filter  *ingressFilter // nil: the kernel cannot
 	missing error          // why
@@ -147,6 +148,7 @@ func (g *Guard) start() error {
 		handle: handle, raw: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: raw}},
 		events: events,
 	}
+	g.self, _ = os.Open("/proc/thread-self/ns/net") // without it, what was moved elsewhere is not found
 	g.filter, g.missing = newIngressFilter()
 	g.busy.Add(1)
 	go g.listen(g.guardState)
@@ -164,6 +166,9 @@ func (s *guardState) close() {
 	}
 	s.raw[unix.NETLINK_ROUTE].Close()
 	s.handle.Close()
+	if s.self != nil {
+		_ = s.self.Close()
+	}
 }
 
 // listen has the interfaces looked at when something changes that may concern them.

@@ -75,8 +75,13 @@ type quietened struct {
 // if there is nothing to change.
 func quieten(h *netlink.Handle, link netlink.Link) (*quietened, error) {
 	at := link.Attrs()
-	mode, now, err := openGenMode(at.Name)
+	mode, err := openGenMode(at.Name)
 	if mode == nil || err != nil {
+		return nil, err
+	}
+	now, err := readMode(mode)
+	if err != nil {
+		_ = mode.Close()
 		return nil, err
 	}
 	_, was, marked := cutMark(at.Alias)
@@ -124,10 +129,15 @@ func (q *quietened) apply(h *netlink.Handle, link netlink.Link, now int) error {
 }
 
 // restore puts the setting back, which has the kernel make the address again,
-// and removes the mark. An interface that is gone has nothing to put back.
+// and removes the mark. A setting that somebody else has changed meanwhile stays as it
+// is; an interface that is gone has nothing to put back.
 func (q *quietened) restore(h *netlink.Handle) error {
 	defer q.mode.Close()
-	if err := writeMode(q.mode, q.was); errors.Is(err, fs.ErrNotExist) {
+	now, err := readMode(q.mode)
+	if err == nil && now == generatesNone {
+		err = writeMode(q.mode, q.was)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
@@ -153,38 +163,35 @@ func heal(h *netlink.Handle, link netlink.Link) error {
 	if !marked {
 		return nil
 	}
-	mode, now, err := openGenMode(link.Attrs().Name)
+	mode, err := openGenMode(link.Attrs().Name)
 	if err != nil {
 		return err
 	}
-	if mode == nil || now != generatesNone { // somebody has put it back
-		if mode != nil {
-			_ = mode.Close()
-		}
+	if mode == nil {
 		return unmark(h, link)
 	}
 	return (&quietened{mode: mode, index: link.Attrs().Index, was: was}).restore(h)
 }
 
-// openGenMode opens an interface's addr_gen_mode and reads it; nil where there is no IPv6.
-func openGenMode(ifname string) (*os.File, int, error) {
+// openGenMode opens an interface's addr_gen_mode; nil where there is no IPv6.
+func openGenMode(ifname string) (*os.File, error) {
 	if ifname == "all" || ifname == "default" {
-		return nil, 0, nil // the kernel has other settings under these names
+		return nil, nil // the kernel has other settings under these names
 	}
 	f, err := os.OpenFile(filepath.Join("/proc/sys/net/ipv6/conf", ifname, "addr_gen_mode"), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil
-	} else if err != nil {
-		return nil, 0, err
+		return nil, nil
 	}
+	return f, err
+}
+
+func readMode(f *os.File) (int, error) {
 	b := make([]byte, 16)
-	n, _ := f.ReadAt(b, 0) // at the end of so short a file, it always says EOF
-	now, err := strconv.Atoi(string(bytes.TrimSpace(b[:n])))
-	if err != nil {
-		_ = f.Close()
-		return nil, 0, fmt.Errorf("%s: %w", f.Name(), err)
+	n, err := f.ReadAt(b, 0)
+	if n == 0 {
+		return 0, err
 	}
-	return f, now, nil
+	return strconv.Atoi(string(bytes.TrimSpace(b[:n]))) // of so short a file, the error is io.EOF
 }
 
 func writeMode(f *os.File, mode int) error {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -184,15 +183,13 @@ func (g *guardState) namespaceIDs() (ids []int) {
 // selfID is the number that this namespace has in itself, -1 if none: it gets one
 // when it is first needed.
 func (g *guardState) selfID() int {
-	f, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
+	if g.self == nil {
 		return -1
 	}
-	defer f.Close()
 	req := nl.NewNetlinkRequest(unix.RTM_GETNSID, 0)
 	req.Sockets = g.raw
 	req.AddData(rtgenmsg{})
-	req.AddData(nl.NewRtAttr(netnsaFD, binary.NativeEndian.AppendUint32(nil, uint32(f.Fd()))))
+	req.AddData(nl.NewRtAttr(netnsaFD, binary.NativeEndian.AppendUint32(nil, uint32(g.self.Fd()))))
 	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNSID)
 	if err != nil || len(messages) == 0 {
 		return -1

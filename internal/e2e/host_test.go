@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,10 +132,27 @@ func (g *guarded) settings() string {
 	all += fmt.Sprintf("alias %q, flags %v, promiscuous %d\n", l.Alias, l.Flags, l.Promisc)
 	addresses, err := g.host.AddrList(g.host.link("cable"), netlink.FAMILY_ALL)
 	g.check(err)
+	var lines []string
 	for _, a := range addresses {
-		all += fmt.Sprintf("address %v scope %d\n", a.IPNet, a.Scope)
+		lines = append(lines, fmt.Sprintf("address %v scope %d\n", a.IPNet, a.Scope))
 	}
-	return all
+	slices.Sort(lines)
+	return all + strings.Join(lines, "")
+}
+
+// settled waits until nothing changes any more, as addresses that are new do.
+func (g *guarded) settled(t *testing.T) string {
+	t.Helper()
+	last := ""
+	for same := 0; same < 3; {
+		now := g.settings()
+		if same++; now != last {
+			same = 0
+		}
+		last = now
+		<-time.After(50 * time.Millisecond)
+	}
+	return last
 }
 
 // settingsAre compares them, when they have settled.
@@ -212,15 +230,54 @@ func TestHostIsOpen(t *testing.T) {
 	need(t, "arping", "ping", "nft")
 	g := newGuarded(t)
 	before := g.settings()
-	g.host.serve(g.file("raw.toml", cableTopology)).kill(t)
-	open := strings.Replace(cableTopology, `devices =`, "host = \"open\"\ndevices =", 1)
-	p := g.host.serve(g.file("open.toml", open))
+	closed := g.file("raw.toml", cableTopology)
+	open := g.file("open.toml", strings.Replace(cableTopology, `devices =`, "host = \"open\"\ndevices =", 1))
+	g.host.serve(closed).kill(t)
+	p := g.host.serve(open)
 	g.tenant.pings(t, rawGateway)
 	g.answers(t, `with host = "open"`, true)
 	if out := p.stop(); strings.Contains(out, "warning") {
 		t.Errorf("it warns of what was asked for:\n%s", out)
 	}
 	g.settingsAre(t, "after kill -9, start and SIGTERM", before)
+
+	g.host.serve(closed).kill(t)
+	g.host.run("ip", "address", "add", "192.0.2.5/24", "dev", "cable")
+	p = g.host.serve(closed)
+	g.answers(t, "with an address of the host", true)
+	p.stop()
+	g.host.run("ip", "address", "del", "192.0.2.5/24", "dev", "cable")
+	g.settingsAre(t, "after kill -9, an address, start and SIGTERM", before)
+}
+
+// Settings that an administrator has made are left as they are: no IPv6 on the interface,
+// no address of the kernel's making, one made by hand.
+func TestHostSettings(t *testing.T) {
+	t.Parallel()
+	need(t, "arping", "ping", "nft")
+	for _, c := range []struct {
+		name, command string
+	}{
+		{"IPv6 is off", "echo 1 > /proc/sys/net/ipv6/conf/cable/disable_ipv6"},
+		{"no address is made", "echo 1 > /proc/sys/net/ipv6/conf/cable/addr_gen_mode; ip -6 address flush dev cable"},
+		{"one made by hand", "ip -6 address add fe80::77/64 dev cable nodad"},
+		{"stable addresses", "echo 2001:db8::5 > /proc/sys/net/ipv6/conf/cable/stable_secret; " +
+			"ip -6 address flush dev cable; ip link set cable down; ip link set cable up"},
+		{"random addresses", "echo 3 > /proc/sys/net/ipv6/conf/cable/addr_gen_mode; ip -6 address flush dev cable; ip link set cable down; ip link set cable up"},
+		{"an alias without room", "ip link set cable alias " + strings.Repeat("x", 250)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuarded(t)
+			g.settled(t)
+			g.host.run("sh", "-ec", c.command)
+			before := g.settled(t)
+			file := g.file("raw.toml", cableTopology)
+			g.host.serve(file).kill(t)
+			g.host.serve(file).stop()
+			g.settingsAre(t, "after kill -9, start and SIGTERM", before)
+		})
+	}
 }
 
 // A host that needs the interface keeps it, and is told; this follows what happens.
