@@ -129,7 +129,7 @@ func portAgain(c *C) {
 		p.there("F. seq 101 ack 501")
 		p.back("F. seq 501 ack 102")
 		p.there(". seq 102 ack 502")
-		for _, seq := range []int{70000, 3000000000} {
+		for _, seq := range []uint32{70000, 3000000000} {
 			p := c.first(wayOf(w), "tcp", 4000, fmt.Sprintf("S seq %d", seq))
 			p.back("S. seq 900 ack %d", seq+1)
 			p.there("P. seq %d ack 901 len 9", seq+1)
