@@ -89,6 +89,16 @@ func (r *report) spoiled(path string) bool {
 	return false
 }
 
+// LineOf finds the line of a key in the topology's file by its path, such as
+// step[0].expect[1], or else of the closest thing around it. It is 0 for a topology
+// made by hand.
+func (t *Topology) LineOf(path string) int {
+	if t.lines == nil {
+		return 0
+	}
+	return newReport(t).line(path)
+}
+
 // root is the scope of the topology itself.
 func (r *report) root() scope {
 	s := scope{r: r, indexed: r.lines != nil}

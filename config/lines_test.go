@@ -122,3 +122,21 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+// A program finds the line of a key in its file, and of what is around a key that is
+// not there.
+func TestLineOf(t *testing.T) {
+	topology := parse(t, blue+"[[step]]\ndo = \"wait 1s\"\ntimes = 2\nexpect = [\n  \"a\",\n  \"b\",\n]\n")
+	step := topology.Steps[0].Line
+	for path, want := range map[string]int{
+		"step[0]": step, "step[0].do": step + 1, "step[0].within": step, "step[0].expect": step + 3,
+		"step[0].expect[0]": step + 4, "step[0].expect[1]": step + 5, "pool[0].name": 1,
+	} {
+		if got := topology.LineOf(path); got != want {
+			t.Errorf("%s: line %d, want %d", path, got, want)
+		}
+	}
+	if got := (&config.Topology{}).LineOf("step[0]"); got != 0 {
+		t.Errorf("by hand: line %d", got)
+	}
+}
