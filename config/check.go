@@ -146,8 +146,18 @@ func (s scope) positive(key string, d time.Duration) {
 	}
 }
 
-// oneOf checks a word of a fixed set. An empty default makes it required.
+// oneOf checks a word of a fixed set, in upper or lower case, and writes it as the
+// set does. An empty default makes it required.
 func oneOf[T ~string](s scope, key string, v *T, def T, words ...T) {
+	same := func(w T) bool { return strings.EqualFold(string(w), string(*v)) }
+	if i := slices.IndexFunc(words, same); i >= 0 {
+		*v = words[i]
+	}
+	oneOfExactly(s, key, v, def, words...)
+}
+
+// oneOfExactly is oneOf for words in which upper and lower case differ.
+func oneOfExactly[T ~string](s scope, key string, v *T, def T, words ...T) {
 	fallback(s, key, v, def)
 	if *v == "" && !s.given(key) {
 		s.require(key, false)

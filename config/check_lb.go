@@ -123,7 +123,7 @@ func (s scope) checkHTTP(m *Monitor) {
 		s.refuseHTTP(m, "expected_codes", m.ExpectedCodes)
 		return
 	}
-	oneOf(s, "http_method", &m.HTTPMethod, httpMethods[0], httpMethods...)
+	oneOfExactly(s, "http_method", &m.HTTPMethod, httpMethods[0], httpMethods...)
 	fallback(s, "url_path", &m.URLPath, defaultURLPath)
 	fallback(s, "expected_codes", &m.ExpectedCodes, defaultExpectedCodes)
 	if !strings.HasPrefix(m.URLPath, "/") || strings.ContainsFunc(m.URLPath, isBlankOrControl) {

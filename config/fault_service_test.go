@@ -183,7 +183,7 @@ port_forwarding = [
   { protocol = "TCP", external_port = 80, fixed_ip = "10.1.0.3", port = 8080 },
   { protocol = "UDP", external_port = 80, fixed_ip = "10.1.0.3", port = 8080 },
   { protocol = "TCP", external_port = 80, fixed_ip = "10.1.0.4", port = 8080 }, #! floating IP #2: port forwarding #3: TCP port 80 is already taken by floating IP #2: port forwarding #1 (line 33)
-  { protocol = "tcp", external_port = 81, fixed_ip = "10.1.0.4", port = 8080 }, #! floating IP #2: port forwarding #4: unknown protocol "tcp"; did you mean "TCP"?
+  { protocol = "tcq", external_port = 81, fixed_ip = "10.1.0.4", port = 8080 }, #! floating IP #2: port forwarding #4: unknown protocol "tcq"; did you mean "TCP"?
   { external_port = 0, fixed_ip = "10.1.0.1", port = 70000 }, #! floating IP #2: port forwarding #5: external_port must be a port from 1 to 65535, not 0 #! floating IP #2: port forwarding #5: port must be a port from 1 to 65535, not 70000 #! floating IP #2: port forwarding #5: protocol is missing #! floating IP #2: fixed_ip 10.1.0.1 is the router's own address on network "blue"
   {}, #! floating IP #2: port forwarding #6: protocol is missing #! floating IP #2: port forwarding #6: external_port is missing #! floating IP #2: port forwarding #6: port is missing #! floating IP #2: port forwarding #6: fixed_ip is missing
 ]

@@ -44,6 +44,48 @@ fragment = "1s"
 	}
 }
 
+// Words of a fixed set may be written in lower case.
+func TestLowerCase(t *testing.T) {
+	topology := parse(t, blue+`
+[[network]]
+name = "ext"
+external = true
+[[network.subnet]]
+cidr = "203.0.113.0/24"
+[[router]]
+name = "r"
+interfaces = ["blue"]
+gateway = { network = "ext" }
+[[floating_ip]]
+network = "ext"
+port_forwarding = [{ protocol = "udp", external_port = 53, fixed_ip = "10.1.0.5", port = 53 }]
+[[pool]]
+name = "p"
+protocol = "tcp"
+algorithm = "least_connections"
+session_persistence = { type = "source_ip" }
+monitor = { type = "http" }
+[[vip]]
+name = "v"
+network = "blue"
+address = "10.1.0.11"
+protocol = "Tcp"
+port = 80
+pool = "p"
+[[step]]
+do = "wait 1s"
+sees = [{ network = "blue", protocol = "icmp" }]
+never = [{ network = "blue", protocol = "udp" }]
+`)
+	p, step := topology.Pools[0], topology.Steps[0]
+	got := []string{string(topology.FloatingIPs[0].PortForwarding[0].Protocol), string(p.Protocol), p.Algorithm, p.SessionPersistence.Type,
+		p.Monitor.Type, string(topology.VIPs[0].Protocol), string(step.Sees[0].Protocol), string(step.Never[0].Protocol)}
+	want := []string{"UDP", "TCP", "LEAST_CONNECTIONS", "SOURCE_IP", "HTTP", "TCP", "ICMP", "UDP"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestByHand fills a topology in without a file.
 func TestByHand(t *testing.T) {
 	topology := &config.Topology{
