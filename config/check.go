@@ -70,6 +70,9 @@ func (c *checker) run() {
 	c.checkOwn()
 	c.checkSteps()
 
+	c.warnNoGateway()
+	c.warnInstanceGateways()
+	c.warnMembers()
 	sortFaults(c.root.r.warnings)
 	c.Warnings = c.root.r.warnings
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -103,6 +104,111 @@ func (s scope) checkInstanceGateway(h *Instance, sub *Subnet) {
 		s.fault("gateway", "gateway %v is the instance itself", h.Gateway)
 	default:
 		s.checkHostIn("gateway", h.Gateway, sub.CIDR)
+	}
+}
+
+// warnNoGateway warns of a router that serves networks only, where the topology has
+// an external network: what is behind the router has no way out. A default route is
+// a way, and so is another router on one of its networks, which has a gateway.
+func (c *checker) warnNoGateway() {
+	i := slices.IndexFunc(c.Networks, func(n Network) bool { return n.External })
+	if i < 0 {
+		return
+	}
+	for _, d := range c.domains {
+		isDefault := func(r Route) bool { return r.Destination.IsValid() && r.Destination.Bits() == 0 }
+		if d.Gateway != nil || d.at.spoiledIn("gateway") || slices.ContainsFunc(d.Routes, isDefault) || c.besideGateway(d) {
+			continue
+		}
+		name := c.Networks[i].Name
+		d.at.warn("gateway", "no gateway, though network %q is external: nothing behind the router reaches it; write gateway = { network = %q }", name, name)
+	}
+}
+
+// besideGateway says whether a router with a gateway is on one of a router's networks.
+func (c *checker) besideGateway(d *domain) bool {
+	return slices.ContainsFunc(c.domains, func(other *domain) bool {
+		return other.Gateway != nil && slices.ContainsFunc(other.Interfaces, func(theirs RouterInterface) bool {
+			return slices.ContainsFunc(d.Interfaces, func(ours RouterInterface) bool { return ours.Network == theirs.Network })
+		})
+	})
+}
+
+// warnInstanceGateways warns of an instance whose next hop the topology does not know.
+// The gateway of an external subnet is a machine outside, and a network without a
+// router needs none: the instance speaks to its neighbors there.
+func (c *checker) warnInstanceGateways() {
+	for i := range c.Instances {
+		h := &c.Instances[i]
+		s := c.instanceScope(i)
+		g, ok := c.segments[h.Network]
+		if !ok || g.unsure || !h.Gateway.IsValid() || s.spoiled("gateway") {
+			continue
+		}
+		if _, owned := g.owners[h.Gateway]; owned {
+			continue
+		}
+		routers := c.routerAddresses(g)
+		sub := g.subnetOf(h.Address)
+		if sub != nil && h.Gateway == sub.Gateway && (g.External || len(routers) == 0) {
+			continue
+		}
+		text := fmt.Sprintf("gateway %v is no address on network %q: what the instance sends elsewhere is lost", h.Gateway, g.Name)
+		if len(routers) > 0 {
+			text += "; a router there has " + strings.Join(routers, ", ")
+		}
+		s.warn("gateway", "%s", text)
+	}
+}
+
+// routerAddresses lists the addresses that routers have on a network.
+func (c *checker) routerAddresses(g *segment) []string {
+	var all []string
+	for _, d := range c.domains {
+		for i := range d.Interfaces {
+			if d.Interfaces[i].Network != g.Name {
+				continue
+			}
+			for _, p := range d.Interfaces[i].Addresses {
+				all = append(all, p.Addr().String())
+			}
+		}
+		if gw := d.Gateway; gw != nil && gw.Network == g.Name && gw.Address.IsValid() {
+			all = append(all, gw.Address.String())
+		}
+	}
+	return all
+}
+
+// warnMembers warns, in a lab, of a pool none of whose members is an instance: nothing
+// answers there. A floating IP or another VIP stands for an instance elsewhere. A
+// topology is a lab if it has steps, or instances that serve something.
+func (c *checker) warnMembers() {
+	serves := func(h Instance) bool { return len(h.Serve) > 0 }
+	if len(c.Instances) == 0 || c.root.spoiled("instance") || len(c.Steps) == 0 && !slices.ContainsFunc(c.Instances, serves) {
+		return
+	}
+	known := map[netip.Addr]bool{}
+	for i := range c.Instances {
+		known[c.Instances[i].Address] = true
+	}
+	for i := range c.FloatingIPs {
+		known[c.FloatingIPs[i].Address] = true
+	}
+	for i := range c.VIPs {
+		known[c.VIPs[i].Address] = true
+	}
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		s := c.root.item("pool", "pool", p.Name, i, len(c.Pools), p.Line)
+		var members []string
+		for k := range p.Members {
+			members = append(members, p.Members[k].Address.String())
+		}
+		isKnown := func(m Member) bool { return known[m.Address] }
+		if len(members) > 0 && !s.spoiledIn("member") && !slices.ContainsFunc(p.Members, isKnown) {
+			s.warn("member", "none of its members is an instance (%s): in a lab, nothing answers there", strings.Join(members, ", "))
+		}
 	}
 }
 

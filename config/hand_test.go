@@ -44,6 +44,80 @@ fragment = "1s"
 	}
 }
 
+// What a lab's file says and its author can hardly have meant.
+func TestLabWarnings(t *testing.T) {
+	const lab = `
+[[network]]
+name = "in"
+[[network.subnet]]
+cidr = "10.1.0.0/24"
+[[network]]
+name = "flat"
+[[network.subnet]]
+cidr = "10.2.0.0/24"
+[[network]]
+name = "ext"
+external = true
+[[network.subnet]]
+cidr = "203.0.113.0/24"
+`
+	const router = "[[router]]\nname = \"r\"\ninterfaces = [{ network = \"in\", address = \"10.1.0.254\" }]\n"
+	const outside = "gateway = { network = \"ext\", address = \"203.0.113.2\" }\n"
+	pool := func(members ...string) string {
+		text := "[[pool]]\nname = \"p\"\nprotocol = \"TCP\"\n"
+		for _, m := range members {
+			text += "[[pool.member]]\naddress = \"" + m + "\"\nport = 80\n"
+		}
+		return text + "[[floating_ip]]\nnetwork = \"ext\"\naddress = \"203.0.113.7\"\n"
+	}
+	const web = "[[instance]]\nname = \"web\"\nnetwork = \"in\"\naddress = \"10.1.0.9\"\ngateway = \"10.1.0.254\"\n"
+	host := func(network, address, gateway string) string {
+		text := "[[instance]]\nname = \"h\"\nnetwork = \"" + network + "\"\naddress = \"" + address + "\"\n"
+		if gateway != "" {
+			text += "gateway = \"" + gateway + "\"\n"
+		}
+		return text
+	}
+	const second = "[[router]]\nname = \"r2\"\ninterfaces = [{ network = \"in\", address = \"10.1.0.253\" }]\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"no gateway beside an external network": {router, `router "r": no gateway, though network "ext" is external`},
+		"a default route is a way out":          {router + "routes = [{ destination = \"0.0.0.0/0\", nexthop = \"10.1.0.7\" }]\n", ""},
+		"another router is a way out":           {router + outside + second, ""},
+		"a gateway":                             {router + outside, ""},
+		"the subnet's gateway, which the router does not have": {router + outside + host("in", "10.1.0.5", ""),
+			`instance "h": gateway 10.1.0.1 is no address on network "in": what the instance sends elsewhere is lost; a router there has 10.1.0.254`},
+		"a gateway that nobody has":    {router + outside + host("ext", "203.0.113.5", "203.0.113.9"), `instance "h": gateway 203.0.113.9 is no address on network "ext"`},
+		"no router to be the gateway":  {router + outside + host("flat", "10.2.0.5", ""), ""},
+		"a gateway where no router is": {router + outside + host("flat", "10.2.0.5", "10.2.0.7"), `gateway 10.2.0.7 is no address on network "flat"`},
+		"the router":                   {router + outside + host("ext", "203.0.113.5", "203.0.113.2"), ""},
+		"an instance is the gateway":   {router + outside + web + host("in", "10.1.0.5", "10.1.0.9"), ""},
+		"what is upstream":             {router + outside + host("ext", "203.0.113.5", ""), ""},
+		"members that are no instances": {router + outside + pool("10.1.0.10", "10.1.0.11") + web + "serve = [\"http:80\"]\n",
+			`pool "p": none of its members is an instance (10.1.0.10, 10.1.0.11)`},
+		"one of them is":                {router + outside + pool("10.1.0.10", "10.1.0.9") + web + "serve = [\"http:80\"]\n", ""},
+		"one of them is a floating IP":  {router + outside + pool("203.0.113.7", "10.1.0.11") + web + "serve = [\"http:80\"]\n", ""},
+		"a pool without members":        {router + outside + pool() + web + "serve = [\"http:80\"]\n", ""},
+		"a lesson without a server":     {router + outside + pool("10.1.0.10") + web + "[[step]]\ndo = \"wait 1s\"\n", `pool "p": none of its members is an instance`},
+		"members are elsewhere, no lab": {router + outside + pool("10.1.0.10") + web, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			topology := parse(t, lab+c.text)
+			for range 2 { // validated again, it is the same
+				var got []string
+				for _, w := range topology.Warnings {
+					got = append(got, w.String())
+				}
+				if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want) || !strings.HasPrefix(got[0], "f:")) {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+				if err := topology.Validate(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // Words of a fixed set may be written in lower case.
 func TestLowerCase(t *testing.T) {
 	topology := parse(t, blue+`
