@@ -1,15 +1,17 @@
 // Package host puts hosts into the process: each has a MAC address, an IPv4
-// address, a TCP/IP stack of its own (gVisor's netstack) and one network
-// interface, which is any [tap.Device] in memory. A program talks through it
-// with plain [net.Conn], [net.Listener] and [http.Client] values, so a test or a
-// lab needs neither root nor a device of the operating system.
+// address, a TCP/IP stack of its own (gVisor's netstack), a loopback interface,
+// and one network interface, which is any [tap.Device] in memory. A program
+// talks through it with plain [net.Conn], [net.Listener] and [http.Client]
+// values, so a test or a lab needs neither root nor a device of the operating
+// system.
 //
 // # What a host does by itself
 //
 // It answers ARP requests and pings for its address, announces itself once when
 // it starts (RFC 5227, section 2.3), refuses TCP connections to closed ports
 // with RST and UDP datagrams to closed ports with port unreachable (RFC 1122,
-// 3.2.2.1), reassembles fragments, and forwards nothing. Frames for other MAC
+// 3.2.2.1), reassembles fragments, and forwards nothing. What it sends to its
+// own address, or to one of 127.0.0.0/8, stays inside. Frames for other MAC
 // addresses are ignored. There is no DNS and no IPv6: addresses are written as
 // numbers.
 //

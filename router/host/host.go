@@ -36,7 +36,7 @@ const (
 	// tell the far end of its device, whether or not it sends such itself.
 	Accepts = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureUSO
 
-	// nicID is the number of a host's only interface.
+	// nicID is the number of a host's interface on the network.
 	nicID = 1
 
 	bufferMin     = 4 << 10
@@ -198,7 +198,7 @@ func newStack() *stack.Stack {
 	})
 }
 
-// configure sets the stack's options and gives it the interface, the address
+// configure sets the stack's options and gives it the interfaces, the addresses
 // and the routes.
 func (h *Host) configure() error {
 	sack := tcpip.TCPSACKEnabled(true)
@@ -222,8 +222,12 @@ func (h *Host) configure() error {
 	if err := h.stack.AddProtocolAddress(nicID, address, stack.AddressProperties{}); err != nil {
 		return fmt.Errorf("address %s: %w", h.cfg.Address, errno(err))
 	}
+	inside, err := h.addLoopback()
+	if err != nil {
+		return err
+	}
 	everyone := tcpip.AddressWithPrefix{Address: header.IPv4Broadcast, PrefixLen: 32}.Subnet()
-	routes := []tcpip.Route{{Destination: own.Subnet(), NIC: nicID}, {Destination: everyone, NIC: nicID}}
+	routes := []tcpip.Route{inside, {Destination: own.Subnet(), NIC: nicID}, {Destination: everyone, NIC: nicID}}
 	if h.cfg.Gateway.IsValid() {
 		all := tcpip.AddressWithPrefix{Address: fromAddr(netip.IPv4Unspecified())}.Subnet()
 		routes = append(routes, tcpip.Route{Destination: all, Gateway: fromAddr(h.cfg.Gateway), NIC: nicID})
@@ -247,6 +251,9 @@ func (h *Host) MAC() net.HardwareAddr {
 // nextHop returns the neighbor that packets to an address are sent to, or false
 // if there is no route.
 func (h *Host) nextHop(to netip.Addr) (netip.Addr, bool) {
+	if h.isSelf(to) {
+		return to, true
+	}
 	if h.cfg.Address.Masked().Contains(to) || to == limitedBroadcast {
 		return to, true
 	}

@@ -43,7 +43,7 @@ func (s *socket) connect(ctx context.Context, from, to netip.AddrPort) error {
 	defer s.queue.EventUnregister(&entry)
 	var started tcpip.Error
 	err := s.host.open(func() error {
-		if err := s.bindTCP(from); err != nil {
+		if err := s.bindTCP(from, to.Addr()); err != nil {
 			return err
 		}
 		started = s.ep.Connect(fullAddress(to))
@@ -61,12 +61,12 @@ func (s *socket) connect(ctx context.Context, from, to netip.AddrPort) error {
 // a minute, unless the sequence numbers have grown in between (RFC 6191), which
 // they have not where time stands still.
 //
-// The address is always the host's own: a port that is bound to any address the
+// The address is always one of the host's own: a port that is bound to any address the
 // stack frees under the one that the connection has got since, which is not at
 // all, until a host that has dialed often enough has no port left.
-func (s *socket) bindTCP(from netip.AddrPort) error {
+func (s *socket) bindTCP(from netip.AddrPort, to netip.Addr) error {
 	if from.Addr().IsUnspecified() {
-		from = netip.AddrPortFrom(s.host.Address(), from.Port())
+		from = netip.AddrPortFrom(s.host.sourceFor(to), from.Port())
 	}
 	if from.Port() != 0 {
 		return s.bind(from)

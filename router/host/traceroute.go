@@ -379,7 +379,7 @@ func (p *tcpProbe) holdPort() error {
 	if err != nil {
 		return callError("getsockname", errno(err))
 	}
-	p.local = netip.AddrPortFrom(p.host.Address(), at.Port)
+	p.local = netip.AddrPortFrom(p.host.sourceFor(p.to.Addr()), at.Port)
 	return nil
 }
 
