@@ -38,6 +38,13 @@
 // While the stack waits for a neighbor's MAC address, a datagram may overtake
 // one that was sent before it: UDP promises no order, and here it shows.
 //
+// # Logs
+//
+// gVisor has one log for the whole process, which goes to standard error. The
+// first New changes that global setting for good, unless the program has changed
+// it before: gVisor's messages become debug lines of every logger that an open
+// host was given, and are lost where no host has one.
+//
 // # Simulated time
 //
 // Hosts work inside a testing/synctest bubble: New notices the bubble by its

@@ -62,7 +62,8 @@ type Config struct {
 	Gateway netip.Addr
 	// MTU is the largest IP packet the host sends, in bytes; 0 means 1500.
 	MTU int
-	// Logger gets the host's few messages; nil discards them.
+	// Logger gets the host's few messages; nil discards them. It also gets, as debug
+	// lines, what the TCP/IP stacks of all hosts in the process have to say.
 	Logger *slog.Logger
 	// Offload lets the host send TCP super-frames of up to 64 KB with
 	// unfinished checksums, when the device takes them. Such frames are always
@@ -75,6 +76,7 @@ type Config struct {
 type Host struct {
 	cfg   Config
 	log   *slog.Logger
+	given *slog.Logger // Config.Logger as the caller had it, nil for none
 	stack *stack.Stack
 	link  *link
 	step  *stepper // nil outside a synctest bubble
@@ -100,6 +102,7 @@ type Host struct {
 // The device must be in memory, such as an end of a [tap.Pipe]: one with a
 // descriptor is refused, as its kernel end is a host of its own already.
 func New(dev tap.Device, cfg Config) (*Host, error) {
+	given := cfg.Logger
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("host: start %q: %w", cfg.Name, err)
@@ -108,11 +111,13 @@ func New(dev tap.Device, cfg Config) (*Host, error) {
 		return nil, fmt.Errorf("host: start %q: device %s is one of the operating system; attach an in-process host to a device in memory, such as an end of tap.Pipe", cfg.Name, dev.Name())
 	}
 	log := cfg.Logger.With("host", cfg.Name, "device", dev.Name())
-	h := &Host{cfg: cfg, log: log, link: newLink(dev, cfg, log), done: make(chan struct{})}
+	messages.open(given)
+	h := &Host{cfg: cfg, log: log, given: given, link: newLink(dev, cfg, log), done: make(chan struct{})}
 	h.ports.Store(rand.Uint32N(lastEphemeral))
 	h.stack = newStack()
 	if err := h.configure(); err != nil {
 		h.stack.Destroy()
+		messages.close(given)
 		return nil, fmt.Errorf("host: start %q: %w", cfg.Name, err)
 	}
 	if inBubble() {
@@ -312,6 +317,7 @@ func (h *Host) shutdown() error {
 		errs = append(errs, fmt.Errorf("host: close %q: %w", h.cfg.Name, err))
 	}
 	h.services.Wait()
+	messages.close(h.given)
 	return errors.Join(errs...)
 }
 
