@@ -60,6 +60,7 @@ type Engine struct {
 	reopen       *reopener
 	unwatchLinks func()
 	close        sync.Once
+	bubble       bool // it was started in a testing/synctest bubble
 
 	checkHosts   []*host.Host // where the checks of members come from, a router's each
 	checkWorkers *monitor.Workers
@@ -112,7 +113,7 @@ func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers 
 	if err != nil {
 		return nil, nil, err
 	}
-	e := &Engine{networks: map[string]*network{}}
+	e := &Engine{networks: map[string]*network{}, bubble: host.InBubble()}
 	for range p.workersFor(workers) {
 		w, err := newWorker(log, devices)
 		if err != nil {
@@ -241,6 +242,9 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 	n := e.networks[network]
 	if n == nil {
 		return nil, fmt.Errorf("router: attach to network %q: no such network", network)
+	}
+	if host.InBubble() != e.bubble {
+		return nil, fmt.Errorf("router: attach to network %q: the engine was started on the other side of a synctest bubble: start it, and attach, in the function that synctest.Test calls", network)
 	}
 	var far tap.Device
 	err := n.home.call(func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -218,4 +219,73 @@ func probes(seen *capture) (n int) {
 		}
 	})
 	return n
+}
+
+// A host lives by the clock of the bubble that it is made in. To use it elsewhere
+// is a mistake, which is said instead of a panic in the stack.
+func TestBubbleOfAnother(t *testing.T) {
+	use := func(t *testing.T, where string, a *host.Host, c net.Conn, l net.Listener) {
+		t.Helper()
+		to := netip.MustParseAddr(addrB)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		for name, call := range map[string]func() error{
+			"dial":       func() error { _, err := a.Dial("tcp", addrB+":7"); return err },
+			"dial udp":   func() error { _, err := a.Dial("udp", addrB+":7"); return err },
+			"http":       func() error { _, err := a.HTTPClient().Get("http://" + addrB + "/"); return err },
+			"listen":     func() error { _, err := a.Listen("tcp", ":99"); return err },
+			"packet":     func() error { _, err := a.ListenPacket("udp", ":99"); return err },
+			"serve":      func() error { return a.ServeEcho(99) },
+			"stop":       func() error { return a.StopServing(99) },
+			"ping":       func() error { _, err := a.Ping(ctx, to); return err },
+			"probe":      func() error { return a.ProbeUDP(ctx, netip.AddrPortFrom(to, 7), nil) },
+			"traceroute": func() error { _, err := a.Traceroute(ctx, to, host.TracerouteOptions{}); return err },
+			"write":      func() error { _, err := c.Write([]byte("x")); return err },
+			"read":       func() error { _, err := c.Read(make([]byte, 1)); return err },
+			"accept":     func() error { _, err := l.Accept(); return err },
+			"deadline":   func() error { return c.SetDeadline(time.Now()) },
+			"close conn": func() error { return c.Close() },
+			"close":      func() error { return a.Close() },
+		} {
+			if err := call(); err == nil || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), "synctest") {
+				t.Errorf("%s: %v; want %q", name, err, where)
+			}
+		}
+	}
+	prepare := func(t *testing.T) (*host.Host, net.Conn, net.Listener) {
+		a, b := pair(t, false)
+		if err := b.ServeEcho(7); err != nil {
+			t.Fatal(err)
+		}
+		c, err := a.Dial("tcp", addrB+":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := a.Listen("tcp", ":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a, c, l
+	}
+	t.Run("made outside", func(t *testing.T) {
+		a, c, l := prepare(t)
+		synctest.Test(t, func(t *testing.T) { use(t, "made outside of the bubble", a, c, l) })
+		echo(t, c, random(10)) // and it is still good where it belongs
+	})
+	t.Run("made inside", func(t *testing.T) {
+		ready, done := make(chan struct{}), make(chan struct{})
+		var a *host.Host
+		var c net.Conn
+		var l net.Listener
+		go func() {
+			defer close(done)
+			<-ready
+			use(t, "made inside a bubble", a, c, l)
+		}()
+		synctest.Test(t, func(t *testing.T) {
+			a, c, l = prepare(t)
+			close(ready)
+			<-done
+		})
+	})
 }

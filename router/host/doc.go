@@ -49,5 +49,6 @@
 //
 // Hosts work inside a testing/synctest bubble: New notices the bubble by its
 // clock and runs the stack in steps, which lets time in the bubble go on while
-// all is quiet. Two idle hours pass in no time.
+// all is quiet. Two idle hours pass in no time. A host belongs to the bubble that
+// it is made in; its calls fail anywhere else.
 package host

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -120,7 +119,7 @@ func New(dev tap.Device, cfg Config) (*Host, error) {
 		messages.close(given)
 		return nil, fmt.Errorf("host: start %q: %w", cfg.Name, err)
 	}
-	if inBubble() {
+	if InBubble() {
 		h.step = newStepper(h.stack)
 		h.link.delivered = h.step.kick
 	}
@@ -253,6 +252,9 @@ func (h *Host) MAC() net.HardwareAddr {
 	return mac[:]
 }
 
+// Done returns a channel that is closed when the host's end begins.
+func (h *Host) Done() <-chan struct{} { return h.done }
+
 // nextHop returns the neighbor that packets to an address are sent to, or false
 // if there is no route.
 func (h *Host) nextHop(to netip.Addr) (netip.Addr, bool) {
@@ -268,6 +270,9 @@ func (h *Host) nextHop(to netip.Addr) (netip.Addr, bool) {
 // open runs fn, which makes an endpoint, unless the host is closed. Whatever
 // exists when Close begins is ended by it, and nothing is made afterwards.
 func (h *Host) open(fn func() error) error {
+	if err := h.checkBubble(); err != nil {
+		return err
+	}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.closed {
@@ -289,6 +294,9 @@ func (h *Host) kick() {
 // included: a handler has to return when its request's context ends. A second
 // call waits for the first and returns the same.
 func (h *Host) Close() error {
+	if err := h.checkBubble(); err != nil {
+		return fmt.Errorf("host: close %q: %w", h.Name(), err)
+	}
 	h.closing.Do(func() { h.closeErr = h.shutdown() })
 	return h.closeErr
 }
@@ -331,12 +339,3 @@ func toAddr(a tcpip.Address) netip.Addr {
 	}
 	return netip.AddrFrom4(a.As4())
 }
-
-// bubbleYears ends the time span in which a clock is taken for that of a
-// synctest bubble, which starts at midnight UTC 2000-01-01 by definition.
-const bubbleYears = 2020
-
-// inBubble reports whether the caller is in a testing/synctest bubble, as far as
-// the clock tells. A machine with a clock so wrong runs its hosts in steps as
-// well: slower, but right.
-func inBubble() bool { return time.Now().Year() < bubbleYears }

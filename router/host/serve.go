@@ -86,6 +86,9 @@ func (h *Host) serve(port uint16, c io.Closer, run func()) error {
 // ones are refused, until the port is served again. An error wraps fs.ErrNotExist
 // if nothing is served there, and net.ErrClosed after Close.
 func (h *Host) StopServing(port uint16) error {
+	if err := h.checkBubble(); err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {

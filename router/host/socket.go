@@ -49,6 +49,9 @@ func (h *Host) wrap(network string, ep tcpip.Endpoint, queue *waiter.Queue) *soc
 // os.ErrDeadlineExceeded when expired closes, and with net.ErrClosed when the
 // socket or the host does.
 func (s *socket) await(events waiter.EventMask, expired <-chan struct{}, try func() tcpip.Error) error {
+	if err := s.host.checkBubble(); err != nil {
+		return err
+	}
 	defer s.host.kick()
 	if err := s.ended(expired); err != nil {
 		return err
@@ -112,6 +115,9 @@ func wouldBlock(err tcpip.Error) bool {
 // Close ends the socket; calls that wait return. A TCP connection sends what
 // is left and says goodbye in the background.
 func (s *socket) Close() error {
+	if err := s.host.checkBubble(); err != nil {
+		return s.opError("close", err)
+	}
 	err := net.ErrClosed
 	s.closing.Do(func() {
 		close(s.closed)
@@ -149,20 +155,22 @@ func (s *socket) opError(op string, err error) error {
 
 // SetDeadline implements net.Conn.
 func (s *socket) SetDeadline(t time.Time) error {
-	s.read.set(t)
-	s.write.set(t)
-	return nil
+	return s.setDeadlines(t, &s.read, &s.write)
 }
 
 // SetReadDeadline implements net.Conn.
-func (s *socket) SetReadDeadline(t time.Time) error {
-	s.read.set(t)
-	return nil
-}
+func (s *socket) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, &s.read) }
 
 // SetWriteDeadline implements net.Conn.
-func (s *socket) SetWriteDeadline(t time.Time) error {
-	s.write.set(t)
+func (s *socket) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, &s.write) }
+
+func (s *socket) setDeadlines(t time.Time, which ...*deadline) error {
+	if err := s.host.checkBubble(); err != nil {
+		return s.opError("set", err)
+	}
+	for _, d := range which {
+		d.set(t)
+	}
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+	"testing"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -61,4 +63,31 @@ func (p *stepper) run() {
 func (p *stepper) once() {
 	p.stack.Resume()
 	p.stack.Pause()
+}
+
+// bubbleYears ends the time span in which a clock is taken for that of a
+// synctest bubble, which starts at midnight UTC 2000-01-01 by definition.
+const bubbleYears = 2020
+
+// InBubble reports whether the caller is in a testing/synctest bubble, as far as
+// the clock tells: outside of tests there are no bubbles, however wrong the clock
+// of the machine may be.
+func InBubble() bool { return testing.Testing() && time.Now().Year() < bubbleYears }
+
+// What somebody has done who uses a host outside of the bubble that it is made in.
+// The runtime would end the process, or the stack panic at a clock that goes back.
+var (
+	errMadeOutside = errors.New("made outside of the bubble in which it is used: make labs and hosts in the function that synctest.Test calls")
+	errMadeInside  = errors.New("made inside a bubble and used outside of it: use labs and hosts in the function that synctest.Test calls")
+)
+
+// checkBubble says whether the caller is where the host was made.
+func (h *Host) checkBubble() error {
+	switch inside := InBubble(); {
+	case inside && h.step == nil:
+		return errMadeOutside
+	case !inside && h.step != nil:
+		return errMadeInside
+	}
+	return nil
 }

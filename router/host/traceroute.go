@@ -115,6 +115,9 @@ func (o TracerouteOptions) check() error {
 }
 
 func (h *Host) traceroute(ctx context.Context, to netip.Addr, opt TracerouteOptions) ([]Hop, error) {
+	if err := h.checkBubble(); err != nil {
+		return nil, err
+	}
 	if err := h.checkPing(to, PingOptions{TTL: defaultTTL}); err != nil {
 		return nil, err
 	}
