@@ -10,7 +10,10 @@
 package routertest
 
 import (
+	"bytes"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,8 +28,24 @@ type Lab struct {
 	// Engine is the running topology.
 	Engine *router.Engine
 
-	t    testing.TB
-	topo *config.Topology
+	t     testing.TB
+	topo  *config.Topology
+	hosts []attached
+}
+
+// An attached host is one that the lab has made, and may have been closed since.
+type attached struct {
+	network string
+	*host.Host
+}
+
+func (a *attached) isOpen() bool {
+	select {
+	case <-a.Done():
+		return false
+	default:
+		return true
+	}
 }
 
 // Load starts the topology in a file.
@@ -50,7 +69,8 @@ func Parse(t testing.TB, text string) *Lab {
 }
 
 // Start starts a topology, which it validates first if it is made by hand.
-// Its devices are not opened; hosts are attached by Host and Instance.
+// Its devices are not opened; hosts are attached by Host and Instance. In a test of
+// testing/synctest, start it in the bubble, with the bubble's own t.
 func Start(t testing.TB, topo *config.Topology) *Lab {
 	t.Helper()
 	if err := topo.Validate(); err != nil {
@@ -71,6 +91,10 @@ func Start(t testing.TB, topo *config.Topology) *Lab {
 // Host attaches a host to a network. Its address must be in one of the
 // network's subnets. Its gateway is the subnet's; on an external network it is a
 // router's address there, so that the host reaches what is behind it.
+//
+// An address that is taken on that network ends the test: by another host or an
+// instance that is attached already, a router, a floating IP or a VIP. At the
+// address of a port, or of an instance, the host has its MAC address.
 func (l *Lab) Host(network, address string) *host.Host {
 	l.t.Helper()
 	a, err := netip.ParseAddr(address)
@@ -80,15 +104,62 @@ func (l *Lab) Host(network, address string) *host.Host {
 	for i := range l.topo.Networks {
 		n := &l.topo.Networks[i]
 		for _, s := range n.Subnets {
-			if n.Name == network && s.CIDR.Contains(a) {
-				return l.attach(network, host.Config{
-					Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s),
-				})
+			if n.Name != network || !s.CIDR.Contains(a) {
+				continue
 			}
+			if owner := l.owner(network, a); owner != "" {
+				l.t.Fatalf("routertest: %v on network %q is the address of %s", a, network, owner)
+			}
+			return l.attach(network, host.Config{
+				Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s), MAC: l.macFor(network, a),
+			})
 		}
 	}
 	l.t.Fatalf("routertest: no network %q with a subnet that holds %s", network, address)
 	return nil
+}
+
+// owner says what has an address of a network in the topology, empty for nothing.
+func (l *Lab) owner(network string, a netip.Addr) string {
+	for i := range l.topo.Routers {
+		r := &l.topo.Routers[i]
+		for _, iface := range r.Interfaces {
+			isAddress := func(p netip.Prefix) bool { return p.Addr() == a }
+			if iface.Network == network && slices.ContainsFunc(iface.Addresses, isAddress) {
+				return fmt.Sprintf("router %q", r.Name)
+			}
+		}
+		isShared := func(s config.AddressRange) bool { return s.Contains(a) }
+		if g := r.Gateway; g != nil && g.Network == network && (g.Address == a || slices.ContainsFunc(g.SNATAddresses, isShared)) {
+			return fmt.Sprintf("router %q", r.Name)
+		}
+	}
+	for i := range l.topo.FloatingIPs {
+		if f := &l.topo.FloatingIPs[i]; f.Network == network && f.Address == a {
+			return "a floating IP"
+		}
+	}
+	for i := range l.topo.VIPs {
+		if v := &l.topo.VIPs[i]; v.Network == network && v.Address == a {
+			return fmt.Sprintf("VIP %q", v.Name)
+		}
+	}
+	return ""
+}
+
+// macFor is the MAC address that the topology binds to an address, zero for any.
+func (l *Lab) macFor(network string, a netip.Addr) [6]byte {
+	for i := range l.topo.Instances {
+		if in := &l.topo.Instances[i]; in.Network == network && in.Address == a {
+			return in.MAC
+		}
+	}
+	for i := range l.topo.Ports {
+		if p := &l.topo.Ports[i]; p.Network == network && p.FixedIP == a {
+			return p.MAC
+		}
+	}
+	return [6]byte{}
 }
 
 // gateway is where a host on a subnet sends everything else.
@@ -105,7 +176,7 @@ func (l *Lab) gateway(n *config.Network, s *config.Subnet) netip.Addr {
 }
 
 // Instance attaches one of the topology's instances, by its name, with what it
-// serves.
+// serves. An instance that is attached already, and not closed, ends the test.
 func (l *Lab) Instance(name string) *host.Host {
 	l.t.Helper()
 	for i := range l.topo.Instances {
@@ -132,6 +203,9 @@ func (l *Lab) Instance(name string) *host.Host {
 // attach makes a host that ends with the test.
 func (l *Lab) attach(network string, c host.Config) *host.Host {
 	l.t.Helper()
+	if other := l.twin(network, func(h *host.Host) bool { return h.Address() == c.Address.Addr() }); other != nil {
+		l.t.Fatalf("routertest: %v on network %q is the address of host %q, which is attached already; Close ends it", c.Address.Addr(), network, other.Name())
+	}
 	for i := range l.topo.Networks {
 		if l.topo.Networks[i].Name == network {
 			c.MTU = l.topo.Networks[i].MTU
@@ -150,5 +224,19 @@ func (l *Lab) attach(network string, c host.Config) *host.Host {
 			l.t.Error(err)
 		}
 	})
+	if other := l.twin(network, func(o *host.Host) bool { return bytes.Equal(o.MAC(), h.MAC()) }); other != nil {
+		l.t.Fatalf("routertest: MAC address %v on network %q is that of host %q already", h.MAC(), network, other.Name())
+	}
+	l.hosts = append(l.hosts, attached{network, h})
 	return h
+}
+
+// twin finds an open host on a network that has something already, nil for none.
+func (l *Lab) twin(network string, same func(*host.Host) bool) *host.Host {
+	for i := range l.hosts {
+		if a := &l.hosts[i]; a.network == network && a.isOpen() && same(a.Host) {
+			return a.Host
+		}
+	}
+	return nil
 }
