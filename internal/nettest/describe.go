@@ -203,6 +203,8 @@ func (p *ipPacket) decodeICMP(l4 []byte) bool {
 	}
 	p.mtu = binary.BigEndian.Uint16(l4[6:])
 	p.set(hasMTU, p.mtu != 0)
+	p.pointer = l4[4]
+	p.set(hasPointer, p.pointer != 0)
 	return true
 }
 
@@ -322,6 +324,9 @@ func (p *ipPacket) writeICMP(b *strings.Builder) {
 	}
 	if p.has(hasMTU) {
 		fmt.Fprintf(b, " mtu %d", p.mtu)
+	}
+	if p.has(hasPointer) {
+		fmt.Fprintf(b, " pointer %d", p.pointer)
 	}
 }
 

@@ -7,6 +7,7 @@
 //	tcp 10.0.0.5:4000 > 10.0.0.9:80 S seq 1000 win 65535 mss 1460
 //	icmp 10.0.0.5 > 8.8.8.8 request id 5 seq 1 len 10
 //	icmp 10.0.0.1 > 10.0.0.5 type 3 code 4 mtu 1400 about [udp 10.0.0.5:1 > 8.8.8.8:53 len 1500 df cut 548]
+//	icmp 10.0.0.1 > 10.0.0.5 type 12 pointer 20 about [udp 10.0.0.5:1 > 8.8.8.8:53 ipopts 5e000000]
 //	udp 10.0.0.5:4000 > 8.8.8.8:53 off 0 more len 16 of 24
 //	udp 10.0.0.5 > 8.8.8.8 off 24 len 8
 //	ip 10.0.0.5 > 8.8.8.8 proto 47 len 20

@@ -77,6 +77,7 @@ func (p *ipPacket) fill(got *ipPacket) {
 	take(p, got, hasEchoID, &p.echoID, got.echoID)
 	take(p, got, hasEchoSeq, &p.echoSeq, got.echoSeq)
 	take(p, got, hasMTU, &p.mtu, got.mtu)
+	take(p, got, hasPointer, &p.pointer, got.pointer)
 	take(p, got, hasCut, &p.cut, got.cut)
 	take(p, got, hasPad, &p.pad, got.pad)
 	p.fillPayload(got)

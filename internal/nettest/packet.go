@@ -32,6 +32,7 @@ const (
 	hasFlags
 	hasPorts
 	hasPad
+	hasPointer
 )
 
 // An ipPacket is a parsed line about an IPv4 packet.
@@ -63,6 +64,7 @@ type ipPacket struct {
 	typ, code       uint8
 	echoID, echoSeq uint16 // echoes
 	mtu             uint16 // fragmentation needed
+	pointer         uint8  // parameter problem
 	quote           *ipPacket
 }
 
@@ -183,6 +185,7 @@ func (p *ipPacket) putTransport(b []byte) (sumAt int) {
 			binary.BigEndian.PutUint16(b[4:], p.echoID)
 			binary.BigEndian.PutUint16(b[6:], p.echoSeq)
 		} else {
+			b[4] = p.pointer
 			binary.BigEndian.PutUint16(b[6:], p.mtu)
 		}
 		return 2

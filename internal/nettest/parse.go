@@ -364,6 +364,8 @@ func (w *words) icmpOption(p *ipPacket, word string) {
 		p.id, p.given = uint16(w.number(16)), p.given|hasID
 	case "mtu":
 		p.mtu, p.given = uint16(w.number(16)), p.given|hasMTU
+	case "pointer":
+		p.pointer, p.given = uint8(w.number(8)), p.given|hasPointer
 	case "about":
 		w.expect("[")
 		p.quote = w.packet()
