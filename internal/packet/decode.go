@@ -14,6 +14,7 @@ type Decoder struct {
 	ip     layers.IPv4
 	icmp   layers.ICMPv4
 	quoted layers.IPv4
+	plain  [IPv4Len]byte
 }
 
 // NewDecoder returns a Decoder.
@@ -33,7 +34,7 @@ func (d *Decoder) Decode(p *Packet, eth, vnet []byte) Fault {
 	if eth[EthernetLen]>>4 != 4 {
 		return FaultVersion
 	}
-	if !decode(&d.ip, eth[EthernetLen:]) {
+	if !d.decodeIP(&d.ip, eth[EthernetLen:]) {
 		return FaultHeader
 	}
 	if f := d.takeIP(p); f != FaultNone {
@@ -65,16 +66,17 @@ func (d *Decoder) Decode(p *Packet, eth, vnet []byte) Fault {
 // takeIP copies the IP header's fields.
 func (d *Decoder) takeIP(p *Packet) Fault {
 	ip := &d.ip
-	p.L4 = EthernetLen + int(ip.IHL)*4
+	words := p.Eth[EthernetLen] & 15
+	p.L4 = EthernetLen + int(words)*4
 	// Not ip.Length: gopacket replaces a length of zero.
 	p.End = EthernetLen + int(binary.BigEndian.Uint16(p.Eth[EthernetLen+2:]))
-	if ip.IHL < 5 || p.End > len(p.Eth) || p.L4 > p.End {
+	if words < 5 || p.End > len(p.Eth) || p.L4 > p.End {
 		return FaultHeader
 	}
 	if Sum(p.Eth[EthernetLen:p.L4]) != 0xffff {
 		return FaultChecksum
 	}
-	p.Options = ip.IHL > 5
+	p.Options = words > 5
 	p.ID, p.TOS, p.TTL, p.Proto = ip.Id, ip.TOS, ip.TTL, uint8(ip.Protocol)
 	p.DF = ip.Flags&layers.IPv4DontFragment != 0
 	p.More = ip.Flags&layers.IPv4MoreFragments != 0
@@ -154,10 +156,10 @@ func (d *Decoder) takeQuote(p *Packet) Fault {
 	if len(quote) < IPv4Len || quote[0]>>4 != 4 {
 		return FaultQuote
 	}
-	if !decode(&d.quoted, quote) {
+	if !d.decodeIP(&d.quoted, quote) {
 		return FaultQuote
 	}
-	n := int(d.quoted.IHL) * 4
+	n := int(quote[0]&15) * 4
 	if n < IPv4Len || n > len(quote) || Sum(quote[:n]) != 0xffff {
 		return FaultQuote // RFC 5508 REQ-3a
 	}
@@ -194,6 +196,14 @@ func (q *Quote) takePorts(l4 []byte) {
 		return
 	}
 	q.HasPort = true
+}
+
+// decodeIP decodes the fixed part of an IPv4 header, which must be there. The options are not gopacket's
+// to judge: it refuses those of two bytes, and a router answers malformed ones (ReadOptions).
+func (d *Decoder) decodeIP(ip *layers.IPv4, header []byte) bool {
+	copy(d.plain[:], header)
+	d.plain[0] = d.plain[0]&0xf0 | IPv4Len/4
+	return decode(ip, d.plain[:])
 }
 
 // decode runs one of gopacket's decoders. Some panic on lengths that reach past

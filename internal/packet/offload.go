@@ -149,6 +149,7 @@ func (p *Packet) finishSegment(out []byte, i int, last bool) {
 func (p *Packet) Fragment(mtu int, next func(n int) []byte) {
 	first := p.Eth[EthernetLen:p.L4]
 	later := laterHeader(first)
+	unused := binary.BigEndian.Uint16(first[6:]) & 0x8000 // no router's business (RFC 1812, 4.2.2.3)
 	body := p.Eth[p.L4:p.End]
 	off := int(p.FragOff)
 	for header := first; len(body) > 0; header = later {
@@ -162,7 +163,7 @@ func (p *Packet) Fragment(mtu int, next func(n int) []byte) {
 		copy(ip, header)
 		copy(ip[len(header):], body[:n])
 		body = body[n:]
-		frag := uint16(off / 8)
+		frag := uint16(off/8) | unused
 		if len(body) > 0 || p.More {
 			frag |= 0x2000
 		}
