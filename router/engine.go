@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/monitor"
@@ -50,6 +51,11 @@ type Options struct {
 	// Seed makes everything that is chosen at random the same each time; 0
 	// takes a random seed. Ports of a seeded engine can be guessed.
 	Seed uint64
+	// Clock tells the time of the day, which a packet may ask of every router on its way (the
+	// Internet timestamp option, RFC 791). time.Now is one. It is called by several goroutines,
+	// on the path of such packets only, so it must not block. nil: there is none, and
+	// what is recorded is the time since the start, marked as no time of the day.
+	Clock func() time.Time
 }
 
 // An Engine is a topology being served.
@@ -94,6 +100,7 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 		}
 	}
 	for _, w := range e.workers {
+		w.day = opt.Clock
 		go w.run()
 	}
 	for _, n := range p.networks {

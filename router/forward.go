@@ -33,6 +33,8 @@ type passage struct {
 	dir  nat.Direction
 	err  *errorPath // set for an ICMP error about a connection
 
+	options packet.IPOptions // set if the packet has some
+
 	segment packet.Segment // of TCP in a known connection,
 	fit     nat.Fit        // and how it goes with that
 
@@ -202,30 +204,15 @@ func (w *worker) parse(x *passage) verdict {
 	if fault != packet.FaultNone {
 		return drop(parseDrops[fault])
 	}
-	if p.Options && sourceRouted(p.Eth[packet.EthernetLen+packet.IPv4Len:p.L4]) {
-		return drop(DropSourceRoute)
+	if p.Options {
+		if v := w.options(x); v != next {
+			return v
+		}
 	}
 	if p.Fragmented() {
 		return w.fragment(x)
 	}
 	return next
-}
-
-// sourceRouted looks for a loose or strict source route among IP options.
-func sourceRouted(opts []byte) bool {
-	for len(opts) > 0 && opts[0] != 0 {
-		switch {
-		case opts[0] == 1:
-			opts = opts[1:]
-			continue
-		case opts[0] == 131 || opts[0] == 137:
-			return true
-		case len(opts) < 2 || opts[1] < 2 || int(opts[1]) > len(opts):
-			return false
-		}
-		opts = opts[opts[1]:]
-	}
-	return false
 }
 
 // conntrack: a known connection carries its translation, egress and next hop;
@@ -675,7 +662,7 @@ func (x *passage) owner() nat.Owner {
 	return nat.OwnerNone
 }
 
-// translate: the one place where addresses, ports and checksums change.
+// translate: the one place where addresses, ports, checksums and recorded options change.
 func (w *worker) translate(x *passage) {
 	p := &x.p
 	p.DecrementTTL()
@@ -690,6 +677,9 @@ func (w *worker) translate(x *passage) {
 			w.renumber(x, x.rewrite.Src, x.rewrite.Dst)
 		}
 		p.Translate(&x.rewrite)
+	}
+	if p.Options {
+		w.record(x, x.out, x.neighbor.Addr)
 	}
 	if p.Proto == packet.ProtoTCP && x.r.clamp && p.Flags&packet.SYN != 0 {
 		p.ClampMSS(uint16(min(x.out.mtu, x.in.mtu) - packet.IPv4Len - packet.TCPLen))

@@ -323,7 +323,7 @@ func (w *worker) sendFragments(x *passage) {
 		w.pieces = w.pieces[:0]
 		if !w.parseAny(&s, &segments[i]) {
 			w.stats.Unsent[UnsentPieces]++
-			continue
+			continue // cut from a packet that has been parsed: it cannot be
 		}
 		if s.End-packet.EthernetLen <= x.out.mtu {
 			w.sendPieces(x.out, segments[i:i+1])

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
 )
 
 // piecesOf is a datagram of n bytes in fragments of at most 1200.
@@ -216,4 +218,48 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 	}
 	l.dropped(DropFragmentFull, 200-maxHeldPieces)
 	l.checkFragments()
+}
+
+// A super-frame with IP options that is to be cut twice, into segments and those into
+// fragments: all its bytes come out, the record in every segment's first fragment.
+func TestSuperFrameWithOptionsInFragments(t *testing.T) {
+	l := newLesson(t)
+	for _, i := range l.nets["ext_net"].ifaces {
+		i.mtu = 600
+	}
+	eth := l.build(l.vm3, "10.10.10.4", 6, nil, tcpLayer())
+	l.put(l.vm3.net, eth)
+	l.take("ext_net")
+	record := []byte{7, 7, 4, 0, 0, 0, 0, 0}
+	eth = append(append(bytes.Clone(eth[:34]), record...), eth[34:54]...)
+	eth = append(eth, make([]byte, 3000)...)
+	ip := eth[14:]
+	ip[0] = 0x47
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+	packet.SetIPv4Checksum(ip)
+	binary.BigEndian.PutUint32(ip[28+4:], 1)
+	ip[28+13] = packet.ACK
+	b := append(make([]byte, tap.HeaderLen), eth...)
+	unfinish(b, packet.GSOTCP4, 1000)
+	l.putFrame(l.vm3.net, b)
+	want := []byte{7, 7, 8, 10, 10, 10, 2, 0}
+	got, firsts := 0, 0
+	for _, f := range l.take("ext_net") {
+		if len(f.eth) > 14+600 {
+			t.Errorf("%d bytes", len(f.eth))
+		}
+		got += len(f.ip.Payload)
+		if f.ip.FragOffset == 0 {
+			firsts++
+			got -= packet.TCPLen
+			if !bytes.Equal(f.eth[34:42], want) {
+				t.Errorf("options %x, want %x", f.eth[34:42], want)
+			}
+		} else if f.ip.IHL != 5 {
+			t.Errorf("a later fragment has options: %x", f.eth[34:])
+		}
+	}
+	if got != 3000 || firsts != 3 {
+		t.Errorf("%d bytes in %d segments, want 3000 in 3; drops %v", got, firsts, l.stats().Drops)
+	}
 }

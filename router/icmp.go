@@ -104,6 +104,9 @@ func (w *worker) answerEcho(x *passage) verdict {
 	binary.BigEndian.PutUint32(ip[12:], dst)
 	binary.BigEndian.PutUint32(ip[16:], src)
 	ip[8] = originTTL
+	if p.Options {
+		w.record(x, x.in, src) // the way here and back (RFC 1812, 4.3.3.6)
+	}
 	if !p.Atomic() {
 		binary.BigEndian.PutUint16(ip[4:], x.r.idents.take(dst, src, p.Proto, 1))
 	}
@@ -306,6 +309,11 @@ const (
 // code, why it was dropped, where an error may be sent (RFC 1812, 4.3.2.7) and
 // the rate limit allows. mtu goes into fragmentation needed (RFC 1191).
 func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
+	return w.report(x, typ, code, uint32(mtu), reason)
+}
+
+// report is sendError with whatever the type has in its second word.
+func (w *worker) report(x *passage, typ, code uint8, second uint32, reason DropReason) verdict {
 	p := &x.p
 	if !errorAllowed(x) {
 		return drop(reason)
@@ -321,7 +329,7 @@ func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReas
 	w.fillIPv4(x, eth, packet.ProtoICMP, w.errorSource(x), errorTOS)
 	icmp := eth[packet.EthernetLen+packet.IPv4Len:]
 	icmp[0], icmp[1] = typ, code
-	binary.BigEndian.PutUint16(icmp[6:], uint16(mtu))
+	binary.BigEndian.PutUint32(icmp[4:], second)
 	copy(icmp[packet.ICMPLen:], quote)
 	packet.SetTransportChecksum(eth[packet.EthernetLen:])
 	w.sendMade(x.in, f)

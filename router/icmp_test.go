@@ -402,21 +402,25 @@ func TestErrorsAboutSuperFrames(t *testing.T) {
 // unfinish makes a frame's TCP or UDP checksum one that the device is to finish.
 func unfinish(b []byte, gso uint8, size uint16) {
 	eth := b[tap.HeaderLen:]
-	field, header := 16, 54
+	l4 := transportOf(eth)
+	field, header := 16, l4+packet.TCPLen
 	if eth[23] == packet.ProtoUDP {
-		field, header = 6, 42
+		field, header = 6, l4+packet.UDPLen
 	}
 	b[0], b[1] = packet.VNetNeedsChecksum, gso
 	binary.LittleEndian.PutUint16(b[2:], uint16(header))
 	binary.LittleEndian.PutUint16(b[4:], size)
-	binary.LittleEndian.PutUint16(b[6:], 34)
+	binary.LittleEndian.PutUint16(b[6:], uint16(l4))
 	binary.LittleEndian.PutUint16(b[8:], uint16(field))
-	binary.BigEndian.PutUint16(eth[34+field:], pseudo(eth))
+	binary.BigEndian.PutUint16(eth[l4+field:], pseudo(eth))
 }
+
+// transportOf is where a packet's transport header begins.
+func transportOf(eth []byte) int { return packet.EthernetLen + int(eth[14]&15)*4 }
 
 // pseudo is the sum of a packet's pseudo header.
 func pseudo(eth []byte) uint16 {
-	n := uint16(len(eth) - 34)
+	n := uint16(len(eth) - transportOf(eth))
 	b := append([]byte(nil), eth[26:34]...)
 	b = append(b, 0, eth[23], byte(n>>8), byte(n))
 	return packet.Sum(b)

@@ -318,7 +318,7 @@ func (q *sequence) translated(from place, b []byte, how int) {
 	if want := c.Translated(d); got.Tuple != want {
 		q.t.Fatalf("%v left as %v, want %v", p.Tuple, got.Tuple, want)
 	}
-	q.checkSame(&p, &got)
+	q.checkSame(&p, &got, went)
 	fresh := q.created() != created
 	if how&(answerIt|reportIt) == 0 || !q.canAnswer(from, went, c, d) {
 		return
@@ -342,7 +342,7 @@ func (q *sequence) whole(out []crossing) crossing {
 	for i, c := range out {
 		var p packet.Packet
 		q.decode(&p, c.frame.Ethernet())
-		if i > 0 && p.Options && !bytes.Equal(p.Eth[packet.EthernetLen+packet.IPv4Len:p.L4], someOptions[:4]) {
+		if i > 0 && p.Options && !bytes.Equal(p.Eth[packet.EthernetLen+packet.IPv4Len:p.L4], someOptions[0][:4]) {
 			q.t.Fatalf("a later fragment has other options than the copied ones: %s", nettest.Describe(p.Eth))
 		}
 		if at := len(eth) - header; int(p.FragOff) != at || p.More != (i < len(out)-1) || c.net != first.net {
@@ -450,14 +450,21 @@ func (q *sequence) sender(c crossing) *vrouter {
 }
 
 // checkSame: two packets are the same but for what a router may change: TTL, one less,
-// addresses, ports, checksums, the maximum segment size, and the identification of a
-// packet whose source is hidden.
-func (q *sequence) checkSame(in, out *packet.Packet) {
+// addresses, ports, checksums, the maximum segment size, the identification of a
+// packet whose source is hidden, and what options record, which it must.
+func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 	a, b := bytes.Clone(in.Eth[packet.EthernetLen:in.End]), bytes.Clone(out.Eth[packet.EthernetLen:out.End])
 	if len(a) != len(b) || a[8] != b[8]+1 {
 		q.t.Fatalf("%d bytes, TTL %d went in, %d bytes, TTL %d came out", len(a), a[8], len(b), b[8])
 	}
 	l4 := in.L4 - packet.EthernetLen
+	for _, r := range q.w.routers {
+		for _, i := range r.ifaces[1:] {
+			if i.network == q.nets[at.net] && i.mac == packet.MAC(out.Eth[6:12]) {
+				recorded(a[packet.IPv4Len:l4], i.addrs[0].addr, uint32(q.now.Milliseconds()), r.owned)
+			}
+		}
+	}
 	for _, ip := range [][]byte{a, b} {
 		clear(ip[4:6])
 		clear(ip[8:9])
@@ -479,6 +486,40 @@ func (q *sequence) checkSame(in, out *packet.Packet) {
 	a[9], b[9] = in.Proto, out.Proto
 	if !bytes.Equal(a, b) {
 		q.t.Fatalf("more has changed than may:\n in %s\nout %s", nettest.Describe(in.Eth), nettest.Describe(out.Eth))
+	}
+}
+
+// recorded makes of options what a router with an address, at a time, must make of them (RFC 791,
+// 3.1): written down once more, for those of someOptions.
+func recorded(opts []byte, addr, now uint32, owned map[uint32]bool) {
+	for len(opts) > 0 && opts[0] != 0 {
+		if opts[0] == 1 {
+			opts = opts[1:]
+			continue
+		}
+		o := opts[:opts[1]]
+		opts = opts[opts[1]:]
+		if o[0] != 7 && o[0] != 68 {
+			continue
+		}
+		free := o[min(len(o), int(o[2])-1):]
+		switch {
+		case o[0] == 7 && len(free) >= 4:
+			binary.BigEndian.PutUint32(free, addr)
+			o[2] += 4
+		case o[0] == 68 && o[3]&15 == 0 && len(free) >= 4:
+			binary.BigEndian.PutUint32(free, now)
+			o[2] += 4
+		case o[0] == 68 && o[3]&15 == 1 && len(free) >= 8:
+			binary.BigEndian.PutUint32(free, addr)
+			binary.BigEndian.PutUint32(free[4:], now)
+			o[2] += 8
+		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && owned[binary.BigEndian.Uint32(free)]:
+			binary.BigEndian.PutUint32(free[4:], now)
+			o[2] += 8
+		case o[0] == 68 && len(free) == 0 && o[3]&15 < 2:
+			o[3] += 16
+		}
 	}
 }
 
@@ -556,7 +597,7 @@ func (q *sequence) answered(from place, tuple packet.Tuple, went crossing, fresh
 		q.t.Fatalf("the answer to %v comes back as %v", tuple, got.Tuple)
 	}
 	if len(out) == 1 && !got.Fragmented() {
-		q.checkSame(&sent, &got)
+		q.checkSame(&sent, &got, out[0])
 	}
 }
 

@@ -57,6 +57,11 @@ func (w *worker) reassemble(x *passage) verdict {
 	if g.first == nil || g.total == 0 || g.bytes < g.total {
 		return parked
 	}
+	if g.headerLen()+g.total > maxIPLen { // with the options, which the last piece did not have
+		g.spoilt = true
+		w.letGo(g, DropFragmentLocal)
+		return drop(DropFragmentLocal)
+	}
 	held := len(g.pieces) - 1 // this one has not been counted yet
 	w.stats.Parked -= int64(held)
 	w.stats.Consumed += uint64(held)
@@ -157,14 +162,16 @@ func (g *gathering) add(x *passage) int {
 	return pieceAdded
 }
 
-// whole is the packet, without IP options, as a frame with its virtio-net header.
+// headerLen is the length of the IP header of the first fragment, which has all options (RFC 791, 3.1).
+func (g *gathering) headerLen() int { return int(g.first[tap.HeaderLen+packet.EthernetLen]&15) * 4 }
+
+// whole is the packet as a frame with its virtio-net header.
 func (g *gathering) whole() []byte {
-	b := append([]byte(nil), g.first[:tap.HeaderLen+packet.EthernetLen+packet.IPv4Len]...)
+	b := append([]byte(nil), g.first[:tap.HeaderLen+packet.EthernetLen+g.headerLen()]...)
 	for _, q := range g.pieces {
 		b = append(b, q.data...)
 	}
 	ip := b[tap.HeaderLen+packet.EthernetLen:]
-	ip[0] = 0x45
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 	binary.BigEndian.PutUint16(ip[6:], 0)
 	packet.SetIPv4Checksum(ip)

@@ -420,16 +420,22 @@ const (
 	withTOS      = 0x80
 )
 
-// someOptions are a router alert, which goes with every fragment, and a timestamp,
-// which does not.
-var someOptions = []byte{148, 4, 0, 0, 68, 4, 5, 0}
+// someOptions are the options that packets take turns with: a router alert, which goes with
+// every fragment, and one or two that do not and that a router may record itself in.
+var someOptions = [][]byte{
+	{148, 4, 0, 0, 68, 4, 5, 0},                                        // timestamps, no room
+	{148, 4, 0, 0, 7, 11, 8, 9, 9, 9, 9, 0, 0, 0, 0, 0},                // record route, the second of two
+	{148, 4, 0, 0, 68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0},               // timestamp with address
+	{148, 4, 0, 0, 1, 7, 7, 8, 9, 9, 9, 9, 68, 8, 5, 0x90, 0, 0, 0, 0}, // record route, full; timestamp
+	{148, 4, 0, 0, 68, 12, 5, 3, 10, 10, 10, 2, 0, 0, 0, 0},            // timestamp of one router
+}
 
 // packet is a packet of a host to an address.
 func (q *sequence) packet(from place, dst uint32, proto uint8, how byte, l4 []byte) []byte {
 	q.id++
 	b := make([]byte, tap.HeaderLen+packet.EthernetLen+packet.IPv4Len)
 	if how&withOptions != 0 {
-		b = append(b, someOptions...)
+		b = append(b, someOptions[int(q.id)%len(someOptions)]...)
 	}
 	header := len(b) - tap.HeaderLen - packet.EthernetLen
 	b = append(b, l4...)
@@ -785,7 +791,7 @@ func (q *sequence) super() {
 	if proto == packet.ProtoUDP {
 		binary.BigEndian.PutUint16(l4[4:], uint16(len(l4)))
 	}
-	b := q.packet(from, dst, proto, 0, l4)
+	b := q.packet(from, dst, proto, byte(how)&withOptions, l4)
 	header := map[uint8]int{packet.ProtoTCP: 24, packet.ProtoUDP: packet.UDPLen}[proto]
 	gso := byte(packet.GSONone)
 	if how&2 != 0 && len(l4) > header {

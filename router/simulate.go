@@ -28,7 +28,7 @@ type Simulation struct {
 }
 
 // Simulate makes a simulation of a topology, whose devices are not opened. See
-// Options about the seed. The clock starts at zero.
+// Options about the seed. The clock starts at zero, which is midnight UT.
 func Simulate(topo *config.Topology, seed uint64) (*Simulation, error) {
 	s, err := simulate(topo, newRand(seed))
 	if err != nil {
@@ -53,6 +53,7 @@ func simulate(topo *config.Topology, rng *rand.Rand) (*Simulation, error) {
 	for _, w := range e.workers {
 		w.direct = true
 		w.clock = func() time.Duration { return s.now }
+		w.day = func() time.Time { return time.Unix(0, 0).Add(s.now) }
 	}
 	for _, n := range p.networks {
 		d := &simDevice{}

@@ -2,7 +2,6 @@ package router
 
 import (
 	"bytes"
-	"encoding/binary"
 	"maps"
 	"testing"
 	"time"
@@ -147,40 +146,6 @@ func TestSuperFrameWithoutPayload(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A super-frame with IP options is cut into segments, and these into fragments.
-func TestSuperFrameWithOptionsInFragments(t *testing.T) {
-	topo := tutorial()
-	topo.Networks[2].MTU = 600
-	l := newLessonOf(t, topo)
-	option := func(ip *layers.IPv4) {
-		ip.Options = []layers.IPv4Option{{OptionType: 1}, {OptionType: 1}, {OptionType: 1}, {OptionType: 1}}
-	}
-	b := append(make([]byte, tap.HeaderLen), l.build(l.vm3, "10.10.10.4", layers.IPProtocolTCP, []ipOpt{option},
-		&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1, SYN: true, Window: 65535}, payload(3000))...)
-	const at = packet.EthernetLen + packet.IPv4Len + 4
-	b[0], b[1] = packet.VNetNeedsChecksum, packet.GSOTCP4
-	for field, value := range map[int]uint16{2: at + packet.TCPLen, 4: 1000, 6: at, 8: 16} {
-		binary.LittleEndian.PutUint16(b[field:], value)
-	}
-	eth := b[tap.HeaderLen:]
-	binary.BigEndian.PutUint16(eth[at+16:], packet.Sum(eth[packet.EthernetLen+12:packet.EthernetLen+packet.IPv4Len])+packet.ProtoTCP+packet.TCPLen+3000)
-	l.putFrame("vlan101", b)
-	n := 0
-	for _, f := range l.devs["ext_net"].out {
-		if p, eth := (packet.Packet{}), f.Ethernet(); packet.NewDecoder().Decode(&p, eth, nil) == packet.FaultNone && p.Proto == packet.ProtoTCP {
-			n += p.End - p.L4
-			if p.End-packet.EthernetLen > 600 {
-				t.Errorf("a fragment of %d bytes", p.End-packet.EthernetLen)
-			}
-		}
-	}
-	l.devs["ext_net"].out = nil
-	if n != 3*20+3000 {
-		t.Errorf("%d bytes have come, want %d; drops %v", n, 3*20+3000, l.stats().Drops)
-	}
-	l.unsent(map[UnsentReason]uint64{})
 }
 
 // What the switch cannot give to a device that is away is lost there.

@@ -26,6 +26,7 @@ const (
 	DropICMPChecksum                      // wrong ICMP checksum
 	DropOffload                           // offload metadata that contradicts the frame, or cannot be served
 	DropSourceRoute                       // a source route option (RFC 7126, 4.3)
+	DropIPOptions                         // a malformed IP option (RFC 1812, 4.3.3.5)
 	DropMartianSource                     // a source address that cannot be there (RFC 1812, 5.3.7)
 	DropReversePath                       // a source that has no route, or another one (RFC 3704)
 	DropMartianDest                       // a destination that is never forwarded
@@ -69,7 +70,7 @@ const (
 var dropNames = [numDropReasons]string{
 	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "double-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
-	"icmp-quote", "icmp-checksum", "offload", "source-route", "martian-source", "reverse-path", "martian-destination",
+	"icmp-quote", "icmp-checksum", "offload", "source-route", "ip-options", "martian-source", "reverse-path", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "not-allowed", "member-refused", "connection-limit", "refused", "echo-rate", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "duplicate", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",

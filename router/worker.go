@@ -24,6 +24,7 @@ type worker struct {
 	log      *slog.Logger
 	clock    func() time.Duration // since the start
 	now      time.Duration        // read once a batch
+	day      func() time.Time     // the clock of the day; nil: there is none
 	networks []*network
 	routers  []*vrouter
 	ifaces   []*iface // of the whole engine, by number

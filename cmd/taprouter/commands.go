@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/lab"
@@ -41,7 +42,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
 	engine, err := router.Start(topo, router.Options{
-		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices,
+		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
 		OnMissing: func([]string) {
 			select {
 			case changed <- struct{}{}:

@@ -58,7 +58,7 @@ func Run(ctx context.Context, topo *config.Topology, opt Options) error {
 	if len(topo.Steps) == 0 {
 		return config.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
 	}
-	engine, err := router.Start(topo, router.Options{Logger: opt.Logger})
+	engine, err := router.Start(topo, router.Options{Logger: opt.Logger, Clock: time.Now})
 	if err != nil {
 		return err
 	}

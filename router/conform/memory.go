@@ -99,6 +99,9 @@ func (s *simulated) Wait(d time.Duration) error {
 	}
 }
 
+// Day is the router's time of the day: simulations begin at midnight UT.
+func (s *simulated) Day() time.Time { return time.Unix(0, 0).Add(s.Now()) }
+
 // Timeouts implements Wire.
 func (s *simulated) Timeouts() Timeouts { return defaultTimeouts }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/taprouter/taprouter/router"
 )
@@ -42,7 +43,7 @@ func (taps) Start(p Profile) (_ Wire, err error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	forks.Lock()
-	w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log), RequireDevices: true})
+	w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log), RequireDevices: true, Clock: time.Now})
 	forks.Unlock()
 	if err != nil {
 		return nil, err

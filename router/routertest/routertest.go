@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router"
@@ -76,7 +77,7 @@ func Start(t testing.TB, topo *config.Topology) *Lab {
 	if err := topo.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := router.Start(topo, router.Options{})
+	e, err := router.Start(topo, router.Options{Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,53 @@
+package router
+
+import (
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// IP options: a router records its address, and the time, where a packet asks for it (RFC
+// 791, 3.1; RFC 1812, 5.3.13). It does so when the packet leaves, so what it quotes in an
+// error is still the sender's. Addresses that other routers have recorded before are theirs to
+// show: no translation changes them.
+
+// options looks at the options of a packet. A source route ends here, and so does an
+// option that cannot be read: its sender is told where it is wrong (RFC 1812, 4.3.3.5), if it is
+// at a place where it can be.
+func (w *worker) options(x *passage) verdict {
+	x.p.ReadOptions(&x.options)
+	switch {
+	case x.options.SourceRoute:
+		return drop(DropSourceRoute)
+	case x.options.Malformed == 0:
+		return next
+	}
+	if v := x.in.martian(x.p.Src); v != next {
+		return v
+	}
+	return w.report(x, packet.ICMPParamProblem, 0, uint32(x.options.Malformed)<<24, DropIPOptions)
+}
+
+// record enters the router into a packet's options, which leaves by an interface towards an
+// address there.
+func (w *worker) record(x *passage, out *iface, towards uint32) {
+	x.p.Record(&x.options, out.addrFor(towards), w.timestamp(), x.r.owned[x.p.Asked(&x.options)])
+}
+
+// notStandard marks a timestamp that does not count from midnight (RFC 791, 3.1).
+const notStandard = 1 << 31
+
+// timestamp is the time as the Internet timestamp option wants it: in milliseconds since
+// midnight UT. Without a clock of the day it is that since the start, marked as such.
+func (w *worker) timestamp() uint32 {
+	if w.day == nil {
+		return uint32(w.now/time.Millisecond) | notStandard
+	}
+	const day = 24 * time.Hour
+	// Seconds of Unix time have no leap seconds, and its days begin at midnight UT.
+	now := w.day().UnixMilli() % day.Milliseconds()
+	if now < 0 {
+		now += day.Milliseconds() // a clock before 1970
+	}
+	return uint32(now)
+}
