@@ -248,6 +248,46 @@ var notHosts = []netip.Prefix{
 	netip.MustParsePrefix("ff00::/8"),
 }
 
+// protocolNet holds addresses that are for protocols alone, but for the parts that hosts may have
+// (RFC 6890, RFC 7335, RFC 7723, RFC 8155).
+var (
+	protocolNet   = netip.MustParsePrefix("192.0.0.0/24")
+	protocolHosts = []netip.Prefix{
+		netip.MustParsePrefix("192.0.0.0/29"), netip.MustParsePrefix("192.0.0.9/32"), netip.MustParsePrefix("192.0.0.10/32"),
+	}
+)
+
+// neverForwarded says why no router forwards from or to the addresses of a prefix, if so. There
+// may be hosts all the same. The documentation prefixes are left to labs.
+func neverForwarded(p netip.Prefix) string {
+	within := func(outer netip.Prefix) bool { return outer.Bits() <= p.Bits() && outer.Contains(p.Addr()) }
+	switch {
+	case p.Addr().Is4() && p.Bits() >= 16 && p.Addr().IsLinkLocalUnicast():
+		return "is link-local: no router forwards from or to it (RFC 3927, 2.7)"
+	case p.Addr().Is6() && p.Bits() >= 10 && p.Addr().IsLinkLocalUnicast():
+		return "is link-local: no router forwards from or to it (RFC 4291, 2.5.6)"
+	case within(protocolNet) && !slices.ContainsFunc(protocolHosts, within):
+		return fmt.Sprintf("is in %v, which is for protocols: no router forwards from or to it (RFC 6890)", protocolNet)
+	}
+	return ""
+}
+
+// checkForwarded is checkUnicast for what a router is to lead to.
+func (s scope) checkForwarded(key string, a netip.Addr) bool {
+	why := neverForwarded(netip.PrefixFrom(a, a.BitLen()))
+	if why != "" {
+		s.fault(key, "%s %v %s", baseKey(key), a, why)
+	}
+	return why == ""
+}
+
+// baseKey is the last part of a key, without an index.
+func baseKey(key string) string {
+	key = key[strings.LastIndex(key, ".")+1:]
+	key, _, _ = strings.Cut(key, "[")
+	return key
+}
+
 func isUnicast(a netip.Addr) bool {
 	return a.IsValid() && !slices.ContainsFunc(notHosts, func(p netip.Prefix) bool { return p.Contains(a) })
 }

@@ -67,7 +67,7 @@ func (s scope) checkMembers(p *Pool) {
 		at := s.item("member", "member", m.Name, i, len(p.Members), m.Line)
 		between(at, "weight", m.Weight, 0, maxWeight)
 		okAddr, okPort := at.checkUnicast("address", m.Address), at.require("port", m.Port != 0)
-		if !okAddr || !okPort {
+		if !okAddr || !okPort || !at.checkForwarded("address", m.Address) {
 			continue
 		}
 		endpoint := netip.AddrPortFrom(m.Address, m.Port)
@@ -179,7 +179,7 @@ func (c *checker) checkVIPs() {
 		if !s.require("address", v.Address.IsValid()) || !ok {
 			continue
 		}
-		if _, ok := g.checkHost(s, "address", v.Address); !ok {
+		if _, ok := g.checkHost(s, "address", v.Address); !ok || !s.checkForwarded("address", v.Address) {
 			continue
 		}
 		if g.gateways[v.Address] {

@@ -204,6 +204,9 @@ func (g *segment) checkSubnet(s scope, sub *Subnet, earlier []Subnet) {
 			return
 		}
 	}
+	if why := neverForwarded(sub.CIDR); why != "" && !sub.CIDR.Addr().IsLinkLocalUnicast() {
+		s.fault("cidr", "cidr %v %s", sub.CIDR, why)
+	}
 	for _, other := range earlier {
 		if other.CIDR.IsValid() && other.CIDR.Overlaps(sub.CIDR) {
 			s.fault("cidr", "cidr %v overlaps %v of the same network", sub.CIDR, other.CIDR)

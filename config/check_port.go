@@ -85,7 +85,7 @@ func (c *checker) checkFloatingIPs() {
 		if !ok || !f.Address.IsValid() {
 			continue
 		}
-		if _, ok := g.checkHost(s, "address", f.Address); !ok {
+		if _, ok := g.checkHost(s, "address", f.Address); !ok || !s.checkForwarded("address", f.Address) {
 			continue
 		}
 		if g.gateways[f.Address] {
@@ -133,7 +133,9 @@ func (c *checker) chooseFloatingIPs() {
 		if len(f.PortForwarding) > 0 {
 			like = f.PortForwarding[0].FixedIP
 		}
-		f.Address, _ = g.choose(s, "address", like, s.owner())
+		if f.Address, ok = g.choose(s, "address", like, s.owner()); ok {
+			s.checkForwarded("address", f.Address)
+		}
 	}
 }
 
@@ -260,7 +262,9 @@ func (d *domain) checkTargets(s scope, targets []target) {
 		default:
 			if why := hostProblem(t.ip, l.prefix); why != "" {
 				s.fault(t.key, "fixed_ip %v %s", t.ip, why)
+				continue
 			}
+			s.checkForwarded(t.key, t.ip)
 		}
 	}
 }

@@ -87,8 +87,18 @@ func (c *checker) connect(d *domain, s scope, g *segment, iface *RouterInterface
 			return
 		}
 	}
-	d.links = append(d.links, link{at: s, network: g.Name, prefix: p.Masked(), address: p.Addr()})
+	l := link{at: s, network: g.Name, prefix: p.Masked(), address: p.Addr()}
+	d.links = append(d.links, l)
+	l.warnLinkLocal()
 	g.claim(s, "address", p.Addr(), d.at.owner())
+}
+
+// warnLinkLocal: next hops may be link-local, but the packets of hosts there go no further.
+func (l *link) warnLinkLocal() {
+	if l.prefix.Addr().Is4() && neverForwarded(l.prefix) != "" {
+		l.at.warn("network", "%v of network %q is link-local: nothing is forwarded from or to its hosts (RFC 3927, 2.7); it serves next hops only",
+			l.prefix, l.network)
+	}
 }
 
 // checkRouterGateway checks a router's place on its external network. Its
@@ -177,6 +187,9 @@ func (c *checker) claimSNATAddress(d *domain, s scope, g *segment, key string, a
 		s.fault(key, "%v is the gateway of its subnet", a)
 		return false
 	}
+	if !s.checkForwarded(key, a) {
+		return false
+	}
 	return g.claim(s, key, a, d.at.owner())
 }
 
@@ -218,6 +231,14 @@ func (d *domain) placeGateway(s scope, g *segment) {
 			l.address = gw.Address
 		}
 		d.links = append(d.links, l)
+		if neverForwarded(l.prefix) == "" {
+			continue
+		}
+		l.warnLinkLocal()
+		if l.address.IsValid() && gw.SNAT && len(gw.SNATAddresses) == 0 {
+			s.fault("address", "address %v is link-local, so what shows it has no answer from beyond the link (RFC 3927, 2.7); "+
+				"set snat_addresses of another subnet, or snat = false", gw.Address)
+		}
 	}
 }
 
@@ -258,6 +279,16 @@ func (d *domain) checkDestination(s scope, r *Route, seen map[netip.Prefix]owner
 		return false
 	}
 	seen[r.Destination] = s.owner()
+	if why := neverForwarded(r.Destination); why != "" {
+		s.fault("destination", "destination %v %s", r.Destination, why)
+		return false
+	}
+	for _, p := range notHosts {
+		if p.Bits() <= r.Destination.Bits() && p.Contains(r.Destination.Addr()) {
+			s.fault("destination", "destination %v is in %v, where no host can be", r.Destination, p)
+			return false
+		}
+	}
 	for _, l := range d.links {
 		if l.prefix == r.Destination {
 			s.fault("destination", "destination %v is connected: it is a subnet of network %q", r.Destination, l.network)

@@ -160,6 +160,45 @@ never = [{ network = "blue", protocol = "udp" }]
 	}
 }
 
+// A link-local subnet serves next hops: its router says what it does not do. A network without a router has
+// nothing to be warned of.
+func TestLinkLocalWarnings(t *testing.T) {
+	topology := parse(t, blue+`
+[[network]]
+name = "near"
+[[network.subnet]]
+cidr = "169.254.9.0/24"
+[[network]]
+name = "alone"
+[[network.subnet]]
+cidr = "169.254.10.0/24"
+[[network]]
+name = "ext"
+external = true
+[[network.subnet]]
+cidr = "169.254.7.0/30"
+[[network.subnet]]
+cidr = "203.0.113.0/24"
+[[router]]
+name = "r"
+interfaces = ["blue", "near"]
+gateway = { network = "ext", address = "169.254.7.2", snat_addresses = ["203.0.113.5"] }
+routes = [{ destination = "192.0.2.0/24", nexthop = "169.254.9.9" }]
+`)
+	const words = " is link-local: nothing is forwarded from or to its hosts (RFC 3927, 2.7); it serves next hops only"
+	want := []string{
+		`f:25: router "r": interface "near": 169.254.9.0/24 of network "near"` + words,
+		`f:26: router "r": gateway: 169.254.7.0/30 of network "ext"` + words,
+	}
+	var got []string
+	for _, w := range topology.Warnings {
+		got = append(got, w.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // TestByHand fills a topology in without a file.
 func TestByHand(t *testing.T) {
 	topology := &config.Topology{

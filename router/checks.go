@@ -20,9 +20,9 @@ import (
 // connection's.
 
 // checkNets are prefixes for that network, in the order of preference: those that are no
-// host's on the Internet (RFC 7335, RFC 3927, RFC 2544).
+// host's on the Internet (RFC 7335, RFC 2544, RFC 5737), and that a router forwards from and to.
 var checkNets = []netip.Prefix{
-	netip.MustParsePrefix("192.0.0.0/30"), netip.MustParsePrefix("169.254.255.252/30"), netip.MustParsePrefix("198.19.255.252/30"),
+	netip.MustParsePrefix("192.0.0.0/30"), netip.MustParsePrefix("198.19.255.252/30"), netip.MustParsePrefix("192.0.2.252/30"),
 }
 
 // widest is the length of the widest prefix that says who is there: routes to more lead on, as a

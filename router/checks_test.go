@@ -360,6 +360,26 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 	})
 }
 
+// The first prefixes that the checks' network might have are in use: the checks work all the same.
+func TestChecksOnAnotherPrefix(t *testing.T) {
+	for _, taken := range [][]string{{"192.0.0.0/29"}, {"192.0.0.0/29", "198.18.0.0/15"}} {
+		synctest.Test(t, func(t *testing.T) {
+			text := checkedTopology(`{ type = "PING", delay = "1s" }`)
+			for _, p := range taken {
+				text = strings.Replace(text, "[[floating_ip]]", fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"192.168.1.254\"\n[[floating_ip]]", p), 1)
+			}
+			lab := routertest.Parse(t, text)
+			c := &checked{lab, t, lab.Host("ext_net", "10.10.10.4")}
+			c.web("192.168.1.3", "one")
+			c.web("192.168.1.4", "two")
+			c.wantStatus("ONLINE ONLINE", 5*time.Second)
+			if got := c.pages(2); got != "onetwo" {
+				t.Errorf("%v in use: %s", taken, got)
+			}
+		})
+	}
+}
+
 // someMember is a member as somebody adds it.
 func someMember(name, address string) config.Member {
 	return config.Member{Name: name, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}

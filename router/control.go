@@ -202,7 +202,7 @@ func (i *iface) floats(addr uint32) bool {
 // mayFloat says why a router may not map the one address to the other.
 func (r *vrouter) mayFloat(ext, to uint32) error {
 	gw := r.gateway.iface
-	if gw.isBroadcast(ext) {
+	if gw.isBroadcast(ext) || !forwardable(ext) {
 		return fmt.Errorf("%v is no host's address: %w", packet.ToAddr(ext), fs.ErrInvalid)
 	}
 	if whose, ok := gw.network.reserved[ext]; ok {
@@ -218,6 +218,9 @@ func (r *vrouter) mayFloat(ext, to uint32) error {
 		if own || i.isBroadcast(to) {
 			return fmt.Errorf("%v is the router's own, or no host's address: %w", packet.ToAddr(to), fs.ErrInvalid)
 		}
+	}
+	if !forwardable(to) {
+		return fmt.Errorf("%v is an address that no router forwards to (RFC 6890): %w", packet.ToAddr(to), fs.ErrInvalid)
 	}
 	if other, ok := r.static.Floating(to); ok && other != ext {
 		return fmt.Errorf("%v has %v already: %w", packet.ToAddr(to), packet.ToAddr(other), fs.ErrExist)
@@ -537,7 +540,7 @@ const maxWeight = 256
 
 // mayAdd says why a pool may not have a member.
 func (p *pool) mayAdd(m *config.Member) error {
-	if !m.Address.Is4() || m.Port == 0 || martianDest(packet.FromAddr(m.Address)) != next {
+	if !m.Address.Is4() || m.Port == 0 || martianDest(packet.FromAddr(m.Address)) != next || !forwardable(packet.FromAddr(m.Address)) {
 		return fmt.Errorf("no IPv4 address and port of a host: %w", fs.ErrInvalid)
 	}
 	if m.Weight < 0 || m.Weight > maxWeight {

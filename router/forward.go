@@ -388,6 +388,11 @@ func (w *worker) route(x *passage) verdict {
 	if x.conn != nil {
 		dst = x.conn.Translated(x.dir).Dst
 	}
+	if x.conn == nil {
+		if v := x.forwards(); v != next {
+			return v
+		}
+	}
 	if x.conn == nil && x.in.external && x.r.closed() && !x.admitted {
 		return drop(DropPolicy)
 	}
@@ -437,11 +442,11 @@ func (w *worker) snat(x *passage) verdict {
 	t := &x.to
 	switch {
 	case x.in.checks: // what the router asks its members, it asks by its own address there
-		t.Src = x.out.addrFor(x.nextHop)
+		t.Src = x.out.shows(x.nextHop, t.Dst)
 	case x.leaves():
 		return w.snatExternal(x)
 	case x.ruled && (x.out.bypasses(t.Src, t.Dst) || x.in == x.out && x.out.external):
-		t.Src = x.out.addrFor(t.Dst)
+		t.Src = x.out.shows(t.Dst, t.Dst)
 	}
 	return w.uniquePort(x)
 }
@@ -476,7 +481,7 @@ func (w *worker) snatExternal(x *passage) verdict {
 	}
 	if !r.gateway.snat {
 		if x.ruled && x.out.bypasses(t.Src, t.Dst) {
-			t.Src = x.out.addrFor(t.Dst)
+			t.Src = x.out.shows(t.Dst, t.Dst)
 		}
 		return w.uniquePort(x)
 	}
@@ -733,11 +738,11 @@ const (
 
 // martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
 // for addresses on link): nobody sends from a loopback, multicast or broadcast
-// address, nor from one of ours, and an address of a network of ours is only ever
-// on that network.
+// address, nor from one of ours, an address of a network of ours is only ever
+// on that network, and one that no router forwards is a neighbor's.
 func (i *iface) martian(src uint32) verdict {
 	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
-		i.router.owned[src] || i.router.static.Owns(src) {
+		i.router.owned[src] || i.router.static.Owns(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {
 		return drop(DropMartianSource)
 	}
 	for _, other := range i.router.ifaces[1:] {

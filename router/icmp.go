@@ -357,7 +357,7 @@ func (w *worker) errorSource(x *passage) uint32 {
 	if x.out == nil && (x.r.owned[x.p.Dst] || x.r.static.Owns(x.p.Dst)) {
 		return x.p.Dst
 	}
-	return x.in.addrFor(x.p.Src)
+	return x.in.shows(x.p.Src, x.p.Src)
 }
 
 // errorAllowed applies the rules about when no ICMP error is sent.
@@ -369,7 +369,7 @@ func errorAllowed(x *passage) bool {
 	case p.Src == 0, p.Src>>24 == 127, p.Src >= 0xe0000000, p.Dst >= 0xe0000000:
 		return false
 	}
-	return !x.in.isBroadcast(p.Src)
+	return !x.in.isBroadcast(p.Src) && (forwardable(p.Src) || x.in.onLink(p.Src))
 }
 
 // A limiter bounds what a router sends to people who did not ask (RFC 1812,

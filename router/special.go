@@ -1,0 +1,59 @@
+package router
+
+// Some addresses are never forwarded from or to (RFC 6890 and the registry that it keeps, where
+// "Forwardable" is "False"). What is for the router itself is another matter: it may have neighbors,
+// and serve addresses, that no router leads to.
+
+// dummyAddr is what a router without an IPv4 address sends ICMP errors from (RFC 7600, RFC
+// 9229).
+const dummyAddr = 192<<24 | 8
+
+// forwardable reports whether a router forwards from or to a unicast address. The documentation
+// prefixes (RFC 5737) are no host's on the Internet either, but those of many a lab.
+func forwardable(addr uint32) bool {
+	switch {
+	case addr>>24 == 0, addr>>24 == 127, addr>>28 == 15:
+		return false // this network, loopback, reserved
+	case addr>>16 == 169<<8|254:
+		return false // link-local (RFC 3927, 2.7)
+	case addr>>8 == 192<<16: // for protocols, but those of RFC 7335, RFC 7723 and RFC 8155
+		last := addr & 0xff
+		return last < 8 || last == 9 || last == 10
+	}
+	return true
+}
+
+// forwards refuses what goes no further, though the router might have answered it. An
+// ICMP error of a router without an address tells its receiver no less than another's, so that one passes: without it
+// paths with a small MTU would look dead.
+func (x *passage) forwards() verdict {
+	p := &x.p
+	if !forwardable(p.Src) && (p.Src != dummyAddr || !p.IsICMPError()) {
+		return drop(DropMartianSource)
+	}
+	if !forwardable(p.Dst) || !forwardable(x.to.Dst) {
+		return drop(DropMartianDest)
+	}
+	return next
+}
+
+// shows is the router's address on an interface for who is at addr, beyond hop or there
+// itself: where it is a link-local one, which would not get that far, another one of the router's.
+func (i *iface) shows(hop, addr uint32) uint32 {
+	own := i.addrFor(hop)
+	if forwardable(own) || !forwardable(addr) {
+		return own
+	}
+	r := i.router
+	if i.external && forwardable(r.gateway.shared[0]) {
+		return r.gateway.shared[0]
+	}
+	for _, other := range r.ifaces[1:] {
+		for _, a := range other.addrs {
+			if !other.checks && forwardable(a.addr) {
+				return a.addr
+			}
+		}
+	}
+	return own
+}
