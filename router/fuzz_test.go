@@ -22,6 +22,19 @@ func FuzzForward(f *testing.F) {
 			f.Add(uint8(2), piece)
 		}
 	}
+	for _, opts := range someOptions {
+		eth := l.build(l.vm3, "10.10.10.4", 17, nil, udpLayer(), payload(100))
+		eth = append(append(append([]byte(nil), eth[:34]...), opts...), eth[34:]...)
+		eth[14] += byte(len(opts) / 4)
+		binary.BigEndian.PutUint16(eth[16:], uint16(len(eth)-14))
+		setChecksum(eth)
+		f.Add(uint8(1), eth)
+		for at := 34; at < 34+len(opts); at++ { // each octet wrong
+			bad := append([]byte(nil), eth...)
+			bad[at] ^= 1
+			f.Add(uint8(128+1), bad)
+		}
+	}
 	f.Fuzz(func(t *testing.T, choice uint8, b []byte) {
 		topo := tutorial()
 		topo.Routers[0].Gateway.SNAT = choice&32 == 0

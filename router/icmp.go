@@ -369,6 +369,11 @@ func errorAllowed(x *passage) bool {
 	case p.Src == 0, p.Src>>24 == 127, p.Src >= 0xe0000000, p.Dst >= 0xe0000000:
 		return false
 	}
+	for _, i := range x.r.ifaces[1:] {
+		if i.isBroadcast(p.Dst) {
+			return false
+		}
+	}
 	return !x.in.isBroadcast(p.Src) && (forwardable(p.Src) || x.in.onLink(p.Src))
 }
 

@@ -12,8 +12,8 @@ import (
 // show: no translation changes them.
 
 // options looks at the options of a packet. A source route ends here, and so does an
-// option that cannot be read: its sender is told where it is wrong (RFC 1812, 4.3.3.5), if it is
-// at a place where it can be.
+// option that cannot be read: the sender is told which octet is wrong (RFC 1812, 4.3.3.5), unless
+// the packet would have been dropped for its addresses.
 func (w *worker) options(x *passage) verdict {
 	x.p.ReadOptions(&x.options)
 	switch {
@@ -25,10 +25,13 @@ func (w *worker) options(x *passage) verdict {
 	if v := x.in.martian(x.p.Src); v != next {
 		return v
 	}
+	if v := martianDest(x.p.Dst); v != next {
+		return v
+	}
 	return w.report(x, packet.ICMPParamProblem, 0, uint32(x.options.Malformed)<<24, DropIPOptions)
 }
 
-// record enters the router into a packet's options, which leaves by an interface towards an
+// record enters the router into the options of a packet that leaves by an interface, towards an
 // address there.
 func (w *worker) record(x *passage, out *iface, towards uint32) {
 	x.p.Record(&x.options, out.addrFor(towards), w.timestamp(), x.r.owned[x.p.Asked(&x.options)])

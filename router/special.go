@@ -9,7 +9,7 @@ package router
 const dummyAddr = 192<<24 | 8
 
 // forwardable reports whether a router forwards from or to a unicast address. The documentation
-// prefixes (RFC 5737) are no host's on the Internet either, but those of many a lab.
+// prefixes (RFC 5737) are forwarded, because labs use them.
 func forwardable(addr uint32) bool {
 	switch {
 	case addr>>24 == 0, addr>>24 == 127, addr>>28 == 15:
@@ -23,9 +23,8 @@ func forwardable(addr uint32) bool {
 	return true
 }
 
-// forwards refuses what goes no further, though the router might have answered it. An
-// ICMP error of a router without an address tells its receiver no less than another's, so that one passes: without it
-// paths with a small MTU would look dead.
+// forwards refuses packets that may go no further than the router. ICMP errors from the dummy address
+// pass: they tell a sender the MTU of its path as others do (RFC 9229, 3).
 func (x *passage) forwards() verdict {
 	p := &x.p
 	if !forwardable(p.Src) && (p.Src != dummyAddr || !p.IsICMPError()) {
@@ -37,8 +36,9 @@ func (x *passage) forwards() verdict {
 	return next
 }
 
-// shows is the router's address on an interface for who is at addr, beyond hop or there
-// itself: where it is a link-local one, which would not get that far, another one of the router's.
+// shows is the address that the router sends from, by an interface, to addr. hop is addr's next hop, or
+// addr itself. It is the interface's address; where that is link-local and would not get as far as
+// addr, it is another address of the router.
 func (i *iface) shows(hop, addr uint32) uint32 {
 	own := i.addrFor(hop)
 	if forwardable(own) || !forwardable(addr) {

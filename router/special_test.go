@@ -117,3 +117,23 @@ func TestChangesToUnforwardable(t *testing.T) {
 		t.Errorf("a link-local member: %v", err)
 	}
 }
+
+// What the router sends by a link-local interface shows another address of the router, if it goes further than the link.
+func TestShownAddress(t *testing.T) {
+	topo := tutorial()
+	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500, Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24")}}})
+	r := &topo.Routers[0]
+	r.Interfaces = append([]config.RouterInterface{{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}}, r.Interfaces...)
+	l := newLessonOf(t, topo)
+	for _, c := range []struct{ network, hop, addr, want string }{
+		{"near", "169.254.1.9", "192.168.9.9", "172.16.100.1"},
+		{"near", "169.254.1.9", "169.254.1.9", "169.254.1.1"},
+		{"vlan101", "172.16.101.9", "192.168.9.9", "172.16.101.1"},
+		{"ext_net", "10.10.10.1", "8.8.8.8", "10.10.10.2"},
+	} {
+		i := l.nets[c.network].ifaces[0]
+		if got := packet.ToAddr(i.shows(packet.FromAddr(addr(c.hop)), packet.FromAddr(addr(c.addr)))); got != addr(c.want) {
+			t.Errorf("on %s, to %s by %s: %v, want %s", c.network, c.addr, c.hop, got, c.want)
+		}
+	}
+}

@@ -149,7 +149,7 @@ func (p *Packet) finishSegment(out []byte, i int, last bool) {
 func (p *Packet) Fragment(mtu int, next func(n int) []byte) {
 	first := p.Eth[EthernetLen:p.L4]
 	later := laterHeader(first)
-	unused := binary.BigEndian.Uint16(first[6:]) & 0x8000 // no router's business (RFC 1812, 4.2.2.3)
+	unused := binary.BigEndian.Uint16(first[6:]) & 0x8000 // no router's business (RFC 1812, 5.2.5)
 	body := p.Eth[p.L4:p.End]
 	off := int(p.FragOff)
 	for header := first; len(body) > 0; header = later {

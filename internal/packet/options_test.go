@@ -164,7 +164,7 @@ func FuzzOptions(f *testing.F) {
 	})
 }
 
-// Fragments keep the flag that has no meaning (RFC 1812, 4.2.2.3), and only the first one has what is
+// Fragments keep the flag that has no meaning (RFC 1812, 5.2.5), and only the first one has what is
 // recorded in (RFC 791, 3.1).
 func TestFragmentsOfOptions(t *testing.T) {
 	eth := withOptions(t, unhexed(t, "94040000 070704 00000000 00"))

@@ -9,7 +9,7 @@ import (
 // fieldChecks are about what is none of a router's business, and about its own messages.
 func fieldChecks() []Check {
 	return []Check{
-		{Item: "R20", Name: "reserved flag", Level: Must, Source: "RFC 1812, 4.2.2.3", Profile: plainRouter, play: reservedFlag},
+		{Item: "R20", Name: "reserved flag", Level: Must, Source: "RFC 1812, 5.2.5 and 4.2.2.3", Profile: plainRouter, play: reservedFlag},
 		{Item: "R20", Name: "type of service", Level: Must, Source: "RFC 1812, 5.3.3.3", Profile: plainRouter, play: typeOfService},
 		{Item: "R21", Name: "time to live of errors and replies", Level: Must, Source: "RFC 1812, 4.3.2.2 and 4.2.2.9", Profile: plainRouter, play: ownTTL},
 		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5", Profile: plainRouter, play: zeroBroadcasts},
