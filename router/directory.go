@@ -9,14 +9,14 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A directory says which routers on a network an ARP message concerns that is sent to everybody: the
-// router that has the target, the one that has the sender's address, and those that know the sender by
-// another MAC address, or wait for it. The others could do nothing with it. So what a
-// broadcast costs does not grow with the number of routers.
+// A directory says which routers on a network a broadcast ARP message concerns: the router that has the
+// target, the router that has the sender's address, and the routers that know the sender by another MAC
+// address or wait for it. Other routers have no use for the message. So the cost of a broadcast
+// does not grow with the number of routers.
 //
-// The worker that reads the network asks it. The workers of the routers tell it what changes, at once,
-// so that a router hears the answer to a request that it is about to send. This is seldom, and
-// never on the way of a packet whose next hop is known. The zero value is empty.
+// The worker that reads the network looks into the directory. The workers of the routers write to it what
+// changes, at once: a router must hear what is said in answer to a request that it is about to send. They
+// do so seldom, and never on the way of a packet whose next hop is known. The zero value is empty.
 type directory struct {
 	mu      sync.Mutex
 	owners  map[uint32][]*iface
@@ -85,32 +85,30 @@ func (d *directory) know(i *iface, n *arp.Neighbor, gone bool) {
 func (d *directory) concerns(list []*iface, m *packet.ARP, sender *iface) []*iface {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	add := func(i *iface) {
-		if i != sender && !slices.Contains(list, i) {
-			list = append(list, i)
-		}
-	}
 	if m.Request {
-		for _, i := range d.owners[m.Target] {
-			add(i)
+		list = append(list, d.owners[m.Target]...)
+	}
+	if !m.Request || m.Sender != m.Target {
+		list = append(list, d.owners[m.Sender]...)
+	}
+	owners := len(list)
+	for _, k := range d.knowers[m.Sender] { // each is there once
+		if k.mac != m.SenderMAC && !slices.Contains(list[:owners], k.iface) {
+			list = append(list, k.iface)
 		}
 	}
-	for _, i := range d.owners[m.Sender] {
-		add(i)
+	if owners > 1 { // the same router may have both addresses
+		slices.SortFunc(list[:owners], func(a, b *iface) int { return int(a.number) - int(b.number) })
+		list = slices.Compact(list)
 	}
-	for _, k := range d.knowers[m.Sender] {
-		if k.mac != m.SenderMAC {
-			add(k.iface)
-		}
-	}
-	return list
+	return slices.DeleteFunc(list, func(i *iface) bool { return i == sender })
 }
 
 // shared reports whether several routers are on a network.
 func (n *network) shared() bool { return len(n.ifaces) > 1 }
 
-// toRouters gives a frame that is for everybody to the routers that it concerns. Of all that is sent so,
-// routers want ARP only: what else there is gets the verdict here that each of them would give it.
+// toRouters gives a broadcast to the routers that it concerns. Routers have a use for ARP alone: any other
+// broadcast gets here, once, the verdict that each router would give it.
 func (w *worker) toRouters(n *network, self *iface, f *tap.Frame) verdict {
 	if !n.shared() {
 		if len(n.ifaces) == 0 || n.ifaces[0] == self {
@@ -137,7 +135,7 @@ func (w *worker) toRouters(n *network, self *iface, f *tap.Frame) verdict {
 	return all
 }
 
-// hear gives a copy of a frame for everybody to a router.
+// hear gives a copy of a broadcast to a router.
 func (w *worker) hear(i, self *iface, f *tap.Frame) verdict {
 	switch {
 	case self != nil:

@@ -139,9 +139,9 @@ func judgeType(eth []byte) verdict {
 }
 
 // arp: learn who is there, and answer for every address the router owns on that network.
-// A sender whose address is of elsewhere is answered, too: a host asks with the address that its
-// packet comes from, which may be one of its loopback interface, or of another network that the host
-// is on. Nothing is learned from such a sender.
+// A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
+// that its packet comes from, which may be one of its loopback interface or of another network of the
+// host. Nothing is learned from such a sender.
 func (w *worker) arp(x *passage, eth []byte) verdict {
 	m, ok := packet.DecodeARP(eth)
 	if v := judgeARP(&m, ok); v != next {

@@ -16,18 +16,18 @@ type counters struct {
 	Unsent                              [numUnsentReasons]uint64
 }
 
-// An UnsentReason says why a router has not sent a frame of its own that it would have sent otherwise: an ICMP
-// error, a RST, a piece of a packet. The names are the words of counters.
+// An UnsentReason says why a router has not sent a frame of its own: an ICMP error, a RST, or a piece of a
+// packet. The names are the words of counters.
 type UnsentReason uint8
 
-// The reasons. What a rule forbids, such as an ICMP error about an ICMP error (RFC 1812, 4.3.2.7) or a RST
-// in answer to a RST, is not missing. What a device does not take is in DeviceStats.Lost.
+// The reasons. An answer that a rule forbids, such as an ICMP error about an ICMP error (RFC 1812, 4.3.2.7) or a
+// RST in answer to a RST, is not counted. Frames that a device does not take are in DeviceStats.Lost.
 const (
 	UnsentRate     UnsentReason = iota // an ICMP error or a RST beyond what the router sends in a second, in all or to one address
 	UnsentRoute                        // the RST for one side of a connection that ends, to which there is no route
-	UnsentNeighbor                     // likewise, where nobody knows the next hop: it is not worth an ARP request
-	UnsentSequence                     // likewise, where nobody has seen which sequence number that side expects
-	UnsentFragment                     // a RST in answer to a TCP segment in pieces, whose length nobody knows
+	UnsentNeighbor                     // likewise, where the next hop's MAC is not known: a RST is not worth an ARP request
+	UnsentSequence                     // likewise, where it is not known which sequence number that side expects
+	UnsentFragment                     // a RST in answer to a TCP segment in fragments, whose length is not known
 	UnsentPieces                       // a part of a super-frame that cannot be cut any further
 	numUnsentReasons
 )
@@ -44,8 +44,8 @@ func (r UnsentReason) String() string {
 
 // Stats is a copy of an engine's counters. Every frame received is exactly one
 // of forwarded, consumed, dropped, or still parked; frames that the engine makes
-// itself (answers, floods, fragments, segments) are counted apart, and so are those that it
-// would have made, but could not or was not to.
+// itself (answers, floods, fragments, segments) are counted apart. Unsent counts those of its
+// own that it did not send.
 type Stats struct {
 	Received  uint64 // from devices, and from one router to another
 	Forwarded uint64

@@ -251,20 +251,20 @@ func (p *Packet) parseTransport() Fault {
 			return FaultTransport
 		}
 		p.Flags = l4[13]
-		if header := int(l4[12]>>4) * 4; p.GSOSize != 0 && header == len(l4) {
-			p.GSOSize = 0 // nothing to cut
+		if p.GSOSize != 0 && int(l4[12]>>4)*4 == len(l4) {
+			p.GSOSize = 0 // without a payload there is nothing to cut
 		}
 	case ProtoUDP:
 		if len(l4) < UDPLen {
 			return FaultTransport
 		}
+		if len(l4) == UDPLen {
+			p.GSOSize = 0 // likewise
+		}
 		// A super-frame's length field may describe the whole or one segment.
 		n := int(binary.BigEndian.Uint16(l4[4:]))
 		if p.GSOSize == 0 && (n < UDPLen || n > len(l4)) {
 			return FaultTransport
-		}
-		if len(l4) == UDPLen {
-			p.GSOSize = 0
 		}
 	case ProtoICMP:
 		return p.parseICMPQuery(l4)
