@@ -21,8 +21,8 @@ func (l *lesson) unsent(want map[UnsentReason]uint64) {
 	}
 }
 
-// Of ICMP errors and RSTs, those beyond the limit are counted; with those that were sent they are as many as the packets
-// that asked for one.
+// ICMP errors and RSTs beyond the limit are counted. Sent and unsent ones are as many as the packets that asked
+// for one.
 func TestUnsentBeyondTheRate(t *testing.T) {
 	l := newLesson(t)
 	const each = 50

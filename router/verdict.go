@@ -15,7 +15,7 @@ const (
 	DropVLANTag                           // tagged frame on an untagged network
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
 	DropARP                               // malformed or impossible ARP
-	DropARPSender                         // ARP from an address that no host has, or that is the router's, or an answer from outside the subnet
+	DropARPSender                         // ARP from the router's address, from no host's, or a reply from outside the subnet
 	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
 	DropShort                             // shorter than a header
 	DropIPVersion                         // not version 4
