@@ -49,7 +49,7 @@ func (c *checker) gatherOwn(d *domain) {
 		}
 	}
 	for _, l := range d.links {
-		add(l.address, own{what: fmt.Sprintf("its address on network %q", l.network), instead: hostInstead, link: true})
+		add(l.address, own{what: fmt.Sprintf("the router's address on network %q", l.network), instead: hostInstead, link: true})
 	}
 	if d.Gateway != nil {
 		for _, r := range d.Gateway.SNATAddresses {

@@ -433,10 +433,10 @@ port = 80
 address = "203.0.113.6"
 port = 80
 [[pool.member]]
-address = "10.2.0.1" #! pool "a": member "10.2.0.1:80": address 10.2.0.1 belongs to router "r1" itself, which serves VIP "va": it is its address on network "green"; name the host that has the service
+address = "10.2.0.1" #! pool "a": member "10.2.0.1:80": address 10.2.0.1 belongs to router "r1" itself, which serves VIP "va": it is the router's address on network "green"; name the host that has the service
 port = 80
 [[pool.member]]
-address = "203.0.113.2" #! pool "a": member "203.0.113.2:80": address 203.0.113.2 belongs to router "r1" itself, which serves VIP "va": it is its address on network "ext"; name the host that has the service
+address = "203.0.113.2" #! pool "a": member "203.0.113.2:80": address 203.0.113.2 belongs to router "r1" itself, which serves VIP "va": it is the router's address on network "ext"; name the host that has the service
 port = 80
 [[pool.member]]
 address = "203.0.113.31" #! pool "a": member "203.0.113.31:80": address 203.0.113.31 belongs to router "r1" itself, which serves VIP "va": it is one of its snat_addresses; name the host that has the service
