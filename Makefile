@@ -10,7 +10,7 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 
 # What the end-to-end tests use, as Debian calls it.
 DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
-        procps netcat-openbsd util-linux ca-certificates
+        procps netcat-openbsd util-linux ca-certificates openssl
 
 .PHONY: build
 build: ## Build the static binary ./taprouter

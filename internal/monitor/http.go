@@ -42,6 +42,7 @@ func offers() []*tls.Config {
 		CipherSuites:       suites,
 		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
 		NextProtos:         []string{"http/1.1"},
+		Renegotiation:      tls.RenegotiateFreelyAsClient, // some servers want a certificate for some paths, or none
 	}
 	second := first.Clone()
 	second.CurvePreferences, second.NextProtos = nil, nil // the hybrid key exchanges as well
