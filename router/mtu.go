@@ -69,13 +69,14 @@ func (w *worker) measure(p *port) bool {
 // smallest counts for all: the switch, which alone knows who is behind which, can tell
 // no sender.
 func (w *worker) fit(n *network) {
-	mtu, narrow := n.mtu, (*port)(nil)
+	mtu, narrow, any := n.mtu, (*port)(nil), false
 	for _, p := range n.ports {
+		any = any || p.dev != nil
 		if p.dev != nil && p.mtu > 0 && p.mtu < mtu {
 			mtu, narrow = max(p.mtu, leastMTU), p
 		}
 	}
-	if mtu == n.linkMTU {
+	if mtu == n.linkMTU || !any { // without a device there is nothing to say
 		return
 	}
 	n.linkMTU = mtu

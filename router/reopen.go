@@ -35,8 +35,8 @@ type lostDevice struct {
 	mtu     int               // the network's
 	post    func(func()) bool // to the worker that misses it
 	back    func(tap.Device)
-	gone    tap.Device // to be closed; with the reopener's mu
-	called  bool       // its interface has come or changed; likewise
+	gone    tap.Device // to be closed
+	called  bool       // its interface has come or changed; with the reopener's mu
 	calls   int        // attempts for that since the last interval
 	turn    int        // of unannouncedTurns
 	said    []string   // why it cannot be opened
@@ -75,16 +75,22 @@ func (r *reopener) add(l *lostDevice) {
 	}
 	r.mu.Unlock()
 	if ended {
-		l.finish()
+		finish([]*lostDevice{l})
 	}
 	r.rouse()
 }
 
-// finish closes the device that is gone; what could be wrong has been logged.
-func (l *lostDevice) finish() {
-	if l.gone != nil {
-		_ = l.gone.Close()
+// finish closes the devices that are gone; what could be wrong has been logged. The
+// kernel takes its time over each, but ends many at once.
+func finish(lost []*lostDevice) {
+	var closed sync.WaitGroup
+	for _, l := range lost {
+		if dev := l.gone; dev != nil {
+			l.gone = nil
+			closed.Go(func() { _ = dev.Close() })
+		}
 	}
+	closed.Wait()
 }
 
 func (r *reopener) rouse() {
@@ -167,22 +173,6 @@ func (r *reopener) tell() {
 	}
 }
 
-// clean closes the devices that are gone.
-func (r *reopener) clean() {
-	r.mu.Lock()
-	var gone []tap.Device
-	for _, l := range r.lost {
-		if l.gone != nil {
-			gone = append(gone, l.gone)
-			l.gone = nil
-		}
-	}
-	r.mu.Unlock()
-	for _, dev := range gone {
-		_ = dev.Close() // what could be wrong has been logged
-	}
-}
-
 // due returns the devices to try now: those that are called, and if an interval is over
 // the others whose turn it is.
 func (r *reopener) due(interval bool) []*lostDevice {
@@ -209,7 +199,10 @@ func (r *reopener) due(interval bool) []*lostDevice {
 
 // try opens what can be opened.
 func (r *reopener) try(interval bool) {
-	r.clean()
+	r.mu.Lock()
+	lost := slices.Clone(r.lost)
+	r.mu.Unlock()
+	finish(lost)
 	for _, l := range r.due(interval) {
 		dev, err := r.open(l.spec)
 		if err != nil {
@@ -243,7 +236,5 @@ func (r *reopener) stop() {
 	lost := r.lost
 	r.lost, r.ended = nil, true
 	r.mu.Unlock()
-	for _, l := range lost {
-		l.finish()
-	}
+	finish(lost)
 }

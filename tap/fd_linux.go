@@ -165,6 +165,14 @@ func ioctl(fd int, req uint, arg unsafe.Pointer) error {
 	return nil
 }
 
+// holds reports whether the calling thread has a capability. A thread that cannot ask is
+// told so by what it tries next.
+func holds(capability uint) bool {
+	var sets [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capget(&header, &sets[0]) != nil || sets[capability/32].Effective&(1<<(capability%32)) != 0
+}
+
 // isErrno reports whether err is one of the numbers.
 func isErrno(err error, numbers ...syscall.Errno) bool {
 	for _, n := range numbers {

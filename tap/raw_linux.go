@@ -59,15 +59,15 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 	if err := checkName("raw", name); err != nil {
 		return nil, err
 	}
-	// The socket comes first: a right that is missing stays so, an interface may come.
+	link, err := findLink(name)
+	if errors.Is(err, ErrMissing) && !holds(unix.CAP_NET_RAW) {
+		return nil, explain(what, unix.EPERM) // an interface may come, a right does not
+	} else if err != nil {
+		return nil, err
+	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, explain(what, err)
-	}
-	link, err := findLink(name)
-	if err != nil {
-		_ = unix.Close(fd)
-		return nil, err
 	}
 	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd, mtu: link.Attrs().MTU}, ifname: name, log: opt.logger()}
 	// Closed to the host first: once it is up, the host would introduce itself there.
