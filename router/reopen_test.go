@@ -3,6 +3,9 @@ package router
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +20,19 @@ import (
 func TestReopenerWaitsToBeCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const devices = 1000
-		tries := map[string]int{}
+		var mu sync.Mutex
+		attempts := map[string]int{}
+		tried := func() map[string]int {
+			mu.Lock()
+			defer mu.Unlock()
+			return maps.Clone(attempts)
+		}
 		var r *reopener
 		r = newReopener(func(d config.Device) (tap.Device, error) {
-			if tries[d.Name]++; d.Name == "n7" {
+			mu.Lock()
+			attempts[d.Name]++
+			mu.Unlock()
+			if d.Name == "n7" {
 				r.call("n7")
 			}
 			return nil, tap.ErrMissing
@@ -31,25 +43,20 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 			r.add(&lostDevice{spec: config.Device{Kind: config.DeviceRaw, Name: fmt.Sprint("n", i)}})
 		}
 		r.add(&lostDevice{spec: config.Device{Kind: config.DeviceTAP, Name: "t", Netns: "late"}})
-		sum := func() (n int) {
-			for _, k := range tries {
-				n += k
-			}
-			return n
-		}
 		r.call("n1")
 		r.call("t")
 		synctest.Wait()
-		if tries["n1"] != 1 || sum() != 1 {
-			t.Errorf("called: %d attempts, %d of them with the others", tries["n1"], sum()-tries["n1"])
+		if got := tried(); got["n1"] != 1 || len(got) != 1 {
+			t.Errorf("called, and tried: %v", got)
 		}
 		time.Sleep(30*reopenInterval + reopenInterval/2)
 		synctest.Wait()
-		if tries["n2"] != 3 || tries["t"] != 30 {
-			t.Errorf("in 30 s %d attempts on an interface, %d in a namespace, want 3 and 30", tries["n2"], tries["t"])
+		got := tried()
+		if got["n2"] != 3 || got["t"] != 30 {
+			t.Errorf("in 30 s %d attempts on an interface, %d in a namespace, want 3 and 30", got["n2"], got["t"])
 		}
-		if tries["n7"] > 31*callsMost {
-			t.Errorf("%d attempts for what each attempt changes", tries["n7"])
+		if got["n7"] > 31*callsMost {
+			t.Errorf("%d attempts for what each attempt changes", got["n7"])
 		}
 	})
 }
@@ -57,16 +64,16 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 // Without announcements every device is looked for in each interval.
 func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tries := 0
+		var tries atomic.Int32
 		r := newReopener(func(config.Device) (tap.Device, error) {
-			tries++
+			tries.Add(1)
 			return nil, tap.ErrMissing
 		}, slog.New(slog.DiscardHandler), nil)
 		defer r.stop()
 		r.add(&lostDevice{spec: config.Device{Kind: config.DeviceRaw, Name: "n"}})
 		time.Sleep(30*reopenInterval + reopenInterval/2)
-		if synctest.Wait(); tries != 30 {
-			t.Errorf("%d attempts in 30 s, want 30", tries)
+		if synctest.Wait(); tries.Load() != 30 {
+			t.Errorf("%d attempts in 30 s, want 30", tries.Load())
 		}
 	})
 }
@@ -75,19 +82,19 @@ func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 func TestReopenerClosesWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReopener(func(config.Device) (tap.Device, error) { return nil, tap.ErrMissing }, slog.New(slog.DiscardHandler), nil)
-		closed := 0
+		var closed atomic.Int32
 		lose := func() {
 			near, far := tap.Pipe("near", "far", tap.PipeOptions{})
-			far.Notify(func() { closed++ })
+			far.Notify(func() { closed.Add(1) })
 			r.add(&lostDevice{gone: near})
 		}
 		lose()
-		if synctest.Wait(); closed != 1 {
-			t.Errorf("%d of 1 closed before the first attempt", closed)
+		if synctest.Wait(); closed.Load() != 1 {
+			t.Errorf("%d of 1 closed before the first attempt", closed.Load())
 		}
 		r.stop()
-		if lose(); closed != 2 || len(r.missing()) != 0 {
-			t.Errorf("%d of 2 closed, missing %v", closed, r.missing())
+		if lose(); closed.Load() != 2 || len(r.missing()) != 0 {
+			t.Errorf("%d of 2 closed, missing %v", closed.Load(), r.missing())
 		}
 	})
 }
