@@ -62,6 +62,8 @@ func (w *worker) readTrouble(p *port, err error) {
 		w.lose(p, err)
 	case errors.Is(err, tap.ErrDown):
 		w.down(p)
+	case errors.Is(err, tap.ErrBusy):
+		// It is read again in a moment.
 	default:
 		w.odd(p, "reading", err)
 	}

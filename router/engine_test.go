@@ -306,6 +306,42 @@ func TestDeviceThatDisappearsIsReopened(t *testing.T) {
 	}
 }
 
+// A busy device cannot be read for a moment, and tells of nothing that comes meanwhile.
+type busy struct {
+	tap.Device
+	left *atomic.Int32
+}
+
+func (d busy) Read(frames []tap.Frame) (int, error) {
+	if d.left.Add(-1) >= 0 {
+		return 0, fmt.Errorf("read: %w", tap.ErrBusy)
+	}
+	return d.Device.Read(frames)
+}
+
+func TestBusyDeviceIsReadAgain(t *testing.T) {
+	o := &opener{far: map[string]tap.Device{}, opened: map[string]int{}}
+	var log logBuffer
+	var left atomic.Int32
+	e, err := router.Start(parse(t, twoNetworks), router.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Open: func(d config.Device) (tap.Device, error) {
+		dev, err := o.open(d)
+		return busy{dev, &left}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	host := newWire(t, o.far["left"])
+	for range 3 {
+		left.Store(10)
+		host.arp(leftMAC, "192.0.2.7", "192.0.2.1")
+		host.next(t)
+	}
+	if log.String() != "" {
+		t.Errorf("logged:\n%s", &log)
+	}
+}
+
 // However many devices vanish while another one is being opened, no worker waits for
 // that: the networks that are left go on.
 func TestManyDevicesThatVanishBlockNoWorker(t *testing.T) {

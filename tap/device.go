@@ -31,6 +31,9 @@ var (
 	// ErrMissing says that what a device is to be opened on does not exist: the network
 	// interface or the network namespace. Opening it may succeed once that exists.
 	ErrMissing = errors.New("does not exist")
+	// ErrBusy says that the device is being changed, which takes some milliseconds: call
+	// Read again then, whether or not frames are announced.
+	ErrBusy = errors.New("device is being changed")
 	// ErrFull says that a frame was lost because the far end does not keep up.
 	ErrFull = errors.New("device queue is full")
 )
@@ -73,8 +76,8 @@ type Device interface {
 	// Headroom) and Tail. It stops early once BatchBytes are read (headers
 	// included); if it returns fewer frames and fewer bytes than that, there was
 	// nothing more, and a descriptor becomes readable again when there is. The
-	// caller owns the buffers. Errors: os.ErrClosed after Close; ErrDown and ErrGone,
-	// wrapped.
+	// caller owns the buffers. Errors: os.ErrClosed after Close; ErrDown, ErrGone and
+	// ErrBusy, wrapped.
 	Read(frames []Frame) (int, error)
 	// Write sends every frame and returns how many were taken, with the first
 	// error. It keeps no reference to the buffers and does not change them.

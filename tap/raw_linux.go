@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -30,8 +32,14 @@ const (
 // A rawDevice is an AF_PACKET socket bound to an interface.
 type rawDevice struct {
 	fdDevice
-	ifname  string
-	log     *slog.Logger
+	ifname string
+	log    *slog.Logger
+
+	// reading is held by Read, by who changes the ring, and by Close. The kernel takes
+	// tens of milliseconds to change a ring, for which Read must not wait.
+	reading  sync.Mutex
+	changing atomic.Bool
+
 	ring    *ring // nil where the kernel gave none, and for a while after a jam
 	watcher ringWatcher
 	release func()         // ends the guard's care of the interface
@@ -86,10 +94,10 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 	}
 	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx(), "host", hostState(closed))
 	if d.ring != nil {
-		d.mu.Lock()
+		d.reading.Lock()
 		d.watcher.slots, d.watcher.since = slots, time.Now()
 		d.watcher.timer = time.AfterFunc(ringWatch, d.watch)
-		d.mu.Unlock()
+		d.reading.Unlock()
 	}
 	return d, nil
 }
@@ -187,11 +195,10 @@ func (d *rawDevice) rx() string {
 
 // Close implements Device.
 func (d *rawDevice) Close() error {
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	err := d.fdDevice.Close()
 	d.release()
-	// Nobody uses the ring any more: calls under way have ended.
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.watcher.timer != nil {
 		d.watcher.timer.Stop()
 	}
@@ -217,8 +224,13 @@ func (d *rawDevice) MTU() int {
 // Read implements Device. The kernel takes VLAN tags out of frames and hands
 // them over beside them.
 func (d *rawDevice) Read(frames []Frame) (int, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
+	if !d.reading.TryLock() {
+		if d.changing.Load() {
+			return 0, fmt.Errorf("tap: read %s: %w", d.name, ErrBusy)
+		}
+		d.reading.Lock()
+	}
+	defer d.reading.Unlock()
 	if d.closed {
 		return 0, os.ErrClosed
 	}

@@ -2,7 +2,6 @@ package tap
 
 import (
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -156,12 +155,11 @@ const (
 
 // watch looks at the ring now and then, as long as the device is open.
 func (d *rawDevice) watch() {
-	d.mu.RLock()
-	closed, has := d.closed, d.ring != nil
-	d.mu.RUnlock()
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	switch {
-	case closed:
-	case has:
+	case d.closed:
+	case d.ring != nil:
 		d.watcher.timer.Reset(d.lookAtRing())
 	default:
 		d.watcher.timer.Reset(d.takeRing())
@@ -172,45 +170,34 @@ func (d *rawDevice) watch() {
 // ring was last seen empty. A burst that the ring had no room for does not look
 // like that: its first frame was stored. It returns the time until the next look.
 func (d *rawDevice) lookAtRing() time.Duration {
-	stored, dropped, err := d.ringStats()
-	if err != nil {
-		return ringWatch // closed
-	}
-	d.watcher.empty = d.watcher.empty && stored == 0
-	if dropped == 0 {
-		return ringWatch
-	}
-	return d.giveUpRing(d.watcher.empty)
-}
-
-// ringStats returns what has become of frames since the last call.
-func (d *rawDevice) ringStats() (stored, dropped uint32, err error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed {
-		return 0, 0, os.ErrClosed
-	}
+	w := &d.watcher
+	// What has become of frames since the last call.
 	st, err := unix.GetsockoptTpacketStats(d.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
-		return 0, 0, err
+		return ringWatch
 	}
-	return st.Packets - st.Drops, st.Drops, nil
+	w.empty = w.empty && st.Packets == st.Drops
+	if st.Drops == 0 {
+		return ringWatch
+	}
+	suspect := w.empty
+	if w.empty = d.ring.filled() == nil; !suspect || !w.empty {
+		return ringWatch
+	}
+	return d.giveUpRing()
 }
 
-// giveUpRing has frames queued from now on if the ring is empty although it
-// should not be, and notes whether it is. It returns the time until the next look.
-func (d *rawDevice) giveUpRing(suspect bool) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// change runs what takes the kernel long, without having Read wait.
+func (d *rawDevice) change(fn func()) {
+	d.changing.Store(true)
+	defer d.changing.Store(false)
+	fn()
+}
+
+// giveUpRing has frames queued from now on. It returns the time until the next look.
+func (d *rawDevice) giveUpRing() time.Duration {
 	w := &d.watcher
-	if d.closed {
-		return ringWatch
-	}
-	w.empty = d.ring.filled() == nil
-	if !suspect || !w.empty {
-		return ringWatch
-	}
-	d.ring.close(d.fd)
+	d.change(func() { d.ring.close(d.fd) })
 	d.ring = nil
 	if time.Since(w.since) >= ringPauseMost {
 		w.pause = 0
@@ -224,24 +211,20 @@ func (w *ringWatcher) lengthen() { w.pause = min(max(2*w.pause, ringPause), ring
 
 // takeRing gives the device a ring again. It returns the time until the next look.
 func (d *rawDevice) takeRing() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	w := &d.watcher
-	if d.closed {
-		return ringWatch
-	}
 	if w.passed < ringPassMost && d.waiting() {
 		w.passed++
 		return ringWatch
 	}
 	w.passed = 0
-	ring, err := openRing(d.fd, w.slots)
+	var err error
+	d.change(func() { d.ring, err = openRing(d.fd, w.slots) })
 	if err != nil {
 		w.lengthen()
 		d.log.Debug("no receive ring", "device", d.name, "err", err, "again_in", w.pause)
 		return w.pause
 	}
-	d.ring, w.since, w.empty = ring, time.Now(), false
+	w.since, w.empty = time.Now(), false
 	// What was dropped meanwhile says nothing of the ring; reading the count clears it.
 	_, _ = unix.GetsockoptTpacketStats(d.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	d.log.Info("receive ring is used again", "device", d.name, "rx", d.rx())
