@@ -50,6 +50,8 @@ type guardState struct {
 	missing error          // why
 	due     *time.Timer    // until the next look, nil: none is due
 	dueAt   time.Time
+	view    *survey        // the last one; nil: none yet
+	took    time.Duration  // to make it
 	busy    sync.WaitGroup // who uses the sockets
 }
 
@@ -59,13 +61,19 @@ type watched struct {
 	ifname  string
 	devices int
 	closed  bool
-	why     string     // it is open
+	why     string // it is open
+	mode    genMode
 	quiet   *quietened // what to put back; nil: nothing
 }
 
 const (
 	// lookDelay gathers changes that come together.
 	lookDelay = 50 * time.Millisecond
+	// lookPause times the cost of a look is between two of them.
+	lookPause = 10
+	// viewAge is how old what is known of the host may be for an interface that comes: many
+	// come together at a start, and another look follows anyway.
+	viewAge = time.Second
 	// lookElsewhere is how often an interface is looked at again that something in another
 	// network namespace lies above: nothing tells when that ends.
 	lookElsewhere = 10 * time.Second
@@ -89,14 +97,19 @@ func (g *Guard) add(device string, link netlink.Link) (release func(), closed bo
 	}
 	w := g.watched[index]
 	if w == nil {
-		w = &watched{device: device, ifname: link.Attrs().Name}
+		w = &watched{device: device, ifname: link.Attrs().Name, mode: openGenMode(link.Attrs().Name)}
 		g.watched[index] = w
 	}
 	w.devices++
-	s := g.guardState
-	g.mu.Unlock()
-	g.look(s)
-	g.mu.Lock()
+	if s := g.guardState; s.view == nil || time.Since(s.view.at) > viewAge {
+		g.mu.Unlock()
+		g.look(s)
+		g.mu.Lock()
+	} else if w.devices == 1 {
+		s.include(s.view, link)
+		g.judge(s.view, index, w)
+		g.lookIn(lookDelay)
+	}
 	defer g.mu.Unlock()
 	return sync.OnceFunc(func() { g.release(index) }), w.closed
 }
@@ -110,6 +123,7 @@ func (g *Guard) release(index int) {
 		return
 	}
 	g.open(w)
+	w.mode.close()
 	delete(g.watched, index)
 	s := g.guardState
 	last := len(g.watched) == 0
@@ -136,6 +150,10 @@ func (g *Guard) start() error {
 	if err != nil {
 		handle.Close()
 		return err
+	}
+	// So that the kernel picks what is asked for.
+	if err := unix.SetsockoptInt(raw.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
+		g.log.Debug("netlink is not strict", "err", err)
 	}
 	events, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
@@ -198,7 +216,7 @@ func (g *Guard) listen(s *guardState) {
 
 // lookIn has everything looked at after a while, if that is not due earlier.
 func (g *Guard) lookIn(d time.Duration) {
-	at := time.Now().Add(d)
+	at := time.Now().Add(max(d, lookPause*g.took))
 	if g.due != nil && !at.Before(g.dueAt) {
 		return
 	}
@@ -207,7 +225,7 @@ func (g *Guard) lookIn(d time.Duration) {
 	}
 	s := g.guardState
 	g.dueAt = at
-	g.due = time.AfterFunc(d, func() { g.look(s) })
+	g.due = time.AfterFunc(time.Until(at), func() { g.look(s) })
 }
 
 // look looks at every interface again, as long as the state is in use. The kernel is
@@ -227,14 +245,18 @@ func (g *Guard) look(s *guardState) {
 	s.busy.Add(1)
 	defer s.busy.Done()
 	g.mu.Unlock()
+	start := time.Now()
 	view, err := s.survey(indexes)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.guardState != s {
 		return
 	}
+	s.took = time.Since(start)
 	if err != nil {
 		g.lookIn(time.Second)
+	} else {
+		s.view = view
 	}
 	for _, index := range indexes {
 		if w := g.watched[index]; w != nil && err != nil && !w.closed {
@@ -277,7 +299,7 @@ func (g *Guard) stayOpen(w *watched, why string) {
 // leave leaves an interface open, without what a killed process has left there.
 func (g *Guard) leave(link netlink.Link, w *watched, why string) {
 	g.stayOpen(w, why)
-	if err := heal(g.handle, link); err != nil {
+	if err := w.mode.heal(g.handle, link); err != nil {
 		g.log.Warn("settings of IPv6 are not put back", "device", w.device, "err", err)
 	}
 }
@@ -293,7 +315,7 @@ func (g *Guard) shut(link netlink.Link, w *watched) {
 		return
 	}
 	w.closed = true
-	quiet, err := quieten(g.handle, link)
+	quiet, err := w.mode.quieten(g.handle, link)
 	if err != nil {
 		g.log.Warn("the host hears nothing on the interface, but still speaks IPv6 there", "device", w.device, "err", err)
 	}

@@ -86,10 +86,19 @@ func explainIngress(err error) error {
 	return fmt.Errorf("nftables: %w", err)
 }
 
-// drop has everything dropped that arrives at an interface. The chain has no
-// rule: its policy says it all.
+// drop has everything dropped that arrives at an interface. The kernel may have kept the
+// chain of an interface of that name that is gone.
 func (f *ingressFilter) drop(ifname string) error {
-	f.pass(ifname) // the kernel may have kept one for an interface of this name that is gone
+	err := f.add(ifname)
+	if isErrno(err, unix.EEXIST) {
+		f.pass(ifname)
+		err = f.add(ifname)
+	}
+	return err
+}
+
+// add adds a chain for an interface. It has no rule: its policy says it all.
+func (f *ingressFilter) add(ifname string) error {
 	hook := nl.NewRtAttr(unix.NFTA_CHAIN_HOOK|unix.NLA_F_NESTED, nil)
 	hook.AddRtAttr(unix.NFTA_HOOK_HOOKNUM, binary.BigEndian.AppendUint32(nil, unix.NF_NETDEV_INGRESS))
 	priority := int32(ingressPriority)

@@ -66,33 +66,29 @@ func withMark(alias string, was int) string {
 // A quietened is an interface on which the kernel makes no IPv6 address, and
 // what it takes to have it make one again.
 type quietened struct {
-	mode  *os.File // addr_gen_mode; it stays right when the thread's namespace or the interface's name is another one
+	mode  genMode // its owner keeps it open
 	index int
 	was   int
 }
 
 // quieten has the kernel make no IPv6 link-local address on an interface; nil
 // if there is nothing to change.
-func quieten(h *netlink.Handle, link netlink.Link) (*quietened, error) {
-	at := link.Attrs()
-	mode, err := openGenMode(at.Name)
-	if mode == nil || err != nil {
-		return nil, err
+func (g genMode) quieten(h *netlink.Handle, link netlink.Link) (*quietened, error) {
+	if g.file == nil {
+		return nil, g.err
 	}
-	now, err := readMode(mode)
+	now, err := g.read()
 	if err != nil {
-		_ = mode.Close()
 		return nil, err
 	}
-	_, was, marked := cutMark(at.Alias)
+	_, was, marked := cutMark(link.Attrs().Alias)
 	if !marked || now != generatesNone {
 		was = now // no mark, or one that somebody has made untrue
 	}
-	q := &quietened{mode: mode, index: at.Index, was: was}
 	if was == generatesNone {
-		_ = mode.Close()
 		return nil, nil
 	}
+	q := &quietened{mode: g, index: link.Attrs().Index, was: was}
 	if err = q.apply(h, link, now); err != nil {
 		_ = q.restore(h)
 		return nil, err
@@ -110,7 +106,7 @@ func (q *quietened) apply(h *netlink.Handle, link netlink.Link, now int) error {
 		return fmt.Errorf("note what the settings were in its alias: %w", err)
 	}
 	if now != generatesNone {
-		if err := writeMode(q.mode, generatesNone); err != nil {
+		if err := q.mode.write(generatesNone); err != nil {
 			return err
 		}
 	}
@@ -132,10 +128,9 @@ func (q *quietened) apply(h *netlink.Handle, link netlink.Link, now int) error {
 // and removes the mark. A setting that somebody else has changed meanwhile stays as it
 // is; an interface that is gone has nothing to put back.
 func (q *quietened) restore(h *netlink.Handle) error {
-	defer q.mode.Close()
-	now, err := readMode(q.mode)
+	now, err := q.mode.read()
 	if err == nil && now == generatesNone {
-		err = writeMode(q.mode, q.was)
+		err = q.mode.write(q.was)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -158,44 +153,58 @@ func unmark(h *netlink.Handle, link netlink.Link) error {
 }
 
 // heal puts back what a process that was killed has left on an interface.
-func heal(h *netlink.Handle, link netlink.Link) error {
+func (g genMode) heal(h *netlink.Handle, link netlink.Link) error {
 	_, was, marked := cutMark(link.Attrs().Alias)
-	if !marked {
+	switch {
+	case !marked:
 		return nil
-	}
-	mode, err := openGenMode(link.Attrs().Name)
-	if err != nil {
-		return err
-	}
-	if mode == nil {
+	case g.err != nil:
+		return g.err
+	case g.file == nil:
 		return unmark(h, link)
 	}
-	return (&quietened{mode: mode, index: link.Attrs().Index, was: was}).restore(h)
+	return (&quietened{mode: g, index: link.Attrs().Index, was: was}).restore(h)
 }
 
-// openGenMode opens an interface's addr_gen_mode; nil where there is no IPv6.
-func openGenMode(ifname string) (*os.File, error) {
+// A genMode is an interface's addr_gen_mode, an open file: it stays the right one on
+// threads of other network namespaces, too.
+type genMode struct {
+	file *os.File // nil: there is no IPv6, or an error
+	err  error
+}
+
+// openGenMode looks an interface's file up in the network namespace of the calling thread.
+func openGenMode(ifname string) genMode {
 	if ifname == "all" || ifname == "default" {
-		return nil, nil // the kernel has other settings under these names
+		return genMode{} // the kernel has other settings under these names
 	}
 	f, err := os.OpenFile(filepath.Join("/proc/sys/net/ipv6/conf", ifname, "addr_gen_mode"), os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return genMode{}
+	case err != nil:
+		return genMode{err: err}
 	}
-	return f, err
+	return genMode{file: f}
 }
 
-func readMode(f *os.File) (int, error) {
+func (g genMode) close() {
+	if g.file != nil {
+		_ = g.file.Close()
+	}
+}
+
+func (g genMode) read() (int, error) {
 	b := make([]byte, 16)
-	n, err := f.ReadAt(b, 0)
+	n, err := g.file.ReadAt(b, 0)
 	if n == 0 {
 		return 0, err
 	}
 	return strconv.Atoi(string(bytes.TrimSpace(b[:n]))) // of so short a file, the error is io.EOF
 }
 
-func writeMode(f *os.File, mode int) error {
-	_, err := f.WriteAt([]byte(strconv.Itoa(mode)+"\n"), 0)
+func (g genMode) write(mode int) error {
+	_, err := g.file.WriteAt([]byte(strconv.Itoa(mode)+"\n"), 0)
 	return err
 }
 

@@ -137,8 +137,9 @@ func (d *rawDevice) guard(g *Guard, link netlink.Link) (closed bool) {
 		d.release, closed = g.add(d.name, link)
 		return closed
 	}
-	h := &netlink.Handle{} // its requests open a socket each
-	if err := heal(h, link); err != nil {
+	mode := openGenMode(d.ifname)
+	defer mode.close()
+	if err := mode.heal(&netlink.Handle{}, link); err != nil { // the handle's requests open a socket each
 		d.log.Warn("settings of IPv6 are not put back", "device", d.name, "err", err)
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -18,6 +19,7 @@ type survey struct {
 	addresses []netlink.Addr
 	routes    []netlink.Route // the default ones
 	foreign   map[int]string  // what lies above an interface in another namespace, by index
+	at        time.Time
 }
 
 // surveyTries is how often a list is asked for again that changed while it was read.
@@ -33,13 +35,14 @@ func complete[T any](ask func() ([]T, error)) ([]T, error) {
 	return all, err
 }
 
-// survey asks the kernel, in particular about the interfaces with these indexes.
+// survey asks the kernel, in particular about the interfaces with these indexes. Its
+// cost grows with all that the host has.
 func (g *guardState) survey(indexes []int) (*survey, error) {
 	links, err := complete(g.handle.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
-	v := &survey{links: make(map[int]netlink.Link, len(links))}
+	v := &survey{links: make(map[int]netlink.Link, len(links)), at: time.Now()}
 	for _, l := range links {
 		v.links[l.Attrs().Index] = l
 	}
@@ -56,8 +59,8 @@ func (g *guardState) survey(indexes []int) (*survey, error) {
 	}
 	v.foreign = g.moved()
 	for _, index := range indexes {
-		if v.links[index] != nil && v.foreign[index] == "" {
-			v.foreign[index] = g.filtered(v.links[index])
+		if l := v.links[index]; l != nil {
+			g.include(v, l)
 		}
 	}
 	return v, nil
@@ -131,16 +134,32 @@ func (g *guardState) moved() map[int]string {
 	return found
 }
 
+// include puts a link into a survey that has been made without it.
+func (g *guardState) include(v *survey, link netlink.Link) {
+	index := link.Attrs().Index
+	v.links[index] = link
+	if v.foreign[index] == "" {
+		v.foreign[index] = g.filtered(link)
+	}
+}
+
 // filtered says what lies above an interface by the addresses in its filter: "" is
 // nothing. A macvlan that was made in another namespace has its address there, as long as
 // it is up. A VLAN or ipvlan that was made there is not found.
 func (g *guardState) filtered(link netlink.Link) string {
 	at := link.Attrs()
-	entries, err := g.handle.NeighList(at.Index, unix.AF_BRIDGE)
+	req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
+	req.Sockets = g.raw
+	req.AddData(&netlink.Ndmsg{Family: unix.AF_BRIDGE, Index: uint32(at.Index)})
+	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNEIGH)
 	if err != nil {
 		return ""
 	}
-	for _, e := range entries {
+	for _, m := range messages {
+		e, err := netlink.NeighDeserialize(m)
+		if err != nil {
+			continue
+		}
 		mac := e.HardwareAddr
 		if e.LinkIndex == at.Index && e.Flags&netlink.NTF_SELF != 0 && len(mac) == 6 && mac[0]&1 == 0 && !bytes.Equal(mac, at.HardwareAddr) {
 			return fmt.Sprintf("another interface, with the address %v, lies above it", mac)
