@@ -26,3 +26,6 @@ func knownKeys(table string, ks keyNames, f func(kind, key, path string)) {
 		}
 	})
 }
+
+// CheckBounds is checkBounds for tests.
+func CheckBounds(doc string) (int, string) { return checkBounds(doc) }
