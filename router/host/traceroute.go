@@ -44,6 +44,7 @@ type TracerouteOptions struct {
 	Tries    int           // probes sent per hop until one is answered, 0: 2
 	Wait     time.Duration // for the answer to one probe, 0: 1s
 	Port     int           // 0: 33434 for UDP, which counts up from it; 80 for TCP
+	Progress func(Hop)     // called with each hop when it is known, on the caller's goroutine; may be nil
 }
 
 // A Hop is one line of a traceroute.
@@ -89,6 +90,9 @@ func (o TracerouteOptions) withDefaults() TracerouteOptions {
 	if o.Wait == 0 {
 		o.Wait = time.Second
 	}
+	if o.Progress == nil {
+		o.Progress = func(Hop) {}
+	}
 	if o.Port == 0 {
 		o.Port = 33434
 		if o.Mode == TracerouteTCP {
@@ -126,7 +130,9 @@ func (h *Host) traceroute(ctx context.Context, to netip.Addr, opt TracerouteOpti
 	}
 	if err := h.findNeighbor(ctx, to); err != nil {
 		if e := (*ICMPError)(nil); errors.As(err, &e) {
-			return []Hop{{TTL: opt.FirstTTL, From: e.From}}, err
+			hop := Hop{TTL: opt.FirstTTL, From: e.From}
+			opt.Progress(hop)
+			return []Hop{hop}, err
 		}
 		return nil, err
 	}
@@ -141,6 +147,7 @@ func (h *Host) traceroute(ctx context.Context, to netip.Addr, opt TracerouteOpti
 		hop, last, err := t.hop(ctx, ttl)
 		if hop.TTL != 0 {
 			hops = append(hops, hop)
+			opt.Progress(hop)
 		}
 		if err != nil || last {
 			return hops, err

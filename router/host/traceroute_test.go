@@ -114,7 +114,12 @@ func TestTraceroute(t *testing.T) {
 					w := &way{silent: tt.way.silent, late: tt.way.late, stopAt: tt.way.stopAt, tcpOpen: tt.way.tcpOpen}
 					s := newSegment(t, host.Config{}, w.forward)
 					tt.opt.Mode = mode
+					var told []host.Hop
+					tt.opt.Progress = func(h host.Hop) { told = append(told, h) }
 					hops, err := s.h.Traceroute(t.Context(), destination, tt.opt)
+					if !slices.Equal(told, hops) {
+						t.Errorf("told of %v on the way, in the end %v", told, hops)
+					}
 					if got := froms(hops); got != tt.want {
 						t.Errorf("hops %s, want %s", got, tt.want)
 					}
