@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,16 +30,32 @@ type command struct {
 	weighs       bool   // it is given
 	admin        string // member set --enable, --disable
 
-	count   int           // ping -c
-	size    int           // ping -s, payload bytes
-	ttl     int           // ping -t
-	df      bool          // ping -M do
-	timeout time.Duration // ping -W, curl -m, connect and send -w, traceroute -w
-	maxHops int           // traceroute -m
-	mode    string        // traceroute -I, -T, -U
-	udp     bool          // connect -u
-	numeric bool          // traceroute -n
-	headers bool          // curl -i, browse -i
+	count    int           // ping -c; 0: until the deadline
+	size     int           // ping -s, payload bytes
+	ttl      int           // ping -t
+	df       bool          // ping -M do
+	interval time.Duration // ping -i; 0: the lab's own
+	deadline time.Duration // ping -w
+	quiet    bool          // ping -q
+	timeout  time.Duration // ping -W, curl -m, connect and send -w, traceroute -w
+	maxHops  int           // traceroute -m
+	mode     string        // traceroute -I, -T, -U
+	udp      bool          // connect -u
+	numeric  bool          // traceroute -n
+
+	headers  bool   // curl -i and -I
+	head     bool   // curl -I
+	strict   bool   // curl -f
+	discard  bool   // curl -o /dev/null
+	writeOut string // curl -w
+}
+
+// tool is the command whose options and arguments it takes.
+func (c *command) tool() string {
+	if c.name == "browse" {
+		return "curl"
+	}
+	return c.name
 }
 
 // commandNames are the commands that an instance has.
@@ -73,9 +88,19 @@ func parseCommand(line string, on bool) (*command, error) {
 	if c.name == "start" || c.name == "stop" {
 		return c, c.parseService(words[1:])
 	}
-	args, err := c.flags(words[1:])
+	if c.tool() == "curl" { // people quote its URLs and formats
+		var err error
+		if words, err = split(line); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	c.count = 0
+	args, err := c.options(words[1:])
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
+	}
+	if c.count == 0 && c.deadline == 0 {
+		c.count = 3 // as people stop the real one
 	}
 	if err := c.arguments(args); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
@@ -103,104 +128,6 @@ func (c *command) parseWait(args []string) error {
 		return fmt.Errorf("wait: %q is not a duration: write 500ms or 2s", args[0])
 	}
 	c.pause = d
-	return nil
-}
-
-// flags takes the options that people type, and returns the rest.
-func (c *command) flags(words []string) (rest []string, err error) {
-	for len(words) > 0 {
-		w := words[0]
-		words = words[1:]
-		if !strings.HasPrefix(w, "-") || len(w) == 1 {
-			rest = append(rest, w)
-			if c.name == "send" && len(rest) == 2 {
-				return append(rest, words...), nil // the text may hold anything
-			}
-			continue
-		}
-		if c.isSwitch(w) {
-			continue
-		}
-		if !c.hasValue(w) {
-			return nil, fmt.Errorf("unknown option %s", w)
-		}
-		if len(words) == 0 {
-			return nil, fmt.Errorf("option %s needs a value", w)
-		}
-		if err := c.setValue(w, words[0]); err != nil {
-			return nil, err
-		}
-		words = words[1:]
-	}
-	return rest, nil
-}
-
-// isSwitch takes an option without a value.
-func (c *command) isSwitch(w string) bool {
-	switch c.tool() + " " + w {
-	case "ping -n", "ping -q", "curl -s", "curl -sS", "curl -S", "curl --silent":
-	case "curl -i", "curl --include":
-		c.headers = true
-	case "traceroute -n":
-		c.numeric = true
-	case "traceroute -I", "traceroute -U", "traceroute -T":
-		c.mode = w
-	case "connect -u":
-		c.udp = true
-	default:
-		return false
-	}
-	return true
-}
-
-// tool is the command whose options and arguments it takes.
-func (c *command) tool() string {
-	if c.name == "browse" {
-		return "curl"
-	}
-	return c.name
-}
-
-func (c *command) hasValue(w string) bool {
-	switch c.tool() + " " + w {
-	case "ping -c", "ping -s", "ping -t", "ping -W", "ping -M", "curl -m", "curl --max-time", "curl --connect-timeout",
-		"traceroute -m", "traceroute -w", "connect -w", "send -w":
-		return true
-	}
-	return false
-}
-
-// setValue takes an option with its value.
-func (c *command) setValue(w, value string) error {
-	number := func(to *int, lo, hi int) error {
-		n, err := strconv.Atoi(value)
-		if err != nil || n < lo || n > hi {
-			return fmt.Errorf("option %s: %q is not a number from %d to %d", w, value, lo, hi)
-		}
-		*to = n
-		return nil
-	}
-	switch w {
-	case "-c":
-		return number(&c.count, 1, 1000)
-	case "-s":
-		return number(&c.size, 0, 65507)
-	case "-t":
-		return number(&c.ttl, 1, 255)
-	case "-M":
-		if c.df = value == "do"; !c.df && value != "dont" && value != "want" {
-			return fmt.Errorf("option -M: %q is none of do, dont, want", value)
-		}
-		return nil
-	}
-	if c.name == "traceroute" && w == "-m" {
-		return number(&c.maxHops, 1, 255)
-	}
-	seconds, err := strconv.ParseFloat(value, 64)
-	if err != nil || seconds <= 0 || seconds > 3600 {
-		return fmt.Errorf("option %s: %q is not a number of seconds", w, value)
-	}
-	c.timeout = time.Duration(seconds * float64(time.Second))
 	return nil
 }
 

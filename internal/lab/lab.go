@@ -26,6 +26,8 @@ type Options struct {
 	Out    io.Writer    // where the lesson is told
 	Color  bool         // use terminal colours
 	Logger *slog.Logger // what the router and the hosts log; nil discards it
+
+	FailFast bool // end at the first step that fails
 }
 
 // Check finds the faults of a lab that config cannot know: commands, their options
@@ -62,7 +64,7 @@ func Run(ctx context.Context, topo *config.Topology, opt Options) error {
 	if err != nil {
 		return err
 	}
-	l := &lab{topo: topo, engine: engine, hosts: map[string]*host.Host{}, browsers: map[string]*http.Client{}, recorder: newRecorder(), printer: printer{opt.Out, opt.Color}}
+	l := &lab{topo: topo, engine: engine, hosts: map[string]*host.Host{}, browsers: map[string]*http.Client{}, recorder: newRecorder(), printer: printer{opt.Out, opt.Color}, failFast: opt.FailFast}
 	defer l.close()
 	if err := l.start(opt.Logger); err != nil {
 		return err
@@ -78,6 +80,7 @@ type lab struct {
 	browsers map[string]*http.Client // of instances that have one
 	recorder *recorder
 	printer  printer
+	failFast bool
 }
 
 // start makes the instances and starts to look at the networks.
@@ -90,7 +93,8 @@ func (l *lab) start(log *slog.Logger) error {
 		}
 		l.hosts[c.Name] = h
 	}
-	for _, name := range l.watched() {
+	for i := range l.topo.Networks {
+		name := l.topo.Networks[i].Name
 		if _, err := l.engine.Observe(name, func(f tap.Frame) { l.recorder.observe(name, f) }); err != nil {
 			return err
 		}
@@ -123,22 +127,6 @@ func (l *lab) instance(c *config.Instance, log *slog.Logger) (*host.Host, error)
 	return h, nil
 }
 
-// watched is the networks that some step asks about, each once.
-func (l *lab) watched() []string {
-	var names []string
-	known := map[string]bool{}
-	for i := range l.topo.Steps {
-		s := &l.topo.Steps[i]
-		for _, p := range append(append([]config.PacketPattern(nil), s.Sees...), s.Never...) {
-			if !known[p.Network] {
-				known[p.Network] = true
-				names = append(names, p.Network)
-			}
-		}
-	}
-	return names
-}
-
 func (l *lab) close() {
 	for _, b := range l.browsers {
 		b.CloseIdleConnections()
@@ -151,21 +139,62 @@ func (l *lab) close() {
 
 // play goes through the steps.
 func (l *lab) play(ctx context.Context) error {
-	failed := 0
+	var failed []string
+	played := 0
 	for i := range l.topo.Steps {
 		ok := l.step(ctx, i)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !ok {
-			failed++
+		played++
+		if ok {
+			continue
+		}
+		s := &l.topo.Steps[i]
+		failed = append(failed, fmt.Sprintf("%d. %s%s", i+1, heading(s), l.place(l.line(i, ""))))
+		if l.failFast {
+			break
 		}
 	}
-	l.printer.summary(len(l.topo.Steps), failed)
-	if failed > 0 {
+	l.printer.summary(played, len(failed))
+	l.printer.list(failed)
+	if rest := len(l.topo.Steps) - played; rest > 0 {
+		l.printer.list([]string{fmt.Sprintf("not played: %d more, as the first failure ends it", rest)})
+	}
+	if len(failed) > 0 {
 		return ErrUnexpected
 	}
 	return nil
+}
+
+// line is the line in the file of one of a step's keys, or of the step; 0 if nobody
+// knows.
+func (l *lab) line(i int, key string) int {
+	path := fmt.Sprintf("step[%d]", i)
+	own := l.topo.Steps[i].Line
+	if l.topo.LineOf(path) != own {
+		return own // the steps are not those of the file any more
+	}
+	return l.topo.LineOf(strings.TrimSuffix(path+"."+key, "."))
+}
+
+// place is a line as it stands behind something, " (FILE:LINE)" less what is unknown.
+func (l *lab) place(line int) string {
+	f := config.Fault{File: l.topo.File, Line: line}
+	if text := strings.TrimSuffix(f.String(), ": "); text != "" {
+		return " (" + text + ")"
+	}
+	return ""
+}
+
+// failed prints what is not as expected, details of it, and the line that says what
+// was expected.
+func (l *lab) failed(line int, text string, details ...string) {
+	l.printer.failed(text)
+	l.printer.list(details)
+	if at := l.place(line); at != "" {
+		l.printer.list([]string{"at " + strings.Trim(at, " ()")})
+	}
 }
 
 // step plays one step and reports whether everything was as expected.
@@ -176,38 +205,64 @@ func (l *lab) step(ctx context.Context, i int) bool {
 		return false // Check has found this before
 	}
 	l.printer.title(i+1, s)
-	l.settle()
+	before := l.settle()
 	l.recorder.reset()
 	ok := true
 	for k := range s.Times {
 		l.printer.prompt(s)
-		var out bytes.Buffer
-		succeeded := l.perform(ctx, s, c, expected(s, k), &out)
+		out := &told{printer: l.printer}
+		res := l.perform(ctx, s, c, expected(s, k), out)
+		out.end()
 		if ctx.Err() != nil {
 			return false
 		}
-		l.printer.output(out.String())
-		ok = l.judge(s, k, out.String(), succeeded) && ok
+		ok = l.judge(i, k, out.text.String(), res) && ok
 	}
 	l.settle()
-	return l.packets(s) && ok
+	if ok = l.packets(i) && ok; !ok {
+		l.explain(before, l.settle())
+	}
+	return ok
+}
+
+// explain prints what may have led to a failure: what the router has dropped during
+// the step, and who was asked for and did not answer.
+func (l *lab) explain(before, after router.Stats) {
+	var drops []string
+	for _, r := range router.DropReasons() {
+		if n := after.Drops[r] - before.Drops[r]; n > 0 {
+			drops = append(drops, fmt.Sprintf("%v %d", r, n))
+		}
+	}
+	text := "dropped in this step: " + strings.Join(drops, ", ")
+	if len(drops) == 0 {
+		text = "dropped in this step: nothing"
+	}
+	l.printer.list(append([]string{text}, l.recorder.unanswered()...))
 }
 
 // perform does what a step says once. What shows a state that changes by itself is
 // looked at until it is as expected, or the step's time is over.
-func (l *lab) perform(ctx context.Context, s *config.Step, c *command, want string, out *bytes.Buffer) bool {
+func (l *lab) perform(ctx context.Context, s *config.Step, c *command, want string, out io.Writer) result {
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
+	if !c.repeats() {
+		return l.run(ctx, s, c, out)
+	}
 	for {
-		out.Reset()
-		succeeded := l.run(ctx, s, c, out)
-		if !c.repeats() || strings.Contains(out.String(), want) {
-			return succeeded
+		var look bytes.Buffer
+		res := l.run(ctx, s, c, &look)
+		last := strings.Contains(look.String(), want)
+		if !last {
+			select {
+			case <-ctx.Done():
+				last = true
+			case <-time.After(lookAgain):
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return succeeded
-		case <-time.After(lookAgain):
+		if last {
+			_, _ = out.Write(look.Bytes()) // the last look is the one that counts
+			return res
 		}
 	}
 }
@@ -215,10 +270,10 @@ func (l *lab) perform(ctx context.Context, s *config.Step, c *command, want stri
 // lookAgain is how long a step that waits for something does before it looks again.
 const lookAgain = 20 * time.Millisecond
 
-func (l *lab) run(ctx context.Context, s *config.Step, c *command, out io.Writer) bool {
+func (l *lab) run(ctx context.Context, s *config.Step, c *command, out io.Writer) result {
 	switch c.name {
 	case balancer:
-		return l.balance(c, out)
+		return done(l.balance(c, out))
 	case "browse":
 		return l.browse(ctx, c, s.On, out)
 	}
@@ -238,26 +293,40 @@ func expected(s *config.Step, k int) string {
 
 // settle waits until the router has done with what was sent before: a call to
 // it is answered between two batches.
-func (l *lab) settle() { l.engine.Stats() }
+func (l *lab) settle() router.Stats { return l.engine.Stats() }
 
 // judge compares the output of one time with what the step expects.
-func (l *lab) judge(s *config.Step, k int, output string, succeeded bool) bool {
-	ok := true
-	if s.Fails && succeeded {
-		l.printer.failed("expected to fail, but it succeeded")
+func (l *lab) judge(i, k int, output string, res result) bool {
+	s, ok := &l.topo.Steps[i], true
+	cut := ""
+	if res.cut != "" {
+		cut = fmt.Sprintf("cut short after %v: %s", s.Within, res.cut)
+	}
+	switch {
+	case s.Fails && res.ok:
+		l.failed(l.line(i, "fails"), "expected to fail, but it succeeded")
 		ok = false
-	} else if !s.Fails && !succeeded {
-		l.printer.failed("it failed")
-		ok = false
-	} else if s.Fails {
+	case s.Fails && cut != "":
+		l.printer.passed("it fails, as expected, " + cut)
+	case s.Fails:
 		l.printer.passed("it fails, as expected")
+	case cut != "":
+		l.failed(l.line(i, "do"), cut+"; `within` says how much time it has")
+		ok = false
+	case !res.ok:
+		l.failed(l.line(i, "do"), "it failed")
+		ok = false
 	}
 	want := expected(s, k)
 	if want == "" {
 		return ok
 	}
 	if !strings.Contains(output, want) {
-		l.printer.failed(fmt.Sprintf("expected %q, which is not in the output", want))
+		key := "expect"
+		if len(s.Expect) > 1 {
+			key = fmt.Sprintf("expect[%d]", k)
+		}
+		l.failed(l.line(i, key), fmt.Sprintf("expected %q, which is not in the output", want))
 		return false
 	}
 	l.printer.passed(fmt.Sprintf("found %q", want))
@@ -265,24 +334,23 @@ func (l *lab) judge(s *config.Step, k int, output string, succeeded bool) bool {
 }
 
 // packets compares what the networks saw with what the step expects.
-func (l *lab) packets(s *config.Step) bool {
-	ok := true
-	for i := range s.Sees {
-		p := &s.Sees[i]
+func (l *lab) packets(i int) bool {
+	s, ok := &l.topo.Steps[i], true
+	for k := range s.Sees {
+		p := &s.Sees[k]
 		first, n := l.find(p)
 		if n > 0 {
 			l.printer.passed(fmt.Sprintf("on %s: %v%s", p.Network, first, times(n)))
 			continue
 		}
 		ok = false
-		l.printer.failed(fmt.Sprintf("on %s: nothing was seen %s; seen instead:", p.Network, patternString(p)))
-		l.printer.list(l.recorder.on(p.Network, 5))
+		l.failed(p.Line, fmt.Sprintf("on %s: nothing was seen %s; seen instead:", p.Network, patternString(p)), l.recorder.on(p.Network, 5)...)
 	}
-	for i := range s.Never {
-		p := &s.Never[i]
+	for k := range s.Never {
+		p := &s.Never[k]
 		if first, n := l.recorder.find(p); n > 0 {
 			ok = false
-			l.printer.failed(fmt.Sprintf("on %s, but must not be: %v%s", p.Network, first, times(n)))
+			l.failed(p.Line, fmt.Sprintf("on %s, but must not be: %v%s", p.Network, first, times(n)))
 			continue
 		}
 		l.printer.passed(fmt.Sprintf("on %s: nothing %s", p.Network, patternString(p)))
@@ -302,10 +370,10 @@ func (l *lab) find(p *config.PacketPattern) (seen, int) {
 	}
 }
 
-// times says how often, where that is worth saying.
+// times says of how many that fit this one is the first, where that is worth saying.
 func times(n int) string {
 	if n == 1 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d such packets)", n)
+	return fmt.Sprintf(" (the first of %d)", n)
 }

@@ -1,10 +1,15 @@
 package lab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +25,13 @@ func TestParseCommand(t *testing.T) {
 		"ping 10.10.10.4":                    {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 3, size: 56, ttl: 64},
 		"ping -c 5 -s 1000 -t 3 10.0.0.1":    {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 5, size: 1000, ttl: 3},
 		"ping 10.0.0.1 -W 0.5 -M do":         {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 3, size: 56, ttl: 64, timeout: 500 * time.Millisecond, df: true},
+		"ping -c1 -W2 -nq 10.10.10.4":        {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 1, size: 56, ttl: 64, timeout: 2 * time.Second, quiet: true},
+		"ping -i0.2 -w 3 -c 5 10.10.10.4":    {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 5, size: 56, ttl: 64, interval: 200 * time.Millisecond, deadline: 3 * time.Second},
+		"curl -sI http://10.10.10.7/":        {name: "curl", url: "http://10.10.10.7/", to: netip.MustParseAddrPort("10.10.10.7:80"), headers: true, head: true},
+		"curl -sSm2 --max-time=3 10.10.10.7": {name: "curl", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80"), timeout: 3 * time.Second},
+		"curl -so /dev/null -fw '%{http_code} %{size_download}\\n' \"10.10.10.7\"": {
+			name: "curl", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80"), discard: true, strict: true, writeOut: "%{http_code} %{size_download}\n"},
+		"traceroute -nIm5 -q 1 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
 		"curl http://10.10.10.7/":            {name: "curl", url: "http://10.10.10.7/", to: netip.MustParseAddrPort("10.10.10.7:80")},
 		"curl -s -m 2 10.10.10.7:8080/x?y=1": {name: "curl", url: "http://10.10.10.7:8080/x?y=1", to: netip.MustParseAddrPort("10.10.10.7:8080"), timeout: 2 * time.Second},
 		"traceroute -n -I -m 5 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
@@ -77,7 +89,17 @@ func TestParseCommandFaults(t *testing.T) {
 		{"ping ::1", true, "not an IPv4 address"},
 		{"ping -c many 10.0.0.1", true, "not a number from 1 to 1000"},
 		{"ping -c", true, "needs a value"},
-		{"ping -x 10.0.0.1", true, "unknown option -x"},
+		{"ping -x 10.0.0.1", true, "unknown option -x: there are -4, -M, -W, -c, -i, -n, -q, -s, -t, -v, -w"},
+		{"ping -nx 10.0.0.1", true, "unknown option -x"},
+		{"ping -cx 10.0.0.1", true, `option -c: "x" is not a number from 1 to 1000`},
+		{"ping -nc", true, "option -c needs a value"},
+		{"ping -i 0.001 10.0.0.1", true, "less than 0.01 seconds"},
+		{"curl -sH x http://10.0.0.1/", true, "unknown option -H: there are --connect-timeout,"},
+		{"curl --silent=yes http://10.0.0.1/", true, "option --silent takes no value"},
+		{"curl -o page.html http://10.0.0.1/", true, "write /dev/null"},
+		{"curl -w '%{speed}' http://10.0.0.1/", true, "no variable %{speed}: there are %{http_code}"},
+		{"curl 'http://10.0.0.1/", true, "is not closed"},
+		{"traceroute -q 3 10.0.0.1", true, "-q 1"},
 		{"ping -M maybe 10.0.0.1", true, "none of do, dont, want"},
 		{"curl https://10.0.0.1/", true, "only http"},
 		{"curl http://example.com/", true, "must be an IPv4 address"},
@@ -292,13 +314,286 @@ func TestEveryExpectationCanFail(t *testing.T) {
 		"sees":                 {`do = "ping -c 1 198.51.100.10"` + "\n" + `sees = [{ network = "right", src = "10.9.9.9" }]`, "FAILED: on right: nothing was seen from 10.9.9.9; seen instead:\n    IP 192.0.2.10 > 198.51.100.10"},
 		"never":                {`do = "ping -c 1 198.51.100.10"` + "\n" + `never = [{ network = "right", dst = "198.51.100.10" }]`, "FAILED: on right, but must not be: IP 192.0.2.10"},
 		"one of several times": {`do = "ping -c 1 198.51.100.10"` + "\n" + `times = 2` + "\n" + `expect = ["ttl=63", "ttl=62"]`, `FAILED: expected "ttl=62"`},
-		"in time":              {`do = "ping -c 1 -W 5 198.51.100.77"` + "\n" + `within = "300ms"`, "FAILED: it failed"},
+		"in time":              {`do = "ping -c 1 -W 5 198.51.100.77"` + "\n" + `within = "300ms"`, "FAILED: cut short after 300ms: 1 of 1 echo requests sent, 0 answered"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\n"+c.step+"\n")
 			if !errors.Is(err, ErrUnexpected) || !strings.Contains(out, c.want) || !strings.Contains(out, "1 of 1 step FAILED") {
 				t.Errorf("error %v, want %q in:\n%s", err, c.want, out)
+			}
+		})
+	}
+}
+
+// A step that is cut short has failed, however far it came; a step that must fail has
+// done so, unless it has already succeeded.
+func TestCutShort(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ step, want, result string }{
+		"ping":           {`do = "ping -c 60 198.51.100.10"`, "FAILED: cut short after 500ms: ", "FAILED"},
+		"ping, fails":    {`do = "ping -c 60 198.51.100.10"` + "\nfails = true", "FAILED: expected to fail, but it succeeded", "FAILED"},
+		"silence, fails": {`do = "ping -c 60 198.51.100.77"` + "\nfails = true", "ok: it fails, as expected, cut short after 500ms: ", "as expected"},
+		"curl":           {`do = "curl http://198.51.100.77/"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"curl, fails":    {`do = "curl http://198.51.100.77/"` + "\nfails = true", "ok: it fails, as expected, cut short", "as expected"},
+		"curl -m":        {`do = "curl -m 0.1 http://198.51.100.77/"`, "FAILED: it failed", "FAILED"},
+		"browse":         {`do = "browse http://198.51.100.77/"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"traceroute":     {`do = "traceroute 198.51.100.77"`, "FAILED: cut short after 500ms: 1 hops so far", "FAILED"},
+		"connect":        {`do = "connect 198.51.100.77:1"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"connect -w":     {`do = "connect -w 0.1 198.51.100.77:1"`, "FAILED: it failed", "FAILED"},
+		"send":           {`do = "send 198.51.100.77:1 x"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"send -w":        {`do = "send -w 0.1 198.51.100.77:1 x"`, "FAILED: it failed", "FAILED"},
+		"wait":           {`do = "wait 2s"`, "FAILED: cut short after 500ms: it waits for 2s", "FAILED"},
+		"twice":          {`do = "wait 2s"` + "\ntimes = 2\nexpect = []", "FAILED: cut short after 500ms: it waits for 2s", "FAILED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\nwithin = \"500ms\"\n"+strings.ReplaceAll(c.step, "\nexpect = []", "")+"\n")
+			if (err != nil) != (c.result == "FAILED") || !strings.Contains(out, c.want) {
+				t.Errorf("error %v, want %q in:\n%s", err, c.want, out)
+			}
+			if sent := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`).FindStringSubmatch(out); name == "ping" && (sent == nil || sent[1] == "60" || sent[2] == "0") {
+				t.Errorf("the statistics do not say what was sent: %q", sent)
+			}
+		})
+	}
+}
+
+// A neighbor that does not answer is given up after three seconds, by the host or by
+// the router. Three echoes in the time that every step has are enough to see it.
+func TestPingWaitsForUnreachable(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ to, from string }{{"192.0.2.77", "192.0.2.10"}, {"198.51.100.77", "192.0.2.1"}} {
+		t.Run(c.to, func(t *testing.T) {
+			t.Parallel()
+			out, err := play(t, "\n[[step]]\non = \"a\"\ndo = \"ping "+c.to+"\"\nfails = true\nexpect = \"From "+c.from+" icmp_seq=1 Destination Host Unreachable\"\n")
+			if err != nil || !strings.Contains(out, "3 packets transmitted, 0 received, +3 errors") {
+				t.Errorf("error %v:\n%s", err, out)
+			}
+		})
+	}
+}
+
+// Lines come in the order of sending, whatever comes first.
+func TestPingOrder(t *testing.T) {
+	var out bytes.Buffer
+	p := &pinger{command: &command{}, out: &out, sent: make([]request, 4)}
+	end := func(seq int) {
+		p.sent[seq-1].over, p.sent[seq-1].echo = true, echo{seq: seq}
+		p.flush(false)
+	}
+	end(3)
+	end(2)
+	if out.Len() > 0 {
+		t.Errorf("out of order: %q", out.String())
+	}
+	p.sent[0].over = true // given up
+	p.flush(false)
+	end(4)
+	if got := regexp.MustCompile(`icmp_seq=\d`).FindAllString(out.String(), -1); strings.Join(got, " ") != "icmp_seq=2 icmp_seq=3 icmp_seq=4" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestPingDeadline(t *testing.T) {
+	t.Parallel()
+	out, err := play(t, `
+[[step]]
+on = "a"
+do = "ping -q -i 0.05 -w 0.3 198.51.100.10"
+expect = ", 0% packet loss"
+[[step]]
+on = "a"
+do = "ping -c 100 -w 0.3 198.51.100.10"
+fails = true
+`)
+	if err != nil || strings.Contains(strings.SplitN(out, "2. ", 2)[0], "icmp_seq") || strings.Contains(out, "cut short") {
+		t.Errorf("error %v:\n%s", err, out)
+	}
+}
+
+// A page without its body, and what curl says about it.
+func TestCurlOptions(t *testing.T) {
+	t.Parallel()
+	out, err := play(t, `
+[[step]]
+on = "a"
+do = "curl -sI http://198.51.100.10/"
+expect = "HTTP/1.1 200 OK"
+[[step]]
+on = "a"
+do = 'curl -so /dev/null -w "%{http_code} %{size_download}\n" http://198.51.100.10/'
+expect = "200 "
+[[step]]
+on = "a"
+do = 'curl -so /dev/null -w "%{http_code}" http://198.51.100.10:81/'
+expect = "000"
+fails = true
+`)
+	if err != nil || strings.Contains(out, "client 192.0.2.10") {
+		t.Errorf("error %v:\n%s", err, out)
+	}
+}
+
+// What is seen of a failure: the place in the file, the drops of the step, the ARP that
+// nobody answers, the packets that came instead, and in the end the steps that failed.
+func TestFailureLeadsToItsCause(t *testing.T) {
+	t.Parallel()
+	const lesson = `
+[[step]]
+title = "goes"
+on = "a"
+do = "ping -c1 198.51.100.10"
+[[step]]
+title = "nobody there"
+on = "a"
+do = "ping -c 1 198.51.100.77"
+expect = ["bytes from"]
+sees = [
+  { network = "right", dst = "198.51.100.77" },
+]
+[[step]]
+title = "quiet"
+do = "wait 1ms"
+sees = [{ network = "left", protocol = "TCP" }]
+[[step]]
+title = "expired"
+on = "a"
+do = "ping -c 2 -t 1 198.51.100.10"
+times = 2
+expect = [
+  "Time to live exceeded",
+  "bytes from",
+]
+[[step]]
+title = "many"
+on = "a"
+do = "ping -c 3 198.51.100.10"
+never = [{ network = "right", dst = "198.51.100.10" }]
+`
+	first := 1 + strings.Count(network, "\n")
+	line := func(text string) string {
+		t.Helper()
+		i := strings.Index(lesson, text)
+		if i < 0 {
+			t.Fatalf("%q is not there", text)
+		}
+		return fmt.Sprintf("lesson.toml:%d", first+strings.Count(lesson[:i], "\n"))
+	}
+	out, err := play(t, lesson)
+	if !errors.Is(err, ErrUnexpected) {
+		t.Errorf("error %v", err)
+	}
+	for _, want := range []string{
+		"FAILED: it failed\n    at " + line(`do = "ping -c 1 198.51.100.77"`) + "\n",
+		"FAILED: expected \"bytes from\", which is not in the output\n    at " + line(`expect = ["bytes from"]`) + "\n",
+		"    ARP who-has 198.51.100.77 tell 198.51.100.1, 3 times, no answer\n",
+		"    at " + line(`  { network = "right", dst = "198.51.100.77" }`) + "\n",
+		"    dropped in this step: neighbor-failed 1\n    on right: ARP who-has 198.51.100.77 tell 198.51.100.1, 3 times, no answer\n",
+		"    at " + line(`sees = [{ network = "left"`) + "\n    dropped in this step: nothing\n",
+		"at " + line(`  "bytes from",`) + "\n    dropped in this step: ttl 4\n",
+		"seq 1 (the first of 3)\n    at " + line("never ="),
+		"\n4 of 5 steps FAILED\n    2. nobody there (" + line("[[step]]\ntitle = \"nobody") + ")\n    3. quiet (" + line("[[step]]\ntitle = \"quiet") +
+			")\n    4. expired (" + line("[[step]]\ntitle = \"expired") + ")\n    5. many (" + line("[[step]]\ntitle = \"many") + ")\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in it", want)
+		}
+	}
+	if strings.Contains(out, "seen instead:\n    at ") {
+		t.Error("nothing is seen instead")
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+// What a network has seen, beside packets: who was asked for, and who has said so.
+func TestRecorderKeepsARP(t *testing.T) {
+	r := newRecorder()
+	look := func(want ...string) {
+		t.Helper()
+		if got := r.on("net", 2); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	see := func(lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			eth, err := nettest.Parse(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := append(make([]byte, tap.HeaderLen), eth...)
+			r.observe("net", tap.Frame{Buf: b, Tail: len(b)})
+		}
+	}
+	look("nothing at all")
+	const lost, found = "arp who-has 10.10.10.3 tell 10.10.10.1", "arp who-has 10.10.10.4 tell 10.10.10.1"
+	see(lost, found, lost, "arp reply 10.10.10.4 is-at 02:00:00:00:00:04 for 10.10.10.1", lost)
+	look("ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer", "ARP who-has 10.10.10.4 tell 10.10.10.1, answered")
+	if got, want := r.unanswered(), []string{"on net: ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, n := r.find(&config.PacketPattern{Network: "net"}); n > 0 {
+		t.Error("ARP is no packet that a step sees")
+	}
+	r.reset()
+	look("nothing at all")
+	see("arp who-has 10.10.10.3 tell 10.10.10.3")
+	look("ARP announcement of 10.10.10.3")
+	if got := r.unanswered(); len(got) > 0 {
+		t.Errorf("an announcement asks nothing: %q", got)
+	}
+	r.reset()
+	for range 3 {
+		see("udp 10.0.0.2:1000 > 10.0.0.3:80", lost)
+	}
+	look("IP 10.0.0.2.1000 > 10.0.0.3.80: udp", "ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer")
+}
+
+func TestFailFast(t *testing.T) {
+	topo, err := config.Parse("lesson.toml", strings.NewReader(network+strings.Repeat("[[step]]\ndo = \"wait 1s\"\nwithin = \"1ms\"\n", 3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = Run(context.Background(), topo, Options{Out: &out, FailFast: true})
+	if got := out.String(); !errors.Is(err, ErrUnexpected) || strings.Contains(got, "2. ") || !strings.Contains(got, "1 of 1 step FAILED") || !strings.Contains(got, "not played: 2 more") {
+		t.Errorf("error %v:\n%s", err, got)
+	}
+}
+
+// The lines of a command are there before its step has ended.
+func TestOutputStreams(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ do, line string }{
+		"ping":       {"ping -c 600 198.51.100.10", "icmp_seq=2 "},
+		"traceroute": {"traceroute -w 300 198.51.100.10", " 1  192.0.2.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			topo, err := config.Parse("lesson.toml", strings.NewReader(network+"[[step]]\non = \"a\"\ndo = \""+c.do+"\"\nwithin = \"1h\"\n[[step]]\ndo = \"wait 1h\"\nwithin = \"1h\"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			r, w := io.Pipe()
+			ended := make(chan error, 1)
+			go func() {
+				ended <- Run(ctx, topo, Options{Out: w})
+				w.Close()
+			}()
+			lines, found := bufio.NewScanner(r), false
+			for lines.Scan() {
+				if strings.Contains(lines.Text(), c.line) && !found {
+					found = true
+					cancel()
+				}
+			}
+			if err := <-ended; !found || !errors.Is(err, context.Canceled) {
+				t.Errorf("found %v, error %v", found, err)
 			}
 		})
 	}

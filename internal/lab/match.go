@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,8 +20,47 @@ type seen struct {
 	seq              uint16 // of an ICMP echo
 }
 
-// maxSeen bounds what is kept of a step; more than that, nobody reads.
+// maxSeen bounds what is kept of a step for each network; more than that, nobody
+// reads.
 const maxSeen = 10000
+
+// A question is what an ARP request asks on a network: for one address, by another.
+type question struct {
+	network        string
+	sender, target uint32
+}
+
+// An asked question is one that was asked, maybe several times.
+type asked struct {
+	question
+	n        int
+	answered bool
+}
+
+// maxQuestions bounds what is kept of a step's ARP.
+const maxQuestions = 1000
+
+// isAnnouncement says whether it only tells who has the sender's address (RFC 5227).
+func (a *asked) isAnnouncement() bool { return a.sender == a.target }
+
+// String is the question in the manner of tcpdump, with what became of it.
+func (a *asked) String() string {
+	text := fmt.Sprintf("who-has %v tell %v", packet.ToAddr(a.target), packet.ToAddr(a.sender))
+	if a.isAnnouncement() {
+		text = fmt.Sprintf("announcement of %v", packet.ToAddr(a.sender))
+	}
+	if a.n > 1 {
+		text += fmt.Sprintf(", %d times", a.n)
+	}
+	switch {
+	case a.isAnnouncement():
+	case a.answered:
+		text += ", answered"
+	default:
+		text += ", no answer"
+	}
+	return text
+}
 
 // A connection is one TCP connection as one network sees it, from either end.
 type connection struct {
@@ -38,30 +78,35 @@ func (s *seen) connection() connection {
 	return connection{s.network, t}
 }
 
-// A recorder keeps the IPv4 packets that cross the networks somebody asks about.
+// A recorder keeps the IPv4 packets and the ARP that cross the networks of a lab.
 // The last segments of a TCP connection may come when the command that opened it
 // has long printed its result: they belong to that command's step, and a later
 // one does not see them.
 type recorder struct {
 	mu      sync.Mutex
 	packets []seen
+	kept    map[string]int      // packets of each network
+	arp     []asked             // in the order in which they were asked first
 	earlier map[connection]bool // that began in an earlier step
 	decoder *packet.Decoder
 }
 
 func newRecorder() *recorder {
-	return &recorder{earlier: map[connection]bool{}, decoder: packet.NewDecoder()}
+	return &recorder{earlier: map[connection]bool{}, kept: map[string]int{}, decoder: packet.NewDecoder()}
 }
 
 // observe notes one frame, on the path of the packets.
 func (r *recorder) observe(network string, f tap.Frame) {
 	eth := f.Ethernet()
-	if len(eth) < packet.EthernetLen || binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 {
+	if len(eth) < packet.EthernetLen {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.packets) >= maxSeen {
+	if m, ok := packet.DecodeARP(eth); ok {
+		r.observeARP(network, m)
+	}
+	if r.kept[network] >= maxSeen || binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 {
 		return
 	}
 	var p packet.Packet
@@ -83,6 +128,37 @@ func (r *recorder) observe(network string, f tap.Frame) {
 		delete(r.earlier, s.connection()) // the same ports again, in a new connection
 	}
 	r.packets = append(r.packets, s)
+	r.kept[network]++
+}
+
+// observeARP notes a question or an answer.
+func (r *recorder) observeARP(network string, m packet.ARP) {
+	q := question{network, m.Sender, m.Target}
+	if !m.Request {
+		q.sender, q.target = m.Target, m.Sender
+	}
+	i := slices.IndexFunc(r.arp, func(a asked) bool { return a.question == q })
+	switch {
+	case i >= 0 && m.Request:
+		r.arp[i].n++
+	case i >= 0:
+		r.arp[i].answered = true
+	case m.Request && len(r.arp) < maxQuestions:
+		r.arp = append(r.arp, asked{question: q, n: 1})
+	}
+}
+
+// unanswered lists the ARP requests of all networks that nobody has answered.
+func (r *recorder) unanswered() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var lines []string
+	for i := range r.arp {
+		if a := &r.arp[i]; !a.answered && !a.isAnnouncement() {
+			lines = append(lines, fmt.Sprintf("on %s: ARP %v", a.network, a))
+		}
+	}
+	return lines
 }
 
 // reset forgets what was seen before a step.
@@ -94,7 +170,8 @@ func (r *recorder) reset() {
 			r.earlier[s.connection()] = true
 		}
 	}
-	r.packets = nil
+	r.packets, r.arp = nil, nil
+	clear(r.kept)
 }
 
 // find returns the first packet that matches, and how many do.
@@ -112,8 +189,8 @@ func (r *recorder) find(p *config.PacketPattern) (first seen, n int) {
 	return first, n
 }
 
-// on returns up to max different packets that were seen on a network, for an
-// explanation.
+// on returns up to max different packets that were seen on a network, and as many ARP
+// messages, for an explanation. It is never empty.
 func (r *recorder) on(network string, max int) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,6 +203,15 @@ func (r *recorder) on(network string, max int) []string {
 				break
 			}
 		}
+	}
+	ip := len(lines)
+	for i := range r.arp {
+		if a := &r.arp[i]; a.network == network && len(lines) < ip+max {
+			lines = append(lines, "ARP "+a.String())
+		}
+	}
+	if len(lines) == 0 {
+		lines = []string{"nothing at all"}
 	}
 	return lines
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -33,14 +34,18 @@ func (p printer) paint(code, text string) string {
 
 // title prints a step's heading.
 func (p printer) title(n int, s *config.Step) {
-	title := s.Title
-	if title == "" {
-		title = s.Do
-	}
-	fmt.Fprintf(p.out, "%s\n", p.paint(bold, fmt.Sprintf("%d. %s", n, title)))
+	fmt.Fprintf(p.out, "%s\n", p.paint(bold, fmt.Sprintf("%d. %s", n, heading(s))))
 	for _, line := range wrap(s.Explain, width-len(indent)) {
 		fmt.Fprintf(p.out, "%s%s\n", indent, line)
 	}
+}
+
+// heading is what a step is called.
+func heading(s *config.Step) string {
+	if s.Title == "" {
+		return s.Do
+	}
+	return s.Title
 }
 
 // wrap breaks a text into lines. East Asian text has no spaces to break at and
@@ -73,9 +78,31 @@ func (p printer) prompt(s *config.Step) {
 	fmt.Fprintf(p.out, "%s%s\n", indent, p.paint(cyan, on+"$ "+s.Do))
 }
 
-// output prints what a command has printed.
-func (p printer) output(text string) {
-	p.list(strings.Split(strings.TrimRight(text, "\n"), "\n"))
+// A told output is printed line by line, as it comes, and kept.
+type told struct {
+	printer
+	text    bytes.Buffer
+	printed int // so many bytes of it
+}
+
+// Write implements io.Writer.
+func (t *told) Write(b []byte) (int, error) {
+	t.text.Write(b)
+	for {
+		rest := t.text.Bytes()[t.printed:]
+		n := bytes.IndexByte(rest, '\n')
+		if n < 0 {
+			return len(b), nil
+		}
+		t.list([]string{string(rest[:n])})
+		t.printed += n + 1
+	}
+}
+
+// end prints what has no end of line.
+func (t *told) end() {
+	t.list([]string{string(t.text.Bytes()[t.printed:])})
+	t.printed = t.text.Len()
 }
 
 func (p printer) list(lines []string) {

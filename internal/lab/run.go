@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"os"
@@ -16,10 +15,27 @@ import (
 	"github.com/taprouter/taprouter/router/host"
 )
 
-// run carries a command out on a host, writes what the real tool would print to
-// out, and reports whether it succeeded as that tool's exit status would. The
-// time it may take is ctx's.
-func (c *command) run(ctx context.Context, h *host.Host, out io.Writer) bool {
+// A result is how a command has ended.
+type result struct {
+	ok  bool   // as the real tool's exit status would say
+	cut string // the step's time was over before the end: how far it had come
+}
+
+// done is the result of a command that has come to its end.
+func done(ok bool) result { return result{ok: ok} }
+
+// cutOr is the result of a command that has failed: because the step's time, ctx's,
+// was over, or by itself.
+func cutOr(ctx context.Context, how string) result {
+	if ctx.Err() != nil {
+		return result{cut: how}
+	}
+	return done(false)
+}
+
+// run carries a command out on a host, and writes what the real tool would print to
+// out as it comes. The time it may take is ctx's.
+func (c *command) run(ctx context.Context, h *host.Host, out io.Writer) result {
 	switch c.name {
 	case "ping":
 		return c.ping(ctx, h, out)
@@ -32,109 +48,20 @@ func (c *command) run(ctx context.Context, h *host.Host, out io.Writer) bool {
 	case "send":
 		return c.send(ctx, h, out)
 	case "start", "stop":
-		return c.startOrStop(h, out)
+		return done(c.startOrStop(h, out))
 	}
 	return c.sleep(ctx)
 }
 
 // sleep is the command wait.
-func (c *command) sleep(ctx context.Context) bool {
+func (c *command) sleep(ctx context.Context) result {
 	select {
 	case <-time.After(c.pause):
-		return true
+		return done(true)
 	case <-ctx.Done():
-		return false
+		return result{cut: fmt.Sprintf("it waits for %v", c.pause)}
 	}
 }
-
-const (
-	pingInterval = 100 * time.Millisecond // between echoes; the real one takes a second
-	pingWait     = time.Second            // after the last echo
-)
-
-// An echo is what became of one echo request.
-type echo struct {
-	seq   int
-	reply host.Reply
-	err   error
-}
-
-// ping sends count echoes at an interval and prints answers as they come. Like
-// the real one it fails if nobody answers.
-func (c *command) ping(ctx context.Context, h *host.Host, out io.Writer) bool {
-	wait := pingWait
-	if c.timeout > 0 {
-		wait = c.timeout
-	}
-	fmt.Fprintf(out, "PING %v (%v) %d(%d) bytes of data.\n", c.addr, c.addr, c.size, c.size+28)
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.count-1)*pingInterval+wait)
-	defer cancel()
-	echoes := make(chan echo)
-	start := time.Now()
-	for i := range c.count {
-		go func() {
-			e := echo{seq: i + 1}
-			select {
-			case <-time.After(time.Duration(i) * pingInterval):
-				size := c.size
-				if size == 0 {
-					size = -1
-				}
-				e.reply, e.err = h.PingWith(ctx, c.addr, host.PingOptions{Bytes: size, Seq: e.seq, TTL: c.ttl, DontFragment: c.df})
-			case <-ctx.Done():
-				e.err = ctx.Err()
-			}
-			echoes <- e
-		}()
-	}
-	return c.pingResults(echoes, start, out)
-}
-
-// pingResults prints the lines of the echoes and the statistics.
-func (c *command) pingResults(echoes <-chan echo, start time.Time, out io.Writer) bool {
-	var times []float64
-	failed := 0
-	for range c.count {
-		e := <-echoes
-		var icmp *host.ICMPError
-		switch {
-		case e.err == nil:
-			ms := milliseconds(e.reply.RTT)
-			times = append(times, ms)
-			fmt.Fprintf(out, "%d bytes from %v: icmp_seq=%d ttl=%d time=%.2f ms\n", e.reply.Bytes, e.reply.From, e.reply.Seq, e.reply.TTL, ms)
-		case errors.As(e.err, &icmp):
-			failed++
-			fmt.Fprintf(out, "From %v icmp_seq=%d %s\n", icmp.From, e.seq, icmp.Reason())
-		case errors.Is(e.err, syscall.EMSGSIZE):
-			failed++
-			fmt.Fprintln(out, "ping: local error: message too long")
-		}
-	}
-	fmt.Fprintf(out, "\n--- %v ping statistics ---\n%d packets transmitted, %d received", c.addr, c.count, len(times))
-	if failed > 0 {
-		fmt.Fprintf(out, ", +%d errors", failed)
-	}
-	fmt.Fprintf(out, ", %d%% packet loss, time %dms\n", 100*(c.count-len(times))/c.count, time.Since(start).Milliseconds())
-	printSpread(times, out)
-	return len(times) > 0
-}
-
-// printSpread is ping's last line.
-func printSpread(times []float64, out io.Writer) {
-	if len(times) == 0 {
-		return
-	}
-	lo, hi, sum, squares := math.Inf(1), 0.0, 0.0, 0.0
-	for _, t := range times {
-		lo, hi = min(lo, t), max(hi, t)
-		sum, squares = sum+t, squares+t*t
-	}
-	avg := sum / float64(len(times))
-	mdev := math.Sqrt(max(0, squares/float64(len(times))-avg*avg))
-	fmt.Fprintf(out, "rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", lo, avg, hi, mdev)
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // within limits ctx by the command's own time limit, if it has one.
 func (c *command) within(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -145,32 +72,50 @@ func (c *command) within(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // curl prints the body of a page. As curl, it does not mind the status code.
-func (c *command) curl(ctx context.Context, client *http.Client, out io.Writer) bool {
-	ctx, cancel := c.within(ctx)
+func (c *command) curl(step context.Context, client *http.Client, out io.Writer) result {
+	ctx, cancel := c.within(step)
 	defer cancel()
 	start := time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+	method := http.MethodGet
+	if c.head {
+		method = http.MethodHead
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.url, nil)
 	if err != nil {
 		fmt.Fprintf(out, "curl: (3) %v\n", err)
-		return false
+		return done(false)
 	}
 	req.Header.Set("User-Agent", "curl (taprouter lab)")
 	res, err := client.Do(req)
 	if err != nil {
 		c.curlFailed(err, time.Since(start), out)
-		return false
+		io.WriteString(out, (&page{took: time.Since(start)}).write(c.writeOut))
+		return cutOr(step, "no answer yet")
 	}
 	defer res.Body.Close()
+	if c.strict && res.StatusCode >= http.StatusBadRequest {
+		fmt.Fprintf(out, "curl: (22) The requested URL returned error: %d\n", res.StatusCode)
+		io.WriteString(out, (&page{status: res.StatusCode, took: time.Since(start)}).write(c.writeOut))
+		return done(false)
+	}
+	body := out
+	if c.discard {
+		body = io.Discard
+	}
 	if c.headers {
-		fmt.Fprintf(out, "%s %s\n", res.Proto, res.Status)
-		_ = res.Header.Write(out) // to memory
-		fmt.Fprintln(out)
+		fmt.Fprintf(body, "%s %s\n", res.Proto, res.Status)
+		_ = res.Header.Write(body) // what cannot be printed is lost
+		fmt.Fprintln(body)
 	}
-	if _, err := io.Copy(out, res.Body); err != nil {
+	n, err := io.Copy(body, res.Body)
+	if err != nil {
 		fmt.Fprintf(out, "curl: (56) Recv failure: %v\n", reason(err))
-		return false
 	}
-	return true
+	io.WriteString(out, (&page{res.StatusCode, n, time.Since(start)}).write(c.writeOut))
+	if err != nil {
+		return cutOr(step, fmt.Sprintf("%d bytes of the page so far", n))
+	}
+	return done(true)
 }
 
 // curlFailed prints what curl prints when it gets no page.
@@ -214,13 +159,10 @@ func reason(err error) string {
 }
 
 // traceroute prints the hops on the way, and fails if it does not get there.
-func (c *command) traceroute(ctx context.Context, h *host.Host, out io.Writer) bool {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (c *command) traceroute(ctx context.Context, h *host.Host, out io.Writer) result {
 	mode := map[string]host.TracerouteMode{"-U": host.TracerouteUDP, "-I": host.TracerouteICMP, "-T": host.TracerouteTCP}[c.mode]
 	fmt.Fprintf(out, "traceroute to %v (%v), %d hops max\n", c.addr, c.addr, c.maxHops)
-	hops, err := h.Traceroute(ctx, c.addr, host.TracerouteOptions{Mode: mode, MaxHops: c.maxHops, Wait: c.timeout})
-	for _, hop := range hops {
+	hops, err := h.Traceroute(ctx, c.addr, host.TracerouteOptions{Mode: mode, MaxHops: c.maxHops, Wait: c.timeout, Progress: func(hop host.Hop) {
 		switch {
 		case !hop.From.IsValid():
 			fmt.Fprintf(out, "%2d  *\n", hop.TTL)
@@ -229,17 +171,20 @@ func (c *command) traceroute(ctx context.Context, h *host.Host, out io.Writer) b
 		default:
 			fmt.Fprintf(out, "%2d  %v (%v)  %.3f ms\n", hop.TTL, hop.From, hop.From, milliseconds(hop.RTT))
 		}
+	}})
+	if err != nil && ctx.Err() != nil {
+		return result{cut: fmt.Sprintf("%d hops so far", len(hops))}
 	}
 	if err != nil {
 		fmt.Fprintf(out, "traceroute: %v\n", err)
-		return false
+		return done(false)
 	}
-	return len(hops) > 0 && hops[len(hops)-1].From == c.addr
+	return done(len(hops) > 0 && hops[len(hops)-1].From == c.addr)
 }
 
 // connect opens a TCP connection and closes it again.
-func (c *command) connect(ctx context.Context, h *host.Host, out io.Writer) bool {
-	ctx, cancel := c.within(ctx)
+func (c *command) connect(step context.Context, h *host.Host, out io.Writer) result {
+	ctx, cancel := c.within(step)
 	defer cancel()
 	network := "tcp"
 	if c.udp {
@@ -248,11 +193,11 @@ func (c *command) connect(ctx context.Context, h *host.Host, out io.Writer) bool
 	conn, err := h.DialContext(ctx, network, c.to.String())
 	if err != nil {
 		fmt.Fprintf(out, "connect to %v: %s\n", c.to, reason(err))
-		return false
+		return cutOr(step, "no answer yet")
 	}
 	fmt.Fprintf(out, "connected to %v from %v\n", c.to, conn.LocalAddr())
 	_ = conn.Close() // it has served its purpose
-	return true
+	return done(true)
 }
 
 // sendWait is how long send waits for an answer.
@@ -260,11 +205,11 @@ const sendWait = time.Second
 
 // send sends one UDP datagram and prints the answer. It fails if there is none:
 // UDP itself does not say whether anything has arrived.
-func (c *command) send(ctx context.Context, h *host.Host, out io.Writer) bool {
+func (c *command) send(ctx context.Context, h *host.Host, out io.Writer) result {
 	conn, err := h.DialContext(ctx, "udp", c.to.String())
 	if err != nil {
 		fmt.Fprintf(out, "send to %v: %s\n", c.to, reason(err))
-		return false
+		return done(false)
 	}
 	defer conn.Close()
 	wait := sendWait
@@ -272,12 +217,13 @@ func (c *command) send(ctx context.Context, h *host.Host, out io.Writer) bool {
 		wait = c.timeout
 	}
 	deadline := time.Now().Add(wait)
+	isCut := false
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+		deadline, isCut = d, true
 	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		fmt.Fprintf(out, "send to %v: %v\n", c.to, err)
-		return false
+		return done(false)
 	}
 	_, err = conn.Write([]byte(c.text))
 	answer := make([]byte, 65535)
@@ -291,8 +237,11 @@ func (c *command) send(ctx context.Context, h *host.Host, out io.Writer) bool {
 			text = "no answer"
 		}
 		fmt.Fprintf(out, "send to %v: %s\n", c.to, text)
-		return false
+		if isCut && isTimeout(err) {
+			return result{cut: "no answer yet"}
+		}
+		return done(false)
 	}
 	fmt.Fprintf(out, "answer from %v: %s\n", conn.RemoteAddr(), bytes.ToValidUTF8(answer[:n], []byte("?")))
-	return true
+	return done(true)
 }

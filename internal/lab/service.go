@@ -87,7 +87,7 @@ func (c *command) startOrStop(h *host.Host, out io.Writer) bool {
 
 // browse is curl as a browser does it: the connection stays open for the instance's
 // next browse. A new one is made if it has ended.
-func (l *lab) browse(ctx context.Context, c *command, on string, out io.Writer) bool {
+func (l *lab) browse(ctx context.Context, c *command, on string, out io.Writer) result {
 	client := l.browsers[on]
 	if client == nil {
 		client = &http.Client{Transport: &http.Transport{DialContext: l.hosts[on].DialContext}}
