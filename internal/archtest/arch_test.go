@@ -62,7 +62,7 @@ var allowed = map[string][]string{
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},
-	"internal/lab":      {"config", "router", "router/host", "tap", "internal/packet"},
+	"internal/lab":      {"config", "router", "router/host", "tap", "internal/packet", "github.com/rivo/uniseg"},
 	"router":            {"config", "tap", "lb", "nat", "internal/arp", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
 	"router/routertest": {"config", "router", "router/host"},

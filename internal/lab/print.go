@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/taprouter/taprouter/config"
 )
@@ -46,27 +45,6 @@ func heading(s *config.Step) string {
 		return s.Do
 	}
 	return s.Title
-}
-
-// wrap breaks a text into lines. East Asian text has no spaces to break at and
-// stays as it is written.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
 }
 
 // prompt prints who does what.
