@@ -3,11 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -209,18 +212,130 @@ func orNone(s string) string {
 	return s
 }
 
-type labCmd struct{ fileArg }
+type labCmd struct {
+	Files    []string `arg:"" name:"file" help:"Lessons (TOML), or directories of them: of a directory, all files *.toml with steps in it, in order of their names."`
+	FailFast bool     `help:"End at the first step that fails."`
 
-// Run plays a lesson.
+	passedOver int // lessons in directories that the router cannot serve yet
+}
+
+// Run plays lessons, one after the other. All files are read, and found to be
+// without faults, before the first one is played.
 func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cli) error {
-	topo, err := load(c.File, std)
+	lessons, err := c.load(std)
 	if err != nil {
 		return err
 	}
 	if cli.LogLevel >= slog.LevelInfo {
 		log = nil // the lesson is the output; --log-level debug shows the router's own words
 	}
-	return lab.Run(ctx, topo, lab.Options{Out: std.out, Color: isTerminal(std.out), Logger: log})
+	opt := lab.Options{Out: std.out, Color: isTerminal(std.out), Logger: log, FailFast: c.FailFast}
+	if len(lessons) == 1 {
+		return lab.Run(ctx, lessons[0], opt)
+	}
+	played, rest := 0, ""
+	if c.passedOver > 0 {
+		rest = fmt.Sprintf("; %d not played", c.passedOver)
+	}
+	var failed []string
+	for _, topo := range lessons {
+		fmt.Fprintf(std.out, "== %s\n\n", topo.File)
+		err := lab.Run(ctx, topo, opt)
+		fmt.Fprintln(std.out)
+		played++
+		if err != nil && !errors.Is(err, lab.ErrUnexpected) {
+			return err
+		}
+		if err != nil {
+			failed = append(failed, topo.File)
+		}
+		if err != nil && c.FailFast {
+			break
+		}
+	}
+	if len(failed) == 0 {
+		fmt.Fprintf(std.out, "%d lessons, all as expected%s\n", played, rest)
+		return nil
+	}
+	fmt.Fprintf(std.out, "%d of %d lessons FAILED: %s%s\n", len(failed), played, strings.Join(failed, ", "), rest)
+	return lab.ErrUnexpected
+}
+
+// load reads all lessons, those of directories in the order of their names.
+func (c *labCmd) load(std streams) ([]*config.Topology, error) {
+	var lessons []*config.Topology
+	var faults config.Faults
+	for _, path := range c.Files {
+		files, inDirectory, err := lessonFiles(path)
+		if err != nil {
+			return nil, err
+		}
+		found := 0
+		for _, file := range files {
+			topo, err := c.loadOne(file, inDirectory, std)
+			var more config.Faults
+			switch {
+			case errors.As(err, &more):
+				faults = append(faults, more...)
+			case err != nil:
+				return nil, err
+			case topo != nil:
+				lessons = append(lessons, topo)
+			}
+			if topo != nil || err != nil {
+				found++
+			}
+		}
+		if found == 0 {
+			return nil, fmt.Errorf("%s: no lesson is in it: a lesson is a file *.toml with [[step]]", path)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return lessons, nil
+}
+
+// loadOne reads a lesson. In a directory a file may be something else: without steps,
+// or with what only check understands so far. It is passed over then.
+func (c *labCmd) loadOne(file string, inDirectory bool, std streams) (*config.Topology, error) {
+	topo, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	if inDirectory && len(topo.Steps) == 0 {
+		return nil, nil
+	}
+	if refused := router.Unsupported(topo); inDirectory && len(refused) > 0 {
+		fmt.Fprintf(std.err, "not played: %v\n", refused[0])
+		c.passedOver++
+		return nil, nil
+	}
+	for _, w := range topo.Warnings {
+		fmt.Fprintf(std.err, "warning: %v\n", w)
+	}
+	if faults := lab.CheckLesson(topo); len(faults) > 0 {
+		return nil, faults
+	}
+	return topo, nil
+}
+
+// lessonFiles lists the files that a path stands for.
+func lessonFiles(path string) (files []string, inDirectory bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.IsDir() {
+		return []string{path}, false, nil
+	}
+	entries, err := os.ReadDir(path) // sorted
+	for _, e := range entries {
+		if !e.IsDir() && filepath.Ext(e.Name()) == ".toml" {
+			files = append(files, filepath.Join(path, e.Name()))
+		}
+	}
+	return files, true, err
 }
 
 type versionCmd struct{}

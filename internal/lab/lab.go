@@ -47,6 +47,15 @@ func Check(topo *config.Topology) config.Faults {
 	return faults
 }
 
+// CheckLesson is Check for a topology that is to be played: it has steps, and the
+// router can do what it asks for.
+func CheckLesson(topo *config.Topology) config.Faults {
+	if len(topo.Steps) == 0 {
+		return config.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
+	}
+	return append(Check(topo), router.Unsupported(topo)...)
+}
+
 // ErrUnexpected says that the lesson went otherwise than its file expects.
 var ErrUnexpected = errors.New("the lesson did not go as expected")
 
@@ -54,11 +63,8 @@ var ErrUnexpected = errors.New("the lesson did not go as expected")
 // config.Faults for what is wrong with the file, and the context's error when
 // it was interrupted.
 func Run(ctx context.Context, topo *config.Topology, opt Options) error {
-	if faults := Check(topo); len(faults) > 0 {
+	if faults := CheckLesson(topo); len(faults) > 0 {
 		return faults
-	}
-	if len(topo.Steps) == 0 {
-		return config.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
 	}
 	engine, err := router.Start(topo, router.Options{Logger: opt.Logger, Clock: time.Now})
 	if err != nil {
