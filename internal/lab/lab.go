@@ -6,12 +6,14 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +55,9 @@ func CheckLesson(topo *config.Topology) config.Faults {
 	if len(topo.Steps) == 0 {
 		return config.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
 	}
-	return append(Check(topo), router.Unsupported(topo)...)
+	faults := append(Check(topo), router.Unsupported(topo)...)
+	slices.SortStableFunc(faults, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return faults
 }
 
 // ErrUnexpected says that the lesson went otherwise than its file expects.
@@ -157,7 +161,11 @@ func (l *lab) play(ctx context.Context) error {
 			continue
 		}
 		s := &l.topo.Steps[i]
-		failed = append(failed, fmt.Sprintf("%d. %s%s", i+1, heading(s), l.place(l.line(i, ""))))
+		name := fmt.Sprintf("%d. %s", i+1, heading(s))
+		if at := l.place(l.line(i, "")); at != "" {
+			name += " (" + at + ")"
+		}
+		failed = append(failed, name)
 		if l.failFast {
 			break
 		}
@@ -184,13 +192,9 @@ func (l *lab) line(i int, key string) int {
 	return l.topo.LineOf(strings.TrimSuffix(path+"."+key, "."))
 }
 
-// place is a line as it stands behind something, " (FILE:LINE)" less what is unknown.
+// place is a line of the file as FILE:LINE, less what is unknown.
 func (l *lab) place(line int) string {
-	f := config.Fault{File: l.topo.File, Line: line}
-	if text := strings.TrimSuffix(f.String(), ": "); text != "" {
-		return " (" + text + ")"
-	}
-	return ""
+	return strings.TrimSuffix(config.Fault{File: l.topo.File, Line: line}.String(), ": ")
 }
 
 // failed prints what is not as expected, details of it, and the line that says what
@@ -199,7 +203,7 @@ func (l *lab) failed(line int, text string, details ...string) {
 	l.printer.failed(text)
 	l.printer.list(details)
 	if at := l.place(line); at != "" {
-		l.printer.list([]string{"at " + strings.Trim(at, " ()")})
+		l.printer.list([]string{"at " + at})
 	}
 }
 
@@ -244,7 +248,13 @@ func (l *lab) explain(before, after router.Stats) {
 	if len(drops) == 0 {
 		text = "dropped in this step: nothing"
 	}
-	l.printer.list(append([]string{text}, l.recorder.unanswered()...))
+	l.printer.list([]string{text})
+	const most = 10
+	unanswered := l.recorder.unanswered()
+	l.printer.list(unanswered[:min(most, len(unanswered))])
+	if more := len(unanswered) - most; more > 0 {
+		l.printer.list([]string{fmt.Sprintf("and %d more ARP requests without an answer", more)})
+	}
 }
 
 // perform does what a step says once. What shows a state that changes by itself is
