@@ -53,6 +53,7 @@ type guardState struct {
 	view    *survey        // the last one; nil: none yet
 	took    time.Duration  // to make it
 	busy    sync.WaitGroup // who uses the sockets
+	turn    sync.Mutex     // held before mu: a look must not judge by less than the one before knew
 }
 
 // A watched is an interface with raw devices.
@@ -232,6 +233,8 @@ func (g *Guard) lookIn(d time.Duration) {
 // asked without the lock: the list of routes may be long, and whoever closes a device
 // does not wait for it.
 func (g *Guard) look(s *guardState) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	g.mu.Lock()
 	if g.guardState != s {
 		g.mu.Unlock()
