@@ -331,24 +331,24 @@ func TestEveryExpectationCanFail(t *testing.T) {
 func TestCutShort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ step, want, result string }{
-		"ping":           {`do = "ping -c 60 198.51.100.10"`, "FAILED: cut short after 500ms: ", "FAILED"},
+		"ping":           {`do = "ping -c 60 198.51.100.10"`, "FAILED: cut short after 1.5s: ", "FAILED"},
 		"ping, fails":    {`do = "ping -c 60 198.51.100.10"` + "\nfails = true", "FAILED: expected to fail, but it succeeded", "FAILED"},
-		"silence, fails": {`do = "ping -c 60 198.51.100.77"` + "\nfails = true", "ok: it fails, as expected, cut short after 500ms: ", "as expected"},
-		"curl":           {`do = "curl http://198.51.100.77/"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"silence, fails": {`do = "ping -c 60 198.51.100.77"` + "\nfails = true", "ok: it fails, as expected, cut short after 1.5s: ", "as expected"},
+		"curl":           {`do = "curl http://198.51.100.77/"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
 		"curl, fails":    {`do = "curl http://198.51.100.77/"` + "\nfails = true", "ok: it fails, as expected, cut short", "as expected"},
 		"curl -m":        {`do = "curl -m 0.1 http://198.51.100.77/"`, "FAILED: it failed", "FAILED"},
-		"browse":         {`do = "browse http://198.51.100.77/"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
-		"traceroute":     {`do = "traceroute 198.51.100.77"`, "FAILED: cut short after 500ms: 1 hops so far", "FAILED"},
-		"connect":        {`do = "connect 198.51.100.77:1"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"browse":         {`do = "browse http://198.51.100.77/"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
+		"traceroute":     {`do = "traceroute 198.51.100.77"`, "FAILED: cut short after 1.5s: ", "FAILED"},
+		"connect":        {`do = "connect 198.51.100.77:1"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
 		"connect -w":     {`do = "connect -w 0.1 198.51.100.77:1"`, "FAILED: it failed", "FAILED"},
-		"send":           {`do = "send 198.51.100.77:1 x"`, "FAILED: cut short after 500ms: no answer yet", "FAILED"},
+		"send":           {`do = "send -w 3 198.51.100.77:1 x"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
 		"send -w":        {`do = "send -w 0.1 198.51.100.77:1 x"`, "FAILED: it failed", "FAILED"},
-		"wait":           {`do = "wait 2s"`, "FAILED: cut short after 500ms: it waits for 2s", "FAILED"},
-		"twice":          {`do = "wait 2s"` + "\ntimes = 2\nexpect = []", "FAILED: cut short after 500ms: it waits for 2s", "FAILED"},
+		"wait":           {`do = "wait 2s"`, "FAILED: cut short after 1.5s: it waits for 2s", "FAILED"},
+		"twice":          {`do = "wait 2s"` + "\ntimes = 2\nexpect = []", "FAILED: cut short after 1.5s: it waits for 2s", "FAILED"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\nwithin = \"500ms\"\n"+strings.ReplaceAll(c.step, "\nexpect = []", "")+"\n")
+			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\nwithin = \"1500ms\"\n"+strings.ReplaceAll(c.step, "\nexpect = []", "")+"\n")
 			if (err != nil) != (c.result == "FAILED") || !strings.Contains(out, c.want) {
 				t.Errorf("error %v, want %q in:\n%s", err, c.want, out)
 			}
@@ -567,9 +567,9 @@ func TestFailFast(t *testing.T) {
 // The lines of a command are there before its step has ended.
 func TestOutputStreams(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ do, line string }{
-		"ping":       {"ping -c 600 198.51.100.10", "icmp_seq=2 "},
-		"traceroute": {"traceroute -w 300 198.51.100.10", " 1  192.0.2.1"},
+	for name, c := range map[string]struct{ do, line, later string }{
+		"ping":       {"ping -c 2 -i 3000 198.51.100.10", "icmp_seq=1 ", "icmp_seq=2 "},
+		"traceroute": {"traceroute 198.51.100.77", " 1  192.0.2.1", " 2  "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -587,6 +587,9 @@ func TestOutputStreams(t *testing.T) {
 			}()
 			lines, found := bufio.NewScanner(r), false
 			for lines.Scan() {
+				if strings.Contains(lines.Text(), c.later) {
+					t.Errorf("it came with the rest: %q", lines.Text())
+				}
 				if strings.Contains(lines.Text(), c.line) && !found {
 					found = true
 					cancel()

@@ -18,9 +18,9 @@ const (
 
 	// pingWait is how long an echo waits for its answer where others are answered,
 	// pingPatience where none is: a host or a router gives a neighbor up after three
-	// seconds, and the sender is to see that.
+	// seconds, and the sender is to see that, in the five seconds that a step has.
 	pingWait     = time.Second
-	pingPatience = 3500 * time.Millisecond
+	pingPatience = 4 * time.Second
 )
 
 // An echo is what became of one echo request.
