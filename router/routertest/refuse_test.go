@@ -132,15 +132,48 @@ func TestRefusedHosts(t *testing.T) {
 
 // A lab and its hosts belong into one bubble.
 func TestLabOutsideOfItsBubble(t *testing.T) {
-	lab := routertest.Parse(t, crowded)
+	f := &fatal{TB: t}
+	lab := routertest.Parse(f, crowded)
 	h := lab.Host("in", "10.1.0.7")
+	attach := func() string {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			lab.Host("in", "10.1.0.8")
+		}()
+		<-done
+		return f.said
+	}
 	synctest.Test(t, func(t *testing.T) {
+		if got := attach(); !strings.Contains(got, "on the other side of a synctest bubble") {
+			t.Errorf("a host inside for a lab from outside: %q", got)
+		}
 		if _, err := h.Dial("tcp", "10.1.0.9:80"); err == nil || !strings.Contains(err.Error(), "made outside of the bubble") {
 			t.Errorf("a host from outside: %v", err)
 		}
 		if _, err := lab.Engine.Attach("in", 0); err == nil || !strings.Contains(err.Error(), "synctest") {
 			t.Errorf("a host for a lab from outside: %v", err)
 		}
+	})
+	f.said = ""
+	if got := attach(); got != "" {
+		t.Errorf("where the lab was made: %q", got)
+	}
+	inside, used := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(used)
+		<-inside
+		f.said = ""
+		if got := attach(); !strings.Contains(got, "on the other side of a synctest bubble") {
+			t.Errorf("a host outside for a lab from inside: %q", got)
+		}
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		f = &fatal{TB: t}
+		lab = routertest.Parse(f, crowded)
+		lab.Host("in", "10.1.0.7")
+		close(inside)
+		<-used
 	})
 	synctest.Test(t, func(t *testing.T) {
 		lab := routertest.Parse(t, crowded)

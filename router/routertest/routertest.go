@@ -29,9 +29,10 @@ type Lab struct {
 	// Engine is the running topology.
 	Engine *router.Engine
 
-	t     testing.TB
-	topo  *config.Topology
-	hosts []attached
+	t      testing.TB
+	topo   *config.Topology
+	hosts  []attached
+	bubble bool // it was started in a bubble of testing/synctest
 }
 
 // An attached host is one that the lab has made, and may have been closed since.
@@ -86,7 +87,7 @@ func Start(t testing.TB, topo *config.Topology) *Lab {
 			t.Error(err)
 		}
 	})
-	return &Lab{Engine: e, t: t, topo: topo}
+	return &Lab{Engine: e, t: t, topo: topo, bubble: host.InBubble()}
 }
 
 // Host attaches a host to a network. Its address must be in one of the
@@ -204,6 +205,9 @@ func (l *Lab) Instance(name string) *host.Host {
 // attach makes a host that ends with the test.
 func (l *Lab) attach(network string, c host.Config) *host.Host {
 	l.t.Helper()
+	if host.InBubble() != l.bubble {
+		l.t.Fatal("routertest: the lab was started on the other side of a synctest bubble: start it, and attach hosts, in the function that synctest.Test calls")
+	}
 	if other := l.twin(network, func(h *host.Host) bool { return h.Address() == c.Address.Addr() }); other != nil {
 		l.t.Fatalf("routertest: %v on network %q is the address of host %q, which is attached already; Close ends it", c.Address.Addr(), network, other.Name())
 	}
