@@ -75,7 +75,7 @@ func (c *checker) gatherOwn(d *domain) {
 			o.instead = fmt.Sprintf("name the host behind it, %v", f.FixedIP)
 		}
 		if behind, ok := d.own[f.FixedIP]; ok && behind.vip != nil {
-			o.what, o.instead = o.what+" of "+behind.what, behind.instead
+			o.what, o.instead, o.vip = o.what+" of "+behind.what, behind.instead, behind.vip
 		}
 		add(f.Address, o)
 	}

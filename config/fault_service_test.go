@@ -486,7 +486,24 @@ network = "blue"
 address = "10.1.0.12"
 protocol = "TCP"
 port = 80
-pool = "b"`},
+pool = "b"
+[[pool]]
+name = "c"
+protocol = "TCP"
+[[pool.member]]
+address = "203.0.113.7" #! pool "c": member "203.0.113.7:80": address 203.0.113.7 belongs to router "r1" itself, which serves VIP "vc": it is floating IP 203.0.113.7 (line 121) of VIP "vc" (line 114); name the host that has the service
+port = 80
+[[vip]]
+name = "vc"
+network = "green"
+address = "10.2.0.12"
+protocol = "TCP"
+port = 80
+pool = "c"
+[[floating_ip]]
+network = "ext"
+address = "203.0.113.7"
+fixed_ip = "10.2.0.12"`},
 	{"loops", shared + `
 [[pool]]
 name = "a"
