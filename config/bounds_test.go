@@ -157,3 +157,17 @@ func FuzzBounds(f *testing.F) {
 		}
 	})
 }
+
+// A file full of faults is answered in time that grows with its size, and with a bounded list.
+func TestManyFaults(t *testing.T) {
+	var bad strings.Builder
+	for i := range 2_000 {
+		fmt.Fprintf(&bad, "[[network]]\nname = \"n%d\"\nmtu = \"x\"\n[network.subnet]\ncidr = \"10.0.0.0/24\"\n", i)
+		fmt.Fprintf(&bad, "[[router]]\nname = \"r%d\"\ninterfaces = [\"m%d\"]\n", i, i)
+	}
+	_, err := config.Parse("f", strings.NewReader(bad.String()))
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	if last := lines[len(lines)-1]; len(lines) != 1001 || !strings.HasSuffix(last, " and 5000 more faults") {
+		t.Errorf("%d lines, the last: %s", len(lines), last)
+	}
+}

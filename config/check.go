@@ -73,8 +73,7 @@ func (c *checker) run() {
 	c.warnNoGateway()
 	c.warnInstanceGateways()
 	c.warnMembers()
-	sortFaults(c.root.r.warnings)
-	c.Warnings = c.root.r.warnings
+	c.Warnings = bounded(c.root.r.warnings, c.root.r.warned, "warnings")
 }
 
 // checkSomething: a file that serves nothing is a mistake, such as the wrong
@@ -176,6 +175,10 @@ func oneOfExactly[T ~string](s scope, key string, v *T, def T, words ...T) {
 	s.fault(key, "%s", unknownOf(key, string(*v), known))
 }
 
+// maxCompared bounds the search for what unknown names probably mean, in names compared. One
+// slip among a hundred thousand names is found; a file full of them costs a second.
+const maxCompared = 1 << 19
+
 // refer finds what a key refers to by name.
 func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T, bool) {
 	found, ok := all[name]
@@ -184,7 +187,10 @@ func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T,
 	case s.r.spoiled(header):
 		// Nothing of that kind could be read.
 	default:
-		known := slices.Sorted(maps.Keys(all))
+		var known []string
+		if s.r.compared += len(all); s.r.compared <= maxCompared {
+			known = slices.Sorted(maps.Keys(all))
+		}
 		text := unknown(kind, name, known)
 		if nearest(name, known) == "" {
 			text += "; no [[" + header + "]] has that name"

@@ -175,9 +175,9 @@ func (g *segment) checkSubnets() {
 	for i := range g.Subnets {
 		sub := &g.Subnets[i]
 		s := g.at.item("subnet", "subnet", "", i, len(g.Subnets), sub.Line)
-		before := len(s.r.faults)
+		before := s.r.found
 		g.checkSubnet(s, sub, g.Subnets[:i])
-		if len(s.r.faults) > before || s.spoiledIn("") {
+		if s.r.found > before || s.spoiledIn("") {
 			g.shaky = true
 		}
 	}

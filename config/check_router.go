@@ -37,12 +37,12 @@ func (c *checker) checkRouters() {
 		if s.checkName(r.Name, names) {
 			c.routers[r.Name] = d
 		}
-		before := len(s.r.faults)
+		before := s.r.found
 		for j := range r.Interfaces {
 			c.checkInterface(d, j)
 		}
 		c.checkRouterGateway(d)
-		d.unsure = d.unsure || len(s.r.faults) > before
+		d.unsure = d.unsure || s.r.found > before
 		c.checkRouterNAT(d)
 	}
 }

@@ -140,7 +140,7 @@ func tableName(path string, many bool) string {
 // fault reports the value and makes sure that nothing more is said about it.
 func (v value) fault(format string, args ...any) {
 	v.at.fault(v.key, format, args...)
-	v.at.r.bad[joinPath(v.at.path, v.key)] = true
+	v.at.r.spoil(joinPath(v.at.path, v.key))
 }
 
 // wrongType reports a value of another type than the key wants.
@@ -281,7 +281,7 @@ func (v value) tables() []value {
 	path := joinPath(v.at.path, v.key)
 	header := indexes.ReplaceAllString(path, "")
 	v.at.fault(v.key, "%s is a list of tables; write %s, not %s", v.key, tableName(header, true), tableName(header, false))
-	v.at.r.lines.alias(path, indexKey(path, 0))
+	v.at.r.single[v.at.r.asWritten(path)] = true
 	return []value{{at: v.at, key: indexKey(v.key, 0), raw: v.raw}}
 }
 

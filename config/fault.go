@@ -47,11 +47,19 @@ type report struct {
 	file     string
 	lines    lineIndex       // nil for a topology made by hand
 	bad      map[string]bool // paths with a value that could not be read
+	within   map[string]bool // bad, and every path around one of them
+	single   map[string]bool // paths of single tables where a list of them belongs
 	first    bool            // the values are as the file has them, no default is filled in yet
 	schema   keyNames        // every key there is; kept here because the schema refers to its readers
 	faults   Faults
+	found    int // faults, also those beyond maxFaults
 	warnings Faults
+	warned   int // as found
+	compared int // names that unknown ones were compared with
 }
+
+// maxFaults bounds what is said about one file: nobody reads more, and each has a text.
+const maxFaults = 1000
 
 // err returns the faults as an error, nil when there are none. Faults found on
 // the same line stay in the order in which they were found.
@@ -59,8 +67,17 @@ func (r *report) err() error {
 	if len(r.faults) == 0 {
 		return nil
 	}
-	sortFaults(r.faults)
-	return r.faults
+	return bounded(r.faults, r.found, "faults")
+}
+
+// bounded sorts faults, and says how many there are that it does not list.
+func bounded(fs Faults, found int, what string) Faults {
+	sortFaults(fs)
+	if more := found - len(fs); more > 0 {
+		last := fs[len(fs)-1]
+		fs = append(fs, Fault{File: last.File, Line: last.Line, Message: fmt.Sprintf("and %d more %s", more, what)})
+	}
+	return fs
 }
 
 func sortFaults(fs Faults) {
@@ -71,11 +88,45 @@ func sortFaults(fs Faults) {
 // that is missing is missing in its table.
 func (r *report) line(path string) int {
 	for ; path != ""; path = parentPath(path) {
-		if n, ok := r.lines[path]; ok {
+		if n, ok := r.lineAt(path); ok {
 			return n
 		}
 	}
 	return 1
+}
+
+// lineAt is the line of exactly this path. A single table in the place of a list is
+// the list's first element.
+func (r *report) lineAt(path string) (int, bool) {
+	if n, ok := r.lines[path]; ok || len(r.single) == 0 {
+		return n, ok
+	}
+	n, ok := r.lines[r.asWritten(path)]
+	return n, ok
+}
+
+// asWritten takes the indexes out of a path that the file does not have.
+func (r *report) asWritten(path string) string {
+	const first = "[0]"
+	for from := 0; ; {
+		i := strings.Index(path[from:], first)
+		if i < 0 {
+			return path
+		}
+		if from += i; r.single[path[:from]] {
+			path = path[:from] + path[from+len(first):]
+		} else {
+			from += len(first)
+		}
+	}
+}
+
+// spoil notes that the value of a path could not be read.
+func (r *report) spoil(path string) {
+	r.bad[path] = true
+	for ; !r.within[path]; path = parentPath(path) {
+		r.within[path] = true
+	}
 }
 
 // spoiled says whether path, or something around it, could not be read. What
@@ -119,15 +170,20 @@ type scope struct {
 
 // fault reports that the value of key (empty: the table itself) is wrong.
 func (s scope) fault(key, format string, args ...any) {
-	if path := joinPath(s.path, key); !s.r.spoiled(path) {
+	path := joinPath(s.path, key)
+	if s.r.spoiled(path) {
+		return
+	}
+	if s.r.found++; s.r.found <= maxFaults {
 		s.r.faults = append(s.r.faults, s.note(key, path, format, args))
 	}
 }
 
 // warn reports that the value of key is allowed but unwise.
 func (s scope) warn(key, format string, args ...any) {
-	path := joinPath(s.path, key)
-	s.r.warnings = append(s.r.warnings, s.note(key, path, format, args))
+	if s.r.warned++; s.r.warned <= maxFaults {
+		s.r.warnings = append(s.r.warnings, s.note(key, joinPath(s.path, key), format, args))
+	}
 }
 
 func (s scope) note(key, path, format string, args []any) Fault {
@@ -148,7 +204,7 @@ func (s scope) lineOf(key string) int {
 // given says whether the file has the key. It tells a zero that somebody wrote
 // from one that stands for the default; by hand there is no telling.
 func (s scope) given(key string) bool {
-	_, ok := s.r.lines[joinPath(s.path, key)]
+	_, ok := s.r.lineAt(joinPath(s.path, key))
 	return ok && s.r.first && s.indexed
 }
 
@@ -159,12 +215,7 @@ func (s scope) spoiled(key string) bool { return s.r.spoiled(joinPath(s.path, ke
 // could not be read.
 func (s scope) spoiledIn(key string) bool {
 	path := joinPath(s.path, key)
-	for bad := range s.r.bad {
-		if rest, ok := strings.CutPrefix(bad, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
-			return true
-		}
-	}
-	return s.r.spoiled(path)
+	return s.r.within[path] || s.r.spoiled(path)
 }
 
 // child is the scope of the one table under key. line is the one that the

@@ -22,15 +22,6 @@ func indexLines(doc string) lineIndex {
 	return s.index
 }
 
-// alias makes everything under from known under to as well.
-func (x lineIndex) alias(from, to string) {
-	for path, line := range x {
-		if rest, ok := strings.CutPrefix(path, from); ok && (rest == "" || rest[0] == '.') {
-			x[to+rest] = line
-		}
-	}
-}
-
 // joinPath appends a key, or an index such as [2], to a path.
 func joinPath(path, key string) string {
 	switch {

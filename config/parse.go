@@ -66,7 +66,10 @@ func (t *Topology) Validate() error {
 }
 
 func newReport(t *Topology) *report {
-	return &report{file: t.File, lines: t.lines, bad: map[string]bool{}, schema: topologyKeys}
+	return &report{
+		file: t.File, lines: t.lines, schema: topologyKeys,
+		bad: map[string]bool{}, within: map[string]bool{}, single: map[string]bool{},
+	}
 }
 
 // syntaxFault finds the line of what the toml module did not understand. Its

@@ -25,13 +25,23 @@ func unknownOf(what, got string, known []string) string {
 	return text
 }
 
+// maxSuggested is the longest word, in bytes, that is compared with others: the time for
+// that grows with the square.
+const maxSuggested = 255
+
 // nearest finds the known word that got is probably a misspelling of: at most a
 // third of it wrong, or else a part of it. Empty: there is none. The first of
 // several equally near words wins.
 func nearest(got string, known []string) string {
+	if len(got) > maxSuggested {
+		return ""
+	}
 	got = strings.ToLower(got)
 	best, limit := "", max(1, len(got)/3)+1
 	for _, word := range known {
+		if len(word) > maxSuggested {
+			continue
+		}
 		if d := distance(got, strings.ToLower(word)); d < limit {
 			best, limit = word, d
 		}
