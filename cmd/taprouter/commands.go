@@ -35,6 +35,8 @@ type runCmd struct {
 
 // Run serves a topology until the context ends.
 func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
+	ctx, service := newService(ctx, log)
+	defer service.stop()
 	topo, err := load(c.File, std)
 	if err != nil {
 		return err
@@ -44,6 +46,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	}
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
+	service.opening.Store(true)
 	engine, err := router.Start(topo, router.Options{
 		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
 		OnMissing: func([]string) {
@@ -60,6 +63,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		_ = engine.Close() // the first error is the one to tell
 		return err
 	}
+	service.started.Store(true)
 	missing := engine.Missing()
 	ready := []any{"routers", names(topo.Routers, func(r config.Router) string { return r.Name }),
 		"networks", names(topo.Networks, func(n config.Network) string { return n.Name })}
@@ -226,6 +230,8 @@ func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cl
 	if err != nil {
 		return err
 	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	if cli.LogLevel >= slog.LevelInfo {
 		log = nil // the lesson is the output; --log-level debug shows the router's own words
 	}

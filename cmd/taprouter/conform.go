@@ -52,6 +52,8 @@ func (c *conformCmd) Run(ctx context.Context, std streams) error {
 	if slices.Contains(c.Target, "kernel") {
 		targets = append(targets, conform.Kernel())
 	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	report, err := conform.RunAll(ctx, targets, c.selected)
 	if err != nil {
 		return err

@@ -12,20 +12,16 @@
 // Everything it does is in the packages below; this one reads the command line,
 // prints, and turns errors into exit statuses: 0 after SIGTERM, SIGINT or a
 // lesson that went as expected, 2 for wrong usage or a wrong topology, 1 for
-// anything else.
+// anything else. While `check` or `lab` read their file, a signal ends them as it
+// ends any program.
 package main
 
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	// A second signal ends the process at once: its TAPs disappear with it all the same.
-	context.AfterFunc(ctx, stop)
 	dropRights = dropCapabilities
-	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
+	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr}))
 }

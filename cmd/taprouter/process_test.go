@@ -1,0 +1,141 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram makes the test binary the program, for tests of a whole process.
+const asProgram = "TAPROUTER_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A program is the program as a process, with its log.
+type program struct {
+	*exec.Cmd
+	log  *bufio.Reader
+	pipe io.Closer
+}
+
+func startProgram(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := &program{Cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
+	p.Env = append(os.Environ(), asProgram+"=1")
+	log, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.log, p.pipe = bufio.NewReader(log), log
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// reads waits for a line of the log.
+func (p *program) reads(t *testing.T, want string) string {
+	t.Helper()
+	for {
+		line, err := p.log.ReadString('\n')
+		if strings.Contains(line, want) {
+			return line
+		}
+		if err != nil {
+			t.Fatalf("%q is not in the log: %v", want, err)
+		}
+	}
+}
+
+// ends waits for the end, and gives the status as a shell would: 128 and the signal's number
+// if it was one.
+func (p *program) ends(t *testing.T) int {
+	t.Helper()
+	timeout := time.AfterFunc(20*time.Second, func() { _ = p.Process.Kill() })
+	defer timeout.Stop()
+	_ = p.Wait() // the status tells
+	status := p.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+func (p *program) signal(t *testing.T, sig os.Signal) {
+	t.Helper()
+	if err := p.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const quietTopology = "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n"
+
+// A signal ends a command at once that still reads its file.
+func TestSignalWhileReading(t *testing.T) {
+	for _, c := range []struct {
+		verb   string
+		signal syscall.Signal
+		status int
+	}{
+		{"run", syscall.SIGTERM, 0},
+		{"run", syscall.SIGINT, 0},
+		{"check", syscall.SIGTERM, 143},
+		{"check", syscall.SIGINT, 130},
+		{"lab", syscall.SIGTERM, 143},
+		{"lab", syscall.SIGINT, 130},
+	} {
+		t.Run(c.verb+" "+c.signal.String(), func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "fifo")
+			if err := syscall.Mkfifo(file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := startProgram(t, c.verb, file)
+			w, err := os.OpenFile(file, os.O_WRONLY, 0) // returns when it reads
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			if _, err := w.WriteString(quietTopology); err != nil {
+				t.Fatal(err)
+			}
+			p.signal(t, c.signal)
+			if status := p.ends(t); status != c.status {
+				t.Errorf("status %d, want %d", status, c.status)
+			}
+		})
+	}
+}
+
+// SIGHUP, and a log that nobody reads any more, do not end the router.
+func TestRunOutlivesItsTerminal(t *testing.T) {
+	p := startProgram(t, "run", write(t, quietTopology))
+	p.reads(t, " ready ")
+	p.signal(t, syscall.SIGHUP)
+	p.reads(t, "restart")
+	for _, sig := range []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
+		p.signal(t, sig)
+	}
+	p.signal(t, syscall.SIGHUP)
+	p.reads(t, "restart")
+	_ = p.pipe.Close()
+	p.signal(t, syscall.SIGHUP) // its line goes to a closed pipe
+	p.signal(t, syscall.SIGTERM)
+	if status := p.ends(t); status != 0 {
+		t.Errorf("status %d", status)
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// The signals that end a command. Until it listens to them, as while it reads its file, they
+// have their default action: the process ends at once.
+var endSignals = []os.Signal{syscall.SIGTERM, os.Interrupt}
+
+// interruptible returns a context that ends with the first signal to end, so that what a
+// command has made is taken back. A terminal that goes away is such a signal. A second signal
+// ends the process at once.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	signals := endSignals
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals[:len(signals):len(signals)], syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, signals...)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// startGrace is how long a start that is told to end may go on, to take back the devices
+// that it has made.
+const startGrace = 2 * time.Second
+
+// A service is how `run` hears signals: it ends with status 0 by SIGTERM and SIGINT, and goes
+// on without its log or its terminal.
+type service struct {
+	log     *slog.Logger
+	end     context.CancelFunc
+	opening atomic.Bool // there may be devices to take back
+	started atomic.Bool
+	signals chan os.Signal
+	done    chan struct{}
+}
+
+// newService begins to listen. The context ends with the first signal to end.
+func newService(ctx context.Context, log *slog.Logger) (context.Context, *service) {
+	s := &service{log: log, signals: make(chan os.Signal, 8), done: make(chan struct{})}
+	ctx, s.end = context.WithCancel(ctx)
+	// Nobody may read the log any more (a pipe to head); writing to it fails then, and no more.
+	signal.Ignore(syscall.SIGPIPE)
+	signal.Notify(s.signals, endSignals...)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(s.signals, syscall.SIGHUP)
+	}
+	go s.listen()
+	return ctx, s
+}
+
+func (s *service) listen() {
+	for {
+		select {
+		case <-s.done:
+			return
+		case sig := <-s.signals:
+			s.hear(sig)
+		}
+	}
+}
+
+func (s *service) hear(sig os.Signal) {
+	if sig == syscall.SIGHUP {
+		s.log.Warn("SIGHUP changes nothing: a file cannot be reloaded yet; restart to serve a changed one")
+		return
+	}
+	if !s.opening.Load() {
+		os.Exit(exitOK) // reading or checking the file: nothing is there yet
+	}
+	signal.Reset(endSignals...) // the next one ends the process, whatever it does
+	s.end()
+	if !s.started.Load() {
+		time.AfterFunc(startGrace, func() {
+			if !s.started.Load() {
+				os.Exit(exitOK)
+			}
+		})
+	}
+}
+
+// stop ends the listening.
+func (s *service) stop() {
+	signal.Stop(s.signals)
+	signal.Reset(syscall.SIGPIPE)
+	close(s.done)
+	s.end()
+}
