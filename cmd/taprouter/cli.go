@@ -30,6 +30,8 @@ type cli struct {
 	LogLevel  slog.Level `help:"Least severe messages to log: debug, info, warn or error." default:"info" placeholder:"LEVEL"`
 	LogFormat string     `help:"How to log: text for people, json for programs." enum:"text,json" default:"text" placeholder:"FORMAT"`
 
+	ShowVersion versionFlag `name:"version" help:"Print the version, as the command does."`
+
 	Run     runCmd     `cmd:"" help:"Serve a topology: open its devices and route until told to stop."`
 	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what would be served."`
 	Lab     labCmd     `cmd:"" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
@@ -55,6 +57,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	}()
 	parser, err := kong.New(&c, kong.Name("taprouter"), kong.Description(description),
 		kong.Writers(std.out, std.err), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(withDefault),
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
 	if err != nil {
@@ -66,47 +69,105 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	}
 	k, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(std.err, "taprouter: %v\nTry `taprouter --help`.\n", err)
+		if c.LogFormat == "json" {
+			newLogger(std.err, slog.LevelInfo, c.LogFormat).Error(err.Error())
+		} else {
+			fmt.Fprintf(std.err, "taprouter: %v\nTry `taprouter --help`.\n", err)
+		}
 		return exitUsage
 	}
-	k.Bind(newLogger(std.err, c.LogLevel, c.LogFormat))
-	return report(k.Run(), std)
+	log := newLogger(std.err, c.LogLevel, c.LogFormat)
+	k.Bind(log)
+	err = k.Run()
+	if c.LogFormat == "json" {
+		return reportTo(log, err)
+	}
+	return report(err, std)
+}
+
+// withDefault is the help for a flag, with what holds without it.
+func withDefault(value *kong.Value) string {
+	if !value.HasDefault {
+		return value.Help
+	}
+	return fmt.Sprintf("%s Default: %s.", value.Help, value.Default)
 }
 
 // An exitCode is how kong's wish to end the process travels.
 type exitCode int
 
-// report prints an error and chooses the exit status.
-func report(err error, std streams) int {
-	var faults config.Faults
-	switch {
+// statusOf chooses the exit status.
+func statusOf(err error) int {
+	switch _, wrong := errors.AsType[config.Faults](err); {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, lab.ErrUnexpected), errors.Is(err, errNotConforming):
-		return exitError // what was printed has told
-	case errors.As(err, &faults):
-		fmt.Fprintln(std.err, strings.TrimRight(faults.Error(), "\n"))
+	case wrong:
 		return exitUsage
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(std.err, "taprouter: interrupted")
-		return exitError
-	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintln(std.err, "taprouter:", strings.TrimRight(line, "\n"))
 	}
 	return exitError
 }
 
-// load reads a topology and prints its warnings.
-func load(path string, std streams) (*config.Topology, error) {
+// hasTold reports whether the output has said already why the status is not 0.
+func hasTold(err error) bool {
+	return err == nil || errors.Is(err, lab.ErrUnexpected) || errors.Is(err, errNotConforming)
+}
+
+// report prints an error for people, and returns the exit status.
+func report(err error, std streams) int {
+	faults, wrong := errors.AsType[config.Faults](err)
+	switch {
+	case hasTold(err):
+	case wrong:
+		fmt.Fprintln(std.err, strings.TrimRight(faults.Error(), "\n"))
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(std.err, "taprouter: interrupted")
+	default:
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(std.err, "taprouter:", strings.TrimRight(line, "\n"))
+		}
+	}
+	return statusOf(err)
+}
+
+// reportTo logs an error, for programs that read the log, and returns the exit status.
+func reportTo(log *slog.Logger, err error) int {
+	faults, wrong := errors.AsType[config.Faults](err)
+	switch {
+	case hasTold(err):
+	case wrong:
+		for _, f := range faults {
+			log.Error(f.Message, "file", f.File, "line", f.Line)
+		}
+	case errors.Is(err, context.Canceled):
+		log.Error("interrupted")
+	default:
+		for line := range strings.Lines(err.Error()) {
+			log.Error(strings.TrimRight(line, "\n"))
+		}
+	}
+	return statusOf(err)
+}
+
+// load reads a topology and logs its warnings.
+func load(path string, log *slog.Logger) (*config.Topology, error) {
 	topo, err := config.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range topo.Warnings {
-		fmt.Fprintf(std.err, "warning: %v\n", w)
-	}
+	warn(topo, log)
 	return topo, nil
+}
+
+// warn logs a topology's warnings.
+func warn(topo *config.Topology, log *slog.Logger) {
+	h, human := log.Handler().(*humanHandler)
+	for _, w := range topo.Warnings {
+		if human {
+			fmt.Fprintf(h.w, "warning: %v\n", w) // as faults are: FILE:LINE first
+		} else {
+			log.Warn(w.Message, "file", w.File, "line", w.Line)
+		}
+	}
 }
 
 // isTerminal reports whether a stream is a terminal that wants colours

@@ -38,6 +38,7 @@ func TestExitStatus(t *testing.T) {
 	bad := write(t, "[[network]]\nnmae = \"x\"\n[[router]]\nname = \"r\"\ninterfaces = [\"y\"]\n")
 	dhcp := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\ndhcp = true\n")
 	plain := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n")
+	unwise := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[nat.timeouts]\nudp = \"1s\"\n")
 	for _, c := range []struct {
 		args   []string
 		status int
@@ -55,7 +56,17 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"run", bad}, 2, []string{bad + ":2: ", bad + ":5: "}},
 		{[]string{"lab", bad}, 2, []string{bad + ":2: "}},
 		{[]string{"run", dhcp}, 2, []string{"dhcp is not supported yet"}},
-		{[]string{"check", dhcp}, 0, []string{"would refuse it", "dhcp is not supported yet"}},
+		{[]string{"check", dhcp}, 2, []string{dhcp + ":3: ", "dhcp is not supported yet"}},
+		{[]string{"lab", dhcp}, 2, []string{"nothing to play"}},
+		{[]string{"--version"}, 0, []string{"taprouter ", "go1."}},
+		{[]string{"run", "--version"}, 0, []string{"taprouter ", "go1."}},
+		{[]string{"--help"}, 0, []string{"Default: info.", "Default: text."}},
+		{[]string{"conform", "--help"}, 0, []string{"--format=FORMAT", "Default: text."}},
+		{[]string{"--log-format", "json", "check", bad}, 2, []string{`"level":"ERROR"`, `"file":"` + bad + `","line":2}`, `"line":5}`}},
+		{[]string{"--log-format", "json", "check", "nowhere.toml"}, 1, []string{`"level":"ERROR"`, "no such file"}},
+		{[]string{"--log-format", "json", "run"}, 2, []string{`"level":"ERROR"`, "<file>"}},
+		{[]string{"--log-format", "json", "check", unwise}, 0, []string{`"level":"WARN"`, `"line":6}`}},
+		{[]string{"check", unwise}, 0, []string{"warning: " + unwise + ":6: "}},
 		{[]string{"lab", plain}, 2, []string{"nothing to play"}},
 		{[]string{"check", examples + "126-vip-behind-floating-ip.toml"}, 0, []string{
 			"external network ext_net: 10.10.10.0/24; devices tap:tap-ext",
@@ -196,7 +207,7 @@ func TestRunUntilStopped(t *testing.T) {
 	if status := <-done; status != 0 {
 		t.Errorf("status %d", status)
 	}
-	for _, want := range []string{" ready routers=\"\" networks=x", "instances and steps are for `taprouter lab`", " stopping "} {
+	for _, want := range []string{" ready networks=1 routers=0 floating_ips=0 vips=0 devices=0\n", "instances and steps are for `taprouter lab`", " stopping "} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("%q is not in the log:\n%s", want, errs.String())
 		}

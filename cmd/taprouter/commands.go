@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/lab"
 	"github.com/taprouter/taprouter/router"
@@ -37,7 +39,7 @@ type runCmd struct {
 func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	ctx, service := newService(ctx, log)
 	defer service.stop()
-	topo, err := load(c.File, std)
+	topo, err := load(c.File, log)
 	if err != nil {
 		return err
 	}
@@ -65,8 +67,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	}
 	service.started.Store(true)
 	missing := engine.Missing()
-	ready := []any{"routers", names(topo.Routers, func(r config.Router) string { return r.Name }),
-		"networks", names(topo.Networks, func(n config.Network) string { return n.Name })}
+	ready := []any{"networks", len(topo.Networks), "routers", len(topo.Routers), "floating_ips", len(topo.FloatingIPs),
+		"vips", len(topo.VIPs), "devices", len(engine.Stats().Devices)}
 	if len(missing) > 0 {
 		ready = append(ready, "missing", missing)
 	}
@@ -132,8 +134,8 @@ func names[T any](things []T, name func(T) string) string {
 type checkCmd struct{ fileArg }
 
 // Run checks a file and prints what it describes.
-func (c *checkCmd) Run(std streams) error {
-	topo, err := load(c.File, std)
+func (c *checkCmd) Run(std streams, log *slog.Logger) error {
+	topo, err := load(c.File, log)
 	if err != nil {
 		return err
 	}
@@ -142,8 +144,7 @@ func (c *checkCmd) Run(std streams) error {
 	}
 	summarize(std.out, topo)
 	if refused := router.Unsupported(topo); len(refused) > 0 {
-		fmt.Fprintf(std.out, "valid, but `run` and `lab` would refuse it:\n%s\n", strings.TrimRight(refused.Error(), "\n"))
-		return nil
+		return refused // as `run` and `lab` do
 	}
 	fmt.Fprintf(std.out, "%s is valid\n", c.File)
 	return nil
@@ -226,7 +227,7 @@ type labCmd struct {
 // Run plays lessons, one after the other. All files are read, and found to be
 // without faults, before the first one is played.
 func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cli) error {
-	lessons, err := c.load(std)
+	lessons, err := c.load(log)
 	if err != nil {
 		return err
 	}
@@ -268,7 +269,7 @@ func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cl
 }
 
 // load reads all lessons, those of directories in the order of their names.
-func (c *labCmd) load(std streams) ([]*config.Topology, error) {
+func (c *labCmd) load(log *slog.Logger) ([]*config.Topology, error) {
 	var lessons []*config.Topology
 	var faults config.Faults
 	for _, path := range c.Files {
@@ -278,7 +279,7 @@ func (c *labCmd) load(std streams) ([]*config.Topology, error) {
 		}
 		found := 0
 		for _, file := range files {
-			topo, err := c.loadOne(file, inDirectory, std)
+			topo, err := c.loadOne(file, inDirectory, log)
 			var more config.Faults
 			switch {
 			case errors.As(err, &more):
@@ -304,7 +305,7 @@ func (c *labCmd) load(std streams) ([]*config.Topology, error) {
 
 // loadOne reads a lesson. In a directory a file may be something else: without steps,
 // or with what only check understands so far. It is passed over then.
-func (c *labCmd) loadOne(file string, inDirectory bool, std streams) (*config.Topology, error) {
+func (c *labCmd) loadOne(file string, inDirectory bool, log *slog.Logger) (*config.Topology, error) {
 	topo, err := config.Load(file)
 	if err != nil {
 		return nil, err
@@ -313,13 +314,11 @@ func (c *labCmd) loadOne(file string, inDirectory bool, std streams) (*config.To
 		return nil, nil
 	}
 	if refused := router.Unsupported(topo); inDirectory && len(refused) > 0 {
-		fmt.Fprintf(std.err, "not played: %v\n", refused[0])
+		log.Warn("not played", "file", file, "reason", refused[0].String())
 		c.passedOver++
 		return nil, nil
 	}
-	for _, w := range topo.Warnings {
-		fmt.Fprintf(std.err, "warning: %v\n", w)
-	}
+	warn(topo, log)
 	if faults := lab.CheckLesson(topo); len(faults) > 0 {
 		return nil, faults
 	}
@@ -351,6 +350,21 @@ var version = ""
 
 // Run prints the version, and what it was built with.
 func (versionCmd) Run(std streams) error {
+	fmt.Fprintln(std.out, versionLine())
+	return nil
+}
+
+// versionFlag is --version: it does what the command does, whatever else is asked for.
+type versionFlag bool
+
+// BeforeReset is kong's hook for flags that come before everything.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	fmt.Fprintln(app.Stdout, versionLine())
+	app.Exit(exitOK)
+	return nil
+}
+
+func versionLine() string {
 	v, revision := version, ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v == "" && info.Main.Version != "" {
@@ -365,6 +379,5 @@ func (versionCmd) Run(std streams) error {
 	if v == "" {
 		v = "(devel)"
 	}
-	fmt.Fprintf(std.out, "taprouter %s%s %s %s/%s\n", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return nil
+	return fmt.Sprintf("taprouter %s%s %s %s/%s", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -21,7 +21,7 @@ func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 	return slog.New(&humanHandler{w: w, level: level, mu: new(sync.Mutex), color: isTerminal(w)})
 }
 
-// A humanHandler writes log lines for people: time, level where it matters,
+// A humanHandler writes log lines for people: date and time, level where it matters,
 // message, then the keys.
 type humanHandler struct {
 	w     io.Writer
@@ -39,7 +39,7 @@ func (h *humanHandler) Enabled(_ context.Context, l slog.Level) bool { return l 
 func (h *humanHandler) Handle(_ context.Context, r slog.Record) error {
 	var b bytes.Buffer
 	if !r.Time.IsZero() {
-		b.WriteString(r.Time.Format("15:04:05.000 "))
+		b.WriteString(r.Time.Format("2006-01-02 15:04:05.000 "))
 	}
 	switch {
 	case r.Level >= slog.LevelError:
