@@ -170,7 +170,7 @@ func (w *worker) lose(p *port, err error) {
 		w.removePort(p)
 		return
 	}
-	w.log.Warn("device is gone, trying to open it again every second", "device", p.name(), "network", p.network.name, "err", err)
+	w.log.Warn("device is gone, trying to open it again", "device", p.name(), "network", p.network.name, "err", err)
 	if w.reopener != nil {
 		w.wantBack(p, gone) // closing it takes the kernel some time
 	}

@@ -37,7 +37,8 @@ type Options struct {
 	// Logger receives what happens, once each: nil discards it.
 	Logger *slog.Logger
 	// Open opens the devices of the topology, as OpenDevice's result does. nil
-	// opens none: networks are reached through Attach.
+	// opens none: networks are reached through Attach. A device with a method MTU() int
+	// limits what its network carries; one with SetMTU(int) error is told the network's MTU.
 	Open func(config.Device) (tap.Device, error)
 	// RequireDevices has Start fail when a device does not exist yet (Open returns
 	// tap.ErrMissing). Without it, Start goes on without the device, which is opened

@@ -67,6 +67,7 @@ func newReopener(open func(config.Device) (tap.Device, error), log *slog.Logger,
 // add hands over a device to open. It does not wait for the goroutine, which may be
 // opening another one.
 func (r *reopener) add(l *lostDevice) {
+	l.turn = -1 // the next interval is its turn: what it needs may have come unheard
 	r.mu.Lock()
 	ended := r.ended
 	if !ended {

@@ -151,11 +151,11 @@ func (c *CaptureWriter) pad() {
 // the captured copy; a super-frame is captured whole, as it crosses. Everything
 // else is dev's, its Features, descriptor and errors included.
 func Capture(dev Device, w *CaptureWriter) Device {
-	return &captured{Device: dev, w: w, iface: w.Interface(dev.Name())}
+	return &captured{wrapped: wrapped{dev}, w: w, iface: w.Interface(dev.Name())}
 }
 
 type captured struct {
-	Device
+	wrapped
 	w     *CaptureWriter
 	iface uint32
 }

@@ -106,3 +106,22 @@ func (f Features) String() string {
 	}
 	return s[1:]
 }
+
+// wrapped is a device in a wrapper, with the methods that only some devices have.
+type wrapped struct{ Device }
+
+// MTU is the largest packet that the device takes, in bytes; 0 if it does not say.
+func (d wrapped) MTU() int {
+	if m, ok := d.Device.(interface{ MTU() int }); ok {
+		return m.MTU()
+	}
+	return 0
+}
+
+// SetMTU tells the device its MTU, if it wants to know.
+func (d wrapped) SetMTU(mtu int) error {
+	if m, ok := d.Device.(interface{ SetMTU(int) error }); ok {
+		return m.SetMTU(mtu)
+	}
+	return nil
+}

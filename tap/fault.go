@@ -33,13 +33,13 @@ const reorderWait = 5 * time.Millisecond
 // tell; a super-frame, whose segments have no checksums yet, is lost instead.
 // The descriptor is dev's.
 func Fault(dev Device, opt FaultOptions) Device {
-	return &faulty{Device: dev, opt: opt,
+	return &faulty{wrapped: wrapped{dev}, opt: opt,
 		in:  faults{rng: rand.New(rand.NewPCG(opt.Seed, 1))},
 		out: faults{rng: rand.New(rand.NewPCG(opt.Seed, 2))}}
 }
 
 type faulty struct {
-	Device
+	wrapped
 	opt FaultOptions
 
 	inMutex sync.Mutex // in, pending and err: the reader's, but for the timer and Notify

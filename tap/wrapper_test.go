@@ -193,3 +193,42 @@ func faults(t *testing.T) {
 		t.Errorf("error of the device: %v", err)
 	}
 }
+
+// A measured device has an MTU.
+type measured struct {
+	tap.Device
+	mtu int
+}
+
+func (d *measured) MTU() int { return d.mtu }
+
+func (d *measured) SetMTU(mtu int) error {
+	d.mtu = mtu
+	return nil
+}
+
+// A wrapper passes on what only some devices have.
+func TestWrappersKeepTheMTU(t *testing.T) {
+	w, err := tap.NewCaptureWriter(io.Discard, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type full interface {
+		MTU() int
+		SetMTU(int) error
+	}
+	for name, wrap := range map[string]func(tap.Device) tap.Device{
+		"capture": func(d tap.Device) tap.Device { return tap.Capture(d, w) },
+		"fault":   func(d tap.Device) tap.Device { return tap.Fault(d, tap.FaultOptions{}) },
+	} {
+		pipe, _ := tap.Pipe("a", "b", tap.PipeOptions{})
+		d := &measured{pipe, 1400}
+		got, ok := wrap(d).(full)
+		if !ok || got.MTU() != 1400 || got.SetMTU(9000) != nil || d.mtu != 9000 {
+			t.Errorf("%s: the device's own MTU is %d", name, d.mtu)
+		}
+		if plain, ok := wrap(pipe).(full); !ok || plain.MTU() != 0 || plain.SetMTU(9000) != nil {
+			t.Errorf("%s: of a device without an MTU", name)
+		}
+	}
+}
