@@ -1,5 +1,7 @@
 package tap
 
+import "time"
+
 // OnThread is onThread.
 var OnThread = onThread
 
@@ -12,4 +14,20 @@ func ChangeRing(d Device, fn func()) {
 	raw.reading.Lock()
 	defer raw.reading.Unlock()
 	raw.change(fn)
+}
+
+// RingPauses is what jams cost a device that has been jammed after working for so long each
+// time.
+func RingPauses(worked ...time.Duration) (pauses []time.Duration) {
+	var w ringWatcher
+	now := time.Unix(0, 0)
+	w.since = now
+	for _, d := range worked {
+		now = now.Add(d)
+		w.jammed(now)
+		now = now.Add(w.pause)
+		w.since = now
+		pauses = append(pauses, w.pause)
+	}
+	return pauses
 }

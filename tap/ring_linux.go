@@ -199,12 +199,17 @@ func (d *rawDevice) giveUpRing() time.Duration {
 	w := &d.watcher
 	d.change(func() { d.ring.close(d.fd) })
 	d.ring = nil
-	if time.Since(w.since) >= ringPauseMost {
+	w.jammed(time.Now())
+	d.log.Warn("receive ring jammed by a frame that it cannot describe", "device", d.name, "rx", d.rx(), "again_in", w.pause)
+	return w.pause
+}
+
+// jammed works out what a jam costs.
+func (w *ringWatcher) jammed(now time.Time) {
+	if now.Sub(w.since) >= ringPauseMost {
 		w.pause = 0
 	}
 	w.lengthen()
-	d.log.Warn("receive ring jammed by a frame that it cannot describe", "device", d.name, "rx", d.rx(), "again_in", w.pause)
-	return w.pause
 }
 
 func (w *ringWatcher) lengthen() { w.pause = min(max(2*w.pause, ringPause), ringPauseMost) }

@@ -482,6 +482,17 @@ func TestRawTakesItsRingUpAgain(t *testing.T) {
 	}
 }
 
+// A ring that is jammed at once, again and again, is there for a small part of the time only;
+// one that has worked for long starts anew.
+func TestRingPauses(t *testing.T) {
+	s := time.Second
+	got := tap.RingPauses(0, 0, 0, 100*s, 0, 0, 0, 0, 0, 0, 255*s, 256*s, s)
+	want := []time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 256 * s, 256 * s, 1 * s, 2 * s}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // While the kernel changes the ring, Read does not wait, and Write goes on. What came
 // meanwhile is read afterwards.
 func TestRawReadDoesNotWaitForTheRing(t *testing.T) {
