@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -218,8 +219,8 @@ func (e *Engine) openDevices(topo *config.Topology, opt *Options) error {
 			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
-				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-					return errors.Join(errs...) // a missing right, or tun module: once is enough
+				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EMFILE) {
+					return errors.Join(errs...) // a missing right or tun module, or too many files: once is enough
 				}
 				continue
 			}

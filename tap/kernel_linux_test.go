@@ -345,6 +345,19 @@ func TestRightsThatAreMissing(t *testing.T) {
 	must(t, dev.Close())
 }
 
+// Where the file refuses, its mode is what to look at.
+func TestModeOfTheDriversFile(t *testing.T) {
+	inNamespace(t)
+	must(t, unix.Unshare(unix.CLONE_NEWNS))
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(t, unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""))
+	must(t, unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o040, int(unix.Mkdev(10, 200))))
+	must(t, os.Chown("/dev/net/tun", 0, 36))
+	without(t, unix.CAP_DAC_OVERRIDE)
+	_, err := tap.OpenTAP("tap0", "", tap.Options{})
+	refused(t, "tap:tap0", err, "/dev/net/tun has mode 0040 and belongs to user 0, group 36", "`taprouter lab`")
+}
+
 func TestNoDriver(t *testing.T) {
 	inNamespace(t)
 	// A view of the file system of its own, for the test's thread.

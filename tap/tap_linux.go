@@ -200,7 +200,22 @@ func explainTAP(what string, err error) error {
 	if isErrno(err, unix.ENOENT, unix.ENODEV, unix.ENXIO) {
 		return fmt.Errorf("tap: open %s: /dev/net/tun is missing or has no driver: load the kernel's tun module (modprobe tun), or use `taprouter lab`, which needs no device: %w", what, err)
 	}
+	if isErrno(err, unix.EACCES) {
+		// The file refuses, not the kernel's network stack: a capability alone would not help.
+		if mode := tunMode(); mode != "" {
+			return fmt.Errorf("tap: open %s: not permitted: /dev/net/tun has %s: run as root, or open it to this user (0666 is usual) and give it CAP_NET_ADMIN, or use `taprouter lab`, which needs no device: %w", what, mode, err)
+		}
+	}
 	return explain(what, err)
+}
+
+// tunMode is the mode and the owners of /dev/net/tun in words.
+func tunMode() string {
+	var st unix.Stat_t
+	if unix.Stat("/dev/net/tun", &st) != nil {
+		return ""
+	}
+	return fmt.Sprintf("mode %04o and belongs to user %d, group %d", st.Mode&0o7777, st.Uid, st.Gid)
 }
 
 // leftoverMark is the alias (ifalias) of a device that the process has made. If

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -78,7 +79,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	}
 	log := newLogger(std.err, c.LogLevel, c.LogFormat)
 	k.Bind(log)
-	err = k.Run()
+	err = withWayOut(k.Run())
 	if c.LogFormat == "json" {
 		return reportTo(log, err)
 	}
@@ -95,6 +96,14 @@ func withDefault(value *kong.Value) string {
 
 // An exitCode is how kong's wish to end the process travels.
 type exitCode int
+
+// withWayOut adds what to do about an error that anything that opens a file may have.
+func withWayOut(err error) error {
+	if errors.Is(err, syscall.EMFILE) {
+		return fmt.Errorf("%w: this process may not open more: raise LimitNOFILE= in its systemd unit, or `ulimit -n` in its shell", err)
+	}
+	return err
+}
 
 // statusOf chooses the exit status.
 func statusOf(err error) int {

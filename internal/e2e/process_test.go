@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -202,6 +203,22 @@ func TestRefusedTopology(t *testing.T) {
 	out, err := s.try(program, "run", "/nonexistent/x.toml")
 	if exitCode(err) != 1 || !strings.Contains(out, "/nonexistent/x.toml") {
 		t.Errorf("no file: %v\n%s", err, out)
+	}
+}
+
+// Where files run out, one line says so and what to raise.
+func TestTooManyFiles(t *testing.T) {
+	need(t, "sh")
+	w := newWorld(t)
+	s := w.space("router")
+	var devices []string
+	for i := range 40 {
+		devices = append(devices, fmt.Sprintf("%q", fmt.Sprintf("tap:tap%d", i)))
+	}
+	file := w.file("x.toml", strings.Replace(pairTopology, `"tap:tap100"`, strings.Join(devices, ", "), 1))
+	out, err := s.try("sh", "-c", `ulimit -n 30 && exec "$@"`, "sh", program, "run", file)
+	if exitCode(err) != 1 || strings.Count(out, "LimitNOFILE") != 1 || strings.Count(out, "\ntaprouter: ") != 1 {
+		t.Errorf("%v, want status 1 and one line about files:\n%s", err, out)
 	}
 }
 
