@@ -24,6 +24,11 @@ func FuzzParse(f *testing.F) {
 	for _, tt := range faultCases() {
 		f.Add(tt.text)
 	}
+	for _, c := range excessive() {
+		if len(c.text) < 10_000 { // larger ones make the fuzzer slow, and say the same
+			f.Add(c.text)
+		}
+	}
 	f.Add(routed)
 	f.Add(web)
 	f.Add("nat.timeouts.udp = '1s'\nnetwork = [{ name = \"blue\", subnet = [{ cidr = \"fd00::/64\" }] }]")

@@ -26,8 +26,7 @@ func Load(path string) (*Topology, error) {
 // itself failed; then there is no topology.
 //
 // Parse takes at most 16 MB, 16 tables and lists inside each other, 256 bytes of a
-// key's path and about a million entries; more of any is a fault. So it needs less
-// than 2 GB of memory and ends in seconds, whatever it reads.
+// key's path and 1048576 keys, tables and list elements; more of any is a fault.
 func Parse(name string, r io.Reader) (*Topology, error) {
 	text, err := readText(name, r)
 	if err != nil {
