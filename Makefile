@@ -37,14 +37,14 @@ cross: ## Vet for the other platforms; what is not built yet takes a minute or t
 # The end-to-end tests come last and alone: they measure, and fill the machine.
 .PHONY: test
 test: ## All tests with the race detector; end to end too, as root
-	$(RACE) -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(RACE) -timeout 20m $$($(GO) list ./... | grep -v /internal/e2e)
 	cd examples/embed && $(RACE) -timeout 5m ./...
 	cd bench && $(GO) test -timeout 5m ./...
 	$(MAKE) e2e
 
 .PHONY: e2e
 e2e: ## End-to-end tests: the binary, TAPs and real tools in namespaces (root; others skip by name)
-	$(GO) test -v -count=1 -timeout 10m ./internal/e2e
+	$(GO) test -v -count=1 -timeout 20m ./internal/e2e
 
 .PHONY: test-deps
 test-deps: ## Install the Debian packages that the end-to-end tests use (root, or sudo)
