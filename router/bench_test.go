@@ -303,3 +303,29 @@ func longestSince(before *metrics.Float64Histogram) float64 {
 	}
 	return 0
 }
+
+// A scan of an external network asks for one address after the other. What it costs does not grow with the
+// routers there.
+func BenchmarkScan(b *testing.B) {
+	for _, routers := range []int{1, 10, 100} {
+		b.Run(strconv.Itoa(routers), func(b *testing.B) {
+			s := newSim(b, manyRouters(b, routers, 10, 1))
+			w, in := s.w, s.nets["ext_net"].ports[0]
+			out := &nullDevice{}
+			in.dev = out
+			h := s.host("ext_net", "10.255.0.9")
+			frame := append(make([]byte, tap.HeaderLen), make([]byte, packet.ARPLen)...)
+			f := &w.frames[0]
+			f.Head = tap.Headroom
+			f.Tail = f.Head + len(frame)
+			b.ReportAllocs()
+			for target := uint32(0x0a640001); b.Loop(); target++ {
+				packet.PutARP(frame[tap.HeaderLen:], h.mac, packet.Broadcast,
+					packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: target})
+				copy(f.Buf[f.Head:], frame)
+				w.receive(in, f)
+				w.flush()
+			}
+		})
+	}
+}
