@@ -461,7 +461,7 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 	for _, r := range q.w.routers {
 		for _, i := range r.ifaces[1:] {
 			if i.network == q.nets[at.net] && i.mac == packet.MAC(out.Eth[6:12]) {
-				recorded(a[packet.IPv4Len:l4], i.addrs[0].addr, uint32(q.now.Milliseconds()), r.owned)
+				recorded(a[packet.IPv4Len:l4], i.addrs[0].addr, uint32(q.now%(24*time.Hour)/time.Millisecond), r.owned)
 			}
 		}
 	}
