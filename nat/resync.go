@@ -14,7 +14,7 @@ import (
 // a host that has seen it (RFC 9293, 3.5.1 and 3.10.7.4; RFC 6146, 3.5.2.2).
 
 // A laterSYN is a SYN that its receiver has still to judge: one into a connection that is
-// open, or one of two different SYNs before there is an answer.
+// open, or one of two different SYNs, or a SYN with data and without, before there is an answer.
 type laterSYN struct {
 	next  uint32      // one more than its sequence number: what an answer acknowledges
 	data  uint16      // bytes of data in it (RFC 7413)

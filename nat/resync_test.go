@@ -100,6 +100,31 @@ func TestBeginsAnewWithData(t *testing.T) {
 	}
 }
 
+// A SYN with data (RFC 7413) that is not answered in time is sent again without the data, and
+// the answer may be to the first copy or to the second, an acceptance or a refusal.
+func TestSYNWithDataIsRepeatedWithout(t *testing.T) {
+	for _, first := range []uint32{1400, 0} {
+		for _, acks := range []uint32{0, 1400} {
+			o := open(t, tcpSeg(syn, 1000, 0, first))
+			o.send(nat.Original, tcpSeg(syn, 1000, 0, 1400-first), nat.Fits)
+			o.send(nat.Reply, tcpSeg(syn|ack, 5000, 1001+acks, 0), nat.Fits)
+			o.state(nat.SynReceived)
+			o.send(nat.Original, tcpSeg(ack, 1001+acks, 5001, 0), nat.Fits)
+			o.state(nat.Established)
+			o.send(nat.Reply, tcpSeg(ack, 5001, 1001+acks, 100), nat.Fits)
+
+			o = open(t, tcpSeg(syn, 1000, 0, first))
+			o.send(nat.Original, tcpSeg(syn, 1000, 0, 1400-first), nat.Fits)
+			refusal := tcpSeg(rst|ack, 0, 1001+acks, 0)
+			if !o.table.Refuses(o.c, nat.Reply, &refusal) {
+				t.Errorf("SYN with %d bytes, then with %d: the refusal of %d is none", first, 1400-first, acks)
+			}
+			o.send(nat.Reply, refusal, nat.Fits)
+			o.state(nat.Closed)
+		}
+	}
+}
+
 // Nobody listens there any more: the refusal reaches who has sent the SYN, and the connection
 // is over. So does an ICMP error about the SYN, which ends nothing.
 func TestRefusalOfALaterSYN(t *testing.T) {

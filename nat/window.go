@@ -223,7 +223,9 @@ func (t *Table) followSYN(c *Conn, d Direction, s *packet.Segment) {
 	case c.closing(): // both begin anew
 		k.marks[o], k.window[o], k.end[o] = 0, 0, 0
 		t.later.forget(c.self)
-	case k.differs(d, s): // the one before may be the one that is answered
+	case k.marks[d]&streamOpened != 0 && s.Seq+s.Len != k.end[d]:
+		// The one before may be the one that is answered. So may the one with data, where it is
+		// repeated without (RFC 7413, 4.1.3).
 		t.later.note(c.self, d, laterSYN{next: k.end[d], scale: k.marks[d] & scaleMask})
 	}
 	k.end[d], k.window[d] = s.Seq+s.Len, uint8(bits.Len16(s.Window))
