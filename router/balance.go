@@ -202,6 +202,8 @@ func (w *worker) whose(x *passage, c *nat.Conn) *nat.Conn {
 		return nil
 	case c.Member == 0:
 		return c
+	case p.More:
+		return c // no host sends a SYN in fragments, and where segments end would not be known afterwards
 	case next != nil && !next.Ended() && w.serves(x.r, next):
 		return next
 	case w.serves(x.r, c) || c.State() != nat.SynSent && t.Repeats(c, nat.Original, &x.segment):

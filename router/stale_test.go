@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/gopacket/layers"
+
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
@@ -149,6 +151,31 @@ func TestLateCopyOfASYN(t *testing.T) {
 	if n := l.connections(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
+}
+
+// A stranger opens a connection in the client's name by a first fragment, and sends the SYN once more as a whole.
+// The new member answers; what the client says to that is the old connection's.
+func TestFragmentedSYNEndsNothing(t *testing.T) {
+	l := newLessonOf(t, balanced("keep", "drain"))
+	old := l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
+	l.do(l.SetMemberWeight("web servers", "WEB1", 0))
+	syn := &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 3_000_000_000, Window: 65535, SYN: true,
+		Options: []layers.TCPOption{{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 0xb4}}}}
+	first := l.build(old.client, old.to, layers.IPProtocolTCP, []ipOpt{func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments; ip.Id = 7 }}, syn)
+	l.put(old.client.net, first)
+	l.take("vlan100")
+	l.segment(old.client, old.port, old.to, old.toPort, packet.SYN, 3_000_000_000, 0, 0)
+	got := l.take("vlan100")
+	if len(got) == 1 && got[0].ip.DstIP.String() == l.web2.addr.String() {
+		g := &flow{l: l, client: old.client, server: l.web2, port: old.port, to: old.to, toPort: old.toPort, seq: 3_000_000_001, sseq: 700_000_000}
+		g.from, g.fromPort, g.sport = got[0].ip.SrcIP.String(), int(got[0].tcp.SrcPort), int(got[0].tcp.DstPort)
+		g.answer()
+	}
+	l.segment(old.client, old.port, old.to, old.toPort, packet.ACK, old.seq, old.sseq, 0) // what it asks back
+	l.want(l.one("vlan100"), "tcp 10.10.10.4:4000 > 172.16.100.9:80 .")
+	old.lives()
+	l.advance(5 * time.Minute)
+	old.lives()
 }
 
 // What is to take the place of a connection may come to nothing, and the old connection may
