@@ -17,10 +17,20 @@ type successors struct{ of, before map[uint32]uint32 }
 // Contested reports whether any connection has a successor.
 func (t *Table) Contested() bool { return len(t.successors.of) > 0 }
 
-// Successor returns the connection that is to take the place of c, nil if there is none.
+// Successor returns the connection that is to take the place of c, which Lookup has found, nil if
+// there is none. One whose deadline has passed, or that a change has ended, is removed.
 func (t *Table) Successor(c *Conn) *Conn {
-	if i, ok := t.successors.of[c.self]; ok {
-		return t.conn(i)
+	i, ok := t.successors.of[c.self]
+	if !ok {
+		return nil
+	}
+	switch next := t.conn(i); {
+	case t.expired(next, t.now):
+		t.lapse(i)
+	case t.overruled(next):
+		t.overrule(i)
+	default:
+		return next
 	}
 	return nil
 }

@@ -194,3 +194,44 @@ func TestSuccessors(t *testing.T) {
 		}
 	}
 }
+
+// A successor whose deadline has passed, or that a change has ended, is nobody's successor, noticed or not.
+func TestSuccessorThatIsGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		then func(table *nat.Table)
+		now  time.Duration
+	}{
+		"expired":   {func(*nat.Table) {}, 4 * time.Second},
+		"overruled": {func(table *nat.Table) { table.Apply(nat.Change{Members: []uint32{2}}) }, time.Second},
+	} {
+		p := &pairing{t: t, table: newTable(nat.Config{TCPOpening: 4 * time.Second})}
+		ended := 0
+		p.table.OnBalanced(func(_ *nat.Conn, _, to nat.Rank) {
+			if to == nat.Absent {
+				ended++
+			}
+		})
+		original, reply := p.tuples(0, 0)
+		for m, succeeds := range []bool{false, true} {
+			_, reply = p.tuples(0, m)
+			n := nat.NewConn{Original: original, Reply: reply, Succeeds: succeeds, Member: uint32(m) + 1, Segment: tcpSeg(syn, 1000, 0, 0)}
+			if _, refusal := p.table.Commit(&n, 0); refusal != nat.None {
+				t.Fatal(refusal)
+			}
+			if m == 0 {
+				conn, _ := p.table.Lookup(&original, 0)
+				for _, s := range []traced{{1, tcpSeg(syn|ack, 5000, 1001, 0)}, {0, tcpSeg(ack, 1001, 5001, 0)}} {
+					p.table.TouchTCP(conn, nat.Direction(s.i), &s.s, 0)
+				}
+			}
+		}
+		c.then(p.table)
+		old, _ := p.table.Lookup(&original, c.now)
+		if next := p.table.Successor(old); next != nil {
+			t.Errorf("%s: still the successor, in state %v", name, next.State())
+		}
+		if p.table.Len() != 1 || ended != 1 || p.table.Contested() {
+			t.Errorf("%s: %d connections are left, %d have ended", name, p.table.Len(), ended)
+		}
+	}
+}
