@@ -4,9 +4,11 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -22,6 +24,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	// The tests may have been started with SIGHUP ignored, as by nohup, which their processes would
+	// inherit. A signal that is handled has its default action there.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(m.Run())
 }
 
@@ -34,7 +39,9 @@ type program struct {
 
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{Cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // so that no test waits for ever
+	t.Cleanup(cancel)
+	p := &program{Cmd: exec.CommandContext(ctx, os.Args[0], args...)}
 	p.Env = append(os.Environ(), asProgram+"=1")
 	log, err := p.StderrPipe()
 	if err != nil {
