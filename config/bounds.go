@@ -23,7 +23,8 @@ func readText(name string, r io.Reader) (string, error) {
 		return "", fmt.Errorf("config: read %s: %w", name, err)
 	}
 	if len(text) > maxFileSize {
-		return "", Faults{{File: name, Line: 1, Message: fmt.Sprintf("the file is larger than the %d MB that a topology may have", maxFileSize>>20)}}
+		return "", Faults{{File: name, Line: 1,
+			Message: fmt.Sprintf("the file is larger than the %d MB that a topology may have", maxFileSize>>20)}}
 	}
 	return string(text), nil
 }
@@ -49,7 +50,7 @@ type boundScanner struct {
 	pos, line int
 	entries   int
 	table     place   // of the pairs below the last header
-	at        place   // of what is being read: a key with its dots, or a value
+	at        place   // of the key, with its dots, or value that is being read
 	outside   []place // of the list or inline table around, for each open bracket
 	brackets  []byte  // the same, which one
 	inKey     bool    // before the equals sign, or in a header
@@ -167,7 +168,7 @@ func (s *boundScanner) count() {
 }
 
 // skipString reads the rest of a string whose first quote has been read, and says how many
-// line ends it holds. One that is not closed ends with its line, or with the text.
+// line ends it holds. A string that is not closed ends with its line, or with the text.
 func (s *boundScanner) skipString(quote byte) (lines int) {
 	quotes := string(quote)
 	if triple := strings.Repeat(quotes, 3); strings.HasPrefix(s.text[s.pos-1:], triple) && !s.inKey {

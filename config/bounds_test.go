@@ -45,16 +45,17 @@ func excessive() map[string]struct {
 		"a key in a header's":      {"[a" + rep(".a", 7) + "]\nb" + rep(".b", 9) + " = 1", 2, deep},
 		"a key in an inline table": {"a = {\nb = 1,\nb" + rep(".'b.'", 16) + " = 1}", 3, deep},
 		"the second in a list":     {"a = [[[1], []], " + rep("[", 16), 1, deep},
-		"behind strings":           {"a = \"\"\"\n[[\\\"\"\"\"\"\"\nb = '''\n'\\'''''\nc = '\\'\nd=\"\\\\\"\ne = " + rep("[", 17), 7, deep},
-		"behind a comment":         {"a = [ # ]]] '\n" + rep("[", 16) + "]", 2, deep},
-		"a long key":               {"\n" + rep("a", 257) + " = 1", 2, "more than 256 bytes"},
-		"a long quoted key":        {"'" + rep("a", 1<<20) + "' = 1", 1, "more than 256 bytes"},
-		"a long header":            {"\n[" + rep("a", 200) + "." + rep("b", 60) + "]", 2, "more than 256 bytes"},
-		"a long path":              {"[" + rep("a", 200) + "]\na = {" + rep("b", 60) + " = 1}", 2, "more than 256 bytes"},
-		"many elements":            {"\na = [" + rep("1,", 1<<20) + "]", 2, "more than 1048576 keys"},
-		"many tables":              {rep("[[router]]\n", 1<<20+1), 1<<20 + 1, "more than 1048576 keys"},
-		"many keys":                {rep("a=1\n", 1<<20+1), 1<<20 + 1, "more than 1048576 keys"},
-		"size":                     {"#" + rep(" ", 16<<20), 1, "larger than the 16 MB"},
+		"behind strings": {"a = \"\"\"\n[[\\\"\"\"\"\"\"\nb = '''\n'\\'''''\nc = '\\'\nd=\"\\\\\"\ne = " +
+			rep("[", 17), 7, deep},
+		"behind a comment":  {"a = [ # ]]] '\n" + rep("[", 16) + "]", 2, deep},
+		"a long key":        {"\n" + rep("a", 257) + " = 1", 2, "more than 256 bytes"},
+		"a long quoted key": {"'" + rep("a", 1<<20) + "' = 1", 1, "more than 256 bytes"},
+		"a long header":     {"\n[" + rep("a", 200) + "." + rep("b", 60) + "]", 2, "more than 256 bytes"},
+		"a long path":       {"[" + rep("a", 200) + "]\na = {" + rep("b", 60) + " = 1}", 2, "more than 256 bytes"},
+		"many elements":     {"\na = [" + rep("1,", 1<<20) + "]", 2, "more than 1048576 keys"},
+		"many tables":       {rep("[[router]]\n", 1<<20+1), 1<<20 + 1, "more than 1048576 keys"},
+		"many keys":         {rep("a=1\n", 1<<20+1), 1<<20 + 1, "more than 1048576 keys"},
+		"size":              {"#" + rep(" ", 16<<20), 1, "larger than the 16 MB"},
 	}
 }
 
@@ -62,12 +63,14 @@ func excessive() map[string]struct {
 func TestBounds(t *testing.T) {
 	for name, c := range excessive() {
 		_, err := config.Parse("f", strings.NewReader(c.text))
-		if want := fmt.Sprintf("f:%d: ", c.line); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), c.want) {
+		if want := fmt.Sprintf("f:%d: ", c.line); err == nil || !strings.HasPrefix(err.Error(), want) ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %.200v; want %s...%s", name, err, want, c.want)
 		}
 	}
 	zero := &endless{}
-	if _, err := config.Parse("f", zero); err == nil || !strings.Contains(err.Error(), "larger than the 16 MB") || zero.given > 32<<20 {
+	if _, err := config.Parse("f", zero); err == nil || !strings.Contains(err.Error(), "larger than the 16 MB") ||
+		zero.given > 32<<20 {
 		t.Errorf("after %d bytes: %v", zero.given, err)
 	}
 	if _, err := config.Parse("f", io.LimitReader(zero, 16<<20)); err == nil || strings.Contains(err.Error(), "larger") {
@@ -75,17 +78,18 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// What is just within the bounds comes to the parser.
+// Text that is just within the bounds comes to the parser.
 func TestWithinBounds(t *testing.T) {
 	rep := strings.Repeat
 	for name, text := range map[string]string{
-		"lists":             "a = " + rep("[", 16) + rep("]", 16),
-		"lists of lists":    "a = [" + rep("[[[]]],", 1000) + "]",
-		"inline tables":     "a = " + rep("{a=", 16) + "1" + rep("}", 16),
-		"dotted":            "a" + rep(".a", 16) + " = 1",
-		"dots in values":    "a = [" + rep("1.5,", 100) + "]\nb = 'a.b" + rep(".a", 1000) + "'",
-		"header":            "[a" + rep(".a", 15) + "]\nb = 1",
-		"strings":           "a = '" + rep("[{", 1000) + "'\nb = \"\\\"" + rep("[", 1000) + "\"\nc = '''\n" + rep("[\n", 100) + "'''",
+		"lists":          "a = " + rep("[", 16) + rep("]", 16),
+		"lists of lists": "a = [" + rep("[[[]]],", 1000) + "]",
+		"inline tables":  "a = " + rep("{a=", 16) + "1" + rep("}", 16),
+		"dotted":         "a" + rep(".a", 16) + " = 1",
+		"dots in values": "a = [" + rep("1.5,", 100) + "]\nb = 'a.b" + rep(".a", 1000) + "'",
+		"header":         "[a" + rep(".a", 15) + "]\nb = 1",
+		"strings": "a = '" + rep("[{", 1000) + "'\nb = \"\\\"" + rep("[", 1000) + "\"\nc = '''\n" +
+			rep("[\n", 100) + "'''",
 		"quoted keys":       "'" + rep("[.", 100) + "' = 1\n\"\\\"" + rep("{.", 100) + "\" = 1",
 		"comments":          "# " + rep("[", 1000) + "\na = 1 # " + rep("[", 1000),
 		"tables in a row":   rep("[[a.b.c]]\nx = {y = {z = [1]}}\n", 1000),
@@ -145,7 +149,8 @@ func FuzzBounds(f *testing.F) {
 		if line < 1 || line > 1+strings.Count(text, "\n") {
 			t.Fatalf("line %d", line)
 		}
-		if excess != "" || strings.HasPrefix(text, "\ufeff") || strings.HasPrefix(text, "\xff") || strings.HasPrefix(text, "\xfe") {
+		if excess != "" || strings.HasPrefix(text, "\ufeff") || strings.HasPrefix(text, "\xff") ||
+			strings.HasPrefix(text, "\xfe") {
 			return
 		}
 		var raw map[string]any

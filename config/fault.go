@@ -52,13 +52,14 @@ type report struct {
 	first    bool            // the values are as the file has them, no default is filled in yet
 	schema   keyNames        // every key there is; kept here because the schema refers to its readers
 	faults   Faults
-	found    int // faults, also those beyond maxFaults
+	found    int // faults, also the ones beyond maxFaults
 	warnings Faults
 	warned   int // as found
 	compared int // names that unknown ones were compared with
 }
 
-// maxFaults bounds what is said about one file: nobody reads more, and each has a text.
+// maxFaults bounds the faults that are reported for one file. A reader needs no more, and each
+// takes memory.
 const maxFaults = 1000
 
 // err returns the faults as an error, nil when there are none. Faults found on

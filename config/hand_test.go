@@ -81,23 +81,30 @@ cidr = "203.0.113.0/24"
 	const second = "[[router]]\nname = \"r2\"\ninterfaces = [{ network = \"in\", address = \"10.1.0.253\" }]\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"no gateway beside an external network": {router, `router "r": no gateway, though network "ext" is external`},
-		"a default route is a way out":          {router + "routes = [{ destination = \"0.0.0.0/0\", nexthop = \"10.1.0.7\" }]\n", ""},
-		"another router is a way out":           {router + outside + second, ""},
-		"a gateway":                             {router + outside, ""},
+		"a default route is a way out": {
+			router + "routes = [{ destination = \"0.0.0.0/0\", nexthop = \"10.1.0.7\" }]\n", ""},
+		"another router is a way out": {router + outside + second, ""},
+		"a gateway":                   {router + outside, ""},
 		"the subnet's gateway, which the router does not have": {router + outside + host("in", "10.1.0.5", ""),
-			`instance "h": gateway 10.1.0.1 is no address on network "in": what the instance sends elsewhere is lost; a router there has 10.1.0.254`},
-		"a gateway that nobody has":    {router + outside + host("ext", "203.0.113.5", "203.0.113.9"), `instance "h": gateway 203.0.113.9 is no address on network "ext"`},
-		"no router to be the gateway":  {router + outside + host("flat", "10.2.0.5", ""), ""},
-		"a gateway where no router is": {router + outside + host("flat", "10.2.0.5", "10.2.0.7"), `gateway 10.2.0.7 is no address on network "flat"`},
-		"the router":                   {router + outside + host("ext", "203.0.113.5", "203.0.113.2"), ""},
-		"an instance is the gateway":   {router + outside + web + host("in", "10.1.0.5", "10.1.0.9"), ""},
-		"what is upstream":             {router + outside + host("ext", "203.0.113.5", ""), ""},
+			`instance "h": gateway 10.1.0.1 is no address on network "in": ` +
+				`what the instance sends elsewhere is lost; a router there has 10.1.0.254`},
+		"a gateway that nobody has": {router + outside + host("ext", "203.0.113.5", "203.0.113.9"),
+			`instance "h": gateway 203.0.113.9 is no address on network "ext"`},
+		"no router to be the gateway": {router + outside + host("flat", "10.2.0.5", ""), ""},
+		"a gateway where no router is": {router + outside + host("flat", "10.2.0.5", "10.2.0.7"),
+			`gateway 10.2.0.7 is no address on network "flat"`},
+		"the router":                 {router + outside + host("ext", "203.0.113.5", "203.0.113.2"), ""},
+		"an instance is the gateway": {router + outside + web + host("in", "10.1.0.5", "10.1.0.9"), ""},
+		"what is upstream":           {router + outside + host("ext", "203.0.113.5", ""), ""},
 		"members that are no instances": {router + outside + pool("10.1.0.10", "10.1.0.11") + web + "serve = [\"http:80\"]\n",
 			`pool "p": none of its members is an instance (10.1.0.10, 10.1.0.11)`},
-		"one of them is":                {router + outside + pool("10.1.0.10", "10.1.0.9") + web + "serve = [\"http:80\"]\n", ""},
-		"one of them is a floating IP":  {router + outside + pool("203.0.113.7", "10.1.0.11") + web + "serve = [\"http:80\"]\n", ""},
-		"a pool without members":        {router + outside + pool() + web + "serve = [\"http:80\"]\n", ""},
-		"a lesson without a server":     {router + outside + pool("10.1.0.10") + web + "[[step]]\ndo = \"wait 1s\"\n", `pool "p": none of its members is an instance`},
+		"one of them is": {
+			router + outside + pool("10.1.0.10", "10.1.0.9") + web + "serve = [\"http:80\"]\n", ""},
+		"one of them is a floating IP": {
+			router + outside + pool("203.0.113.7", "10.1.0.11") + web + "serve = [\"http:80\"]\n", ""},
+		"a pool without members": {router + outside + pool() + web + "serve = [\"http:80\"]\n", ""},
+		"a lesson without a server": {router + outside + pool("10.1.0.10") + web + "[[step]]\ndo = \"wait 1s\"\n",
+			`pool "p": none of its members is an instance`},
 		"members are elsewhere, no lab": {router + outside + pool("10.1.0.10") + web, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +114,8 @@ cidr = "203.0.113.0/24"
 				for _, w := range topology.Warnings {
 					got = append(got, w.String())
 				}
-				if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want) || !strings.HasPrefix(got[0], "f:")) {
+				if c.want == "" && len(got) > 0 || c.want != "" &&
+					(len(got) != 1 || !strings.Contains(got[0], c.want) || !strings.HasPrefix(got[0], "f:")) {
 					t.Errorf("got %q, want %q", got, c.want)
 				}
 				if err := topology.Validate(); err != nil {
@@ -152,7 +160,8 @@ sees = [{ network = "blue", protocol = "icmp" }]
 never = [{ network = "blue", protocol = "udp" }]
 `)
 	p, step := topology.Pools[0], topology.Steps[0]
-	got := []string{string(topology.FloatingIPs[0].PortForwarding[0].Protocol), string(p.Protocol), p.Algorithm, p.SessionPersistence.Type,
+	got := []string{string(topology.FloatingIPs[0].PortForwarding[0].Protocol), string(p.Protocol), p.Algorithm,
+		p.SessionPersistence.Type,
 		p.Monitor.Type, string(topology.VIPs[0].Protocol), string(step.Sees[0].Protocol), string(step.Never[0].Protocol)}
 	want := []string{"UDP", "TCP", "LEAST_CONNECTIONS", "SOURCE_IP", "HTTP", "TCP", "ICMP", "UDP"}
 	if !slices.Equal(got, want) {

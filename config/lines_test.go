@@ -123,8 +123,8 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
-// A program finds the line of a key in its file, and of what is around a key that is
-// not there.
+// A program finds the line of a key in its file. For a key that is not there, it finds the line of
+// the table around it.
 func TestLineOf(t *testing.T) {
 	topology := parse(t, blue+"[[step]]\ndo = \"wait 1s\"\ntimes = 2\nexpect = [\n  \"a\",\n  \"b\",\n]\n")
 	step := topology.Steps[0].Line

@@ -54,7 +54,7 @@ type Network struct {
 // What a network's Host may be.
 const (
 	HostClosed = "closed" // the host's own stack hears nothing from the interface
-	HostOpen   = "open"   // it does, as if nobody had opened the interface
+	HostOpen   = "open"   // it does, as if the interface were not open
 )
 
 // DeviceKind is the part of a device before the colon.
@@ -221,12 +221,13 @@ type SessionPersistence struct {
 
 // A Monitor decides whether a member is up.
 //
-// HTTPS verifies nothing, and offers all that crypto/tls has, from TLS 1.0 on. What crypto/tls and
-// crypto/x509 leave to a main package, an embedding program allows by //go:debug lines in its
-// own (a test, in one of its test files), as cmd/taprouter does: x509negativeserial=1 (certificates
-// with a negative serial number), tlssha1=1 (members that sign with SHA-1), rsa1024min=0 and
-// tlsmaxrsasize=16384 (RSA keys below 1024 and above 8192 bits). Members that have neither
-// ECDHE nor RSA key exchange (DHE, SSL 3) remain out of reach; TCP is the type for those.
+// HTTPS verifies nothing, and offers all that crypto/tls has, from TLS 1.0 on. Some weak
+// certificates and signatures only a main package can allow, by //go:debug lines. cmd/taprouter has
+// these lines. An embedding program has to write them in its own main package, a test in one of its
+// test files: x509negativeserial=1 (certificates with a negative serial number), tlssha1=1 (members
+// that sign with SHA-1), rsa1024min=0 and tlsmaxrsasize=16384 (RSA keys below 1024 and above 8192
+// bits). Members that have neither ECDHE nor RSA key exchange (DHE, SSL 3) cannot be checked by
+// HTTPS; use the type TCP for them.
 type Monitor struct {
 	Line           int
 	Type           string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT
@@ -240,8 +241,8 @@ type Monitor struct {
 	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen
 }
 
-// A Member is one backend endpoint of a pool. It is no address of the router that balances, floating IPs
-// and VIPs included; those of other routers are like any other.
+// A Member is one backend endpoint of a pool. Its address must not belong to the router that
+// balances: to an interface, a floating IP or a VIP of it. Another router's address is allowed.
 type Member struct {
 	Line         int
 	Name         string // after validation ADDRESS:PORT if it has none
