@@ -151,17 +151,21 @@ func TestUnknownNamesAreFaults(t *testing.T) {
 	}
 }
 
-// A member that has been removed and still has connections is told from those there are.
+// The text tells a removed member that still has connections from the present ones.
 func TestRemovedMembersAreListed(t *testing.T) {
 	var b strings.Builder
-	all := []router.LoadBalancer{{Listeners: []router.Listener{{Name: "vip", Pool: router.PoolStatus{Name: "p", Members: []router.MemberStatus{
-		{Name: "one", OperatingStatus: router.Online},
-		{Name: "two", OperatingStatus: router.Error},
-		{Name: "one", OperatingStatus: router.Draining, Removed: true, Statistics: router.Statistics{Active: 3}},
-	}}}}}}
+	all := []router.LoadBalancer{{Listeners: []router.Listener{{
+		Name: "vip",
+		Pool: router.PoolStatus{Name: "p", Members: []router.MemberStatus{
+			{Name: "one", OperatingStatus: router.Online},
+			{Name: "two", OperatingStatus: router.Error},
+			{Name: "one", OperatingStatus: router.Draining, Removed: true, Statistics: router.Statistics{Active: 3}},
+		}},
+	}}}}
 	printStatus(all, &b)
 	printStatistics(all, &b)
-	for _, want := range []string{"1 of 2 members up", "member one: DRAINING (invalid AddrPort, weight 0) removed, 3 connections left\n", "member one, removed: active 3"} {
+	for _, want := range []string{"1 of 2 members up",
+		"member one: DRAINING (invalid AddrPort, weight 0) removed, 3 connections left\n", "member one, removed: active 3"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing from\n%s", want, b.String())
 		}

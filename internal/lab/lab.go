@@ -74,7 +74,15 @@ func Run(ctx context.Context, topo *config.Topology, opt Options) error {
 	if err != nil {
 		return err
 	}
-	l := &lab{topo: topo, engine: engine, hosts: map[string]*host.Host{}, browsers: map[string]*http.Client{}, recorder: newRecorder(), printer: printer{opt.Out, opt.Color}, failFast: opt.FailFast}
+	l := &lab{
+		topo:     topo,
+		engine:   engine,
+		hosts:    map[string]*host.Host{},
+		browsers: map[string]*http.Client{},
+		recorder: newRecorder(),
+		printer:  printer{opt.Out, opt.Color},
+		failFast: opt.FailFast,
+	}
 	defer l.close()
 	if err := l.start(opt.Logger); err != nil {
 		return err
@@ -181,24 +189,24 @@ func (l *lab) play(ctx context.Context) error {
 	return nil
 }
 
-// line is the line in the file of one of a step's keys, or of the step; 0 if nobody
-// knows.
+// line is the line in the file of one of a step's keys, or of the step; 0 if it is
+// unknown.
 func (l *lab) line(i int, key string) int {
 	path := fmt.Sprintf("step[%d]", i)
 	own := l.topo.Steps[i].Line
 	if l.topo.LineOf(path) != own {
-		return own // the steps are not those of the file any more
+		return own // the steps differ from the file
 	}
 	return l.topo.LineOf(strings.TrimSuffix(path+"."+key, "."))
 }
 
-// place is a line of the file as FILE:LINE, less what is unknown.
+// place is a line of the file as FILE:LINE, without the part that is unknown.
 func (l *lab) place(line int) string {
 	return strings.TrimSuffix(config.Fault{File: l.topo.File, Line: line}.String(), ": ")
 }
 
-// failed prints what is not as expected, details of it, and the line that says what
-// was expected.
+// failed prints how a step differs from its expectation, with details, and the line of the
+// file that has the expectation.
 func (l *lab) failed(line int, text string, details ...string) {
 	l.printer.failed(text)
 	l.printer.list(details)
@@ -235,8 +243,8 @@ func (l *lab) step(ctx context.Context, i int) bool {
 	return ok
 }
 
-// explain prints what may have led to a failure: what the router has dropped during
-// the step, and who was asked for and did not answer.
+// explain prints possible causes of a failure: the packets that the router has dropped
+// during the step, and the ARP requests without an answer.
 func (l *lab) explain(before, after router.Stats) {
 	var drops []string
 	for _, r := range router.DropReasons() {
@@ -360,7 +368,8 @@ func (l *lab) packets(i int) bool {
 			continue
 		}
 		ok = false
-		l.failed(p.Line, fmt.Sprintf("on %s: nothing was seen %s; seen instead:", p.Network, patternString(p)), l.recorder.on(p.Network, 5)...)
+		l.failed(p.Line, fmt.Sprintf("on %s: nothing was seen %s; seen instead:", p.Network, patternString(p)),
+			l.recorder.on(p.Network, 5)...)
 	}
 	for k := range s.Never {
 		p := &s.Never[k]

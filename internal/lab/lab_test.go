@@ -22,16 +22,25 @@ import (
 
 func TestParseCommand(t *testing.T) {
 	for line, want := range map[string]command{
-		"ping 10.10.10.4":                    {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 3, size: 56, ttl: 64},
-		"ping -c 5 -s 1000 -t 3 10.0.0.1":    {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 5, size: 1000, ttl: 3},
-		"ping 10.0.0.1 -W 0.5 -M do":         {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 3, size: 56, ttl: 64, timeout: 500 * time.Millisecond, df: true},
-		"ping -c1 -W2 -nq 10.10.10.4":        {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 1, size: 56, ttl: 64, timeout: 2 * time.Second, quiet: true},
-		"ping -i0.2 -w 3 -c 5 10.10.10.4":    {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 5, size: 56, ttl: 64, interval: 200 * time.Millisecond, deadline: 3 * time.Second},
-		"curl -sI http://10.10.10.7/":        {name: "curl", url: "http://10.10.10.7/", to: netip.MustParseAddrPort("10.10.10.7:80"), headers: true, head: true},
-		"curl -sSm2 --max-time=3 10.10.10.7": {name: "curl", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80"), timeout: 3 * time.Second},
+		"ping 10.10.10.4": {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 3,
+			size: 56, ttl: 64},
+		"ping -c 5 -s 1000 -t 3 10.0.0.1": {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 5,
+			size: 1000, ttl: 3},
+		"ping 10.0.0.1 -W 0.5 -M do": {name: "ping", addr: netip.MustParseAddr("10.0.0.1"), count: 3, size: 56, ttl: 64,
+			timeout: 500 * time.Millisecond, df: true},
+		"ping -c1 -W2 -nq 10.10.10.4": {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 1, size: 56,
+			ttl: 64, timeout: 2 * time.Second, quiet: true},
+		"ping -i0.2 -w 3 -c 5 10.10.10.4": {name: "ping", addr: netip.MustParseAddr("10.10.10.4"), count: 5, size: 56,
+			ttl: 64, interval: 200 * time.Millisecond, deadline: 3 * time.Second},
+		"curl -sI http://10.10.10.7/": {name: "curl", url: "http://10.10.10.7/",
+			to: netip.MustParseAddrPort("10.10.10.7:80"), headers: true, head: true},
+		"curl -sSm2 --max-time=3 10.10.10.7": {name: "curl", url: "http://10.10.10.7",
+			to: netip.MustParseAddrPort("10.10.10.7:80"), timeout: 3 * time.Second},
 		"curl -so /dev/null -fw '%{http_code} %{size_download}\\n' \"10.10.10.7\"": {
-			name: "curl", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80"), discard: true, strict: true, writeOut: "%{http_code} %{size_download}\n"},
-		"traceroute -nIm5 -q 1 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
+			name: "curl", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80"),
+			discard: true, strict: true, writeOut: "%{http_code} %{size_download}\n"},
+		"traceroute -nIm5 -q 1 10.0.0.1": {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true,
+			mode: "-I", maxHops: 5},
 		"curl http://10.10.10.7/":            {name: "curl", url: "http://10.10.10.7/", to: netip.MustParseAddrPort("10.10.10.7:80")},
 		"curl -s -m 2 10.10.10.7:8080/x?y=1": {name: "curl", url: "http://10.10.10.7:8080/x?y=1", to: netip.MustParseAddrPort("10.10.10.7:8080"), timeout: 2 * time.Second},
 		"traceroute -n -I -m 5 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
@@ -314,7 +323,8 @@ func TestEveryExpectationCanFail(t *testing.T) {
 		"sees":                 {`do = "ping -c 1 198.51.100.10"` + "\n" + `sees = [{ network = "right", src = "10.9.9.9" }]`, "FAILED: on right: nothing was seen from 10.9.9.9; seen instead:\n    IP 192.0.2.10 > 198.51.100.10"},
 		"never":                {`do = "ping -c 1 198.51.100.10"` + "\n" + `never = [{ network = "right", dst = "198.51.100.10" }]`, "FAILED: on right, but must not be: IP 192.0.2.10"},
 		"one of several times": {`do = "ping -c 1 198.51.100.10"` + "\n" + `times = 2` + "\n" + `expect = ["ttl=63", "ttl=62"]`, `FAILED: expected "ttl=62"`},
-		"in time":              {`do = "ping -c 1 -W 5 198.51.100.77"` + "\n" + `within = "300ms"`, "FAILED: cut short after 300ms: 1 of 1 echo requests sent, 0 answered"},
+		"in time": {`do = "ping -c 1 -W 5 198.51.100.77"` + "\n" + `within = "300ms"`,
+			"FAILED: cut short after 300ms: 1 of 1 echo requests sent, 0 answered"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -331,28 +341,34 @@ func TestEveryExpectationCanFail(t *testing.T) {
 func TestCutShort(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ step, want, result string }{
-		"ping":           {`do = "ping -c 60 198.51.100.10"`, "FAILED: cut short after 1.5s: ", "FAILED"},
-		"ping, fails":    {`do = "ping -c 60 198.51.100.10"` + "\nfails = true", "FAILED: expected to fail, but it succeeded", "FAILED"},
-		"silence, fails": {`do = "ping -c 60 198.51.100.77"` + "\nfails = true", "ok: it fails, as expected, cut short after 1.5s: ", "as expected"},
-		"curl":           {`do = "curl http://198.51.100.77/"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
-		"curl, fails":    {`do = "curl http://198.51.100.77/"` + "\nfails = true", "ok: it fails, as expected, cut short", "as expected"},
-		"curl -m":        {`do = "curl -m 0.1 http://198.51.100.77/"`, "FAILED: it failed", "FAILED"},
-		"browse":         {`do = "browse http://198.51.100.77/"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
-		"traceroute":     {`do = "traceroute 198.51.100.77"`, "FAILED: cut short after 1.5s: ", "FAILED"},
-		"connect":        {`do = "connect 198.51.100.77:1"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
-		"connect -w":     {`do = "connect -w 0.1 198.51.100.77:1"`, "FAILED: it failed", "FAILED"},
-		"send":           {`do = "send -w 3 198.51.100.77:1 x"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
-		"send -w":        {`do = "send -w 0.1 198.51.100.77:1 x"`, "FAILED: it failed", "FAILED"},
-		"wait":           {`do = "wait 2s"`, "FAILED: cut short after 1.5s: it waits for 2s", "FAILED"},
-		"twice":          {`do = "wait 2s"` + "\ntimes = 2\nexpect = []", "FAILED: cut short after 1.5s: it waits for 2s", "FAILED"},
+		"ping": {`do = "ping -c 60 198.51.100.10"`, "FAILED: cut short after 1.5s: ", "FAILED"},
+		"ping, fails": {`do = "ping -c 60 198.51.100.10"` + "\nfails = true",
+			"FAILED: expected to fail, but it succeeded", "FAILED"},
+		"silence, fails": {`do = "ping -c 60 198.51.100.77"` + "\nfails = true",
+			"ok: it fails, as expected, cut short after 1.5s: ", "as expected"},
+		"curl": {`do = "curl http://198.51.100.77/"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
+		"curl, fails": {`do = "curl http://198.51.100.77/"` + "\nfails = true", "ok: it fails, as expected, cut short",
+			"as expected"},
+		"curl -m":    {`do = "curl -m 0.1 http://198.51.100.77/"`, "FAILED: it failed", "FAILED"},
+		"browse":     {`do = "browse http://198.51.100.77/"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
+		"traceroute": {`do = "traceroute 198.51.100.77"`, "FAILED: cut short after 1.5s: ", "FAILED"},
+		"connect":    {`do = "connect 198.51.100.77:1"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
+		"connect -w": {`do = "connect -w 0.1 198.51.100.77:1"`, "FAILED: it failed", "FAILED"},
+		"send":       {`do = "send -w 3 198.51.100.77:1 x"`, "FAILED: cut short after 1.5s: no answer yet", "FAILED"},
+		"send -w":    {`do = "send -w 0.1 198.51.100.77:1 x"`, "FAILED: it failed", "FAILED"},
+		"wait":       {`do = "wait 2s"`, "FAILED: cut short after 1.5s: it waits for 2s", "FAILED"},
+		"twice": {`do = "wait 2s"` + "\ntimes = 2\nexpect = []",
+			"FAILED: cut short after 1.5s: it waits for 2s", "FAILED"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\nwithin = \"1500ms\"\n"+strings.ReplaceAll(c.step, "\nexpect = []", "")+"\n")
+			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\nwithin = \"1500ms\"\n"+
+				strings.ReplaceAll(c.step, "\nexpect = []", "")+"\n")
 			if (err != nil) != (c.result == "FAILED") || !strings.Contains(out, c.want) {
 				t.Errorf("error %v, want %q in:\n%s", err, c.want, out)
 			}
-			if sent := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`).FindStringSubmatch(out); name == "ping" && (sent == nil || sent[1] == "60" || sent[2] == "0") {
+			sent := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`).FindStringSubmatch(out)
+			if name == "ping" && (sent == nil || sent[1] == "60" || sent[2] == "0") {
 				t.Errorf("the statistics do not say what was sent: %q", sent)
 			}
 		})
@@ -366,7 +382,9 @@ func TestPingWaitsForUnreachable(t *testing.T) {
 	for _, c := range []struct{ to, from string }{{"192.0.2.77", "192.0.2.10"}, {"198.51.100.77", "192.0.2.1"}} {
 		t.Run(c.to, func(t *testing.T) {
 			t.Parallel()
-			out, err := play(t, "\n[[step]]\non = \"a\"\ndo = \"ping "+c.to+"\"\nfails = true\nexpect = \"From "+c.from+" icmp_seq=1 Destination Host Unreachable\"\n")
+			out, err := play(t,
+				"\n[[step]]\non = \"a\"\ndo = \"ping "+c.to+"\"\nfails = true\n"+
+					"expect = \"From "+c.from+" icmp_seq=1 Destination Host Unreachable\"\n")
 			if err != nil || !strings.Contains(out, "3 packets transmitted, 0 received, +3 errors") {
 				t.Errorf("error %v:\n%s", err, out)
 			}
@@ -390,7 +408,8 @@ func TestPingOrder(t *testing.T) {
 	p.sent[0].over = true // given up
 	p.flush(false)
 	end(4)
-	if got := regexp.MustCompile(`icmp_seq=\d`).FindAllString(out.String(), -1); strings.Join(got, " ") != "icmp_seq=2 icmp_seq=3 icmp_seq=4" {
+	got := regexp.MustCompile(`icmp_seq=\d`).FindAllString(out.String(), -1)
+	if strings.Join(got, " ") != "icmp_seq=2 icmp_seq=3 icmp_seq=4" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -435,8 +454,8 @@ fails = true
 	}
 }
 
-// What is seen of a failure: the place in the file, the drops of the step, the ARP that
-// nobody answers, the packets that came instead, and in the end the steps that failed.
+// The output shows of a failure: the place in the file, the drops of the step, the ARP requests
+// without an answer, the packets that came instead, and at the end the steps that failed.
 func TestFailureLeadsToItsCause(t *testing.T) {
 	t.Parallel()
 	const lesson = `
@@ -489,12 +508,16 @@ never = [{ network = "right", dst = "198.51.100.10" }]
 		"FAILED: expected \"bytes from\", which is not in the output\n    at " + line(`expect = ["bytes from"]`) + "\n",
 		"    ARP who-has 198.51.100.77 tell 198.51.100.1, 3 times, no answer\n",
 		"    at " + line(`  { network = "right", dst = "198.51.100.77" }`) + "\n",
-		"    dropped in this step: neighbor-failed 1\n    on right: ARP who-has 198.51.100.77 tell 198.51.100.1, 3 times, no answer\n",
+		"    dropped in this step: neighbor-failed 1\n" +
+			"    on right: ARP who-has 198.51.100.77 tell 198.51.100.1, 3 times, no answer\n",
 		"    at " + line(`sees = [{ network = "left"`) + "\n    dropped in this step: nothing\n",
 		"at " + line(`  "bytes from",`) + "\n    dropped in this step: ttl 4\n",
 		"seq 1 (the first of 3)\n    at " + line("never ="),
-		"\n4 of 5 steps FAILED\n    2. nobody there (" + line("[[step]]\ntitle = \"nobody") + ")\n    3. quiet (" + line("[[step]]\ntitle = \"quiet") +
-			")\n    4. expired (" + line("[[step]]\ntitle = \"expired") + ")\n    5. many (" + line("[[step]]\ntitle = \"many") + ")\n",
+		"\n4 of 5 steps FAILED\n" +
+			"    2. nobody there (" + line("[[step]]\ntitle = \"nobody") + ")\n" +
+			"    3. quiet (" + line("[[step]]\ntitle = \"quiet") + ")\n" +
+			"    4. expired (" + line("[[step]]\ntitle = \"expired") + ")\n" +
+			"    5. many (" + line("[[step]]\ntitle = \"many") + ")\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in it", want)
@@ -508,7 +531,7 @@ never = [{ network = "right", dst = "198.51.100.10" }]
 	}
 }
 
-// What a network has seen, beside packets: who was asked for, and who has said so.
+// Beside packets, a network has seen ARP: requests, and their answers.
 func TestRecorderKeepsARP(t *testing.T) {
 	r := newRecorder()
 	look := func(want ...string) {
@@ -532,7 +555,8 @@ func TestRecorderKeepsARP(t *testing.T) {
 	const lost, found = "arp who-has 10.10.10.3 tell 10.10.10.1", "arp who-has 10.10.10.4 tell 10.10.10.1"
 	see(lost, found, lost, "arp reply 10.10.10.4 is-at 02:00:00:00:00:04 for 10.10.10.1", lost)
 	look("ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer", "ARP who-has 10.10.10.4 tell 10.10.10.1, answered")
-	if got, want := r.unanswered(), []string{"on net: ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer"}; !slices.Equal(got, want) {
+	want := []string{"on net: ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer"}
+	if got := r.unanswered(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if _, n := r.find(&config.PacketPattern{Network: "net"}); n > 0 {
@@ -553,13 +577,15 @@ func TestRecorderKeepsARP(t *testing.T) {
 }
 
 func TestFailFast(t *testing.T) {
-	topo, err := config.Parse("lesson.toml", strings.NewReader(network+strings.Repeat("[[step]]\ndo = \"wait 1s\"\nwithin = \"1ms\"\n", 3)))
+	topo, err := config.Parse("lesson.toml",
+		strings.NewReader(network+strings.Repeat("[[step]]\ndo = \"wait 1s\"\nwithin = \"1ms\"\n", 3)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
 	err = Run(context.Background(), topo, Options{Out: &out, FailFast: true})
-	if got := out.String(); !errors.Is(err, ErrUnexpected) || strings.Contains(got, "2. ") || !strings.Contains(got, "1 of 1 step FAILED") || !strings.Contains(got, "not played: 2 more") {
+	if got := out.String(); !errors.Is(err, ErrUnexpected) || strings.Contains(got, "2. ") ||
+		!strings.Contains(got, "1 of 1 step FAILED") || !strings.Contains(got, "not played: 2 more") {
 		t.Errorf("error %v:\n%s", err, got)
 	}
 }
@@ -573,7 +599,9 @@ func TestOutputStreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			topo, err := config.Parse("lesson.toml", strings.NewReader(network+"[[step]]\non = \"a\"\ndo = \""+c.do+"\"\nwithin = \"1h\"\n[[step]]\ndo = \"wait 1h\"\nwithin = \"1h\"\n"))
+			topo, err := config.Parse("lesson.toml",
+				strings.NewReader(network+"[[step]]\non = \"a\"\ndo = \""+c.do+"\"\nwithin = \"1h\"\n"+
+					"[[step]]\ndo = \"wait 1h\"\nwithin = \"1h\"\n"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,8 +20,8 @@ type seen struct {
 	seq              uint16 // of an ICMP echo
 }
 
-// maxSeen bounds what is kept of a step for each network; more than that, nobody
-// reads.
+// maxSeen bounds the packets that are kept of a step for each network. A reader needs
+// no more.
 const maxSeen = 10000
 
 // A question is what an ARP request asks on a network: for one address, by another.
@@ -37,10 +37,10 @@ type asked struct {
 	answered bool
 }
 
-// maxQuestions bounds what is kept of a step's ARP.
+// maxQuestions bounds the ARP requests that are kept of a step.
 const maxQuestions = 1000
 
-// isAnnouncement says whether it only tells who has the sender's address (RFC 5227).
+// isAnnouncement reports whether the request only announces its sender (RFC 5227).
 func (a *asked) isAnnouncement() bool { return a.sender == a.target }
 
 // String is the question in the manner of tcpdump, with what became of it.
@@ -148,7 +148,7 @@ func (r *recorder) observeARP(network string, m packet.ARP) {
 	}
 }
 
-// unanswered lists the ARP requests of all networks that nobody has answered.
+// unanswered lists the ARP requests of all networks that have had no answer.
 func (r *recorder) unanswered() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

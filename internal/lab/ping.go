@@ -43,7 +43,7 @@ type pinger struct {
 
 	sent   []request // by sequence number, from 1
 	told   int       // so many of them have had their line
-	times  []float64 // of those that were answered
+	times  []float64 // of the answered ones, in milliseconds
 	failed int
 }
 
@@ -56,7 +56,7 @@ type request struct {
 }
 
 // ping sends echoes at an interval and prints their answers in the order in which
-// they were sent. Like the real one it fails if nobody answers.
+// they were sent. Like the real one it fails if there is no answer.
 func (c *command) ping(ctx context.Context, h *host.Host, out io.Writer) result {
 	fmt.Fprintf(out, "PING %v (%v) %d(%d) bytes of data.\n", c.addr, c.addr, c.size, c.size+28)
 	p := &pinger{command: c, host: h, out: out, began: time.Now(), ended: make(chan echo), quit: make(chan struct{})}
@@ -70,7 +70,8 @@ func (c *command) ping(ctx context.Context, h *host.Host, out io.Writer) result 
 	p.statistics()
 	switch {
 	case !atEnd && c.count > 0:
-		return result{len(p.times) > 0, fmt.Sprintf("%d of %d echo requests sent, %d answered", len(p.sent), c.count, len(p.times))}
+		return result{len(p.times) > 0,
+			fmt.Sprintf("%d of %d echo requests sent, %d answered", len(p.sent), c.count, len(p.times))}
 	case !atEnd:
 		return result{len(p.times) > 0, fmt.Sprintf("%d echo requests sent, %d answered", len(p.sent), len(p.times))}
 	case c.deadline > 0 && len(p.times) < c.count:
@@ -143,7 +144,12 @@ func (p *pinger) send(ctx context.Context) {
 		size = -1
 	}
 	p.running.Go(func() {
-		e.reply, e.err = p.host.PingWith(ctx, p.addr, host.PingOptions{Bytes: size, Seq: e.seq & 0xffff, TTL: p.ttl, DontFragment: p.df})
+		e.reply, e.err = p.host.PingWith(ctx, p.addr, host.PingOptions{
+			Bytes:        size,
+			Seq:          e.seq & 0xffff,
+			TTL:          p.ttl,
+			DontFragment: p.df,
+		})
 		select {
 		case p.ended <- e:
 		case <-p.quit:
@@ -171,7 +177,8 @@ func (p *pinger) flush(all bool) {
 		switch {
 		case e.seq == 0: // nothing came of it
 		case e.err == nil && !p.quiet:
-			fmt.Fprintf(p.out, "%d bytes from %v: icmp_seq=%d ttl=%d time=%.2f ms\n", e.reply.Bytes, e.reply.From, e.seq, e.reply.TTL, milliseconds(e.reply.RTT))
+			fmt.Fprintf(p.out, "%d bytes from %v: icmp_seq=%d ttl=%d time=%.2f ms\n",
+				e.reply.Bytes, e.reply.From, e.seq, e.reply.TTL, milliseconds(e.reply.RTT))
 		case errors.As(e.err, &icmp):
 			fmt.Fprintf(p.out, "From %v icmp_seq=%d %s\n", icmp.From, e.seq, icmp.Reason())
 		case errors.Is(e.err, syscall.EMSGSIZE):
@@ -182,7 +189,8 @@ func (p *pinger) flush(all bool) {
 
 // statistics prints ping's last lines.
 func (p *pinger) statistics() {
-	fmt.Fprintf(p.out, "\n--- %v ping statistics ---\n%d packets transmitted, %d received", p.addr, len(p.sent), len(p.times))
+	fmt.Fprintf(p.out, "\n--- %v ping statistics ---\n%d packets transmitted, %d received",
+		p.addr, len(p.sent), len(p.times))
 	if p.failed > 0 {
 		fmt.Fprintf(p.out, ", +%d errors", p.failed)
 	}

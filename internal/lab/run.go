@@ -162,16 +162,17 @@ func reason(err error) string {
 func (c *command) traceroute(ctx context.Context, h *host.Host, out io.Writer) result {
 	mode := map[string]host.TracerouteMode{"-U": host.TracerouteUDP, "-I": host.TracerouteICMP, "-T": host.TracerouteTCP}[c.mode]
 	fmt.Fprintf(out, "traceroute to %v (%v), %d hops max\n", c.addr, c.addr, c.maxHops)
-	hops, err := h.Traceroute(ctx, c.addr, host.TracerouteOptions{Mode: mode, MaxHops: c.maxHops, Wait: c.timeout, Progress: func(hop host.Hop) {
-		switch {
-		case !hop.From.IsValid():
-			fmt.Fprintf(out, "%2d  *\n", hop.TTL)
-		case c.numeric:
-			fmt.Fprintf(out, "%2d  %v  %.3f ms\n", hop.TTL, hop.From, milliseconds(hop.RTT))
-		default:
-			fmt.Fprintf(out, "%2d  %v (%v)  %.3f ms\n", hop.TTL, hop.From, hop.From, milliseconds(hop.RTT))
-		}
-	}})
+	hops, err := h.Traceroute(ctx, c.addr, host.TracerouteOptions{Mode: mode, MaxHops: c.maxHops, Wait: c.timeout,
+		Progress: func(hop host.Hop) {
+			switch {
+			case !hop.From.IsValid():
+				fmt.Fprintf(out, "%2d  *\n", hop.TTL)
+			case c.numeric:
+				fmt.Fprintf(out, "%2d  %v  %.3f ms\n", hop.TTL, hop.From, milliseconds(hop.RTT))
+			default:
+				fmt.Fprintf(out, "%2d  %v (%v)  %.3f ms\n", hop.TTL, hop.From, hop.From, milliseconds(hop.RTT))
+			}
+		}})
 	if err != nil && ctx.Err() != nil {
 		return result{cut: fmt.Sprintf("%d hops so far", len(hops))}
 	}
