@@ -336,9 +336,10 @@ func TestHTTPS(t *testing.T) {
 		name          string
 		member        func(net.Conn)
 		received, why string
-		attempts      int // one more for who refuses what the first has offered; 0: the next check may have begun
+		attempts      int // two if the first offer is refused; 0: the next check may have begun
 	}{
-		{"plain HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n"), "garbage", "tls: first record does not look like a TLS handshake", 1},
+		{"plain HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n"), "garbage",
+			"tls: first record does not look like a TLS handshake", 1},
 		{"silent", holds(""), "nothing", "no answer within 5s", 0},
 		{"closes", says(""), "FIN", "closed without", 2},
 		{"resets", resets, "RST", "connection reset", 2},

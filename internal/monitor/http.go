@@ -27,10 +27,11 @@ const (
 	maxBody = 16 << 10
 )
 
-// offers is what a check offers in its handshakes, one after the other: all that crypto/tls can do. It
-// verifies nothing, so nothing is too weak for it. The first goes without what is large or may be
-// refused by name: its ClientHello fits one segment and costs a fraction, and some servers
-// mistake a larger one. The second is for servers that want just that.
+// offers are the TLS configurations that a check offers, one handshake after the other: together, all
+// that crypto/tls can do. A check verifies nothing, so even weak algorithms will do. The first offer
+// has no hybrid key exchange: its ClientHello fits one segment and costs less, and some servers misread
+// a larger one. The second offer has every key exchange. It names no application protocol, since a
+// server may refuse the name.
 func offers() []*tls.Config {
 	var suites []uint16
 	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -93,8 +94,8 @@ func (r *reader) free() {
 	readers.Put(r)
 }
 
-// http makes one request on a connection of its own. A member that refuses what is
-// offered to it is made another offer, if there is one.
+// http makes one request on a connection of its own. A member that refuses an offer gets the next
+// one, if there is one.
 func (c *checker) http(ctx context.Context, t *target) Result {
 	var r Result
 	began := time.Now()

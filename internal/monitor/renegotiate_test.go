@@ -21,8 +21,8 @@ import (
 	"github.com/taprouter/taprouter/internal/monitor"
 )
 
-// A server may want to shake hands once more when it has seen what is asked for, as those do that
-// want certificates for some paths only. crypto/tls has no such server; OpenSSL's is told to be one.
+// A server may want a second handshake when it has seen the request, for instance if it wants
+// certificates for some paths only. crypto/tls has no such server, so the test uses OpenSSL's.
 func TestHTTPSRenegotiates(t *testing.T) {
 	path, err := exec.LookPath("openssl")
 	if err != nil {
@@ -37,7 +37,8 @@ func TestHTTPSRenegotiates(t *testing.T) {
 	if err := os.WriteFile(file, both, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := exec.CommandContext(t.Context(), path, "s_server", "-unix", "./socket", "-cert", file, "-key", file, "-tls1_2", "-crlf")
+	server := exec.CommandContext(t.Context(), path, "s_server", "-unix", "./socket", "-cert", file, "-key", file,
+		"-tls1_2", "-crlf")
 	server.Dir = dir // the path of a socket is short
 	in, out := must(server.StdinPipe()), must(server.StdoutPipe())
 	if err := server.Start(); err != nil {

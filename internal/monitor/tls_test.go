@@ -48,14 +48,15 @@ func signed(key crypto.Signer, c *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// largeRSA is the certificate of an RSA key of 10240 bits that is nobody's.
+// largeRSA is the certificate of an RSA key of 10240 bits. The private key does not exist.
 func largeRSA(issuer crypto.Signer) []byte {
-	c, key := &x509.Certificate{SerialNumber: big.NewInt(2)}, &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 10239, 1), E: 65537}
+	c := &x509.Certificate{SerialNumber: big.NewInt(2)}
+	key := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 10239, 1), E: 65537}
 	return must(x509.CreateCertificate(rand.Reader, c, c, key, issuer))
 }
 
-// resigned makes a certificate of a key whose content has been changed by hand, where crypto/x509
-// would not make such a one. The signature is of what it was before: nobody looks.
+// resigned makes a certificate and changes its bytes, where crypto/x509 would refuse to make it so.
+// The signature is that of the unchanged certificate; a check does not verify it.
 func resigned(key crypto.Signer, old, changed []byte) tls.Certificate {
 	c := signed(key, &x509.Certificate{SerialNumber: big.NewInt(0x5a5a5a5a)})
 	der := bytes.Replace(c.Certificate[0], old, changed, 1)
@@ -134,7 +135,7 @@ func TestHTTPSReachesWhatAClientReaches(t *testing.T) {
 		cfg.CipherSuites = []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
 		add(fmt.Sprint("RSA of ", bits, ", no signature"), cfg)
 	}
-	large := ecCert // where nobody has to sign with it: it would take seconds
+	large := ecCert // its key signs nothing here: that would take seconds
 	large.Certificate = append(slices.Clone(large.Certificate), largeRSA(ec))
 	add("RSA of 10240", &tls.Config{Certificates: []tls.Certificate{large}})
 	add("expired", one(ec, func(c *x509.Certificate) { c.NotAfter = time.Unix(1e9, 0) }))
@@ -147,7 +148,8 @@ func TestHTTPSReachesWhatAClientReaches(t *testing.T) {
 		c.KeyUsage, c.ExtKeyUsage = x509.KeyUsageCRLSign, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
 	}))
 	serial := []byte{2, 4, 0x5a, 0x5a, 0x5a, 0x5a} // INTEGER, of four bytes
-	add("negative serial", &tls.Config{Certificates: []tls.Certificate{resigned(ec, serial, []byte{2, 4, 0xda, 0x5a, 0x5a, 0x5a})}})
+	add("negative serial",
+		&tls.Config{Certificates: []tls.Certificate{resigned(ec, serial, []byte{2, 4, 0xda, 0x5a, 0x5a, 0x5a})}})
 
 	for _, p := range []string{"h2", "http/1.0", "spdy/3"} {
 		add("ALPN "+p, &tls.Config{NextProtos: []string{p}})
