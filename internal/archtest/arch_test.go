@@ -67,7 +67,8 @@ var allowed = map[string][]string{
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
 	"router/routertest": {"config", "router", "router/host"},
 	"router/conform":    {"config", "router", "tap", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter":     {"config", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong", "golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
+	"cmd/taprouter": {"config", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong",
+		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 }
 
 func TestImports(t *testing.T) {

@@ -2,11 +2,12 @@
 // 1122, 2.3.2, and the states of RFC 4861): who is known, who is being asked
 // for, and which packets wait for the answer.
 //
-// A neighbor goes from Incomplete to Reachable when it answers. One that is in
-// use is asked again, by unicast, before it gets stale; one that nobody uses is
-// forgotten. One that does not answer is Failed. The next packet for it asks again, if the
+// A neighbor goes from Incomplete to Reachable when it answers. A neighbor in use
+// is asked again, by unicast, before it gets stale. An unused one is forgotten.
+// A neighbor that does not answer is Failed. The next packet for it asks again, if the
 // last request is a second old, so a flood to an absent host costs one request a second.
-// Until it answers, it stays a suspect for a while: whoever has a choice should take another.
+// Until it answers, it stays a suspect for a while: a caller with a choice should take
+// another neighbor.
 //
 // The package has no goroutine, clock, lock or I/O: now (since any fixed start)
 // is an argument. Callers serialize.

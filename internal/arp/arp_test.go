@@ -97,7 +97,8 @@ func TestNobodyAnswers(t *testing.T) {
 	if n.State != arp.Failed {
 		t.Errorf("state %v", n.State)
 	}
-	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); !ask || n.State != arp.Incomplete || !table.Park(n, []byte{9}, 7) {
+	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); !ask || n.State != arp.Incomplete ||
+		!table.Park(n, []byte{9}, 7) {
 		t.Errorf("asked again %t, state %v", ask, n.State)
 	}
 	if _, _, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); ask {
@@ -341,7 +342,8 @@ func TestRandomOperations(t *testing.T) {
 			due = table.Tick(now, do)
 			table.Each(func(n *arp.Neighbor) {
 				if mac, there := told[n.Key]; !there || mac != reachableAt(n) || len(told) != table.Len() {
-					t.Fatalf("seed %d: %v is %v at %v, nobody was told; %d of %d known", seed, n.Key, n.State, n.MAC, len(told), table.Len())
+					t.Fatalf("seed %d: %v is %v at %v, nobody was told; %d of %d known", seed, n.Key, n.State, n.MAC, len(told),
+						table.Len())
 				}
 			})
 		}

@@ -30,7 +30,8 @@ func TestParseDescribe(t *testing.T) {
 		{line: "icmp 1.2.3.4 > 6.7.8.9 request id 5 seq 6 ttl 64 ipid 7 len 10"},
 		{line: "icmp 1.2.3.4 > 6.7.8.9 reply id 5 seq 6 ttl 64 ipid 7 len 10"},
 		{line: "icmp 1.2.3.4 > 6.7.8.9 type 13 ttl 64 ipid 7 len 12"},
-		{line: "icmp 1.2.3.4 > 6.7.8.9 type 12 pointer 21 ttl 64 ipid 7 about [udp 6.7.8.9:10 > 5.5.5.5:6 ttl 63 id 9 ipopts 5e000000 len 0]"},
+		{line: "icmp 1.2.3.4 > 6.7.8.9 type 12 pointer 21 ttl 64 ipid 7 " +
+			"about [udp 6.7.8.9:10 > 5.5.5.5:6 ttl 63 id 9 ipopts 5e000000 len 0]"},
 		{line: "icmp 1.2.3.4 > 6.7.8.9 type 3 code 4 mtu 1400 ttl 64 ipid 7 about [udp 6.7.8.9:10 > 5.5.5.5:6 ttl 63 id 9 df len 1500 cut 548]"},
 		{line: "icmp 1.2.3.4 > 6.7.8.9 type 11 ttl 64 ipid 7 about [tcp 6.7.8.9:10 > 5.5.5.5:6 S seq 1 ack 0 win 9 ttl 1 id 9 len 0]"},
 		{line: "icmp 1.2.3.4 > 6.7.8.9 type 11 ttl 64 ipid 7 about [icmp 6.7.8.9 > 5.5.5.5 request id 1 seq 2 ttl 1 ipid 9 len 30]"},

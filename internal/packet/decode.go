@@ -198,8 +198,9 @@ func (q *Quote) takePorts(l4 []byte) {
 	q.HasPort = true
 }
 
-// decodeIP decodes the fixed part of an IPv4 header, which must be there. The options are not gopacket's
-// to judge: it refuses those of two bytes, and a router answers malformed ones (ReadOptions).
+// decodeIP decodes the fixed part of an IPv4 header, which must be there. gopacket does
+// not decode the options: it refuses options of two bytes, and a router must answer malformed ones
+// (ReadOptions).
 func (d *Decoder) decodeIP(ip *layers.IPv4, header []byte) bool {
 	copy(d.plain[:], header)
 	d.plain[0] = d.plain[0]&0xf0 | IPv4Len/4

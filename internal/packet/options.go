@@ -36,7 +36,7 @@ type IPOptions struct {
 }
 
 // ReadOptions fills o from the options of a packet whose header has been parsed. It stops
-// at the first one that is malformed: what follows it cannot be found.
+// at the first malformed one, since the next option cannot be found then.
 func (p *Packet) ReadOptions(o *IPOptions) {
 	*o = IPOptions{}
 	var route, stamp bool
@@ -113,7 +113,7 @@ func (o *IPOptions) readStamp(option []byte, at int, again bool) (wrong int) {
 	case flags == stampAsked:
 		// All that were asked have answered.
 	case option[overflow]>>4 == 15:
-		return overflow // the count of those without room is full, too
+		return overflow // the counter of routers without room is full, too
 	default:
 		o.overflow = at
 	}
@@ -131,7 +131,7 @@ func entryLen(flags uint8) int {
 	return 0
 }
 
-// Asked is the address whose owner a timestamp option asks for the time, 0: none.
+// Asked is the address in a timestamp option whose owner is to fill in the time, 0: none.
 func (p *Packet) Asked(o *IPOptions) uint32 {
 	if o.stamp == 0 || o.stamps != stampAsked {
 		return 0

@@ -57,7 +57,8 @@ func TestRecord(t *testing.T) {
 		{"route, far beyond", "07 0b ff 01020304 05060708", "07 0b ff 01020304 05060708"},
 		{"route without any room", "07 03 04", "07 03 04"},
 		{"route at an odd place", "07 0c 05 00 00000000 00000000", "07 0c 09 00 0a000001 00000000"},
-		{"the longest route", "07 27 24" + strings.Repeat("09090909", 8) + "00000000", "07 27 28" + strings.Repeat("09090909", 8) + "0a000001"},
+		{"the longest route", "07 27 24" + strings.Repeat("09090909", 8) + "00000000",
+			"07 27 28" + strings.Repeat("09090909", 8) + "0a000001"},
 		{"time", "44 0c 05 00 00000000 00000000", "44 0c 09 00 01020304 00000000"},
 		{"time, the last", "44 0c 09 00 09090909 00000000", "44 0c 0d 00 09090909 01020304"},
 		{"time, full", "44 0c 0d 00 09090909 09090909", "44 0c 0d 10 09090909 09090909"},
@@ -135,7 +136,8 @@ func TestSourceRouteAmongOptions(t *testing.T) {
 
 // Any bytes at all: nothing outside the options changes but the checksum, which stays right.
 func FuzzOptions(f *testing.F) {
-	for _, s := range []string{"070b040000000000000000", "440c05000000000000000000", "440c0503" + "0a00000100000000", "5e00", "44080905ffffffff"} {
+	for _, s := range []string{"070b040000000000000000", "440c05000000000000000000", "440c0503" + "0a00000100000000",
+		"5e00", "44080905ffffffff"} {
 		f.Add(unhexed(f, s), true)
 	}
 	f.Fuzz(func(t *testing.T, opts []byte, mine bool) {
@@ -164,8 +166,8 @@ func FuzzOptions(f *testing.F) {
 	})
 }
 
-// Fragments keep the flag that has no meaning (RFC 1812, 5.2.5), and only the first one has what is
-// recorded in (RFC 791, 3.1).
+// Fragments keep the flag that has no meaning (RFC 1812, 5.2.5), and only the first one has the
+// options that record (RFC 791, 3.1).
 func TestFragmentsOfOptions(t *testing.T) {
 	eth := withOptions(t, unhexed(t, "94040000 070704 00000000 00"))
 	eth = append(eth, make([]byte, 100)...)
@@ -208,13 +210,16 @@ func TestQuotedOptions(t *testing.T) {
 		quoted := withOptions(t, unhexed(t, opts))
 		eth := icmpError(t, quoted[packet.EthernetLen:])
 		var p packet.Packet
-		if f := packet.NewDecoder().Decode(&p, eth, nil); f != packet.FaultNone || !p.Quote.HasPort || p.Quote.SrcPort != 1 || p.Quote.DstPort != 2 {
+		if f := packet.NewDecoder().Decode(&p, eth, nil); f != packet.FaultNone || !p.Quote.HasPort || p.Quote.SrcPort != 1 ||
+			p.Quote.DstPort != 2 {
 			t.Errorf("%s: fault %d, quote %+v", opts, f, p.Quote)
 			continue
 		}
-		p.TranslateError(1, 2, packet.Tuple{Src: 0x0a090909, Dst: p.Quote.Dst, SrcPort: 7, DstPort: 2, Proto: packet.ProtoUDP})
+		p.TranslateError(1, 2, packet.Tuple{Src: 0x0a090909, Dst: p.Quote.Dst, SrcPort: 7, DstPort: 2,
+			Proto: packet.ProtoUDP})
 		again := p.Eth[p.Quote.Off:p.End]
-		if n := int(again[0]&15) * 4; packet.Sum(again[:n]) != 0xffff || !bytes.Equal(again[20:n], quoted[34:34+n-20]) || again[n+1] != 7 {
+		if n := int(again[0]&15) * 4; packet.Sum(again[:n]) != 0xffff || !bytes.Equal(again[20:n], quoted[34:34+n-20]) ||
+			again[n+1] != 7 {
 			t.Errorf("%s: quoted as %x", opts, again)
 		}
 	}
