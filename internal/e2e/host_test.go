@@ -75,7 +75,8 @@ func (g *guarded) listenEverywhere() {
 // linkLocal is the address that the kernel gives to the host's end of the cable.
 func (g *guarded) linkLocal() string {
 	mac := g.host.link("cable").Attrs().HardwareAddr
-	return net.IP{0xfe, 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]}.String()
+	return net.IP{0xfe, 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4],
+		15: mac[5]}.String()
 }
 
 // answers tries every way from the tenant to the host's own stack, several times if
@@ -263,7 +264,9 @@ func TestHostSettings(t *testing.T) {
 		{"one made by hand", "ip -6 address add fe80::77/64 dev cable nodad"},
 		{"stable addresses", "echo 2001:db8::5 > /proc/sys/net/ipv6/conf/cable/stable_secret; " +
 			"ip -6 address flush dev cable; ip link set cable down; ip link set cable up"},
-		{"random addresses", "echo 3 > /proc/sys/net/ipv6/conf/cable/addr_gen_mode; ip -6 address flush dev cable; ip link set cable down; ip link set cable up"},
+		{"random addresses",
+			"echo 3 > /proc/sys/net/ipv6/conf/cable/addr_gen_mode; ip -6 address flush dev cable; " +
+				"ip link set cable down; ip link set cable up"},
 		{"an alias without room", "ip link set cable alias " + strings.Repeat("x", 250)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -297,12 +300,15 @@ func TestHostNeedsInterface(t *testing.T) {
 			end: [][]string{{"ip", "address", "del", "2001:db8::5/64", "dev", "cable"}}, because: "2001:db8::5/64"},
 		{name: "a default route", begin: [][]string{{"ip", "route", "add", "default", "dev", "cable"}},
 			end: [][]string{{"ip", "route", "del", "default", "dev", "cable"}}, because: "default route"},
-		{name: "a default route in another table", begin: [][]string{{"ip", "route", "add", "default", "dev", "cable", "table", "77"}},
-			end: [][]string{{"ip", "route", "del", "default", "dev", "cable", "table", "77"}}, because: "default route"},
-		{name: "a bridge", begin: [][]string{{"ip", "link", "add", "br0", "type", "bridge"}, {"ip", "link", "set", "cable", "master", "br0"}},
-			end: [][]string{{"ip", "link", "set", "cable", "nomaster"}}, because: "a port of br0", noAnswers: true},
-		{name: "a macvlan", begin: [][]string{{"ip", "link", "add", "link", "cable", "name", "mv0", "type", "macvlan", "mode", "bridge"}},
-			end: [][]string{{"ip", "link", "del", "mv0"}}, because: "mv0 lies above it"},
+		{name: "a default route in another table",
+			begin: [][]string{{"ip", "route", "add", "default", "dev", "cable", "table", "77"}},
+			end:   [][]string{{"ip", "route", "del", "default", "dev", "cable", "table", "77"}}, because: "default route"},
+		{name: "a bridge",
+			begin: [][]string{{"ip", "link", "add", "br0", "type", "bridge"}, {"ip", "link", "set", "cable", "master", "br0"}},
+			end:   [][]string{{"ip", "link", "set", "cable", "nomaster"}}, because: "a port of br0", noAnswers: true},
+		{name: "a macvlan",
+			begin: [][]string{{"ip", "link", "add", "link", "cable", "name", "mv0", "type", "macvlan", "mode", "bridge"}},
+			end:   [][]string{{"ip", "link", "del", "mv0"}}, because: "mv0 lies above it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -366,7 +372,8 @@ func TestHostAbove(t *testing.T) {
 			g.host.run("ip", "address", "add", "192.0.2.77/24", "dev", "mv0")
 			g.host.run("ip", "link", "set", "mv0", "up")
 		}},
-		{"a macvlan moved to another namespace", func(g *guarded, other *space) { macvlan(g, other, "type", "macvlan", "mode", "bridge") }},
+		{"a macvlan moved to another namespace",
+			func(g *guarded, other *space) { macvlan(g, other, "type", "macvlan", "mode", "bridge") }},
 		{"a macvlan made in another namespace", func(g *guarded, other *space) {
 			macvlan(g, other, "netns", other.name, "type", "macvlan", "mode", "bridge")
 		}},
@@ -394,8 +401,9 @@ func TestHostClosedAgain(t *testing.T) {
 	g.answers(t, "at first", false)
 	g.check(g.host.LinkDel(g.host.link("cable")))
 	p.wait(t, "device is gone")
-	g.check(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "cable", Namespace: netlink.NsFd(int(g.host.handle))},
-		PeerName: "eth0", PeerNamespace: netlink.NsFd(int(g.tenant.handle))}))
+	g.check(netlink.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "cable", Namespace: netlink.NsFd(int(g.host.handle))},
+		PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(g.tenant.handle))}))
 	g.check(g.tenant.LinkSetUp(g.tenant.link("eth0")))
 	dump := g.tenant.start("tcpdump", "-n", "-l", "-Z", "root", "--immediate-mode", "-i", "eth0", "-Q", "in", "ip6")
 	dump.wait(t, "listening on")
@@ -417,7 +425,8 @@ func TestHostWithoutRight(t *testing.T) {
 	t.Parallel()
 	need(t, "arping", "setpriv", "nft")
 	g := newGuarded(t)
-	p := g.host.start("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all", program, "run", g.file("raw.toml", cableTopology))
+	p := g.host.start("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all", program, "run",
+		g.file("raw.toml", cableTopology))
 	p.wait(t, " ready ")
 	if out := p.out.String(); !strings.Contains(out, "stays open") || !strings.Contains(out, "CAP_NET_ADMIN") {
 		t.Errorf("it does not say so:\n%s", out)

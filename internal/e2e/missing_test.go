@@ -16,7 +16,8 @@ import (
 //	third 192.0.2.9 ──────── raw:cable ─┤
 //	late 198.51.100.9 ── tap4@late ─────┴ router ── tap-ext ── external 10.10.10.4
 func lateTopology(netns string) string {
-	return strings.Replace(troubleTopology, `interfaces = ["tenant", "third"]`, `interfaces = ["tenant", "third", "fourth"]`, 1) + `
+	const three, four = `interfaces = ["tenant", "third"]`, `interfaces = ["tenant", "third", "fourth"]`
+	return strings.Replace(troubleTopology, three, four, 1) + `
 [[network]]
 name = "fourth"
 devices = ["tap:tap4@` + netns + `"]
@@ -72,7 +73,8 @@ func TestStartsWithoutWhatDoesNotExistYet(t *testing.T) {
 			t.Errorf("%s is not named as missing by %s", name, ready)
 		}
 	}
-	if s := m.told(t); !strings.Contains(s, "READY=1") || !strings.Contains(s, "raw:cable") || !strings.Contains(s, "tap:tap4@"+late) {
+	if s := m.told(t); !strings.Contains(s, "READY=1") || !strings.Contains(s, "raw:cable") ||
+		!strings.Contains(s, "tap:tap4@"+late) {
 		t.Errorf("told %q", s)
 	}
 	p.connect(p.internal, movedTAP, "tap100", internalAddress+"/24", "172.16.100.1")
@@ -104,7 +106,8 @@ func TestWhatEndsTheStart(t *testing.T) {
 	w := newWorld(t)
 	s := w.space("router")
 	w.check(s.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "narrow", MTU: 1400}, PeerName: "narrow2"}))
-	holder := s.start(program, "run", w.file("holder.toml", strings.NewReplacer("tap:tap100", "tap:taken", "tap:tap-ext", "tap:other").Replace(pairTopology)))
+	holder := s.start(program, "run", w.file("holder.toml",
+		strings.NewReplacer("tap:tap100", "tap:taken", "tap:tap-ext", "tap:other").Replace(pairTopology)))
 	holder.wait(t, " ready ")
 	nowhere := w.prefix + "-nowhere"
 	without := func(capability string) []string {
@@ -122,8 +125,10 @@ func TestWhatEndsTheStart(t *testing.T) {
 		{"taken", "tap:taken", false, nil, []string{"tap:taken", "another process"}},
 		{"no TAP", "tap:lo", false, nil, []string{"tap:lo", "no TAP device"}},
 		{"a narrow interface", "raw:narrow", false, nil, []string{"raw:narrow", "MTU of 1400"}},
-		{"no right to an interface that is missing, too", "raw:nothere", false, [][]string{without("net_raw")}, []string{"raw:nothere", "CAP_NET_RAW"}},
-		{"no right to a namespace that is missing, too", "tap:tap4@" + nowhere, false, [][]string{without("sys_admin")}, []string{nowhere, "CAP_SYS_ADMIN"}},
+		{"no right to an interface that is missing, too", "raw:nothere", false, [][]string{without("net_raw")},
+			[]string{"raw:nothere", "CAP_NET_RAW"}},
+		{"no right to a namespace that is missing, too", "tap:tap4@" + nowhere, false, [][]string{without("sys_admin")},
+			[]string{nowhere, "CAP_SYS_ADMIN"}},
 	} {
 		args := []string{program, "run", w.file("x.toml", strings.Replace(pairTopology, "tap:tap100", c.device, 1))}
 		if c.require {

@@ -16,8 +16,10 @@ func TestTAPHasTheNetworksMTU(t *testing.T) {
 	p := &pair{world: w, router: w.space("router"), internal: w.space("internal"), external: w.space("external")}
 	old := w.space("old")
 	old.run("ip", "tuntap", "add", "tap-old", "mode", "tap")
-	topology := strings.Replace(pairTopology, `devices = ["tap:tap100"]`, `devices = ["tap:tap100@`+p.internal.name+`"]`+"\nmtu = 9000", 1)
-	topology = strings.Replace(topology, `devices = ["tap:tap-ext"]`, `devices = ["tap:tap-ext", "tap:tap-old@`+old.name+`"]`+"\nmtu = 8000", 1)
+	topology := strings.Replace(pairTopology, `devices = ["tap:tap100"]`,
+		`devices = ["tap:tap100@`+p.internal.name+`"]`+"\nmtu = 9000", 1)
+	topology = strings.Replace(topology, `devices = ["tap:tap-ext"]`,
+		`devices = ["tap:tap-ext", "tap:tap-old@`+old.name+`"]`+"\nmtu = 8000", 1)
 	p.process = p.router.serve(p.file("jumbo.toml", topology))
 	for _, c := range []struct {
 		at   *space
@@ -47,8 +49,8 @@ func TestTAPHasTheNetworksMTU(t *testing.T) {
 	}
 }
 
-// The MTU of a raw device's interface is lowered and raised while the router runs: what is too
-// large is refused with the new one, or arrives in fragments, and so are its answers.
+// The MTU of a raw device's interface is lowered and raised while the router runs. Larger packets
+// are refused with the new MTU, or arrive in fragments. The same goes for the answers.
 //
 //	internal ── tap100 ── router ── raw:cable ── third
 func TestRawInterfaceChangesItsMTU(t *testing.T) {
@@ -72,7 +74,8 @@ func TestRawInterfaceChangesItsMTU(t *testing.T) {
 		if mtu == 1500 {
 			break
 		}
-		out, _ := p.internal.try(append([]string{"ping", "-n", "-c", "1", "-W", "2", "-M", "do", thirdAddress}, size(mtu+1)...)...)
+		out, _ := p.internal.try(append([]string{"ping", "-n", "-c", "1", "-W", "2", "-M", "do", thirdAddress},
+			size(mtu+1)...)...)
 		if want := fmt.Sprintf("mtu = %d)", mtu); !strings.Contains(out, want) {
 			t.Errorf("change %d: a packet of %d bytes is not refused with %q:\n%s", i, mtu+1, want, out)
 		}

@@ -33,7 +33,8 @@ func (p *process) threadsHave(t *testing.T, want, bound string) {
 			status[key] = strings.TrimSpace(value)
 		}
 		const none = "0000000000000000"
-		for key, value := range map[string]string{"CapEff": want, "CapPrm": want, "CapBnd": bound, "CapInh": none, "CapAmb": none, "NoNewPrivs": "1"} {
+		for key, value := range map[string]string{"CapEff": want, "CapPrm": want, "CapBnd": bound, "CapInh": none,
+			"CapAmb": none, "NoNewPrivs": "1"} {
 			if value != "" && status[key] != value {
 				t.Errorf("%s: %s is %s, want %s", file, key, status[key], value)
 			}
@@ -41,8 +42,8 @@ func (p *process) threadsHave(t *testing.T, want, bound string) {
 	}
 }
 
-// When it is ready, the router has given up what it does not need any more; what is left
-// is enough for devices that go and come back.
+// When it is ready, the router has given up the rights that it does not need any more. The other
+// rights are enough for devices that go and come back.
 func TestRightsGivenUp(t *testing.T) {
 	t.Parallel()
 	need(t, "ping")
@@ -59,7 +60,8 @@ func TestRightsGivenUp(t *testing.T) {
 	p.settles(t, p.internal, thirdAddress)
 	p.process.threadsHave(t, netRights, netRights)
 	if n := strings.Count(p.process.out.String(), "rx=ring host=closed"); n != 2 {
-		t.Errorf("the raw device was opened with its ring and closed to the host %d times, want 2:\n%s", n, p.process.out.String())
+		t.Errorf("the raw device was opened with its ring and closed to the host %d times, want 2:\n%s", n,
+			p.process.out.String())
 	}
 }
 
@@ -89,8 +91,9 @@ func TestRightsOfOrdinaryUser(t *testing.T) {
 	g := newGuarded(t)
 	before := g.settings()
 	topology := cableTopology + "[[network]]\nname = \"other\"\ndevices = [\"tap:tap9\"]\n"
-	// As most systems have it: a file that anybody may open.
-	tun := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"`, "sh"}
+	// As most systems have it: a file that every user may open.
+	tun := []string{"unshare", "--mount", "sh", "-c",
+		`mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"`, "sh"}
 	user := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
 		"--inh-caps=-all,+net_admin,+net_raw", "--ambient-caps=-all,+net_admin,+net_raw"}
 	p := g.host.start(with([][]string{tun, user}, program, "run", g.file("user.toml", topology))...)
