@@ -100,7 +100,8 @@ type exitCode int
 // withWayOut adds what to do about an error that anything that opens a file may have.
 func withWayOut(err error) error {
 	if errors.Is(err, syscall.EMFILE) {
-		return fmt.Errorf("%w: this process may not open more: raise LimitNOFILE= in its systemd unit, or `ulimit -n` in its shell", err)
+		return fmt.Errorf("%w: this process may not open more: "+
+			"raise LimitNOFILE= in its systemd unit, or `ulimit -n` in its shell", err)
 	}
 	return err
 }

@@ -38,7 +38,8 @@ func TestExitStatus(t *testing.T) {
 	bad := write(t, "[[network]]\nnmae = \"x\"\n[[router]]\nname = \"r\"\ninterfaces = [\"y\"]\n")
 	dhcp := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\ndhcp = true\n")
 	plain := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n")
-	unwise := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[nat.timeouts]\nudp = \"1s\"\n")
+	unwise := write(t,
+		"[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[nat.timeouts]\nudp = \"1s\"\n")
 	for _, c := range []struct {
 		args   []string
 		status int
@@ -62,7 +63,8 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"run", "--version"}, 0, []string{"taprouter ", "go1."}},
 		{[]string{"--help"}, 0, []string{"Default: info.", "Default: text."}},
 		{[]string{"conform", "--help"}, 0, []string{"--format=FORMAT", "Default: text."}},
-		{[]string{"--log-format", "json", "check", bad}, 2, []string{`"level":"ERROR"`, `"file":"` + bad + `","line":2}`, `"line":5}`}},
+		{[]string{"--log-format", "json", "check", bad}, 2,
+			[]string{`"level":"ERROR"`, `"file":"` + bad + `","line":2}`, `"line":5}`}},
 		{[]string{"--log-format", "json", "check", "nowhere.toml"}, 1, []string{`"level":"ERROR"`, "no such file"}},
 		{[]string{"--log-format", "json", "run"}, 2, []string{`"level":"ERROR"`, "<file>"}},
 		{[]string{"--log-format", "json", "check", unwise}, 0, []string{`"level":"WARN"`, `"line":6}`}},
@@ -124,7 +126,8 @@ func TestLessonThatFails(t *testing.T) {
 // Several lessons, and whole directories, in one call.
 func TestLessons(t *testing.T) {
 	const net = "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n"
-	const good, bad = net + "[[step]]\ndo = \"wait 1ms\"\n", net + "[[step]]\ndo = \"wait 1s\"\nwithin = \"1ms\"\n[[step]]\ndo = \"wait 2ms\"\n"
+	const good = net + "[[step]]\ndo = \"wait 1ms\"\n"
+	const bad = net + "[[step]]\ndo = \"wait 1s\"\nwithin = \"1ms\"\n[[step]]\ndo = \"wait 2ms\"\n"
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		t.Helper()
@@ -151,9 +154,12 @@ func TestLessons(t *testing.T) {
 		want   []string // in this order
 		never  string
 	}{
-		{[]string{filepath.Dir(a)}, 0, []string{"== " + b, "1 step, all as expected", "== " + a, "2 lessons, all as expected; 1 not played", "dhcp is not supported yet"}, "topology.toml"},
-		{[]string{fails, a, b}, 1, []string{"== " + fails, "1 of 2 steps FAILED", "== " + a, "== " + b, "1 of 3 lessons FAILED: " + fails}, ""},
-		{[]string{"--fail-fast", fails, a}, 1, []string{"== " + fails, "1 of 1 step FAILED", "1 of 1 lessons FAILED"}, "== " + a},
+		{[]string{filepath.Dir(a)}, 0, []string{"== " + b, "1 step, all as expected", "== " + a,
+			"2 lessons, all as expected; 1 not played", "dhcp is not supported yet"}, "topology.toml"},
+		{[]string{fails, a, b}, 1, []string{"== " + fails, "1 of 2 steps FAILED", "== " + a, "== " + b,
+			"1 of 3 lessons FAILED: " + fails}, ""},
+		{[]string{"--fail-fast", fails, a}, 1, []string{"== " + fails, "1 of 1 step FAILED", "1 of 1 lessons FAILED"},
+			"== " + a},
 		{[]string{a, faulty, plain}, 2, []string{faulty + ":5: ", plain + ": no [[step]]"}, "=="},
 		{[]string{empty}, 1, []string{empty + ": no lesson is in it"}, "=="},
 		{[]string{a, filepath.Join(dir, "nowhere")}, 1, []string{"no such file"}, "=="},
@@ -207,7 +213,8 @@ func TestRunUntilStopped(t *testing.T) {
 	if status := <-done; status != 0 {
 		t.Errorf("status %d", status)
 	}
-	for _, want := range []string{" ready networks=1 routers=0 floating_ips=0 vips=0 devices=0\n", "instances and steps are for `taprouter lab`", " stopping "} {
+	for _, want := range []string{" ready networks=1 routers=0 floating_ips=0 vips=0 devices=0\n",
+		"instances and steps are for `taprouter lab`", " stopping "} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("%q is not in the log:\n%s", want, errs.String())
 		}

@@ -32,7 +32,7 @@ type fileArg struct {
 type runCmd struct {
 	fileArg
 	RequireDevices bool `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
-	AllowNetns     bool `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN), though no device of the file names one."`
+	AllowNetns     bool `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN) though no device names one."`
 }
 
 // Run serves a topology until the context ends.
@@ -218,7 +218,7 @@ func orNone(s string) string {
 }
 
 type labCmd struct {
-	Files    []string `arg:"" name:"file" help:"Lessons (TOML), or directories of them: of a directory, all files *.toml with steps in it, in order of their names."`
+	Files    []string `arg:"" name:"file" help:"Lessons (TOML) or directories: all *.toml there that have steps, by name."`
 	FailFast bool     `help:"End at the first step that fails."`
 
 	passedOver int // lessons in directories that the router cannot serve yet
@@ -268,7 +268,7 @@ func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cl
 	return lab.ErrUnexpected
 }
 
-// load reads all lessons, those of directories in the order of their names.
+// load reads all lessons. It takes the files of a directory in the order of their names.
 func (c *labCmd) load(log *slog.Logger) ([]*config.Topology, error) {
 	var lessons []*config.Topology
 	var faults config.Faults

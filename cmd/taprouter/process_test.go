@@ -128,7 +128,7 @@ func TestSignalWhileReading(t *testing.T) {
 	}
 }
 
-// SIGHUP, and a log that nobody reads any more, do not end the router.
+// Neither SIGHUP nor a log without a reader ends the router.
 func TestRunOutlivesItsTerminal(t *testing.T) {
 	p := startProgram(t, "run", write(t, quietTopology))
 	p.reads(t, " ready ")

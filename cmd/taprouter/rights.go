@@ -31,11 +31,12 @@ type rights struct {
 }
 
 // newRights works out what a topology's devices need. CAP_SYS_ADMIN is nearly all that
-// root may do, so it stays only for those who need it.
+// root may do, so it stays only where a device needs it.
 func newRights(topo *config.Topology, allowNetns bool) *rights {
 	r := &rights{keep: []string{rightNetAdmin, rightNetRaw}}
 	placed := func(d config.Device) bool { return d.Netns != "" }
-	if allowNetns || slices.ContainsFunc(topo.Networks, func(n config.Network) bool { return slices.ContainsFunc(n.Devices, placed) }) {
+	if allowNetns || slices.ContainsFunc(topo.Networks,
+		func(n config.Network) bool { return slices.ContainsFunc(n.Devices, placed) }) {
 		r.keep = append(r.keep, rightSysAdmin)
 	}
 	return r
@@ -51,11 +52,12 @@ func (r *rights) giveUp(log *slog.Logger) error {
 	return nil
 }
 
-// opener has a device refused that needs what has been given up.
+// opener wraps open: it refuses a device that needs a right which the process has given up.
 func (r *rights) opener(open func(config.Device) (tap.Device, error)) func(config.Device) (tap.Device, error) {
 	return func(d config.Device) (tap.Device, error) {
 		if d.Netns != "" && r.done.Load() && !slices.Contains(r.keep, rightSysAdmin) {
-			return nil, fmt.Errorf("open %v: entering a network namespace needs %s, which the process has given up after its start: "+
+			return nil, fmt.Errorf("open %v: entering a network namespace needs %s, "+
+				"which the process has given up after its start: "+
 				"restart it with --allow-netns, or with such a device in the topology: %w", d, rightSysAdmin, fs.ErrPermission)
 		}
 		return open(d)

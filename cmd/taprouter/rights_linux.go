@@ -11,8 +11,8 @@ import (
 // dropCapabilities leaves these capabilities to every thread of the process, if it has them,
 // and nothing to what it might execute. It cannot be undone.
 //
-// The user stays the same: root without capabilities is still the owner of root's files. Who
-// does not want that runs the process as another user.
+// The user stays the same: root without capabilities is still the owner of root's files. To
+// avoid that, run the process as another user.
 func dropCapabilities(keep []string) error {
 	kept := map[cap.Value]bool{}
 	for _, name := range keep {
@@ -46,7 +46,7 @@ func dropCapabilities(keep []string) error {
 			}
 		}
 	}
-	if err := left.SetProc(); err != nil { // what is inheritable and ambient goes with it
+	if err := left.SetProc(); err != nil { // also empties the inheritable and the ambient set
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

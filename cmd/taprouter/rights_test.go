@@ -13,7 +13,7 @@ import (
 )
 
 // CAP_SYS_ADMIN stays while a device names a namespace, also one of a physical network, or
-// where somebody has asked for it. What needs it otherwise is refused in these words.
+// where --allow-netns asks for it. Otherwise a device that needs it is refused in these words.
 func TestRights(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
@@ -22,7 +22,9 @@ func TestRights(t *testing.T) {
 	}{
 		{"no namespace", "[[network]]\nname = \"a\"\ndevices = [\"tap:x\", \"raw:y\"]\n", false, false},
 		{"a namespace", "[[network]]\nname = \"a\"\ndevices = [\"tap:x\", \"tap:y@there\"]\n", false, true},
-		{"a physical network's", "[[physical_network]]\nname = \"p\"\ndevices = [\"tap:y@there\"]\n[[network]]\nname = \"a\"\nphysical_network = \"p\"\n", false, true},
+		{"a physical network's",
+			"[[physical_network]]\nname = \"p\"\ndevices = [\"tap:y@there\"]\n" +
+				"[[network]]\nname = \"a\"\nphysical_network = \"p\"\n", false, true},
 		{"asked for", "[[network]]\nname = \"a\"\ndevices = [\"tap:x\"]\n", true, true},
 	} {
 		topo, err := config.Parse("f", strings.NewReader(c.text))
@@ -30,7 +32,8 @@ func TestRights(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newRights(topo, c.allow)
-		if got := slices.Contains(r.keep, "CAP_SYS_ADMIN"); got != c.admin || !slices.Contains(r.keep, "CAP_NET_ADMIN") || !slices.Contains(r.keep, "CAP_NET_RAW") {
+		if got := slices.Contains(r.keep, "CAP_SYS_ADMIN"); got != c.admin || !slices.Contains(r.keep, "CAP_NET_ADMIN") ||
+			!slices.Contains(r.keep, "CAP_NET_RAW") {
 			t.Errorf("%s: keeps %v", c.name, r.keep)
 		}
 		opened := 0
@@ -47,7 +50,8 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s: after the start: %v", c.name, err)
 		}
 		if err != nil && (!errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "tap:z@later") ||
-			!strings.Contains(err.Error(), "CAP_SYS_ADMIN, which the process has given up") || !strings.Contains(err.Error(), "--allow-netns")) {
+			!strings.Contains(err.Error(), "CAP_SYS_ADMIN, which the process has given up") ||
+			!strings.Contains(err.Error(), "--allow-netns")) {
 			t.Errorf("%s: refused with %q", c.name, err)
 		}
 		if _, err := open(config.Device{Kind: config.DeviceTAP, Name: "z"}); err != nil {

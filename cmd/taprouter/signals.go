@@ -46,7 +46,8 @@ type service struct {
 func newService(ctx context.Context, log *slog.Logger) (context.Context, *service) {
 	s := &service{log: log, signals: make(chan os.Signal, 8), done: make(chan struct{})}
 	ctx, s.end = context.WithCancel(ctx)
-	// Nobody may read the log any more (a pipe to head); writing to it fails then, and no more.
+	// The reader of the log may end (a pipe to head). Then writing to the log fails, and the
+	// process goes on.
 	signal.Ignore(syscall.SIGPIPE)
 	signal.Notify(s.signals, endSignals...)
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it

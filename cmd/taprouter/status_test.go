@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The status names what is missing, and stays a line.
+// The status names the missing devices, and stays one line.
 func TestRoutingStatus(t *testing.T) {
 	var many []string
 	for i := range 12 {
