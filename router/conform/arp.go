@@ -158,11 +158,12 @@ func answersProbes(c *C) {
 }
 
 // arpFromStrangers: a host that is on this network and has an address of another one asks with the
-// address that its packet comes from. It is answered, and nobody's traffic goes to it for that.
+// address that its packet comes from. It is answered, and this draws no other traffic to it.
 func arpFromStrangers(c *C) {
 	for _, network := range networks {
 		for _, sender := range []string{"192.0.2.7", "198.51.100.7", "172.16.100.9", "172.16.101.4", "10.10.10.4"} {
-			if network == "ext" && sender == "10.10.10.4" || network == "blue" && sender == "172.16.101.4" || network == "green" && sender == "172.16.100.9" {
+			if network == "ext" && sender == "10.10.10.4" || network == "blue" && sender == "172.16.101.4" ||
+				network == "green" && sender == "172.16.100.9" {
 				continue // it is at home here
 			}
 			for _, a := range ownAddresses[network] {

@@ -51,7 +51,8 @@ func (c *Check) ID() string { return c.Item + "/" + c.Name }
 
 // Checks returns all checks, those of one item together.
 func Checks() []Check {
-	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), poolChecks(), fragmentChecks(), routerChecks(), optionChecks(), specialChecks(), fieldChecks(), arpChecks(),
+	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), poolChecks(), fragmentChecks(), routerChecks(),
+		optionChecks(), specialChecks(), fieldChecks(), arpChecks(),
 		updateChecks(), staticChecks(), balanceChecks(), attackChecks(), hostileChecks())
 	first := map[string]int{}
 	for i := range all {

@@ -6,14 +6,19 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// fieldChecks are about what is none of a router's business, and about its own messages.
+// fieldChecks are about header fields that a router must leave alone, and about its own messages.
 func fieldChecks() []Check {
 	return []Check{
-		{Item: "R20", Name: "reserved flag", Level: Must, Source: "RFC 1812, 5.2.5 and 4.2.2.3", Profile: plainRouter, play: reservedFlag},
-		{Item: "R20", Name: "type of service", Level: Must, Source: "RFC 1812, 5.3.3.3", Profile: plainRouter, play: typeOfService},
-		{Item: "R21", Name: "time to live of errors and replies", Level: Must, Source: "RFC 1812, 4.3.2.2 and 4.2.2.9", Profile: plainRouter, play: ownTTL},
-		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5", Profile: plainRouter, play: zeroBroadcasts},
-		{Item: "R24", Name: "not answered", Level: Should, Source: "RFC 1812, 4.3.3.7 and 4.3.2.1; RFC 6918", play: notAnswered},
+		{Item: "R20", Name: "reserved flag", Level: Must, Source: "RFC 1812, 5.2.5 and 4.2.2.3", Profile: plainRouter,
+			play: reservedFlag},
+		{Item: "R20", Name: "type of service", Level: Must, Source: "RFC 1812, 5.3.3.3", Profile: plainRouter,
+			play: typeOfService},
+		{Item: "R21", Name: "time to live of errors and replies", Level: Must, Source: "RFC 1812, 4.3.2.2 and 4.2.2.9",
+			Profile: plainRouter, play: ownTTL},
+		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5", Profile: plainRouter,
+			play: zeroBroadcasts},
+		{Item: "R24", Name: "not answered", Level: Should, Source: "RFC 1812, 4.3.3.7 and 4.3.2.1; RFC 6918",
+			play: notAnswered},
 	}
 }
 
@@ -29,7 +34,8 @@ func reservedFlag(c *C) {
 			}
 		}
 	}
-	c.PutRaw("blue", c.change("blue", "udp 172.16.101.4:4000 > 172.16.102.6:53 id 9 len 1200", func(ip []byte) { ip[6] |= 0x80 }))
+	c.PutRaw("blue", c.change("blue", "udp 172.16.101.4:4000 > 172.16.102.6:53 id 9 len 1200",
+		func(ip []byte) { ip[6] |= 0x80 }))
 	all := c.came("small")
 	for _, p := range all {
 		if p.Eth[packet.EthernetLen+6]&0x80 == 0 {
@@ -74,7 +80,8 @@ func zeroBroadcasts(c *C) {
 	for _, kind := range packetKinds {
 		for _, x := range [][3]string{
 			{"ext", "198.51.100.7", "172.16.101.0"}, {"ext", "198.51.100.7", "10.10.10.0"}, {"ext", "198.51.100.7", "0.0.0.0"},
-			{"blue", "172.16.101.4", "172.16.100.0"}, {"blue", "172.16.101.4", "172.16.101.0"}, {"blue", "172.16.101.4", "0.0.0.0"},
+			{"blue", "172.16.101.4", "172.16.100.0"}, {"blue", "172.16.101.4", "172.16.101.0"},
+			{"blue", "172.16.101.4", "0.0.0.0"},
 		} {
 			c.Put(x[0], kind.line, x[1], x[2])
 		}
@@ -82,7 +89,7 @@ func zeroBroadcasts(c *C) {
 	c.Quiet()
 }
 
-// notAnswered: questions that routers had to answer once, and messages that nobody knows.
+// notAnswered: questions that routers had to answer once, and messages of unknown types.
 func notAnswered(c *C) {
 	for _, typ := range []int{10, 13, 15, 17, 19, 30, 37, 42, 253} {
 		for _, to := range []string{"172.16.101.1", "10.10.10.2"} {

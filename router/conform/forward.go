@@ -579,7 +579,8 @@ func sourceRoutes(c *C) {
 
 // unknownOptions pass as they are, and so do those about which a router has nothing to say.
 func unknownOptions(c *C) {
-	for _, opts := range []string{"5e040102", "9e040102", "01010101", "00000000", "94040000", "5e0801020304050600000000", "5e025e02", "1e020000", "88041234"} {
+	for _, opts := range []string{"5e040102", "9e040102", "01010101", "00000000", "94040000", "5e0801020304050600000000",
+		"5e025e02", "1e020000", "88041234"} {
 		for i := range crossings {
 			x := &crossings[i]
 			line := x.line("udp %s:4000 > %s:5000 len 20", 9) + " ipopts " + opts

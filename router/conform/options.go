@@ -18,16 +18,21 @@ func optionChecks() []Check {
 	all := eachWay(Check{Item: "R16", Name: "recorded", Level: Must, Source: route}, recordedBothWays)
 	return append(all,
 		Check{Item: "R16", Name: "full", Level: Must, Source: "RFC 791, 3.1", Profile: plainRouter, play: recordIsFull},
-		Check{Item: "R16", Name: "first fragment", Level: Must, Source: "RFC 791, 3.1", Profile: plainRouter, play: recordInPieces},
+		Check{Item: "R16", Name: "first fragment", Level: Must, Source: "RFC 791, 3.1", Profile: plainRouter,
+			play: recordInPieces},
 		Check{Item: "R16", Name: "quoted", Level: Must, Source: "RFC 5508, REQ-3 b); RFC 1812, 4.3.2.3", play: recordQuoted},
 		Check{Item: "R16", Name: "echo", Level: Should, Source: "RFC 1812, 4.3.3.6", play: recordOfEcho},
 		Check{Item: "R17", Name: "time", Level: Must, Source: stamp, Profile: plainRouter, play: func(c *C) { stamps(c, 0) }},
-		Check{Item: "R17", Name: "address and time", Level: Must, Source: stamp, Profile: plainRouter, play: func(c *C) { stamps(c, 1) }},
-		Check{Item: "R17", Name: "routers that are asked", Level: Must, Source: stamp, Profile: plainRouter, play: stampsAsked},
+		Check{Item: "R17", Name: "address and time", Level: Must, Source: stamp, Profile: plainRouter,
+			play: func(c *C) { stamps(c, 1) }},
+		Check{Item: "R17", Name: "routers that are asked", Level: Must, Source: stamp, Profile: plainRouter,
+			play: stampsAsked},
 		Check{Item: "R17", Name: "overflow", Level: Must, Source: "RFC 791, 3.1", Profile: plainRouter, play: stampsOverflow},
 		Check{Item: "R17", Name: "echo", Level: Should, Source: "RFC 1812, 4.3.3.6", play: stampOfEcho},
-		Check{Item: "R18", Name: "parameter problem", Level: Must, Source: "RFC 1812, 4.3.3.5; RFC 791, 3.1", Profile: plainRouter, play: malformedOptions},
-		Check{Item: "R18", Name: "not about errors and fragments", Level: Must, Source: "RFC 1812, 4.3.2.7", Profile: plainRouter, play: malformedQuietly},
+		Check{Item: "R18", Name: "parameter problem", Level: Must, Source: "RFC 1812, 4.3.3.5; RFC 791, 3.1",
+			Profile: plainRouter, play: malformedOptions},
+		Check{Item: "R18", Name: "not about errors and fragments", Level: Must, Source: "RFC 1812, 4.3.2.7",
+			Profile: plainRouter, play: malformedQuietly},
 	)
 }
 
@@ -272,7 +277,8 @@ func malformedQuietly(c *C) {
 		for _, m := range malformed {
 			opts := hexOption(m.opts)
 			c.Put(x.from, "%s off 80 len 24 %s", x.line("udp %s > %s", 9), opts)
-			c.Put(x.from, "%s type 3 code 3 %s about [udp %s:1 > %s:2 len 20]", x.line("icmp %s > %s", 9), opts, x.dst, fmt.Sprintf(x.src, 9))
+			c.Put(x.from, "%s type 3 code 3 %s about [udp %s:1 > %s:2 len 20]",
+				x.line("icmp %s > %s", 9), opts, x.dst, fmt.Sprintf(x.src, 9))
 			c.Put(x.from, "udp "+x.src+":4000 > 255.255.255.255:5000 %s", 9, opts)
 		}
 	}

@@ -4,8 +4,10 @@ package conform
 func resyncChecks() []Check {
 	const forgotten = "RFC 9293, 3.5.1; RFC 6146, 3.5.2.2"
 	all := eachWay(Check{Item: "T15", Name: "both ends begin anew", Level: Must, Source: forgotten}, bothForgot)
-	all = append(all, eachWay(Check{Item: "T15", Name: "the other end refuses", Level: Must, Source: "RFC 9293, 3.5.2"}, refusedAnew)...)
-	all = append(all, eachWay(Check{Item: "T15", Name: "a SYN proves nothing", Level: Good, Source: "RFC 5961, 4"}, synProvesNothing)...)
+	all = append(all, eachWay(Check{Item: "T15", Name: "the other end refuses", Level: Must, Source: "RFC 9293, 3.5.2"},
+		refusedAnew)...)
+	all = append(all, eachWay(Check{Item: "T15", Name: "a SYN proves nothing", Level: Good, Source: "RFC 5961, 4"},
+		synProvesNothing)...)
 	return append(all,
 		Check{Item: "T15", Name: "half closed", Level: Must, Source: forgotten, play: halfClosedAnew},
 		Check{Item: "T16", Name: "by a keepalive", Level: Good, Source: "RFC 1122, 4.2.3.6", play: pickedUpByKeepalive},
@@ -42,7 +44,8 @@ func halfClosedAnew(c *C) {
 	c.Quiet()
 }
 
-// refusedAnew: nobody listens any more, and the client hears it. Its next SYN begins a connection.
+// refusedAnew: the server has closed its port, and the client hears it. Its next SYN begins a
+// connection.
 func refusedAnew(c *C, w *way) {
 	p := c.connect(w, 4000)
 	p.there("S seq 3000000000 win 60000")

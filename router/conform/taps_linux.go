@@ -43,7 +43,12 @@ func (taps) Start(p Profile) (_ Wire, err error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	forks.Lock()
-	w.engine, err = router.Start(topo, router.Options{Logger: log, Open: router.OpenDevice(log), RequireDevices: true, Clock: time.Now})
+	w.engine, err = router.Start(topo, router.Options{
+		Logger:         log,
+		Open:           router.OpenDevice(log),
+		RequireDevices: true,
+		Clock:          time.Now,
+	})
 	forks.Unlock()
 	if err != nil {
 		return nil, err

@@ -21,10 +21,10 @@ var loopbackNet = netip.MustParsePrefix("127.0.0.0/8")
 // of them.
 var loopbackAddr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// An inside is a loopback interface that the stack takes for an ordinary one until
-// it is made. A stack with a loopback sends what is for the host's other address
-// there, too, and TCP finds no way back from there: that address must stay with
-// the interface of the network, where the stack loops it all the same.
+// An inside is a loopback interface that the stack takes for an ordinary one while
+// it is made. A stack that knows of a loopback interface also sends packets for the host's
+// network address there, and TCP finds no way back. So the network address must stay with
+// the interface of the network, where the stack loops such packets all the same.
 type inside struct {
 	stack.LinkEndpoint
 	made atomic.Bool

@@ -27,7 +27,8 @@ func reachSelf(t *testing.T, h *host.Host, address string) {
 			t.Errorf("%s to %s: %v", network, address, err)
 			continue
 		}
-		if got := netip.MustParseAddrPort(c.LocalAddr().String()).Addr(); got != source && (network == "tcp" || !got.IsLoopback()) {
+		if got := netip.MustParseAddrPort(c.LocalAddr().String()).Addr(); got != source &&
+			(network == "tcp" || !got.IsLoopback()) {
 			t.Errorf("%s to %s comes from %s", network, address, got)
 		}
 		echo(t, c, random(5000))
@@ -58,7 +59,8 @@ func reachSelf(t *testing.T, h *host.Host, address string) {
 			t.Errorf("traceroute mode %d to %s: %v, %v", mode, address, hops, err)
 		}
 	}
-	if got, want := get(t, h, "http://"+address+"/"), "a\nclient "+source.String()+":"; len(got) < len(want) || got[:len(want)] != want {
+	if got, want := get(t, h, "http://"+address+"/"), "a\nclient "+source.String()+":"; len(got) < len(want) ||
+		got[:len(want)] != want {
 		t.Errorf("the page at %s: %q", address, got)
 	}
 }
@@ -68,10 +70,12 @@ func reachSelf(t *testing.T, h *host.Host, address string) {
 func TestHostReachesItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sent []string
-		h := newSegment(t, host.Config{Name: "a", Address: netip.MustParsePrefix(addrA + "/24")}, func(_ *segment, p gopacket.Packet) {
-			sent = append(sent, p.String())
-		}).h
-		for _, serve := range []func() error{func() error { return h.ServeEcho(7) }, func() error { return h.ServeName(80) }} {
+		h := newSegment(t, host.Config{Name: "a", Address: netip.MustParsePrefix(addrA + "/24")},
+			func(_ *segment, p gopacket.Packet) { sent = append(sent, p.String()) }).h
+		for _, serve := range []func() error{
+			func() error { return h.ServeEcho(7) },
+			func() error { return h.ServeName(80) },
+		} {
 			if err := serve(); err != nil {
 				t.Fatal(err)
 			}

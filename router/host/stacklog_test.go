@@ -30,7 +30,8 @@ func provoke(t *testing.T, log *slog.Logger) {
 			answered <- struct{}{}
 		}
 	})
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: []byte{192, 0, 2, 1}, DstIP: mustAddr(addrA).AsSlice()}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: []byte{192, 0, 2, 1},
+		DstIP: mustAddr(addrA).AsSlice()}
 	tcp := &layers.TCP{SrcPort: 1000, DstPort: 7, SYN: true, Window: 1000}
 	_ = tcp.SetNetworkLayerForChecksum(ip)
 	eth := &layers.Ethernet{SrcMAC: peerMAC, DstMAC: h.MAC(), EthernetType: layers.EthernetTypeIPv4}
@@ -51,7 +52,8 @@ func TestStackLog(t *testing.T) {
 	var out lines
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	provoke(t, log)
-	if got := out.String(); !strings.Contains(got, "level=DEBUG") || !strings.Contains(got, "handleListenSegment() failed") {
+	if got := out.String(); !strings.Contains(got, "level=DEBUG") ||
+		!strings.Contains(got, "handleListenSegment() failed") {
 		t.Errorf("the logger has %q", got)
 	}
 }

@@ -74,11 +74,14 @@ const bubbleYears = 2020
 // of the machine may be.
 func InBubble() bool { return testing.Testing() && time.Now().Year() < bubbleYears }
 
-// What somebody has done who uses a host outside of the bubble that it is made in.
-// The runtime would end the process, or the stack panic at a clock that goes back.
+// The errors of a host that is made inside and used outside of a bubble, or the reverse.
+// Without them, the runtime would end the process, or the stack would panic at a clock
+// that goes back.
 var (
-	errMadeOutside = errors.New("made outside of the bubble in which it is used: make labs and hosts in the function that synctest.Test calls")
-	errMadeInside  = errors.New("made inside a bubble and used outside of it: use labs and hosts in the function that synctest.Test calls")
+	errMadeOutside = errors.New("made outside of the bubble in which it is used: " +
+		"make labs and hosts in the function that synctest.Test calls")
+	errMadeInside = errors.New("made inside a bubble and used outside of it: " +
+		"use labs and hosts in the function that synctest.Test calls")
 )
 
 // checkBubble says whether the caller is where the host was made.

@@ -92,10 +92,14 @@ func TestRefusedHosts(t *testing.T) {
 		play func(*routertest.Lab)
 		want string
 	}{
-		"twice":          {func(l *routertest.Lab) { l.Host("in", "10.1.0.7"); l.Host("in", "10.1.0.7") }, `10.1.0.7 on network "in" is the address of host "10.1.0.7", which is attached already`},
-		"instance twice": {func(l *routertest.Lab) { l.Instance("WEB"); l.Instance("WEB") }, `the address of host "WEB", which is attached already`},
-		"an instance's":  {func(l *routertest.Lab) { l.Host("in", "10.1.0.9"); l.Instance("WEB") }, `10.1.0.9 on network "in" is the address of host "10.1.0.9", which is attached already`},
-		"beside it":      {func(l *routertest.Lab) { l.Instance("WEB"); l.Host("in", "10.1.0.9") }, `10.1.0.9 on network "in" is the address of host "WEB", which is attached already`},
+		"twice": {func(l *routertest.Lab) { l.Host("in", "10.1.0.7"); l.Host("in", "10.1.0.7") },
+			`10.1.0.7 on network "in" is the address of host "10.1.0.7", which is attached already`},
+		"instance twice": {func(l *routertest.Lab) { l.Instance("WEB"); l.Instance("WEB") },
+			`the address of host "WEB", which is attached already`},
+		"an instance's": {func(l *routertest.Lab) { l.Host("in", "10.1.0.9"); l.Instance("WEB") },
+			`10.1.0.9 on network "in" is the address of host "10.1.0.9", which is attached already`},
+		"beside it": {func(l *routertest.Lab) { l.Instance("WEB"); l.Host("in", "10.1.0.9") },
+			`10.1.0.9 on network "in" is the address of host "WEB", which is attached already`},
 		"in its place": {func(l *routertest.Lab) {
 			if h := l.Host("in", "10.1.0.9"); h.MAC().String() != "02:68:0a:01:00:14" {
 				t.Errorf("in the instance's place is %v", h.MAC())
@@ -106,9 +110,11 @@ func TestRefusedHosts(t *testing.T) {
 		"SNAT's":        {func(l *routertest.Lab) { l.Host("ext", "203.0.113.102") }, `the address of router "r"`},
 		"a floating IP": {func(l *routertest.Lab) { l.Host("ext", "203.0.113.3") }, "the address of a floating IP"},
 		"a VIP":         {func(l *routertest.Lab) { l.Host("in", "10.1.0.11") }, `the address of VIP "v"`},
-		"outside":       {func(l *routertest.Lab) { l.Host("in", "10.2.0.7") }, `no network "in" with a subnet that holds 10.2.0.7`},
-		"no such one":   {func(l *routertest.Lab) { l.Instance("DB") }, `no instance "DB"`},
-		"a MAC twice":   {func(l *routertest.Lab) { l.Host("in", "10.1.0.20"); l.Instance("WEB") }, `MAC address 02:68:0a:01:00:14 on network "in" is that of host "10.1.0.20" already`},
+		"outside": {func(l *routertest.Lab) { l.Host("in", "10.2.0.7") },
+			`no network "in" with a subnet that holds 10.2.0.7`},
+		"no such one": {func(l *routertest.Lab) { l.Instance("DB") }, `no instance "DB"`},
+		"a MAC twice": {func(l *routertest.Lab) { l.Host("in", "10.1.0.20"); l.Instance("WEB") },
+			`MAC address 02:68:0a:01:00:14 on network "in" is that of host "10.1.0.20" already`},
 		"overlapping": {func(l *routertest.Lab) {
 			l.Host("in", "10.1.0.7")
 			l.Host("in2", "10.1.0.7")
@@ -148,7 +154,8 @@ func TestLabOutsideOfItsBubble(t *testing.T) {
 		if got := attach(); !strings.Contains(got, "on the other side of a synctest bubble") {
 			t.Errorf("a host inside for a lab from outside: %q", got)
 		}
-		if _, err := h.Dial("tcp", "10.1.0.9:80"); err == nil || !strings.Contains(err.Error(), "made outside of the bubble") {
+		if _, err := h.Dial("tcp", "10.1.0.9:80"); err == nil ||
+			!strings.Contains(err.Error(), "made outside of the bubble") {
 			t.Errorf("a host from outside: %v", err)
 		}
 		if _, err := lab.Engine.Attach("in", 0); err == nil || !strings.Contains(err.Error(), "synctest") {

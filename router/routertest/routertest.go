@@ -132,7 +132,8 @@ func (l *Lab) owner(network string, a netip.Addr) string {
 			}
 		}
 		isShared := func(s config.AddressRange) bool { return s.Contains(a) }
-		if g := r.Gateway; g != nil && g.Network == network && (g.Address == a || slices.ContainsFunc(g.SNATAddresses, isShared)) {
+		if g := r.Gateway; g != nil && g.Network == network &&
+			(g.Address == a || slices.ContainsFunc(g.SNATAddresses, isShared)) {
 			return fmt.Sprintf("router %q", r.Name)
 		}
 	}
@@ -206,10 +207,12 @@ func (l *Lab) Instance(name string) *host.Host {
 func (l *Lab) attach(network string, c host.Config) *host.Host {
 	l.t.Helper()
 	if host.InBubble() != l.bubble {
-		l.t.Fatal("routertest: the lab was started on the other side of a synctest bubble: start it, and attach hosts, in the function that synctest.Test calls")
+		l.t.Fatal("routertest: the lab was started on the other side of a synctest bubble: " +
+			"start it, and attach hosts, in the function that synctest.Test calls")
 	}
 	if other := l.twin(network, func(h *host.Host) bool { return h.Address() == c.Address.Addr() }); other != nil {
-		l.t.Fatalf("routertest: %v on network %q is the address of host %q, which is attached already; Close ends it", c.Address.Addr(), network, other.Name())
+		l.t.Fatalf("routertest: %v on network %q is the address of host %q, which is attached already; Close ends it",
+			c.Address.Addr(), network, other.Name())
 	}
 	for i := range l.topo.Networks {
 		if l.topo.Networks[i].Name == network {
