@@ -543,8 +543,8 @@ func (l *lesson) memberLines() string {
 	return s
 }
 
-// A member that has been removed is shown as long as it drains: who waits for it to be idle sees
-// when it is. It is told from another one of its name, and is no member to a pool's status.
+// A removed member is shown as long as it drains, so an operator sees when it is idle. It is told
+// from another member of its name, and does not count for the pool's status.
 func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 	l := newLesson(t)
 	want := func(what, want string) {
@@ -558,7 +558,8 @@ func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 			sum.Active += m.Statistics.Active
 		}
 		if ls.Statistics.Active != sum.Active || ls.Pool.Statistics.Active != sum.Active {
-			t.Errorf("%s: %d active, the pool has %d, its members %d", what, ls.Statistics.Active, ls.Pool.Statistics.Active, sum.Active)
+			t.Errorf("%s: %d active, the pool has %d, its members %d",
+				what, ls.Statistics.Active, ls.Pool.Statistics.Active, sum.Active)
 		}
 	}
 	end := func(f *flow) {
@@ -573,8 +574,10 @@ func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 	want("down, and its connections are kept", "ONLINE; "+web1+"OFFLINE 2 of 2; "+web2+"NO_MONITOR 1 of 1")
 	l.do(l.RemoveMember("web servers", "WEB1"))
 	want("removed", "ONLINE; "+web2+"NO_MONITOR 1 of 1; "+web1+"DRAINING removed 2 of 2")
-	l.do(l.AddMember("web servers", config.Member{Name: "WEB1", Address: addr("172.16.100.12"), Port: 80, Weight: 1, AdminStateUp: true}))
-	want("another of its name", "ONLINE; "+web2+"NO_MONITOR 1 of 1; WEB1 172.16.100.12:80 NO_MONITOR 0 of 0; "+web1+"DRAINING removed 2 of 2")
+	l.do(l.AddMember("web servers", config.Member{Name: "WEB1", Address: addr("172.16.100.12"), Port: 80, Weight: 1,
+		AdminStateUp: true}))
+	want("another of its name",
+		"ONLINE; "+web2+"NO_MONITOR 1 of 1; WEB1 172.16.100.12:80 NO_MONITOR 0 of 0; "+web1+"DRAINING removed 2 of 2")
 	l.do(l.RemoveMember("web servers", "WEB1"))
 	one.lives()
 	end(one)
@@ -583,7 +586,8 @@ func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 	want("all removed", "ONLINE; "+web1+"DRAINING removed 1 of 2; "+web2+"DRAINING removed 1 of 1")
 	end(three)
 	want("the last ended", "ONLINE; "+web2+"DRAINING removed 1 of 1")
-	l.do(l.AddMember("web servers", config.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80, AdminStateUp: true}))
+	l.do(l.AddMember("web servers", config.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80,
+		AdminStateUp: true}))
 	want("a member with weight 0", "ERROR; WEB3 172.16.100.12:80 DRAINING 0 of 0; "+web2+"DRAINING removed 1 of 1")
 	end(two)
 	want("nobody's left", "ERROR; WEB3 172.16.100.12:80 DRAINING 0 of 0")

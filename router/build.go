@@ -188,7 +188,14 @@ func build(topo *config.Topology, rng *rand.Rand, checks bool) (*plan, error) {
 	p := &b.plan
 	for i := range topo.Networks {
 		c := &topo.Networks[i]
-		n := &network{name: c.Name, number: i, mtu: c.MTU, linkMTU: c.MTU, external: c.External, table: macTable{seed: rng.Uint64()}}
+		n := &network{
+			name:     c.Name,
+			number:   i,
+			mtu:      c.MTU,
+			linkMTU:  c.MTU,
+			external: c.External,
+			table:    macTable{seed: rng.Uint64()},
+		}
 		b.byName[c.Name] = n
 		p.networks = append(p.networks, n)
 		b.reserve(n, c)

@@ -19,10 +19,11 @@ import (
 // member's network. What is at the other end of the answers is found like any other
 // connection's.
 
-// checkNets are prefixes for that network, in the order of preference: those that are no
-// host's on the Internet (RFC 7335, RFC 2544, RFC 5737), and that a router forwards from and to.
+// checkNets are prefixes for that network, in the order of preference. No host on the Internet
+// has an address of them (RFC 7335, RFC 2544, RFC 5737), and a router forwards from and to them.
 var checkNets = []netip.Prefix{
-	netip.MustParsePrefix("192.0.0.0/30"), netip.MustParsePrefix("198.19.255.252/30"), netip.MustParsePrefix("192.0.2.252/30"),
+	netip.MustParsePrefix("192.0.0.0/30"), netip.MustParsePrefix("198.19.255.252/30"),
+	netip.MustParsePrefix("192.0.2.252/30"),
 }
 
 // widest is the length of the widest prefix that says who is there: routes to more lead on, as a
@@ -59,7 +60,14 @@ func (b *builder) checks(r *vrouter) error {
 	if err != nil {
 		return err
 	}
-	n := &network{name: "checks of " + r.name, number: len(b.networks), mtu: host.DefaultMTU, linkMTU: host.DefaultMTU, hidden: true, table: macTable{seed: b.rng.Uint64()}}
+	n := &network{
+		name:    "checks of " + r.name,
+		number:  len(b.networks),
+		mtu:     host.DefaultMTU,
+		linkMTU: host.DefaultMTU,
+		hidden:  true,
+		table:   macTable{seed: b.rng.Uint64()},
+	}
 	b.networks = append(b.networks, n)
 	gateway := netip.PrefixFrom(at.Addr().Next(), at.Bits())
 	i := b.ifaceOn(r, n, []netip.Prefix{gateway})

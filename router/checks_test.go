@@ -366,7 +366,8 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			text := checkedTopology(`{ type = "PING", delay = "1s" }`)
 			for _, p := range taken {
-				text = strings.Replace(text, "[[floating_ip]]", fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"192.168.1.254\"\n[[floating_ip]]", p), 1)
+				text = strings.Replace(text, "[[floating_ip]]",
+					fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"192.168.1.254\"\n[[floating_ip]]", p), 1)
 			}
 			lab := routertest.Parse(t, text)
 			c := &checked{lab, t, lab.Host("ext_net", "10.10.10.4")}

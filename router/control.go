@@ -435,7 +435,7 @@ func (e *Engine) AddMember(pool string, m config.Member) error {
 // connections, and the TCP ones that it has not answered, go to another member with
 // their next packet, and the pool's on_member_removed says whether the other TCP
 // connections go on until they end (drain) or end with a RST to both sides (reset).
-// LoadBalancers lists the member until then. Errors are those of SetMember.
+// LoadBalancers lists the member until then. It returns the same errors as SetMember.
 func (e *Engine) RemoveMember(pool, member string) error {
 	e.control.mu.Lock()
 	defer e.control.mu.Unlock()
@@ -540,7 +540,8 @@ const maxWeight = 256
 
 // mayAdd says why a pool may not have a member.
 func (p *pool) mayAdd(m *config.Member) error {
-	if !m.Address.Is4() || m.Port == 0 || martianDest(packet.FromAddr(m.Address)) != next || !forwardable(packet.FromAddr(m.Address)) {
+	if !m.Address.Is4() || m.Port == 0 || martianDest(packet.FromAddr(m.Address)) != next ||
+		!forwardable(packet.FromAddr(m.Address)) {
 		return fmt.Errorf("no IPv4 address and port of a host: %w", fs.ErrInvalid)
 	}
 	if m.Weight < 0 || m.Weight > maxWeight {

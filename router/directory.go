@@ -14,9 +14,10 @@ import (
 // address or wait for it. Other routers have no use for the message. So the cost of a broadcast
 // does not grow with the number of routers.
 //
-// The worker that reads the network looks into the directory. The workers of the routers write to it what
-// changes, at once: a router must hear what is said in answer to a request that it is about to send. They
-// do so seldom, and never on the way of a packet whose next hop is known. The zero value is empty.
+// The worker that reads the network looks into the directory. The workers of the routers write changes to
+// it at once: a router must hear the answer to a request that it is about to send. They write seldom, and
+// never on the way of a packet whose next hop is known. A mutex guards the directory. Its size is bounded by
+// the addresses of the routers and by their neighbor tables. The zero value is empty.
 type directory struct {
 	mu      sync.Mutex
 	owners  map[uint32][]*iface
@@ -80,8 +81,8 @@ func (d *directory) know(i *iface, n *arp.Neighbor, gone bool) {
 	d.knowers[n.Addr] = append(all, now)
 }
 
-// concerns appends to a list the interfaces that a message for everybody concerns, each once, but not
-// the one that sends it.
+// concerns appends to a list the interfaces that a broadcast message concerns, each once, without the
+// sender.
 func (d *directory) concerns(list []*iface, m *packet.ARP, sender *iface) []*iface {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -125,7 +126,7 @@ func (w *worker) toRouters(n *network, self *iface, f *tap.Frame) verdict {
 		return v
 	}
 	var room [8]*iface
-	all := consumed // if it is for nobody here
+	all := consumed // if it concerns no router here
 	for k, i := range n.directory.concerns(room[:0], &m, self) {
 		v := w.hear(i, self, f)
 		if k == 0 || v == consumed || all >= dropped && v < dropped {

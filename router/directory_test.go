@@ -21,12 +21,15 @@ func manyRouters(t testing.TB, n, floating, workers int) *config.Topology {
 	t.Helper()
 	var s strings.Builder
 	fmt.Fprintf(&s, "[engine]\nworkers = %d\n", workers)
-	s.WriteString("[[network]]\nname = \"ext_net\"\nexternal = true\n  [[network.subnet]]\n  cidr = \"10.0.0.0/8\"\n  gateway = \"10.255.0.1\"\n")
+	s.WriteString("[[network]]\nname = \"ext_net\"\nexternal = true\n" +
+		"  [[network.subnet]]\n  cidr = \"10.0.0.0/8\"\n  gateway = \"10.255.0.1\"\n")
 	for i := range n {
 		fmt.Fprintf(&s, "[[network]]\nname = \"net%[1]d\"\n  [[network.subnet]]\n  cidr = \"192.168.1.0/24\"\n"+
-			"[[router]]\nname = \"router%[1]d\"\ninterfaces = [\"net%[1]d\"]\ngateway = { network = \"ext_net\", address = \"10.%[1]d.0.1\" }\n", i)
+			"[[router]]\nname = \"router%[1]d\"\ninterfaces = [\"net%[1]d\"]\n"+
+			"gateway = { network = \"ext_net\", address = \"10.%[1]d.0.1\" }\n", i)
 		for k := range floating {
-			fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"ext_net\"\naddress = \"10.%[1]d.0.%[2]d\"\nfixed_ip = \"192.168.1.%[2]d\"\nrouter = \"router%[1]d\"\n", i, k+2)
+			fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"ext_net\"\naddress = \"10.%[1]d.0.%[2]d\"\n"+
+				"fixed_ip = \"192.168.1.%[2]d\"\nrouter = \"router%[1]d\"\n", i, k+2)
 		}
 	}
 	topo, err := config.Parse("test.toml", strings.NewReader(s.String()))
@@ -74,13 +77,14 @@ func (s *sim) checkDirectories() {
 		}
 		for e := range want {
 			if !got[e] {
-				s.t.Errorf("the directory of %s does not say that %v is known to %q", name, packet.ToAddr(e.addr), e.iface.router.name)
+				s.t.Errorf("the directory of %s does not say that %v is known to %q", name, packet.ToAddr(e.addr),
+					e.iface.router.name)
 			}
 		}
 	}
 }
 
-// broadcast puts an ARP message in for everybody.
+// broadcast puts an ARP message with the broadcast address in.
 func (s *sim) broadcast(network string, m packet.ARP) {
 	s.t.Helper()
 	s.put(network, packet.PutARP(make([]byte, packet.ARPLen), m.SenderMAC, packet.Broadcast, m))
@@ -88,7 +92,8 @@ func (s *sim) broadcast(network string, m packet.ARP) {
 
 // request is a host's broadcast for an address.
 func request(h *simHost, target string) packet.ARP {
-	return packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(addr(target))}
+	return packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr),
+		Target: packet.FromAddr(addr(target))}
 }
 
 // Nothing is dropped when a hundred routers with a thousand floating IPs start on one network, and no
@@ -124,7 +129,7 @@ func TestManyRoutersStartWithoutDrops(t *testing.T) {
 	}
 }
 
-// A request goes to the router that has its target, and to nobody else.
+// A request goes to the router that has its target, and to no other router.
 func TestRequestGoesToTheOwner(t *testing.T) {
 	for _, workers := range []int{1, 3} {
 		s := newSim(t, manyRouters(t, 10, 3, workers))
@@ -158,8 +163,8 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 	}
 }
 
-// What several routers know about a host, all of them keep right: when the host's MAC changes, and it asks
-// for somebody else, announces itself, or says so to all. Who knows it already is not told again.
+// Several routers know a host. All of them learn its new MAC address: from a request for another host,
+// from an announcement, or from a broadcast reply. A router that knows it already is not told again.
 func TestRoutersFollowAHost(t *testing.T) {
 	for _, workers := range []int{1, 3} {
 		s := newSim(t, manyRouters(t, 5, 1, workers))
@@ -210,7 +215,7 @@ func TestRoutersFollowAHost(t *testing.T) {
 	}
 }
 
-// Who waits for a neighbor gets all that this says.
+// A router that waits for a neighbor gets every message from it.
 func TestWaitingRouterHearsAnAnnouncement(t *testing.T) {
 	for _, workers := range []int{1, 3} {
 		s := newSim(t, manyRouters(t, 5, 1, workers))
@@ -286,7 +291,7 @@ func TestConflictOnASharedNetwork(t *testing.T) {
 	}
 }
 
-// What else is for everybody is of no use to a router. It has one verdict, however many routers there
+// Routers have no use for other broadcasts. Such a broadcast has one verdict, however many routers there
 // are, and the other ports get it.
 func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 	for _, workers := range []int{1, 3} {
@@ -318,7 +323,8 @@ func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 						t.Errorf("%v: %d forwarded, %d at the other port", c.reason, got, len(other.out))
 					}
 					other.out = nil
-				} else if after.Drops[c.reason]-before.Drops[c.reason] != 1 || after.Received-before.Received != 1 || after.Dropped()-before.Dropped() != 1 {
+				} else if after.Drops[c.reason]-before.Drops[c.reason] != 1 || after.Received-before.Received != 1 ||
+					after.Dropped()-before.Dropped() != 1 {
 					t.Errorf("%v: drops %v before, %v after", c.reason, before.Drops, after.Drops)
 				}
 			}

@@ -45,18 +45,18 @@ type Options struct {
 	// tap.ErrMissing). Without it, Start goes on without the device, which is opened
 	// when it comes. All other errors of Open end Start in any case.
 	RequireDevices bool
-	// OnMissing, if there is one, is told the names of the devices that are missing each
-	// time that these change, also of those at the start; see Engine.Missing. Calls come
-	// one at a time, from a goroutine of the engine's. They must not call Close, which
-	// waits for the last one.
+	// OnMissing, unless nil, is called with the names of all missing devices each time that
+	// these change, also at the start; see Engine.Missing. Calls come one at a time, from a
+	// goroutine of the engine. OnMissing owns the slice. It must not call Close, which waits
+	// for the last call.
 	OnMissing func(devices []string)
 	// Seed makes everything that is chosen at random the same each time; 0
 	// takes a random seed. Ports of a seeded engine can be guessed.
 	Seed uint64
-	// Clock tells the time of the day, which a packet may ask of every router on its way (the
-	// Internet timestamp option, RFC 791). time.Now is one. It is called by several goroutines,
-	// on the path of such packets only, so it must not block. nil: there is none, and
-	// what is recorded is the time since the start, marked as no time of the day.
+	// Clock tells the time of the day, for packets that ask for it by the Internet timestamp
+	// option (RFC 791). time.Now is one. Several goroutines call it, on the path of such packets
+	// only, so it must not block. nil: the option records the time since the start, with the
+	// mark that it is not the time of the day.
 	Clock func() time.Time
 }
 
@@ -74,11 +74,11 @@ type Engine struct {
 	checkWorkers *monitor.Workers
 }
 
-// Start serves a topology. It returns when every device is there and up, but for those
-// that do not exist yet: Missing names them, and they are opened when they come. The
-// topology must be valid (config.Parse has seen to that; call Validate on one
-// made by hand) and is not changed. An error that is about what the topology
-// asks for is a config.Faults.
+// Start serves a topology. It returns when every existing device is open and up. A device
+// that does not exist yet is opened when it comes; Missing names it until then. The
+// topology must be valid (config.Parse has checked that; call Validate on one made by
+// hand) and is not changed. If the topology asks for something that the engine cannot
+// do, the error is a config.Faults.
 func Start(topo *config.Topology, opt Options) (*Engine, error) {
 	if faults := Unsupported(topo); len(faults) > 0 {
 		return nil, faults
@@ -192,8 +192,8 @@ func devicesOf(topo *config.Topology, n *config.Network) []config.Device {
 }
 
 // Missing returns the names of the topology's devices that are not open at this moment,
-// in alphabetical order: those that do not exist yet, and those that have been lost;
-// nothing after Close.
+// in alphabetical order. Such a device does not exist yet, or has been lost. The caller owns
+// the slice. It may be called from any goroutine. After Close it returns nothing.
 func (e *Engine) Missing() []string {
 	if e.reopen == nil {
 		return nil
@@ -253,7 +253,9 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 		return nil, fmt.Errorf("router: attach to network %q: no such network", network)
 	}
 	if host.InBubble() != e.bubble {
-		return nil, fmt.Errorf("router: attach to network %q: the engine was started on the other side of a synctest bubble: start it, and attach, in the function that synctest.Test calls", network)
+		return nil, fmt.Errorf("router: attach to network %q: "+
+			"the engine was started on the other side of a synctest bubble: "+
+			"start it, and attach, in the function that synctest.Test calls", network)
 	}
 	var far tap.Device
 	err := n.home.call(func() {

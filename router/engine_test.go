@@ -323,10 +323,11 @@ func TestBusyDeviceIsReadAgain(t *testing.T) {
 	o := &opener{far: map[string]tap.Device{}, opened: map[string]int{}}
 	var log logBuffer
 	var left atomic.Int32
-	e, err := router.Start(parse(t, twoNetworks), router.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Open: func(d config.Device) (tap.Device, error) {
-		dev, err := o.open(d)
-		return busy{dev, &left}, err
-	}})
+	e, err := router.Start(parse(t, twoNetworks), router.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Open: func(d config.Device) (tap.Device, error) {
+			dev, err := o.open(d)
+			return busy{dev, &left}, err
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

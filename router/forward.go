@@ -138,7 +138,7 @@ func judgeType(eth []byte) verdict {
 	return drop(DropEtherType)
 }
 
-// arp: learn who is there, and answer for every address the router owns on that network.
+// arp: learn the sender, and answer for every address that the router has on that network.
 // A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
 // that its packet comes from, which may be one of its loopback interface or of another network of the
 // host. Nothing is learned from such a sender.
@@ -162,7 +162,7 @@ func (w *worker) arp(x *passage, eth []byte) verdict {
 	case in.onLink(m.Sender):
 		w.learn(x.r, arp.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
 	case !m.Request && eth[0]&1 == 0:
-		return drop(DropARPSender) // nobody has asked for this one
+		return drop(DropARPSender) // no router has asked for this reply
 	}
 	if ours && m.Request {
 		w.answerARP(in, m)
@@ -170,8 +170,8 @@ func (w *worker) arp(x *passage, eth []byte) verdict {
 	return consumed
 }
 
-// judgeARP refuses what is no ARP message, and one whose sender has an address that no
-// host has anywhere. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
+// judgeARP refuses a malformed ARP message, and a message whose sender has an address that no
+// host can have. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
 func judgeARP(m *packet.ARP, ok bool) verdict {
 	switch {
 	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():
@@ -615,8 +615,8 @@ func (w *worker) commit(x *passage) verdict {
 	}
 	changed := x.to != p.Tuple
 	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.vip != nil || x.binding.Used()) {
-		// Which member or port it had, nobody knows. An internal host is told, as it would wait for
-		// an answer until it gives up; RFC 5382 REQ-4 is about what comes from outside.
+		// Its member or port is unknown. An internal host is told, since it would wait for an
+		// answer until it gives up. RFC 5382 REQ-4 is about packets from outside.
 		if !x.in.external {
 			w.sendReset(x)
 		}

@@ -220,8 +220,8 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 	l.checkFragments()
 }
 
-// A super-frame with IP options that is to be cut twice, into segments and those into
-// fragments: all its bytes come out, the record in every segment's first fragment.
+// A super-frame with IP options is cut twice: into segments, and the segments into fragments. All
+// its bytes come out. Every segment's first fragment has the record.
 func TestSuperFrameWithOptionsInFragments(t *testing.T) {
 	l := newLesson(t)
 	for _, i := range l.nets["ext_net"].ifaces {

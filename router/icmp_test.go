@@ -238,7 +238,8 @@ func TestFailedNeighborComesBack(t *testing.T) {
 	absent.mute = true
 	l.udp(l.vm3, 4000, "172.16.100.50", 53, "one")
 	l.advance(3 * time.Second)
-	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4000 > 172.16.100.50:53")
+	l.want(l.one("vlan101"),
+		"icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4000 > 172.16.100.50:53")
 	absent.mute = false
 	l.take("vlan100")
 	l.udp(l.vm3, 4001, "172.16.100.50", 53, "two")
@@ -263,8 +264,10 @@ func TestAbsentNeighborUnderTraffic(t *testing.T) {
 		t.Errorf("asked %d times in %d seconds", asked, seconds)
 	}
 	failed, full := l.w.stats.Dropped[DropNeighborFailed], l.w.stats.Dropped[DropNeighborFull]
-	if want := uint64(seconds / arp.Tries * arp.MaxParked); failed != want || full == 0 || failed+full+uint64(l.w.stats.Parked) != 200 || told < 60 {
-		t.Errorf("%d packets have failed, want %d; %d found no room, %d wait; %d errors", failed, want, full, l.w.stats.Parked, told)
+	if want := uint64(seconds / arp.Tries * arp.MaxParked); failed != want || full == 0 ||
+		failed+full+uint64(l.w.stats.Parked) != 200 || told < 60 {
+		t.Errorf("%d packets have failed, want %d; %d found no room, %d wait; %d errors", failed, want, full,
+			l.w.stats.Parked, told)
 	}
 	l.advance(3 * time.Second)
 	if l.w.stats.Parked != 0 {
@@ -495,7 +498,8 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	for i, elsewhere := range []string{"10.9.9.9", "172.16.100.50", "10.10.10.4", "172.16.100.1"} {
 		tell(elsewhere, "172.16.101.1", l.vm4.mac)
 		got := l.takeARP("vlan101")
-		if len(got) != 1 || got[0].Request || got[0].TargetMAC != l.vm4.mac || packet.ToAddr(got[0].Target).String() != elsewhere {
+		if len(got) != 1 || got[0].Request || got[0].TargetMAC != l.vm4.mac ||
+			packet.ToAddr(got[0].Target).String() != elsewhere {
 			t.Errorf("a host that asks with %s got %v", elsewhere, got)
 		}
 		tell(elsewhere, "172.16.101.50", l.vm4.mac)
@@ -503,7 +507,8 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 			t.Errorf("asking for another with %s: %v", elsewhere, got)
 		}
 	}
-	for i, nobody := range []string{"127.0.0.1", "224.0.0.1", "240.1.2.3", "255.255.255.255", "0.1.2.3", "172.16.101.255"} {
+	for i, nobody := range []string{"127.0.0.1", "224.0.0.1", "240.1.2.3", "255.255.255.255", "0.1.2.3",
+		"172.16.101.255"} {
 		tell(nobody, "172.16.101.1", l.vm4.mac)
 		if got := l.takeARP("vlan101"); len(got) != 0 {
 			t.Errorf("answered to %s: %v", nobody, got)

@@ -27,8 +27,8 @@ func (c *countingWaiter) wait(d time.Duration) {
 	c.waiter.wait(d)
 }
 
-// A worker that is told to stop does not go to sleep once more: there is nobody left to wake it,
-// and it would lie there until the next look at its tables.
+// A worker that is told to stop does not go to sleep once more. Nothing would wake it before the
+// next look at its tables.
 func TestStopIsTheLastTurn(t *testing.T) {
 	for _, devices := range []bool{false, true} { // by a channel, by epoll
 		w, err := newWorker(slog.New(slog.DiscardHandler), devices)
@@ -51,7 +51,7 @@ func TestStopIsTheLastTurn(t *testing.T) {
 	}
 }
 
-// What is asked about a large table is asked in steps: packets pass between them.
+// A large table is listed in steps, and packets pass between them.
 func TestListsHoldNoWorker(t *testing.T) {
 	topo := tutorial()
 	for port := range uint16(10) {

@@ -10,9 +10,9 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// No method of an engine waits for anything but its worker, and an idle worker begins at once: in
-// a bubble, where time passes only while everybody waits, none passes. That goes for Close, too,
-// which ends hosts and checks that wait for members that do not answer.
+// A method of an engine waits for its worker only, and an idle worker begins at once. In a bubble,
+// time passes only while all goroutines wait, so none passes here. The same goes for Close, which ends
+// hosts, and checks that wait for a silent member.
 func TestAnIdleEngineIsPrompt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lab := routertest.Parse(t, checkedTopology(`{ type = "HTTP", delay = "10s", timeout = "9s" }`))
@@ -57,7 +57,7 @@ func TestAnIdleEngineIsPrompt(t *testing.T) {
 // with sleeps of a nanosecond.
 const inBubbles = 100 * time.Nanosecond
 
-// The same without hosts, whose ends would wake up the worker.
+// The same without hosts: the end of a host would wake the worker.
 func TestCloseIsPrompt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := routertest.Parse(t, checkedTopology(`{ type = "TCP" }`)).Engine

@@ -32,7 +32,7 @@ func (e *Engine) watchLinks(topo *config.Topology, log *slog.Logger) {
 	e.reopen.mu.Unlock()
 }
 
-// linkTold is for what is told of an interface, with the networks whose device is on it.
+// linkTold takes news of an interface. on are the networks that have a device on it.
 func (e *Engine) linkTold(on []*network, l tap.Link) {
 	if len(on) == 0 || l.Gone {
 		return

@@ -105,13 +105,16 @@ func TestStartWithoutADevice(t *testing.T) {
 	if got := <-told; got != nil {
 		t.Errorf("told that %v is missing", got)
 	}
-	until(t, "nothing is missing", func() bool { return e.Missing() == nil && strings.Contains(log.String(), "device is there") })
+	until(t, "nothing is missing", func() bool {
+		return e.Missing() == nil && strings.Contains(log.String(), "device is there")
+	})
 	right := m.wire(t, "right")
 	right.arp(rightMAC, "198.51.100.7", "198.51.100.1")
 	if a, ok := packet.DecodeARP(right.next(t)); !ok || a.Target != packet.FromAddr(netip.MustParseAddr("198.51.100.7")) {
 		t.Error("no answer on the device that has come")
 	}
-	for text, times := range map[string]int{"device is missing": 1, "cannot be opened yet": 1, "taken": 1, "device is there": 1, "device is back": 0} {
+	for text, times := range map[string]int{"device is missing": 1, "cannot be opened yet": 1, "taken": 1,
+		"device is there": 1, "device is back": 0} {
 		if n := strings.Count(log.String(), text); n != times {
 			t.Errorf("%q was logged %d times, want %d:\n%s", text, n, times, &log)
 		}
@@ -139,13 +142,14 @@ func TestStartRefusesWhatWaitingDoesNotCure(t *testing.T) {
 		m := newMachine()
 		m.set("right", c.fault)
 		gone := make(chan struct{})
-		_, err := router.Start(parse(t, twoNetworks), router.Options{RequireDevices: c.require, Open: func(d config.Device) (tap.Device, error) {
-			dev, err := m.open(d)
-			if err == nil {
-				m.far[d.Name].Notify(func() { close(gone) })
-			}
-			return dev, err
-		}})
+		_, err := router.Start(parse(t, twoNetworks), router.Options{RequireDevices: c.require,
+			Open: func(d config.Device) (tap.Device, error) {
+				dev, err := m.open(d)
+				if err == nil {
+					m.far[d.Name].Notify(func() { close(gone) })
+				}
+				return dev, err
+			}})
 		if err == nil || !strings.Contains(err.Error(), `network "right": open tap:right: `+c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}

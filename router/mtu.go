@@ -11,7 +11,7 @@ import (
 // A network's MTU is the topology's. A TAP that is made for it gets that. An interface that
 // is there has one of its own, which must be as large at the start, and may change at
 // any time: then the network's routers go by the smaller one, and tell senders so
-// (RFC 1191), instead of losing what is too large.
+// (RFC 1191), instead of losing larger packets.
 
 // leastMTU is the smallest packet that every network carries (RFC 791, 3.2). An interface
 // that takes less is no use.
@@ -34,11 +34,12 @@ func setMTU(dev tap.Device, mtu int, log *slog.Logger) {
 	}
 }
 
-// checkMTU refuses a device that does not take the network's largest packets: at the start
-// that is a mistake, which the one who starts the router can mend.
+// checkMTU refuses a device that does not take the network's largest packets. At the start
+// that is a mistake, and the user can correct it.
 func checkMTU(dev tap.Device, mtu int) error {
 	if got := mtuOf(dev); got != 0 && got < mtu {
-		return fmt.Errorf("%s has an MTU of %d, the network one of %d: set mtu = %d for the network, or enlarge the interface's with `ip link set %s mtu %d`",
+		return fmt.Errorf("%s has an MTU of %d, the network one of %d: "+
+			"set mtu = %d for the network, or enlarge the interface's with `ip link set %s mtu %d`",
 			dev.Name(), got, mtu, got, strings.TrimPrefix(dev.Name(), "raw:"), mtu)
 	}
 	return nil
@@ -65,9 +66,9 @@ func (w *worker) measure(p *port) bool {
 	return true
 }
 
-// fit has the routers on a network go by what its devices take. Of several devices the
-// smallest counts for all: the switch, which alone knows who is behind which, can tell
-// no sender.
+// fit has the routers on a network use the MTU of its devices. Of several devices the
+// smallest counts for all. Only the switch knows which host is behind which device, and it
+// cannot send an ICMP error.
 func (w *worker) fit(n *network) {
 	mtu, narrow, any := n.mtu, (*port)(nil), false
 	for _, p := range n.ports {

@@ -20,8 +20,8 @@ func (s *sim) narrow(network string, mtu int) {
 	n.home.resize(n, network, mtu)
 }
 
-// An interface whose MTU is lowered while the router runs: what is too large for it is refused
-// with the new MTU or cut, also as a super-frame, and passes again when it is raised.
+// The MTU of an interface is lowered while the router runs. Larger packets are refused with the new
+// MTU or cut, super-frames too, and pass again when the MTU is raised.
 func TestMTUFollowsTheInterface(t *testing.T) {
 	topo := tutorial()
 	topo.Routers[0].NAT.MSSClamp = true
@@ -68,8 +68,9 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 		l.fit("ext_net", mtu, 1408)
 		super(1460)
 		l.fit("ext_net", mtu, 0) // segments, in fragments
-		l.put("vlan101", l.build(l.vm4, "10.10.10.1", layers.IPProtocolTCP, []ipOpt{df}, &layers.TCP{SrcPort: layers.TCPPort(mtu), DstPort: 80, SYN: true,
-			Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 180}}}}))
+		l.put("vlan101", l.build(l.vm4, "10.10.10.1", layers.IPProtocolTCP, []ipOpt{df},
+			&layers.TCP{SrcPort: layers.TCPPort(mtu), DstPort: 80, SYN: true,
+				Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 180}}}}))
 		if got := l.one("ext_net"); int(binary.BigEndian.Uint16(got.tcp.Options[0].OptionData)) != mtu-40 {
 			t.Errorf("MTU %d: MSS % x", mtu, got.tcp.Options[0].OptionData)
 		}

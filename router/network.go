@@ -29,7 +29,7 @@ type network struct {
 	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
 	lookedAt time.Duration     // when the full table was last searched for old addresses
 
-	// What other workers may look at, whose routers are on this network, and tell it.
+	// The workers of other routers on this network may use the fields below.
 	directory directory
 	watchers  atomic.Pointer[[]*watcher]
 	outlet    atomic.Pointer[outlet]

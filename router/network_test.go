@@ -192,7 +192,8 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		{DropSourceMAC, func(b []byte) []byte { b[6] |= 1; return b }},
 		{DropNotOurs, func(b []byte) []byte { b[5]++; return b }},
 		{DropEtherType, func(b []byte) []byte { b[12] = 0x86; b[13] = 0xdd; return b }},
-		{DropEtherType, func(b []byte) []byte { return insert(b, 12, 0, 50, 0xaa, 0xaa, 3, 0, 0, 0) }}, // IEEE 802.3 with SNAP (RFC 1042)
+		// IEEE 802.3 with SNAP (RFC 1042)
+		{DropEtherType, func(b []byte) []byte { return insert(b, 12, 0, 50, 0xaa, 0xaa, 3, 0, 0, 0) }},
 		{DropVLANTag, func(b []byte) []byte { b[12] = 0x81; return b }},
 		{DropVLANTag, func(b []byte) []byte { return insert(b, 12, 0x81, 0, 0, 1) }},
 		{DropVLANTag, func(b []byte) []byte { return insert(b, 12, 0x88, 0xa8, 0, 0) }},

@@ -489,8 +489,8 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 	}
 }
 
-// recorded makes of options what a router with an address, at a time, must make of them (RFC 791,
-// 3.1): written down once more, for those of someOptions.
+// recorded is a second, independent account of what a router must record (RFC 791, 3.1), given its
+// address and the time. It knows the options of someOptions only.
 func recorded(opts []byte, addr, now uint32, owned map[uint32]bool) {
 	for len(opts) > 0 && opts[0] != 0 {
 		if opts[0] == 1 {

@@ -16,7 +16,8 @@ func TestMembersAreNoAddressesOfTheRouter(t *testing.T) {
 	topo := tutorial()
 	topo.FloatingIPs = append(topo.FloatingIPs, config.FloatingIP{
 		Network: "ext_net", Address: addr("10.10.10.9"), Router: topo.Routers[0].Name,
-		PortForwarding: []config.PortForward{{Protocol: config.TCP, ExternalPort: 80, FixedIP: addr("172.16.101.3"), Port: 80}},
+		PortForwarding: []config.PortForward{{Protocol: config.TCP, ExternalPort: 80, FixedIP: addr("172.16.101.3"),
+			Port: 80}},
 	})
 	l := newLessonOf(t, topo)
 	for a, want := range map[string]string{
@@ -35,7 +36,8 @@ func TestMembersAreNoAddressesOfTheRouter(t *testing.T) {
 	far := config.Member{Name: "far", Address: addr("10.10.10.20"), Port: 80, Weight: 1, AdminStateUp: true}
 	l.do(l.AddMember("web servers", far))
 	err := l.AssociateFloatingIP(far.Address, l.vm4.addr)
-	if want := `10.10.10.20 is member "far" of pool "web servers"`; !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), want) {
+	if want := `10.10.10.20 is member "far" of pool "web servers"`; !errors.Is(err, fs.ErrExist) ||
+		!strings.Contains(err.Error(), want) {
 		t.Errorf("a member's address becomes a floating IP: %v\nwant %s", err, want)
 	}
 	l.do(l.RemoveMember("web servers", "far"))
@@ -83,7 +85,7 @@ func TestNoLoopsOfVIPs(t *testing.T) {
 	m.Port = 81
 	do(s.AddMember("near", m)) // where no VIP is
 	do(s.RemoveMember("near", "m"))
-	do(s.AssociateFloatingIPAt("front", addr("10.10.10.20"), addr("10.0.0.11"))) // where nobody goes
+	do(s.AssociateFloatingIPAt("front", addr("10.10.10.20"), addr("10.0.0.11"))) // no member has it
 	m.Address, m.Port = addr("10.10.10.20"), 80
 	refused("its floating IP", s.AddMember("near", m))
 	do(s.DisassociateFloatingIP(addr("10.10.10.20")))

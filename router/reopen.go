@@ -28,7 +28,8 @@ type reopener struct {
 	watched bool // called is called for each interface that comes
 }
 
-// A lostDevice is a device to open. What is not marked is the reopener's goroutine's.
+// A lostDevice is a device to open. Unless a comment says otherwise, a field belongs to the
+// reopener's goroutine.
 type lostDevice struct {
 	spec    config.Device
 	network string
@@ -174,7 +175,7 @@ func (r *reopener) tell() {
 	}
 }
 
-// due returns the devices to try now: those that are called, and if an interval is over
+// due returns the devices to try now: the called ones, and at the end of an interval also
 // the others whose turn it is.
 func (r *reopener) due(interval bool) []*lostDevice {
 	r.mu.Lock()

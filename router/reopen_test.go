@@ -83,10 +83,11 @@ func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 	})
 }
 
-// What is lost while the engine ends is closed all the same.
+// A device that is lost while the engine ends is closed all the same.
 func TestReopenerClosesWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReopener(func(config.Device) (tap.Device, error) { return nil, tap.ErrMissing }, slog.New(slog.DiscardHandler), nil)
+		r := newReopener(func(config.Device) (tap.Device, error) { return nil, tap.ErrMissing },
+			slog.New(slog.DiscardHandler), nil)
 		var closed atomic.Int32
 		lose := func() {
 			near, far := tap.Pipe("near", "far", tap.PipeOptions{})

@@ -1,8 +1,8 @@
 package router
 
 // Some addresses are never forwarded from or to (RFC 6890 and the registry that it keeps, where
-// "Forwardable" is "False"). What is for the router itself is another matter: it may have neighbors,
-// and serve addresses, that no router leads to.
+// "Forwardable" is "False"). Packets for the router itself may come from and go to such addresses:
+// the router may have neighbors, and serve addresses, to which no other router leads.
 
 // dummyAddr is what a router without an IPv4 address sends ICMP errors from (RFC 7600, RFC
 // 9229).
@@ -16,7 +16,7 @@ func forwardable(addr uint32) bool {
 		return false // this network, loopback, reserved
 	case addr>>16 == 169<<8|254:
 		return false // link-local (RFC 3927, 2.7)
-	case addr>>8 == 192<<16: // for protocols, but those of RFC 7335, RFC 7723 and RFC 8155
+	case addr>>8 == 192<<16: // for protocols, except RFC 7335, RFC 7723 and RFC 8155
 		last := addr & 0xff
 		return last < 8 || last == 9 || last == 10
 	}

@@ -40,12 +40,12 @@ var registry = []struct {
 	{"198.18.0.0", "198.19.255.255", true, "benchmarking, RFC 2544"},
 	{"240.0.0.0", "255.255.255.254", false, "reserved, RFC 1112"},
 
-	// "False" in the registry. Labs use them as if they were somebody's.
+	// "False" in the registry. Labs use them like ordinary addresses.
 	{"192.0.2.0", "192.0.2.255", true, "documentation, RFC 5737"},
 	{"198.51.100.0", "198.51.100.255", true, "documentation, RFC 5737"},
 	{"203.0.113.0", "203.0.113.255", true, "documentation, RFC 5737"},
 
-	// The neighbors of the blocks are anybody's.
+	// Ordinary addresses next to the blocks.
 	{"1.0.0.0", "9.255.255.255", true, "unicast"},
 	{"126.0.0.0", "126.255.255.255", true, "unicast"},
 	{"128.0.0.0", "169.253.255.255", true, "unicast"},
@@ -55,13 +55,14 @@ var registry = []struct {
 	{"223.0.0.0", "223.255.255.255", true, "unicast"},
 }
 
-// Each block as a source and as a destination, by the ends of it, through plain routing and SNAT: out
-// only what is forwardable comes.
+// The first and the last address of each block, as a source and as a destination, through plain routing
+// and SNAT: only forwardable ones come out.
 func TestSpecialPurposeAddresses(t *testing.T) {
 	for _, snat := range []bool{true, false} {
 		topo := tutorial()
 		topo.Routers[0].Gateway.SNAT = snat
-		topo.Routers[0].Routes = append(topo.Routers[0].Routes, config.Route{Destination: prefix("0.0.0.0/1"), NextHop: addr("10.10.10.1")},
+		topo.Routers[0].Routes = append(topo.Routers[0].Routes,
+			config.Route{Destination: prefix("0.0.0.0/1"), NextHop: addr("10.10.10.1")},
 			config.Route{Destination: prefix("128.0.0.0/1"), NextHop: addr("10.10.10.1")})
 		for _, b := range registry {
 			for _, a := range []string{b.first, b.last} {
@@ -102,14 +103,17 @@ func TestCheckNetsAreForwarded(t *testing.T) {
 	}
 }
 
-// What is asked of a running engine is held to the same.
+// The methods of a running engine refuse the same addresses.
 func TestChangesToUnforwardable(t *testing.T) {
 	topo := tutorial()
-	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500, Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24"), Gateway: addr("169.254.1.1")}}})
+	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500,
+		Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24"), Gateway: addr("169.254.1.1")}}})
 	r := &topo.Routers[0]
-	r.Interfaces = append(r.Interfaces, config.RouterInterface{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}})
+	r.Interfaces = append(r.Interfaces, config.RouterInterface{Network: "near",
+		Addresses: []netip.Prefix{prefix("169.254.1.1/24")}})
 	l := newLessonOf(t, topo)
-	if err := l.AssociateFloatingIP(addr("10.10.10.9"), addr("169.254.1.9")); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "169.254.1.9") {
+	if err := l.AssociateFloatingIP(addr("10.10.10.9"), addr("169.254.1.9")); !errors.Is(err, fs.ErrInvalid) ||
+		!strings.Contains(err.Error(), "169.254.1.9") {
 		t.Errorf("a link-local address has a floating IP: %v", err)
 	}
 	member := config.Member{Address: addr("169.254.1.9"), Port: 80, Weight: 1, AdminStateUp: true}
@@ -118,12 +122,15 @@ func TestChangesToUnforwardable(t *testing.T) {
 	}
 }
 
-// What the router sends by a link-local interface shows another address of the router, if it goes further than the link.
+// What the router sends by a link-local interface to a host further away shows another address
+// of the router.
 func TestShownAddress(t *testing.T) {
 	topo := tutorial()
-	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500, Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24")}}})
+	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500,
+		Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24")}}})
 	r := &topo.Routers[0]
-	r.Interfaces = append([]config.RouterInterface{{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}}, r.Interfaces...)
+	r.Interfaces = append([]config.RouterInterface{{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}},
+		r.Interfaces...)
 	l := newLessonOf(t, topo)
 	for _, c := range []struct{ network, hop, addr, want string }{
 		{"near", "169.254.1.9", "192.168.9.9", "172.16.100.1"},

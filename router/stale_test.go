@@ -16,7 +16,8 @@ import (
 func (f *flow) again(server *simHost, seq uint32) *flow {
 	l := f.l
 	l.t.Helper()
-	g := &flow{l: l, client: f.client, server: server, port: f.port, to: f.to, toPort: f.toPort, seq: seq, sseq: 700_000_000}
+	g := &flow{l: l, client: f.client, server: server, port: f.port, to: f.to, toPort: f.toPort, seq: seq,
+		sseq: 700_000_000}
 	g.repeat()
 	g.seq++
 	return g
@@ -178,8 +179,7 @@ func TestFragmentedSYNEndsNothing(t *testing.T) {
 	old.lives()
 }
 
-// What is to take the place of a connection may come to nothing, and the old connection may
-// end before.
+// A successor may never be established, and the old connection may end first.
 func TestSuccessorsAndWhatBecomesOfThem(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(l *lesson, old, g *flow)
@@ -269,7 +269,7 @@ func TestUnansweredSYNLeavesAMemberOutOfReach(t *testing.T) {
 }
 
 // An internal host is told that its connection is gone: through SNAT, to a VIP, at once, and not
-// more often than other errors are sent. Somebody outside hears nothing (RFC 5382, REQ-4).
+// more often than other errors are sent. An external host hears nothing (RFC 5382, REQ-4).
 func TestResetForWhatIsForgotten(t *testing.T) {
 	l := newLesson(t)
 	l.segment(l.web1, 5000, "10.10.10.1", 80, packet.ACK, 77, 99, 10)

@@ -44,8 +44,8 @@ func (r UnsentReason) String() string {
 
 // Stats is a copy of an engine's counters. Every frame received is exactly one
 // of forwarded, consumed, dropped, or still parked; frames that the engine makes
-// itself (answers, floods, fragments, segments) are counted apart. Unsent counts those of its
-// own that it did not send.
+// itself (answers, floods, fragments, segments) are counted apart. Unsent counts the frames of its
+// own that it did not send, by reason.
 type Stats struct {
 	Received  uint64 // from devices, and from one router to another
 	Forwarded uint64

@@ -17,7 +17,7 @@ const (
 	Online    OperatingStatus = "ONLINE"
 	Degraded  OperatingStatus = "DEGRADED"   // a pool: some members are down; a listener: it has as many connections as it may
 	Error     OperatingStatus = "ERROR"      // a member: its checks fail; a pool: no member takes connections
-	Draining  OperatingStatus = "DRAINING"   // a member with weight 0, or one that has been removed and still has connections
+	Draining  OperatingStatus = "DRAINING"   // a member with weight 0, or a removed one that still has connections
 	Offline   OperatingStatus = "OFFLINE"    // a member that is down by hand, or until its checks have decided
 	NoMonitor OperatingStatus = "NO_MONITOR" // a member that nobody checks
 )
@@ -51,9 +51,9 @@ type PoolStatus struct {
 	Members         []MemberStatus
 }
 
-// A MemberStatus is a member of a pool, with what its checks have found. One that has been removed
-// follows the members there are until the last of its connections is over; another member
-// may have its name or its address by then.
+// A MemberStatus is a member of a pool, with the result of its checks. A removed member is listed
+// after the present ones until the last of its connections is over. Another member may have the
+// removed one's name or address by then.
 type MemberStatus struct {
 	Name            string
 	Address         netip.AddrPort
@@ -66,9 +66,10 @@ type MemberStatus struct {
 	Check           *Check // the last one; nil: there was none
 }
 
-// Statistics are of a VIP's connections. A listener's only ever grow, but for
-// Active, as long as the engine runs; a pool's are the sums of the members listed. In is from clients to members. A super-frame counts as one packet, with all
-// its bytes, as a capture on its device shows it; bytes are those of IP packets.
+// Statistics count a VIP's connections and packets. While the engine runs, a listener's numbers
+// never become smaller, except Active. A pool's are the sums of the members listed. In is the
+// direction from clients to members. A super-frame counts as one packet with all its bytes, as a
+// capture on its device shows it. Bytes are counted from the IP header on.
 type Statistics struct {
 	Active                int    // connections that have begun and are not over, half-open ones too
 	Total                 uint64 // connections so far
@@ -131,7 +132,7 @@ type vipCopy struct {
 	serves  bool    // a member takes connections
 	members []usage // of the pool's, in their order
 	leaving []departed
-	all     usage // of everybody who is or was a member
+	all     usage // of all present and former members
 }
 
 // A departed is a member that has been removed, with what it has left.
@@ -140,8 +141,7 @@ type departed struct {
 	usage
 }
 
-// copy is made on the worker. The members are those of the pool, which change between calls of
-// control methods only.
+// copy is made on the worker. The pool's members change only between calls of control methods.
 func (v *vip) copy() vipCopy {
 	r := v.share.router
 	c := vipCopy{refused: v.refused, full: v.limit > 0 && v.lasting >= v.limit, all: v.former}

@@ -61,7 +61,8 @@ func TestUnsentResets(t *testing.T) {
 		want  UnsentReason
 		spoil func(l *lesson)
 	}{
-		{"nobody knows the next hop", UnsentNeighbor, func(l *lesson) { r := l.w.routers[0]; r.arp.Forget(r.gateway.iface.id) }},
+		{"nobody knows the next hop", UnsentNeighbor,
+			func(l *lesson) { r := l.w.routers[0]; r.arp.Forget(r.gateway.iface.id) }},
 		{"there is no route", UnsentRoute, func(l *lesson) {
 			r := l.w.routers[0]
 			r.routes.Delete(prefix("10.10.10.0/24"))
@@ -81,7 +82,8 @@ func TestUnsentResets(t *testing.T) {
 		}
 		l.unsent(map[UnsentReason]uint64{c.want: 1})
 	}
-	// Nobody has heard the client, nor what the host expects of it.
+	// The router has seen no packet of the client, so it does not know the number that the host
+	// expects.
 	l := newLesson(t)
 	l.tcp(l.vm3, 4000, "10.10.10.4", 80, "P")
 	l.one("ext_net")
@@ -122,7 +124,7 @@ func fragmentsOfTCP(s *sim, from *simHost, dst string) (all [][]byte) {
 	return all
 }
 
-// A super-frame without a payload is one packet, whoever is to take it. None is lost.
+// A super-frame without a payload is one packet on every device. None is lost.
 func TestSuperFrameWithoutPayload(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
 		for _, kind := range []uint8{packet.GSOTCP4, packet.GSOUDP4} {

@@ -15,7 +15,7 @@ const (
 	DropVLANTag                           // tagged frame on an untagged network
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
 	DropARP                               // malformed or impossible ARP
-	DropARPSender                         // ARP from the router's address, from no host's, or a reply from outside the subnet
+	DropARPSender                         // ARP from the router's address or no host's, or a reply from outside the subnet
 	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
 	DropShort                             // shorter than a header
 	DropIPVersion                         // not version 4
@@ -70,10 +70,12 @@ const (
 var dropNames = [numDropReasons]string{
 	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "double-tag", "arp", "arp-sender",
 	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
-	"icmp-quote", "icmp-checksum", "offload", "source-route", "ip-options", "martian-source", "reverse-path", "martian-destination",
+	"icmp-quote", "icmp-checksum", "offload", "source-route", "ip-options",
+	"martian-source", "reverse-path", "martian-destination",
 	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
 	"no-mapping", "filtered", "no-member", "not-allowed", "member-refused", "connection-limit", "refused", "echo-rate", "no-route", "ttl", "too-big",
-	"neighbor-failed", "neighbor-full", "duplicate", "neighbor-rate", "not-translatable", "not-syn", "cut", "tcp-window", "table-full", "host-share",
+	"neighbor-failed", "neighbor-full", "duplicate", "neighbor-rate", "not-translatable", "not-syn", "cut",
+	"tcp-window", "table-full", "host-share",
 	"no-port", "loop", "write", "handover",
 }
 

@@ -316,7 +316,8 @@ func TestWhatWaitsTwice(t *testing.T) {
 		absent.mute = false
 		l.take("vlan100")
 		l.put("vlan100", packet.PutARP(make([]byte, packet.ARPLen), absent.mac, l.routerMAC("vlan100"),
-			packet.ARP{SenderMAC: absent.mac, Sender: packet.FromAddr(absent.addr), Target: packet.FromAddr(addr("172.16.100.1"))}))
+			packet.ARP{SenderMAC: absent.mac, Sender: packet.FromAddr(absent.addr),
+				Target: packet.FromAddr(addr("172.16.100.1"))}))
 		got := l.take("vlan100")
 		if len(got) != want || waiting != int64(want) || l.w.stats.Dropped[DropDuplicate]-before != uint64(3-want) {
 			t.Errorf("%s: %d have waited, %d have gone on: %v; want %d", what, waiting, len(got), got, want)
@@ -343,5 +344,6 @@ func TestWhatWaitsTwice(t *testing.T) {
 	}
 	l.take("vlan101")
 	l.advance(3 * time.Second)
-	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.4 type 3 code 1 about tcp 172.16.101.4:4700 > 172.16.100.50:80")
+	l.want(l.one("vlan101"),
+		"icmp 172.16.101.1 > 172.16.101.4 type 3 code 1 about tcp 172.16.101.4:4700 > 172.16.100.50:80")
 }

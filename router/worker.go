@@ -74,8 +74,9 @@ type worker struct {
 type queued struct {
 	in    *iface
 	frame []byte // virtio-net header and Ethernet frame
-	again bool   // it was parked,
-	// and nobody has answered at this address.
+	again bool   // it was parked
+
+	// failed is the neighbor that it waited for in vain.
 	failed arp.Key
 }
 
