@@ -87,7 +87,7 @@ func TestGuardUnderChange(t *testing.T) {
 	}
 }
 
-// A device that is closed takes its chain with it, and leaves those of others.
+// A closed device takes its own chain with it, and leaves the chains of others.
 func TestGuardOfSeveral(t *testing.T) {
 	inNamespace(t)
 	for _, name := range []string{"one", "two"} {

@@ -15,23 +15,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Guard keeps the host's own network stack off the interfaces of raw devices: what
-// arrives there goes to the device and to nobody else, so that no tenant reaches the
-// services of the host. Without one, the host answers ARP for any of its addresses, and
-// IPv6 on its link-local one.
+// A Guard keeps the host's own network stack off the interfaces of raw devices. A frame
+// that arrives there goes to the device only, so no tenant reaches the services of the
+// host. Without a Guard, the host answers ARP for any of its addresses, and IPv6 on the
+// link-local address of the interface.
 //
-// An interface that the host itself needs stays open, with a warning: one that carries a
-// global address or a default route of the host, or that another interface lies above
-// (a bridge or bond that it is a port of, a VLAN, a macvlan, an ipvlan). The Guard
-// looks again when links, addresses and default routes change. Closing needs
-// CAP_NET_ADMIN and Linux 5.12 with nftables' netdev family; where it cannot be done, the
+// An interface that the host itself needs stays open, with a warning. Such an interface
+// carries a global address or a default route of the host, or another interface lies above
+// it: a bridge or bond that it is a port of, a VLAN, a macvlan, an ipvlan. The Guard
+// looks again when links, addresses or default routes change. Closing needs
+// CAP_NET_ADMIN and Linux 5.12 with nftables' netdev family. Where closing fails, the
 // log says so, and the interface stays open.
 //
-// Everything is put back when the device is closed, or the process ends. The settings
-// of IPv6 that a killed process leaves are put back by the next OpenRaw of the interface.
+// The Guard undoes its changes when the device is closed. If the process ends before, the
+// kernel removes the filter, and the next OpenRaw of the interface puts the settings of
+// IPv6 back.
 //
 // One Guard serves any number of devices of one network namespace. Its methods may be
-// called from any goroutine; it holds nothing while no device is open.
+// called from any goroutine. It holds no file and no goroutine while no device is open.
 type Guard struct {
 	log *slog.Logger
 
@@ -52,7 +53,7 @@ type guardState struct {
 	dueAt   time.Time
 	view    *survey        // the last one; nil: none yet
 	took    time.Duration  // to make it
-	busy    sync.WaitGroup // who uses the sockets
+	busy    sync.WaitGroup // users of the sockets
 	turn    sync.Mutex     // held before mu: a look must not judge by less than the one before knew
 }
 
@@ -72,16 +73,16 @@ const (
 	lookDelay = 50 * time.Millisecond
 	// lookPause times the cost of a look is between two of them.
 	lookPause = 10
-	// viewAge is how old what is known of the host may be for an interface that comes: many
-	// come together at a start, and another look follows anyway.
+	// viewAge is how old the last survey may be for an interface that comes. At a start many
+	// interfaces come together, and another look follows anyway.
 	viewAge = time.Second
 	// lookElsewhere is how often an interface is looked at again that something in another
 	// network namespace lies above: nothing tells when that ends.
 	lookElsewhere = 10 * time.Second
 )
 
-// NewGuard returns a Guard that says to the log (nil: to nobody) what it closes and
-// what it leaves open.
+// NewGuard returns a Guard. It logs which interfaces it closes and which ones it leaves open;
+// a nil logger discards that. The Guard needs no Close.
 func NewGuard(log *slog.Logger) *Guard {
 	return &Guard{log: Options{Logger: log}.logger(), watched: map[int]*watched{}}
 }
@@ -152,7 +153,7 @@ func (g *Guard) start() error {
 		handle.Close()
 		return err
 	}
-	// So that the kernel picks what is asked for.
+	// With this, the kernel itself filters the answer by the request.
 	if err := unix.SetsockoptInt(raw.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
 		g.log.Debug("netlink is not strict", "err", err)
 	}
@@ -174,7 +175,7 @@ func (g *Guard) start() error {
 	return nil
 }
 
-// close closes everything when nobody uses it any more.
+// close closes everything when its last user is done.
 func (s *guardState) close() {
 	if s.due != nil {
 		s.due.Stop()
@@ -230,8 +231,8 @@ func (g *Guard) lookIn(d time.Duration) {
 }
 
 // look looks at every interface again, as long as the state is in use. The kernel is
-// asked without the lock: the list of routes may be long, and whoever closes a device
-// does not wait for it.
+// asked without the lock: the list of routes may be long, and closing a device must not
+// wait for it.
 func (g *Guard) look(s *guardState) {
 	s.turn.Lock()
 	defer s.turn.Unlock()

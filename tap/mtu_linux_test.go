@@ -69,7 +69,7 @@ func TestTAPTakesMoreThanItsMTU(t *testing.T) {
 	}
 }
 
-// A raw device knows its interface's MTU of this moment, and refuses what is larger.
+// A raw device knows its interface's present MTU, and refuses larger packets.
 func TestRawKnowsItsMTU(t *testing.T) {
 	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
 		cable(t, "near", "far")

@@ -13,7 +13,7 @@ import (
 
 // An ingressFilter is a table of nftables' netdev family, with a chain for each
 // interface that drops what arrives there. A packet socket has its copy of a frame before
-// that. The table has the owner flag: nobody else may change it, a flush of the whole
+// that. The table has the owner flag: no other socket may change it, a flush of the whole
 // rule set passes it over, and the kernel removes it with the socket, however the process ends.
 //
 // The messages are made here: what the table needs is two of them, and the released
@@ -81,7 +81,8 @@ func explainIngress(err error) error {
 	case isErrno(err, unix.EPERM, unix.EACCES):
 		return fmt.Errorf("it needs CAP_NET_ADMIN: %w", err)
 	case isErrno(err, unix.EINVAL, unix.EOPNOTSUPP, unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT, unix.ENOENT):
-		return fmt.Errorf("the kernel lacks nftables' netdev family (CONFIG_NF_TABLES_NETDEV) or the owner flag of tables (Linux 5.12): %w", err)
+		return fmt.Errorf("the kernel lacks nftables' netdev family (CONFIG_NF_TABLES_NETDEV) "+
+			"or the owner flag of tables (Linux 5.12): %w", err)
 	}
 	return fmt.Errorf("nftables: %w", err)
 }

@@ -15,15 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is dropped at ingress keeps the host from hearing anything. The host would still
-// speak by itself, though: an interface that is up has an IPv6 link-local address, and
-// asks with it for routers and for duplicates. So the kernel is told to make no such
-// address there (addr_gen_mode), and the one that it has made is removed. Addresses that
-// somebody gives to the interface later are not affected. IPv4 says nothing without one.
+// The filter at ingress keeps the host from hearing anything on the interface. The host would
+// still send by itself: an interface that is up has an IPv6 link-local address, and the host
+// asks with it for routers and for duplicates. So the kernel is told to make no such address
+// there (addr_gen_mode), and the address that it has made is removed. Addresses that the
+// administrator adds later are not affected. IPv4 sends nothing without an address.
 //
-// What the setting was is written to the interface's alias (ip link shows it) before it is
-// changed: after kill -9 the next start reads it there. Unlike a file, an alias moves and
-// ends with its interface, and needs no directory that the process may write to.
+// The former setting is written to the interface's alias (ip link shows it) before the setting
+// changes. After kill -9 the next start reads it there. Unlike a file, an alias moves and ends
+// with its interface, and needs no directory that the process may write to.
 
 // generatesNone is the value of addr_gen_mode for "no link-local address"
 // (IN6_ADDR_GEN_MODE_NONE); see the others in include/uapi/linux/if_link.h.
@@ -83,7 +83,7 @@ func (g genMode) quieten(h *netlink.Handle, link netlink.Link) (*quietened, erro
 	}
 	_, was, marked := cutMark(link.Attrs().Alias)
 	if !marked || now != generatesNone {
-		was = now // no mark, or one that somebody has made untrue
+		was = now // no mark, or the setting has been changed since
 	}
 	if was == generatesNone {
 		return nil, nil
@@ -125,8 +125,8 @@ func (q *quietened) apply(h *netlink.Handle, link netlink.Link, now int) error {
 }
 
 // restore puts the setting back, which has the kernel make the address again,
-// and removes the mark. A setting that somebody else has changed meanwhile stays as it
-// is; an interface that is gone has nothing to put back.
+// and removes the mark. A setting that another process has changed meanwhile stays
+// as it is. An interface that is gone has nothing to put back.
 func (q *quietened) restore(h *netlink.Handle) error {
 	now, err := q.mode.read()
 	if err == nil && now == generatesNone {

@@ -35,7 +35,7 @@ type rawDevice struct {
 	ifname string
 	log    *slog.Logger
 
-	// reading is held by Read, by who changes the ring, and by Close. The kernel takes
+	// reading is held by Read, by Close, and while the ring changes. The kernel takes
 	// tens of milliseconds to change a ring, for which Read must not wait.
 	reading  sync.Mutex
 	changing atomic.Bool
@@ -92,7 +92,8 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 		_ = d.Close()
 		return nil, explainRaw(name, err)
 	}
-	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx(), "host", hostState(closed))
+	d.log.Info("device open", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String(), "rx", d.rx(),
+		"host", hostState(closed))
 	if d.ring != nil {
 		d.reading.Lock()
 		d.watcher.slots, d.watcher.since = slots, time.Now()
@@ -118,7 +119,8 @@ func findLink(name string) (netlink.Link, error) {
 }
 
 func missingLink(name string) error {
-	return fmt.Errorf("tap: open raw:%s: no such interface: %s %w: make it (a veth, a TAP), or use tap:%s, which is made", name, name, ErrMissing, name)
+	return fmt.Errorf("tap: open raw:%s: no such interface: %s %w: make it (a veth, a TAP), or use tap:%s, which is made",
+		name, name, ErrMissing, name)
 }
 
 // explainRaw is explain for an interface, which may have gone meanwhile.

@@ -129,7 +129,7 @@ func (d *rawDevice) fromRing(f *Frame) unix.Errno {
 // A ringWatcher finds out that a ring is jammed. The kernel (seen in 6.18) never
 // gives a slot back whose frame has no virtio-net header, such as an SCTP or a
 // UDP fragmentation super-frame: it drops that and every later frame, and wakes
-// nobody. A guest behind a TAP could silence its network with one frame. Such an
+// no reader. A guest behind a TAP could silence its network with one frame. Such an
 // interface is served without a ring for a while, each time for longer than the time
 // before: a guest that goes on jamming the ring gains little.
 type ringWatcher struct {
@@ -171,7 +171,7 @@ func (d *rawDevice) watch() {
 // like that: its first frame was stored. It returns the time until the next look.
 func (d *rawDevice) lookAtRing() time.Duration {
 	w := &d.watcher
-	// What has become of frames since the last call.
+	// The kernel counts since the last call.
 	st, err := unix.GetsockoptTpacketStats(d.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
 		return ringWatch
@@ -200,7 +200,8 @@ func (d *rawDevice) giveUpRing() time.Duration {
 	d.change(func() { d.ring.close(d.fd) })
 	d.ring = nil
 	w.jammed(time.Now())
-	d.log.Warn("receive ring jammed by a frame that it cannot describe", "device", d.name, "rx", d.rx(), "again_in", w.pause)
+	d.log.Warn("receive ring jammed by a frame that it cannot describe", "device", d.name, "rx", d.rx(),
+		"again_in", w.pause)
 	return w.pause
 }
 

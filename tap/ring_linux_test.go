@@ -438,7 +438,7 @@ func TestRawKeepsARingThatWasFull(t *testing.T) {
 	}
 }
 
-// A jam costs the ring for a while only, and a longer one the next time: whoever jams it
+// A jam costs the ring for a while only, and for longer the next time. A sender that jams it
 // again and again must not silence the device.
 func TestRawTakesItsRingUpAgain(t *testing.T) {
 	inNamespace(t)
@@ -487,7 +487,8 @@ func TestRawTakesItsRingUpAgain(t *testing.T) {
 func TestRingPauses(t *testing.T) {
 	s := time.Second
 	got := tap.RingPauses(0, 0, 0, 100*s, 0, 0, 0, 0, 0, 0, 255*s, 256*s, s)
-	want := []time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 256 * s, 256 * s, 1 * s, 2 * s}
+	want := []time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 256 * s, 256 * s,
+		1 * s, 2 * s}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}

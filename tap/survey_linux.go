@@ -68,12 +68,13 @@ func (g *guardState) survey(indexes []int) (*survey, error) {
 
 // defaultRoutes lists the default routes of all tables. There may be a million others.
 func (g *guardState) defaultRoutes(family int) (routes []netlink.Route, err error) {
-	err = g.handle.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
-		if isDefault(r) && r.Type == unix.RTN_UNICAST {
-			routes = append(routes, r)
-		}
-		return true
-	})
+	err = g.handle.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE,
+		func(r netlink.Route) bool {
+			if isDefault(r) && r.Type == unix.RTN_UNICAST {
+				routes = append(routes, r)
+			}
+			return true
+		})
 	return routes, err
 }
 
@@ -119,9 +120,9 @@ func (v *survey) needed(index int) string {
 // veth's parent is its other end.
 func liesAbove(l netlink.Link) bool { return l.Type() != "veth" && l.Type() != "netkit" }
 
-// moved finds what of another network namespace lies above interfaces. There is no
-// list of that. An interface that was made here and moved has left a number of its
-// namespace here, by which the kernel shows what is in there.
+// moved finds interfaces of other network namespaces that lie above interfaces of this one.
+// The kernel has no list of them. When an interface is made here and moved, this namespace keeps
+// a number for the other one, by which the kernel lists the other one's interfaces.
 func (g *guardState) moved() map[int]string {
 	found := map[int]string{}
 	for _, id := range g.namespaceIDs() {
@@ -161,7 +162,8 @@ func (g *guardState) filtered(link netlink.Link) string {
 			continue
 		}
 		mac := e.HardwareAddr
-		if e.LinkIndex == at.Index && e.Flags&netlink.NTF_SELF != 0 && len(mac) == 6 && mac[0]&1 == 0 && !bytes.Equal(mac, at.HardwareAddr) {
+		if e.LinkIndex == at.Index && e.Flags&netlink.NTF_SELF != 0 && len(mac) == 6 && mac[0]&1 == 0 &&
+			!bytes.Equal(mac, at.HardwareAddr) {
 			return fmt.Sprintf("another interface, with the address %v, lies above it", mac)
 		}
 	}

@@ -78,7 +78,8 @@ type tapDevice struct {
 func (d *tapDevice) SetMTU(mtu int) error {
 	if !d.ours {
 		if d.mtu < mtu {
-			return fmt.Errorf("tap: %s was there before and keeps its MTU of %d: enlarge it with `ip link set %s mtu %d`", d.name, d.mtu, d.ifname, mtu)
+			return fmt.Errorf("tap: %s was there before and keeps its MTU of %d: enlarge it with `ip link set %s mtu %d`",
+				d.name, d.mtu, d.ifname, mtu)
 		}
 		return nil
 	}
@@ -151,7 +152,8 @@ func explainNetns(name string, err error) error {
 	case isErrno(err, unix.EPERM):
 		return fmt.Errorf("tap: enter network namespace %q: not permitted: run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, or use `taprouter lab`, which needs neither: %w", name, err)
 	case isErrno(err, unix.EINVAL):
-		return fmt.Errorf("tap: enter network namespace %q: only its name is there, the namespace %w: remove the name with `ip netns delete %s` and make the namespace anew: %w", name, ErrMissing, name, err)
+		return fmt.Errorf("tap: enter network namespace %q: only its name is there, the namespace %w: "+
+			"remove the name with `ip netns delete %s` and make the namespace anew: %w", name, ErrMissing, name, err)
 	}
 	return fmt.Errorf("tap: enter network namespace %q: %w", name, err)
 }
@@ -203,7 +205,9 @@ func explainTAP(what string, err error) error {
 	if isErrno(err, unix.EACCES) {
 		// The file refuses, not the kernel's network stack: a capability alone would not help.
 		if mode := tunMode(); mode != "" {
-			return fmt.Errorf("tap: open %s: not permitted: /dev/net/tun has %s: run as root, or open it to this user (0666 is usual) and give it CAP_NET_ADMIN, or use `taprouter lab`, which needs no device: %w", what, mode, err)
+			return fmt.Errorf("tap: open %s: not permitted: /dev/net/tun has %s: run as root, "+
+				"or open it to this user (0666 is usual) and give it CAP_NET_ADMIN, "+
+				"or use `taprouter lab`, which needs no device: %w", what, mode, err)
 		}
 	}
 	return explain(what, err)
