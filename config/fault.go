@@ -141,9 +141,9 @@ func (r *report) spoiled(path string) bool {
 	return false
 }
 
-// LineOf finds the line of a key in the topology's file by its path, such as
-// step[0].expect[1], or else of the closest thing around it. It is 0 for a topology
-// made by hand.
+// LineOf returns the line of a key in the topology's file, counted from 1. The path is like
+// step[0].expect[1]. If the key is not there, it is the line of the closest table around it. It
+// is 0 for a topology made by hand.
 func (t *Topology) LineOf(path string) int {
 	if t.lines == nil {
 		return 0

@@ -13,9 +13,9 @@ import (
 )
 
 // OpenDevice returns a function that opens the devices of a topology file on
-// this machine, for Options.Open. It needs Linux and, mostly, root. The interfaces of
-// raw devices are closed to the host's own network stack, as tap.Guard does it, where
-// their network has not host = "open".
+// this machine, for Options.Open. It needs Linux and, mostly, root. A tap.Guard
+// closes the interfaces of raw devices to the host's own network stack, unless their
+// network says host = "open".
 func OpenDevice(log *slog.Logger) func(config.Device) (tap.Device, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -327,7 +327,7 @@ func (e *Engine) Stats() Stats {
 const walkStep = 1 << 10
 
 // Connections returns a copy of every router's connection table; nothing after Close. The workers
-// go on with their packets meanwhile, so a large table is not as it was at one moment: a
+// go on with their packets meanwhile, so the copy of a large table is not of one moment. A
 // connection that is there all the time is listed once, one that comes or goes at most once.
 func (e *Engine) Connections() []Connection {
 	var all []Connection

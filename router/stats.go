@@ -17,7 +17,7 @@ type counters struct {
 }
 
 // An UnsentReason says why a router has not sent a frame of its own: an ICMP error, a RST, or a piece of a
-// packet. The names are the words of counters.
+// packet. The names are the words of the counters.
 type UnsentReason uint8
 
 // The reasons. An answer that a rule forbids, such as an ICMP error about an ICMP error (RFC 1812, 4.3.2.7) or a

@@ -12,10 +12,11 @@ import (
 )
 
 // WatchLinks calls fn for every interface of the calling thread's network namespace, and
-// again each time one comes, changes or goes. fn is called by one goroutine, one call at
-// a time, and may take its time: where the kernel had to leave out news, all interfaces
-// are told again. stop ends it, and returns when fn will not be called any more. It needs
-// no rights.
+// again each time an interface comes, changes or goes. One goroutine calls fn, one call at
+// a time. fn may be slow: if the kernel loses messages meanwhile, fn is called for all
+// interfaces again. stop ends this, and returns when the last call of fn has returned. So
+// fn must not call stop. stop may be called several times. An error is netlink's, wrapped.
+// It needs no rights.
 func WatchLinks(fn func(Link)) (stop func(), err error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
 	if err != nil {

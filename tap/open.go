@@ -13,7 +13,7 @@ type Options struct {
 	// Logger receives how the device was set up; nil discards it.
 	Logger *slog.Logger
 	// Guard closes the interfaces of raw devices to the host's own network stack; nil
-	// leaves them open. TAP devices do not use it.
+	// leaves them open. Several devices may share one. TAP devices do not use it.
 	Guard *Guard
 }
 

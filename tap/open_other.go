@@ -13,7 +13,8 @@ func OpenTAP(name, netns string, opt Options) (Device, error) {
 	return nil, fmt.Errorf("tap: open tap:%s: TAP devices need Linux: %w", name, errors.ErrUnsupported)
 }
 
-// WatchLinks tells of network interfaces, which needs Linux.
+// WatchLinks tells of network interfaces, which needs Linux. The error wraps
+// errors.ErrUnsupported.
 func WatchLinks(fn func(Link)) (stop func(), err error) {
 	return nil, fmt.Errorf("tap: watch interfaces: %w", errors.ErrUnsupported)
 }

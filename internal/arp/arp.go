@@ -125,9 +125,10 @@ func NewTable() *Table {
 	return &Table{byKey: map[Key]uint16{}, slots: []*Neighbor{{}}}
 }
 
-// OnChange has fn called whenever a neighbor is made (gone is false), is forgotten (gone is true), or
-// becomes Reachable, is Reachable at another MAC address, or is Reachable no longer. fn must not call the table, and
-// must not keep the neighbor. There is one such function; it is to be set while the table is empty.
+// OnChange has fn called each time a neighbor is made or forgotten (gone is true then), and each time it
+// becomes Reachable, changes its MAC address, or is no longer Reachable. The table calls fn within its
+// own methods, so fn must not call the table. fn must not keep the neighbor. There is one such function;
+// set it while the table is empty.
 func (t *Table) OnChange(fn func(n *Neighbor, gone bool)) { t.change = fn }
 
 func (t *Table) changed(n *Neighbor, gone bool) {
@@ -309,7 +310,8 @@ func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
 	return true
 }
 
-// Waiting yields what waits for the neighbor, the oldest first. The table owns it.
+// Waiting yields the packets that wait for the neighbor, the oldest first. The table owns their bytes,
+// which are valid until its next call.
 func (n *Neighbor) Waiting(yield func(Parked) bool) {
 	for _, p := range n.parked {
 		if !yield(p) {

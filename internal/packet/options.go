@@ -20,8 +20,8 @@ const (
 )
 
 // IPOptions is what the options of one packet ask of a router (RFC 791, 3.1; RFC 1812,
-// 5.3.13). Offsets count from the start of the Ethernet header, and 0 means that there is
-// nothing of the kind to do. The zero value asks nothing.
+// 5.3.13). Offsets are bytes from the start of the Ethernet header; 0 means that the packet does
+// not ask for that. The zero value asks for nothing.
 type IPOptions struct {
 	// SourceRoute: the packet wants to go by a way of its sender's choice.
 	SourceRoute bool
@@ -139,10 +139,11 @@ func (p *Packet) Asked(o *IPOptions) uint32 {
 	return binary.BigEndian.Uint32(p.slot(o.stamp))
 }
 
-// Record enters a router into the options that ask for it: its address on the network that
-// the packet leaves to (RFC 1812, 4.2.2.2), and the time in the form of RFC 791. mine says
-// that the address that Asked returned is the router's own. The header checksum is made
-// right again.
+// Record enters a router into the options that ask for it: addr, its address on the network that
+// the packet leaves to (RFC 1812, 4.2.2.2), and stamp, the time. stamp is in milliseconds since
+// midnight UT, or has its highest bit set (RFC 791, 3.1). mine says that the address that Asked
+// returned is the router's own. It corrects the header checksum. It does not check the
+// options again: the header must be as ReadOptions has seen it.
 func (p *Packet) Record(o *IPOptions, addr, stamp uint32, mine bool) {
 	if o.route != 0 {
 		binary.BigEndian.PutUint32(p.slot(o.route), addr)

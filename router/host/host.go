@@ -252,7 +252,7 @@ func (h *Host) MAC() net.HardwareAddr {
 	return mac[:]
 }
 
-// Done returns a channel that is closed when the host's end begins.
+// Done returns a channel that Close closes.
 func (h *Host) Done() <-chan struct{} { return h.done }
 
 // nextHop returns the neighbor that packets to an address are sent to, or false

@@ -94,9 +94,9 @@ func Start(t testing.TB, topo *config.Topology) *Lab {
 // network's subnets. Its gateway is the subnet's; on an external network it is a
 // router's address there, so that the host reaches what is behind it.
 //
-// An address that is taken on that network ends the test: by another host or an
-// instance that is attached already, a router, a floating IP or a VIP. At the
-// address of a port, or of an instance, the host has its MAC address.
+// An address that is taken on that network ends the test. It is taken by another host or
+// instance that is attached already, by a router, a floating IP or a VIP. At the address of
+// a port or an instance, the host has the MAC address of that port or instance.
 func (l *Lab) Host(network, address string) *host.Host {
 	l.t.Helper()
 	a, err := netip.ParseAddr(address)
