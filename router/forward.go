@@ -326,10 +326,10 @@ func (w *worker) dnatMapping(x *passage) verdict {
 		x.external, x.admitted = true, true
 	case refusal == nat.Filtered:
 		return drop(DropFiltered)
-	case !x.in.external || t.Proto == packet.ProtoICMP:
+	case !x.in.external:
 		return next // the router itself is meant
-	case t.Proto == packet.ProtoTCP && r.gateway.snat:
-		return drop(DropNoMapping) // silent, RFC 5382 REQ-4
+	case r.gateway.snat && (t.Proto == packet.ProtoTCP || t.Proto == packet.ProtoICMP):
+		return drop(DropNoMapping) // silent, RFC 5382 REQ-4; so is a reply that comes too late
 	}
 	return next
 }
@@ -358,7 +358,7 @@ func (w *worker) dnatVIP(x *passage) verdict {
 }
 
 // local: what is for the router itself. It answers pings to every address it
-// owns, and refuses the rest.
+// owns, and refuses the rest. Of other ICMP it has no use, and counts it (RFC 1812, 4.2.1 and 4.3.2.1).
 func (w *worker) local(x *passage) verdict {
 	if x.conn != nil || x.err != nil || x.vip != nil || !x.r.owned[x.to.Dst] {
 		return next
@@ -374,8 +374,10 @@ func (w *worker) local(x *passage) verdict {
 		return w.refuse(x, DropRefused)
 	case p.Type == packet.ICMPEcho && p.Code == 0:
 		return w.answerEcho(x)
+	case p.IsICMPError():
+		return drop(DropICMPUnknown) // the router asks by connections of its own only
 	}
-	return consumed
+	return drop(DropICMPType)
 }
 
 // route: the longest prefix that matches gives egress and next hop. What comes

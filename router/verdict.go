@@ -35,7 +35,7 @@ const (
 	DropFragmentFull                      // no room, or no longer, to wait for the first fragment
 	DropFragmentChanged                   // a first fragment that contradicts the one before
 	DropFragmentLocal                     // fragments for the router itself that overlap
-	DropICMPType                          // an ICMP redirect or source quench, which cross no router
+	DropICMPType                          // an ICMP redirect or source quench, or what the router itself does not answer
 	DropICMPSequence                      // an ICMP error about a TCP segment that nobody has sent (RFC 5927, 4.1)
 	DropICMPUnknown                       // an ICMP error about a connection nobody has
 	DropPolicy                            // from outside, and neither a floating IP, a VIP nor a mapping
