@@ -315,6 +315,9 @@ func (q *sequence) translated(from place, b []byte, how int) {
 		}
 		return
 	}
+	if next := r.nat.Successor(c); d == nat.Original && next != nil && got.Tuple == next.Translated(d) {
+		c = next
+	}
 	if want := c.Translated(d); got.Tuple != want {
 		q.t.Fatalf("%v left as %v, want %v", p.Tuple, got.Tuple, want)
 	}
@@ -533,9 +536,11 @@ func (q *sequence) canAnswer(from place, went crossing, c *nat.Conn, d nat.Direc
 	return q.allUp() && r.ifaces[c.In[1-d]].network.name == went.net && r.ifaces[c.In[d]].network.name == from.net
 }
 
-// crowded reports whether more than may wait for a neighbor have since.
+// crowded reports whether more than may wait for a neighbor have since, or one that waits there has
+// come again.
 func (q *sequence) crowded(before [numDropReasons]uint64) bool {
-	return q.w.stats.Dropped[DropNeighborFull] != before[DropNeighborFull]
+	d := &q.w.stats.Dropped
+	return d[DropNeighborFull] != before[DropNeighborFull] || d[DropDuplicate] != before[DropDuplicate]
 }
 
 // allUp reports whether all devices take what the router sends.

@@ -13,7 +13,7 @@ import (
 )
 
 // loadProfiles reads the scenarios' topologies and hosts.
-func loadProfiles(f *testing.F) []*profile {
+func loadProfiles(f testing.TB) []*profile {
 	var all []*profile
 	for _, name := range profiled {
 		file := filepath.Join("testdata", name+".txt")
