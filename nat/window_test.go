@@ -461,3 +461,19 @@ func TestMaySend(t *testing.T) {
 		ask{nat.Original, 1<<32 + 1501 - 2*window, true}, ask{nat.Original, 1<<32 + 1500 - 2*window, false},
 		ask{nat.Reply, 5001, true}, ask{nat.Reply, 5002, false})
 }
+
+// How old what an ICMP error quotes may be, the window of the other side says, not that of the sender.
+func TestMaySendByTheOtherWindow(t *testing.T) {
+	o := handshake(t)
+	wide := tcpSeg(ack, 5001, 1001, 0)
+	wide.Window = 60_000 // scaled by 7
+	o.send(nat.Reply, wide, nat.Fits)
+	o.send(nat.Original, tcpSeg(ack, 1001, 5001, 5_000_000), nat.Fits)
+	if !o.table.MaySend(o.c, nat.Original, 1_000_000) {
+		t.Error("an ICMP error about what is under way does not arrive")
+	}
+	o.send(nat.Reply, tcpSeg(ack, 5001, 5_001_001, 100_000), nat.Fits)
+	if o.table.MaySend(o.c, nat.Reply, 1<<32+5001-1_000_000) {
+		t.Error("an ICMP error about what was never sent arrives")
+	}
+}
