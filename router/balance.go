@@ -261,7 +261,11 @@ func (w *worker) admits(x *passage, v *vip) verdict {
 		v.count(&x.p)
 		return drop(DropNotAllowed)
 	}
-	if v.limit > 0 && v.lasting >= v.limit {
+	lasting := v.lasting
+	if x.succeeds {
+		lasting-- // whose place it takes
+	}
+	if v.limit > 0 && lasting >= v.limit {
 		v.count(&x.p)
 		return w.refuse(x, DropConnectionLimit)
 	}

@@ -140,6 +140,25 @@ func TestStaleTupleStaysOnItsMember(t *testing.T) {
 	}
 }
 
+// A client that takes the place of its own connection needs no room beside it; others do.
+func TestStaleTupleWithinTheLimit(t *testing.T) {
+	topo := balanced("keep", "drain")
+	topo.VIPs[0].ConnectionLimit = 1
+	l := newLessonOf(t, topo)
+	old := l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
+	l.do(l.SetMemberWeight("web servers", "WEB1", 0))
+	g := old.again(l.web2, 3_000_000_000)
+	l.tcp(l.client, 4001, "10.10.10.7", 80, "S")
+	l.none("vlan100")
+	l.dropped(DropConnectionLimit, 1)
+	l.take("ext_net")
+	g.answer()
+	g.complete()
+	if n := l.connections(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // A late copy of the SYN that a connection has begun with is no new beginning.
 func TestLateCopyOfASYN(t *testing.T) {
 	l := newLessonOf(t, balanced("keep", "drain"))
