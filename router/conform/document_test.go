@@ -25,7 +25,7 @@ func items() []string {
 	number("T", 1, 17)
 	number("I", 1, 13)
 	number("C", 1, 16)
-	number("R", 1, 29)
+	number("R", 1, 33)
 	number("A", 1, 7)
 	ids = append(ids, "D1", "V6")
 	number("L2-", 1, 6)

@@ -17,6 +17,11 @@ func fieldChecks() []Check {
 			Profile: plainRouter, play: ownTTL},
 		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5", Profile: plainRouter,
 			play: zeroBroadcasts},
+		{Item: "R30", Name: "whole data", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter, play: echoedWhole},
+		{Item: "R30", Name: "as large as the networks'", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter,
+			play: largestOfNetworks},
+		{Item: "R31", Name: "every address of the router", Level: Must, Source: "RFC 1812, 5.2.3 and 4.3.3.6",
+			Profile: plainRouter, play: localDelivery},
 		{Item: "R24", Name: "not answered", Level: Should, Source: "RFC 1812, 4.3.3.7 and 4.3.2.1; RFC 6918",
 			play: notAnswered},
 	}
@@ -97,6 +102,56 @@ func notAnswered(c *C) {
 				continue // a router may (RFC 1812, 4.3.3.8)
 			}
 			c.Put("blue", "icmp 172.16.101.4 > %s type %d len 20", to, typ)
+		}
+	}
+	c.Quiet()
+}
+
+// echoedWhole: what was sent comes back, byte for byte, whatever its length.
+func echoedWhole(c *C) {
+	for seq, n := range []int{0, 1, 2, 7, 8, 55, 56, 57, 547, 548, 971, 1471, 1472} {
+		data := ""
+		if n > 0 {
+			all := make([]byte, n)
+			for i := range all {
+				all[i] = byte(i*i + seq)
+			}
+			data = fmt.Sprintf(" data %x", all)
+		}
+		request, reply := pingRouter("blue", seq)
+		c.Put("blue", "%s%s", request, data)
+		c.Want("blue", "%s%s", reply, data)
+	}
+}
+
+// largestOfNetworks: a router answers what fits into the largest MTU of its networks, or into 576 bytes, on each
+// of them.
+func largestOfNetworks(c *C) {
+	for _, network := range networks {
+		for seq, size := range []int{576, 1000, 1500} {
+			n := size - packet.IPv4Len - packet.ICMPLen
+			request, reply := pingRouter(network, seq)
+			eth := c.frame(network, fmt.Sprintf("%s len %d", request, n))
+			if size > c.profile.mtu(network) {
+				for _, p := range pieces(eth, 800) {
+					c.PutRaw(network, p)
+				}
+			} else {
+				c.PutRaw(network, eth)
+			}
+			c.WantWhole(network, "%s len %d", reply, n)
+		}
+	}
+}
+
+// localDelivery: an address of the router is the router's, from whichever network the packet comes, and the answer
+// comes from that address.
+func localDelivery(c *C) {
+	hosts := map[string]string{"blue": "172.16.101.4", "green": "172.16.100.9", "small": "172.16.102.6", "ext": "10.10.10.4"}
+	for _, network := range networks {
+		for seq, own := range []string{"172.16.101.1", "172.16.100.1", "172.16.102.1", "172.16.103.0", "10.10.10.2"} {
+			c.Put(network, "icmp %s > %s request id 5 seq %d len 20", hosts[network], own, seq)
+			c.Want(network, "icmp %s > %s reply id 5 seq %d len 20", own, hosts[network], seq)
 		}
 	}
 	c.Quiet()

@@ -62,6 +62,7 @@ func routerChecks() []Check {
 		{Item: "R6", Name: "link-layer broadcast", Level: Must, Source: "RFC 1812, 5.3.4", Profile: plainRouter, play: linkBroadcast},
 		{Item: "R6", Name: "link-layer broadcast to the router", Level: Should, Source: "RFC 1122, 3.3.6", play: linkBroadcastToRouter},
 		{Item: "R7", Name: "directed broadcast", Level: Must, Source: "RFC 2644, 2", Profile: plainRouter, play: directedBroadcast},
+		{Item: "R7", Name: "of a remote network", Level: Must, Source: "RFC 1812, 5.3.5.2", Profile: plainRouter, play: remoteBroadcast},
 		{Item: "R8", Name: "limited broadcast", Level: Must, Source: "RFC 1812, 5.3.5.1", Profile: plainRouter, play: limitedBroadcast},
 		{Item: "R10", Name: "addresses of another network", Level: Should, Source: "RFC 1812, 5.3.8; RFC 3704, 2.2", Profile: plainRouter, play: addressesOfAnother},
 		{Item: "R11", Name: "source routes", Level: Should, Source: "RFC 7126, 4.3 and 4.4", Profile: plainRouter, play: sourceRoutes},
@@ -461,6 +462,22 @@ func directedBroadcast(c *C) {
 			if m.Request && m.Target&0xff == 0xff {
 				c.Fail("on %s, the router looks for %v", network, packet.ToAddr(m.Target))
 			}
+		}
+	}
+	c.Quiet()
+}
+
+// remoteBroadcast: only the last router on the way knows which address is a broadcast. To others it is an
+// address like any.
+func remoteBroadcast(c *C) {
+	for i, kind := range packetKinds {
+		for _, x := range []struct{ dst, network, hop string }{
+			{"192.168.10.255", "blue", "172.16.101.254"}, {"192.168.10.0", "blue", "172.16.101.254"},
+			{"192.168.23.255", "blue", "172.16.101.254"}, {"192.168.21.255", "green", "172.16.100.20"},
+		} {
+			line := fmt.Sprintf(kind.line, fmt.Sprintf("198.51.100.%d", 7+i), x.dst)
+			c.Put("ext", "%s ttl 64", line)
+			c.toward(c.Want(x.network, "%s ttl 63", line), x.hop)
 		}
 	}
 	c.Quiet()
