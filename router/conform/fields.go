@@ -17,13 +17,13 @@ func fieldChecks() []Check {
 			Profile: plainRouter, play: ownTTL},
 		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5", Profile: plainRouter,
 			play: zeroBroadcasts},
+		{Item: "R24", Name: "not answered", Level: Should, Source: "RFC 1812, 4.3.3.7 and 4.3.2.1; RFC 6918",
+			play: notAnswered},
 		{Item: "R30", Name: "whole data", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter, play: echoedWhole},
 		{Item: "R30", Name: "as large as the networks'", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter,
 			play: largestOfNetworks},
 		{Item: "R31", Name: "every address of the router", Level: Must, Source: "RFC 1812, 5.2.3 and 4.3.3.6",
 			Profile: plainRouter, play: localDelivery},
-		{Item: "R24", Name: "not answered", Level: Should, Source: "RFC 1812, 4.3.3.7 and 4.3.2.1; RFC 6918",
-			play: notAnswered},
 	}
 }
 
@@ -147,11 +147,12 @@ func largestOfNetworks(c *C) {
 // localDelivery: an address of the router is the router's, from whichever network the packet comes, and the answer
 // comes from that address.
 func localDelivery(c *C) {
-	hosts := map[string]string{"blue": "172.16.101.4", "green": "172.16.100.9", "small": "172.16.102.6", "ext": "10.10.10.4"}
-	for _, network := range networks {
+	for network, host := range map[string]string{
+		"blue": "172.16.101.4", "green": "172.16.100.9", "small": "172.16.102.6", "ext": "10.10.10.4",
+	} {
 		for seq, own := range []string{"172.16.101.1", "172.16.100.1", "172.16.102.1", "172.16.103.0", "10.10.10.2"} {
-			c.Put(network, "icmp %s > %s request id 5 seq %d len 20", hosts[network], own, seq)
-			c.Want(network, "icmp %s > %s reply id 5 seq %d len 20", own, hosts[network], seq)
+			c.Put(network, "icmp %s > %s request id 5 seq %d len 20", host, own, seq)
+			c.Want(network, "icmp %s > %s reply id 5 seq %d len 20", own, host, seq)
 		}
 	}
 	c.Quiet()
