@@ -7,10 +7,10 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// This file is how a connection begins anew that its ends have forgotten: after a power cut, a
-// client may come back by the same port with another sequence number. The router, which remembers
-// the connection, must not stand in the way; but a SYN proves nothing, as anybody can make
-// one. So the SYN is sent on, and noted. An answer that acknowledges exactly its number comes from
+// In this file a connection that one end has forgotten begins anew. After a power cut, a client may
+// come back by the same port with another sequence number. The router still has the connection, but
+// must let the new one begin. A SYN alone proves nothing, because any host can send one. So the
+// router sends the SYN on and notes it. An answer that acknowledges exactly its number comes from
 // a host that has seen it (RFC 9293, 3.5.1 and 3.10.7.4; RFC 6146, 3.5.2.2).
 
 // A laterSYN is a SYN that its receiver has still to judge: one into a connection that is
@@ -109,8 +109,9 @@ func (t *Table) answersLater(c *Conn, d Direction, s *packet.Segment) bool {
 	return s.Flags&packet.ACK != 0 && s.Flags&(packet.SYN|packet.RST) != 0 && t.later.answeredBy(c.self, 1-d, s.Ack)
 }
 
-// NoteSYN remembers a SYN that is Odd and has been sent on: its answer may begin the
-// connection anew. Of each side, the latest is remembered.
+// NoteSYN remembers a SYN that is Odd and has been sent on. Its answer may begin the
+// connection anew. Of each side, the latest SYN is remembered. A segment of another kind is
+// ignored. Beyond 16384 connections, the one that came first is forgotten.
 func (t *Table) NoteSYN(c *Conn, d Direction, s *packet.Segment) {
 	if s.Flags&(packet.SYN|packet.ACK) == packet.SYN {
 		t.later.note(c.self, d, newLaterSYN(s))

@@ -42,7 +42,7 @@ func inState(t *testing.T, want nat.State) *opened {
 	return o
 }
 
-// synAt is a SYN without a window scale, unlike those that the connection has begun with.
+// synAt is a SYN without a window scale. The SYNs that the connection has begun with have one.
 func synAt(flags uint8, seq, acknowledges uint32) packet.Segment {
 	s := tcpSeg(flags, seq, acknowledges, 0)
 	s.Scaled = false
@@ -52,7 +52,7 @@ func synAt(flags uint8, seq, acknowledges uint32) packet.Segment {
 var openStates = []nat.State{nat.SynReceived, nat.Established, nat.FinOriginal, nat.FinReply}
 
 // Both ends have forgotten the connection, and one of them opens another one by the same ports
-// (RFC 9293, 3.5.1). From the answer on, the new numbers and windows are those that count.
+// (RFC 9293, 3.5.1). From the answer on, the new numbers and windows count.
 func TestBeginsAnewWithTheAnswer(t *testing.T) {
 	const a, b = 3_000_000_000, 1_500_000_000
 	for _, state := range append(openStates, nat.SynSent) {
@@ -125,8 +125,8 @@ func TestSYNWithDataIsRepeatedWithout(t *testing.T) {
 	}
 }
 
-// Nobody listens there any more: the refusal reaches who has sent the SYN, and the connection
-// is over. So does an ICMP error about the SYN, which ends nothing.
+// The server has closed its port. The refusal reaches the sender of the SYN, and the connection
+// is over. An ICMP error about the SYN reaches the sender too, but ends nothing.
 func TestRefusalOfALaterSYN(t *testing.T) {
 	for _, state := range openStates {
 		o := inState(t, state)
@@ -195,8 +195,8 @@ func TestAnswerToEitherSYN(t *testing.T) {
 	o.state(nat.Established)
 }
 
-// A stranger who knows addresses and ports sends SYNs of either side, and answers as he
-// guesses. The connection goes on, in every state, whether or not a host has really come back.
+// A stranger knows the addresses and ports. It sends SYNs of either side, and answers with guessed
+// numbers. The connection goes on, in every state, whether or not a host has really come back.
 func TestStrangersBeginNothingAnew(t *testing.T) {
 	for _, state := range append(openStates, nat.SynSent) {
 		for _, back := range []bool{false, true} {

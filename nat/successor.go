@@ -2,13 +2,15 @@ package nat
 
 import "github.com/taprouter/taprouter/internal/packet"
 
-// This file is how a connection takes the place of another one with the same Original tuple. A
-// client of a VIP comes back by the port of a connection that its member may serve still, but which
-// member may have no new ones. A SYN proves nothing, so the old connection stays; the new
-// one, to another member, is its successor. Packets of the Original tuple are the old one's,
-// but for those that the caller knows to be the successor's. When the client has answered the new
-// member, the successor is established: then the old connection ends. If the old one ends
-// before, its successor has the tuple at once.
+// In this file a connection takes the place of another one with the same Original tuple. A client
+// of a VIP comes back by the port of an old connection. The old member may still serve that
+// connection, but must not get new ones. A SYN proves nothing, so the old connection stays. The new
+// connection, to another member, is its successor. Packets of the Original tuple belong to the old
+// connection, unless the caller knows that they belong to the successor. When the client has
+// answered the new member, the successor is established, and the old connection ends. If the old
+// connection ends before, its successor has the tuple at once.
+//
+// A connection has at most one successor, and both count in the table.
 
 // successors are the pairs of connections that have the same Original tuple, by number, both
 // ways. Of such a pair the index finds the old one.
@@ -84,8 +86,8 @@ func (t *Table) established(c *Conn) {
 	}
 }
 
-// Repeats reports whether a SYN may be the one that its side of the connection has begun with,
-// sent again: it lies within what has been sent of late.
+// Repeats reports whether a SYN may be a repetition of the one that its side of the connection has
+// begun with. It then lies at most two windows behind the last byte of that side.
 func (t *Table) Repeats(c *Conn, d Direction, s *packet.Segment) bool {
 	k := &t.links(c.self).stream
 	ahead := int64(int32(s.Seq + s.Len - k.end[d&1]))

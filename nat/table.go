@@ -348,8 +348,8 @@ func (t *Table) enter(n *NewConn) (uint32, Refusal) {
 	return i, None
 }
 
-// taking reports whether somebody has the Original tuple of a connection that is to be made, who
-// is not to be succeeded by it. What an earlier SYN has begun there makes room.
+// taking reports whether the Original tuple of a new connection is taken, by a connection that the new
+// one must not succeed. An earlier successor of that connection makes room.
 func (t *Table) taking(n *NewConn) bool {
 	if !t.taken(&n.Original) {
 		return false
@@ -521,9 +521,9 @@ func (t *Table) Connections(now time.Duration, yield func(Connection)) {
 // A Cursor is a place in a table, where a Walk goes on. The zero value is the beginning.
 type Cursor uint32
 
-// Walk calls yield for live connections, in no meaningful order, and looks at so many places of
-// the table at most, live or not. It returns where the next call goes on, and 0 at the end. The
-// table may change between the calls: a connection that is there from the first call to the last
+// Walk calls yield for live connections, in no meaningful order. It looks at no more than most
+// places of the table, live or not, and returns where the next call goes on, or 0 at the end. The
+// table may change between the calls. A connection that is there from the first call to the last
 // is shown exactly once, one that comes or goes meanwhile at most once.
 func (t *Table) Walk(from Cursor, most int, now time.Duration, yield func(Connection)) Cursor {
 	ms, i := millis(now), uint32(from)

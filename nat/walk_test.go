@@ -60,8 +60,8 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// A table may lose its far end while somebody is on the way there, and what has expired or been
-// overruled is not shown.
+// A table may lose its far end while a walk is on the way there. Expired and overruled connections
+// are not shown.
 func TestWalkOfWhatEnds(t *testing.T) {
 	table := newTable(nat.Config{UDP: time.Minute})
 	for k := range uint32(4000) {

@@ -78,8 +78,8 @@ func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
 }
 
 // fitSYN is Fit for a SYN. It fits where a connection begins: at its place, or as the first
-// of its side. Everywhere else an answer decides. What takes no answer into account would
-// let a stranger, who can guess addresses and ports, lead the connection astray.
+// of its side. Everywhere else the answer decides. Without that, a stranger that guesses addresses
+// and ports could change the connection's sequence numbers.
 func (k *stream) fitSYN(c *Conn, d Direction, s *packet.Segment) Fit {
 	o := 1 - d
 	switch {
@@ -208,9 +208,9 @@ func (t *Table) follow(c *Conn, d Direction, s *packet.Segment) {
 	}
 }
 
-// behind reports whether the acknowledgement of a segment of direction d says more of side o
-// than its own segments have. Where the SYN of o has not been seen, that raises its end. But it
-// does so once: a stranger could otherwise raise the end out of reach, step by step.
+// behind reports whether a segment acknowledges more of side o than that side's own segments have
+// shown. Where the SYN of o has not been seen, that raises the end of o, but only once. Otherwise
+// a stranger could raise the end out of reach, step by step.
 func (k *stream) behind(o Direction, s *packet.Segment) bool {
 	return k.marks[o]&streamSeen == 0 ||
 		k.marks[o]&(streamOpened|streamRaised) == 0 && int32(s.Ack-k.end[o]) > 0

@@ -175,11 +175,12 @@ func (w *worker) pick(r *vrouter, v *vip, c lb.Client) (lb.Member, bool) {
 	return v.Pool.Pick(c, 0, w.now) // no member, or none in reach: then the first says why
 }
 
-// whose is the connection that a TCP segment of c's Original tuple belongs to: c, its
-// successor, or nil for a new one. A SYN begins a new one where c is over. A client of a VIP that
-// comes back by the port of a connection whose member may have no new ones, or is out of reach, is
-// balanced anew. But a SYN proves nothing: if the member may be serving c still, the new
-// connection is its successor, and c goes on until the client has answered the new member.
+// whose returns the connection that a TCP segment of c's Original tuple belongs to: c, its
+// successor, or nil for a new one. A SYN begins a new connection where c is over. A client of a
+// VIP may come back by the port of c. If c's member must not get new connections, or is out of
+// reach, the client is balanced anew. But a SYN proves nothing. As long as the member may still
+// serve c, the new connection is the successor of c, and c goes on until the client has answered
+// the new member.
 func (w *worker) whose(x *passage, c *nat.Conn) *nat.Conn {
 	p, t := &x.p, x.r.nat
 	if p.FragOff != 0 {
