@@ -211,9 +211,9 @@ func TestSuccessorThatIsGone(t *testing.T) {
 				ended++
 			}
 		})
-		original, reply := p.tuples(0, 0)
+		original, _ := p.tuples(0, 0)
 		for m, succeeds := range []bool{false, true} {
-			_, reply = p.tuples(0, m)
+			_, reply := p.tuples(0, m)
 			n := nat.NewConn{Original: original, Reply: reply, Succeeds: succeeds, Member: uint32(m) + 1, Segment: tcpSeg(syn, 1000, 0, 0)}
 			if _, refusal := p.table.Commit(&n, 0); refusal != nat.None {
 				t.Fatal(refusal)
