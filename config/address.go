@@ -1,11 +1,9 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // A segment is a network with what the check knows of its addresses.
@@ -17,7 +15,18 @@ type segment struct {
 	owners   map[netip.Addr]owner
 	gateways map[netip.Addr]bool // of the subnets, whoever has them
 	macs     map[MAC]owner
-	cursors  map[AddressRange]netip.Addr // the first address not tried yet
+	subnets  *prefixTable[int] // the first with a prefix; made when it is asked for
+	free     map[int][]*source // by the bits of their addresses; made when an address is to be chosen
+
+	devices   map[string]bool // as written; made when a port names one
+	badDevice bool            // one of them is none
+}
+
+// A source is a subnet as a place to take addresses from.
+type source struct {
+	subnet *Subnet
+	pools  []AddressRange // by address; without those that are used up
+	next   netip.Addr     // the first address not tried yet of the first pool
 }
 
 func newSegment(n *Network, at scope) *segment {
@@ -27,18 +36,28 @@ func newSegment(n *Network, at scope) *segment {
 		owners:   map[netip.Addr]owner{},
 		gateways: map[netip.Addr]bool{},
 		macs:     map[MAC]owner{},
-		cursors:  map[AddressRange]netip.Addr{},
 	}
 }
 
-// subnetOf finds the subnet an address is in, nil if there is none.
+// subnetOf finds the first subnet an address is in, nil if there is none. It is for when the
+// subnets have been checked.
 func (g *segment) subnetOf(a netip.Addr) *Subnet {
-	for i := range g.Subnets {
-		if g.Subnets[i].CIDR.Contains(a) {
-			return &g.Subnets[i]
+	if g.subnets == nil {
+		g.subnets = &prefixTable[int]{}
+		for i := range g.Subnets {
+			if p := g.Subnets[i].CIDR; p.IsValid() {
+				g.subnets.addFirst(p, i)
+			}
 		}
 	}
-	return nil
+	first := empty
+	for i := range g.subnets.around(a) {
+		first = min(first, i)
+	}
+	if first == empty {
+		return nil
+	}
+	return &g.Subnets[first]
 }
 
 // checkHost checks that a host on the network can have the address, and finds
@@ -59,11 +78,7 @@ func (g *segment) prefixes() string {
 	if len(g.Subnets) == 0 {
 		return fmt.Sprintf("network %q, which has no subnet", g.Name)
 	}
-	var list []string
-	for _, sub := range g.Subnets {
-		list = append(list, sub.CIDR.String())
-	}
-	return strings.Join(list, ", ")
+	return listed(g.Subnets, func(sub Subnet) string { return sub.CIDR.String() })
 }
 
 // checkHostIn checks that an address is a host's in the prefix.
@@ -174,44 +189,70 @@ func (s scope) owner() owner { return owner{what: s.subject, line: s.line} }
 // choose takes the lowest free address of the allocation pools, subnet by
 // subnet, those of IPv4 first. Like says which family is wanted, if any.
 func (g *segment) choose(s scope, key string, like netip.Addr, by owner) (netip.Addr, bool) {
-	var tried []string
-	for _, sub := range slices.SortedStableFunc(slices.Values(g.Subnets), ipv4First) {
-		if like.IsValid() && like.Is4() != sub.CIDR.Addr().Is4() {
-			continue
-		}
-		if a, ok := g.lowestFree(sub); ok {
-			g.owners[a] = by
-			return a, true
-		}
-		tried = append(tried, sub.CIDR.String())
+	if g.free == nil {
+		g.findSources()
 	}
-	if !g.shaky && len(tried) == 0 {
+	families := []int{0, 32, 128} // a subnet whose prefix is unknown has 0
+	if like.Is4() {
+		families = []int{32}
+	} else if like.IsValid() {
+		families = []int{0, 128}
+	}
+	for _, bits := range families {
+		for len(g.free[bits]) > 0 {
+			if a, ok := g.lowestFree(g.free[bits][0]); ok {
+				g.owners[a] = by
+				return a, true
+			}
+			g.free[bits] = g.free[bits][1:]
+		}
+	}
+	if g.shaky {
+		return netip.Addr{}, false
+	}
+	var tried []Subnet
+	for _, bits := range families {
+		for i := 0; i < len(g.Subnets) && len(tried) <= maxListed; i++ {
+			if sub := g.Subnets[i]; sub.CIDR.Addr().BitLen() == bits {
+				tried = append(tried, sub)
+			}
+		}
+	}
+	if len(tried) == 0 {
 		s.fault(key, "network %q has no subnet to take an address from", g.Name)
-	} else if !g.shaky {
-		s.fault(key, "no free address is left in the allocation pools of network %q (%s)", g.Name, strings.Join(tried, ", "))
+	} else {
+		s.fault(key, "no free address is left in the allocation pools of network %q (%s)", g.Name,
+			listed(tried, func(sub Subnet) string { return sub.CIDR.String() }))
 	}
 	return netip.Addr{}, false
 }
 
-func ipv4First(a, b Subnet) int {
-	return cmp.Compare(a.CIDR.Addr().BitLen(), b.CIDR.Addr().BitLen())
+// findSources lists where addresses can be taken from, by family.
+func (g *segment) findSources() {
+	g.free = map[int][]*source{}
+	for i := range g.Subnets {
+		sub := &g.Subnets[i]
+		pools := slices.Clone(sub.AllocationPools)
+		slices.SortStableFunc(pools, func(a, b AddressRange) int { return a.First.Compare(b.First) })
+		bits := sub.CIDR.Addr().BitLen()
+		g.free[bits] = append(g.free[bits], &source{subnet: sub, pools: pools})
+	}
 }
 
 // lowestFree finds the lowest address of a subnet's pools that is nobody's.
-func (g *segment) lowestFree(sub Subnet) (netip.Addr, bool) {
-	byAddress := func(a, b AddressRange) int { return a.First.Compare(b.First) }
-	for _, pool := range slices.SortedFunc(slices.Values(sub.AllocationPools), byAddress) {
-		a, ok := g.cursors[pool]
-		if !ok {
-			a = pool.First
+func (g *segment) lowestFree(from *source) (netip.Addr, bool) {
+	for len(from.pools) > 0 {
+		pool := from.pools[0]
+		if !from.next.IsValid() {
+			from.next = pool.First
 		}
-		for a.IsValid() && pool.Contains(a) && g.taken(a) {
-			a = a.Next()
+		for from.next.IsValid() && pool.Contains(from.next) && g.taken(from.next) {
+			from.next = from.next.Next()
 		}
-		g.cursors[pool] = a
-		if a.IsValid() && pool.Contains(a) {
-			return a, true
+		if from.next.IsValid() && pool.Contains(from.next) {
+			return from.next, true
 		}
+		from.pools, from.next = from.pools[1:], netip.Addr{}
 	}
 	return netip.Addr{}, false
 }

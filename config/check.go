@@ -26,7 +26,14 @@ type checker struct {
 	hosts    map[string]bool // instances' names
 	floating []scope         // as FloatingIPs, called as in the file
 
-	vipsAt, floatingAt map[netip.Addr][]int // who has an address, when all have one
+	endpoints map[*Pool]map[netip.AddrPort]bool // of the members, when a VIP has asked
+	linked    map[linkID]bool
+	reach     *reachTable // when all links are known
+	at        *addressTable
+
+	labelled int // devices that networks have from labels
+	links    int // of all routers
+	backends int // members of all VIPs
 }
 
 func newChecker(t *Topology, r *report) *checker {
@@ -39,6 +46,9 @@ func newChecker(t *Topology, r *report) *checker {
 		pools:    map[string]*Pool{},
 		ports:    map[portKey]*Port{},
 		hosts:    map[string]bool{},
+
+		endpoints: map[*Pool]map[netip.AddrPort]bool{},
+		linked:    map[linkID]bool{},
 	}
 }
 
@@ -63,6 +73,7 @@ func (c *checker) run() {
 	c.chooseFloatingIPs()
 	c.chooseInstances()
 
+	c.reach = c.newReachTable()
 	c.checkOverlaps()
 	c.checkRoutes()
 	c.findVIPRouters()
@@ -175,9 +186,20 @@ func oneOfExactly[T ~string](s scope, key string, v *T, def T, words ...T) {
 	s.fault(key, "%s", unknownOf(key, string(*v), known))
 }
 
-// maxCompared bounds the search for what unknown names probably mean, in names compared. One
-// slip among a hundred thousand names is found; a file full of them costs a second.
-const maxCompared = 1 << 19
+// maxCompared bounds the search for what unknown names probably mean, in pairs of bytes compared and 64 for
+// each name. One slip among a hundred thousand names is found; a file full of them costs a second.
+const maxCompared = 1 << 25
+
+// mayCompare says whether the search may go through as many names as all has, for one.
+func mayCompare[T any](r *report, name string, all map[string]T) bool {
+	if r.compared > maxCompared {
+		return false
+	}
+	for known := range all {
+		r.compared += 64 + len(known)*min(len(name), maxSuggested)
+	}
+	return r.compared <= maxCompared
+}
 
 // refer finds what a key refers to by name.
 func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T, bool) {
@@ -188,7 +210,7 @@ func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T,
 		// Nothing of that kind could be read.
 	default:
 		var known []string
-		if s.r.compared += len(all); s.r.compared <= maxCompared {
+		if mayCompare(s.r, name, all) {
 			known = slices.Sorted(maps.Keys(all))
 		}
 		text := unknown(kind, name, known)

@@ -57,6 +57,7 @@ func (c *checker) instanceScope(i int) scope {
 // checkServices: one port has one service, for an echo answers on TCP as well.
 func (s scope) checkServices(h *Instance) {
 	kinds := []string{serviceHTTP, serviceEcho}
+	served := map[uint16]bool{}
 	for i, svc := range h.Serve {
 		key := indexKey("serve", i)
 		switch {
@@ -65,9 +66,10 @@ func (s scope) checkServices(h *Instance) {
 			s.fault(key, "%s", unknownOf("service", svc.Kind, kinds))
 		case svc.Port == 0:
 			s.fault(key, "service %v has no port", svc)
-		case slices.ContainsFunc(h.Serve[:i], func(other Service) bool { return other.Port == svc.Port }):
+		case served[svc.Port]:
 			s.fault(key, "port %d is served already", svc.Port)
 		}
+		served[svc.Port] = true
 	}
 }
 
@@ -115,9 +117,11 @@ func (c *checker) warnNoGateway() {
 	if i < 0 {
 		return
 	}
+	beside := c.besideGateways()
 	for _, d := range c.domains {
 		isDefault := func(r Route) bool { return r.Destination.IsValid() && r.Destination.Bits() == 0 }
-		if d.Gateway != nil || d.at.spoiledIn("gateway") || slices.ContainsFunc(d.Routes, isDefault) || c.besideGateway(d) {
+		if d.Gateway != nil || d.at.spoiledIn("gateway") || slices.ContainsFunc(d.Routes, isDefault) ||
+			slices.ContainsFunc(d.Interfaces, func(i RouterInterface) bool { return beside[i.Network] }) {
 			continue
 		}
 		name := c.Networks[i].Name
@@ -125,19 +129,24 @@ func (c *checker) warnNoGateway() {
 	}
 }
 
-// besideGateway says whether a router with a gateway is on one of a router's networks.
-func (c *checker) besideGateway(d *domain) bool {
-	return slices.ContainsFunc(c.domains, func(other *domain) bool {
-		return other.Gateway != nil && slices.ContainsFunc(other.Interfaces, func(theirs RouterInterface) bool {
-			return slices.ContainsFunc(d.Interfaces, func(ours RouterInterface) bool { return ours.Network == theirs.Network })
-		})
-	})
+// besideGateways are the networks that have a router with a gateway.
+func (c *checker) besideGateways() map[string]bool {
+	networks := map[string]bool{}
+	for _, d := range c.domains {
+		for i := range d.Interfaces {
+			if d.Gateway != nil {
+				networks[d.Interfaces[i].Network] = true
+			}
+		}
+	}
+	return networks
 }
 
 // warnInstanceGateways warns of an instance whose next hop the topology does not know.
 // The gateway of an external subnet is a machine outside, and a network without a
 // router needs none: the instance speaks to its neighbors there.
 func (c *checker) warnInstanceGateways() {
+	addresses := c.routerAddresses()
 	for i := range c.Instances {
 		h := &c.Instances[i]
 		s := c.instanceScope(i)
@@ -148,33 +157,31 @@ func (c *checker) warnInstanceGateways() {
 		if _, owned := g.owners[h.Gateway]; owned {
 			continue
 		}
-		routers := c.routerAddresses(g)
+		routers := addresses[g.Name]
 		sub := g.subnetOf(h.Address)
 		if sub != nil && h.Gateway == sub.Gateway && (g.External || len(routers) == 0) {
 			continue
 		}
 		text := fmt.Sprintf("gateway %v is no address on network %q: what the instance sends elsewhere is lost", h.Gateway, g.Name)
 		if len(routers) > 0 {
-			text += "; a router there has " + strings.Join(routers, ", ")
+			text += "; a router there has " + listed(routers, netip.Addr.String)
 		}
 		s.warn("gateway", "%s", text)
 	}
 }
 
-// routerAddresses lists the addresses that routers have on a network.
-func (c *checker) routerAddresses(g *segment) []string {
-	var all []string
+// routerAddresses lists the addresses that routers have, by network.
+func (c *checker) routerAddresses() map[string][]netip.Addr {
+	all := map[string][]netip.Addr{}
 	for _, d := range c.domains {
 		for i := range d.Interfaces {
-			if d.Interfaces[i].Network != g.Name {
-				continue
-			}
-			for _, p := range d.Interfaces[i].Addresses {
-				all = append(all, p.Addr().String())
+			iface := &d.Interfaces[i]
+			for _, p := range iface.Addresses {
+				all[iface.Network] = append(all[iface.Network], p.Addr())
 			}
 		}
-		if gw := d.Gateway; gw != nil && gw.Network == g.Name && gw.Address.IsValid() {
-			all = append(all, gw.Address.String())
+		if gw := d.Gateway; gw != nil && gw.Address.IsValid() {
+			all[gw.Network] = append(all[gw.Network], gw.Address)
 		}
 	}
 	return all

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -231,12 +230,33 @@ func (c *checker) checkListener(s scope, v *VIP) {
 		}
 	}
 	if p, ok := refer(s, "pool", "pool", "pool", v.Pool, c.pools); ok {
-		s.checkVIPPool(v, p)
+		c.checkVIPPool(s, v, p)
 	}
 }
 
+// maxBackends bounds the members of all VIPs, with the members of a pool counted for each of its VIPs:
+// each has a place in memory, for the connections that the VIP has given it.
+const maxBackends = 1 << 20
+
+// endpointsOf is the set of a pool's members.
+func (c *checker) endpointsOf(p *Pool) map[netip.AddrPort]bool {
+	set, ok := c.endpoints[p]
+	if !ok {
+		set = make(map[netip.AddrPort]bool, len(p.Members))
+		for i := range p.Members {
+			set[netip.AddrPortFrom(p.Members[i].Address, p.Members[i].Port)] = true
+		}
+		c.endpoints[p] = set
+	}
+	return set
+}
+
 // checkVIPPool checks that a pool's members can serve the VIP.
-func (s scope) checkVIPPool(v *VIP, p *Pool) {
+func (c *checker) checkVIPPool(s scope, v *VIP, p *Pool) {
+	before := c.backends
+	if c.backends += len(p.Members); c.backends > maxBackends && before <= maxBackends {
+		s.fault("pool", "the VIPs have more than %d members, with those of a pool counted for each of its VIPs", maxBackends)
+	}
 	if p.Protocol != v.Protocol && p.Protocol != "" && v.Protocol != "" && !s.spoiled("protocol") {
 		s.fault("pool", "pool %q is for %s, the VIP for %s", p.Name, p.Protocol, v.Protocol)
 	}
@@ -246,8 +266,7 @@ func (s scope) checkVIPPool(v *VIP, p *Pool) {
 	if first := p.Members[0].Address; first.IsValid() && first.Is4() != v.Address.Is4() {
 		s.fault("pool", "pool %q has %s members, the VIP is %s", p.Name, family(first), family(v.Address))
 	}
-	itself := func(m Member) bool { return m.Address == v.Address && m.Port == v.Port }
-	if slices.ContainsFunc(p.Members, itself) {
+	if c.endpointsOf(p)[netip.AddrPortFrom(v.Address, v.Port)] {
 		s.fault("pool", "pool %q has the VIP itself as a member", p.Name)
 	}
 }
@@ -268,8 +287,8 @@ func (c *checker) findVIPRouters() {
 			continue
 		}
 		want := "serve " + v.Address.String() + " on network " + strconv.Quote(v.Network)
-		v.Router = c.findRouter(s, "network", v.Router, want, func(d *domain) bool {
-			return d.serves(v.Network, v.Address)
+		v.Router = c.findRouter(s, "network", v.Router, want, c.reach.serving(v.Network, v.Address), func(d *domain) bool {
+			return c.serves(d, v.Network, v.Address)
 		})
 		at := place{v.Network, v.Address}
 		if first, ok := routers[at]; !ok {
@@ -281,8 +300,13 @@ func (c *checker) findVIPRouters() {
 }
 
 // serves says whether the router has an address in the prefix around a.
-func (d *domain) serves(network string, a netip.Addr) bool {
-	return slices.ContainsFunc(d.links, func(l link) bool {
-		return l.network == network && l.prefix.Contains(a) && (l.address.IsValid() || l.external)
-	})
+func (c *checker) serves(d *domain, network string, a netip.Addr) bool {
+	if t := c.reach.on[network]; t != nil && a.Zone() == "" {
+		for _, n := range t.lengths[familyIndex(a)] {
+			if p, err := a.Prefix(n); err == nil && c.linked[linkID{d, network, p}] {
+				return true
+			}
+		}
+	}
+	return false
 }

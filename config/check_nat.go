@@ -113,9 +113,11 @@ func (s scope) checkNAT(n *NAT, known Timeouts) {
 	if !(n.HostShare > 0 && n.HostShare <= 1) {
 		s.fault("host_share", "host_share %v is not above 0 and at most 1", n.HostShare)
 	}
-	for i := range n.NoSNAT {
-		if key := indexKey("no_snat", i); s.given("no_snat") && !s.spoiled(key) {
-			s.checkPrefix(key, &n.NoSNAT[i])
+	if s.given("no_snat") { // else it is the list of all routers
+		for i := range n.NoSNAT {
+			if key := indexKey("no_snat", i); !s.spoiled(key) {
+				s.checkPrefix(key, &n.NoSNAT[i])
+			}
 		}
 	}
 	switch ports := "port_range"; {

@@ -95,6 +95,10 @@ func (c *checker) checkNetworks() {
 	}
 }
 
+// maxLabelled bounds what networks have from labels, each network counted: each opens its own port on
+// each device.
+const maxLabelled = 1 << 18
+
 // takeLabel gives a network the devices of its physical network.
 func (c *checker) takeLabel(g *segment) {
 	n, s := g.Network, g.at
@@ -103,6 +107,10 @@ func (c *checker) takeLabel(g *segment) {
 	}
 	label, ok := refer(s, "physical_network", "physical network", "physical_network", n.PhysicalNetwork, c.labels)
 	if !ok {
+		return
+	}
+	if c.labelled += len(label.Devices); c.labelled > maxLabelled {
+		s.fault("physical_network", "the networks have more than %d devices from physical networks", maxLabelled)
 		return
 	}
 	// Validated before, the network has the label's devices already.
@@ -114,7 +122,13 @@ func (c *checker) takeLabel(g *segment) {
 }
 
 // deviceUsers holds the networks on each device.
-type deviceUsers map[attachment][]deviceUser
+type deviceUsers map[attachment]*deviceUse
+
+// A deviceUse is what one device is used for. All users write the device alike and differ in vlan.
+type deviceUse struct {
+	first  deviceUser
+	byVLAN map[int]deviceUser // the others
+}
 
 // A deviceUser is a network on a device.
 type deviceUser struct {
@@ -127,13 +141,15 @@ type deviceUser struct {
 // check checks a network's devices: several networks may share one when their
 // frames can be told apart.
 func (users deviceUsers) check(g *segment) {
+	seen := map[Device]bool{}
 	for i, d := range g.Devices {
 		key := indexKey("devices", i)
 		if g.PhysicalNetwork != "" {
 			key = "physical_network"
-			if d.check() != nil || slices.Contains(g.Devices[:i], d) {
+			if d.check() != nil || seen[d] {
 				continue // reported where the label is declared
 			}
+			seen[d] = true
 		} else if !g.at.checkDevice(key, d) {
 			continue
 		}
@@ -141,14 +157,33 @@ func (users deviceUsers) check(g *segment) {
 		if users.conflict(g.at, key, me) {
 			continue
 		}
-		at := d.attachment()
-		users[at] = append(users[at], me)
+		users.add(me)
+	}
+}
+
+func (users deviceUsers) add(me deviceUser) {
+	at := me.device.attachment()
+	switch use := users[at]; {
+	case use == nil:
+		users[at] = &deviceUse{first: me}
+	case use.byVLAN == nil:
+		use.byVLAN = map[int]deviceUser{me.vlan: me}
+	default:
+		use.byVLAN[me.vlan] = me
 	}
 }
 
 // conflict reports a device that its other users leave no room on.
 func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
-	for _, u := range users[me.device.attachment()] {
+	use := users[me.device.attachment()]
+	if use == nil {
+		return false
+	}
+	others := []deviceUser{use.first}
+	if u, ok := use.byVLAN[me.vlan]; ok {
+		others = append(others, u)
+	}
+	for _, u := range others {
 		switch {
 		case u.owner == me.owner:
 			s.fault(key, "device %v is listed twice", me.device)
@@ -172,11 +207,17 @@ func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
 func (g *segment) checkSubnets() {
 	g.unsure = g.at.spoiled("subnet")
 	g.shaky = g.unsure
+	prefixes := make([]netip.Prefix, len(g.Subnets))
+	for i := range g.Subnets {
+		prefixes[i] = g.Subnets[i].CIDR
+	}
+	finder := newOverlapFinder(prefixes)
 	for i := range g.Subnets {
 		sub := &g.Subnets[i]
 		s := g.at.item("subnet", "subnet", "", i, len(g.Subnets), sub.Line)
 		before := s.r.found
-		g.checkSubnet(s, sub, g.Subnets[:i])
+		g.checkSubnet(s, i, finder)
+		finder.add(i)
 		if s.r.found > before || s.spoiledIn("") {
 			g.shaky = true
 		}
@@ -187,8 +228,9 @@ func (g *segment) checkSubnets() {
 	}
 }
 
-// checkSubnet checks one subnet; the earlier ones are valid as far as they go.
-func (g *segment) checkSubnet(s scope, sub *Subnet, earlier []Subnet) {
+// checkSubnet checks one subnet; the earlier ones are valid as far as they go, and are in the finder.
+func (g *segment) checkSubnet(s scope, i int, finder *overlapFinder) {
+	sub := &g.Subnets[i]
 	fallback(s, "lease_time", &sub.LeaseTime, defaultLease)
 	if sub.LeaseTime < minLease {
 		s.fault("lease_time", "lease_time must be at least %v, not %v", minLease, sub.LeaseTime)
@@ -207,10 +249,8 @@ func (g *segment) checkSubnet(s scope, sub *Subnet, earlier []Subnet) {
 	if why := neverForwarded(sub.CIDR); why != "" && !sub.CIDR.Addr().IsLinkLocalUnicast() {
 		s.fault("cidr", "cidr %v %s", sub.CIDR, why)
 	}
-	for _, other := range earlier {
-		if other.CIDR.IsValid() && other.CIDR.Overlaps(sub.CIDR) {
-			s.fault("cidr", "cidr %v overlaps %v of the same network", sub.CIDR, other.CIDR)
-		}
+	for _, k := range finder.reported(s.r, i) {
+		s.fault("cidr", "cidr %v overlaps %v of the same network", sub.CIDR, g.Subnets[k].CIDR)
 	}
 	g.checkGateway(s, sub)
 	g.checkPools(s, sub)
@@ -245,16 +285,16 @@ func (g *segment) checkPools(s scope, sub *Subnet) {
 		}
 		return
 	}
-	var good []AddressRange
+	good := newRangeFinder(sub.AllocationPools)
 	for i, pool := range sub.AllocationPools {
 		if at := indexKey(key, i); !s.spoiled(at) && s.checkPool(at, pool, sub, good) {
-			good = append(good, pool)
+			good.add(i)
 		}
 	}
 }
 
 // checkPool checks one pool. It may hold the gateway, which is never given out.
-func (s scope) checkPool(key string, pool AddressRange, sub *Subnet, earlier []AddressRange) bool {
+func (s scope) checkPool(key string, pool AddressRange, sub *Subnet, earlier *rangeFinder) bool {
 	for _, a := range []netip.Addr{pool.First, pool.Last} {
 		if why := hostProblem(a, sub.CIDR); why != "" {
 			s.fault(key, "allocation pool %v: %v %s", pool, a, why)
@@ -269,13 +309,11 @@ func (s scope) checkPool(key string, pool AddressRange, sub *Subnet, earlier []A
 		s.fault(key, "allocation pool %v holds nothing but the gateway", pool)
 		return false
 	}
-	for _, other := range earlier {
-		if pool.Contains(other.First) || other.Contains(pool.First) {
-			s.fault(key, "allocation pool %v overlaps %v", pool, other)
-			return false
-		}
+	other, ok := earlier.overlap(pool)
+	if ok {
+		s.fault(key, "allocation pool %v overlaps %v", pool, other)
 	}
-	return true
+	return !ok
 }
 
 // checkServers checks what DHCP hands out besides addresses.
@@ -286,17 +324,20 @@ func (s scope) checkServers(sub *Subnet) {
 			s.fault(key, "dns_nameservers: %v cannot be the address of a host", a)
 		}
 	}
+	seen := map[netip.Prefix]bool{}
 	for i := range sub.HostRoutes {
 		r := &sub.HostRoutes[i]
 		at := s.item("host_routes", "host route", prefixText(r.Destination), i, len(sub.HostRoutes), r.Line)
-		if !at.checkPrefix("destination", &r.Destination) || !at.checkUnicast("nexthop", r.NextHop) {
+		ok := at.checkPrefix("destination", &r.Destination)
+		twice := seen[r.Destination]
+		seen[r.Destination] = true
+		if !ok || !at.checkUnicast("nexthop", r.NextHop) {
 			continue
 		}
 		if r.NextHop.Is4() != r.Destination.Addr().Is4() || r.NextHop.Is4() != sub.CIDR.Addr().Is4() {
 			at.fault("nexthop", "nexthop %v is %s; destination, nexthop and subnet must be of one family", r.NextHop, family(r.NextHop))
 		}
-		same := func(other Route) bool { return other.Destination == r.Destination }
-		if slices.ContainsFunc(sub.HostRoutes[:i], same) {
+		if twice {
 			at.fault("destination", "destination %v is there already", r.Destination)
 		}
 	}

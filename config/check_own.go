@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 )
 
 // hostInstead is what to name instead of an address that leads nowhere.
@@ -19,26 +17,95 @@ type own struct {
 	vip     *VIP   // the first one there
 }
 
+// An addressTable says what has an address, when everything has one and its router. Indexes
+// are of the first that is there.
+type addressTable struct {
+	served   map[string][]int         // VIPs, by router
+	floating map[string][]int         // floating IPs, by router
+	itself   map[poolAddress]bool     // VIPs, by their pool
+	listener map[routerListener]int   // VIPs
+	onWire   map[listener][]int       // VIPs, at most two: the first, and the first of another router
+	external map[networkAddress][]int // floating IPs, likewise
+	forward  map[floatingPort]int     // port forwardings of a floating IP
+}
+
+type (
+	poolAddress struct {
+		pool string
+		at   netip.AddrPort
+	}
+	routerListener struct {
+		router   string
+		address  netip.Addr
+		protocol Protocol
+		port     uint16
+	}
+	networkAddress struct {
+		network string
+		address netip.Addr
+	}
+	floatingPort struct {
+		floating int
+		protocol Protocol
+		port     uint16
+	}
+)
+
+// newAddressTable is for when every VIP and floating IP has its router.
+func (c *checker) newAddressTable() *addressTable {
+	t := &addressTable{
+		served: map[string][]int{}, floating: map[string][]int{}, itself: map[poolAddress]bool{}, listener: map[routerListener]int{},
+		onWire: map[listener][]int{}, external: map[networkAddress][]int{}, forward: map[floatingPort]int{},
+	}
+	for i := range c.VIPs {
+		v := &c.VIPs[i]
+		t.served[v.Router] = append(t.served[v.Router], i)
+		t.itself[poolAddress{v.Pool, netip.AddrPortFrom(v.Address, v.Port)}] = true
+		setFirst(t.listener, routerListener{v.Router, v.Address, v.Protocol, v.Port}, i)
+		at := listener{v.Network, v.Address, v.Protocol, v.Port}
+		if there := t.onWire[at]; len(there) == 0 || len(there) == 1 && c.VIPs[there[0]].Router != v.Router {
+			t.onWire[at] = append(there, i)
+		}
+	}
+	for i := range c.FloatingIPs {
+		f := &c.FloatingIPs[i]
+		t.floating[f.Router] = append(t.floating[f.Router], i)
+		at := networkAddress{f.Network, f.Address}
+		if there := t.external[at]; len(there) == 0 || len(there) == 1 && c.FloatingIPs[there[0]].Router != f.Router {
+			t.external[at] = append(there, i)
+		}
+		for k, p := range f.PortForwarding {
+			setFirst(t.forward, floatingPort{i, p.Protocol, p.ExternalPort}, k)
+		}
+	}
+	return t
+}
+
+// setFirst sets what is not in a map yet.
+func setFirst[K comparable, V any](m map[K]V, key K, v V) {
+	if _, ok := m[key]; !ok {
+		m[key] = v
+	}
+}
+
 // checkOwn refuses members and next hops that are addresses of their own router, and
 // forwarded ports that end at one of its VIPs. It comes when all addresses and routers are known.
 func (c *checker) checkOwn() {
-	c.vipsAt, c.floatingAt = map[netip.Addr][]int{}, map[netip.Addr][]int{}
-	for i := range c.VIPs {
-		c.vipsAt[c.VIPs[i].Address] = append(c.vipsAt[c.VIPs[i].Address], i)
-	}
-	for i := range c.FloatingIPs {
-		c.floatingAt[c.FloatingIPs[i].Address] = append(c.floatingAt[c.FloatingIPs[i].Address], i)
-	}
+	c.at = c.newAddressTable()
 	for _, d := range c.domains {
 		d.own = map[netip.Addr]own{}
 		if c.routers[d.Name] == d {
 			c.gatherOwn(d)
 		}
 	}
-	c.checkOwnMembers()
+	if c.backends <= maxBackends {
+		c.checkOwnMembers()
+	}
 	c.checkOwnNextHops()
 	c.checkOwnForwards()
-	c.checkLoops()
+	if c.backends <= maxBackends {
+		c.checkLoops()
+	}
 }
 
 // gatherOwn lists the addresses that a router answers for. The first to have one keeps it.
@@ -49,25 +116,25 @@ func (c *checker) gatherOwn(d *domain) {
 		}
 	}
 	for _, l := range d.links {
-		add(l.address, own{what: fmt.Sprintf("the router's address on network %q", l.network), instead: hostInstead, link: true})
+		add(l.address, own{what: fmt.Sprintf("the router's address on network %q", clip(l.network, maxName)), instead: hostInstead, link: true})
 	}
 	if d.Gateway != nil {
+		n := 0
 		for _, r := range d.Gateway.SNATAddresses {
-			for a, n := r.First, 0; a.IsValid() && r.Contains(a) && n < maxSNATAddresses; a, n = a.Next(), n+1 {
+			for a := r.First; a.IsValid() && r.Contains(a) && n < maxSNATAddresses; a, n = a.Next(), n+1 {
 				add(a, own{what: "one of its snat_addresses", instead: hostInstead})
 			}
 		}
 	}
-	for i := range c.VIPs {
-		if v := &c.VIPs[i]; v.Router == d.Name {
-			add(v.Address, own{
-				what: c.vipScope(i).owner().String(), instead: fmt.Sprintf("name the members of its pool %q", v.Pool), vip: v,
-			})
-		}
+	for _, i := range c.at.served[d.Name] {
+		v := &c.VIPs[i]
+		add(v.Address, own{
+			what: c.vipScope(i).owner().String(), instead: fmt.Sprintf("name the members of its pool %q", v.Pool), vip: v,
+		})
 	}
-	for i := range c.FloatingIPs {
+	for _, i := range c.at.floating[d.Name] {
 		f := &c.FloatingIPs[i]
-		if f.Router != d.Name || !f.FixedIP.IsValid() && len(f.PortForwarding) == 0 {
+		if !f.FixedIP.IsValid() && len(f.PortForwarding) == 0 {
 			continue
 		}
 		o := own{what: c.floating[i].owner().String(), instead: "name the host behind the port"}
@@ -113,7 +180,7 @@ func (c *checker) checkOwnMembers() {
 
 // isItself reports whether a member is a VIP of its own pool: that is said of the VIP.
 func (c *checker) isItself(m *Member, p *Pool) bool {
-	return slices.ContainsFunc(c.vipsAt[m.Address], func(i int) bool { return c.VIPs[i].Port == m.Port && c.VIPs[i].Pool == p.Name })
+	return c.at.itself[poolAddress{p.Name, netip.AddrPortFrom(m.Address, m.Port)}]
 }
 
 // checkMember checks that a member of a VIP can be a host to its router.
@@ -125,10 +192,8 @@ func (d *domain) checkMember(s scope, m *Member, v *VIP) bool {
 		s.fault("address", "address %v belongs to router %q itself, which serves VIP %q: it is %s; %s", m.Address, d.Name, v.Name, o.what, o.instead)
 		return false
 	}
-	for _, l := range d.links {
-		if l.prefix.Contains(m.Address) {
-			return s.checkHostIn("address", m.Address, l.prefix)
-		}
+	if l, ok := d.linkOf(m.Address, func(*link) bool { return true }); ok {
+		return s.checkHostIn("address", m.Address, l.prefix)
 	}
 	return true
 }
@@ -168,33 +233,33 @@ func (c *checker) checkOwnForwards() {
 
 // listening is the index of the VIP that a router has at an endpoint, or -1.
 func (c *checker) listening(router string, a netip.Addr, proto Protocol, port uint16) int {
-	for _, i := range c.vipsAt[a] {
-		if v := &c.VIPs[i]; v.Router == router && v.Protocol == proto && v.Port == port {
-			return i
-		}
+	if i, ok := c.at.listener[routerListener{router, a, proto, port}]; ok {
+		return i
 	}
 	return -1
 }
 
 // checkLoops refuses VIPs whose connections would come back to them by way of other routers.
 func (c *checker) checkLoops() {
-	const unseen, onWay, done = 0, 1, 2
-	state := make([]int, len(c.VIPs))
+	const unseen, done = 0, -1
+	state := make([]int, len(c.VIPs)) // else the place on the way, from 1
 	var way []int
 	var walk func(i int)
 	walk = func(i int) {
-		state[i] = onWay
 		way = append(way, i)
+		state[i] = len(way)
 		for _, next := range c.beyond(&c.VIPs[i]) {
-			switch state[next] {
+			switch at := state[next]; at {
 			case unseen:
 				walk(next)
-			case onWay:
+			case done:
+			default:
 				var names []string
-				for _, k := range append(way[slices.Index(way, next):], next) {
-					names = append(names, fmt.Sprintf("%q", c.VIPs[k].Name))
+				for _, k := range way[at-1 : min(len(way), at+maxListed)] {
+					names = append(names, c.VIPs[k].Name)
 				}
-				c.vipScope(i).fault("pool", "pool %q leads back to the VIP that its connections come from: %s", c.VIPs[i].Pool, strings.Join(names, ", "))
+				c.vipScope(i).fault("pool", "pool %q leads back to the VIP that its connections come from: %s", c.VIPs[i].Pool,
+					quoteList(append(names, c.VIPs[next].Name)))
 			}
 		}
 		way = way[:len(way)-1]
@@ -225,26 +290,26 @@ func (c *checker) beyond(v *VIP) []int {
 // vipBehind is the index of the VIP of another router that a member is, or that a floating IP which it
 // is leads to; else -1.
 func (c *checker) vipBehind(d *domain, m *Member, proto Protocol) int {
-	onLink := func(network string) bool {
-		return slices.ContainsFunc(d.links, func(l link) bool { return l.network == network && l.prefix.Contains(m.Address) })
+	l, ok := d.linkOf(m.Address, func(*link) bool { return true })
+	if !ok {
+		return -1
 	}
-	for _, i := range c.vipsAt[m.Address] {
-		if u := &c.VIPs[i]; u.Router != d.Name && u.Port == m.Port && u.Protocol == proto && onLink(u.Network) {
+	for _, i := range c.at.onWire[listener{l.network, m.Address, proto, m.Port}] {
+		if c.VIPs[i].Router != d.Name {
 			return i
 		}
 	}
-	for _, i := range c.floatingAt[m.Address] {
+	for _, i := range c.at.external[networkAddress{l.network, m.Address}] {
 		f := &c.FloatingIPs[i]
-		if f.Router == d.Name || !onLink(f.Network) {
+		if f.Router == d.Name {
 			continue
 		}
 		if f.FixedIP.IsValid() {
 			return c.listening(f.Router, f.FixedIP, proto, m.Port)
 		}
-		for _, p := range f.PortForwarding {
-			if p.Protocol == proto && p.ExternalPort == m.Port {
-				return c.listening(f.Router, p.FixedIP, proto, p.Port)
-			}
+		if k, ok := c.at.forward[floatingPort{i, proto, m.Port}]; ok {
+			p := &f.PortForwarding[k]
+			return c.listening(f.Router, p.FixedIP, proto, p.Port)
 		}
 	}
 	return -1

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -57,12 +56,21 @@ func (g *segment) checkPortDevice(s scope, p *Port) {
 	if p.Device == "" && !s.given("device") || g.at.spoiled("devices") {
 		return
 	}
-	var known []string
-	for _, d := range g.Devices {
-		if d.String() == p.Device || d.check() != nil {
-			return // a device that is wrong may be the one that is meant
+	if g.devices == nil {
+		g.devices = map[string]bool{}
+		for _, d := range g.Devices {
+			g.devices[d.String()] = true
+			g.badDevice = g.badDevice || d.check() != nil
 		}
-		known = append(known, d.String())
+	}
+	if g.devices[p.Device] || g.badDevice {
+		return // a device that is wrong may be the one that is meant
+	}
+	var known []string
+	if mayCompare(s.r, p.Device, g.devices) {
+		for _, d := range g.Devices {
+			known = append(known, d.String())
+		}
 	}
 	text := unknown("device", p.Device, known)
 	if !strings.HasSuffix(text, "?") {
@@ -201,7 +209,7 @@ func (c *checker) floatingTargets(s scope, f *FloatingIP) []target {
 // checkIdleRouter checks the router of a floating IP that maps nothing yet.
 func (c *checker) checkIdleRouter(s scope, f *FloatingIP) {
 	if f.Router != "" || s.given("router") {
-		c.findRouter(s, "router", f.Router, gatewayOn(f.Network), func(d *domain) bool {
+		c.findRouter(s, "router", f.Router, gatewayOn(f.Network), c.reach.gateways[f.Network], func(d *domain) bool {
 			return d.Gateway != nil && d.Gateway.Network == f.Network
 		})
 	}
@@ -215,13 +223,15 @@ func (c *checker) findTargetsRouter(s scope, f *FloatingIP, targets []target) st
 		key = "port_forwarding"
 	}
 	var ips []string
+	seen := map[netip.Addr]bool{}
 	for _, t := range targets {
-		if ip := t.ip.String(); !slices.Contains(ips, ip) {
-			ips = append(ips, ip)
+		if !seen[t.ip] {
+			ips = append(ips, t.ip.String())
 		}
+		seen[t.ip] = true
 	}
 	want := "reach " + strings.Join(ips, ", ") + " and " + gatewayOn(f.Network)
-	name := c.findRouter(s, key, f.Router, want, func(d *domain) bool {
+	name := c.findRouter(s, key, f.Router, want, c.reach.behind(f.Network, targets), func(d *domain) bool {
 		return d.Gateway != nil && d.Gateway.Network == f.Network && d.reachesAll(targets)
 	})
 	if d, ok := c.routers[name]; ok {
@@ -234,12 +244,7 @@ func gatewayOn(network string) string { return "have a gateway on network \"" + 
 
 // tenantLink finds the tenant network's prefix that an address is in.
 func (d *domain) tenantLink(a netip.Addr) (link, bool) {
-	for _, l := range d.links {
-		if !l.external && l.prefix.Contains(a) {
-			return l, true
-		}
-	}
-	return link{}, false
+	return d.linkOf(a, func(l *link) bool { return !l.external })
 }
 
 func (d *domain) reachesAll(targets []target) bool {

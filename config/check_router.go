@@ -1,10 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
+	"strconv"
 )
 
 // A domain is a router with what the check knows of its address space.
@@ -12,6 +10,7 @@ type domain struct {
 	*Router
 	at     scope
 	links  []link
+	first  prefixTable[int]   // the first link with a prefix; tenant networks' come before the external one's
 	own    map[netip.Addr]own // what the router answers for, when all is known
 	unsure bool               // an interface, the gateway or a network there has a fault: miss no link
 }
@@ -23,6 +22,50 @@ type link struct {
 	prefix   netip.Prefix
 	address  netip.Addr // the router's own; zero on the external network's other subnets
 	external bool
+}
+
+// A linkID is a router's link among all.
+type linkID struct {
+	router  *domain
+	network string
+	prefix  netip.Prefix
+}
+
+// Bounds of what routers are connected to. The engine numbers a router's interfaces with 16 bits; one
+// is the gateway, one leads to the members that are checked, and 0 is none. A link is in the memory of
+// each router that has it: many routers on a network of many subnets would have their product.
+const (
+	maxInterfaces = 1<<16 - 1 - 2
+	maxLinks      = 1 << 18
+)
+
+// addLink connects a router to a prefix.
+func (c *checker) addLink(d *domain, l link) {
+	if c.links++; c.links > maxLinks {
+		d.unsure = true
+		if c.links == maxLinks+1 {
+			l.at.fault("network", "the routers are connected to more than %d subnets, each counted for each router", maxLinks)
+		}
+		return
+	}
+	d.first.addFirst(l.prefix, len(d.links))
+	d.links = append(d.links, l)
+	c.linked[linkID{d, l.network, l.prefix.Masked()}] = true
+}
+
+// linkOf finds the first link around an address for which ok holds. What ok looks at must be the
+// same for a router's links of one prefix, unless they are of a tenant network and the external one.
+func (d *domain) linkOf(a netip.Addr, ok func(*link) bool) (link, bool) {
+	first := empty
+	for i := range d.first.around(a) {
+		if i < first && ok(&d.links[i]) {
+			first = i
+		}
+	}
+	if first == empty {
+		return link{}, false
+	}
+	return d.links[first], true
 }
 
 // checkRouters checks the routers, gives them their interfaces' addresses and
@@ -38,6 +81,9 @@ func (c *checker) checkRouters() {
 			c.routers[r.Name] = d
 		}
 		before := s.r.found
+		if len(r.Interfaces) > maxInterfaces {
+			s.fault(indexKey("interfaces", maxInterfaces), "a router has at most %d interfaces, this one has %d", maxInterfaces, len(r.Interfaces))
+		}
 		for j := range r.Interfaces {
 			c.checkInterface(d, j)
 		}
@@ -81,14 +127,12 @@ func (c *checker) checkInterface(d *domain, i int) {
 // connect gives a router one address on a tenant network.
 func (c *checker) connect(d *domain, s scope, g *segment, iface *RouterInterface, p netip.Prefix) {
 	iface.Addresses = append(iface.Addresses, p)
-	for _, l := range d.links {
-		if l.network == g.Name && l.prefix == p.Masked() {
-			s.fault("", "the router has an interface in %v of network %q already", p.Masked(), g.Name)
-			return
-		}
+	if c.linked[linkID{d, g.Name, p.Masked()}] {
+		s.fault("", "the router has an interface in %v of network %q already", p.Masked(), g.Name)
+		return
 	}
 	l := link{at: s, network: g.Name, prefix: p.Masked(), address: p.Addr()}
-	d.links = append(d.links, l)
+	c.addLink(d, l)
 	l.warnLinkLocal()
 	g.claim(s, "address", p.Addr(), d.at.owner())
 }
@@ -212,12 +256,12 @@ func (c *checker) chooseGateways() {
 		if !ok || !gw.Address.IsValid() {
 			d.unsure = true
 		}
-		d.placeGateway(s, g)
+		c.placeGateway(d, s, g)
 	}
 }
 
 // placeGateway fills in what follows from the address of a gateway.
-func (d *domain) placeGateway(s scope, g *segment) {
+func (c *checker) placeGateway(d *domain, s scope, g *segment) {
 	gw := d.Gateway
 	gw.Prefix, gw.NextHop = netip.Prefix{}, netip.Addr{}
 	for _, sub := range g.Subnets {
@@ -230,7 +274,7 @@ func (d *domain) placeGateway(s scope, g *segment) {
 			gw.NextHop = sub.Gateway
 			l.address = gw.Address
 		}
-		d.links = append(d.links, l)
+		c.addLink(d, l)
 		if neverForwarded(l.prefix) == "" {
 			continue
 		}
@@ -247,13 +291,19 @@ func (d *domain) placeGateway(s scope, g *segment) {
 // refused. Networks of different routers may overlap.
 func (c *checker) checkOverlaps() {
 	for _, d := range c.domains {
+		prefixes := make([]netip.Prefix, len(d.links))
+		for i := range d.links {
+			prefixes[i] = d.links[i].prefix
+		}
+		finder := newOverlapFinder(prefixes)
 		for i, l := range d.links {
-			for _, other := range d.links[:i] {
-				if other.network != l.network && other.prefix.Overlaps(l.prefix) {
+			for _, k := range finder.reported(d.at.r, i) {
+				if other := &d.links[k]; other.network != l.network {
 					l.at.fault("network", "%v of network %q overlaps %v of network %q; one router cannot tell them apart (RFC 4787, REQ-7)",
 						l.prefix, l.network, other.prefix, other.network)
 				}
 			}
+			finder.add(i)
 		}
 	}
 }
@@ -289,13 +339,11 @@ func (d *domain) checkDestination(s scope, r *Route, seen map[netip.Prefix]owner
 			return false
 		}
 	}
-	for _, l := range d.links {
-		if l.prefix == r.Destination {
-			s.fault("destination", "destination %v is connected: it is a subnet of network %q", r.Destination, l.network)
-			return false
-		}
+	i, connected := d.first.at[r.Destination]
+	if connected {
+		s.fault("destination", "destination %v is connected: it is a subnet of network %q", r.Destination, d.links[i].network)
 	}
-	return true
+	return !connected
 }
 
 // checkNextHop: a next hop is a neighbor, so it must be on a link.
@@ -307,39 +355,37 @@ func (d *domain) checkNextHop(s scope, r *Route) {
 		s.fault("nexthop", "nexthop %v is %s, but %v is %s", r.NextHop, family(r.NextHop), r.Destination, family(r.Destination.Addr()))
 		return
 	}
-	for _, l := range d.links {
-		switch {
-		case !l.prefix.Contains(r.NextHop) || !l.address.IsValid():
-		case r.NextHop == l.address:
-			s.fault("nexthop", "nexthop %v is the router itself", r.NextHop)
-			return
-		default:
-			s.checkHostIn("nexthop", r.NextHop, l.prefix)
-			return
-		}
-	}
-	if !d.unsure {
-		s.fault("nexthop", "nexthop %v is in none of the router's subnets%s", r.NextHop, d.reach())
+	l, found := d.linkOf(r.NextHop, func(l *link) bool { return l.address.IsValid() })
+	switch {
+	case found && r.NextHop == l.address:
+		s.fault("nexthop", "nexthop %v is the router itself", r.NextHop)
+	case found:
+		s.checkHostIn("nexthop", r.NextHop, l.prefix)
+	case !d.unsure:
+		s.fault("nexthop", "nexthop %v is in none of the router's subnets%s", r.NextHop, d.subnets())
 	}
 }
 
-// reach lists a router's subnets for a message.
-func (d *domain) reach() string {
-	var list []string
+// subnets lists a router's subnets for a message.
+func (d *domain) subnets() string {
+	var list []link
 	for _, l := range d.links {
 		if l.address.IsValid() {
-			list = append(list, l.prefix.String())
+			list = append(list, l)
+		}
+		if len(list) > maxListed {
+			break
 		}
 	}
 	if len(list) == 0 {
 		return ""
 	}
-	return " (" + strings.Join(list, ", ") + ")"
+	return " (" + listed(list, func(l link) string { return l.prefix.String() }) + ")"
 }
 
-// findRouter finds the one router for which ok holds. Name is the one that was
-// asked for, if any. Want says in a message what the router has to do.
-func (c *checker) findRouter(s scope, key, name, want string, ok func(*domain) bool) string {
+// findRouter finds the one router for which ok holds, among the candidates (places in domains). Name is the one that
+// was asked for, if any; it need not be a candidate. Want says in a message what the router has to do.
+func (c *checker) findRouter(s scope, key, name, want string, candidates []int, ok func(*domain) bool) string {
 	if name != "" || s.given("router") {
 		d, known := refer(s, "router", "router", "router", name, c.routers)
 		if known && !ok(d) && !d.unsure {
@@ -348,10 +394,9 @@ func (c *checker) findRouter(s scope, key, name, want string, ok func(*domain) b
 		return name
 	}
 	var found []string
-	unsure := s.spoiled("router") || c.root.spoiled("router")
-	for _, d := range c.domains {
-		unsure = unsure || d.unsure
-		if ok(d) {
+	unsure := s.spoiled("router") || c.root.spoiled("router") || c.reach.unsure
+	for _, i := range candidates {
+		if d := c.domains[i]; len(found) <= maxListed && ok(d) {
 			found = append(found, d.Name)
 		}
 	}
@@ -374,9 +419,5 @@ func (c *checker) checkRouterName(s scope, name string) {
 }
 
 func quoteList(names []string) string {
-	list := slices.Clone(names)
-	for i, name := range list {
-		list[i] = fmt.Sprintf("%q", name)
-	}
-	return strings.Join(list, ", ")
+	return listed(names, func(name string) string { return strconv.Quote(clip(name, maxName)) })
 }

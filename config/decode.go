@@ -100,6 +100,10 @@ func (ks keys[T]) decode(s scope, raw map[string]any, t *T) {
 
 // unknownKey reports a key with the nearest known one, or where it belongs.
 func (s scope) unknownKey(name string, known []string) {
+	if s.r.full() {
+		s.fault(pathKey(name), "")
+		return
+	}
 	text := unknown("key", name, known)
 	if nearest(name, known) == "" {
 		if homes := homesOf(name, "", false, s.r.schema); len(homes) > 0 {

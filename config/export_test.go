@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/BurntSushi/toml"
+)
 
 // IndexLines is indexLines for tests.
 func IndexLines(doc string) map[string]int { return indexLines(doc) }
@@ -29,3 +33,19 @@ func knownKeys(table string, ks keyNames, f func(kind, key, path string)) {
 
 // CheckBounds is checkBounds for tests.
 func CheckBounds(doc string) (int, string) { return checkBounds(doc) }
+
+// Decoded reads a document without checking it. The check is what it returns.
+func Decoded(doc string) (check func() error, err error) {
+	var raw map[string]any
+	if _, err := toml.Decode(doc, &raw); err != nil {
+		return nil, err
+	}
+	t := &Topology{lines: indexLines(doc)}
+	rep := newReport(t)
+	rep.first = true
+	topologyKeys.decode(rep.root(), raw, t)
+	return func() error {
+		newChecker(t, rep).run()
+		return rep.err()
+	}, nil
+}

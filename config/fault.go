@@ -55,12 +55,15 @@ type report struct {
 	found    int // faults, also the ones beyond maxFaults
 	warnings Faults
 	warned   int // as found
-	compared int // names that unknown ones were compared with
+	compared int // see maxCompared
 }
 
 // maxFaults bounds the faults that are reported for one file. A reader needs no more, and each
 // takes memory.
 const maxFaults = 1000
+
+// full says whether the report lists as much as it may: what is found from now on is counted only.
+func (r *report) full() bool { return r.found >= maxFaults }
 
 // err returns the faults as an error, nil when there are none. Faults found on
 // the same line stay in the order in which they were found.
@@ -188,6 +191,11 @@ func (s scope) warn(key, format string, args ...any) {
 }
 
 func (s scope) note(key, path, format string, args []any) Fault {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = clip(text, maxText)
+		}
+	}
 	f := Fault{File: s.r.file, Line: s.lineOf(key), Path: path, Message: fmt.Sprintf(format, args...)}
 	if s.subject != "" {
 		f.Message = s.subject + ": " + f.Message

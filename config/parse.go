@@ -26,7 +26,10 @@ func Load(path string) (*Topology, error) {
 // itself failed; then there is no topology.
 //
 // Parse takes at most 16 MB, 16 tables and lists inside each other, 256 bytes of a
-// key's path and 1048576 keys, tables and list elements; more of any is a fault.
+// key's path and 1048576 keys, tables and list elements; more of any is a fault. So are more interfaces
+// of a router than 65533, and what few lines multiply beyond the bounds: 262144 devices of physical networks,
+// counted for each network, as many subnets, counted for each router, and 1048576 members, for each VIP.
+// Of a file with more than 1000 faults, overlaps beyond those count once for each subnet.
 func Parse(name string, r io.Reader) (*Topology, error) {
 	text, err := readText(name, r)
 	if err != nil {
