@@ -34,10 +34,12 @@ PLATFORMS := linux/386 linux/arm64 linux/s390x darwin/amd64 windows/amd64
 cross: ## Vet for the other platforms; what is not built yet takes a minute or two
 	@set -e; for p in $(PLATFORMS); do echo "vet for $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./...; done
 
-# The end-to-end tests come last and alone: they measure, and fill the machine.
+# What measures work in processor time is not for the race detector. The end-to-end tests come last and
+# alone: they measure, too, and fill the machine.
 .PHONY: test
 test: ## All tests with the race detector; end to end too, as root
 	$(RACE) -timeout 20m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(GO) test -run '^TestGrowth$$' ./config
 	cd examples/embed && $(RACE) -timeout 5m ./...
 	cd bench && $(GO) test -timeout 5m ./...
 	$(MAKE) e2e
