@@ -63,20 +63,29 @@ func (s *successors) part(old, next uint32) {
 // leaveOriginal has connection i found by its Original tuple no longer. A successor is
 // found by that tuple from here on.
 func (t *Table) leaveOriginal(i uint32, tuple *packet.Tuple) {
-	s := &t.successors
-	if old, ok := s.before[i]; ok {
-		s.part(old, i)
-		return // it was not found by it
-	}
-	if next, ok := s.of[i]; ok {
-		s.part(i, next)
-		t.index.replace(t.index.tag(tuple), i<<1, next<<1)
+	if t.Contested() && t.partWith(i, tuple) {
 		return
 	}
 	t.index.remove(t.index.tag(tuple), i<<1)
 	if len(t.crowds) > 0 {
 		t.crowdOut(tuple)
 	}
+}
+
+// partWith has a pair come apart that connection i is of, and reports whether there is such a pair: then the
+// tuple is the other connection's.
+func (t *Table) partWith(i uint32, tuple *packet.Tuple) bool {
+	s := &t.successors
+	if old, ok := s.before[i]; ok {
+		s.part(old, i)
+		return true // i was not found by the tuple
+	}
+	next, ok := s.of[i]
+	if ok {
+		s.part(i, next)
+		t.index.replace(t.index.tag(tuple), i<<1, next<<1)
+	}
+	return ok
 }
 
 // established ends the connection that c is the successor of, as c is established.
