@@ -110,7 +110,7 @@ func (s scope) checkInstanceGateway(h *Instance, sub *Subnet) {
 }
 
 // warnNoGateway warns of a router that serves networks only, where the topology has
-// an external network: what is behind the router has no way out. A default route is
+// an external network: hosts behind the router have no way out. A default route is
 // a way, and so is another router on one of its networks, which has a gateway.
 func (c *checker) warnNoGateway() {
 	i := slices.IndexFunc(c.Networks, func(n Network) bool { return n.External })
@@ -125,7 +125,8 @@ func (c *checker) warnNoGateway() {
 			continue
 		}
 		name := c.Networks[i].Name
-		d.at.warn("gateway", "no gateway, though network %q is external: nothing behind the router reaches it; write gateway = { network = %q }", name, name)
+		d.at.warn("gateway", "no gateway, though network %q is external: nothing behind the router reaches it; "+
+			"write gateway = { network = %q }", name, name)
 	}
 }
 
@@ -162,7 +163,8 @@ func (c *checker) warnInstanceGateways() {
 		if sub != nil && h.Gateway == sub.Gateway && (g.External || len(routers) == 0) {
 			continue
 		}
-		text := fmt.Sprintf("gateway %v is no address on network %q: what the instance sends elsewhere is lost", h.Gateway, g.Name)
+		text := fmt.Sprintf("gateway %v is no address on network %q: what the instance sends elsewhere is lost",
+			h.Gateway, g.Name)
 		if len(routers) > 0 {
 			text += "; a router there has " + listed(routers, netip.Addr.String)
 		}
@@ -192,7 +194,8 @@ func (c *checker) routerAddresses() map[string][]netip.Addr {
 // topology is a lab if it has steps, or instances that serve something.
 func (c *checker) warnMembers() {
 	serves := func(h Instance) bool { return len(h.Serve) > 0 }
-	if len(c.Instances) == 0 || c.root.spoiled("instance") || len(c.Steps) == 0 && !slices.ContainsFunc(c.Instances, serves) {
+	if len(c.Instances) == 0 || c.root.spoiled("instance") ||
+		len(c.Steps) == 0 && !slices.ContainsFunc(c.Instances, serves) {
 		return
 	}
 	known := map[netip.Addr]bool{}
@@ -214,7 +217,8 @@ func (c *checker) warnMembers() {
 		}
 		isKnown := func(m Member) bool { return known[m.Address] }
 		if len(members) > 0 && !s.spoiledIn("member") && !slices.ContainsFunc(p.Members, isKnown) {
-			s.warn("member", "none of its members is an instance (%s): in a lab, nothing answers there", strings.Join(members, ", "))
+			s.warn("member", "none of its members is an instance (%s): in a lab, nothing answers there",
+				strings.Join(members, ", "))
 		}
 	}
 }

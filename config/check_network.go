@@ -190,7 +190,8 @@ func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
 		case u.device != me.device:
 			s.fault(key, "device %v is the one that %v opens as %v", me.device, u.owner, u.device)
 		case u.vlan != me.vlan && me.device.isRaw() && u.host != me.host:
-			s.fault("host", "device %v is %s to the host in %v, and %s here; write the same in both", me.device, u.host, u.owner, me.host)
+			s.fault("host", "device %v is %s to the host in %v, and %s here; write the same in both",
+				me.device, u.host, u.owner, me.host)
 		case u.vlan != me.vlan:
 			continue
 		case u.vlan == 0:

@@ -8,8 +8,8 @@ import (
 // hostInstead is what to name instead of an address that leads nowhere.
 const hostInstead = "name the host that has the service"
 
-// An own is what a router has an address for. Packets that the router sends to such an
-// address come to nobody: it translates once, and does not ask itself by ARP.
+// An own is what a router has an address for. A packet that the router sends to such an
+// address is lost: the router translates once, and does not ask itself by ARP.
 type own struct {
 	what    string // such as: VIP "a" (line 12)
 	instead string // what to name in its place
@@ -116,7 +116,8 @@ func (c *checker) gatherOwn(d *domain) {
 		}
 	}
 	for _, l := range d.links {
-		add(l.address, own{what: fmt.Sprintf("the router's address on network %q", clip(l.network, maxName)), instead: hostInstead, link: true})
+		what := fmt.Sprintf("the router's address on network %q", clip(l.network, maxName))
+		add(l.address, own{what: what, instead: hostInstead, link: true})
 	}
 	if d.Gateway != nil {
 		n := 0
@@ -189,7 +190,8 @@ func (d *domain) checkMember(s scope, m *Member, v *VIP) bool {
 		if o.vip != nil && o.vip.Pool == v.Pool {
 			o.instead = hostInstead
 		}
-		s.fault("address", "address %v belongs to router %q itself, which serves VIP %q: it is %s; %s", m.Address, d.Name, v.Name, o.what, o.instead)
+		s.fault("address", "address %v belongs to router %q itself, which serves VIP %q: it is %s; %s",
+			m.Address, d.Name, v.Name, o.what, o.instead)
 		return false
 	}
 	if l, ok := d.linkOf(m.Address, func(*link) bool { return true }); ok {

@@ -82,7 +82,8 @@ func (c *checker) checkRouters() {
 		}
 		before := s.r.found
 		if len(r.Interfaces) > maxInterfaces {
-			s.fault(indexKey("interfaces", maxInterfaces), "a router has at most %d interfaces, this one has %d", maxInterfaces, len(r.Interfaces))
+			s.fault(indexKey("interfaces", maxInterfaces), "a router has at most %d interfaces, this one has %d",
+				maxInterfaces, len(r.Interfaces))
 		}
 		for j := range r.Interfaces {
 			c.checkInterface(d, j)

@@ -29,8 +29,8 @@ func wanted(text string) []string {
 	return want
 }
 
-// What no router forwards from or to (RFC 6890) can be no service's address and nobody's destination. Link-local
-// subnets are left to next hops, and to networks without a router.
+// An address that no router forwards from or to (RFC 6890) cannot be a service's address or a destination.
+// Link-local subnets are left to next hops, and to networks without a router.
 var unforwardedCases = []faultCase{
 	{"subnets", `
 [[network]]

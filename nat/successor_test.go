@@ -195,7 +195,8 @@ func TestSuccessors(t *testing.T) {
 	}
 }
 
-// A successor whose deadline has passed, or that a change has ended, is nobody's successor, noticed or not.
+// A successor whose deadline has passed, or that a change has ended, is not returned any more, also before
+// the table has removed it.
 func TestSuccessorThatIsGone(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(table *nat.Table)
