@@ -39,7 +39,7 @@ cross: ## Vet for the other platforms; what is not built yet takes a minute or t
 .PHONY: test
 test: ## All tests with the race detector; end to end too, as root
 	$(RACE) -timeout 20m $$($(GO) list ./... | grep -v /internal/e2e)
-	$(GO) test -run '^TestGrowth$$' ./config
+	$(GO) test -run '^TestGrowth$$' ./config/file
 	cd examples/embed && $(RACE) -timeout 5m ./...
 	cd bench && $(GO) test -timeout 5m ./...
 	$(MAKE) e2e

@@ -9,13 +9,13 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 )
 
 // pooled is the tutorial's network with a pool and a VIP that are not as usual.
-func pooled(t *testing.T, change func(*config.Pool, *config.VIP)) *lesson {
+func pooled(t *testing.T, change func(*file.Pool, *file.VIP)) *lesson {
 	t.Helper()
 	topo := tutorial()
 	change(&topo.Pools[0], &topo.VIPs[0])
@@ -49,7 +49,7 @@ func (l *lesson) server(digit byte) *simHost {
 // Weights are parts of the connections, evenly mixed; with 0 a member has no new ones, and what
 // it has goes on.
 func TestWeights(t *testing.T) {
-	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.Members[0].Weight = 2 })
+	l := pooled(t, func(p *file.Pool, _ *file.VIP) { p.Members[0].Weight = 2 })
 	if got := l.members(l.client, 4000, 6); got != "909"+"909" {
 		t.Errorf("weights 2:1: %s", got)
 	}
@@ -77,7 +77,7 @@ func TestWeights(t *testing.T) {
 
 // A backup has connections only while no other member may.
 func TestBackup(t *testing.T) {
-	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.Members[1].Backup = true })
+	l := pooled(t, func(p *file.Pool, _ *file.VIP) { p.Members[1].Backup = true })
 	got := l.members(l.client, 4000, 3)
 	l.check(l.SetMember("web servers", "WEB1", false))
 	got += l.members(l.client, 4100, 3)
@@ -90,7 +90,7 @@ func TestBackup(t *testing.T) {
 // A member that no packet can reach costs nobody a connection: a turn that is never taken would
 // be everybody's next one.
 func TestMemberThatIsNoHost(t *testing.T) {
-	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.Members[0].Address = addr("172.16.100.255") })
+	l := pooled(t, func(p *file.Pool, _ *file.VIP) { p.Members[0].Address = addr("172.16.100.255") })
 	if got := l.members(l.client, 4000, 3); got != "000" {
 		t.Errorf("with a broadcast address: %q", got)
 	}
@@ -106,7 +106,7 @@ func (l *lesson) check(err error) {
 // A connection counts from its first packet to its end: a FIN of both sides, a RST, or
 // silence.
 func TestLeastConnections(t *testing.T) {
-	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.Algorithm = "LEAST_CONNECTIONS" })
+	l := pooled(t, func(p *file.Pool, _ *file.VIP) { p.Algorithm = "LEAST_CONNECTIONS" })
 	if got := l.members(l.client, 4000, 4); got != "9090" {
 		t.Fatalf("a burst of SYNs: %s", got)
 	}
@@ -146,8 +146,8 @@ func TestLeastConnections(t *testing.T) {
 
 // A client keeps its member as long as it comes back in time, and as long as that one is up.
 func TestPersistence(t *testing.T) {
-	l := pooled(t, func(p *config.Pool, _ *config.VIP) {
-		p.SessionPersistence = &config.SessionPersistence{Type: "SOURCE_IP", Timeout: time.Minute}
+	l := pooled(t, func(p *file.Pool, _ *file.VIP) {
+		p.SessionPersistence = &file.SessionPersistence{Type: "SOURCE_IP", Timeout: time.Minute}
 	})
 	other := l.host("ext_net", "10.10.10.5")
 	if got := l.members(l.client, 4000, 3) + l.members(other, 4000, 3); got != "999000" {
@@ -172,7 +172,7 @@ func TestSourceHashing(t *testing.T) {
 	for _, algorithm := range []string{"SOURCE_IP", "SOURCE_IP_PORT"} {
 		seen := [2]string{}
 		for k := range seen {
-			l := pooled(t, func(p *config.Pool, _ *config.VIP) {
+			l := pooled(t, func(p *file.Pool, _ *file.VIP) {
 				p.Algorithm = algorithm
 				if k == 1 {
 					p.Members[0], p.Members[1] = p.Members[1], p.Members[0]
@@ -193,7 +193,7 @@ func TestSourceHashing(t *testing.T) {
 }
 
 func TestAllowedClients(t *testing.T) {
-	l := pooled(t, func(_ *config.Pool, v *config.VIP) {
+	l := pooled(t, func(_ *file.Pool, v *file.VIP) {
 		v.AllowedCIDRs = []netip.Prefix{prefix("10.10.10.4/32"), prefix("172.16.101.0/24")}
 	})
 	if got := l.members(l.client, 4000, 2); got != "90" {
@@ -215,7 +215,7 @@ func TestAllowedClients(t *testing.T) {
 // The connection beyond the limit is refused with a RST, and one may come when another has
 // ended. SYNs alone shut nobody out.
 func TestConnectionLimit(t *testing.T) {
-	l := pooled(t, func(_ *config.Pool, v *config.VIP) { v.ConnectionLimit = 2 })
+	l := pooled(t, func(_ *file.Pool, v *file.VIP) { v.ConnectionLimit = 2 })
 	for i := range 5 {
 		l.tcp(l.client, 3000+i, "10.10.10.7", 80, "S") // a flood
 	}
@@ -251,7 +251,7 @@ func (l *lesson) turn() byte {
 
 // Of several that begin at the same time, those are reset that are established beyond the limit.
 func TestConnectionLimitInABurst(t *testing.T) {
-	l := pooled(t, func(_ *config.Pool, v *config.VIP) { v.ConnectionLimit = 1 })
+	l := pooled(t, func(_ *file.Pool, v *file.VIP) { v.ConnectionLimit = 1 })
 	var flows []*flow
 	for i := range 2 {
 		flows = append(flows, l.syn(l.client, 4000+i, "10.10.10.7", 80, l.server("90"[i])))
@@ -276,7 +276,7 @@ func TestConnectionLimitInABurst(t *testing.T) {
 // A VIP's connections that are idle for longer than it says end, and both sides hear of it;
 // others live as long as ever.
 func TestIdleTimeout(t *testing.T) {
-	l := pooled(t, func(_ *config.Pool, v *config.VIP) { v.IdleTimeout = 50 * time.Second })
+	l := pooled(t, func(_ *file.Pool, v *file.VIP) { v.IdleTimeout = 50 * time.Second })
 	f := l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
 	other := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3)
 	for range 3 {
@@ -295,7 +295,7 @@ func TestIdleTimeout(t *testing.T) {
 
 // A UDP VIP's idle timeout: the next datagram is balanced anew.
 func TestIdleTimeoutOfUDP(t *testing.T) {
-	l := pooled(t, func(_ *config.Pool, v *config.VIP) { v.IdleTimeout, v.Protocol = 10*time.Second, config.UDP })
+	l := pooled(t, func(_ *file.Pool, v *file.VIP) { v.IdleTimeout, v.Protocol = 10*time.Second, file.UDP })
 	ask := func() string {
 		l.udp(l.client, 4000, "10.10.10.7", 80, "?")
 		return l.one("vlan100").ip.DstIP.String()
@@ -369,7 +369,7 @@ func TestStatisticsAreWhatACaptureShows(t *testing.T) {
 	check("forgotten", 0, 10)
 	for i := range 50 {
 		name := fmt.Sprint("m", i)
-		l.check(l.AddMember("web servers", config.Member{Name: name, Address: addr("172.16.100.9"), Port: 80, Weight: 1, AdminStateUp: true}))
+		l.check(l.AddMember("web servers", file.Member{Name: name, Address: addr("172.16.100.9"), Port: 80, Weight: 1, AdminStateUp: true}))
 		l.members(l.client, 5000+2*i, 2)
 		in += 2
 		bytesIn += 80
@@ -475,7 +475,7 @@ func TestRefusedIsBetterThanUnreachable(t *testing.T) {
 
 // monitored is the tutorial's network with checks, by which all members are up.
 func monitored(t *testing.T) *lesson {
-	return pooled(t, func(p *config.Pool, _ *config.VIP) { p.Monitor = &config.Monitor{Type: "TCP"} })
+	return pooled(t, func(p *file.Pool, _ *file.VIP) { p.Monitor = &file.Monitor{Type: "TCP"} })
 }
 
 // Without checks nobody says that the member should be up: the client hears its refusal.
@@ -494,10 +494,10 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		topo := twoRouters()
 		topo.Engine.Workers = workers
-		topo.Pools = []config.Pool{{Name: "web", Protocol: config.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
-			Members: []config.Member{{Name: "one", Address: addr("192.168.1.9"), Port: 80, Weight: 1, AdminStateUp: true}}}}
-		topo.VIPs = []config.VIP{{Name: "web", Network: "blue", Address: addr("192.168.1.80"), Protocol: config.TCP, Port: 80, Pool: "web", Router: "blue"}}
-		topo.FloatingIPs = append(topo.FloatingIPs, config.FloatingIP{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("192.168.1.80"), Router: "blue"})
+		topo.Pools = []file.Pool{{Name: "web", Protocol: file.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
+			Members: []file.Member{{Name: "one", Address: addr("192.168.1.9"), Port: 80, Weight: 1, AdminStateUp: true}}}}
+		topo.VIPs = []file.VIP{{Name: "web", Network: "blue", Address: addr("192.168.1.80"), Protocol: file.TCP, Port: 80, Pool: "web", Router: "blue"}}
+		topo.FloatingIPs = append(topo.FloatingIPs, file.FloatingIP{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("192.168.1.80"), Router: "blue"})
 		topo.Networks[1].MTU = 1000
 		s := newSim(t, topo)
 		red, member := s.host("red", "192.168.1.9"), s.host("blue", "192.168.1.9")
@@ -520,9 +520,9 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 // A route to half of all addresses says as little about who is there as one to all of them.
 func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 	topo := tutorial()
-	topo.Pools[0].Monitor = &config.Monitor{Type: "TCP"}
+	topo.Pools[0].Monitor = &file.Monitor{Type: "TCP"}
 	for _, half := range []string{"0.0.0.0/1", "128.0.0.0/1"} {
-		topo.Routers[0].Routes = append(topo.Routers[0].Routes, config.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
+		topo.Routers[0].Routes = append(topo.Routers[0].Routes, file.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
 	}
 	if _, err := build(topo, newRand(1), true); err != nil {
 		t.Error(err)
@@ -574,7 +574,7 @@ func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 	want("down, and its connections are kept", "ONLINE; "+web1+"OFFLINE 2 of 2; "+web2+"NO_MONITOR 1 of 1")
 	l.do(l.RemoveMember("web servers", "WEB1"))
 	want("removed", "ONLINE; "+web2+"NO_MONITOR 1 of 1; "+web1+"DRAINING removed 2 of 2")
-	l.do(l.AddMember("web servers", config.Member{Name: "WEB1", Address: addr("172.16.100.12"), Port: 80, Weight: 1,
+	l.do(l.AddMember("web servers", file.Member{Name: "WEB1", Address: addr("172.16.100.12"), Port: 80, Weight: 1,
 		AdminStateUp: true}))
 	want("another of its name",
 		"ONLINE; "+web2+"NO_MONITOR 1 of 1; WEB1 172.16.100.12:80 NO_MONITOR 0 of 0; "+web1+"DRAINING removed 2 of 2")
@@ -586,7 +586,7 @@ func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 	want("all removed", "ONLINE; "+web1+"DRAINING removed 1 of 2; "+web2+"DRAINING removed 1 of 1")
 	end(three)
 	want("the last ended", "ONLINE; "+web2+"DRAINING removed 1 of 1")
-	l.do(l.AddMember("web servers", config.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80,
+	l.do(l.AddMember("web servers", file.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80,
 		AdminStateUp: true}))
 	want("a member with weight 0", "ERROR; WEB3 172.16.100.12:80 DRAINING 0 of 0; "+web2+"DRAINING removed 1 of 1")
 	end(two)
@@ -595,13 +595,13 @@ func TestRemovedMembersAreShownWhileTheyDrain(t *testing.T) {
 
 // Where removing resets, or what goes is UDP, nothing is left to show.
 func TestRemovedMembersThatDoNotDrain(t *testing.T) {
-	l := pooled(t, func(p *config.Pool, _ *config.VIP) { p.OnMemberRemoved = "reset" })
+	l := pooled(t, func(p *file.Pool, _ *file.VIP) { p.OnMemberRemoved = "reset" })
 	l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
 	l.do(l.RemoveMember("web servers", "WEB1"))
 	if got := l.memberLines(); got != "ONLINE; WEB2 172.16.100.10:80 NO_MONITOR 0 of 0" {
 		t.Error(got)
 	}
-	l = pooled(t, func(_ *config.Pool, v *config.VIP) { v.Protocol = config.UDP })
+	l = pooled(t, func(_ *file.Pool, v *file.VIP) { v.Protocol = file.UDP })
 	l.udp(l.client, 4000, "10.10.10.7", 80, "?")
 	l.do(l.RemoveMember("web servers", "WEB1"))
 	if got := l.memberLines(); got != "ONLINE; WEB2 172.16.100.10:80 NO_MONITOR 0 of 0" {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gaissmai/bart"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -183,7 +183,7 @@ type plan struct {
 
 // build makes the networks and routers of a topology.
 // checks: members whose pool has a monitor are checked, and down until then.
-func build(topo *config.Topology, rng *rand.Rand, checks bool) (*plan, error) {
+func build(topo *file.Topology, rng *rand.Rand, checks bool) (*plan, error) {
 	b := &builder{topo: topo, checked: checks, byName: map[string]*network{}, rng: rng, macs: map[string]map[packet.MAC]bool{}}
 	p := &b.plan
 	for i := range topo.Networks {
@@ -219,7 +219,7 @@ func build(topo *config.Topology, rng *rand.Rand, checks bool) (*plan, error) {
 // A builder turns a topology into routers.
 type builder struct {
 	plan
-	topo    *config.Topology
+	topo    *file.Topology
 	byName  map[string]*network
 	rng     *rand.Rand
 	checked bool
@@ -227,7 +227,7 @@ type builder struct {
 }
 
 // router makes one router.
-func (b *builder) router(c *config.Router) (*vrouter, error) {
+func (b *builder) router(c *file.Router) (*vrouter, error) {
 	r := &vrouter{
 		name: c.Name, ifaces: []*iface{nil},
 		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), static: &nat.Static{}, arp: arp.NewTable(),
@@ -302,7 +302,7 @@ func (b *builder) ifaceOn(r *vrouter, n *network, addrs []netip.Prefix) *iface {
 
 // gateway joins a router to its external network. All of that network's subnets
 // are on link, as floating IPs may come from any.
-func (b *builder) gateway(r *vrouter, c *config.RouterGateway, plain []netip.Prefix) error {
+func (b *builder) gateway(r *vrouter, c *file.RouterGateway, plain []netip.Prefix) error {
 	i, err := b.iface(r, c.Network, []netip.Prefix{c.Prefix})
 	if err != nil {
 		return err
@@ -338,7 +338,7 @@ func (b *builder) gateway(r *vrouter, c *config.RouterGateway, plain []netip.Pre
 }
 
 // shareOut says which addresses internal hosts show outside, and owns them.
-func (g *gateway) shareOut(ranges []config.AddressRange) {
+func (g *gateway) shareOut(ranges []file.AddressRange) {
 	g.shared, g.more = []uint32{g.addr}, map[uint32]bool{}
 	if len(ranges) > 0 {
 		g.shared = nil
@@ -356,7 +356,7 @@ func (g *gateway) shareOut(ranges []config.AddressRange) {
 }
 
 // routes adds the static routes: to next hops that are on link.
-func (b *builder) routes(r *vrouter, c *config.Router) error {
+func (b *builder) routes(r *vrouter, c *file.Router) error {
 	for _, rt := range c.Routes {
 		via := packet.FromAddr(rt.NextHop)
 		var out *iface
@@ -431,7 +431,7 @@ func (b *builder) vips(r *vrouter) error {
 	return nil
 }
 
-func (b *builder) pool(c *config.Pool) *pool {
+func (b *builder) pool(c *file.Pool) *pool {
 	p := &pool{
 		name: c.Name, proto: protoNumber(c.Protocol), monitor: c.Monitor, algorithm: c.Algorithm,
 		config:   lb.Config{Algorithm: algorithms[c.Algorithm]},
@@ -475,8 +475,8 @@ func (b *builder) taken(network string, m packet.MAC) bool {
 	return true
 }
 
-func protoNumber(p config.Protocol) uint8 {
-	if p == config.UDP {
+func protoNumber(p file.Protocol) uint8 {
+	if p == file.UDP {
 		return packet.ProtoUDP
 	}
 	return packet.ProtoTCP
@@ -491,7 +491,7 @@ var behaviors = map[string]nat.Behavior{
 var rpFilters = map[string]rpFilter{"loose": rpLoose, "strict": rpStrict}
 
 // natConfig translates the file's settings.
-func natConfig(c *config.NAT) nat.Config {
+func natConfig(c *file.NAT) nat.Config {
 	return nat.Config{
 		Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
 		MaxConnections: c.MaxConnections, HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,

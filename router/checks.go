@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
@@ -120,7 +120,7 @@ func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
 	n, gateway := r.checks.network, r.checks.addrs[0]
 	near, far := tap.Pipe(n.name, n.name+"/far", tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
 	if err := n.home.call(func() {
-		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: n.name}}, near)
+		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: n.name}}, near)
 	}); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
@@ -382,6 +382,6 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 }
 
 // someMember is a member as somebody adds it.
-func someMember(name, address string) config.Member {
-	return config.Member{Name: name, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}
+func someMember(name, address string) file.Member {
+	return file.Member{Name: name, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}
 }

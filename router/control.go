@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -246,7 +246,7 @@ func (c *control) isMember(r *vrouter, addr uint32) error {
 }
 
 // reserve notes what can be no floating IP on an external network.
-func (b *builder) reserve(n *network, c *config.Network) {
+func (b *builder) reserve(n *network, c *file.Network) {
 	if !n.external {
 		return
 	}
@@ -291,10 +291,10 @@ type pool struct {
 	proto        uint8
 	algorithm    string
 	config       lb.Config
-	monitor      *config.Monitor // nil: every member counts as up
-	keepDown     bool            // TCP connections of a member that is down go on,
-	drainRemoved bool            // of one that is removed
-	members      []member        // Up: by hand
+	monitor      *file.Monitor // nil: every member counts as up
+	keepDown     bool          // TCP connections of a member that is down go on,
+	drainRemoved bool          // of one that is removed
+	members      []member      // Up: by hand
 	shares       []*poolShare
 }
 
@@ -377,7 +377,7 @@ func (p *plan) pool(name string) *pool {
 
 // member makes a member, with a number that no other has ever had: connections
 // may name one that is gone.
-func (p *plan) member(c *config.Member) member {
+func (p *plan) member(c *file.Member) member {
 	m := member{c.Name, lb.Member{
 		ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Weight: c.Weight, Backup: c.Backup, Up: c.AdminStateUp,
 	}}
@@ -419,7 +419,7 @@ func (e *Engine) SetMemberWeight(pool, member string, weight int) error {
 // AdminStateUp, and if the pool's monitor finds it to be up. An error wraps fs.ErrNotExist
 // if there is no such pool, fs.ErrExist if it has a member of that name or endpoint,
 // fs.ErrInvalid if the member can be none, and os.ErrClosed after Close.
-func (e *Engine) AddMember(pool string, m config.Member) error {
+func (e *Engine) AddMember(pool string, m file.Member) error {
 	e.control.mu.Lock()
 	defer e.control.mu.Unlock()
 	if m.Name == "" {
@@ -506,7 +506,7 @@ func (c *control) removeMember(pool, name string) error {
 	})
 }
 
-func (c *control) addMember(pool string, cm *config.Member) error {
+func (c *control) addMember(pool string, cm *file.Member) error {
 	p := c.pool(pool)
 	if p == nil {
 		return fmt.Errorf("no such pool: %w", fs.ErrNotExist)
@@ -539,7 +539,7 @@ func (c *control) addMember(pool string, cm *config.Member) error {
 const maxWeight = 256
 
 // mayAdd says why a pool may not have a member.
-func (p *pool) mayAdd(m *config.Member) error {
+func (p *pool) mayAdd(m *file.Member) error {
 	if !m.Address.Is4() || m.Port == 0 || martianDest(packet.FromAddr(m.Address)) != next ||
 		!forwardable(packet.FromAddr(m.Address)) {
 		return fmt.Errorf("no IPv4 address and port of a host: %w", fs.ErrInvalid)

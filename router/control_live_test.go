@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/routertest"
 )
@@ -352,7 +352,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(k), 1))
 			fixed := []netip.Addr{netip.MustParseAddr("192.168.1.3"), netip.MustParseAddr("192.168.1.4")}
 			name := fmt.Sprint("extra", k)
-			extra := config.Member{Name: name, Address: netip.MustParseAddr("192.168.1.4"), Port: 100 + uint16(k), Weight: 1}
+			extra := file.Member{Name: name, Address: netip.MustParseAddr("192.168.1.4"), Port: 100 + uint16(k), Weight: 1}
 			for range 100 {
 				var err error
 				switch rng.IntN(5) {

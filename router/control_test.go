@@ -12,7 +12,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
@@ -478,14 +478,14 @@ func TestFragmentsFollow(t *testing.T) {
 
 // secondRouter has a second tenant with its own router on the same external network,
 // and the same addresses inside.
-func secondRouter() *config.Topology {
+func secondRouter() *file.Topology {
 	topo := tutorial()
-	topo.Networks = append(topo.Networks, config.Network{Name: "other", MTU: 1500,
-		Subnets: []config.Subnet{{CIDR: prefix("172.16.101.0/24"), Gateway: addr("172.16.101.1")}}})
+	topo.Networks = append(topo.Networks, file.Network{Name: "other", MTU: 1500,
+		Subnets: []file.Subnet{{CIDR: prefix("172.16.101.0/24"), Gateway: addr("172.16.101.1")}}})
 	nat := topo.NAT
-	topo.Routers = append(topo.Routers, config.Router{Name: "second", NAT: &nat,
-		Interfaces: []config.RouterInterface{{Network: "other", Addresses: []netip.Prefix{prefix("172.16.101.1/24")}}},
-		Gateway: &config.RouterGateway{Network: "ext_net", Address: addr("10.10.10.20"), Prefix: prefix("10.10.10.20/24"),
+	topo.Routers = append(topo.Routers, file.Router{Name: "second", NAT: &nat,
+		Interfaces: []file.RouterInterface{{Network: "other", Addresses: []netip.Prefix{prefix("172.16.101.1/24")}}},
+		Gateway: &file.RouterGateway{Network: "ext_net", Address: addr("10.10.10.20"), Prefix: prefix("10.10.10.20/24"),
 			NextHop: addr("10.10.10.1"), SNAT: true}})
 	return topo
 }
@@ -533,7 +533,7 @@ func TestMoveToAnotherRouter(t *testing.T) {
 
 func TestAssociationErrors(t *testing.T) {
 	topo := tutorial()
-	topo.Ports = []config.Port{{Name: "gw", Network: "ext_net", FixedIP: addr("10.10.10.30")}}
+	topo.Ports = []file.Port{{Name: "gw", Network: "ext_net", FixedIP: addr("10.10.10.30")}}
 	l := newLessonOf(t, topo)
 	for _, c := range []struct {
 		floating, fixed string
@@ -576,17 +576,17 @@ func TestAssociationErrors(t *testing.T) {
 
 // balanced is the tutorial with a VIP for UDP, at the same address and for the same
 // hosts, and what becomes of their connections.
-func balanced(down, removed string) *config.Topology {
+func balanced(down, removed string) *file.Topology {
 	topo := tutorial()
 	p := topo.Pools[0]
-	p.Name, p.Protocol = "name servers", config.UDP
+	p.Name, p.Protocol = "name servers", file.UDP
 	p.Members = slices.Clone(p.Members)
 	topo.Pools = append(topo.Pools, p)
 	for i := range topo.Pools {
 		topo.Pools[i].OnMemberDown, topo.Pools[i].OnMemberRemoved = down, removed
 	}
 	v := topo.VIPs[0]
-	v.Name, v.Protocol, v.Port, v.Pool = "dns-vip", config.UDP, 53, "name servers"
+	v.Name, v.Protocol, v.Port, v.Pool = "dns-vip", file.UDP, 53, "name servers"
 	topo.VIPs = append(topo.VIPs, v)
 	return topo
 }
@@ -668,10 +668,10 @@ func TestMembersCome(t *testing.T) {
 	web3 := l.host("vlan100", "172.16.100.12")
 	drains := l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1)
 	l.do(l.RemoveMember("web servers", "WEB1"))
-	l.do(l.AddMember("web servers", config.Member{Address: web3.addr, Port: 80, Weight: 1, AdminStateUp: true}))
+	l.do(l.AddMember("web servers", file.Member{Address: web3.addr, Port: 80, Weight: 1, AdminStateUp: true}))
 	l.tcpFlow(l.client, 4001, "10.10.10.7", 80, l.web2)
 	f := l.tcpFlow(l.client, 4002, "10.10.10.7", 80, web3)
-	l.do(l.AddMember("web servers", config.Member{Name: "WEB1", Address: addr("172.16.100.9"), Port: 80, Weight: 1}))
+	l.do(l.AddMember("web servers", file.Member{Name: "WEB1", Address: addr("172.16.100.9"), Port: 80, Weight: 1}))
 	l.tcpFlow(l.client, 4003, "10.10.10.7", 80, l.web2) // it is not up yet
 	l.do(l.SetMember("web servers", "WEB1", true))
 	l.tcpFlow(l.client, 4004, "10.10.10.7", 80, web3)
@@ -692,8 +692,8 @@ func TestMembersCome(t *testing.T) {
 
 func TestMemberErrors(t *testing.T) {
 	l := newLessonOf(t, balanced("keep", "drain"))
-	ok := config.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80, Weight: 1, AdminStateUp: true}
-	with := func(change func(*config.Member)) config.Member {
+	ok := file.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80, Weight: 1, AdminStateUp: true}
+	with := func(change func(*file.Member)) file.Member {
 		m := ok
 		change(&m)
 		return m
@@ -703,27 +703,27 @@ func TestMemberErrors(t *testing.T) {
 		"set, no member":    {l.SetMember("web servers", "WEB3", true), fs.ErrNotExist},
 		"remove, no member": {l.RemoveMember("web servers", "WEB3"), fs.ErrNotExist},
 		"add, no pool":      {l.AddMember("nobody", ok), fs.ErrNotExist},
-		"same name":         {l.AddMember("web servers", with(func(m *config.Member) { m.Name = "WEB1" })), fs.ErrExist},
-		"same endpoint":     {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.9") })), fs.ErrExist},
-		"no port":           {l.AddMember("web servers", with(func(m *config.Member) { m.Port = 0 })), fs.ErrInvalid},
-		"no address":        {l.AddMember("web servers", with(func(m *config.Member) { m.Address = netip.Addr{} })), fs.ErrInvalid},
-		"multicast":         {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("224.0.0.1") })), fs.ErrInvalid},
-		"this network":      {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("0.0.0.1") })), fs.ErrInvalid},
-		"reserved":          {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("240.0.0.1") })), fs.ErrInvalid},
-		"the VIP":           {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
+		"same name":         {l.AddMember("web servers", with(func(m *file.Member) { m.Name = "WEB1" })), fs.ErrExist},
+		"same endpoint":     {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.100.9") })), fs.ErrExist},
+		"no port":           {l.AddMember("web servers", with(func(m *file.Member) { m.Port = 0 })), fs.ErrInvalid},
+		"no address":        {l.AddMember("web servers", with(func(m *file.Member) { m.Address = netip.Addr{} })), fs.ErrInvalid},
+		"multicast":         {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("224.0.0.1") })), fs.ErrInvalid},
+		"this network":      {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("0.0.0.1") })), fs.ErrInvalid},
+		"reserved":          {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("240.0.0.1") })), fs.ErrInvalid},
+		"the VIP":           {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
 		"the other VIP": {l.AddMember("name servers",
-			with(func(m *config.Member) { m.Address, m.Name = addr("172.16.100.11"), "" })), fs.ErrInvalid},
-		"a floating IP": {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("10.10.10.3") })),
+			with(func(m *file.Member) { m.Address, m.Name = addr("172.16.100.11"), "" })), fs.ErrInvalid},
+		"a floating IP": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.3") })),
 			fs.ErrInvalid},
-		"that of the VIP": {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("10.10.10.7") })),
+		"that of the VIP": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.7") })),
 			fs.ErrInvalid},
-		"an interface": {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.101.1") })),
+		"an interface": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.101.1") })),
 			fs.ErrInvalid},
-		"the gateway": {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("10.10.10.2") })),
+		"the gateway": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.2") })),
 			fs.ErrInvalid},
-		"a broadcast": {l.AddMember("web servers", with(func(m *config.Member) { m.Address = addr("172.16.101.255") })),
+		"a broadcast": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.101.255") })),
 			fs.ErrInvalid},
-		"weight":           {l.AddMember("web servers", with(func(m *config.Member) { m.Weight = 257 })), fs.ErrInvalid},
+		"weight":           {l.AddMember("web servers", with(func(m *file.Member) { m.Weight = 257 })), fs.ErrInvalid},
 		"weigh, no member": {l.SetMemberWeight("web servers", "WEB3", 1), fs.ErrNotExist},
 	} {
 		if !errors.Is(c.got, c.want) {

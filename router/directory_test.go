@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
 )
@@ -17,7 +17,7 @@ import (
 // manyRouters is n routers with so many floating IPs each on one external network, and as many workers
 // at most. Router K is at 10.K.0.1, its floating IPs from 10.K.0.2 on, its tenant network is netK. The
 // network's own gateway is 10.255.0.1.
-func manyRouters(t testing.TB, n, floating, workers int) *config.Topology {
+func manyRouters(t testing.TB, n, floating, workers int) *file.Topology {
 	t.Helper()
 	var s strings.Builder
 	fmt.Fprintf(&s, "[engine]\nworkers = %d\n", workers)
@@ -32,7 +32,7 @@ func manyRouters(t testing.TB, n, floating, workers int) *config.Topology {
 				"fixed_ip = \"192.168.1.%[2]d\"\nrouter = \"router%[1]d\"\n", i, k+2)
 		}
 	}
-	topo, err := config.Parse("test.toml", strings.NewReader(s.String()))
+	topo, err := file.Parse("test.toml", strings.NewReader(s.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

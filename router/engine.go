@@ -26,7 +26,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
@@ -40,7 +40,7 @@ type Options struct {
 	// Open opens the devices of the topology, as OpenDevice's result does. nil
 	// opens none: networks are reached through Attach. A device with a method MTU() int
 	// limits what its network carries; one with SetMTU(int) error is told the network's MTU.
-	Open func(config.Device) (tap.Device, error)
+	Open func(file.Device) (tap.Device, error)
 	// RequireDevices has Start fail when a device does not exist yet (Open returns
 	// tap.ErrMissing). Without it, Start goes on without the device, which is opened
 	// when it comes. All other errors of Open end Start in any case.
@@ -76,10 +76,10 @@ type Engine struct {
 
 // Start serves a topology. It returns when every existing device is open and up. A device
 // that does not exist yet is opened when it comes; Missing names it until then. The
-// topology must be valid (config.Parse has checked that; call Validate on one made by
+// topology must be valid (file.Parse has checked that; call Validate on one made by
 // hand) and is not changed. If the topology asks for something that the engine cannot
-// do, the error is a config.Faults.
-func Start(topo *config.Topology, opt Options) (*Engine, error) {
+// do, the error is a file.Faults.
+func Start(topo *file.Topology, opt Options) (*Engine, error) {
 	if faults := Unsupported(topo); len(faults) > 0 {
 		return nil, faults
 	}
@@ -117,7 +117,7 @@ func Start(topo *config.Topology, opt Options) (*Engine, error) {
 
 // newEngine builds a topology's networks and routers and gives them to at most so
 // many workers, 0: as many as the machine has use for. The workers do not run yet.
-func newEngine(topo *config.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine, *plan, error) {
+func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine, *plan, error) {
 	p, err := build(topo, rng, checks)
 	if err != nil {
 		return nil, nil, err
@@ -174,12 +174,12 @@ func newRand(seed uint64) *rand.Rand {
 	return rand.New(rand.NewChaCha8(key))
 }
 
-func anyDevice(topo *config.Topology) bool {
-	return slices.ContainsFunc(topo.Networks, func(n config.Network) bool { return len(devicesOf(topo, &n)) > 0 })
+func anyDevice(topo *file.Topology) bool {
+	return slices.ContainsFunc(topo.Networks, func(n file.Network) bool { return len(devicesOf(topo, &n)) > 0 })
 }
 
 // devicesOf is the devices of a network, or of its physical network.
-func devicesOf(topo *config.Topology, n *config.Network) []config.Device {
+func devicesOf(topo *file.Topology, n *file.Network) []file.Device {
 	if len(n.Devices) > 0 || n.PhysicalNetwork == "" {
 		return n.Devices
 	}
@@ -203,13 +203,13 @@ func (e *Engine) Missing() []string {
 
 // openDevices opens every device of the topology, and reports all that fail. What does
 // not exist yet is opened later, unless it is required.
-func (e *Engine) openDevices(topo *config.Topology, opt *Options) error {
+func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
 	var errs []error
 	var late []func()
 	for i := range topo.Networks {
 		n := &topo.Networks[i]
 		for _, spec := range devicesOf(topo, n) {
-			spec.HostOpen = n.Host == config.HostOpen
+			spec.HostOpen = n.Host == file.HostOpen
 			home, p := e.networks[n.Name].home, &port{network: e.networks[n.Name], spec: spec}
 			dev, err := opt.Open(spec)
 			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {
@@ -263,7 +263,7 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 		n.attached++
 		name := fmt.Sprintf("%s#%d", network, n.attached)
 		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
-		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: near.Name()}}, near)
+		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: near.Name()}}, near)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)

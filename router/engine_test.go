@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/tap"
@@ -39,9 +39,9 @@ name = "middle"
 interfaces = ["left", "right"]
 `
 
-func parse(t testing.TB, text string) *config.Topology {
+func parse(t testing.TB, text string) *file.Topology {
 	t.Helper()
-	topo, err := config.Parse("test.toml", strings.NewReader(text))
+	topo, err := file.Parse("test.toml", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ type opener struct {
 	refuse error
 }
 
-func (o *opener) open(d config.Device) (tap.Device, error) {
+func (o *opener) open(d file.Device) (tap.Device, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.refuse != nil {
@@ -324,7 +324,7 @@ func TestBusyDeviceIsReadAgain(t *testing.T) {
 	var log logBuffer
 	var left atomic.Int32
 	e, err := router.Start(parse(t, twoNetworks), router.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)),
-		Open: func(d config.Device) (tap.Device, error) {
+		Open: func(d file.Device) (tap.Device, error) {
 			dev, err := o.open(d)
 			return busy{dev, &left}, err
 		}})
@@ -359,7 +359,7 @@ func TestManyDevicesThatVanishBlockNoWorker(t *testing.T) {
 	var again atomic.Bool
 	var first, let sync.Once
 	defer let.Do(func() { close(release) })
-	e, err := router.Start(parse(t, text), router.Options{Open: func(d config.Device) (tap.Device, error) {
+	e, err := router.Start(parse(t, text), router.Options{Open: func(d file.Device) (tap.Device, error) {
 		if again.Load() {
 			first.Do(func() { close(opening) })
 			<-release
@@ -451,7 +451,7 @@ func (narrow) MTU() int { return 1400 }
 
 func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
 	closed := 0
-	_, err := router.Start(parse(t, twoNetworks), router.Options{Open: func(d config.Device) (tap.Device, error) {
+	_, err := router.Start(parse(t, twoNetworks), router.Options{Open: func(d file.Device) (tap.Device, error) {
 		a, b := tap.Pipe("raw:eth0", "", tap.PipeOptions{})
 		b.Notify(func() { closed++ })
 		return narrow{a}, nil
@@ -492,9 +492,9 @@ protocol = "TCP"
   port = 80
 `)
 	_, err := router.Start(topo, router.Options{})
-	var faults config.Faults
+	var faults file.Faults
 	if !errors.As(err, &faults) {
-		t.Fatalf("error %v is not config.Faults", err)
+		t.Fatalf("error %v is not file.Faults", err)
 	}
 	for _, want := range []string{
 		`test.toml:2: network "left": vlan is not supported yet`,

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
 )
@@ -17,17 +17,17 @@ import (
 // A topology made in Go: a tenant network behind an external one, and a
 // floating IP for a web server. No device, no root.
 func Example() {
-	topo := &config.Topology{
-		Networks: []config.Network{
-			{Name: "tenant", Subnets: []config.Subnet{{CIDR: netip.MustParsePrefix("172.16.101.0/24")}}},
-			{Name: "outside", External: true, Subnets: []config.Subnet{{CIDR: netip.MustParsePrefix("10.10.10.0/24")}}},
+	topo := &file.Topology{
+		Networks: []file.Network{
+			{Name: "tenant", Subnets: []file.Subnet{{CIDR: netip.MustParsePrefix("172.16.101.0/24")}}},
+			{Name: "outside", External: true, Subnets: []file.Subnet{{CIDR: netip.MustParsePrefix("10.10.10.0/24")}}},
 		},
-		Routers: []config.Router{{
+		Routers: []file.Router{{
 			Name:       "router",
-			Interfaces: []config.RouterInterface{{Network: "tenant"}},
-			Gateway:    &config.RouterGateway{Network: "outside", Address: netip.MustParseAddr("10.10.10.2"), SNAT: true},
+			Interfaces: []file.RouterInterface{{Network: "tenant"}},
+			Gateway:    &file.RouterGateway{Network: "outside", Address: netip.MustParseAddr("10.10.10.2"), SNAT: true},
 		}},
-		FloatingIPs: []config.FloatingIP{{
+		FloatingIPs: []file.FloatingIP{{
 			Network: "outside", Address: netip.MustParseAddr("10.10.10.3"), FixedIP: netip.MustParseAddr("172.16.101.3"),
 		}},
 	}
@@ -79,7 +79,7 @@ func newHost(e *router.Engine, network string, c host.Config) *host.Host {
 // A floating IP moves while a client is connected through it: the connection is reset,
 // and the next one is the other server's.
 func ExampleEngine_AssociateFloatingIP() {
-	topo, err := config.Parse("cloud.toml", strings.NewReader(`
+	topo, err := file.Parse("cloud.toml", strings.NewReader(`
 [[network]]
 name = "tenant"
   [[network.subnet]]
@@ -143,7 +143,7 @@ gateway = { network = "outside", address = "10.10.10.2" }
 
 // What a file asks for and the engine cannot do yet is refused, never ignored.
 func ExampleUnsupported() {
-	topo, err := config.Parse("blue.toml", strings.NewReader(`
+	topo, err := file.Parse("blue.toml", strings.NewReader(`
 [[network]]
 name = "blue"
 

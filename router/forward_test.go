@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/arp"
 )
 
@@ -18,39 +18,39 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 // tutorial is the network of examples/126-vip-behind-floating-ip.toml, with
 // every default resolved.
-func tutorial() *config.Topology {
-	n := config.NAT{Mapping: "endpoint-independent", Filtering: "address-dependent", MaxConnections: 1 << 16, HostShare: 0.5,
-		PortMin: 1024, PortMax: 65535, Timeouts: config.Timeouts{UDP: 5 * time.Minute, ICMP: time.Minute,
+func tutorial() *file.Topology {
+	n := file.NAT{Mapping: "endpoint-independent", Filtering: "address-dependent", MaxConnections: 1 << 16, HostShare: 0.5,
+		PortMin: 1024, PortMax: 65535, Timeouts: file.Timeouts{UDP: 5 * time.Minute, ICMP: time.Minute,
 			TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute, TCPClosing: 4 * time.Minute, Fragment: 30 * time.Second}}
-	return &config.Topology{
+	return &file.Topology{
 		NAT: n,
-		Networks: []config.Network{
-			{Name: "vlan100", MTU: 1500, Subnets: []config.Subnet{{CIDR: prefix("172.16.100.0/24"), Gateway: addr("172.16.100.1")}}},
-			{Name: "vlan101", MTU: 1500, Subnets: []config.Subnet{{CIDR: prefix("172.16.101.0/24"), Gateway: addr("172.16.101.1")}}},
-			{Name: "ext_net", MTU: 1500, External: true, Subnets: []config.Subnet{{CIDR: prefix("10.10.10.0/24"), Gateway: addr("10.10.10.1")}}},
+		Networks: []file.Network{
+			{Name: "vlan100", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("172.16.100.0/24"), Gateway: addr("172.16.100.1")}}},
+			{Name: "vlan101", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("172.16.101.0/24"), Gateway: addr("172.16.101.1")}}},
+			{Name: "ext_net", MTU: 1500, External: true, Subnets: []file.Subnet{{CIDR: prefix("10.10.10.0/24"), Gateway: addr("10.10.10.1")}}},
 		},
-		Routers: []config.Router{{
+		Routers: []file.Router{{
 			Name: "router_100_101", NAT: &n,
-			Interfaces: []config.RouterInterface{
+			Interfaces: []file.RouterInterface{
 				{Network: "vlan100", Addresses: []netip.Prefix{prefix("172.16.100.1/24")}},
 				{Network: "vlan101", Addresses: []netip.Prefix{prefix("172.16.101.1/24")}},
 			},
-			Gateway: &config.RouterGateway{Network: "ext_net", Address: addr("10.10.10.2"), Prefix: prefix("10.10.10.2/24"),
+			Gateway: &file.RouterGateway{Network: "ext_net", Address: addr("10.10.10.2"), Prefix: prefix("10.10.10.2/24"),
 				NextHop: addr("10.10.10.1"), SNAT: true},
-			Routes: []config.Route{{Destination: prefix("192.168.10.0/24"), NextHop: addr("172.16.100.254")}},
+			Routes: []file.Route{{Destination: prefix("192.168.10.0/24"), NextHop: addr("172.16.100.254")}},
 		}},
-		FloatingIPs: []config.FloatingIP{
+		FloatingIPs: []file.FloatingIP{
 			{Network: "ext_net", Address: addr("10.10.10.3"), FixedIP: addr("172.16.101.3"), Router: "router_100_101"},
 			{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("172.16.100.11"), Router: "router_100_101"},
-			{Network: "ext_net", Address: addr("10.10.10.8"), Router: "router_100_101", PortForwarding: []config.PortForward{
-				{Protocol: config.TCP, ExternalPort: 2222, FixedIP: addr("172.16.101.4"), Port: 22}}},
+			{Network: "ext_net", Address: addr("10.10.10.8"), Router: "router_100_101", PortForwarding: []file.PortForward{
+				{Protocol: file.TCP, ExternalPort: 2222, FixedIP: addr("172.16.101.4"), Port: 22}}},
 		},
-		Pools: []config.Pool{{Name: "web servers", Protocol: config.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
-			Members: []config.Member{
+		Pools: []file.Pool{{Name: "web servers", Protocol: file.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
+			Members: []file.Member{
 				{Name: "WEB1", Address: addr("172.16.100.9"), Port: 80, Weight: 1, AdminStateUp: true},
 				{Name: "WEB2", Address: addr("172.16.100.10"), Port: 80, Weight: 1, AdminStateUp: true},
 			}}},
-		VIPs: []config.VIP{{Name: "web-vip", Network: "vlan100", Address: addr("172.16.100.11"), Protocol: config.TCP, Port: 80,
+		VIPs: []file.VIP{{Name: "web-vip", Network: "vlan100", Address: addr("172.16.100.11"), Protocol: file.TCP, Port: 80,
 			Pool: "web servers", Router: "router_100_101"}},
 	}
 }
@@ -64,7 +64,7 @@ type lesson struct {
 func newLesson(t testing.TB) *lesson { return newLessonOf(t, tutorial()) }
 
 // newLessonOf is the tutorial's network with something changed.
-func newLessonOf(t testing.TB, topo *config.Topology) *lesson {
+func newLessonOf(t testing.TB, topo *file.Topology) *lesson {
 	s := newSim(t, topo)
 	return &lesson{
 		sim: s, web1: s.host("vlan100", "172.16.100.9"), web2: s.host("vlan100", "172.16.100.10"),

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -245,7 +245,7 @@ interfaces = [{ network = "b", address = "198.51.100.2" }]
 name = "three"
 interfaces = ["c"]
 `
-	topo, err := config.Parse("test.toml", strings.NewReader(topology))
+	topo, err := file.Parse("test.toml", strings.NewReader(topology))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -67,7 +67,7 @@ func TestReversePath(t *testing.T) {
 		topo := tutorial()
 		r := &topo.Routers[0]
 		r.RPFilter, r.Gateway.NextHop = c.filter, netip.Addr{}
-		r.Routes = []config.Route{
+		r.Routes = []file.Route{
 			{Destination: prefix("192.168.10.0/24"), NextHop: netip.MustParseAddr("172.16.100.10")},
 			{Destination: prefix("192.168.11.0/24"), NextHop: netip.MustParseAddr("172.16.101.4")},
 		}

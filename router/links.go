@@ -3,13 +3,13 @@ package router
 import (
 	"log/slog"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // watchLinks has the engine hear of the machine's interfaces, if any of its devices is
 // on one. Without that, devices are looked for at intervals.
-func (e *Engine) watchLinks(topo *config.Topology, log *slog.Logger) {
+func (e *Engine) watchLinks(topo *file.Topology, log *slog.Logger) {
 	on := map[string][]*network{}
 	for i := range topo.Networks {
 		for _, d := range devicesOf(topo, &topo.Networks[i]) {

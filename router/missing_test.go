@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/tap"
@@ -30,7 +30,7 @@ func newMachine() *machine {
 		faults: map[string]error{}, tries: map[string]int{}}
 }
 
-func (m *machine) open(d config.Device) (tap.Device, error) {
+func (m *machine) open(d file.Device) (tap.Device, error) {
 	m.mu.Lock()
 	m.tries[d.Name]++
 	err := m.faults[d.Name]
@@ -143,7 +143,7 @@ func TestStartRefusesWhatWaitingDoesNotCure(t *testing.T) {
 		m.set("right", c.fault)
 		gone := make(chan struct{})
 		_, err := router.Start(parse(t, twoNetworks), router.Options{RequireDevices: c.require,
-			Open: func(d config.Device) (tap.Device, error) {
+			Open: func(d file.Device) (tap.Device, error) {
 				dev, err := m.open(d)
 				if err == nil {
 					m.far[d.Name].Notify(func() { close(gone) })

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -16,7 +16,7 @@ import (
 func (s *sim) narrow(network string, mtu int) {
 	n := s.nets[network]
 	p := n.ports[0]
-	p.spec = config.Device{Kind: config.DeviceRaw, Name: network}
+	p.spec = file.Device{Kind: file.DeviceRaw, Name: network}
 	n.home.resize(n, network, mtu)
 }
 
@@ -133,7 +133,7 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	l := newLesson(t)
 	n := l.nets["ext_net"]
 	near, far := tap.Pipe("near", "far", tap.PipeOptions{})
-	second := &port{network: n, memory: true, spec: config.Device{Kind: config.DeviceRaw, Name: "second"}}
+	second := &port{network: n, memory: true, spec: file.Device{Kind: file.DeviceRaw, Name: "second"}}
 	n.home.addPort(second, near)
 	check := func(want int) {
 		t.Helper()

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -38,7 +38,7 @@ type network struct {
 // A port joins a device to a network. dev is nil while the device is away.
 type port struct {
 	network *network
-	spec    config.Device
+	spec    file.Device
 	memory  bool // in memory: gone for good when its far end closes
 	awaited bool // the device did not exist at the start and has not come yet
 	dev     tap.Device

@@ -10,27 +10,27 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // twoRouters is two routers with the same tenant addresses on one external network.
-func twoRouters() *config.Topology {
+func twoRouters() *file.Topology {
 	n := tutorial().NAT
-	topo := &config.Topology{NAT: n, Networks: []config.Network{
+	topo := &file.Topology{NAT: n, Networks: []file.Network{
 		{Name: "red", MTU: 1500}, {Name: "blue", MTU: 1500},
-		{Name: "ext_net", MTU: 1500, External: true, Subnets: []config.Subnet{{CIDR: prefix("10.10.10.0/24")}}},
+		{Name: "ext_net", MTU: 1500, External: true, Subnets: []file.Subnet{{CIDR: prefix("10.10.10.0/24")}}},
 	}}
 	for i, name := range []string{"red", "blue"} {
 		gw := []string{"10.10.10.2", "10.10.10.5"}[i]
-		topo.Routers = append(topo.Routers, config.Router{Name: name, NAT: &n,
-			Interfaces: []config.RouterInterface{{Network: name, Addresses: []netip.Prefix{prefix("192.168.1.1/24")}}},
-			Gateway: &config.RouterGateway{Network: "ext_net", Address: addr(gw), Prefix: netip.PrefixFrom(addr(gw), 24),
+		topo.Routers = append(topo.Routers, file.Router{Name: name, NAT: &n,
+			Interfaces: []file.RouterInterface{{Network: name, Addresses: []netip.Prefix{prefix("192.168.1.1/24")}}},
+			Gateway: &file.RouterGateway{Network: "ext_net", Address: addr(gw), Prefix: netip.PrefixFrom(addr(gw), 24),
 				NextHop: addr("10.10.10.1"), SNAT: true},
 		})
 	}
-	topo.FloatingIPs = []config.FloatingIP{{Network: "ext_net", Address: addr("10.10.10.6"), FixedIP: addr("192.168.1.9"), Router: "blue"}}
+	topo.FloatingIPs = []file.FloatingIP{{Network: "ext_net", Address: addr("10.10.10.6"), FixedIP: addr("192.168.1.9"), Router: "blue"}}
 	return topo
 }
 
@@ -67,7 +67,7 @@ func meetOutside(t *testing.T, workers int) {
 func (s *sim) addPort(network, name string) *simDevice {
 	d := &simDevice{}
 	s.devs[name] = d
-	s.nets[network].home.addPort(&port{network: s.nets[network], memory: true, spec: config.Device{Name: name}}, d)
+	s.nets[network].home.addPort(&port{network: s.nets[network], memory: true, spec: file.Device{Name: name}}, d)
 	return d
 }
 

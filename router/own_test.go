@@ -7,16 +7,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 )
 
 // What a router has an address for cannot be a member there, and the words say what to name
 // instead; nor can a member's address become a floating IP of that router.
 func TestMembersAreNoAddressesOfTheRouter(t *testing.T) {
 	topo := tutorial()
-	topo.FloatingIPs = append(topo.FloatingIPs, config.FloatingIP{
+	topo.FloatingIPs = append(topo.FloatingIPs, file.FloatingIP{
 		Network: "ext_net", Address: addr("10.10.10.9"), Router: topo.Routers[0].Name,
-		PortForwarding: []config.PortForward{{Protocol: config.TCP, ExternalPort: 80, FixedIP: addr("172.16.101.3"),
+		PortForwarding: []file.PortForward{{Protocol: file.TCP, ExternalPort: 80, FixedIP: addr("172.16.101.3"),
 			Port: 80}},
 	})
 	l := newLessonOf(t, topo)
@@ -28,12 +28,12 @@ func TestMembersAreNoAddressesOfTheRouter(t *testing.T) {
 		"172.16.101.1":  "172.16.101.1 is its own address; name the host that has the service",
 		"172.16.100.11": `172.16.100.11 is the address of VIP "web-vip"; name the members of its pool "web servers"`,
 	} {
-		err := l.AddMember("web servers", config.Member{Address: addr(a), Port: 81, Weight: 1, AdminStateUp: true})
+		err := l.AddMember("web servers", file.Member{Address: addr(a), Port: 81, Weight: 1, AdminStateUp: true})
 		if !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nwant %s", a, err, want)
 		}
 	}
-	far := config.Member{Name: "far", Address: addr("10.10.10.20"), Port: 80, Weight: 1, AdminStateUp: true}
+	far := file.Member{Name: "far", Address: addr("10.10.10.20"), Port: 80, Weight: 1, AdminStateUp: true}
 	l.do(l.AddMember("web servers", far))
 	err := l.AssociateFloatingIP(far.Address, l.vm4.addr)
 	if want := `10.10.10.20 is member "far" of pool "web servers"`; !errors.Is(err, fs.ErrExist) ||
@@ -80,7 +80,7 @@ func TestNoLoopsOfVIPs(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	m := config.Member{Name: "m", Address: addr("10.0.0.11"), Port: 80, Weight: 1, AdminStateUp: true}
+	m := file.Member{Name: "m", Address: addr("10.0.0.11"), Port: 80, Weight: 1, AdminStateUp: true}
 	refused("the first VIP, as a member of those behind it", s.AddMember("near", m))
 	m.Port = 81
 	do(s.AddMember("near", m)) // where no VIP is

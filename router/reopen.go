@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -14,7 +14,7 @@ import (
 // goroutine of its own: opening takes longer than a packet may wait. It tries at
 // intervals, and at once when it hears of a new interface.
 type reopener struct {
-	open    func(config.Device) (tap.Device, error)
+	open    func(file.Device) (tap.Device, error)
 	log     *slog.Logger
 	changed func([]string) // Options.OnMissing, or nil
 	wake    chan struct{}  // look at the devices that are called
@@ -31,7 +31,7 @@ type reopener struct {
 // A lostDevice is a device to open. Unless a comment says otherwise, a field belongs to the
 // reopener's goroutine.
 type lostDevice struct {
-	spec    config.Device
+	spec    file.Device
 	network string
 	mtu     int               // the network's
 	post    func(func()) bool // to the worker that misses it
@@ -56,7 +56,7 @@ const (
 	saidMost = 8
 )
 
-func newReopener(open func(config.Device) (tap.Device, error), log *slog.Logger, changed func([]string)) *reopener {
+func newReopener(open func(file.Device) (tap.Device, error), log *slog.Logger, changed func([]string)) *reopener {
 	r := &reopener{
 		open: open, log: log, changed: changed, wake: make(chan struct{}, 1),
 		close: make(chan struct{}), done: make(chan struct{}),
@@ -119,7 +119,7 @@ func (r *reopener) call(name string) {
 
 // announced reports whether a device is on an interface that the kernel tells of. Of
 // namespaces it tells nothing.
-func announced(d config.Device) bool { return d.Kind == config.DeviceRaw }
+func announced(d file.Device) bool { return d.Kind == file.DeviceRaw }
 
 // missing returns the names of the devices that are not open, in order.
 func (r *reopener) missing() []string {

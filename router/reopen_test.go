@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -28,7 +28,7 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 			return maps.Clone(attempts)
 		}
 		var r *reopener
-		r = newReopener(func(d config.Device) (tap.Device, error) {
+		r = newReopener(func(d file.Device) (tap.Device, error) {
 			mu.Lock()
 			attempts[d.Name]++
 			mu.Unlock()
@@ -40,9 +40,9 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 		defer r.stop()
 		r.watched = true
 		for i := range devices {
-			r.add(&lostDevice{spec: config.Device{Kind: config.DeviceRaw, Name: fmt.Sprint("n", i)}})
+			r.add(&lostDevice{spec: file.Device{Kind: file.DeviceRaw, Name: fmt.Sprint("n", i)}})
 		}
-		r.add(&lostDevice{spec: config.Device{Kind: config.DeviceTAP, Name: "t", Netns: "late"}})
+		r.add(&lostDevice{spec: file.Device{Kind: file.DeviceTAP, Name: "t", Netns: "late"}})
 		r.call("n1")
 		r.call("t")
 		synctest.Wait()
@@ -70,12 +70,12 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries atomic.Int32
-		r := newReopener(func(config.Device) (tap.Device, error) {
+		r := newReopener(func(file.Device) (tap.Device, error) {
 			tries.Add(1)
 			return nil, tap.ErrMissing
 		}, slog.New(slog.DiscardHandler), nil)
 		defer r.stop()
-		r.add(&lostDevice{spec: config.Device{Kind: config.DeviceRaw, Name: "n"}})
+		r.add(&lostDevice{spec: file.Device{Kind: file.DeviceRaw, Name: "n"}})
 		time.Sleep(30*reopenInterval + reopenInterval/2)
 		if synctest.Wait(); tries.Load() != 30 {
 			t.Errorf("%d attempts in 30 s, want 30", tries.Load())
@@ -86,7 +86,7 @@ func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 // A device that is lost while the engine ends is closed all the same.
 func TestReopenerClosesWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReopener(func(config.Device) (tap.Device, error) { return nil, tap.ErrMissing },
+		r := newReopener(func(file.Device) (tap.Device, error) { return nil, tap.ErrMissing },
 			slog.New(slog.DiscardHandler), nil)
 		var closed atomic.Int32
 		lose := func() {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -103,12 +103,12 @@ func runScenario(t testing.TB, file, text string) (*scenario, error) {
 }
 
 // readScenario parts a file's text into its topology and what happens.
-func readScenario(file, text string) (topo *config.Topology, top, rest string, err error) {
+func readScenario(name, text string) (topo *file.Topology, top, rest string, err error) {
 	top, rest, ok := strings.Cut(text, "\n---\n")
 	if !ok {
-		return nil, "", "", fmt.Errorf("%s: no line --- behind the topology", file)
+		return nil, "", "", fmt.Errorf("%s: no line --- behind the topology", name)
 	}
-	topo, err = config.Parse(file, strings.NewReader(top+"\n"))
+	topo, err = file.Parse(name, strings.NewReader(top+"\n"))
 	return topo, top, rest, err
 }
 

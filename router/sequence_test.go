@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -73,7 +73,7 @@ const (
 // A profile is a topology and who is there.
 type profile struct {
 	name   string
-	topo   *config.Topology
+	topo   *file.Topology
 	events string // of the scenario
 	places []place
 }
@@ -97,7 +97,7 @@ var profiled = []string{
 type sequence struct {
 	*sim
 	*profile
-	topology *config.Topology
+	topology *file.Topology
 	in       []byte
 	extra    *simDevice // the second device of the first network, if there is one
 
@@ -133,7 +133,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}
-		q.w.addPort(&port{network: n, memory: true, spec: config.Device{Name: "second"}}, q.extra)
+		q.w.addPort(&port{network: n, memory: true, spec: file.Device{Name: "second"}}, q.extra)
 	}
 	if v&offloaded != 0 {
 		n := q.nets[q.names[len(q.names)-1]]
@@ -163,11 +163,11 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 }
 
 // tuned is the profile's topology with other settings.
-func (p *profile) tuned(behaviors, limits byte, v variant) *config.Topology {
+func (p *profile) tuned(behaviors, limits byte, v variant) *file.Topology {
 	words := []string{"endpoint-independent", "address-dependent", "address-and-port-dependent"}
 	topo := *p.topo
-	topo.Routers = append([]config.Router(nil), topo.Routers...)
-	topo.Networks = append([]config.Network(nil), topo.Networks...)
+	topo.Routers = append([]file.Router(nil), topo.Routers...)
+	topo.Networks = append([]file.Network(nil), topo.Networks...)
 	for i := range topo.Routers {
 		r := &topo.Routers[i]
 		n := *r.NAT
@@ -191,7 +191,7 @@ func (p *profile) tuned(behaviors, limits byte, v variant) *config.Topology {
 			r.Gateway = &g
 		}
 	}
-	topo.Pools, topo.VIPs = append([]config.Pool(nil), topo.Pools...), append([]config.VIP(nil), topo.VIPs...)
+	topo.Pools, topo.VIPs = append([]file.Pool(nil), topo.Pools...), append([]file.VIP(nil), topo.VIPs...)
 	for i := range topo.Pools {
 		balanceBy(&topo.Pools[i], limits>>4)
 	}
@@ -210,14 +210,14 @@ func (p *profile) tuned(behaviors, limits byte, v variant) *config.Topology {
 
 // balanceBy has a pool choose otherwise than by plain turns: two bits are the algorithm, the
 // next is persistence with checks, which are said to be good.
-func balanceBy(p *config.Pool, bits byte) {
+func balanceBy(p *file.Pool, bits byte) {
 	p.Algorithm = []string{p.Algorithm, "LEAST_CONNECTIONS", "SOURCE_IP", "SOURCE_IP_PORT"}[bits&3]
 	if bits&4 == 0 {
 		return
 	}
-	p.SessionPersistence = &config.SessionPersistence{Type: "SOURCE_IP", Timeout: 30 * time.Second}
-	p.Monitor = &config.Monitor{Type: "TCP"}
-	p.Members = append([]config.Member(nil), p.Members...)
+	p.SessionPersistence = &file.SessionPersistence{Type: "SOURCE_IP", Timeout: 30 * time.Second}
+	p.Monitor = &file.Monitor{Type: "TCP"}
+	p.Members = append([]file.Member(nil), p.Members...)
 	for i := range p.Members {
 		p.Members[i].Weight = 1 + i
 	}

@@ -3,15 +3,15 @@ package router
 import (
 	"testing"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // sharing is the tutorial's network with several addresses for SNAT, that of the gateway
 // not among them.
-func sharing() *config.Topology {
+func sharing() *file.Topology {
 	topo := tutorial()
-	topo.Routers[0].Gateway.SNATAddresses = []config.AddressRange{
+	topo.Routers[0].Gateway.SNATAddresses = []file.AddressRange{
 		{First: addr("10.10.10.30"), Last: addr("10.10.10.31")}, {First: addr("10.10.10.40"), Last: addr("10.10.10.40")},
 	}
 	return topo

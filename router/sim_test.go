@@ -13,7 +13,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -45,7 +45,7 @@ type simHost struct {
 }
 
 // newSim starts a topology, with a plain device on every network.
-func newSim(t testing.TB, topo *config.Topology) *sim {
+func newSim(t testing.TB, topo *file.Topology) *sim {
 	t.Helper()
 	simulation, err := simulate(topo, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {

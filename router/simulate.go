@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -29,7 +29,7 @@ type Simulation struct {
 
 // Simulate makes a simulation of a topology, whose devices are not opened. See
 // Options about the seed. The clock starts at zero, which is midnight UT.
-func Simulate(topo *config.Topology, seed uint64) (*Simulation, error) {
+func Simulate(topo *file.Topology, seed uint64) (*Simulation, error) {
 	s, err := simulate(topo, newRand(seed))
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func Simulate(topo *config.Topology, seed uint64) (*Simulation, error) {
 }
 
 // simulate is Simulate without the announcements of a start.
-func simulate(topo *config.Topology, rng *rand.Rand) (*Simulation, error) {
+func simulate(topo *file.Topology, rng *rand.Rand) (*Simulation, error) {
 	if faults := Unsupported(topo); len(faults) > 0 {
 		return nil, faults
 	}
@@ -58,7 +58,7 @@ func simulate(topo *config.Topology, rng *rand.Rand) (*Simulation, error) {
 	for _, n := range p.networks {
 		d := &simDevice{}
 		s.devs[n.name] = d
-		n.home.addPort(&port{network: n, memory: true, spec: config.Device{Name: n.name}}, d)
+		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: n.name}}, d)
 	}
 	return s, nil
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router"
@@ -21,7 +21,7 @@ func simulated(t *testing.T) *router.Simulation {
 		t.Fatal(err)
 	}
 	defer text.Close()
-	topo, err := config.Parse(text.Name(), text)
+	topo, err := file.Parse(text.Name(), text)
 	if err != nil {
 		t.Fatal(err)
 	}

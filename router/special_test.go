@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
@@ -62,8 +62,8 @@ func TestSpecialPurposeAddresses(t *testing.T) {
 		topo := tutorial()
 		topo.Routers[0].Gateway.SNAT = snat
 		topo.Routers[0].Routes = append(topo.Routers[0].Routes,
-			config.Route{Destination: prefix("0.0.0.0/1"), NextHop: addr("10.10.10.1")},
-			config.Route{Destination: prefix("128.0.0.0/1"), NextHop: addr("10.10.10.1")})
+			file.Route{Destination: prefix("0.0.0.0/1"), NextHop: addr("10.10.10.1")},
+			file.Route{Destination: prefix("128.0.0.0/1"), NextHop: addr("10.10.10.1")})
 		for _, b := range registry {
 			for _, a := range []string{b.first, b.last} {
 				special := netip.MustParseAddr(a)
@@ -106,17 +106,17 @@ func TestCheckNetsAreForwarded(t *testing.T) {
 // The methods of a running engine refuse the same addresses.
 func TestChangesToUnforwardable(t *testing.T) {
 	topo := tutorial()
-	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500,
-		Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24"), Gateway: addr("169.254.1.1")}}})
+	topo.Networks = append(topo.Networks, file.Network{Name: "near", MTU: 1500,
+		Subnets: []file.Subnet{{CIDR: prefix("169.254.1.0/24"), Gateway: addr("169.254.1.1")}}})
 	r := &topo.Routers[0]
-	r.Interfaces = append(r.Interfaces, config.RouterInterface{Network: "near",
+	r.Interfaces = append(r.Interfaces, file.RouterInterface{Network: "near",
 		Addresses: []netip.Prefix{prefix("169.254.1.1/24")}})
 	l := newLessonOf(t, topo)
 	if err := l.AssociateFloatingIP(addr("10.10.10.9"), addr("169.254.1.9")); !errors.Is(err, fs.ErrInvalid) ||
 		!strings.Contains(err.Error(), "169.254.1.9") {
 		t.Errorf("a link-local address has a floating IP: %v", err)
 	}
-	member := config.Member{Address: addr("169.254.1.9"), Port: 80, Weight: 1, AdminStateUp: true}
+	member := file.Member{Address: addr("169.254.1.9"), Port: 80, Weight: 1, AdminStateUp: true}
 	if err := l.AddMember("web servers", member); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a link-local member: %v", err)
 	}
@@ -126,10 +126,10 @@ func TestChangesToUnforwardable(t *testing.T) {
 // of the router.
 func TestShownAddress(t *testing.T) {
 	topo := tutorial()
-	topo.Networks = append(topo.Networks, config.Network{Name: "near", MTU: 1500,
-		Subnets: []config.Subnet{{CIDR: prefix("169.254.1.0/24")}}})
+	topo.Networks = append(topo.Networks, file.Network{Name: "near", MTU: 1500,
+		Subnets: []file.Subnet{{CIDR: prefix("169.254.1.0/24")}}})
 	r := &topo.Routers[0]
-	r.Interfaces = append([]config.RouterInterface{{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}},
+	r.Interfaces = append([]file.RouterInterface{{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}},
 		r.Interfaces...)
 	l := newLessonOf(t, topo)
 	for _, c := range []struct{ network, hop, addr, want string }{

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -64,7 +64,7 @@ var staleWays = map[string]func(l *lesson) error{
 		if err := l.RemoveMember("web servers", "WEB1"); err != nil {
 			return err
 		}
-		m := config.Member{Name: "WEB1", Address: l.web1.addr, Port: 8080, Weight: 1, AdminStateUp: true}
+		m := file.Member{Name: "WEB1", Address: l.web1.addr, Port: 8080, Weight: 1, AdminStateUp: true}
 		if err := l.AddMember("web servers", m); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
@@ -97,7 +97,7 @@ func TestVIPWithoutMembersAndFragments(t *testing.T) {
 func TestVIPAndItsMemberFromOnePort(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		topo := tutorial()
-		topo.Pools[0].Protocol, topo.VIPs[0].Protocol = config.UDP, config.UDP
+		topo.Pools[0].Protocol, topo.VIPs[0].Protocol = file.UDP, file.UDP
 		l := newLessonOf(t, topo)
 		destinations := []string{"172.16.100.11", "172.16.100.9"}
 		if direct {
@@ -135,7 +135,7 @@ func TestTwoWaysToOneHostWithoutPorts(t *testing.T) {
 func TestForwardedPortsThatMeet(t *testing.T) {
 	topo := tutorial()
 	f := &topo.FloatingIPs[2]
-	f.PortForwarding = append(f.PortForwarding, config.PortForward{Protocol: config.TCP, ExternalPort: 22, FixedIP: addr("172.16.101.4"), Port: 22})
+	f.PortForwarding = append(f.PortForwarding, file.PortForward{Protocol: file.TCP, ExternalPort: 22, FixedIP: addr("172.16.101.4"), Port: 22})
 	l := newLessonOf(t, topo)
 	for _, from := range []*simHost{l.client, l.vm3} {
 		for _, port := range []int{22, 2222} {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/lab"
 )
 
@@ -108,7 +108,7 @@ func withWayOut(err error) error {
 
 // statusOf chooses the exit status.
 func statusOf(err error) int {
-	switch _, wrong := errors.AsType[config.Faults](err); {
+	switch _, wrong := errors.AsType[file.Faults](err); {
 	case err == nil:
 		return exitOK
 	case wrong:
@@ -124,7 +124,7 @@ func hasTold(err error) bool {
 
 // report prints an error for people, and returns the exit status.
 func report(err error, std streams) int {
-	faults, wrong := errors.AsType[config.Faults](err)
+	faults, wrong := errors.AsType[file.Faults](err)
 	switch {
 	case hasTold(err):
 	case wrong:
@@ -141,7 +141,7 @@ func report(err error, std streams) int {
 
 // reportTo logs an error, for programs that read the log, and returns the exit status.
 func reportTo(log *slog.Logger, err error) int {
-	faults, wrong := errors.AsType[config.Faults](err)
+	faults, wrong := errors.AsType[file.Faults](err)
 	switch {
 	case hasTold(err):
 	case wrong:
@@ -159,8 +159,8 @@ func reportTo(log *slog.Logger, err error) int {
 }
 
 // load reads a topology and logs its warnings.
-func load(path string, log *slog.Logger) (*config.Topology, error) {
-	topo, err := config.Load(path)
+func load(path string, log *slog.Logger) (*file.Topology, error) {
+	topo, err := file.Load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func load(path string, log *slog.Logger) (*config.Topology, error) {
 }
 
 // warn logs a topology's warnings.
-func warn(topo *config.Topology, log *slog.Logger) {
+func warn(topo *file.Topology, log *slog.Logger) {
 	h, human := log.Handler().(*humanHandler)
 	for _, w := range topo.Warnings {
 		if human {

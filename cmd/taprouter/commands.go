@@ -19,7 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/lab"
 	"github.com/taprouter/taprouter/router"
 )
@@ -151,7 +151,7 @@ func (c *checkCmd) Run(std streams, log *slog.Logger) error {
 }
 
 // summarize prints what a topology describes, defaults included.
-func summarize(w io.Writer, topo *config.Topology) {
+func summarize(w io.Writer, topo *file.Topology) {
 	for i := range topo.Networks {
 		n := &topo.Networks[i]
 		kind := "network"
@@ -159,8 +159,8 @@ func summarize(w io.Writer, topo *config.Topology) {
 			kind = "external network"
 		}
 		fmt.Fprintf(w, "%s %s: %s; devices %s\n", kind, n.Name,
-			orNone(names(n.Subnets, func(s config.Subnet) string { return s.CIDR.String() })),
-			orNone(names(n.Devices, config.Device.String)))
+			orNone(names(n.Subnets, func(s file.Subnet) string { return s.CIDR.String() })),
+			orNone(names(n.Devices, file.Device.String)))
 	}
 	for i := range topo.Routers {
 		summarizeRouter(w, &topo.Routers[i])
@@ -189,7 +189,7 @@ func summarize(w io.Writer, topo *config.Topology) {
 	}
 }
 
-func summarizeRouter(w io.Writer, r *config.Router) {
+func summarizeRouter(w io.Writer, r *file.Router) {
 	fmt.Fprintf(w, "router %s:", r.Name)
 	for _, i := range r.Interfaces {
 		fmt.Fprintf(w, " %s %s;", i.Network, names(i.Addresses, netip.Prefix.String))
@@ -199,7 +199,7 @@ func summarizeRouter(w io.Writer, r *config.Router) {
 		if g.SNAT {
 			snat = "SNAT"
 			if len(g.SNATAddresses) > 0 {
-				snat += " by " + names(g.SNATAddresses, config.AddressRange.String)
+				snat += " by " + names(g.SNATAddresses, file.AddressRange.String)
 			}
 		}
 		fmt.Fprintf(w, " gateway %s %v, %s;", g.Network, g.Prefix, snat)
@@ -269,18 +269,18 @@ func (c *labCmd) Run(ctx context.Context, std streams, log *slog.Logger, cli *cl
 }
 
 // load reads all lessons. It takes the files of a directory in the order of their names.
-func (c *labCmd) load(log *slog.Logger) ([]*config.Topology, error) {
-	var lessons []*config.Topology
-	var faults config.Faults
+func (c *labCmd) load(log *slog.Logger) ([]*file.Topology, error) {
+	var lessons []*file.Topology
+	var faults file.Faults
 	for _, path := range c.Files {
 		files, inDirectory, err := lessonFiles(path)
 		if err != nil {
 			return nil, err
 		}
 		found := 0
-		for _, file := range files {
-			topo, err := c.loadOne(file, inDirectory, log)
-			var more config.Faults
+		for _, name := range files {
+			topo, err := c.loadOne(name, inDirectory, log)
+			var more file.Faults
 			switch {
 			case errors.As(err, &more):
 				faults = append(faults, more...)
@@ -305,8 +305,8 @@ func (c *labCmd) load(log *slog.Logger) ([]*config.Topology, error) {
 
 // loadOne reads a lesson. In a directory a file may be something else: without steps,
 // or with what only check understands so far. It is passed over then.
-func (c *labCmd) loadOne(file string, inDirectory bool, log *slog.Logger) (*config.Topology, error) {
-	topo, err := config.Load(file)
+func (c *labCmd) loadOne(name string, inDirectory bool, log *slog.Logger) (*file.Topology, error) {
+	topo, err := file.Load(name)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +314,7 @@ func (c *labCmd) loadOne(file string, inDirectory bool, log *slog.Logger) (*conf
 		return nil, nil
 	}
 	if refused := router.Unsupported(topo); inDirectory && len(refused) > 0 {
-		log.Warn("not played", "file", file, "reason", refused[0].String())
+		log.Warn("not played", "file", name, "reason", refused[0].String())
 		c.passedOver++
 		return nil, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -32,11 +32,11 @@ type rights struct {
 
 // newRights works out what a topology's devices need. CAP_SYS_ADMIN is nearly all that
 // root may do, so it stays only where a device needs it.
-func newRights(topo *config.Topology, allowNetns bool) *rights {
+func newRights(topo *file.Topology, allowNetns bool) *rights {
 	r := &rights{keep: []string{rightNetAdmin, rightNetRaw}}
-	placed := func(d config.Device) bool { return d.Netns != "" }
+	placed := func(d file.Device) bool { return d.Netns != "" }
 	if allowNetns || slices.ContainsFunc(topo.Networks,
-		func(n config.Network) bool { return slices.ContainsFunc(n.Devices, placed) }) {
+		func(n file.Network) bool { return slices.ContainsFunc(n.Devices, placed) }) {
 		r.keep = append(r.keep, rightSysAdmin)
 	}
 	return r
@@ -53,8 +53,8 @@ func (r *rights) giveUp(log *slog.Logger) error {
 }
 
 // opener wraps open: it refuses a device that needs a right which the process has given up.
-func (r *rights) opener(open func(config.Device) (tap.Device, error)) func(config.Device) (tap.Device, error) {
-	return func(d config.Device) (tap.Device, error) {
+func (r *rights) opener(open func(file.Device) (tap.Device, error)) func(file.Device) (tap.Device, error) {
+	return func(d file.Device) (tap.Device, error) {
 		if d.Netns != "" && r.done.Load() && !slices.Contains(r.keep, rightSysAdmin) {
 			return nil, fmt.Errorf("open %v: entering a network namespace needs %s, "+
 				"which the process has given up after its start: "+

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -27,7 +27,7 @@ func TestRights(t *testing.T) {
 				"[[network]]\nname = \"a\"\nphysical_network = \"p\"\n", false, true},
 		{"asked for", "[[network]]\nname = \"a\"\ndevices = [\"tap:x\"]\n", true, true},
 	} {
-		topo, err := config.Parse("f", strings.NewReader(c.text))
+		topo, err := file.Parse("f", strings.NewReader(c.text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,8 +37,8 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s: keeps %v", c.name, r.keep)
 		}
 		opened := 0
-		open := r.opener(func(config.Device) (tap.Device, error) { opened++; return nil, nil })
-		device := config.Device{Kind: config.DeviceTAP, Name: "z", Netns: "later"}
+		open := r.opener(func(file.Device) (tap.Device, error) { opened++; return nil, nil })
+		device := file.Device{Kind: file.DeviceTAP, Name: "z", Netns: "later"}
 		if _, err := open(device); err != nil {
 			t.Errorf("%s: refused during the start: %v", c.name, err)
 		}
@@ -54,7 +54,7 @@ func TestRights(t *testing.T) {
 			!strings.Contains(err.Error(), "--allow-netns")) {
 			t.Errorf("%s: refused with %q", c.name, err)
 		}
-		if _, err := open(config.Device{Kind: config.DeviceTAP, Name: "z"}); err != nil {
+		if _, err := open(file.Device{Kind: file.DeviceTAP, Name: "z"}); err != nil {
 			t.Errorf("%s: a TAP in the own namespace is refused: %v", c.name, err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestRightsStay(t *testing.T) {
 	former := dropRights
 	defer func() { dropRights = former }()
 	dropRights = func([]string) error { return fs.ErrInvalid }
-	r := newRights(&config.Topology{}, false)
+	r := newRights(&file.Topology{}, false)
 	if err := r.giveUp(slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrInvalid) || r.done.Load() {
 		t.Errorf("%v", err)
 	}

@@ -51,7 +51,7 @@ func packages(t *testing.T) map[string]pkg {
 // of ours by their path in the module, others by their module's. A package that
 // is not here must not exist.
 var allowed = map[string][]string{
-	"config":            {"github.com/BurntSushi/toml"},
+	"config/file":       {"github.com/BurntSushi/toml"},
 	"tap":               {"github.com/songgao/water", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 	"tap/taptest":       {"tap"},
 	"nat":               {"internal/packet"},
@@ -62,12 +62,12 @@ var allowed = map[string][]string{
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},
-	"internal/lab":      {"config", "router", "router/host", "tap", "internal/packet", "github.com/rivo/uniseg"},
-	"router":            {"config", "tap", "lb", "nat", "internal/arp", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
+	"internal/lab":      {"config/file", "router", "router/host", "tap", "internal/packet", "github.com/rivo/uniseg"},
+	"router":            {"config/file", "tap", "lb", "nat", "internal/arp", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
-	"router/routertest": {"config", "router", "router/host"},
-	"router/conform":    {"config", "router", "tap", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter": {"config", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong",
+	"router/routertest": {"config/file", "router", "router/host"},
+	"router/conform":    {"config/file", "router", "tap", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
+	"cmd/taprouter": {"config/file", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 }
 
@@ -169,7 +169,7 @@ func TestBuildsElsewhere(t *testing.T) {
 			args = append(args, module+"/cmd/taprouter")
 		} else {
 			args = []string{"build"}
-			for _, name := range []string{"config", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab", "internal/monitor"} {
+			for _, name := range []string{"config/file", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab", "internal/monitor"} {
 				args = append(args, module+"/"+name)
 			}
 		}

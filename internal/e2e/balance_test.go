@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 )
 
@@ -97,7 +97,7 @@ func newBalance(t *testing.T) *balance {
 	b := &balance{world: newWorld(t), nginx: map[string]*process{}, dir: t.TempDir()}
 	b.servers, b.clients = b.space("servers"), b.space("clients")
 	text := strings.NewReplacer("SERVERS", b.servers.name, "CLIENTS", b.clients.name).Replace(balanceTopology)
-	topo, err := config.Parse("balance.toml", strings.NewReader(text))
+	topo, err := file.Parse("balance.toml", strings.NewReader(text))
 	b.check(err)
 	b.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler), Open: router.OpenDevice(nil)})
 	b.check(err)

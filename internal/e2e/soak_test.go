@@ -26,7 +26,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -166,10 +166,10 @@ func (s *soak) run(d time.Duration) {
 // start starts the router and gives the hosts their addresses.
 func (s *soak) start() {
 	text := strings.NewReplacer("INNER", s.inner.name, "OTHER", s.other.name, "OUTER", s.outer.name).Replace(soakTopology)
-	topo, err := config.Parse("soak.toml", strings.NewReader(text))
+	topo, err := file.Parse("soak.toml", strings.NewReader(text))
 	s.check(err)
 	open := router.OpenDevice(nil)
-	s.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler), Open: func(d config.Device) (tap.Device, error) {
+	s.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler), Open: func(d file.Device) (tap.Device, error) {
 		dev, err := open(d)
 		if err == nil && s.faults {
 			dev = tap.Fault(dev, soakFaults)

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 )
 
@@ -115,7 +115,7 @@ func split(line string) ([]string, error) {
 }
 
 // checkMember says whether the topology has the pool and the member.
-func (c *command) checkMember(topo *config.Topology) error {
+func (c *command) checkMember(topo *file.Topology) error {
 	var pools, members []string
 	for i := range topo.Pools {
 		p := &topo.Pools[i]
@@ -123,7 +123,7 @@ func (c *command) checkMember(topo *config.Topology) error {
 		if p.Name != c.pool {
 			continue
 		}
-		if slices.ContainsFunc(p.Members, func(m config.Member) bool { return m.Name == c.member }) {
+		if slices.ContainsFunc(p.Members, func(m file.Member) bool { return m.Name == c.member }) {
 			return nil
 		}
 		for k := range p.Members {

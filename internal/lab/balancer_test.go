@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 )
 
@@ -144,7 +144,7 @@ func TestUnknownNamesAreFaults(t *testing.T) {
 		"on = \"a\"\ndo = \"start http:80\"":                     `instance "a" does not serve http:80: it has none`,
 	} {
 		out, err := play(t, balanced+"\n[[step]]\n"+step+"\n")
-		var faults config.Faults
+		var faults file.Faults
 		if !errors.As(err, &faults) || faults[0].Line == 0 || !strings.Contains(err.Error(), want) || out != "" {
 			t.Errorf("%s: %v, want %q", step, err, want)
 		}

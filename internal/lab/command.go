@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 )
 
 // A command is the do line of a step, understood.
@@ -22,7 +22,7 @@ type command struct {
 	text  string         // send
 	pause time.Duration  // wait
 
-	service config.Service // start, stop
+	service file.Service // start, stop
 
 	verb         string // loadbalancer: status, stats, member set
 	pool, member string // member set
@@ -109,7 +109,7 @@ func parseCommand(line string, on bool) (*command, error) {
 }
 
 // check compares a command with the topology it is for: the names in it must be there.
-func (c *command) check(topo *config.Topology, s *config.Step) error {
+func (c *command) check(topo *file.Topology, s *file.Step) error {
 	switch {
 	case c.name == "start" || c.name == "stop":
 		return c.checkService(topo, s)

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/tap"
@@ -34,8 +34,8 @@ type Options struct {
 
 // Check finds the faults of a lab that config cannot know: commands, their options
 // and what they name. It returns nil for a topology without steps.
-func Check(topo *config.Topology) config.Faults {
-	var faults config.Faults
+func Check(topo *file.Topology) file.Faults {
+	var faults file.Faults
 	for i := range topo.Steps {
 		s := &topo.Steps[i]
 		c, err := parseCommand(s.Do, s.On != "")
@@ -43,7 +43,7 @@ func Check(topo *config.Topology) config.Faults {
 			err = c.check(topo, s)
 		}
 		if err != nil {
-			faults = append(faults, config.Fault{File: topo.File, Line: s.Line, Message: fmt.Sprintf("step %q: %v", s.Title, err)})
+			faults = append(faults, file.Fault{File: topo.File, Line: s.Line, Message: fmt.Sprintf("step %q: %v", s.Title, err)})
 		}
 	}
 	return faults
@@ -51,12 +51,12 @@ func Check(topo *config.Topology) config.Faults {
 
 // CheckLesson is Check for a topology that is to be played: it has steps, and the
 // router can do what it asks for.
-func CheckLesson(topo *config.Topology) config.Faults {
+func CheckLesson(topo *file.Topology) file.Faults {
 	if len(topo.Steps) == 0 {
-		return config.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
+		return file.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
 	}
 	faults := append(Check(topo), router.Unsupported(topo)...)
-	slices.SortStableFunc(faults, func(a, b config.Fault) int { return cmp.Compare(a.Line, b.Line) })
+	slices.SortStableFunc(faults, func(a, b file.Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return faults
 }
 
@@ -64,9 +64,9 @@ func CheckLesson(topo *config.Topology) config.Faults {
 var ErrUnexpected = errors.New("the lesson did not go as expected")
 
 // Run plays a lesson. It returns ErrUnexpected if an expectation failed,
-// config.Faults for what is wrong with the file, and the context's error when
+// file.Faults for what is wrong with the file, and the context's error when
 // it was interrupted.
-func Run(ctx context.Context, topo *config.Topology, opt Options) error {
+func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	if faults := CheckLesson(topo); len(faults) > 0 {
 		return faults
 	}
@@ -92,7 +92,7 @@ func Run(ctx context.Context, topo *config.Topology, opt Options) error {
 
 // A lab is a lesson that is being played.
 type lab struct {
-	topo     *config.Topology
+	topo     *file.Topology
 	engine   *router.Engine
 	hosts    map[string]*host.Host
 	browsers map[string]*http.Client // of instances that have one
@@ -121,7 +121,7 @@ func (l *lab) start(log *slog.Logger) error {
 }
 
 // instance makes one host and its services.
-func (l *lab) instance(c *config.Instance, log *slog.Logger) (*host.Host, error) {
+func (l *lab) instance(c *file.Instance, log *slog.Logger) (*host.Host, error) {
 	mtu := 0
 	for i := range l.topo.Networks {
 		if l.topo.Networks[i].Name == c.Network {
@@ -202,7 +202,7 @@ func (l *lab) line(i int, key string) int {
 
 // place is a line of the file as FILE:LINE, without the part that is unknown.
 func (l *lab) place(line int) string {
-	return strings.TrimSuffix(config.Fault{File: l.topo.File, Line: line}.String(), ": ")
+	return strings.TrimSuffix(file.Fault{File: l.topo.File, Line: line}.String(), ": ")
 }
 
 // failed prints how a step differs from its expectation, with details, and the line of the
@@ -267,7 +267,7 @@ func (l *lab) explain(before, after router.Stats) {
 
 // perform does what a step says once. What shows a state that changes by itself is
 // looked at until it is as expected, or the step's time is over.
-func (l *lab) perform(ctx context.Context, s *config.Step, c *command, want string, out io.Writer) result {
+func (l *lab) perform(ctx context.Context, s *file.Step, c *command, want string, out io.Writer) result {
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
 	if !c.repeats() {
@@ -294,7 +294,7 @@ func (l *lab) perform(ctx context.Context, s *config.Step, c *command, want stri
 // lookAgain is how long a step that waits for something does before it looks again.
 const lookAgain = 20 * time.Millisecond
 
-func (l *lab) run(ctx context.Context, s *config.Step, c *command, out io.Writer) result {
+func (l *lab) run(ctx context.Context, s *file.Step, c *command, out io.Writer) result {
 	switch c.name {
 	case balancer:
 		return done(l.balance(c, out))
@@ -305,7 +305,7 @@ func (l *lab) run(ctx context.Context, s *config.Step, c *command, out io.Writer
 }
 
 // expected is what the output of one time must hold, "" if it may be anything.
-func expected(s *config.Step, k int) string {
+func expected(s *file.Step, k int) string {
 	switch {
 	case len(s.Expect) == 1:
 		return s.Expect[0]
@@ -384,7 +384,7 @@ func (l *lab) packets(i int) bool {
 }
 
 // find looks for a packet that a step must see, which may still be under way.
-func (l *lab) find(p *config.PacketPattern) (seen, int) {
+func (l *lab) find(p *file.PacketPattern) (seen, int) {
 	for deadline := time.Now().Add(time.Second); ; {
 		first, n := l.recorder.find(p)
 		if n > 0 || time.Now().After(deadline) {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -47,8 +47,8 @@ func TestParseCommand(t *testing.T) {
 		"connect -u 10.0.0.1:53":             {name: "connect", to: netip.MustParseAddrPort("10.0.0.1:53"), udp: true},
 		"send 10.0.0.1:7 hello -n world":     {name: "send", to: netip.MustParseAddrPort("10.0.0.1:7"), text: "hello -n world"},
 		"browse 10.10.10.7":                  {name: "browse", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80")},
-		"stop http:80":                       {name: "stop", service: config.Service{Kind: "http", Port: 80}},
-		"start echo:7":                       {name: "start", service: config.Service{Kind: "echo", Port: 7}},
+		"stop http:80":                       {name: "stop", service: file.Service{Kind: "http", Port: 80}},
+		"start echo:7":                       {name: "start", service: file.Service{Kind: "echo", Port: 7}},
 		"loadbalancer status":                {name: "loadbalancer", verb: "status"},
 		"loadbalancer stats":                 {name: "loadbalancer", verb: "stats"},
 		"loadbalancer member set --weight 0 'web servers' \"WEB 1\"": {
@@ -146,18 +146,18 @@ func TestMatching(t *testing.T) {
 	tcp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 1000, DstPort: 80, Proto: packet.ProtoTCP}, flags: packet.SYN}
 	icmp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 80, Proto: packet.ProtoICMP}, typ: packet.ICMPEcho, seq: 2}
 	for _, c := range []struct {
-		p         config.PacketPattern
+		p         file.PacketPattern
 		tcp, icmp bool
 	}{
-		{config.PacketPattern{}, true, true},
-		{config.PacketPattern{Network: "ext", Src: a, Dst: b}, true, true},
-		{config.PacketPattern{Network: "other"}, false, false},
-		{config.PacketPattern{Src: b}, false, false},
-		{config.PacketPattern{Dst: a}, false, false},
-		{config.PacketPattern{Protocol: "ICMP"}, false, true},
-		{config.PacketPattern{Protocol: "TCP", DstPort: 80}, true, false},
-		{config.PacketPattern{DstPort: 81}, false, false},
-		{config.PacketPattern{SrcPort: 80}, false, false}, // an identifier is no port
+		{file.PacketPattern{}, true, true},
+		{file.PacketPattern{Network: "ext", Src: a, Dst: b}, true, true},
+		{file.PacketPattern{Network: "other"}, false, false},
+		{file.PacketPattern{Src: b}, false, false},
+		{file.PacketPattern{Dst: a}, false, false},
+		{file.PacketPattern{Protocol: "ICMP"}, false, true},
+		{file.PacketPattern{Protocol: "TCP", DstPort: 80}, true, false},
+		{file.PacketPattern{DstPort: 81}, false, false},
+		{file.PacketPattern{SrcPort: 80}, false, false}, // an identifier is no port
 	} {
 		if got := tcp.matches(&c.p); got != c.tcp {
 			t.Errorf("%+v, TCP: %v", c.p, got)
@@ -187,7 +187,7 @@ func TestStepSeesItsOwnConnections(t *testing.T) {
 			b := append(make([]byte, tap.HeaderLen), eth...)
 			r.observe("net", tap.Frame{Buf: b, Tail: len(b)})
 		}
-		_, n = r.find(&config.PacketPattern{})
+		_, n = r.find(&file.PacketPattern{})
 		r.reset()
 		return n
 	}
@@ -239,7 +239,7 @@ serve = ["http:80", "echo:7"]
 // play runs steps on the small network and returns what was told.
 func play(t *testing.T, steps string) (string, error) {
 	t.Helper()
-	topo, err := config.Parse("lesson.toml", strings.NewReader(network+steps))
+	topo, err := file.Parse("lesson.toml", strings.NewReader(network+steps))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -559,7 +559,7 @@ func TestRecorderKeepsARP(t *testing.T) {
 	if got := r.unanswered(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if _, n := r.find(&config.PacketPattern{Network: "net"}); n > 0 {
+	if _, n := r.find(&file.PacketPattern{Network: "net"}); n > 0 {
 		t.Error("ARP is no packet that a step sees")
 	}
 	r.reset()
@@ -577,7 +577,7 @@ func TestRecorderKeepsARP(t *testing.T) {
 }
 
 func TestFailFast(t *testing.T) {
-	topo, err := config.Parse("lesson.toml",
+	topo, err := file.Parse("lesson.toml",
 		strings.NewReader(network+strings.Repeat("[[step]]\ndo = \"wait 1s\"\nwithin = \"1ms\"\n", 3)))
 	if err != nil {
 		t.Fatal(err)
@@ -599,7 +599,7 @@ func TestOutputStreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			topo, err := config.Parse("lesson.toml",
+			topo, err := file.Parse("lesson.toml",
 				strings.NewReader(network+"[[step]]\non = \"a\"\ndo = \""+c.do+"\"\nwithin = \"1h\"\n"+
 					"[[step]]\ndo = \"wait 1h\"\nwithin = \"1h\"\n"))
 			if err != nil {
@@ -632,7 +632,7 @@ func TestOutputStreams(t *testing.T) {
 
 func TestFaultsAreFoundBeforeAnythingRuns(t *testing.T) {
 	out, err := play(t, "\n[[step]]\ntitle = \"first\"\non = \"a\"\ndo = \"ping 198.51.100.10\"\n[[step]]\ntitle = \"second\"\non = \"a\"\ndo = \"ping -x 198.51.100.10\"\n")
-	var faults config.Faults
+	var faults file.Faults
 	if !errors.As(err, &faults) || len(faults) != 1 || !strings.HasPrefix(faults.Error(), "lesson.toml:") || out != "" {
 		t.Errorf("error %v, output %q", err, out)
 	}
@@ -642,7 +642,7 @@ func TestFaultsAreFoundBeforeAnythingRuns(t *testing.T) {
 }
 
 func TestInterruption(t *testing.T) {
-	topo, err := config.Parse("lesson.toml", strings.NewReader(network+"\n[[step]]\ntitle = \"long\"\ndo = \"wait 1h\"\nwithin = \"2h\"\n"))
+	topo, err := file.Parse("lesson.toml", strings.NewReader(network+"\n[[step]]\ntitle = \"long\"\ndo = \"wait 1h\"\nwithin = \"2h\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -175,7 +175,7 @@ func (r *recorder) reset() {
 }
 
 // find returns the first packet that matches, and how many do.
-func (r *recorder) find(p *config.PacketPattern) (first seen, n int) {
+func (r *recorder) find(p *file.PacketPattern) (first seen, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.packets {
@@ -217,7 +217,7 @@ func (r *recorder) on(network string, max int) []string {
 }
 
 // matches reports whether a packet fits a pattern, whose empty fields fit all.
-func (s *seen) matches(p *config.PacketPattern) bool {
+func (s *seen) matches(p *file.PacketPattern) bool {
 	switch {
 	case p.Network != "" && p.Network != s.network,
 		p.Src.IsValid() && p.Src != packet.ToAddr(s.Src),
@@ -273,7 +273,7 @@ func (s *seen) icmpName() string {
 }
 
 // patternString is a pattern as people read it: what was looked for.
-func patternString(p *config.PacketPattern) string {
+func patternString(p *file.PacketPattern) string {
 	parts := []string{}
 	if p.Protocol != "" {
 		parts = append(parts, strings.ToLower(string(p.Protocol)))

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 )
 
 // A printer tells the lesson.
@@ -32,7 +32,7 @@ func (p printer) paint(code, text string) string {
 }
 
 // title prints a step's heading.
-func (p printer) title(n int, s *config.Step) {
+func (p printer) title(n int, s *file.Step) {
 	fmt.Fprintf(p.out, "%s\n", p.paint(bold, fmt.Sprintf("%d. %s", n, heading(s))))
 	for _, line := range wrap(s.Explain, width-len(indent)) {
 		fmt.Fprintf(p.out, "%s%s\n", indent, line)
@@ -40,7 +40,7 @@ func (p printer) title(n int, s *config.Step) {
 }
 
 // heading is what a step is called.
-func heading(s *config.Step) string {
+func heading(s *file.Step) string {
 	if s.Title == "" {
 		return s.Do
 	}
@@ -48,7 +48,7 @@ func heading(s *config.Step) string {
 }
 
 // prompt prints who does what.
-func (p printer) prompt(s *config.Step) {
+func (p printer) prompt(s *file.Step) {
 	on := s.On
 	if on == "" {
 		on = "taprouter"

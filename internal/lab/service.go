@@ -12,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router/host"
 )
 
@@ -26,12 +26,12 @@ func (c *command) parseService(args []string) error {
 	if err != nil || n == 0 {
 		return fmt.Errorf("%s: %q is not a service: write http:80", c.name, args[0])
 	}
-	c.service = config.Service{Kind: kind, Port: uint16(n)}
+	c.service = file.Service{Kind: kind, Port: uint16(n)}
 	return nil
 }
 
 // checkService says whether the step's instance has the service at all.
-func (c *command) checkService(topo *config.Topology, s *config.Step) error {
+func (c *command) checkService(topo *file.Topology, s *file.Step) error {
 	var has []string
 	for i := range topo.Instances {
 		if in := &topo.Instances[i]; in.Name == s.On {
@@ -46,7 +46,7 @@ func (c *command) checkService(topo *config.Topology, s *config.Step) error {
 	return fmt.Errorf("%s: instance %q does not serve %s: it has %s", c.name, s.On, serviceName(c.service), listed(has))
 }
 
-func serviceName(s config.Service) string { return fmt.Sprintf("%s:%d", s.Kind, s.Port) }
+func serviceName(s file.Service) string { return fmt.Sprintf("%s:%d", s.Kind, s.Port) }
 
 // listed is what there is, for a message about something else.
 func listed(names []string) string {
@@ -57,7 +57,7 @@ func listed(names []string) string {
 }
 
 // serve starts a service of an instance.
-func serve(h *host.Host, s config.Service) error {
+func serve(h *host.Host, s file.Service) error {
 	if s.Kind == "echo" {
 		return h.ServeEcho(s.Port)
 	}

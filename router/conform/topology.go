@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 )
 
 // Topology is the network of every check, as a topology file:
@@ -157,7 +157,7 @@ func (p *Profile) mtu(network string) int {
 
 // topologyOf is the topology file of a profile. device, which may be nil, names the
 // device of each network.
-func topologyOf(p *Profile, timeouts Timeouts, device func(network string) string) (*config.Topology, error) {
+func topologyOf(p *Profile, timeouts Timeouts, device func(network string) string) (*file.Topology, error) {
 	snat := fmt.Sprint(!p.NoSNAT)
 	if len(p.SNATAddresses) > 0 {
 		snat += fmt.Sprintf(`, snat_addresses = ["%s"]`, strings.Join(p.SNATAddresses, `", "`))
@@ -192,5 +192,5 @@ func topologyOf(p *Profile, timeouts Timeouts, device func(network string) strin
 	set("port_range", p.PortRange, p.PortRange != "")
 	fmt.Fprintf(&b, "[nat.timeouts]\nudp = %q\nicmp = %q\ntcp_established = %q\ntcp_transitory = %q\n%s\n",
 		timeouts.UDP, timeouts.ICMP, timeouts.TCPEstablished, timeouts.TCPTransitory, p.More)
-	return config.Parse("the suite's topology", strings.NewReader(b.String()))
+	return file.Parse("the suite's topology", strings.NewReader(b.String()))
 }

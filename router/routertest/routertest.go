@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
 )
@@ -30,7 +30,7 @@ type Lab struct {
 	Engine *router.Engine
 
 	t      testing.TB
-	topo   *config.Topology
+	topo   *file.Topology
 	hosts  []attached
 	bubble bool // it was started in a bubble of testing/synctest
 }
@@ -53,7 +53,7 @@ func (a *attached) isOpen() bool {
 // Load starts the topology in a file.
 func Load(t testing.TB, path string) *Lab {
 	t.Helper()
-	topo, err := config.Load(path)
+	topo, err := file.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func Load(t testing.TB, path string) *Lab {
 // Parse starts a topology given as the text of a file.
 func Parse(t testing.TB, text string) *Lab {
 	t.Helper()
-	topo, err := config.Parse(t.Name(), strings.NewReader(text))
+	topo, err := file.Parse(t.Name(), strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func Parse(t testing.TB, text string) *Lab {
 // Start starts a topology, which it validates first if it is made by hand.
 // Its devices are not opened; hosts are attached by Host and Instance. In a test of
 // testing/synctest, start it in the bubble, with the bubble's own t.
-func Start(t testing.TB, topo *config.Topology) *Lab {
+func Start(t testing.TB, topo *file.Topology) *Lab {
 	t.Helper()
 	if err := topo.Validate(); err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func (l *Lab) owner(network string, a netip.Addr) string {
 				return fmt.Sprintf("router %q", r.Name)
 			}
 		}
-		isShared := func(s config.AddressRange) bool { return s.Contains(a) }
+		isShared := func(s file.AddressRange) bool { return s.Contains(a) }
 		if g := r.Gateway; g != nil && g.Network == network &&
 			(g.Address == a || slices.ContainsFunc(g.SNATAddresses, isShared)) {
 			return fmt.Sprintf("router %q", r.Name)
@@ -166,7 +166,7 @@ func (l *Lab) macFor(network string, a netip.Addr) [6]byte {
 }
 
 // gateway is where a host on a subnet sends everything else.
-func (l *Lab) gateway(n *config.Network, s *config.Subnet) netip.Addr {
+func (l *Lab) gateway(n *file.Network, s *file.Subnet) netip.Addr {
 	if !n.External {
 		return s.Gateway
 	}

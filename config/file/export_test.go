@@ -1,0 +1,51 @@
+package file
+
+import (
+	"fmt"
+
+	"github.com/BurntSushi/toml"
+)
+
+// IndexLines is indexLines for tests.
+func IndexLines(doc string) map[string]int { return indexLines(doc) }
+
+// JoinPath, PathKey and IndexKey write paths as the index does.
+func JoinPath(path, key string) string       { return joinPath(path, key) }
+func PathKey(key string) string              { return pathKey(key) }
+func IndexKey(key string, i int) string      { return indexKey(key, i) }
+func Nearest(got string, ks []string) string { return nearest(got, ks) }
+func Distance(a, b string) int               { return distance(a, b) }
+
+// KnownKeys calls f with every key that the parser knows: the kind of table it
+// belongs to (tables of the same kind have the same keys, wherever they are),
+// and its path without indexes.
+func KnownKeys(f func(kind, key, path string)) { knownKeys("", topologyKeys, f) }
+
+func knownKeys(table string, ks keyNames, f func(kind, key, path string)) {
+	ks.each(func(name string, sub keyNames, _ bool) {
+		path := joinPath(table, name)
+		f(fmt.Sprintf("%T", ks), name, path)
+		if sub != nil {
+			knownKeys(path, sub, f)
+		}
+	})
+}
+
+// CheckBounds is checkBounds for tests.
+func CheckBounds(doc string) (int, string) { return checkBounds(doc) }
+
+// Decoded reads a document without checking it. The check is what it returns.
+func Decoded(doc string) (check func() error, err error) {
+	var raw map[string]any
+	if _, err := toml.Decode(doc, &raw); err != nil {
+		return nil, err
+	}
+	t := &Topology{lines: indexLines(doc)}
+	rep := newReport(t)
+	rep.first = true
+	topologyKeys.decode(rep.root(), raw, t)
+	return func() error {
+		newChecker(t, rep).run()
+		return rep.err()
+	}, nil
+}

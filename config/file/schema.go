@@ -1,0 +1,307 @@
+package file
+
+import (
+	"regexp"
+)
+
+// The tables of the file: every key it may have and where its value goes. The
+// defaults here are those that a zero value cannot stand for; the others are
+// the check's, which applies them to hand-made topologies as well.
+
+// indexes matches the list indexes in a path.
+var indexes = regexp.MustCompile(`\[\d+\]`)
+
+var topologyKeys = keys[Topology]{
+	tables("network", "network", "name", networkKeys,
+		func(line int) Network { return Network{Line: line} },
+		func(t *Topology) *[]Network { return &t.Networks }),
+	tables("physical_network", "physical network", "name", physicalNetworkKeys,
+		func(line int) PhysicalNetwork { return PhysicalNetwork{Line: line} },
+		func(t *Topology) *[]PhysicalNetwork { return &t.PhysicalNetworks }),
+	table("nat", natKeys,
+		func(line int) NAT { return NAT{Line: line} },
+		func(t *Topology, n NAT) { t.NAT = n }),
+	tables("router", "router", "name", routerKeys,
+		func(line int) Router { return Router{Line: line} },
+		func(t *Topology) *[]Router { return &t.Routers }),
+	tables("port", "port", "name", portKeys,
+		func(line int) Port { return Port{Line: line} },
+		func(t *Topology) *[]Port { return &t.Ports }),
+	tables("floating_ip", "floating IP", "address", floatingIPKeys,
+		func(line int) FloatingIP { return FloatingIP{Line: line} },
+		func(t *Topology) *[]FloatingIP { return &t.FloatingIPs }),
+	tables("pool", "pool", "name", poolKeys,
+		func(line int) Pool { return Pool{Line: line} },
+		func(t *Topology) *[]Pool { return &t.Pools }),
+	tables("vip", "VIP", "name", vipKeys,
+		func(line int) VIP { return VIP{Line: line} },
+		func(t *Topology) *[]VIP { return &t.VIPs }),
+	table("engine", engineKeys,
+		func(line int) Engine { return Engine{Line: line} },
+		func(t *Topology, e Engine) { t.Engine = e }),
+	tables("instance", "instance", "name", instanceKeys,
+		func(line int) Instance { return Instance{Line: line} },
+		func(t *Topology) *[]Instance { return &t.Instances }),
+	tables("step", "step", "title", stepKeys,
+		func(line int) Step { return Step{Line: line} },
+		func(t *Topology) *[]Step { return &t.Steps }),
+}
+
+var networkKeys = keys[Network]{
+	leaf("name", func(n *Network, v value) { n.Name = v.text() }),
+	leaf("devices", func(n *Network, v value) { n.Devices = listOf(v, value.device) }),
+	leaf("physical_network", func(n *Network, v value) { n.PhysicalNetwork = v.text() }),
+	leaf("vlan", func(n *Network, v value) { n.VLAN = v.number() }),
+	leaf("mtu", func(n *Network, v value) { n.MTU = v.number() }),
+	leaf("external", func(n *Network, v value) { n.External = v.flag() }),
+	leaf("host", func(n *Network, v value) { n.Host = v.text() }),
+	leaf("port_security", func(n *Network, v value) { n.PortSecurity = v.flag() }),
+	tables("subnet", "subnet", "", subnetKeys,
+		func(line int) Subnet { return Subnet{Line: line} },
+		func(n *Network) *[]Subnet { return &n.Subnets }),
+}
+
+var subnetKeys = keys[Subnet]{
+	leaf("cidr", func(s *Subnet, v value) { s.CIDR = v.prefix() }),
+	leaf("gateway", func(s *Subnet, v value) {
+		if s.NoGateway = v.raw == "none"; !s.NoGateway {
+			s.Gateway = v.addr()
+		}
+	}),
+	leaf("allocation_pools", func(s *Subnet, v value) { s.AllocationPools = listOf(v, value.addressRange) }),
+	leaf("dhcp", func(s *Subnet, v value) { s.DHCP = v.flag() }),
+	leaf("lease_time", func(s *Subnet, v value) { s.LeaseTime = v.duration() }),
+	leaf("dns_nameservers", func(s *Subnet, v value) { s.DNSNameservers = listOf(v, value.addr) }),
+	tables("host_routes", "host route", "destination", routeKeys, blankRoute,
+		func(s *Subnet) *[]Route { return &s.HostRoutes }),
+}
+
+var routeKeys = keys[Route]{
+	leaf("destination", func(r *Route, v value) { r.Destination = v.prefix() }),
+	leaf("nexthop", func(r *Route, v value) { r.NextHop = v.addr() }),
+}
+
+func blankRoute(line int) Route { return Route{Line: line} }
+
+var physicalNetworkKeys = keys[PhysicalNetwork]{
+	leaf("name", func(p *PhysicalNetwork, v value) { p.Name = v.text() }),
+	leaf("devices", func(p *PhysicalNetwork, v value) { p.Devices = listOf(v, value.device) }),
+}
+
+var routerKeys = keys[Router]{
+	leaf("name", func(r *Router, v value) { r.Name = v.text() }),
+	{name: "interfaces", set: decodeInterfaces, sub: interfaceKeys, many: true},
+	table("gateway", gatewayKeys,
+		func(line int) RouterGateway { return RouterGateway{Line: line, SNAT: true} },
+		func(r *Router, g RouterGateway) { r.Gateway = &g }),
+	tables("routes", "route", "destination", routeKeys, blankRoute,
+		func(r *Router) *[]Route { return &r.Routes }),
+	leaf("rp_filter", func(r *Router, v value) { r.RPFilter = v.text() }),
+	table("nat", natKeys,
+		func(line int) NAT { return NAT{Line: line} },
+		func(r *Router, n NAT) { r.NAT = &n }),
+}
+
+var interfaceKeys = keys[RouterInterface]{
+	leaf("network", func(i *RouterInterface, v value) { i.Network = v.text() }),
+	leaf("address", func(i *RouterInterface, v value) { i.Address = v.addr() }),
+}
+
+// decodeInterfaces reads a list of network names or tables.
+func decodeInterfaces(r *Router, v value) {
+	elements := v.list()
+	for i, element := range elements {
+		iface := RouterInterface{Line: v.at.lineOf(element.key)}
+		switch raw := element.raw.(type) {
+		case string:
+			iface.Network = raw
+		case map[string]any:
+			interfaceKeys.decode(element.item("interface", "network", i, len(elements)), raw, &iface)
+		default:
+			element.wrongType("a network's name or { network, address }")
+		}
+		r.Interfaces = append(r.Interfaces, iface)
+	}
+}
+
+var gatewayKeys = keys[RouterGateway]{
+	leaf("network", func(g *RouterGateway, v value) { g.Network = v.text() }),
+	leaf("address", func(g *RouterGateway, v value) { g.Address = v.addr() }),
+	leaf("snat", func(g *RouterGateway, v value) { g.SNAT = v.flag() }),
+	leaf("snat_addresses", func(g *RouterGateway, v value) { g.SNATAddresses = listOf(v, value.addressOrRange) }),
+}
+
+var portKeys = keys[Port]{
+	leaf("name", func(p *Port, v value) { p.Name = v.text() }),
+	leaf("network", func(p *Port, v value) { p.Network = v.text() }),
+	leaf("fixed_ip", func(p *Port, v value) { p.FixedIP = v.addr() }),
+	leaf("mac", func(p *Port, v value) { p.MAC = v.mac() }),
+	leaf("device", func(p *Port, v value) { p.Device = v.text() }),
+	tables("allowed_address_pairs", "allowed address pair", "ip", pairKeys,
+		func(int) AddressPair { return AddressPair{} },
+		func(p *Port) *[]AddressPair { return &p.AllowedAddressPairs }),
+}
+
+var pairKeys = keys[AddressPair]{
+	leaf("ip", func(p *AddressPair, v value) { p.IP = parsed(v, parseAddrOrPrefix) }),
+	leaf("mac", func(p *AddressPair, v value) { p.MAC = v.mac() }),
+}
+
+var floatingIPKeys = keys[FloatingIP]{
+	leaf("network", func(f *FloatingIP, v value) { f.Network = v.text() }),
+	leaf("address", func(f *FloatingIP, v value) { f.Address = v.addr() }),
+	leaf("fixed_ip", func(f *FloatingIP, v value) { f.FixedIP = v.addr() }),
+	leaf("router", func(f *FloatingIP, v value) { f.Router = v.text() }),
+	tables("port_forwarding", "port forwarding", "", portForwardKeys,
+		func(line int) PortForward { return PortForward{Line: line} },
+		func(f *FloatingIP) *[]PortForward { return &f.PortForwarding }),
+}
+
+var portForwardKeys = keys[PortForward]{
+	leaf("protocol", func(p *PortForward, v value) { p.Protocol = v.protocol() }),
+	leaf("external_port", func(p *PortForward, v value) { p.ExternalPort = v.port() }),
+	leaf("fixed_ip", func(p *PortForward, v value) { p.FixedIP = v.addr() }),
+	leaf("port", func(p *PortForward, v value) { p.Port = v.port() }),
+}
+
+var poolKeys = keys[Pool]{
+	leaf("name", func(p *Pool, v value) { p.Name = v.text() }),
+	leaf("protocol", func(p *Pool, v value) { p.Protocol = v.protocol() }),
+	leaf("algorithm", func(p *Pool, v value) { p.Algorithm = v.text() }),
+	table("session_persistence", persistenceKeys,
+		func(line int) SessionPersistence { return SessionPersistence{Line: line} },
+		func(p *Pool, s SessionPersistence) { p.SessionPersistence = &s }),
+	table("monitor", monitorKeys,
+		func(line int) Monitor { return Monitor{Line: line} },
+		func(p *Pool, m Monitor) { p.Monitor = &m }),
+	leaf("on_member_down", func(p *Pool, v value) { p.OnMemberDown = v.text() }),
+	leaf("on_member_removed", func(p *Pool, v value) { p.OnMemberRemoved = v.text() }),
+	tables("member", "member", "name", memberKeys,
+		func(line int) Member { return Member{Line: line, Weight: 1, AdminStateUp: true} },
+		func(p *Pool) *[]Member { return &p.Members }),
+}
+
+var persistenceKeys = keys[SessionPersistence]{
+	leaf("type", func(s *SessionPersistence, v value) { s.Type = v.text() }),
+	leaf("timeout", func(s *SessionPersistence, v value) { s.Timeout = v.duration() }),
+}
+
+var monitorKeys = keys[Monitor]{
+	leaf("type", func(m *Monitor, v value) { m.Type = v.text() }),
+	leaf("delay", func(m *Monitor, v value) { m.Delay = v.duration() }),
+	leaf("timeout", func(m *Monitor, v value) { m.Timeout = v.duration() }),
+	leaf("max_retries", func(m *Monitor, v value) { m.MaxRetries = v.number() }),
+	leaf("max_retries_down", func(m *Monitor, v value) { m.MaxRetriesDown = v.number() }),
+	leaf("initial_state", func(m *Monitor, v value) { m.InitialState = v.text() }),
+	leaf("http_method", func(m *Monitor, v value) { m.HTTPMethod = v.text() }),
+	leaf("url_path", func(m *Monitor, v value) { m.URLPath = v.text() }),
+	leaf("expected_codes", func(m *Monitor, v value) { m.ExpectedCodes = v.text() }),
+}
+
+var memberKeys = keys[Member]{
+	leaf("name", func(m *Member, v value) { m.Name = v.text() }),
+	leaf("address", func(m *Member, v value) { m.Address = v.addr() }),
+	leaf("port", func(m *Member, v value) { m.Port = v.port() }),
+	leaf("weight", func(m *Member, v value) { m.Weight = v.number() }),
+	leaf("backup", func(m *Member, v value) { m.Backup = v.flag() }),
+	leaf("admin_state_up", func(m *Member, v value) { m.AdminStateUp = v.flag() }),
+}
+
+var vipKeys = keys[VIP]{
+	leaf("name", func(x *VIP, v value) { x.Name = v.text() }),
+	leaf("network", func(x *VIP, v value) { x.Network = v.text() }),
+	leaf("address", func(x *VIP, v value) { x.Address = v.addr() }),
+	leaf("protocol", func(x *VIP, v value) { x.Protocol = v.protocol() }),
+	leaf("port", func(x *VIP, v value) { x.Port = v.port() }),
+	leaf("pool", func(x *VIP, v value) { x.Pool = v.text() }),
+	leaf("connection_limit", func(x *VIP, v value) { x.ConnectionLimit = v.number() }),
+	leaf("idle_timeout", func(x *VIP, v value) { x.IdleTimeout = v.duration() }),
+	leaf("allowed_cidrs", func(x *VIP, v value) { x.AllowedCIDRs = listOf(v, value.prefix) }),
+	leaf("router", func(x *VIP, v value) { x.Router = v.text() }),
+}
+
+var natKeys = keys[NAT]{
+	leaf("mapping", func(n *NAT, v value) { n.Mapping = v.text() }),
+	leaf("filtering", func(n *NAT, v value) { n.Filtering = v.text() }),
+	leaf("max_connections", func(n *NAT, v value) { n.MaxConnections = v.number() }),
+	leaf("host_share", func(n *NAT, v value) { n.HostShare = v.fraction() }),
+	leaf("port_range", func(n *NAT, v value) {
+		ports := parsed(v, parsePortRange)
+		n.PortMin, n.PortMax = ports.first, ports.last
+	}),
+	leaf("no_snat", func(n *NAT, v value) { n.NoSNAT = listOf(v, value.prefix) }),
+	leaf("mss_clamp", func(n *NAT, v value) { n.MSSClamp = v.flag() }),
+	table("timeouts", timeoutKeys,
+		func(int) Timeouts { return Timeouts{} },
+		func(n *NAT, t Timeouts) { n.Timeouts = t }),
+}
+
+var timeoutKeys = keys[Timeouts]{
+	leaf("udp", func(t *Timeouts, v value) { t.UDP = v.duration() }),
+	leaf("icmp", func(t *Timeouts, v value) { t.ICMP = v.duration() }),
+	leaf("tcp_established", func(t *Timeouts, v value) { t.TCPEstablished = v.duration() }),
+	leaf("tcp_transitory", func(t *Timeouts, v value) { t.TCPTransitory = v.duration() }),
+	leaf("tcp_opening", func(t *Timeouts, v value) { t.TCPOpening = v.duration() }),
+	leaf("tcp_closing", func(t *Timeouts, v value) { t.TCPClosing = v.duration() }),
+	leaf("fragment", func(t *Timeouts, v value) { t.Fragment = v.duration() }),
+}
+
+var engineKeys = keys[Engine]{
+	leaf("workers", func(e *Engine, v value) { e.Workers = v.number() }),
+	leaf("busy_poll", func(e *Engine, v value) { e.BusyPoll = v.duration() }),
+}
+
+var instanceKeys = keys[Instance]{
+	leaf("name", func(i *Instance, v value) { i.Name = v.text() }),
+	leaf("network", func(i *Instance, v value) { i.Network = v.text() }),
+	leaf("address", func(i *Instance, v value) { i.Address = v.addr() }),
+	leaf("mac", func(i *Instance, v value) { i.MAC = v.mac() }),
+	leaf("gateway", func(i *Instance, v value) { i.Gateway = v.addr() }),
+	leaf("serve", func(i *Instance, v value) { i.Serve = listOf(v, value.service) }),
+}
+
+var stepKeys = keys[Step]{
+	leaf("title", func(s *Step, v value) { s.Title = v.text() }),
+	leaf("explain", func(s *Step, v value) { s.Explain = v.text() }),
+	leaf("on", func(s *Step, v value) { s.On = v.text() }),
+	leaf("do", func(s *Step, v value) { s.Do = v.text() }),
+	leaf("times", func(s *Step, v value) { s.Times = v.number() }),
+	leaf("within", func(s *Step, v value) { s.Within = v.duration() }),
+	leaf("expect", decodeExpect),
+	leaf("fails", func(s *Step, v value) { s.Fails = v.flag() }),
+	tables("sees", "sees", "", patternKeys, blankPattern,
+		func(s *Step) *[]PacketPattern { return &s.Sees }),
+	tables("never", "never", "", patternKeys, blankPattern,
+		func(s *Step) *[]PacketPattern { return &s.Never }),
+}
+
+// decodeExpect reads one string, for all times, or a list of them.
+func decodeExpect(s *Step, v value) {
+	switch raw := v.raw.(type) {
+	case string:
+		s.Expect = []string{raw}
+	case []any:
+		s.Expect = listOf(v, value.text)
+	default:
+		v.wrongType("a string or a list of strings")
+	}
+}
+
+var patternKeys = keys[PacketPattern]{
+	leaf("network", func(p *PacketPattern, v value) { p.Network = v.text() }),
+	leaf("src", func(p *PacketPattern, v value) { p.Src = v.addr() }),
+	leaf("dst", func(p *PacketPattern, v value) { p.Dst = v.addr() }),
+	leaf("protocol", func(p *PacketPattern, v value) { p.Protocol = v.protocol() }),
+	leaf("src_port", func(p *PacketPattern, v value) { p.SrcPort = v.port() }),
+	leaf("dst_port", func(p *PacketPattern, v value) { p.DstPort = v.port() }),
+}
+
+func blankPattern(line int) PacketPattern { return PacketPattern{Line: line} }
+
+func (v value) device() Device             { return parsed(v, ParseDevice) }
+func (v value) addressRange() AddressRange { return parsed(v, parseRange) }
+func (v value) addressOrRange() AddressRange {
+	return parsed(v, parseAddrOrRange)
+}
+func (v value) service() Service   { return parsed(v, parseService) }
+func (v value) protocol() Protocol { return Protocol(v.text()) }

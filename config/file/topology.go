@@ -1,0 +1,346 @@
+package file
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Topology is everything one process serves. Parse fills it from a file; a
+// harness may fill one in by hand and call Validate. After either, every
+// default is resolved: gateways, pools, MTUs, floating addresses, the router of
+// each floating IP and VIP.
+//
+// A Topology is plain data: nothing in it is shared with the package, and it is
+// safe for concurrent use as long as nobody changes it. The Line fields are lines
+// of the file; they are 0 in what is made by hand.
+type Topology struct {
+	File string // name given to Parse, used in messages; may be empty
+
+	Networks         []Network
+	PhysicalNetworks []PhysicalNetwork
+	Routers          []Router
+	Ports            []Port
+	FloatingIPs      []FloatingIP
+	Pools            []Pool
+	VIPs             []VIP
+	NAT              NAT
+	Engine           Engine
+
+	// Labs only; run ignores them.
+	Instances []Instance
+	Steps     []Step
+
+	// Warnings is what is allowed but unwise, sorted by line. Parse and Validate
+	// set it; what was there before is forgotten.
+	Warnings []Fault
+
+	lines lineIndex // of the file; nil for a topology made by hand
+}
+
+// A Network is one Ethernet segment.
+type Network struct {
+	Line            int // line in the file, 0 when made by hand
+	Name            string
+	Devices         []Device // after validation those of PhysicalNetwork, if that is set
+	VLAN            int      // 0: untagged
+	MTU             int      // IP MTU in bytes, 1500 by default
+	External        bool     // floating IPs and router gateways live here
+	PhysicalNetwork string   // instead of Devices; empty: none
+	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
+	PortSecurity    bool     // drop frames whose source is none of the network's ports
+	Subnets         []Subnet
+}
+
+// What a network's Host may be.
+const (
+	HostClosed = "closed" // the host's own stack hears nothing from the interface
+	HostOpen   = "open"   // it does, as if the interface were not open
+)
+
+// DeviceKind is the part of a device before the colon.
+type DeviceKind string
+
+// The device kinds of the topology file.
+const (
+	DeviceTAP  DeviceKind = "tap"
+	DeviceRaw  DeviceKind = "raw"
+	DeviceUnix DeviceKind = "unix"
+)
+
+// A Device names one attachment of a network: tap:NAME, tap:NAME@NETNS,
+// raw:NAME or unix:PATH.
+type Device struct {
+	Kind  DeviceKind
+	Name  string // interface name, at most 15 bytes; empty for unix
+	Netns string // tap only: named network namespace of the kernel's end
+	Path  string // unix only
+
+	// HostOpen is for the opener of a raw device: its network's Host is open. The engine sets
+	// it; validation leaves it alone.
+	HostOpen bool
+}
+
+// A PhysicalNetwork is a label for devices. One called default exists without
+// being declared.
+type PhysicalNetwork struct {
+	Line    int
+	Name    string
+	Devices []Device
+}
+
+// A Subnet is one IP prefix on a network. After validation Gateway,
+// AllocationPools and LeaseTime are set: the first host, the whole prefix less
+// the gateway, and a day.
+type Subnet struct {
+	Line            int
+	CIDR            netip.Prefix
+	Gateway         netip.Addr     // zero: none. Tenant network: the router's address; external network: the upstream next hop
+	NoGateway       bool           // set by hand with a zero Gateway: "none" instead of the first host address
+	AllocationPools []AddressRange // none only where the gateway is the one address there is
+	DHCP            bool
+	LeaseTime       time.Duration
+	DNSNameservers  []netip.Addr
+	HostRoutes      []Route
+}
+
+// An AddressRange is an inclusive range of addresses.
+type AddressRange struct{ First, Last netip.Addr }
+
+// A Route is one static route.
+type Route struct {
+	Line        int
+	Destination netip.Prefix
+	NextHop     netip.Addr
+}
+
+// A Router is one virtual router with its own address space: no two networks
+// that it joins overlap, while those of different routers may.
+type Router struct {
+	Line       int
+	Name       string
+	Interfaces []RouterInterface
+	Gateway    *RouterGateway // nil: no external gateway
+	Routes     []Route
+	RPFilter   string // off, loose or strict
+	NAT        *NAT   // nil: a copy of Topology.NAT; what is zero in it is as it is there
+}
+
+// A RouterInterface joins a router to a tenant network. After validation
+// Addresses holds one address with its subnet's prefix length for each subnet it serves there.
+type RouterInterface struct {
+	Line      int
+	Network   string
+	Address   netip.Addr // as given; zero: each subnet's gateway
+	Addresses []netip.Prefix
+}
+
+// A RouterGateway joins a router to an external network.
+type RouterGateway struct {
+	Line    int
+	Network string
+	Address netip.Addr   // after validation always set
+	Prefix  netip.Prefix // Address with its subnet's prefix length; set by validation
+	NextHop netip.Addr   // the subnet's gateway, zero when it has none; set by validation
+	SNAT    bool         // the file's default is true
+
+	// SNATAddresses are what internal hosts show outside: each host one of them, always
+	// the same (RFC 4787, REQ-2). Empty: Address.
+	SNATAddresses []AddressRange
+}
+
+// A Port is an instance's static address pair. An [Instance] of the same name on
+// the same network is what has it.
+type Port struct {
+	Line                int
+	Name                string
+	Network             string
+	FixedIP             netip.Addr
+	MAC                 MAC    // zero: any
+	Device              string // the device the port is tied to, as Device.String writes it; empty: any
+	AllowedAddressPairs []AddressPair
+}
+
+// An AddressPair is an IP prefix and a MAC that a port may also use.
+type AddressPair struct {
+	IP  netip.Prefix
+	MAC MAC // after validation the port's, if it has one and this is zero
+}
+
+// A MAC is a 48-bit Ethernet address; the zero value means none.
+type MAC [6]byte
+
+// A FloatingIP maps one external address to one fixed address, or some of its
+// ports to ports of fixed addresses; it never has both FixedIP and PortForwarding.
+type FloatingIP struct {
+	Line           int
+	Network        string
+	Address        netip.Addr // after validation always set
+	FixedIP        netip.Addr // zero: allocated, not associated
+	Router         string     // after validation set when FixedIP or PortForwarding is
+	PortForwarding []PortForward
+}
+
+// A PortForward maps one port of a floating IP.
+type PortForward struct {
+	Line         int
+	Protocol     Protocol
+	ExternalPort uint16
+	FixedIP      netip.Addr
+	Port         uint16
+}
+
+// Protocol is "TCP" or "UDP" (ICMP only in a step's packet patterns).
+type Protocol string
+
+// The protocols of the topology file.
+const (
+	TCP  Protocol = "TCP"
+	UDP  Protocol = "UDP"
+	ICMP Protocol = "ICMP"
+)
+
+// A Pool is a set of members that share connections.
+type Pool struct {
+	Line               int
+	Name               string
+	Protocol           Protocol
+	Algorithm          string // ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP, SOURCE_IP_PORT
+	SessionPersistence *SessionPersistence
+	Monitor            *Monitor
+	OnMemberDown       string // keep, reset
+	OnMemberRemoved    string // drain, reset
+	Members            []Member
+}
+
+// SessionPersistence keeps a client on its member.
+type SessionPersistence struct {
+	Line    int
+	Type    string        // SOURCE_IP
+	Timeout time.Duration // since the last connection; 10 minutes by default
+}
+
+// A Monitor decides whether a member is up.
+//
+// HTTPS verifies nothing, and offers all that crypto/tls has, from TLS 1.0 on. Some weak
+// certificates and signatures only a main package can allow, by //go:debug lines. cmd/taprouter has
+// these lines. An embedding program has to write them in its own main package, a test in one of its
+// test files: x509negativeserial=1 (certificates with a negative serial number), tlssha1=1 (members
+// that sign with SHA-1), rsa1024min=0 and tlsmaxrsasize=16384 (RSA keys below 1024 and above 8192
+// bits). Members that have neither ECDHE nor RSA key exchange (DHE, SSL 3) cannot be checked by
+// HTTPS; use the type TCP for them.
+type Monitor struct {
+	Line           int
+	Type           string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT
+	Delay          time.Duration // from check to check
+	Timeout        time.Duration // of one check; at most Delay
+	MaxRetries     int           // good checks until a member is up
+	MaxRetriesDown int           // bad checks until it is down
+	InitialState   string        // of a new member until its checks have decided: down, up
+	HTTPMethod     string        // this and what follows: HTTP and HTTPS only
+	URLPath        string
+	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen
+}
+
+// A Member is one backend endpoint of a pool. Its address must not belong to the router that
+// balances: to an interface, a floating IP or a VIP of it. Another router's address is allowed.
+type Member struct {
+	Line         int
+	Name         string // after validation ADDRESS:PORT if it has none
+	Address      netip.Addr
+	Port         uint16
+	Weight       int  // 0: no new connections; the file's default is 1
+	Backup       bool // used only when no other member is up
+	AdminStateUp bool // the file's default is true
+}
+
+// A VIP is a load balancer address and port.
+type VIP struct {
+	Line            int
+	Name            string
+	Network         string
+	Address         netip.Addr
+	Protocol        Protocol
+	Port            uint16
+	Pool            string
+	ConnectionLimit int            // 0: none
+	IdleTimeout     time.Duration  // 0: as the connection table has it
+	AllowedCIDRs    []netip.Prefix // empty: any client
+	Router          string         // after validation always set
+}
+
+// NAT holds the translation's settings. Zero values are replaced by defaults in
+// validation.
+type NAT struct {
+	Line           int
+	Mapping        string // endpoint-independent, address-dependent, address-and-port-dependent
+	Filtering      string // the same words
+	MaxConnections int
+	HostShare      float64 // above 0, at most 1: the most that one internal host ever has of the table and of an address's ports
+	PortMin        uint16  // external ports for sources from 1024 up
+	PortMax        uint16
+	NoSNAT         []netip.Prefix // destinations outside that see internal addresses; may be empty
+	MSSClamp       bool
+	Timeouts       Timeouts
+}
+
+// Timeouts are how long idle state lives.
+type Timeouts struct {
+	UDP            time.Duration
+	ICMP           time.Duration
+	TCPEstablished time.Duration
+	TCPTransitory  time.Duration // what the next two are by default
+	TCPOpening     time.Duration
+	TCPClosing     time.Duration
+	Fragment       time.Duration
+}
+
+// Engine holds the settings of the process.
+type Engine struct {
+	Line     int
+	Workers  int           // 0: by CPU count
+	BusyPoll time.Duration // how long to look for frames before going to sleep
+}
+
+// An Instance is a host of a lab.
+type Instance struct {
+	Line    int
+	Name    string
+	Network string
+	Address netip.Addr   // after validation always set
+	Prefix  netip.Prefix // Address with its subnet's prefix length; set by validation
+	MAC     MAC          // zero: its port's, or else chosen by the lab
+	Gateway netip.Addr   // after validation set, unless the subnet has none or it is the instance itself
+	Serve   []Service
+}
+
+// A Service is one entry of an instance's serve list.
+type Service struct {
+	Kind string // http or echo
+	Port uint16
+}
+
+// A Step is one step of a lesson.
+type Step struct {
+	Line    int
+	Title   string
+	Explain string
+	On      string
+	Do      string
+	Times   int           // the file's default is 1
+	Within  time.Duration // the file's default is 5s
+	Expect  []string      // empty, one for all times, or one for each
+	Fails   bool
+	Sees    []PacketPattern
+	Never   []PacketPattern
+}
+
+// A PacketPattern describes packets seen on a network; zero fields match all.
+type PacketPattern struct {
+	Line     int
+	Network  string
+	Src      netip.Addr
+	Dst      netip.Addr
+	Protocol Protocol
+	SrcPort  uint16
+	DstPort  uint16
+}
