@@ -296,33 +296,3 @@ func TestExpiredIsNotCut(t *testing.T) {
 		t.Errorf("%d connections", k.Len())
 	}
 }
-
-func TestStaticClone(t *testing.T) {
-	var s nat.Static
-	s.Associate(1, 10)
-	s.Forward(2, packet.ProtoTCP, 80, nat.Endpoint{Addr: 20, Port: 8080})
-	c := s.Clone()
-	c.Associate(1, 11) // moves
-	c.Associate(3, 30)
-	c.Disassociate(2) // is none
-	if a, ok := s.Fixed(1); !ok || a != 10 || s.Owns(3) {
-		t.Error("a change of the clone changes the original")
-	}
-	if a, ok := c.Fixed(1); !ok || a != 11 {
-		t.Error("not moved")
-	}
-	if _, ok := c.Floating(10); ok {
-		t.Error("the former fixed address still has it")
-	}
-	if f, ok := c.Floating(11); !ok || f != 1 || !c.Owns(1) || !c.Owns(2) {
-		t.Error("the floating address is lost")
-	}
-	if e, ok := c.Forwarded(2, packet.ProtoTCP, 80); !ok || e.Port != 8080 {
-		t.Error("the forwarded port is lost")
-	}
-	c.Disassociate(1)
-	if _, ok := c.Floating(11); ok || c.Owns(1) || !c.Owns(3) {
-		t.Error("not taken away, or too much")
-	}
-	(&nat.Static{}).Clone().Associate(1, 2)
-}

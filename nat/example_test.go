@@ -37,14 +37,16 @@ func Example() {
 }
 
 func ExampleStatic() {
-	var s nat.Static
+	var s *nat.Static // empty
 	floating, fixed := uint32(0xc6336407), uint32(0x0a000007)
-	s.Associate(floating, fixed)
+	s = s.With(floating, nat.Floating{Fixed: fixed})
 	got, ok := s.Fixed(floating)
 	fmt.Println(packet.ToAddr(got), ok)
 	got, ok = s.Floating(fixed)
 	fmt.Println(packet.ToAddr(got), ok)
-	s.Forward(floating+1, packet.ProtoTCP, 2222, nat.Endpoint{Addr: fixed, Port: 22})
+	s = s.With(floating+1, nat.Floating{Forwards: []nat.Forward{
+		{Proto: packet.ProtoTCP, Port: 2222, To: nat.Endpoint{Addr: fixed, Port: 22}},
+	}})
 	e, ok := s.Forwarded(floating+1, packet.ProtoTCP, 2222)
 	fmt.Println(packet.ToAddr(e.Addr), e.Port, ok, s.Owns(floating+1), s.Owns(fixed))
 	_, ok = s.Forwarded(floating+1, packet.ProtoUDP, 2222)

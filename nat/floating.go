@@ -1,23 +1,36 @@
 package nat
 
-import "maps"
+import (
+	"cmp"
+	"net/netip"
+	"slices"
 
-// Static holds the address mappings that people configure: floating IPs (one
-// external to one internal address, both ways) and ports forwarded from a
-// floating IP. The zero value is empty. It may be read by many goroutines, and is not
-// changed while it is in use: who changes something changes a Clone and swaps.
+	"github.com/gaissmai/bart"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// Static holds the address mappings that people configure: floating IPs (one external to one internal
+// address, both ways) and ports forwarded from a floating IP. It is a value that never changes, so any number of
+// goroutines may read it. With makes another one that shares what did not change. A nil
+// *Static is empty.
 type Static struct {
-	fixed    map[uint32]uint32 // floating to fixed address
-	floating map[uint32]uint32 // fixed to floating address
-	forwards map[extKey]Endpoint
-	owned    map[uint32]bool
+	floating *bart.Table[Floating] // by floating address
+	fixed    *bart.Table[uint32]   // the floating address of a fixed one
 }
 
-// extKey is an external endpoint.
-type extKey struct {
-	addr  uint32
-	port  uint16
-	proto uint8
+// Floating is what a floating address stands for: the fixed address behind it, or some ports. The zero value
+// stands for nothing.
+type Floating struct {
+	Fixed    uint32    // 0: none
+	Forwards []Forward // of an address without Fixed; never changed once given to With
+}
+
+// A Forward maps one port of a floating address to an internal endpoint.
+type Forward struct {
+	Proto uint8
+	Port  uint16
+	To    Endpoint
 }
 
 // An Endpoint is an address and a port.
@@ -26,66 +39,86 @@ type Endpoint struct {
 	Port uint16
 }
 
-// Clone returns a copy that shares nothing.
-func (s *Static) Clone() *Static {
-	return &Static{maps.Clone(s.fixed), maps.Clone(s.floating), maps.Clone(s.forwards), maps.Clone(s.owned)}
-}
+func (f Floating) empty() bool { return f.Fixed == 0 && len(f.Forwards) == 0 }
 
-// Associate maps the floating address to the fixed one, and the other way round. A
-// floating address that has another one moves. The fixed one must have no other.
-func (s *Static) Associate(floating, fixed uint32) {
-	s.Disassociate(floating)
-	if s.fixed == nil {
-		s.fixed, s.floating = map[uint32]uint32{}, map[uint32]uint32{}
-	}
-	s.fixed[floating] = fixed
-	s.floating[fixed] = floating
-	s.own(floating)
-}
+// only is the prefix of one address.
+func only(addr uint32) netip.Prefix { return netip.PrefixFrom(packet.ToAddr(addr), 32) }
 
-// Disassociate takes a floating address from the fixed one it is associated with, if
-// there is one.
-func (s *Static) Disassociate(floating uint32) {
-	if fixed, ok := s.fixed[floating]; ok {
-		delete(s.fixed, floating)
-		delete(s.floating, fixed)
-		delete(s.owned, floating)
+// With returns a Static in which a floating address stands for f and for nothing else; a zero f takes the address out.
+// It costs a few microseconds, however many addresses there are. If several floating addresses have the same
+// fixed one in between, the last one wins.
+func (s *Static) With(addr uint32, f Floating) *Static {
+	if s == nil {
+		s = &Static{new(bart.Table[Floating]), new(bart.Table[uint32])}
 	}
-}
-
-// Forward maps one port of a floating address that is not associated.
-func (s *Static) Forward(floating uint32, proto uint8, port uint16, to Endpoint) {
-	if s.forwards == nil {
-		s.forwards = map[extKey]Endpoint{}
+	next := *s
+	if former, ok := next.floating.Get(only(addr)); ok && former.Fixed != 0 {
+		if shown, _ := next.Floating(former.Fixed); shown == addr {
+			next.fixed = next.fixed.DeletePersist(only(former.Fixed))
+		}
 	}
-	s.forwards[extKey{floating, port, proto}] = to
-	s.own(floating)
-}
-
-func (s *Static) own(floating uint32) {
-	if s.owned == nil {
-		s.owned = map[uint32]bool{}
+	if f.empty() {
+		next.floating = next.floating.DeletePersist(only(addr))
+		return &next
 	}
-	s.owned[floating] = true
+	slices.SortFunc(f.Forwards, func(a, b Forward) int {
+		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port))
+	})
+	next.floating = next.floating.InsertPersist(only(addr), f)
+	if f.Fixed != 0 {
+		next.fixed = next.fixed.InsertPersist(only(f.Fixed), addr)
+	}
+	return &next
 }
 
 // Owns reports whether addr is a floating address that is in use.
-func (s *Static) Owns(addr uint32) bool { return s.owned[addr] }
+func (s *Static) Owns(addr uint32) bool {
+	_, ok := s.get(addr)
+	return ok
+}
 
 // Fixed returns the address behind an associated floating address.
 func (s *Static) Fixed(floating uint32) (uint32, bool) {
-	a, ok := s.fixed[floating]
-	return a, ok
+	f, ok := s.get(floating)
+	return f.Fixed, ok && f.Fixed != 0
 }
 
 // Floating returns the floating address of a fixed one.
 func (s *Static) Floating(fixed uint32) (uint32, bool) {
-	a, ok := s.floating[fixed]
-	return a, ok
+	if s == nil {
+		return 0, false
+	}
+	return s.fixed.Lookup(packet.ToAddr(fixed))
 }
 
 // Forwarded returns the endpoint that a port of a floating address leads to.
 func (s *Static) Forwarded(floating uint32, proto uint8, port uint16) (Endpoint, bool) {
-	e, ok := s.forwards[extKey{floating, port, proto}]
-	return e, ok
+	f, ok := s.get(floating)
+	if !ok || len(f.Forwards) == 0 {
+		return Endpoint{}, false
+	}
+	k, found := slices.BinarySearchFunc(f.Forwards, Forward{Proto: proto, Port: port}, func(a, b Forward) int {
+		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port))
+	})
+	if !found {
+		return Endpoint{}, false
+	}
+	return f.Forwards[k].To, true
+}
+
+// Each calls fn for every floating address, in ascending order.
+func (s *Static) Each(fn func(addr uint32, f Floating)) {
+	if s == nil {
+		return
+	}
+	for p, f := range s.floating.AllSorted4() {
+		fn(packet.FromAddr(p.Addr()), f)
+	}
+}
+
+func (s *Static) get(addr uint32) (Floating, bool) {
+	if s == nil {
+		return Floating{}, false
+	}
+	return s.floating.Lookup(packet.ToAddr(addr))
 }

@@ -29,7 +29,7 @@ type vrouter struct {
 	exhausted map[DropReason]time.Duration // when it was last said that connections are refused for a reason
 
 	nat        *nat.Table
-	static     *nat.Static // swapped for another one, never changed
+	static     *nat.Static // never changed, but swapped for another one
 	vips       lb.VIPs
 	listeners  []*vip    // by the VIP's ID
 	backends   []backend // by number
@@ -230,7 +230,7 @@ type builder struct {
 func (b *builder) router(c *file.Router) (*vrouter, error) {
 	r := &vrouter{
 		name: c.Name, ifaces: []*iface{nil},
-		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), static: &nat.Static{}, arp: arp.NewTable(),
+		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		rpFilter: rpFilters[c.RPFilter], exhausted: map[DropReason]time.Duration{},
 		errors: limiter{limits: errorLimits, secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
@@ -382,13 +382,17 @@ func (b *builder) floatingIPs(r *vrouter) {
 			continue
 		}
 		addr := packet.FromAddr(f.Address)
+		var to nat.Floating
 		if f.FixedIP.IsValid() {
-			r.static.Associate(addr, packet.FromAddr(f.FixedIP))
+			to.Fixed = packet.FromAddr(f.FixedIP)
 		}
 		for _, p := range f.PortForwarding {
-			r.static.Forward(addr, protoNumber(p.Protocol), p.ExternalPort,
-				nat.Endpoint{Addr: packet.FromAddr(p.FixedIP), Port: p.Port})
+			to.Forwards = append(to.Forwards, nat.Forward{
+				Proto: protoNumber(p.Protocol), Port: p.ExternalPort,
+				To: nat.Endpoint{Addr: packet.FromAddr(p.FixedIP), Port: p.Port},
+			})
 		}
+		r.static = r.static.With(addr, to)
 		if r.static.Owns(addr) {
 			r.gateway.iface.own(addr)
 			if !f.FixedIP.IsValid() {

@@ -97,8 +97,7 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 	if err := c.isMember(r, ext); err != nil {
 		return err
 	}
-	static := r.static.Clone()
-	static.Associate(ext, to)
+	static := r.static.With(ext, nat.Floating{Fixed: to})
 	if r.vipOn(to) != nil {
 		if err := c.mayLead(trial{router: r, static: static, floating: ext}); err != nil {
 			return err
@@ -138,8 +137,7 @@ func (c *control) disassociate(router string, floating netip.Addr) error {
 
 // unfloat takes a floating IP from a router that has it.
 func (r *vrouter) unfloat(ext uint32) error {
-	static := r.static.Clone()
-	static.Disassociate(ext)
+	static := r.static.With(ext, nat.Floating{})
 	return r.change(nat.Change{Addr: ext}, func(w *worker) {
 		r.static = static
 		r.gateway.iface.disown(ext)

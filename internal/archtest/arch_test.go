@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"config/file":       {"github.com/BurntSushi/toml"},
 	"tap":               {"github.com/songgao/water", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 	"tap/taptest":       {"tap"},
-	"nat":               {"internal/packet"},
+	"nat":               {"internal/packet", "github.com/gaissmai/bart"},
 	"lb":                {},
 	"internal/packet":   {"github.com/google/gopacket", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
 	"internal/arp":      {"internal/packet"},
