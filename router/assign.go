@@ -62,7 +62,7 @@ func (p *plan) assign(workers []*worker) {
 		}
 		w := slices.MinFunc(workers, func(a, b *worker) int { return len(a.routers) - len(b.routers) })
 		for _, r := range g {
-			r.worker = w
+			r.worker, r.scratch = w, &w.scratch
 			w.routers = append(w.routers, r)
 		}
 	}

@@ -10,6 +10,16 @@ import (
 	"github.com/taprouter/taprouter/nat"
 )
 
+// A balancer is the VIPs of one router, with the backends that their connections go to.
+type balancer struct {
+	router    *vrouter
+	vips      lb.VIPs
+	listeners []*vip    // by the VIP's ID
+	backends  []backend // by number
+	unused    []uint32  // numbers of backends that nobody has
+	excess    bool      // a connection has just been established beyond its VIP's limit
+}
+
 // A vip is a VIP at its router: where clients connect, who may, and how many.
 type vip struct {
 	lb.VIP
@@ -56,52 +66,52 @@ func (u *usage) add(v *usage) {
 }
 
 // addVIP gives the router a VIP.
-func (r *vrouter) addVIP(v *vip) {
-	v.ID, v.numbers = uint32(len(r.listeners)), map[uint32]uint32{}
-	r.listeners = append(r.listeners, v)
-	r.vips.Add(&v.VIP)
+func (bl *balancer) addVIP(v *vip) {
+	v.ID, v.numbers = uint32(len(bl.listeners)), map[uint32]uint32{}
+	bl.listeners = append(bl.listeners, v)
+	bl.vips.Add(&v.VIP)
 	v.share.vips = append(v.share.vips, v)
 	for _, m := range v.share.pool.Members() {
-		r.addBackend(v, m.ID)
+		bl.addBackend(v, m.ID)
 	}
 }
 
 // addBackend gives a member a number for the connections of a VIP. That of one that is
 // gone is used again, as no connection has it.
-func (r *vrouter) addBackend(v *vip, member uint32) {
+func (bl *balancer) addBackend(v *vip, member uint32) {
 	b := backend{vip: v, member: member}
-	if n := len(r.unused); n > 0 {
-		v.numbers[member] = r.unused[n-1]
-		r.unused = r.unused[:n-1]
-		r.backends[v.numbers[member]] = b
+	if n := len(bl.unused); n > 0 {
+		v.numbers[member] = bl.unused[n-1]
+		bl.unused = bl.unused[:n-1]
+		bl.backends[v.numbers[member]] = b
 		return
 	}
-	v.numbers[member] = uint32(len(r.backends))
-	r.backends = append(r.backends, b)
+	v.numbers[member] = uint32(len(bl.backends))
+	bl.backends = append(bl.backends, b)
 }
 
 // removeBackend takes a member from a VIP.
-func (r *vrouter) removeBackend(v *vip, m *member) {
+func (bl *balancer) removeBackend(v *vip, m *member) {
 	k, ok := v.numbers[m.ID]
 	if !ok {
 		return
 	}
 	delete(v.numbers, m.ID)
-	r.backends[k].gone, r.backends[k].was = true, m
+	bl.backends[k].gone, bl.backends[k].was = true, m
 	v.leaving = append(v.leaving, k)
-	r.release(k)
+	bl.release(k)
 }
 
 // release has the number of a backend that is gone used again once nothing has it.
-func (r *vrouter) release(k uint32) {
-	b := &r.backends[k]
+func (bl *balancer) release(k uint32) {
+	b := &bl.backends[k]
 	if !b.gone || b.conns > 0 {
 		return
 	}
 	b.vip.former.add(&b.usage)
 	b.vip.leaving = without(b.vip.leaving, k)
 	*b = backend{}
-	r.unused = append(r.unused, k)
+	bl.unused = append(bl.unused, k)
 }
 
 // clientOf is who has opened a connection to a VIP, as it arrived.
@@ -111,9 +121,9 @@ func clientOf(c *nat.Conn) lb.Client {
 }
 
 // balanced follows what becomes of the connections of VIPs (nat.Table.OnBalanced).
-func (r *vrouter) balanced(c *nat.Conn, from, to nat.Rank) {
+func (bl *balancer) balanced(c *nat.Conn, from, to nat.Rank) {
 	k := c.Member - 1
-	b, now := &r.backends[k], r.worker.now
+	b, now := &bl.backends[k], bl.router.worker.now
 	v := b.vip
 	open := func(rank nat.Rank) bool { return rank == nat.HalfOpen || rank == nat.Lasting }
 	switch {
@@ -136,7 +146,7 @@ func (r *vrouter) balanced(c *nat.Conn, from, to nat.Rank) {
 	}
 	if to == nat.Lasting {
 		v.lasting++
-		r.worker.excess = v.limit > 0 && v.lasting > v.limit
+		bl.excess = v.limit > 0 && v.lasting > v.limit
 	}
 	if from == nat.Absent {
 		b.conns++
@@ -144,58 +154,58 @@ func (r *vrouter) balanced(c *nat.Conn, from, to nat.Rank) {
 	}
 	if to == nat.Absent {
 		b.conns--
-		r.release(k)
+		bl.release(k)
 	}
 }
 
 // account counts a packet of a VIP's connection that is sent on.
-func (r *vrouter) account(c *nat.Conn, d nat.Direction, p *packet.Packet) {
-	u := &r.backends[c.Member-1].usage
+func (bl *balancer) account(c *nat.Conn, d nat.Direction, p *packet.Packet) {
+	u := &bl.backends[c.Member-1].usage
 	u.packets[d&1]++
 	u.bytes[d&1] += uint64(p.End - packet.EthernetLen)
 }
 
 // pick passes over the members that have just refused a connection, as long as another can be
 // reached, and over those that cannot be reached, as long as another can.
-func (w *worker) pick(r *vrouter, v *vip, c lb.Client) (lb.Member, bool) {
+func (bl *balancer) pick(t *turn, v *vip, c lb.Client) (lb.Member, bool) {
 	for _, avoiding := range [...]bool{true, false} {
 		for k := 0; ; k++ {
-			m, ok := v.Pool.Pick(c, k, w.now)
+			m, ok := v.Pool.Pick(c, k, t.now)
 			if !ok {
 				break
 			}
-			if avoiding && w.now < r.backends[v.numbers[m.ID]].avoid {
+			if avoiding && t.now < bl.backends[v.numbers[m.ID]].avoid {
 				continue
 			}
-			if w.reachable(r, m.Addr) {
+			if bl.router.reachable(t, m.Addr) {
 				return m, true
 			}
 		}
 	}
-	return v.Pool.Pick(c, 0, w.now) // no member, or none in reach: then the first says why
+	return v.Pool.Pick(c, 0, t.now) // no member, or none in reach: then the first says why
 }
 
-// whose returns the connection that a TCP segment of c's Original tuple belongs to: c, its
+// connectionOf returns the connection that a TCP segment of c's Original tuple belongs to: c, its
 // successor, or nil for a new one. A SYN begins a new connection where c is over. A client of a
 // VIP may come back by the port of c. If c's member must not get new connections, or is out of
 // reach, the client is balanced anew. But a SYN proves nothing. As long as the member may still
 // serve c, the new connection is the successor of c, and c goes on until the client has answered
 // the new member.
-func (w *worker) whose(x *passage, c *nat.Conn) *nat.Conn {
-	p, t := &x.p, x.r.nat
+func connectionOf(t *turn, x *passage, c *nat.Conn) *nat.Conn {
+	p, conns := &x.p, x.r.nat
 	if p.FragOff != 0 {
 		return c
 	}
 	p.ReadSegment(&x.segment)
-	next := t.Successor(c)
+	next := conns.Successor(c)
 	if p.Flags&(packet.SYN|packet.ACK) != packet.SYN {
-		if next != nil && next.State() == nat.SynReceived && t.Fit(next, nat.Original, &x.segment) == nat.Fits {
+		if next != nil && next.State() == nat.SynReceived && conns.Fit(next, nat.Original, &x.segment) == nat.Fits {
 			return next
 		}
 		return c
 	}
 	if c.Ended() { // the sender uses its port again
-		t.Remove(c)
+		conns.Remove(c)
 		c, next = next, nil // which has the tuple now
 	}
 	switch {
@@ -205,12 +215,12 @@ func (w *worker) whose(x *passage, c *nat.Conn) *nat.Conn {
 		return c
 	case p.More:
 		return c // no host sends a SYN in fragments, and where segments end would not be known afterwards
-	case next != nil && !next.Ended() && w.serves(x.r, next):
+	case next != nil && !next.Ended() && x.r.serves(t, next):
 		return next
-	case w.serves(x.r, c) || c.State() != nat.SynSent && t.Repeats(c, nat.Original, &x.segment):
+	case x.r.serves(t, c) || c.State() != nat.SynSent && conns.Repeats(c, nat.Original, &x.segment):
 		return c
 	case c.State() == nat.SynSent:
-		t.Remove(c) // there is nothing to keep
+		conns.Remove(c) // there is nothing to keep
 		return nil
 	}
 	x.succeeds = true
@@ -219,15 +229,15 @@ func (w *worker) whose(x *passage, c *nat.Conn) *nat.Conn {
 
 // serves reports whether the member of a connection may have new ones, and is in reach if any
 // other one is.
-func (w *worker) serves(r *vrouter, c *nat.Conn) bool {
-	b := &r.backends[c.Member-1]
+func (bl *balancer) serves(t *turn, c *nat.Conn) bool {
+	b := &bl.backends[c.Member-1]
 	if b.gone || !b.vip.Pool.Takes(b.member) {
 		return false
 	}
-	if w.reachable(r, c.Tuple(nat.Reply).Src) {
+	if bl.router.reachable(t, c.Tuple(nat.Reply).Src) {
 		return true
 	}
-	m, ok := w.pick(r, b.vip, clientOf(c))
+	m, ok := bl.pick(t, b.vip, clientOf(c))
 	return !ok || m.ID == b.member
 }
 
@@ -236,19 +246,19 @@ func (w *worker) serves(r *vrouter, c *nat.Conn) bool {
 // member's checks to keep thousands of others from it.
 const refusedFor = 3 * time.Second
 
-// another has a connection that its member has refused begin anew with the client's next
+// retryElsewhere has a connection that its member has refused begin anew with the client's next
 // SYN, if there is a member to take it: a server that has died costs what it was at, and
 // a second of those who come before its checks have failed. So it is where there are checks,
 // by which the member is up; who has none, or nobody else, hears what the member says.
-func (w *worker) another(x *passage, c *nat.Conn) bool {
+func retryElsewhere(t *turn, x *passage, c *nat.Conn) bool {
 	b := &x.r.backends[c.Member-1]
 	v := b.vip
 	if v.share.of.monitor == nil {
 		return false
 	}
-	b.avoid = w.now + refusedFor
-	m, ok := w.pick(x.r, v, clientOf(c))
-	if !ok || x.r.backends[v.numbers[m.ID]].avoid > w.now {
+	b.avoid = t.now + refusedFor
+	m, ok := x.r.pick(t, v, clientOf(c))
+	if !ok || x.r.backends[v.numbers[m.ID]].avoid > t.now {
 		return false
 	}
 	x.r.nat.Remove(c)
@@ -257,7 +267,7 @@ func (w *worker) another(x *passage, c *nat.Conn) bool {
 
 // admits refuses a client that the VIP is not for, and a connection beyond its limit.
 // Only what would begin a connection counts as refused.
-func (w *worker) admits(x *passage, v *vip) verdict {
+func admits(t *turn, x *passage, v *vip) verdict {
 	if v.allowed != nil && !v.allowed.Lookup(packet.ToAddr(x.p.Src)) {
 		v.count(&x.p)
 		return drop(DropNotAllowed)
@@ -268,7 +278,7 @@ func (w *worker) admits(x *passage, v *vip) verdict {
 	}
 	if v.limit > 0 && lasting >= v.limit {
 		v.count(&x.p)
-		return w.refuse(x, DropConnectionLimit)
+		return refuse(t, x, DropConnectionLimit)
 	}
 	return next
 }
@@ -282,10 +292,10 @@ func (v *vip) count(p *packet.Packet) {
 // exceeds ends a connection that has been established beyond its VIP's limit, as
 // several may be that begin at the same time. Half-open ones do not count before that: what
 // never gets any further, as in a flood of SYNs, shuts nobody out.
-func (w *worker) exceeds(x *passage, c *nat.Conn) verdict {
+func exceeds(t *turn, x *passage, c *nat.Conn) verdict {
 	x.r.backends[c.Member-1].vip.refused++
 	if c.Protocol() == packet.ProtoTCP {
-		w.resetBoth(x.r, c)
+		x.r.resetBoth(t, c)
 	}
 	x.r.nat.Remove(c)
 	return drop(DropConnectionLimit)

@@ -100,7 +100,7 @@ func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(f.Buf[f.Head:], frame)
-		w.receive(in, f)
+		in.receive(&w.turn, f)
 		w.flush()
 	}
 	if out.taken == 0 {
@@ -120,7 +120,7 @@ func TestForwardDoesNotAllocate(t *testing.T) {
 			f.Tail = f.Head + len(frame)
 			n := testing.AllocsPerRun(1000, func() {
 				copy(f.Buf[f.Head:], frame)
-				w.receive(in, f)
+				in.receive(&w.turn, f)
 				w.flush()
 			})
 			if n != 0 || out.taken < 1000 {
@@ -158,7 +158,7 @@ func BenchmarkNewConnection(b *testing.B) {
 		packet.SetIPv4Checksum(ip)
 		i++
 		copy(f.Buf[f.Head:], frame)
-		w.receive(in, f)
+		in.receive(&w.turn, f)
 		w.flush()
 	}
 }
@@ -323,7 +323,7 @@ func BenchmarkScan(b *testing.B) {
 				packet.PutARP(frame[tap.HeaderLen:], h.mac, packet.Broadcast,
 					packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: target})
 				copy(f.Buf[f.Head:], frame)
-				w.receive(in, f)
+				in.receive(&w.turn, f)
 				w.flush()
 			}
 		})

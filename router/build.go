@@ -21,6 +21,7 @@ import (
 type vrouter struct {
 	name    string
 	worker  *worker
+	scratch *scratch // its worker's
 	ifaces  []*iface // by id; 0 is none
 	gateway *gateway // nil: no external network
 	routes  bart.Table[route]
@@ -28,24 +29,21 @@ type vrouter struct {
 	rpFilter  rpFilter
 	exhausted map[DropReason]time.Duration // when it was last said that connections are refused for a reason
 
-	nat        *nat.Table
+	nat *nat.Table
+	balancer
 	static     *nat.Static // never changed, but swapped for another one
-	vips       lb.VIPs
-	listeners  []*vip    // by the VIP's ID
-	backends   []backend // by number
-	unused     []uint32  // numbers of backends that nobody has
-	checks     *iface    // where the checks of members come from; nil: there are none
-	checkClass nat.Class // of their connections
+	checks     *iface      // where the checks of members come from; nil: there are none
+	checkClass nat.Class   // of their connections
 	arp        *arp.Table
 	owned      map[uint32]bool // every address that is the router's own, but no associated floating IP
 	clamp      bool            // lower the TCP MSS to what the MTU allows
 
-	idents     idents
-	fragments  fragments
-	gatherings []*gathering // the oldest first
-	errors     limiter
-	echoes     limiter
-	cut        cutTuples
+	idents       idents
+	fragments    fragments
+	reassemblies reassemblies // the oldest first
+	errors       limiter
+	echoes       limiter
+	cut          cutTuples
 }
 
 // A gateway is a router's place on an external network.
@@ -248,7 +246,8 @@ func (b *builder) router(c *file.Router) (*vrouter, error) {
 			r.owned[a.addr] = true
 		}
 	}
-	r.nat.OnCut(func(c *nat.Conn) { r.worker.resetBoth(r, c) })
+	r.nat.OnCut(func(c *nat.Conn) { r.resetBoth(&r.worker.turn, c) })
+	r.balancer.router = r
 	r.nat.OnBalanced(r.balanced)
 	r.arp.OnChange(func(n *arp.Neighbor, gone bool) {
 		if i := r.ifaces[n.Iface]; i.network.shared() {

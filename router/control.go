@@ -110,11 +110,11 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 			}
 		}
 	}
-	return r.change(nat.Change{Addr: ext}, func(w *worker) {
+	return r.change(nat.Change{Addr: ext}, func(t *turn) {
 		r.static = static
 		r.gateway.iface.own(ext)
-		w.announceFresh(r.gateway.iface, ext)
-		w.log.Info("floating IP associated", "router", r.name, "floating_ip", floating, "fixed_ip", fixed)
+		r.gateway.iface.announceFresh(t, ext)
+		t.log.Info("floating IP associated", "router", r.name, "floating_ip", floating, "fixed_ip", fixed)
 	})
 }
 
@@ -138,10 +138,10 @@ func (c *control) disassociate(router string, floating netip.Addr) error {
 // unfloat takes a floating IP from a router that has it.
 func (r *vrouter) unfloat(ext uint32) error {
 	static := r.static.With(ext, nat.Floating{})
-	return r.change(nat.Change{Addr: ext}, func(w *worker) {
+	return r.change(nat.Change{Addr: ext}, func(t *turn) {
 		r.static = static
 		r.gateway.iface.disown(ext)
-		w.log.Info("floating IP disassociated", "router", r.name, "floating_ip", packet.ToAddr(ext))
+		t.log.Info("floating IP disassociated", "router", r.name, "floating_ip", packet.ToAddr(ext))
 	})
 }
 
@@ -263,23 +263,23 @@ func (b *builder) reserve(n *network, c *file.Network) {
 
 // change has the router's worker make a change, and settle the connections that it
 // concerns, if there are any.
-func (r *vrouter) change(ch nat.Change, do func(*worker)) error {
+func (r *vrouter) change(ch nat.Change, do func(*turn)) error {
 	w := r.worker
 	return w.call(func() {
-		do(w)
+		do(&w.turn)
 		if !ch.Empty() {
 			r.nat.Apply(ch)
-			r.settleFragments(w, ch.Addr)
-			w.settle(r)
+			r.settleFragments(&w.turn, ch.Addr)
+			r.settle(&w.turn)
 		}
 	})
 }
 
 // settle goes on with ending the connections that changes have left behind: a step
 // now, the next one in the next turn.
-func (w *worker) settle(r *vrouter) {
-	if !r.nat.Settle(w.now) {
-		w.wakeAt(w.now)
+func (r *vrouter) settle(t *turn) {
+	if !r.nat.Settle(t.now) {
+		t.wakeAt(t.now)
 	}
 }
 
@@ -360,7 +360,7 @@ func (s *poolShare) setUp(m *member) error {
 	if !up {
 		ch = nat.Change{Members: s.numbers(m.ID), KeepTCP: s.of.keepDown}
 	}
-	return s.router.change(ch, func(*worker) { s.pool.SetUp(m.ID, up) })
+	return s.router.change(ch, func(*turn) { s.pool.SetUp(m.ID, up) })
 }
 
 // pool finds a pool, nil if there is none.
@@ -477,7 +477,7 @@ func (c *control) setWeight(pool, name string, weight int) error {
 	m := &p.members[i]
 	m.Weight = weight
 	return p.each(func(s *poolShare) error {
-		return s.router.change(nat.Change{}, func(*worker) { s.pool.SetWeight(m.ID, weight) })
+		return s.router.change(nat.Change{}, func(*turn) { s.pool.SetWeight(m.ID, weight) })
 	})
 }
 
@@ -495,7 +495,7 @@ func (c *control) removeMember(pool, name string) error {
 			s.monitor.Remove(id)
 		}
 		ch := nat.Change{Members: s.numbers(id), KeepTCP: p.drainRemoved}
-		return s.router.change(ch, func(*worker) {
+		return s.router.change(ch, func(*turn) {
 			s.pool.Remove(id)
 			for _, v := range s.vips {
 				s.router.removeBackend(v, &m)
@@ -520,7 +520,7 @@ func (c *control) addMember(pool string, cm *file.Member) error {
 	m := &p.members[len(p.members)-1]
 	return p.each(func(s *poolShare) error {
 		s.down[m.ID] = s.monitor != nil && p.failsClosed()
-		err := s.router.change(nat.Change{}, func(*worker) {
+		err := s.router.change(nat.Change{}, func(*turn) {
 			s.pool.Add(s.effective(m))
 			for _, v := range s.vips {
 				s.router.addBackend(v, m.ID)

@@ -55,43 +55,46 @@ func (p *port) name() string {
 	return p.spec.String()
 }
 
+// home is the worker that reads the device.
+func (p *port) home() *worker { return p.network.home }
+
 // readTrouble deals with a device that cannot be read.
-func (w *worker) readTrouble(p *port, err error) {
+func (p *port) readTrouble(t *turn, err error) {
 	switch {
 	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
-		w.lose(p, err)
+		p.lose(t, err)
 	case errors.Is(err, tap.ErrDown):
-		w.down(p)
+		p.down(t)
 	case errors.Is(err, tap.ErrBusy):
 		// It is read again in a moment.
 	default:
-		w.odd(p, "reading", err)
+		p.complain(t, "reading", err)
 	}
 }
 
 // writeTrouble deals with a device that did not take a frame.
-func (w *worker) writeTrouble(p *port, err error) {
+func (p *port) writeTrouble(t *turn, err error) {
 	switch {
 	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
-		w.lose(p, err)
+		p.lose(t, err)
 	case errors.Is(err, tap.ErrDown):
-		w.down(p)
+		p.down(t)
 	case errors.Is(err, tap.ErrFull):
 		// Counted as lost; a slow reader is no trouble of the device.
-	case errors.Is(err, syscall.EMSGSIZE) && w.measure(p):
+	case errors.Is(err, syscall.EMSGSIZE) && p.measure(t):
 		// The interface has been told to take less, which has just been noticed.
 	default:
-		w.odd(p, "writing", err)
+		p.complain(t, "writing", err)
 	}
 }
 
-func (w *worker) down(p *port) {
-	p.downAt = w.now
-	w.lookAgain(p, downInterval)
+func (p *port) down(t *turn) {
+	p.downAt = t.now
+	p.lookAgain(t, downInterval)
 	if !p.isDown {
 		p.isDown = true
 		p.network.publish()
-		w.log.Warn("device is down, its frames are lost until it is up again", "device", p.name(), "network", p.network.name)
+		t.log.Warn("device is down, its frames are lost until it is up again", "device", p.name(), "network", p.network.name)
 	}
 }
 
@@ -107,11 +110,11 @@ const (
 )
 
 // lookAgain has a port read in a while, though nobody may tell of frames.
-func (w *worker) lookAgain(p *port, d time.Duration) {
-	if !p.again || w.now+d < p.lookAt {
-		p.again, p.lookAt = true, w.now+d
+func (p *port) lookAgain(t *turn, d time.Duration) {
+	if !p.again || t.now+d < p.lookAt {
+		p.again, p.lookAt = true, t.now+d
 	}
-	w.wakeAt(p.lookAt)
+	t.wakeAt(p.lookAt)
 }
 
 // tickPorts has those read whose time has come.
@@ -128,106 +131,106 @@ func (w *worker) tickPorts() {
 		if p.dev == nil {
 			continue
 		}
-		w.resume(p)
+		p.resume(&w.turn)
 		if p.isDown {
-			w.lookAgain(p, downInterval)
+			p.lookAgain(&w.turn, downInterval)
 		}
 	}
 }
 
-func (w *worker) up(p *port) {
+func (p *port) up(t *turn) {
 	p.isDown = false
 	p.network.publish()
-	w.log.Info("device is up again", "device", p.name(), "network", p.network.name)
+	t.log.Info("device is up again", "device", p.name(), "network", p.network.name)
 	meet(p.network)
 }
 
-func (w *worker) odd(p *port, doing string, err error) {
+func (p *port) complain(t *turn, doing string, err error) {
 	if !p.other {
 		p.other = true
-		w.log.Error("device trouble, logged once", "device", p.name(), "network", p.network.name, "doing", doing, "err", err)
+		t.log.Error("device trouble, logged once", "device", p.name(), "network", p.network.name, "doing", doing, "err", err)
 	}
 }
 
 // lose lets go of a device that is gone. One in memory is gone for good, any
 // other is reopened when it can be.
-func (w *worker) lose(p *port, err error) {
+func (p *port) lose(t *turn, err error) {
 	if p.dev == nil {
 		return
 	}
-	w.wait.remove(p)
+	p.home().wait.remove(p)
 	p.resting = false
 	gone := p.dev
 	p.dev = nil
-	w.memory = without(w.memory, p)
+	p.home().memory = without(p.home().memory, p)
 	p.network.publish()
 	p.network.forgetPort(p)
-	w.fit(p.network)
-	if p.memory || w.reopener == nil {
+	p.network.fitMTU(t)
+	if p.memory || p.home().reopener == nil {
 		_ = gone.Close() // what could be wrong has been said by err
 	}
 	if p.memory {
-		w.removePort(p)
+		p.home().removePort(p)
 		return
 	}
-	w.log.Warn("device is gone, trying to open it again", "device", p.name(), "network", p.network.name, "err", err)
-	if w.reopener != nil {
-		w.wantBack(p, gone) // closing it takes the kernel some time
+	t.log.Warn("device is gone, trying to open it again", "device", p.name(), "network", p.network.name, "err", err)
+	if p.home().reopener != nil {
+		p.wantBack(t, gone) // closing it takes the kernel some time
 	}
 }
 
 // await is for a port whose device does not exist yet.
-func (w *worker) await(p *port, err error) {
+func (p *port) await(t *turn, err error) {
 	p.awaited = true
-	w.log.Warn("device is missing, it is opened when it comes", "device", p.name(), "network", p.network.name, "err", err)
-	w.wantBack(p, nil, err.Error())
+	t.log.Warn("device is missing, it is opened when it comes", "device", p.name(), "network", p.network.name, "err", err)
+	p.wantBack(t, nil, err.Error())
 }
 
 // wantBack has a port's device opened when that can be done. gone is what to close
 // before, nil if there was nothing. said is why it cannot be opened, as far as that has
 // been logged.
-func (w *worker) wantBack(p *port, gone tap.Device, said ...string) {
-	w.reopener.add(&lostDevice{
+func (p *port) wantBack(t *turn, gone tap.Device, said ...string) {
+	p.home().reopener.add(&lostDevice{
 		spec: p.spec, network: p.network.name, mtu: p.network.mtu, gone: gone, said: said,
-		post: w.post, back: func(dev tap.Device) { w.regain(p, dev) },
+		post: p.home().post, back: func(dev tap.Device) { p.regain(t, dev) },
 	})
 }
 
 // regain takes a reopened device into use.
-func (w *worker) regain(p *port, dev tap.Device) {
+func (p *port) regain(t *turn, dev tap.Device) {
 	p.trouble.isDown, p.trouble.other = false, false
-	w.plug(p, dev)
+	p.plug(t, dev)
 	news := "device is back"
 	if p.awaited {
 		p.awaited, news = false, "device is there"
 	}
-	w.log.Info(news, "device", p.name(), "network", p.network.name)
+	t.log.Info(news, "device", p.name(), "network", p.network.name)
 	meet(p.network)
 }
 
 // plug connects a device to its port.
-func (w *worker) plug(p *port, dev tap.Device) {
+func (p *port) plug(t *turn, dev tap.Device) {
 	p.dev, p.takes, p.mtu = dev, dev.Features(), mtuOf(dev)
 	p.network.publish()
-	w.fit(p.network)
+	p.network.fitMTU(t)
 	p.inMemory = dev.FD() < 0
 	if p.inMemory {
-		w.memory = append(w.memory, p)
-	} else if err := w.wait.add(p); err != nil {
-		w.odd(p, "waiting for", err)
+		p.home().memory = append(p.home().memory, p)
+	} else if err := p.home().wait.add(p); err != nil {
+		p.complain(t, "waiting for", err)
 	}
 	dev.Notify(func() {
 		p.pending.Store(true)
-		w.wait.wake()
+		p.home().wait.wake()
 	})
-	w.mark(p) // it may have frames already
-	w.wait.wake()
+	p.home().mark(p) // it may have frames already
+	p.home().wait.wake()
 }
 
 // addPort adds a port with its device to a network.
 func (w *worker) addPort(p *port, dev tap.Device) {
 	w.admit(p)
-	w.plug(p, dev)
+	p.plug(&w.turn, dev)
 }
 
 // admit adds a port without its device.

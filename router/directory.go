@@ -110,12 +110,12 @@ func (n *network) shared() bool { return len(n.ifaces) > 1 }
 
 // toRouters gives a broadcast to the routers that it concerns. Routers have a use for ARP alone: any other
 // broadcast gets here, once, the verdict that each router would give it.
-func (w *worker) toRouters(n *network, self *iface, f *tap.Frame) verdict {
+func (n *network) toRouters(t *turn, self *iface, f *tap.Frame) verdict {
 	if !n.shared() {
 		if len(n.ifaces) == 0 || n.ifaces[0] == self {
 			return drop(DropBroadcast)
 		}
-		return w.hear(n.ifaces[0], self, f)
+		return n.ifaces[0].hear(t, self, f)
 	}
 	eth := f.Ethernet()
 	if v := judgeType(eth); v != next {
@@ -128,7 +128,7 @@ func (w *worker) toRouters(n *network, self *iface, f *tap.Frame) verdict {
 	var room [8]*iface
 	all := consumed // if it concerns no router here
 	for k, i := range n.directory.concerns(room[:0], &m, self) {
-		v := w.hear(i, self, f)
+		v := i.hear(t, self, f)
 		if k == 0 || v == consumed || all >= dropped && v < dropped {
 			all = v
 		}
@@ -137,15 +137,15 @@ func (w *worker) toRouters(n *network, self *iface, f *tap.Frame) verdict {
 }
 
 // hear gives a copy of a broadcast to a router.
-func (w *worker) hear(i, self *iface, f *tap.Frame) verdict {
+func (i *iface) hear(t *turn, self *iface, f *tap.Frame) verdict {
 	switch {
 	case self != nil:
-		w.between(i, f)
-	case i.router.worker == w:
-		return w.forward(i, f, false)
-	case w.inward(i, recordCopy, f) != handedOver:
-		w.stats.Received++ // the copy, by the other worker
-		w.stats.Dropped[DropHandover]++
+		i.toRouter(t, f)
+	case t.of(i.router.worker):
+		return forward(t, i, f, false)
+	case i.handInward(t, recordCopy, f) != handedOver:
+		t.stats.Received++ // the copy, by the other worker
+		t.stats.Dropped[DropHandover]++
 	}
 	return forwarded // another worker's router is as good as a port
 }

@@ -214,7 +214,7 @@ func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
 			dev, err := opt.Open(spec)
 			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {
 				home.admit(p)
-				late = append(late, func() { home.await(p, err) })
+				late = append(late, func() { p.await(&home.turn, err) })
 				continue
 			}
 			if err != nil {

@@ -27,7 +27,7 @@ type passage struct {
 	p     packet.Packet
 	again bool // it was parked before, and has been counted
 
-	failed arp.Key // the neighbor that it has waited for in vain; set by runQueue
+	failed arp.Key // the neighbor that it has waited for in vain; set by retry.resume
 
 	conn *nat.Conn // the connection it belongs to, nil: a new one
 	dir  nat.Direction
@@ -48,7 +48,7 @@ type passage struct {
 	ruled    bool // a floating IP, forwarded port or VIP decided the destination
 	vip      *vip
 	member   lb.Member
-	succeeds bool // it may take the place of one with the same tuple, see whose
+	succeeds bool // it may take the place of one with the same tuple, see connectionOf
 
 	out      *iface
 	nextHop  uint32
@@ -61,41 +61,72 @@ type passage struct {
 
 // forward takes one frame that the switch has found to be for a router, or for
 // everybody, and sees it through.
-func (w *worker) forward(in *iface, f *tap.Frame, again bool) verdict {
-	x := &w.passage
+func forward(t *turn, in *iface, f *tap.Frame, again bool) verdict {
+	x := &in.router.scratch.passage
 	x.begin(in, f, again)
-	if v := w.ingress(x); v != next {
+	if v := stageIngress(t, x); v != next {
 		return v
 	}
-	if v := w.parse(x); v != next {
+	if v := stageParse(t, x); v != next {
 		return v
 	}
-	if v := w.conntrack(x); v != next {
+	if v := stageConntrack(t, x); v != next {
 		return v
 	}
-	if v := w.dnat(x); v != next {
+	if v := stageDNAT(t, x); v != next {
 		return v
 	}
-	if v := w.local(x); v != next {
+	if v := stageLocal(t, x); v != next {
 		return v
 	}
-	if v := w.route(x); v != next {
+	if v := stageRoute(t, x); v != next {
 		return v
 	}
-	if v := w.ttlMTU(x); v != next {
+	if v := stageTTL(t, x); v != next {
 		return v
 	}
-	if v := w.snat(x); v != next {
+	if v := stageMTU(t, x); v != next {
 		return v
 	}
-	if v := w.neighbor(x); v != next {
+	if v := stageSNAT(t, x); v != next {
 		return v
 	}
-	if v := w.commit(x); v != next {
+	if v := stageNeighbor(t, x); v != next {
 		return v
 	}
-	w.translate(x)
-	return w.egress(x)
+	if v := stageCommit(t, x); v != next {
+		return v
+	}
+	if v := stageRewrite(t, x); v != next {
+		return v
+	}
+	return stageEgress(t, x)
+}
+
+// scratch is what the routers of one worker use for a packet, and no longer.
+type scratch struct {
+	passage  passage
+	errPath  errorPath
+	newConn  nat.NewConn
+	ahead    [nat.WarmMost]packet.Tuple // of the frames of a batch
+	segments []tap.Frame                // of a super-frame that is larger than the MTU
+	pieces   []tap.Frame                // of a packet, or of a segment, that is
+}
+
+// resume takes a frame that was put aside for the router at the interface.
+func (i *iface) resume(t *turn, f *tap.Frame) { t.count(forward(t, i, f, false)) }
+
+// A retry is a packet that was parked, and goes through the stages anew.
+type retry struct {
+	in     *iface
+	failed arp.Key // the neighbor that has not answered; zero: none
+}
+
+func (q *retry) resume(t *turn, f *tap.Frame) {
+	x := &q.in.router.scratch.passage
+	x.failed = q.failed
+	t.countParked(forward(t, q.in, f, true))
+	x.failed = arp.Key{}
 }
 
 func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
@@ -105,8 +136,8 @@ func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
 	x.oversize, x.nat, x.succeeds = false, false, false
 }
 
-// ingress: what kind of frame is it? ARP ends here.
-func (w *worker) ingress(x *passage) verdict {
+// stageIngress: what kind of frame is it? ARP ends here.
+func stageIngress(t *turn, x *passage) verdict {
 	eth := x.frame.Ethernet()
 	switch binary.BigEndian.Uint16(eth[12:]) {
 	case packet.EtherTypeIPv4:
@@ -114,7 +145,7 @@ func (w *worker) ingress(x *passage) verdict {
 			return next
 		}
 	case packet.EtherTypeARP:
-		return w.arp(x, eth)
+		return stageARP(t, x, eth)
 	}
 	return judgeType(eth)
 }
@@ -138,11 +169,11 @@ func judgeType(eth []byte) verdict {
 	return drop(DropEtherType)
 }
 
-// arp: learn the sender, and answer for every address that the router has on that network.
+// stageARP: learn the sender, and answer for every address that the router has on that network.
 // A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
 // that its packet comes from, which may be one of its loopback interface or of another network of the
 // host. Nothing is learned from such a sender.
-func (w *worker) arp(x *passage, eth []byte) verdict {
+func stageARP(t *turn, x *passage, eth []byte) verdict {
 	m, ok := packet.DecodeARP(eth)
 	if v := judgeARP(&m, ok); v != next {
 		return v
@@ -152,7 +183,7 @@ func (w *worker) arp(x *passage, eth []byte) verdict {
 	case m.SenderMAC == in.mac:
 		return drop(DropARP) // our own, come back
 	case in.owns(m.Sender) && m.Sender != 0:
-		w.conflict(in, m.Sender, m.SenderMAC)
+		in.conflict(t, m.Sender, m.SenderMAC)
 		return drop(DropARPSender)
 	case in.isBroadcast(m.Sender):
 		return drop(DropARPSender)
@@ -160,12 +191,12 @@ func (w *worker) arp(x *passage, eth []byte) verdict {
 	ours := in.owns(m.Target)
 	switch {
 	case in.onLink(m.Sender):
-		w.learn(x.r, arp.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
+		x.r.learn(t, arp.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
 	case !m.Request && eth[0]&1 == 0:
 		return drop(DropARPSender) // no router has asked for this reply
 	}
 	if ours && m.Request {
-		w.answerARP(in, m)
+		in.answerARP(t, m)
 	}
 	return consumed
 }
@@ -190,52 +221,45 @@ var parseDrops = [...]DropReason{
 	packet.FaultQuote: DropICMPQuote, packet.FaultICMPSum: DropICMPChecksum, packet.FaultOffload: DropOffload,
 }
 
-// parse: validate the headers once. A fragment borrows the ports of its first
+// stageParse: validate the headers once. A fragment borrows the ports of its first
 // one, or waits for it.
-func (w *worker) parse(x *passage) verdict {
+func stageParse(t *turn, x *passage) verdict {
 	p := &x.p
-	fault := packet.FaultOdd
-	if !w.decodeAll {
-		fault = p.Parse(x.frame.Ethernet(), x.frame.Header())
-	}
-	if fault == packet.FaultOdd {
-		fault = w.decoder.Decode(p, x.frame.Ethernet(), x.frame.Header())
-	}
-	if fault != packet.FaultNone {
+	if fault := t.parse(p, x.frame); fault != packet.FaultNone {
 		return drop(parseDrops[fault])
 	}
 	if p.Options {
-		if v := w.options(x); v != next {
+		if v := readOptions(t, x); v != next {
 			return v
 		}
 	}
 	if p.Fragmented() {
-		return w.fragment(x)
+		return stageFragment(t, x)
 	}
 	return next
 }
 
-// conntrack: a known connection carries its translation, egress and next hop;
+// stageConntrack: a known connection carries its translation, egress and next hop;
 // an ICMP error is found by the packet it quotes. A TCP segment that is not where its
 // connection is ends here. Only packets of no known connection are asked where they
 // come from.
-func (w *worker) conntrack(x *passage) verdict {
+func stageConntrack(t *turn, x *passage) verdict {
 	p := &x.p
 	if p.IsICMPError() {
-		return w.conntrackError(x)
+		return conntrackError(t, x)
 	}
-	c, d := x.r.nat.Lookup(&p.Tuple, w.now)
+	c, d := x.r.nat.Lookup(&p.Tuple, t.now)
 	if c == nil {
-		return w.unknown(x)
+		return unknown(t, x)
 	}
 	if c.In[d] != x.in.id {
-		if v := w.elsewhere(x, c.In[d]); v != next {
+		if v := wrongInterface(t, x, c.In[d]); v != next {
 			return v
 		}
 	}
 	if p.Proto == packet.ProtoTCP && d == nat.Original && (p.Flags&packet.SYN != 0 || x.r.nat.Contested()) {
-		if c = w.whose(x, c); c == nil {
-			return w.unknown(x)
+		if c = connectionOf(t, x, c); c == nil {
+			return unknown(t, x)
 		}
 	}
 	if p.Proto == packet.ProtoTCP && p.FragOff == 0 {
@@ -247,7 +271,7 @@ func (w *worker) conntrack(x *passage) verdict {
 		if x.fit == nat.Foreign {
 			return drop(DropTCPWindow)
 		}
-		if c.Member != 0 && p.Flags&packet.RST != 0 && x.r.nat.Refuses(c, d, &x.segment) && w.another(x, c) {
+		if c.Member != 0 && p.Flags&packet.RST != 0 && x.r.nat.Refuses(c, d, &x.segment) && retryElsewhere(t, x, c) {
 			return drop(DropMemberRefused)
 		}
 	}
@@ -262,11 +286,11 @@ func (w *worker) conntrack(x *passage) verdict {
 	return next
 }
 
-// elsewhere judges a packet of a known connection that arrives on another
+// wrongInterface judges a packet of a known connection that arrives on another
 // interface than its earlier ones did. Inside, routes may be asymmetric; but
 // nothing gets into a connection between inside and inside from outside, nor the
 // other way round.
-func (w *worker) elsewhere(x *passage, usual uint16) verdict {
+func wrongInterface(t *turn, x *passage, usual uint16) verdict {
 	if x.r.ifaces[usual].external != x.in.external {
 		return drop(DropMartianSource)
 	}
@@ -274,8 +298,8 @@ func (w *worker) elsewhere(x *passage, usual uint16) verdict {
 }
 
 // unknown prepares a packet that belongs to no connection.
-func (w *worker) unknown(x *passage) verdict {
-	w.strangers++
+func unknown(t *turn, x *passage) verdict {
+	t.strangers++
 	x.to = x.p.Tuple
 	x.binding = nat.Binding{}
 	x.external, x.admitted, x.ruled = false, false, false
@@ -284,51 +308,51 @@ func (w *worker) unknown(x *passage) verdict {
 		return v
 	}
 	if p := &x.p; p.Proto == packet.ProtoTCP && p.Flags&packet.SYN == 0 && x.r.cut.has(&p.Tuple) {
-		w.sendReset(x)
+		sendReset(t, x)
 		return drop(DropCut)
 	}
 	return martianDest(x.p.Dst)
 }
 
-// dnat: a new connection to a floating IP, a forwarded port, a mapping or a VIP
+// stageDNAT: a new connection to a floating IP, a forwarded port, a mapping or a VIP
 // goes somewhere else.
-func (w *worker) dnat(x *passage) verdict {
+func stageDNAT(t *turn, x *passage) verdict {
 	if x.conn != nil || x.err != nil {
 		return next
 	}
-	r, t := x.r, &x.to
-	if fixed, ok := r.static.Fixed(t.Dst); ok {
-		t.Dst = fixed
+	r, to := x.r, &x.to
+	if fixed, ok := r.static.Fixed(to.Dst); ok {
+		to.Dst = fixed
 		x.external, x.admitted, x.ruled = true, true, true
-	} else if e, ok := r.static.Forwarded(t.Dst, t.Proto, t.DstPort); ok {
-		t.Dst, t.DstPort = e.Addr, e.Port
+	} else if e, ok := r.static.Forwarded(to.Dst, to.Proto, to.DstPort); ok {
+		to.Dst, to.DstPort = e.Addr, e.Port
 		x.external, x.admitted, x.ruled = true, true, true
-	} else if r.gateway != nil && r.gateway.shares(t.Dst) {
-		if v := w.dnatMapping(x); v != next {
+	} else if r.gateway != nil && r.gateway.shares(to.Dst) {
+		if v := dnatMapping(t, x); v != next {
 			return v
 		}
 	}
-	return w.dnatVIP(x)
+	return dnatVIP(t, x)
 }
 
 // dnatMapping lets a packet to a SNAT address through to the internal
 // endpoint of a mapping. From inside, the sender shows its own external address
 // (RFC 4787 REQ-9).
-func (w *worker) dnatMapping(x *passage) verdict {
-	r, t := x.r, &x.to
-	if t.Proto == packet.ProtoICMP && x.p.Type != packet.ICMPEchoReply {
+func dnatMapping(t *turn, x *passage) verdict {
+	r, to := x.r, &x.to
+	if to.Proto == packet.ProtoICMP && x.p.Type != packet.ICMPEchoReply {
 		return next // only a reply names the identifier of a mapping; the router itself is meant
 	}
-	addr, port, refusal := r.nat.Inbound(&x.binding, *t, x.in.external)
+	addr, port, refusal := r.nat.Inbound(&x.binding, *to, x.in.external)
 	switch {
 	case refusal == nat.None:
-		t.Dst, t.DstPort = addr, port
+		to.Dst, to.DstPort = addr, port
 		x.external, x.admitted = true, true
 	case refusal == nat.Filtered:
 		return drop(DropFiltered)
 	case !x.in.external:
 		return next // the router itself is meant
-	case r.gateway.snat && (t.Proto == packet.ProtoTCP || t.Proto == packet.ProtoICMP):
+	case r.gateway.snat && (to.Proto == packet.ProtoTCP || to.Proto == packet.ProtoICMP):
 		return drop(DropNoMapping) // silent, RFC 5382 REQ-4; so is a reply that comes too late
 	}
 	return next
@@ -336,30 +360,30 @@ func (w *worker) dnatMapping(x *passage) verdict {
 
 // dnatVIP asks lb for a member. From outside, a VIP of a tenant network is
 // reached through a floating IP only.
-func (w *worker) dnatVIP(x *passage) verdict {
-	t := &x.to
-	found := x.r.vips.Find(t.Dst, t.Proto, t.DstPort)
-	if found == nil || x.in.external && x.r.closed() && !x.admitted && !x.in.owns(t.Dst) {
+func dnatVIP(t *turn, x *passage) verdict {
+	to := &x.to
+	found := x.r.vips.Find(to.Dst, to.Proto, to.DstPort)
+	if found == nil || x.in.external && x.r.closed() && !x.admitted && !x.in.owns(to.Dst) {
 		return next
 	}
 	v := x.r.listeners[found.ID]
-	if verdict := w.admits(x, v); verdict != next {
+	if verdict := admits(t, x, v); verdict != next {
 		return verdict
 	}
-	m, ok := w.pick(x.r, v, lb.Client{Addr: x.p.Src, Port: x.p.SrcPort})
+	m, ok := x.r.pick(t, v, lb.Client{Addr: x.p.Src, Port: x.p.SrcPort})
 	if !ok {
 		v.count(&x.p)
-		return w.refuse(x, DropNoMember)
+		return refuse(t, x, DropNoMember)
 	}
-	t.Dst, t.DstPort = m.Addr, m.Port
+	to.Dst, to.DstPort = m.Addr, m.Port
 	x.vip, x.member = v, m
 	x.admitted, x.ruled = true, true
 	return next
 }
 
-// local: what is for the router itself. It answers pings to every address it
+// stageLocal: what is for the router itself. It answers pings to every address it
 // owns, and refuses the rest. Of other ICMP it has no use, and counts it (RFC 1812, 4.2.1 and 4.3.2.1).
-func (w *worker) local(x *passage) verdict {
+func stageLocal(t *turn, x *passage) verdict {
 	if x.conn != nil || x.err != nil || x.vip != nil || !x.r.owned[x.to.Dst] {
 		return next
 	}
@@ -369,20 +393,20 @@ func (w *worker) local(x *passage) verdict {
 	}
 	switch {
 	case p.Fragmented():
-		return w.reassemble(x)
+		return reassemble(t, x)
 	case p.Proto != packet.ProtoICMP:
-		return w.refuse(x, DropRefused)
+		return refuse(t, x, DropRefused)
 	case p.Type == packet.ICMPEcho && p.Code == 0:
-		return w.answerEcho(x)
+		return answerEcho(t, x)
 	case p.IsICMPError():
 		return drop(DropICMPUnknown) // the router asks by connections of its own only
 	}
 	return drop(DropICMPType)
 }
 
-// route: the longest prefix that matches gives egress and next hop. What comes
+// stageRoute: the longest prefix that matches gives egress and next hop. What comes
 // from outside stays outside, unless a rule has let it in.
-func (w *worker) route(x *passage) verdict {
+func stageRoute(t *turn, x *passage) verdict {
 	if x.out != nil {
 		return next // a known connection
 	}
@@ -400,10 +424,10 @@ func (w *worker) route(x *passage) verdict {
 	}
 	rt, ok := x.r.routes.Lookup(packet.ToAddr(dst))
 	if !ok {
-		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
+		return sendError(t, x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
 	}
 	if rt.out.checks && x.conn == nil && x.err == nil && !x.in.checks {
-		return w.sendError(x, packet.ICMPUnreachable, 0, 0, DropNoRoute) // nobody's but the router's
+		return sendError(t, x, packet.ICMPUnreachable, 0, 0, DropNoRoute) // nobody's but the router's
 	}
 	x.out, x.nextHop, x.hop = rt.out, rt.via, 0
 	if x.nextHop == 0 {
@@ -415,42 +439,47 @@ func (w *worker) route(x *passage) verdict {
 	return next
 }
 
-// ttlMTU: a packet that may not go on is reported to its sender.
-func (w *worker) ttlMTU(x *passage) verdict {
-	p := &x.p
-	if p.TTL <= 1 {
-		return w.sendError(x, packet.ICMPTimeExceeded, 0, 0, DropTTL)
+// stageTTL: a packet whose time is over is reported to its sender.
+func stageTTL(t *turn, x *passage) verdict {
+	if x.p.TTL <= 1 {
+		return sendError(t, x, packet.ICMPTimeExceeded, 0, 0, DropTTL)
 	}
+	return next
+}
+
+// stageMTU: a packet that is too large for the egress is cut later, or reported to its sender.
+func stageMTU(t *turn, x *passage) verdict {
+	p := &x.p
 	if p.IPLen() <= x.out.mtu {
 		return next
 	}
 	if p.DF {
-		return w.sendError(x, packet.ICMPUnreachable, 4, x.out.mtu, DropTooBig)
+		return sendError(t, x, packet.ICMPUnreachable, 4, x.out.mtu, DropTooBig)
 	}
 	x.oversize = true
 	return next
 }
 
-// snat: whom a new connection shows as its source. One-to-one before shared,
+// stageSNAT: whom a new connection shows as its source. One-to-one before shared,
 // and only where it leaves for the outside, goes through an external address of
 // ours, or would be answered past us.
-func (w *worker) snat(x *passage) verdict {
+func stageSNAT(t *turn, x *passage) verdict {
 	if x.conn != nil || x.err != nil {
 		return next
 	}
 	if x.p.IsICMPError() {
-		return w.translateUnknown(x)
+		return translateUnknown(t, x)
 	}
-	t := &x.to
+	to := &x.to
 	switch {
 	case x.in.checks: // what the router asks its members, it asks by its own address there
-		t.Src = x.out.shows(x.nextHop, t.Dst)
+		to.Src = x.out.shows(x.nextHop, to.Dst)
 	case x.leaves():
-		return w.snatExternal(x)
-	case x.ruled && (x.out.bypasses(t.Src, t.Dst) || x.in == x.out && x.out.external):
-		t.Src = x.out.shows(t.Dst, t.Dst)
+		return snatExternal(t, x)
+	case x.ruled && (x.out.bypasses(to.Src, to.Dst) || x.in == x.out && x.out.external):
+		to.Src = x.out.shows(to.Dst, to.Dst)
 	}
-	return w.uniquePort(x)
+	return uniquePort(t, x)
 }
 
 // leaves reports whether a packet from inside goes outside, or comes back from
@@ -460,40 +489,40 @@ func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.
 // uniquePort keeps the source port, unless the answers could not be told from
 // another connection's: whoever talks to a VIP may talk to its member directly,
 // from the same port.
-func (w *worker) uniquePort(x *passage) verdict {
+func uniquePort(t *turn, x *passage) verdict {
 	port, refusal := x.r.nat.UniquePort(x.to.Src, x.to, x.p.Tuple)
 	if refusal == nat.None && port != x.to.SrcPort && !translatable(&x.p) {
 		refusal = nat.TupleTaken // there is no such field to write it to
 	}
 	x.to.SrcPort = port
-	return w.refusal(x, refusal)
+	return refusedBy(t, x, refusal)
 }
 
 // snatExternal gives an internal sender its external address, unless there is to be
 // no translation towards that destination (RFC 6888, REQ-6): its floating IP,
 // else a mapping on the router's.
-func (w *worker) snatExternal(x *passage) verdict {
-	r, t := x.r, &x.to
-	if !x.external && r.gateway.showsItself(t.Dst) {
-		return w.uniquePort(x)
+func snatExternal(t *turn, x *passage) verdict {
+	r, to := x.r, &x.to
+	if !x.external && r.gateway.showsItself(to.Dst) {
+		return uniquePort(t, x)
 	}
-	if floating, ok := r.static.Floating(t.Src); ok {
-		t.Src = floating
-		return w.uniquePort(x)
+	if floating, ok := r.static.Floating(to.Src); ok {
+		to.Src = floating
+		return uniquePort(t, x)
 	}
 	if !r.gateway.snat {
-		if x.ruled && x.out.bypasses(t.Src, t.Dst) {
-			t.Src = x.out.shows(t.Dst, t.Dst)
+		if x.ruled && x.out.bypasses(to.Src, to.Dst) {
+			to.Src = x.out.shows(to.Dst, to.Dst)
 		}
-		return w.uniquePort(x)
+		return uniquePort(t, x)
 	}
 	if !translatable(&x.p) {
-		return w.sendError(x, packet.ICMPUnreachable, 13, 0, DropNotTranslatable)
+		return sendError(t, x, packet.ICMPUnreachable, 13, 0, DropNotTranslatable)
 	}
-	shown := r.gateway.sharedBy(t.Src)
-	port, refusal := r.nat.Bind(&x.binding, shown, *t, x.p.Tuple)
-	t.Src, t.SrcPort = shown, port
-	return w.refusal(x, refusal)
+	shown := r.gateway.sharedBy(to.Src)
+	port, refusal := r.nat.Bind(&x.binding, shown, *to, x.p.Tuple)
+	to.Src, to.SrcPort = shown, port
+	return refusedBy(t, x, refusal)
 }
 
 // translatable reports whether shared SNAT can tell the replies of a packet apart.
@@ -505,59 +534,59 @@ func translatable(p *packet.Packet) bool {
 	return p.Proto == packet.ProtoICMP && p.Type == packet.ICMPEcho
 }
 
-// refusal turns nat's word into a verdict.
-func (w *worker) refusal(x *passage, r nat.Refusal) verdict {
+// refusedBy turns nat's word into a verdict.
+func refusedBy(t *turn, x *passage, r nat.Refusal) verdict {
 	switch r {
 	case nat.None:
 		return next
 	case nat.NoPort, nat.TupleTaken:
-		return w.exhausted(x, DropNoPort)
+		return exhausted(t, x, DropNoPort)
 	case nat.HostShareUsed:
-		return w.exhausted(x, DropHostShare)
+		return exhausted(t, x, DropHostShare)
 	}
-	return w.exhausted(x, DropTableFull)
+	return exhausted(t, x, DropTableFull)
 }
 
 // exhausted refuses a connection for want of room: its sender is told (RFC 5508, REQ-8),
 // and so is, once a minute for each reason, who runs the router (RFC 6888, REQ-11).
-func (w *worker) exhausted(x *passage, reason DropReason) verdict {
+func exhausted(t *turn, x *passage, reason DropReason) verdict {
 	r := x.r
-	if at, ok := r.exhausted[reason]; !ok || w.now-at >= time.Minute {
-		r.exhausted[reason] = w.now
-		w.log.Warn("new connections are refused", "router", r.name, "reason", reason.String(),
+	if at, ok := r.exhausted[reason]; !ok || t.now-at >= time.Minute {
+		r.exhausted[reason] = t.now
+		t.log.Warn("new connections are refused", "router", r.name, "reason", reason.String(),
 			"connections", r.nat.Len(), "sender", packet.ToAddr(x.p.Src))
 	}
-	return w.sendError(x, packet.ICMPUnreachable, 13, 0, reason)
+	return sendError(t, x, packet.ICMPUnreachable, 13, 0, reason)
 }
 
-// neighbor: who is the next hop? If nobody knows yet, the packet waits as it
+// stageNeighbor: who is the next hop? If nobody knows yet, the packet waits as it
 // came, and starts anew when there is an answer, or none in time. Then it does not wait for
 // the same neighbor again, whatever others have it asked for.
-func (w *worker) neighbor(x *passage) verdict {
-	t := x.r.arp
+func stageNeighbor(t *turn, x *passage) verdict {
+	table := x.r.arp
 	if x.hop != 0 {
-		if n := t.Get(x.hop); n != nil && n.Usable() {
+		if n := table.Get(x.hop); n != nil && n.Usable() {
 			n.Used = true
 			x.neighbor = n
 			return next
 		} else if n != nil {
 			x.nextHop = n.Addr
-		} else if v := w.reroute(x); v != next {
+		} else if v := reroute(t, x); v != next {
 			return v
 		}
 	}
 	k := arp.Key{Iface: x.out.id, Addr: x.nextHop}
 	if x.failed == k {
-		if n := t.Find(k); n == nil || !n.Usable() {
-			return w.sendError(x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
+		if n := table.Find(k); n == nil || !n.Usable() {
+			return sendError(t, x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
 		}
 	}
-	ref, n, ask := t.Resolve(k, x.in.id, w.now)
+	ref, n, ask := table.Resolve(k, x.in.id, t.now)
 	if n == nil {
 		return drop(DropNeighborRate)
 	}
 	if ask {
-		w.askARP(x.out, x.nextHop, packet.MAC{})
+		x.out.askARP(t, x.nextHop, packet.MAC{})
 	}
 	x.hop = ref
 	if n.Usable() {
@@ -566,29 +595,29 @@ func (w *worker) neighbor(x *passage) verdict {
 		return next
 	}
 	if n.State == arp.Failed {
-		return w.sendError(x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
+		return sendError(t, x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
 	}
 	if x.repeats(n) {
 		return drop(DropDuplicate)
 	}
-	if !t.Park(n, x.frame.Buf[x.frame.Head:x.frame.Tail], x.in.id) {
+	if !table.Park(n, x.frame.Buf[x.frame.Head:x.frame.Tail], x.in.id) {
 		return drop(DropNeighborFull)
 	}
 	return parked
 }
 
 // reroute finds the next hop of a known connection whose neighbor is forgotten.
-func (w *worker) reroute(x *passage) verdict {
+func reroute(t *turn, x *passage) verdict {
 	x.out = nil
-	return w.route(x)
+	return stageRoute(t, x)
 }
 
 // opening is the TCP flags among which only SYN is set when a connection begins.
 const opening = packet.SYN | packet.ACK | packet.RST | packet.FIN
 
-// commit: now that the packet is really sent, the connection exists. The table
+// stageCommit: now that the packet is really sent, the connection exists. The table
 // may be full: what needs no translation is forwarded all the same.
-func (w *worker) commit(x *passage) verdict {
+func stageCommit(t *turn, x *passage) verdict {
 	p := &x.p
 	if x.err != nil {
 		return next
@@ -596,16 +625,16 @@ func (w *worker) commit(x *passage) verdict {
 	if c := x.conn; c != nil {
 		switch {
 		case p.Proto != packet.ProtoTCP || p.FragOff != 0:
-			x.r.nat.Touch(c, x.dir, 0, false, w.now)
+			x.r.nat.Touch(c, x.dir, 0, false, t.now)
 		case x.fit == nat.Fits:
-			x.r.nat.TouchTCP(c, x.dir, &x.segment, w.now)
+			x.r.nat.TouchTCP(c, x.dir, &x.segment, t.now)
 		case p.Flags&packet.SYN != 0:
 			x.r.nat.NoteSYN(c, x.dir, &x.segment)
 		}
 		if c.Member != 0 {
-			if w.excess {
-				w.excess = false
-				return w.exceeds(x, c)
+			if x.r.excess {
+				x.r.excess = false
+				return exceeds(t, x, c)
 			}
 			x.r.account(c, x.dir, p)
 		}
@@ -620,11 +649,11 @@ func (w *worker) commit(x *passage) verdict {
 		// Its member or port is unknown. An internal host is told, since it would wait for an
 		// answer until it gives up. RFC 5382 REQ-4 is about packets from outside.
 		if !x.in.external {
-			w.sendReset(x)
+			sendReset(t, x)
 		}
 		return drop(DropNotSYN)
 	}
-	n := &w.newConn
+	n := &x.r.scratch.newConn
 	*n = nat.NewConn{
 		Original: p.Tuple, Reply: x.to.Reverse(), Binding: x.binding, Ruled: x.ruled,
 		In: [2]uint16{x.in.id, x.out.id}, Out: [2]uint16{x.out.id, 0}, Hop: [2]uint32{uint32(x.hop), 0},
@@ -639,12 +668,12 @@ func (w *worker) commit(x *passage) verdict {
 	case x.in.checks:
 		n.Owner, n.Class = nat.OwnerNone, x.r.checkClass
 	}
-	c, refusal := x.r.nat.Commit(n, w.now)
+	c, refusal := x.r.nat.Commit(n, t.now)
 	if c == nil {
 		if !changed {
 			return next
 		}
-		return w.refusal(x, refusal)
+		return refusedBy(t, x, refusal)
 	}
 	// The way back is found by the first reply: interface 0 is none.
 	if x.vip != nil {
@@ -669,41 +698,42 @@ func (x *passage) owner() nat.Owner {
 	return nat.OwnerNone
 }
 
-// translate: the one place where addresses, ports, checksums and recorded options change.
-func (w *worker) translate(x *passage) {
+// stageRewrite: the one place where addresses, ports, checksums and recorded options change.
+func stageRewrite(t *turn, x *passage) verdict {
 	p := &x.p
 	p.DecrementTTL()
 	switch {
 	case x.err != nil:
 		if !p.Atomic() {
-			w.renumber(x, x.err.src, x.err.dst)
+			renumber(t, x, x.err.src, x.err.dst)
 		}
 		p.TranslateError(x.err.src, x.err.dst, x.err.quoted)
 	case x.nat:
 		if !p.Atomic() {
-			w.renumber(x, x.rewrite.Src, x.rewrite.Dst)
+			renumber(t, x, x.rewrite.Src, x.rewrite.Dst)
 		}
 		p.Translate(&x.rewrite)
 	}
 	if p.Options {
-		w.record(x, x.out, x.neighbor.Addr)
+		record(t, x, x.out, x.neighbor.Addr)
 	}
 	if p.Proto == packet.ProtoTCP && x.r.clamp && p.Flags&packet.SYN != 0 {
 		p.ClampMSS(uint16(min(x.out.mtu, x.in.mtu) - packet.IPv4Len - packet.TCPLen))
 	}
+	return next
 }
 
-// egress: the Ethernet header, and onto the network.
-func (w *worker) egress(x *passage) verdict {
+// stageEgress: the Ethernet header, and onto the network.
+func stageEgress(t *turn, x *passage) verdict {
 	copy(x.p.Eth[0:6], x.neighbor.MAC[:])
 	copy(x.p.Eth[6:12], x.out.mac[:])
 	// What is behind the packet is nobody's.
 	x.frame.Tail = min(x.frame.Tail, x.frame.Head+tap.HeaderLen+x.p.End)
 	if x.oversize {
-		w.sendFragments(x)
+		sendFragments(t, x)
 		return forwarded
 	}
-	w.transmit(x.out.network, x.out, x.frame, &x.p)
+	x.out.network.transmit(t, x.out, x.frame, &x.p)
 	return forwarded
 }
 

@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -101,22 +100,22 @@ func newFragmentList(most, each int, life time.Duration) fragmentList {
 	return fragmentList{sources: map[fragmentSource]*fragmentShare{}, most: most, each: each, life: life}
 }
 
-// fragment gives a fragment the ports of its packet, or holds it.
-func (w *worker) fragment(x *passage) verdict {
+// stageFragment gives a fragment the ports of its packet, or holds it.
+func stageFragment(t *turn, x *passage) verdict {
 	p, fs := &x.p, &x.r.fragments
 	k := keyOf(x)
 	e := fs.entries[k]
-	if e != nil && w.now >= e.until {
-		w.forgetFragments(fs, e, DropFragmentWait)
+	if e != nil && t.now >= e.until {
+		fs.forget(t, e, DropFragmentWait)
 		e = nil
 	}
 	switch {
 	case p.FragOff == 0:
-		if e = w.firstFragment(x, fs, k, e); e == nil {
+		if e = fs.first(t, x, k, e); e == nil {
 			return drop(DropFragmentChanged)
 		}
 	case e == nil || !e.known:
-		return w.holdFragment(x, fs, k, e)
+		return fs.hold(t, x, k, e)
 	case e.foreign:
 		return drop(DropTCPWindow) // as the first one was
 	}
@@ -126,14 +125,14 @@ func (w *worker) fragment(x *passage) verdict {
 	return next
 }
 
-// firstFragment takes the ports from a first fragment. It is nil for one that says
+// first takes the ports from a first fragment. It is nil for one that says
 // otherwise than the one before: that would lead what follows elsewhere. But when
 // all of a packet has come, or the rest would have by now, its sender may use the
 // identification again.
-func (w *worker) firstFragment(x *passage, fs *fragments, k fragmentKey, e *fragmentEntry) *fragmentEntry {
+func (fs *fragments) first(t *turn, x *passage, k fragmentKey, e *fragmentEntry) *fragmentEntry {
 	p := &x.p
-	if e != nil && e.known && !x.again && (e.complete() || w.now-e.since >= holdFragmentFor) {
-		w.forgetFragments(fs, e, DropFragmentWait)
+	if e != nil && e.known && !x.again && (e.complete() || t.now-e.since >= holdFragmentFor) {
+		fs.forget(t, e, DropFragmentWait)
 		e = nil
 	}
 	switch {
@@ -146,17 +145,17 @@ func (w *worker) firstFragment(x *passage, fs *fragments, k fragmentKey, e *frag
 		}
 		return e
 	default:
-		w.release(x, fs, e)
+		fs.releaseHeld(t, x, e)
 	}
 	e.known, e.srcPort, e.dstPort, e.typ = true, p.SrcPort, p.DstPort, p.Type
-	w.enlist(fs, &fs.known, e)
+	fs.enlist(t, &fs.known, e)
 	return e
 }
 
-// release has what was held forwarded, after the first fragment, which is on its way.
-func (w *worker) release(x *passage, fs *fragments, e *fragmentEntry) {
+// releaseHeld has what was held forwarded, after the first fragment, which is on its way.
+func (fs *fragments) releaseHeld(t *turn, x *passage, e *fragmentEntry) {
 	for _, frame := range e.held {
-		w.requeue(x.in, frame, arp.Key{})
+		t.requeue(&retry{in: x.in}, frame)
 	}
 	fs.free(e)
 	e.delist()
@@ -177,15 +176,15 @@ func (e *fragmentEntry) count(x *passage) {
 // complete reports whether all of the packet has come.
 func (e *fragmentEntry) complete() bool { return e.total > 0 && e.seen >= e.total }
 
-// holdFragment keeps a fragment until its first one comes.
-func (w *worker) holdFragment(x *passage, fs *fragments, k fragmentKey, e *fragmentEntry) verdict {
+// hold keeps a fragment until its first one comes.
+func (fs *fragments) hold(t *turn, x *passage, k fragmentKey, e *fragmentEntry) verdict {
 	frame := x.frame.Buf[x.frame.Head:x.frame.Tail]
 	if e == nil {
 		e = &fragmentEntry{key: k}
 		fs.entries[k] = e
-		w.enlist(fs, &fs.waiting, e)
+		fs.enlist(t, &fs.waiting, e)
 	}
-	if len(e.held) >= maxHeldPieces || !w.makeRoom(fs, e, len(frame)) {
+	if len(e.held) >= maxHeldPieces || !fs.makeRoom(t, e, len(frame)) {
 		return drop(DropFragmentFull)
 	}
 	e.held = append(e.held, append([]byte(nil), frame...))
@@ -197,7 +196,7 @@ func (w *worker) holdFragment(x *passage, fs *fragments, k fragmentKey, e *fragm
 
 // makeRoom lets older packets of the same source make room for n bytes more of e, and
 // those of anybody if need be. It reports false if e itself is the oldest.
-func (w *worker) makeRoom(fs *fragments, e *fragmentEntry, n int) bool {
+func (fs *fragments) makeRoom(t *turn, e *fragmentEntry, n int) bool {
 	for {
 		var oldest *list.Element
 		switch {
@@ -212,13 +211,13 @@ func (w *worker) makeRoom(fs *fragments, e *fragmentEntry, n int) bool {
 		if victim == e {
 			return false
 		}
-		w.forgetFragments(fs, victim, DropFragmentFull)
+		fs.forget(t, victim, DropFragmentFull)
 	}
 }
 
 // enlist gives an entry a place in a list. Where its source has its share of that,
 // the source's oldest makes room, where the list is full the oldest of all.
-func (w *worker) enlist(fs *fragments, l *fragmentList, e *fragmentEntry) {
+func (fs *fragments) enlist(t *turn, l *fragmentList, e *fragmentEntry) {
 	s := l.sources[e.key.fragmentSource]
 	if s == nil {
 		s = new(fragmentShare)
@@ -231,13 +230,13 @@ func (w *worker) enlist(fs *fragments, l *fragmentList, e *fragmentEntry) {
 		oldest = l.Front()
 	}
 	if oldest != nil {
-		w.forgetFragments(fs, oldest.Value.(*fragmentEntry), DropFragmentFull)
+		fs.forget(t, oldest.Value.(*fragmentEntry), DropFragmentFull)
 	}
 	l.sources[e.key.fragmentSource] = s
 	e.list, e.share = l, s
 	e.place, e.own = l.PushBack(e), s.PushBack(e)
-	e.since, e.until = w.now, w.now+l.life
-	w.wakeAt(e.until)
+	e.since, e.until = t.now, t.now+l.life
+	t.wakeAt(e.until)
 }
 
 // delist takes an entry out of its list.
@@ -258,10 +257,10 @@ func (fs *fragments) free(e *fragmentEntry) {
 	e.held = nil
 }
 
-// forgetFragments ends the wait for a packet; what was held is dropped.
-func (w *worker) forgetFragments(fs *fragments, e *fragmentEntry, reason DropReason) {
-	w.stats.Parked -= int64(len(e.held))
-	w.stats.Dropped[reason] += uint64(len(e.held))
+// forget ends the wait for a packet; what was held is dropped.
+func (fs *fragments) forget(t *turn, e *fragmentEntry, reason DropReason) {
+	t.stats.Parked -= int64(len(e.held))
+	t.stats.Dropped[reason] += uint64(len(e.held))
 	fs.free(e)
 	e.delist()
 	delete(fs.entries, e.key)
@@ -270,72 +269,70 @@ func (w *worker) forgetFragments(fs *fragments, e *fragmentEntry, reason DropRea
 // settleFragments forgets the packets that are under way in pieces to or from an
 // address that has another meaning now, or in a connection that a change has ended:
 // their other pieces must not go where the first ones did not.
-func (r *vrouter) settleFragments(w *worker, addr uint32) {
+func (r *vrouter) settleFragments(t *turn, addr uint32) {
 	fs := &r.fragments
 	var next *list.Element
 	for place := fs.known.Front(); place != nil; place = next {
 		next = place.Next()
 		e := place.Value.(*fragmentEntry)
 		k := &e.key
-		t := packet.Tuple{Src: k.src, Dst: k.dst, SrcPort: e.srcPort, DstPort: e.dstPort, Proto: k.proto}
-		if addr != 0 && (k.src == addr || k.dst == addr) || r.nat.Overruled(&t) {
-			w.forgetFragments(fs, e, DropFragmentWait)
+		tuple := packet.Tuple{Src: k.src, Dst: k.dst, SrcPort: e.srcPort, DstPort: e.dstPort, Proto: k.proto}
+		if addr != 0 && (k.src == addr || k.dst == addr) || r.nat.Overruled(&tuple) {
+			fs.forget(t, e, DropFragmentWait)
 		}
 	}
 }
 
-// tickFragments drops what has waited long enough.
-func (w *worker) tickFragments(r *vrouter) {
-	fs := &r.fragments
+// tick drops what has waited long enough.
+func (fs *fragments) tick(t *turn) {
 	for _, l := range []*fragmentList{&fs.waiting, &fs.known} {
 		for l.Len() > 0 {
 			e := l.Front().Value.(*fragmentEntry)
-			if w.now < e.until {
-				w.wakeAt(e.until)
+			if t.now < e.until {
+				t.wakeAt(e.until)
 				break
 			}
-			w.forgetFragments(fs, e, DropFragmentWait)
+			fs.forget(t, e, DropFragmentWait)
 		}
 	}
 }
 
 // sendFragments sends a packet that is larger than the egress MTU, in pieces. A
 // super-frame is cut into its segments first.
-func (w *worker) sendFragments(x *passage) {
-	p := &x.p
-	send := func(n int) []byte {
-		f := w.alloc(n)
-		w.pieces = append(w.pieces, f)
-		return f.Ethernet()
+func sendFragments(t *turn, x *passage) {
+	p, own := &x.p, x.r.scratch
+	into := func(list *[]tap.Frame) func(int) []byte {
+		*list = (*list)[:0]
+		return func(n int) []byte {
+			f := t.alloc(n)
+			*list = append(*list, f)
+			return f.Ethernet()
+		}
 	}
-	w.pieces = w.pieces[:0]
-	if p.GSOSize != 0 {
-		p.Segment(send)
-	} else {
+	if p.GSOSize == 0 {
 		p.CompleteChecksum()
-		p.Fragment(x.out.mtu, send)
-		w.sendPieces(x.out, w.pieces)
+		p.Fragment(x.out.mtu, into(&own.pieces))
+		x.out.sendPieces(t, own.pieces)
 		return
 	}
-	segments := append([]tap.Frame(nil), w.pieces...)
-	for i := range segments {
+	p.Segment(into(&own.segments))
+	for i := range own.segments {
 		var s packet.Packet
-		w.pieces = w.pieces[:0]
-		if !w.parseAny(&s, &segments[i]) {
-			w.stats.Unsent[UnsentPieces]++
+		if t.parse(&s, &own.segments[i]) != packet.FaultNone {
+			t.stats.Unsent[UnsentPieces]++
 			continue // cut from a packet that has been parsed: it cannot be
 		}
 		if s.End-packet.EthernetLen <= x.out.mtu {
-			w.sendPieces(x.out, segments[i:i+1])
+			x.out.sendPieces(t, own.segments[i:i+1])
 			continue
 		}
-		s.Fragment(x.out.mtu, send)
-		w.sendPieces(x.out, w.pieces)
+		s.Fragment(x.out.mtu, into(&own.pieces))
+		x.out.sendPieces(t, own.pieces)
 	}
 }
 
-func (w *worker) sendPieces(out *iface, pieces []tap.Frame) {
+func (out *iface) sendPieces(t *turn, pieces []tap.Frame) {
 	for i := range pieces {
-		w.sendMade(out, pieces[i])
+		out.sendMade(t, pieces[i])
 	}
 }

@@ -166,24 +166,24 @@ func connect(networks []*network) {
 
 // handOver gives a frame to another worker, with the interface that it is for or
 // from. It reports false when there is no room.
-func (w *worker) handOver(h *handover, kind uint8, i *iface, f *tap.Frame) bool {
+func (t *turn) handOver(h *handover, kind uint8, i *iface, f *tap.Frame) bool {
 	if !h.push(kind, i.number, f) {
 		return false
 	}
 	if !h.hidden {
 		h.hidden = true
-		w.hidden = append(w.hidden, h)
+		t.unshown = append(t.unshown, h)
 	}
 	return true
 }
 
 // showAll lets the others see what has been handed over.
-func (w *worker) showAll() {
-	for _, h := range w.hidden {
+func (t *turn) showAll() {
+	for _, h := range t.unshown {
 		h.hidden = false
 		h.show()
 	}
-	w.hidden = w.hidden[:0]
+	t.unshown = t.unshown[:0]
 }
 
 // takeOver forwards what other workers have handed over, within a budget. It
@@ -213,17 +213,17 @@ func (w *worker) accept(got *handed) {
 	i := w.ifaces[got.iface]
 	switch got.kind {
 	case recordForward:
-		w.count(w.forward(i, &got.frame, false), false)
+		w.count(forward(&w.turn, i, &got.frame, false))
 	case recordCopy:
-		w.forward(i, &got.frame, false)
+		forward(&w.turn, i, &got.frame, false)
 	case recordTransmit:
-		w.switchFrame(i.network, nil, i, &got.frame)
+		i.network.switchFrame(&w.turn, nil, i, &got.frame)
 	}
 }
 
-// inward hands a frame to the worker of the router that it is for.
-func (w *worker) inward(i *iface, kind uint8, f *tap.Frame) verdict {
-	if !w.handOver(i.inward, kind, i, f) {
+// handInward hands a frame to the worker of the router that it is for.
+func (i *iface) handInward(t *turn, kind uint8, f *tap.Frame) verdict {
+	if !t.handOver(i.inward, kind, i, f) {
 		return drop(DropHandover)
 	}
 	return handedOver
@@ -248,25 +248,25 @@ func (n *network) publish() {
 // transmitAbroad sends a frame to a network of another worker: straight to the
 // device if there is only that one, by way of the other worker if a switch has to
 // look where it goes.
-func (w *worker) transmitAbroad(n *network, self *iface, f *tap.Frame, p *packet.Packet) {
+func (n *network) transmitAbroad(t *turn, self *iface, f *tap.Frame, p *packet.Packet) {
 	out := n.outlet.Load()
 	if out == nil || !n.leadsOut(f.Ethernet()[:6]) {
-		if !w.handOver(self.outward, recordTransmit, self, f) {
-			w.stats.Received++ // by the switch, if you like
-			w.stats.Dropped[DropHandover]++
+		if !t.handOver(self.outward, recordTransmit, self, f) {
+			t.stats.Received++ // by the switch, if you like
+			t.stats.Dropped[DropHandover]++
 		}
 		return
 	}
-	shadow := w.shadows[n.number]
+	shadow := t.shadows[n.number]
 	if shadow.shadowOf != out {
-		w.cast(shadow, out)
+		shadow.cast(t, out)
 	}
-	w.sendOrLose(shadow, f, p)
+	shadow.sendOrLose(t, f, p)
 }
 
 // cast makes a shadow that of another port, or of one that has changed.
-func (w *worker) cast(shadow *port, out *outlet) {
-	w.writePort(shadow) // what waits is in the form that the former device takes
+func (shadow *port) cast(t *turn, out *outlet) {
+	shadow.write(t) // what waits is in the form that the former device takes
 	if shadow.shadowOf == nil || shadow.shadowOf.port != out.port {
 		shadow.stats = DeviceStats{}
 	}
@@ -313,7 +313,7 @@ func classify(err error) writeClass {
 
 // shadowWrote tells the worker that a device belongs to what a write to it has
 // shown, when that is news.
-func (w *worker) shadowWrote(shadow *port, err error) {
+func (shadow *port) shadowWrote(t *turn, err error) {
 	class, out := classify(err), shadow.shadowOf
 	if class == shadow.wrote && !(class == wroteWell && out.down) {
 		return
@@ -328,9 +328,9 @@ func (w *worker) shadowWrote(shadow *port, err error) {
 		switch {
 		case out.port.dev != out.dev: // it has been noticed
 		case class != wroteWell:
-			home.writeTrouble(out.port, err)
+			out.port.writeTrouble(&home.turn, err)
 		case out.port.isDown:
-			home.up(out.port)
+			out.port.up(&home.turn)
 		}
 	})
 }

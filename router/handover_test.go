@@ -200,13 +200,13 @@ func TestHandoverIsFull(t *testing.T) {
 		for _, p := range ext.home.ports {
 			p.pending.Store(true)
 		}
-		ext.home.turn()
+		ext.home.runTurn()
 	}
 	for other := s.all[0]; ; {
 		if other == ext.home {
 			other = s.all[1]
 		}
-		if !other.turn() {
+		if !other.runTurn() {
 			break
 		}
 	}
@@ -292,7 +292,7 @@ func TestFloodedNetworkLeavesOthersTheirTurn(t *testing.T) {
 		for _, p := range l.w.ports {
 			p.pending.Store(true)
 		}
-		l.w.turn()
+		l.w.runTurn()
 		if len(l.devs["vlan101"].in) > 0 {
 			t.Fatal("the other network's frame is not read")
 		}

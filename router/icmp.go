@@ -21,19 +21,19 @@ type errorPath struct {
 // arrive. The error goes where that answer would go (RFC 5508, REQ-4 and
 // REQ-5). It neither refreshes nor ends the connection (REQ-6). One about a TCP segment that
 // its sender cannot have sent is dropped.
-func (w *worker) conntrackError(x *passage) verdict {
+func conntrackError(t *turn, x *passage) verdict {
 	p, r := &x.p, x.r
 	if p.Type == packet.ICMPRedirect || p.Type == packet.ICMPSourceQuench {
 		return drop(DropICMPType)
 	}
-	if v := w.unknown(x); v != next {
+	if v := unknown(t, x); v != next {
 		return v
 	}
 	if p.Quote.Src != p.Dst {
 		return drop(DropICMPUnknown) // errors go to whom they are about
 	}
 	q := p.Quote.Reverse()
-	c, d := r.nat.Lookup(&q, w.now)
+	c, d := r.nat.Lookup(&q, t.now)
 	if c == nil || p.Quote.FragOff != 0 {
 		if x.in.external && r.closed() && !x.in.owns(p.Dst) || r.gateway != nil && r.gateway.shares(p.Dst) {
 			return drop(DropICMPUnknown)
@@ -48,8 +48,8 @@ func (w *worker) conntrackError(x *passage) verdict {
 		return drop(DropICMPSequence)
 	}
 	out := c.Translated(d)
-	w.errPath = errorPath{src: p.Src, dst: out.Dst, quoted: out.Reverse()}
-	x.err = &w.errPath
+	r.scratch.errPath = errorPath{src: p.Src, dst: out.Dst, quoted: out.Reverse()}
+	x.err = &r.scratch.errPath
 	x.to.Dst = out.Dst
 	x.admitted = true
 	switch {
@@ -66,7 +66,7 @@ func (w *worker) conntrackError(x *passage) verdict {
 // translateUnknown sees to an ICMP error about no known connection. Where floating
 // IPs alone stand between the two sides, addresses are enough to translate it, and
 // what it quotes. What a mapping might have been, nobody knows.
-func (w *worker) translateUnknown(x *passage) verdict {
+func translateUnknown(t *turn, x *passage) verdict {
 	p, r := &x.p, x.r
 	src, q := p.Src, p.Quote.Tuple
 	q.Src = x.to.Dst // they were the same
@@ -85,17 +85,17 @@ func (w *worker) translateUnknown(x *passage) verdict {
 		}
 	}
 	if src != p.Src || q != p.Quote.Tuple {
-		w.errPath = errorPath{src: src, dst: x.to.Dst, quoted: q}
-		x.err = &w.errPath
+		r.scratch.errPath = errorPath{src: src, dst: x.to.Dst, quoted: q}
+		x.err = &r.scratch.errPath
 	}
 	return next
 }
 
 // answerEcho turns an echo request for the router into its reply, in place, where the
 // rate limit allows.
-func (w *worker) answerEcho(x *passage) verdict {
+func answerEcho(t *turn, x *passage) verdict {
 	p := &x.p
-	if !x.r.echoes.allow(p.Src, w.now) {
+	if !x.r.echoes.allow(p.Src, t.now) {
 		return drop(DropEchoRate)
 	}
 	p.CompleteChecksum()
@@ -105,7 +105,7 @@ func (w *worker) answerEcho(x *passage) verdict {
 	binary.BigEndian.PutUint32(ip[16:], src)
 	ip[8] = originTTL
 	if p.Options {
-		w.record(x, x.in, src) // the way here and back (RFC 1812, 4.3.3.6)
+		record(t, x, x.in, src) // the way here and back (RFC 1812, 4.3.3.6)
 	}
 	if !p.Atomic() {
 		binary.BigEndian.PutUint16(ip[4:], x.r.idents.take(dst, src, p.Proto, 1))
@@ -118,11 +118,11 @@ func (w *worker) answerEcho(x *passage) verdict {
 	copy(eth[6:12], x.in.mac[:])
 	if len(ip) > x.in.mtu {
 		x.out = x.in
-		w.sendFragments(x)
+		sendFragments(t, x)
 		return consumed
 	}
-	w.stats.Made++
-	w.transmit(x.in.network, x.in, x.frame, &x.p)
+	t.stats.Made++
+	x.in.network.transmit(t, x.in, x.frame, &x.p)
 	return consumed
 }
 
@@ -132,31 +132,31 @@ const originTTL = 64
 // refuse answers a packet that reached the router itself, or a VIP without
 // members, as a host with no listener does: RST, port or protocol unreachable
 // (RFC 1122, 3.2.2.1; RFC 9293, 3.10.7.1).
-func (w *worker) refuse(x *passage, reason DropReason) verdict {
+func refuse(t *turn, x *passage, reason DropReason) verdict {
 	switch x.p.Proto {
 	case packet.ProtoTCP:
-		w.sendReset(x)
+		sendReset(t, x)
 		return drop(reason)
 	case packet.ProtoICMP:
 		return drop(reason)
 	case packet.ProtoUDP:
-		return w.sendError(x, packet.ICMPUnreachable, 3, 0, reason)
+		return sendError(t, x, packet.ICMPUnreachable, 3, 0, reason)
 	}
-	return w.sendError(x, packet.ICMPUnreachable, 2, 0, reason)
+	return sendError(t, x, packet.ICMPUnreachable, 2, 0, reason)
 }
 
 // resetBoth tells the two sides of a TCP connection that it is over. A side that
 // does not get it, or asks back because it has not got all that was sent before
 // (RFC 5961, 3.2), is told again when it sends something.
-func (w *worker) resetBoth(r *vrouter, c *nat.Conn) {
+func (r *vrouter) resetBoth(t *turn, c *nat.Conn) {
 	for d := range nat.Direction(2) {
-		r.cut.add(c.Tuple(d), w.now)
+		r.cut.add(c.Tuple(d), t.now)
 		to, segment, ok := r.nat.Reset(c, d)
 		if !ok {
-			w.stats.Unsent[UnsentSequence]++
+			t.stats.Unsent[UnsentSequence]++
 			continue
 		}
-		w.sendSegment(r, to, &segment)
+		r.sendSegment(t, to, &segment)
 	}
 }
 
@@ -177,89 +177,88 @@ const (
 	cutFor = nat.TCPTransitoryTimeout // as long as one that is over by itself
 )
 
-func (t *cutTuples) add(tuple packet.Tuple, now time.Duration) {
-	if t.until == nil {
-		t.until = map[packet.Tuple]time.Duration{}
+func (c *cutTuples) add(tuple packet.Tuple, now time.Duration) {
+	if c.until == nil {
+		c.until = map[packet.Tuple]time.Duration{}
 	}
-	if len(t.order) >= maxCut {
-		t.forgetFirst()
+	if len(c.order) >= maxCut {
+		c.forgetFirst()
 	}
-	t.until[tuple] = now + cutFor
-	t.order = append(t.order, cutTuple{tuple, now + cutFor})
+	c.until[tuple] = now + cutFor
+	c.order = append(c.order, cutTuple{tuple, now + cutFor})
 }
 
-func (t *cutTuples) forgetFirst() {
-	if first := t.order[0]; t.until[first.Tuple] == first.until { // else it has been cut off again
-		delete(t.until, first.Tuple)
+func (c *cutTuples) forgetFirst() {
+	if first := c.order[0]; c.until[first.Tuple] == first.until { // else it has been cut off again
+		delete(c.until, first.Tuple)
 	}
-	if t.order = t.order[1:]; len(t.order) == 0 {
-		*t = cutTuples{}
+	if c.order = c.order[1:]; len(c.order) == 0 {
+		*c = cutTuples{}
 	}
 }
 
 // has reports whether a segment with this tuple is of a connection that was cut off.
-func (t *cutTuples) has(tuple *packet.Tuple) bool {
-	_, ok := t.until[*tuple]
+func (c *cutTuples) has(tuple *packet.Tuple) bool {
+	_, ok := c.until[*tuple]
 	return ok
 }
 
-// tickCut forgets what has been cut off long ago.
-func (w *worker) tickCut(r *vrouter) {
-	t := &r.cut
-	for len(t.order) > 0 && w.now >= t.order[0].until {
-		t.forgetFirst()
+// tick forgets what has been cut off long ago.
+func (c *cutTuples) tick(t *turn) {
+	for len(c.order) > 0 && t.now >= c.order[0].until {
+		c.forgetFirst()
 	}
-	if len(t.order) > 0 {
-		w.wakeAt(t.order[0].until)
+	if len(c.order) > 0 {
+		t.wakeAt(c.order[0].until)
 	}
 }
 
 // sendSegment sends a bare TCP segment on behalf of its source, if it is known how to
 // reach the destination: it is not worth asking for.
-func (w *worker) sendSegment(r *vrouter, t packet.Tuple, s *packet.Segment) {
-	rt, ok := r.routes.Lookup(packet.ToAddr(t.Dst))
+func (r *vrouter) sendSegment(t *turn, tuple packet.Tuple, s *packet.Segment) {
+	rt, ok := r.routes.Lookup(packet.ToAddr(tuple.Dst))
 	if !ok {
-		w.stats.Unsent[UnsentRoute]++
+		t.stats.Unsent[UnsentRoute]++
 		return
 	}
 	hop := rt.via
 	if hop == 0 {
-		hop = t.Dst
+		hop = tuple.Dst
 	}
 	n := r.arp.Find(arp.Key{Iface: rt.out.id, Addr: hop})
 	if n == nil || !n.Usable() {
-		w.stats.Unsent[UnsentNeighbor]++
+		t.stats.Unsent[UnsentNeighbor]++
 		return
 	}
-	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
+	f := t.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
 	eth := f.Ethernet()
-	r.putIPv4(eth, rt.out.mac, n.MAC, t, 0)
+	r.putIPv4(eth, rt.out.mac, n.MAC, tuple, 0)
 	tcp := eth[packet.EthernetLen+packet.IPv4Len:]
-	binary.BigEndian.PutUint16(tcp, t.SrcPort)
-	binary.BigEndian.PutUint16(tcp[2:], t.DstPort)
+	binary.BigEndian.PutUint16(tcp, tuple.SrcPort)
+	binary.BigEndian.PutUint16(tcp[2:], tuple.DstPort)
 	binary.BigEndian.PutUint32(tcp[4:], s.Seq)
 	binary.BigEndian.PutUint32(tcp[8:], s.Ack)
 	tcp[12], tcp[13] = packet.TCPLen/4<<4, s.Flags
 	packet.SetTransportChecksum(eth[packet.EthernetLen:])
-	w.sendMade(rt.out, f)
+	rt.out.sendMade(t, f)
 }
 
 // sendReset answers a TCP segment with a RST that its sender will accept.
-func (w *worker) sendReset(x *passage) {
+func sendReset(t *turn, x *passage) {
 	p := &x.p
 	switch {
 	case p.FragOff != 0 || p.Flags&packet.RST != 0:
 		return // the first fragment says what it is, and nothing answers a RST
 	case p.More: // neither the end of its header nor its length is known
-		w.stats.Unsent[UnsentFragment]++
+		t.stats.Unsent[UnsentFragment]++
 		return
-	case !x.r.errors.allow(p.Src, w.now):
-		w.stats.Unsent[UnsentRate]++
+	case !x.r.errors.allow(p.Src, t.now):
+		t.stats.Unsent[UnsentRate]++
 		return
 	}
-	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
+	f := t.alloc(packet.EthernetLen + packet.IPv4Len + packet.TCPLen)
 	eth := f.Ethernet()
-	w.fillIPv4(x, eth, packet.ProtoTCP, p.Dst, p.TOS)
+	x.fillIPv4(eth, packet.ProtoTCP, p.Dst, p.TOS)
 	in, out := p.Eth[p.L4:p.End], eth[packet.EthernetLen+packet.IPv4Len:]
 	copy(out[0:2], in[2:4])
 	copy(out[2:4], in[0:2])
@@ -274,12 +273,12 @@ func (w *worker) sendReset(x *passage) {
 		out[13] |= packet.ACK
 	}
 	packet.SetTransportChecksum(eth[packet.EthernetLen:])
-	w.sendMade(x.in, f)
+	x.in.sendMade(t, f)
 }
 
 // fillIPv4 writes the Ethernet and IP headers of an answer to x, from src; the
 // frame's length says how long the packet is.
-func (w *worker) fillIPv4(x *passage, eth []byte, proto uint8, src uint32, tos uint8) {
+func (x *passage) fillIPv4(eth []byte, proto uint8, src uint32, tos uint8) {
 	x.r.putIPv4(eth, x.in.mac, x.p.SourceMAC(), packet.Tuple{Src: src, Dst: x.p.Src, Proto: proto}, tos)
 }
 
@@ -308,41 +307,41 @@ const (
 // sendError tells the sender of a packet, with an ICMP error of this type and
 // code, why it was dropped, where an error may be sent (RFC 1812, 4.3.2.7) and
 // the rate limit allows. mtu goes into fragmentation needed (RFC 1191).
-func (w *worker) sendError(x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
-	return w.report(x, typ, code, uint32(mtu), reason)
+func sendError(t *turn, x *passage, typ, code uint8, mtu int, reason DropReason) verdict {
+	return report(t, x, typ, code, uint32(mtu), reason)
 }
 
 // report is sendError with whatever the type has in its second word.
-func (w *worker) report(x *passage, typ, code uint8, second uint32, reason DropReason) verdict {
+func report(t *turn, x *passage, typ, code uint8, second uint32, reason DropReason) verdict {
 	p := &x.p
 	if !errorAllowed(x) {
 		return drop(reason)
 	}
 	// The router's own checks are told in any case.
-	if !x.in.checks && !x.r.errors.allow(p.Src, w.now) {
-		w.stats.Unsent[UnsentRate]++
+	if !x.in.checks && !x.r.errors.allow(p.Src, t.now) {
+		t.stats.Unsent[UnsentRate]++
 		return drop(reason)
 	}
-	quote := w.quote(p, min(errorLen, x.in.mtu))
-	f := w.alloc(packet.EthernetLen + packet.IPv4Len + packet.ICMPLen + len(quote))
+	quote := quote(t, p, min(errorLen, x.in.mtu))
+	f := t.alloc(packet.EthernetLen + packet.IPv4Len + packet.ICMPLen + len(quote))
 	eth := f.Ethernet()
-	w.fillIPv4(x, eth, packet.ProtoICMP, w.errorSource(x), errorTOS)
+	x.fillIPv4(eth, packet.ProtoICMP, x.errorSource(), errorTOS)
 	icmp := eth[packet.EthernetLen+packet.IPv4Len:]
 	icmp[0], icmp[1] = typ, code
 	binary.BigEndian.PutUint32(icmp[4:], second)
 	copy(icmp[packet.ICMPLen:], quote)
 	packet.SetTransportChecksum(eth[packet.EthernetLen:])
-	w.sendMade(x.in, f)
+	x.in.sendMade(t, f)
 	return drop(reason)
 }
 
 // quote is what an ICMP error of at most so many bytes shows of a packet: of a
 // super-frame, the first segment that it stands for.
-func (w *worker) quote(p *packet.Packet, most int) []byte {
+func quote(t *turn, p *packet.Packet, most int) []byte {
 	p.CompleteChecksum()
 	eth := p.Eth[:p.End]
 	if p.GSOSize != 0 {
-		if first := p.FirstSegment(func(n int) []byte { f := w.alloc(n); return f.Ethernet() }); first != nil {
+		if first := p.FirstSegment(func(n int) []byte { f := t.alloc(n); return f.Ethernet() }); first != nil {
 			eth = first
 		}
 	}
@@ -353,7 +352,7 @@ func (w *worker) quote(p *packet.Packet, most int) []byte {
 // errorSource is the router's address on the interface the error leaves by
 // (RFC 1812, 4.3.2.4). What is refused at one of the router's own addresses
 // comes from that address, as a host's answer does.
-func (w *worker) errorSource(x *passage) uint32 {
+func (x *passage) errorSource() uint32 {
 	if x.out == nil && (x.r.owned[x.p.Dst] || x.r.static.Owns(x.p.Dst)) {
 		return x.p.Dst
 	}

@@ -52,7 +52,7 @@ func (r *vrouter) shared(addr uint32) bool {
 // all fragments of a packet the same one. A super-frame's segments count on from its
 // own. An ICMP error about the packet will quote the new one, which is not turned back:
 // who gets it goes by the ports.
-func (w *worker) renumber(x *passage, src, dst uint32) {
+func renumber(t *turn, x *passage, src, dst uint32) {
 	p := &x.p
 	if src == p.Src || !x.r.shared(src) {
 		return

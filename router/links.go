@@ -39,7 +39,7 @@ func (e *Engine) linkTold(on []*network, l tap.Link) {
 	}
 	e.reopen.call(l.Name)
 	for _, n := range on {
-		n.home.post(func() { n.home.resize(n, l.Name, l.MTU) })
+		n.home.post(func() { n.resize(&n.home.turn, l.Name, l.MTU) })
 	}
 }
 

@@ -46,30 +46,30 @@ func checkMTU(dev tap.Device, mtu int) error {
 }
 
 // resize notes that the interface of a network's device has another MTU.
-func (w *worker) resize(n *network, name string, mtu int) {
+func (n *network) resize(t *turn, name string, mtu int) {
 	for _, p := range n.ports {
 		if announced(p.spec) && p.spec.Name == name && p.dev != nil {
 			p.mtu = mtu
 		}
 	}
-	w.fit(n)
+	n.fitMTU(t)
 }
 
 // measure asks a device for its MTU, and reports whether that has changed.
-func (w *worker) measure(p *port) bool {
+func (p *port) measure(t *turn) bool {
 	mtu := mtuOf(p.dev)
 	if mtu == p.mtu {
 		return false
 	}
 	p.mtu = mtu
-	w.fit(p.network)
+	p.network.fitMTU(t)
 	return true
 }
 
-// fit has the routers on a network use the MTU of its devices. Of several devices the
+// fitMTU has the routers on a network use the MTU of its devices. Of several devices the
 // smallest counts for all. Only the switch knows which host is behind which device, and it
 // cannot send an ICMP error.
-func (w *worker) fit(n *network) {
+func (n *network) fitMTU(t *turn) {
 	mtu, narrow, any := n.mtu, (*port)(nil), false
 	for _, p := range n.ports {
 		any = any || p.dev != nil
@@ -82,13 +82,13 @@ func (w *worker) fit(n *network) {
 	}
 	n.linkMTU = mtu
 	if narrow != nil {
-		w.log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.name,
+		t.log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.name,
 			"mtu", mtu, "device", narrow.name(), "configured", n.mtu)
 	} else {
-		w.log.Info("the network carries its largest packets again", "network", n.name, "mtu", mtu)
+		t.log.Info("the network carries its largest packets again", "network", n.name, "mtu", mtu)
 	}
 	for _, i := range n.ifaces {
-		if i.router.worker == w {
+		if t.of(i.router.worker) {
 			i.mtu = mtu
 		} else {
 			i.router.worker.post(func() { i.mtu = mtu })

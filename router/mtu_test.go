@@ -17,7 +17,7 @@ func (s *sim) narrow(network string, mtu int) {
 	n := s.nets[network]
 	p := n.ports[0]
 	p.spec = file.Device{Kind: file.DeviceRaw, Name: network}
-	n.home.resize(n, network, mtu)
+	n.resize(&n.home.turn, network, mtu)
 }
 
 // The MTU of an interface is lowered while the router runs. Larger packets are refused with the new
@@ -143,9 +143,9 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	}
 	check(1500)
 	l.narrow("ext_net", 1300)
-	n.home.resize(n, "second", 1200)
+	n.resize(&n.home.turn, "second", 1200)
 	check(1200)
-	n.home.resize(n, "another", 1100) // is none of its devices
+	n.resize(&n.home.turn, "another", 1100) // is none of its devices
 	check(1200)
 	far.Close()
 	l.run()

@@ -13,14 +13,14 @@ import (
 )
 
 // learn records a neighbor and sends what waited for it.
-func (w *worker) learn(r *vrouter, k arp.Key, mac packet.MAC, to bool) {
-	waiting, former := r.arp.Learn(k, mac, to, w.now)
+func (r *vrouter) learn(t *turn, k arp.Key, mac packet.MAC, to bool) {
+	waiting, former := r.arp.Learn(k, mac, to, t.now)
 	if !former.IsZero() {
-		w.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name,
+		t.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name,
 			"neighbor", packet.ToAddr(k.Addr), "mac", mac, "before", former)
 	}
 	for _, p := range waiting {
-		w.requeue(r.ifaces[p.Iface], p.Frame, arp.Key{})
+		t.requeue(&retry{in: r.ifaces[p.Iface]}, p.Frame)
 	}
 }
 
@@ -54,7 +54,7 @@ func sameSegment(p *packet.Packet, eth []byte) bool {
 // reachable reports whether a host is worth a new connection: there is a route to
 // it, on which it is not dropped every time, and its next hop has not just failed to
 // answer. One that has is asked again, so that it is back when it answers.
-func (w *worker) reachable(r *vrouter, addr uint32) bool {
+func (r *vrouter) reachable(t *turn, addr uint32) bool {
 	rt, ok := r.routes.Lookup(packet.ToAddr(addr))
 	switch {
 	case !ok || rt.out.checks:
@@ -64,32 +64,32 @@ func (w *worker) reachable(r *vrouter, addr uint32) bool {
 	case rt.out.isBroadcast(addr):
 		return false
 	}
-	suspect, ask := r.arp.Suspect(arp.Key{Iface: rt.out.id, Addr: addr}, w.now)
+	suspect, ask := r.arp.Suspect(arp.Key{Iface: rt.out.id, Addr: addr}, t.now)
 	if ask {
-		w.askARP(rt.out, addr, packet.MAC{})
+		rt.out.askARP(t, addr, packet.MAC{})
 	}
 	return !suspect
 }
 
 // answerARP answers a request for one of the router's addresses (RFC 826).
-func (w *worker) answerARP(in *iface, m packet.ARP) {
-	w.sendARP(in, m.SenderMAC, packet.ARP{
+func (in *iface) answerARP(t *turn, m packet.ARP) {
+	in.sendARP(t, m.SenderMAC, packet.ARP{
 		SenderMAC: in.mac, Sender: m.Target, TargetMAC: m.SenderMAC, Target: m.Sender,
 	})
 }
 
 // askARP asks for a neighbor, by unicast if to is not zero.
-func (w *worker) askARP(out *iface, addr uint32, to packet.MAC) {
+func (out *iface) askARP(t *turn, addr uint32, to packet.MAC) {
 	if to.IsZero() {
 		to = packet.Broadcast
 	}
-	w.sendARP(out, to, packet.ARP{Request: true, SenderMAC: out.mac, Sender: out.addrFor(addr), Target: addr})
+	out.sendARP(t, to, packet.ARP{Request: true, SenderMAC: out.mac, Sender: out.addrFor(addr), Target: addr})
 }
 
-func (w *worker) sendARP(out *iface, to packet.MAC, m packet.ARP) {
-	f := w.alloc(packet.ARPLen)
+func (out *iface) sendARP(t *turn, to packet.MAC, m packet.ARP) {
+	f := t.alloc(packet.ARPLen)
 	packet.PutARP(f.Ethernet(), out.mac, to, m)
-	w.sendMade(out, f)
+	out.sendMade(t, f)
 }
 
 const (
@@ -98,15 +98,15 @@ const (
 	announceInterval = 2 * time.Second
 )
 
-// announce tells a network, by gratuitous ARP, which addresses the router owns there.
-func (w *worker) announce(i *iface) {
+// announceAll tells a network, by gratuitous ARP, which addresses the router owns there.
+func (i *iface) announceAll(t *turn) {
 	for _, a := range i.owned {
-		w.announceAddr(i, a)
+		i.announceAddr(t, a)
 	}
 }
 
-func (w *worker) announceAddr(i *iface, addr uint32) {
-	w.sendARP(i, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: addr, Target: addr})
+func (i *iface) announceAddr(t *turn, addr uint32) {
+	i.sendARP(t, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: addr, Target: addr})
 }
 
 // meet has the routers on a network that has come up announce their addresses
@@ -126,40 +126,40 @@ func meet(n *network) {
 
 // announceFresh tells a network of one address that the router owns there now, at
 // once and a few times more.
-func (w *worker) announceFresh(i *iface, addr uint32) {
+func (i *iface) announceFresh(t *turn, addr uint32) {
 	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.addr == addr })
-	i.fresh = append(i.fresh, freshAddr{addr, announceTimes, w.now})
-	w.tickFresh(i)
+	i.fresh = append(i.fresh, freshAddr{addr, announceTimes, t.now})
+	i.tickFresh(t)
 }
 
 // tickFresh announces those that are due.
-func (w *worker) tickFresh(i *iface) {
+func (i *iface) tickFresh(t *turn) {
 	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.announcements == 0 })
 	for k := range i.fresh {
 		f := &i.fresh[k]
-		if w.now >= f.at {
+		if t.now >= f.at {
 			f.announcements--
-			f.at = w.now + announceInterval
-			w.announceAddr(i, f.addr)
+			f.at = t.now + announceInterval
+			i.announceAddr(t, f.addr)
 		}
-		w.wakeAt(f.at)
+		t.wakeAt(f.at)
 	}
 }
 
 // tickAnnouncements sends the announcements that are due.
-func (w *worker) tickAnnouncements(r *vrouter) {
+func (r *vrouter) tickAnnouncements(t *turn) {
 	for _, i := range r.ifaces[1:] {
-		w.tickFresh(i)
+		i.tickFresh(t)
 		if i.announcements == 0 {
 			continue
 		}
-		if w.now >= i.announceAt {
+		if t.now >= i.announceAt {
 			i.announcements--
-			i.announceAt = w.now + announceInterval
-			w.announce(i)
+			i.announceAt = t.now + announceInterval
+			i.announceAll(t)
 		}
 		if i.announcements > 0 {
-			w.wakeAt(i.announceAt)
+			t.wakeAt(i.announceAt)
 		}
 	}
 }
@@ -167,35 +167,48 @@ func (w *worker) tickAnnouncements(r *vrouter) {
 // conflict reports that somebody else uses one of the router's addresses
 // (RFC 5227, 2.4). The router keeps it, and says so to the network, at most
 // every ten seconds for each address.
-func (w *worker) conflict(in *iface, addr uint32, mac packet.MAC) {
-	w.stats.Conflicts++
-	if at, ok := in.conflicts[addr]; ok && w.now-at < 10*time.Second {
+func (in *iface) conflict(t *turn, addr uint32, mac packet.MAC) {
+	t.stats.Conflicts++
+	if at, ok := in.conflicts[addr]; ok && t.now-at < 10*time.Second {
 		return
 	}
 	if in.conflicts == nil {
 		in.conflicts = map[uint32]time.Duration{}
 	}
-	in.conflicts[addr] = w.now
-	w.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
+	in.conflicts[addr] = t.now
+	t.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
 		"network", in.network.name, "address", packet.ToAddr(addr), "mac", mac)
-	w.announceAddr(in, addr)
+	in.announceAddr(t, addr)
+}
+
+// tick does what is due in every table of the router.
+func (r *vrouter) tick(t *turn) {
+	r.tickNeighbors(t)
+	r.fragments.tick(t)
+	r.reassemblies.tick(t)
+	r.tickAnnouncements(t)
+	r.settle(t)
+	r.cut.tick(t)
+	if at := r.nat.Tick(t.now); at != 0 {
+		t.wakeAt(at)
+	}
 }
 
 // tickNeighbors does what is due in a router's neighbor table.
-func (w *worker) tickNeighbors(r *vrouter) {
-	at := r.arp.Tick(w.now, func(a arp.Action) {
+func (r *vrouter) tickNeighbors(t *turn) {
+	at := r.arp.Tick(t.now, func(a arp.Action) {
 		out := r.ifaces[a.Iface]
 		if a.Ask {
-			w.askARP(out, a.Addr, a.To)
+			out.askARP(t, a.Addr, a.To)
 			return
 		}
-		w.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name,
+		t.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name,
 			"neighbor", packet.ToAddr(a.Addr), slog.Int("waiting", len(a.Failed)))
 		for _, p := range a.Failed {
-			w.requeue(r.ifaces[p.Iface], p.Frame, a.Key)
+			t.requeue(&retry{r.ifaces[p.Iface], a.Key}, p.Frame)
 		}
 	})
 	if at != 0 {
-		w.wakeAt(at)
+		t.wakeAt(at)
 	}
 }

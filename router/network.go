@@ -8,6 +8,7 @@ import (
 
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -79,14 +80,52 @@ func (n *network) observe(f *tap.Frame) {
 	}
 }
 
+// warmBatch is how many frames make it worth while to look ahead.
+const warmBatch = 4
+
+// warm looks ahead at the frames of a batch that are for one router with a large
+// table, and has their connections fetched into the cache at the same time.
+func (n *network) warm(t *turn, frames []tap.Frame) {
+	var r *vrouter
+	var tuples []packet.Tuple
+	for i := range frames {
+		eth := frames[i].Ethernet()
+		if len(eth) < packet.EthernetLen {
+			continue
+		}
+		if r == nil {
+			if r = n.routerAt(eth[:6]); r == nil || !t.of(r.worker) || r.nat.Len() < nat.WarmFrom {
+				return
+			}
+			tuples = r.scratch.ahead[:0]
+		}
+		if t, ok := packet.Peek(eth); ok {
+			tuples = append(tuples, t)
+		}
+	}
+	if r != nil {
+		r.nat.Warm(tuples)
+	}
+}
+
+// routerAt returns the router that has a MAC address on the network, or nil.
+func (n *network) routerAt(mac []byte) *vrouter {
+	for _, i := range n.ifaces {
+		if i.mac == packet.MAC(mac) {
+			return i.router
+		}
+	}
+	return nil
+}
+
 // receive takes one frame from a port: it is for a router, for another port, or
 // for everybody. The frame's buffer is the worker's until the batch is flushed.
-func (w *worker) receive(from *port, f *tap.Frame) {
-	w.stats.Received++
+func (from *port) receive(t *turn, f *tap.Frame) {
+	t.stats.Received++
 	n := from.network
 	eth := f.Ethernet()
 	if len(eth) < packet.EthernetLen {
-		w.count(drop(DropRunt), false)
+		t.count(drop(DropRunt))
 		return
 	}
 	n.observe(f)
@@ -95,13 +134,13 @@ func (w *worker) receive(from *port, f *tap.Frame) {
 		eth = f.Ethernet()
 	}
 	if eth[6]&1 != 0 {
-		w.count(drop(DropSourceMAC), false)
+		t.count(drop(DropSourceMAC))
 		return
 	}
 	if len(n.ports) > 1 {
-		n.learn(packet.MAC(eth[6:12]), from, w.now)
+		n.learn(packet.MAC(eth[6:12]), from, t.now)
 	}
-	w.count(w.switchFrame(n, from, nil, f), false)
+	t.count(n.switchFrame(t, from, nil, f))
 }
 
 // tagLen is the length of an IEEE 802.1Q tag.
@@ -136,52 +175,52 @@ func tagged(eth []byte) bool {
 
 // switchFrame sends a frame where its destination address says: from a port, or
 // from the interface of a router (self), which does not get it back.
-func (w *worker) switchFrame(n *network, from *port, self *iface, f *tap.Frame) verdict {
+func (n *network) switchFrame(t *turn, from *port, self *iface, f *tap.Frame) verdict {
 	dst := f.Ethernet()[:6]
 	if dst[0]&1 != 0 {
 		if reserved := [5]byte{1, 0x80, 0xc2}; [5]byte(dst) == reserved && dst[5] < 16 {
 			return drop(DropReserved)
 		}
-		return w.flood(n, from, self, f)
+		return n.flood(t, from, self, f)
 	}
 	for _, i := range n.ifaces {
 		if i != self && i.mac == packet.MAC(dst) {
 			if self != nil {
-				w.between(i, f)
+				i.toRouter(t, f)
 				return forwarded
 			}
-			if i.router.worker == w {
-				return w.forward(i, f, false)
+			if t.of(i.router.worker) {
+				return forward(t, i, f, false)
 			}
-			return w.inward(i, recordForward, f)
+			return i.handInward(t, recordForward, f)
 		}
 	}
 	if len(n.ports) == 1 {
 		if from != nil {
 			return drop(DropNotOurs)
 		}
-		w.sendOrLose(n.ports[0], f, nil)
+		n.ports[0].sendOrLose(t, f, nil)
 		return forwarded
 	}
-	if seen := n.table.lookup(dst); seen != nil && w.now-seen.at < macAge {
+	if seen := n.table.lookup(dst); seen != nil && t.now-seen.at < macAge {
 		if seen.port == from {
 			return drop(DropSamePort)
 		}
 		if from == nil {
-			w.sendOrLose(seen.port, f, nil)
-		} else if !w.send(seen.port, f, nil) {
+			seen.port.sendOrLose(t, f, nil)
+		} else if !seen.port.send(t, f, nil) {
 			return drop(DropOffload)
 		}
 		return forwarded
 	}
-	w.toOthers(n, from, f)
+	n.toOthers(t, from, f)
 	return forwarded
 }
 
 // flood gives a broadcast or multicast to every other port, and to the routers that it concerns.
-func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdict {
-	others := w.toOthers(n, from, f)
-	v := w.toRouters(n, self, f)
+func (n *network) flood(t *turn, from *port, self *iface, f *tap.Frame) verdict {
+	others := n.toOthers(t, from, f)
+	v := n.toRouters(t, self, f)
 	if others && v >= dropped {
 		return forwarded // the switch did its part
 	}
@@ -190,7 +229,7 @@ func (w *worker) flood(n *network, from *port, self *iface, f *tap.Frame) verdic
 
 // toOthers copies a frame to every port but the one it came from, and reports
 // whether there was one. The last gets the frame itself.
-func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
+func (n *network) toOthers(t *turn, from *port, f *tap.Frame) bool {
 	sent := false
 	for _, p := range n.ports {
 		switch {
@@ -200,11 +239,11 @@ func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
 			p.stats.Lost++
 			continue
 		}
-		c := w.copy(f)
+		c := t.copy(f)
 		if sent {
-			w.stats.Made++
+			t.stats.Made++
 		}
-		w.sendOrLose(p, &c, nil)
+		p.sendOrLose(t, &c, nil)
 		sent = true
 	}
 	return sent
@@ -212,27 +251,27 @@ func (w *worker) toOthers(n *network, from *port, f *tap.Frame) bool {
 
 // transmit puts a frame that a router made or rewrote onto a network. p is its
 // parsed form, if there is one.
-func (w *worker) transmit(n *network, self *iface, f *tap.Frame, p *packet.Packet) {
+func (n *network) transmit(t *turn, self *iface, f *tap.Frame, p *packet.Packet) {
 	n.observe(f)
 	switch {
-	case n.home != w:
-		w.transmitAbroad(n, self, f, p)
+	case !t.of(n.home):
+		n.transmitAbroad(t, self, f, p)
 	case len(n.ports) == 1 && len(n.ifaces) == 1:
-		w.sendOrLose(n.ports[0], f, p)
+		n.ports[0].sendOrLose(t, f, p)
 	default:
-		w.switchFrame(n, nil, self, f)
+		n.switchFrame(t, nil, self, f)
 	}
 }
 
 // sendMade transmits a frame that the router made.
-func (w *worker) sendMade(out *iface, f tap.Frame) {
-	w.stats.Made++
-	w.transmit(out.network, out, &f, nil)
+func (out *iface) sendMade(t *turn, f tap.Frame) {
+	t.stats.Made++
+	out.network.transmit(t, out, &f, nil)
 }
 
 // sendOrLose is send for a frame that has its verdict.
-func (w *worker) sendOrLose(to *port, f *tap.Frame, p *packet.Packet) {
-	if !w.send(to, f, p) {
+func (to *port) sendOrLose(t *turn, f *tap.Frame, p *packet.Packet) {
+	if !to.send(t, f, p) {
 		to.stats.Lost++
 	}
 }
@@ -240,17 +279,17 @@ func (w *worker) sendOrLose(to *port, f *tap.Frame, p *packet.Packet) {
 // send queues a frame for a device, in the form that the device takes. It reports
 // false if there is none: a super-frame of a protocol that only the device could
 // cut.
-func (w *worker) send(to *port, f *tap.Frame, p *packet.Packet) bool {
+func (to *port) send(t *turn, f *tap.Frame, p *packet.Packet) bool {
 	if to.dev == nil {
 		to.stats.Lost++
 		return true
 	}
 	h := f.Header()
 	if h[0]&packet.VNetNeedsChecksum == 0 && h[1] == packet.GSONone || to.carries(h) {
-		w.enqueue(to, *f)
+		to.enqueue(t, *f)
 		return true
 	}
-	return w.sendPlain(to, f, p)
+	return to.sendPlain(t, f, p)
 }
 
 // carries reports whether the port's device takes a frame with this header as it is.
@@ -269,51 +308,39 @@ func (to *port) carries(h []byte) bool {
 }
 
 // sendPlain does in software what the device does not: segments, checksums.
-func (w *worker) sendPlain(to *port, f *tap.Frame, p *packet.Packet) bool {
+func (to *port) sendPlain(t *turn, f *tap.Frame, p *packet.Packet) bool {
 	eth := f.Ethernet()
 	if p == nil {
-		p = &w.plain
-		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || !w.parseAny(p, f) {
-			return w.completeAny(to, f)
+		p = &t.switched
+		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || t.parse(p, f) != packet.FaultNone {
+			return to.completeAny(t, f)
 		}
 	}
 	if p.GSOSize == 0 {
 		c := *f
 		if p.VNet == nil || !p.Partial {
-			return w.completeAny(to, f)
+			return to.completeAny(t, f)
 		}
 		p.CompleteChecksum()
-		w.enqueue(to, c)
+		to.enqueue(t, c)
 		return true
 	}
-	w.pieces2 = w.pieces2[:0]
+	t.segments = t.segments[:0]
 	p.Segment(func(n int) []byte {
-		s := w.alloc(n)
-		w.pieces2 = append(w.pieces2, s)
+		s := t.alloc(n)
+		t.segments = append(t.segments, s)
 		return s.Ethernet()
 	})
-	for _, s := range w.pieces2 {
-		w.stats.Made++
-		w.enqueue(to, s)
+	for _, s := range t.segments {
+		t.stats.Made++
+		to.enqueue(t, s)
 	}
 	return true
 }
 
-// parseAny parses a frame that the switch carries.
-func (w *worker) parseAny(p *packet.Packet, f *tap.Frame) bool {
-	fault := packet.FaultOdd
-	if !w.decodeAll {
-		fault = p.Parse(f.Ethernet(), f.Header())
-	}
-	if fault == packet.FaultOdd {
-		fault = w.decoder.Decode(p, f.Ethernet(), f.Header())
-	}
-	return fault == packet.FaultNone
-}
-
 // completeAny finishes the checksum of a frame of any protocol, as its
 // virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
-func (w *worker) completeAny(to *port, f *tap.Frame) bool {
+func (to *port) completeAny(t *turn, f *tap.Frame) bool {
 	h, eth := f.Header(), f.Ethernet()
 	start := int(binary.LittleEndian.Uint16(h[6:]))
 	field := start + int(binary.LittleEndian.Uint16(h[8:]))
@@ -326,30 +353,30 @@ func (w *worker) completeAny(to *port, f *tap.Frame) bool {
 	}
 	binary.BigEndian.PutUint16(eth[field:], sum)
 	clear(h)
-	w.enqueue(to, *f)
+	to.enqueue(t, *f)
 	return true
 }
 
 // enqueue adds a frame to a port's batch.
-func (w *worker) enqueue(to *port, f tap.Frame) {
+func (to *port) enqueue(t *turn, f tap.Frame) {
 	if len(to.out) == 0 {
-		w.dirty = append(w.dirty, to)
+		t.dirty = append(t.dirty, to)
 	}
 	to.out = append(to.out, f)
 }
 
-// between hands a copy of a frame to another router on the same network.
-func (w *worker) between(to *iface, f *tap.Frame) {
-	w.stats.Received++
-	if to.router.worker != w {
-		if v := w.inward(to, recordForward, f); v != handedOver {
-			w.count(v, false)
+// toRouter hands a copy of a frame to another router on the same network.
+func (to *iface) toRouter(t *turn, f *tap.Frame) {
+	t.stats.Received++
+	if !t.of(to.router.worker) {
+		if v := to.handInward(t, recordForward, f); v != handedOver {
+			t.count(v)
 		}
 		return
 	}
-	if len(w.queue) >= maxQueue {
-		w.stats.Dropped[DropLoop]++
+	if len(t.queue) >= maxQueue {
+		t.stats.Dropped[DropLoop]++
 		return
 	}
-	w.queue = append(w.queue, queued{in: to, frame: append([]byte(nil), f.Buf[f.Head:f.Tail]...)})
+	t.requeue(to, append([]byte(nil), f.Buf[f.Head:f.Tail]...))
 }

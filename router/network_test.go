@@ -274,7 +274,7 @@ func TestMailBehindTheEnd(t *testing.T) {
 	ran := false
 	w.post(w.stop)
 	w.post(func() { ran = true })
-	w.turn()
+	w.runTurn()
 	if ran || !w.stopping {
 		t.Errorf("ran %t, stopping %t", ran, w.stopping)
 	}
@@ -369,7 +369,7 @@ func TestReadErrors(t *testing.T) {
 		for _, p := range l.w.ports {
 			p.pending.Store(true)
 		}
-		if more := l.w.turn(); n >= readBudget && (len(d.in) == 0 || more) {
+		if more := l.w.runTurn(); n >= readBudget && (len(d.in) == 0 || more) {
 			t.Errorf("%d errors: read at once, or more to do (%t)", n, more)
 		} else if n < readBudget && len(d.in) > 0 {
 			t.Errorf("%d errors: the frame behind them is not read", n)
@@ -377,7 +377,7 @@ func TestReadErrors(t *testing.T) {
 		turns := 0
 		for end := l.now + 5*time.Second; l.now < end; l.now += time.Millisecond {
 			for l.w.timed && l.w.timer <= l.now || len(l.w.ready) > 0 {
-				l.w.turn()
+				l.w.runTurn()
 				turns++
 			}
 		}

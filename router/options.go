@@ -11,10 +11,10 @@ import (
 // error is still the sender's. Addresses that other routers have recorded before are theirs to
 // show: no translation changes them.
 
-// options looks at the options of a packet. A source route ends here, and so does an
+// readOptions looks at the options of a packet. A source route ends here, and so does an
 // option that cannot be read: the sender is told which octet is wrong (RFC 1812, 4.3.3.5), unless
 // the packet would have been dropped for its addresses.
-func (w *worker) options(x *passage) verdict {
+func readOptions(t *turn, x *passage) verdict {
 	x.p.ReadOptions(&x.options)
 	switch {
 	case x.options.SourceRoute:
@@ -28,13 +28,13 @@ func (w *worker) options(x *passage) verdict {
 	if v := martianDest(x.p.Dst); v != next {
 		return v
 	}
-	return w.report(x, packet.ICMPParamProblem, 0, uint32(x.options.Malformed)<<24, DropIPOptions)
+	return report(t, x, packet.ICMPParamProblem, 0, uint32(x.options.Malformed)<<24, DropIPOptions)
 }
 
 // record enters the router into the options of a packet that leaves by an interface, towards an
 // address there.
-func (w *worker) record(x *passage, out *iface, towards uint32) {
-	x.p.Record(&x.options, out.addrFor(towards), w.timestamp(), x.r.owned[x.p.Asked(&x.options)])
+func record(t *turn, x *passage, out *iface, towards uint32) {
+	x.p.Record(&x.options, out.addrFor(towards), t.timestamp(), x.r.owned[x.p.Asked(&x.options)])
 }
 
 // notStandard marks a timestamp that does not count from midnight (RFC 791, 3.1).
@@ -42,13 +42,13 @@ const notStandard = 1 << 31
 
 // timestamp is the time as the Internet timestamp option wants it: in milliseconds since
 // midnight UT. Without a clock of the day it is that since the start, marked as such.
-func (w *worker) timestamp() uint32 {
-	if w.day == nil {
-		return uint32(w.now/time.Millisecond) | notStandard
+func (t *turn) timestamp() uint32 {
+	if t.day == nil {
+		return uint32(t.now/time.Millisecond) | notStandard
 	}
 	const day = 24 * time.Hour
 	// Seconds of Unix time have no leap seconds, and its days begin at midnight UT.
-	now := w.day().UnixMilli() % day.Milliseconds()
+	now := t.day().UnixMilli() % day.Milliseconds()
 	if now < 0 {
 		now += day.Milliseconds() // a clock before 1970
 	}

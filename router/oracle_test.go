@@ -113,9 +113,9 @@ func (q *sequence) checkBounds() {
 			}
 		}
 		gathered, own := 0, map[fragmentSource]int{}
-		for _, g := range r.gatherings {
+		for _, g := range r.reassemblies {
 			gathered = max(gathered, g.bytes)
-			if own[g.key.fragmentSource]++; own[g.key.fragmentSource] > maxGatheringsEach {
+			if own[g.key.fragmentSource]++; own[g.key.fragmentSource] > maxReassembliesEach {
 				q.t.Fatalf("%v has %d packets to put together", g.key.fragmentSource, own[g.key.fragmentSource])
 			}
 		}
@@ -125,7 +125,7 @@ func (q *sequence) checkBounds() {
 		}{
 			{"fragmented packets", fs.known.Len(), maxFragmented}, {"packets without their first fragment", fs.waiting.Len(), maxWaiting},
 			{"packets in these lists", len(fs.entries), fs.known.Len() + fs.waiting.Len()}, {"bytes of fragments", fs.held, maxHeldBytes},
-			{"packets to put together", len(r.gatherings), maxGatherings}, {"bytes of one of them", gathered, maxIPLen},
+			{"packets to put together", len(r.reassemblies), maxReassemblies}, {"bytes of one of them", gathered, maxIPLen},
 			{"neighbors", r.arp.Len(), arp.MaxNeighbors},
 			{"connections", r.nat.Len(), q.topology.Routers[i].NAT.MaxConnections},
 			{"bytes of tables", q.tableBytes(), q.empty + 1<<22},
@@ -619,7 +619,7 @@ func (q *sequence) finish() {
 	for _, r := range q.w.routers {
 		for what, n := range map[string]int{
 			"connections": r.nat.Len(), "neighbors": r.arp.Len(), "fragmented packets": len(r.fragments.entries),
-			"bytes of fragments": r.fragments.held, "packets to put together": len(r.gatherings),
+			"bytes of fragments": r.fragments.held, "packets to put together": len(r.reassemblies),
 			"sources of fragments": len(r.fragments.known.sources) + len(r.fragments.waiting.sources),
 		} {
 			if n != 0 {

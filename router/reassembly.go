@@ -13,8 +13,8 @@ import (
 // (RFC 791, 3.2), within bounds that a flood cannot widen. Pieces that overlap
 // spoil their packet: nobody honest sends those (RFC 5722).
 
-// A gathering is a packet for the router that is not complete yet.
-type gathering struct {
+// A reassembly is a packet for the router that is not complete yet.
+type reassembly struct {
 	key    fragmentKey
 	in     *iface
 	pieces []piece // by offset
@@ -31,8 +31,8 @@ type piece struct {
 }
 
 const (
-	maxGatherings     = 64 // of a router
-	maxGatheringsEach = 8  // of one source
+	maxReassemblies     = 64 // of a router
+	maxReassembliesEach = 8  // of one source
 	// maxPieces is enough for the largest packet through the smallest usual MTU, 576.
 	maxPieces      = 128
 	reassemblyTime = 30 * time.Second // RFC 1122, 3.3.2 asks for 60 to 120, RFC 791 for 15
@@ -41,8 +41,8 @@ const (
 
 // reassemble takes a fragment that is for the router, and has the whole packet
 // forwarded when the last one is there.
-func (w *worker) reassemble(x *passage) verdict {
-	g := w.gathering(x.r, keyOf(x), x.in)
+func reassemble(t *turn, x *passage) verdict {
+	g := x.r.reassemblies.find(t, keyOf(x), x.in)
 	if g.spoilt {
 		return drop(DropFragmentLocal)
 	}
@@ -51,7 +51,7 @@ func (w *worker) reassemble(x *passage) verdict {
 		return consumed
 	case pieceSpoils:
 		g.spoilt = true
-		w.letGo(g, DropFragmentLocal)
+		g.drop(t, DropFragmentLocal)
 		return drop(DropFragmentLocal)
 	}
 	if g.first == nil || g.total == 0 || g.bytes < g.total {
@@ -59,75 +59,78 @@ func (w *worker) reassemble(x *passage) verdict {
 	}
 	if g.headerLen()+g.total > maxIPLen { // with the options, which the last piece did not have
 		g.spoilt = true
-		w.letGo(g, DropFragmentLocal)
+		g.drop(t, DropFragmentLocal)
 		return drop(DropFragmentLocal)
 	}
 	held := len(g.pieces) - 1 // this one has not been counted yet
-	w.stats.Parked -= int64(held)
-	w.stats.Consumed += uint64(held)
-	x.r.forgetGathering(slices.Index(x.r.gatherings, g))
-	w.queue = append(w.queue, queued{in: x.in, frame: g.whole()})
-	w.stats.Received++ // the whole packet is judged like one that came in
+	t.stats.Parked -= int64(held)
+	t.stats.Consumed += uint64(held)
+	x.r.reassemblies.remove(slices.Index(x.r.reassemblies, g))
+	t.requeue(x.in, g.whole())
+	t.stats.Received++ // the whole packet is judged like one that came in
 	return consumed
 }
 
-// gathering finds the packet that a fragment belongs to, or begins it. The oldest of
-// the same source, or else of all, makes room.
-func (w *worker) gathering(r *vrouter, k fragmentKey, in *iface) *gathering {
+// reassemblies are those of a router, the oldest first.
+type reassemblies []*reassembly
+
+// find returns the reassembly that a fragment belongs to, or begins it. The oldest of the same
+// source, or else of all, makes room.
+func (all *reassemblies) find(t *turn, k fragmentKey, in *iface) *reassembly {
 	oldest, own := 0, 0
-	for i := len(r.gatherings) - 1; i >= 0; i-- {
-		g := r.gatherings[i]
+	for i := len(*all) - 1; i >= 0; i-- {
+		g := (*all)[i]
 		if g.key == k {
 			return g
 		}
 		if g.key.fragmentSource == k.fragmentSource {
-			if own++; own == maxGatheringsEach {
+			if own++; own == maxReassembliesEach {
 				oldest = i
 			}
 		}
 	}
-	if own >= maxGatheringsEach || len(r.gatherings) >= maxGatherings {
-		w.letGo(r.gatherings[oldest], DropFragmentFull)
-		r.forgetGathering(oldest)
+	if own >= maxReassembliesEach || len(*all) >= maxReassemblies {
+		(*all)[oldest].drop(t, DropFragmentFull)
+		all.remove(oldest)
 	}
-	g := &gathering{key: k, in: in, until: w.now + reassemblyTime}
-	r.gatherings = append(r.gatherings, g)
-	w.wakeAt(g.until)
+	g := &reassembly{key: k, in: in, until: t.now + reassemblyTime}
+	*all = append(*all, g)
+	t.wakeAt(g.until)
 	return g
 }
 
-// letGo drops the pieces of a packet that will not be completed.
-func (w *worker) letGo(g *gathering, reason DropReason) {
-	w.stats.Parked -= int64(len(g.pieces))
-	w.stats.Dropped[reason] += uint64(len(g.pieces))
+func (all *reassemblies) remove(i int) { *all = slices.Delete(*all, i, i+1) }
+
+// drop drops the pieces of a packet that will not be completed.
+func (g *reassembly) drop(t *turn, reason DropReason) {
+	t.stats.Parked -= int64(len(g.pieces))
+	t.stats.Dropped[reason] += uint64(len(g.pieces))
 	g.pieces, g.bytes = nil, 0
 }
 
-func (r *vrouter) forgetGathering(i int) { r.gatherings = slices.Delete(r.gatherings, i, i+1) }
-
-// tickGatherings gives up what has not been completed in time, and says so to its
+// tick gives up what has not been completed in time, and says so to its
 // sender if the first fragment is there to be quoted (RFC 792; RFC 1122, 3.3.2).
-func (w *worker) tickGatherings(r *vrouter) {
-	for len(r.gatherings) > 0 {
-		g := r.gatherings[0]
-		if w.now < g.until {
-			w.wakeAt(g.until)
+func (all *reassemblies) tick(t *turn) {
+	for len(*all) > 0 {
+		g := (*all)[0]
+		if t.now < g.until {
+			t.wakeAt(g.until)
 			return
 		}
-		r.forgetGathering(0)
-		w.letGo(g, DropFragmentWait)
+		all.remove(0)
+		g.drop(t, DropFragmentWait)
 		if g.first == nil || g.spoilt {
 			continue
 		}
-		f, x := tap.Frame{Buf: g.first, Tail: len(g.first)}, &w.passage
+		f, x := tap.Frame{Buf: g.first, Tail: len(g.first)}, &g.in.router.scratch.passage
 		x.begin(g.in, &f, true)
-		if x.p.Parse(f.Ethernet(), f.Header()) == packet.FaultNone || w.decoder.Decode(&x.p, f.Ethernet(), f.Header()) == packet.FaultNone {
-			w.sendError(x, packet.ICMPTimeExceeded, 1, 0, DropFragmentWait) // the drops are counted
+		if t.parse(&x.p, &f) == packet.FaultNone {
+			sendError(t, x, packet.ICMPTimeExceeded, 1, 0, DropFragmentWait) // the drops are counted
 		}
 	}
 }
 
-// What a fragment does to a gathering.
+// What a fragment does to a reassembly.
 const (
 	pieceAdded  = iota
 	pieceKnown  // it is there already
@@ -135,7 +138,7 @@ const (
 )
 
 // add puts a fragment in its place.
-func (g *gathering) add(x *passage) int {
+func (g *reassembly) add(x *passage) int {
 	p := &x.p
 	off, data := int(p.FragOff), p.Eth[p.L4:p.End]
 	i, found := slices.BinarySearchFunc(g.pieces, off, func(q piece, off int) int { return q.off - off })
@@ -163,10 +166,10 @@ func (g *gathering) add(x *passage) int {
 }
 
 // headerLen is the length of the IP header of the first fragment, which has all options (RFC 791, 3.1).
-func (g *gathering) headerLen() int { return int(g.first[tap.HeaderLen+packet.EthernetLen]&15) * 4 }
+func (g *reassembly) headerLen() int { return int(g.first[tap.HeaderLen+packet.EthernetLen]&15) * 4 }
 
 // whole is the packet as a frame with its virtio-net header.
-func (g *gathering) whole() []byte {
+func (g *reassembly) whole() []byte {
 	b := append([]byte(nil), g.first[:tap.HeaderLen+packet.EthernetLen+g.headerLen()]...)
 	for _, q := range g.pieces {
 		b = append(b, q.data...)

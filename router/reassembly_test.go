@@ -45,7 +45,7 @@ func TestReassemblyTimeExceeded(t *testing.T) {
 	l.dropped(DropFragmentWait, 2)
 	l.advance(time.Minute)
 	l.none("vlan101")
-	if n := len(l.w.routers[0].gatherings); n != 0 {
+	if n := len(l.w.routers[0].reassemblies); n != 0 {
 		t.Errorf("%d packets are still waited for", n)
 	}
 
@@ -64,25 +64,25 @@ func TestReassemblyFlood(t *testing.T) {
 	l.take("vlan101")
 	mine := l.pingPieces(l.vm3, 1, 4000, 1500)
 	l.put("vlan101", mine[0])
-	for id := range uint16(5 * maxGatherings) {
+	for id := range uint16(5 * maxReassemblies) {
 		l.put("vlan101", l.pingPieces(l.vm4, id, 4000, 1500)[0])
 	}
-	if n := len(l.w.routers[0].gatherings); n != 1+maxGatheringsEach {
-		t.Errorf("%d packets are waited for, want %d", n, 1+maxGatheringsEach)
+	if n := len(l.w.routers[0].reassemblies); n != 1+maxReassembliesEach {
+		t.Errorf("%d packets are waited for, want %d", n, 1+maxReassembliesEach)
 	}
-	l.dropped(DropFragmentFull, 5*maxGatherings-maxGatheringsEach)
+	l.dropped(DropFragmentFull, 5*maxReassemblies-maxReassembliesEach)
 	l.put("vlan101", mine[1])
 	l.put("vlan101", mine[2])
 	if got := l.take("vlan101"); len(got) != 3 {
 		t.Errorf("%d fragments of the answer, want 3", len(got))
 	}
 	// Under many names there is still room for the latest.
-	for i := range 5 * maxGatherings {
+	for i := range 5 * maxReassemblies {
 		frame := l.pingPieces(l.vm4, 1, 4000, 1500)[0]
 		frame[packet.EthernetLen+15] = byte(10 + i%200)
 		packet.SetIPv4Checksum(frame[packet.EthernetLen : packet.EthernetLen+20])
 		l.put("vlan101", frame)
-		if n := len(l.w.routers[0].gatherings); n > maxGatherings {
+		if n := len(l.w.routers[0].reassemblies); n > maxReassemblies {
 			t.Fatalf("%d packets are waited for", n)
 		}
 	}

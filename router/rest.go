@@ -45,13 +45,13 @@ func (p *pace) busy(now time.Duration) bool {
 	return now-p.since < 2*busyFor && max(p.frames, p.last) >= busyFrames
 }
 
-// strains reports whether a port that has used up its turn has to rest, as somebody else is
+// shouldPause reports whether a port that has used up its turn has to rest, as somebody else is
 // busy: most of its frames, so many of them strangers, belonged to no known connection, which
 // makes them several times as dear as others', or they are a flood. A turn
 // for a turn would be fair if the worker had its processor to itself; where it
 // competes with the very hosts it serves, the time that a flood takes from it is
 // missing there. The network outside never rests: everybody's packets come from it.
-func (w *worker) strains(p *port, frames, strangers, size int) bool {
+func (w *worker) shouldPause(p *port, frames, strangers, size int) bool {
 	if p.network.external || 2*strangers <= frames && !w.floods(p, frames, size) {
 		return false
 	}
@@ -78,23 +78,23 @@ func (w *worker) floods(p *port, frames, size int) bool {
 	return true
 }
 
-// rest leaves a port alone for a while. What comes meanwhile waits in the device's
+// pause leaves a port alone for a while. What comes meanwhile waits in the device's
 // queue, and beyond that is lost there, where it costs the router nothing.
-func (w *worker) rest(p *port) {
+func (p *port) pause(t *turn) {
 	p.resting = true
-	w.wait.pause(p, true)
+	p.home().wait.pause(p, true)
 	d := restPause
-	if w.wait.starved(w.now) {
+	if p.home().wait.starved(t.now) {
 		d = starvedPause
 	}
-	w.lookAgain(p, d)
+	p.lookAgain(t, d)
 }
 
 // resume has a port that may have rested read again.
-func (w *worker) resume(p *port) {
+func (p *port) resume(t *turn) {
 	if p.resting {
 		p.resting = false
-		w.wait.pause(p, false)
+		p.home().wait.pause(p, false)
 	}
-	w.mark(p)
+	p.home().mark(p)
 }

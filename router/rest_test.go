@@ -47,7 +47,7 @@ func TestPortRests(t *testing.T) {
 			}
 			turn := func() {
 				pending()
-				l.w.turn()
+				l.w.runTurn()
 			}
 			// Known connections and neighbors, and a second of silence.
 			put("vlan100", l.web1, "10.10.10.4", 1, false)
@@ -147,7 +147,7 @@ func TestFloodRests(t *testing.T) {
 			for _, p := range l.w.ports {
 				p.pending.Store(true)
 			}
-			l.w.turn()
+			l.w.runTurn()
 			for _, p := range l.w.ports {
 				switch p.network.name {
 				case "vlan100":
@@ -156,9 +156,9 @@ func TestFloodRests(t *testing.T) {
 					p.backlog = c.other
 				}
 			}
-			l.w.turn()
+			l.w.runTurn()
 			before := len(l.devs["vlan100"].in)
-			l.w.turn()
+			l.w.runTurn()
 			if rested := len(l.devs["vlan100"].in) == before; rested != c.rests {
 				t.Errorf("rests: %t, want %t", rested, c.rests)
 			}
@@ -167,8 +167,8 @@ func TestFloodRests(t *testing.T) {
 			}
 			for _, d := range []time.Duration{starvedPause - time.Millisecond, time.Millisecond} {
 				l.now += d
-				l.w.turn()
-				l.w.turn()
+				l.w.runTurn()
+				l.w.runTurn()
 				if again := len(l.devs["vlan100"].in) < before; again != (d == time.Millisecond) {
 					t.Errorf("read again: %t", again)
 				}

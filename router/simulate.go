@@ -102,11 +102,11 @@ func (s *Simulation) Run() error {
 			for _, p := range w.ports {
 				p.pending.Store(true)
 			}
-			w.turn()
+			w.runTurn()
 		}
 		more := false
 		for _, w := range s.workers {
-			if w.turn() {
+			if w.runTurn() {
 				more = true
 			}
 		}

@@ -9,9 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -21,10 +19,8 @@ import (
 // send it functions to run. What its routers have to do with another worker's
 // networks is in handover.go.
 type worker struct {
-	log      *slog.Logger
+	turn
 	clock    func() time.Duration // since the start
-	now      time.Duration        // read once a batch
-	day      func() time.Time     // the clock of the day; nil: there is none
 	networks []*network
 	routers  []*vrouter
 	ifaces   []*iface // of the whole engine, by number
@@ -32,33 +28,12 @@ type worker struct {
 	memory   []*port // those of ports whose devices are in memory
 	ready    []*port // may have frames to read
 	spare    []*port
-	shadows  []*port // of other workers' networks, by their number
 	busyPoll time.Duration
 	busyAt   time.Duration
+	inbox    []*handover
+	frames   []tap.Frame // the slots that devices read into
+	scratch  scratch     // of the routers
 
-	inbox, hidden []*handover
-
-	excess    bool // a connection has just been established beyond its VIP's limit
-	strangers int  // packets so far that belonged to no known connection
-
-	frames []tap.Frame // the slots that devices read into
-	tuples [nat.WarmMost]packet.Tuple
-	arena  arena    // frames that the router makes
-	queue  []queued // frames that go through forward again, or between routers
-	dirty  []*port  // ports with frames to write
-	timer  time.Duration
-	timed  bool
-
-	decoder   *packet.Decoder
-	decodeAll bool // plain frames too: the reference that FuzzSequence compares with
-	passage   passage
-	errPath   errorPath
-	newConn   nat.NewConn
-	plain     packet.Packet
-	pieces    []tap.Frame
-	pieces2   []tap.Frame
-
-	stats    counters
 	reopener *reopener
 
 	wait     waiter
@@ -68,16 +43,6 @@ type worker struct {
 	stopping bool
 	direct   bool // nobody runs it: its turns, and what is sent to it, are the caller's
 	done     chan struct{}
-}
-
-// A queued frame belongs to the worker until it has been forwarded.
-type queued struct {
-	in    *iface
-	frame []byte // virtio-net header and Ethernet frame
-	again bool   // it was parked
-
-	// failed is the neighbor that it waited for in vain.
-	failed arp.Key
 }
 
 const (
@@ -99,15 +64,15 @@ const (
 func newWorker(log *slog.Logger, devices bool) (*worker, error) {
 	start := time.Now()
 	w := &worker{
-		log: log, clock: func() time.Duration { return time.Since(start) },
-		decoder: packet.NewDecoder(), done: make(chan struct{}),
+		turn: turn{log: log, decoder: packet.NewDecoder()}, done: make(chan struct{}),
+		clock: func() time.Duration { return time.Since(start) },
 	}
 	slots := make([]byte, batchFrames*slotStride)
 	for i := range batchFrames {
 		w.frames = append(w.frames, tap.Frame{Buf: slots[i*slotStride : (i+1)*slotStride : (i+1)*slotStride]})
 	}
 	var err error
-	w.wait, err = newWaiter(devices, w.mark, func(p *port) { w.lookAgain(p, downInterval) })
+	w.wait, err = newWaiter(devices, w.mark, func(p *port) { p.lookAgain(&w.turn, downInterval) })
 	return w, err
 }
 
@@ -119,7 +84,7 @@ func (w *worker) run() {
 		defer runtime.UnlockOSThread()
 	}
 	for !w.stopping {
-		more := w.turn()
+		more := w.runTurn()
 		if w.stopping {
 			return // nothing would end another wait before its time
 		}
@@ -149,9 +114,9 @@ func (w *worker) mark(p *port) {
 	}
 }
 
-// turn does everything that is there to do once: each port and each other worker
+// runTurn does everything that is there to do once: each port and each other worker
 // has its share. It reports whether something is left.
-func (w *worker) turn() bool {
+func (w *worker) runTurn() bool {
 	w.now = w.clock()
 	busy := w.runMail()
 	for _, p := range w.memory {
@@ -261,13 +226,13 @@ func (w *worker) readPort(p *port) bool {
 	for i := 0; i < readBudget; i++ {
 		n, err := p.dev.Read(w.frames)
 		if n >= warmBatch {
-			w.warm(p.network, w.frames[:n])
+			p.network.warm(&w.turn, w.frames[:n])
 		}
 		bytes := 0
 		for i := range w.frames[:n] {
 			f := &w.frames[i]
 			bytes += f.Tail - f.Head
-			w.receive(p, f)
+			p.receive(&w.turn, f)
 		}
 		p.stats.RxFrames += uint64(n)
 		p.stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
@@ -284,11 +249,11 @@ func (w *worker) readPort(p *port) bool {
 			return any
 		}
 		if n > 0 && p.isDown && w.now-p.downAt >= downPause {
-			w.up(p)
+			p.up(&w.turn)
 		}
 		switch {
 		case err != nil:
-			w.readTrouble(p, err)
+			p.readTrouble(&w.turn, err)
 			if p.dev == nil {
 				return any
 			}
@@ -300,86 +265,39 @@ func (w *worker) readPort(p *port) bool {
 	}
 	switch {
 	case !any && failed:
-		w.lookAgain(p, failPause) // one that does nothing but fail must not keep the worker busy
-	case w.strains(p, frames, w.strangers-strangers, size):
-		w.rest(p)
+		p.lookAgain(&w.turn, failPause) // one that does nothing but fail must not keep the worker busy
+	case w.shouldPause(p, frames, w.strangers-strangers, size):
+		p.pause(&w.turn)
 	default:
 		w.mark(p)
 	}
 	return any
 }
 
-// warmBatch is how many frames make it worth while to look ahead.
-const warmBatch = 4
-
-// warm looks ahead at the frames of a batch that are for one router with a large
-// table, and has their connections fetched into the cache at the same time.
-func (w *worker) warm(n *network, frames []tap.Frame) {
-	var r *vrouter
-	tuples := w.tuples[:0]
-	for i := range frames {
-		eth := frames[i].Ethernet()
-		if len(eth) < packet.EthernetLen {
-			continue
-		}
-		if r == nil {
-			if r = n.routerAt(eth[:6]); r == nil || r.worker != w || r.nat.Len() < nat.WarmFrom {
-				return
-			}
-		}
-		if t, ok := packet.Peek(eth); ok {
-			tuples = append(tuples, t)
-		}
-	}
-	if r != nil {
-		r.nat.Warm(tuples)
-	}
-}
-
-// routerAt returns the router that has a MAC address on the network, or nil.
-func (n *network) routerAt(mac []byte) *vrouter {
-	for _, i := range n.ifaces {
-		if i.mac == packet.MAC(mac) {
-			return i.router
-		}
-	}
-	return nil
-}
-
-// runQueue forwards what was put aside; what that puts aside in turn waits for
+// runQueue goes on with the frames that were put aside. What is put aside meanwhile waits for
 // the next turn.
 func (w *worker) runQueue() {
 	queue := w.queue
 	w.queue = nil
 	for _, q := range queue {
 		f := w.frame(q.frame)
-		if q.again || f.Ethernet()[0]&1 != 0 || q.in.mac == packet.MAC(f.Ethernet()[:6]) {
-			w.passage.failed = q.failed
-			w.count(w.forward(q.in, &f, q.again), q.again)
-		}
+		q.to.resume(&w.turn, &f)
 	}
-	w.passage.failed = arp.Key{}
-}
-
-// requeue has a frame that was parked forwarded anew. failed names the neighbor that
-// has not answered; zero: none.
-func (w *worker) requeue(in *iface, frame []byte, failed arp.Key) {
-	w.queue = append(w.queue, queued{in, frame, true, failed})
 }
 
 // flush writes what the ports have gathered.
 func (w *worker) flush() {
 	for _, p := range w.dirty {
-		w.writePort(p)
+		p.write(&w.turn)
 	}
 	w.dirty = w.dirty[:0]
-	if len(w.hidden) > 0 {
+	if len(w.unshown) > 0 {
 		w.showAll()
 	}
 	w.arena.reset()
 }
 
-func (w *worker) writePort(p *port) {
+func (p *port) write(t *turn) {
 	if len(p.out) == 0 {
 		return
 	}
@@ -399,11 +317,11 @@ func (w *worker) writePort(p *port) {
 	p.out = p.out[:0]
 	switch {
 	case p.shadow:
-		w.shadowWrote(p, err)
+		p.shadowWrote(t, err)
 	case err != nil:
-		w.writeTrouble(p, err)
+		p.writeTrouble(t, err)
 	case p.isDown:
-		w.up(p)
+		p.up(t)
 	}
 }
 
@@ -412,91 +330,10 @@ func (w *worker) tick() {
 	w.timed = false
 	w.tickPorts()
 	for _, r := range w.routers {
-		w.tickNeighbors(r)
-		w.tickFragments(r)
-		w.tickGatherings(r)
-		w.tickAnnouncements(r)
-		w.settle(r)
-		w.tickCut(r)
-		if at := r.nat.Tick(w.now); at != 0 {
-			w.wakeAt(at)
-		}
+		r.tick(&w.turn)
 	}
 	if len(w.queue) > 0 {
 		w.wakeAt(w.now)
-	}
-}
-
-// wakeAt has tick called at a time, if not earlier.
-func (w *worker) wakeAt(at time.Duration) {
-	if !w.timed || at < w.timer {
-		w.timer, w.timed = at, true
-	}
-}
-
-// alloc returns a frame of n bytes, all zero, that lives until the next flush.
-func (w *worker) alloc(n int) tap.Frame {
-	buf := w.arena.alloc(tap.Headroom + tap.HeaderLen + n)
-	return tap.Frame{Buf: buf, Head: tap.Headroom, Tail: len(buf)}
-}
-
-// copy returns a copy of a frame that lives until the next flush.
-func (w *worker) copy(f *tap.Frame) tap.Frame {
-	c := w.alloc(f.Tail - f.Head - tap.HeaderLen)
-	copy(c.Buf[c.Head:], f.Buf[f.Head:f.Tail])
-	return c
-}
-
-// frame makes a queued frame one in the arena, with headroom.
-func (w *worker) frame(b []byte) tap.Frame {
-	f := w.alloc(len(b) - tap.HeaderLen)
-	copy(f.Buf[f.Head:], b)
-	return f
-}
-
-// An arena hands out buffers that are all given back at once.
-type arena struct {
-	block []byte
-	used  int
-}
-
-const arenaLen = 1 << 20
-
-func (a *arena) alloc(n int) []byte {
-	n8 := (n + 63) &^ 63
-	if a.used+n8 > len(a.block) {
-		// What was handed out keeps the former block alive.
-		a.block, a.used = make([]byte, max(arenaLen, n8)), 0
-	}
-	b := a.block[a.used : a.used+n : a.used+n]
-	a.used += n8
-	clear(b)
-	return b
-}
-
-func (a *arena) reset() { a.used = 0 }
-
-// count enters a verdict into the books; again is for a frame that was parked,
-// which has been received once only.
-func (w *worker) count(v verdict, again bool) {
-	s := &w.stats
-	if again {
-		s.Parked--
-	}
-	switch v {
-	case next:
-		panic("router: a frame without a verdict")
-	case forwarded:
-		s.Forwarded++
-	case consumed:
-		s.Consumed++
-	case handedOver:
-		// Whoever has it now says what becomes of it.
-	case parked:
-		s.Parked++
-	default:
-		r, _ := v.reason()
-		s.Dropped[r]++
 	}
 }
 

@@ -1,0 +1,140 @@
+package router
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A turn is all that a stage may do to its worker: read the time, make frames, put frames aside,
+// count, log, ask to be woken. Each worker has one turn, and goes on using it. A turn belongs to its
+// worker's goroutine, so nobody keeps it beyond the call that it is an argument of.
+type turn struct {
+	log *slog.Logger
+	now time.Duration    // since the start; read once a batch
+	day func() time.Time // the clock of the day; nil: there is none
+
+	stats     counters
+	strangers int // packets so far that belonged to no known connection
+
+	arena   arena       // frames that the router makes
+	queue   []queued    // frames that were put aside
+	dirty   []*port     // ports with frames to write
+	shadows []*port     // of other workers' networks, by their number
+	unshown []*handover // rings with frames that their readers do not know of yet
+	timer   time.Duration
+	timed   bool
+
+	decoder   *packet.Decoder
+	decodeAll bool          // plain frames too: the reference that FuzzSequence compares with
+	switched  packet.Packet // a frame that the switch has to parse
+	segments  []tap.Frame   // what a super-frame is cut into for a device
+}
+
+// A resumer goes on with a frame that was put aside.
+type resumer interface {
+	resume(t *turn, f *tap.Frame)
+}
+
+// A queued frame belongs to the turn until it has been resumed.
+type queued struct {
+	to    resumer
+	frame []byte // virtio-net header and Ethernet frame
+}
+
+// requeue has a frame resumed after the batch. The frame is the turn's from now on.
+func (t *turn) requeue(to resumer, frame []byte) {
+	t.queue = append(t.queue, queued{to, frame})
+}
+
+// of reports whether the turn is a worker's.
+func (t *turn) of(w *worker) bool { return t == &w.turn }
+
+// wakeAt has every table looked at for what is due at a time, if not earlier.
+func (t *turn) wakeAt(at time.Duration) {
+	if !t.timed || at < t.timer {
+		t.timer, t.timed = at, true
+	}
+}
+
+// alloc returns a frame of n bytes, all zero, that lives until the next flush.
+func (t *turn) alloc(n int) tap.Frame {
+	buf := t.arena.alloc(tap.Headroom + tap.HeaderLen + n)
+	return tap.Frame{Buf: buf, Head: tap.Headroom, Tail: len(buf)}
+}
+
+// copy returns a copy of a frame that lives until the next flush.
+func (t *turn) copy(f *tap.Frame) tap.Frame {
+	c := t.alloc(f.Tail - f.Head - tap.HeaderLen)
+	copy(c.Buf[c.Head:], f.Buf[f.Head:f.Tail])
+	return c
+}
+
+// frame makes a queued frame one in the arena, with headroom.
+func (t *turn) frame(b []byte) tap.Frame {
+	f := t.alloc(len(b) - tap.HeaderLen)
+	copy(f.Buf[f.Head:], b)
+	return f
+}
+
+// count enters the verdict about a frame that has been received.
+func (t *turn) count(v verdict) {
+	s := &t.stats
+	switch v {
+	case next:
+		panic("router: a frame without a verdict")
+	case forwarded:
+		s.Forwarded++
+	case consumed:
+		s.Consumed++
+	case handedOver:
+		// The worker that has the frame now counts the verdict.
+	case parked:
+		s.Parked++
+	default:
+		r, _ := v.reason()
+		s.Dropped[r]++
+	}
+}
+
+// countParked enters the verdict about a frame that was parked. It has been received once only.
+func (t *turn) countParked(v verdict) {
+	t.stats.Parked--
+	t.count(v)
+}
+
+// parse parses a frame: by fixed offsets, or by the decoder what needs that.
+func (t *turn) parse(p *packet.Packet, f *tap.Frame) packet.Fault {
+	fault := packet.FaultOdd
+	if !t.decodeAll {
+		fault = p.Parse(f.Ethernet(), f.Header())
+	}
+	if fault == packet.FaultOdd {
+		fault = t.decoder.Decode(p, f.Ethernet(), f.Header())
+	}
+	return fault
+}
+
+// An arena hands out buffers that are all given back at once.
+type arena struct {
+	block []byte
+	used  int
+}
+
+const arenaLen = 1 << 20
+
+func (a *arena) alloc(n int) []byte {
+	n8 := (n + 63) &^ 63
+	if a.used+n8 > len(a.block) {
+		// What was handed out keeps the former block alive.
+		a.block, a.used = make([]byte, max(arenaLen, n8)), 0
+	}
+	b := a.block[a.used : a.used+n : a.used+n]
+	a.used += n8
+	clear(b)
+	return b
+}
+
+func (a *arena) reset() { a.used = 0 }
