@@ -191,18 +191,18 @@ func (bl *balancer) pick(t *turn, v *vip, c lb.Client) (lb.Member, bool) {
 // reach, the client is balanced anew. But a SYN proves nothing. As long as the member may still
 // serve c, the new connection is the successor of c, and c goes on until the client has answered
 // the new member.
-func connectionOf(t *turn, x *passage, c *nat.Conn) *nat.Conn {
+func connectionOf(t *turn, x *passage, c *nat.Conn) (known *nat.Conn, succeeds bool) {
 	p, conns := &x.p, x.r.nat
 	if p.FragOff != 0 {
-		return c
+		return c, false
 	}
 	p.ReadSegment(&x.segment)
 	next := conns.Successor(c)
 	if p.Flags&(packet.SYN|packet.ACK) != packet.SYN {
 		if next != nil && next.State() == nat.SynReceived && conns.Fit(next, nat.Original, &x.segment) == nat.Fits {
-			return next
+			return next, false
 		}
-		return c
+		return c, false
 	}
 	if c.Ended() { // the sender uses its port again
 		conns.Remove(c)
@@ -210,21 +210,20 @@ func connectionOf(t *turn, x *passage, c *nat.Conn) *nat.Conn {
 	}
 	switch {
 	case c == nil:
-		return nil
+		return nil, false
 	case c.Member == 0:
-		return c
+		return c, false
 	case p.More:
-		return c // no host sends a SYN in fragments, and where segments end would not be known afterwards
+		return c, false // no host sends a SYN in fragments, and where segments end would not be known afterwards
 	case next != nil && !next.Ended() && x.r.serves(t, next):
-		return next
+		return next, false
 	case x.r.serves(t, c) || c.State() != nat.SynSent && conns.Repeats(c, nat.Original, &x.segment):
-		return c
+		return c, false
 	case c.State() == nat.SynSent:
 		conns.Remove(c) // there is nothing to keep
-		return nil
+		return nil, false
 	}
-	x.succeeds = true
-	return nil
+	return nil, true
 }
 
 // serves reports whether the member of a connection may have new ones, and is in reach if any
@@ -273,7 +272,7 @@ func admits(t *turn, x *passage, v *vip) verdict {
 		return drop(DropNotAllowed)
 	}
 	lasting := v.lasting
-	if x.succeeds {
+	if x.fresh.succeeds {
 		lasting-- // whose place it takes
 	}
 	if v.limit > 0 && lasting >= v.limit {

@@ -19,13 +19,15 @@ import (
 // because the connection is known, costs next to nothing.
 
 // A passage is one frame on its way through one router: what came in, what the
-// stages have found out, and what is to be done with it.
+// stages have found out, and what is to be done with it. begin resets what a stage might
+// read before it is set. The other fields are the former packet's until the stage that their
+// comment names has set them.
 type passage struct {
 	r     *vrouter
 	in    *iface
 	frame *tap.Frame
-	p     packet.Packet
-	again bool // it was parked before, and has been counted
+	p     packet.Packet // of stageParse
+	again bool          // it was parked before, and has been counted
 
 	failed arp.Key // the neighbor that it has waited for in vain; set by retry.resume
 
@@ -33,30 +35,33 @@ type passage struct {
 	dir  nat.Direction
 	err  *errorPath // set for an ICMP error about a connection
 
-	options packet.IPOptions // set if the packet has some
+	options   packet.IPOptions // of stageParse, if the packet has some
+	fragments *fragmentEntry   // of stageParse: the packet that it is a fragment of
 
-	segment packet.Segment // of TCP in a known connection,
-	fit     nat.Fit        // and how it goes with that
+	segment packet.Segment // of stageConntrack: a TCP segment in a known connection,
+	fit     nat.Fit        // and whether it belongs there
 
-	fragments *fragmentEntry // the packet that it is a fragment of
+	fresh fresh // of stageConntrack, for a packet of no known connection
 
-	// What a new connection will be.
+	out      *iface
+	nextHop  uint32        // of stageRoute
+	hop      arp.Ref       // of stageRoute: of the next hop, 0: not known yet
+	neighbor *arp.Neighbor // the next hop
+	oversize bool          // to be fragmented
+	rewrites bool          // rewrite changes something
+	rewrite  packet.Rewrite
+}
+
+// fresh is what the stages find out about a packet that belongs to no known connection.
+type fresh struct {
 	to       packet.Tuple // the packet as it will leave
 	binding  nat.Binding
 	external bool // addressed to an external address of ours: the sender shows its own
 	admitted bool // may come in from outside
 	ruled    bool // a floating IP, forwarded port or VIP decided the destination
+	succeeds bool // it may take the place of a connection with the same tuple, see connectionOf
 	vip      *vip
-	member   lb.Member
-	succeeds bool // it may take the place of one with the same tuple, see connectionOf
-
-	out      *iface
-	nextHop  uint32
-	hop      arp.Ref
-	neighbor *arp.Neighbor
-	oversize bool // to be fragmented
-	rewrite  packet.Rewrite
-	nat      bool // rewrite changes something
+	member   lb.Member // of vip
 }
 
 // forward takes one frame that the switch has found to be for a router, or for
@@ -133,7 +138,7 @@ func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
 	x.r, x.in, x.frame, x.again = in.router, in, f, again
 	x.conn, x.err = nil, nil
 	x.out, x.neighbor = nil, nil
-	x.oversize, x.nat, x.succeeds = false, false, false
+	x.oversize, x.rewrites = false, false
 }
 
 // stageIngress: what kind of frame is it? ARP ends here.
@@ -250,7 +255,7 @@ func stageConntrack(t *turn, x *passage) verdict {
 	}
 	c, d := x.r.nat.Lookup(&p.Tuple, t.now)
 	if c == nil {
-		return unknown(t, x)
+		return beginNew(t, x, false)
 	}
 	if c.In[d] != x.in.id {
 		if v := wrongInterface(t, x, c.In[d]); v != next {
@@ -258,8 +263,9 @@ func stageConntrack(t *turn, x *passage) verdict {
 		}
 	}
 	if p.Proto == packet.ProtoTCP && d == nat.Original && (p.Flags&packet.SYN != 0 || x.r.nat.Contested()) {
-		if c = connectionOf(t, x, c); c == nil {
-			return unknown(t, x)
+		var succeeds bool
+		if c, succeeds = connectionOf(t, x, c); c == nil {
+			return beginNew(t, x, succeeds)
 		}
 	}
 	if p.Proto == packet.ProtoTCP && p.FragOff == 0 {
@@ -277,7 +283,7 @@ func stageConntrack(t *turn, x *passage) verdict {
 	}
 	x.conn, x.dir = c, d
 	if c.NATed() {
-		x.rewrite, x.nat = c.Rewrite(d), true
+		x.rewrite, x.rewrites = c.Rewrite(d), true
 	}
 	if x.r.nat.Current(c) {
 		x.out = x.r.ifaces[c.Out[d]]
@@ -297,13 +303,10 @@ func wrongInterface(t *turn, x *passage, usual uint16) verdict {
 	return x.in.martian(x.p.Src)
 }
 
-// unknown prepares a packet that belongs to no connection.
-func unknown(t *turn, x *passage) verdict {
+// beginNew prepares a packet that belongs to no connection. succeeds is for x.fresh.
+func beginNew(t *turn, x *passage, succeeds bool) verdict {
 	t.strangers++
-	x.to = x.p.Tuple
-	x.binding = nat.Binding{}
-	x.external, x.admitted, x.ruled = false, false, false
-	x.vip = nil
+	x.fresh = fresh{to: x.p.Tuple, succeeds: succeeds}
 	if v := x.in.martian(x.p.Src); v != next {
 		return v
 	}
@@ -320,13 +323,13 @@ func stageDNAT(t *turn, x *passage) verdict {
 	if x.conn != nil || x.err != nil {
 		return next
 	}
-	r, to := x.r, &x.to
+	r, to := x.r, &x.fresh.to
 	if fixed, ok := r.static.Fixed(to.Dst); ok {
 		to.Dst = fixed
-		x.external, x.admitted, x.ruled = true, true, true
+		x.fresh.external, x.fresh.admitted, x.fresh.ruled = true, true, true
 	} else if e, ok := r.static.Forwarded(to.Dst, to.Proto, to.DstPort); ok {
 		to.Dst, to.DstPort = e.Addr, e.Port
-		x.external, x.admitted, x.ruled = true, true, true
+		x.fresh.external, x.fresh.admitted, x.fresh.ruled = true, true, true
 	} else if r.gateway != nil && r.gateway.shares(to.Dst) {
 		if v := dnatMapping(t, x); v != next {
 			return v
@@ -339,15 +342,15 @@ func stageDNAT(t *turn, x *passage) verdict {
 // endpoint of a mapping. From inside, the sender shows its own external address
 // (RFC 4787 REQ-9).
 func dnatMapping(t *turn, x *passage) verdict {
-	r, to := x.r, &x.to
+	r, to := x.r, &x.fresh.to
 	if to.Proto == packet.ProtoICMP && x.p.Type != packet.ICMPEchoReply {
 		return next // only a reply names the identifier of a mapping; the router itself is meant
 	}
-	addr, port, refusal := r.nat.Inbound(&x.binding, *to, x.in.external)
+	addr, port, refusal := r.nat.Inbound(&x.fresh.binding, *to, x.in.external)
 	switch {
 	case refusal == nat.None:
 		to.Dst, to.DstPort = addr, port
-		x.external, x.admitted = true, true
+		x.fresh.external, x.fresh.admitted = true, true
 	case refusal == nat.Filtered:
 		return drop(DropFiltered)
 	case !x.in.external:
@@ -361,9 +364,9 @@ func dnatMapping(t *turn, x *passage) verdict {
 // dnatVIP asks lb for a member. From outside, a VIP of a tenant network is
 // reached through a floating IP only.
 func dnatVIP(t *turn, x *passage) verdict {
-	to := &x.to
+	to := &x.fresh.to
 	found := x.r.vips.Find(to.Dst, to.Proto, to.DstPort)
-	if found == nil || x.in.external && x.r.closed() && !x.admitted && !x.in.owns(to.Dst) {
+	if found == nil || x.in.external && x.r.closed() && !x.fresh.admitted && !x.in.owns(to.Dst) {
 		return next
 	}
 	v := x.r.listeners[found.ID]
@@ -376,19 +379,19 @@ func dnatVIP(t *turn, x *passage) verdict {
 		return refuse(t, x, DropNoMember)
 	}
 	to.Dst, to.DstPort = m.Addr, m.Port
-	x.vip, x.member = v, m
-	x.admitted, x.ruled = true, true
+	x.fresh.vip, x.fresh.member = v, m
+	x.fresh.admitted, x.fresh.ruled = true, true
 	return next
 }
 
 // stageLocal: what is for the router itself. It answers pings to every address it
 // owns, and refuses the rest. Of other ICMP it has no use, and counts it (RFC 1812, 4.2.1 and 4.3.2.1).
 func stageLocal(t *turn, x *passage) verdict {
-	if x.conn != nil || x.err != nil || x.vip != nil || !x.r.owned[x.to.Dst] {
+	if x.conn != nil || x.err != nil || x.fresh.vip != nil || !x.r.owned[x.fresh.to.Dst] {
 		return next
 	}
 	p := &x.p
-	if x.in.external && x.r.closed() && !x.external && !x.in.owns(p.Dst) {
+	if x.in.external && x.r.closed() && !x.fresh.external && !x.in.owns(p.Dst) {
 		return drop(DropPolicy) // an internal address, from outside
 	}
 	switch {
@@ -410,7 +413,7 @@ func stageRoute(t *turn, x *passage) verdict {
 	if x.out != nil {
 		return next // a known connection
 	}
-	dst := x.to.Dst
+	dst := x.fresh.to.Dst
 	if x.conn != nil {
 		dst = x.conn.Translated(x.dir).Dst
 	}
@@ -419,7 +422,7 @@ func stageRoute(t *turn, x *passage) verdict {
 			return v
 		}
 	}
-	if x.conn == nil && x.in.external && x.r.closed() && !x.admitted {
+	if x.conn == nil && x.in.external && x.r.closed() && !x.fresh.admitted {
 		return drop(DropPolicy)
 	}
 	rt, ok := x.r.routes.Lookup(packet.ToAddr(dst))
@@ -470,13 +473,13 @@ func stageSNAT(t *turn, x *passage) verdict {
 	if x.p.IsICMPError() {
 		return translateUnknown(t, x)
 	}
-	to := &x.to
+	to := &x.fresh.to
 	switch {
 	case x.in.checks: // what the router asks its members, it asks by its own address there
 		to.Src = x.out.shows(x.nextHop, to.Dst)
 	case x.leaves():
 		return snatExternal(t, x)
-	case x.ruled && (x.out.bypasses(to.Src, to.Dst) || x.in == x.out && x.out.external):
+	case x.fresh.ruled && (x.out.bypasses(to.Src, to.Dst) || x.in == x.out && x.out.external):
 		to.Src = x.out.shows(to.Dst, to.Dst)
 	}
 	return uniquePort(t, x)
@@ -484,17 +487,17 @@ func stageSNAT(t *turn, x *passage) verdict {
 
 // leaves reports whether a packet from inside goes outside, or comes back from
 // there by an external address.
-func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.external) }
+func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.fresh.external) }
 
 // uniquePort keeps the source port, unless the answers could not be told from
 // another connection's: whoever talks to a VIP may talk to its member directly,
 // from the same port.
 func uniquePort(t *turn, x *passage) verdict {
-	port, refusal := x.r.nat.UniquePort(x.to.Src, x.to, x.p.Tuple)
-	if refusal == nat.None && port != x.to.SrcPort && !translatable(&x.p) {
+	port, refusal := x.r.nat.UniquePort(x.fresh.to.Src, x.fresh.to, x.p.Tuple)
+	if refusal == nat.None && port != x.fresh.to.SrcPort && !translatable(&x.p) {
 		refusal = nat.TupleTaken // there is no such field to write it to
 	}
-	x.to.SrcPort = port
+	x.fresh.to.SrcPort = port
 	return refusedBy(t, x, refusal)
 }
 
@@ -502,8 +505,8 @@ func uniquePort(t *turn, x *passage) verdict {
 // no translation towards that destination (RFC 6888, REQ-6): its floating IP,
 // else a mapping on the router's.
 func snatExternal(t *turn, x *passage) verdict {
-	r, to := x.r, &x.to
-	if !x.external && r.gateway.showsItself(to.Dst) {
+	r, to := x.r, &x.fresh.to
+	if !x.fresh.external && r.gateway.showsItself(to.Dst) {
 		return uniquePort(t, x)
 	}
 	if floating, ok := r.static.Floating(to.Src); ok {
@@ -511,7 +514,7 @@ func snatExternal(t *turn, x *passage) verdict {
 		return uniquePort(t, x)
 	}
 	if !r.gateway.snat {
-		if x.ruled && x.out.bypasses(to.Src, to.Dst) {
+		if x.fresh.ruled && x.out.bypasses(to.Src, to.Dst) {
 			to.Src = x.out.shows(to.Dst, to.Dst)
 		}
 		return uniquePort(t, x)
@@ -520,7 +523,7 @@ func snatExternal(t *turn, x *passage) verdict {
 		return sendError(t, x, packet.ICMPUnreachable, 13, 0, DropNotTranslatable)
 	}
 	shown := r.gateway.sharedBy(to.Src)
-	port, refusal := r.nat.Bind(&x.binding, shown, *to, x.p.Tuple)
+	port, refusal := r.nat.Bind(&x.fresh.binding, shown, *to, x.p.Tuple)
 	to.Src, to.SrcPort = shown, port
 	return refusedBy(t, x, refusal)
 }
@@ -644,8 +647,8 @@ func stageCommit(t *turn, x *passage) verdict {
 	if p.IsICMPError() {
 		return next // about nothing that is known: it begins nothing
 	}
-	changed := x.to != p.Tuple
-	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.vip != nil || x.binding.Used()) {
+	changed := x.fresh.to != p.Tuple
+	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.fresh.vip != nil || x.fresh.binding.Used()) {
 		// Its member or port is unknown. An internal host is told, since it would wait for an
 		// answer until it gives up. RFC 5382 REQ-4 is about packets from outside.
 		if !x.in.external {
@@ -655,16 +658,16 @@ func stageCommit(t *turn, x *passage) verdict {
 	}
 	n := &x.r.scratch.newConn
 	*n = nat.NewConn{
-		Original: p.Tuple, Reply: x.to.Reverse(), Binding: x.binding, Ruled: x.ruled,
+		Original: p.Tuple, Reply: x.fresh.to.Reverse(), Binding: x.fresh.binding, Ruled: x.fresh.ruled,
 		In: [2]uint16{x.in.id, x.out.id}, Out: [2]uint16{x.out.id, 0}, Hop: [2]uint32{uint32(x.hop), 0},
-		Owner: x.owner(), Succeeds: x.succeeds,
+		Owner: x.owner(), Succeeds: x.fresh.succeeds,
 	}
 	if p.Proto == packet.ProtoTCP {
 		p.ReadSegment(&n.Segment)
 	}
 	switch {
-	case x.vip != nil:
-		n.Member, n.Class = x.vip.numbers[x.member.ID]+1, x.vip.class
+	case x.fresh.vip != nil:
+		n.Member, n.Class = x.fresh.vip.numbers[x.fresh.member.ID]+1, x.fresh.vip.class
 	case x.in.checks:
 		n.Owner, n.Class = nat.OwnerNone, x.r.checkClass
 	}
@@ -676,11 +679,11 @@ func stageCommit(t *turn, x *passage) verdict {
 		return refusedBy(t, x, refusal)
 	}
 	// The way back is found by the first reply: interface 0 is none.
-	if x.vip != nil {
+	if x.fresh.vip != nil {
 		x.r.account(c, nat.Original, p)
 	}
 	if changed {
-		x.rewrite, x.nat = c.Rewrite(nat.Original), true
+		x.rewrite, x.rewrites = c.Rewrite(nat.Original), true
 	}
 	return next
 }
@@ -692,7 +695,7 @@ func (x *passage) owner() nat.Owner {
 	switch {
 	case !x.in.external:
 		return nat.OwnerSource
-	case x.vip == nil:
+	case x.fresh.vip == nil:
 		return nat.OwnerDest
 	}
 	return nat.OwnerNone
@@ -708,7 +711,7 @@ func stageRewrite(t *turn, x *passage) verdict {
 			renumber(t, x, x.err.src, x.err.dst)
 		}
 		p.TranslateError(x.err.src, x.err.dst, x.err.quoted)
-	case x.nat:
+	case x.rewrites:
 		if !p.Atomic() {
 			renumber(t, x, x.rewrite.Src, x.rewrite.Dst)
 		}

@@ -26,7 +26,7 @@ func conntrackError(t *turn, x *passage) verdict {
 	if p.Type == packet.ICMPRedirect || p.Type == packet.ICMPSourceQuench {
 		return drop(DropICMPType)
 	}
-	if v := unknown(t, x); v != next {
+	if v := beginNew(t, x, false); v != next {
 		return v
 	}
 	if p.Quote.Src != p.Dst {
@@ -50,8 +50,8 @@ func conntrackError(t *turn, x *passage) verdict {
 	out := c.Translated(d)
 	r.scratch.errPath = errorPath{src: p.Src, dst: out.Dst, quoted: out.Reverse()}
 	x.err = &r.scratch.errPath
-	x.to.Dst = out.Dst
-	x.admitted = true
+	x.fresh.to.Dst = out.Dst
+	x.fresh.admitted = true
 	switch {
 	case p.Src == c.Tuple(d).Src:
 		x.err.src = out.Src // the endpoint itself reports
@@ -69,7 +69,7 @@ func conntrackError(t *turn, x *passage) verdict {
 func translateUnknown(t *turn, x *passage) verdict {
 	p, r := &x.p, x.r
 	src, q := p.Src, p.Quote.Tuple
-	q.Src = x.to.Dst // they were the same
+	q.Src = x.fresh.to.Dst // they were the same
 	if x.leaves() {
 		floating, ok := r.static.Floating(q.Dst)
 		switch {
@@ -85,7 +85,7 @@ func translateUnknown(t *turn, x *passage) verdict {
 		}
 	}
 	if src != p.Src || q != p.Quote.Tuple {
-		r.scratch.errPath = errorPath{src: src, dst: x.to.Dst, quoted: q}
+		r.scratch.errPath = errorPath{src: src, dst: x.fresh.to.Dst, quoted: q}
 		x.err = &r.scratch.errPath
 	}
 	return next

@@ -30,7 +30,7 @@ func (x *passage) forwards() verdict {
 	if !forwardable(p.Src) && (p.Src != dummyAddr || !p.IsICMPError()) {
 		return drop(DropMartianSource)
 	}
-	if !forwardable(x.to.Dst) {
+	if !forwardable(x.fresh.to.Dst) {
 		return drop(DropMartianDest)
 	}
 	return next
