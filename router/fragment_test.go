@@ -12,6 +12,7 @@ import (
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // piecesOf is a datagram of n bytes in fragments of at most 1200.
@@ -240,7 +241,7 @@ func TestSuperFrameWithOptionsInFragments(t *testing.T) {
 	binary.BigEndian.PutUint32(ip[28+4:], 1)
 	ip[28+13] = packet.ACK
 	b := append(make([]byte, tap.HeaderLen), eth...)
-	unfinish(b, packet.GSOTCP4, 1000)
+	unfinish(b, virtio.GSOTCPv4, 1000)
 	l.putFrame(l.vm3.net, b)
 	want := []byte{7, 7, 8, 10, 10, 10, 2, 0}
 	got, firsts := 0, 0

@@ -13,6 +13,7 @@ import (
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 func TestEchoToEveryRouterAddress(t *testing.T) {
@@ -356,7 +357,7 @@ func TestSuperFrameCrossesWholeOrInSegments(t *testing.T) {
 		frame := l.build(l.vm4, "8.8.8.8", layers.IPProtocolTCP, []ipOpt{df},
 			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1, SYN: true, Window: 65535}, payload(10000))
 		b := append(make([]byte, tap.HeaderLen), frame...)
-		unfinish(b, packet.GSOTCP4, 1460)
+		unfinish(b, virtio.GSOTCPv4, 1460)
 		l.putFrame("vlan101", b)
 		got := l.take("ext_net")
 		want := 7
@@ -390,7 +391,7 @@ func TestErrorsAboutSuperFrames(t *testing.T) {
 		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "8.8.8.8", layers.IPProtocolTCP, []ipOpt{ttl(1)},
 			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1, ACK: true, Window: 65535}, payload(c.payload))...)
 		b = b[:tap.HeaderLen+54+c.payload] // without padding
-		unfinish(b, packet.GSOTCP4, 100)
+		unfinish(b, virtio.GSOTCPv4, 100)
 		l.putFrame("vlan101", b)
 		got := l.one("vlan101")
 		if err := nettest.Verify(got.eth); err != nil {
@@ -410,7 +411,7 @@ func unfinish(b []byte, gso uint8, size uint16) {
 	if eth[23] == packet.ProtoUDP {
 		field, header = 6, l4+packet.UDPLen
 	}
-	b[0], b[1] = packet.VNetNeedsChecksum, gso
+	b[0], b[1] = virtio.NeedsChecksum, gso
 	binary.LittleEndian.PutUint16(b[2:], uint16(header))
 	binary.LittleEndian.PutUint16(b[4:], size)
 	binary.LittleEndian.PutUint16(b[6:], uint16(l4))

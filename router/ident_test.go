@@ -10,6 +10,7 @@ import (
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // No identification comes again for 60 000 packets to one place, whatever goes to
@@ -283,7 +284,7 @@ func TestSuperFrameTakesIdents(t *testing.T) {
 		first := l.one("ext_net").ip.Id
 		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "10.10.10.4", layers.IPProtocolTCP, nil,
 			&layers.TCP{SrcPort: 4001, DstPort: 80, Seq: 1, SYN: true, Window: 65535}, payload(10000))...)
-		unfinish(b, packet.GSOTCP4, 1460)
+		unfinish(b, virtio.GSOTCPv4, 1460)
 		l.putFrame("vlan101", b)
 		for i, g := range l.take("ext_net") {
 			if g.ip.Id != first+1+uint16(i) {

@@ -8,8 +8,8 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config/file"
-	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // narrow gives a network's device another MTU, as if its interface had been told so.
@@ -35,7 +35,7 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 	super := func(size uint16, o ...ipOpt) {
 		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "8.8.8.8", layers.IPProtocolTCP, o,
 			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1, SYN: true, Window: 65535}, payload(5000))...)
-		unfinish(b, packet.GSOTCP4, size)
+		unfinish(b, virtio.GSOTCPv4, size)
 		l.putFrame("vlan101", b)
 	}
 	for _, mtu := range []int{1300, 600, 100} {
@@ -61,7 +61,7 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 			t.Errorf("MTU %d: %d bytes", mtu, got.ip.Length)
 		}
 		super(uint16(mtu-40), df)
-		if got := l.one("ext_net"); got.vnet[1] != packet.GSOTCP4 {
+		if got := l.one("ext_net"); got.vnet[1] != virtio.GSOTCPv4 {
 			t.Errorf("MTU %d: a super-frame that fits is cut", mtu)
 		}
 		l.udp(l.vm4, 4000, "10.10.10.4", 53, strings.Repeat("x", 1400))

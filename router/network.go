@@ -10,6 +10,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A network is one Ethernet segment: a learning switch between its ports, with
@@ -155,8 +156,8 @@ func untag(f *tap.Frame) {
 		binary.BigEndian.Uint16(eth[14:])&0xfff != 0 || tagged(eth[tagLen:]) {
 		return
 	}
-	var h tap.Header
-	if h.Parse(f.Header()); h.Flags&tap.FlagNeedsChecksum != 0 {
+	var h virtio.Header
+	if h.Parse(f.Header()); h.Flags&virtio.NeedsChecksum != 0 {
 		h.CsumStart -= tagLen
 	}
 	if h.HdrLen >= packet.EthernetLen+tagLen {
@@ -285,7 +286,7 @@ func (to *port) send(t *turn, f *tap.Frame, p *packet.Packet) bool {
 		return true
 	}
 	h := f.Header()
-	if h[0]&packet.VNetNeedsChecksum == 0 && h[1] == packet.GSONone || to.carries(h) {
+	if h[0]&virtio.NeedsChecksum == 0 && h[1] == virtio.GSONone || to.carries(h) {
 		to.enqueue(t, *f)
 		return true
 	}
@@ -295,11 +296,11 @@ func (to *port) send(t *turn, f *tap.Frame, p *packet.Packet) bool {
 // carries reports whether the port's device takes a frame with this header as it is.
 func (to *port) carries(h []byte) bool {
 	need := tap.FeatureChecksum
-	switch h[1] &^ packet.GSOECN {
-	case packet.GSONone:
-	case packet.GSOTCP4:
+	switch h[1] &^ virtio.GSOECN {
+	case virtio.GSONone:
+	case virtio.GSOTCPv4:
 		need |= tap.FeatureTSO4
-	case packet.GSOUDP4:
+	case virtio.GSOUDP:
 		need |= tap.FeatureUSO
 	default:
 		need |= tap.FeatureTSO6
@@ -341,18 +342,11 @@ func (to *port) sendPlain(t *turn, f *tap.Frame, p *packet.Packet) bool {
 // completeAny finishes the checksum of a frame of any protocol, as its
 // virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
 func (to *port) completeAny(t *turn, f *tap.Frame) bool {
-	h, eth := f.Header(), f.Ethernet()
-	start := int(binary.LittleEndian.Uint16(h[6:]))
-	field := start + int(binary.LittleEndian.Uint16(h[8:]))
-	if h[1] != packet.GSONone || field+2 > len(eth) || start > len(eth) {
+	var h virtio.Header
+	if h.Parse(f.Header()); h.GSOType != virtio.GSONone || !h.Complete(f.Ethernet()) {
 		return false
 	}
-	sum := ^packet.Sum(eth[start:])
-	if sum == 0 {
-		sum = 0xffff
-	}
-	binary.BigEndian.PutUint16(eth[field:], sum)
-	clear(h)
+	clear(f.Header())
 	to.enqueue(t, *f)
 	return true
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // twoRouters is two routers with the same tenant addresses on one external network.
@@ -251,9 +252,9 @@ func TestPriorityTag(t *testing.T) {
 	f := tap.Frame{Buf: make([]byte, tap.SlotLen)}
 	f.Head = tap.Headroom
 	f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], insert(half, 12, tag...))
-	(&tap.Header{Flags: tap.FlagNeedsChecksum, HdrLen: start + tagLen + 8, CsumStart: start + tagLen, CsumOffset: field}).Put(f.Header())
+	(&virtio.Header{Flags: virtio.NeedsChecksum, HdrLen: start + tagLen + 8, CsumStart: start + tagLen, CsumOffset: field}).Put(f.Header())
 	untag(&f)
-	var h tap.Header
+	var h virtio.Header
 	h.Parse(f.Header())
 	if h.CsumStart != start || h.CsumOffset != field || h.HdrLen != start+8 || !bytes.Equal(f.Ethernet(), half) {
 		t.Errorf("%+v\n got %x\nwant %x", h, f.Ethernet(), half)

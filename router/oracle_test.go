@@ -12,6 +12,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // This file is what must hold in every sequence, whatever the frames: the properties
@@ -176,7 +177,7 @@ func (q *sequence) checkFrame(c crossing, in []byte) bool {
 // finished is the frames that a device makes of one with a virtio-net header.
 func finished(f tap.Frame) [][]byte {
 	h, eth := f.Header(), f.Ethernet()
-	if h[0]&packet.VNetNeedsChecksum == 0 {
+	if h[0]&virtio.NeedsChecksum == 0 {
 		return [][]byte{eth}
 	}
 	b := append(bytes.Clone(h), eth...)

@@ -12,6 +12,7 @@ import (
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // FuzzSequence plays what the fuzzer's bytes say on a router: frames of hosts, right
@@ -793,9 +794,9 @@ func (q *sequence) super() {
 	}
 	b := q.packet(from, dst, proto, byte(how)&withOptions, l4)
 	header := map[uint8]int{packet.ProtoTCP: 24, packet.ProtoUDP: packet.UDPLen}[proto]
-	gso := byte(packet.GSONone)
+	gso := byte(virtio.GSONone)
 	if how&2 != 0 && len(l4) > header {
-		gso = map[uint8]byte{packet.ProtoTCP: packet.GSOTCP4, packet.ProtoUDP: packet.GSOUDP4}[proto]
+		gso = map[uint8]byte{packet.ProtoTCP: virtio.GSOTCPv4, packet.ProtoUDP: virtio.GSOUDP}[proto]
 	}
 	unfinish(b, gso, 700)
 	q.unfinished = true

@@ -11,6 +11,7 @@ import (
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // unsent fails unless this is all that has not been sent so far.
@@ -127,14 +128,14 @@ func fragmentsOfTCP(s *sim, from *simHost, dst string) (all [][]byte) {
 // A super-frame without a payload is one packet on every device. None is lost.
 func TestSuperFrameWithoutPayload(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
-		for _, kind := range []uint8{packet.GSOTCP4, packet.GSOUDP4} {
+		for _, kind := range []uint8{virtio.GSOTCPv4, virtio.GSOUDP} {
 			l := newLesson(t)
 			l.devs["ext_net"].features = features
 			for _, p := range l.w.ports {
 				p.takes = p.dev.Features()
 			}
 			frame := l.build(l.vm3, "10.10.10.4", layers.IPProtocolUDP, nil, udpLayer())[:42]
-			if kind == packet.GSOTCP4 {
+			if kind == virtio.GSOTCPv4 {
 				frame = l.build(l.vm3, "10.10.10.4", layers.IPProtocolTCP, nil, tcpLayer())[:54]
 			}
 			b := append(make([]byte, tap.HeaderLen), frame...)

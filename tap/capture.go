@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A CaptureWriter writes frames of any number of devices into one pcapng file
@@ -191,13 +193,13 @@ func (c *captured) Write(frames []Frame) (int, error) {
 // finished is a frame's bytes, copied and completed if its checksum is not
 // finished. The frame itself is not changed: it goes on as it is.
 func finished(f *Frame) []byte {
-	var h Header
+	var h virtio.Header
 	h.Parse(f.Header())
 	eth := f.Ethernet()
-	if h.Flags&FlagNeedsChecksum == 0 {
+	if h.Flags&virtio.NeedsChecksum == 0 {
 		return eth
 	}
 	eth = append([]byte(nil), eth...)
-	h.complete(eth)
+	h.Complete(eth)
 	return eth
 }

@@ -3,15 +3,19 @@
 // batched interface, and wrappers round any of them (capture, faults).
 //
 // It knows nothing of IP. A frame carries its offload metadata in front of it,
-// as a virtio-net header (virtio 1.2, 5.1.6), so that a 64 KB super-frame with
+// as a virtio-net header (package virtio), so that a 64 KB super-frame with
 // an unfinished checksum crosses the process as one frame.
 package tap
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/taprouter/taprouter/tap/virtio"
+)
 
 const (
 	// HeaderLen is the size of the virtio-net header before every frame, in bytes.
-	HeaderLen = 10
+	HeaderLen = virtio.HeaderLen
 	// Headroom is the room that Read leaves before the header, in bytes.
 	Headroom = 64
 	// SlotLen is the size of a buffer that holds any frame: headroom, header,

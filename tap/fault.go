@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // FaultOptions are how often a faulty device does what, as probabilities from 0
@@ -99,13 +101,13 @@ func (s *faults) apply(opt *FaultOptions, frame []byte, to [][]byte, expired fun
 // corrupt flips a bit of a frame. It reports false for one that cannot be
 // corrupted in a way that its receiver sees.
 func corrupt(frame []byte, bit uint32) bool {
-	var h Header
+	var h virtio.Header
 	h.Parse(frame)
-	if h.GSOType != GSONone {
+	if h.GSOType != virtio.GSONone {
 		return false
 	}
 	eth := frame[HeaderLen:]
-	h.complete(eth)
+	h.Complete(eth)
 	clear(frame[:HeaderLen])
 	if len(eth) > 0 {
 		eth[int(bit>>3)%len(eth)] ^= 1 << (bit & 7)

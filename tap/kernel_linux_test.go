@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // makeTAP makes a device as another program does, with set called on its
@@ -428,13 +429,13 @@ func TestRawTaggedSuperFrame(t *testing.T) {
 		b := super(40000)
 		at := tap.HeaderLen + 12
 		b = append(b[:at:at], append([]byte{0x81, 0, 0x20, 100}, b[at:]...)...)
-		h := tap.Header{Flags: tap.FlagNeedsChecksum, GSOType: tap.GSOTCPv4, HdrLen: 58, GSOSize: 1400, CsumStart: 38, CsumOffset: 16}
+		h := virtio.Header{Flags: virtio.NeedsChecksum, GSOType: virtio.GSOTCPv4, HdrLen: 58, GSOSize: 1400, CsumStart: 38, CsumOffset: 16}
 		h.Put(b)
 		if _, err := unix.Write(packetSocket(t, "far"), b); err != nil {
 			t.Fatal(err)
 		}
 		f := next(t, dev, func(f *tap.Frame) bool { return f.Ethernet()[12] == 0x81 })
-		var got tap.Header
+		var got virtio.Header
 		if got.Parse(f.Header()); got != h {
 			t.Errorf("header %+v, want %+v", got, h)
 		}

@@ -15,25 +15,8 @@ import (
 	"github.com/google/gopacket/pcapgo"
 
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
-
-func TestHeader(t *testing.T) {
-	wire := []byte{tap.FlagNeedsChecksum | tap.FlagDataValid, tap.GSOTCPv4 | tap.GSOECN, 0x36, 0, 0xb4, 5, 0x22, 0, 0x10, 1}
-	want := tap.Header{Flags: 3, GSOType: 0x81, HdrLen: 54, GSOSize: 1460, CsumStart: 34, CsumOffset: 272}
-	var got tap.Header
-	got.Parse(wire)
-	if got != want {
-		t.Errorf("parsed %+v, want %+v", got, want)
-	}
-	back := make([]byte, tap.HeaderLen)
-	got.Put(back)
-	if !bytes.Equal(back, wire) {
-		t.Errorf("put % x, want % x", back, wire)
-	}
-	if n := testing.AllocsPerRun(100, func() { got.Parse(wire); got.Put(back) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
 
 // sized is a frame of n bytes, header included.
 func sized(n int) tap.Frame { return tap.Frame{Buf: make([]byte, n), Tail: n} }
@@ -156,7 +139,7 @@ func TestFaultCorruptsSoThatItIsSeen(t *testing.T) {
 	dev := tap.Fault(near, tap.FaultOptions{Corrupt: 1})
 	sum := []byte{9, 9, 0x12, 0x34, 0, 5, 7, 8, 9, 0}
 	segments := partial(sum)
-	segments.Header()[1] = tap.GSOTCPv4
+	segments.Header()[1] = virtio.GSOTCPv4
 	if _, err := far.Write([]tap.Frame{partial(sum), segments}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // rawBuffer is the receive buffer asked for, in bytes: what arrives while the
@@ -378,12 +380,12 @@ func (f *Frame) insertTag(tpid, tci uint16) {
 	tag := f.Buf[f.Head+HeaderLen+12:]
 	binary.BigEndian.PutUint16(tag, tpid)
 	binary.BigEndian.PutUint16(tag[2:], tci)
-	var h Header
+	var h virtio.Header
 	h.Parse(f.Header())
-	if h.Flags&FlagNeedsChecksum != 0 {
+	if h.Flags&virtio.NeedsChecksum != 0 {
 		h.CsumStart += tagLen
 	}
-	if h.GSOType != GSONone {
+	if h.GSOType != virtio.GSONone {
 		h.HdrLen += tagLen
 	}
 	h.Put(f.Header())

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // fewSlots is a ring that is soon full.
@@ -128,10 +129,10 @@ func same(t *testing.T, got []tap.Frame, want [][]byte) {
 		if !bytes.Equal(f.Ethernet(), b[tap.HeaderLen:]) {
 			t.Fatalf("frame %d: %d bytes % x, want %d bytes % x", i, len(f.Ethernet()), f.Ethernet()[:30], len(b)-tap.HeaderLen, b[tap.HeaderLen:][:30])
 		}
-		var h, w tap.Header
+		var h, w virtio.Header
 		h.Parse(f.Header())
 		w.Parse(b)
-		if h.Flags&^tap.FlagDataValid != w.Flags || h.GSOType != w.GSOType || h.GSOSize != w.GSOSize || h.CsumStart != w.CsumStart {
+		if h.Flags&^virtio.DataValid != w.Flags || h.GSOType != w.GSOType || h.GSOSize != w.GSOSize || h.CsumStart != w.CsumStart {
 			t.Fatalf("frame %d: header %+v, want %+v", i, h, w)
 		}
 		if f.Head < tap.Headroom {

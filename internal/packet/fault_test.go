@@ -8,6 +8,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // Both parsers refuse the same frames for the same reason.
@@ -285,7 +286,7 @@ func TestPacketsAreUsedAgain(t *testing.T) {
 	}
 	var p packet.Packet
 	super := tcp(t, 5000)
-	p.Parse(super, unfinished(super, packet.GSOTCP4, 1460))
+	p.Parse(super, unfinished(super, virtio.GSOTCPv4, 1460))
 	if p.Parse(udp(t, 1), nil); p.Partial || p.GSOSize != 0 {
 		t.Errorf("after a super-frame: partial %t, segments of %d", p.Partial, p.GSOSize)
 	}
@@ -308,7 +309,7 @@ func TestNothingAllocatesForErrorsAndFragments(t *testing.T) {
 		t.Errorf("%v allocations to cut a packet", n)
 	}
 	super := tcp(t, 5000)
-	h := unfinished(super, packet.GSOTCP4, 1460)
+	h := unfinished(super, virtio.GSOTCPv4, 1460)
 	p.Parse(super, h)
 	if n := testing.AllocsPerRun(100, func() { p.Segment(func(n int) []byte { return buf[:n] }) }); n != 0 {
 		t.Errorf("%v allocations to cut a super-frame", n)

@@ -1,19 +1,9 @@
 package packet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// The virtio-net header (virtio 1.2, 5.1.6): flags, GSO type, header length,
-// segment size, where the unfinished checksum starts and where its field is.
-// All 16-bit fields are little-endian.
-const (
-	VNetLen = 10
-
-	VNetNeedsChecksum = 1 // flags
-
-	GSONone = 0
-	GSOTCP4 = 1
-	GSOUDP4 = 5 // UDP_L4
-	GSOECN  = 0x80
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // What is smaller, or in more pieces, no kernel sends: cut by software, one
@@ -26,10 +16,10 @@ const (
 // readOffload takes over what the virtio-net header says of the frame, and
 // refuses what contradicts it: the kernel never sends that, a guest may.
 func (p *Packet) readOffload() Fault {
-	h := p.VNet
-	start := int(binary.LittleEndian.Uint16(h[6:]))
-	field := start + int(binary.LittleEndian.Uint16(h[8:]))
-	if h[0]&VNetNeedsChecksum != 0 {
+	var h virtio.Header
+	h.Parse(p.VNet)
+	if h.Flags&virtio.NeedsChecksum != 0 {
+		start, field := int(h.CsumStart), h.ChecksumField()
 		if start < p.L4 || field+2 > p.End {
 			return FaultOffload
 		}
@@ -40,15 +30,15 @@ func (p *Packet) readOffload() Fault {
 			return FaultOffload
 		}
 	}
-	if h[1] == GSONone {
+	if h.GSOType == virtio.GSONone {
 		return FaultNone
 	}
-	p.GSOSize = binary.LittleEndian.Uint16(h[4:])
-	switch kind := h[1] &^ GSOECN; {
+	p.GSOSize = h.GSOSize
+	switch kind := h.GSOType &^ virtio.GSOECN; {
 	case p.GSOSize == 0 || !p.Partial,
-		kind == GSOTCP4 && (p.Proto != ProtoTCP || p.GSOSize < minTCPSegment),
-		kind == GSOUDP4 && (p.Proto != ProtoUDP || p.End-p.L4-UDPLen > maxUDPSegments*int(p.GSOSize)),
-		kind != GSOTCP4 && kind != GSOUDP4:
+		kind == virtio.GSOTCPv4 && (p.Proto != ProtoTCP || p.GSOSize < minTCPSegment),
+		kind == virtio.GSOUDP && (p.Proto != ProtoUDP || p.End-p.L4-UDPLen > maxUDPSegments*int(p.GSOSize)),
+		kind != virtio.GSOTCPv4 && kind != virtio.GSOUDP:
 		return FaultOffload
 	}
 	return FaultNone
@@ -72,19 +62,14 @@ func checksumOffset(proto uint8) int {
 // for a super-frame, whose segments have a checksum each, nor where the
 // checksum is finished.
 func (p *Packet) CompleteChecksum() {
-	h := p.VNet
-	if h == nil || h[0]&VNetNeedsChecksum == 0 || p.GSOSize != 0 {
+	if p.VNet == nil || p.GSOSize != 0 {
 		return
 	}
-	start := int(binary.LittleEndian.Uint16(h[6:]))
-	field := start + int(binary.LittleEndian.Uint16(h[8:]))
-	sum := ^Sum(p.Eth[start:p.End]) // the field holds the pseudo header's sum
-	if sum == 0 && p.Proto == ProtoUDP {
-		sum = 0xffff
+	var h virtio.Header
+	if h.Parse(p.VNet); h.Complete(p.Eth[:p.End]) {
+		clear(p.VNet)
+		p.Partial = false
 	}
-	binary.BigEndian.PutUint16(p.Eth[field:], sum)
-	clear(h)
-	p.Partial = false
 }
 
 // Segment cuts a super-frame into the frames it stands for, with finished

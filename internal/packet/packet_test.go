@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // build makes a frame from layers, with lengths and checksums.
@@ -175,8 +176,8 @@ func TestTranslateUDPWithoutChecksum(t *testing.T) {
 // unfinished makes the frame's TCP or UDP checksum one that somebody is still to
 // finish, and returns its virtio-net header.
 func unfinished(eth []byte, gso uint8, size int) []byte {
-	h := make([]byte, packet.VNetLen)
-	h[0], h[1] = packet.VNetNeedsChecksum, gso
+	h := make([]byte, virtio.HeaderLen)
+	h[0], h[1] = virtio.NeedsChecksum, gso
 	field := map[byte]int{packet.ProtoTCP: 16, packet.ProtoUDP: 6}[eth[23]]
 	binary.LittleEndian.PutUint16(h[4:], uint16(size))
 	binary.LittleEndian.PutUint16(h[6:], 34)
@@ -209,11 +210,11 @@ func TestOffloadThatContradictsTheFrame(t *testing.T) {
 		"start before the transport header": func(h []byte) { h[6] = 20 },
 		"another field":                     func(h []byte) { h[8] = 4 },
 		"field behind the end":              func(h []byte) { h[6], h[7] = 0xff, 0xff },
-		"segments of nothing":               func(h []byte) { h[1] = packet.GSOTCP4; h[4], h[5] = 0, 0 },
-		"segments of another protocol":      func(h []byte) { h[1] = packet.GSOUDP4; h[4] = 10 },
-		"segments with a finished checksum": func(h []byte) { h[0], h[1], h[4] = 0, packet.GSOTCP4, 10 },
+		"segments of nothing":               func(h []byte) { h[1] = virtio.GSOTCPv4; h[4], h[5] = 0, 0 },
+		"segments of another protocol":      func(h []byte) { h[1] = virtio.GSOUDP; h[4] = 10 },
+		"segments with a finished checksum": func(h []byte) { h[0], h[1], h[4] = 0, virtio.GSOTCPv4, 10 },
 		"unknown segments":                  func(h []byte) { h[1] = 3; h[4] = 10 },
-		"segments of next to nothing":       func(h []byte) { h[1] = packet.GSOTCP4; h[4] = 7 },
+		"segments of next to nothing":       func(h []byte) { h[1] = virtio.GSOTCPv4; h[4] = 7 },
 	} {
 		eth := tcp(t, 100)
 		h := unfinished(eth, 0, 0)
@@ -229,7 +230,7 @@ func TestSegmentsOfUDPAreCounted(t *testing.T) {
 	for n, want := range map[int]packet.Fault{128 * 10: packet.FaultNone, 128*10 + 1: packet.FaultOffload} {
 		eth := udp(t, n)
 		var p packet.Packet
-		if f := p.Parse(eth, unfinished(eth, packet.GSOUDP4, 10)); f != want {
+		if f := p.Parse(eth, unfinished(eth, virtio.GSOUDP, 10)); f != want {
 			t.Errorf("%d bytes in segments of 10: fault %d, want %d", n, f, want)
 		}
 	}
@@ -239,9 +240,9 @@ func TestSegment(t *testing.T) {
 	for _, c := range []struct {
 		kind    uint8
 		n, size int
-	}{{packet.GSOTCP4, 5000, 1460}, {packet.GSOTCP4, 1460, 1460}, {packet.GSOUDP4, 5000, 1200}, {packet.GSOUDP4, 1, 1200}} {
+	}{{virtio.GSOTCPv4, 5000, 1460}, {virtio.GSOTCPv4, 1460, 1460}, {virtio.GSOUDP, 5000, 1200}, {virtio.GSOUDP, 1, 1200}} {
 		eth := tcp(t, c.n)
-		if c.kind == packet.GSOUDP4 {
+		if c.kind == virtio.GSOUDP {
 			eth = udp(t, c.n)
 		}
 		h := unfinished(eth, c.kind, c.size)

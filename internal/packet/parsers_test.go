@@ -9,6 +9,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // FuzzParsers: the fast parser and the decoder say the same of every frame that both
@@ -32,7 +33,7 @@ func FuzzParsers(f *testing.F) {
 		eth  []byte
 		gso  uint8
 		size int
-	}{{tcp(f, 200), packet.GSOTCP4, 100}, {udp(f, 200), packet.GSOUDP4, 100}, {tcp(f, 50), packet.GSONone, 0}} {
+	}{{tcp(f, 200), virtio.GSOTCPv4, 100}, {udp(f, 200), virtio.GSOUDP, 100}, {tcp(f, 50), virtio.GSONone, 0}} {
 		f.Add(c.eth, false, unfinished(c.eth, c.gso, c.size))
 	}
 	d := packet.NewDecoder()
@@ -47,7 +48,7 @@ func FuzzParsers(f *testing.F) {
 		if n := 14 + 4*int(at(eth, 14)&15); fix && len(eth) >= n && n >= 34 {
 			packet.SetIPv4Checksum(eth[14:])
 		}
-		if len(vnet) != packet.VNetLen {
+		if len(vnet) != virtio.HeaderLen {
 			vnet = nil
 		}
 		var fast, slow packet.Packet

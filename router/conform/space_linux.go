@@ -16,6 +16,7 @@ import (
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A space is a network namespace of its own, by name.
@@ -170,16 +171,10 @@ func (e *ends) take(network string, dev tap.Device, f *tap.Frame) {
 // complete returns a copy of a frame's bytes, with a checksum that the kernel has left
 // to the hardware.
 func complete(f *tap.Frame) []byte {
-	eth, h := append([]byte(nil), f.Ethernet()...), f.Header()
-	start := int(binary.LittleEndian.Uint16(h[6:]))
-	field := start + int(binary.LittleEndian.Uint16(h[8:]))
-	if h[0]&packet.VNetNeedsChecksum != 0 && field+2 <= len(eth) {
-		sum := ^packet.Sum(eth[start:])
-		if sum == 0 {
-			sum = 0xffff
-		}
-		binary.BigEndian.PutUint16(eth[field:], sum)
-	}
+	eth := append([]byte(nil), f.Ethernet()...)
+	var h virtio.Header
+	h.Parse(f.Header())
+	h.Complete(eth)
 	return eth
 }
 
