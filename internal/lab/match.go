@@ -88,11 +88,11 @@ type recorder struct {
 	kept    map[string]int      // packets of each network
 	arp     []asked             // in the order in which they were asked first
 	earlier map[connection]bool // that began in an earlier step
-	decoder *packet.Decoder
+	parser  packet.Parser
 }
 
 func newRecorder() *recorder {
-	return &recorder{earlier: map[connection]bool{}, kept: map[string]int{}, decoder: packet.NewDecoder()}
+	return &recorder{earlier: map[connection]bool{}, kept: map[string]int{}}
 }
 
 // observe notes one frame, on the path of the packets.
@@ -110,11 +110,7 @@ func (r *recorder) observe(network string, f tap.Frame) {
 		return
 	}
 	var p packet.Packet
-	fault := p.Parse(eth, f.Header())
-	if fault == packet.FaultOdd {
-		fault = r.decoder.Decode(&p, eth, f.Header())
-	}
-	if fault != packet.FaultNone {
+	if r.parser.Parse(&p, eth, f.Header()) != packet.FaultNone {
 		return
 	}
 	s := seen{network: network, Tuple: p.Tuple, flags: p.Flags, typ: p.Type, code: p.Code}

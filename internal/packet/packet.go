@@ -2,10 +2,10 @@
 // changes its bytes: tuples, in-place translation, checksums, segmentation and
 // fragmentation.
 //
-// Two parsers fill the same Packet. Parse reads plain frames (unfragmented TCP,
-// UDP and ICMP queries without IP options) by fixed offsets, in a few
-// nanoseconds. What it calls Odd goes through a Decoder, which uses gopacket's
-// layers. A differential fuzz test holds the two to the same answer.
+// A Parser fills a Packet in one of two ways. Packet.Parse reads plain frames
+// (unfragmented TCP, UDP and ICMP queries without IP options) by fixed offsets,
+// in a few nanoseconds. All other frames go through a Decoder, which uses
+// gopacket's layers. A differential fuzz test holds the two to the same answer.
 //
 // Nothing here allocates per packet, keeps state or knows the time.
 package packet

@@ -37,6 +37,8 @@ func FuzzParsers(f *testing.F) {
 		f.Add(c.eth, false, unfinished(c.eth, c.gso, c.size))
 	}
 	d := packet.NewDecoder()
+	var either, decodes packet.Parser
+	decodes.DecodeAll = true
 	f.Fuzz(func(t *testing.T, eth []byte, fix bool, vnet []byte) {
 		if len(eth) > 70000 {
 			return
@@ -59,6 +61,8 @@ func FuzzParsers(f *testing.F) {
 		if a == packet.FaultNone && b != packet.FaultNone || a != packet.FaultNone && a != packet.FaultOdd && b == packet.FaultNone {
 			t.Errorf("fast says %d, slow %d", a, b)
 		}
+		compareParser(t, &either, eth, vnet, &fast, a, &slow, b)
+		compareParser(t, &decodes, eth, vnet, &slow, packet.FaultOdd, &slow, b)
 		guess, plain := packet.Peek(eth)
 		if a == packet.FaultNone && (fast.Proto == packet.ProtoTCP || fast.Proto == packet.ProtoUDP) && !plain {
 			t.Errorf("Peek sees nothing in %+v", fast)
@@ -71,6 +75,21 @@ func FuzzParsers(f *testing.F) {
 			change(&slow)
 		}
 	})
+}
+
+// compareParser: a Parser says what the fast parser says, but where that leaves a frame
+// to the decoder.
+func compareParser(t *testing.T, r *packet.Parser, eth, vnet []byte,
+	fast *packet.Packet, a packet.Fault, slow *packet.Packet, b packet.Fault) {
+	t.Helper()
+	want, fault := fast, a
+	if a == packet.FaultOdd {
+		want, fault = slow, b
+	}
+	var p packet.Packet
+	if got := r.Parse(&p, eth, vnet); got != fault || got == packet.FaultNone && !same(&p, want) {
+		t.Errorf("decode all %t: fault %d, want %d\n got %+v\nwant %+v", r.DecodeAll, got, fault, p, want)
+	}
 }
 
 func at(b []byte, i int) byte {

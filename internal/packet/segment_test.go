@@ -41,11 +41,7 @@ func TestReadSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 			var p packet.Packet
-			fault := p.Parse(b.Bytes(), nil)
-			if fault == packet.FaultOdd {
-				fault = packet.NewDecoder().Decode(&p, b.Bytes(), nil)
-			}
-			if fault != packet.FaultNone {
+			if fault := new(packet.Parser).Parse(&p, b.Bytes(), nil); fault != packet.FaultNone {
 				t.Fatal(fault)
 			}
 			got := packet.Segment{Seq: 9, Ack: 9, Len: 9, Window: 9, Flags: 9, Scale: 9, Scaled: true, Cut: true}
