@@ -230,7 +230,7 @@ var parseDrops = [...]DropReason{
 // one, or waits for it.
 func stageParse(t *turn, x *passage) verdict {
 	p := &x.p
-	if fault := t.parse(p, x.frame); fault != packet.FaultNone {
+	if fault := t.parser.Parse(p, x.frame.Ethernet(), x.frame.Header()); fault != packet.FaultNone {
 		return drop(parseDrops[fault])
 	}
 	if p.Options {

@@ -318,7 +318,7 @@ func sendFragments(t *turn, x *passage) {
 	p.Segment(into(&own.segments))
 	for i := range own.segments {
 		var s packet.Packet
-		if t.parse(&s, &own.segments[i]) != packet.FaultNone {
+		if t.parser.Parse(&s, own.segments[i].Ethernet(), own.segments[i].Header()) != packet.FaultNone {
 			t.stats.Unsent[UnsentPieces]++
 			continue // cut from a packet that has been parsed: it cannot be
 		}

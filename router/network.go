@@ -313,7 +313,7 @@ func (to *port) sendPlain(t *turn, f *tap.Frame, p *packet.Packet) bool {
 	eth := f.Ethernet()
 	if p == nil {
 		p = &t.switched
-		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || t.parse(p, f) != packet.FaultNone {
+		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || t.parser.Parse(p, eth, f.Header()) != packet.FaultNone {
 			return to.completeAny(t, f)
 		}
 	}

@@ -124,7 +124,7 @@ func (all *reassemblies) tick(t *turn) {
 		}
 		f, x := tap.Frame{Buf: g.first, Tail: len(g.first)}, &g.in.router.scratch.passage
 		x.begin(g.in, &f, true)
-		if t.parse(&x.p, &f) == packet.FaultNone {
+		if t.parser.Parse(&x.p, f.Ethernet(), f.Header()) == packet.FaultNone {
 			sendError(t, x, packet.ICMPTimeExceeded, 1, 0, DropFragmentWait) // the drops are counted
 		}
 	}

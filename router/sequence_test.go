@@ -130,7 +130,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	v := variant(head[3])
 	q.topology = q.tuned(head[1], head[2], v)
 	q.sim = newSim(t, q.topology)
-	q.w.decodeAll = decodeAll
+	q.w.parser.DecodeAll = decodeAll
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}

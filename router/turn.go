@@ -27,10 +27,9 @@ type turn struct {
 	timer   time.Duration
 	timed   bool
 
-	decoder   *packet.Decoder
-	decodeAll bool          // plain frames too: the reference that FuzzSequence compares with
-	switched  packet.Packet // a frame that the switch has to parse
-	segments  []tap.Frame   // what a super-frame is cut into for a device
+	parser   packet.Parser
+	switched packet.Packet // a frame that the switch has to parse
+	segments []tap.Frame   // what a super-frame is cut into for a device
 }
 
 // A resumer goes on with a frame that was put aside.
@@ -103,18 +102,6 @@ func (t *turn) count(v verdict) {
 func (t *turn) countParked(v verdict) {
 	t.stats.Parked--
 	t.count(v)
-}
-
-// parse parses a frame: by fixed offsets, or by the decoder what needs that.
-func (t *turn) parse(p *packet.Packet, f *tap.Frame) packet.Fault {
-	fault := packet.FaultOdd
-	if !t.decodeAll {
-		fault = p.Parse(f.Ethernet(), f.Header())
-	}
-	if fault == packet.FaultOdd {
-		fault = t.decoder.Decode(p, f.Ethernet(), f.Header())
-	}
-	return fault
 }
 
 // An arena hands out buffers that are all given back at once.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -64,7 +63,7 @@ const (
 func newWorker(log *slog.Logger, devices bool) (*worker, error) {
 	start := time.Now()
 	w := &worker{
-		turn: turn{log: log, decoder: packet.NewDecoder()}, done: make(chan struct{}),
+		turn: turn{log: log}, done: make(chan struct{}),
 		clock: func() time.Duration { return time.Since(start) },
 	}
 	slots := make([]byte, batchFrames*slotStride)
