@@ -1,5 +1,7 @@
 package config
 
+import "strings"
+
 // A Code says what kind of fault it is, for callers that branch on it: an API answers with a status by the
 // code.
 type Code uint8
@@ -11,6 +13,7 @@ const (
 	Taken                 // an address, MAC or endpoint is another object's
 	InUse                 // other objects need what is to be deleted or changed
 	Exhausted             // nothing is left to choose from
+	Unreached             // no router, or more than one, does what the object needs
 	ReadOnly              // the attribute cannot be changed
 )
 
@@ -18,9 +21,48 @@ const (
 // the place: whoever prints it puts the place of Source in front.
 type Fault struct {
 	Ref     Ref
-	Field   string // the attribute's key in the topology file, such as "gateway" or "fixed_ips[1]"; empty: the object
+	Field   string // the attribute's key in the topology file, such as "gateway.network" or "fixed_ips[1]"; empty: the object
 	Code    Code
 	Message string
 	Source  Source // of the field if it is known, else of the object
 	Warning bool   // allowed, but unwise
+}
+
+// Faults is what Draft.Check has found: faults and warnings, in the order in which they were found.
+type Faults []Fault
+
+// Error lists the faults, one a line, warnings left out.
+func (fs Faults) Error() string {
+	var lines []string
+	for _, f := range fs {
+		if !f.Warning {
+			lines = append(lines, f.Message)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Err returns the faults as an error, nil if there are none but warnings.
+func (fs Faults) Err() error {
+	errors := fs.Errors()
+	if len(errors) == 0 {
+		return nil
+	}
+	return errors
+}
+
+// Errors returns the faults without the warnings.
+func (fs Faults) Errors() Faults { return fs.only(false) }
+
+// Warnings returns the warnings alone.
+func (fs Faults) Warnings() Faults { return fs.only(true) }
+
+func (fs Faults) only(warnings bool) Faults {
+	var list Faults
+	for _, f := range fs {
+		if f.Warning == warnings {
+			list = append(list, f)
+		}
+	}
+	return list
 }

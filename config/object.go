@@ -106,6 +106,7 @@ type Meta struct {
 	Description string
 	Tags        []string
 	Revision    int64 // 1 for a new object, and one more with every change; Draft.Check sets it
+	Position    int64 // place among the objects of its kind, from 1; Draft.Put sets what is 0 there, and it stays
 	Created     time.Time
 	Updated     time.Time
 	Source      Source
@@ -131,7 +132,8 @@ type Engine struct {
 	BusyPoll time.Duration // how long to look for frames before going to sleep
 }
 
-// NAT holds the translation's settings. In a Router a zero value means the value in Settings.
+// NAT holds the translation's settings. In a Router a zero value (nil) means the value in Settings; there
+// it means the default, which Draft.Put fills in.
 type NAT struct {
 	Mapping        string  // endpoint-independent, address-dependent, address-and-port-dependent
 	Filtering      string  // the same words
@@ -139,8 +141,8 @@ type NAT struct {
 	HostShare      float64 // above 0, at most 1: the most that one internal host has of the table and of an address's ports
 	PortMin        uint16  // external ports for sources from 1024 up
 	PortMax        uint16
-	NoSNAT         []netip.Prefix // destinations outside that see internal addresses
-	MSSClamp       bool
+	NoSNAT         []netip.Prefix // destinations outside that see internal addresses; empty, yet not nil: none
+	MSSClamp       *bool
 	Timeouts       Timeouts
 }
 

@@ -1,0 +1,286 @@
+package config
+
+import (
+	"cmp"
+	"iter"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// A claim is something that an object has and that few or no others may have, or by which it is found. A
+// State holds no two claims that exclude each other; the content of a Draft may.
+type claim struct {
+	what  claimed
+	scope string // mostly an ID: where there is only one
+	addr  netip.Addr
+	num   uint64
+	by    ID
+}
+
+// A claimed is what a claim is about. The comment says what its scope is, and what the claim has besides.
+type claimed uint8
+
+const (
+	claimAddress  claimed = iota // a network; addr
+	claimGateway                 // a network; addr: a subnet's gateway, whoever has it
+	claimMAC                     // a network; num
+	claimPrefix                  // a network; addr and num: a subnet's prefix
+	claimLink                    // a router; addr and num: the prefix of a subnet that it has an interface in
+	claimDevice                  // a device; num: the network's VLAN
+	claimLabel                   // a device: a physical network has it
+	claimListener                // a load balancer; num: protocol and port
+	claimForward                 // a floating IP; num: protocol and port
+	claimMember                  // a pool; addr, and num: the port
+	claimFixed                   // a router; addr: the fixed IP of a floating IP
+	claimShown                   // addr: an address that a floating IP or a load balancer shows, on any network
+	claimTarget                  // addr: the address of a member
+)
+
+func (c claim) less(d claim) bool { return c.compare(d) < 0 }
+
+func (c claim) compare(d claim) int {
+	if c.what != d.what {
+		return cmp.Compare(c.what, d.what)
+	}
+	if n := strings.Compare(c.scope, d.scope); n != 0 {
+		return n
+	}
+	if n := c.addr.Compare(d.addr); n != 0 {
+		return n
+	}
+	if c.num != d.num {
+		return cmp.Compare(c.num, d.num)
+	}
+	return strings.Compare(string(c.by), string(d.by))
+}
+
+// endpoint is the number of a protocol's port.
+func endpoint(p Protocol, port uint16) uint64 {
+	if p == UDP {
+		return 1<<16 | uint64(port)
+	}
+	return uint64(port)
+}
+
+func (m MAC) number() uint64 {
+	var n uint64
+	for _, b := range m {
+		n = n<<8 | uint64(b)
+	}
+	return n
+}
+
+// A file names few objects with many claims; most have up to this many.
+const maxClaims = 8
+
+// appendClaims appends what an object claims, without the object itself.
+func (c *content) appendClaims(list []claim, o Object) []claim {
+	add := func(n claim) { list = append(list, n) }
+	addr := func(what claimed, scope ID, a netip.Addr) {
+		if a.IsValid() {
+			add(claim{what: what, scope: string(scope), addr: a})
+		}
+	}
+	switch o := o.(type) {
+	case *PhysicalNetwork:
+		for _, d := range o.Devices {
+			add(claim{what: claimLabel, scope: d.attachment()})
+		}
+	case *Network:
+		for _, d := range o.Devices {
+			add(claim{what: claimDevice, scope: d.attachment(), num: uint64(o.VLAN)})
+		}
+	case *Subnet:
+		if o.CIDR.IsValid() {
+			p := o.CIDR.Masked()
+			add(claim{what: claimPrefix, scope: string(o.Network), addr: p.Addr(), num: uint64(p.Bits())})
+			addr(claimGateway, o.Network, o.Gateway)
+		}
+	case *Router:
+		if o.Gateway != nil {
+			for a := range snatAddresses(o.Gateway) {
+				addr(claimAddress, o.Gateway.Network, a)
+			}
+		}
+	case *Port:
+		for _, f := range o.FixedIPs {
+			addr(claimAddress, o.Network, f.Address)
+			if n, ok := c.linkClaim(o, f); ok {
+				add(n)
+			}
+		}
+		if !o.MAC.IsZero() {
+			add(claim{what: claimMAC, scope: string(o.Network), num: o.MAC.number()})
+		}
+	case *FloatingIP:
+		addr(claimAddress, o.Network, o.Address)
+		addr(claimShown, "", o.Address)
+		if o.Router != "" {
+			addr(claimFixed, o.Router, o.FixedIP)
+		}
+	case *PortForwarding:
+		if o.ExternalPort != 0 {
+			add(claim{what: claimForward, scope: string(o.FloatingIP), num: endpoint(o.Protocol, o.ExternalPort)})
+		}
+	case *Member:
+		if o.Address.IsValid() && o.Port != 0 {
+			add(claim{what: claimMember, scope: string(o.Pool), addr: o.Address, num: uint64(o.Port)})
+			addr(claimTarget, "", o.Address)
+		}
+	case *LoadBalancer:
+		addr(claimAddress, o.Network, o.Address)
+		addr(claimShown, "", o.Address)
+	case *Listener:
+		if o.Port != 0 {
+			add(claim{what: claimListener, scope: string(o.LoadBalancer), num: endpoint(o.Protocol, o.Port)})
+		}
+	}
+	return list
+}
+
+// linkClaim is the claim of a router's port on the prefix that one of its addresses is in.
+func (c *content) linkClaim(p *Port, f FixedIP) (claim, bool) {
+	if p.DeviceOwner != OwnerInterface {
+		return claim{}, false
+	}
+	sub := lookup[*Subnet](c, f.Subnet)
+	if sub == nil || !sub.CIDR.IsValid() {
+		return claim{}, false
+	}
+	q := sub.CIDR.Masked()
+	return claim{what: claimLink, scope: p.DeviceID, addr: q.Addr(), num: uint64(q.Bits())}, true
+}
+
+// linkPorts adds or removes the links of all router ports in a subnet.
+func (c *content) linkPorts(subnet ID, add bool) {
+	for p := range each[*Port](c, portIn, subnet) {
+		for _, f := range p.FixedIPs {
+			if n, ok := c.linkClaim(p, f); ok && f.Subnet == subnet {
+				n.by = p.ID
+				c.setClaim(n, add)
+			}
+		}
+	}
+}
+
+func (c *content) setClaim(n claim, add bool) {
+	if add {
+		c.claims.Set(n)
+	} else {
+		c.claims.Delete(n)
+	}
+}
+
+// claimAll adds or removes an object's claims.
+func (c *content) claimAll(o Object, add bool) {
+	var buffer [maxClaims]claim
+	for _, n := range c.appendClaims(buffer[:0], o) {
+		n.by = o.About().ID
+		c.setClaim(n, add)
+	}
+}
+
+// replaceClaims goes from the claims of one version of an object to those of another one.
+func (c *content) replaceClaims(old, o Object) {
+	var x, y [maxClaims]claim
+	before, after := c.appendClaims(x[:0], old), c.appendClaims(y[:0], o)
+	if slices.Equal(before, after) {
+		return
+	}
+	id := o.About().ID
+	for _, n := range before {
+		n.by = id
+		c.claims.Delete(n)
+	}
+	for _, n := range after {
+		n.by = id
+		c.claims.Set(n)
+	}
+}
+
+// claimants gives who has a claim.
+func (c *content) claimants(n claim) iter.Seq[ID] {
+	n.by = ""
+	return func(yield func(ID) bool) {
+		c.claims.Ascend(n, func(m claim) bool {
+			by := m.by
+			m.by = ""
+			return m == n && yield(by)
+		})
+	}
+}
+
+// claimant is the first that has a claim, empty if there is none.
+func (c *content) claimant(n claim) ID {
+	for id := range c.claimants(n) {
+		return id
+	}
+	return ""
+}
+
+// around gives the claims of a scope on prefixes around an address, the longest prefix first. It
+// looks for the last prefix that begins at or before the address. If that one does not contain it, one that does is
+// shorter than what the two have in common, and begins at or before that.
+func (c *content) around(what claimed, scope ID, a netip.Addr) iter.Seq[claim] {
+	return func(yield func(claim) bool) {
+		if !a.IsValid() || a.Zone() != "" {
+			return
+		}
+		base, bits := a, a.BitLen()
+		for {
+			var found claim
+			from := claim{what: what, scope: string(scope), addr: base, num: uint64(bits) + 1}
+			c.claims.Descend(from, func(n claim) bool {
+				found = n
+				return false
+			})
+			if found.what != what || found.scope != string(scope) || found.addr.BitLen() != a.BitLen() {
+				return
+			}
+			next := int(found.num)
+			if p := netip.PrefixFrom(found.addr, next); p.Contains(a) {
+				for id := range c.claimants(found) {
+					found.by = id
+					if !yield(found) {
+						return
+					}
+				}
+			} else {
+				next = commonBits(found.addr, a) + 1
+			}
+			if next == 0 {
+				return
+			}
+			bits = next - 1
+			base = netip.PrefixFrom(a, bits).Masked().Addr()
+		}
+	}
+}
+
+// commonBits is how many leading bits two addresses of one family have in common.
+func commonBits(a, b netip.Addr) int {
+	x, y := a.As16(), b.As16()
+	n := 0
+	for i := range x {
+		if d := x[i] ^ y[i]; d != 0 {
+			for d&0x80 == 0 {
+				n++
+				d <<= 1
+			}
+			break
+		}
+		n += 8
+	}
+	return n - (128 - a.BitLen())
+}
+
+// inside gives the claims of a scope on prefixes in a prefix, the prefix itself included.
+func (c *content) inside(what claimed, scope ID, p netip.Prefix) iter.Seq[claim] {
+	return func(yield func(claim) bool) {
+		from := claim{what: what, scope: string(scope), addr: p.Addr(), num: uint64(p.Bits())}
+		c.claims.Ascend(from, func(n claim) bool {
+			return n.what == what && n.scope == string(scope) && p.Contains(n.addr) && yield(n)
+		})
+	}
+}

@@ -1,0 +1,290 @@
+package config
+
+import (
+	"iter"
+	"slices"
+	"strings"
+)
+
+// A content is a set of objects with what is needed to find them. All its parts are
+// trees that forks share. It may hold anything: what is wrong with it, Draft.Check finds out.
+//
+// The methods that read it are those of State and Draft. They return objects that nobody may change.
+type content struct {
+	objects   tree[entry]
+	relations tree[relation]
+	counts    tree[count]
+	claims    tree[claim]
+}
+
+// An entry is an object by its ID.
+type entry struct {
+	id ID
+	o  Object
+}
+
+// A relation says that an object belongs to another one in some way. Those of one
+// owner are in the order of the objects' positions.
+type relation struct {
+	how      how
+	owner    ID
+	position int64
+	id       ID
+}
+
+// A how is a way to belong to an owner.
+type how uint8
+
+const (
+	ofKind how = 0 // plus the kind, without an owner
+)
+
+const (
+	subnetOf      how = iota + how(NumKinds)
+	portOn            // a network
+	portIn            // a subnet, with one of its fixed IPs
+	interfaceOf       // a router
+	interfaceOn       // a network
+	gatewayPortOf     // a router
+	gatewayOn         // a router, on the network of its gateway
+	floatingOn        // a network
+	floatingOf        // a router
+	forwardingOf      // a floating IP
+	memberOf          // a pool
+	monitorOf         // a pool
+	balancerOn        // a network
+	balancerOf        // a router
+	listenerOf        // a load balancer
+	listenerUsing     // a pool
+	poolOf            // a load balancer
+	networkOf         // a physical network
+	portOfDevice      // whatever DeviceID says
+)
+
+// A count is how many relations of a kind an owner has.
+type count struct {
+	how   how
+	owner ID
+	n     int
+}
+
+func emptyContent() content {
+	return content{
+		objects: newTree(func(a, b entry) bool { return a.id < b.id }),
+		relations: newTree(func(a, b relation) bool {
+			if a.how != b.how {
+				return a.how < b.how
+			}
+			if c := strings.Compare(string(a.owner), string(b.owner)); c != 0 {
+				return c < 0
+			}
+			if a.position != b.position {
+				return a.position < b.position
+			}
+			return a.id < b.id
+		}),
+		counts: newTree(func(a, b count) bool {
+			if a.how != b.how {
+				return a.how < b.how
+			}
+			return a.owner < b.owner
+		}),
+		claims: newTree(claim.less),
+	}
+}
+
+func (c *content) fork() content {
+	return content{c.objects.fork(), c.relations.fork(), c.counts.fork(), c.claims.fork()}
+}
+
+// put adds an object, or replaces the one with its ID.
+func (c *content) put(o Object) {
+	old := c.find(o.About().ID)
+	if old == o {
+		return
+	}
+	subnet, isSubnet := o.(*Subnet)
+	was, _ := old.(*Subnet)
+	moves := isSubnet && (was == nil || was.CIDR != subnet.CIDR)
+	if moves && was != nil {
+		c.linkPorts(subnet.ID, false)
+	}
+	if old != nil && sameRelations(old, o) {
+		c.replaceClaims(old, o)
+	} else {
+		if old != nil {
+			c.claimAll(old, false)
+			c.relate(old, false)
+		}
+		c.relate(o, true)
+		c.claimAll(o, true)
+	}
+	c.objects.Set(entry{o.About().ID, o})
+	if moves {
+		c.linkPorts(subnet.ID, true)
+	}
+}
+
+// remove takes an object away. Nothing happens if there is none.
+func (c *content) remove(id ID) {
+	old := c.find(id)
+	if old == nil {
+		return
+	}
+	if _, ok := old.(*Subnet); ok {
+		c.linkPorts(id, false)
+	}
+	c.claimAll(old, false)
+	c.relate(old, false)
+	c.objects.Delete(entry{id: id})
+}
+
+// relate adds or removes an object's relations.
+func (c *content) relate(o Object, add bool) {
+	m := o.About()
+	var buffer [maxRelations]relation
+	for _, r := range appendRelations(buffer[:0], o) {
+		r.position, r.id = m.Position, m.ID
+		if add {
+			c.relations.Set(r)
+		} else {
+			c.relations.Delete(r)
+		}
+		n := count{how: r.how, owner: r.owner}
+		was, _ := c.counts.Get(n)
+		switch n.n = was.n - 1; {
+		case add:
+			n.n = was.n + 1
+			c.counts.Set(n)
+		case n.n == 0:
+			c.counts.Delete(n)
+		default:
+			c.counts.Set(n)
+		}
+	}
+}
+
+// sameRelations says whether two versions of an object have the same relations.
+func sameRelations(a, b Object) bool {
+	var x, y [maxRelations]relation
+	return a.About().Position == b.About().Position && slices.Equal(appendRelations(x[:0], a), appendRelations(y[:0], b))
+}
+
+// maxRelations is how many relations most objects have at most.
+const maxRelations = 8
+
+// appendRelations appends an object's relations, without its own ID and position.
+func appendRelations(list []relation, o Object) []relation {
+	add := func(h how, owner ID) {
+		if owner != "" {
+			list = append(list, relation{how: h, owner: owner})
+		}
+	}
+	list = append(list, relation{how: ofKind + how(o.Ref().Kind)})
+	switch o := o.(type) {
+	case *Network:
+		add(networkOf, o.PhysicalNetwork)
+	case *Subnet:
+		add(subnetOf, o.Network)
+	case *Router:
+		if o.Gateway != nil {
+			add(gatewayOn, o.Gateway.Network)
+		}
+	case *Port:
+		add(portOn, o.Network)
+		for i, f := range o.FixedIPs {
+			if firstIn(o.FixedIPs, i) {
+				add(portIn, f.Subnet)
+			}
+		}
+		add(portOfDevice, ID(o.DeviceID))
+		switch o.DeviceOwner {
+		case OwnerInterface:
+			add(interfaceOf, ID(o.DeviceID))
+			add(interfaceOn, o.Network)
+		case OwnerGateway:
+			add(gatewayPortOf, ID(o.DeviceID))
+		}
+	case *FloatingIP:
+		add(floatingOn, o.Network)
+		add(floatingOf, o.Router)
+	case *PortForwarding:
+		add(forwardingOf, o.FloatingIP)
+	case *Pool:
+		add(poolOf, o.LoadBalancer)
+	case *Monitor:
+		add(monitorOf, o.Pool)
+	case *Member:
+		add(memberOf, o.Pool)
+	case *LoadBalancer:
+		add(balancerOn, o.Network)
+		add(balancerOf, o.Router)
+	case *Listener:
+		add(listenerOf, o.LoadBalancer)
+		add(listenerUsing, o.Pool)
+	}
+	return list
+}
+
+// firstIn says whether no earlier fixed IP is in the subnet of the i-th.
+func firstIn(all []FixedIP, i int) bool {
+	for _, f := range all[:i] {
+		if f.Subnet == all[i].Subnet {
+			return false
+		}
+	}
+	return true
+}
+
+// ids gives the IDs of what belongs to an owner, in order.
+func (c *content) ids(h how, owner ID) iter.Seq[ID] {
+	return func(yield func(ID) bool) {
+		c.relations.Ascend(relation{how: h, owner: owner}, func(r relation) bool {
+			return r.how == h && r.owner == owner && yield(r.id)
+		})
+	}
+}
+
+// count says how many objects belong to an owner.
+func (c *content) count(h how, owner ID) int {
+	n, _ := c.counts.Get(count{how: h, owner: owner})
+	return n.n
+}
+
+// lastPosition is the highest position of a kind, 0 if there is no object of it.
+func (c *content) lastPosition(k Kind) int64 {
+	var last int64
+	c.relations.Descend(relation{how: ofKind + how(k) + 1}, func(r relation) bool {
+		if r.how == ofKind+how(k) {
+			last = r.position
+		}
+		return false
+	})
+	return last
+}
+
+// find finds an object by its ID.
+func (c *content) find(id ID) Object {
+	if id == "" {
+		return nil
+	}
+	e, _ := c.objects.Get(entry{id: id})
+	return e.o
+}
+
+// lookup finds an object of a type.
+func lookup[T Object](c *content, id ID) T {
+	o, _ := c.find(id).(T)
+	return o
+}
+
+// each gives the objects of a type that belong to an owner.
+func each[T Object](c *content, h how, owner ID) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for id := range c.ids(h, owner) {
+			if o, ok := c.find(id).(T); ok && !yield(o) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,291 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// A Draft is a State with edits. It reads as a State does, edits included. Callers serialize; Drafts of the same
+// State know nothing of each other.
+type Draft struct {
+	content
+	base  *State
+	edits map[ID]*edit
+	order []ID // of the edits
+	bad   []Fault
+
+	// Claimed reports whether an address of a network is taken by something outside of the State, such as a
+	// lease. Check chooses no such address. It may be nil.
+	Claimed func(network ID, a netip.Addr) bool
+
+	// Now is what Check writes to Created and Updated.
+	Now time.Time
+
+	// Name says how messages call an object, without its kind. An empty text, and a nil function: by
+	// its name, or else by its address.
+	Name func(Ref) string
+
+	// Unsure reports whether a part of an object is unknown, such as a value of a file that could not be read.
+	// Check does not fault what depends on that part. It may be nil.
+	Unsure func(Ref) bool
+}
+
+// An edit is what has been done to an object.
+type edit struct {
+	ref  Ref
+	put  Object // as it was put, with defaults; nil: deleted
+	open open   // what was left open
+	same bool   // put, but equal to what the base State has, or deleted, and not in there
+	seq  int
+}
+
+// An open is a set of attributes that an object has left open when it was put.
+type open uint8
+
+const (
+	openAddress open = 1 << iota // at least one
+	openRouter
+	openMAC
+)
+
+// Put adds objects, or replaces those with the same IDs. What an object leaves open, and what stands for a
+// default, is filled in: from the State's object of that ID if there is one, else by Check. The
+// Draft keeps slices and pointers of what it is given, and never writes to them.
+//
+// An object that says what the State's says, but for its Source, is no change.
+func (d *Draft) Put(objects ...Object) {
+	for _, o := range objects {
+		d.putOne(o)
+	}
+}
+
+func (d *Draft) putOne(given Object) {
+	ref := given.Ref()
+	if ref.ID == "" {
+		d.bad = append(d.bad, Fault{Ref: ref, Field: "id", Message: fmt.Sprintf("a %v has no id", ref.Kind), Source: given.About().Source})
+		return
+	}
+	if old := d.find(ref.ID); old != nil && old.Ref().Kind != ref.Kind {
+		d.bad = append(d.bad, Fault{Ref: ref, Field: "id", Code: Taken, Source: given.About().Source,
+			Message: fmt.Sprintf("id %s of a %v is that of a %v", ref.ID, ref.Kind, old.Ref().Kind)})
+		return
+	}
+	o := clone(given)
+	fillDefaults(o)
+	before := d.base.find(ref.ID)
+	left := takeOver(o, before)
+	m := o.About()
+	same := false
+	if before != nil {
+		b := before.About()
+		m.Revision, m.Created, m.Updated = b.Revision, b.Created, b.Updated
+		fallback(&m.Position, b.Position)
+		same = equal(before, o)
+		if same && sameSources(before, o) {
+			o = before
+		}
+	} else if old := d.find(ref.ID); old != nil {
+		fallback(&m.Position, old.About().Position)
+	}
+	if m.Position == 0 {
+		m.Position = d.lastPosition(ref.Kind) + 1
+	}
+	d.note(&edit{ref: ref, put: o, open: left, same: same})
+	d.put(o)
+}
+
+// note remembers an edit. An object that is edited again keeps its place in the order.
+func (d *Draft) note(e *edit) {
+	if old, ok := d.edits[e.ref.ID]; ok {
+		e.seq = old.seq
+	} else {
+		d.order = append(d.order, e.ref.ID)
+		e.seq = len(d.order)
+	}
+	d.edits[e.ref.ID] = e
+}
+
+// Delete takes objects away, with those that are part of them: the subnets of a network, the forwarded ports of a floating
+// IP, the members and the monitor of a pool, the listeners of a load balancer, the gateway's port of a router.
+// An object that others need is InUse when the Draft is checked. Nothing happens if there is no such object.
+func (d *Draft) Delete(refs ...Ref) {
+	for _, r := range refs {
+		if o, ok := d.Get(r); ok {
+			d.deleteOne(o)
+		}
+	}
+}
+
+func (d *Draft) deleteOne(o Object) {
+	var parts []ID
+	for _, h := range partsOf(o) {
+		for id := range d.ids(h, o.About().ID) {
+			parts = append(parts, id)
+		}
+	}
+	for _, id := range parts {
+		d.deleteOne(d.find(id))
+	}
+	id := o.About().ID
+	d.note(&edit{ref: o.Ref(), same: d.base.find(id) == nil})
+	d.remove(id)
+}
+
+// partsOf lists how the parts of an object belong to it.
+func partsOf(o Object) []how {
+	switch o.(type) {
+	case *Network:
+		return []how{subnetOf}
+	case *Router:
+		return []how{gatewayPortOf}
+	case *FloatingIP:
+		return []how{forwardingOf}
+	case *Pool:
+		return []how{memberOf, monitorOf}
+	case *LoadBalancer:
+		return []how{listenerOf}
+	}
+	return nil
+}
+
+// Base returns the State that the Draft is an edit of.
+func (d *Draft) Base() *State { return d.base }
+
+// clone copies an object, without what its slices and pointers lead to.
+func clone(o Object) Object {
+	switch o := o.(type) {
+	case *Settings:
+		return copyOf(o)
+	case *PhysicalNetwork:
+		return copyOf(o)
+	case *Network:
+		return copyOf(o)
+	case *Subnet:
+		return copyOf(o)
+	case *Router:
+		return copyOf(o)
+	case *Port:
+		return copyOf(o)
+	case *FloatingIP:
+		return copyOf(o)
+	case *PortForwarding:
+		return copyOf(o)
+	case *Pool:
+		return copyOf(o)
+	case *Monitor:
+		return copyOf(o)
+	case *Member:
+		return copyOf(o)
+	case *LoadBalancer:
+		return copyOf(o)
+	case *Listener:
+		return copyOf(o)
+	}
+	panic(fmt.Sprintf("config: an object of type %T", o))
+}
+
+func copyOf[T any](p *T) *T {
+	v := *p
+	return &v
+}
+
+// takeOver gives an object what it has left open and the former version of it has, and says what was left open.
+func takeOver(o, before Object) open {
+	var left open
+	switch o := o.(type) {
+	case *Port:
+		was, _ := before.(*Port)
+		left = o.takeOver(was)
+	case *FloatingIP:
+		was, _ := before.(*FloatingIP)
+		if !o.Address.IsValid() {
+			left |= openAddress
+			if was != nil && was.Network == o.Network {
+				o.Address = was.Address
+			}
+		}
+		if o.Router == "" {
+			left |= openRouter
+			if was != nil && was.Network == o.Network {
+				o.Router = was.Router
+			}
+		}
+	case *LoadBalancer:
+		was, _ := before.(*LoadBalancer)
+		if !o.Address.IsValid() {
+			left |= openAddress
+			if was != nil && was.Network == o.Network {
+				o.Address = was.Address
+			}
+		}
+		if o.Router == "" {
+			left |= openRouter
+			if was != nil && was.Network == o.Network {
+				o.Router = was.Router
+			}
+		}
+	}
+	return left
+}
+
+// takeOver is takeOver for a port. The addresses of the former version that the new one does not name go to
+// the fixed IPs without one, in order, subnet by subnet.
+func (p *Port) takeOver(was *Port) open {
+	var left open
+	if p.DeviceOwner == OwnerGateway && len(p.FixedIPs) == 0 {
+		p.FixedIPs = make([]FixedIP, 1)
+	}
+	if was != nil && (was.Network != p.Network || was.DeviceOwner != p.DeviceOwner || was.DeviceID != p.DeviceID) {
+		was = nil
+	}
+	if p.isRouters() && p.MAC.IsZero() {
+		left |= openMAC
+		if was != nil {
+			p.MAC = was.MAC
+		}
+	}
+	fixed := make([]FixedIP, len(p.FixedIPs))
+	copy(fixed, p.FixedIPs)
+	p.FixedIPs = fixed
+	named := map[netip.Addr]bool{}
+	for _, f := range fixed {
+		named[f.Address] = true
+	}
+	for i := range fixed {
+		f := &fixed[i]
+		if f.Address.IsValid() {
+			if f.Subnet == "" && was != nil {
+				f.Subnet = was.subnetOf(f.Address)
+			}
+			continue
+		}
+		left |= openAddress
+		if was == nil {
+			continue
+		}
+		for _, g := range was.FixedIPs {
+			if !named[g.Address] && (f.Subnet == "" || f.Subnet == g.Subnet) {
+				*f = g
+				named[g.Address] = true
+				break
+			}
+		}
+	}
+	return left
+}
+
+// subnetOf is the subnet of a fixed IP, empty if the port does not have the address.
+func (p *Port) subnetOf(a netip.Addr) ID {
+	for _, f := range p.FixedIPs {
+		if f.Address == a {
+			return f.Subnet
+		}
+	}
+	return ""
+}
+
+// isRouters says whether the port is the interface or the gateway of a router.
+func (p *Port) isRouters() bool {
+	return p.DeviceOwner == OwnerInterface || p.DeviceOwner == OwnerGateway
+}
