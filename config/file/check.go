@@ -56,6 +56,7 @@ func newChecker(t *Topology, r *report) *checker {
 // any is chosen, so that a choice never takes what somebody asked for further
 // down; and what depends on addresses comes after the choices.
 func (c *checker) run() {
+	c.identify()
 	c.checkSomething()
 	c.checkPhysicalNetworks()
 	c.checkNetworks()

@@ -120,6 +120,9 @@ func (c *checker) checkInterface(d *domain, i int) {
 			c.connect(d, s, g, iface, netip.PrefixFrom(sub.Gateway, sub.CIDR.Bits()))
 		}
 	}
+	if n := len(iface.Addresses); n > 1 && iface.ID != "" {
+		s.fault("id", "id is for one port, and the interface has %d addresses; write { network, address, id } for each", n)
+	}
 	if len(iface.Addresses) == 0 && !g.shaky {
 		s.fault("network", "network %q has no gateway address for the router to take; write { network = %q, address = ... }", g.Name, g.Name)
 	}

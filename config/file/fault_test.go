@@ -15,7 +15,7 @@ import (
 
 func faultCases() []faultCase {
 	return slices.Concat(syntaxCases, shapeCases, networkCases, subnetCases, routerCases, natCases,
-		portCases, floatingCases, poolCases, vipCases, instanceCases, stepCases, unforwardedCases)
+		portCases, floatingCases, poolCases, vipCases, instanceCases, stepCases, unforwardedCases, idCases)
 }
 
 // wanted collects what a text says of itself.

@@ -2,6 +2,8 @@ package file
 
 import (
 	"regexp"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // The tables of the file: every key it may have and where its value goes. The
@@ -59,6 +61,7 @@ var networkKeys = keys[Network]{
 	tables("subnet", "subnet", "", subnetKeys,
 		func(line int) Subnet { return Subnet{Line: line} },
 		func(n *Network) *[]Subnet { return &n.Subnets }),
+	leaf("id", func(n *Network, v value) { n.ID = v.id() }),
 }
 
 var subnetKeys = keys[Subnet]{
@@ -74,6 +77,7 @@ var subnetKeys = keys[Subnet]{
 	leaf("dns_nameservers", func(s *Subnet, v value) { s.DNSNameservers = listOf(v, value.addr) }),
 	tables("host_routes", "host route", "destination", routeKeys, blankRoute,
 		func(s *Subnet) *[]Route { return &s.HostRoutes }),
+	leaf("id", func(s *Subnet, v value) { s.ID = v.id() }),
 }
 
 var routeKeys = keys[Route]{
@@ -86,6 +90,7 @@ func blankRoute(line int) Route { return Route{Line: line} }
 var physicalNetworkKeys = keys[PhysicalNetwork]{
 	leaf("name", func(p *PhysicalNetwork, v value) { p.Name = v.text() }),
 	leaf("devices", func(p *PhysicalNetwork, v value) { p.Devices = listOf(v, value.device) }),
+	leaf("id", func(p *PhysicalNetwork, v value) { p.ID = v.id() }),
 }
 
 var routerKeys = keys[Router]{
@@ -100,11 +105,13 @@ var routerKeys = keys[Router]{
 	table("nat", natKeys,
 		func(line int) NAT { return NAT{Line: line} },
 		func(r *Router, n NAT) { r.NAT = &n }),
+	leaf("id", func(r *Router, v value) { r.ID = v.id() }),
 }
 
 var interfaceKeys = keys[RouterInterface]{
 	leaf("network", func(i *RouterInterface, v value) { i.Network = v.text() }),
 	leaf("address", func(i *RouterInterface, v value) { i.Address = v.addr() }),
+	leaf("id", func(i *RouterInterface, v value) { i.ID = v.id() }),
 }
 
 // decodeInterfaces reads a list of network names or tables.
@@ -129,6 +136,7 @@ var gatewayKeys = keys[RouterGateway]{
 	leaf("address", func(g *RouterGateway, v value) { g.Address = v.addr() }),
 	leaf("snat", func(g *RouterGateway, v value) { g.SNAT = v.flag() }),
 	leaf("snat_addresses", func(g *RouterGateway, v value) { g.SNATAddresses = listOf(v, value.addressOrRange) }),
+	leaf("id", func(g *RouterGateway, v value) { g.ID = v.id() }),
 }
 
 var portKeys = keys[Port]{
@@ -140,6 +148,7 @@ var portKeys = keys[Port]{
 	tables("allowed_address_pairs", "allowed address pair", "ip", pairKeys,
 		func(int) AddressPair { return AddressPair{} },
 		func(p *Port) *[]AddressPair { return &p.AllowedAddressPairs }),
+	leaf("id", func(p *Port, v value) { p.ID = v.id() }),
 }
 
 var pairKeys = keys[AddressPair]{
@@ -155,6 +164,7 @@ var floatingIPKeys = keys[FloatingIP]{
 	tables("port_forwarding", "port forwarding", "", portForwardKeys,
 		func(line int) PortForward { return PortForward{Line: line} },
 		func(f *FloatingIP) *[]PortForward { return &f.PortForwarding }),
+	leaf("id", func(f *FloatingIP, v value) { f.ID = v.id() }),
 }
 
 var portForwardKeys = keys[PortForward]{
@@ -162,6 +172,7 @@ var portForwardKeys = keys[PortForward]{
 	leaf("external_port", func(p *PortForward, v value) { p.ExternalPort = v.port() }),
 	leaf("fixed_ip", func(p *PortForward, v value) { p.FixedIP = v.addr() }),
 	leaf("port", func(p *PortForward, v value) { p.Port = v.port() }),
+	leaf("id", func(p *PortForward, v value) { p.ID = v.id() }),
 }
 
 var poolKeys = keys[Pool]{
@@ -179,6 +190,7 @@ var poolKeys = keys[Pool]{
 	tables("member", "member", "name", memberKeys,
 		func(line int) Member { return Member{Line: line, Weight: 1, AdminStateUp: true} },
 		func(p *Pool) *[]Member { return &p.Members }),
+	leaf("id", func(p *Pool, v value) { p.ID = v.id() }),
 }
 
 var persistenceKeys = keys[SessionPersistence]{
@@ -196,6 +208,7 @@ var monitorKeys = keys[Monitor]{
 	leaf("http_method", func(m *Monitor, v value) { m.HTTPMethod = v.text() }),
 	leaf("url_path", func(m *Monitor, v value) { m.URLPath = v.text() }),
 	leaf("expected_codes", func(m *Monitor, v value) { m.ExpectedCodes = v.text() }),
+	leaf("id", func(m *Monitor, v value) { m.ID = v.id() }),
 }
 
 var memberKeys = keys[Member]{
@@ -205,6 +218,7 @@ var memberKeys = keys[Member]{
 	leaf("weight", func(m *Member, v value) { m.Weight = v.number() }),
 	leaf("backup", func(m *Member, v value) { m.Backup = v.flag() }),
 	leaf("admin_state_up", func(m *Member, v value) { m.AdminStateUp = v.flag() }),
+	leaf("id", func(m *Member, v value) { m.ID = v.id() }),
 }
 
 var vipKeys = keys[VIP]{
@@ -218,6 +232,7 @@ var vipKeys = keys[VIP]{
 	leaf("idle_timeout", func(x *VIP, v value) { x.IdleTimeout = v.duration() }),
 	leaf("allowed_cidrs", func(x *VIP, v value) { x.AllowedCIDRs = listOf(v, value.prefix) }),
 	leaf("router", func(x *VIP, v value) { x.Router = v.text() }),
+	leaf("id", func(x *VIP, v value) { x.ID = v.id() }),
 }
 
 var natKeys = keys[NAT]{
@@ -258,6 +273,7 @@ var instanceKeys = keys[Instance]{
 	leaf("mac", func(i *Instance, v value) { i.MAC = v.mac() }),
 	leaf("gateway", func(i *Instance, v value) { i.Gateway = v.addr() }),
 	leaf("serve", func(i *Instance, v value) { i.Serve = listOf(v, value.service) }),
+	leaf("id", func(i *Instance, v value) { i.ID = v.id() }),
 }
 
 var stepKeys = keys[Step]{
@@ -298,6 +314,7 @@ var patternKeys = keys[PacketPattern]{
 
 func blankPattern(line int) PacketPattern { return PacketPattern{Line: line} }
 
+func (v value) id() config.ID              { return parsed(v, parseID) }
 func (v value) device() Device             { return parsed(v, ParseDevice) }
 func (v value) addressRange() AddressRange { return parsed(v, parseRange) }
 func (v value) addressOrRange() AddressRange {

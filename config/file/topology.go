@@ -3,6 +3,8 @@ package file
 import (
 	"net/netip"
 	"time"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // A Topology is everything one process serves. Parse fills it from a file; a
@@ -12,7 +14,8 @@ import (
 //
 // A Topology is plain data: nothing in it is shared with the package, and it is
 // safe for concurrent use as long as nobody changes it. The Line fields are lines
-// of the file; they are 0 in what is made by hand.
+// of the file; they are 0 in what is made by hand. The ID fields hold what the key id says, or, after
+// validation, what the ID is made of the table's name.
 type Topology struct {
 	File string // name given to Parse, used in messages; may be empty
 
@@ -40,6 +43,7 @@ type Topology struct {
 // A Network is one Ethernet segment.
 type Network struct {
 	Line            int // line in the file, 0 when made by hand
+	ID              config.ID
 	Name            string
 	Devices         []Device // after validation those of PhysicalNetwork, if that is set
 	VLAN            int      // 0: untagged
@@ -84,6 +88,7 @@ type Device struct {
 // being declared.
 type PhysicalNetwork struct {
 	Line    int
+	ID      config.ID
 	Name    string
 	Devices []Device
 }
@@ -93,6 +98,7 @@ type PhysicalNetwork struct {
 // the gateway, and a day.
 type Subnet struct {
 	Line            int
+	ID              config.ID
 	CIDR            netip.Prefix
 	Gateway         netip.Addr     // zero: none. Tenant network: the router's address; external network: the upstream next hop
 	NoGateway       bool           // set by hand with a zero Gateway: "none" instead of the first host address
@@ -117,6 +123,7 @@ type Route struct {
 // that it joins overlap, while those of different routers may.
 type Router struct {
 	Line       int
+	ID         config.ID
 	Name       string
 	Interfaces []RouterInterface
 	Gateway    *RouterGateway // nil: no external gateway
@@ -129,6 +136,7 @@ type Router struct {
 // Addresses holds one address with its subnet's prefix length for each subnet it serves there.
 type RouterInterface struct {
 	Line      int
+	ID        config.ID // as given, else empty: an interface has an ID for each address
 	Network   string
 	Address   netip.Addr // as given; zero: each subnet's gateway
 	Addresses []netip.Prefix
@@ -137,6 +145,7 @@ type RouterInterface struct {
 // A RouterGateway joins a router to an external network.
 type RouterGateway struct {
 	Line    int
+	ID      config.ID
 	Network string
 	Address netip.Addr   // after validation always set
 	Prefix  netip.Prefix // Address with its subnet's prefix length; set by validation
@@ -152,6 +161,7 @@ type RouterGateway struct {
 // the same network is what has it.
 type Port struct {
 	Line                int
+	ID                  config.ID
 	Name                string
 	Network             string
 	FixedIP             netip.Addr
@@ -173,6 +183,7 @@ type MAC [6]byte
 // ports to ports of fixed addresses; it never has both FixedIP and PortForwarding.
 type FloatingIP struct {
 	Line           int
+	ID             config.ID
 	Network        string
 	Address        netip.Addr // after validation always set
 	FixedIP        netip.Addr // zero: allocated, not associated
@@ -183,6 +194,7 @@ type FloatingIP struct {
 // A PortForward maps one port of a floating IP.
 type PortForward struct {
 	Line         int
+	ID           config.ID
 	Protocol     Protocol
 	ExternalPort uint16
 	FixedIP      netip.Addr
@@ -202,6 +214,7 @@ const (
 // A Pool is a set of members that share connections.
 type Pool struct {
 	Line               int
+	ID                 config.ID
 	Name               string
 	Protocol           Protocol
 	Algorithm          string // ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP, SOURCE_IP_PORT
@@ -230,6 +243,7 @@ type SessionPersistence struct {
 // HTTPS; use the type TCP for them.
 type Monitor struct {
 	Line           int
+	ID             config.ID
 	Type           string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT
 	Delay          time.Duration // from check to check
 	Timeout        time.Duration // of one check; at most Delay
@@ -245,6 +259,7 @@ type Monitor struct {
 // balances: to an interface, a floating IP or a VIP of it. Another router's address is allowed.
 type Member struct {
 	Line         int
+	ID           config.ID
 	Name         string // after validation ADDRESS:PORT if it has none
 	Address      netip.Addr
 	Port         uint16
@@ -256,6 +271,7 @@ type Member struct {
 // A VIP is a load balancer address and port.
 type VIP struct {
 	Line            int
+	ID              config.ID
 	Name            string
 	Network         string
 	Address         netip.Addr
@@ -304,6 +320,7 @@ type Engine struct {
 // An Instance is a host of a lab.
 type Instance struct {
 	Line    int
+	ID      config.ID
 	Name    string
 	Network string
 	Address netip.Addr   // after validation always set
