@@ -41,7 +41,7 @@ func steadily(k, n int) func() {
 			pool.End(old.c, old.id, now)
 		}
 		c := client(i * 7919 % 5003)
-		m, _ := pool.Pick(c, 0, now)
+		m, _ := pool.Pick(c, now, func(m *lb.Member) bool { return m.Addr != c.Addr })
 		pool.Commit(c, m.ID, now)
 		*old = conn{c, m.ID}
 		i++
@@ -74,13 +74,13 @@ func BenchmarkRebuild(b *testing.B) {
 			for b.Loop() {
 				w = 3 - w
 				pool.SetWeight(0, w)
-				pool.Pick(client(1), 0, 0)
+				pool.Pick(client(1), 0, nil)
 			}
 		})
 	}
 }
 
-// A caller that finds all of 1000 members unreachable asks for each of them.
+// A caller that finds all of 1000 members unreachable is asked about each of them.
 func BenchmarkAllChoices(b *testing.B) {
 	for k := range steady {
 		b.Run(steady[k].name, func(b *testing.B) {
@@ -88,13 +88,29 @@ func BenchmarkAllChoices(b *testing.B) {
 			pool.Commit(client(0), 500, 0)
 			b.ReportAllocs()
 			for b.Loop() {
-				m, _ := pool.Pick(client(0), 0, 0)
-				for k := range 1000 {
-					pool.Pick(client(0), k, 0)
-				}
+				m, _ := pool.Pick(client(0), 0, nil)
+				pool.Pick(client(0), 0, func(*lb.Member) bool { return false })
 				pool.Commit(client(0), m.ID, 0)
 			}
 		})
+	}
+}
+
+// One of the members is unreachable, and is the first choice now and then.
+func BenchmarkOneUnreachable(b *testing.B) {
+	for k := range steady {
+		for _, n := range []int{10, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", steady[k].name, n), func(b *testing.B) {
+				pool, i := lb.NewPool(steady[k].cfg, hosts(n, 1)), 0
+				b.ReportAllocs()
+				for b.Loop() {
+					c := client(i * 7919 % 5003)
+					m, _ := pool.Pick(c, 0, func(m *lb.Member) bool { return m.ID != 3 })
+					pool.Commit(c, m.ID, 0)
+					i++
+				}
+			})
+		}
 	}
 }
 
@@ -107,6 +123,12 @@ func TestNoAllocations(t *testing.T) {
 			}
 			if got := testing.AllocsPerRun(5000, do); got != 0 {
 				t.Errorf("%s, %d members: %v allocations for a connection", steady[k].name, n, got)
+			}
+			pool := lb.NewPool(steady[k].cfg, hosts(n, 1))
+			last := func() { pool.Pick(client(0), 0, func(m *lb.Member) bool { return m.ID == 7 }) }
+			last()
+			if got := testing.AllocsPerRun(20, last); got != 0 {
+				t.Errorf("%s, %d members: %v allocations for the choice of one in reach", steady[k].name, n, got)
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // Clients that have timed out go as new ones come, faster than they come.
 func TestTimedOutClientsDoNotPileUp(t *testing.T) {
-	p := NewPool(Config{Persistence: time.Minute}, []Member{{ID: 1, Weight: 1, Up: true}})
+	p := NewPool(Config{Persistence: time.Minute}, []Member{{ID: 1, Weight: 1, AdminStateUp: true, Healthy: true}})
 	use := func(from, n int, now time.Duration) {
 		for i := range n {
 			c := Client{Addr: uint32(from + i)}

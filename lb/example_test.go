@@ -9,12 +9,12 @@ import (
 
 func Example() {
 	pool := lb.NewPool(lb.Config{}, []lb.Member{
-		{ID: 1, Port: 80, Weight: 2, Up: true},
-		{ID: 2, Port: 80, Weight: 1, Up: true},
+		{ID: 1, Port: 80, Weight: 2, AdminStateUp: true, Healthy: true},
+		{ID: 2, Port: 80, Weight: 1, AdminStateUp: true, Healthy: true},
 	})
 	for k := range 6 {
 		client, now := lb.Client{Addr: 0x0a000001, Port: uint16(1000 + k)}, time.Duration(k)*time.Second
-		m, ok := pool.Pick(client, 0, now)
+		m, ok := pool.Pick(client, now, nil)
 		fmt.Println(m.ID, ok)
 		pool.Commit(client, m.ID, now) // the connection was made
 	}
@@ -32,12 +32,12 @@ func Example() {
 // A client's connections go to the same member until it has had none for a while.
 func Example_persistence() {
 	pool := lb.NewPool(lb.Config{Persistence: time.Minute}, []lb.Member{
-		{ID: 1, Port: 80, Weight: 1, Up: true},
-		{ID: 2, Port: 80, Weight: 1, Up: true},
+		{ID: 1, Port: 80, Weight: 1, AdminStateUp: true, Healthy: true},
+		{ID: 2, Port: 80, Weight: 1, AdminStateUp: true, Healthy: true},
 	})
 	client := lb.Client{Addr: 0x0a000001, Port: 1000}
 	for _, now := range []time.Duration{0, 50 * time.Second, 100 * time.Second, 160 * time.Second} {
-		m, _ := pool.Pick(client, 0, now)
+		m, _ := pool.Pick(client, now, nil)
 		fmt.Println(now, m.ID)
 		pool.Commit(client, m.ID, now)
 		pool.End(client, m.ID, now)

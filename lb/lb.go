@@ -11,10 +11,7 @@
 // the time, counted from any fixed moment, as an argument.
 package lb
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Algorithm is how a pool chooses.
 type Algorithm uint8
@@ -33,16 +30,19 @@ const (
 	SourceIPPort
 )
 
-// Member is one backend endpoint. ID names it towards the caller, which keeps it
-// with the connection.
+// Member is one backend endpoint.
 type Member struct {
-	ID     uint32
-	Addr   uint32 // IPv4, host byte order
-	Port   uint16
-	Weight int  // its share; 0 or less: no new connections; what is over 65536 counts as 65536
-	Backup bool // takes new connections only while no other member may
-	Up     bool // may take new connections
+	ID           uint32 // the caller's name for it, which it keeps with the connection
+	Addr         uint32 // IPv4, host byte order
+	Port         uint16
+	Weight       int  // its part of the connections; 0 or less: no new ones; more than 65536 counts as 65536
+	Backup       bool // takes new connections only while no other member does
+	AdminStateUp bool // the operator lets it have new connections
+	Healthy      bool // its checks have found it to be up; true without checks
 }
+
+// takes reports whether the member takes new connections, a backup while no other does.
+func (m *Member) takes() bool { return m.AdminStateUp && m.Healthy && m.weight() > 0 }
 
 // maxWeight keeps sums and products of weights and counts within 64 bits.
 const maxWeight = 1 << 16
@@ -63,34 +63,33 @@ type Client struct {
 	Port uint16
 }
 
-// Config is how a pool works. Its zero value is round robin that remembers nobody.
+// Config is how a pool works. Its zero value is round robin that remembers no client.
 type Config struct {
 	Algorithm   Algorithm
-	Persistence time.Duration // how long a client's address keeps its member, since last use; 0: not at all
+	Persistence time.Duration // how long a client's address keeps its member, since the last use; 0: not at all
 	Persistent  int           // how many clients are remembered at most; 0: DefaultPersistent
 }
 
-// Pool is a set of members that share the connections of its VIPs. A member may
-// take new ones if it is up and has weight, and a backup only while no other may.
+// Pool is a set of members that share the connections of its VIPs. A member takes new connections
+// if the operator lets it, its checks have found it to be up, and it has weight. A backup takes
+// new connections only while no other member does.
 type Pool struct {
-	members []member
-	at      map[uint32]int // by ID: place in members
-	may     []int          // places of those that may take new connections, in order
-	class   int            // what those are: 0 primaries, 1 backups
-	sched   scheduler
-	clients *clients // nil: no persistence
-	total   uint64
-
-	ranked    bool // order holds, for the client rankedFor
-	rankedFor Client
-	order     []int // places of those that may, first choice first
+	cfg      Config
+	members  []member
+	at       map[uint32]int // by ID: place in members
+	eligible []int          // places of the members that take new connections, in order
+	class    int            // what the eligible members are: 0 primaries, 1 backups
+	sched    scheduler
+	clients  *clients // nil: no persistence
+	total    uint64   // connections so far
+	order    []int    // Pick's, kept so that it allocates nothing
 }
 
 // member is a member and what the schedulers keep with it, so that it follows the
 // member when its place changes.
 type member struct {
 	Member
-	slot   int // place in may, -1: may not
+	slot   int // place in eligible, -1: not eligible
 	active int
 	chosen uint64 // the pool's total when it was chosen last
 	heapAt int    // leastConn
@@ -99,115 +98,189 @@ type member struct {
 
 // scheduler is an algorithm. Members are named by their place.
 type scheduler interface {
-	// settle comes before a change of places and slots takes effect, arrange after
-	// it. weights says that more has changed than who is up.
-	settle(p *Pool)
-	arrange(p *Pool, weights bool)
-	// choose is the k-th choice, k < len(p.may), and rank the k of a place.
-	choose(p *Pool, c Client, k int) int
-	rank(p *Pool, c Client, place int) int
-	// took: a connection was made with the scheduler's choice. loaded: the number
-	// of a member's connections has changed.
+	// before and after surround a change of the eligible members. weights says that more has
+	// changed than which of the members are eligible.
+	before(p *Pool)
+	after(p *Pool, weights bool)
+	// first is the first choice of the eligible members, of which there is at least one. ranking
+	// appends all of them to order, in the order of choice.
+	first(p *Pool, c Client) int
+	ranking(p *Pool, c Client, order []int) []int
+	// took: a connection was made to a member, in its turn. loaded: the number of a member's
+	// connections has changed.
 	took(p *Pool, place int)
 	loaded(p *Pool, place int)
 }
 
-// ranker is a scheduler whose further choices are looked up in the pool's order.
-type ranker interface {
-	sort(p *Pool, c Client, order []int) []int
+func newScheduler(a Algorithm) scheduler {
+	switch a {
+	case LeastConnections:
+		return &leastConn{}
+	case SourceIP:
+		return &maglev{}
+	case SourceIPPort:
+		return &maglev{ports: true}
+	}
+	return &roundRobin{best: -1}
 }
 
-// NewPool returns a pool with its members in their order. IDs must differ.
+// NewPool returns a pool with its members in their order. IDs must differ. The pool copies the
+// members.
 func NewPool(cfg Config, members []Member) *Pool {
-	p := &Pool{at: make(map[uint32]int, len(members))}
-	switch cfg.Algorithm {
-	case LeastConnections:
-		p.sched = &leastConn{}
-	case SourceIP:
-		p.sched = &maglev{}
-	case SourceIPPort:
-		p.sched = &maglev{ports: true}
-	default:
-		p.sched = &roundRobin{best: -1}
-	}
-	if cfg.Persistence > 0 {
-		p.clients = newClients(cfg.Persistence, cfg.Persistent)
-	}
-	for _, m := range members {
-		p.append(m)
-	}
-	p.arrange(true)
+	p := &Pool{sched: newScheduler(cfg.Algorithm), cfg: Config{Algorithm: cfg.Algorithm}}
+	p.Update(cfg, members)
 	return p
 }
 
-func (p *Pool) append(m Member) {
-	p.at[m.ID] = len(p.members)
-	p.members = append(p.members, member{Member: m, slot: -1})
+// Update gives the pool other settings and other members, while connections go on. Members are
+// told apart by their ID, whose endpoint never changes; IDs must differ. The new order is that
+// of the list, which the pool copies.
+//
+// A member that stays keeps its connections, its turn, its clients and its health: Healthy
+// counts for new members only. What was the turn of a member that is gone is the next one's. The
+// ID of a member that is gone should not come again for another one: its connections may not be
+// over. With another algorithm turns begin anew, from the connections that there are.
+//
+// With another timeout of the persistence clients keep their members. With a smaller number of
+// clients those are forgotten that have been unused longest.
+func (p *Pool) Update(cfg Config, members []Member) {
+	p.setPersistence(cfg)
+	anew := cfg.Algorithm != p.cfg.Algorithm
+	p.cfg = cfg
+	same, alike := p.compare(members)
+	if same && !anew {
+		return
+	}
+	old := p.members
+	p.members = make([]member, 0, len(members))
+	at := make(map[uint32]int, len(members))
+	for _, m := range members {
+		n := member{Member: m, slot: -1}
+		if i, ok := p.at[m.ID]; ok {
+			n = old[i]
+			n.Member = m
+			n.Healthy = old[i].Healthy
+		}
+		if anew {
+			n.slot, n.credit = -1, 0
+		}
+		at[m.ID] = len(p.members)
+		p.members = append(p.members, n)
+	}
+	p.at = at
+	if anew {
+		p.sched = newScheduler(cfg.Algorithm)
+	} else if rr, ok := p.sched.(*roundRobin); ok {
+		rr.moved(p, old)
+	}
+	p.arrange(anew || !alike)
+	p.forget()
 }
 
-// arrange notes who may take new connections after a change. weights says that
-// more has changed than who is up.
+// compare reports whether a list has the pool's members as they are, and whether it has them but
+// for what the operator lets them have.
+func (p *Pool) compare(list []Member) (same, alike bool) {
+	if len(list) != len(p.members) {
+		return false, false
+	}
+	same, alike = true, true
+	for i, m := range list {
+		was := p.members[i].Member
+		m.Healthy = was.Healthy
+		same = same && m == was
+		m.AdminStateUp = was.AdminStateUp
+		alike = alike && m == was
+	}
+	return same, alike
+}
+
+func (p *Pool) setPersistence(cfg Config) {
+	switch {
+	case cfg.Persistence <= 0:
+		p.clients = nil
+	case p.clients == nil:
+		p.clients = newClients(cfg.Persistence, cfg.Persistent)
+	default:
+		p.clients.setLimits(cfg.Persistence, cfg.Persistent)
+	}
+}
+
+// arrange notes which members are eligible after a change. weights says that more has changed
+// than that.
 func (p *Pool) arrange(weights bool) {
-	p.sched.settle(p)
+	p.sched.before(p)
 	p.class = 1
 	for i := range p.members {
-		if m := &p.members[i]; m.Up && m.weight() > 0 && !m.Backup {
+		if m := &p.members[i]; m.takes() && !m.Backup {
 			p.class = 0
 			break
 		}
 	}
 	left := false
-	p.may = p.may[:0]
+	p.eligible = p.eligible[:0]
 	for i := range p.members {
 		m := &p.members[i]
 		was := m.slot >= 0
 		m.slot = -1
-		if m.Up && m.weight() > 0 && m.class() == p.class {
-			m.slot = len(p.may)
-			p.may = append(p.may, i)
+		if m.takes() && m.class() == p.class {
+			m.slot = len(p.eligible)
+			p.eligible = append(p.eligible, i)
 		}
 		left = left || was && m.slot < 0
 	}
-	p.sched.arrange(p, weights)
-	p.ranked = false
+	p.sched.after(p, weights)
 	if left {
 		p.forget()
 	}
 }
 
-// forget drops the clients of those that may not take new connections.
+// forget unpins the clients of the members that are not eligible.
 func (p *Pool) forget() {
 	if p.clients != nil {
-		p.clients.drop(p.mayID)
+		p.clients.unpin(p.Takes)
 	}
 }
 
-// mayID reports whether a member is there and may take new connections.
-func (p *Pool) mayID(id uint32) bool {
+// Takes reports whether the pool has a member, and it takes new connections now.
+func (p *Pool) Takes(id uint32) bool {
 	i, ok := p.at[id]
 	return ok && p.members[i].slot >= 0
 }
 
-// Takes reports whether a member is there and may take new connections.
-func (p *Pool) Takes(id uint32) bool { return p.mayID(id) }
-
-// Pick proposes the member for a client's next connection. Where the caller finds
-// that it cannot be reached, it asks for the next choice by a larger k, from 0. It
-// reports false when there are no more. A remembered client's own member comes
-// first, for 0. It changes nothing that shows.
-func (p *Pool) Pick(c Client, k int, now time.Duration) (Member, bool) {
-	if k >= len(p.may) {
+// Pick proposes the member for a client's next connection: of the members that take new
+// connections, the first choice that may says yes to. A nil may says yes to all of them. The
+// member that the client is pinned to comes before the choice of the algorithm. Pick reports
+// false if there is no such member. It changes nothing that shows.
+//
+// may is asked about each member at most once, in the order of choice, until it says yes. It
+// must neither keep the pointer nor change the member. The first choice costs the same for any
+// number of members, or nearly so; if may refuses it, all members are put into their order.
+func (p *Pool) Pick(c Client, now time.Duration, may func(*Member) bool) (Member, bool) {
+	if len(p.eligible) == 0 {
 		return Member{}, false
 	}
-	if own, ok := p.own(c, now); ok {
-		if k == 0 {
-			return p.members[own].Member, true
-		}
-		if k <= p.sched.rank(p, c, own) {
-			k--
+	own, pinned := p.own(c, now)
+	if pinned {
+		if m := &p.members[own]; may == nil || may(&m.Member) {
+			return m.Member, true
 		}
 	}
-	return p.members[p.sched.choose(p, c, k)].Member, true
+	first := p.sched.first(p, c)
+	if !pinned || first != own {
+		if m := &p.members[first]; may == nil || may(&m.Member) {
+			return m.Member, true
+		}
+	}
+	p.order = p.sched.ranking(p, c, p.order[:0])
+	for _, i := range p.order {
+		if i == first || pinned && i == own {
+			continue
+		}
+		if m := &p.members[i]; may(&m.Member) {
+			return m.Member, true
+		}
+	}
+	return Member{}, false
 }
 
 // own is the place of the member that a client is pinned to.
@@ -220,16 +293,6 @@ func (p *Pool) own(c Client, now time.Duration) (int, bool) {
 		return 0, false
 	}
 	return p.at[id], true
-}
-
-// ranking is the pool's order for a client. It is kept until something changes: a
-// caller that finds a thousand members unreachable asks for each of them.
-func (p *Pool) ranking(r ranker, c Client) []int {
-	if !p.ranked || p.rankedFor != c {
-		p.order = r.sort(p, c, p.order[:0])
-		p.ranked, p.rankedFor = true, c
-	}
-	return p.order
 }
 
 // Commit records that a client has got its connection to a member: it counts as
@@ -282,76 +345,31 @@ func (p *Pool) Resume(c Client, id uint32, now time.Duration) {
 func (p *Pool) load(i int) {
 	if p.members[i].slot >= 0 {
 		p.sched.loaded(p, i)
-		p.ranked = false
 	}
 }
 
-// SetUp says whether a member is up. Going down makes its clients forget it. It
-// reports whether the pool has the member.
-func (p *Pool) SetUp(id uint32, up bool) bool {
+// SetHealthy says what the checks have found a member to be. A member that is not healthy is
+// forgotten by its clients. SetHealthy reports whether the pool has the member.
+func (p *Pool) SetHealthy(id uint32, healthy bool) bool {
 	i, ok := p.at[id]
-	if ok && p.members[i].Up != up {
-		p.members[i].Up = up
+	if ok && p.members[i].Healthy != healthy {
+		p.members[i].Healthy = healthy
 		p.arrange(false)
 	}
 	return ok
 }
 
-// SetWeight changes a member's share. 0 drains it: it gets no new connections, not
-// even of clients that were pinned to it. It reports whether the pool has the
-// member.
-func (p *Pool) SetWeight(id uint32, weight int) bool {
-	i, ok := p.at[id]
-	if ok && p.members[i].Weight != weight {
-		p.members[i].Weight = weight
-		p.arrange(true)
-	}
-	return ok
+// MemberState is a member as it is now.
+type MemberState struct {
+	Member
+	Active int // connections that are not over
 }
 
-// Add puts a member at the end of the order. Its ID must be new to the pool, and
-// should not be that of a member that is gone: its connections may not be over.
-func (p *Pool) Add(m Member) {
-	p.append(m)
-	p.arrange(true)
-}
-
-// Remove takes a member out. If it was its turn, it is the next one's. It reports
-// whether the pool had the member.
-func (p *Pool) Remove(id uint32) bool {
-	i, ok := p.at[id]
-	if !ok {
-		return false
-	}
-	p.members = slices.Delete(p.members, i, i+1)
-	delete(p.at, id)
-	for k := i; k < len(p.members); k++ {
-		p.at[p.members[k].ID] = k
-	}
-	if rr, ok := p.sched.(*roundRobin); ok {
-		rr.removed(p, i)
-	}
-	p.arrange(true)
-	p.forget()
-	return true
-}
-
-// Active is the number of connections that a member has, 0 if it is unknown.
-func (p *Pool) Active(id uint32) int {
-	if i, ok := p.at[id]; ok {
-		return p.members[i].active
-	}
-	return 0
-}
-
-// Total is the number of connections that were committed.
-func (p *Pool) Total() uint64 { return p.total }
-
-// Members returns the members as they are, in order.
-func (p *Pool) Members() []Member {
-	out := make([]Member, len(p.members))
+// Members returns the members as they are, in order. The caller owns the slice.
+func (p *Pool) Members() []MemberState {
+	out := make([]MemberState, len(p.members))
 	for i := range p.members {
-		out[i] = p.members[i].Member
+		out[i] = MemberState{p.members[i].Member, p.members[i].active}
 	}
 	return out
 }

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// leastConn chooses who would have the fewest connections for its weight with one
-// more; of several, who was chosen longest ago, so that one connection at a time
-// goes round. It is a binary heap of places, and members know where they are in it:
-// a connection moves one of them a few steps.
+// leastConn chooses the member that would have the fewest connections for its weight with one more.
+// Of several it is the one that was chosen longest ago, so one connection at a time goes round. The
+// members are in a binary heap of places, and know where they are in it: a connection moves one of
+// them a few steps.
 type leastConn struct{ heap []int }
 
 // compare orders by (active+1)/weight, without division.
@@ -23,10 +23,10 @@ func (l *leastConn) compare(p *Pool, a, b int) int {
 	return cmp.Compare(a, b) // never chosen: in order
 }
 
-func (l *leastConn) settle(*Pool) {}
+func (l *leastConn) before(*Pool) {}
 
-func (l *leastConn) arrange(p *Pool, _ bool) {
-	l.heap = append(l.heap[:0], p.may...)
+func (l *leastConn) after(p *Pool, _ bool) {
+	l.heap = append(l.heap[:0], p.eligible...)
 	for at, i := range l.heap {
 		p.members[i].heapAt = at
 	}
@@ -35,19 +35,10 @@ func (l *leastConn) arrange(p *Pool, _ bool) {
 	}
 }
 
-func (l *leastConn) choose(p *Pool, _ Client, k int) int {
-	if k == 0 {
-		return l.heap[0]
-	}
-	return p.ranking(l, Client{})[k]
-}
+func (l *leastConn) first(*Pool, Client) int { return l.heap[0] }
 
-func (l *leastConn) rank(p *Pool, _ Client, place int) int {
-	return slices.Index(p.ranking(l, Client{}), place)
-}
-
-func (l *leastConn) sort(p *Pool, _ Client, order []int) []int {
-	order = append(order, p.may...)
+func (l *leastConn) ranking(p *Pool, _ Client, order []int) []int {
+	order = append(order, p.eligible...)
 	slices.SortFunc(order, func(a, b int) int { return l.compare(p, a, b) })
 	return order
 }
@@ -63,7 +54,7 @@ func (l *leastConn) loaded(p *Pool, place int) {
 	l.sink(p, at)
 }
 
-// sink moves what is at a position below all that come before it.
+// sink moves the member at a position below all members that come before it.
 func (l *leastConn) sink(p *Pool, at int) {
 	for {
 		least := at

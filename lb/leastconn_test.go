@@ -34,10 +34,10 @@ func TestLeastConnectionsLevelsOut(t *testing.T) {
 	pool, open := lb.NewPool(least, list), []uint32{}
 	for range 50 {
 		i := r.IntN(len(list))
-		list[i].Up = !list[i].Up
-		pool.SetUp(list[i].ID, list[i].Up)
+		list[i].Healthy = !list[i].Healthy
+		pool.SetHealthy(list[i].ID, list[i].Healthy)
 		for range r.IntN(40) {
-			if m, ok := pool.Pick(lb.Client{}, 0, 0); ok && r.IntN(3) > 0 {
+			if m, ok := pool.Pick(lb.Client{}, 0, nil); ok && r.IntN(3) > 0 {
 				pool.Commit(lb.Client{}, m.ID, 0)
 				open = append(open, m.ID)
 			} else if len(open) > 0 {
@@ -48,7 +48,7 @@ func TestLeastConnectionsLevelsOut(t *testing.T) {
 		}
 	}
 	for _, m := range list {
-		pool.SetUp(m.ID, true)
+		pool.SetHealthy(m.ID, true)
 	}
 	take(t, pool, 5*len(open))
 	low, high, sum := 1<<30, 0, 0
@@ -65,7 +65,7 @@ func TestLeastConnectionsTakesTurns(t *testing.T) {
 	pool := lb.NewPool(least, members(true, true, true))
 	got := ""
 	for range 7 { // one at a time
-		m, _ := pool.Pick(lb.Client{}, 0, 0)
+		m, _ := pool.Pick(lb.Client{}, 0, nil)
 		pool.Commit(lb.Client{}, m.ID, 0)
 		pool.End(lb.Client{}, m.ID, 0)
 		got += string('0' + rune(m.ID-10))
@@ -76,10 +76,10 @@ func TestLeastConnectionsTakesTurns(t *testing.T) {
 	// One that was away keeps what it has; a new one has nothing yet.
 	pool = lb.NewPool(least, members(true, true))
 	take(t, pool, 4)
-	pool.SetUp(11, false)
+	pool.SetHealthy(11, false)
 	take(t, pool, 2)
-	pool.SetUp(11, true)
-	pool.Add(lb.Member{ID: 12, Weight: 1, Up: true})
+	pool.SetHealthy(11, true)
+	pool.Add(lb.Member{ID: 12, Weight: 1, AdminStateUp: true, Healthy: true})
 	if got := take(t, pool, 6); got != "221212" {
 		t.Errorf("got %s", got)
 	}
@@ -97,10 +97,10 @@ func TestActive(t *testing.T) {
 			{func(c lb.Client, id uint32) { pool.Commit(c, id, 0) }, 10, 1},
 			{func(c lb.Client, id uint32) { pool.Commit(c, id, 0) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.Commit(c, id, 0) }, 11, 2},
-			{func(c lb.Client, id uint32) { pool.SetUp(id, false) }, 10, 2},
+			{func(c lb.Client, id uint32) { pool.SetHealthy(id, false) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 1}, // what it has lives on
 			{func(c lb.Client, id uint32) { pool.Resume(c, id, 0) }, 10, 2},
-			{func(c lb.Client, id uint32) { pool.SetUp(id, true) }, 10, 2},
+			{func(c lb.Client, id uint32) { pool.SetHealthy(id, true) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 99, 2}, // nobody
 			{func(c lb.Client, id uint32) { pool.Resume(c, id, 0) }, 99, 2},
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 1},

@@ -8,27 +8,27 @@ import (
 )
 
 // maglev chooses by the hash of the client, in a table of slots that the members
-// share (see table). It depends only on the members' endpoints and weights, so every
+// share (see table). The table depends only on the members' endpoints and weights, so every
 // router with the same members makes the same choice, and a member less moves few
-// clients but its own. The hash has no secret for the same reason: who knows the
+// clients but its own. The hash has no secret for the same reason: someone who knows the
 // members can choose addresses that all go to one of them.
 //
-// Health does not change the table. A client whose member may not is hashed again
-// until it meets one that may: the clients of a member that is down are spread over
+// Health does not change the table. A client whose member is not eligible is hashed again
+// until it meets one that is: the clients of a member that is down are spread over
 // all others, and no others move.
 type maglev struct {
 	ports  bool     // hash the client's port too
 	tables [2]table // primaries, backups; made when they are needed
 }
 
-// tries is how often a client is hashed again before the members are gone through
+// tries is how often a client is hashed again before it goes through the members
 // one by one. With half of them down one client in 2^64 gets there, with 9 of 10
 // down one in 850.
 const tries = 64
 
-func (m *maglev) settle(*Pool) {}
+func (m *maglev) before(*Pool) {}
 
-func (m *maglev) arrange(_ *Pool, weights bool) {
+func (m *maglev) after(_ *Pool, weights bool) {
 	if weights {
 		m.tables[0].made, m.tables[1].made = false, false
 	}
@@ -50,10 +50,7 @@ func (m *maglev) hash(c Client) uint64 {
 	return mix(x)
 }
 
-func (m *maglev) choose(p *Pool, c Client, k int) int {
-	if k > 0 {
-		return p.ranking(m, c)[k]
-	}
+func (m *maglev) first(p *Pool, c Client) int {
 	t, h := m.table(p), m.hash(c)
 	for try := range uint64(tries) {
 		if i := t.find(h, try); p.members[i].slot >= 0 {
@@ -67,15 +64,11 @@ func (m *maglev) choose(p *Pool, c Client, k int) int {
 	return t.of[i]
 }
 
-func (m *maglev) rank(p *Pool, c Client, place int) int {
-	return slices.Index(p.ranking(m, c), place)
-}
-
-// sort is the order in which choose meets those who may, each once.
-func (m *maglev) sort(p *Pool, c Client, order []int) []int {
+// ranking is the order in which a client meets the eligible members, each once.
+func (m *maglev) ranking(p *Pool, c Client, order []int) []int {
 	t, h := m.table(p), m.hash(c)
-	if len(t.met) < len(p.may) {
-		t.met = make([]bool, len(p.may))
+	if len(t.met) < len(p.eligible) {
+		t.met = make([]bool, len(p.eligible))
 	}
 	clear(t.met)
 	meet := func(i int) {
@@ -114,7 +107,7 @@ type table struct {
 	made  bool
 	of    []int    // places of the members, by endpoint
 	slots []uint32 // index in of
-	met   []bool   // sort's, by slot of the pool
+	met   []bool   // ranking's, by slot of the pool
 }
 
 // sizes are the sizes of a table, primes, by the number of members. At a step of
@@ -143,7 +136,7 @@ var sizes = []struct {
 // of the work of filling a table, as hardly any is free, and most of what moves when a
 // member comes or goes, as one claim earlier or later changes all that follow. So each
 // goes to the member that comes to it first in its permutation, whatever the others
-// have. The price is a few slots more or less than a member's share, so nobody gets
+// have. The price is a few slots more or less than a member's share, so no member gets
 // more than twice its share of the rest.
 const rest = 512
 
@@ -196,7 +189,7 @@ func (t *table) make(p *Pool) {
 	t.fillRest(claims, newModulus(size))
 }
 
-// free is a slot that nobody has claimed.
+// free is a slot that no member has claimed.
 const free = ^uint32(0)
 
 // fill has the members claim all slots but the rest. A round has as many turns as

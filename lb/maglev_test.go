@@ -14,7 +14,7 @@ import (
 func hosts(n, subnet int) []lb.Member {
 	var list []lb.Member
 	for i := range n {
-		list = append(list, lb.Member{ID: uint32(i), Addr: uint32(0x0a000002 + subnet<<16 + i), Port: 80, Weight: 1, Up: true})
+		list = append(list, lb.Member{ID: uint32(i), Addr: uint32(0x0a000002 + subnet<<16 + i), Port: 80, Weight: 1, AdminStateUp: true, Healthy: true})
 	}
 	return list
 }
@@ -33,7 +33,7 @@ func client(i int) lb.Client { return lb.Client{Addr: 0xc0a80000 + uint32(i), Po
 func where(p *lb.Pool, n int) []uint32 {
 	out := make([]uint32, n)
 	for i := range out {
-		m, _ := p.Pick(client(i), 0, 0)
+		m, _ := p.Pick(client(i), 0, nil)
 		out[i] = m.ID
 	}
 	return out
@@ -100,7 +100,7 @@ func TestHashShares(t *testing.T) {
 	const many = 4000000 // for the share of slots alone
 	at := make([]int, 128)
 	for i, pool := 0, hashed(hosts(128, 1)); i < many; i++ {
-		m, _ := pool.Pick(client(i), 0, 0)
+		m, _ := pool.Pick(client(i), 0, nil)
 		at[m.ID]++
 	}
 	for i, c := range at {
@@ -131,12 +131,12 @@ func TestHashAgreesAcrossRouters(t *testing.T) {
 	for _, alg := range []lb.Algorithm{lb.SourceIP, lb.SourceIPPort} {
 		list := hosts(12, 3)
 		for i := range list {
-			list[i].Weight, list[i].Backup, list[i].Up = i%4, i%3 == 0, i != 5
+			list[i].Weight, list[i].Backup, list[i].Healthy = i%4, i%3 == 0, i != 5
 		}
 		other := slices.Clone(list)
 		r.Shuffle(len(other), func(i, k int) { other[i], other[k] = other[k], other[i] })
-		late := lb.NewPool(lb.Config{Algorithm: alg}, []lb.Member{{ID: 999, Addr: 1, Weight: 1, Up: true}})
-		late.Pick(client(0), 0, 0)
+		late := lb.NewPool(lb.Config{Algorithm: alg}, []lb.Member{{ID: 999, Addr: 1, Weight: 1, AdminStateUp: true, Healthy: true}})
+		late.Pick(client(0), 0, nil)
 		for i := range other {
 			other[i].ID = 500 + other[i].ID*7
 			m := other[i]
@@ -148,9 +148,9 @@ func TestHashAgreesAcrossRouters(t *testing.T) {
 		a, b := lb.NewPool(lb.Config{Algorithm: alg}, list), lb.NewPool(lb.Config{Algorithm: alg}, other)
 		for i := range 2000 {
 			for k := range 9 {
-				x, okX := a.Pick(client(i), k, 0)
+				x, okX := a.Choice(client(i), k, 0)
 				for _, q := range []*lb.Pool{b, late} {
-					if y, ok := q.Pick(client(i), k, 0); ok != okX || x.Addr != y.Addr {
+					if y, ok := q.Choice(client(i), k, 0); ok != okX || x.Addr != y.Addr {
 						t.Fatalf("client %d, choice %d: %v, %v", i, k, x, y)
 					}
 				}
@@ -168,7 +168,7 @@ func TestHashIsFixed(t *testing.T) {
 	} {
 		pool, got := lb.NewPool(lb.Config{Algorithm: alg}, hosts(10, 0)), ""
 		for i := range 24 {
-			m, _ := pool.Pick(client(i), 0, 0)
+			m, _ := pool.Pick(client(i), 0, nil)
 			got += fmt.Sprint(m.ID)
 		}
 		if got != want {
@@ -182,7 +182,7 @@ func TestHashOfPorts(t *testing.T) {
 	for alg, want := range map[lb.Algorithm]int{lb.SourceIP: 1, lb.SourceIPPort: 10} {
 		pool, met := lb.NewPool(lb.Config{Algorithm: alg}, hosts(10, 0)), map[uint32]bool{}
 		for i := range 200 {
-			m, _ := pool.Pick(lb.Client{Addr: 7, Port: uint16(i)}, 0, 0)
+			m, _ := pool.Pick(lb.Client{Addr: 7, Port: uint16(i)}, 0, nil)
 			met[m.ID] = true
 		}
 		if len(met) != want {
@@ -199,7 +199,7 @@ func TestHashOfTheLiving(t *testing.T) {
 		pool := hashed(hosts(n, 4))
 		before := where(pool, clients)
 		for i := range down {
-			pool.SetUp(uint32(i), false)
+			pool.SetHealthy(uint32(i), false)
 		}
 		after, left := where(pool, clients), make([]int, n)
 		for i, id := range after {
@@ -224,7 +224,7 @@ func TestHashOfTheLiving(t *testing.T) {
 			}
 		}
 		for i := range down {
-			pool.SetUp(uint32(i), true)
+			pool.SetHealthy(uint32(i), true)
 		}
 		if !slices.Equal(before, where(pool, clients)) {
 			t.Errorf("%d down and up: not as before", down)
@@ -239,16 +239,16 @@ func TestHashSecondChoice(t *testing.T) {
 	for i := range 1000 {
 		var first, second [5]lb.Member
 		for k := range first {
-			first[k], _ = pool.Pick(client(i), k, 0)
+			first[k], _ = pool.Choice(client(i), k, 0)
 		}
-		pool.SetUp(first[0].ID, false)
+		pool.SetHealthy(first[0].ID, false)
 		for k := range second {
-			second[k], _ = pool.Pick(client(i), k, 0)
+			second[k], _ = pool.Choice(client(i), k, 0)
 		}
 		if !slices.Equal(first[1:], second[:4]) {
 			t.Fatalf("client %d: %v, and without the first %v", i, first, second)
 		}
-		pool.SetUp(first[0].ID, true)
+		pool.SetHealthy(first[0].ID, true)
 	}
 }
 
@@ -262,7 +262,7 @@ func TestHashBackupsMoveNobody(t *testing.T) {
 		t.Error("the primaries' clients move")
 	}
 	for i := range 5 {
-		list[i].Up = false
+		list[i].Healthy = false
 	}
 	if !slices.Equal(where(hashed(list), 5000), where(hashed(list[5:]), 5000)) {
 		t.Error("the backups' clients move")
@@ -272,11 +272,11 @@ func TestHashBackupsMoveNobody(t *testing.T) {
 // A table costs too much to be made for each member that goes down or up.
 func TestHashHealthMakesNoTable(t *testing.T) {
 	pool, up := hashed(hosts(10, 6)), true
-	pool.Pick(client(1), 0, 0)
+	pool.Pick(client(1), 0, nil)
 	if n := testing.AllocsPerRun(20, func() {
 		up = !up
-		pool.SetUp(3, up)
-		pool.Pick(client(1), 0, 0)
+		pool.SetHealthy(3, up)
+		pool.Pick(client(1), 0, nil)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -25,6 +25,7 @@ type model struct {
 
 	other  *lb.Pool // with these members
 	others []lb.Member
+	ports  bool
 }
 
 type backend struct {
@@ -53,7 +54,7 @@ func (m *model) may() []*backend {
 	var out []*backend
 	for c := range 2 {
 		for _, b := range m.list {
-			if b.Up && b.Weight > 0 && class(b) == c {
+			if b.AdminStateUp && b.Healthy && b.Weight > 0 && class(b) == c {
 				out = append(out, b)
 			}
 		}
@@ -112,12 +113,13 @@ func (m *model) order(c lb.Client) (order []*backend, exact bool) {
 			b := m.list[len(m.list)-1-i].Member
 			list = append(list, b)
 		}
-		if m.other == nil || !slices.Equal(list, m.others) {
+		if m.other == nil || !slices.Equal(list, m.others) || m.ports != (m.cfg.Algorithm == lb.SourceIPPort) {
 			m.other, m.others = lb.NewPool(lb.Config{Algorithm: m.cfg.Algorithm}, list), list
+			m.ports = m.cfg.Algorithm == lb.SourceIPPort
 		}
 		order := []*backend{}
 		for k := range may {
-			x, _ := m.other.Pick(c, k, 0)
+			x, _ := m.other.Choice(c, k, 0)
 			order = append(order, m.find(x.ID))
 		}
 		may = order
@@ -230,7 +232,7 @@ func (x *run) member() lb.Member {
 	x.ids++
 	return lb.Member{
 		ID: x.ids, Addr: 0x0a000000 + uint32(x.ids*5), Port: 80, Weight: x.weight(),
-		Backup: x.r.IntN(4) == 0, Up: x.r.IntN(4) > 0,
+		Backup: x.r.IntN(4) == 0, AdminStateUp: x.r.IntN(6) > 0, Healthy: x.r.IntN(4) > 0,
 	}
 }
 
@@ -254,14 +256,26 @@ func (x *run) step() {
 	x.now += time.Duration(x.r.IntN(3)) * time.Second
 	x.m.forget(x.now)
 	switch op := x.r.IntN(16); op {
-	case 0, 1:
+	case 0:
 		id, up := x.id(), x.r.IntN(2) == 0
-		x.note("SetUp(%d, %t)", id, up)
+		x.note("SetHealthy(%d, %t)", id, up)
 		b := x.m.find(id)
 		if b != nil {
-			b.Up = up
+			b.Healthy = up
 		}
-		x.agree("SetUp", x.pool.SetUp(id, up), b != nil)
+		x.agree("SetHealthy", x.pool.SetHealthy(id, up), b != nil)
+	case 1:
+		if x.r.IntN(3) == 0 {
+			x.update()
+			break
+		}
+		id, up := x.id(), x.r.IntN(2) == 0
+		x.note("SetAdminState(%d, %t)", id, up)
+		b := x.m.find(id)
+		if b != nil {
+			b.AdminStateUp = up
+		}
+		x.agree("SetAdminState", x.pool.SetAdminState(id, up), b != nil)
 	case 2:
 		id, w := x.id(), x.weight()
 		x.note("SetWeight(%d, %d)", id, w)
@@ -308,7 +322,7 @@ func (x *run) step() {
 		}
 	default:
 		c, k := x.client(), max(0, x.r.IntN(6)-3)
-		if got, ok := x.pool.Pick(c, k, x.now); ok {
+		if got, ok := x.pool.Choice(c, k, x.now); ok {
 			x.note("Commit(%v, %d), choice %d", c, got.ID, k)
 			x.pool.Commit(c, got.ID, x.now)
 			x.m.commit(c, got.ID, x.now)
@@ -320,6 +334,88 @@ func (x *run) step() {
 	}
 	x.m.forget(x.now)
 	x.compare()
+}
+
+// update is a change of everything at once: settings, order, members that come, go and change.
+func (x *run) update() {
+	cfg := x.m.cfg
+	switch x.r.IntN(4) {
+	case 0:
+		cfg.Algorithm = lb.Algorithm(x.r.IntN(4))
+	case 1:
+		cfg.Persistence = []time.Duration{0, min(cfg.Persistence, 4*time.Second), cfg.Persistence}[x.r.IntN(3)]
+		if x.m.cfg.Persistence == 0 {
+			cfg.Persistence = 10 * time.Second
+		}
+		cfg.Persistent = 1 + x.r.IntN(5)
+	}
+	var list []lb.Member
+	for _, b := range x.m.list {
+		if x.r.IntN(4) == 0 {
+			continue
+		}
+		m := b.Member
+		switch x.r.IntN(6) {
+		case 0:
+			m.Weight = x.weight()
+		case 1:
+			m.Backup = !m.Backup
+		case 2:
+			m.AdminStateUp = !m.AdminStateUp
+		}
+		at := x.r.IntN(len(list) + 1)
+		if x.r.IntN(2) == 0 {
+			at = len(list)
+		}
+		list = slices.Insert(list, at, m)
+	}
+	for len(list) < 8 && x.r.IntN(3) == 0 {
+		list = append(list, x.member())
+	}
+	x.note("Update(%+v, %+v)", cfg, list)
+	x.m.update(cfg, list)
+	for i := range list { // what counts is what the pool knows
+		if b := slices.IndexFunc(x.pool.Members(), func(m lb.MemberState) bool { return m.ID == list[i].ID }); b >= 0 {
+			list[i].Healthy = x.r.IntN(2) == 0
+		}
+	}
+	x.pool.Update(cfg, list)
+}
+
+// update: a member that stays is known by its ID. The turn stays with its member, or goes to the
+// next one in the former order that has stayed.
+func (m *model) update(cfg lb.Config, list []lb.Member) {
+	var now []*backend
+	for _, b := range list {
+		stays := m.find(b.ID)
+		if stays == nil {
+			stays = &backend{}
+		}
+		now = append(now, stays)
+	}
+	for c, next := range m.next {
+		m.next[c] = 0
+		if cfg.Algorithm != m.cfg.Algorithm {
+			continue // turns begin anew
+		}
+		for k := range m.list {
+			if at := slices.Index(now, m.list[(next+k)%len(m.list)]); at >= 0 {
+				m.next[c] = at
+				break
+			}
+		}
+	}
+	for i, b := range now {
+		b.Member = list[i]
+	}
+	m.list, m.cfg = now, cfg
+	if cfg.Persistence == 0 {
+		m.clients = nil
+	}
+	for len(m.clients) > cfg.Persistent {
+		at := max(0, slices.IndexFunc(m.clients, func(k *known) bool { return k.active == 0 }))
+		m.clients = slices.Delete(m.clients, at, at+1)
+	}
 }
 
 func (x *run) agree(what string, got, want bool) {
@@ -342,7 +438,7 @@ func (x *run) compare() {
 	want, exact := x.m.order(c)
 	seen := map[uint32]bool{}
 	for k := range len(x.m.list) + 1 {
-		got, ok := x.pool.Pick(c, k, x.now)
+		got, ok := x.pool.Choice(c, k, x.now)
 		switch own := x.m.known(c.Addr); {
 		case ok != (k < len(want)):
 			x.fatal("choice %d of %v: %t", k, c, ok)
@@ -353,11 +449,11 @@ func (x *run) compare() {
 		}
 		seen[got.ID] = true
 	}
-	var list []lb.Member
+	var list []lb.MemberState
 	for _, b := range x.m.list {
-		list = append(list, b.Member)
-		if got := x.pool.Active(b.ID); got != b.active {
-			x.fatal("%d has %d connections, want %d", b.ID, got, b.active)
+		list = append(list, lb.MemberState{Member: b.Member, Active: b.active})
+		if got, want := x.pool.Takes(b.ID), slices.Contains(x.m.may(), b); got != want {
+			x.fatal("%d takes connections: %t", b.ID, got)
 		}
 	}
 	if got := x.pool.Members(); !slices.Equal(got, list) || x.pool.Total() != x.m.total {

@@ -2,16 +2,16 @@ package lb
 
 import "time"
 
-// DefaultPersistent is how many clients a pool remembers unless it is told. One
+// DefaultPersistent is how many clients a pool remembers unless its Config says otherwise. One
 // takes about 50 bytes, when it comes.
 const DefaultPersistent = 65536
 
-// clients remembers which member a client's address is pinned to, and how many
-// connections it has, whoever has them: while there is one, it does not time out.
+// clients remembers which member a client's address is pinned to, and how many connections the
+// client has, with any member: while there is one, the client does not time out.
 //
 // It is bounded. When it is full, the client that has been unused longest is
 // forgotten, one without connections if there is one. The connections of a
-// forgotten one are not known any more: should it come back before they have
+// forgotten client are not known any more: if it comes back before they have
 // ended, its timeout may begin early.
 type clients struct {
 	timeout time.Duration
@@ -36,13 +36,29 @@ type client struct {
 type line struct{ head, tail int32 }
 
 func newClients(timeout time.Duration, limit int) *clients {
+	s := &clients{at: map[uint32]int32{}, idle: line{-1, -1}, busy: line{-1, -1}}
+	s.setLimits(timeout, limit)
+	return s
+}
+
+// setLimits sets the timeout, and how many clients are remembered at most.
+func (s *clients) setLimits(timeout time.Duration, limit int) {
 	if limit <= 0 {
 		limit = DefaultPersistent
 	}
-	return &clients{
-		timeout: timeout, max: limit, at: map[uint32]int32{},
-		idle: line{-1, -1}, busy: line{-1, -1},
+	s.timeout, s.max = timeout, limit
+	for len(s.at) > limit {
+		s.evict()
 	}
+}
+
+// evict forgets the client that has been unused longest, one without connections if there is one.
+func (s *clients) evict() {
+	i := s.idle.head
+	if i < 0 {
+		i = s.busy.head
+	}
+	s.remove(i)
 }
 
 // member is the member that a client is pinned to.
@@ -58,15 +74,15 @@ func (s *clients) expired(i int32, now time.Duration) bool {
 	return s.list[i].active == 0 && now-s.list[i].last >= s.timeout
 }
 
-// commit counts a connection, and pins the client if the member may have more.
-func (s *clients) commit(addr, id uint32, may bool, now time.Duration) {
+// commit counts a connection, and pins the client if the member takes new connections.
+func (s *clients) commit(addr, id uint32, takes bool, now time.Duration) {
 	i := s.open(addr, now)
-	if may {
+	if takes {
 		s.list[i].id, s.list[i].pinned = id, true
 	}
 }
 
-// resume counts a connection and pins nobody: the client may have been forgotten
+// resume counts a connection and does not pin its client: the client may have been forgotten
 // since, because its member was down.
 func (s *clients) resume(addr uint32, now time.Duration) { s.open(addr, now) }
 
@@ -102,11 +118,11 @@ func (s *clients) end(addr uint32, now time.Duration) {
 	}
 }
 
-// drop unpins the clients of the members that may have no more.
-func (s *clients) drop(may func(id uint32) bool) {
+// unpin unpins the clients of the members that do not take new connections.
+func (s *clients) unpin(takes func(id uint32) bool) {
 	for i := range s.list {
 		c := &s.list[i]
-		if !c.pinned || may(c.id) {
+		if !c.pinned || takes(c.id) {
 			continue
 		}
 		if c.pinned = false; c.active == 0 {
@@ -124,11 +140,7 @@ func (s *clients) insert(addr uint32, now time.Duration) int32 {
 		}
 	}
 	if len(s.at) >= s.max {
-		i := s.idle.head
-		if i < 0 {
-			i = s.busy.head
-		}
-		s.remove(i)
+		s.evict()
 	}
 	i := int32(len(s.list))
 	if n := len(s.free); n > 0 {

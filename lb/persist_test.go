@@ -28,13 +28,13 @@ func script(t *testing.T, name string, pool *lb.Pool, s string) {
 			_, _ = fmt.Sscan(w[1:], &n)
 			now = time.Duration(n) * time.Second
 		case w[0] == '+', w[0] == '-':
-			pool.SetUp(id, w[0] == '+')
+			pool.SetHealthy(id, w[0] == '+')
 		case w[0] == 'x':
 			pool.Remove(id)
 		case w[1] == 'w':
 			pool.SetWeight(uint32(10+w[0]-'0'), int(last-'0'))
 		case w[1] == '>':
-			if m, ok := pool.Pick(c, 0, now); !ok || m.ID != id {
+			if m, ok := pool.Pick(c, now, nil); !ok || m.ID != id {
 				t.Errorf("%s: word %d of %q: goes to %d (%t)", name, i, s, m.ID-10, ok)
 			}
 		case w[1] == '=':
@@ -116,21 +116,21 @@ func TestPinnedIsPassedOver(t *testing.T) {
 			pool.Commit(c, uint32(own), 0)
 			seen := map[uint32]bool{}
 			for k := range 4 {
-				m, ok := pool.Pick(c, k, 0)
+				m, ok := pool.Choice(c, k, 0)
 				if !ok || seen[m.ID] || (m.ID == uint32(own)) != (k == 0) {
 					t.Errorf("algorithm %d, own %d: choice %d is %d, %t", alg, own, k, m.ID, ok)
 				}
 				seen[m.ID] = true
 			}
-			if m, ok := pool.Pick(c, 4, 0); ok {
+			if m, ok := pool.Choice(c, 4, 0); ok {
 				t.Errorf("algorithm %d: a fifth of four: %v", alg, m)
 			}
-			if m, _ := pool.Pick(c, 0, 0); m.ID != uint32(own) {
+			if m, _ := pool.Pick(c, 0, nil); m.ID != uint32(own) {
 				t.Errorf("algorithm %d: the client was unpinned", alg)
 			}
-			m, _ := pool.Pick(c, 2, 0)
+			m, _ := pool.Choice(c, 2, 0)
 			pool.Commit(c, m.ID, 0)
-			if got, _ := pool.Pick(c, 0, 0); got.ID != m.ID {
+			if got, _ := pool.Pick(c, 0, nil); got.ID != m.ID {
 				t.Errorf("algorithm %d: the client is not pinned to its new member", alg)
 			}
 		}
@@ -147,12 +147,12 @@ func TestBackups(t *testing.T) {
 			t.Helper()
 			got := [4]bool{}
 			for i := range 200 {
-				m, ok := pool.Pick(client(i), 0, 0)
+				m, ok := pool.Pick(client(i), 0, nil)
 				if ok {
 					pool.Commit(client(i), m.ID, 0)
 					got[m.ID] = true
 				}
-				if _, ok := pool.Pick(client(i), len(want), 0); ok {
+				if _, ok := pool.Choice(client(i), len(want), 0); ok {
 					t.Errorf("algorithm %d: more than %s", alg, want)
 				}
 			}
@@ -167,17 +167,17 @@ func TestBackups(t *testing.T) {
 			}
 		}
 		serving("02")
-		pool.SetUp(0, false)
+		pool.SetHealthy(0, false)
 		serving("2")
 		pool.SetWeight(2, 0)
 		serving("13")
-		pool.SetUp(3, false)
+		pool.SetHealthy(3, false)
 		serving("1")
-		pool.SetUp(1, false)
+		pool.SetHealthy(1, false)
 		serving("")
-		pool.SetUp(1, true)
+		pool.SetHealthy(1, true)
 		serving("1")
-		pool.SetUp(0, true)
+		pool.SetHealthy(0, true)
 		serving("0")
 		pool.SetWeight(2, 1)
 		pool.Remove(0)

@@ -6,48 +6,48 @@ import (
 	"slices"
 )
 
-// roundRobin gives turns. Where all who may have the same weight, the turn is a
-// place in the order, and goes round: a choice takes the same time for any number
-// of members. Else it is nginx's smooth weighted round robin: at each turn
-// everybody's credit grows by their weight, who has most is chosen (the first of
-// several) and pays the sum of the weights. A connection looks at all of them
-// then, a few nanoseconds for each.
+// roundRobin gives turns. Where all eligible members have the same weight, the turn is a place in
+// the order, and goes round: a choice takes the same time for any number of members. Where weights
+// differ, it is nginx's smooth weighted round robin. At each turn the credit of every member grows
+// by its weight. The member with the most credit is chosen (the first of several), and pays the
+// sum of the weights. So each connection looks at all members, a few nanoseconds for each.
 //
-// Going round is what equal credits do, so each turns into the other without
-// giving anybody a turn too many: places into credits evenly apart, credits into
-// the place of who has most. What a member has above or below the average stays
-// with it while it is away; it neither catches up on what it has missed nor
-// escapes what it had too much.
+// Going round is what equal credits do. So each form turns into the other, and no member gets a
+// turn too many: places become credits evenly apart, and credits become the place of the member
+// with the most. What a member has above or below the average stays with it while it is away. It
+// neither catches up on the turns that it has missed, nor escapes the ones that it had too many.
 type roundRobin struct {
-	next   [2]int // by class: the place whose turn it is. A backup's turn leaves the primaries' alone
-	class  int    // of those that have turns
-	first  []int  // by place: slot of the first one that may from there on
-	smooth bool   // weights differ
+	next    [2]int // by class: the place whose turn it is. A backup's turn leaves the primaries' alone
+	class   int    // of the members that have turns
+	firstAt []int  // by place: slot of the first eligible member from there on
+	smooth  bool   // weights differ
 
-	sum    int64 // of the weights of those who may, or could last
+	sum    int64 // of the weights of the eligible members, or of the last ones that there were
 	weight []int64
 	credit []int64 // by slot, as weight is
 	best   int     // slot of the first choice, -1: to be found
 }
 
-// unit is a weight of 1 in credits. They are scaled with the sum of the weights,
-// and the fraction keeps who was ahead of whom.
+// unit is a weight of 1 in credits. Credits are scaled with the sum of the weights, and the
+// fraction keeps which member was ahead of which.
 const unit = 1 << 16
 
-// removed: the member at a place was taken out.
-func (t *roundRobin) removed(p *Pool, i int) {
-	for class := range t.next {
-		if i < t.next[class] {
-			t.next[class]--
-		}
-		if t.next[class] >= len(p.members) {
-			t.next[class] = 0
+// moved: the members have other places than before, when they were old. A turn stays with its
+// member, or goes to the next one after it that has stayed.
+func (t *roundRobin) moved(p *Pool, old []member) {
+	for class, next := range t.next {
+		t.next[class] = 0
+		for k := range old {
+			if i, ok := p.at[old[(next+k)%len(old)].ID]; ok {
+				t.next[class] = i
+				break
+			}
 		}
 	}
 }
 
-// settle gives the members back what they have above or below the average.
-func (t *roundRobin) settle(p *Pool) {
+// before gives the members back what they have above or below the average.
+func (t *roundRobin) before(p *Pool) {
 	n, total := int64(0), int64(0)
 	for i := range p.members {
 		if s := p.members[i].slot; s >= 0 {
@@ -69,11 +69,11 @@ func (t *roundRobin) settle(p *Pool) {
 	}
 }
 
-func (t *roundRobin) arrange(p *Pool, _ bool) {
-	t.first = t.first[:0]
+func (t *roundRobin) after(p *Pool, _ bool) {
+	t.firstAt = t.firstAt[:0]
 	k := 0
 	for i := range p.members {
-		t.first = append(t.first, k)
+		t.firstAt = append(t.firstAt, k)
 		if p.members[i].slot >= 0 {
 			k++
 		}
@@ -82,27 +82,27 @@ func (t *roundRobin) arrange(p *Pool, _ bool) {
 	was := t.smooth
 	t.class, t.best, t.smooth = p.class, -1, false
 	t.weight, t.credit = t.weight[:0], t.credit[:0]
-	for _, i := range p.may {
+	for _, i := range p.eligible {
 		t.weight = append(t.weight, p.members[i].weight()*unit)
 		t.credit = append(t.credit, p.members[i].credit)
 		t.smooth = t.smooth || t.weight[0] != t.weight[len(t.weight)-1]
 	}
-	if was && !t.smooth && len(p.may) > 0 {
+	if was && !t.smooth && len(p.eligible) > 0 {
 		t.enter(p)
 	}
 }
 
-// rescale makes the credits the same part of a round in the new weights: what was
-// a moment's wait between large weights would be many turns between small ones.
+// rescale makes the credits the same part of a round in the new weights. A short wait between
+// large weights would be many turns between small ones.
 func (t *roundRobin) rescale(p *Pool) {
 	sum := int64(0)
-	for _, i := range p.may {
+	for _, i := range p.eligible {
 		sum += p.members[i].weight() * unit
 	}
 	if sum == 0 || sum == t.sum {
 		return
 	}
-	f := 0.0 // nobody has had a turn yet
+	f := 0.0 // no member has had a turn yet
 	if p.total > 0 && t.sum > 0 {
 		f = float64(sum) / float64(t.sum)
 	}
@@ -112,24 +112,22 @@ func (t *roundRobin) rescale(p *Pool) {
 	t.sum = sum
 }
 
-// enter starts going round at the one with most credit.
+// enter starts going round at the member with the most credit.
 func (t *roundRobin) enter(p *Pool) {
-	best := t.first[t.next[t.class]] % len(p.may)
-	for k := range p.may {
-		if s := (best + k) % len(p.may); t.credit[s] > t.credit[best] {
+	best := t.turn(p)
+	for k := range p.eligible {
+		if s := (best + k) % len(p.eligible); t.credit[s] > t.credit[best] {
 			best = s
 		}
 	}
-	t.next[t.class] = p.may[best]
+	t.next[t.class] = p.eligible[best]
 }
 
-func (t *roundRobin) choose(p *Pool, c Client, k int) int {
-	switch {
-	case !t.smooth:
-		return p.may[(t.first[t.next[t.class]]+k)%len(p.may)]
-	case k > 0:
-		return p.ranking(t, Client{})[k]
-	case t.best < 0:
+func (t *roundRobin) first(p *Pool, _ Client) int {
+	if !t.smooth {
+		return p.eligible[t.turn(p)]
+	}
+	if t.best < 0 {
 		t.best = 0
 		for s := range t.credit {
 			if t.credit[s]+t.weight[s] > t.credit[t.best]+t.weight[t.best] {
@@ -137,20 +135,21 @@ func (t *roundRobin) choose(p *Pool, c Client, k int) int {
 			}
 		}
 	}
-	return p.may[t.best]
+	return p.eligible[t.best]
 }
 
-func (t *roundRobin) rank(p *Pool, c Client, place int) int {
-	if t.smooth {
-		return slices.Index(p.ranking(t, Client{}), place)
+// turn is the slot whose turn it is, where weights are equal.
+func (t *roundRobin) turn(p *Pool) int {
+	return t.firstAt[t.next[t.class]] % len(p.eligible)
+}
+
+// ranking orders by the credit that each would have at the next turn.
+func (t *roundRobin) ranking(p *Pool, _ Client, order []int) []int {
+	if !t.smooth {
+		s := t.turn(p)
+		return append(append(order, p.eligible[s:]...), p.eligible[:s]...)
 	}
-	n := len(p.may)
-	return (p.members[place].slot + n - t.first[t.next[t.class]]%n) % n
-}
-
-// sort orders by what they would have at the next turn.
-func (t *roundRobin) sort(p *Pool, _ Client, order []int) []int {
-	order = append(order, p.may...)
+	order = append(order, p.eligible...)
 	slices.SortFunc(order, func(a, b int) int { return t.compare(p.members[a].slot, p.members[b].slot) })
 	return order
 }
@@ -162,9 +161,8 @@ func (t *roundRobin) compare(a, b int) int {
 	return cmp.Compare(a, b)
 }
 
-// took passes the turn on. Those before the one that took it were passed over, as
-// they could not be reached: they are as if they were not there, and save up
-// nothing.
+// took passes the turn on. The members before the one that took it were passed over, because they
+// could not be reached. They save up nothing, as if they were not there.
 func (t *roundRobin) took(p *Pool, place int) {
 	t.next[t.class] = (place + 1) % len(p.members)
 	if !t.smooth {

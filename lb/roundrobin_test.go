@@ -13,7 +13,7 @@ import (
 func weighted(weights ...int) []lb.Member {
 	list := members(make([]bool, len(weights))...)
 	for i := range list {
-		list[i].Up, list[i].Weight = true, weights[i]
+		list[i].Healthy, list[i].Weight = true, weights[i]
 	}
 	return list
 }
@@ -65,7 +65,7 @@ func TestWeightedIsNginx(t *testing.T) {
 		}
 		pool, ref := lb.NewPool(lb.Config{}, weighted(w...)), nginx{w, make([]int, len(w))}
 		for k := range 500 {
-			m, _ := pool.Pick(lb.Client{}, 0, 0)
+			m, _ := pool.Pick(lb.Client{}, 0, nil)
 			if want := ref.next(); int(m.ID-10) != want {
 				t.Fatalf("%v, turn %d: %d, want %d", w, k, m.ID-10, want)
 			}
@@ -84,7 +84,7 @@ func TestWeightedDistribution(t *testing.T) {
 		}
 		rounds := 10000 / sum
 		for range rounds * sum {
-			m, _ := pool.Pick(lb.Client{}, 0, 0)
+			m, _ := pool.Pick(lb.Client{}, 0, nil)
 			pool.Commit(lb.Client{}, m.ID, 0)
 			count[m.ID-10]++
 		}
@@ -123,7 +123,7 @@ func TestTurnsAcrossChanges(t *testing.T) {
 	} {
 		list := weighted(c.weights...)
 		if strings.Contains(c.name, "backups") {
-			list = append(list, lb.Member{ID: 13, Weight: 1, Backup: true, Up: true}, lb.Member{ID: 14, Weight: 1, Backup: true, Up: true})
+			list = append(list, lb.Member{ID: 13, Weight: 1, Backup: true, AdminStateUp: true, Healthy: true}, lb.Member{ID: 14, Weight: 1, Backup: true, AdminStateUp: true, Healthy: true})
 		}
 		pool, got := lb.NewPool(lb.Config{}, list), []string{}
 		ids := uint32(10 + len(list))
@@ -134,11 +134,11 @@ func TestTurnsAcrossChanges(t *testing.T) {
 			}
 			switch {
 			case w[0] == '+', w[0] == '-':
-				pool.SetUp(id, w[0] == '+')
+				pool.SetHealthy(id, w[0] == '+')
 			case w[0] == 'x':
 				pool.Remove(id)
 			case w[0] == 'a':
-				pool.Add(lb.Member{ID: ids, Weight: 1, Up: true})
+				pool.Add(lb.Member{ID: ids, Weight: 1, AdminStateUp: true, Healthy: true})
 				ids++
 			case len(w) > 1 && w[1] == '=':
 				pool.SetWeight(id, int(w[2]-'0'))
@@ -171,27 +171,27 @@ func TestTurnsStayFair(t *testing.T) {
 			if r.IntN(10) == 0 {
 				i := r.IntN(n)
 				if r.IntN(2) == 0 {
-					list[i].Up = !list[i].Up
-					pool.SetUp(list[i].ID, list[i].Up)
+					list[i].Healthy = !list[i].Healthy
+					pool.SetHealthy(list[i].ID, list[i].Healthy)
 				} else {
 					list[i].Weight = r.IntN(most + 1)
 					pool.SetWeight(list[i].ID, list[i].Weight)
 				}
 				clear(due)
 			}
-			m, ok := pool.Pick(lb.Client{}, 0, 0)
+			m, ok := pool.Pick(lb.Client{}, 0, nil)
 			if !ok {
 				continue
 			}
 			pool.Commit(lb.Client{}, m.ID, 0)
 			sum := 0
 			for _, m := range list {
-				if m.Up {
+				if m.Healthy {
 					sum += m.Weight
 				}
 			}
 			for i := range list {
-				if list[i].Up {
+				if list[i].Healthy {
 					due[i] += float64(list[i].Weight) / float64(sum)
 				}
 			}
@@ -213,9 +213,9 @@ func TestPassedOverSavesNothing(t *testing.T) {
 	for _, w := range [][]int{{1, 1, 1}, {2, 1, 1}, {5, 3, 1}, {1, 3, 1}} {
 		pool, count := lb.NewPool(lb.Config{}, weighted(w...)), [3]int{}
 		for range 100 * (w[1] + w[2]) {
-			m, _ := pool.Pick(lb.Client{}, 0, 0)
+			m, _ := pool.Pick(lb.Client{}, 0, nil)
 			if m.ID == 10 {
-				m, _ = pool.Pick(lb.Client{}, 1, 0)
+				m, _ = pool.Choice(lb.Client{}, 1, 0)
 			}
 			pool.Commit(lb.Client{}, m.ID, 0)
 			count[m.ID-10]++
@@ -240,18 +240,18 @@ func TestPassedOverSavesNothing(t *testing.T) {
 func TestLeavingInTurn(t *testing.T) {
 	pool, order := lb.NewPool(lb.Config{}, weighted(20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)), []uint32{}
 	turn := func() uint32 {
-		m, _ := pool.Pick(lb.Client{}, 0, 0)
+		m, _ := pool.Pick(lb.Client{}, 0, nil)
 		pool.Commit(lb.Client{}, m.ID, 0)
 		return m.ID
 	}
 	for len(order) < 9 {
 		if id := turn(); id > 11 {
-			pool.SetUp(id, false)
+			pool.SetHealthy(id, false)
 			order = append(order, id)
 		}
 	}
 	for _, id := range order {
-		pool.SetUp(id, true)
+		pool.SetHealthy(id, true)
 	}
 	id := turn()
 	for id <= 11 {

@@ -165,24 +165,25 @@ func (bl *balancer) account(c *nat.Conn, d nat.Direction, p *packet.Packet) {
 	u.bytes[d&1] += uint64(p.End - packet.EthernetLen)
 }
 
-// pick passes over the members that have just refused a connection, as long as another can be
-// reached, and over those that cannot be reached, as long as another can.
+// pick chooses a member for a client's new connection. It passes over members that have just refused a
+// connection, as long as another one can be reached, and over members that cannot be reached, as long as
+// another one can.
 func (bl *balancer) pick(t *turn, v *vip, c lb.Client) (lb.Member, bool) {
-	for _, avoiding := range [...]bool{true, false} {
-		for k := 0; ; k++ {
-			m, ok := v.Pool.Pick(c, k, t.now)
-			if !ok {
-				break
-			}
-			if avoiding && t.now < bl.backends[v.numbers[m.ID]].avoid {
-				continue
-			}
-			if bl.router.reachable(t, m.Addr) {
-				return m, true
-			}
+	avoided := false
+	m, ok := v.Pool.Pick(c, t.now, func(m *lb.Member) bool {
+		if t.now < bl.backends[v.numbers[m.ID]].avoid {
+			avoided = true
+			return false
 		}
+		return bl.router.reachable(t, m.Addr)
+	})
+	if !ok && avoided {
+		m, ok = v.Pool.Pick(c, t.now, func(m *lb.Member) bool { return bl.router.reachable(t, m.Addr) })
 	}
-	return v.Pool.Pick(c, 0, t.now) // no member, or none in reach: then the first says why
+	if !ok {
+		m, ok = v.Pool.Pick(c, t.now, nil) // no member, or none in reach: then the first says why
+	}
+	return m, ok
 }
 
 // connectionOf returns the connection that a TCP segment of c's Original tuple belongs to: c, its

@@ -244,7 +244,7 @@ func TestConnectionLimit(t *testing.T) {
 
 // turn is the member whose turn it is, by its digit.
 func (l *lesson) turn() byte {
-	m, _ := l.w.routers[0].listeners[0].Pool.Pick(lb.Client{}, 0, 0)
+	m, _ := l.w.routers[0].listeners[0].Pool.Pick(lb.Client{}, 0, nil)
 	s := packet.ToAddr(m.Addr).String()
 	return s[len(s)-1]
 }
@@ -475,7 +475,7 @@ func TestRefusedIsBetterThanUnreachable(t *testing.T) {
 
 // monitored is the tutorial's network with checks, by which all members are up.
 func monitored(t *testing.T) *lesson {
-	return pooled(t, func(p *file.Pool, _ *file.VIP) { p.Monitor = &file.Monitor{Type: "TCP"} })
+	return pooled(t, func(p *file.Pool, _ *file.VIP) { p.Monitor = &file.Monitor{Type: "TCP", InitialState: "up"} })
 }
 
 // Without checks nobody says that the member should be up: the client hears its refusal.
@@ -520,7 +520,7 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 // A route to half of all addresses says as little about who is there as one to all of them.
 func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 	topo := tutorial()
-	topo.Pools[0].Monitor = &file.Monitor{Type: "TCP"}
+	topo.Pools[0].Monitor = &file.Monitor{Type: "TCP", InitialState: "up"}
 	for _, half := range []string{"0.0.0.0/1", "128.0.0.0/1"} {
 		topo.Routers[0].Routes = append(topo.Routers[0].Routes, file.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
 	}

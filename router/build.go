@@ -412,7 +412,7 @@ func (b *builder) vips(r *vrouter) error {
 		if pool == nil {
 			return fmt.Errorf("VIP %q: no pool %q; is the topology validated?", v.Name, v.Pool)
 		}
-		addr, share := packet.FromAddr(v.Address), pool.share(r, b.checked)
+		addr, share := packet.FromAddr(v.Address), pool.share(r)
 		own := &vip{
 			VIP:   lb.VIP{Name: v.Name, Addr: addr, Proto: protoNumber(v.Protocol), Port: v.Port, Pool: share.pool},
 			share: share, limit: v.ConnectionLimit, class: r.idleClass(v.IdleTimeout),
@@ -444,7 +444,7 @@ func (b *builder) pool(c *file.Pool) *pool {
 		p.config.Persistence = s.Timeout
 	}
 	for i := range c.Members {
-		p.members = append(p.members, b.member(&c.Members[i]))
+		p.members = append(p.members, b.member(p, &c.Members[i]))
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/config/file"
@@ -151,28 +152,22 @@ func (m *member) target() monitor.Target {
 	return monitor.Target{ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port)}
 }
 
-// checked acts on what a member's checks have found.
+// checked acts on what a member's checks have found at a router.
 func (e *Engine) checked(s *poolShare, id uint32, up bool, last monitor.Result) {
 	e.control.mu.Lock()
 	defer e.control.mu.Unlock()
-	for i := range s.of.members {
-		m := &s.of.members[i]
-		if m.ID != id || s.down[id] != up {
-			continue
-		}
-		s.down[id] = !up
-		words := "member is up"
-		if !up {
-			words = "member is down"
-		}
-		s.router.worker.log.Info(words, "router", s.router.name, "pool", s.of.name, "member", m.name,
-			"check", last.Sent, "answer", last.Received, "reason", last.Why)
-		if !m.Up {
-			return // by hand; it changes nothing
-		}
-		_ = s.setUp(m) // after Close there is nothing to change
-		return
+	i := slices.IndexFunc(s.of.members, func(m member) bool { return m.ID == id })
+	if i < 0 {
+		return // it has been removed meanwhile
 	}
+	m := &s.of.members[i]
+	words := "member is up"
+	if !up {
+		words = "member is down"
+	}
+	s.router.worker.log.Info(words, "router", s.router.name, "pool", s.of.name, "member", m.name,
+		"check", last.Sent, "answer", last.Received, "reason", last.Why)
+	_ = s.setHealthy(m, up) // after Close there is nothing to change
 }
 
 // stopChecks ends all checks, and their hosts.

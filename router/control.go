@@ -292,7 +292,7 @@ type pool struct {
 	monitor      *file.Monitor // nil: every member counts as up
 	keepDown     bool          // TCP connections of a member that is down go on,
 	drainRemoved bool          // of one that is removed
-	members      []member      // Up: by hand
+	members      []member      // Healthy: as long as checks have not decided
 	shares       []*poolShare
 }
 
@@ -309,38 +309,32 @@ type poolShare struct {
 	pool    *lb.Pool
 	vips    []*vip
 	monitor *monitor.Monitor
-	down    map[uint32]bool // members that the checks have not found to be up
 }
 
 // share is the pool's at a router. VIPs of one router take turns in common.
-func (p *pool) share(r *vrouter, checks bool) *poolShare {
+func (p *pool) share(r *vrouter) *poolShare {
 	for _, s := range p.shares {
 		if s.router == r {
 			return s
 		}
 	}
-	s := &poolShare{of: p, router: r, down: map[uint32]bool{}}
-	var members []lb.Member
-	for i := range p.members {
-		m := &p.members[i]
-		s.down[m.ID] = checks && p.failsClosed()
-		members = append(members, s.effective(m))
-	}
-	s.pool = lb.NewPool(p.config, members)
+	s := &poolShare{of: p, router: r, pool: lb.NewPool(p.config, p.balanced())}
 	p.shares = append(p.shares, s)
 	return s
+}
+
+// balanced is the pool's members as lb knows them.
+func (p *pool) balanced() []lb.Member {
+	list := make([]lb.Member, len(p.members))
+	for i := range p.members {
+		list[i] = p.members[i].Member
+	}
+	return list
 }
 
 // failsClosed reports whether a new member gets connections only when its checks have
 // found it to be up.
 func (p *pool) failsClosed() bool { return p.monitor != nil && p.monitor.InitialState != "up" }
-
-// effective is a member as it is at this router: up by hand and by the checks.
-func (s *poolShare) effective(m *member) lb.Member {
-	e := m.Member
-	e.Up = m.Up && !s.down[m.ID]
-	return e
-}
 
 // numbers are the connections' Members of a member: one for each VIP.
 func (s *poolShare) numbers(id uint32) []uint32 {
@@ -353,14 +347,31 @@ func (s *poolShare) numbers(id uint32) []uint32 {
 	return all
 }
 
-// setUp says whether a member may have new connections at this router, and settles those of one
-// that may not.
-func (s *poolShare) setUp(m *member) error {
-	up, ch := s.effective(m).Up, nat.Change{}
-	if !up {
-		ch = nat.Change{Members: s.numbers(m.ID), KeepTCP: s.of.keepDown}
+// update gives the pool at this router the members that it has now, and settles the connections that
+// a change concerns. also, unless nil, is done on the worker in the same moment.
+func (s *poolShare) update(ch nat.Change, also func()) error {
+	list := s.of.balanced()
+	return s.router.change(ch, func(*turn) {
+		s.pool.Update(s.of.config, list)
+		if also != nil {
+			also()
+		}
+	})
+}
+
+// setHealthy says what the checks have found a member to be at this router, and settles the
+// connections of one that is down. Those of a member that is down by hand have been settled before.
+func (s *poolShare) setHealthy(m *member, healthy bool) error {
+	ch := nat.Change{}
+	if !healthy && m.AdminStateUp {
+		ch = s.down(m)
 	}
-	return s.router.change(ch, func(*turn) { s.pool.SetUp(m.ID, up) })
+	return s.router.change(ch, func(*turn) { s.pool.SetHealthy(m.ID, healthy) })
+}
+
+// down is what it means for connections that a member is down.
+func (s *poolShare) down(m *member) nat.Change {
+	return nat.Change{Members: s.numbers(m.ID), KeepTCP: s.of.keepDown}
 }
 
 // pool finds a pool, nil if there is none.
@@ -373,11 +384,12 @@ func (p *plan) pool(name string) *pool {
 	return nil
 }
 
-// member makes a member, with a number that no other has ever had: connections
+// member makes a member of a pool, with a number that no other has ever had: connections
 // may name one that is gone.
-func (p *plan) member(c *file.Member) member {
+func (p *plan) member(q *pool, c *file.Member) member {
 	m := member{c.Name, lb.Member{
-		ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Weight: c.Weight, Backup: c.Backup, Up: c.AdminStateUp,
+		ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Weight: c.Weight, Backup: c.Backup,
+		AdminStateUp: c.AdminStateUp, Healthy: !q.failsClosed(),
 	}}
 	p.members++
 	return m
@@ -458,12 +470,18 @@ func (c *control) find(pool, name string) (*pool, int, error) {
 
 func (c *control) setMember(pool, name string, up bool) error {
 	p, i, err := c.find(pool, name)
-	if err != nil || p.members[i].Up == up {
+	if err != nil || p.members[i].AdminStateUp == up {
 		return err
 	}
 	m := &p.members[i]
-	m.Up = up
-	return p.each(func(s *poolShare) error { return s.setUp(m) })
+	m.AdminStateUp = up
+	return p.each(func(s *poolShare) error {
+		ch := nat.Change{}
+		if !up {
+			ch = s.down(m)
+		}
+		return s.update(ch, nil)
+	})
 }
 
 func (c *control) setWeight(pool, name string, weight int) error {
@@ -474,11 +492,8 @@ func (c *control) setWeight(pool, name string, weight int) error {
 	if weight < 0 || weight > maxWeight {
 		return fmt.Errorf("a weight is from 0 to %d: %w", maxWeight, fs.ErrInvalid)
 	}
-	m := &p.members[i]
-	m.Weight = weight
-	return p.each(func(s *poolShare) error {
-		return s.router.change(nat.Change{}, func(*turn) { s.pool.SetWeight(m.ID, weight) })
-	})
+	p.members[i].Weight = weight
+	return p.each(func(s *poolShare) error { return s.update(nat.Change{}, nil) })
 }
 
 func (c *control) removeMember(pool, name string) error {
@@ -490,13 +505,10 @@ func (c *control) removeMember(pool, name string) error {
 	id := m.ID
 	p.members = slices.Delete(p.members, i, i+1)
 	return p.each(func(s *poolShare) error {
-		delete(s.down, id)
 		if s.monitor != nil {
 			s.monitor.Remove(id)
 		}
-		ch := nat.Change{Members: s.numbers(id), KeepTCP: p.drainRemoved}
-		return s.router.change(ch, func(*turn) {
-			s.pool.Remove(id)
+		return s.update(nat.Change{Members: s.numbers(id), KeepTCP: p.drainRemoved}, func() {
 			for _, v := range s.vips {
 				s.router.removeBackend(v, &m)
 			}
@@ -512,16 +524,14 @@ func (c *control) addMember(pool string, cm *file.Member) error {
 	if err := p.mayAdd(cm); err != nil {
 		return err
 	}
-	added := c.member(cm)
+	added := c.member(p, cm)
 	if err := c.mayLead(trial{pool: p, member: &added}); err != nil {
 		return err
 	}
 	p.members = append(p.members, added)
 	m := &p.members[len(p.members)-1]
 	return p.each(func(s *poolShare) error {
-		s.down[m.ID] = s.monitor != nil && p.failsClosed()
-		err := s.router.change(nat.Change{}, func(*turn) {
-			s.pool.Add(s.effective(m))
+		err := s.update(nat.Change{}, func() {
 			for _, v := range s.vips {
 				s.router.addBackend(v, m.ID)
 			}

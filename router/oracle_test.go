@@ -279,9 +279,9 @@ func (q *sequence) checkBackends(r *vrouter) {
 		if v.active != ofVIP[v] || v.lasting != lasting[v] {
 			q.t.Fatalf("VIP %s has %d connections, %d of them established, and counts %d and %d", v.Name, ofVIP[v], lasting[v], v.active, v.lasting)
 		}
-		for id := range v.numbers {
-			if n, want := v.Pool.Active(id), ofMember[pooled{v.share, id}]; n != want {
-				q.t.Fatalf("member %d has %d connections, and %d by the pool's account", id, want, n)
+		for _, m := range v.Pool.Members() {
+			if want := ofMember[pooled{v.share, m.ID}]; m.Active != want {
+				q.t.Fatalf("member %d has %d connections, and %d by the pool's account", m.ID, want, m.Active)
 			}
 		}
 	}
@@ -633,9 +633,9 @@ func (q *sequence) finish() {
 			if v.active != 0 || v.lasting != 0 || len(v.leaving) != 0 {
 				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.active, v.lasting, len(v.leaving))
 			}
-			for id, k := range v.numbers {
-				if b := &r.backends[k]; b.conns != 0 || b.active != 0 || v.Pool.Active(id) != 0 {
-					q.t.Errorf("VIP %s, member %d: %d connections, %d active, %d by the pool's account", v.Name, id, b.conns, b.active, v.Pool.Active(id))
+			for _, m := range v.Pool.Members() {
+				if b := &r.backends[v.numbers[m.ID]]; b.conns != 0 || b.active != 0 || m.Active != 0 {
+					q.t.Errorf("VIP %s, member %d: %d connections, %d active, %d by the pool's account", v.Name, m.ID, b.conns, b.active, m.Active)
 				}
 			}
 		}

@@ -36,7 +36,7 @@ func (r *vrouter) ownAddress(addr uint32) string {
 
 // vipOn is the first VIP that has an address, nil if there is none.
 func (r *vrouter) vipOn(addr uint32) *vip {
-	if !r.vips.Owns(addr) {
+	if !r.owned[addr] {
 		return nil
 	}
 	for _, v := range r.listeners {

@@ -217,7 +217,7 @@ func balanceBy(p *file.Pool, bits byte) {
 		return
 	}
 	p.SessionPersistence = &file.SessionPersistence{Type: "SOURCE_IP", Timeout: 30 * time.Second}
-	p.Monitor = &file.Monitor{Type: "TCP"}
+	p.Monitor = &file.Monitor{Type: "TCP", InitialState: "up"}
 	p.Members = append([]file.Member(nil), p.Members...)
 	for i := range p.Members {
 		p.Members[i].Weight = 1 + i

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
 )
 
@@ -131,6 +130,7 @@ type vipCopy struct {
 	full    bool    // it has as many connections as it may
 	serves  bool    // a member takes connections
 	members []usage // of the pool's, in their order
+	healthy []bool  // likewise, what their checks have found
 	leaving []departed
 	all     usage // of all present and former members
 }
@@ -145,10 +145,11 @@ type departed struct {
 func (v *vip) copy() vipCopy {
 	r := v.share.router
 	c := vipCopy{refused: v.refused, full: v.limit > 0 && v.lasting >= v.limit, all: v.former}
-	_, c.serves = v.Pool.Pick(lb.Client{}, 0, 0)
-	for i := range v.share.of.members {
-		u := &r.backends[v.numbers[v.share.of.members[i].ID]].usage
+	for _, m := range v.Pool.Members() {
+		u := &r.backends[v.numbers[m.ID]].usage
 		c.members = append(c.members, *u)
+		c.healthy = append(c.healthy, m.Healthy)
+		c.serves = c.serves || v.Pool.Takes(m.ID)
 		c.all.add(u)
 	}
 	for _, k := range v.leaving {
@@ -174,7 +175,7 @@ func (v *vip) status(c *vipCopy) Listener {
 	var pool usage
 	for i := range c.members {
 		pool.add(&c.members[i])
-		l.Pool.Members = append(l.Pool.Members, v.share.memberStatus(&v.share.of.members[i], &c.members[i]))
+		l.Pool.Members = append(l.Pool.Members, v.share.memberStatus(&v.share.of.members[i], &c.members[i], c.healthy[i]))
 	}
 	l.Pool.OperatingStatus = l.Pool.status(c.serves)
 	for i := range c.leaving {
@@ -197,13 +198,13 @@ func (d *departed) status() MemberStatus {
 func (m *member) status(u *usage) MemberStatus {
 	return MemberStatus{
 		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
-		AdminStateUp: m.Up, OperatingStatus: Online, Statistics: u.statistics(),
+		AdminStateUp: m.AdminStateUp, OperatingStatus: Online, Statistics: u.statistics(),
 	}
 }
 
 var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
 
-func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
+func (s *poolShare) memberStatus(m *member, u *usage, healthy bool) MemberStatus {
 	st := m.status(u)
 	decided := true
 	if s.monitor != nil {
@@ -213,9 +214,9 @@ func (s *poolShare) memberStatus(m *member, u *usage) MemberStatus {
 		}
 	}
 	switch {
-	case !m.Up || s.down[m.ID] && !decided:
+	case !m.AdminStateUp || !healthy && !decided:
 		st.OperatingStatus = Offline
-	case s.down[m.ID]:
+	case !healthy:
 		st.OperatingStatus = Error
 	case m.Weight == 0:
 		st.OperatingStatus = Draining
