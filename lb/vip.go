@@ -10,34 +10,102 @@ type VIP struct {
 	Pool  *Pool
 }
 
-// VIPs is a router's set of VIPs. The zero value is empty.
-type VIPs struct {
-	byKey  map[key]*VIP
-	byAddr map[uint32]int
+// VIPs is a set of VIPs. It is a value that never changes: With and Without return another one, which
+// shares what is the same. So each of them takes about a microsecond, whether there are ten VIPs or ten
+// thousand, and any goroutine may read any set. The zero value is empty.
+//
+// It is a tree of 16 branches a node, by four bits of the endpoint's hash at each level. Of two endpoints
+// the hashes differ, so a branch ends at the first node where only one VIP is left.
+type VIPs struct{ root *node }
+
+type node [16]branch
+
+// branch is a node or a VIP, or neither.
+type branch struct {
+	node *node
+	vip  *VIP
 }
 
-type key struct {
-	addr  uint32
-	port  uint16
-	proto uint8
+// hash is a different number for each endpoint, all bits of which look random.
+func hash(addr uint32, proto uint8, port uint16) uint64 {
+	return mix(uint64(addr)<<24 | uint64(proto)<<16 | uint64(port))
 }
 
-// Add adds a VIP, replacing one with the same address, protocol and port.
-func (s *VIPs) Add(v *VIP) {
-	if s.byKey == nil {
-		s.byKey, s.byAddr = map[key]*VIP{}, map[uint32]int{}
-	}
-	k := key{v.Addr, v.Port, v.Proto}
-	if s.byKey[k] == nil {
-		s.byAddr[v.Addr]++
-	}
-	s.byKey[k] = v
-}
+func (v *VIP) hash() uint64 { return hash(v.Addr, v.Proto, v.Port) }
 
 // Find returns the VIP at an endpoint, or nil.
-func (s *VIPs) Find(addr uint32, proto uint8, port uint16) *VIP {
-	return s.byKey[key{addr, port, proto}]
+func (s VIPs) Find(addr uint32, proto uint8, port uint16) *VIP {
+	h := hash(addr, proto, port)
+	for n := s.root; n != nil; h >>= 4 {
+		b := &n[h&15]
+		if v := b.vip; v != nil && v.Addr == addr && v.Proto == proto && v.Port == port {
+			return v
+		}
+		n = b.node
+	}
+	return nil
 }
 
-// Owns reports whether any VIP has the address.
-func (s *VIPs) Owns(addr uint32) bool { return s.byAddr[addr] > 0 }
+// With returns the set with a VIP, which replaces the one at the same endpoint. The endpoint of the VIP
+// must not change afterwards.
+func (s VIPs) With(v *VIP) VIPs { return VIPs{s.root.with(v, 0)} }
+
+// with returns a node with a VIP. The hash's bits below shift have led to the node.
+func (n *node) with(v *VIP, shift int) *node {
+	c := new(node)
+	if n != nil {
+		*c = *n
+	}
+	b := &c[v.hash()>>shift&15]
+	switch other := b.vip; {
+	case b.node != nil:
+		b.node = b.node.with(v, shift+4)
+	case other != nil && other.hash() != v.hash():
+		*b = branch{node: b.node.with(other, shift+4).with(v, shift+4)}
+	default:
+		b.vip = v
+	}
+	return c
+}
+
+// Without returns the set without the VIP at an endpoint.
+func (s VIPs) Without(addr uint32, proto uint8, port uint16) VIPs {
+	v := s.Find(addr, proto, port)
+	if v == nil {
+		return s
+	}
+	c := s.root.without(v, 0)
+	if *c == (node{}) {
+		return VIPs{}
+	}
+	return VIPs{c}
+}
+
+// without returns a node without a VIP that it has.
+func (n *node) without(v *VIP, shift int) *node {
+	c := new(node)
+	*c = *n
+	b := &c[v.hash()>>shift&15]
+	if b.node == nil {
+		b.vip = nil
+		return c
+	}
+	b.node = b.node.without(v, shift+4)
+	if only := b.node.only(); only != nil {
+		*b = branch{vip: only}
+	}
+	return c
+}
+
+// only is the VIP of a node that has nothing else, or nil.
+func (n *node) only() (v *VIP) {
+	for _, b := range n {
+		if b.node != nil || b.vip != nil && v != nil {
+			return nil
+		}
+		if b.vip != nil {
+			v = b.vip
+		}
+	}
+	return v
+}

@@ -69,7 +69,7 @@ func (u *usage) add(v *usage) {
 func (bl *balancer) addVIP(v *vip) {
 	v.ID, v.numbers = uint32(len(bl.listeners)), map[uint32]uint32{}
 	bl.listeners = append(bl.listeners, v)
-	bl.vips.Add(&v.VIP)
+	bl.vips = bl.vips.With(&v.VIP)
 	v.share.vips = append(v.share.vips, v)
 	for _, m := range v.share.pool.Members() {
 		bl.addBackend(v, m.ID)
