@@ -7,9 +7,10 @@ import (
 	"github.com/google/gopacket/layers"
 )
 
-// A Decoder reads the frames that Parse calls odd (fragments, IP options, ICMP
-// messages other than echoes) with gopacket's layers. It is reused for every
-// frame and not safe for concurrent use. Create it with NewDecoder.
+// A Decoder reads the frames for which Packet.Parse answers NeedsDecoder
+// (fragments, IP options, ICMP messages other than echoes) with gopacket's
+// layers. It is reused for every frame and not safe for concurrent use. Create it
+// with NewDecoder.
 type Decoder struct {
 	ip     layers.IPv4
 	icmp   layers.ICMPv4
@@ -54,7 +55,7 @@ func (d *Decoder) Decode(p *Packet, eth, vnet []byte) Fault {
 	if p.More {
 		return d.takeFirstFragment(p)
 	}
-	if fault := p.parseTransport(); fault != FaultOdd {
+	if fault := p.parseTransport(); fault != NeedsDecoder {
 		return fault
 	}
 	if !decode(&d.icmp, eth[p.L4:p.End]) {

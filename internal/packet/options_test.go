@@ -29,7 +29,7 @@ func withOptions(t testing.TB, opts []byte) []byte {
 // decodeOptions decodes it as the router does, and reads its options.
 func decodeOptions(t testing.TB, eth []byte) (p packet.Packet, o packet.IPOptions) {
 	t.Helper()
-	if f := p.Parse(eth, nil); f != packet.FaultOdd {
+	if f := p.Parse(eth, nil); f != packet.NeedsDecoder {
 		t.Fatalf("a plain packet? fault %d", f)
 	}
 	if f := packet.NewDecoder().Decode(&p, eth, nil); f != packet.FaultNone {

@@ -170,13 +170,14 @@ type Quote struct {
 	Tuple
 }
 
-// A Fault says why a frame cannot be handled as IPv4; FaultNone that it can.
+// A Fault says why a frame cannot be handled as IPv4. FaultNone says that it can, and
+// NeedsDecoder that the fast parser cannot tell.
 type Fault uint8
 
 // The faults of a frame.
 const (
 	FaultNone      Fault = iota
-	FaultOdd             // not a fault: ask a Decoder
+	NeedsDecoder         // not a fault: ask a Decoder
 	FaultShort           // shorter than its headers say
 	FaultVersion         // not IP version 4
 	FaultHeader          // header length or total length impossible
@@ -188,7 +189,7 @@ const (
 )
 
 // Parse fills p from the frame in eth, whose virtio-net header is vnet (nil:
-// none). Fields of an earlier frame are overwritten. It answers FaultOdd, with p
+// none). Fields of an earlier frame are overwritten. It answers NeedsDecoder, with p
 // only partly filled, for what a Decoder must look at, and a fault for what must
 // be dropped. The Ethernet type must have been checked to be IPv4.
 func (p *Packet) Parse(eth, vnet []byte) Fault {
@@ -209,7 +210,7 @@ func (p *Packet) Parse(eth, vnet []byte) Fault {
 	}
 	frag := binary.BigEndian.Uint16(ip[6:])
 	if frag&0x3fff != 0 { // an offset, or more fragments
-		return FaultOdd
+		return NeedsDecoder
 	}
 	p.Eth, p.VNet = eth, vnet
 	p.L4, p.End = EthernetLen+IPv4Len, end
@@ -238,7 +239,7 @@ func parseFirstByte(b byte) Fault {
 	case b&15 < 5:
 		return FaultHeader
 	}
-	return FaultOdd
+	return NeedsDecoder
 }
 
 // parseTransport reads the ports of an unfragmented packet.
@@ -276,7 +277,7 @@ func (p *Packet) parseTransport() Fault {
 	return FaultNone
 }
 
-// parseICMPQuery takes echoes; every other message is odd.
+// parseICMPQuery takes echoes; every other message needs a Decoder.
 func (p *Packet) parseICMPQuery(l4 []byte) Fault {
 	if len(l4) < ICMPLen {
 		return FaultTransport
@@ -288,7 +289,7 @@ func (p *Packet) parseICMPQuery(l4 []byte) Fault {
 	case ICMPEchoReply:
 		p.DstPort = binary.BigEndian.Uint16(l4[4:])
 	default:
-		return FaultOdd
+		return NeedsDecoder
 	}
 	if !p.Partial && Sum(l4) != 0xffff {
 		return FaultICMPSum // RFC 5508 REQ-3

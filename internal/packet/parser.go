@@ -16,7 +16,7 @@ type Parser struct {
 // checked to be IPv4. If the fault is not FaultNone, p is only partly filled.
 func (r *Parser) Parse(p *Packet, eth, vnet []byte) Fault {
 	if !r.DecodeAll {
-		if fault := p.Parse(eth, vnet); fault != FaultOdd {
+		if fault := p.Parse(eth, vnet); fault != NeedsDecoder {
 			return fault
 		}
 	}

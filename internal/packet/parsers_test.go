@@ -58,11 +58,11 @@ func FuzzParsers(f *testing.F) {
 		if a == packet.FaultNone && b == packet.FaultNone && !same(&fast, &slow) {
 			t.Errorf("\nfast %+v\nslow %+v", fast, slow)
 		}
-		if a == packet.FaultNone && b != packet.FaultNone || a != packet.FaultNone && a != packet.FaultOdd && b == packet.FaultNone {
+		if a == packet.FaultNone && b != packet.FaultNone || a != packet.FaultNone && a != packet.NeedsDecoder && b == packet.FaultNone {
 			t.Errorf("fast says %d, slow %d", a, b)
 		}
 		compareParser(t, &either, eth, vnet, &fast, a, &slow, b)
-		compareParser(t, &decodes, eth, vnet, &slow, packet.FaultOdd, &slow, b)
+		compareParser(t, &decodes, eth, vnet, &slow, packet.NeedsDecoder, &slow, b)
 		guess, plain := packet.Peek(eth)
 		if a == packet.FaultNone && (fast.Proto == packet.ProtoTCP || fast.Proto == packet.ProtoUDP) && !plain {
 			t.Errorf("Peek sees nothing in %+v", fast)
@@ -83,7 +83,7 @@ func compareParser(t *testing.T, r *packet.Parser, eth, vnet []byte,
 	fast *packet.Packet, a packet.Fault, slow *packet.Packet, b packet.Fault) {
 	t.Helper()
 	want, fault := fast, a
-	if a == packet.FaultOdd {
+	if a == packet.NeedsDecoder {
 		want, fault = slow, b
 	}
 	var p packet.Packet
