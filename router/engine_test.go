@@ -230,7 +230,7 @@ func TestSimulatedTime(t *testing.T) {
 		left.send(udpFrame(leftMAC, m.SenderMAC, "192.0.2.7:1000", "198.51.100.99:2000"))
 		var p packet.Packet
 		icmp := left.next(t) // host unreachable, after three requests
-		if f := packet.NewDecoder().Decode(&p, icmp, nil); f != packet.FaultNone || p.Type != packet.ICMPUnreachable || p.Code != 1 {
+		if f := new(packet.Decoder).Decode(&p, icmp, nil); f != packet.FaultNone || p.Type != packet.ICMPUnreachable || p.Code != 1 {
 			t.Errorf("fault %d, type %d code %d", f, p.Type, p.Code)
 		}
 		if d := time.Since(start); d != 3*time.Second {

@@ -182,7 +182,7 @@ func finished(f tap.Frame) [][]byte {
 	}
 	b := append(bytes.Clone(h), eth...)
 	var p packet.Packet
-	if packet.NewDecoder().Decode(&p, b[tap.HeaderLen:], b[:tap.HeaderLen]) != packet.FaultNone {
+	if new(packet.Decoder).Decode(&p, b[tap.HeaderLen:], b[:tap.HeaderLen]) != packet.FaultNone {
 		return [][]byte{nil} // which is not right
 	}
 	if p.GSOSize == 0 {
@@ -391,7 +391,7 @@ func (q *sequence) checkPieces(in *packet.Packet, out []crossing) {
 // checkSegments: what has come out for a super-frame carries its bytes, in order.
 func (q *sequence) checkSegments(b []byte, out []crossing) {
 	var p packet.Packet
-	if packet.NewDecoder().Decode(&p, bytes.Clone(b[tap.HeaderLen:]), nil) != packet.FaultNone {
+	if new(packet.Decoder).Decode(&p, bytes.Clone(b[tap.HeaderLen:]), nil) != packet.FaultNone {
 		return
 	}
 	want := p.Eth[packet.EthernetLen+p.HeaderLen() : p.End]
@@ -439,7 +439,7 @@ func (q *sequence) full(r *vrouter) bool {
 
 // decode reads a packet that has been found right.
 func (q *sequence) decode(p *packet.Packet, eth []byte) {
-	if f := packet.NewDecoder().Decode(p, eth, nil); f != packet.FaultNone {
+	if f := new(packet.Decoder).Decode(p, eth, nil); f != packet.FaultNone {
 		q.t.Fatalf("fault %d in %x", f, eth)
 	}
 }

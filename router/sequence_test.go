@@ -404,7 +404,7 @@ func fix(eth []byte) {
 	}
 	setChecksum(eth)
 	var p packet.Packet
-	if f := packet.NewDecoder().Decode(&p, eth, nil); (f == packet.FaultNone || f == packet.FaultICMPSum) && !p.Fragmented() {
+	if f := new(packet.Decoder).Decode(&p, eth, nil); (f == packet.FaultNone || f == packet.FaultICMPSum) && !p.Fragmented() {
 		packet.SetTransportChecksum(eth[packet.EthernetLen:p.End])
 	}
 }
@@ -616,7 +616,7 @@ func (q *sequence) reply() {
 // about TCP.
 func answerTo(eth []byte, how int) []byte {
 	var p packet.Packet
-	if packet.NewDecoder().Decode(&p, eth, nil) != packet.FaultNone || p.Fragmented() || p.Options ||
+	if new(packet.Decoder).Decode(&p, eth, nil) != packet.FaultNone || p.Fragmented() || p.Options ||
 		p.Proto == packet.ProtoICMP && p.Type != packet.ICMPEcho {
 		return nil
 	}

@@ -33,17 +33,14 @@ func fold(s uint32) uint16 {
 // add is ones-complement addition.
 func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
 
-// Delta32 is what a sum changes by when the 32-bit field old becomes new
-// (RFC 1624, equation 3). Deltas of several fields are joined by AddDelta.
-func Delta32(old, new uint32) uint16 {
+// delta32 is what a sum changes by when the 32-bit field old becomes new
+// (RFC 1624, equation 3). Deltas of several fields are joined by add, in any order.
+func delta32(old, new uint32) uint16 {
 	return fold(^old>>16 + ^old&0xffff + new>>16 + new&0xffff)
 }
 
-// Delta16 is Delta32 for a 16-bit field.
-func Delta16(old, new uint16) uint16 { return add(^old, new) }
-
-// AddDelta joins two deltas; the order does not matter.
-func AddDelta(a, b uint16) uint16 { return add(a, b) }
+// delta16 is delta32 for a 16-bit field.
+func delta16(old, new uint16) uint16 { return add(^old, new) }
 
 // update applies a delta to a finished checksum.
 func update(sum, delta uint16) uint16 { return ^add(^sum, delta) }

@@ -9,17 +9,14 @@ import (
 
 // A Decoder reads the frames for which Packet.Parse answers NeedsDecoder
 // (fragments, IP options, ICMP messages other than echoes) with gopacket's
-// layers. It is reused for every frame and not safe for concurrent use. Create it
-// with NewDecoder.
+// layers. The zero value is ready. It is reused for every frame and not safe for
+// concurrent use.
 type Decoder struct {
 	ip     layers.IPv4
 	icmp   layers.ICMPv4
 	quoted layers.IPv4
 	plain  [IPv4Len]byte
 }
-
-// NewDecoder returns a Decoder.
-func NewDecoder() *Decoder { return new(Decoder) }
 
 // Decode fills p from any IPv4 frame, as Parse does for plain ones.
 //

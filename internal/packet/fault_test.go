@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 		if got := p.Parse(f, nil); got != c.want {
 			t.Errorf("%s: fault %d, want %d", name, got, c.want)
 		}
-		if got := packet.NewDecoder().Decode(&p, f, nil); got != c.want {
+		if got := new(packet.Decoder).Decode(&p, f, nil); got != c.want {
 			t.Errorf("%s: the decoder's fault %d, want %d", name, got, c.want)
 		}
 	}
@@ -86,7 +86,7 @@ func TestFragmentFaults(t *testing.T) {
 		if got := p.Parse(c.frame, nil); got != packet.NeedsDecoder {
 			t.Errorf("%s: Parse says %d, want NeedsDecoder", name, got)
 		}
-		if got := packet.NewDecoder().Decode(&p, c.frame, nil); got != c.want {
+		if got := new(packet.Decoder).Decode(&p, c.frame, nil); got != c.want {
 			t.Errorf("%s: fault %d, want %d", name, got, c.want)
 		}
 	}
@@ -122,7 +122,7 @@ func TestARPOfOtherKinds(t *testing.T) {
 // Wherever a quote is cut off, its addresses and, from eight bytes on, its ports
 // are the sender's again, and nothing behind it is touched.
 func TestTranslateErrorCutAnywhere(t *testing.T) {
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	for _, original := range [][]byte{udp(t, 20), tcp(t, 20), echo(t, 8, 20)} {
 		var p packet.Packet
 		sent := bytes.Clone(original)
@@ -198,7 +198,7 @@ func FuzzTranslate(f *testing.F) {
 		f.Add(s, uint32(i)<<24, uint32(0xffffffff), uint16(0), uint16(0xffff))
 		f.Add(s, uint32(0xc6336401), uint32(i), uint16(40000), uint16(53))
 	}
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	f.Fuzz(func(t *testing.T, eth []byte, src, dst uint32, sp, dp uint16) {
 		var p packet.Packet
 		if len(eth) < 34 || len(eth) > 70000 {
@@ -272,7 +272,7 @@ func TestTranslateToEveryPort(t *testing.T) {
 
 // A Packet is used again for every frame.
 func TestPacketsAreUsedAgain(t *testing.T) {
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	for i, before := range seeds(t) {
 		for k, frame := range [][]byte{udp(t, 3), tcp(t, 3), echo(t, 8, 3)} {
 			var used, fresh packet.Packet
@@ -293,7 +293,7 @@ func TestPacketsAreUsedAgain(t *testing.T) {
 }
 
 func TestNothingAllocatesForErrorsAndFragments(t *testing.T) {
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	frames := seeds(t)
 	var p packet.Packet
 	if n := testing.AllocsPerRun(100, func() {

@@ -32,7 +32,7 @@ func decodeOptions(t testing.TB, eth []byte) (p packet.Packet, o packet.IPOption
 	if f := p.Parse(eth, nil); f != packet.NeedsDecoder {
 		t.Fatalf("a plain packet? fault %d", f)
 	}
-	if f := packet.NewDecoder().Decode(&p, eth, nil); f != packet.FaultNone {
+	if f := new(packet.Decoder).Decode(&p, eth, nil); f != packet.FaultNone {
 		t.Fatalf("fault %d", f)
 	}
 	p.ReadOptions(&o)
@@ -198,7 +198,7 @@ func TestFragmentsOfOptions(t *testing.T) {
 
 func decodeFragment(t testing.TB, eth []byte) (p packet.Packet) {
 	t.Helper()
-	if f := packet.NewDecoder().Decode(&p, eth, nil); f != packet.FaultNone {
+	if f := new(packet.Decoder).Decode(&p, eth, nil); f != packet.FaultNone {
 		t.Fatalf("fault %d: %x", f, eth)
 	}
 	return p
@@ -210,7 +210,7 @@ func TestQuotedOptions(t *testing.T) {
 		quoted := withOptions(t, unhexed(t, opts))
 		eth := icmpError(t, quoted[packet.EthernetLen:])
 		var p packet.Packet
-		if f := packet.NewDecoder().Decode(&p, eth, nil); f != packet.FaultNone || !p.Quote.HasPort || p.Quote.SrcPort != 1 ||
+		if f := new(packet.Decoder).Decode(&p, eth, nil); f != packet.FaultNone || !p.Quote.HasPort || p.Quote.SrcPort != 1 ||
 			p.Quote.DstPort != 2 {
 			t.Errorf("%s: fault %d, quote %+v", opts, f, p.Quote)
 			continue

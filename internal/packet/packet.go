@@ -408,9 +408,6 @@ func (p *Packet) Atomic() bool { return p.DF && p.FragOff == 0 && !p.More }
 // SourceMAC returns the sender's Ethernet address.
 func (p *Packet) SourceMAC() MAC { return MAC(p.Eth[6:12]) }
 
-// DestMAC returns the destination's Ethernet address.
-func (p *Packet) DestMAC() MAC { return MAC(p.Eth[0:6]) }
-
 // HeaderLen is the length of Ethernet's payload up to the transport payload:
 // IP and transport headers, in bytes.
 func (p *Packet) HeaderLen() int {

@@ -332,7 +332,7 @@ func TestFragment(t *testing.T) {
 // gather cuts a packet, then its pieces once more, and puts them together.
 func gather(t *testing.T, eth []byte, mtu int) []byte {
 	t.Helper()
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	pieces := cut(t, d, eth, mtu)
 	if mtu > 300 {
 		var smaller [][]byte
@@ -397,7 +397,7 @@ func TestClampMSS(t *testing.T) {
 // Errors are translated so that their receiver recognizes what it has sent, even
 // if only eight bytes of it are quoted.
 func TestTranslateError(t *testing.T) {
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	for _, original := range [][]byte{udp(t, 40), tcp(t, 40), echo(t, 8, 40)} {
 		for _, n := range []int{28, len(original) - 14} {
 			// The quote is the packet as it was sent on, translated.
@@ -424,7 +424,7 @@ func TestTranslateError(t *testing.T) {
 }
 
 func TestQuotesThatAreOfNoUse(t *testing.T) {
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	good := udp(t, 20)[14:]
 	for name, quote := range map[string][]byte{
 		"nothing":        nil,
@@ -495,7 +495,7 @@ func BenchmarkParse(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	eth := tcp(b, 1400)
 	var p packet.Packet
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	b.ReportAllocs()
 	for b.Loop() {
 		d.Decode(&p, eth, nil)

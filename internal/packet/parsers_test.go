@@ -36,7 +36,7 @@ func FuzzParsers(f *testing.F) {
 	}{{tcp(f, 200), virtio.GSOTCPv4, 100}, {udp(f, 200), virtio.GSOUDP, 100}, {tcp(f, 50), virtio.GSONone, 0}} {
 		f.Add(c.eth, false, unfinished(c.eth, c.gso, c.size))
 	}
-	d := packet.NewDecoder()
+	d := new(packet.Decoder)
 	var either, decodes packet.Parser
 	decodes.DecodeAll = true
 	f.Fuzz(func(t *testing.T, eth []byte, fix bool, vnet []byte) {

@@ -17,8 +17,8 @@ type Rewrite struct {
 func NewRewrite(from, to Tuple) Rewrite {
 	return Rewrite{
 		Src: to.Src, Dst: to.Dst, SrcPort: to.SrcPort, DstPort: to.DstPort,
-		AddrDelta: AddDelta(Delta32(from.Src, to.Src), Delta32(from.Dst, to.Dst)),
-		PortDelta: AddDelta(Delta16(from.SrcPort, to.SrcPort), Delta16(from.DstPort, to.DstPort)),
+		AddrDelta: add(delta32(from.Src, to.Src), delta32(from.Dst, to.Dst)),
+		PortDelta: add(delta16(from.SrcPort, to.SrcPort), delta16(from.DstPort, to.DstPort)),
 	}
 }
 
@@ -35,7 +35,7 @@ func (p *Packet) DecrementTTL() {
 func (p *Packet) SetID(id uint16) {
 	ip := p.Eth[EthernetLen:]
 	sum := binary.BigEndian.Uint16(ip[10:])
-	binary.BigEndian.PutUint16(ip[10:], update(sum, Delta16(p.ID, id)))
+	binary.BigEndian.PutUint16(ip[10:], update(sum, delta16(p.ID, id)))
 	binary.BigEndian.PutUint16(ip[4:], id)
 	p.ID = id
 }
@@ -123,7 +123,7 @@ func (p *Packet) translateQuery(l4 []byte, r *Rewrite) {
 // receiver sees the packet as it sent it. The ICMP checksum is computed anew.
 func (p *Packet) TranslateError(src, dst uint32, quoted Tuple) {
 	ip := p.Eth[EthernetLen:]
-	delta := AddDelta(Delta32(p.Src, src), Delta32(p.Dst, dst))
+	delta := add(delta32(p.Src, src), delta32(p.Dst, dst))
 	binary.BigEndian.PutUint32(ip[12:], src)
 	binary.BigEndian.PutUint32(ip[16:], dst)
 	binary.BigEndian.PutUint16(ip[10:], update(binary.BigEndian.Uint16(ip[10:]), delta))
@@ -183,7 +183,7 @@ func (p *Packet) lowerMSS(l4, field []byte, at int, mss uint16) bool {
 	if p.Partial {
 		return true // whoever finishes the checksum reads the new bytes
 	}
-	delta := Delta16(old, mss)
+	delta := delta16(old, mss)
 	if at%2 != 0 { // the option may start at an odd offset
 		delta = delta<<8 | delta>>8
 	}
