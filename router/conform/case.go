@@ -178,20 +178,6 @@ func (c *C) get(network string, expected bool) *Packet {
 	}
 }
 
-// GetARP takes the next ARP message that comes out to a network and that no host has
-// answered. Nil: there is none.
-func (c *C) GetARP(network string) *packet.ARP {
-	for {
-		eth := c.next(network, true)
-		if eth == nil {
-			return nil
-		}
-		if m, ok := packet.DecodeARP(eth); ok {
-			return &m
-		}
-	}
-}
-
 // None fails if an IPv4 packet has come out to a network, or comes out now.
 func (c *C) None(all ...string) {
 	for _, network := range networks {
