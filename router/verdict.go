@@ -62,7 +62,6 @@ const (
 	DropHostShare                         // the sender holds its share of the connection table, or of the ports towards a server
 	DropNoPort                            // the external address has no port left
 	DropLoop                              // too many frames between the routers of one network
-	DropWrite                             // the device did not take it
 	DropHandover                          // the worker of the packet's router does not keep up
 	numDropReasons
 )
@@ -76,7 +75,7 @@ var dropNames = [numDropReasons]string{
 	"no-mapping", "filtered", "no-member", "not-allowed", "member-refused", "connection-limit", "refused", "echo-rate", "no-route", "ttl", "too-big",
 	"neighbor-failed", "neighbor-full", "duplicate", "neighbor-rate", "not-translatable", "not-syn", "cut",
 	"tcp-window", "table-full", "host-share",
-	"no-port", "loop", "write", "handover",
+	"no-port", "loop", "handover",
 }
 
 // String returns the reason's name.

@@ -502,7 +502,7 @@ func (s *soak) ping(from *space, to string, size int, d time.Duration) {
 // mustNot are the drops that good links give no reason for.
 var mustNot = []router.DropReason{
 	router.DropTCPWindow, router.DropNeighborFull, router.DropNoPort, router.DropTableFull, router.DropHostShare,
-	router.DropFragmentFull, router.DropLoop, router.DropWrite, router.DropHandover, router.DropIPChecksum, router.DropTransport,
+	router.DropFragmentFull, router.DropLoop, router.DropHandover, router.DropIPChecksum, router.DropTransport,
 }
 
 // settled waits until the router has forgotten everything.
