@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // A checker goes over a topology once, filling in defaults and reporting what
@@ -184,7 +186,7 @@ func oneOfExactly[T ~string](s scope, key string, v *T, def T, words ...T) {
 	for i, w := range words {
 		known[i] = string(w)
 	}
-	s.fault(key, "%s", unknownOf(key, string(*v), known))
+	s.fault(key, "%s", config.UnknownOf(key, string(*v), known))
 }
 
 // maxCompared bounds the search for what unknown names probably mean, in pairs of bytes compared and 64 for
@@ -214,8 +216,8 @@ func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T,
 		if mayCompare(s.r, name, all) {
 			known = slices.Sorted(maps.Keys(all))
 		}
-		text := unknown(kind, name, known)
-		if nearest(name, known) == "" {
+		text := config.UnknownWord(kind, name, known)
+		if config.Nearest(name, known) == "" {
 			text += "; no [[" + header + "]] has that name"
 		}
 		s.fault(key, "%s", text)

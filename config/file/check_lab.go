@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // defaultWithin is the time a step has.
@@ -63,7 +65,7 @@ func (s scope) checkServices(h *Instance) {
 		switch {
 		case s.spoiled(key):
 		case !slices.Contains(kinds, svc.Kind):
-			s.fault(key, "%s", unknownOf("service", svc.Kind, kinds))
+			s.fault(key, "%s", config.UnknownOf("service", svc.Kind, kinds))
 		case svc.Port == 0:
 			s.fault(key, "service %v has no port", svc)
 		case served[svc.Port]:
@@ -260,7 +262,7 @@ func (s scope) checkVerb(st *Step) {
 	verb := words[0]
 	switch known := slices.Contains(hostVerbs, verb); {
 	case st.On != "" && !known:
-		s.fault("do", "%s", unknownOf("verb", verb, hostVerbs))
+		s.fault("do", "%s", config.UnknownOf("verb", verb, hostVerbs))
 	case st.On == "" && known && verb != waitVerb:
 		s.fault("do", "%s needs an instance to run on; write on = NAME", verb)
 	}

@@ -24,7 +24,7 @@ const (
 // An attachment is a device as the kernel tells it from others.
 type attachment struct{ name, netns, path string }
 
-func (d Device) attachment() attachment {
+func attachmentOf(d Device) attachment {
 	return attachment{name: d.Name, netns: d.Netns, path: d.Path}
 }
 
@@ -44,12 +44,12 @@ func (c *checker) checkPhysicalNetworks() {
 			if !s.checkDevice(key, d) {
 				continue
 			}
-			if first, ok := devices[d.attachment()]; ok && first != s.owner() {
+			if first, ok := devices[attachmentOf(d)]; ok && first != s.owner() {
 				s.fault(key, "device %v already belongs to %v; a device carries one physical network, and its networks differ by vlan", d, first)
 			} else if ok {
 				s.fault(key, "device %v is listed twice", d)
 			} else {
-				devices[d.attachment()] = s.owner()
+				devices[attachmentOf(d)] = s.owner()
 			}
 		}
 	}
@@ -58,10 +58,16 @@ func (c *checker) checkPhysicalNetworks() {
 	}
 }
 
-func (d Device) isRaw() bool { return d.Kind == DeviceRaw }
+func isRaw(d Device) bool { return d.Kind == DeviceRaw }
+
+// deviceProblem says what is wrong with a device, nil if nothing is.
+func deviceProblem(d Device) error {
+	_, err := d.MarshalText()
+	return err
+}
 
 func (s scope) checkDevice(key string, d Device) bool {
-	err := d.check()
+	err := deviceProblem(d)
 	if err != nil {
 		s.fault(key, "%v", err)
 	}
@@ -87,7 +93,7 @@ func (c *checker) checkNetworks() {
 		between(s, "mtu", n.MTU, minMTU, maxMTU)
 		oneOf(s, "host", &n.Host, HostClosed, HostClosed, HostOpen)
 		c.takeLabel(g)
-		if n.Host == HostOpen && !slices.ContainsFunc(n.Devices, Device.isRaw) {
+		if n.Host == HostOpen && !slices.ContainsFunc(n.Devices, isRaw) {
 			s.warn("host", "host = %q is about raw devices, and the network has none", n.Host)
 		}
 		users.check(g)
@@ -146,7 +152,7 @@ func (users deviceUsers) check(g *segment) {
 		key := indexKey("devices", i)
 		if g.PhysicalNetwork != "" {
 			key = "physical_network"
-			if d.check() != nil || seen[d] {
+			if deviceProblem(d) != nil || seen[d] {
 				continue // reported where the label is declared
 			}
 			seen[d] = true
@@ -162,7 +168,7 @@ func (users deviceUsers) check(g *segment) {
 }
 
 func (users deviceUsers) add(me deviceUser) {
-	at := me.device.attachment()
+	at := attachmentOf(me.device)
 	switch use := users[at]; {
 	case use == nil:
 		users[at] = &deviceUse{first: me}
@@ -175,7 +181,7 @@ func (users deviceUsers) add(me deviceUser) {
 
 // conflict reports a device that its other users leave no room on.
 func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
-	use := users[me.device.attachment()]
+	use := users[attachmentOf(me.device)]
 	if use == nil {
 		return false
 	}
@@ -189,7 +195,7 @@ func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
 			s.fault(key, "device %v is listed twice", me.device)
 		case u.device != me.device:
 			s.fault(key, "device %v is the one that %v opens as %v", me.device, u.owner, u.device)
-		case u.vlan != me.vlan && me.device.isRaw() && u.host != me.host:
+		case u.vlan != me.vlan && isRaw(me.device) && u.host != me.host:
 			s.fault("host", "device %v is %s to the host in %v, and %s here; write the same in both",
 				me.device, u.host, u.owner, me.host)
 		case u.vlan != me.vlan:

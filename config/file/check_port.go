@@ -3,6 +3,8 @@ package file
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // A portKey is how an instance finds its port.
@@ -33,7 +35,7 @@ func (c *checker) checkPorts() {
 
 // checkMAC checks an address set by hand; the parser lets no other kind in.
 func (s scope) checkMAC(m MAC) {
-	if m.isGroup() {
+	if m[0]&1 != 0 {
 		s.fault("mac", "mac %v is a group's, not a host's: the first byte is odd", m)
 	}
 }
@@ -60,7 +62,7 @@ func (g *segment) checkPortDevice(s scope, p *Port) {
 		g.devices = map[string]bool{}
 		for _, d := range g.Devices {
 			g.devices[d.String()] = true
-			g.badDevice = g.badDevice || d.check() != nil
+			g.badDevice = g.badDevice || deviceProblem(d) != nil
 		}
 	}
 	if g.devices[p.Device] || g.badDevice {
@@ -72,7 +74,7 @@ func (g *segment) checkPortDevice(s scope, p *Port) {
 			known = append(known, d.String())
 		}
 	}
-	text := unknown("device", p.Device, known)
+	text := config.UnknownWord("device", p.Device, known)
 	if !strings.HasSuffix(text, "?") {
 		text += "."
 	}

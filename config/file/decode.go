@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // keys are the keys of one table of the file, in the order of the reference.
@@ -104,8 +106,8 @@ func (s scope) unknownKey(name string, known []string) {
 		s.fault(pathKey(name), "")
 		return
 	}
-	text := unknown("key", name, known)
-	if nearest(name, known) == "" {
+	text := config.UnknownWord("key", name, known)
+	if config.Nearest(name, known) == "" {
 		if homes := homesOf(name, "", false, s.r.schema); len(homes) > 0 {
 			text += "; it belongs to " + strings.Join(homes, " or ")
 		} else {
@@ -229,7 +231,7 @@ func (v value) duration() time.Duration {
 
 func (v value) addr() netip.Addr     { return parsed(v, parseAddr) }
 func (v value) prefix() netip.Prefix { return parsed(v, parsePrefix) }
-func (v value) mac() MAC             { return parsed(v, ParseMAC) }
+func (v value) mac() MAC             { return parsed(v, config.ParseMAC) }
 
 // parsed reads a string and what it means.
 func parsed[T any](v value, parse func(string) (T, error)) T {

@@ -91,18 +91,3 @@ func ExampleTopology_Validate() {
 	// Output:
 	// vm1 10.1.0.2/24 via 10.1.0.1
 }
-
-func ExampleParseDevice() {
-	for _, text := range []string{"tap:tap100@red", "raw:eth1", "tap:much-too-long-name"} {
-		d, err := file.ParseDevice(text)
-		if err != nil {
-			fmt.Println(err)
-			continue
-		}
-		fmt.Printf("%s: %s %q in %q\n", d, d.Kind, d.Name, d.Netns)
-	}
-	// Output:
-	// tap:tap100@red: tap "tap100" in "red"
-	// raw:eth1: raw "eth1" in ""
-	// device "tap:much-too-long-name": an interface name has at most 15 bytes, this one has 18
-}

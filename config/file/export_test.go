@@ -10,11 +10,9 @@ import (
 func IndexLines(doc string) map[string]int { return indexLines(doc) }
 
 // JoinPath, PathKey and IndexKey write paths as the index does.
-func JoinPath(path, key string) string       { return joinPath(path, key) }
-func PathKey(key string) string              { return pathKey(key) }
-func IndexKey(key string, i int) string      { return indexKey(key, i) }
-func Nearest(got string, ks []string) string { return nearest(got, ks) }
-func Distance(a, b string) int               { return distance(a, b) }
+func JoinPath(path, key string) string  { return joinPath(path, key) }
+func PathKey(key string) string         { return pathKey(key) }
+func IndexKey(key string, i int) string { return indexKey(key, i) }
 
 // KnownKeys calls f with every key that the parser knows: the kind of table it
 // belongs to (tables of the same kind have the same keys, wherever they are),

@@ -187,12 +187,14 @@ func (c *checker) eachFloatingIP(f func(identified)) {
 
 // idParts is what a member's ID is made of. A name that the check has made of the endpoint is none.
 func (m *Member) idParts(pool config.ID) []string {
-	endpoint := netip.AddrPortFrom(m.Address, m.Port).String()
-	if m.Name != "" && m.Name != endpoint {
+	if m.Name != "" && m.Name != m.endpoint() {
 		return []string{idByName, string(pool), m.Name}
 	}
-	return []string{idByEndpoint, string(pool), endpoint}
+	return []string{idByEndpoint, string(pool), m.endpoint()}
 }
+
+// endpoint is the name of a member without one.
+func (m *Member) endpoint() string { return netip.AddrPortFrom(m.Address, m.Port).String() }
 
 // parseID reads a UUID.
 func parseID(text string) (config.ID, error) {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"net/netip"
 	"regexp"
 
 	"github.com/taprouter/taprouter/config"
@@ -244,7 +245,9 @@ var natKeys = keys[NAT]{
 		ports := parsed(v, parsePortRange)
 		n.PortMin, n.PortMax = ports.first, ports.last
 	}),
-	leaf("no_snat", func(n *NAT, v value) { n.NoSNAT = listOf(v, value.prefix) }),
+	leaf("no_snat", func(n *NAT, v value) {
+		n.NoSNAT = append([]netip.Prefix{}, listOf(v, value.prefix)...) // an empty list is one, too
+	}),
 	leaf("mss_clamp", func(n *NAT, v value) { n.MSSClamp = v.flag() }),
 	table("timeouts", timeoutKeys,
 		func(int) Timeouts { return Timeouts{} },
@@ -315,7 +318,7 @@ var patternKeys = keys[PacketPattern]{
 func blankPattern(line int) PacketPattern { return PacketPattern{Line: line} }
 
 func (v value) id() config.ID              { return parsed(v, parseID) }
-func (v value) device() Device             { return parsed(v, ParseDevice) }
+func (v value) device() Device             { return parsed(v, config.ParseDevice) }
 func (v value) addressRange() AddressRange { return parsed(v, parseRange) }
 func (v value) addressOrRange() AddressRange {
 	return parsed(v, parseAddrOrRange)

@@ -40,6 +40,31 @@ type Topology struct {
 	lines lineIndex // of the file; nil for a topology made by hand
 }
 
+// What a State has, too.
+type (
+	DeviceKind   = config.DeviceKind
+	Device       = config.Device
+	MAC          = config.MAC
+	AddressRange = config.AddressRange
+	AddressPair  = config.AddressPair
+	Protocol     = config.Protocol
+	Timeouts     = config.Timeouts
+)
+
+// The words of these types.
+const (
+	DeviceTAP  = config.DeviceTAP
+	DeviceRaw  = config.DeviceRaw
+	DeviceUnix = config.DeviceUnix
+
+	HostClosed = config.HostClosed
+	HostOpen   = config.HostOpen
+
+	TCP           = config.TCP
+	UDP           = config.UDP
+	ICMP Protocol = "ICMP" // in a step's packet patterns only
+)
+
 // A Network is one Ethernet segment.
 type Network struct {
 	Line            int // line in the file, 0 when made by hand
@@ -53,35 +78,6 @@ type Network struct {
 	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
 	Subnets         []Subnet
-}
-
-// What a network's Host may be.
-const (
-	HostClosed = "closed" // the host's own stack hears nothing from the interface
-	HostOpen   = "open"   // it does, as if the interface were not open
-)
-
-// DeviceKind is the part of a device before the colon.
-type DeviceKind string
-
-// The device kinds of the topology file.
-const (
-	DeviceTAP  DeviceKind = "tap"
-	DeviceRaw  DeviceKind = "raw"
-	DeviceUnix DeviceKind = "unix"
-)
-
-// A Device names one attachment of a network: tap:NAME, tap:NAME@NETNS,
-// raw:NAME or unix:PATH.
-type Device struct {
-	Kind  DeviceKind
-	Name  string // interface name, at most 15 bytes; empty for unix
-	Netns string // tap only: named network namespace of the kernel's end
-	Path  string // unix only
-
-	// HostOpen is for the opener of a raw device: its network's Host is open. The engine sets
-	// it; validation leaves it alone.
-	HostOpen bool
 }
 
 // A PhysicalNetwork is a label for devices. One called default exists without
@@ -108,9 +104,6 @@ type Subnet struct {
 	DNSNameservers  []netip.Addr
 	HostRoutes      []Route
 }
-
-// An AddressRange is an inclusive range of addresses.
-type AddressRange struct{ First, Last netip.Addr }
 
 // A Route is one static route.
 type Route struct {
@@ -170,15 +163,6 @@ type Port struct {
 	AllowedAddressPairs []AddressPair
 }
 
-// An AddressPair is an IP prefix and a MAC that a port may also use.
-type AddressPair struct {
-	IP  netip.Prefix
-	MAC MAC // after validation the port's, if it has one and this is zero
-}
-
-// A MAC is a 48-bit Ethernet address; the zero value means none.
-type MAC [6]byte
-
 // A FloatingIP maps one external address to one fixed address, or some of its
 // ports to ports of fixed addresses; it never has both FixedIP and PortForwarding.
 type FloatingIP struct {
@@ -200,16 +184,6 @@ type PortForward struct {
 	FixedIP      netip.Addr
 	Port         uint16
 }
-
-// Protocol is "TCP" or "UDP" (ICMP only in a step's packet patterns).
-type Protocol string
-
-// The protocols of the topology file.
-const (
-	TCP  Protocol = "TCP"
-	UDP  Protocol = "UDP"
-	ICMP Protocol = "ICMP"
-)
 
 // A Pool is a set of members that share connections.
 type Pool struct {
@@ -297,17 +271,6 @@ type NAT struct {
 	NoSNAT         []netip.Prefix // destinations outside that see internal addresses; may be empty
 	MSSClamp       bool
 	Timeouts       Timeouts
-}
-
-// Timeouts are how long idle state lives.
-type Timeouts struct {
-	UDP            time.Duration
-	ICMP           time.Duration
-	TCPEstablished time.Duration
-	TCPTransitory  time.Duration // what the next two are by default
-	TCPOpening     time.Duration
-	TCPClosing     time.Duration
-	Fragment       time.Duration
 }
 
 // Engine holds the settings of the process.
