@@ -1,0 +1,303 @@
+package conntrack_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// cutTable is a table that notes the RSTs of what is cut.
+type cutTable struct {
+	*conntrack.Table
+	resets map[packet.Tuple]packet.Segment
+}
+
+func newCutTable() *cutTable {
+	k := &cutTable{newTable(conntrack.Config{}), map[packet.Tuple]packet.Segment{}}
+	k.Observe(hooks{ended: func(c *conntrack.Conn, e conntrack.Ending) {
+		if !e.Cut {
+			return
+		}
+		for d := range conntrack.Direction(2) {
+			if tuple, s, ok := k.Reset(c, d); ok {
+				k.resets[tuple] = s
+			}
+		}
+	}})
+	return k
+}
+
+// through is a connection to an external address of an inside host's.
+func through(ext uint32, proto uint8, port uint16) conntrack.NewConn {
+	t := packet.Tuple{Src: remote, Dst: ext, SrcPort: port, DstPort: 80, Proto: proto}
+	to := t
+	to.Dst = inside
+	return conntrack.NewConn{Original: t, Reply: to.Reverse(), Segment: tcpSeg(packet.SYN, 1000, 0, 0)}
+}
+
+func (k *cutTable) commit(t *testing.T, n conntrack.NewConn) *conntrack.Conn {
+	t.Helper()
+	c, r := k.Commit(&n, 0)
+	if c == nil {
+		t.Fatal(r)
+	}
+	return c
+}
+
+func (k *cutTable) send(c *conntrack.Conn, d conntrack.Direction, s packet.Segment) {
+	k.TouchTCP(c, d, &s, 0)
+}
+
+// established opens a TCP connection from 1000 and 5000.
+func (k *cutTable) established(t *testing.T, n conntrack.NewConn) {
+	t.Helper()
+	c := k.commit(t, n)
+	k.send(c, conntrack.Reply, tcpSeg(packet.SYN|packet.ACK, 5000, 1001, 0))
+	k.send(c, conntrack.Original, tcpSeg(packet.ACK, 1001, 5001, 0))
+}
+
+// What a change names is not found from then on, before anybody has ended it, and
+// what it does not name is.
+func TestChangeEndsAtOnce(t *testing.T) {
+	for _, asked := range []bool{true, false} { // somebody comes across it, or the walk does
+		k := newCutTable()
+		k.established(t, through(external, packet.ProtoTCP, 1))
+		k.established(t, through(external+1, packet.ProtoTCP, 2))
+		k.commit(t, through(external, packet.ProtoUDP, 1))
+		k.Apply(conntrack.Change{Addrs: []uint32{external}})
+		mine, other := through(external, packet.ProtoTCP, 1), through(external+1, packet.ProtoTCP, 2)
+		if !k.Overruled(&mine.Original) || k.Overruled(&other.Original) {
+			t.Error("Overruled does not know what the change names")
+		}
+		n := 0
+		shown(k.Table, 0, func(conntrack.Connection) { n++ })
+		if n != 1 {
+			t.Errorf("%d connections are shown", n)
+		}
+		if asked && (there(k.Table, mine.Original, 0) || there(k.Table, mine.Reply, 0) ||
+			there(k.Table, through(external, packet.ProtoUDP, 1).Reply, 0)) {
+			t.Error("what is over is found")
+		}
+		if !k.Settle(0) || k.Len() != 1 || !there(k.Table, other.Original, 0) {
+			t.Errorf("%d connections are left", k.Len())
+		}
+		if got := k.Stats().Settled; got != 2 {
+			t.Errorf("%d connections are counted as settled", got)
+		}
+		if len(k.resets) != 2 {
+			t.Errorf("resets %v", k.resets)
+		}
+		k.established(t, mine) // by the new rule
+		if !k.Settle(0) || !there(k.Table, mine.Original, 0) {
+			t.Error("a new connection ends with the former ones")
+		}
+	}
+}
+
+// A connection that is over stands in nobody's way.
+func TestOverruledTupleIsFree(t *testing.T) {
+	k := newCutTable()
+	before := through(external, packet.ProtoUDP, 1)
+	k.commit(t, before)
+	k.Apply(conntrack.Change{Addrs: []uint32{external}})
+	after := packet.Tuple{Src: inside + 1, Dst: remote, SrcPort: 80, DstPort: 1, Proto: packet.ProtoUDP}
+	if !k.Available(&before.Original) || !k.Has(&before.Original) {
+		t.Errorf("available %t, there %t", k.Available(&before.Original), k.Has(&before.Original))
+	}
+	k.commit(t, conntrack.NewConn{Original: after, Reply: before.Original})
+}
+
+// A RST reaches the other side only if its numbers are what that side expects next,
+// however far the connection has come.
+func TestResetNumbers(t *testing.T) {
+	const (
+		client = conntrack.Original
+		server = conntrack.Reply
+	)
+	synAck := tcpSeg(packet.SYN|packet.ACK, 5000, 1001, 0)
+	type numbers struct {
+		seq, ack uint32
+		flags    uint8
+	}
+	none := numbers{}
+	for name, c := range map[string]struct {
+		first packet.Segment
+		play  func(k *cutTable, c *conntrack.Conn)
+		want  [2]numbers // towards who opened it, and towards the other side
+	}{
+		"only a SYN": {tcpSeg(packet.SYN, 1000, 0, 0), func(*cutTable, *conntrack.Conn) {},
+			[2]numbers{{0, 1001, rst | ack}, {1001, 0, rst}}},
+		"answered": {tcpSeg(packet.SYN, 1000, 0, 0), func(k *cutTable, c *conntrack.Conn) { k.send(c, server, synAck) },
+			[2]numbers{{5001, 1001, rst | ack}, {1001, 5001, rst | ack}}},
+		"with data": {tcpSeg(packet.SYN, 1000, 0, 0), func(k *cutTable, c *conntrack.Conn) {
+			k.send(c, server, synAck)
+			k.send(c, client, tcpSeg(ack, 1001, 5001, 100))
+			k.send(c, server, tcpSeg(ack, 5001, 1101, 1000))
+			k.send(c, server, tcpSeg(ack, 5001, 1101, 10)) // once more, in part
+		}, [2]numbers{{6001, 1101, rst | ack}, {1101, 6001, rst | ack}}},
+		"half closed": {tcpSeg(packet.SYN, 1000, 0, 0), func(k *cutTable, c *conntrack.Conn) {
+			k.send(c, server, synAck)
+			k.send(c, client, tcpSeg(packet.FIN|ack, 1001, 5001, 0))
+		}, [2]numbers{{5001, 1002, rst | ack}, {1002, 5001, rst | ack}}},
+		"picked up in the middle": {tcpSeg(ack, 7000, 9000, 50), func(*cutTable, *conntrack.Conn) {},
+			[2]numbers{{9000, 7050, rst | ack}, {7050, 9000, rst | ack}}},
+		"over": {tcpSeg(packet.SYN, 1000, 0, 0), func(k *cutTable, c *conntrack.Conn) {
+			k.send(c, server, synAck)
+			k.send(c, client, tcpSeg(packet.FIN|ack, 1001, 5001, 0))
+			k.send(c, server, tcpSeg(packet.FIN|ack, 5001, 1002, 0))
+		}, [2]numbers{none, none}},
+		"open again from the other side": {tcpSeg(packet.SYN, 1000, 0, 0), func(k *cutTable, c *conntrack.Conn) {
+			k.send(c, server, synAck)
+			k.send(c, client, tcpSeg(packet.FIN|ack, 1001, 5001, 0))
+			k.send(c, server, tcpSeg(packet.FIN|ack, 5001, 1002, 0))
+			k.send(c, server, tcpSeg(packet.SYN, 9000, 0, 0))
+		}, [2]numbers{{9001, 0, rst}, {0, 9001, rst | ack}}},
+		"reset": {tcpSeg(packet.SYN, 1000, 0, 0), func(k *cutTable, c *conntrack.Conn) {
+			k.send(c, server, synAck)
+			k.send(c, server, tcpSeg(rst, 5001, 0, 0))
+		}, [2]numbers{none, none}},
+	} {
+		k := newCutTable()
+		n := through(external, packet.ProtoTCP, 1)
+		n.Segment = c.first
+		c.play(k, k.commit(t, n))
+		k.Apply(conntrack.Change{Addrs: []uint32{external}})
+		k.Settle(0)
+		for d, tuple := range []packet.Tuple{n.Original.Reverse(), n.Reply.Reverse()} {
+			s, ok := k.resets[tuple]
+			if got := (numbers{s.Seq, s.Ack, s.Flags}); got != c.want[d] || ok != (c.want[d] != none) {
+				t.Errorf("%s: to side %d %+v (%t), want %+v", name, d, got, ok, c.want[d])
+			}
+		}
+	}
+}
+
+// A member's connections go with it, but for TCP that it has answered, if that is
+// to be kept. What has only been asked for, or has no connections, tries another one
+// without noise.
+func TestMemberChange(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		k := newCutTable()
+		of := func(member uint32, proto uint8, port uint16) conntrack.NewConn {
+			n := through(external, proto, port)
+			n.Backend = conntrack.Backend(member)
+			return n
+		}
+		for member := range uint32(3) { // 0: none
+			k.established(t, of(member, packet.ProtoTCP, uint16(100+member)))
+			k.commit(t, of(member, packet.ProtoTCP, uint16(200+member))) // a SYN
+			k.commit(t, of(member, packet.ProtoUDP, uint16(300+member)))
+		}
+		k.Apply(conntrack.Change{Backends: []conntrack.Backend{2}, KeepTCP: keep})
+		if !k.Settle(0) {
+			t.Error("a small table takes more than one step")
+		}
+		for member := range uint32(3) {
+			for i, n := range []conntrack.NewConn{of(member, packet.ProtoTCP, uint16(100+member)),
+				of(member, packet.ProtoTCP, uint16(200+member)), of(member, packet.ProtoUDP, uint16(300+member))} {
+				want := member != 2 || i == 0 && keep
+				if got := there(k.Table, n.Original, 0); got != want {
+					t.Errorf("keep %t: %v of member %d: %t", keep, n.Original, member, got)
+				}
+			}
+		}
+		if want := map[bool]int{true: 0, false: 2}[keep]; len(k.resets) != want {
+			t.Errorf("keep %t: resets %v", keep, k.resets)
+		}
+	}
+}
+
+// A large table is settled in steps, each of which ends a bounded number of
+// connections. What changes meanwhile is settled, too, also for those that the walk
+// has passed; and what is found to be right by its own packets stays.
+func TestSettleInSteps(t *testing.T) {
+	const n = 100_000
+	k := newCutTable()
+	for i := range uint32(n) {
+		c := udp(remote+i, 1, external+i%2, 2)
+		k.commit(t, conntrack.NewConn{Original: c, Reply: udp(inside, 2, remote+i, 1)})
+	}
+	k.Apply(conntrack.Change{Addrs: []uint32{external}})
+	steps, before := 0, k.Len()
+	for done := false; !done; steps++ {
+		done = k.Settle(0)
+		if ended := before - k.Len(); ended > 1000 {
+			t.Fatalf("step %d ended %d connections", steps, ended)
+		}
+		before = k.Len()
+		if steps == 100 {
+			if k.Len() == n/2 {
+				t.Fatal("the first walk is over")
+			}
+			k.Apply(conntrack.Change{Addrs: []uint32{remote + 1}}) // the walk has passed it
+		}
+		if steps == 101 && there(k.Table, udp(remote+1, 1, external+1, 2), 0) {
+			t.Error("a connection that the walk has passed is found")
+		}
+	}
+	if k.Len() != n/2-1 || steps < 10 {
+		t.Errorf("%d connections left after %d steps", k.Len(), steps)
+	}
+	if !k.Settle(0) {
+		t.Error("there is more to settle")
+	}
+}
+
+// An idle connection that the walk has passed ends with the change after that walk
+// began as well.
+func TestChangeBehindTheWalk(t *testing.T) {
+	k := newCutTable()
+	first := udp(remote, 1, external+7, 2)
+	k.commit(t, conntrack.NewConn{Original: first, Reply: udp(inside, 2, remote, 1)})
+	for i := range uint32(40_000) {
+		k.commit(t, conntrack.NewConn{Original: udp(remote+1+i, 1, external, 2), Reply: udp(inside, 2, remote+1+i, 1)})
+	}
+	k.Apply(conntrack.Change{Addrs: []uint32{external + 1}})
+	if k.Settle(0) {
+		t.Fatal("done in one step")
+	}
+	k.Apply(conntrack.Change{Addrs: []uint32{external + 7}})
+	for !k.Settle(0) {
+	}
+	if k.Len() != 40_000 {
+		t.Errorf("%d connections left", k.Len())
+	}
+}
+
+// What is known of the way out is of one snapshot.
+func TestLeave(t *testing.T) {
+	table := newTable(conntrack.Config{})
+	c := plain(t, table, udp(1, 1, 2, 2), 0)
+	table.Leave(c, conntrack.Original, 3, 30)
+	table.Leave(c, conntrack.Reply, 4, 40)
+	if !table.Current(c) || c.Out != [2]uint16{3, 4} || c.Hop != [2]uint32{30, 40} {
+		t.Errorf("out %v, hop %v", c.Out, c.Hop)
+	}
+	table.Apply(conntrack.Change{})
+	if table.Current(c) {
+		t.Error("a connection from before is current")
+	}
+	if !table.Settle(0) || table.Current(c) || !there(table, udp(1, 1, 2, 2), 0) {
+		t.Error("a change that names nothing ends something")
+	}
+	table.Leave(c, conntrack.Reply, 5, 50)
+	if !table.Current(c) || c.Out != [2]uint16{0, 5} || c.Hop != [2]uint32{0, 50} {
+		t.Errorf("after a change: out %v, hop %v", c.Out, c.Hop)
+	}
+}
+
+// Expired connections are nobody's to reset.
+func TestExpiredIsNotCut(t *testing.T) {
+	k := newCutTable()
+	k.established(t, through(external, packet.ProtoTCP, 1))
+	k.Apply(conntrack.Change{Addrs: []uint32{external}})
+	if !k.Settle(3*time.Hour) || len(k.resets) != 0 || k.Stats().Settled != 0 {
+		t.Errorf("resets %v", k.resets)
+	}
+	k.Tick(3 * time.Hour)
+	if k.Len() != 0 || k.Stats().Expired != 1 {
+		t.Errorf("%d connections", k.Len())
+	}
+}
