@@ -11,7 +11,7 @@ import (
 	"github.com/gaissmai/bart"
 
 	"github.com/taprouter/taprouter/config/file"
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
@@ -34,7 +34,7 @@ type vrouter struct {
 	static     *nat.Static // never changed, but swapped for another one
 	checks     *iface      // where the checks of members come from; nil: there are none
 	checkClass nat.Class   // of their connections
-	arp        *arp.Table
+	arp        *neighbor.Table
 	owned      map[uint32]bool // every address that is the router's own, but no associated floating IP
 	clamp      bool            // lower the TCP MSS to what the MTU allows
 
@@ -228,7 +228,7 @@ type builder struct {
 func (b *builder) router(c *file.Router) (*vrouter, error) {
 	r := &vrouter{
 		name: c.Name, ifaces: []*iface{nil},
-		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: arp.NewTable(),
+		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: neighbor.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		rpFilter: rpFilters[c.RPFilter], exhausted: map[DropReason]time.Duration{},
 		errors: limiter{limits: errorLimits, secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
@@ -249,7 +249,7 @@ func (b *builder) router(c *file.Router) (*vrouter, error) {
 	r.nat.OnCut(func(c *nat.Conn) { r.resetBoth(&r.worker.turn, c) })
 	r.balancer.router = r
 	r.nat.OnBalanced(r.balanced)
-	r.arp.OnChange(func(n *arp.Neighbor, gone bool) {
+	r.arp.OnChange(func(n *neighbor.Neighbor, gone bool) {
 		if i := r.ifaces[n.Iface]; i.network.shared() {
 			i.network.directory.know(i, n, gone)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config/file"
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -348,7 +348,7 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		want := resets(f)
 		delete(want, "ext_net")
 		l.wantResets(want)
-		if r.arp.Find(arp.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked || l.Stats().Parked != parked {
+		if r.arp.Find(neighbor.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked || l.Stats().Parked != parked {
 			t.Error("it is asked for, or waited for")
 		}
 	}
@@ -389,7 +389,7 @@ func TestLostResetIsRepeated(t *testing.T) {
 	l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm4).lives()
 	r := l.w.routers[0]
 	r.nat.RemoveIf(func(*nat.Conn) bool { return true })
-	r.arp = arp.NewTable() // nothing else is due
+	r.arp = neighbor.NewTable() // nothing else is due
 	l.advance(5 * time.Minute)
 	if r.cut.until != nil || r.cut.order != nil {
 		t.Errorf("remembered for ever: %v", r.cut)

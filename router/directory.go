@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -52,7 +52,7 @@ func (d *directory) disown(addr uint32, i *iface) {
 }
 
 // know notes what the router at an interface knows of a neighbor there, or that it has forgotten it.
-func (d *directory) know(i *iface, n *arp.Neighbor, gone bool) {
+func (d *directory) know(i *iface, n *neighbor.Neighbor, gone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := d.knowers[n.Addr]
@@ -68,7 +68,7 @@ func (d *directory) know(i *iface, n *arp.Neighbor, gone bool) {
 		return
 	}
 	now := knower{iface: i}
-	if n.State == arp.Reachable {
+	if n.State == neighbor.Reachable {
 		now.mac = n.MAC
 	}
 	if k >= 0 {

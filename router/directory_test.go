@@ -10,7 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config/file"
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
@@ -52,9 +52,9 @@ func (s *sim) checkDirectories() {
 			for addr := range i.ownedSet {
 				want[entry{addr, i, i.mac}] = true
 			}
-			i.router.arp.Each(func(n *arp.Neighbor) {
+			i.router.arp.Each(func(n *neighbor.Neighbor) {
 				e := entry{addr: n.Addr, iface: i}
-				if n.State == arp.Reachable {
+				if n.State == neighbor.Reachable {
 					e.mac = n.MAC
 				}
 				if n.Iface == i.id && i.network.shared() {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
@@ -29,7 +29,7 @@ type passage struct {
 	p     packet.Packet // of stageParse
 	again bool          // it was parked before, and has been counted
 
-	failed arp.Key // the neighbor that it has waited for in vain; set by retry.resume
+	failed neighbor.Key // the neighbor that it has waited for in vain; set by retry.resume
 
 	conn *nat.Conn // the connection it belongs to, nil: a new one
 	dir  nat.Direction
@@ -44,11 +44,11 @@ type passage struct {
 	fresh fresh // of stageConntrack, for a packet of no known connection
 
 	out      *iface
-	nextHop  uint32        // of stageRoute
-	hop      arp.Ref       // of stageRoute: of the next hop, 0: not known yet
-	neighbor *arp.Neighbor // the next hop
-	oversize bool          // to be fragmented
-	rewrites bool          // rewrite changes something
+	nextHop  uint32             // of stageRoute
+	hop      neighbor.Ref       // of stageRoute: of the next hop, 0: not known yet
+	neighbor *neighbor.Neighbor // the next hop
+	oversize bool               // to be fragmented
+	rewrites bool               // rewrite changes something
 	rewrite  packet.Rewrite
 }
 
@@ -124,14 +124,14 @@ func (i *iface) resume(t *turn, f *tap.Frame) { t.count(forward(t, i, f, false))
 // A retry is a packet that was parked, and goes through the stages anew.
 type retry struct {
 	in     *iface
-	failed arp.Key // the neighbor that has not answered; zero: none
+	failed neighbor.Key // the neighbor that has not answered; zero: none
 }
 
 func (q *retry) resume(t *turn, f *tap.Frame) {
 	x := &q.in.router.scratch.passage
 	x.failed = q.failed
 	t.countParked(forward(t, q.in, f, true))
-	x.failed = arp.Key{}
+	x.failed = neighbor.Key{}
 }
 
 func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
@@ -196,7 +196,7 @@ func stageARP(t *turn, x *passage, eth []byte) verdict {
 	ours := in.owns(m.Target)
 	switch {
 	case in.onLink(m.Sender):
-		x.r.learn(t, arp.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
+		x.r.learn(t, neighbor.Key{Iface: in.id, Addr: m.Sender}, m.SenderMAC, ours && m.Request)
 	case !m.Request && eth[0]&1 == 0:
 		return drop(DropARPSender) // no router has asked for this reply
 	}
@@ -287,7 +287,7 @@ func stageConntrack(t *turn, x *passage) verdict {
 	}
 	if x.r.nat.Current(c) {
 		x.out = x.r.ifaces[c.Out[d]]
-		x.hop = arp.Ref(c.Hop[d])
+		x.hop = neighbor.Ref(c.Hop[d])
 	}
 	return next
 }
@@ -578,7 +578,7 @@ func stageNeighbor(t *turn, x *passage) verdict {
 			return v
 		}
 	}
-	k := arp.Key{Iface: x.out.id, Addr: x.nextHop}
+	k := neighbor.Key{Iface: x.out.id, Addr: x.nextHop}
 	if x.failed == k {
 		if n := table.Find(k); n == nil || !n.Usable() {
 			return sendError(t, x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
@@ -597,7 +597,7 @@ func stageNeighbor(t *turn, x *passage) verdict {
 		x.neighbor = n
 		return next
 	}
-	if n.State == arp.Failed {
+	if n.State == neighbor.Failed {
 		return sendError(t, x, packet.ICMPUnreachable, 1, 0, DropNeighborFailed)
 	}
 	if x.repeats(n) {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config/file"
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 )
 
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
@@ -333,7 +333,7 @@ func TestScanOfAbsentNeighbors(t *testing.T) {
 	l.udp(l.web1, 4000, "10.10.10.4", 53, "known") // the scanner's mapping is no news either
 	l.one("ext_net")
 	l.takeARP("ext_net")
-	const scanned, left = 3000, arp.AskBurst - 1 // the known one has been asked for
+	const scanned, left = 3000, neighbor.AskBurst - 1 // the known one has been asked for
 	for i := range scanned {
 		l.put("vlan100", l.build(l.web1, fmt.Sprintf("10.10.%d.%d", 100+i/200, 1+i%200), 17, nil, udpLayer(), payload(18)))
 	}

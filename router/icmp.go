@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -225,7 +225,7 @@ func (r *vrouter) sendSegment(t *turn, tuple packet.Tuple, s *packet.Segment) {
 	if hop == 0 {
 		hop = tuple.Dst
 	}
-	n := r.arp.Find(arp.Key{Iface: rt.out.id, Addr: hop})
+	n := r.arp.Find(neighbor.Key{Iface: rt.out.id, Addr: hop})
 	if n == nil || !n.Usable() {
 		t.stats.Unsent[UnsentNeighbor]++
 		return

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -265,7 +265,7 @@ func TestAbsentNeighborUnderTraffic(t *testing.T) {
 		t.Errorf("asked %d times in %d seconds", asked, seconds)
 	}
 	failed, full := l.w.stats.Dropped[DropNeighborFailed], l.w.stats.Dropped[DropNeighborFull]
-	if want := uint64(seconds / arp.Tries * arp.MaxParked); failed != want || full == 0 ||
+	if want := uint64(seconds / neighbor.Tries * neighbor.MaxParked); failed != want || full == 0 ||
 		failed+full+uint64(l.w.stats.Parked) != 200 || told < 60 {
 		t.Errorf("%d packets have failed, want %d; %d found no room, %d wait; %d errors", failed, want, full,
 			l.w.stats.Parked, told)

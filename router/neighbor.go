@@ -7,13 +7,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // learn records a neighbor and sends what waited for it.
-func (r *vrouter) learn(t *turn, k arp.Key, mac packet.MAC, to bool) {
+func (r *vrouter) learn(t *turn, k neighbor.Key, mac packet.MAC, to bool) {
 	waiting, former := r.arp.Learn(k, mac, to, t.now)
 	if !former.IsZero() {
 		t.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name,
@@ -28,7 +28,7 @@ func (r *vrouter) learn(t *turn, k arp.Key, mac packet.MAC, to bool) {
 // neighbor already. A host repeats it because it gets no answer: one copy is all that the receiver
 // needs, however this ends. Of other packets each counts: two datagrams may look alike and be two, and so
 // may acknowledgements.
-func (x *passage) repeats(n *arp.Neighbor) bool {
+func (x *passage) repeats(n *neighbor.Neighbor) bool {
 	p := &x.p
 	if p.Proto != packet.ProtoTCP || p.Flags&packet.SYN == 0 || p.Fragmented() {
 		return false
@@ -64,7 +64,7 @@ func (r *vrouter) reachable(t *turn, addr uint32) bool {
 	case rt.out.isBroadcast(addr):
 		return false
 	}
-	suspect, ask := r.arp.Suspect(arp.Key{Iface: rt.out.id, Addr: addr}, t.now)
+	suspect, ask := r.arp.Suspect(neighbor.Key{Iface: rt.out.id, Addr: addr}, t.now)
 	if ask {
 		rt.out.askARP(t, addr, packet.MAC{})
 	}
@@ -196,7 +196,7 @@ func (r *vrouter) tick(t *turn) {
 
 // tickNeighbors does what is due in a router's neighbor table.
 func (r *vrouter) tickNeighbors(t *turn) {
-	at := r.arp.Tick(t.now, func(a arp.Action) {
+	at := r.arp.Tick(t.now, func(a neighbor.Action) {
 		out := r.ifaces[a.Iface]
 		if a.Ask {
 			out.askARP(t, a.Addr, a.To)

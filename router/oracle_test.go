@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
@@ -127,7 +127,7 @@ func (q *sequence) checkBounds() {
 			{"fragmented packets", fs.known.Len(), maxFragmented}, {"packets without their first fragment", fs.waiting.Len(), maxWaiting},
 			{"packets in these lists", len(fs.entries), fs.known.Len() + fs.waiting.Len()}, {"bytes of fragments", fs.held, maxHeldBytes},
 			{"packets to put together", len(r.reassemblies), maxReassemblies}, {"bytes of one of them", gathered, maxIPLen},
-			{"neighbors", r.arp.Len(), arp.MaxNeighbors},
+			{"neighbors", r.arp.Len(), neighbor.MaxNeighbors},
 			{"connections", r.nat.Len(), q.topology.Routers[i].NAT.MaxConnections},
 			{"bytes of tables", q.tableBytes(), q.empty + 1<<22},
 		} {

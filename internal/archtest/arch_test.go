@@ -59,13 +59,13 @@ var allowed = map[string][]string{
 	"nat":               {"internal/packet", "github.com/gaissmai/bart"},
 	"lb":                {},
 	"internal/packet":   {"tap/virtio", "github.com/google/gopacket", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
-	"internal/arp":      {"internal/packet"},
+	"internal/neighbor": {"internal/packet"},
 	"internal/monitor":  {"lb", "router/host"},
 	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
 	"internal/archtest": {},
 	"internal/e2e":      {},
 	"internal/lab":      {"config/file", "router", "router/host", "tap", "internal/packet", "github.com/rivo/uniseg"},
-	"router":            {"config/file", "tap", "tap/virtio", "lb", "nat", "internal/arp", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
+	"router":            {"config/file", "tap", "tap/virtio", "lb", "nat", "internal/neighbor", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
 	"router/routertest": {"config/file", "router", "router/host"},
 	"router/conform":    {"config/file", "router", "tap", "tap/virtio", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
@@ -98,7 +98,7 @@ func TestImports(t *testing.T) {
 }
 
 // pure are the packages without goroutine, clock, lock, I/O or global randomness.
-var pure = []string{"config", "nat", "internal/conntrack", "lb", "internal/arp"}
+var pure = []string{"config", "nat", "internal/conntrack", "lb", "internal/neighbor"}
 
 // impure are what a pure package may not call; a "*" stands for everything.
 var impure = map[string][]string{

@@ -209,7 +209,7 @@ func (d *disorder) check() {
 			d.t.Fatalf("connection %d thinks that it is %d", i, c.self)
 		}
 		original, reply := c.Tuple(Original), c.Tuple(Reply)
-				if at, dir := t.find(&reply); at != i || dir != Reply {
+		if at, dir := t.find(&reply); at != i || dir != Reply {
 			d.t.Fatalf("the answer of %d finds %d", i, at)
 		}
 		want := i

@@ -1,21 +1,21 @@
-package arp_test
+package neighbor_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 )
 
 // A failed neighbor is asked for again by the first packet whose time has come, also when Tick
 // is late.
 func TestFailedIsAskedForAgainInTime(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	table.Resolve(key(1), 0, 0)
 	tick(t, table, 0, 2*time.Second)
-	table.Tick(3400*time.Millisecond, func(arp.Action) {})
+	table.Tick(3400*time.Millisecond, func(neighbor.Action) {})
 	_, n, ask := table.Resolve(key(1), 0, 3400*time.Millisecond)
-	if !ask || n.State != arp.Incomplete {
+	if !ask || n.State != neighbor.Incomplete {
 		t.Errorf("asked %t, state %v", ask, n.State)
 	}
 	want(t, tick(t, table, 3400*time.Millisecond, 8*time.Second), "4.4s ask", "5.4s ask", "6.4s failed 0")
@@ -23,7 +23,7 @@ func TestFailedIsAskedForAgainInTime(t *testing.T) {
 
 // One use makes one probe; who is not used any more is left in peace.
 func TestProbedOncePerUse(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	table.Learn(key(1), mac, true, 0)
 	_, n, _ := table.Resolve(key(1), 0, 0)
 	n.Used = true
@@ -37,7 +37,7 @@ func TestProbedOncePerUse(t *testing.T) {
 
 // The time until a neighbor is forgotten counts from its last message.
 func TestMessageKeepsNeighbor(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	table.Learn(key(1), mac, true, 0)
 	tick(t, table, 0, 200*time.Second)
 	table.Learn(key(1), mac, false, 200*time.Second)
@@ -53,7 +53,7 @@ func TestMessageKeepsNeighbor(t *testing.T) {
 // The bytes that wait are counted exactly, and given back. What one interface may
 // have waiting is what is free beside it: a half, of the rest a half, and so on.
 func TestParkedBytesAreExact(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	_, first, _ := table.Resolve(key(1), 0, 0)
 	table.Park(first, make([]byte, 1600), 1)
 	next := 1
@@ -72,9 +72,9 @@ func TestParkedBytesAreExact(t *testing.T) {
 			t.Fatalf("one byte more than there is room for from interface %d", iface)
 		}
 	}
-	fill(arp.MaxParkedBytes/2-1600, 1)
-	fill(arp.MaxParkedBytes/4, 2)
-	fill(arp.MaxParkedBytes/8, 3)
+	fill(neighbor.MaxParkedBytes/2-1600, 1)
+	fill(neighbor.MaxParkedBytes/4, 2)
+	fill(neighbor.MaxParkedBytes/8, 3)
 	table.Learn(key(1), mac, false, 0)
 	_, n, _ := table.Resolve(key(10000), 0, 0)
 	if !table.Park(n, make([]byte, 1600/2), 3) || table.Park(n, []byte{1}, 3) {
@@ -82,7 +82,7 @@ func TestParkedBytesAreExact(t *testing.T) {
 	}
 	tick(t, table, 0, 3*time.Second) // nobody else answers
 	for i := range 8 {
-		if !table.Park(n, make([]byte, arp.MaxParkedBytes/16), 1) {
+		if !table.Park(n, make([]byte, neighbor.MaxParkedBytes/16), 1) {
 			t.Errorf("only %d sixteenths are free when nothing waits", i)
 		}
 	}
@@ -91,7 +91,7 @@ func TestParkedBytesAreExact(t *testing.T) {
 // Packets of one interface have only so many neighbors asked for, and others are not
 // held to that; who is asked for already costs nothing.
 func TestAskRate(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	ask := func(from uint16, first, n int, now time.Duration) (asked int) {
 		for i := range n {
 			_, n, ask := table.Resolve(key(first+i), from, now)
@@ -103,8 +103,8 @@ func TestAskRate(t *testing.T) {
 		}
 		return asked
 	}
-	if got := ask(1, 0, 5000, 0); got != arp.AskBurst {
-		t.Errorf("%d asked for at once, want %d", got, arp.AskBurst)
+	if got := ask(1, 0, 5000, 0); got != neighbor.AskBurst {
+		t.Errorf("%d asked for at once, want %d", got, neighbor.AskBurst)
 	}
 	for i := range 5 {
 		if _, n, ask := table.Resolve(key(i), 1, 0); n == nil || ask {
@@ -117,13 +117,13 @@ func TestAskRate(t *testing.T) {
 	if got := ask(0, 20000, 2000, 0); got != 2000 {
 		t.Errorf("%d of the router itself asked for, want 2000", got)
 	}
-	if got := ask(1, 30000, 5000, time.Second/2); got != arp.AskRate/2 {
-		t.Errorf("%d asked for in half a second, want %d", got, arp.AskRate/2)
+	if got := ask(1, 30000, 5000, time.Second/2); got != neighbor.AskRate/2 {
+		t.Errorf("%d asked for in half a second, want %d", got, neighbor.AskRate/2)
 	}
 	// A failed one is not asked for again either.
 	tick(t, table, time.Second/2, 5*time.Second-1)
-	ask(1, 40000, arp.AskBurst, 5*time.Second)
-	if _, n, ask := table.Resolve(key(0), 1, 5*time.Second); n == nil || ask || n.State != arp.Failed {
+	ask(1, 40000, neighbor.AskBurst, 5*time.Second)
+	if _, n, ask := table.Resolve(key(0), 1, 5*time.Second); n == nil || ask || n.State != neighbor.Failed {
 		t.Error("a failed one is asked for beyond the rate")
 	}
 }
@@ -131,19 +131,19 @@ func TestAskRate(t *testing.T) {
 // However many neighbors appear on one network, used ones or not, another
 // network's stay.
 func TestCrowdMakesRoomItself(t *testing.T) {
-	table := arp.NewTable()
-	for i := range 3 * arp.MaxNeighbors { // long gone: does not count
-		table.Learn(arp.Key{Iface: 3, Addr: uint32(i)}, mac, true, 0)
+	table := neighbor.NewTable()
+	for i := range 3 * neighbor.MaxNeighbors { // long gone: does not count
+		table.Learn(neighbor.Key{Iface: 3, Addr: uint32(i)}, mac, true, 0)
 	}
 	table.Forget(3)
-	var others []arp.Ref
+	var others []neighbor.Ref
 	for i := range 1000 {
-		k := arp.Key{Iface: 2, Addr: uint32(i)}
+		k := neighbor.Key{Iface: 2, Addr: uint32(i)}
 		table.Learn(k, mac, true, 0)
 		ref, _, _ := table.Resolve(k, 0, 0)
 		others = append(others, ref)
 	}
-	for i := range 5 * arp.MaxNeighbors {
+	for i := range 5 * neighbor.MaxNeighbors {
 		now := time.Duration(1+i) * time.Microsecond
 		table.Learn(key(i), mac, true, now)
 		_, n, _ := table.Resolve(key(i), 0, now)
@@ -159,9 +159,9 @@ func TestCrowdMakesRoomItself(t *testing.T) {
 // In a table full of resolved neighbors, those in use stay, and the others go,
 // longest confirmed first.
 func TestFullTableOfResolvedNeighbors(t *testing.T) {
-	table := arp.NewTable()
-	used := map[arp.Ref]bool{}
-	for i := range arp.MaxNeighbors {
+	table := neighbor.NewTable()
+	used := map[neighbor.Ref]bool{}
+	for i := range neighbor.MaxNeighbors {
 		table.Learn(key(i), mac, true, time.Duration(i))
 		ref, n, _ := table.Resolve(key(i), 0, time.Duration(i))
 		if n.Used = i%2 == 0; n.Used {
@@ -169,9 +169,9 @@ func TestFullTableOfResolvedNeighbors(t *testing.T) {
 		}
 	}
 	for i := range 200 {
-		table.Learn(key(arp.MaxNeighbors+i), mac, true, time.Duration(arp.MaxNeighbors+i))
+		table.Learn(key(neighbor.MaxNeighbors+i), mac, true, time.Duration(neighbor.MaxNeighbors+i))
 	}
-	if table.Len() != arp.MaxNeighbors {
+	if table.Len() != neighbor.MaxNeighbors {
 		t.Errorf("%d neighbors", table.Len())
 	}
 	for ref := range used {

@@ -1,4 +1,4 @@
-// Package arp is a router's neighbor table (RFC 826, with the timing of RFC
+// Package neighbor is a router's neighbor table (RFC 826, with the timing of RFC
 // 1122, 2.3.2, and the states of RFC 4861): who is known, who is being asked
 // for, and which packets wait for the answer.
 //
@@ -11,7 +11,7 @@
 //
 // The package has no goroutine, clock, lock or I/O: now (since any fixed start)
 // is an argument. Callers serialize.
-package arp
+package neighbor
 
 import (
 	"slices"

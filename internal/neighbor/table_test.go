@@ -1,4 +1,4 @@
-package arp_test
+package neighbor_test
 
 import (
 	"fmt"
@@ -6,21 +6,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/arp"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
 var mac = packet.MAC{2, 0, 0, 0, 0, 1}
 
-func key(n int) arp.Key { return arp.Key{Iface: 1, Addr: uint32(n)} }
+func key(n int) neighbor.Key { return neighbor.Key{Iface: 1, Addr: uint32(n)} }
 
 // tick runs everything that is due until now, as a worker does: only at the
 // times the table asks for. It returns what happened, with the times.
-func tick(t *testing.T, table *arp.Table, from, to time.Duration) []string {
+func tick(t *testing.T, table *neighbor.Table, from, to time.Duration) []string {
 	t.Helper()
 	var log []string
 	for now := from; ; {
-		next := table.Tick(now, func(a arp.Action) {
+		next := table.Tick(now, func(a neighbor.Action) {
 			switch {
 			case a.Ask && a.To.IsZero():
 				log = append(log, fmt.Sprintf("%v ask", now))
@@ -48,7 +48,7 @@ func want(t *testing.T, got []string, want ...string) {
 }
 
 func TestFind(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	if table.Find(key(1)) != nil || table.Len() != 0 {
 		t.Error("a neighbor nobody has asked for is found, or made")
 	}
@@ -61,7 +61,7 @@ func TestFind(t *testing.T) {
 // A neighbor that has failed is a suspect until it answers, even while it is
 // asked again.
 func TestSuspect(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	suspect := func(at time.Duration, want, wantAsk bool) {
 		t.Helper()
 		if got, ask := table.Suspect(key(1), at); got != want || ask != wantAsk {
@@ -80,9 +80,9 @@ func TestSuspect(t *testing.T) {
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	_, n, ask := table.Resolve(key(1), 0, 0)
-	if !ask || n.Usable() || n.State != arp.Incomplete {
+	if !ask || n.Usable() || n.State != neighbor.Incomplete {
 		t.Fatalf("ask %v, state %v", ask, n.State)
 	}
 	if _, _, again := table.Resolve(key(1), 0, time.Second/2); again {
@@ -94,10 +94,10 @@ func TestNobodyAnswers(t *testing.T) {
 		}
 	}
 	want(t, tick(t, table, 0, 3500*time.Millisecond), "1s ask", "2s ask", "3s failed 3")
-	if n.State != arp.Failed {
+	if n.State != neighbor.Failed {
 		t.Errorf("state %v", n.State)
 	}
-	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); !ask || n.State != arp.Incomplete ||
+	if _, n, ask := table.Resolve(key(1), 0, 3500*time.Millisecond); !ask || n.State != neighbor.Incomplete ||
 		!table.Park(n, []byte{9}, 7) {
 		t.Errorf("asked again %t, state %v", ask, n.State)
 	}
@@ -116,7 +116,7 @@ func TestNobodyAnswers(t *testing.T) {
 }
 
 func TestAnswerHandsOverWhatWaited(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	ref, n, _ := table.Resolve(key(1), 0, 0)
 	frame := []byte{1}
 	table.Park(n, frame, 7)
@@ -141,16 +141,16 @@ func TestAnswerHandsOverWhatWaited(t *testing.T) {
 }
 
 func TestUsedNeighborIsProbed(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	table.Learn(key(1), mac, true, 0)
 	_, n, _ := table.Resolve(key(1), 0, 0)
 	n.Used = true
 	want(t, tick(t, table, 0, 30500*time.Millisecond), "30s probe "+mac.String())
-	if !n.Usable() || n.State != arp.Probing {
+	if !n.Usable() || n.State != neighbor.Probing {
 		t.Errorf("state %v while it is probed", n.State)
 	}
 	table.Learn(key(1), mac, false, 30500*time.Millisecond)
-	if n.State != arp.Reachable {
+	if n.State != neighbor.Reachable {
 		t.Errorf("state %v after the answer", n.State)
 	}
 	n.Used = true
@@ -161,7 +161,7 @@ func TestUsedNeighborIsProbed(t *testing.T) {
 }
 
 func TestUnusedNeighborIsForgotten(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	table.Learn(key(1), mac, true, 0)
 	want(t, tick(t, table, 0, 299*time.Second))
 	if table.Len() != 1 {
@@ -177,7 +177,7 @@ func TestUnusedNeighborIsForgotten(t *testing.T) {
 }
 
 func TestOnlyWhatIsMeantForUsMakesAnEntry(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	if table.Learn(key(1), mac, false, 0); table.Len() != 0 {
 		t.Error("an unsolicited message made an entry")
 	}
@@ -193,16 +193,16 @@ func TestOnlyWhatIsMeantForUsMakesAnEntry(t *testing.T) {
 }
 
 func TestParkingIsBounded(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	_, n, _ := table.Resolve(key(1), 0, 0)
 	parked := 0
-	for range arp.MaxParked + 5 {
+	for range neighbor.MaxParked + 5 {
 		if table.Park(n, make([]byte, 100), 1) {
 			parked++
 		}
 	}
-	if parked != arp.MaxParked {
-		t.Errorf("%d packets parked, want %d", parked, arp.MaxParked)
+	if parked != neighbor.MaxParked {
+		t.Errorf("%d packets parked, want %d", parked, neighbor.MaxParked)
 	}
 	bytes := parked * 100
 	for i := 2; ; i++ {
@@ -210,7 +210,7 @@ func TestParkingIsBounded(t *testing.T) {
 		if !table.Park(n, make([]byte, 60000), 1) {
 			break
 		}
-		if bytes += 60000; bytes > arp.MaxParkedBytes {
+		if bytes += 60000; bytes > neighbor.MaxParkedBytes {
 			t.Fatalf("%d bytes parked", bytes)
 		}
 	}
@@ -222,7 +222,7 @@ func TestParkingIsBounded(t *testing.T) {
 }
 
 func TestStaleRef(t *testing.T) {
-	table := arp.NewTable()
+	table := neighbor.NewTable()
 	if table.Get(0) != nil {
 		t.Error("the zero Ref names somebody")
 	}
@@ -239,26 +239,26 @@ func TestStaleRef(t *testing.T) {
 }
 
 func TestFullTable(t *testing.T) {
-	table := arp.NewTable()
-	used := arp.Key{Iface: 2, Addr: 1}
+	table := neighbor.NewTable()
+	used := neighbor.Key{Iface: 2, Addr: 1}
 	table.Learn(used, mac, true, 0)
 	ref, n, _ := table.Resolve(used, 0, 0)
 	n.Used = true
-	for i := range 3 * arp.MaxNeighbors {
+	for i := range 3 * neighbor.MaxNeighbors {
 		_, n, _ := table.Resolve(key(i), 0, time.Duration(i)*time.Microsecond)
 		table.Park(n, []byte{1}, 1)
-		if table.Len() > arp.MaxNeighbors {
+		if table.Len() > neighbor.MaxNeighbors {
 			t.Fatalf("%d neighbors", table.Len())
 		}
 	}
 	if table.Get(ref) == nil {
 		t.Error("a flood has displaced a neighbor that is in use")
 	}
-	if want := uint64(2*arp.MaxNeighbors + 1); table.Lost() != want {
+	if want := uint64(2*neighbor.MaxNeighbors + 1); table.Lost() != want {
 		t.Errorf("%d parked packets lost, want %d", table.Lost(), want)
 	}
 	n2 := 0
-	table.Each(func(*arp.Neighbor) { n2++ })
+	table.Each(func(*neighbor.Neighbor) { n2++ })
 	if n2 != table.Len() {
 		t.Errorf("Each shows %d of %d", n2, table.Len())
 	}
@@ -269,18 +269,18 @@ func TestFullTable(t *testing.T) {
 func TestRequestRate(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		table := arp.NewTable()
+		table := neighbor.NewTable()
 		now, due, last := time.Duration(0), time.Duration(0), -time.Hour
 		asked := func() {
-			if now-last < arp.RetryInterval {
+			if now-last < neighbor.RetryInterval {
 				t.Fatalf("seed %d: asked at %v and at %v", seed, last, now)
 			}
-			last, due = now, now+arp.RetryInterval
+			last, due = now, now+neighbor.RetryInterval
 		}
 		for range 3000 {
 			now += time.Duration(rng.IntN(int(40 * time.Millisecond)))
 			if due != 0 && now >= due+time.Duration(rng.IntN(int(100*time.Millisecond))) {
-				at := table.Tick(now, func(a arp.Action) {
+				at := table.Tick(now, func(a neighbor.Action) {
 					if a.Ask {
 						asked()
 					}
@@ -294,7 +294,7 @@ func TestRequestRate(t *testing.T) {
 			} else if _, ask := table.Suspect(key(1), now); ask {
 				asked()
 			}
-			if last >= 0 && now-last > arp.RetryInterval+time.Second/2 {
+			if last >= 0 && now-last > neighbor.RetryInterval+time.Second/2 {
 				t.Fatalf("seed %d: at %v nobody has asked since %v", seed, now, last)
 			}
 		}
@@ -306,11 +306,11 @@ func TestRequestRate(t *testing.T) {
 func TestRandomOperations(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		table := arp.NewTable()
+		table := neighbor.NewTable()
 		now, due := time.Duration(0), time.Duration(0)
 		parked, back := 0, 0
-		told := map[arp.Key]packet.MAC{} // what OnChange has said
-		table.OnChange(func(n *arp.Neighbor, gone bool) {
+		told := map[neighbor.Key]packet.MAC{} // what OnChange has said
+		table.OnChange(func(n *neighbor.Neighbor, gone bool) {
 			if _, there := told[n.Key]; gone && !there {
 				t.Fatalf("seed %d: %v goes, but has never come", seed, n.Key)
 			}
@@ -318,7 +318,7 @@ func TestRandomOperations(t *testing.T) {
 				told[n.Key] = reachableAt(n)
 			}
 		})
-		do := func(a arp.Action) { back += len(a.Failed) }
+		do := func(a neighbor.Action) { back += len(a.Failed) }
 		for range 5000 {
 			now += time.Duration(rng.IntN(int(300 * time.Millisecond)))
 			if due != 0 && now >= due {
@@ -335,12 +335,12 @@ func TestRandomOperations(t *testing.T) {
 			default:
 				_, n, _ := table.Resolve(k, 0, now)
 				n.Used = rng.IntN(2) == 0
-				if !n.Usable() && n.State != arp.Failed && table.Park(n, []byte{1}, 1) {
+				if !n.Usable() && n.State != neighbor.Failed && table.Park(n, []byte{1}, 1) {
 					parked++
 				}
 			}
 			due = table.Tick(now, do)
-			table.Each(func(n *arp.Neighbor) {
+			table.Each(func(n *neighbor.Neighbor) {
 				if mac, there := told[n.Key]; !there || mac != reachableAt(n) || len(told) != table.Len() {
 					t.Fatalf("seed %d: %v is %v at %v, nobody was told; %d of %d known", seed, n.Key, n.State, n.MAC, len(told),
 						table.Len())
@@ -360,8 +360,8 @@ func TestRandomOperations(t *testing.T) {
 }
 
 // reachableAt is the address of a neighbor that is certain; zero: none is.
-func reachableAt(n *arp.Neighbor) (mac packet.MAC) {
-	if n.State == arp.Reachable {
+func reachableAt(n *neighbor.Neighbor) (mac packet.MAC) {
+	if n.State == neighbor.Reachable {
 		mac = n.MAC
 	}
 	return mac
@@ -369,9 +369,9 @@ func reachableAt(n *arp.Neighbor) (mac packet.MAC) {
 
 // Forget leaves other interfaces alone, and those who are being asked for.
 func TestForget(t *testing.T) {
-	table := arp.NewTable()
-	other := arp.Key{Iface: 2, Addr: 1}
-	for _, k := range []arp.Key{key(1), key(2), other} {
+	table := neighbor.NewTable()
+	other := neighbor.Key{Iface: 2, Addr: 1}
+	for _, k := range []neighbor.Key{key(1), key(2), other} {
 		table.Learn(k, mac, true, 0)
 	}
 	_, n, _ := table.Resolve(key(3), 0, 0)
@@ -384,7 +384,7 @@ func TestForget(t *testing.T) {
 	if _, n, ask := table.Resolve(other, 0, 0); ask || !n.Usable() {
 		t.Error("the other interface's neighbor is gone")
 	}
-	if _, n, ask := table.Resolve(key(3), 0, 0); ask || n.State != arp.Incomplete {
+	if _, n, ask := table.Resolve(key(3), 0, 0); ask || n.State != neighbor.Incomplete {
 		t.Error("the one that was asked for is gone")
 	}
 	if _, _, ask := table.Resolve(key(2), 0, 0); !ask {
