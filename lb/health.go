@@ -7,7 +7,8 @@ type Health struct {
 	run        int  // checks in a row with the same result,
 	last       bool // this one
 	up         bool
-	decided    bool
+	decided    bool // ever
+	sure       bool // by the checks as they are now
 }
 
 // NewHealth returns the health of a member that is taken to be up, or not, until
@@ -15,6 +16,12 @@ type Health struct {
 // less than 1 counts as 1.
 func NewHealth(rise, fall int, up bool) Health {
 	return Health{rise: rise, fall: fall, up: up}
+}
+
+// Restart is for other checks than before, or other numbers of them. The state stays what it is, and
+// counts as decided if it was, until rise good or fall bad checks in a row from now on have decided anew.
+func (h *Health) Restart(rise, fall int) {
+	h.rise, h.fall, h.run, h.sure = rise, fall, 0, false
 }
 
 // Check notes the result of a check. It reports whether the member has gone up or
@@ -31,13 +38,16 @@ func (h *Health) Check(ok bool) (changed bool) {
 		return false
 	}
 	changed = h.up != ok
-	h.up, h.decided = ok, true
+	h.up, h.decided, h.sure = ok, true, true
 	return changed
 }
 
 // Up reports whether the member is up.
 func (h *Health) Up() bool { return h.up }
 
-// Decided reports whether the checks have ever decided: of a new member not until
+// Decided reports whether checks have ever decided: of a new member not until
 // rise good ones or fall bad ones in a row.
 func (h *Health) Decided() bool { return h.decided }
+
+// Sure reports whether checks have decided since the beginning, or since the last Restart.
+func (h *Health) Sure() bool { return h.sure }

@@ -49,3 +49,28 @@ func TestHealth(t *testing.T) {
 		}
 	}
 }
+
+// Other checks leave the state as it is until they have decided. What was in a row before is not.
+func TestHealthRestarts(t *testing.T) {
+	h := lb.NewHealth(2, 2, false)
+	for _, c := range []struct {
+		check             string // + or -, or the numbers of checks from now on
+		up, decided, sure bool
+	}{
+		{"+", false, false, false}, {"22", false, false, false}, {"+", false, false, false}, {"+", true, true, true},
+		{"-", true, true, true}, {"32", true, true, false}, {"-", true, true, false}, {"+", true, true, false},
+		{"-", true, true, false}, {"-", false, true, true}, {"11", false, true, false}, {"-", false, true, true},
+		{"11", false, true, false}, {"+", true, true, true},
+	} {
+		changed, was := false, h.Up()
+		switch c.check {
+		case "+", "-":
+			changed = h.Check(c.check == "+")
+		default:
+			h.Restart(int(c.check[0]-'0'), int(c.check[1]-'0'))
+		}
+		if h.Up() != c.up || h.Decided() != c.decided || h.Sure() != c.sure || changed != (was != c.up) {
+			t.Errorf("after %s: up %t, decided %t, sure %t, changed %t; want %+v", c.check, h.Up(), h.Decided(), h.Sure(), changed, c)
+		}
+	}
+}
