@@ -1,7 +1,9 @@
 package router
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -94,26 +96,32 @@ func (r *vrouter) freeNet() (netip.Prefix, error) {
 
 // startChecks starts the monitors of every pool that has one.
 func (e *Engine) startChecks() error {
-	hosts := map[*vrouter]*host.Host{}
+	probers := map[*vrouter]monitor.Prober{}
 	e.checkWorkers = monitor.NewWorkers()
-	for _, p := range e.control.pools {
-		if p.monitor == nil {
-			continue
-		}
-		for _, s := range p.shares {
-			h := hosts[s.router]
-			if h == nil {
-				var err error
-				if h, err = e.checkHost(s.router); err != nil {
-					return fmt.Errorf("router %q: the host of its checks: %w", s.router.name, err)
-				}
-				hosts[s.router] = h
-				e.checkHosts = append(e.checkHosts, h)
+	for _, s := range e.control.monitored() {
+		p := probers[s.router]
+		if p == nil {
+			h, err := e.checkHost(s.router)
+			if err != nil {
+				return fmt.Errorf("router %q: the host of its checks: %w", s.router.name, err)
 			}
-			e.startMonitor(s, h)
+			p = monitor.FromHost(h)
+			probers[s.router] = p
+			e.checkHosts = append(e.checkHosts, h)
 		}
+		e.startMonitor(s, e.checkWorkers, p)
 	}
 	return nil
+}
+
+// monitored is the pools with a monitor, at each router.
+func (p *plan) monitored() (all []*poolShare) {
+	for _, q := range p.pools {
+		if q.monitor != nil {
+			all = append(all, q.shares...)
+		}
+	}
+	return all
 }
 
 // checkHost puts a host on the network of a router's checks.
@@ -132,14 +140,14 @@ func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
 }
 
 // startMonitor has the members of a pool checked for one router.
-func (e *Engine) startMonitor(s *poolShare, h *host.Host) {
+func (e *Engine) startMonitor(s *poolShare, schedule monitor.Schedule, p monitor.Prober) {
 	m := s.of.monitor
 	s.monitor = monitor.New(monitor.Options{
-		Host: h, Workers: e.checkWorkers,
 		Spec: monitor.Spec{
 			Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
-			Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes, InitiallyUp: !s.of.failsClosed(),
+			Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes,
 		},
+		Prober: p, Schedule: schedule, Rand: e.checkRand(s),
 		Changed: func(id uint32, up bool, last monitor.Result) { e.checked(s, id, up, last) },
 	})
 	for i := range s.of.members {
@@ -147,9 +155,15 @@ func (e *Engine) startMonitor(s *poolShare, h *host.Host) {
 	}
 }
 
+// checkRand is the generator that spreads out the checks of a pool at a router. It depends on nothing but
+// the engine's seed and the names of both, so other pools change no time of this one's checks.
+func (e *Engine) checkRand(s *poolShare) *rand.Rand {
+	return rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%x\x00%s\x00%s", e.checkKey, s.router.name, s.of.name))))
+}
+
 // target is a member as its checks know it.
 func (m *member) target() monitor.Target {
-	return monitor.Target{ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port)}
+	return monitor.Target{ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Up: m.Healthy}
 }
 
 // checked acts on what a member's checks have found at a router.
@@ -172,11 +186,9 @@ func (e *Engine) checked(s *poolShare, id uint32, up bool, last monitor.Result) 
 
 // stopChecks ends all checks, and their hosts.
 func (e *Engine) stopChecks() {
-	for _, p := range e.control.pools {
-		for _, s := range p.shares {
-			if s.monitor != nil {
-				s.monitor.Close()
-			}
+	for _, s := range e.control.monitored() {
+		if s.monitor != nil { // the start may have failed before
+			s.monitor.Close()
 		}
 	}
 	if e.checkWorkers != nil {

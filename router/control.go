@@ -292,7 +292,7 @@ type pool struct {
 	monitor      *file.Monitor // nil: every member counts as up
 	keepDown     bool          // TCP connections of a member that is down go on,
 	drainRemoved bool          // of one that is removed
-	members      []member      // Healthy: as long as checks have not decided
+	members      []member      // Healthy: what counts until checks have decided
 	shares       []*poolShare
 }
 

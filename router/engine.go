@@ -72,6 +72,7 @@ type Engine struct {
 
 	checkHosts   []*host.Host // where the checks of members come from, a router's each
 	checkWorkers *monitor.Workers
+	checkKey     [2]uint64 // what the times of checks come from
 }
 
 // Start serves a topology. It returns when every existing device is open and up. A device
@@ -139,6 +140,7 @@ func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers in
 		}
 	}
 	e.control.plan = p
+	e.checkKey = [2]uint64{rng.Uint64(), rng.Uint64()}
 	return e, p, nil
 }
 

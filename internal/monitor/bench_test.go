@@ -26,7 +26,7 @@ func benchmarkTCP(b *testing.B, mode int32) {
 	const members = 10_000
 	h, w := newWorld(b)
 	w.mode.Store(mode)
-	m := monitor.New(monitor.Options{Host: h, Spec: monitor.Spec{Type: "TCP"}})
+	m := start(h, monitor.Spec{Type: "TCP"}, nil)
 	b.Cleanup(m.Close)
 	for i := range uint32(members) {
 		a := netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)})

@@ -15,11 +15,25 @@ import (
 	"github.com/taprouter/taprouter/router/host"
 )
 
-// udpSilence is how long a datagram remains unanswered before that counts as
-// good, unless the timeout is shorter. The router says host unreachable after
-// three ARP requests, one a second: who decides earlier takes a member that is
-// gone for one that has nothing to say.
+// udpSilence is how long a datagram remains unanswered before that counts as good, unless the timeout is
+// shorter. The router says host unreachable after three ARP requests, one a second. A check that ends
+// before takes a member that is gone for one that has nothing to say.
 const udpSilence = 4 * time.Second
+
+// FromHost returns the Prober whose checks an in-process host sends. The host remains the caller's, and has
+// to outlive the checks. A check blocks until it is over.
+func FromHost(h *host.Host) Prober { return prober{h} }
+
+type prober struct{ host *host.Host }
+
+// Prepare returns the function that makes ready for the checks of a target.
+func (p prober) Prepare(spec Spec) func(Target) Check {
+	c := newChecker(p.host, spec)
+	return func(t Target) Check {
+		e := c.target(t)
+		return func(ctx context.Context, done func(Result)) { done(c.run(ctx, &e)) }
+	}
+}
 
 // A checker makes the checks of one Spec. It may be used from any goroutine.
 type checker struct {
@@ -68,15 +82,11 @@ func (c *checker) target(t Target) target {
 	return e
 }
 
-// run checks a target; the context ends with the timeout.
+// run checks a target, until the timeout is over or the context ends.
 func (c *checker) run(ctx context.Context, t *target) Result {
-	at := time.Now()
-	r := c.check(ctx, t)
-	r.At = at
-	if r.Took == 0 {
-		r.Took = time.Since(at)
-	}
-	return r
+	ctx, cancel := context.WithTimeout(ctx, c.spec.Timeout)
+	defer cancel()
+	return c.check(ctx, t)
 }
 
 func (c *checker) tcp(ctx context.Context, t *target) Result {
@@ -158,7 +168,7 @@ func (c *checker) failed(sent string, err error) Result {
 
 func (c *checker) tooLate() string { return fmt.Sprintf("no answer within %v", c.spec.Timeout) }
 
-// clip shortens what a member may have had its hand in.
+// clip shortens a text that the member may have made.
 func clip(s string) string {
 	const most = 100
 	s = strings.ToValidUTF8(s, "?")

@@ -1,6 +1,14 @@
 // Package monitor checks the members of load balancer pools, as Octavia's health
-// monitors do, from an in-process host whose packets the router forwards. It
-// knows nothing of the router: it is given members, and says which are up.
+// monitors do. It knows nothing of the router: it is given members, and says which
+// are up.
+//
+// # Parts
+//
+// A Monitor has the schedule and the thresholds of a pool's checks. It has no clock
+// and no timer of its own, but goes by a Schedule, which its owner gives it: Workers
+// in an engine, the simulated clock in a simulation. A Prober makes the checks. The
+// real one, FromHost, sends them from an in-process host, whose packets the router
+// forwards; in a simulation the test says what they find.
 //
 // # When
 //
@@ -10,6 +18,9 @@
 // about it. From then on a check begins every Delay, counted from beginning to
 // beginning and from a random moment of the first, so a member that dies is down
 // within Delay x Fall + Timeout. A member is never checked twice at one time.
+//
+// With another Spec checks begin anew in the same way. The state that a member has
+// stays until they have decided.
 //
 // # What
 //

@@ -9,16 +9,15 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/lb"
-	"github.com/taprouter/taprouter/router/host"
 )
 
-// undecidedDelay is the longest time between two checks of a member that nothing
-// is known about yet: a good one shall not wait for Rise x Delay.
-const undecidedDelay = time.Second
+// unsureDelay is the longest time between two checks of a member as long as the checks have not
+// decided about it: a good member should not wait for Rise x Delay.
+const unsureDelay = time.Second
 
-// beat is what the times of checks are multiples of, all monitors' alike: so many begin at
-// once that who forwards them wakes up a few times for all of them, and not for each
-// packet. With delays that are not much longer they go as they come.
+// beat is what the times of checks are multiples of, for all monitors alike. So many checks begin at
+// once that the router which forwards them wakes up a few times for all of them, and not for each
+// packet. Where the delay is not much longer than a beat, checks begin at any time.
 const beat = 20 * time.Millisecond
 
 // A Spec says how members are checked. Zero values stand for Octavia's defaults,
@@ -30,8 +29,7 @@ type Spec struct {
 	Timeout       time.Duration // of a whole check, at most Delay
 	Rise, Fall    int           // good checks in a row until a member is up, bad ones until it is down
 	Method, Path  string        // HTTP and HTTPS
-	ExpectedCodes string        // see ParseCodes; those that it refuses match nothing
-	InitiallyUp   bool          // what counts of a new member until its checks have decided
+	ExpectedCodes string        // see ParseCodes; codes that it refuses match nothing
 }
 
 func (s Spec) withDefaults() Spec {
@@ -62,6 +60,7 @@ func or[T int | time.Duration](v *T, fallback T) {
 type Target struct {
 	ID   uint32
 	Addr netip.AddrPort
+	Up   bool // what counts until its checks have decided
 }
 
 // A Result is what one check found, in words for people.
@@ -74,51 +73,71 @@ type Result struct {
 	Why      string // "200 as expected", "503 is none of 200", "no answer within 5s"
 }
 
+// A Schedule is the clock that monitors go by. Workers are the real one.
+type Schedule interface {
+	// Now is the time.
+	Now() time.Time
+	// At has fn called once, at a time, or soon if that is past; At does not call it itself.
+	// The function that At returns prevents the call, and reports whether it has: if not, the
+	// call has begun.
+	At(t time.Time, fn func()) (stop func() bool)
+}
+
+// A Prober makes the checks of members. FromHost returns the real one.
+type Prober interface {
+	// Prepare makes ready for checks by a Spec, whose zero values have been replaced. It returns
+	// a function that makes ready for those of one target.
+	Prepare(Spec) func(Target) Check
+}
+
+// A Check checks a target once. It calls done with the result, once, before it returns or later, and
+// at the latest when the Spec's timeout is over or ctx ends. It may block where the Schedule's calls
+// may. Result.At may be left out, and so may Took.
+type Check func(ctx context.Context, done func(Result))
+
 // Options are what a Monitor works with.
 type Options struct {
-	// Host sends the checks. It remains the caller's, and has to outlive the
-	// Monitor.
-	Host *host.Host
-	Spec Spec
+	Spec     Spec
+	Prober   Prober
+	Schedule Schedule
 	// Changed is called when a member's state changes, with the result that
 	// changed it; the initial state is no change. Calls for one member come one
 	// after the other, and its next check waits for them. A call that has begun
-	// may still be under way when Remove returns. It must not call Close.
+	// may still be under way when Remove, Update or Close returns. No method of
+	// the Monitor waits for it, so it may call them, or wait for a lock of their caller.
 	Changed func(id uint32, up bool, last Result)
-	// Workers do the checks. Monitors may share them; nil stands for some of its own.
-	Workers *Workers
 	// Rand spreads the checks out; nil stands for a random seed.
 	Rand *rand.Rand
 	// Logger gets a line for each change; nil discards them.
 	Logger *slog.Logger
 }
 
-// A Monitor checks members until it is closed. Its methods may be called from any
-// goroutine.
+// A Monitor checks members until it is closed. It says when a member is checked, and what the results
+// mean. Its methods may be called from any goroutine.
 type Monitor struct {
-	opt     Options
-	spec    Spec
-	log     *slog.Logger
-	checker *checker
-	ctx     context.Context
-	cancel  context.CancelFunc
-	checks  sync.WaitGroup // timers that are set, and checks under way
-
-	own *Workers // if nobody has lent any
+	opt    Options
+	log    *slog.Logger
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	closed  bool
+	rules   *rules
 	members map[uint32]*member
 }
 
-// A member is a target with what is known of it. The timers of the runtime are
-// all the schedule there is: each begins the member's next check, on a goroutine
-// that has nothing else to do, so those that wait for the dead keep no other from
-// its time.
+// rules are a Spec and what has been prepared for it.
+type rules struct {
+	Spec
+	prepare func(Target) Check
+}
+
+// A member is a target with what is known of it.
 type member struct {
-	target
-	timer   *time.Timer
-	due     time.Time // of the check that is next or under way
+	Target
+	check   Check
+	stop    func() bool // prevents the next check; nil: one is under way
+	due     time.Time   // of the check that is next or under way
 	removed bool
 	health  lb.Health
 	last    Result
@@ -133,28 +152,36 @@ func New(opt Options) *Monitor {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{opt: opt, spec: opt.Spec.withDefaults(), log: opt.Logger, members: map[uint32]*member{}}
-	if opt.Workers == nil {
-		m.own = NewWorkers()
-		m.opt.Workers = m.own
-	}
-	m.checker = newChecker(opt.Host, m.spec)
+	m := &Monitor{opt: opt, log: opt.Logger, members: map[uint32]*member{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.setSpec(opt.Spec)
 	return m
+}
+
+// setSpec reports whether the Spec is another one than before.
+func (m *Monitor) setSpec(s Spec) bool {
+	s = s.withDefaults()
+	if m.rules != nil && m.rules.Spec == s {
+		return false
+	}
+	m.rules = &rules{s, m.opt.Prober.Prepare(s)}
+	return true
 }
 
 // Add begins to check a member, which replaces one with the same ID.
 func (m *Monitor) Add(t Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
-		return
+	if !m.closed {
+		m.add(t)
 	}
+}
+
+func (m *Monitor) add(t Target) {
 	m.remove(t.ID)
-	e := &member{target: m.checker.target(t), health: lb.NewHealth(m.spec.Rise, m.spec.Fall, m.spec.InitiallyUp)}
+	e := &member{Target: t, check: m.rules.prepare(t), health: lb.NewHealth(m.rules.Rise, m.rules.Fall, t.Up)}
 	m.members[t.ID] = e
-	e.due = m.onBeat(time.Now().Add(m.random(m.interval(e))))
-	m.arm(e)
+	m.arm(e, m.soon(e))
 }
 
 // Remove ends the checks of a member; what one under way finds is forgotten.
@@ -167,7 +194,44 @@ func (m *Monitor) Remove(id uint32) {
 func (m *Monitor) remove(id uint32) {
 	if e := m.members[id]; e != nil {
 		delete(m.members, id)
-		m.disarm(e)
+		e.removed = true
+		if e.stop != nil {
+			e.stop()
+		}
+	}
+}
+
+// Update has the monitor check these members from now on, by this Spec. A member that stays is known by
+// its ID, and keeps its state, of which Up says nothing then. If the Spec is another one, what a check
+// under way finds is forgotten, and checks begin anew, as often as those of a new member; the state stays
+// until they have decided. A member whose address is another one is a new member.
+func (m *Monitor) Update(s Spec, targets []Target) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	listed := map[uint32]bool{}
+	for _, t := range targets {
+		listed[t.ID] = true
+	}
+	for id := range m.members {
+		if !listed[id] {
+			m.remove(id)
+		}
+	}
+	anew := m.setSpec(s)
+	for _, t := range targets {
+		switch e := m.members[t.ID]; {
+		case e == nil || e.Addr != t.Addr:
+			m.add(t)
+		case anew:
+			e.check = m.rules.prepare(e.Target)
+			e.health.Restart(m.rules.Rise, m.rules.Fall)
+			if e.stop != nil && e.stop() {
+				m.arm(e, m.soon(e))
+			}
+		}
 	}
 }
 
@@ -192,80 +256,78 @@ func (m *Monitor) Last(id uint32) (Result, bool) {
 	return Result{}, false
 }
 
-// Close abandons the checks under way and returns when no goroutine is left.
+// Close ends all checks. What those under way find is forgotten; Close does not wait for them.
 func (m *Monitor) Close() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.closed = true
 	for id := range m.members {
 		m.remove(id)
 	}
-	m.mu.Unlock()
 	m.cancel()
-	m.checks.Wait()
-	if m.own != nil {
-		m.own.Close()
-	}
 }
 
-// arm sets the timer for a member's next check.
-func (m *Monitor) arm(e *member) {
-	m.checks.Add(1)
-	if e.timer != nil {
-		e.timer.Reset(time.Until(e.due))
-		return
-	}
-	e.timer = time.AfterFunc(time.Until(e.due), func() { m.opt.Workers.do(job{m, e}) })
+// arm has a member checked at a time.
+func (m *Monitor) arm(e *member, due time.Time) {
+	e.due = due
+	e.stop = m.opt.Schedule.At(due, func() { m.begin(e) })
 }
 
-// disarm ends a member. A timer that has gone off finds it removed.
-func (m *Monitor) disarm(e *member) {
-	e.removed = true
-	if e.timer.Stop() {
-		m.checks.Done()
-	}
-}
-
-// run does one check of a member and sets the timer for the next.
-func (m *Monitor) run(e *member) {
+// begin begins a check of a member.
+func (m *Monitor) begin(e *member) {
 	m.mu.Lock()
-	gone := e.removed
+	e.stop = nil
+	by, check, removed := m.rules, e.check, e.removed
 	m.mu.Unlock()
-	if gone {
+	if removed {
 		return
 	}
-	ctx, cancel := context.WithTimeout(m.ctx, m.spec.Timeout)
-	r := m.checker.run(ctx, &e.target)
-	cancel()
+	at := m.opt.Schedule.Now()
+	check(m.ctx, func(r Result) {
+		r.At = at
+		if r.Took == 0 {
+			r.Took = m.opt.Schedule.Now().Sub(at)
+		}
+		m.end(e, by, r)
+	})
+}
+
+// end takes the result of a check that was made by these rules, and has the next one made.
+func (m *Monitor) end(e *member, by *rules, r Result) {
 	m.mu.Lock()
-	changed, up := m.record(e, r)
+	changed, up := false, false
+	if by == m.rules && !e.removed {
+		changed, up = m.record(e, r)
+	}
 	m.mu.Unlock()
 	if changed {
 		m.tell(e, up, r)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !e.removed {
-		m.arm(e)
+	switch {
+	case e.removed:
+	case by != m.rules:
+		m.arm(e, m.soon(e))
+	default:
+		m.arm(e, e.due)
 	}
 }
 
 // record takes a result, and finds when the next check is due.
 func (m *Monitor) record(e *member, r Result) (changed, up bool) {
-	if e.removed {
-		return false, false
-	}
 	e.last, e.known = r, true
-	decided := e.health.Decided()
+	sure := e.health.Sure()
 	changed = e.health.Check(r.OK)
-	if e.health.Decided() && !decided {
-		e.due = m.onBeat(e.due.Add(m.random(m.spec.Delay)))
+	if e.health.Sure() && !sure {
+		e.due = m.onBeat(e.due.Add(m.random(m.rules.Delay)))
 	} else {
 		e.due = e.due.Add(m.interval(e))
 	}
 	// A check that is late begins at once, and leaves the times of those after
 	// it as they are. Of several that have been missed only the last is made up
 	// for.
-	if late := time.Since(e.due); late > 0 {
+	if late := m.opt.Schedule.Now().Sub(e.due); late > 0 {
 		e.due = e.due.Add(late.Truncate(m.interval(e)))
 	}
 	return changed, e.health.Up()
@@ -285,15 +347,20 @@ func (m *Monitor) tell(e *member, up bool, r Result) {
 
 // interval is the time between two checks of a member.
 func (m *Monitor) interval(e *member) time.Duration {
-	if e.health.Decided() {
-		return m.spec.Delay
+	if e.health.Sure() {
+		return m.rules.Delay
 	}
-	return min(m.spec.Delay, undecidedDelay)
+	return min(m.rules.Delay, unsureDelay)
+}
+
+// soon is when the checks of a member begin: after a random part of the time between two.
+func (m *Monitor) soon(e *member) time.Time {
+	return m.onBeat(m.opt.Schedule.Now().Add(m.random(m.interval(e))))
 }
 
 // onBeat is the beat before a time.
 func (m *Monitor) onBeat(t time.Time) time.Time {
-	if m.spec.Delay < 10*beat {
+	if m.rules.Delay < 10*beat {
 		return t
 	}
 	return t.Truncate(beat)

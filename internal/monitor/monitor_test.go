@@ -77,14 +77,14 @@ func TestDeathAndReturn(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, w := newWorld(t)
 			rng := rand.New(rand.NewPCG(seed, 1))
-			spec := monitor.Spec{Type: "TCP", Delay: 5 * time.Second, Timeout: 5 * time.Second, Rise: 2, Fall: 3, InitiallyUp: seed%2 == 0}
+			spec := monitor.Spec{Type: "TCP", Delay: 5 * time.Second, Timeout: 5 * time.Second, Rise: 2, Fall: 3}
 			if seed%3 == 0 {
 				spec.Timeout = 700 * time.Millisecond
 			}
 			m, changes := watch(t, h, spec)
-			m.Add(monitor.Target{ID: 1, Addr: member})
+			m.Add(monitor.Target{ID: 1, Addr: member, Up: seed%2 == 0})
 			<-time.After(20*time.Second + time.Duration(rng.Int64N(int64(10*time.Second))))
-			if !spec.InitiallyUp {
+			if seed%2 != 0 {
 				if c := <-changes; !c.up {
 					t.Errorf("%+v", c)
 				}
@@ -119,9 +119,9 @@ func TestNeverAlive(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, w := newWorld(t)
 			w.mode.Store(refuses)
-			m, changes := watch(t, h, monitor.Spec{Type: "TCP", InitiallyUp: up})
+			m, changes := watch(t, h, monitor.Spec{Type: "TCP"})
 			began := time.Now()
-			m.Add(monitor.Target{ID: 1, Addr: member})
+			m.Add(monitor.Target{ID: 1, Addr: member, Up: up})
 			if got, _ := m.Up(1); got != up {
 				t.Errorf("a new member is %v", got)
 			}
@@ -151,11 +151,11 @@ func TestManyDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, w := newWorld(t)
 		w.mode.Store(isSilent)
-		m := monitor.New(monitor.Options{Host: h, Spec: monitor.Spec{Type: "PING", Fall: 1, InitiallyUp: true}})
+		m := start(h, monitor.Spec{Type: "PING", Fall: 1}, nil)
 		defer m.Close()
 		began := time.Now()
 		for id := range n {
-			m.Add(monitor.Target{ID: id, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(id >> 8), byte(id)}), 80)})
+			m.Add(monitor.Target{ID: id, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(id >> 8), byte(id)}), 80), Up: true})
 		}
 		<-time.After(6*time.Second + time.Millisecond)
 		var tenths [10]int
@@ -186,13 +186,13 @@ func TestCloseUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			m, changes := watch(t, a, monitor.Spec{Type: typ, Rise: 1, Fall: 1, InitiallyUp: true})
+			m, changes := watch(t, a, monitor.Spec{Type: typ, Rise: 1, Fall: 1})
 			for id := range uint32(60) {
 				addr := addrB
 				if id%2 == 0 {
 					addr = addrB.Next()
 				}
-				m.Add(monitor.Target{ID: id, Addr: netip.AddrPortFrom(addr, 80)})
+				m.Add(monitor.Target{ID: id, Addr: netip.AddrPortFrom(addr, 80), Up: true})
 			}
 			<-time.After(990 * time.Millisecond)
 			for id := range uint32(20) {
@@ -246,9 +246,9 @@ func TestAddAgain(t *testing.T) {
 func TestChangedUsesMonitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := newWorld(t)
-		var m *monitor.Monitor
+		var m real
 		second := make(chan bool, 1)
-		m = monitor.New(monitor.Options{Host: h, Spec: monitor.Spec{Type: "TCP", Rise: 1}, Changed: func(id uint32, up bool, last monitor.Result) {
+		m = start(h, monitor.Spec{Type: "TCP", Rise: 1}, func(id uint32, up bool, last monitor.Result) {
 			if id == 2 {
 				second <- up
 				return
@@ -259,7 +259,7 @@ func TestChangedUsesMonitor(t *testing.T) {
 			m.Add(monitor.Target{ID: 2, Addr: member})
 			<-second
 			m.Remove(1)
-		}})
+		})
 		defer m.Close()
 		m.Add(monitor.Target{ID: 1, Addr: member})
 		<-time.After(10 * time.Second)

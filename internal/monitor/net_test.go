@@ -17,7 +17,7 @@ var (
 	addrB = netip.MustParseAddr("10.10.10.5")
 )
 
-func start(t testing.TB, dev tap.Device, a netip.Addr) *host.Host {
+func plug(t testing.TB, dev tap.Device, a netip.Addr) *host.Host {
 	t.Helper()
 	h, err := host.New(dev, host.Config{Address: netip.PrefixFrom(a, 24), Gateway: netip.MustParseAddr("10.10.10.1")})
 	if err != nil {
@@ -35,18 +35,33 @@ func start(t testing.TB, dev tap.Device, a netip.Addr) *host.Host {
 func pair(t testing.TB) (a, b *host.Host) {
 	t.Helper()
 	devA, devB := tap.Pipe("a", "b", tap.PipeOptions{})
-	return start(t, devA, addrA), start(t, devB, addrB)
+	return plug(t, devA, addrA), plug(t, devB, addrB)
 }
 
 // watch starts a monitor that ends with the test, and writes down its changes.
-func watch(t testing.TB, h *host.Host, spec monitor.Spec) (*monitor.Monitor, <-chan change) {
+func watch(t testing.TB, h *host.Host, spec monitor.Spec) (real, <-chan change) {
 	t.Helper()
 	changes := make(chan change, 1000)
-	m := monitor.New(monitor.Options{Host: h, Spec: spec, Changed: func(id uint32, up bool, r monitor.Result) {
-		changes <- change{id, up, time.Now(), r}
-	}})
+	m := start(h, spec, func(id uint32, up bool, r monitor.Result) { changes <- change{id, up, time.Now(), r} })
 	t.Cleanup(m.Close)
 	return m, changes
+}
+
+// A real monitor has a host and workers.
+type real struct {
+	*monitor.Monitor
+	workers *monitor.Workers
+}
+
+func start(h *host.Host, spec monitor.Spec, changed func(uint32, bool, monitor.Result)) real {
+	w := monitor.NewWorkers()
+	return real{monitor.New(monitor.Options{Spec: spec, Prober: monitor.FromHost(h), Schedule: w, Changed: changed}), w}
+}
+
+// Close returns when nothing is left.
+func (m real) Close() {
+	m.Monitor.Close()
+	m.workers.Close()
 }
 
 type change struct {
@@ -116,7 +131,7 @@ func newWorld(t testing.TB) (*host.Host, *world) {
 		}
 		<-done
 	})
-	return start(t, dev, addrA), w
+	return plug(t, dev, addrA), w
 }
 
 // answer turns a frame into its answer, in place, and sends it back.

@@ -4,65 +4,90 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// Workers are goroutines that do checks, and wait for the next ones: a check needs a deep
-// stack, which a new goroutine would have to grow each time. There are as many as checks are
-// under way, so that those which wait for the dead keep no other from its time.
+// Workers are the real Schedule: its clock is the runtime's, and goroutines of its own make the calls. They
+// stay for the next ones: a check needs a deep stack, which a new goroutine would have to grow each time.
+// There are as many as checks are under way, so the checks that wait for the dead keep no other from its
+// time. Several monitors may share them.
 type Workers struct {
-	jobs    chan job
+	jobs    chan func()
 	ctx     context.Context
 	cancel  context.CancelFunc
-	running sync.WaitGroup
+	running sync.WaitGroup // timers that are set, calls under way, and goroutines
 	idle    atomic.Int32
+
+	mu     sync.Mutex
+	closed bool
 }
 
-type job struct {
-	m *Monitor
-	e *member
-}
-
-// maxIdle is how many are kept for the checks to come.
+// maxIdle is how many goroutines are kept for the calls to come.
 const maxIdle = 64
 
-// NewWorkers returns workers that several monitors may share.
+// NewWorkers returns workers, which have no goroutine yet.
 func NewWorkers() *Workers {
-	w := &Workers{jobs: make(chan job)}
+	w := &Workers{jobs: make(chan func())}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
 
-// Close ends the workers, whose monitors must be closed, and returns when none is left.
+// Now is the time.
+func (w *Workers) Now() time.Time { return time.Now() }
+
+// At has fn called at a time; see Schedule. fn may block. After Close it is not called.
+func (w *Workers) At(t time.Time, fn func()) (stop func() bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return func() bool { return true }
+	}
+	w.running.Add(1)
+	timer := time.AfterFunc(time.Until(t), func() { w.do(fn) })
+	return func() bool {
+		stopped := timer.Stop()
+		if stopped {
+			w.running.Done()
+		}
+		return stopped
+	}
+}
+
+// Close ends the workers, whose monitors must be closed, and returns when no goroutine is left and no
+// call is under way.
 func (w *Workers) Close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
 	w.cancel()
 	w.running.Wait()
 }
 
-// do has an idle worker do a check; without one, the calling goroutine becomes one.
-func (w *Workers) do(j job) {
+// do has an idle worker make a call; without one, the calling goroutine becomes one.
+func (w *Workers) do(fn func()) {
 	select {
-	case w.jobs <- j:
+	case w.jobs <- fn:
 		return
 	default:
 	}
-	w.running.Add(1) // before the check is done: who closes waits for checks first
+	w.running.Add(1)
 	defer w.running.Done()
-	for ok := true; ok; j, ok = w.next() {
-		j.m.run(j.e)
-		j.m.checks.Done()
+	for ok := true; ok; fn, ok = w.next() {
+		fn()
+		w.running.Done()
 	}
 }
 
-// next waits for a worker's next check; false ends it.
-func (w *Workers) next() (job, bool) {
+// next waits for a worker's next call; false ends it.
+func (w *Workers) next() (func(), bool) {
 	defer w.idle.Add(-1)
 	if w.idle.Add(1) > maxIdle {
-		return job{}, false
+		return nil, false
 	}
 	select {
-	case j := <-w.jobs:
-		return j, true
+	case fn := <-w.jobs:
+		return fn, true
 	case <-w.ctx.Done():
-		return job{}, false
+		return nil, false
 	}
 }
