@@ -323,6 +323,16 @@ func (p *pool) share(r *vrouter) *poolShare {
 	return s
 }
 
+// nameOf is the name of a member, empty if there is none.
+func (p *pool) nameOf(id uint32) string {
+	for i := range p.members {
+		if p.members[i].ID == id {
+			return p.members[i].name
+		}
+	}
+	return ""
+}
+
 // balanced is the pool's members as lb knows them.
 func (p *pool) balanced() []lb.Member {
 	list := make([]lb.Member, len(p.members))

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -19,12 +21,18 @@ import (
 //
 // The Engine's methods work as well, on the caller's goroutine; what they have the
 // router send comes out with the next Put, Run or Step. One goroutine at a time may
-// use a Simulation. It needs no Close. Members are not checked: those of a pool with a
-// monitor are up until SetMember says otherwise.
+// use a Simulation. It needs no Close.
+//
+// The members of a pool with a monitor are checked at the times and by the numbers of results that
+// the monitor has, on the clock of the simulation. But no packet is sent for it: all checks are good,
+// unless Checks gives other results. So a new member is up after max_retries checks, a second or less
+// apart, or at once with initial_state = "up".
 type Simulation struct {
 	*Engine
-	now  time.Duration
-	devs map[string]*simDevice
+	now      time.Duration
+	devs     map[string]*simDevice
+	schedule simSchedule
+	checks   func(router, pool, member string, at time.Duration) CheckResult // nil: all are good
 }
 
 // Simulate makes a simulation of a topology, whose devices are not opened. See
@@ -60,7 +68,26 @@ func simulate(topo *file.Topology, rng *rand.Rand) (*Simulation, error) {
 		s.devs[n.name] = d
 		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: n.name}}, d)
 	}
+	s.schedule.now = func() time.Duration { return s.now }
+	for _, share := range e.control.monitored() {
+		e.startMonitor(share, &s.schedule, simProber{s, share})
+	}
 	return s, nil
+}
+
+// A CheckResult is what a simulated check of a member finds.
+type CheckResult struct {
+	OK   bool
+	Took time.Duration // until the answer came; a check that takes longer than its timeout is bad after that
+	Why  string        // in words, for LoadBalancers; may be empty
+}
+
+// Checks has fn give the results of all checks from now on. fn gets the names of the router, the pool and
+// the member, and the time at which the check begins; the same arguments need not have the same result.
+// fn runs within Put, Run and Step, which it must not call. With nil all checks are good, and answered at
+// once.
+func (s *Simulation) Checks(fn func(router, pool, member string, at time.Duration) CheckResult) {
+	s.checks = fn
 }
 
 // Now is the time since the start.
@@ -115,6 +142,9 @@ func (s *Simulation) Run() error {
 				more = true
 			}
 		}
+		if s.schedule.run() {
+			more = true
+		}
 		if !more {
 			return nil
 		}
@@ -136,8 +166,99 @@ func (s *Simulation) Step(end time.Duration) (bool, error) {
 			step = max(w.timer, s.now+time.Millisecond)
 		}
 	}
+	if at, ok := s.schedule.next(); ok && at < step {
+		step = max(at, s.now)
+	}
 	s.now = step
 	return s.now < end, s.Run()
+}
+
+// A simSchedule is what the checks of members have planned, the earliest first.
+type simSchedule struct {
+	now   func() time.Duration
+	calls []*simCall
+}
+
+type simCall struct {
+	at time.Duration
+	fn func()
+}
+
+// simStart is the start on the clock of the day.
+var simStart = time.Unix(0, 0)
+
+func (q *simSchedule) Now() time.Time { return simStart.Add(q.now()) }
+
+// At plans a call, after those of the same time.
+func (q *simSchedule) At(t time.Time, fn func()) (stop func() bool) {
+	c := &simCall{t.Sub(simStart), fn}
+	i, _ := slices.BinarySearchFunc(q.calls, c.at, func(c *simCall, at time.Duration) int {
+		if c.at <= at {
+			return -1
+		}
+		return 1
+	})
+	q.calls = slices.Insert(q.calls, i, c)
+	return func() bool {
+		i := slices.Index(q.calls, c)
+		if i < 0 {
+			return false
+		}
+		q.calls = slices.Delete(q.calls, i, i+1)
+		return true
+	}
+}
+
+// next is the time of the first call.
+func (q *simSchedule) next() (time.Duration, bool) {
+	if len(q.calls) == 0 {
+		return 0, false
+	}
+	return q.calls[0].at, true
+}
+
+// run makes the calls that are due, and reports whether there were any.
+func (q *simSchedule) run() bool {
+	any := false
+	for at, ok := q.next(); ok && at <= q.now(); at, ok = q.next() {
+		c := q.calls[0]
+		q.calls = slices.Delete(q.calls, 0, 1)
+		c.fn()
+		any = true
+	}
+	return any
+}
+
+// A simProber makes the checks of a pool at one router: the results are the test's.
+type simProber struct {
+	*Simulation
+	of *poolShare
+}
+
+func (p simProber) Prepare(spec monitor.Spec) func(monitor.Target) monitor.Check {
+	return func(t monitor.Target) monitor.Check {
+		return func(_ context.Context, done func(monitor.Result)) { p.check(&spec, t.ID, done) }
+	}
+}
+
+// check makes a check, whose result is there when it has taken its time.
+func (p simProber) check(spec *monitor.Spec, id uint32, done func(monitor.Result)) {
+	c := CheckResult{OK: true}
+	if p.checks != nil {
+		c = p.checks(p.of.router.name, p.of.of.name, p.of.of.nameOf(id), p.now)
+	}
+	r := monitor.Result{OK: c.OK, Took: max(c.Took, 0), Sent: "check", Received: "nothing", Why: c.Why}
+	switch {
+	case c.Took > spec.Timeout:
+		r.OK, r.Took, r.Why = false, spec.Timeout, fmt.Sprintf("no answer within %v", spec.Timeout)
+	case c.OK:
+		r.Received = "answer"
+	}
+	if r.Took == 0 {
+		done(r)
+		return
+	}
+	p.schedule.At(p.schedule.Now().Add(r.Took), func() { done(r) })
 }
 
 // A simDevice is one network's device: what is put in is read by the router,
