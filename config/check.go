@@ -1,54 +1,397 @@
 package config
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Check chooses what the edits leave open, checks what they touch, and returns the State with the edits. If
 // there are faults that are no warnings, the State is nil, and the Draft is as it was: it may be edited further. Else the Draft
 // goes on as an edit of the new State.
+//
+// Where two objects exclude each other, the fault is that of the one that was put later; what the State had
+// comes before all that was put.
 func (d *Draft) Check() (*State, Faults) {
-	c := &checker{Draft: d, content: d.fork()}
+	c := newChecker(d)
 	c.run()
 	if c.faults.Err() != nil {
-		return nil, c.faults
+		return nil, c.bounded()
 	}
-	s := d.base.next(c.content, c.touched)
+	s := d.base.next(c.content, c.finish())
 	d.base, d.content = s, s.fork()
 	d.edits, d.order = map[ID]*edit{}, nil
-	return s, c.faults
+	return s, c.bounded()
 }
 
 // A checker checks a Draft. Its content is the Draft's, with what is chosen.
 type checker struct {
 	*Draft
 	content
-	faults  Faults
-	touched []Ref
+	order []ID       // the Draft's, and then what Check has changed
+	made  []ID       // what Check has changed
+	rank  map[ID]int // of what differs from the base State: its place among the edits, from 1
+
+	faults Faults
+	known  map[key]bool
+	faulty map[ID]bool // objects with a fault
+	found  int         // faults, also the ones beyond maxFaults
+	warned int         // warnings, likewise
+
+	cursors map[ID]*cursor // of subnets in which addresses are chosen
+	free    map[familyOf][]*Subnet
+
+	dirty  map[ID]bool    // what is to be checked
+	todo   [NumKinds][]ID // the same
+	linked map[ID]bool    // routers whose links have changed
+	loops  map[ID]bool    // listeners whose connections may come back
+
+	firsts    map[claim]ID
+	devices   map[ID]map[string]bool // of networks, as written
+	routersOf map[ID][]serving
+	unsure    map[ID]bool // what is known of networks and routers
+	shaky     map[ID]bool
+	doubtful  map[ID]bool
+	compared  int // see mayCompare
+
+	badDevice     map[ID]bool // networks with a device that is none
+	beside        map[ID]bool // networks with a router that has a gateway
+	external      *Network    // the first external one
+	externalKnown bool
 }
 
-func (c *checker) run() {
-	c.faults = slices.Clone(c.bad)
-	c.finish()
-}
-
-// finish writes down what has become of the objects, when all is chosen.
-func (c *checker) finish() {
-	for _, id := range c.order {
-		e := c.edits[id]
-		o := c.content.find(id)
-		before := c.base.find(id)
-		if o == before {
-			continue
-		}
-		c.touched = append(c.touched, e.ref)
-		if o == nil || before != nil && equal(before, o) {
-			continue
-		}
-		o = clone(o)
-		m := o.About()
-		m.Revision, m.Created, m.Updated = 1, c.Now, c.Now
-		if before != nil {
-			m.Revision, m.Created = before.About().Revision+1, before.About().Created
-		}
-		c.content.put(o)
+func newChecker(d *Draft) *checker {
+	c := &checker{
+		Draft: d, content: d.fork(), order: slices.Clone(d.order), rank: map[ID]int{},
+		known: map[key]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
+		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
+		devices: map[ID]map[string]bool{}, routersOf: map[ID][]serving{},
+		badDevice: map[ID]bool{}, beside: map[ID]bool{},
+		unsure: map[ID]bool{}, shaky: map[ID]bool{}, doubtful: map[ID]bool{},
 	}
+	for i, id := range c.order {
+		if !d.edits[id].same {
+			c.rank[id] = i + 1
+		}
+	}
+	for _, f := range d.bad {
+		c.found++
+		c.faults = append(c.faults, f)
+	}
+	return c
+}
+
+// run does all in the order in which one thing needs the other: addresses are claimed by name before any is chosen,
+// routers are found when all addresses are known, and what is wrong is told last.
+func (c *checker) run() {
+	c.makeGatewayPorts()
+	c.findSubnets()
+	c.reopen()
+	c.choose()
+	c.chooseMACs()
+	for _, id := range c.order {
+		c.follow(id)
+	}
+	made := len(c.made)
+	c.findRouters()
+	for _, id := range c.made[made:] {
+		c.follow(id)
+	}
+	c.checkAll()
+}
+
+// edit notes that Check itself changes an object.
+func (c *checker) edit(o Object) {
+	id := o.About().ID
+	if c.rank[id] != 0 {
+		return
+	}
+	if !c.isPut(id) {
+		c.order = append(c.order, id)
+	}
+	c.made = append(c.made, id)
+	c.rank[id] = len(c.Draft.order) + len(c.made)
+}
+
+// precedes says whether an object comes before another one where the two exclude each other.
+func (c *checker) precedes(a, b ID) bool {
+	if x, y := c.rank[a], c.rank[b]; x != y {
+		return x < y
+	}
+	o, p := c.find(a), c.find(b)
+	if o == nil || p == nil {
+		return o != nil
+	}
+	if k, l := o.Ref().Kind, p.Ref().Kind; k != l {
+		return k < l
+	}
+	return before(o, p)
+}
+
+// group is what an object's claims count as: those of a router and of its ports never exclude each other.
+func (c *checker) group(id ID) ID {
+	if p := c.Port(id); p != nil && p.isRouters() {
+		return ID(p.DeviceID)
+	}
+	return id
+}
+
+// first is the first that has a claim.
+func (c *checker) first(n claim) ID {
+	n.by = ""
+	id, ok := c.firsts[n]
+	if !ok {
+		for other := range c.claimants(n) {
+			if id == "" || c.precedes(other, id) {
+				id = other
+			}
+		}
+		c.firsts[n] = id
+	}
+	return id
+}
+
+// finish writes down what has become of the objects, when all is well, and lists the ones that have changed.
+func (c *checker) finish() []Ref {
+	var touched []Ref
+	for _, id := range c.order {
+		o, was := c.find(id), c.base.find(id)
+		switch {
+		case o == was:
+		case o == nil:
+			touched = append(touched, was.Ref())
+		case was != nil && equal(was, o):
+		default:
+			touched = append(touched, o.Ref())
+			c.content.put(c.dated(o, was))
+		}
+	}
+	return touched
+}
+
+// dated is an object with its revision and times. A new object may have brought its own.
+func (c *checker) dated(o, was Object) Object {
+	m := o.About()
+	if was == nil && m.Revision != 0 {
+		return o
+	}
+	o = clone(o)
+	m = o.About()
+	m.Revision, m.Created, m.Updated = 1, c.Now, c.Now
+	if was != nil {
+		m.Revision, m.Created = was.About().Revision+1, was.About().Created
+	}
+	return o
+}
+
+// bounded says how many faults there are that are not listed.
+func (c *checker) bounded() Faults {
+	fs := c.faults
+	if more := c.found - maxFaults; more > 0 {
+		fs = append(fs, moreFaults(more))
+	}
+	return fs
+}
+
+// require reports an attribute that must be there and is not.
+func (c *checker) require(w where, field string, there bool) bool {
+	if !there {
+		c.fault(w, field, Invalid, "%s is missing", baseKey(field))
+	}
+	return there
+}
+
+// refer finds what an attribute refers to. What was deleted in this Draft is InUse; the fault is that of the deleted object.
+func refer[T Object](c *checker, w where, field string, k Kind, id ID) (T, bool) {
+	o, ok := c.find(id).(T)
+	switch {
+	case ok && o.Ref().Kind == k:
+		return o, true
+	case id == "":
+		c.require(w, field, false)
+	case c.rank[w.o.About().ID] == 0 && c.base.find(id) != nil:
+		c.faulty[w.o.About().ID] = true
+	default:
+		c.fault(w, field, Unknown, "unknown %v %q", k, id)
+	}
+	var none T
+	return none, false
+}
+
+// oneOf checks a word of a fixed set.
+func oneOf[T ~string](c *checker, w where, field string, v T, words []T) {
+	if v == "" {
+		c.require(w, field, false)
+		return
+	}
+	if slices.Contains(words, v) {
+		return
+	}
+	known := make([]string, len(words))
+	for i, s := range words {
+		known[i] = string(s)
+	}
+	c.fault(w, field, Invalid, "%s", UnknownOf(baseKey(field), string(v), known))
+}
+
+// between checks a number.
+func (c *checker) between(w where, field string, v, low, high int) {
+	if v < low || v > high {
+		c.fault(w, field, Invalid, "%s %v is not from %v to %v", baseKey(field), v, low, high)
+	}
+}
+
+// checkPrefix checks a prefix whose host bits must be zero.
+func (c *checker) checkPrefix(w where, field, word string, p netip.Prefix) bool {
+	switch {
+	case !c.require(w, field, p.IsValid()):
+		return false
+	case p.Addr().Is4In6():
+		c.fault(w, field, Invalid, "%s %v is IPv4 in IPv6 notation", word, p)
+		return false
+	case p != p.Masked():
+		c.fault(w, field, Invalid, "%s %v has host bits set; write %v", word, p, p.Masked())
+	}
+	return true
+}
+
+// checkUnicast checks an address that a host can have, wherever it is.
+func (c *checker) checkUnicast(w where, field string, a netip.Addr) bool {
+	if !c.require(w, field, a.IsValid()) {
+		return false
+	}
+	if a.Zone() != "" || a.Is4In6() || !isUnicast(a) {
+		c.fault(w, field, Invalid, "%s %v cannot be the address of a host", baseKey(field), a)
+		return false
+	}
+	return true
+}
+
+// checkForwarded checks an address that a router is to lead to.
+func (c *checker) checkForwarded(w where, field, word string, a netip.Addr) bool {
+	why := neverForwarded(netip.PrefixFrom(a, a.BitLen()))
+	if why != "" {
+		c.fault(w, field, Invalid, "%s %v %s", word, a, why)
+	}
+	return why == ""
+}
+
+// checkHostIn checks that an address is a host's in the prefix.
+func (c *checker) checkHostIn(w where, field, word string, a netip.Addr, p netip.Prefix) bool {
+	why := hostProblem(a, p)
+	if why != "" {
+		c.fault(w, field, Invalid, "%s %v %s", word, a, why)
+	}
+	return why == ""
+}
+
+// checkHost checks that a host on the network can have the address, and finds its subnet.
+func (c *checker) checkHost(w where, field, word string, n *Network, a netip.Addr) (*Subnet, bool) {
+	s := c.SubnetAt(n.ID, a)
+	if s == nil {
+		if !c.isUnsure(n.ID) {
+			c.fault(w, field, Invalid, "%s %v outside %s", word, a, c.prefixes(n))
+		}
+		return nil, false
+	}
+	return s, c.checkHostIn(w, field, word, a, s.CIDR)
+}
+
+// prefixes lists a network's subnets for a message.
+func (c *checker) prefixes(n *Network) string {
+	var list []*Subnet
+	for s := range c.SubnetsOf(n.ID) {
+		if list = append(list, s); len(list) > maxListed {
+			break
+		}
+	}
+	if len(list) == 0 {
+		return "network " + c.networkName(n.ID) + ", which has no subnet"
+	}
+	return listed(list, func(s *Subnet) string { return s.CIDR.String() })
+}
+
+// checkAddress checks that nothing else has an address of an object.
+func (c *checker) checkAddress(w where, field string, network ID, a netip.Addr) bool {
+	id := w.o.About().ID
+	first := c.first(claim{what: claimAddress, scope: string(network), addr: a})
+	if first == id || c.group(first) == c.group(id) {
+		return true
+	}
+	c.fault(w, field, Taken, "%v is already the address of %s", a, c.owner(c.find(first)))
+	return false
+}
+
+// isGateway says whether an address is the gateway of a subnet.
+func (c *checker) isGateway(network ID, a netip.Addr) bool {
+	return c.claimant(claim{what: claimGateway, scope: string(network), addr: a}) != ""
+}
+
+// isUnsure says whether a network may have subnets that are not known: then no address is outside.
+func (c *checker) isUnsure(network ID) bool {
+	v, ok := c.unsure[network]
+	if !ok {
+		v = c.Unsure != nil && c.Unsure(Ref{KindNetwork, network})
+		for s := range c.SubnetsOf(network) {
+			if v = v || prefixProblem(s.CIDR); v {
+				break
+			}
+		}
+		c.unsure[network] = v
+	}
+	return v
+}
+
+// prefixProblem says whether a subnet's prefix leaves open where the subnet is.
+func prefixProblem(p netip.Prefix) bool {
+	return !p.IsValid() || p.Addr().Is4In6() || slices.ContainsFunc(notHosts, func(q netip.Prefix) bool { return q.Overlaps(p) })
+}
+
+// isShaky says whether something in a network's subnets is wrong: then no gateway and no pool is missed.
+func (c *checker) isShaky(network ID) bool {
+	v, ok := c.shaky[network]
+	if !ok {
+		v = c.isUnsure(network)
+		for s := range c.SubnetsOf(network) {
+			if v = v || c.faulty[s.ID] || c.Unsure != nil && c.Unsure(s.Ref()); v {
+				break
+			}
+		}
+		c.shaky[network] = v
+	}
+	return v
+}
+
+// isDoubtful says whether an interface of a router, its gateway or a network there has a fault: then no link is missed.
+func (c *checker) isDoubtful(r *Router) bool {
+	v, ok := c.doubtful[r.ID]
+	if ok {
+		return v
+	}
+	v = c.Unsure != nil && c.Unsure(r.Ref())
+	if r.Gateway != nil && !v {
+		n, p := c.Network(r.Gateway.Network), c.GatewayPort(r.ID)
+		v = n == nil || !n.External || p == nil || c.faulty[p.ID]
+	}
+	for p := range c.InterfacesOf(r.ID) {
+		if v = v || c.faulty[p.ID] || c.isShaky(p.Network); v {
+			break
+		}
+	}
+	c.doubtful[r.ID] = v
+	return v
+}
+
+// maxCompared bounds the search for what unknown names probably mean, in pairs of bytes compared and 64 for
+// each name. One slip among a hundred thousand names is found; a file full of them costs a second.
+const maxCompared = 1 << 25
+
+// mayCompare says whether the search may go through as many names as all has, for one.
+func (c *checker) mayCompare(name string, all map[string]bool) bool {
+	if c.compared > maxCompared {
+		return false
+	}
+	for known := range all {
+		c.compared += 64 + len(known)*min(len(name), maxSuggested)
+	}
+	return c.compared <= maxCompared
 }

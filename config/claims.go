@@ -22,19 +22,23 @@ type claim struct {
 type claimed uint8
 
 const (
-	claimAddress  claimed = iota // a network; addr
-	claimGateway                 // a network; addr: a subnet's gateway, whoever has it
-	claimMAC                     // a network; num
-	claimPrefix                  // a network; addr and num: a subnet's prefix
-	claimLink                    // a router; addr and num: the prefix of a subnet that it has an interface in
-	claimDevice                  // a device; num: the network's VLAN
-	claimLabel                   // a device: a physical network has it
-	claimListener                // a load balancer; num: protocol and port
-	claimForward                 // a floating IP; num: protocol and port
-	claimMember                  // a pool; addr, and num: the port
-	claimFixed                   // a router; addr: the fixed IP of a floating IP
-	claimShown                   // addr: an address that a floating IP or a load balancer shows, on any network
-	claimTarget                  // addr: the address of a member
+	claimAddress    claimed = iota // a network; addr
+	claimGateway                   // a network; addr: a subnet's gateway, whoever has it
+	claimMAC                       // a network; num
+	claimPrefix                    // a network; addr and num: a subnet's prefix
+	claimLink                      // a router; addr and num: the prefix of a subnet that it has an interface in
+	claimBeyond                    // the network of a router's gateway; addr and num: as for claimLink
+	claimDevice                    // a device; num: the network's VLAN
+	claimLabel                     // a device: a physical network has it
+	claimListener                  // a load balancer; num: protocol and port
+	claimForward                   // a floating IP; num: protocol and port
+	claimMember                    // a pool; addr, and num: the port
+	claimFixed                     // a router; addr: the fixed IP of a floating IP
+	claimShown                     // addr: an address that a floating IP or a load balancer shows, on any network
+	claimTarget                    // addr: the address of a member
+	claimInner                     // addr: the fixed IP of a floating IP or a port forwarding, on any network
+	claimHop                       // addr: the next hop of a router's route
+	claimRouterPort                // a router and a network, one ID after the other
 )
 
 func (c claim) less(d claim) bool { return c.compare(d) < 0 }
@@ -103,12 +107,16 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 				addr(claimAddress, o.Gateway.Network, a)
 			}
 		}
+		for i := range o.Routes {
+			addr(claimHop, "", o.Routes[i].NextHop)
+		}
 	case *Port:
 		for _, f := range o.FixedIPs {
 			addr(claimAddress, o.Network, f.Address)
-			if n, ok := c.linkClaim(o, f); ok {
-				add(n)
-			}
+			list = c.appendLinks(list, o, f)
+		}
+		if o.isRouters() {
+			add(claim{what: claimRouterPort, scope: o.DeviceID + string(o.Network)})
 		}
 		if !o.MAC.IsZero() {
 			add(claim{what: claimMAC, scope: string(o.Network), num: o.MAC.number()})
@@ -116,10 +124,12 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 	case *FloatingIP:
 		addr(claimAddress, o.Network, o.Address)
 		addr(claimShown, "", o.Address)
+		addr(claimInner, "", o.FixedIP)
 		if o.Router != "" {
 			addr(claimFixed, o.Router, o.FixedIP)
 		}
 	case *PortForwarding:
+		addr(claimInner, "", o.FixedIP)
 		if o.ExternalPort != 0 {
 			add(claim{what: claimForward, scope: string(o.FloatingIP), num: endpoint(o.Protocol, o.ExternalPort)})
 		}
@@ -139,24 +149,29 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 	return list
 }
 
-// linkClaim is the claim of a router's port on the prefix that one of its addresses is in.
-func (c *content) linkClaim(p *Port, f FixedIP) (claim, bool) {
+// appendLinks appends the claims of a router's port on the prefix that one of its addresses is in.
+func (c *content) appendLinks(list []claim, p *Port, f FixedIP) []claim {
 	if p.DeviceOwner != OwnerInterface {
-		return claim{}, false
+		return list
 	}
 	sub := lookup[*Subnet](c, f.Subnet)
 	if sub == nil || !sub.CIDR.IsValid() {
-		return claim{}, false
+		return list
 	}
 	q := sub.CIDR.Masked()
-	return claim{what: claimLink, scope: p.DeviceID, addr: q.Addr(), num: uint64(q.Bits())}, true
+	list = append(list, claim{what: claimLink, scope: p.DeviceID, addr: q.Addr(), num: uint64(q.Bits())})
+	if r := c.Router(ID(p.DeviceID)); r != nil && r.Gateway != nil {
+		list = append(list, claim{what: claimBeyond, scope: string(r.Gateway.Network), addr: q.Addr(), num: uint64(q.Bits())})
+	}
+	return list
 }
 
-// linkPorts adds or removes the links of all router ports in a subnet.
-func (c *content) linkPorts(subnet ID, add bool) {
-	for p := range each[*Port](c, portIn, subnet) {
+// linkPorts adds or removes the links of router ports.
+func (c *content) linkPorts(ports iter.Seq[*Port], add bool) {
+	for p := range ports {
 		for _, f := range p.FixedIPs {
-			if n, ok := c.linkClaim(p, f); ok && f.Subnet == subnet {
+			var buffer [2]claim
+			for _, n := range c.appendLinks(buffer[:0], p, f) {
 				n.by = p.ID
 				c.setClaim(n, add)
 			}

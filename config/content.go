@@ -15,6 +15,14 @@ type content struct {
 	relations tree[relation]
 	counts    tree[count]
 	claims    tree[claim]
+	sums
+}
+
+// The sums are what the limits of a State are about.
+type sums struct {
+	links    int // of all routers, with the subnets of their external networks
+	backends int // members of all listeners
+	labelled int // devices that networks have from physical networks
 }
 
 // An entry is an object by its ID.
@@ -45,6 +53,7 @@ const (
 	portIn            // a subnet, with one of its fixed IPs
 	interfaceOf       // a router
 	interfaceOn       // a network
+	interfaceIn       // a subnet
 	gatewayPortOf     // a router
 	gatewayOn         // a router, on the network of its gateway
 	floatingOn        // a network
@@ -94,7 +103,7 @@ func emptyContent() content {
 }
 
 func (c *content) fork() content {
-	return content{c.objects.fork(), c.relations.fork(), c.counts.fork(), c.claims.fork()}
+	return content{c.objects.fork(), c.relations.fork(), c.counts.fork(), c.claims.fork(), c.sums}
 }
 
 // put adds an object, or replaces the one with its ID.
@@ -103,11 +112,9 @@ func (c *content) put(o Object) {
 	if old == o {
 		return
 	}
-	subnet, isSubnet := o.(*Subnet)
-	was, _ := old.(*Subnet)
-	moves := isSubnet && (was == nil || was.CIDR != subnet.CIDR)
-	if moves && was != nil {
-		c.linkPorts(subnet.ID, false)
+	ports := c.linkedBy(old, o)
+	if ports != nil {
+		c.linkPorts(ports, false)
 	}
 	if old != nil && sameRelations(old, o) {
 		c.replaceClaims(old, o)
@@ -120,8 +127,9 @@ func (c *content) put(o Object) {
 		c.claimAll(o, true)
 	}
 	c.objects.Set(entry{o.About().ID, o})
-	if moves {
-		c.linkPorts(subnet.ID, true)
+	c.sumLabel(old, o)
+	if ports != nil {
+		c.linkPorts(ports, true)
 	}
 }
 
@@ -131,12 +139,61 @@ func (c *content) remove(id ID) {
 	if old == nil {
 		return
 	}
-	if _, ok := old.(*Subnet); ok {
-		c.linkPorts(id, false)
+	ports := c.linkedBy(old, nil)
+	if ports != nil {
+		c.linkPorts(ports, false)
 	}
 	c.claimAll(old, false)
 	c.relate(old, false)
 	c.objects.Delete(entry{id: id})
+	c.sumLabel(old, nil)
+	if ports != nil {
+		c.linkPorts(ports, true)
+	}
+}
+
+// sumLabel corrects the sum of labelled devices for a physical network that changes under its networks.
+func (c *content) sumLabel(old, o Object) {
+	was, _ := old.(*PhysicalNetwork)
+	is, _ := o.(*PhysicalNetwork)
+	if was == nil && is == nil {
+		return
+	}
+	n, id := 0, ID("")
+	if was != nil {
+		n, id = n-len(was.Devices), was.ID
+	}
+	if is != nil {
+		n, id = n+len(is.Devices), is.ID
+	}
+	c.labelled += n * c.count(networkOf, id)
+}
+
+// linkedBy gives the router ports whose links change with another object: a subnet with its prefix, a router with the
+// network of its gateway. It is nil if none do.
+func (c *content) linkedBy(old, o Object) iter.Seq[*Port] {
+	if old == nil {
+		old, o = o, nil
+	}
+	switch old := old.(type) {
+	case *Subnet:
+		if o, _ := o.(*Subnet); o == nil || o.CIDR != old.CIDR {
+			return each[*Port](c, interfaceIn, old.ID)
+		}
+	case *Router:
+		if o, _ := o.(*Router); o == nil || o.gatewayNetwork() != old.gatewayNetwork() {
+			return c.InterfacesOf(old.ID)
+		}
+	}
+	return nil
+}
+
+// gatewayNetwork is the network of a router's gateway, empty if it has none.
+func (o *Router) gatewayNetwork() ID {
+	if o.Gateway == nil {
+		return ""
+	}
+	return o.Gateway.Network
 }
 
 // relate adds or removes an object's relations.
@@ -152,6 +209,7 @@ func (c *content) relate(o Object, add bool) {
 		}
 		n := count{how: r.how, owner: r.owner}
 		was, _ := c.counts.Get(n)
+		c.sum(o, r, add)
 		switch n.n = was.n - 1; {
 		case add:
 			n.n = was.n + 1
@@ -164,9 +222,39 @@ func (c *content) relate(o Object, add bool) {
 	}
 }
 
+// sum adds a relation to the sums, or takes it away. What it is multiplied by is the number of the other relations.
+func (c *content) sum(o Object, r relation, add bool) {
+	sign := 1
+	if !add {
+		sign = -1
+	}
+	switch r.how {
+	case interfaceOf:
+		c.links += sign * len(o.(*Port).FixedIPs)
+	case gatewayOn:
+		c.links += sign * c.count(subnetOf, r.owner)
+	case subnetOf:
+		c.links += sign * c.count(gatewayOn, r.owner)
+	case memberOf:
+		c.backends += sign * c.count(listenerUsing, r.owner)
+	case listenerUsing:
+		c.backends += sign * c.count(memberOf, r.owner)
+	case networkOf:
+		if p := c.PhysicalNetwork(r.owner); p != nil {
+			c.labelled += sign * len(p.Devices)
+		}
+	}
+}
+
 // sameRelations says whether two versions of an object have the same relations.
 func sameRelations(a, b Object) bool {
 	var x, y [maxRelations]relation
+	switch a := a.(type) {
+	case *Port:
+		if len(a.FixedIPs) != len(b.(*Port).FixedIPs) {
+			return false
+		}
+	}
 	return a.About().Position == b.About().Position && slices.Equal(appendRelations(x[:0], a), appendRelations(y[:0], b))
 }
 
@@ -193,8 +281,12 @@ func appendRelations(list []relation, o Object) []relation {
 	case *Port:
 		add(portOn, o.Network)
 		for i, f := range o.FixedIPs {
-			if firstIn(o.FixedIPs, i) {
-				add(portIn, f.Subnet)
+			if !firstIn(o.FixedIPs, i) {
+				continue
+			}
+			add(portIn, f.Subnet)
+			if o.DeviceOwner == OwnerInterface {
+				add(interfaceIn, f.Subnet)
 			}
 		}
 		add(portOfDevice, ID(o.DeviceID))

@@ -22,8 +22,8 @@ type Draft struct {
 	// Now is what Check writes to Created and Updated.
 	Now time.Time
 
-	// Name says how messages call an object, without its kind. An empty text, and a nil function: by
-	// its name, or else by its address.
+	// Name says how messages call an object, such as: pool "p": member #2. An empty text, and a nil
+	// function: by its name, or else by its address.
 	Name func(Ref) string
 
 	// Unsure reports whether a part of an object is unknown, such as a value of a file that could not be read.
@@ -36,8 +36,11 @@ type edit struct {
 	ref  Ref
 	put  Object // as it was put, with defaults; nil: deleted
 	open open   // what was left open
-	same bool   // put, but equal to what the base State has, or deleted, and not in there
-	seq  int
+	ips  []int  // of a port's fixed IPs: those without an address
+
+	subnets []ID // of a port's fixed IPs, as they were put
+	same    bool // put, but equal to what the base State has, or deleted, and not in there
+	seq     int
 }
 
 // An open is a set of attributes that an object has left open when it was put.
@@ -48,6 +51,9 @@ const (
 	openRouter
 	openMAC
 )
+
+// given is the i-th fixed IP of a port as it was put.
+func (e *edit) given(i int) FixedIP { return FixedIP{Subnet: e.subnets[i]} }
 
 // Put adds objects, or replaces those with the same IDs. What an object leaves open, and what stands for a
 // default, is filled in: from the State's object of that ID if there is one, else by Check. The
@@ -74,7 +80,7 @@ func (d *Draft) putOne(given Object) {
 	o := clone(given)
 	fillDefaults(o)
 	before := d.base.find(ref.ID)
-	left := takeOver(o, before)
+	left, ips := takeOver(o, before)
 	m := o.About()
 	same := false
 	if before != nil {
@@ -91,7 +97,7 @@ func (d *Draft) putOne(given Object) {
 	if m.Position == 0 {
 		m.Position = d.lastPosition(ref.Kind) + 1
 	}
-	d.note(&edit{ref: ref, put: o, open: left, same: same})
+	d.note(&edit{ref: ref, put: o, open: left, ips: ips, subnets: subnetsOf(given), same: same})
 	d.put(o)
 }
 
@@ -191,12 +197,11 @@ func copyOf[T any](p *T) *T {
 }
 
 // takeOver gives an object what it has left open and the former version of it has, and says what was left open.
-func takeOver(o, before Object) open {
-	var left open
+func takeOver(o, before Object) (left open, ips []int) {
 	switch o := o.(type) {
 	case *Port:
 		was, _ := before.(*Port)
-		left = o.takeOver(was)
+		return o.takeOver(was)
 	case *FloatingIP:
 		was, _ := before.(*FloatingIP)
 		if !o.Address.IsValid() {
@@ -226,13 +231,12 @@ func takeOver(o, before Object) open {
 			}
 		}
 	}
-	return left
+	return left, nil
 }
 
 // takeOver is takeOver for a port. The addresses of the former version that the new one does not name go to
 // the fixed IPs without one, in order, subnet by subnet.
-func (p *Port) takeOver(was *Port) open {
-	var left open
+func (p *Port) takeOver(was *Port) (left open, ips []int) {
 	if p.DeviceOwner == OwnerGateway && len(p.FixedIPs) == 0 {
 		p.FixedIPs = make([]FixedIP, 1)
 	}
@@ -261,6 +265,7 @@ func (p *Port) takeOver(was *Port) open {
 			continue
 		}
 		left |= openAddress
+		ips = append(ips, i)
 		if was == nil {
 			continue
 		}
@@ -272,7 +277,7 @@ func (p *Port) takeOver(was *Port) open {
 			}
 		}
 	}
-	return left
+	return left, ips
 }
 
 // subnetOf is the subnet of a fixed IP, empty if the port does not have the address.
@@ -283,6 +288,19 @@ func (p *Port) subnetOf(a netip.Addr) ID {
 		}
 	}
 	return ""
+}
+
+// subnetsOf lists the subnets of a port's fixed IPs.
+func subnetsOf(o Object) []ID {
+	p, ok := o.(*Port)
+	if !ok {
+		return nil
+	}
+	ids := make([]ID, max(1, len(p.FixedIPs)))
+	for i, f := range p.FixedIPs {
+		ids[i] = f.Subnet
+	}
+	return ids
 }
 
 // isRouters says whether the port is the interface or the gateway of a router.

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Code says what kind of fault it is, for callers that branch on it: an API answers with a status by the
 // code.
@@ -66,3 +69,6 @@ func (fs Faults) only(warnings bool) Faults {
 	}
 	return list
 }
+
+// moreFaults stands for the faults that are not listed.
+func moreFaults(n int) Fault { return Fault{Message: fmt.Sprintf("and %d more faults", n)} }

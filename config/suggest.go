@@ -116,17 +116,13 @@ func listed[T any](all []T, text func(T) string) string {
 	return written
 }
 
-// label names the i-th of several objects, by its id where it has one.
-// Addresses and prefixes go unquoted.
-func label(id string, i int) string {
-	id = clip(id, maxName)
-	switch {
-	case id == "":
-		return fmt.Sprintf("#%d", i+1)
-	case isAddress(id):
-		return id
+// quoted is a name as messages write it. Addresses and prefixes go unquoted.
+func quoted(name string) string {
+	name = clip(name, maxName)
+	if isAddress(name) {
+		return name
 	}
-	return fmt.Sprintf("%q", id)
+	return fmt.Sprintf("%q", name)
 }
 
 func isAddress(text string) bool {

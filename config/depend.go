@@ -1,0 +1,289 @@
+package config
+
+import "net/netip"
+
+// A Check looks at what has changed, and at what that may make wrong. What this is, stands here, kind by kind. The test
+// for it checks random edits, and the same content from scratch.
+
+// mark puts an object down to be checked.
+func (c *checker) mark(id ID) {
+	if id == "" || c.dirty[id] {
+		return
+	}
+	if o := c.find(id); o != nil {
+		c.dirty[id] = true
+		k := o.Ref().Kind
+		c.todo[k] = append(c.todo[k], id)
+	}
+}
+
+func (c *checker) markAll(h how, owner ID) {
+	for id := range c.ids(h, owner) {
+		c.mark(id)
+	}
+}
+
+func (c *checker) markClaimants(n claim) {
+	for id := range c.claimants(n) {
+		c.mark(id)
+	}
+}
+
+// follow marks what depends on an object that has changed.
+func (c *checker) follow(id ID) {
+	if c.rank[id] == 0 {
+		return
+	}
+	c.mark(id)
+	was, is := c.base.find(id), c.find(id)
+	o := is
+	if o == nil {
+		o = was
+	}
+	switch o.(type) {
+	case *Settings:
+		c.markAll(ofKind+how(KindRouter), "")
+	case *PhysicalNetwork:
+		c.followLabel(id)
+	case *Network:
+		was, _ := was.(*Network)
+		is, _ := is.(*Network)
+		c.followNetwork(id, was, is)
+	case *Subnet:
+		was, _ := was.(*Subnet)
+		is, _ := is.(*Subnet)
+		c.followSubnet(was)
+		if is != nil && (was == nil || is.Gateway != was.Gateway || is.Network != was.Network) {
+			c.markClaimants(claim{what: claimAddress, scope: string(is.Network), addr: is.Gateway})
+		}
+		if was == nil || is == nil || is.CIDR != was.CIDR || is.Network != was.Network {
+			c.followSubnet(is)
+		}
+	case *Router:
+		was, _ := was.(*Router)
+		is, _ := is.(*Router)
+		c.followRouter(id, was, is)
+	case *Port:
+		for _, o := range []Object{was, is} {
+			if p, ok := o.(*Port); ok && p.isRouters() {
+				c.followLinks(ID(p.DeviceID))
+				c.followUnserved(p.Network)
+			}
+		}
+	case *FloatingIP:
+		c.followFloatingIP(was)
+		c.followFloatingIP(is)
+	case *PortForwarding:
+		for _, o := range []Object{was, is} {
+			if p, ok := o.(*PortForwarding); ok {
+				c.mark(p.FloatingIP)
+				if f := c.FloatingIP(p.FloatingIP); f != nil {
+					c.followFloatingIP(f)
+				}
+			}
+		}
+	case *Pool:
+		c.markAll(listenerUsing, id)
+		c.markAll(monitorOf, id)
+	case *Monitor:
+	case *Member:
+		c.followMember(was)
+		c.followMember(is)
+	case *LoadBalancer:
+		c.followBalancer(was)
+		c.followBalancer(is)
+	case *Listener:
+		c.followListener(was)
+		c.followListener(is)
+	}
+}
+
+// followLabel: the networks of a physical network have its devices.
+func (c *checker) followLabel(id ID) {
+	p := c.PhysicalNetwork(id)
+	if p != nil {
+		for _, d := range p.Devices {
+			for n := range c.onDevice(d.attachment()) {
+				c.mark(n)
+			}
+			c.markClaimants(claim{what: claimLabel, scope: d.attachment()})
+		}
+	}
+	for n := range c.NetworksOf(id) {
+		c.mark(n.ID)
+		c.followDevices(n.ID)
+	}
+}
+
+// followDevices: a port may name one of its network's devices.
+func (c *checker) followDevices(network ID) {
+	for p := range c.PortsOf(network) {
+		if p.Device != "" {
+			c.mark(p.ID)
+		}
+	}
+}
+
+func (c *checker) followNetwork(id ID, was, is *Network) {
+	if was != nil && is != nil && was.External == is.External {
+		c.followDevices(id)
+		return
+	}
+	c.markAll(portOn, id)
+	c.markAll(subnetOf, id)
+	c.markAll(floatingOn, id)
+	c.markAll(balancerOn, id)
+	for r := range c.GatewaysOn(id) {
+		c.followLinks(r.ID)
+	}
+	for p := range c.InterfacesOn(id) {
+		c.followLinks(ID(p.DeviceID))
+	}
+}
+
+// followSubnet: all addresses in it, and the routers that are connected to it.
+func (c *checker) followSubnet(s *Subnet) {
+	if s == nil {
+		return
+	}
+	c.mark(s.Network)
+	c.markAll(portIn, s.ID)
+	c.markAll(floatingOn, s.Network)
+	c.markAll(balancerOn, s.Network)
+	for p := range each[*Port](&c.content, interfaceIn, s.ID) {
+		c.followLinks(ID(p.DeviceID))
+	}
+	for r := range c.GatewaysOn(s.Network) {
+		c.followLinks(r.ID)
+	}
+}
+
+func (c *checker) followRouter(id ID, was, is *Router) {
+	if was == nil || is == nil || was.gatewayNetwork() != is.gatewayNetwork() {
+		c.followLinks(id)
+	}
+	if is == nil || is.Gateway == nil {
+		return
+	}
+	for a := range snatAddresses(is.Gateway) {
+		c.followAddress(a)
+	}
+}
+
+// followLinks: what a router leads to depends on its links.
+func (c *checker) followLinks(router ID) {
+	if c.linked[router] {
+		return
+	}
+	c.linked[router] = true
+	c.mark(router)
+	c.markAll(interfaceOf, router)
+	c.markAll(gatewayPortOf, router)
+	c.markAll(floatingOf, router)
+	for b := range c.LoadBalancersOf(router) {
+		c.followBalancer(b)
+	}
+}
+
+// followUnserved: a load balancer without a router gets the first one that comes to its network.
+func (c *checker) followUnserved(network ID) {
+	for b := range c.LoadBalancersOn(network) {
+		if b.Router == "" {
+			c.mark(b.ID)
+		}
+	}
+}
+
+func (c *checker) followFloatingIP(o Object) {
+	f, ok := o.(*FloatingIP)
+	if !ok || f == nil {
+		return
+	}
+	c.markAll(forwardingOf, f.ID)
+	c.followAddress(f.Address)
+}
+
+// followAddress: members and next hops must not be addresses of their own router, and connections must
+// not come back.
+func (c *checker) followAddress(a netip.Addr) {
+	if !a.IsValid() {
+		return
+	}
+	for id := range c.claimants(claim{what: claimTarget, addr: a}) {
+		c.mark(id)
+		if m := c.Member(id); m != nil {
+			c.followLoops(m.Pool)
+		}
+	}
+	for id := range c.claimants(claim{what: claimHop, addr: a}) {
+		c.mark(id)
+	}
+}
+
+// followLoops has the listeners checked that a pool serves, for whether their connections come back.
+func (c *checker) followLoops(pool ID) {
+	for id := range c.ids(listenerUsing, pool) {
+		c.loops[id] = true
+	}
+}
+
+func (c *checker) followMember(o Object) {
+	m, ok := o.(*Member)
+	if !ok || m == nil {
+		return
+	}
+	if c.claimant(claim{what: claimShown, addr: m.Address}) != "" {
+		c.markAll(listenerUsing, m.Pool)
+		c.followLoops(m.Pool)
+	}
+	if c.familyOf(&c.content, m.Pool) != c.familyOf(&c.base.content, m.Pool) {
+		c.markAll(memberOf, m.Pool)
+		c.markAll(listenerUsing, m.Pool)
+	}
+}
+
+// familyOf is the family of a pool's members: that of the first one.
+func (c *checker) familyOf(of *content, pool ID) string {
+	for m := range of.MembersOf(pool) {
+		return family(m.Address)
+	}
+	return ""
+}
+
+func (c *checker) followBalancer(o Object) {
+	b, ok := o.(*LoadBalancer)
+	if !ok || b == nil {
+		return
+	}
+	c.mark(b.ID)
+	for l := range c.ListenersOf(b.ID) {
+		c.mark(l.ID)
+		c.markAll(memberOf, l.Pool)
+		c.loops[l.ID] = true
+	}
+	c.followAddress(b.Address)
+	c.followInner(b.Address)
+}
+
+// followInner: a forwarded port that ends at a load balancer ends at one of its listeners.
+func (c *checker) followInner(a netip.Addr) {
+	if !a.IsValid() {
+		return
+	}
+	for id := range c.claimants(claim{what: claimInner, addr: a}) {
+		c.mark(id)
+	}
+}
+
+func (c *checker) followListener(o Object) {
+	l, ok := o.(*Listener)
+	if !ok || l == nil {
+		return
+	}
+	c.markAll(memberOf, l.Pool)
+	c.loops[l.ID] = true
+	if b := c.LoadBalancer(l.LoadBalancer); b != nil {
+		c.followAddress(b.Address)
+		c.followInner(b.Address)
+	}
+}
