@@ -174,33 +174,45 @@ type scope struct {
 
 // fault reports that the value of key (empty: the table itself) is wrong.
 func (s scope) fault(key, format string, args ...any) {
+	s.faultIn(key, func() string { return s.message(format, args) })
+}
+
+// faultIn is fault with the whole message, subject included.
+func (s scope) faultIn(key string, message func() string) {
 	path := joinPath(s.path, key)
 	if s.r.spoiled(path) {
 		return
 	}
 	if s.r.found++; s.r.found <= maxFaults {
-		s.r.faults = append(s.r.faults, s.note(key, path, format, args))
+		s.r.faults = append(s.r.faults, Fault{File: s.r.file, Line: s.lineOf(key), Path: path, Message: message()})
 	}
 }
 
 // warn reports that the value of key is allowed but unwise.
 func (s scope) warn(key, format string, args ...any) {
+	s.warnIn(key, func() string { return s.message(format, args) })
+}
+
+// warnIn is warn with the whole message, subject included.
+func (s scope) warnIn(key string, message func() string) {
 	if s.r.warned++; s.r.warned <= maxFaults {
-		s.r.warnings = append(s.r.warnings, s.note(key, joinPath(s.path, key), format, args))
+		f := Fault{File: s.r.file, Line: s.lineOf(key), Path: joinPath(s.path, key), Message: message()}
+		s.r.warnings = append(s.r.warnings, f)
 	}
 }
 
-func (s scope) note(key, path, format string, args []any) Fault {
+// message writes a message without letting the texts of a file make it too long.
+func (s scope) message(format string, args []any) string {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
 			args[i] = clip(text, maxText)
 		}
 	}
-	f := Fault{File: s.r.file, Line: s.lineOf(key), Path: path, Message: fmt.Sprintf(format, args...)}
+	text := fmt.Sprintf(format, args...)
 	if s.subject != "" {
-		f.Message = s.subject + ": " + f.Message
+		text = s.subject + ": " + text
 	}
-	return f
+	return text
 }
 
 func (s scope) lineOf(key string) int {

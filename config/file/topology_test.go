@@ -32,6 +32,7 @@ func parse(t *testing.T, text string) *file.Topology {
 	if !reflect.DeepEqual(topology, again) {
 		t.Fatalf("changed by validating again:\n%s\n%s", dump(t, topology), dump(t, again))
 	}
+	sameContent(t, topology, state(t, topology))
 	return topology
 }
 

@@ -1,0 +1,398 @@
+package file
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// A declaration is an object of the topology with the table that declares it.
+type declaration struct {
+	object config.Object
+	at     scope
+	label  string                    // what messages call the object, without its kind
+	key    func(field string) string // the key in the table that a field of the object has; nil: the same one
+}
+
+// A declarer makes objects of a topology's tables.
+type declarer struct {
+	*Topology
+	root scope
+	list []declaration
+
+	networks map[string]*Network // by name; the first of a name. So are the others
+	routers  map[string]config.ID
+	pools    map[string]config.ID
+	labels   map[string]config.ID
+	ports    map[portKey]config.ID
+
+	instances map[portKey]config.ID
+}
+
+// declare makes an object of every table that stands for one. What a table leaves open, its object leaves
+// open, too. Parents come before children; and of two objects that want the same address, the first has it. The
+// topology has its IDs.
+func (t *Topology) declare(root scope) []declaration {
+	d := &declarer{
+		Topology: t, root: root,
+		networks: map[string]*Network{}, routers: map[string]config.ID{}, pools: map[string]config.ID{},
+		labels: map[string]config.ID{}, ports: map[portKey]config.ID{}, instances: map[portKey]config.ID{},
+	}
+	d.settings()
+	d.declareNetworks()
+	d.declareRouters()
+	d.declarePorts()
+	d.declarePools()
+	d.declareVIPs()
+	d.declareFloatingIPs()
+	d.declareInstances()
+	return d.list
+}
+
+func (d *declarer) add(o config.Object, at scope, label string, key func(field string) string) {
+	d.list = append(d.list, declaration{o, at, label, key})
+}
+
+func (d *declarer) source(line int) config.Source { return config.Source{File: d.File, Line: line} }
+
+func (d *declarer) meta(id config.ID, name string, line int) config.Meta {
+	return config.Meta{ID: id, Name: name, Source: d.source(line)}
+}
+
+// network is the ID of a network, empty if there is none of that name.
+func (d *declarer) network(name string) config.ID {
+	if n := d.networks[name]; n != nil {
+		return n.ID
+	}
+	return ""
+}
+
+func (d *declarer) settings() {
+	line := d.NAT.Line
+	if line == 0 || d.Engine.Line > 0 && d.Engine.Line < line {
+		line = d.Engine.Line
+	}
+	o := &config.Settings{
+		Meta:   d.meta(config.SettingsID, "", line),
+		NAT:    d.NAT.object(),
+		Engine: config.Engine{Workers: d.Engine.Workers, BusyPoll: d.Engine.BusyPoll},
+	}
+	if d.NAT.MSSClamp {
+		o.NAT.MSSClamp = new(true)
+	}
+	d.add(o, d.root, "", nil)
+}
+
+// object is the table as a State has it, apart from MSSClamp.
+func (n *NAT) object() config.NAT {
+	return config.NAT{
+		Mapping: n.Mapping, Filtering: n.Filtering, MaxConnections: n.MaxConnections, HostShare: n.HostShare,
+		PortMin: n.PortMin, PortMax: n.PortMax, NoSNAT: n.NoSNAT, Timeouts: n.Timeouts,
+	}
+}
+
+// ownNAT is what a router's nat says that the settings of all routers do not. In a validated topology the
+// others are filled in.
+func (d *declarer) ownNAT(n *NAT) config.NAT {
+	if n == nil {
+		return config.NAT{}
+	}
+	own, all := n.object(), d.NAT.object()
+	inherit(&own.Mapping, all.Mapping)
+	inherit(&own.Filtering, all.Filtering)
+	inherit(&own.MaxConnections, all.MaxConnections)
+	inherit(&own.HostShare, all.HostShare)
+	if own.PortMin == all.PortMin && own.PortMax == all.PortMax {
+		own.PortMin, own.PortMax = 0, 0
+	}
+	if slices.Equal(own.NoSNAT, all.NoSNAT) {
+		own.NoSNAT = nil
+	}
+	if n.MSSClamp != d.NAT.MSSClamp {
+		own.MSSClamp = &n.MSSClamp
+	}
+	transitory := own.Timeouts.TCPTransitory != all.Timeouts.TCPTransitory
+	for _, t := range timeouts {
+		if !t.part || !transitory {
+			inherit(t.field(&own.Timeouts), *t.field(&all.Timeouts))
+		} else if *t.field(&own.Timeouts) == own.Timeouts.TCPTransitory {
+			*t.field(&own.Timeouts) = 0
+		}
+	}
+	return own
+}
+
+// inherit makes a value zero that is the settings' anyway.
+func inherit[T comparable](own *T, all T) {
+	if *own == all {
+		var zero T
+		*own = zero
+	}
+}
+
+func (d *declarer) declareNetworks() {
+	for i := range d.PhysicalNetworks {
+		p := &d.PhysicalNetworks[i]
+		at := d.root.item("physical_network", "physical network", p.Name, i, len(d.PhysicalNetworks), p.Line)
+		setFirst(d.labels, p.Name, p.ID)
+		d.add(&config.PhysicalNetwork{Meta: d.meta(p.ID, p.Name, p.Line), Devices: p.Devices}, at, label(p.Name, i), nil)
+	}
+	setFirst(d.labels, defaultLabel, config.NameID(config.KindPhysicalNetwork, defaultLabel))
+	for i := range d.Networks {
+		n := &d.Networks[i]
+		at := d.root.item("network", "network", n.Name, i, len(d.Networks), n.Line)
+		setFirst(d.networks, n.Name, n)
+		o := &config.Network{
+			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: true, External: n.External, MTU: n.MTU, VLAN: n.VLAN,
+			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity,
+		}
+		if n.PhysicalNetwork != "" {
+			o.PhysicalNetwork, o.Devices = d.labels[n.PhysicalNetwork], nil
+		}
+		d.add(o, at, label(n.Name, i), nil)
+		for j := range n.Subnets {
+			d.declareSubnet(n, at, j)
+		}
+	}
+}
+
+func (d *declarer) declareSubnet(n *Network, at scope, j int) {
+	sub := &n.Subnets[j]
+	o := &config.Subnet{
+		Meta: d.meta(sub.ID, "", sub.Line), Network: n.ID, CIDR: sub.CIDR, Gateway: sub.gateway(),
+		AllocationPools: sub.AllocationPools, DHCP: sub.DHCP, LeaseTime: sub.LeaseTime, DNSNameservers: sub.DNSNameservers,
+	}
+	for _, r := range sub.HostRoutes {
+		o.HostRoutes = append(o.HostRoutes, d.route(r))
+	}
+	// A subnet has no name of its own; its network's is what people know.
+	name := label(n.Name, 0)
+	if len(n.Subnets) > 1 {
+		name += " #" + strconv.Itoa(j+1)
+	}
+	d.add(o, at.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line), name, nil)
+}
+
+// gateway is a subnet's gateway: the first host, unless the table says what else.
+func (s *Subnet) gateway() netip.Addr {
+	if !s.Gateway.IsValid() && !s.NoGateway && s.CIDR.IsValid() {
+		return config.FirstHost(s.CIDR)
+	}
+	return s.Gateway
+}
+
+func (d *declarer) route(r Route) config.Route {
+	return config.Route{Destination: r.Destination, NextHop: r.NextHop, Source: d.source(r.Line)}
+}
+
+func (d *declarer) declareRouters() {
+	for i := range d.Routers {
+		r := &d.Routers[i]
+		at := d.root.item("router", "router", r.Name, i, len(d.Routers), r.Line)
+		setFirst(d.routers, r.Name, r.ID)
+		o := &config.Router{
+			Meta: d.meta(r.ID, r.Name, r.Line), AdminStateUp: true, RPFilter: r.RPFilter, NAT: d.ownNAT(r.NAT),
+		}
+		for _, route := range r.Routes {
+			o.Routes = append(o.Routes, d.route(route))
+		}
+		gw := r.Gateway
+		if gw != nil {
+			o.Gateway = &config.Gateway{
+				Network: d.network(gw.Network), SNAT: gw.SNAT, SNATAddresses: gw.SNATAddresses, Source: d.source(gw.Line),
+			}
+		}
+		d.add(o, at, label(r.Name, i), nil)
+		if gw != nil {
+			p := routerPort(d.meta(gw.ID, "", gw.Line), r, config.OwnerGateway, o.Gateway.Network, gw.Address)
+			d.add(p, at.child("gateway", gw.Line), label(r.Name, i), addressKey)
+		}
+		for j := range r.Interfaces {
+			d.declareInterface(r, at, j)
+		}
+	}
+}
+
+// declareInterface makes a port for each address that a router has on a tenant network.
+func (d *declarer) declareInterface(r *Router, at scope, j int) {
+	iface := &r.Interfaces[j]
+	at = at.item("interfaces", "interface", iface.Network, j, len(r.Interfaces), iface.Line)
+	network := d.network(iface.Network)
+	for _, a := range d.interfaceAddresses(iface) {
+		id := iface.ID
+		if id == "" {
+			id = config.NameID(config.KindPort, idInterface, string(r.ID), string(network), a.String())
+		}
+		p := routerPort(d.meta(id, "", iface.Line), r, config.OwnerInterface, network, a)
+		d.add(p, at, label(iface.Network, j), addressKey)
+	}
+}
+
+// interfaceAddresses are a router's addresses on a tenant network: the given one, or the gateway of every
+// subnet that has one.
+func (d *declarer) interfaceAddresses(iface *RouterInterface) []netip.Addr {
+	n := d.networks[iface.Network]
+	if iface.Address.IsValid() || n == nil {
+		return []netip.Addr{iface.Address}
+	}
+	var all []netip.Addr
+	for i := range n.Subnets {
+		if a := n.Subnets[i].gateway(); a.IsValid() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// routerPort is a router's port: its owner says of which sort.
+func routerPort(m config.Meta, r *Router, owner string, network config.ID, a netip.Addr) *config.Port {
+	return &config.Port{
+		Meta: m, Network: network, AdminStateUp: true, FixedIPs: []config.FixedIP{{Address: a}},
+		DeviceID: string(r.ID), DeviceOwner: owner,
+	}
+}
+
+// addressKey is the key of a field in a table that has one address.
+func addressKey(field string) string {
+	if strings.HasPrefix(field, "fixed_ips") {
+		return "address"
+	}
+	return field
+}
+
+// fixedIPKey is the same for a table that calls it fixed_ip.
+func fixedIPKey(field string) string {
+	if strings.HasPrefix(field, "fixed_ips") {
+		return "fixed_ip"
+	}
+	return field
+}
+
+func (d *declarer) declarePorts() {
+	for i := range d.Instances {
+		setFirst(d.instances, portKey{d.Instances[i].Network, d.Instances[i].Name}, d.Instances[i].ID)
+	}
+	for i := range d.Ports {
+		p := &d.Ports[i]
+		at := d.root.item("port", "port", p.Name, i, len(d.Ports), p.Line)
+		o := &config.Port{
+			Meta: d.meta(p.ID, p.Name, p.Line), Network: d.network(p.Network), AdminStateUp: true, MAC: p.MAC,
+			FixedIPs: []config.FixedIP{{Address: p.FixedIP}}, Device: p.Device,
+		}
+		for _, pair := range p.AllowedAddressPairs {
+			if pair.MAC == p.MAC {
+				pair.MAC = config.MAC{} // as if left out
+			}
+			o.AllowedAddressPairs = append(o.AllowedAddressPairs, pair)
+		}
+		key := portKey{p.Network, p.Name}
+		if id, ok := d.instances[key]; ok {
+			o.DeviceID, o.DeviceOwner = string(id), config.OwnerCompute
+		}
+		setFirst(d.ports, key, p.ID)
+		d.add(o, at, label(p.Name, i), fixedIPKey)
+	}
+}
+
+// declareInstances makes ports for the instances that have none.
+func (d *declarer) declareInstances() {
+	for i := range d.Instances {
+		h := &d.Instances[i]
+		if _, ok := d.ports[portKey{h.Network, h.Name}]; ok {
+			continue
+		}
+		at := d.root.item("instance", "instance", h.Name, i, len(d.Instances), h.Line)
+		o := &config.Port{
+			Meta: d.meta(h.ID, h.Name, h.Line), Network: d.network(h.Network), AdminStateUp: true, MAC: h.MAC,
+			FixedIPs: []config.FixedIP{{Address: h.Address}}, DeviceID: string(h.ID), DeviceOwner: config.OwnerCompute,
+		}
+		d.add(o, at, label(h.Name, i), addressKey)
+	}
+}
+
+func (d *declarer) declareFloatingIPs() {
+	for i := range d.FloatingIPs {
+		f := &d.FloatingIPs[i]
+		at := d.root.item("floating_ip", "floating IP", addrText(f.Address), i, len(d.FloatingIPs), f.Line)
+		o := &config.FloatingIP{
+			Meta: d.meta(f.ID, "", f.Line), Network: d.network(f.Network), Address: f.Address, FixedIP: f.FixedIP,
+			Router: d.routers[f.Router],
+		}
+		d.add(o, at, label(addrText(f.Address), i), nil)
+		for j := range f.PortForwarding {
+			p := &f.PortForwarding[j]
+			o := &config.PortForwarding{
+				Meta: d.meta(p.ID, "", p.Line), FloatingIP: f.ID, Protocol: p.Protocol, ExternalPort: p.ExternalPort,
+				FixedIP: p.FixedIP, Port: p.Port,
+			}
+			inner := at.item("port_forwarding", "port forwarding", "", j, len(f.PortForwarding), p.Line)
+			d.add(o, inner, label("", j), nil)
+		}
+	}
+}
+
+func (d *declarer) declarePools() {
+	for i := range d.Pools {
+		p := &d.Pools[i]
+		at := d.root.item("pool", "pool", p.Name, i, len(d.Pools), p.Line)
+		setFirst(d.pools, p.Name, p.ID)
+		o := &config.Pool{
+			Meta: d.meta(p.ID, p.Name, p.Line), AdminStateUp: true, Protocol: p.Protocol, Algorithm: p.Algorithm,
+			OnMemberDown: p.OnMemberDown, OnMemberRemoved: p.OnMemberRemoved,
+		}
+		if s := p.SessionPersistence; s != nil {
+			o.SessionPersistence = &config.SessionPersistence{Type: s.Type, Timeout: s.Timeout}
+		}
+		d.add(o, at, label(p.Name, i), nil)
+		if m := p.Monitor; m != nil {
+			d.add(&config.Monitor{
+				Meta: d.meta(m.ID, "", m.Line), Pool: p.ID, AdminStateUp: true, Type: m.Type, Delay: m.Delay,
+				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown, InitialState: m.InitialState,
+				HTTPMethod: m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,
+			}, at.child("monitor", m.Line), label(p.Name, i), nil)
+		}
+		for j := range p.Members {
+			m := &p.Members[j]
+			name := m.Name
+			if name == "" && m.Address.IsValid() {
+				name = m.endpoint()
+			}
+			d.add(&config.Member{
+				Meta: d.meta(m.ID, name, m.Line), Pool: p.ID, Address: m.Address, Port: m.Port, Weight: m.Weight,
+				Backup: m.Backup, AdminStateUp: m.AdminStateUp,
+			}, at.item("member", "member", m.Name, j, len(p.Members), m.Line), label(m.Name, j), nil)
+		}
+	}
+}
+
+// declareVIPs makes a load balancer for each address, and a listener for each VIP.
+func (d *declarer) declareVIPs() {
+	routers := map[networkAddress]config.ID{} // of the first VIP there that names one
+	for i := range d.VIPs {
+		if v := &d.VIPs[i]; v.Router != "" {
+			setFirst(routers, networkAddress{v.Network, v.Address}, d.routers[v.Router])
+		}
+	}
+	balancers := map[networkAddress]bool{}
+	for i := range d.VIPs {
+		v := &d.VIPs[i]
+		at := d.root.item("vip", "VIP", v.Name, i, len(d.VIPs), v.Line)
+		network, place := d.network(v.Network), networkAddress{v.Network, v.Address}
+		balancer := config.NameID(config.KindLoadBalancer, string(network), addrText(v.Address))
+		if !balancers[place] {
+			balancers[place] = true
+			d.add(&config.LoadBalancer{
+				Meta: d.meta(balancer, v.Name, v.Line), Network: network, Address: v.Address, Router: routers[place],
+				AdminStateUp: true,
+			}, at, label(v.Name, i), nil)
+		}
+		d.add(&config.Listener{
+			Meta: d.meta(v.ID, v.Name, v.Line), LoadBalancer: balancer, Protocol: v.Protocol, Port: v.Port,
+			Pool: d.pools[v.Pool], ConnectionLimit: v.ConnectionLimit, IdleTimeout: v.IdleTimeout,
+			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: true,
+		}, at, label(v.Name, i), nil)
+	}
+}
