@@ -58,7 +58,6 @@ func newChecker(t *Topology, r *report) *checker {
 // any is chosen, so that a choice never takes what somebody asked for further
 // down; and what depends on addresses comes after the choices.
 func (c *checker) run() {
-	c.identify()
 	c.checkSomething()
 	c.checkPhysicalNetworks()
 	c.checkNetworks()
@@ -87,7 +86,6 @@ func (c *checker) run() {
 	c.warnNoGateway()
 	c.warnInstanceGateways()
 	c.warnMembers()
-	c.Warnings = bounded(c.root.r.warnings, c.root.r.warned, "warnings")
 }
 
 // checkSomething: a file that serves nothing is a mistake, such as the wrong

@@ -350,6 +350,9 @@ func (s scope) checkServers(sub *Subnet) {
 	}
 }
 
+// prefixOf is a host's address with the length of the prefix that it is in.
+func prefixOf(a netip.Addr, in netip.Prefix) netip.Prefix { return netip.PrefixFrom(a, in.Bits()) }
+
 // prefixText and addrText are the ids of what is known by its address.
 func prefixText(p netip.Prefix) string {
 	if p.IsValid() {

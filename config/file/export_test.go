@@ -38,12 +38,9 @@ func Decoded(doc string) (check func() error, err error) {
 	if _, err := toml.Decode(doc, &raw); err != nil {
 		return nil, err
 	}
-	t := &Topology{lines: indexLines(doc)}
-	rep := newReport(t)
-	rep.first = true
-	topologyKeys.decode(rep.root(), raw, t)
+	f := decode("", doc, raw)
 	return func() error {
-		newChecker(t, rep).run()
-		return rep.err()
+		f.check()
+		return f.report.err()
 	}, nil
 }

@@ -52,7 +52,8 @@ type report struct {
 	first    bool            // the values are as the file has them, no default is filled in yet
 	schema   keyNames        // every key there is; kept here because the schema refers to its readers
 	faults   Faults
-	found    int // faults, also the ones beyond maxFaults
+	known    map[Fault]bool // faults and warnings, without their paths
+	found    int            // faults, also the ones beyond maxFaults
 	warnings Faults
 	warned   int // as found
 	compared int // see maxCompared
@@ -73,6 +74,9 @@ func (r *report) err() error {
 	}
 	return bounded(r.faults, r.found, "faults")
 }
+
+// sortedWarnings returns the warnings, sorted as the faults are.
+func (r *report) sortedWarnings() Faults { return bounded(r.warnings, r.warned, "warnings") }
 
 // bounded sorts faults, and says how many there are that it does not list.
 func bounded(fs Faults, found int, what string) Faults {
@@ -183,9 +187,28 @@ func (s scope) faultIn(key string, message func() string) {
 	if s.r.spoiled(path) {
 		return
 	}
-	if s.r.found++; s.r.found <= maxFaults {
-		s.r.faults = append(s.r.faults, Fault{File: s.r.file, Line: s.lineOf(key), Path: path, Message: message()})
+	if s.r.full() {
+		s.r.found++
+		return
 	}
+	f := Fault{File: s.r.file, Line: s.lineOf(key), Path: path, Message: message()}
+	if s.r.isNew(f) {
+		s.r.found++
+		s.r.faults = append(s.r.faults, f)
+	}
+}
+
+// isNew says whether a fault or warning is found for the first time: what two checks find is one.
+func (r *report) isNew(f Fault) bool {
+	f.Path = ""
+	if r.known[f] {
+		return false
+	}
+	if r.known == nil {
+		r.known = map[Fault]bool{}
+	}
+	r.known[f] = true
+	return true
 }
 
 // warn reports that the value of key is allowed but unwise.
@@ -195,8 +218,13 @@ func (s scope) warn(key, format string, args ...any) {
 
 // warnIn is warn with the whole message, subject included.
 func (s scope) warnIn(key string, message func() string) {
-	if s.r.warned++; s.r.warned <= maxFaults {
-		f := Fault{File: s.r.file, Line: s.lineOf(key), Path: joinPath(s.path, key), Message: message()}
+	if s.r.warned >= maxFaults {
+		s.r.warned++
+		return
+	}
+	f := Fault{File: s.r.file, Line: s.lineOf(key), Path: joinPath(s.path, key), Message: message()}
+	if s.r.isNew(f) {
+		s.r.warned++
 		s.r.warnings = append(s.r.warnings, f)
 	}
 }

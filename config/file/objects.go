@@ -3,7 +3,6 @@ package file
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/taprouter/taprouter/config"
@@ -13,7 +12,6 @@ import (
 type declaration struct {
 	object config.Object
 	at     scope
-	label  string                    // what messages call the object, without its kind
 	key    func(field string) string // the key in the table that a field of the object has; nil: the same one
 }
 
@@ -52,8 +50,8 @@ func (t *Topology) declare(root scope) []declaration {
 	return d.list
 }
 
-func (d *declarer) add(o config.Object, at scope, label string, key func(field string) string) {
-	d.list = append(d.list, declaration{o, at, label, key})
+func (d *declarer) add(o config.Object, at scope, key func(field string) string) {
+	d.list = append(d.list, declaration{o, at, key})
 }
 
 func (d *declarer) source(line int) config.Source { return config.Source{File: d.File, Line: line} }
@@ -83,7 +81,7 @@ func (d *declarer) settings() {
 	if d.NAT.MSSClamp {
 		o.NAT.MSSClamp = new(true)
 	}
-	d.add(o, d.root, "", nil)
+	d.add(o, d.root, nil)
 }
 
 // object is the table as a State has it, apart from MSSClamp.
@@ -138,7 +136,7 @@ func (d *declarer) declareNetworks() {
 		p := &d.PhysicalNetworks[i]
 		at := d.root.item("physical_network", "physical network", p.Name, i, len(d.PhysicalNetworks), p.Line)
 		setFirst(d.labels, p.Name, p.ID)
-		d.add(&config.PhysicalNetwork{Meta: d.meta(p.ID, p.Name, p.Line), Devices: p.Devices}, at, label(p.Name, i), nil)
+		d.add(&config.PhysicalNetwork{Meta: d.meta(p.ID, p.Name, p.Line), Devices: p.Devices}, at, nil)
 	}
 	setFirst(d.labels, defaultLabel, config.NameID(config.KindPhysicalNetwork, defaultLabel))
 	for i := range d.Networks {
@@ -152,7 +150,7 @@ func (d *declarer) declareNetworks() {
 		if n.PhysicalNetwork != "" {
 			o.PhysicalNetwork, o.Devices = d.labels[n.PhysicalNetwork], nil
 		}
-		d.add(o, at, label(n.Name, i), nil)
+		d.add(o, at, nil)
 		for j := range n.Subnets {
 			d.declareSubnet(n, at, j)
 		}
@@ -168,12 +166,7 @@ func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 	for _, r := range sub.HostRoutes {
 		o.HostRoutes = append(o.HostRoutes, d.route(r))
 	}
-	// A subnet has no name of its own; its network's is what people know.
-	name := label(n.Name, 0)
-	if len(n.Subnets) > 1 {
-		name += " #" + strconv.Itoa(j+1)
-	}
-	d.add(o, at.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line), name, nil)
+	d.add(o, at.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line), nil)
 }
 
 // gateway is a subnet's gateway: the first host, unless the table says what else.
@@ -205,10 +198,10 @@ func (d *declarer) declareRouters() {
 				Network: d.network(gw.Network), SNAT: gw.SNAT, SNATAddresses: gw.SNATAddresses, Source: d.source(gw.Line),
 			}
 		}
-		d.add(o, at, label(r.Name, i), nil)
+		d.add(o, at, nil)
 		if gw != nil {
 			p := routerPort(d.meta(gw.ID, "", gw.Line), r, config.OwnerGateway, o.Gateway.Network, gw.Address)
-			d.add(p, at.child("gateway", gw.Line), label(r.Name, i), addressKey)
+			d.add(p, at.child("gateway", gw.Line), addressKey)
 		}
 		for j := range r.Interfaces {
 			d.declareInterface(r, at, j)
@@ -227,7 +220,7 @@ func (d *declarer) declareInterface(r *Router, at scope, j int) {
 			id = config.NameID(config.KindPort, idInterface, string(r.ID), string(network), a.String())
 		}
 		p := routerPort(d.meta(id, "", iface.Line), r, config.OwnerInterface, network, a)
-		d.add(p, at, label(iface.Network, j), addressKey)
+		d.add(p, at, addressKey)
 	}
 }
 
@@ -293,7 +286,7 @@ func (d *declarer) declarePorts() {
 			o.DeviceID, o.DeviceOwner = string(id), config.OwnerCompute
 		}
 		setFirst(d.ports, key, p.ID)
-		d.add(o, at, label(p.Name, i), fixedIPKey)
+		d.add(o, at, fixedIPKey)
 	}
 }
 
@@ -309,7 +302,7 @@ func (d *declarer) declareInstances() {
 			Meta: d.meta(h.ID, h.Name, h.Line), Network: d.network(h.Network), AdminStateUp: true, MAC: h.MAC,
 			FixedIPs: []config.FixedIP{{Address: h.Address}}, DeviceID: string(h.ID), DeviceOwner: config.OwnerCompute,
 		}
-		d.add(o, at, label(h.Name, i), addressKey)
+		d.add(o, at, addressKey)
 	}
 }
 
@@ -321,7 +314,7 @@ func (d *declarer) declareFloatingIPs() {
 			Meta: d.meta(f.ID, "", f.Line), Network: d.network(f.Network), Address: f.Address, FixedIP: f.FixedIP,
 			Router: d.routers[f.Router],
 		}
-		d.add(o, at, label(addrText(f.Address), i), nil)
+		d.add(o, at, nil)
 		for j := range f.PortForwarding {
 			p := &f.PortForwarding[j]
 			o := &config.PortForwarding{
@@ -329,7 +322,7 @@ func (d *declarer) declareFloatingIPs() {
 				FixedIP: p.FixedIP, Port: p.Port,
 			}
 			inner := at.item("port_forwarding", "port forwarding", "", j, len(f.PortForwarding), p.Line)
-			d.add(o, inner, label("", j), nil)
+			d.add(o, inner, nil)
 		}
 	}
 }
@@ -346,13 +339,13 @@ func (d *declarer) declarePools() {
 		if s := p.SessionPersistence; s != nil {
 			o.SessionPersistence = &config.SessionPersistence{Type: s.Type, Timeout: s.Timeout}
 		}
-		d.add(o, at, label(p.Name, i), nil)
+		d.add(o, at, nil)
 		if m := p.Monitor; m != nil {
 			d.add(&config.Monitor{
 				Meta: d.meta(m.ID, "", m.Line), Pool: p.ID, AdminStateUp: true, Type: m.Type, Delay: m.Delay,
 				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown, InitialState: m.InitialState,
 				HTTPMethod: m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,
-			}, at.child("monitor", m.Line), label(p.Name, i), nil)
+			}, at.child("monitor", m.Line), nil)
 		}
 		for j := range p.Members {
 			m := &p.Members[j]
@@ -363,7 +356,7 @@ func (d *declarer) declarePools() {
 			d.add(&config.Member{
 				Meta: d.meta(m.ID, name, m.Line), Pool: p.ID, Address: m.Address, Port: m.Port, Weight: m.Weight,
 				Backup: m.Backup, AdminStateUp: m.AdminStateUp,
-			}, at.item("member", "member", m.Name, j, len(p.Members), m.Line), label(m.Name, j), nil)
+			}, at.item("member", "member", m.Name, j, len(p.Members), m.Line), nil)
 		}
 	}
 }
@@ -387,12 +380,12 @@ func (d *declarer) declareVIPs() {
 			d.add(&config.LoadBalancer{
 				Meta: d.meta(balancer, v.Name, v.Line), Network: network, Address: v.Address, Router: routers[place],
 				AdminStateUp: true,
-			}, at, label(v.Name, i), nil)
+			}, at, nil)
 		}
 		d.add(&config.Listener{
 			Meta: d.meta(v.ID, v.Name, v.Line), LoadBalancer: balancer, Protocol: v.Protocol, Port: v.Port,
 			Pool: d.pools[v.Pool], ConnectionLimit: v.ConnectionLimit, IdleTimeout: v.IdleTimeout,
 			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: true,
-		}, at, label(v.Name, i), nil)
+		}, at, nil)
 	}
 }

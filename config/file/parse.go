@@ -5,32 +5,46 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/taprouter/taprouter/config"
 )
 
-// Load parses the file at path. An error is [Faults], or says why the file
-// could not be read.
-func Load(path string) (*Topology, error) {
+// Open reads the file at path. An error is [Faults], or says why the file could not be read.
+func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
-	return Parse(path, f)
+	return Read(path, f)
 }
 
-// Parse reads a topology file to its end and validates it. The name stands for
-// the file in messages; it may be empty. An error is [Faults], unless reading
-// itself failed; then there is no topology.
+// Load is Open for the tables alone.
+func Load(path string) (*Topology, error) { return tablesOf(Open(path)) }
+
+// Parse is Read for the tables alone.
+func Parse(name string, r io.Reader) (*Topology, error) { return tablesOf(Read(name, r)) }
+
+func tablesOf(f *File, err error) (*Topology, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f.topology, nil
+}
+
+// Read reads a topology file to its end and checks it. The name stands for the file in messages; it may be empty. An
+// error is [Faults], unless reading itself failed.
 //
-// Parse takes at most 16 MB, 16 tables and lists inside each other, 256 bytes of a
+// Read takes at most 16 MB, 16 tables and lists inside each other, 256 bytes of a
 // key's path and 1048576 keys, tables and list elements; more of any is a fault. So are more interfaces
 // of a router than 65533, and what few lines multiply beyond the bounds: 262144 devices of physical networks,
 // counted for each network, as many subnets, counted for each router, and 1048576 members, for each VIP.
 // Of a file with more than 1000 faults, overlaps beyond those count once for each subnet.
-func Parse(name string, r io.Reader) (*Topology, error) {
+func Read(name string, r io.Reader) (*File, error) {
 	text, err := readText(name, r)
 	if err != nil {
 		return nil, err
@@ -43,16 +57,35 @@ func Parse(name string, r io.Reader) (*Topology, error) {
 	if _, err := toml.Decode(doc, &raw); err != nil {
 		return nil, Faults{syntaxFault(name, doc, err)}
 	}
+	f := decode(name, doc, raw)
+	f.check()
+	if err := f.report.err(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// decode reads what the toml module made of a document.
+func decode(name, doc string, raw map[string]any) *File {
 	t := &Topology{File: name, lines: indexLines(doc)}
 	rep := newReport(t)
 	rep.first = true
 	topologyKeys.decode(rep.root(), raw, t)
 	t.inheritClamp(rep)
-	newChecker(t, rep).run()
-	if err := rep.err(); err != nil {
-		return nil, err
+	return &File{name: name, topology: t, report: rep}
+}
+
+// check checks a file that was decoded. What is wrong goes to the report.
+func (f *File) check() {
+	c := newChecker(f.topology, f.report)
+	c.identify()
+	f.declared = f.topology.declarations(f.report)
+	f.instances = slices.Clone(f.topology.Instances)
+	c.run()
+	if f.report.found == 0 {
+		f.state = f.declared.check(config.Empty().Edit(), f.report)
 	}
-	return t, nil
+	f.topology.Warnings = f.report.sortedWarnings()
 }
 
 // Validate fills in every default that is not set yet and checks everything,
@@ -63,7 +96,10 @@ func Parse(name string, r io.Reader) (*Topology, error) {
 // it meanwhile.
 func (t *Topology) Validate() error {
 	rep := newReport(t)
-	newChecker(t, rep).run()
+	c := newChecker(t, rep)
+	c.identify()
+	c.run()
+	t.Warnings = rep.sortedWarnings()
 	return rep.err()
 }
 
@@ -72,6 +108,11 @@ func newReport(t *Topology) *report {
 		file: t.File, lines: t.lines, schema: topologyKeys,
 		bad: map[string]bool{}, within: map[string]bool{}, single: map[string]bool{},
 	}
+}
+
+// blank is a report about the same file in which nothing has been found.
+func (r *report) blank() *report {
+	return &report{file: r.file, lines: r.lines, schema: r.schema, bad: r.bad, within: r.within, single: r.single}
 }
 
 // syntaxFault finds the line of what the toml module did not understand. Its

@@ -1,93 +1,114 @@
 package file
 
 import (
+	"reflect"
+	"slices"
+
 	"github.com/taprouter/taprouter/config"
 )
 
 // Edit puts a validated topology's objects into a Draft, and takes away those that a file has declared before and
 // this one no longer does. What has been chosen for an object that the Draft has already, such as an address, stays
 // chosen.
-func (t *Topology) Edit(d *config.Draft) {
-	edit(d, t.declare(newReport(t).root()))
-}
+func (t *Topology) Edit(d *config.Draft) { t.declarations(newReport(t)).edit(d) }
 
 // State returns the objects of a validated topology. The error is [Faults].
 func (t *Topology) State() (*config.State, error) {
 	rep := newReport(t)
-	s := check(config.Empty().Edit(), t.declare(rep.root()))
+	s := t.declarations(rep).check(config.Empty().Edit(), rep)
 	return s, rep.err()
 }
 
-func edit(d *config.Draft, declared []declaration) {
-	kept := make(map[config.Ref]bool, len(declared))
-	for i := range declared {
-		o := declared[i].object
-		kept[o.Ref()] = true
+// declarations are the objects of a file.
+type declarations struct {
+	list []declaration
+	by   map[config.Ref]*declaration
+}
+
+func (t *Topology) declarations(r *report) *declarations {
+	ds := &declarations{list: t.declare(r.root())}
+	ds.by = make(map[config.Ref]*declaration, len(ds.list))
+	for i := range ds.list {
+		ds.by[ds.list[i].object.Ref()] = &ds.list[i]
 	}
+	return ds
+}
+
+// edit puts the objects into a Draft, and takes away those that a file has declared before.
+func (ds *declarations) edit(d *config.Draft) {
 	var gone []config.Ref
 	for o := range d.All() {
-		if isFiles(o.About().Source) && !kept[o.Ref()] {
+		if isFiles(o.About().Source) && ds.by[o.Ref()] == nil {
 			gone = append(gone, o.Ref())
 		}
 	}
 	d.Delete(gone...)
-	for i := range declared {
-		d.Put(withOthers(d, declared[i].object))
+	for i := range ds.list {
+		d.Put(ds.list[i].withOthers(d))
+	}
+	d.Name = func(r config.Ref) string {
+		if t := ds.by[r]; t != nil {
+			return t.at.subject
+		}
+		return ""
+	}
+	d.Unsure = func(r config.Ref) bool {
+		t := ds.by[r]
+		return t != nil && t.at.spoiledIn("")
 	}
 }
 
 // isFiles says whether an object comes from a file, and not from a request.
 func isFiles(s config.Source) bool { return s.File != "" || s.Line > 0 }
 
-// withOthers adds to an object what a file cannot say of it and the Draft has.
-func withOthers(d *config.Draft, o config.Object) config.Object {
-	m := o.About()
-	m.Description, m.Tags = "", nil
-	if was, ok := d.Get(o.Ref()); ok {
-		m.Description, m.Tags = was.About().Description, was.About().Tags
+// keyOf is the key of a field in the table.
+func (t *declaration) keyOf(field string) string {
+	if t.key == nil {
+		return field
 	}
+	return t.key(field)
+}
+
+// withOthers is the object with what a file cannot say of it and the Draft has.
+func (t *declaration) withOthers(d *config.Draft) config.Object {
+	was, ok := d.Get(t.object.Ref())
+	if !ok || was.About().Description == "" && len(was.About().Tags) == 0 {
+		return t.object
+	}
+	o := clone(t.object)
+	o.About().Description, o.About().Tags = was.About().Description, slices.Clone(was.About().Tags)
 	return o
 }
 
-// check puts objects into a Draft and checks it. What it finds is reported at the lines of the tables. The State is
-// nil if there are faults.
-func check(d *config.Draft, declared []declaration) *config.State {
-	by := make(map[config.Ref]*declaration, len(declared))
-	for i := range declared {
-		by[declared[i].object.Ref()] = &declared[i]
-	}
-	d.Name = func(r config.Ref) string {
-		if t := by[r]; t != nil {
-			return t.label
-		}
-		return ""
-	}
-	d.Unsure = func(r config.Ref) bool {
-		t := by[r]
-		return t != nil && t.at.spoiledIn("")
-	}
-	edit(d, declared)
+// check edits and checks a Draft, and reports what is found at the lines of the tables. The State is nil if
+// there are faults.
+func (ds *declarations) check(d *config.Draft, r *report) *config.State {
+	ds.edit(d)
 	s, faults := d.Check()
-	root := declared[0].at
-	for _, f := range faults {
-		t := by[f.Ref]
-		if t == nil {
-			t = &declaration{at: scope{r: root.r}}
-		}
-		t.place(f)
-	}
+	ds.place(faults, r)
 	return s
 }
 
-// place reports a fault of an object at the line of its table.
-func (t *declaration) place(f config.Fault) {
-	key, message := f.Field, func() string { return f.Message }
-	if t.key != nil {
-		key = t.key(key)
+// place reports the faults of objects at the lines of their tables.
+func (ds *declarations) place(faults config.Faults, r *report) {
+	for _, f := range faults {
+		at, key := scope{r: r}, ""
+		if t := ds.by[f.Ref]; t != nil {
+			at, key = t.at, t.keyOf(f.Field)
+			at.r = r
+		}
+		message := func() string { return clip(f.Message, maxText) }
+		if f.Warning {
+			at.warnIn(key, message)
+		} else {
+			at.faultIn(key, message)
+		}
 	}
-	if f.Warning {
-		t.at.warnIn(key, message)
-	} else {
-		t.at.faultIn(key, message)
-	}
+}
+
+// clone copies an object, without what its slices and pointers lead to.
+func clone(o config.Object) config.Object {
+	c := reflect.New(reflect.TypeOf(o).Elem())
+	c.Elem().Set(reflect.ValueOf(o).Elem())
+	return c.Interface().(config.Object)
 }

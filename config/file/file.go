@@ -1,0 +1,116 @@
+package file
+
+import (
+	"slices"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// A File is a topology file that is valid by itself: objects for a State, and a lesson. It never changes, and any
+// number of goroutines may use it.
+type File struct {
+	name      string
+	topology  *Topology
+	instances []Instance // as the file has them, nothing is filled in
+	declared  *declarations
+	state     *config.State
+	report    *report
+}
+
+// Name is the name that was given to Read. It stands for the file in messages, and in the Source of its objects.
+func (f *File) Name() string { return f.name }
+
+// State returns the State that the file makes alone.
+func (f *File) State() *config.State { return f.state }
+
+// Topology returns the file's tables, with what is chosen in State. Nobody may change it.
+func (f *File) Topology() *Topology { return f.topology }
+
+// Warnings returns what is allowed but unwise, sorted by line.
+func (f *File) Warnings() Faults { return f.topology.Warnings }
+
+// Edit makes a Draft say what the file says. It puts the file's objects and takes away those that a file has declared
+// before and this one does not. What was chosen for an object, such as an address or a router, stays chosen. What
+// programs have made stays, and so do an object's description and tags.
+//
+// The Draft's messages call the file's objects as the file's own messages do. Give what Check finds to Faults.
+func (f *File) Edit(d *config.Draft) { f.declared.edit(d) }
+
+// Faults places what Draft.Check has found at lines of the file. The first result is everything wrong, the second is
+// what is unwise. Both are sorted by line. An object that the file does not declare has no line.
+func (f *File) Faults(found config.Faults) (faults, warnings Faults) {
+	rep := f.report.blank()
+	f.declared.place(found, rep)
+	return bounded(rep.faults, rep.found, "faults"), bounded(rep.warnings, rep.warned, "warnings")
+}
+
+// Source says where the file states an attribute of an object. Field is as in [config.Fault], such as "fixed_ips" or
+// "gateway.snat". If it is empty, it is the object itself. The result is false if the file does not state the
+// attribute.
+func (f *File) Source(r config.Ref, field string) (config.Source, bool) {
+	t := f.declared.by[r]
+	if t == nil {
+		return config.Source{}, false
+	}
+	if field == "" {
+		return t.object.About().Source, true
+	}
+	line, ok := f.report.lineAt(joinPath(t.at.path, t.keyOf(field)))
+	return config.Source{File: f.name, Line: line}, ok
+}
+
+// A Lesson is what a file has besides objects: hosts and what they do.
+type Lesson struct {
+	File      string
+	Instances []Instance // with their addresses and gateways
+	Steps     []Step
+	Networks  map[string]config.ID // of the file, by name
+
+	topology *Topology
+}
+
+// LineOf returns the line of a key in the lesson's file, as Topology.LineOf does.
+func (l *Lesson) LineOf(path string) int { return l.topology.LineOf(path) }
+
+// Lesson returns the file's lesson. What its instances leave open is as in a State that was made with the file: their
+// ports have addresses there, and their subnets gateways.
+func (f *File) Lesson(s *config.State) *Lesson {
+	t := f.topology
+	l := &Lesson{
+		File: f.name, Instances: slices.Clone(f.instances), Steps: t.Steps, Networks: map[string]config.ID{}, topology: t,
+	}
+	for i := range t.Networks {
+		l.Networks[t.Networks[i].Name] = t.Networks[i].ID
+	}
+	ports := map[portKey]config.ID{}
+	for i := range t.Ports {
+		setFirst(ports, portKey{t.Ports[i].Network, t.Ports[i].Name}, t.Ports[i].ID)
+	}
+	for i := range l.Instances {
+		h := &l.Instances[i]
+		id, ok := ports[portKey{h.Network, h.Name}]
+		if !ok {
+			id = h.ID
+		}
+		h.fill(s, s.Port(id), l.Networks[h.Network])
+	}
+	return l
+}
+
+// fill gives an instance what it leaves open. An instance that plays the gateway of its subnet has no gateway.
+func (h *Instance) fill(s *config.State, port *config.Port, network config.ID) {
+	if port != nil && h.MAC.IsZero() {
+		h.MAC = port.MAC
+	}
+	if port != nil && len(port.FixedIPs) > 0 && !h.Address.IsValid() {
+		h.Address = port.FixedIPs[0].Address
+	}
+	sub := s.SubnetAt(network, h.Address)
+	if sub == nil {
+		return
+	}
+	h.Prefix = prefixOf(h.Address, sub.CIDR)
+	if !h.Gateway.IsValid() && sub.Gateway != h.Address {
+		h.Gateway = sub.Gateway
+	}
+}
