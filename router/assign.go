@@ -40,7 +40,7 @@ func (p *plan) groups() [][]*vrouter {
 		}
 	}
 	for _, n := range p.networks {
-		if len(n.ifaces) == 0 {
+		if len(n.routers) == 0 {
 			groups = append(groups, nil)
 		}
 	}
@@ -67,25 +67,30 @@ func (p *plan) assign(workers []*worker) {
 		}
 	}
 	fewest := func(a, b *worker) int { return len(a.networks) - len(b.networks) }
-	for _, n := range p.networks {
+	networks := slices.Concat(p.networks, p.internal)
+	var all stations
+	for _, n := range networks {
 		var may []*worker
-		for _, i := range n.ifaces {
-			may = append(may, i.router.worker)
+		for _, i := range interfaces(n) {
+			i.station.worker = i.router.worker
+			may = append(may, i.station.worker)
 		}
 		if len(may) == 0 {
 			may = workers
 		}
 		n.home = slices.MinFunc(may, fewest)
 		n.home.networks = append(n.home.networks, n)
-	}
-	connect(p.networks)
-	for _, w := range workers {
-		w.ifaces = p.ifaces
-		w.shadows = make([]*port, len(p.networks))
-		for _, n := range p.networks {
-			if n.home != w {
-				w.shadows[n.number] = &port{network: n, shadow: true}
-			}
+		for _, s := range n.services {
+			s.worker = n.home
 		}
+		for _, s := range n.stations() {
+			s.number = uint32(len(all))
+			all = append(all, s)
+		}
+		n.publishStations()
+	}
+	connect(networks)
+	for _, w := range workers {
+		w.accept = all.accept
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -54,12 +55,7 @@ func establishedVIP(t testing.TB) (w *worker, in *port, frame []byte, out *nullD
 		l.tcp(l.client, 4000, "10.10.10.7", 80, ".")
 		return l.build(l.web1, "10.10.10.4", 6, []ipOpt{df}, &layers.TCP{SrcPort: 80, DstPort: 4000, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
 	})
-	for _, p := range w.ports {
-		if p.network.name == "vlan100" {
-			in = p
-		}
-	}
-	return w, in, frame, out
+	return w, lessonPort(w, "vlan100"), frame, out
 }
 
 func establishedOf(t testing.TB, open func(*lesson) []byte) (w *worker, in *port, frame []byte, out *nullDevice) {
@@ -70,16 +66,15 @@ func establishedOf(t testing.TB, open func(*lesson) []byte) (w *worker, in *port
 	l.udp(l.vm4, 4000, "8.8.8.8", 53, "x") // so that the next hop is known
 	eth := open(l)
 	out = &nullDevice{}
-	for _, p := range l.w.ports {
-		if p.network.name == "ext_net" {
-			p.dev = out
-		}
-		if p.network.name == "vlan101" {
-			in = p
-		}
-	}
+	lessonPort(l.w, "ext_net").link.dev = out
 	frame = append(make([]byte, tap.HeaderLen), eth...)
-	return l.w, in, frame, out
+	return l.w, lessonPort(l.w, "vlan101"), frame, out
+}
+
+// lessonPort is the only port of a network.
+func lessonPort(w *worker, name string) *port {
+	i := slices.IndexFunc(w.networks, func(n *network) bool { return n.name == name })
+	return w.networks[i].ports[0]
 }
 
 // BenchmarkForward is one small packet of an established connection through
@@ -100,7 +95,7 @@ func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(f.Buf[f.Head:], frame)
-		in.receive(&w.turn, f)
+		in.take(&w.turn, f)
 		w.flush()
 	}
 	if out.taken == 0 {
@@ -120,7 +115,7 @@ func TestForwardDoesNotAllocate(t *testing.T) {
 			f.Tail = f.Head + len(frame)
 			n := testing.AllocsPerRun(1000, func() {
 				copy(f.Buf[f.Head:], frame)
-				in.receive(&w.turn, f)
+				in.take(&w.turn, f)
 				w.flush()
 			})
 			if n != 0 || out.taken < 1000 {
@@ -158,7 +153,7 @@ func BenchmarkNewConnection(b *testing.B) {
 		packet.SetIPv4Checksum(ip)
 		i++
 		copy(f.Buf[f.Head:], frame)
-		in.receive(&w.turn, f)
+		in.take(&w.turn, f)
 		w.flush()
 	}
 }
@@ -188,19 +183,12 @@ func forwardAmong(b *testing.B, n int) {
 	l.one("ext_net")
 	frame := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "8.8.8.8", 17, nil, udpLayer(), payload(18))...)
 	source := &generator{frame: frame, n: n}
-	var in *port
-	for _, p := range l.w.ports {
-		switch p.network.name {
-		case "ext_net":
-			p.dev = &nullDevice{}
-		case "vlan101":
-			in = p
-			p.dev = source
-		}
-	}
+	lessonPort(l.w, "ext_net").link.dev = &nullDevice{}
+	in := lessonPort(l.w, "vlan101").link
+	in.dev = source
 	send := func(packets, step int) {
 		for source.left, source.step = packets, step; source.left > 0; {
-			l.w.readPort(in)
+			in.read(&l.w.turn)
 		}
 	}
 	heap := heapInUse()
@@ -312,7 +300,7 @@ func BenchmarkScan(b *testing.B) {
 			s := newSim(b, manyRouters(b, routers, 10, 1))
 			w, in := s.w, s.nets["ext_net"].ports[0]
 			out := &nullDevice{}
-			in.dev = out
+			in.link.dev = out
 			h := s.host("ext_net", "10.255.0.9")
 			frame := append(make([]byte, tap.HeaderLen), make([]byte, packet.ARPLen)...)
 			f := &w.frames[0]
@@ -323,7 +311,7 @@ func BenchmarkScan(b *testing.B) {
 				packet.PutARP(frame[tap.HeaderLen:], h.mac, packet.Broadcast,
 					packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: target})
 				copy(f.Buf[f.Head:], frame)
-				in.receive(&w.turn, f)
+				in.take(&w.turn, f)
 				w.flush()
 			}
 		})

@@ -34,6 +34,7 @@ type vrouter struct {
 	static     *nat.Static // never changed, but swapped for another one
 	checks     *iface      // where the checks of members come from; nil: there are none
 	checkClass nat.Class   // of their connections
+	checker    *service    // their host
 	arp        *neighbor.Table
 	owned      map[uint32]bool // every address that is the router's own, but no associated floating IP
 	clamp      bool            // lower the TCP MSS to what the MTU allows
@@ -75,22 +76,17 @@ type route struct {
 // An iface is a router's interface on a network, with one MAC for all the
 // addresses the router owns there.
 type iface struct {
+	station
 	id       uint16
-	number   uint32 // in the engine
 	router   *vrouter
-	network  *network
 	external bool
 	checks   bool // the network of the router's own checks of members
 	mtu      int  // the network's linkMTU, as its router's worker knows it
-	mac      packet.MAC
 	addrs    []ifaceAddr
 	prefixes []prefixOf // every subnet that is on link
 
 	owned    []uint32 // addresses to answer and announce here, in order
 	ownedSet map[uint32]bool
-
-	// Where the network is another worker's: from there, and to there.
-	inward, outward *handover
 
 	announcements int // of all of them
 	announceAt    time.Duration
@@ -116,13 +112,13 @@ func (i *iface) own(addr uint32) {
 	if !i.ownedSet[addr] {
 		i.ownedSet[addr] = true
 		i.owned = append(i.owned, addr)
-		i.network.directory.own(addr, i)
+		i.network.directory.own(addr, &i.station)
 	}
 }
 
 // disown is the reverse of own: the address is neither answered for nor announced.
 func (i *iface) disown(addr uint32) {
-	i.network.directory.disown(addr, i)
+	i.network.directory.disown(addr, &i.station)
 	delete(i.ownedSet, addr)
 	i.owned = slices.DeleteFunc(i.owned, func(a uint32) bool { return a == addr })
 	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.addr == addr })
@@ -174,7 +170,7 @@ func (i *iface) addrFor(addr uint32) uint32 {
 type plan struct {
 	networks []*network
 	routers  []*vrouter
-	ifaces   []*iface
+	internal []*network // of the engine's own services
 	pools    []*pool
 	members  uint32 // how many have been made: the next one's ID
 }
@@ -188,7 +184,6 @@ func build(topo *file.Topology, rng *rand.Rand, checks bool) (*plan, error) {
 		c := &topo.Networks[i]
 		n := &network{
 			name:     c.Name,
-			number:   i,
 			mtu:      c.MTU,
 			linkMTU:  c.MTU,
 			external: c.External,
@@ -249,11 +244,7 @@ func (b *builder) router(c *file.Router) (*vrouter, error) {
 	r.nat.OnCut(func(c *nat.Conn) { r.resetBoth(&r.worker.turn, c) })
 	r.balancer.router = r
 	r.nat.OnBalanced(r.balanced)
-	r.arp.OnChange(func(n *neighbor.Neighbor, gone bool) {
-		if i := r.ifaces[n.Iface]; i.network.shared() {
-			i.network.directory.know(i, n, gone)
-		}
-	})
+	r.arp.OnChange(r.neighborChanged)
 	if c.Gateway != nil {
 		if err := b.gateway(r, c.Gateway, c.NAT.NoSNAT); err != nil {
 			return nil, err
@@ -284,9 +275,10 @@ func (b *builder) iface(r *vrouter, name string, addrs []netip.Prefix) (*iface, 
 // ifaceOn is iface for a network that is known.
 func (b *builder) ifaceOn(r *vrouter, n *network, addrs []netip.Prefix) *iface {
 	i := &iface{
-		id: uint16(len(r.ifaces)), number: uint32(len(b.ifaces)), router: r, network: n, external: n.external, mtu: n.mtu,
-		mac: b.mac(r.name, n.name), ownedSet: map[uint32]bool{},
+		station: station{network: n, mac: b.mac(r.name, n.name)},
+		id:      uint16(len(r.ifaces)), router: r, external: n.external, mtu: n.mtu, ownedSet: map[uint32]bool{},
 	}
+	i.owner = i
 	for _, a := range addrs {
 		p := newPrefix(a)
 		i.addrs = append(i.addrs, ifaceAddr{packet.FromAddr(a.Addr()), p})
@@ -294,8 +286,7 @@ func (b *builder) ifaceOn(r *vrouter, n *network, addrs []netip.Prefix) *iface {
 		r.routes.Insert(a.Masked(), route{out: i})
 	}
 	r.ifaces = append(r.ifaces, i)
-	b.ifaces = append(b.ifaces, i)
-	n.ifaces = append(n.ifaces, i)
+	n.routers = append(n.routers, &i.station)
 	return i
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
@@ -65,18 +64,17 @@ func (b *builder) checks(r *vrouter) error {
 	}
 	n := &network{
 		name:    "checks of " + r.name,
-		number:  len(b.networks),
 		mtu:     host.DefaultMTU,
 		linkMTU: host.DefaultMTU,
-		hidden:  true,
 		table:   macTable{seed: b.rng.Uint64()},
 	}
-	b.networks = append(b.networks, n)
+	b.internal = append(b.internal, n)
 	gateway := netip.PrefixFrom(at.Addr().Next(), at.Bits())
 	i := b.ifaceOn(r, n, []netip.Prefix{gateway})
 	i.checks = true
 	i.own(packet.FromAddr(gateway.Addr())) // there, but not r.owned: it is nobody else's business
 	r.checks, r.checkClass = i, r.nat.Class(checkLifetime(longest))
+	r.checker = n.addService(b.mac("the checks of "+r.name, n.name))
 	return nil
 }
 
@@ -124,18 +122,16 @@ func (p *plan) monitored() (all []*poolShare) {
 	return all
 }
 
-// checkHost puts a host on the network of a router's checks.
+// checkHost brings the host of a router's checks to its network.
 func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
-	n, gateway := r.checks.network, r.checks.addrs[0]
+	n, s := r.checks.network, r.checker
 	near, far := tap.Pipe(n.name, n.name+"/far", tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
-	if err := n.home.call(func() {
-		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: n.name}}, near)
-	}); err != nil {
+	if err := s.worker.call(func() { s.plugIn(n.name, near) }); err != nil {
 		return nil, err
 	}
-	at := packet.ToAddr(gateway.addr)
+	at := packet.ToAddr(r.checks.addrs[0].addr)
 	return host.New(far, host.Config{
-		Name: n.name, Address: netip.PrefixFrom(at.Next(), checkNets[0].Bits()), Gateway: at, Logger: r.worker.log,
+		Name: n.name, MAC: s.mac, Address: netip.PrefixFrom(at.Next(), checkNets[0].Bits()), Gateway: at, Logger: r.worker.log,
 	})
 }
 

@@ -103,7 +103,7 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 			return err
 		}
 	}
-	for _, i := range r.gateway.iface.network.ifaces {
+	for _, i := range interfaces(r.gateway.iface.network) {
 		if i.router != r && i.floats(ext) {
 			if err := i.router.unfloat(ext); err != nil {
 				return err
@@ -206,7 +206,7 @@ func (r *vrouter) mayFloat(ext, to uint32) error {
 	if whose, ok := gw.network.reserved[ext]; ok {
 		return fmt.Errorf("%v is the address of %s: %w", packet.ToAddr(ext), whose, fs.ErrExist)
 	}
-	for _, i := range gw.network.ifaces {
+	for _, i := range interfaces(gw.network) {
 		if i.owns(ext) && !i.floats(ext) {
 			return fmt.Errorf("%v is in use by router %q: %w", packet.ToAddr(ext), i.router.name, fs.ErrExist)
 		}

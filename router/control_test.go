@@ -390,6 +390,10 @@ func TestLostResetIsRepeated(t *testing.T) {
 	r := l.w.routers[0]
 	r.nat.RemoveIf(func(*nat.Conn) bool { return true })
 	r.arp = neighbor.NewTable() // nothing else is due
+	r.arp.OnChange(r.neighborChanged)
+	for _, n := range l.nets {
+		n.directory.knowers = nil
+	}
 	l.advance(5 * time.Minute)
 	if r.cut.until != nil || r.cut.order != nil {
 		t.Errorf("remembered for ever: %v", r.cut)
@@ -514,7 +518,7 @@ func TestMoveToAnotherRouter(t *testing.T) {
 				macs[m.SenderMAC]++
 			}
 		}
-		second := l.nets["ext_net"].ifaces[1].mac
+		second := interfaces(l.nets["ext_net"])[1].mac
 		if len(macs) != 1 || macs[second] != 1 {
 			t.Errorf("announced by %v, want %v", macs, second)
 		}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 
@@ -20,43 +21,43 @@ import (
 // the addresses of the routers and by their neighbor tables. The zero value is empty.
 type directory struct {
 	mu      sync.Mutex
-	owners  map[uint32][]*iface
+	owners  map[uint32][]*station
 	knowers map[uint32][]knower
 }
 
 // A knower has a neighbor's address in its neighbor table.
 type knower struct {
-	iface *iface
-	mac   packet.MAC // as it knows the neighbor; zero: it wants to hear more
+	station *station
+	mac     packet.MAC // as it knows the neighbor; zero: it wants to hear more
 }
 
-// own notes that an interface has an address.
-func (d *directory) own(addr uint32, i *iface) {
+// own notes that a station has an address.
+func (d *directory) own(addr uint32, s *station) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.owners == nil {
-		d.owners = map[uint32][]*iface{}
+		d.owners = map[uint32][]*station{}
 	}
-	d.owners[addr] = append(d.owners[addr], i)
+	d.owners[addr] = append(d.owners[addr], s)
 }
 
 // disown is the reverse of own.
-func (d *directory) disown(addr uint32, i *iface) {
+func (d *directory) disown(addr uint32, s *station) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if rest := without(d.owners[addr], i); len(rest) > 0 {
+	if rest := without(d.owners[addr], s); len(rest) > 0 {
 		d.owners[addr] = rest
 	} else {
 		delete(d.owners, addr)
 	}
 }
 
-// know notes what the router at an interface knows of a neighbor there, or that it has forgotten it.
-func (d *directory) know(i *iface, n *neighbor.Neighbor, gone bool) {
+// know notes what the router at a station knows of a neighbor there, or that it has forgotten it.
+func (d *directory) know(s *station, n *neighbor.Neighbor, gone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := d.knowers[n.Addr]
-	k := slices.IndexFunc(all, func(k knower) bool { return k.iface == i })
+	k := slices.IndexFunc(all, func(k knower) bool { return k.station == s })
 	if gone {
 		last := len(all) - 1
 		all[k] = all[last]
@@ -67,7 +68,7 @@ func (d *directory) know(i *iface, n *neighbor.Neighbor, gone bool) {
 		d.knowers[n.Addr] = all
 		return
 	}
-	now := knower{iface: i}
+	now := knower{station: s}
 	if n.State == neighbor.Reachable {
 		now.mac = n.MAC
 	}
@@ -81,9 +82,8 @@ func (d *directory) know(i *iface, n *neighbor.Neighbor, gone bool) {
 	d.knowers[n.Addr] = append(all, now)
 }
 
-// concerns appends to a list the interfaces that a broadcast message concerns, each once, without the
-// sender.
-func (d *directory) concerns(list []*iface, m *packet.ARP, sender *iface) []*iface {
+// concerns appends to a list the stations that a broadcast message concerns, each once.
+func (d *directory) concerns(list []*station, m *packet.ARP) []*station {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if m.Request {
@@ -94,28 +94,25 @@ func (d *directory) concerns(list []*iface, m *packet.ARP, sender *iface) []*ifa
 	}
 	owners := len(list)
 	for _, k := range d.knowers[m.Sender] { // each is there once
-		if k.mac != m.SenderMAC && !slices.Contains(list[:owners], k.iface) {
-			list = append(list, k.iface)
+		if k.mac != m.SenderMAC && !slices.Contains(list[:owners], k.station) {
+			list = append(list, k.station)
 		}
 	}
 	if owners > 1 { // the same router may have both addresses
-		slices.SortFunc(list[:owners], func(a, b *iface) int { return int(a.number) - int(b.number) })
+		slices.SortFunc(list[:owners], func(a, b *station) int { return int(a.number) - int(b.number) })
 		list = slices.Compact(list)
 	}
-	return slices.DeleteFunc(list, func(i *iface) bool { return i == sender })
+	return list
 }
 
-// shared reports whether several routers are on a network.
-func (n *network) shared() bool { return len(n.ifaces) > 1 }
-
-// toRouters gives a broadcast to the routers that it concerns. Routers have a use for ARP alone: any other
+// toRouters gives a broadcast to the stations that it concerns. Routers have a use for ARP alone: any other
 // broadcast gets here, once, the verdict that each router would give it.
-func (n *network) toRouters(t *turn, self *iface, f *tap.Frame) verdict {
-	if !n.shared() {
-		if len(n.ifaces) == 0 || n.ifaces[0] == self {
-			return drop(DropBroadcast)
-		}
-		return n.ifaces[0].hear(t, self, f)
+func (n *network) toRouters(t *turn, from endpoint, how kind, f *tap.Frame) verdict {
+	switch {
+	case len(n.routers) == 0, len(n.routers) == 1 && n.routers[0].owner == from:
+		return drop(DropBroadcast)
+	case len(n.routers) == 1:
+		return n.routers[0].owner.deliver(t, f, how)
 	}
 	eth := f.Ethernet()
 	if v := judgeType(eth); v != next {
@@ -125,27 +122,51 @@ func (n *network) toRouters(t *turn, self *iface, f *tap.Frame) verdict {
 	if v := judgeARP(&m, ok); v != next {
 		return v
 	}
-	var room [8]*iface
+	var room [8]*station
 	all := consumed // if it concerns no router here
-	for k, i := range n.directory.concerns(room[:0], &m, self) {
-		v := i.hear(t, self, f)
-		if k == 0 || v == consumed || all >= dropped && v < dropped {
+	first := true
+	for _, s := range n.directory.concerns(room[:0], &m) {
+		if s.owner == from {
+			continue
+		}
+		v := s.owner.deliver(t, f, how)
+		if first || v == consumed || all >= dropped && v < dropped {
 			all = v
 		}
+		first = false
 	}
 	return all
 }
 
-// hear gives a copy of a broadcast to a router.
-func (i *iface) hear(t *turn, self *iface, f *tap.Frame) verdict {
-	switch {
-	case self != nil:
-		i.toRouter(t, f)
-	case t.of(i.router.worker):
-		return forward(t, i, f, false)
-	case i.handInward(t, recordCopy, f) != handedOver:
-		t.stats.Received++ // the copy, by the other worker
-		t.stats.Dropped[DropHandover]++
+// judgeType refuses what a router has no use for, whichever router it is.
+func judgeType(eth []byte) verdict {
+	switch binary.BigEndian.Uint16(eth[12:]) {
+	case packet.EtherTypeIPv4:
+		if eth[0]&1 != 0 {
+			return drop(DropLinkBroadcast)
+		}
+		return next
+	case packet.EtherTypeARP:
+		return next
+	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
+		if len(eth) >= packet.EthernetLen+tagLen && tagged(eth[tagLen:]) {
+			return drop(DropDoubleTag)
+		}
+		return drop(DropVLANTag)
 	}
-	return forwarded // another worker's router is as good as a port
+	return drop(DropEtherType)
+}
+
+// judgeARP refuses a malformed ARP message, and a message whose sender has an address that no
+// host can have. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
+func judgeARP(m *packet.ARP, ok bool) verdict {
+	switch {
+	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():
+		return drop(DropARP)
+	case m.Sender == 0:
+		return next
+	case m.Sender>>24 == 0, m.Sender>>24 == 127, m.Sender >= 0xe0000000:
+		return drop(DropARPSender)
+	}
+	return next
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // manyRouters is n routers with so many floating IPs each on one external network, and as many workers
-// at most. Router K is at 10.K.0.1, its floating IPs from 10.K.0.2 on, its tenant network is netK. The
-// network's own gateway is 10.255.0.1.
+// at most. Router K is at 10.K.0.1, its floating IPs from 10.K.0.2 on, its tenant network is netK; from 250 on
+// at 10.K%250.K/250.1. The network's own gateway is 10.255.0.1.
 func manyRouters(t testing.TB, n, floating, workers int) *file.Topology {
 	t.Helper()
 	var s strings.Builder
@@ -26,10 +26,10 @@ func manyRouters(t testing.TB, n, floating, workers int) *file.Topology {
 	for i := range n {
 		fmt.Fprintf(&s, "[[network]]\nname = \"net%[1]d\"\n  [[network.subnet]]\n  cidr = \"192.168.1.0/24\"\n"+
 			"[[router]]\nname = \"router%[1]d\"\ninterfaces = [\"net%[1]d\"]\n"+
-			"gateway = { network = \"ext_net\", address = \"10.%[1]d.0.1\" }\n", i)
+			"gateway = { network = \"ext_net\", address = \"10.%[2]d.%[3]d.1\" }\n", i, i%250, i/250)
 		for k := range floating {
-			fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"ext_net\"\naddress = \"10.%[1]d.0.%[2]d\"\n"+
-				"fixed_ip = \"192.168.1.%[2]d\"\nrouter = \"router%[1]d\"\n", i, k+2)
+			fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"ext_net\"\naddress = \"10.%[3]d.%[4]d.%[2]d\"\n"+
+				"fixed_ip = \"192.168.1.%[2]d\"\nrouter = \"router%[1]d\"\n", i, k+2, i%250, i/250)
 		}
 	}
 	topo, err := file.Parse("test.toml", strings.NewReader(s.String()))
@@ -44,20 +44,20 @@ func (s *sim) checkDirectories() {
 	for name, n := range s.nets {
 		type entry struct {
 			addr  uint32
-			iface *iface
+			iface *station
 			mac   packet.MAC
 		}
 		want, got := map[entry]bool{}, map[entry]bool{}
-		for _, i := range n.ifaces {
+		for _, i := range interfaces(n) {
 			for addr := range i.ownedSet {
-				want[entry{addr, i, i.mac}] = true
+				want[entry{addr, &i.station, i.mac}] = true
 			}
 			i.router.arp.Each(func(n *neighbor.Neighbor) {
-				e := entry{addr: n.Addr, iface: i}
+				e := entry{addr: n.Addr, iface: &i.station}
 				if n.State == neighbor.Reachable {
 					e.mac = n.MAC
 				}
-				if n.Iface == i.id && i.network.shared() {
+				if n.Iface == i.id {
 					want[e] = true
 				}
 			})
@@ -69,7 +69,7 @@ func (s *sim) checkDirectories() {
 		}
 		for addr, all := range n.directory.knowers {
 			for _, k := range all {
-				got[entry{addr, k.iface, k.mac}] = true
+				got[entry{addr, k.station, k.mac}] = true
 			}
 		}
 		if len(got) != len(want) {
@@ -78,7 +78,7 @@ func (s *sim) checkDirectories() {
 		for e := range want {
 			if !got[e] {
 				s.t.Errorf("the directory of %s does not say that %v is known to %q", name, packet.ToAddr(e.addr),
-					e.iface.router.name)
+					e.iface.owner.(*iface).router.name)
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func TestManyRoutersStartWithoutDrops(t *testing.T) {
 			t.Fatalf("%d workers", len(s.all))
 		}
 		for _, name := range s.names {
-			meet(s.nets[name])
+			s.nets[name].announce()
 		}
 		s.run()
 		s.advance(10 * time.Second)
@@ -138,18 +138,18 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 		for i := range 10 {
 			for _, target := range []string{"1", "2", "4"} {
 				m := request(h, fmt.Sprintf("10.%d.0.%s", i, target))
-				if got := n.directory.concerns(nil, &m, nil); len(got) != 1 || got[0] != n.ifaces[i] {
+				if got := n.directory.concerns(nil, &m); len(got) != 1 || got[0].owner != interfaces(n)[i] {
 					t.Errorf("%d routers are asked for %v", len(got), packet.ToAddr(m.Target))
 				}
 				s.broadcast("ext_net", m)
-				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != n.ifaces[i].mac || got[0].Sender != m.Target {
+				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != interfaces(n)[i].mac || got[0].Sender != m.Target {
 					t.Errorf("%v is at %v", packet.ToAddr(m.Target), got)
 				}
 			}
 		}
 		for _, nobodys := range []string{"10.3.0.77", "10.255.0.1", "10.255.0.9", "192.168.1.1", "0.0.0.0"} {
 			m := request(h, nobodys)
-			if got := n.directory.concerns(nil, &m, nil); len(got) != 0 {
+			if got := n.directory.concerns(nil, &m); len(got) != 0 {
 				t.Errorf("%d routers are asked for %s", len(got), nobodys)
 			}
 			s.broadcast("ext_net", m)
@@ -192,7 +192,7 @@ func TestRoutersFollowAHost(t *testing.T) {
 		} {
 			h.mac[5] = byte(0x70 + i)
 			m := say()
-			if got := n.directory.concerns(nil, &m, nil); len(got) < 3 || len(got) > 4 || len(slices.Compact(got)) != len(got) {
+			if got := n.directory.concerns(nil, &m); len(got) < 3 || len(got) > 4 || len(slices.Compact(got)) != len(got) {
 				t.Errorf("message %d concerns %d routers", i, len(got))
 			}
 			s.broadcast("ext_net", m)
@@ -201,7 +201,7 @@ func TestRoutersFollowAHost(t *testing.T) {
 			if m.Request && m.Target>>16&0xff == 1 {
 				continue // its target is asked each time
 			}
-			if got := n.directory.concerns(nil, &m, nil); len(got) != 0 {
+			if got := n.directory.concerns(nil, &m); len(got) != 0 {
 				t.Errorf("message %d concerns %d routers, though they know it", i, len(got))
 			}
 		}
@@ -244,7 +244,7 @@ func TestThirdRouterFollowsAMove(t *testing.T) {
 			}
 			s.run()
 			m := request(client, "10.0.0.9")
-			if got := n.directory.concerns(nil, &m, nil); len(got) != 1 || got[0].router.name != where {
+			if got := n.directory.concerns(nil, &m); len(got) != 1 || got[0].owner.(*iface).router.name != where {
 				t.Errorf("it is at %s, %d routers say so", where, len(got))
 			}
 			s.udp(client, 4000, "10.0.0.9", 53, "still there?")
@@ -280,7 +280,7 @@ func TestConflictOnASharedNetwork(t *testing.T) {
 			s.broadcast("ext_net", m)
 			defended := 0
 			for _, got := range s.takeARP("ext_net") {
-				if got.Sender == a && got.Target == a && got.SenderMAC == n.ifaces[3].mac {
+				if got.Sender == a && got.Target == a && got.SenderMAC == interfaces(n)[3].mac {
 					defended++
 				}
 			}
@@ -329,8 +329,10 @@ func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 				}
 			}
 			if with {
-				home := s.nets["ext_net"].home
-				home.removePort(s.nets["ext_net"].ports[1])
+				ext := s.nets["ext_net"]
+				second := ext.ports[1]
+				ext.removePort(second)
+				ext.home.removeLink(second.link)
 			}
 		}
 	}

@@ -106,8 +106,8 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 		w.day = opt.Clock
 		go w.run()
 	}
-	for _, n := range p.networks {
-		meet(n)
+	for _, n := range slices.Concat(p.networks, p.internal) {
+		n.announce()
 	}
 	if err := e.startChecks(); err != nil {
 		_ = e.Close() // the first error is the one to tell
@@ -135,9 +135,7 @@ func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers in
 	}
 	p.assign(e.workers)
 	for _, n := range p.networks {
-		if !n.hidden {
-			e.networks[n.name] = n
-		}
+		e.networks[n.name] = n
 	}
 	e.control.plan = p
 	e.checkKey = [2]uint64{rng.Uint64(), rng.Uint64()}
@@ -212,11 +210,11 @@ func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
 		n := &topo.Networks[i]
 		for _, spec := range devicesOf(topo, n) {
 			spec.HostOpen = n.Host == file.HostOpen
-			home, p := e.networks[n.Name].home, &port{network: e.networks[n.Name], spec: spec}
+			on, l := e.networks[n.Name], &link{spec: spec}
 			dev, err := opt.Open(spec)
 			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {
-				home.admit(p)
-				late = append(late, func() { p.await(&home.turn, err) })
+				on.addPort(l)
+				late = append(late, func() { l.await(&on.home.turn, err) })
 				continue
 			}
 			if err != nil {
@@ -232,7 +230,7 @@ func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
 				continue
 			}
-			home.addPort(p, dev)
+			on.plugIn(l, dev)
 		}
 	}
 	if len(errs) > 0 {
@@ -265,7 +263,7 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 		n.attached++
 		name := fmt.Sprintf("%s#%d", network, n.attached)
 		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
-		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: near.Name()}}, near)
+		n.plugIn(&link{memory: true, spec: file.Device{Name: near.Name()}}, near)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)

@@ -118,6 +118,42 @@ type scratch struct {
 	pieces   []tap.Frame                // of a packet, or of a segment, that is
 }
 
+// interfaces are those of the routers on a network.
+func interfaces(n *network) []*iface {
+	var all []*iface
+	for _, s := range n.routers {
+		all = append(all, s.owner.(*iface))
+	}
+	return all
+}
+
+// deliver takes a frame that the switch has found to be for the router at the interface, or for everybody.
+// The frame of another station waits for the next turn, as a router may be in the middle of its own.
+func (i *iface) deliver(t *turn, f *tap.Frame, how kind) verdict {
+	if how == made || !t.of(i.router.worker) {
+		return i.station.deliver(t, f, how)
+	}
+	return forward(t, i, f, false)
+}
+
+// lookAhead looks at the frames of a batch, if the router's table is large, and has their connections fetched
+// into the cache at the same time.
+func (i *iface) lookAhead(_ *turn, frames []tap.Frame) {
+	r := i.router
+	if r.nat.Len() < nat.WarmFrom {
+		return
+	}
+	tuples := r.scratch.ahead[:0]
+	for k := range frames {
+		if tuple, ok := packet.Peek(frames[k].Ethernet()); ok {
+			tuples = append(tuples, tuple)
+		}
+	}
+	r.nat.Warm(tuples)
+}
+
+func (i *iface) setMTU(mtu int) { i.mtu = mtu }
+
 // resume takes a frame that was put aside for the router at the interface.
 func (i *iface) resume(t *turn, f *tap.Frame) { t.count(forward(t, i, f, false)) }
 
@@ -155,25 +191,6 @@ func stageIngress(t *turn, x *passage) verdict {
 	return judgeType(eth)
 }
 
-// judgeType refuses what a router has no use for, whichever router it is.
-func judgeType(eth []byte) verdict {
-	switch binary.BigEndian.Uint16(eth[12:]) {
-	case packet.EtherTypeIPv4:
-		if eth[0]&1 != 0 {
-			return drop(DropLinkBroadcast)
-		}
-		return next
-	case packet.EtherTypeARP:
-		return next
-	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
-		if len(eth) >= packet.EthernetLen+tagLen && tagged(eth[tagLen:]) {
-			return drop(DropDoubleTag)
-		}
-		return drop(DropVLANTag)
-	}
-	return drop(DropEtherType)
-}
-
 // stageARP: learn the sender, and answer for every address that the router has on that network.
 // A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
 // that its packet comes from, which may be one of its loopback interface or of another network of the
@@ -204,20 +221,6 @@ func stageARP(t *turn, x *passage, eth []byte) verdict {
 		in.answerARP(t, m)
 	}
 	return consumed
-}
-
-// judgeARP refuses a malformed ARP message, and a message whose sender has an address that no
-// host can have. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
-func judgeARP(m *packet.ARP, ok bool) verdict {
-	switch {
-	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():
-		return drop(DropARP)
-	case m.Sender == 0:
-		return next
-	case m.Sender>>24 == 0, m.Sender>>24 == 127, m.Sender >= 0xe0000000:
-		return drop(DropARPSender)
-	}
-	return next
 }
 
 var parseDrops = [...]DropReason{
@@ -736,7 +739,7 @@ func stageEgress(t *turn, x *passage) verdict {
 		sendFragments(t, x)
 		return forwarded
 	}
-	x.out.network.transmit(t, x.out, x.frame, &x.p)
+	x.out.network.transmit(t, &x.out.station, x.frame, &x.p)
 	return forwarded
 }
 

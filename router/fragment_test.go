@@ -225,7 +225,7 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 // its bytes come out. Every segment's first fragment has the record.
 func TestSuperFrameWithOptionsInFragments(t *testing.T) {
 	l := newLesson(t)
-	for _, i := range l.nets["ext_net"].ifaces {
+	for _, i := range interfaces(l.nets["ext_net"]) {
 		i.mtu = 600
 	}
 	eth := l.build(l.vm3, "10.10.10.4", 6, nil, tcpLayer())

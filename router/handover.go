@@ -2,11 +2,8 @@ package router
 
 import (
 	"encoding/binary"
-	"errors"
-	"os"
 	"sync/atomic"
 
-	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -27,7 +24,7 @@ type handover struct {
 	// The writer's: what it has written but not yet shown, and where the
 	// reader was when it last looked.
 	written, known uint64
-	hidden         bool
+	unshown        bool
 	// The reader's: what it has read but not yet freed.
 	taken uint64
 }
@@ -48,16 +45,16 @@ const (
 // The kinds of records.
 const (
 	recordSkip     = iota // nothing up to the end of the ring
-	recordForward         // for the router at the interface
-	recordCopy            // likewise, a copy of a frame that is counted elsewhere
-	recordTransmit        // from the router, to the interface's network
+	recordReceived        // for the station
+	recordFlooded         // likewise, a copy of a frame that is counted elsewhere
+	recordMade            // from the station, to its network
 )
 
 // A handed frame has come from another worker.
 type handed struct {
-	kind  uint8
-	iface uint32 // its number in the engine
-	frame tap.Frame
+	kind    uint8
+	station uint32 // its number in the engine
+	frame   tap.Frame
 }
 
 // newHandover makes a ring of n bytes, a power of two.
@@ -139,20 +136,20 @@ func (h *handover) pop() (handed, bool) {
 func (h *handover) free() { h.head.Store(h.taken) }
 
 // connect makes the rings between the workers that read networks and those of the
-// routers on them.
+// stations on them.
 func connect(networks []*network) {
 	type pair struct{ from, to *worker }
 	rings := map[pair]*handover{}
-	each := func(fn func(i *iface, in, out pair)) {
+	each := func(fn func(s *station, in, out pair)) {
 		for _, n := range networks {
-			for _, i := range n.ifaces {
-				if other := i.router.worker; other != n.home {
-					fn(i, pair{n.home, other}, pair{other, n.home})
+			for _, s := range n.stations() {
+				if other := s.worker; other != n.home {
+					fn(s, pair{n.home, other}, pair{other, n.home})
 				}
 			}
 		}
 	}
-	each(func(_ *iface, in, out pair) { rings[in], rings[out] = nil, nil })
+	each(func(_ *station, in, out pair) { rings[in], rings[out] = nil, nil })
 	length := handoverLen(len(rings))
 	ring := func(p pair) *handover {
 		if rings[p] == nil {
@@ -161,17 +158,31 @@ func connect(networks []*network) {
 		}
 		return rings[p]
 	}
-	each(func(i *iface, in, out pair) { i.inward, i.outward = ring(in), ring(out) })
+	type away struct {
+		network *network
+		from    *worker
+	}
+	boxes := map[away]*outbox{}
+	each(func(s *station, in, out pair) {
+		s.inward, s.outward = ring(in), ring(out)
+		box := boxes[away{s.network, s.worker}]
+		if box == nil {
+			box = &outbox{}
+			boxes[away{s.network, s.worker}] = box
+			s.worker.away = append(s.worker.away, box)
+		}
+		s.away = box
+	})
 }
 
-// handOver gives a frame to another worker, with the interface that it is for or
-// from. It reports false when there is no room.
-func (t *turn) handOver(h *handover, kind uint8, i *iface, f *tap.Frame) bool {
-	if !h.push(kind, i.number, f) {
+// handOver gives a frame to another worker, with the number of the station that it is for
+// or from. It reports false when there is no room.
+func (t *turn) handOver(h *handover, kind uint8, station uint32, f *tap.Frame) bool {
+	if !h.push(kind, station, f) {
 		return false
 	}
-	if !h.hidden {
-		h.hidden = true
+	if !h.unshown {
+		h.unshown = true
 		t.unshown = append(t.unshown, h)
 	}
 	return true
@@ -180,7 +191,7 @@ func (t *turn) handOver(h *handover, kind uint8, i *iface, f *tap.Frame) bool {
 // showAll lets the others see what has been handed over.
 func (t *turn) showAll() {
 	for _, h := range t.unshown {
-		h.hidden = false
+		h.unshown = false
 		h.show()
 	}
 	t.unshown = t.unshown[:0]
@@ -198,7 +209,7 @@ func (w *worker) takeOver() (any, more bool) {
 			}
 			any = true
 			bytes += got.frame.Tail - got.frame.Head
-			w.accept(&got)
+			w.accept(&w.turn, &got)
 		}
 		if w.flush(); h.taken != h.head.Load() {
 			h.free()
@@ -206,131 +217,4 @@ func (w *worker) takeOver() (any, more bool) {
 		more = more || h.waiting()
 	}
 	return any, more
-}
-
-// accept goes on with a frame where the other worker has stopped.
-func (w *worker) accept(got *handed) {
-	i := w.ifaces[got.iface]
-	switch got.kind {
-	case recordForward:
-		w.count(forward(&w.turn, i, &got.frame, false))
-	case recordCopy:
-		forward(&w.turn, i, &got.frame, false)
-	case recordTransmit:
-		i.network.switchFrame(&w.turn, nil, i, &got.frame)
-	}
-}
-
-// handInward hands a frame to the worker of the router that it is for.
-func (i *iface) handInward(t *turn, kind uint8, f *tap.Frame) verdict {
-	if !t.handOver(i.inward, kind, i, f) {
-		return drop(DropHandover)
-	}
-	return handedOver
-}
-
-// An outlet is what other workers need to send to a network that has one device.
-type outlet struct {
-	port *port
-	dev  tap.Device
-	down bool // the network's own worker has found it to be
-}
-
-// publish tells other workers how to send to a network.
-func (n *network) publish() {
-	if len(n.ports) == 1 && n.ports[0].dev != nil {
-		n.outlet.Store(&outlet{n.ports[0], n.ports[0].dev, n.ports[0].isDown})
-	} else {
-		n.outlet.Store(nil)
-	}
-}
-
-// transmitAbroad sends a frame to a network of another worker: straight to the
-// device if there is only that one, by way of the other worker if a switch has to
-// look where it goes.
-func (n *network) transmitAbroad(t *turn, self *iface, f *tap.Frame, p *packet.Packet) {
-	out := n.outlet.Load()
-	if out == nil || !n.leadsOut(f.Ethernet()[:6]) {
-		if !t.handOver(self.outward, recordTransmit, self, f) {
-			t.stats.Received++ // by the switch, if you like
-			t.stats.Dropped[DropHandover]++
-		}
-		return
-	}
-	shadow := t.shadows[n.number]
-	if shadow.shadowOf != out {
-		shadow.cast(t, out)
-	}
-	shadow.sendOrLose(t, f, p)
-}
-
-// cast makes a shadow that of another port, or of one that has changed.
-func (shadow *port) cast(t *turn, out *outlet) {
-	shadow.write(t) // what waits is in the form that the former device takes
-	if shadow.shadowOf == nil || shadow.shadowOf.port != out.port {
-		shadow.stats = DeviceStats{}
-	}
-	if shadow.dev != out.dev {
-		shadow.wrote = wroteWell
-	}
-	shadow.shadowOf, shadow.dev, shadow.takes = out, out.dev, out.dev.Features()
-}
-
-// leadsOut reports whether an address is none of the network's routers', nor everybody's.
-func (n *network) leadsOut(mac []byte) bool {
-	if mac[0]&1 != 0 {
-		return false
-	}
-	for _, i := range n.ifaces {
-		if i.mac == packet.MAC(mac) {
-			return false
-		}
-	}
-	return true
-}
-
-// A writeClass is what a write to another worker's device has shown.
-type writeClass uint8
-
-const (
-	wroteWell writeClass = iota
-	wroteDown
-	wroteGone
-	wroteOdd
-)
-
-func classify(err error) writeClass {
-	switch {
-	case err == nil, errors.Is(err, tap.ErrFull):
-		return wroteWell
-	case errors.Is(err, tap.ErrDown):
-		return wroteDown
-	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
-		return wroteGone
-	}
-	return wroteOdd
-}
-
-// shadowWrote tells the worker that a device belongs to what a write to it has
-// shown, when that is news.
-func (shadow *port) shadowWrote(t *turn, err error) {
-	class, out := classify(err), shadow.shadowOf
-	if class == shadow.wrote && !(class == wroteWell && out.down) {
-		return
-	}
-	odd := class == wroteOdd || class == wroteWell && shadow.wrote == wroteOdd && !out.down
-	shadow.wrote = class
-	if odd && class == wroteWell {
-		return // it is said once that some frames are refused
-	}
-	home := shadow.network.home
-	home.post(func() {
-		switch {
-		case out.port.dev != out.dev: // it has been noticed
-		case class != wroteWell:
-			out.port.writeTrouble(&home.turn, err)
-		case out.port.isDown:
-			out.port.up(&home.turn)
-		}
-	})
 }

@@ -44,7 +44,7 @@ func TestHandoverAgainstQueue(t *testing.T) {
 		switch op := r.IntN(10); {
 		case op < 4:
 			f := numbered(uint64(k), size(uint64(k)))
-			if h.push(recordForward, uint32(k), &f) {
+			if h.push(recordReceived, uint32(k), &f) {
 				queue = append(queue, uint64(k))
 				hidden++
 			} else {
@@ -63,7 +63,7 @@ func TestHandoverAgainstQueue(t *testing.T) {
 				continue
 			}
 			want := numbered(queue[0], size(queue[0]))
-			if got.kind != recordForward || got.iface != uint32(queue[0]) || got.frame.Head != tap.Headroom ||
+			if got.kind != recordReceived || got.station != uint32(queue[0]) || got.frame.Head != tap.Headroom ||
 				!bytes.Equal(got.frame.Buf[got.frame.Head:got.frame.Tail], want.Buf) {
 				t.Fatalf("frame %d came out as another", queue[0])
 			}
@@ -89,7 +89,7 @@ func TestHandoverConcurrently(t *testing.T) {
 	go func() {
 		for k := uint64(0); k < n; {
 			f := numbered(k, 70+int(k%3)*700)
-			if h.push(recordForward, 0, &f) {
+			if h.push(recordReceived, 0, &f) {
 				k++
 			}
 			h.show()
@@ -136,7 +136,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	for target, i := range map[string]int{"10.10.10.2": 0, "10.10.10.5": 1, "10.10.10.6": 1} {
 		ask(target)
 		got := s.takeARP("ext_net")
-		if len(got) != 1 || got[0].SenderMAC != ext.ifaces[i].mac || got[0].Sender != packet.FromAddr(addr(target)) {
+		if len(got) != 1 || got[0].SenderMAC != interfaces(ext)[i].mac || got[0].Sender != packet.FromAddr(addr(target)) {
 			t.Errorf("%s is at %v", target, got)
 		}
 	}
@@ -146,7 +146,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 		s.udp(host, 4000, "10.10.10.4", 53, "out")
 		s.want(s.one("ext_net"), "udp "+external+":4000 > 10.10.10.4:53")
 		back := s.build(client, external, 17, nil, &layers.UDP{SrcPort: 53, DstPort: 4000}, payload(4))
-		copy(back, ext.ifaces[i].mac[:])
+		copy(back, interfaces(ext)[i].mac[:])
 		s.put("ext_net", back)
 		s.want(s.one(name), "udp 10.10.10.4:53 > 192.168.1.7:4000")
 	}
@@ -183,11 +183,11 @@ func TestHandoverIsFull(t *testing.T) {
 	s := newSim(t, topo)
 	ext := s.nets["ext_net"]
 	far := 0
-	if ext.ifaces[0].router.worker == ext.home {
+	if interfaces(ext)[0].router.worker == ext.home {
 		far = 1
 	}
 	frame := make([]byte, 60)
-	mac := ext.ifaces[far].mac
+	mac := interfaces(ext)[far].mac
 	copy(frame, mac[:])
 	copy(frame[6:], []byte{2, 0, 0, 0, 0, 9, 8, 0})
 	d := s.devs["ext_net"]
@@ -197,7 +197,7 @@ func TestHandoverIsFull(t *testing.T) {
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
 	}
 	for len(d.in) > 0 { // the other worker does not get to run
-		for _, p := range ext.home.ports {
+		for _, p := range ext.home.links {
 			p.pending.Store(true)
 		}
 		ext.home.runTurn()
@@ -260,7 +260,7 @@ interfaces = ["c"]
 				t.Errorf("with %d workers, one has nothing to do", workers)
 			}
 		}
-		if s.nets["a"].home != s.nets["b"].home || s.nets["a"].ifaces[0].router.worker != s.nets["b"].ifaces[1].router.worker {
+		if s.nets["a"].home != s.nets["b"].home || interfaces(s.nets["a"])[0].router.worker != interfaces(s.nets["b"])[1].router.worker {
 			t.Errorf("with %d workers, routers that share a network are apart", workers)
 		}
 	}
@@ -289,7 +289,7 @@ func TestFloodedNetworkLeavesOthersTheirTurn(t *testing.T) {
 	for range 10 {
 		one := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
 		l.devs["vlan101"].in = append(l.devs["vlan101"].in, tap.Frame{Buf: one, Tail: len(one)})
-		for _, p := range l.w.ports {
+		for _, p := range l.w.links {
 			p.pending.Store(true)
 		}
 		l.w.runTurn()

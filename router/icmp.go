@@ -122,7 +122,7 @@ func answerEcho(t *turn, x *passage) verdict {
 		return consumed
 	}
 	t.stats.Made++
-	x.in.network.transmit(t, x.in, x.frame, &x.p)
+	x.in.network.transmit(t, &x.in.station, x.frame, &x.p)
 	return consumed
 }
 

@@ -311,7 +311,7 @@ func TestARPAnswersForOwnedAddressesOnly(t *testing.T) {
 
 func TestAnnouncementsAtStart(t *testing.T) {
 	l := newLesson(t)
-	meet(l.nets["ext_net"])
+	l.nets["ext_net"].announce()
 	l.run()
 	var got []string
 	for _, m := range l.takeARP("ext_net") {
@@ -351,7 +351,7 @@ func TestSuperFrameCrossesWholeOrInSegments(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
 		l := newLesson(t)
 		l.devs["ext_net"].features = features
-		for _, p := range l.w.ports {
+		for _, p := range l.w.links {
 			p.takes = p.dev.Features()
 		}
 		frame := l.build(l.vm4, "8.8.8.8", layers.IPProtocolTCP, []ipOpt{df},

@@ -277,7 +277,7 @@ func TestSuperFrameTakesIdents(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
 		l := newLesson(t)
 		l.devs["ext_net"].features = features
-		for _, p := range l.w.ports {
+		for _, p := range l.w.links {
 			p.takes = p.dev.Features()
 		}
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")

@@ -30,15 +30,20 @@ func macKey(mac []byte) uint64 {
 	return 1<<63 | uint64(binary.BigEndian.Uint16(mac))<<32 | uint64(binary.BigEndian.Uint32(mac[2:]))
 }
 
+// macHash spreads keys in a way that depends on a secret.
+func macHash(key, seed uint64) uint64 {
+	hi, lo := bits.Mul64(key^seed, 0x9e3779b97f4a7c15)
+	return hi ^ lo
+}
+
 // find returns the slot of an address, or the free one where it would go; nil if
 // there is no table yet.
 func (t *macTable) find(key uint64) *seenAt {
 	if len(t.slots) == 0 {
 		return nil
 	}
-	hi, lo := bits.Mul64(key^t.seed, 0x9e3779b97f4a7c15)
 	mask := uint64(len(t.slots) - 1)
-	for i := (hi ^ lo) & mask; ; i = (i + 1) & mask {
+	for i := macHash(key, t.seed) & mask; ; i = (i + 1) & mask {
 		if s := &t.slots[i]; s.mac == key || s.mac == 0 {
 			return s
 		}

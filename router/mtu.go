@@ -48,33 +48,23 @@ func checkMTU(dev tap.Device, mtu int) error {
 // resize notes that the interface of a network's device has another MTU.
 func (n *network) resize(t *turn, name string, mtu int) {
 	for _, p := range n.ports {
-		if announced(p.spec) && p.spec.Name == name && p.dev != nil {
-			p.mtu = mtu
+		if announced(p.link.spec) && p.link.spec.Name == name && p.link.dev != nil {
+			p.link.mtu = mtu
 		}
 	}
 	n.fitMTU(t)
-}
-
-// measure asks a device for its MTU, and reports whether that has changed.
-func (p *port) measure(t *turn) bool {
-	mtu := mtuOf(p.dev)
-	if mtu == p.mtu {
-		return false
-	}
-	p.mtu = mtu
-	p.network.fitMTU(t)
-	return true
 }
 
 // fitMTU has the routers on a network use the MTU of its devices. Of several devices the
 // smallest counts for all. Only the switch knows which host is behind which device, and it
 // cannot send an ICMP error.
 func (n *network) fitMTU(t *turn) {
-	mtu, narrow, any := n.mtu, (*port)(nil), false
+	mtu, narrow, any := n.mtu, (*link)(nil), false
 	for _, p := range n.ports {
-		any = any || p.dev != nil
-		if p.dev != nil && p.mtu > 0 && p.mtu < mtu {
-			mtu, narrow = max(p.mtu, leastMTU), p
+		l := p.link
+		any = any || l.dev != nil
+		if l.dev != nil && l.mtu > 0 && l.mtu < mtu {
+			mtu, narrow = max(l.mtu, leastMTU), l
 		}
 	}
 	if mtu == n.linkMTU || !any { // without a device there is nothing to say
@@ -87,11 +77,11 @@ func (n *network) fitMTU(t *turn) {
 	} else {
 		t.log.Info("the network carries its largest packets again", "network", n.name, "mtu", mtu)
 	}
-	for _, i := range n.ifaces {
-		if t.of(i.router.worker) {
-			i.mtu = mtu
+	for _, s := range n.stations() {
+		if t.of(s.worker) {
+			s.owner.setMTU(mtu)
 		} else {
-			i.router.worker.post(func() { i.mtu = mtu })
+			s.worker.post(func() { s.owner.setMTU(mtu) })
 		}
 	}
 }

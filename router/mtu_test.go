@@ -15,8 +15,7 @@ import (
 // narrow gives a network's device another MTU, as if its interface had been told so.
 func (s *sim) narrow(network string, mtu int) {
 	n := s.nets[network]
-	p := n.ports[0]
-	p.spec = file.Device{Kind: file.DeviceRaw, Name: network}
+	n.ports[0].link.spec = file.Device{Kind: file.DeviceRaw, Name: network}
 	n.resize(&n.home.turn, network, mtu)
 }
 
@@ -28,7 +27,7 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 	l := newLessonOf(t, topo)
 	for _, name := range []string{"ext_net", "vlan101"} { // a super-frame crosses whole where it fits
 		l.devs[name].features = allFeatures
-		l.nets[name].ports[0].takes = allFeatures
+		l.nets[name].ports[0].link.takes = allFeatures
 	}
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "known before")
 	l.one("ext_net")
@@ -133,8 +132,7 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	l := newLesson(t)
 	n := l.nets["ext_net"]
 	near, far := tap.Pipe("near", "far", tap.PipeOptions{})
-	second := &port{network: n, memory: true, spec: file.Device{Kind: file.DeviceRaw, Name: "second"}}
-	n.home.addPort(second, near)
+	n.plugIn(&link{memory: true, spec: file.Device{Kind: file.DeviceRaw, Name: "second"}}, near)
 	check := func(want int) {
 		t.Helper()
 		if l.w.routers[0].gateway.iface.mtu != want || n.linkMTU != want {

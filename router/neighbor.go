@@ -12,6 +12,12 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
+// neighborChanged keeps the directory of a network up to date with the neighbor table.
+func (r *vrouter) neighborChanged(n *neighbor.Neighbor, gone bool) {
+	i := r.ifaces[n.Iface]
+	i.network.directory.know(&i.station, n, gone)
+}
+
 // learn records a neighbor and sends what waited for it.
 func (r *vrouter) learn(t *turn, k neighbor.Key, mac packet.MAC, to bool) {
 	waiting, former := r.arp.Learn(k, mac, to, t.now)
@@ -109,19 +115,13 @@ func (i *iface) announceAddr(t *turn, addr uint32) {
 	i.sendARP(t, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: addr, Target: addr})
 }
 
-// meet has the routers on a network that has come up announce their addresses
-// there, and ask anew who else is there: behind a device that was away there may be
-// others now.
-func meet(n *network) {
-	for _, i := range n.ifaces {
-		w := i.router.worker
-		w.post(func() {
-			i.router.arp.Forget(i.id)
-			i.announcements = announceTimes
-			i.announceAt = w.now
-			w.wakeAt(w.now)
-		})
-	}
+// networkUp has the router announce its addresses on a network that has come up, and ask anew who else is
+// there: behind a device that was away there may be others now.
+func (i *iface) networkUp(t *turn) {
+	i.router.arp.Forget(i.id)
+	i.announcements = announceTimes
+	i.announceAt = t.now
+	t.wakeAt(t.now)
 }
 
 // announceFresh tells a network of one address that the router owns there now, at

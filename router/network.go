@@ -2,64 +2,110 @@ package router
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
 
-// A network is one Ethernet segment: a learning switch between its ports, with
-// the routers that have an interface there as further ports. It belongs to the
-// worker that reads its devices.
+// A network is one Ethernet segment: a switch between endpoints. It learns which hosts are behind which
+// port, and knows the stations. It belongs to the worker that reads its links.
 type network struct {
 	name     string
-	number   int // in the engine
 	mtu      int // the topology's
-	linkMTU  int // what its devices take of that: its routers go by it
+	linkMTU  int // what its devices take of that: its stations go by it
 	external bool
-	hidden   bool // the engine's own
 	home     *worker
 	ports    []*port
-	attached int // ports that have been attached while the engine runs: no two have one name
-	ifaces   []*iface
+	attached int        // ports that have been attached while the engine runs: no two have one name
+	routers  []*station // interfaces of routers, in the order of the topology
+	services []*station // which hear every broadcast
 	table    macTable
 	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
 	lookedAt time.Duration     // when the full table was last searched for old addresses
 
-	// The workers of other routers on this network may use the fields below.
+	// The workers of other stations on this network may use the fields below.
 	directory directory
 	watchers  atomic.Pointer[[]*watcher]
-	outlet    atomic.Pointer[outlet]
+	byMAC     atomic.Pointer[stationTable]
+	sole      atomic.Pointer[link] // of the only port; nil where there is not exactly one
 }
 
-// A port joins a device to a network. dev is nil while the device is away.
+// A port is the membership of a link in a network.
 type port struct {
 	network *network
-	spec    file.Device
-	memory  bool // in memory: gone for good when its far end closes
-	awaited bool // the device did not exist at the start and has not come yet
-	dev     tap.Device
-	takes   tap.Features
-	mtu     int // the largest packet that the device takes, as far as it says
+	link    *link
+}
 
-	inMemory bool // the device has no descriptor to wait for
+// stations are all of the network's.
+func (n *network) stations() []*station { return slices.Concat(n.routers, n.services) }
 
-	// Of another worker's shadow of the port: what it is the shadow of, nil until
-	// something is sent, and how the last write went.
-	shadow   bool
-	shadowOf *outlet
-	wrote    writeClass
+// publishStations lets the switch find the stations that there are now.
+func (n *network) publishStations() {
+	n.byMAC.Store(newStationTable(n.table.seed, n.stations()))
+}
 
-	out   []tap.Frame // waits for the end of the batch
-	ready bool        // is on the worker's list of ports to read
-	trouble
-	pace
-	stats DeviceStats
+// addPort makes a link a port of the network. Its device may come later.
+func (n *network) addPort(l *link) *port {
+	p := &port{n, l}
+	l.owner, l.network, l.exempt, l.wantMTU = p, n.name, n.external, n.mtu
+	n.home.addLink(l)
+	n.setPorts(append(n.ports[:len(n.ports):len(n.ports)], p))
+	return p
+}
+
+// plugIn is addPort with the link's device.
+func (n *network) plugIn(l *link, dev tap.Device) *port {
+	p := n.addPort(l)
+	l.plug(&n.home.turn, dev)
+	return p
+}
+
+func (n *network) removePort(p *port) { n.setPorts(without(n.ports, p)) }
+
+// setPorts tells other workers of the only port.
+func (n *network) setPorts(ports []*port) {
+	n.ports = ports
+	if len(ports) == 1 {
+		n.sole.Store(ports[0].link)
+	} else {
+		n.sole.Store(nil)
+	}
+}
+
+// linkChanged, linkUp and linkLost are about the port's link; see linkOwner.
+func (p *port) linkChanged(t *turn) { p.network.fitMTU(t) }
+
+func (p *port) linkUp(*turn) { p.network.announce() }
+
+func (p *port) linkLost(t *turn, forGood bool) {
+	p.network.forgetPort(p)
+	p.network.fitMTU(t)
+	if forGood {
+		p.network.removePort(p)
+	}
+}
+
+// deliver sends a frame to the hosts behind the port.
+func (p *port) deliver(t *turn, f *tap.Frame, how kind) verdict {
+	if how != received {
+		p.link.sendOrLose(t, f, nil)
+	} else if !p.link.send(t, f, nil) {
+		return drop(DropOffload)
+	}
+	return forwarded
+}
+
+// announce has the stations of a network that has come up say so, as behind a device that was away
+// there may be others now.
+func (n *network) announce() {
+	for _, s := range n.stations() {
+		s.worker.post(func() { s.owner.networkUp(&s.worker.turn) })
+	}
 }
 
 // A watcher sees every frame that crosses a network, one at a time.
@@ -81,49 +127,31 @@ func (n *network) observe(f *tap.Frame) {
 	}
 }
 
-// warmBatch is how many frames make it worth while to look ahead.
-const warmBatch = 4
-
-// warm looks ahead at the frames of a batch that are for one router with a large
-// table, and has their connections fetched into the cache at the same time.
-func (n *network) warm(t *turn, frames []tap.Frame) {
-	var r *vrouter
-	var tuples []packet.Tuple
-	for i := range frames {
-		eth := frames[i].Ethernet()
-		if len(eth) < packet.EthernetLen {
-			continue
-		}
-		if r == nil {
-			if r = n.routerAt(eth[:6]); r == nil || !t.of(r.worker) || r.nat.Len() < nat.WarmFrom {
-				return
+// receive takes the frames of a batch. If they are many, the station that the first one is for may look
+// ahead.
+func (p *port) receive(t *turn, frames []tap.Frame) {
+	if len(frames) >= warmBatch {
+		if eth := frames[0].Ethernet(); len(eth) >= packet.EthernetLen {
+			if s := p.network.stationAt(eth[:6]); s != nil && t.of(s.worker) {
+				if o, ok := s.owner.(foresighted); ok {
+					o.lookAhead(t, frames)
+				}
 			}
-			tuples = r.scratch.ahead[:0]
-		}
-		if t, ok := packet.Peek(eth); ok {
-			tuples = append(tuples, t)
 		}
 	}
-	if r != nil {
-		r.nat.Warm(tuples)
+	for i := range frames {
+		p.take(t, &frames[i])
 	}
 }
 
-// routerAt returns the router that has a MAC address on the network, or nil.
-func (n *network) routerAt(mac []byte) *vrouter {
-	for _, i := range n.ifaces {
-		if i.mac == packet.MAC(mac) {
-			return i.router
-		}
-	}
-	return nil
-}
+// stationAt returns the station that has a MAC address on the network, or nil.
+func (n *network) stationAt(mac []byte) *station { return n.byMAC.Load().lookup(mac) }
 
-// receive takes one frame from a port: it is for a router, for another port, or
+// take takes one frame from a port: it is for a station, for another port, or
 // for everybody. The frame's buffer is the worker's until the batch is flushed.
-func (from *port) receive(t *turn, f *tap.Frame) {
+func (p *port) take(t *turn, f *tap.Frame) {
 	t.stats.Received++
-	n := from.network
+	n := p.network
 	eth := f.Ethernet()
 	if len(eth) < packet.EthernetLen {
 		t.count(drop(DropRunt))
@@ -139,9 +167,9 @@ func (from *port) receive(t *turn, f *tap.Frame) {
 		return
 	}
 	if len(n.ports) > 1 {
-		n.learn(packet.MAC(eth[6:12]), from, t.now)
+		n.learn(packet.MAC(eth[6:12]), p, t.now)
 	}
-	t.count(n.switchFrame(t, from, nil, f))
+	t.count(n.switchFrame(t, p, received, f))
 }
 
 // tagLen is the length of an IEEE 802.1Q tag.
@@ -174,54 +202,45 @@ func tagged(eth []byte) bool {
 	return t == packet.EtherTypeVLAN || t == packet.EtherTypeQinQ
 }
 
-// switchFrame sends a frame where its destination address says: from a port, or
-// from the interface of a router (self), which does not get it back.
-func (n *network) switchFrame(t *turn, from *port, self *iface, f *tap.Frame) verdict {
+// switchFrame sends a frame where its destination address says, but not back to where it comes from.
+// how is received for the frame of a port, made for the frame of a station.
+func (n *network) switchFrame(t *turn, from endpoint, how kind, f *tap.Frame) verdict {
 	dst := f.Ethernet()[:6]
 	if dst[0]&1 != 0 {
 		if reserved := [5]byte{1, 0x80, 0xc2}; [5]byte(dst) == reserved && dst[5] < 16 {
 			return drop(DropReserved)
 		}
-		return n.flood(t, from, self, f)
+		return n.flood(t, from, how, f)
 	}
-	for _, i := range n.ifaces {
-		if i != self && i.mac == packet.MAC(dst) {
-			if self != nil {
-				i.toRouter(t, f)
-				return forwarded
-			}
-			if t.of(i.router.worker) {
-				return forward(t, i, f, false)
-			}
-			return i.handInward(t, recordForward, f)
-		}
+	if s := n.stationAt(dst); s != nil && s.owner != from {
+		return s.owner.deliver(t, f, how)
 	}
 	if len(n.ports) == 1 {
-		if from != nil {
+		if n.ports[0] == from {
 			return drop(DropNotOurs)
 		}
-		n.ports[0].sendOrLose(t, f, nil)
-		return forwarded
+		return n.ports[0].deliver(t, f, how)
 	}
 	if seen := n.table.lookup(dst); seen != nil && t.now-seen.at < macAge {
 		if seen.port == from {
 			return drop(DropSamePort)
 		}
-		if from == nil {
-			seen.port.sendOrLose(t, f, nil)
-		} else if !seen.port.send(t, f, nil) {
-			return drop(DropOffload)
-		}
-		return forwarded
+		return seen.port.deliver(t, f, how)
 	}
 	n.toOthers(t, from, f)
 	return forwarded
 }
 
-// flood gives a broadcast or multicast to every other port, and to the routers that it concerns.
-func (n *network) flood(t *turn, from *port, self *iface, f *tap.Frame) verdict {
+// flood gives a broadcast or multicast to every other port, and to the stations that it concerns.
+func (n *network) flood(t *turn, from endpoint, how kind, f *tap.Frame) verdict {
 	others := n.toOthers(t, from, f)
-	v := n.toRouters(t, self, f)
+	if how == received {
+		how = flooded
+	}
+	if n.toServices(t, from, how, f) {
+		others = true
+	}
+	v := n.toRouters(t, from, how, f)
 	if others && v >= dropped {
 		return forwarded // the switch did its part
 	}
@@ -229,148 +248,78 @@ func (n *network) flood(t *turn, from *port, self *iface, f *tap.Frame) verdict 
 }
 
 // toOthers copies a frame to every port but the one it came from, and reports
-// whether there was one. The last gets the frame itself.
-func (n *network) toOthers(t *turn, from *port, f *tap.Frame) bool {
+// whether there was one.
+func (n *network) toOthers(t *turn, from endpoint, f *tap.Frame) bool {
 	sent := false
 	for _, p := range n.ports {
 		switch {
 		case p == from:
 			continue
-		case p.dev == nil:
-			p.stats.Lost++
+		case p.link.dev == nil:
+			p.link.stats.Lost++
 			continue
 		}
 		c := t.copy(f)
 		if sent {
 			t.stats.Made++
 		}
-		p.sendOrLose(t, &c, nil)
+		p.link.sendOrLose(t, &c, nil)
 		sent = true
 	}
 	return sent
 }
 
-// transmit puts a frame that a router made or rewrote onto a network. p is its
+// toServices copies a broadcast to every local service but its sender, and reports whether there
+// was one.
+func (n *network) toServices(t *turn, from endpoint, how kind, f *tap.Frame) bool {
+	sent := false
+	for _, s := range n.services {
+		if s.owner != from {
+			c := t.copy(f)
+			s.owner.deliver(t, &c, how)
+			sent = true
+		}
+	}
+	return sent
+}
+
+// transmit puts a frame onto a network that a station of it made or rewrote. p is its
 // parsed form, if there is one.
-func (n *network) transmit(t *turn, self *iface, f *tap.Frame, p *packet.Packet) {
+func (n *network) transmit(t *turn, from *station, f *tap.Frame, p *packet.Packet) {
 	n.observe(f)
 	switch {
 	case !t.of(n.home):
-		n.transmitAbroad(t, self, f, p)
-	case len(n.ports) == 1 && len(n.ifaces) == 1:
-		n.ports[0].sendOrLose(t, f, p)
+		from.transmitAbroad(t, f, p)
+	case len(n.ports) == 1 && len(n.routers) == 1 && len(n.services) == 0:
+		n.ports[0].link.sendOrLose(t, f, p)
 	default:
-		n.switchFrame(t, nil, self, f)
+		n.switchFrame(t, from.owner, made, f)
 	}
 }
 
-// sendMade transmits a frame that the router made.
-func (out *iface) sendMade(t *turn, f tap.Frame) {
+// transmitAbroad sends a frame to a network of another worker: straight to the
+// device if the frame is for a host behind the only one, by way of the other worker if a switch has to
+// look where it goes.
+func (s *station) transmitAbroad(t *turn, f *tap.Frame, p *packet.Packet) {
+	if dst := f.Ethernet()[:6]; dst[0]&1 == 0 && s.network.stationAt(dst) == nil {
+		if l := s.network.sole.Load(); l != nil {
+			if dev := l.open.Load(); dev != nil {
+				if s.away.seen != dev {
+					s.away.refresh(t, dev)
+				}
+				s.away.sendOrLose(t, f, p)
+				return
+			}
+		}
+	}
+	if !t.handOver(s.outward, recordMade, s.number, f) {
+		t.stats.Received++ // by the other worker's switch, if there had been room
+		t.stats.Dropped[DropHandover]++
+	}
+}
+
+// sendMade transmits a frame that the station made.
+func (s *station) sendMade(t *turn, f tap.Frame) {
 	t.stats.Made++
-	out.network.transmit(t, out, &f, nil)
-}
-
-// sendOrLose is send for a frame that has its verdict.
-func (to *port) sendOrLose(t *turn, f *tap.Frame, p *packet.Packet) {
-	if !to.send(t, f, p) {
-		to.stats.Lost++
-	}
-}
-
-// send queues a frame for a device, in the form that the device takes. It reports
-// false if there is none: a super-frame of a protocol that only the device could
-// cut.
-func (to *port) send(t *turn, f *tap.Frame, p *packet.Packet) bool {
-	if to.dev == nil {
-		to.stats.Lost++
-		return true
-	}
-	h := f.Header()
-	if h[0]&virtio.NeedsChecksum == 0 && h[1] == virtio.GSONone || to.carries(h) {
-		to.enqueue(t, *f)
-		return true
-	}
-	return to.sendPlain(t, f, p)
-}
-
-// carries reports whether the port's device takes a frame with this header as it is.
-func (to *port) carries(h []byte) bool {
-	need := tap.FeatureChecksum
-	switch h[1] &^ virtio.GSOECN {
-	case virtio.GSONone:
-	case virtio.GSOTCPv4:
-		need |= tap.FeatureTSO4
-	case virtio.GSOUDP:
-		need |= tap.FeatureUSO
-	default:
-		need |= tap.FeatureTSO6
-	}
-	return to.takes&need == need
-}
-
-// sendPlain does in software what the device does not: segments, checksums.
-func (to *port) sendPlain(t *turn, f *tap.Frame, p *packet.Packet) bool {
-	eth := f.Ethernet()
-	if p == nil {
-		p = &t.switched
-		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || t.parser.Parse(p, eth, f.Header()) != packet.FaultNone {
-			return to.completeAny(t, f)
-		}
-	}
-	if p.GSOSize == 0 {
-		c := *f
-		if p.VNet == nil || !p.Partial {
-			return to.completeAny(t, f)
-		}
-		p.CompleteChecksum()
-		to.enqueue(t, c)
-		return true
-	}
-	t.segments = t.segments[:0]
-	p.Segment(func(n int) []byte {
-		s := t.alloc(n)
-		t.segments = append(t.segments, s)
-		return s.Ethernet()
-	})
-	for _, s := range t.segments {
-		t.stats.Made++
-		to.enqueue(t, s)
-	}
-	return true
-}
-
-// completeAny finishes the checksum of a frame of any protocol, as its
-// virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
-func (to *port) completeAny(t *turn, f *tap.Frame) bool {
-	var h virtio.Header
-	if h.Parse(f.Header()); h.GSOType != virtio.GSONone || !h.Complete(f.Ethernet()) {
-		return false
-	}
-	clear(f.Header())
-	to.enqueue(t, *f)
-	return true
-}
-
-// enqueue adds a frame to a port's batch.
-func (to *port) enqueue(t *turn, f tap.Frame) {
-	if len(to.out) == 0 {
-		t.dirty = append(t.dirty, to)
-	}
-	to.out = append(to.out, f)
-}
-
-// toRouter hands a copy of a frame to another router on the same network.
-func (to *iface) toRouter(t *turn, f *tap.Frame) {
-	t.stats.Received++
-	if !t.of(to.router.worker) {
-		if v := to.handInward(t, recordForward, f); v != handedOver {
-			t.count(v)
-		}
-		return
-	}
-	if len(t.queue) >= maxQueue {
-		t.stats.Dropped[DropLoop]++
-		return
-	}
-	t.requeue(to, append([]byte(nil), f.Buf[f.Head:f.Tail]...))
+	s.network.transmit(t, s, &f, nil)
 }

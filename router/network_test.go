@@ -68,7 +68,7 @@ func meetOutside(t *testing.T, workers int) {
 func (s *sim) addPort(network, name string) *simDevice {
 	d := &simDevice{}
 	s.devs[name] = d
-	s.nets[network].home.addPort(&port{network: s.nets[network], memory: true, spec: file.Device{Name: name}}, d)
+	s.nets[network].plugIn(&link{memory: true, spec: file.Device{Name: name}}, d)
 	return d
 }
 
@@ -286,9 +286,9 @@ func TestDeviceThatLosesFrames(t *testing.T) {
 	d := l.devs["ext_net"]
 	d.err = tap.ErrDown
 	l.udp(l.vm3, 1, "10.10.10.4", 2, "x")
-	var ext *port
-	for _, p := range l.w.ports {
-		if p.network.name == "ext_net" {
+	var ext *link
+	for _, p := range l.w.links {
+		if p.network == "ext_net" {
 			ext = p
 		}
 	}
@@ -314,8 +314,8 @@ func TestDeviceThatIsGoneWhileItIsRead(t *testing.T) {
 	}
 	d.err = tap.ErrGone
 	l.run()
-	for _, p := range l.w.ports {
-		if p.network.name == "vlan101" {
+	for _, p := range l.w.links {
+		if p.network == "vlan101" {
 			t.Error("the port is still there")
 		}
 	}
@@ -332,7 +332,7 @@ func TestNeighborsAfterADeviceIsBack(t *testing.T) {
 	if packet.MAC(l.one("ext_net").eth[:6]) == l.client.mac {
 		t.Fatal("it knows already; the test misses its point")
 	}
-	meet(l.nets["ext_net"])
+	l.nets["ext_net"].announce()
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
 	if got := packet.MAC(l.one("ext_net").eth[:6]); got != l.client.mac {
 		t.Errorf("sent to %s, the host is %s now", got, l.client.mac)
@@ -359,15 +359,15 @@ func (d *oddDevice) Read(frames []tap.Frame) (int, error) {
 func TestReadErrors(t *testing.T) {
 	for _, n := range []int{1, readBudget - 1, readBudget, 1000} {
 		l := newLesson(t)
-		for _, p := range l.w.ports {
-			if p.network.name == "vlan101" {
+		for _, p := range l.w.links {
+			if p.network == "vlan101" {
 				p.dev = &oddDevice{l.devs["vlan101"], n}
 			}
 		}
 		d := l.devs["vlan101"]
 		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "172.16.101.1", 1, nil, pingLayer(), payload(8))...)
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
-		for _, p := range l.w.ports {
+		for _, p := range l.w.links {
 			p.pending.Store(true)
 		}
 		if more := l.w.runTurn(); n >= readBudget && (len(d.in) == 0 || more) {

@@ -153,7 +153,7 @@ func (q *sequence) checkFrame(c crossing, in []byte) bool {
 	checkOut(q.t, q.sim, c.net, c.frame)
 	mac := packet.MAC(c.frame.Ethernet()[6:12])
 	ours := false
-	for _, i := range q.nets[c.net].ifaces {
+	for _, i := range interfaces(q.nets[c.net]) {
 		ours = ours || i.mac == mac
 	}
 	if !ours {
@@ -446,11 +446,19 @@ func (q *sequence) decode(p *packet.Packet, eth []byte) {
 
 // routerOf is the router that a frame is addressed to, sender the one it comes from.
 func (q *sequence) routerOf(network string, eth []byte) *vrouter {
-	return q.nets[network].routerAt(eth[:6])
+	return routerAt(q.nets[network], eth[:6])
 }
 
 func (q *sequence) sender(c crossing) *vrouter {
-	return q.nets[c.net].routerAt(c.frame.Ethernet()[6:12])
+	return routerAt(q.nets[c.net], c.frame.Ethernet()[6:12])
+}
+
+// routerAt is the router that has a MAC address on a network, or nil.
+func routerAt(n *network, mac []byte) *vrouter {
+	if s := n.stationAt(mac); s != nil {
+		return s.owner.(*iface).router
+	}
+	return nil
 }
 
 // checkSame: two packets are the same but for what a router may change: TTL, one less,

@@ -127,7 +127,7 @@ func (t *trial) vipBehind(r *vrouter, m *member, proto uint8) *vip {
 		if !i.onLink(m.Addr) {
 			continue
 		}
-		for _, j := range i.network.ifaces {
+		for _, j := range interfaces(i.network) {
 			if j.router != r && (j.owns(m.Addr) || j.router == t.router && m.Addr == t.floating) {
 				return t.vipAt(j.router, m.Addr, proto, m.Port)
 			}

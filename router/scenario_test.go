@@ -187,7 +187,7 @@ func (c *scenario) step(verb string, args []string) error {
 	case "nothing":
 		return c.nothing(name)
 	case "announce":
-		meet(c.nets[name])
+		c.nets[name].announce()
 		c.run()
 		return nil
 	}
@@ -307,7 +307,7 @@ func (c *scenario) address(h *simHost, eth []byte, dst netip.Addr) {
 
 // routerFor is the router on a network that owns an address, else its first.
 func (c *scenario) routerFor(network string, dst uint32) packet.MAC {
-	for _, i := range c.nets[network].ifaces {
+	for _, i := range interfaces(c.nets[network]) {
 		if i.owns(dst) {
 			return i.mac
 		}
@@ -353,7 +353,7 @@ func (c *scenario) happened() string { return "drops " + dropString(c.newDrops()
 // its destination, or else to some host, which forwards it; an ARP message may go anywhere.
 func (c *scenario) checkMACs(network string, eth []byte, to netip.Addr) error {
 	src, dst := packet.MAC(eth[6:12]), packet.MAC(eth[0:6])
-	if !slices.ContainsFunc(c.nets[network].ifaces, func(i *iface) bool { return i.mac == src }) {
+	if !slices.ContainsFunc(interfaces(c.nets[network]), func(i *iface) bool { return i.mac == src }) {
 		return fmt.Errorf("it comes from %s, which is no router's", src)
 	}
 	if m, isARP := packet.DecodeARP(eth); isARP {

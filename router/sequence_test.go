@@ -134,12 +134,12 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}
-		q.w.addPort(&port{network: n, memory: true, spec: file.Device{Name: "second"}}, q.extra)
+		n.plugIn(&link{memory: true, spec: file.Device{Name: "second"}}, q.extra)
 	}
 	if v&offloaded != 0 {
 		n := q.nets[q.names[len(q.names)-1]]
 		q.devs[n.name].features = allFeatures
-		n.ports[0].takes = allFeatures
+		n.ports[0].link.takes = allFeatures
 	}
 	for _, p := range q.places {
 		if p.real {
@@ -148,7 +148,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	}
 	q.dests = q.addresses()
 	for _, name := range q.names {
-		meet(q.nets[name])
+		q.nets[name].announce()
 	}
 	q.empty = q.tableBytes()
 	q.run()
@@ -255,7 +255,7 @@ func (q *sequence) addresses() []uint32 {
 		all = append(all, packet.FromAddr(p.addr))
 	}
 	for _, name := range q.names {
-		for _, i := range q.nets[name].ifaces {
+		for _, i := range interfaces(q.nets[name]) {
 			all = append(all, i.owned...)
 			all = append(all, i.prefixes[0].addr|^i.prefixes[0].mask)
 		}
@@ -462,7 +462,7 @@ func (q *sequence) packet(from place, dst uint32, proto uint8, how byte, l4 []by
 // address fills in the MAC addresses of a frame from a host to the router on its
 // network that owns dst, else to the first.
 func (q *sequence) address(from place, eth []byte, dst uint32) {
-	ifaces := q.nets[from.net].ifaces
+	ifaces := interfaces(q.nets[from.net])
 	to := ifaces[0].mac
 	for _, i := range ifaces {
 		if i.owns(dst) {

@@ -88,7 +88,7 @@ func (s *sim) host(network, addr string) *simHost {
 }
 
 // routerMAC is the router's address on a network.
-func (s *sim) routerMAC(network string) packet.MAC { return s.nets[network].ifaces[0].mac }
+func (s *sim) routerMAC(network string) packet.MAC { return interfaces(s.nets[network])[0].mac }
 
 // put hands a frame to the router and runs it until nothing moves.
 func (s *sim) put(network string, eth []byte) {

@@ -43,7 +43,7 @@ func Simulate(topo *file.Topology, seed uint64) (*Simulation, error) {
 		return nil, err
 	}
 	for _, n := range s.networks {
-		meet(n)
+		n.announce()
 	}
 	return s, nil
 }
@@ -66,7 +66,7 @@ func simulate(topo *file.Topology, rng *rand.Rand) (*Simulation, error) {
 	for _, n := range p.networks {
 		d := &simDevice{}
 		s.devs[n.name] = d
-		n.home.addPort(&port{network: n, memory: true, spec: file.Device{Name: n.name}}, d)
+		n.plugIn(&link{memory: true, spec: file.Device{Name: n.name}}, d)
 	}
 	s.schedule.now = func() time.Duration { return s.now }
 	for _, share := range e.control.monitored() {
@@ -126,8 +126,8 @@ const simTurns = 1000
 func (s *Simulation) Run() error {
 	for range simTurns {
 		for _, w := range s.workers {
-			for _, p := range w.ports {
-				p.pending.Store(true)
+			for _, l := range w.links {
+				l.pending.Store(true)
 			}
 			w.runTurn()
 		}

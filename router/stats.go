@@ -98,13 +98,13 @@ type RouterStats struct {
 type tally struct {
 	Stats
 	parked  int64
-	devices map[*port]int // index in Stats.Devices
-	shadows []shadowStats
+	devices map[*link]int // index in Stats.Devices
+	away    []awayStats
 }
 
-// shadowStats is what one worker has sent to another's device.
-type shadowStats struct {
-	real *port
+// awayStats is what one worker has sent to another's device.
+type awayStats struct {
+	link *link
 	DeviceStats
 }
 
@@ -142,17 +142,17 @@ func (t *tally) add(w *worker) {
 		})
 	}
 	if t.devices == nil {
-		t.devices = map[*port]int{}
+		t.devices = map[*link]int{}
 	}
-	for _, p := range w.ports {
-		d := p.stats
-		d.Device, d.Network, d.Present = p.name(), p.network.name, p.dev != nil
-		t.devices[p] = len(t.Devices)
+	for _, l := range w.links {
+		d := l.stats
+		d.Device, d.Network, d.Present = l.name(), l.network, l.dev != nil
+		t.devices[l] = len(t.Devices)
 		t.Devices = append(t.Devices, d)
 	}
-	for _, p := range w.shadows {
-		if p != nil && p.shadowOf != nil {
-			t.shadows = append(t.shadows, shadowStats{p.shadowOf.port, p.stats})
+	for _, b := range w.away {
+		if b.seen != nil {
+			t.away = append(t.away, awayStats{b.link, b.stats})
 		}
 	}
 }
@@ -160,8 +160,8 @@ func (t *tally) add(w *worker) {
 // stats is the sum.
 func (t *tally) stats() Stats {
 	t.Parked = uint64(max(0, t.parked))
-	for _, s := range t.shadows {
-		if i, ok := t.devices[s.real]; ok {
+	for _, s := range t.away {
+		if i, ok := t.devices[s.link]; ok {
 			d := &t.Devices[i]
 			d.TxFrames += s.TxFrames
 			d.TxBytes += s.TxBytes

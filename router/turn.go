@@ -21,8 +21,7 @@ type turn struct {
 
 	arena   arena       // frames that the router makes
 	queue   []queued    // frames that were put aside
-	dirty   []*port     // ports with frames to write
-	shadows []*port     // of other workers' networks, by their number
+	dirty   []*outbox   // those with frames to write
 	unshown []*handover // rings with frames that their readers do not know of yet
 	timer   time.Duration
 	timed   bool

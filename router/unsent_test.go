@@ -131,7 +131,7 @@ func TestSuperFrameWithoutPayload(t *testing.T) {
 		for _, kind := range []uint8{virtio.GSOTCPv4, virtio.GSOUDP} {
 			l := newLesson(t)
 			l.devs["ext_net"].features = features
-			for _, p := range l.w.ports {
+			for _, p := range l.w.links {
 				p.takes = p.dev.Features()
 			}
 			frame := l.build(l.vm3, "10.10.10.4", layers.IPProtocolUDP, nil, udpLayer())[:42]
@@ -155,10 +155,10 @@ func TestSuperFrameWithoutPayload(t *testing.T) {
 func TestFloodToAnAbsentDevice(t *testing.T) {
 	l := newLesson(t)
 	l.addPort("vlan100", "second")
-	away := l.nets["vlan100"].ports[1]
+	away := l.nets["vlan100"].ports[1].link
 	away.dev = nil
 	before := away.stats.Lost
-	meet(l.nets["vlan100"]) // two addresses are announced
+	l.nets["vlan100"].announce() // two addresses are announced
 	l.run()
 	if got := away.stats.Lost - before; got != 2 {
 		t.Errorf("%d frames are lost at the device that is away, want 2", got)

@@ -10,11 +10,11 @@ import (
 type waiter interface {
 	// add watches a port's device from now on; remove ends that, and comes
 	// before the device is closed. Devices in memory are not watched: they call.
-	add(p *port) error
-	remove(p *port)
+	add(p *link) error
+	remove(p *link)
 	// pause says that a port's frames need not wake the worker, or that they need to
 	// again. It may be told of some all the same.
-	pause(p *port, on bool)
+	pause(p *link, on bool)
 	// look tells the worker which devices have got frames, without waiting.
 	look()
 	// wait is look, and sleeps if there is nothing: for at most d, forever if d
@@ -59,9 +59,9 @@ func (c *chanWaiter) wait(d time.Duration) {
 	}
 }
 
-func (c *chanWaiter) add(*port) error            { return nil }
-func (c *chanWaiter) remove(*port)               {}
-func (c *chanWaiter) pause(*port, bool)          {}
+func (c *chanWaiter) add(*link) error            { return nil }
+func (c *chanWaiter) remove(*link)               {}
+func (c *chanWaiter) pause(*link, bool)          {}
 func (c *chanWaiter) look()                      {}
 func (c *chanWaiter) starved(time.Duration) bool { return false }
 func (c *chanWaiter) locked() bool               { return false }

@@ -14,7 +14,7 @@ import (
 // newWaiter returns the waiter for a worker that reads descriptors, if devices
 // says that it will. mark is told which ports have frames, doubt which of them
 // have trouble, too.
-func newWaiter(devices bool, mark, doubt func(*port)) (waiter, error) {
+func newWaiter(devices bool, mark, doubt func(*link)) (waiter, error) {
 	if !devices {
 		return newChanWaiter(), nil
 	}
@@ -45,10 +45,10 @@ const wakeSlot = -1
 // anyway, and the kernel then does not look at the device for every frame. Others
 // wake it by an eventfd.
 type epollWaiter struct {
-	mark     func(*port)
-	doubt    func(*port)
+	mark     func(*link)
+	doubt    func(*link)
 	epoll    int
-	slots    []*port // what an event's number stands for
+	slots    []*link // what an event's number stands for
 	events   [64]unix.EpollEvent
 	sleeping atomic.Bool
 	woken    atomic.Bool
@@ -59,7 +59,7 @@ type epollWaiter struct {
 	event int        // -1 once closed: the number may be somebody else's then
 }
 
-func (e *epollWaiter) add(p *port) error {
+func (e *epollWaiter) add(p *link) error {
 	fd := p.dev.FD()
 	if fd < 0 {
 		return nil
@@ -83,7 +83,7 @@ func (e *epollWaiter) add(p *port) error {
 	return nil
 }
 
-func (e *epollWaiter) remove(p *port) {
+func (e *epollWaiter) remove(p *link) {
 	for i, q := range e.slots {
 		if q == p {
 			e.slots[i] = nil
@@ -94,7 +94,7 @@ func (e *epollWaiter) remove(p *port) {
 
 // pause changes what the device is watched for: of errors epoll tells anyway. To
 // watch it for frames again tells of those that are there.
-func (e *epollWaiter) pause(p *port, on bool) {
+func (e *epollWaiter) pause(p *link, on bool) {
 	for i, q := range e.slots {
 		if q == p {
 			event := &unix.EpollEvent{Fd: int32(i)}

@@ -6,7 +6,7 @@ import "errors"
 
 // newWaiter returns the waiter for devices in memory, the only ones there are
 // outside Linux.
-func newWaiter(devices bool, _, _ func(*port)) (waiter, error) {
+func newWaiter(devices bool, _, _ func(*link)) (waiter, error) {
 	if devices {
 		return nil, errors.New("router: TAP and raw devices need Linux")
 	}

@@ -22,11 +22,12 @@ type worker struct {
 	clock    func() time.Duration // since the start
 	networks []*network
 	routers  []*vrouter
-	ifaces   []*iface // of the whole engine, by number
-	ports    []*port
-	memory   []*port // those of ports whose devices are in memory
-	ready    []*port // may have frames to read
-	spare    []*port
+	links    []*link
+	memory   []*link // those whose devices are in memory
+	ready    []*link // may have frames to read
+	spare    []*link
+	away     []*outbox                  // for other workers' links
+	accept   func(t *turn, got *handed) // takes what comes by the rings
 	busyPoll time.Duration
 	busyAt   time.Duration
 	inbox    []*handover
@@ -71,7 +72,7 @@ func newWorker(log *slog.Logger, devices bool) (*worker, error) {
 		w.frames = append(w.frames, tap.Frame{Buf: slots[i*slotStride : (i+1)*slotStride : (i+1)*slotStride]})
 	}
 	var err error
-	w.wait, err = newWaiter(devices, w.mark, func(p *port) { p.lookAgain(&w.turn, downInterval) })
+	w.wait, err = newWaiter(devices, w.mark, func(l *link) { l.lookAgain(&w.turn, downInterval) })
 	return w, err
 }
 
@@ -92,7 +93,7 @@ func (w *worker) run() {
 			continue
 		}
 		if w.busyPoll > 0 && w.clock()-w.busyAt < w.busyPoll {
-			for _, p := range w.ports {
+			for _, p := range w.links {
 				w.mark(p)
 			}
 			continue
@@ -105,15 +106,15 @@ func (w *worker) run() {
 	}
 }
 
-// mark puts a port on the list of those to read.
-func (w *worker) mark(p *port) {
+// mark puts a link on the list of those to read.
+func (w *worker) mark(p *link) {
 	if !p.ready {
 		p.ready = true
 		w.ready = append(w.ready, p)
 	}
 }
 
-// runTurn does everything that is there to do once: each port and each other worker
+// runTurn does everything that is there to do once: each link and each other worker
 // has its share. It reports whether something is left.
 func (w *worker) runTurn() bool {
 	w.now = w.clock()
@@ -124,7 +125,7 @@ func (w *worker) runTurn() bool {
 		}
 	}
 	any, more := w.takeOver()
-	if w.readPorts() || any {
+	if w.readLinks() || any {
 		busy = true
 	}
 	if len(w.queue) > 0 {
@@ -142,14 +143,14 @@ func (w *worker) runTurn() bool {
 	return more || len(w.ready) > 0 || len(w.queue) > 0
 }
 
-// readPorts gives every port that may have frames its turn.
-func (w *worker) readPorts() bool {
+// readLinks gives every link that may have frames its turn.
+func (w *worker) readLinks() bool {
 	any := false
 	ready := w.ready
 	w.ready = w.spare[:0]
 	for _, p := range ready {
 		p.ready = false
-		if p.dev != nil && !p.resting && w.readPort(p) {
+		if p.dev != nil && !p.paused && p.read(&w.turn) {
 			any = true
 		}
 	}
@@ -216,63 +217,6 @@ func (w *worker) call(fn func()) error {
 	}
 }
 
-// readPort reads and forwards a port's frames until it is dry or its budget is
-// spent; then it stays on the list. It reports whether there were any.
-func (w *worker) readPort(p *port) bool {
-	any, failed := false, false
-	frames, strangers, size := 0, w.strangers, 0
-	// Answering what was read may show that the device is gone.
-	for i := 0; i < readBudget; i++ {
-		n, err := p.dev.Read(w.frames)
-		if n >= warmBatch {
-			p.network.warm(&w.turn, w.frames[:n])
-		}
-		bytes := 0
-		for i := range w.frames[:n] {
-			f := &w.frames[i]
-			bytes += f.Tail - f.Head
-			p.receive(&w.turn, f)
-		}
-		p.stats.RxFrames += uint64(n)
-		p.stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
-		if len(w.queue) > 0 {
-			w.runQueue()
-		}
-		w.flush()
-		any = any || n > 0
-		frames += n
-		size += bytes
-		p.backlog += n
-		p.count(n, w.now)
-		if p.dev == nil {
-			return any
-		}
-		if n > 0 && p.isDown && w.now-p.downAt >= downPause {
-			p.up(&w.turn)
-		}
-		switch {
-		case err != nil:
-			p.readTrouble(&w.turn, err)
-			if p.dev == nil {
-				return any
-			}
-			failed = true // there may be frames behind the error
-		case n == 0, n < len(w.frames) && bytes < tap.BatchBytes && !p.inMemory:
-			p.backlog = 0
-			return any // dry; one in memory says that it is gone only when it is empty
-		}
-	}
-	switch {
-	case !any && failed:
-		p.lookAgain(&w.turn, failPause) // one that does nothing but fail must not keep the worker busy
-	case w.shouldPause(p, frames, w.strangers-strangers, size):
-		p.pause(&w.turn)
-	default:
-		w.mark(p)
-	}
-	return any
-}
-
 // runQueue goes on with the frames that were put aside. What is put aside meanwhile waits for
 // the next turn.
 func (w *worker) runQueue() {
@@ -284,10 +228,10 @@ func (w *worker) runQueue() {
 	}
 }
 
-// flush writes what the ports have gathered.
+// flush writes what the outboxes have gathered.
 func (w *worker) flush() {
-	for _, p := range w.dirty {
-		p.write(&w.turn)
+	for _, b := range w.dirty {
+		b.write(&w.turn)
 	}
 	w.dirty = w.dirty[:0]
 	if len(w.unshown) > 0 {
@@ -296,38 +240,12 @@ func (w *worker) flush() {
 	w.arena.reset()
 }
 
-func (p *port) write(t *turn) {
-	if len(p.out) == 0 {
-		return
-	}
-	if p.dev == nil {
-		p.stats.Lost += uint64(len(p.out))
-		p.out = p.out[:0]
-		return
-	}
-	n, err := p.dev.Write(p.out)
-	p.stats.TxFrames += uint64(n)
-	p.stats.Lost += uint64(len(p.out) - n)
-	if n == len(p.out) {
-		for i := range p.out {
-			p.stats.TxBytes += uint64(p.out[i].Tail - p.out[i].Head - tap.HeaderLen)
-		}
-	}
-	p.out = p.out[:0]
-	switch {
-	case p.shadow:
-		p.shadowWrote(t, err)
-	case err != nil:
-		p.writeTrouble(t, err)
-	case p.isDown:
-		p.up(t)
-	}
-}
-
 // tick does what is due in every table.
 func (w *worker) tick() {
 	w.timed = false
-	w.tickPorts()
+	for _, l := range w.links {
+		l.tick(&w.turn)
+	}
 	for _, r := range w.routers {
 		r.tick(&w.turn)
 	}
@@ -340,7 +258,7 @@ func (w *worker) tick() {
 func (w *worker) stop() {
 	w.stopping = true
 	var closed sync.WaitGroup
-	for _, p := range w.ports {
+	for _, p := range w.links {
 		if p.dev == nil {
 			continue
 		}
@@ -356,3 +274,11 @@ func (w *worker) stop() {
 	}
 	closed.Wait()
 }
+
+// addLink has the worker read a link from now on. Its device may come later.
+func (w *worker) addLink(l *link) {
+	l.home, l.link = w, l
+	w.links = append(w.links, l)
+}
+
+func (w *worker) removeLink(l *link) { w.links = without(w.links, l) }

@@ -24,7 +24,7 @@ const (
 
 // pace is how much a port has been read lately, and whether it rests.
 type pace struct {
-	resting      bool
+	paused       bool
 	since        time.Duration // when frames began to count
 	frames, last int           // that came since then, and in the time before
 	backlog      int           // frames read since it was last dry
@@ -51,12 +51,12 @@ func (p *pace) busy(now time.Duration) bool {
 // for a turn would be fair if the worker had its processor to itself; where it
 // competes with the very hosts it serves, the time that a flood takes from it is
 // missing there. The network outside never rests: everybody's packets come from it.
-func (w *worker) shouldPause(p *port, frames, strangers, size int) bool {
-	if p.network.external || 2*strangers <= frames && !w.floods(p, frames, size) {
+func (w *worker) shouldPause(l *link, frames, strangers, size int) bool {
+	if l.exempt || 2*strangers <= frames && !w.floods(l, frames, size) {
 		return false
 	}
-	for _, q := range w.ports {
-		if q != p && q.dev != nil && !q.network.external && q.busy(w.now) {
+	for _, q := range w.links {
+		if q != l && q.dev != nil && !q.exempt && q.busy(w.now) {
 			return true
 		}
 	}
@@ -66,12 +66,12 @@ func (w *worker) shouldPause(p *port, frames, strangers, size int) bool {
 // floods reports whether a port has more small packets than the worker gets done, which
 // lacks a processor itself. Who has been behind for a short time only, compared with another,
 // is behind because of that one.
-func (w *worker) floods(p *port, frames, size int) bool {
-	if p.backlog < floodBacklog || size > smallFrame*frames || !w.wait.starved(w.now) {
+func (w *worker) floods(l *link, frames, size int) bool {
+	if l.backlog < floodBacklog || size > smallFrame*frames || !w.wait.starved(w.now) {
 		return false
 	}
-	for _, q := range w.ports {
-		if q.backlog > 8*p.backlog && !q.network.external {
+	for _, q := range w.links {
+		if q.backlog > 8*l.backlog && !q.exempt {
 			return false
 		}
 	}
@@ -80,21 +80,21 @@ func (w *worker) floods(p *port, frames, size int) bool {
 
 // pause leaves a port alone for a while. What comes meanwhile waits in the device's
 // queue, and beyond that is lost there, where it costs the router nothing.
-func (p *port) pause(t *turn) {
-	p.resting = true
-	p.home().wait.pause(p, true)
+func (l *link) pause(t *turn) {
+	l.paused = true
+	l.home.wait.pause(l, true)
 	d := restPause
-	if p.home().wait.starved(t.now) {
+	if l.home.wait.starved(t.now) {
 		d = starvedPause
 	}
-	p.lookAgain(t, d)
+	l.lookAgain(t, d)
 }
 
 // resume has a port that may have rested read again.
-func (p *port) resume(t *turn) {
-	if p.resting {
-		p.resting = false
-		p.home().wait.pause(p, false)
+func (l *link) resume() {
+	if l.paused {
+		l.paused = false
+		l.home.wait.pause(l, false)
 	}
-	p.home().mark(p)
+	l.home.mark(l)
 }

@@ -41,7 +41,7 @@ func TestPortRests(t *testing.T) {
 				}
 			}
 			pending := func() {
-				for _, p := range l.w.ports {
+				for _, p := range l.w.links {
 					p.pending.Store(true)
 				}
 			}
@@ -144,12 +144,12 @@ func TestFloodRests(t *testing.T) {
 			}
 			put("vlan101", l.vm4, c.busy)
 			put("vlan100", l.web1, 2000)
-			for _, p := range l.w.ports {
+			for _, p := range l.w.links {
 				p.pending.Store(true)
 			}
 			l.w.runTurn()
-			for _, p := range l.w.ports {
-				switch p.network.name {
+			for _, p := range l.w.links {
+				switch p.network {
 				case "vlan100":
 					p.backlog = c.behind
 				case "vlan101":

@@ -1,0 +1,73 @@
+package router
+
+import (
+	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A service is a host in this process at a network: a local service. The switch knows its MAC address, and
+// gives it every broadcast, so the host answers ARP and whatever else it serves. What the host sends goes
+// through the switch as everything does. A link in memory leads to the host.
+type service struct {
+	station
+	link *link
+}
+
+// addService gives a network a local service, whose host comes with plugIn.
+func (n *network) addService(mac packet.MAC) *service {
+	s := &service{station: station{network: n, mac: mac}}
+	s.owner = s
+	n.services = append(n.services, &s.station)
+	return s
+}
+
+// plugIn connects the service's host, whose frames come and go by dev. It is called by the worker of the
+// network.
+func (s *service) plugIn(name string, dev tap.Device) {
+	s.link = &link{owner: s, network: s.network.name, memory: true, spec: file.Device{Name: name}}
+	s.worker.addLink(s.link)
+	s.link.plug(&s.worker.turn, dev)
+}
+
+// deliver gives the host a frame. Nothing comes back before the frame has been sent, so the host can take
+// a frame that a station has made at once.
+func (s *service) deliver(t *turn, f *tap.Frame, how kind) verdict {
+	switch {
+	case !t.of(s.worker):
+		return s.station.deliver(t, f, how)
+	case s.link == nil:
+		return drop(DropNotOurs) // its host is not there yet
+	case how != received:
+		s.link.sendOrLose(t, f, nil)
+	case !s.link.send(t, f, nil):
+		return drop(DropOffload)
+	}
+	return forwarded
+}
+
+// resume gives the host a frame that was put aside.
+func (s *service) resume(t *turn, f *tap.Frame) { t.count(s.deliver(t, f, received)) }
+
+// receive takes what the host sends.
+func (s *service) receive(t *turn, frames []tap.Frame) {
+	for i := range frames {
+		f := &frames[i]
+		t.stats.Received++
+		if len(f.Ethernet()) < packet.EthernetLen {
+			t.count(drop(DropRunt))
+			continue
+		}
+		s.network.observe(f)
+		t.count(s.network.switchFrame(t, s, received, f))
+	}
+}
+
+// A host in the process asks its network when it has something to say, and takes what it is given.
+func (s *service) networkUp(*turn) {}
+func (s *service) setMTU(int)      {}
+
+func (s *service) linkChanged(*turn) {}
+func (s *service) linkUp(*turn)      {}
+
+func (s *service) linkLost(*turn, bool) { s.link = nil }

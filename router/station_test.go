@@ -1,0 +1,143 @@
+package router
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// The table finds every station that it was made of, and no other, whatever their addresses and their number.
+func TestStationTableAgainstMap(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	address := func(spread int) packet.MAC {
+		return packet.MAC{2, 0, 0, 0, byte(rng.IntN(spread)), byte(rng.IntN(256))}
+	}
+	for n := range 300 {
+		want := map[packet.MAC]*station{}
+		var all []*station
+		for range n {
+			s := &station{mac: address(1 + n/100)}
+			all = append(all, s)
+			if want[s.mac] == nil {
+				want[s.mac] = s // the first of two counts
+			}
+		}
+		table := newStationTable(rng.Uint64(), all)
+		for range 1000 {
+			mac := address(4)
+			if got := table.lookup(mac[:]); got != want[mac] {
+				t.Fatalf("%d stations: %v at %v, want %v", n, got, mac, want[mac])
+			}
+		}
+	}
+}
+
+// A frame for one of several routers reaches this one only. What a router sends to its own MAC address goes
+// out, and does not come back to it. A router that has left gets nothing any more, one that has come does.
+func TestFramesForStations(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
+			s := newSim(t, manyRouters(t, 3, 1, workers))
+			n := s.nets["ext_net"]
+			h := s.host("ext_net", "10.255.0.9")
+			ping := func(k int) []sent {
+				t.Helper()
+				i := interfaces(n)[k]
+				frame := s.build(h, fmt.Sprintf("10.%d.0.1", k), 1, nil, pingLayer(), payload(8))
+				copy(frame, i.mac[:])
+				s.put("ext_net", frame)
+				return s.take("ext_net")
+			}
+			all := interfaces(n)
+			for k, i := range all {
+				if got := ping(k); len(got) != 1 || packet.MAC(got[0].eth[6:12]) != i.mac {
+					t.Fatalf("router %d: answers %v", k, got)
+				}
+			}
+
+			// To itself.
+			before := s.stats()
+			i := all[0]
+			frame := tap.Frame{Buf: make([]byte, tap.Headroom+tap.HeaderLen+60), Head: tap.Headroom, Tail: tap.Headroom + tap.HeaderLen + 60}
+			copy(frame.Ethernet(), i.mac[:])
+			copy(frame.Ethernet()[6:], i.mac[:])
+			n.transmit(&i.router.worker.turn, &i.station, &frame, nil)
+			s.run()
+			if got := s.Take("ext_net"); len(got) != 1 {
+				t.Errorf("to itself: %d frames out, want 1", len(got))
+			}
+			if after := s.stats(); after.Forwarded+after.Dropped()+after.Consumed != before.Forwarded+before.Dropped()+before.Consumed &&
+				workers == 1 {
+				t.Errorf("to itself: %+v before, %+v after", before, after)
+			}
+
+			// The last router leaves.
+			last := &all[2].station
+			n.routers = n.routers[:2]
+			n.publishStations()
+			frame2 := s.build(h, "10.2.0.1", 1, nil, pingLayer(), payload(8))
+			copy(frame2, last.mac[:])
+			s.put("ext_net", frame2)
+			s.none("ext_net")
+			s.dropped(DropNotOurs, 1)
+			if got := ping(1); len(got) != 1 {
+				t.Errorf("the others: answers %v", got)
+			}
+			n.routers = append(n.routers, last)
+			n.publishStations()
+			if got := ping(2); len(got) != 1 {
+				t.Errorf("back again: answers %v", got)
+			}
+		})
+	}
+}
+
+// BenchmarkAmongRouters is a packet to a floating IP of the last of many routers on one network, and the
+// answer. What it costs does not grow with the routers.
+func BenchmarkAmongRouters(b *testing.B) {
+	for _, routers := range []int{1, 10, 100, 1000} {
+		b.Run(strconv.Itoa(routers), func(b *testing.B) {
+			s := newSim(b, manyRouters(b, routers, 1, 1))
+			k := routers - 1
+			floating, inside := fmt.Sprintf("10.%d.%d.2", k%250, k/250), fmt.Sprint("net", k)
+			client, server := s.host("ext_net", "10.255.0.9"), s.host(inside, "192.168.1.2")
+			out := interfaces(s.nets["ext_net"])[k].mac
+			there := s.build(client, floating, 17, nil, udpLayer(), payload(18))
+			copy(there, out[:])
+			s.put("ext_net", there)
+			s.one(inside)
+			back := s.build(server, "10.255.0.9", 17, nil, udpLayer(), payload(18))
+			s.put(inside, back)
+			if got := s.take("ext_net"); len(got) == 0 {
+				b.Fatalf("no answer; drops %v", s.stats().Drops)
+			}
+			type end struct {
+				in    *port
+				frame []byte
+			}
+			var ends [2]end
+			for i, network := range []string{"ext_net", inside} {
+				ends[i] = end{s.nets[network].ports[0], append(make([]byte, tap.HeaderLen), [][]byte{there, back}[i]...)}
+				ends[i].in.link.dev = &nullDevice{}
+			}
+			w := s.w
+			f := &w.frames[0]
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range ends {
+					f.Head = tap.Headroom
+					f.Tail = f.Head + copy(f.Buf[f.Head:], ends[i].frame)
+					ends[i].in.take(&w.turn, f)
+				}
+				w.flush()
+			}
+			if sent := ends[0].in.link.dev.(*nullDevice).taken; sent < b.N {
+				b.Fatalf("%d answers", sent)
+			}
+		})
+	}
+}
