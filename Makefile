@@ -5,7 +5,7 @@ FUZZTIME ?= 60s
 RACE     := $(GO) test -race -shuffle=on
 BENCH    ?= .
 COUNT    ?= 6
-BENCHPKGS ?= ./internal/packet ./nat ./router
+BENCHPKGS ?= ./internal/packet ./internal/conntrack ./nat ./router
 TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 
 # What the end-to-end tests use, as Debian calls it.

@@ -1,52 +1,40 @@
 package nat_test
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"testing"
-	"time"
 
-	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/nat"
 )
 
-// fill makes n connections and returns their tuples in random order.
-func fill(b *testing.B, n int) (*nat.Table, []packet.Tuple) {
-	table := newTable(nat.Config{MaxConnections: 2*n + 2})
-	tuples := make([]packet.Tuple, n)
-	for i := range tuples {
-		tuples[i] = udp(inside+uint32(i>>10), uint16(1024+i&1023), remote, 53)
-		if c, r := table.Commit(&nat.NewConn{Original: tuples[i], Reply: tuples[i].Reverse()}, 0); c == nil {
+func BenchmarkCommitRemove(b *testing.B) {
+	table := newTable(config{})
+	for i := range uint32(1000) {
+		tuple := udp(inside+i, 1024, remote, 53)
+		if c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, 0); c == nil {
 			b.Fatal(r)
 		}
 	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(n, func(i, j int) { tuples[i], tuples[j] = tuples[j], tuples[i] })
-	return table, tuples
-}
-
-func BenchmarkLookup(b *testing.B) {
-	for _, n := range []int{1, 1000, 1_000_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			table, tuples := fill(b, n)
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				c, d := table.Lookup(&tuples[i], time.Second)
-				table.Touch(c, d, 0, true, time.Second)
-				if i++; i == n {
-					i = 0
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkCommitRemove(b *testing.B) {
-	table, _ := fill(b, 1000)
-	n := nat.NewConn{Original: udp(1, 1, 2, 2), Reply: udp(2, 2, 1, 1), Owner: nat.OwnerSource}
+	n := conntrack.NewConn{Original: udp(1, 1, 2, 2), Reply: udp(2, 2, 1, 1), Owner: conntrack.OwnerSource}
 	b.ReportAllocs()
 	for b.Loop() {
 		c, _ := table.Commit(&n, 0)
+		table.Remove(c)
+	}
+}
+
+// What a connection with a mapping of its own costs from its beginning to its end.
+func BenchmarkCommitRemoveMapped(b *testing.B) {
+	table := newTable(config{})
+	for i := range uint16(1000) {
+		if _, _, r := tryBind(table, udp(inside, 2000+i, remote, 53), 0); r != conntrack.None {
+			b.Fatal(r)
+		}
+	}
+	tuple := udp(inside+1, 1024, remote, 53)
+	b.ReportAllocs()
+	for b.Loop() {
+		c, _, _ := tryBind(table, tuple, 0)
 		table.Remove(c)
 	}
 }
@@ -56,18 +44,18 @@ func BenchmarkBind(b *testing.B) {
 	const ports = 65536 - 1024
 	for name, taken := range map[string]int{"0": 0, "50": ports / 2, "99.9": ports * 999 / 1000} {
 		b.Run(name, func(b *testing.B) {
-			table := newTable(nat.Config{HostShare: 1})
+			table := newTable(config{HostShare: 1})
 			for k := range taken {
-				flow := udp(inside, uint16(1024+k), remote, 53)
-				if _, _, r := tryBind(table, flow, 0); r != nat.None {
+				tuple := udp(inside, uint16(1024+k), remote, 53)
+				if _, _, r := tryBind(table, tuple, 0); r != conntrack.None {
 					b.Fatal(r)
 				}
 			}
-			flow := udp(inside+1, 1024, remote, 53) // taken, so that one is searched
+			tuple := udp(inside+1, 1024, remote, 53) // taken, so that one is searched
 			b.ReportAllocs()
 			for b.Loop() {
 				var binding nat.Binding
-				if _, r := table.Bind(&binding, external, flow, flow); r != nat.None {
+				if _, r := table.Bind(&binding, external, tuple, tuple); r != conntrack.None {
 					b.Fatal(r)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -13,21 +14,23 @@ import (
 // A host opens a connection through shared source NAT, and the answer finds back.
 func Example() {
 	addr := func(s string) uint32 { return packet.FromAddr(netip.MustParseAddr(s)) }
-	table := nat.NewTable(nat.Config{}, rand.New(rand.NewPCG(1, 2)), nil)
+	rng := rand.New(rand.NewPCG(1, 2))
+	conns := conntrack.NewTable(conntrack.Config{}, rng)
+	table := nat.NewTable(nat.Config{}, conns, rng)
 
-	flow := packet.Tuple{
+	tuple := packet.Tuple{
 		Src: addr("10.0.0.5"), SrcPort: 5353, Dst: addr("203.0.113.9"), DstPort: 53, Proto: packet.ProtoUDP,
 	}
 	var binding nat.Binding
-	port, _ := table.Bind(&binding, addr("198.51.100.1"), flow, flow)
+	port, _ := table.Bind(&binding, addr("198.51.100.1"), tuple, tuple)
 
-	out := flow
+	out := tuple
 	out.Src, out.SrcPort = addr("198.51.100.1"), port
-	table.Commit(&nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: binding}, 0)
+	table.Commit(&conntrack.NewConn{Original: tuple, Reply: out.Reverse()}, &binding, 0)
 
 	answer := out.Reverse()
-	conn, dir := table.Lookup(&answer, time.Second)
-	fmt.Println("sent:     ", conn.Translated(nat.Original))
+	conn, dir := conns.Lookup(&answer, time.Second)
+	fmt.Println("sent:     ", conn.Translated(conntrack.Original))
 	fmt.Println("answer:   ", answer)
 	fmt.Println("delivered:", conn.Translated(dir))
 	// Output:

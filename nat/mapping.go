@@ -3,6 +3,7 @@ package nat
 import (
 	"unsafe"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
@@ -12,16 +13,19 @@ type external struct {
 	ports [3]*portSpace
 }
 
-// A portSpace is the ports of one address and protocol: those that are free, and
-// the mappings of the others.
+// A portSpace is the ports of one address and protocol: those that are free, and the mappings of the
+// others.
 type portSpace struct {
 	portSet
-	taken  [2]int                                // how many have a mapping; 1: of the well-known ones
-	mapped [1 << 16 / chunkLen]*[chunkLen]uint32 // by port: mapping + 1; nil: none
-	used   [1 << 16 / chunkLen]uint16            // how many of them there are
-	spare  *[chunkLen]uint32                     // kept when the last has gone, for the next
-	rests  [2]rests                              // like taken
+	taken     [2]int                            // how many have a mapping; 1: of the well-known ones
+	mapped    [1 << 16 / rowLen]*[rowLen]uint32 // the mapping of each port, 0: none
+	used      [1 << 16 / rowLen]uint16          // how many mappings each row has
+	spare     *[rowLen]uint32                   // a row that has become empty, kept for the next
+	cooldowns [2]cooldowns                      // like taken
 }
+
+// rowLen is how many ports' mappings are allocated together.
+const rowLen = 1024
 
 // bytes is the memory that the ports of an address take.
 func (e *external) bytes() int {
@@ -30,7 +34,7 @@ func (e *external) bytes() int {
 		if s == nil {
 			continue
 		}
-		n += int(unsafe.Sizeof(*s)) + s.rests[0].bytes() + s.rests[1].bytes()
+		n += int(unsafe.Sizeof(*s)) + s.cooldowns[0].bytes() + s.cooldowns[1].bytes()
 		for _, c := range s.mapped {
 			if c != nil {
 				n += int(unsafe.Sizeof(*c))
@@ -43,47 +47,50 @@ func (e *external) bytes() int {
 	return n
 }
 
-// mapping returns the mapping of a port.
-func (s *portSpace) mapping(port uint16) (uint32, bool) {
-	if c := s.mapped[port/chunkLen]; c != nil && c[port%chunkLen] != 0 {
-		return c[port%chunkLen] - 1, true
+// mapping returns the mapping of a port, 0 if it has none.
+func (s *portSpace) mapping(port uint16) uint32 {
+	if row := s.mapped[port/rowLen]; row != nil {
+		return row[port%rowLen]
 	}
-	return 0, false
+	return 0
 }
 
 // set notes the mapping of a port that has none.
 func (s *portSpace) set(port uint16, mapping uint32) {
-	k := port / chunkLen
+	k := port / rowLen
 	if s.mapped[k] == nil {
 		if s.mapped[k], s.spare = s.spare, nil; s.mapped[k] == nil {
-			s.mapped[k] = new([chunkLen]uint32)
+			s.mapped[k] = new([rowLen]uint32)
 		}
 	}
-	s.mapped[k][port%chunkLen] = mapping + 1
+	s.mapped[k][port%rowLen] = mapping
 	s.used[k]++
 }
 
 // unset forgets it.
 func (s *portSpace) unset(port uint16) {
-	k := port / chunkLen
-	s.mapped[k][port%chunkLen] = 0
+	k := port / rowLen
+	s.mapped[k][port%rowLen] = 0
 	if s.used[k]--; s.used[k] == 0 {
 		s.mapped[k], s.spare = nil, s.mapped[k]
 	}
 }
 
-// A mapping binds an internal to an external endpoint, for one remote address
-// or endpoint only where the mapping behavior says so. Half a cache line, because
-// many have one connection only.
+// A mapping binds an internal to an external endpoint. Where the mapping behavior says so, it is for one
+// remote address or endpoint only. It takes half a cache line: many mappings have one connection only, so
+// its size counts.
 type mapping struct {
 	ext, addr, remote uint32 // remote and its port are 0 if they do not matter
 	port, remotePort  uint16
 	extPort           uint16
 	proto             uint8
 	refs              uint32 // connections that use it; it ends with the last (RFC 7857, 12)
-	permitted         uint32 // a permit of its own, for the first remote address, if
-	conns             uint32 // this is not 0
+	permitted         uint32 // the first remote address, which needs no permit apart; valid if conns is not 0
+	conns             uint32 // connections with that remote address
 }
+
+// Link implements conntrack.Linked.
+func (m *mapping) Link() *uint32 { return &m.addr }
 
 // mapKey is what a mapping is found by.
 type mapKey struct {
@@ -96,109 +103,112 @@ func (m *mapping) key() mapKey {
 	return mapKey{m.ext, m.addr, m.remote, m.port, m.remotePort, m.proto}
 }
 
-// A permit says that a mapping has connections with a remote address, which
-// address-dependent filtering lets in. A mapping has one itself; these are the
-// others'.
+// A permit says that a mapping has connections with a remote address, which address-dependent filtering
+// lets in. The mapping itself holds that of its first remote address; permits are about the others.
 type permit struct{ mapping, remote, conns uint32 }
 
-// mappings are the mappings of a table, those with another port outside than inside
-// found by their internal endpoint, and their permits. An index that has no room for
-// an entry, which chance does not bring about, makes one that is not found: then
-// another mapping is made, or a sender filtered.
+// Link implements conntrack.Linked.
+func (p *permit) Link() *uint32 { return &p.mapping }
+
+// mappings are the mappings of a table and their permits. The index by internal endpoint holds the
+// mappings whose port outside differs from the port inside. An index may have no room for an entry,
+// which does not happen in practice. Then that entry is not found: another mapping is made, or a
+// sender is filtered.
 type mappings struct {
-	list       pool[mapping]
-	byInternal index
-	others     pool[permit]
-	byPermit   index
+	list       conntrack.Slab[mapping, struct{}, *mapping]
+	byInternal conntrack.Index
+	permits    conntrack.Slab[permit, struct{}, *permit]
+	byPermit   conntrack.Index
 }
 
 // bytes is the memory that the mappings and permits take.
 func (m *mappings) bytes() int {
-	return m.list.bytes() + m.byInternal.bytes() + m.others.bytes() + m.byPermit.bytes()
+	return m.list.Bytes() + m.byInternal.Bytes() + m.permits.Bytes() + m.byPermit.Bytes()
 }
 
-func (k *mapKey) tag(x *index) uint32 {
-	return x.hash(uint64(k.addr)<<32|uint64(k.remote),
+func (k *mapKey) tag(x *conntrack.Index) uint32 {
+	return x.Hash(uint64(k.addr)<<32|uint64(k.remote),
 		uint64(k.port)<<48|uint64(k.remotePort)<<32|uint64(k.proto)<<24|uint64(k.ext^k.ext>>8)&0xffffff)
 }
 
-// findMapping returns the mapping of an internal endpoint. Most have the same port outside,
-// and are found there; the index is of the others.
-func (t *Table) findMapping(k *mapKey) (uint32, bool) {
+// findMapping returns the mapping of an internal endpoint, 0 if it has none. Most have the same port
+// outside, and are found there; the index is of the others.
+func (t *Table) findMapping(k *mapKey) uint32 {
 	m := &t.mappings
-	if i, ok := t.behind(k.ext, k.port, k.proto); ok && m.list.at(i).key() == *k {
-		return i, true
+	if i := t.behind(k.ext, k.port, k.proto); i != 0 && m.list.At(i).key() == *k {
+		return i
 	}
-	return m.byInternal.lookup(k.tag(&m.byInternal), func(i uint32) bool { return m.list.at(i).key() == *k })
+	i, _ := m.byInternal.Lookup(k.tag(&m.byInternal), func(i uint32) bool { return m.list.At(i).key() == *k })
+	return i
 }
 
-// permit returns the number of the permit of a mapping for a remote address, if it
-// is not the mapping's own.
-func (m *mappings) permit(mapping, remote uint32) (i, tag uint32, ok bool) {
-	tag = m.byPermit.hash(uint64(mapping), uint64(remote))
-	i, ok = m.byPermit.lookup(tag, func(i uint32) bool {
-		p := m.others.at(i)
+// permit returns the number of a mapping's permit for a remote address, 0 if there is none apart from
+// the mapping, and the tag that it belongs under.
+func (m *mappings) permit(mapping, remote uint32) (i, tag uint32) {
+	tag = m.byPermit.Hash(uint64(mapping), uint64(remote))
+	i, _ = m.byPermit.Lookup(tag, func(i uint32) bool {
+		p := m.permits.At(i)
 		return p.mapping == mapping && p.remote == remote
 	})
-	return i, tag, ok
+	return i, tag
 }
 
-// permits reports whether a mapping has connections with a remote address.
-func (m *mappings) permits(i, remote uint32) bool {
-	if k := m.list.at(i); k.conns > 0 && k.permitted == remote {
+// lets reports whether a mapping has connections with a remote address.
+func (m *mappings) lets(i, remote uint32) bool {
+	if k := m.list.At(i); k.conns > 0 && k.permitted == remote {
 		return true
 	}
-	_, _, ok := m.permit(i, remote)
-	return ok
+	p, _ := m.permit(i, remote)
+	return p != 0
 }
 
 // allow counts a connection of a mapping with a remote address.
 func (m *mappings) allow(mapping, remote uint32) {
-	k := m.list.at(mapping)
-	if k.conns > 0 && k.permitted == remote || k.refs == 1 { // the first has none before it
+	k := m.list.At(mapping)
+	if k.conns > 0 && k.permitted == remote || k.refs == 1 { // the first has no other before it
 		k.permitted = remote
 		k.conns++
 		return
 	}
-	i, tag, ok := m.permit(mapping, remote)
+	i, tag := m.permit(mapping, remote)
 	switch {
-	case ok:
-		m.others.at(i).conns++
+	case i != 0:
+		m.permits.At(i).conns++
 	case k.conns == 0:
 		k.permitted, k.conns = remote, 1
 	default:
-		i = m.others.add(permit{mapping, remote, 1})
-		if !m.byPermit.insert(tag, i) {
-			m.others.remove(i)
+		i = m.permits.Take()
+		*m.permits.At(i) = permit{mapping, remote, 1}
+		if !m.byPermit.Insert(tag, i) {
+			m.permits.Free(i)
 		}
 	}
 }
 
 // disallow takes back what allow has counted.
 func (m *mappings) disallow(mapping, remote uint32) {
-	if k := m.list.at(mapping); k.conns > 0 && k.permitted == remote {
+	if k := m.list.At(mapping); k.conns > 0 && k.permitted == remote {
 		k.conns--
 		return
 	}
-	i, tag, ok := m.permit(mapping, remote)
-	if !ok {
+	i, tag := m.permit(mapping, remote)
+	if i == 0 {
 		return
 	}
-	if p := m.others.at(i); p.conns > 1 {
+	if p := m.permits.At(i); p.conns > 1 {
 		p.conns--
 		return
 	}
-	m.byPermit.remove(tag, i)
-	m.others.remove(i)
+	m.byPermit.Remove(tag, i)
+	m.permits.Free(i)
 }
 
-// A Binding is how a new connection's source or destination goes through a
-// mapping. It changes nothing until the connection is committed, and is only
-// good until the table changes.
+// A Binding is how a new connection's source or destination goes through a mapping. It changes nothing
+// until the connection is committed, and is valid only until a table changes. The zero value is none.
 type Binding struct {
 	ok  bool
-	src uint32 // mapping of the source + 1, 0: none
-	dst uint32 // mapping of the destination + 1, 0: none
+	src uint32 // mapping of the source, 0: none, or it is to be made
+	dst uint32 // mapping of the destination, 0: none
 	new bool   // the source's mapping is to be made
 	key mapKey
 	ext uint16 // its external port
@@ -209,6 +219,17 @@ type Binding struct {
 
 // Used reports whether the connection goes through a mapping or overloads a port.
 func (b *Binding) Used() bool { return b.ok }
+
+// marks are those of the binding's connection.
+func (b *Binding) marks() (m conntrack.Marks) {
+	if b.src != 0 || b.new {
+		m |= sourceMapped
+	}
+	if b.dst != 0 {
+		m |= destMapped
+	}
+	return m
+}
 
 // protoIndex selects among the three port spaces; false for other protocols.
 func protoIndex(proto uint8) (int, bool) {
@@ -258,112 +279,98 @@ func (t *Table) remotePart(addr uint32, port uint16) (uint32, uint16) {
 	return 0, 0
 }
 
-// Bind finds the external port, on the external address ext, for a new
-// connection whose packets have the tuple flow: the sender's source and the
-// final destination. original is the tuple as it arrived, which is flow unless
-// the destination is translated as well. It fills b and returns the port.
-func (t *Table) Bind(b *Binding, ext uint32, flow, original packet.Tuple) (uint16, Refusal) {
-	pi, ok := protoIndex(flow.Proto)
+// Bind finds the external port, on the external address ext, for a new connection. tuple has the
+// sender's source and the final destination. original is the tuple as it arrived; the two differ if the
+// destination is translated as well. Bind fills b and returns the port.
+func (t *Table) Bind(b *Binding, ext uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+	pi, ok := protoIndex(tuple.Proto)
 	if !ok {
 		return 0, NoPort
 	}
 	b.ok = true
-	b.key = mapKey{ext: ext, addr: flow.Src, port: flow.SrcPort, proto: flow.Proto}
-	b.key.remote, b.key.remotePort = t.remotePart(flow.Dst, flow.DstPort)
-	if i, found := t.findMapping(&b.key); found {
-		port := t.mappings.list.at(i).extPort
-		if t.replyFree(flow, original, ext, port) {
-			b.src = i + 1
-			return port, None
+	b.key = mapKey{ext: ext, addr: tuple.Src, port: tuple.SrcPort, proto: tuple.Proto}
+	b.key.remote, b.key.remotePort = t.remotePart(tuple.Dst, tuple.DstPort)
+	if i := t.findMapping(&b.key); i != 0 {
+		port := t.mappings.list.At(i).extPort
+		if t.replyFree(tuple, original, ext, port) {
+			b.src = i
+			return port, conntrack.None
 		}
-		return t.overload(b, ext, flow, original)
+		return t.overload(b, ext, tuple, original)
 	}
-	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
-	space, group := t.ports(ext, pi), groupOf(flow.Proto, flow.SrcPort)
-	if t.restsAfterUse(pi) {
-		space.wake(group.wellKnown(), t.now)
+	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
+	space, group := t.ports(ext, pi), groupOf(tuple.Proto, tuple.SrcPort)
+	if t.coolsDown(pi) {
+		space.freeCooled(group.wellKnown(), t.conns.Millis())
 	}
-	if over, free := t.usesPorts(space, flow); over {
+	if over, free := t.usesPorts(space, tuple); over {
 		b.overShare = free > 0
 	} else {
-		port, found := flow.SrcPort, space.again(flow.SrcPort, group.wellKnown(), flow.Src)
+		port, found := tuple.SrcPort, space.keptFor(tuple.SrcPort, group.wellKnown(), tuple.Src)
 		if !found {
-			port, found = space.choose(flow.SrcPort, lo, hi, t.rng)
+			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
 		}
-		for !found && space.wakeOldest(group.wellKnown()) { // better than one that is in use
-			port, found = space.choose(flow.SrcPort, lo, hi, t.rng)
+		for !found && space.freeOldest(group.wellKnown()) { // better than one that is in use
+			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
 		}
 		for n := 0; found; n++ {
-			if t.replyFree(flow, original, ext, port) {
+			if t.replyFree(tuple, original, ext, port) {
 				b.new, b.ext = true, port
-				return port, None
+				return port, conntrack.None
 			}
-			// Somebody overloads that port towards this endpoint.
+			// Another connection overloads that port towards this endpoint.
 			if n == mappingTries {
 				break
 			}
 			port, found = space.another(port, lo, hi, t.rng)
 		}
 	}
-	return t.overload(b, ext, flow, original)
+	return t.overload(b, ext, tuple, original)
 }
 
-// usesPorts reports whether flow's sender has as many ports of an external address as it
-// may, and how many are free.
-func (t *Table) usesPorts(space *portSpace, flow packet.Tuple) (over bool, free int) {
-	group := groupOf(flow.Proto, flow.SrcPort)
-	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
+// usesPorts reports whether the sender of tuple has as many ports of an external address as it may, and
+// how many are free.
+func (t *Table) usesPorts(space *portSpace, tuple packet.Tuple) (over bool, free int) {
+	group := groupOf(tuple.Proto, tuple.SrcPort)
+	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
 	free = hi - lo + 1 - space.taken[group.wellKnown()]
-	return t.overShare(int(t.hosts.use(flow.Src).ports[group]), hi-lo+1, free), free
+	return t.share.Exceeds(t.conns.HostCounter(tuple.Src, int(group)), hi-lo+1, free), free
 }
 
-// mappingTries bounds the search for a port of one's own among those that others
-// overload: a host without one is worse off than the search is dear.
+// mappingTries bounds the search for a port of a connection's own among those that others overload. A
+// host that must overload is worse off than it pays for a longer search.
 const mappingTries = 4
 
-// replyFree reports whether no connection answers to what flow's replies to the
-// external endpoint would be. Nor may they look like the packets they answer, as
-// those of a host that talks to itself by its own external endpoint would.
-func (t *Table) replyFree(flow, original packet.Tuple, ext uint32, port uint16) bool {
-	flow.Src, flow.SrcPort = ext, port
-	reply := flow.Reverse()
-	if reply == original {
-		return false
+// overload finds a port that other hosts may use as well, but not towards the same remote endpoint (RFC
+// 7857, 3). A host with more than its share of the ports gets none where half of those towards the
+// endpoint are taken. Otherwise it could shut all other hosts out from there.
+func (t *Table) overload(b *Binding, ext uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+	pi, _ := protoIndex(tuple.Proto)
+	if over, free := t.usesPorts(t.ports(ext, pi), tuple); over && free > 0 && t.halfTaken(ext, tuple, original) {
+		return 0, conntrack.HostShareUsed
 	}
-	i, _ := t.find(&reply)
-	return i == noConn || t.expired(t.conn(i), t.now) || t.overruled(t.conn(i)) // then Commit ends it
-}
-
-// overload finds a port that others may use as well, but not towards the same
-// remote endpoint (RFC 7857, 3). A host with more than its share of the ports gets none
-// where the endpoint is crowded, or it could shut all others out from there.
-func (t *Table) overload(b *Binding, ext uint32, flow, original packet.Tuple) (uint16, Refusal) {
-	pi, _ := protoIndex(flow.Proto)
-	if over, free := t.usesPorts(t.ports(ext, pi), flow); over && free > 0 && t.crowded(ext, flow, original) {
-		return 0, HostShareUsed
-	}
-	port, r := t.searchPort(ext, flow, original)
-	if r == None {
+	port, r := t.searchPort(ext, tuple, original)
+	if r == conntrack.None {
 		b.overload = true
 	}
 	return port, r
 }
 
-// crowdSample is how many ports crowded looks at. A host that tries a million times ends
-// with 73 of 100 ports, after ten million with 78; with half the sample with 79 and 85.
-const crowdSample = 32
+// sampleSize is how many ports halfTaken looks at. A host that tries a million times ends with 73 of 100
+// ports, after ten million with 78; with half the sample with 79 and 85.
+const sampleSize = 32
 
-// crowded reports whether half of the ports towards flow's destination are taken, of a
-// few at random: the host may have chosen which it takes.
-func (t *Table) crowded(ext uint32, flow, original packet.Tuple) bool {
-	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
-	n, taken := min(hi-lo+1, crowdSample), 0
+// halfTaken reports whether half of the ports towards tuple's destination are taken, in a sample at
+// random: the host may have chosen which ports it takes.
+func (t *Table) halfTaken(ext uint32, tuple, original packet.Tuple) bool {
+	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
+	n, taken := min(hi-lo+1, sampleSize), 0
 	for k := range n {
 		port := lo + k
-		if hi-lo >= crowdSample {
+		if hi-lo >= sampleSize {
 			port = lo + t.rng.IntN(hi-lo+1)
 		}
-		if !t.replyFree(flow, original, ext, uint16(port)) {
+		if !t.replyFree(tuple, original, ext, uint16(port)) {
 			if taken++; 2*taken >= n {
 				return true
 			}
@@ -372,47 +379,43 @@ func (t *Table) crowded(ext uint32, flow, original packet.Tuple) bool {
 	return false
 }
 
-// uniqueTries bounds the search at random. With half of the ports towards one
-// remote endpoint in use, eight tries find one in 255 of 256 cases; the others know
-// better then.
+// uniqueTries bounds the search at random. With half of the ports towards one remote endpoint in use,
+// eight tries find one in 255 of 256 cases. Where they fail, the search goes on among the remotePorts.
 const uniqueTries = 8
 
-// UniquePort finds a source port for one connection only, so that flow sent
-// from the address src has a reply that no other connection answers to. It
-// keeps the port where it can. original is as for Bind.
-func (t *Table) UniquePort(src uint32, flow, original packet.Tuple) (uint16, Refusal) {
-	if t.replyFree(flow, original, src, flow.SrcPort) {
-		return flow.SrcPort, None
+// UniquePort finds a source port for one connection only, so that tuple sent from the address src has a
+// reply that no other connection answers to. It keeps the port where it can. original is as for Bind.
+func (t *Table) UniquePort(src uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+	if t.replyFree(tuple, original, src, tuple.SrcPort) {
+		return tuple.SrcPort, conntrack.None
 	}
-	if _, ok := protoIndex(flow.Proto); !ok {
-		return 0, TupleTaken
+	if _, ok := protoIndex(tuple.Proto); !ok {
+		return 0, conntrack.TupleTaken
 	}
-	return t.searchPort(src, flow, original)
+	return t.searchPort(src, tuple, original)
 }
 
-// searchPort is UniquePort within the range of ports, which the flow's own may
-// lie outside of.
-func (t *Table) searchPort(src uint32, flow, original packet.Tuple) (uint16, Refusal) {
-	lo, hi := t.portRange(flow.Proto, flow.SrcPort)
-	if own := int(flow.SrcPort); own >= lo && own <= hi && t.replyFree(flow, original, src, flow.SrcPort) {
-		return flow.SrcPort, None
+// searchPort is UniquePort within the range of ports. The port of tuple may lie outside of it.
+func (t *Table) searchPort(src uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
+	if own := int(tuple.SrcPort); own >= lo && own <= hi && t.replyFree(tuple, original, src, tuple.SrcPort) {
+		return tuple.SrcPort, conntrack.None
 	}
 	for range uniqueTries {
 		port := uint16(lo + t.rng.IntN(hi-lo+1))
-		if t.replyFree(flow, original, src, port) {
-			return port, None
+		if t.replyFree(tuple, original, src, port) {
+			return port, conntrack.None
 		}
 	}
-	return t.crowdPort(src, flow, original, lo, hi)
+	return t.searchRemote(src, tuple, original, lo, hi)
 }
 
-// Inbound finds the internal endpoint behind an external one for the first packet
-// of a connection, if the filtering behavior lets its source in (RFC 4787, 5).
-// That is about packets from outside; filter is false for one from inside, so
-// that two hosts behind the same address can reach each other (REQ-9).
-func (t *Table) Inbound(b *Binding, flow packet.Tuple, filter bool) (addr uint32, port uint16, r Refusal) {
-	i, found := t.behind(flow.Dst, flow.DstPort, flow.Proto)
-	if !found {
+// Inbound finds the internal endpoint behind an external one for the first packet of a connection, if the
+// filtering behavior lets its source in (RFC 4787, 5). Filtering is about packets from outside. filter is
+// false for a packet from inside, so that two hosts behind the same address can reach each other (REQ-9).
+func (t *Table) Inbound(b *Binding, tuple packet.Tuple, filter bool) (addr uint32, port uint16, r conntrack.Refusal) {
+	i := t.behind(tuple.Dst, tuple.DstPort, tuple.Proto)
+	if i == 0 {
 		return 0, 0, NoMapping
 	}
 	switch {
@@ -420,50 +423,49 @@ func (t *Table) Inbound(b *Binding, flow packet.Tuple, filter bool) (addr uint32
 	case t.cfg.Filtering == AddressAndPortDependent:
 		return 0, 0, Filtered // what the endpoint may send belongs to a connection
 	case t.cfg.Filtering == AddressDependent:
-		if !t.mappings.permits(i, flow.Src) {
+		if !t.mappings.lets(i, tuple.Src) {
 			return 0, 0, Filtered
 		}
 	}
-	b.ok, b.dst = true, i+1
-	m := t.mappings.list.at(i)
-	return m.addr, m.port, None
+	b.ok, b.dst = true, i
+	m := t.mappings.list.At(i)
+	return m.addr, m.port, conntrack.None
 }
 
-// behind finds the mapping of an external endpoint.
-func (t *Table) behind(addr uint32, port uint16, proto uint8) (uint32, bool) {
+// behind finds the mapping of an external endpoint, 0 if it has none.
+func (t *Table) behind(addr uint32, port uint16, proto uint8) uint32 {
 	pi, ok := protoIndex(proto)
 	e := t.externals[addr]
 	if !ok || e == nil || e.ports[pi] == nil {
-		return 0, false
+		return 0
 	}
 	return e.ports[pi].mapping(port)
 }
 
-// pin keeps the mappings of a binding while other connections end, one of which may
-// be the last user. unpin leaves them to hold, or gives up those that nothing uses
-// if nothing has come of the connection.
+// pin keeps the mappings of a binding while connections end to make room, one of which may be the last
+// that uses a mapping. unpin ends it, and with it a mapping that no connection uses.
 func (t *Table) pin(b *Binding) {
 	for _, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			t.mappings.list.at(i-1).refs++
+			t.mappings.list.At(i).refs++
 		}
 	}
 }
 
-func (t *Table) unpin(b *Binding, done bool) {
+func (t *Table) unpin(b *Binding) {
 	for _, i := range [2]uint32{b.src, b.dst} {
 		if i == 0 {
 			continue
 		}
-		m := t.mappings.list.at(i - 1)
-		if m.refs--; m.refs == 0 && !done {
-			t.endMapping(i - 1)
+		m := t.mappings.list.At(i)
+		if m.refs--; m.refs == 0 {
+			t.endMapping(i)
 		}
 	}
 }
 
 // hold makes a connection use its mappings.
-func (t *Table) hold(c *Conn, b *Binding) {
+func (t *Table) hold(c *conntrack.Conn, b *Binding) {
 	if b.overload {
 		t.stats.Overloaded++
 	}
@@ -471,129 +473,113 @@ func (t *Table) hold(c *Conn, b *Binding) {
 		t.stats.OverShare++
 	}
 	if b.new {
-		b.src = t.newMapping(b) + 1
+		b.src = t.newMapping(b)
 	}
 	for side, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			c.flags |= [2]connFlags{connSourceMapped, connDestMapped}[side]
-			t.mappings.list.at(i-1).refs++
-			t.mappings.allow(i-1, c.remote(side))
+			t.mappings.list.At(i).refs++
+			t.mappings.allow(i, remoteOf(c, side))
 		}
 	}
 }
 
-// remote is whom a connection's mapping talks to, as the internal host sees it:
-// the source's mapping to where the first packet was sent, the destination's to
-// where replies are.
-func (c *Conn) remote(side int) uint32 {
-	if side == 0 {
-		return c.dst[Original]
-	}
-	return c.dst[Reply]
+// remoteOf is the remote address of a connection's mapping, as the internal host sees it. The source's
+// mapping (side 0) talks to where the first packet was sent, the destination's (side 1) to where replies
+// are sent.
+func remoteOf(c *conntrack.Conn, side int) uint32 {
+	return c.Tuple(conntrack.Direction(side)).Dst
 }
 
+// newMapping makes the mapping of a binding.
 func (t *Table) newMapping(b *Binding) uint32 {
 	m := &t.mappings
 	k := &b.key
-	i := m.list.add(mapping{ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: b.ext, proto: k.proto})
+	i := m.list.Take()
+	*m.list.At(i) = mapping{
+		ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: b.ext, proto: k.proto,
+	}
 	if b.ext != k.port {
-		m.byInternal.insert(k.tag(&m.byInternal), i)
+		m.byInternal.Insert(k.tag(&m.byInternal), i)
 	}
 	pi, _ := protoIndex(k.proto)
 	space := t.ports(k.ext, pi)
 	group := groupOf(k.proto, b.ext)
-	delete(space.rests[group.wellKnown()].by, b.ext)
+	delete(space.cooldowns[group.wellKnown()].by, b.ext)
 	space.take(b.ext)
 	space.taken[group.wellKnown()]++
 	space.set(b.ext, i)
-	t.hosts.more(k.addr, func(u *hostUse) { u.ports[group]++ })
+	t.conns.CountHost(k.addr, int(group), 1)
 	return i
 }
 
-// unmap lets go of a connection's mappings: those of the external endpoints that its
-// replies and its first packet were sent to.
-func (t *Table) unmap(c *Conn) {
-	if c.flags&connSourceMapped != 0 {
-		if i, ok := t.behind(c.dst[Reply], c.dstPort[Reply], c.proto); ok {
-			t.releaseMapping(i, c.remote(0))
-		}
+// unmap takes a connection from its mappings: those of the external endpoints that its replies and its
+// first packet were sent to.
+func (t *Table) unmap(c *conntrack.Conn, m conntrack.Marks) {
+	if m&sourceMapped != 0 {
+		reply := c.Tuple(conntrack.Reply)
+		t.unuse(t.behind(reply.Dst, reply.DstPort, reply.Proto), remoteOf(c, 0))
 	}
-	if c.flags&connDestMapped != 0 {
-		if i, ok := t.behind(c.dst[Original], c.dstPort[Original], c.proto); ok {
-			t.releaseMapping(i, c.remote(1))
-		}
+	if m&destMapped != 0 {
+		original := c.Tuple(conntrack.Original)
+		t.unuse(t.behind(original.Dst, original.DstPort, original.Proto), remoteOf(c, 1))
 	}
 }
 
-func (t *Table) releaseMapping(i, remote uint32) {
+// unuse takes a connection with a remote address from mapping i. The mapping ends with its last one.
+func (t *Table) unuse(i, remote uint32) {
+	if i == 0 {
+		return
+	}
 	ms := &t.mappings
 	ms.disallow(i, remote)
-	m := ms.list.at(i)
+	m := ms.list.At(i)
 	if m.refs--; m.refs == 0 {
 		t.endMapping(i)
 	}
 }
 
-// endMapping forgets a mapping that nothing uses.
+// endMapping forgets a mapping that no connection uses.
 func (t *Table) endMapping(i uint32) {
 	ms := &t.mappings
-	m := ms.list.at(i)
+	m := ms.list.At(i)
 	if key := m.key(); m.extPort != m.port {
-		ms.byInternal.remove(key.tag(&ms.byInternal), i)
+		ms.byInternal.Remove(key.tag(&ms.byInternal), i)
 	}
 	pi, _ := protoIndex(m.proto)
 	space := t.ports(m.ext, pi)
 	group := groupOf(m.proto, m.extPort)
-	if t.restsAfterUse(pi) {
-		space.rest(m.extPort, group.wellKnown(), m.addr, t.now)
+	if t.coolsDown(pi) {
+		space.keepBack(m.extPort, group.wellKnown(), m.addr, t.conns.Millis())
 	} else {
 		space.put(m.extPort)
 	}
 	space.taken[group.wellKnown()]--
 	space.unset(m.extPort)
-	t.hosts.less(m.addr, func(u *hostUse) { u.ports[group]-- })
-	ms.list.remove(i)
+	t.conns.CountHost(m.addr, int(group), -1)
+	ms.list.Free(i)
 }
 
-// owner is the host whose share a new connection counts towards.
-func (n *NewConn) owner() (uint32, bool) {
-	switch n.Owner {
-	case OwnerSource:
-		return n.Original.Src, true
-	case OwnerDest:
-		return n.Reply.Src, true
+// A portGroup is the ports that a host has a share of: those of one protocol. Well-known ones are apart,
+// because mappings keep them apart. It is the number of a host's counter in the connection table.
+type portGroup int
+
+const portGroups = 5
+
+const _ = uint(conntrack.HostCounters - portGroups) // there are enough counters
+
+// groupOf is the group of an external port. protoIndex knows the protocol.
+func groupOf(proto uint8, port uint16) portGroup {
+	pi, _ := protoIndex(proto)
+	if port < 1024 && proto != packet.ProtoICMP {
+		return portGroup(pi) + 3
 	}
-	return 0, false
+	return portGroup(pi)
 }
 
-// own counts a connection towards its owner's share: at once if the owner has
-// opened it, but one that others have opened to it only once it is established.
-// Half-open ones would let a stranger use up the share of a host that has done
-// nothing; they are bounded by the oldest making room.
-func (t *Table) own(c *Conn, o Owner) {
-	switch o {
-	case OwnerSource:
-		t.count(c)
-	case OwnerDest:
-		c.flags |= connOwnerDest
+// wellKnown is 1 for a group of well-known ports, else 0.
+func (g portGroup) wellKnown() int {
+	if g >= 3 {
+		return 1
 	}
-}
-
-func (t *Table) count(c *Conn) {
-	c.flags |= connOwned
-	t.hosts.more(c.ownerAddr(), func(u *hostUse) { u.conns++ })
-}
-
-func (t *Table) disown(c *Conn) {
-	if c.flags&connOwned == 0 {
-		return
-	}
-	t.hosts.less(c.ownerAddr(), func(u *hostUse) { u.conns-- })
-}
-
-func (c *Conn) ownerAddr() uint32 {
-	if c.flags&connOwnerDest != 0 {
-		return c.src[Reply]
-	}
-	return c.src[Original]
+	return 0
 }

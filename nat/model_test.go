@@ -3,11 +3,13 @@ package nat_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -29,7 +31,7 @@ func (s *script) IntN(n int) int {
 
 const modelSize = 24
 
-var modelConfig = nat.Config{
+var modelConfig = config{
 	MaxConnections: modelSize, HostShare: 0.5, PortMin: 2000, PortMax: 2007,
 	UDP: 5 * time.Second, ICMP: 3 * time.Second, Other: 4 * time.Second,
 	TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second, TCPClosing: 3 * time.Second,
@@ -40,8 +42,8 @@ var modelConfig = nat.Config{
 type model struct {
 	t     *testing.T
 	ch    chooser
-	cfg   nat.Config
-	table *nat.Table
+	cfg   config
+	table *tables
 	now   time.Duration
 	conns []*modelConn
 	young []*modelConn // half open, oldest first
@@ -51,10 +53,10 @@ type model struct {
 	stamps map[uint32]int // when each host got as many half-open connections as it has
 	stamp  int
 
-	rests map[[2]uint16]modelRest // by protocol and port
+	cooling map[[2]uint16]modelCooldown // by protocol and port
 
-	ranks map[packet.Tuple]nat.Rank // of members' connections, as the table has told
-	own   nat.Class
+	ranks map[packet.Tuple]conntrack.Rank // of connections, as the table has told
+	own   conntrack.Class
 
 	either bool // the last Bind may have made a mapping or not
 	quota  bool // it overloads because the host has its share of the ports
@@ -65,12 +67,12 @@ type model struct {
 type modelConn struct {
 	tuple    [2]packet.Tuple
 	seen     time.Duration
-	state    nat.State
+	state    conntrack.State
 	owner    uint32
 	counted  bool          // towards its owner's share
 	half     uint32        // the host that it is listed with while it is half open,
 	queued   time.Duration // and the time of its last packet when it was listed
-	member   uint32
+	backend  conntrack.Backend
 	over     bool // a change has ended it
 	src, dst *modelMapping
 }
@@ -82,24 +84,24 @@ type modelMapping struct {
 	ext              uint16
 }
 
-func newModel(t *testing.T, ch chooser, cfg nat.Config, now time.Duration) *model {
-	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, rests: map[[2]uint16]modelRest{}, ranks: map[packet.Tuple]nat.Rank{}}
-	m.table = nat.NewTable(cfg, rand.New(rand.NewPCG(5, 6)), m.onEnd)
-	m.table.OnBalanced(m.onBalanced)
+func newModel(t *testing.T, ch chooser, cfg config, now time.Duration) *model {
+	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, cooling: map[[2]uint16]modelCooldown{}, ranks: map[packet.Tuple]conntrack.Rank{}}
+	m.table = newTables(cfg, rand.New(rand.NewPCG(5, 6)))
+	m.table.Observe(m)
 	m.own = m.table.Class(ownLifetime)
 	return m
 }
 
-// A modelRest is a port whose mapping has ended.
-type modelRest struct {
+// A modelCooldown is a port whose mapping has ended.
+type modelCooldown struct {
 	host uint32
 	at   time.Duration
 }
 
-// rested says of a port that no mapping has how long it has been so, and whether it is
+// cooled says of a port that no mapping has how long it has been so, and whether it is
 // kept for somebody else: 0 it is not, 1 it may be, 2 it is.
-func (m *model) rested(proto uint8, port uint16, host uint32) int {
-	r, ok := m.rests[[2]uint16{uint16(proto), port}]
+func (m *model) cooled(proto uint8, port uint16, host uint32) int {
+	r, ok := m.cooling[[2]uint16{uint16(proto), port}]
 	switch age := m.now - r.at; {
 	case !ok || r.host == host || m.cfg.Filtering != nat.EndpointIndependent || proto == packet.ProtoTCP || age > 3*time.Minute:
 		return 0
@@ -109,40 +111,47 @@ func (m *model) rested(proto uint8, port uint16, host uint32) int {
 	return 1 // the table's clock has been behind when the mapping ended
 }
 
-// ownLifetimes is the member whose connections have a class of their own.
+// ownLifetimes is the backend whose connections have a class of their own.
 const ownLifetimes = 2
 
-var ownLifetime = nat.Lifetime{Idle: 11 * time.Second, Closing: 2 * time.Second}
+var ownLifetime = conntrack.Lifetime{Idle: 11 * time.Second, Closing: 2 * time.Second}
 
 // modelRank is the rank of a connection by its state.
-func modelRank(c *modelConn) nat.Rank {
+func modelRank(c *modelConn) conntrack.Rank {
 	switch c.state {
-	case nat.New, nat.SynSent, nat.SynReceived:
-		return nat.HalfOpen
-	case nat.Closed, nat.Reset:
-		return nat.Over
+	case conntrack.New, conntrack.SynSent, conntrack.SynReceived:
+		return conntrack.HalfOpen
+	case conntrack.Closed, conntrack.Reset:
+		return conntrack.Over
 	}
-	return nat.Lasting
+	return conntrack.Lasting
 }
 
-// onBalanced follows what the table says of members' connections: each change begins where
-// the one before has ended.
-func (m *model) onBalanced(c *nat.Conn, from, to nat.Rank) {
-	id := c.Tuple(nat.Original)
-	if m.ranks[id] != from || from == to || c.Member == 0 {
-		m.t.Fatalf("%v of member %d goes from %d to %d, and was at %d", id, c.Member, from, to, m.ranks[id])
+// The model observes the table. Each move begins where the one before has ended.
+func (m *model) Began(c *conntrack.Conn) { m.Moved(c, conntrack.Absent, c.Rank()) }
+
+// Moved follows the ranks of connections.
+func (m *model) Moved(c *conntrack.Conn, from, to conntrack.Rank) {
+	id := c.Tuple(conntrack.Original)
+	if m.ranks[id] != from || from == to {
+		m.t.Fatalf("%v of backend %d goes from %d to %d, and was at %d", id, c.Backend, from, to, m.ranks[id])
 	}
-	if m.ranks[id] = to; to == nat.Absent {
+	if m.ranks[id] = to; to == conntrack.Absent {
 		delete(m.ranks, id)
 	}
 }
 
-func (m *model) onEnd(c *nat.Conn) {
-	i := slices.IndexFunc(m.conns, func(k *modelConn) bool { return k.tuple[0] == c.Tuple(nat.Original) })
+// Ended forgets a connection that must be there.
+func (m *model) Ended(c *conntrack.Conn, e conntrack.Ending) {
+	m.Moved(c, c.Rank(), conntrack.Absent)
+	i := slices.IndexFunc(m.conns, func(k *modelConn) bool { return k.tuple[0] == c.Tuple(conntrack.Original) })
 	if i < 0 {
-		m.t.Fatalf("%v ended, nobody knows it", c.Tuple(nat.Original))
+		m.t.Fatalf("%v ended, nobody knows it", c.Tuple(conntrack.Original))
 	}
 	k := m.conns[i]
+	if e.Reason == conntrack.Overruled && !k.over {
+		m.t.Fatalf("%v is overruled, and no change has named it", k.tuple[0])
+	}
 	m.conns = slices.Delete(m.conns, i, i+1)
 	if slices.Contains(m.young, k) {
 		m.restamp(k)
@@ -151,7 +160,7 @@ func (m *model) onEnd(c *nat.Conn) {
 	m.ended = append(m.ended, k)
 	for _, old := range []*modelMapping{k.src, k.dst} {
 		if old != nil && !slices.Contains(m.mappings(), old) {
-			m.rests[[2]uint16{uint16(old.proto), old.ext}] = modelRest{old.addr, m.now}
+			m.cooling[[2]uint16{uint16(old.proto), old.ext}] = modelCooldown{old.addr, m.now}
 		}
 	}
 }
@@ -167,11 +176,11 @@ func without(list []*modelConn, c *modelConn) []*modelConn {
 }
 
 func (m *model) expired(c *modelConn) bool {
-	if c.member == ownLifetimes {
+	if c.backend == ownLifetimes {
 		switch {
-		case c.tuple[0].Proto == packet.ProtoTCP && modelRank(c) == nat.Over:
+		case c.tuple[0].Proto == packet.ProtoTCP && modelRank(c) == conntrack.Over:
 			return m.now-c.seen >= ownLifetime.Closing
-		case c.tuple[0].Proto != packet.ProtoTCP || modelRank(c) == nat.Lasting:
+		case c.tuple[0].Proto != packet.ProtoTCP || modelRank(c) == conntrack.Lasting:
 			return m.now-c.seen >= ownLifetime.Idle
 		} // opening is the table's
 	}
@@ -183,10 +192,10 @@ func (m *model) expired(c *modelConn) bool {
 		timeout = m.cfg.ICMP
 	case packet.ProtoTCP:
 		timeout = m.cfg.TCPOpening
-		if c.state == nat.Closed || c.state == nat.Reset {
+		if c.state == conntrack.Closed || c.state == conntrack.Reset {
 			timeout = m.cfg.TCPClosing
 		}
-		if c.state >= nat.Established && c.state <= nat.FinReply {
+		if c.state >= conntrack.Established && c.state <= conntrack.FinReply {
 			timeout = m.cfg.TCPEstablished
 		}
 	}
@@ -197,11 +206,11 @@ func (m *model) expired(c *modelConn) bool {
 func (m *model) past(c *modelConn) bool { return c.over || m.expired(c) }
 
 // find also returns what is past but nobody has noticed.
-func (m *model) find(tuple packet.Tuple) (*modelConn, nat.Direction) {
+func (m *model) find(tuple packet.Tuple) (*modelConn, conntrack.Direction) {
 	for _, c := range m.conns {
 		for d := range c.tuple {
 			if c.tuple[d] == tuple {
-				return c, nat.Direction(d)
+				return c, conntrack.Direction(d)
 			}
 		}
 	}
@@ -210,8 +219,8 @@ func (m *model) find(tuple packet.Tuple) (*modelConn, nat.Direction) {
 
 // requeue puts a connection where its state belongs.
 func (m *model) requeue(c *modelConn) {
-	young := c.state == nat.New || c.state == nat.SynSent || c.state == nat.SynReceived
-	closed := c.state == nat.Closed || c.state == nat.Reset
+	young := c.state == conntrack.New || c.state == conntrack.SynSent || c.state == conntrack.SynReceived
+	closed := c.state == conntrack.Closed || c.state == conntrack.Reset
 	open := c.owner != 0
 	for _, q := range []struct {
 		list *[]*modelConn
@@ -243,7 +252,7 @@ func (m *model) expectEnded(what string, want ...*modelConn) {
 	m.ended = nil
 }
 
-func (m *model) lookup(tuple packet.Tuple) (*nat.Conn, *modelConn, nat.Direction) {
+func (m *model) lookup(tuple packet.Tuple) (*conntrack.Conn, *modelConn, conntrack.Direction) {
 	m.t.Helper()
 	want, wantDir := m.find(tuple)
 	gone := want != nil && m.past(want)
@@ -272,7 +281,7 @@ func (m *model) step() {
 	case op < 14:
 		m.packet()
 	case op < 15:
-		m.lookup(m.flow())
+		m.lookup(m.tuple())
 	case op < 17:
 		m.now += time.Duration(m.ch.IntN(12)) * 250 * time.Millisecond
 	case op < 18:
@@ -288,7 +297,7 @@ func (m *model) step() {
 	}
 }
 
-func (m *model) flow() packet.Tuple {
+func (m *model) tuple() packet.Tuple {
 	ports := []uint16{2000, 2001, 2002, 80, 81, 40000}
 	protos := []uint8{packet.ProtoUDP, packet.ProtoTCP, packet.ProtoTCP, packet.ProtoICMP}
 	return packet.Tuple{
@@ -304,57 +313,57 @@ func (m *model) flags() uint8 {
 }
 
 // outbound is a packet from inside; a new connection binds an external port.
-func (m *model) outbound() { m.open(m.flow()) }
+func (m *model) outbound() { m.open(m.tuple()) }
 
-func (m *model) open(flow packet.Tuple) {
-	if c, _, _ := m.lookup(flow); c != nil {
+func (m *model) open(tuple packet.Tuple) {
+	if c, _, _ := m.lookup(tuple); c != nil {
 		return
 	}
 	var b nat.Binding
 	m.either = false
-	port, r := m.table.Bind(&b, external, flow, flow)
-	mapping := m.judgeBind(flow, port, r)
-	if r != nat.None {
+	port, r := m.table.Bind(&b, external, tuple, tuple)
+	mapping := m.judgeBind(tuple, port, r)
+	if r != conntrack.None {
 		return
 	}
-	out := flow
+	out := tuple
 	out.Src, out.SrcPort = external, port
-	c := &modelConn{tuple: [2]packet.Tuple{flow, out.Reverse()}, owner: flow.Src, counted: true, src: mapping}
+	c := &modelConn{tuple: [2]packet.Tuple{tuple, out.Reverse()}, owner: tuple.Src, counted: true, src: mapping}
 	before := m.table.Stats()
-	n := nat.NewConn{Original: flow, Reply: out.Reverse(), Binding: b, Owner: nat.OwnerSource}
-	if m.commit(n, c) {
+	n := conntrack.NewConn{Original: tuple, Reply: out.Reverse(), Owner: conntrack.OwnerSource}
+	if m.commit(n, b, c) {
 		after := m.table.Stats()
 		if got := after.Overloaded != before.Overloaded; got != (c.src == nil) {
-			m.t.Fatalf("%v: overloaded %t", flow, got)
+			m.t.Fatalf("%v: overloaded %t", tuple, got)
 		}
 		if got := after.OverShare != before.OverShare; got != m.quota {
-			m.t.Fatalf("%v: overloaded because of the host's share: %t", flow, got)
+			m.t.Fatalf("%v: overloaded because of the host's share: %t", tuple, got)
 		}
 	}
 }
 
 // judgeBind says whether Bind's answer is one of the right ones. It returns the
 // mapping, nil if the port is overloaded.
-func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelMapping {
-	key := modelMapping{addr: flow.Src, port: flow.SrcPort, proto: flow.Proto}
+func (m *model) judgeBind(tuple packet.Tuple, port uint16, r conntrack.Refusal) *modelMapping {
+	key := modelMapping{addr: tuple.Src, port: tuple.SrcPort, proto: tuple.Proto}
 	if m.cfg.Mapping != nat.EndpointIndependent {
-		key.remote = flow.Dst
+		key.remote = tuple.Dst
 	}
 	if m.cfg.Mapping == nat.AddressAndPortDependent {
-		key.remotePort = flow.DstPort
+		key.remotePort = tuple.DstPort
 	}
 	lo, hi := 2000, 2007
-	if flow.SrcPort < 1024 {
+	if tuple.SrcPort < 1024 {
 		lo, hi = 1, 1023
 	}
-	if flow.Proto == packet.ProtoICMP {
+	if tuple.Proto == packet.ProtoICMP {
 		lo, hi = 0, 65535
 	}
-	if r == nat.None && (int(port) < lo || int(port) > hi) {
-		m.t.Fatalf("%v: port %d is not in %d-%d", flow, port, lo, hi)
+	if r == conntrack.None && (int(port) < lo || int(port) > hi) {
+		m.t.Fatalf("%v: port %d is not in %d-%d", tuple, port, lo, hi)
 	}
-	if r == nat.None && !m.replyFree(flow, port) {
-		m.t.Fatalf("%v: port %d has this reply already", flow, port)
+	if r == conntrack.None && !m.replyFree(tuple, port) {
+		m.t.Fatalf("%v: port %d has this reply already", tuple, port)
 	}
 	m.quota = false
 	taken, byHost, free := map[uint16]bool{}, 0, hi-lo+1
@@ -365,76 +374,76 @@ func (m *model) judgeBind(flow packet.Tuple, port uint16, r nat.Refusal) *modelM
 		if same == key {
 			own = k
 		}
-		if k.proto == flow.Proto {
+		if k.proto == tuple.Proto {
 			taken[k.ext] = true
 			if int(k.ext) >= lo && int(k.ext) <= hi {
 				free--
-				if k.addr == flow.Src {
+				if k.addr == tuple.Src {
 					byHost++
 				}
 			}
 		}
 	}
-	if own != nil && m.replyFree(flow, own.ext) {
-		m.want(flow, port, r, own.ext)
+	if own != nil && m.replyFree(tuple, own.ext) {
+		m.want(tuple, port, r, own.ext)
 		return own
 	}
 	over := overShare(byHost, hi-lo+1, free)
 	if own != nil || over || free == 0 {
 		m.quota = own == nil && over && free > 0
-		if n := hi - lo + 1; over && free > 0 && 2*m.freeReplies(flow, lo, hi) <= n {
-			if m.refused++; r != nat.HostShareUsed {
-				m.t.Fatalf("%v: port %d, %v, though its host has its share and there are few towards there", flow, port, r)
+		if n := hi - lo + 1; over && free > 0 && 2*m.freeReplies(tuple, lo, hi) <= n {
+			if m.refused++; r != conntrack.HostShareUsed {
+				m.t.Fatalf("%v: port %d, %v, though its host has its share and there are few towards there", tuple, port, r)
 			}
 			return nil
 		}
-		m.judgeOverload(flow, port, r, lo, hi)
+		m.judgeOverload(tuple, port, r, lo, hi)
 		return nil
 	}
-	return m.judgeNewMapping(key, flow, port, r, taken, lo, hi)
+	return m.judgeNewMapping(key, tuple, port, r, taken, lo, hi)
 }
 
-func (m *model) judgeNewMapping(key modelMapping, flow packet.Tuple, port uint16, r nat.Refusal, taken map[uint16]bool, lo, hi int) *modelMapping {
-	own := int(flow.SrcPort)
-	kept := m.rested(flow.Proto, flow.SrcPort, flow.Src)
-	preserve := own >= lo && own <= hi && !taken[flow.SrcPort] && kept != 2
+func (m *model) judgeNewMapping(key modelMapping, tuple packet.Tuple, port uint16, r conntrack.Refusal, taken map[uint16]bool, lo, hi int) *modelMapping {
+	own := int(tuple.SrcPort)
+	kept := m.cooled(tuple.Proto, tuple.SrcPort, tuple.Src)
+	preserve := own >= lo && own <= hi && !taken[tuple.SrcPort] && kept != 2
 	if preserve && kept == 1 {
 		m.either = true
-	} else if preserve && m.replyFree(flow, flow.SrcPort) {
-		m.want(flow, port, r, flow.SrcPort)
-	} else if preserve || m.overloadedTowards(flow) {
+	} else if preserve && m.replyFree(tuple, tuple.SrcPort) {
+		m.want(tuple, port, r, tuple.SrcPort)
+	} else if preserve || m.overloadedTowards(tuple) {
 		// What choose took, or might have, is overloaded there: either is right.
 		m.either = true
 		key.ext = port
 		return &key
 	}
-	if r != nat.None || taken[port] {
-		m.t.Fatalf("%v: %v, port %d taken: %t", flow, r, port, taken[port])
+	if r != conntrack.None || taken[port] {
+		m.t.Fatalf("%v: %v, port %d taken: %t", tuple, r, port, taken[port])
 	}
-	mayRest := m.rested(flow.Proto, port, flow.Src) == 2
-	for p := lo; p <= hi && (mayRest || port&1 != flow.SrcPort&1); p++ {
-		if !taken[uint16(p)] && m.rested(flow.Proto, uint16(p), 0) == 0 && (mayRest || p&1 == own&1) {
-			m.t.Fatalf("%v: port %d, but %d is free", flow, port, p)
+	mayCool := m.cooled(tuple.Proto, port, tuple.Src) == 2
+	for p := lo; p <= hi && (mayCool || port&1 != tuple.SrcPort&1); p++ {
+		if !taken[uint16(p)] && m.cooled(tuple.Proto, uint16(p), 0) == 0 && (mayCool || p&1 == own&1) {
+			m.t.Fatalf("%v: port %d, but %d is free", tuple, port, p)
 		}
 	}
 	key.ext = port
 	return &key
 }
 
-func (m *model) want(flow packet.Tuple, port uint16, r nat.Refusal, want uint16) {
-	if port != want || r != nat.None {
-		m.t.Fatalf("%v: port %d, %v, want %d", flow, port, r, want)
+func (m *model) want(tuple packet.Tuple, port uint16, r conntrack.Refusal, want uint16) {
+	if port != want || r != conntrack.None {
+		m.t.Fatalf("%v: port %d, %v, want %d", tuple, port, r, want)
 	}
 }
 
-func (m *model) judgeOverload(flow packet.Tuple, port uint16, r nat.Refusal, lo, hi int) {
-	own := int(flow.SrcPort)
+func (m *model) judgeOverload(tuple packet.Tuple, port uint16, r conntrack.Refusal, lo, hi int) {
+	own := int(tuple.SrcPort)
 	switch {
-	case own >= lo && own <= hi && m.replyFree(flow, flow.SrcPort):
-		m.want(flow, port, r, flow.SrcPort)
-	case r == nat.None:
-	case r != nat.NoPort || m.freeReplies(flow, lo, min(hi, lo+crowdStep-1)) > 0:
-		m.t.Fatalf("%v: %v with ports left to overload", flow, r)
+	case own >= lo && own <= hi && m.replyFree(tuple, tuple.SrcPort):
+		m.want(tuple, port, r, tuple.SrcPort)
+	case r == conntrack.None:
+	case r != nat.NoPort || m.freeReplies(tuple, lo, min(hi, lo+buildStep-1)) > 0:
+		m.t.Fatalf("%v: %v with ports left to overload", tuple, r)
 	}
 }
 
@@ -443,18 +452,18 @@ func (m *model) judgeOverload(flow packet.Tuple, port uint16, r nat.Refusal, lo,
 func overShare(held, n, free int) bool { return held > 0 && (held+1 > n/2 || held+1 > free) }
 
 // freeReplies counts the ports that no connection has, but for those that have expired.
-func (m *model) freeReplies(flow packet.Tuple, lo, hi int) int {
+func (m *model) freeReplies(tuple packet.Tuple, lo, hi int) int {
 	n := 0
 	for p := lo; p <= hi; p++ {
-		if m.replyFree(flow, uint16(p)) {
+		if m.replyFree(tuple, uint16(p)) {
 			n++
 		}
 	}
 	return n
 }
 
-// crowdStep is how many ports a search that chance does not help looks at.
-const crowdStep = 512
+// buildStep is how many ports a search that chance does not help looks at.
+const buildStep = 512
 
 func (m *model) mappings() []*modelMapping {
 	var all []*modelMapping
@@ -468,18 +477,18 @@ func (m *model) mappings() []*modelMapping {
 	return all
 }
 
-func (m *model) replyFree(flow packet.Tuple, port uint16) bool {
-	flow.Src, flow.SrcPort = external, port
-	c, _ := m.find(flow.Reverse())
+func (m *model) replyFree(tuple packet.Tuple, port uint16) bool {
+	tuple.Src, tuple.SrcPort = external, port
+	c, _ := m.find(tuple.Reverse())
 	return c == nil || m.past(c)
 }
 
 // overloadedTowards reports whether a connection without mapping has a reply
-// from flow's destination.
-func (m *model) overloadedTowards(flow packet.Tuple) bool {
+// from tuple's destination.
+func (m *model) overloadedTowards(tuple packet.Tuple) bool {
 	return slices.ContainsFunc(m.conns, func(c *modelConn) bool {
 		for _, t := range c.tuple {
-			if t.Src == flow.Dst && t.SrcPort == flow.DstPort && t.Proto == flow.Proto && t.Dst == external {
+			if t.Src == tuple.Dst && t.SrcPort == tuple.DstPort && t.Proto == tuple.Proto && t.Dst == external {
 				return c.src == nil
 			}
 		}
@@ -489,25 +498,25 @@ func (m *model) overloadedTowards(flow packet.Tuple) bool {
 
 // inbound is a packet from outside, or from inside to the external address.
 func (m *model) inbound() {
-	flow := m.flow()
-	flow.Src, flow.Dst = flow.Dst, external
-	flow.DstPort = []uint16{2000, 2001, 2002, 2003, 80, 81}[m.ch.IntN(6)]
-	if c, _, _ := m.lookup(flow); c != nil {
+	tuple := m.tuple()
+	tuple.Src, tuple.Dst = tuple.Dst, external
+	tuple.DstPort = []uint16{2000, 2001, 2002, 2003, 80, 81}[m.ch.IntN(6)]
+	if c, _, _ := m.lookup(tuple); c != nil {
 		return
 	}
 	var target *modelMapping
 	permitted := false
 	for _, k := range m.mappings() {
-		if k.ext == flow.DstPort && k.proto == flow.Proto {
+		if k.ext == tuple.DstPort && k.proto == tuple.Proto {
 			target = k
 		}
 	}
 	for _, c := range m.conns {
-		if target != nil && (c.src == target && c.tuple[0].Dst == flow.Src || c.dst == target && c.tuple[1].Dst == flow.Src) {
+		if target != nil && (c.src == target && c.tuple[0].Dst == tuple.Src || c.dst == target && c.tuple[1].Dst == tuple.Src) {
 			permitted = true
 		}
 	}
-	want := nat.None
+	want := conntrack.None
 	switch {
 	case target == nil:
 		want = nat.NoMapping
@@ -515,43 +524,43 @@ func (m *model) inbound() {
 		want = nat.Filtered
 	}
 	var b nat.Binding
-	addr, port, r := m.table.Inbound(&b, flow, true)
-	if r != want || r == nat.None && (addr != target.addr || port != target.port) {
-		m.t.Fatalf("%v: %v, want %v (or elsewhere)", flow, r, want)
+	addr, port, r := m.table.Inbound(&b, tuple, true)
+	if r != want || r == conntrack.None && (addr != target.addr || port != target.port) {
+		m.t.Fatalf("%v: %v, want %v (or elsewhere)", tuple, r, want)
 	}
-	if r != nat.None {
+	if r != conntrack.None {
 		return
 	}
-	reply := packet.Tuple{Src: addr, SrcPort: port, Dst: flow.Src, DstPort: flow.SrcPort, Proto: flow.Proto}
-	c := &modelConn{tuple: [2]packet.Tuple{flow, reply}, owner: addr, dst: target}
+	reply := packet.Tuple{Src: addr, SrcPort: port, Dst: tuple.Src, DstPort: tuple.SrcPort, Proto: tuple.Proto}
+	c := &modelConn{tuple: [2]packet.Tuple{tuple, reply}, owner: addr, dst: target}
 	m.either = false
-	m.commit(nat.NewConn{Original: flow, Reply: reply, Binding: b, Owner: nat.OwnerDest}, c)
+	m.commit(conntrack.NewConn{Original: tuple, Reply: reply, Owner: conntrack.OwnerDest}, b, c)
 }
 
 // plain is a connection that nothing translates and nobody owns.
 func (m *model) plain() {
-	flow := m.flow()
-	flow.Proto = 47 + uint8(m.ch.IntN(2))
-	flow.SrcPort, flow.DstPort = 0, 0
-	if c, _, _ := m.lookup(flow); c == nil {
+	tuple := m.tuple()
+	tuple.Proto = 47 + uint8(m.ch.IntN(2))
+	tuple.SrcPort, tuple.DstPort = 0, 0
+	if c, _, _ := m.lookup(tuple); c == nil {
 		m.either = false
-		m.commit(nat.NewConn{Original: flow, Reply: flow.Reverse()}, &modelConn{tuple: [2]packet.Tuple{flow, flow.Reverse()}})
+		m.commit(conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, nat.Binding{}, &modelConn{tuple: [2]packet.Tuple{tuple, tuple.Reverse()}})
 	}
 }
 
 // commit predicts what Commit answers and whom it evicts.
-func (m *model) commit(n nat.NewConn, c *modelConn) bool {
+func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 	conns, young, old, stamps := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old), maps.Clone(m.stamps)
-	if c.half = n.Original.Dst; n.Owner == nat.OwnerSource {
+	if c.half = n.Original.Dst; n.Owner == conntrack.OwnerSource {
 		c.half = n.Original.Src
 	}
-	n.In[nat.Original] = c.group()
+	n.In[conntrack.Original] = c.group()
 	want, evicted, skipped, room := m.predict(c, conns, young, old, stamps)
 	n.Segment.Flags = m.flags()
-	if n.Member = uint32(m.ch.IntN(3)); n.Member == ownLifetimes {
+	if n.Backend = conntrack.Backend(m.ch.IntN(3)); n.Backend == ownLifetimes {
 		n.Class = m.own
 	}
-	got, r := m.table.Commit(&n, m.now)
+	got, r := m.table.commitBound(&n, &b, m.now)
 	if !room {
 		// Then it may sweep, and all is as if that had been before.
 		swept := m.swept(c)
@@ -564,7 +573,7 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 		want, evicted, skipped, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone), stamps)
 		m.ended = slices.DeleteFunc(m.ended, gone)
 	}
-	if r != want || (got == nil) != (want != nat.None) {
+	if r != want || (got == nil) != (want != conntrack.None) {
 		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want)
 	}
 	m.expectEnded("commit", evicted...)
@@ -574,16 +583,16 @@ func (m *model) commit(n nat.NewConn, c *modelConn) bool {
 			s.queued = s.seen
 		}
 	}
-	if r != nat.None {
+	if r != conntrack.None {
 		return false
 	}
-	if m.either && !got.Mapped() {
+	if m.either && !nat.Mapped(got.Marks()) {
 		c.src = nil
 	}
-	if got.Mapped() != (c.src != nil || c.dst != nil) {
-		m.t.Fatalf("%v: mapped %t", n.Original, got.Mapped())
+	if nat.Mapped(got.Marks()) != (c.src != nil || c.dst != nil) {
+		m.t.Fatalf("%v: mapped %t", n.Original, nat.Mapped(got.Marks()))
 	}
-	c.seen, c.state, c.member = m.now, got.State(), n.Member
+	c.seen, c.state, c.backend = m.now, got.State(), n.Backend
 	m.conns = append(m.conns, c)
 	m.requeue(c)
 	return true
@@ -602,14 +611,14 @@ func (m *model) swept(c *modelConn) []*modelConn {
 
 // predict says what becomes of a new connection c among others, whom it ends, which are
 // listed anew, and whether there is room without ending what is in nobody's way.
-func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (r nat.Refusal, ended, skipped []*modelConn, room bool) {
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (r conntrack.Refusal, ended, skipped []*modelConn, room bool) {
 	var gone []*modelConn // in whose place it comes
 	for _, t := range c.tuple {
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
 		switch {
 		case i < 0 || slices.Contains(gone, conns[i]):
 		case !m.past(conns[i]):
-			return nat.TupleTaken, gone, nil, true
+			return conntrack.TupleTaken, gone, nil, true
 		default:
 			if gone = append(gone, conns[i]); slices.Contains(young, conns[i]) {
 				stamps[conns[i].half] = m.stamp + len(gone)
@@ -628,19 +637,19 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map
 	}
 	switch {
 	case c.owner != 0 && overShare(owned, modelSize, modelSize-len(conns)+len(young)+len(old)):
-		return nat.HostShareUsed, gone, nil, false
+		return conntrack.HostShareUsed, gone, nil, false
 	case len(young) >= modelSize/2:
 		victim, skipped := halfVictim(c, young, stamps)
-		return nat.None, append(gone, victim), skipped, true
+		return conntrack.None, append(gone, victim), skipped, true
 	case len(conns) < modelSize:
-		return nat.None, gone, nil, true
+		return conntrack.None, gone, nil, true
 	case len(old) > 0:
-		return nat.None, append(gone, old[0]), nil, false
+		return conntrack.None, append(gone, old[0]), nil, false
 	case len(young) > 0:
 		victim, skipped := halfVictim(c, young, stamps)
-		return nat.None, append(gone, victim), skipped, false
+		return conntrack.None, append(gone, victim), skipped, false
 	}
-	return nat.TableFull, gone, nil, false
+	return conntrack.TableFull, gone, nil, false
 }
 
 // group is the interface that a host is behind.
@@ -700,10 +709,10 @@ func (m *model) packet() {
 	if c.Tuple(0) != want.tuple[0] || c.Tuple(1) != want.tuple[1] {
 		m.t.Fatalf("the translation of %v has changed", want.tuple[0])
 	}
-	if want.tuple[0].Proto != packet.ProtoTCP && d == nat.Reply && c.State() != nat.Established {
+	if want.tuple[0].Proto != packet.ProtoTCP && d == conntrack.Reply && c.State() != conntrack.Established {
 		m.t.Fatalf("%v: %v after a reply", want.tuple[0], c.State())
 	}
-	if over := want.state == nat.Closed || want.state == nat.Reset; want.tuple[0].Proto != packet.ProtoTCP || !over || c.State() != want.state {
+	if over := want.state == conntrack.Closed || want.state == conntrack.Reset; want.tuple[0].Proto != packet.ProtoTCP || !over || c.State() != want.state {
 		want.seen = m.now
 	}
 	want.state = c.State()
@@ -723,28 +732,37 @@ func (m *model) tick() {
 			m.t.Fatalf("Tick left %v, which has expired", c.tuple[0])
 		}
 	}
-	if (wake == 0) != (len(m.conns) == 0) && len(m.rests) == 0 || wake != 0 && wake < m.now {
+	if (wake == 0) != (len(m.conns) == 0) && len(m.cooling) == 0 || wake != 0 && wake < m.now {
 		m.t.Fatalf("Tick = %v at %v with %d connections", wake, m.now, len(m.conns))
 	}
 }
 
-// apply changes a rule: what the change names is over at once.
+// apply changes a rule: what the change names is over at once. The model judges every connection when the
+// change comes.
 func (m *model) apply() {
-	var ch nat.Change
-	switch m.ch.IntN(3) {
+	ch := conntrack.Change{KeepTCP: m.ch.IntN(2) == 0}
+	port := uint16(53 + m.ch.IntN(2))
+	switch m.ch.IntN(4) {
 	case 0:
-		ch.Addr = []uint32{inside, inside + 3, remote, external}[m.ch.IntN(4)]
+		addrs := []uint32{inside, inside + 3, remote, external}
+		ch.Addrs = [][]uint32{addrs[:1], addrs[1:3], addrs[2:3], addrs[3:]}[m.ch.IntN(4)]
+	case 1:
+		ch.Concerns = func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).DstPort == port }
 	default:
-		ch.Members, ch.KeepTCP = [][]uint32{{1}, {2}, {1, 2}}[m.ch.IntN(3)], m.ch.IntN(2) == 0
+		ch.Backends = [][]conntrack.Backend{{1}, {2}, {1, 2}}[m.ch.IntN(3)]
 	}
 	m.table.Apply(ch)
 	m.expectEnded("apply")
 	for _, c := range m.conns {
+		named := slices.Contains(ch.Backends, c.backend)
 		for _, t := range c.tuple {
-			c.over = c.over || ch.Addr != 0 && (t.Src == ch.Addr || t.Dst == ch.Addr)
+			named = named || slices.Contains(ch.Addrs, t.Src) || slices.Contains(ch.Addrs, t.Dst)
 		}
-		keep := ch.KeepTCP && c.tuple[0].Proto == packet.ProtoTCP && c.state != nat.SynSent
-		c.over = c.over || slices.Contains(ch.Members, c.member) && !keep
+		if ch.Concerns != nil {
+			named = named || c.tuple[0].DstPort == port
+		}
+		keep := ch.KeepTCP && c.tuple[0].Proto == packet.ProtoTCP && c.state != conntrack.SynSent
+		c.over = c.over || named && !keep
 	}
 }
 
@@ -770,10 +788,7 @@ func (m *model) removeOne() {
 		return
 	}
 	k := m.conns[m.ch.IntN(len(m.conns))]
-	if m.ch.IntN(2) == 0 {
-		m.table.RemoveIf(func(c *nat.Conn) bool { return c.Tuple(nat.Original) == k.tuple[0] })
-		m.expectEnded("RemoveIf", k)
-	} else if c, _, _ := m.lookup(k.tuple[0]); c != nil {
+	if c, _, _ := m.lookup(k.tuple[0]); c != nil {
 		m.table.Remove(c)
 		m.expectEnded("Remove", k)
 	}
@@ -786,16 +801,18 @@ func (m *model) check() {
 			want[c.tuple[0]] = c
 		}
 	}
-	m.table.Connections(m.now, func(c nat.Connection) {
+	m.table.Walk(0, math.MaxInt, m.now, func(conn *conntrack.Conn) bool {
+		c := m.table.Show(conn, m.now)
 		k := want[c.Original]
 		if k == nil || k.tuple[1] != c.Reply || k.state != c.State || m.now.Truncate(time.Millisecond)-k.seen != c.Idle {
 			m.t.Fatalf("%+v: not as the model has it", c)
 		}
 		delete(want, c.Original)
+		return true
 	})
 	for _, c := range m.conns {
-		if got := m.ranks[c.tuple[0]]; c.member != 0 && got != modelRank(c) {
-			m.t.Fatalf("%v of member %d: rank %d in state %v", c.tuple[0], c.member, got, c.state)
+		if got := m.ranks[c.tuple[0]]; got != modelRank(c) {
+			m.t.Fatalf("%v of backend %d: rank %d in state %v", c.tuple[0], c.backend, got, c.state)
 		}
 	}
 	if len(want) != 0 || m.table.Len() != len(m.conns) {
@@ -808,7 +825,7 @@ func (m *model) finish() {
 	m.check()
 	m.now += time.Hour
 	m.tick()
-	m.now += 2 * time.Minute // and all ports have rested
+	m.now += 2 * time.Minute // and all cooldowns are over
 	m.tick()
 	if m.table.Len() != 0 {
 		m.t.Fatalf("%d connections left", m.table.Len())
@@ -819,7 +836,7 @@ func (m *model) finish() {
 		}
 		m.conns = append(m.conns, &modelConn{tuple: [2]packet.Tuple{udp(inside, port, remote, 53)}})
 	}
-	m.table.RemoveIf(func(*nat.Conn) bool { return true })
+	m.table.removeIf(m.now, func(*conntrack.Conn) bool { return true })
 }
 
 func TestModel(t *testing.T) {
@@ -847,10 +864,10 @@ func TestModelCrowded(t *testing.T) {
 		cfg.Mapping, cfg.Filtering = nat.Behavior(seed%3), nat.Behavior(seed/3%3)
 		m := newModel(t, rand.New(rand.NewPCG(seed, 12)), cfg, 0)
 		for range 100 {
-			for to := m.flow(); m.ch.IntN(20) > 0; {
-				flow := m.flow()
-				flow.Dst, flow.DstPort, flow.Proto = to.Dst, to.DstPort, to.Proto
-				m.open(flow)
+			for to := m.tuple(); m.ch.IntN(20) > 0; {
+				tuple := m.tuple()
+				tuple.Dst, tuple.DstPort, tuple.Proto = to.Dst, to.DstPort, to.Proto
+				m.open(tuple)
 			}
 			for range 5 {
 				m.step()

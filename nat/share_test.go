@@ -3,6 +3,7 @@ package nat_test
 import (
 	"testing"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -19,27 +20,27 @@ func TestShareLeavesRoom(t *testing.T) {
 		{0.0005, []int{1, 1, 1, 1, 1}},
 		{0.9, []int{900, 90, 9, 1, 0}}, // down to the last
 	} {
-		conns := nat.Config{MaxConnections: 1000, HostShare: c.share}
-		ports := nat.Config{PortMin: 2000, PortMax: 2999, HostShare: c.share}
-		for name, table := range map[string]*nat.Table{"connections": newTable(conns), "ports": newTable(ports)} {
+		conns := config{MaxConnections: 1000, HostShare: c.share}
+		ports := config{PortMin: 2000, PortMax: 2999, HostShare: c.share}
+		for name, table := range map[string]*tables{"connections": newTable(conns), "ports": newTable(ports)} {
 			for host, want := range c.want {
 				got := 0
 				for ; got <= 1000; got++ {
 					f := udp(inside+uint32(host), uint16(2000+got), remote+uint32(host), 53)
 					if name == "ports" {
-						if c, _, r := tryBind(table, f, 0); r != nat.None || !c.Mapped() {
+						if c, _, r := tryBind(table, f, 0); r != conntrack.None || !nat.Mapped(c.Marks()) {
 							break
 						}
 						continue
 					}
-					k, r := table.Commit(&nat.NewConn{Original: f, Reply: f.Reverse(), Owner: nat.OwnerSource}, 0)
-					if r != nat.None {
-						if r != nat.HostShareUsed && want > 0 {
+					k, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource}, 0)
+					if r != conntrack.None {
+						if r != conntrack.HostShareUsed && want > 0 {
 							t.Errorf("share %v, host %d: %v", c.share, host, r)
 						}
 						break
 					}
-					table.Touch(k, nat.Reply, 0, false, 0)
+					table.Touch(k, conntrack.Reply, 0, false, 0)
 				}
 				if got != want {
 					t.Errorf("share %v: host %d has %d %s, want %d", c.share, host, got, name, want)
@@ -53,19 +54,19 @@ func TestShareLeavesRoom(t *testing.T) {
 // connections do.
 func TestFloodTakesNoShare(t *testing.T) {
 	for name, flags := range map[string]uint8{"half open": packet.SYN, "closed": packet.RST} {
-		table := newTable(nat.Config{MaxConnections: 100})
+		table := newTable(config{MaxConnections: 100})
 		for k := range uint32(300) {
 			tuple := tcpTuple(uint16(k))
 			tuple.Src = remote + k
-			table.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: flags}}, 0)
+			table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: flags}}, 0)
 		}
 		for k := range uint16(50) {
 			f := udp(inside, 1000+k, remote, 53)
-			c, r := table.Commit(&nat.NewConn{Original: f, Reply: f.Reverse(), Owner: nat.OwnerSource}, 0)
-			if r != nat.None {
+			c, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource}, 0)
+			if r != conntrack.None {
 				t.Fatalf("%s: connection %d: %v", name, k, r)
 			}
-			table.Touch(c, nat.Reply, 0, false, 0)
+			table.Touch(c, conntrack.Reply, 0, false, 0)
 		}
 	}
 }
@@ -73,7 +74,7 @@ func TestFloodTakesNoShare(t *testing.T) {
 // Ports that are overloaded because of a share are counted apart from those for want of
 // any.
 func TestOverShareIsCounted(t *testing.T) {
-	table := newTable(nat.Config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
+	table := newTable(config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(6) {
 		bind(t, table, udp(inside, 2000+k, remote+uint32(k), 53))
 	}
@@ -90,18 +91,18 @@ func TestOverShareIsCounted(t *testing.T) {
 
 // A host with its share of the ports overloads others only where half of those towards the
 // remote endpoint are free, and can have been refused there before it goes elsewhere.
-func TestOverShareWhereCrowded(t *testing.T) {
-	table := newTable(nat.Config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
+func TestOverShareWhereHalfTaken(t *testing.T) {
+	table := newTable(config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(5) {
 		bind(t, table, udp(inside, 2000+k, remote, 53))
 	}
-	if _, port, r := tryBind(table, udp(inside, 2005, remote, 53), 0); r != nat.HostShareUsed {
+	if _, port, r := tryBind(table, udp(inside, 2005, remote, 53), 0); r != conntrack.HostShareUsed {
 		t.Errorf("with half of the ports taken: %d, %v", port, r)
 	}
 	for k := range uint16(5) {
 		bind(t, table, udp(inside, 2005+k, remote+1, 53))
 	}
-	if _, port, r := tryBind(table, udp(inside, 2010, remote+1, 53), 0); r != nat.HostShareUsed {
+	if _, port, r := tryBind(table, udp(inside, 2010, remote+1, 53), 0); r != conntrack.HostShareUsed {
 		t.Errorf("with as many overloaded: %d, %v", port, r)
 	}
 	// What it does not have its share of is another host's, up to the last.
@@ -125,15 +126,15 @@ func TestOverShareWhereCrowded(t *testing.T) {
 }
 
 // Where in the range the ports are taken makes no difference.
-func TestCrowdedAnywhere(t *testing.T) {
+func TestHalfTakenAnywhere(t *testing.T) {
 	for name, c := range map[string]struct {
 		lo, n uint16
-		want  nat.Refusal
+		want  conntrack.Refusal
 	}{
-		"a few at the bottom": {2000, 100, nat.None}, "a few at the top": {2900, 100, nat.None},
-		"most at the bottom": {2000, 900, nat.HostShareUsed}, "most at the top": {2100, 900, nat.HostShareUsed},
+		"a few at the bottom": {2000, 100, conntrack.None}, "a few at the top": {2900, 100, conntrack.None},
+		"most at the bottom": {2000, 900, conntrack.HostShareUsed}, "most at the top": {2100, 900, conntrack.HostShareUsed},
 	} {
-		table := newTable(nat.Config{PortMin: 2000, PortMax: 2999})
+		table := newTable(config{PortMin: 2000, PortMax: 2999})
 		for k := range uint16(500) {
 			bind(t, table, udp(inside, 2000+k, remote+1, 53))
 		}
@@ -149,13 +150,13 @@ func TestCrowdedAnywhere(t *testing.T) {
 // One that its own mapping does not serve, since the port is taken towards the endpoint, is
 // no way round: a host has many such to a server that it reaches by several addresses.
 func TestOverShareBySeveralAddresses(t *testing.T) {
-	table := newTable(nat.Config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
+	table := newTable(config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(5) {
 		bind(t, table, udp(inside, 2000+k, remote, 53))
 	}
-	flow := udp(inside, 2000, remote, 53)
+	tuple := udp(inside, 2000, remote, 53)
 	var b nat.Binding
-	if _, r := table.Bind(&b, external, flow, udp(inside, 2000, external+1, 53)); r != nat.HostShareUsed {
+	if _, r := table.Bind(&b, external, tuple, udp(inside, 2000, external+1, 53)); r != conntrack.HostShareUsed {
 		t.Error(r)
 	}
 }
@@ -163,7 +164,7 @@ func TestOverShareBySeveralAddresses(t *testing.T) {
 // However often a host tries, another finds a port towards the same endpoint.
 func TestMillionTriesLeaveRoom(t *testing.T) {
 	const ports = 8192
-	table := newTable(nat.Config{PortMin: 10000, PortMax: 10000 + ports - 1})
+	table := newTable(config{PortMin: 10000, PortMax: 10000 + ports - 1})
 	held := 0
 	for k := range 1_000_000 {
 		f := udp(inside, uint16(1024+k%64512), remote, 53)
@@ -171,9 +172,9 @@ func TestMillionTriesLeaveRoom(t *testing.T) {
 			continue
 		}
 		switch _, _, r := tryBind(table, f, 0); r {
-		case nat.None:
+		case conntrack.None:
 			held++
-		case nat.HostShareUsed:
+		case conntrack.HostShareUsed:
 		default:
 			t.Fatal(k, r)
 		}
@@ -184,7 +185,7 @@ func TestMillionTriesLeaveRoom(t *testing.T) {
 	refused := 0
 	for k := range 1000 {
 		f := udp(inside+1+uint32(k%10), uint16(20000+k), remote, 53)
-		if _, _, r := tryBind(table, f, 0); r != nat.None {
+		if _, _, r := tryBind(table, f, 0); r != conntrack.None {
 			refused++
 			tryUntil(t, table, f)
 		}
@@ -197,7 +198,7 @@ func TestMillionTriesLeaveRoom(t *testing.T) {
 
 // Whether a host may overload a port, and that it may not, costs no memory.
 func TestOverShareAllocatesNothing(t *testing.T) {
-	table := newTable(nat.Config{PortMin: 2000, PortMax: 2999})
+	table := newTable(config{PortMin: 2000, PortMax: 2999})
 	for k := range uint16(500) {
 		bind(t, table, udp(inside, 2000+k, remote, 53))
 	}

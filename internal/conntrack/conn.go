@@ -32,6 +32,9 @@ type Conn struct {
 	self     uint32 // its number
 }
 
+// Link implements Linked. It is not for callers.
+func (c *Conn) Link() *uint32 { return &c.self }
+
 // A Backend is the number by which the table's user knows where a load balancer has sent a
 // connection. 0 is none.
 type Backend uint32

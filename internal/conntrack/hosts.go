@@ -2,7 +2,7 @@ package conntrack
 
 // hosts is what every host holds, found by its address. A host that holds nothing is not there.
 type hosts struct {
-	list   Slab[host, struct{}]
+	list   Slab[host, struct{}, *host]
 	byAddr Index
 	last   uint32 // the host found last, 0: none. One connection asks for the same host several times
 }
@@ -13,6 +13,9 @@ type host struct {
 	counters [HostCounters]int32
 	halfHost
 }
+
+// Link implements Linked.
+func (h *host) Link() *uint32 { return &h.addr }
 
 // HostCounters is how many counters each host has for the table's user.
 const HostCounters = 5

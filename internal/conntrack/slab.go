@@ -6,22 +6,28 @@ import (
 	"unsafe"
 )
 
-// A Slab holds records by number. A record has two parts: T, and beside it C, which most readers
-// do not look at. A slab whose records have one part has struct{} for C. T and C must have no
-// pointers, so that the garbage collector does not look inside.
+// A Slab holds records by number. A record has two parts: T, and beside it C, which most readers do not
+// look at. A slab whose records have one part has struct{} for C. T and C must have no pointers, so that
+// the garbage collector does not look inside.
 //
-// The records lie in chunks that never move, so that a slab grows without copying. Numbers are
-// given out from the bottom. So chunks at the top become empty when there are fewer records, and
-// their memory is given back. Number 0 is never given out: it stands for none.
+// The records lie in chunks that never move, so that a slab grows without copying. Numbers are given out
+// from the lowest chunk that has a free record. So chunks at the top become empty when there are fewer
+// records, and their memory is given back. Number 0 is never given out: it stands for none.
 //
 // The zero value is an empty slab.
-type Slab[T, C any] struct {
+type Slab[T, C any, P Linked[T]] struct {
 	chunks  []chunk[T, C]
-	slots   []slots  // parallel to chunks; apart, so that the chunks that every packet looks at lie close together
-	partial []uint64 // bit k: chunk k has a free slot
+	usage   []usage  // parallel to chunks; apart, so that the chunks that every packet looks at lie close together
+	partial []uint64 // bit k: chunk k has a free record
 	low     int      // no word of partial below this has a bit set
-	spare   int      // a chunk that is allocated and has no record, if spared
+	spare   int      // a chunk that is allocated and has no record in use, if spared
 	spared  bool
+}
+
+// A Linked is a pointer to a record, which lends one of its fields while the record is free.
+type Linked[T any] interface {
+	*T
+	Link() *uint32
 }
 
 type chunk[T, C any] struct {
@@ -29,11 +35,11 @@ type chunk[T, C any] struct {
 	column  *[chunkLen]C
 }
 
-// slots says which records of a chunk are in use.
-type slots struct {
-	taken [chunkLen / 64]uint64
-	used  int
-	low   int // every word of taken below this is full
+// usage says which records of a chunk are in use.
+type usage struct {
+	used  uint16
+	fresh uint16 // records from here on have never been in use
+	free  uint16 // the first one that is free again; they are linked. chunkLen: none
 }
 
 const (
@@ -42,19 +48,19 @@ const (
 )
 
 // At returns record i.
-func (s *Slab[T, C]) At(i uint32) *T { return &s.chunks[i>>chunkBits].records[i%chunkLen] }
+func (s *Slab[T, C, P]) At(i uint32) *T { return &s.chunks[i>>chunkBits].records[i%chunkLen] }
 
 // Column returns the other part of record i.
-func (s *Slab[T, C]) Column(i uint32) *C { return &s.chunks[i>>chunkBits].column[i%chunkLen] }
+func (s *Slab[T, C, P]) Column(i uint32) *C { return &s.chunks[i>>chunkBits].column[i%chunkLen] }
 
 // top is one more than the highest number that may be in use.
-func (s *Slab[T, C]) top() uint32 { return uint32(len(s.chunks)) << chunkBits }
+func (s *Slab[T, C, P]) top() uint32 { return uint32(len(s.chunks)) << chunkBits }
 
 // unused reports whether no record of the chunk of number i is in use.
-func (s *Slab[T, C]) unused(i uint32) bool { return s.slots[i>>chunkBits].used == 0 }
+func (s *Slab[T, C, P]) unused(i uint32) bool { return s.usage[i>>chunkBits].used == 0 }
 
-// Take gives out the lowest free number. Both parts of its record are zero.
-func (s *Slab[T, C]) Take() uint32 {
+// Take gives out a free number. Both parts of its record are zero.
+func (s *Slab[T, C, P]) Take() uint32 {
 	for s.low < len(s.partial) && s.partial[s.low] == 0 {
 		s.low++
 	}
@@ -62,56 +68,56 @@ func (s *Slab[T, C]) Take() uint32 {
 		s.grow()
 	}
 	k := s.low<<6 + bits.TrailingZeros64(s.partial[s.low])
-	c, u := &s.chunks[k], &s.slots[k]
+	c, u := &s.chunks[k], &s.usage[k]
 	switch {
 	case c.records == nil:
 		c.records, c.column = new([chunkLen]T), new([chunkLen]C)
+		*u = usage{fresh: firstOf(k), free: chunkLen}
 	case u.used == 0:
 		s.spared = false
 	}
-	for u.taken[u.low] == ^uint64(0) {
-		u.low++
+	i := u.free
+	if i == chunkLen {
+		i = u.fresh
+		u.fresh++
+	} else {
+		link := P(&c.records[i]).Link()
+		u.free, *link = uint16(*link), 0
 	}
-	bit := bits.TrailingZeros64(^u.taken[u.low])
-	u.taken[u.low] |= 1 << bit
-	if u.used++; u.used == slotsOf(k) {
+	if u.used++; u.used == chunkLen-firstOf(k) {
 		s.partial[k>>6] &^= 1 << (k & 63)
 	}
-	return uint32(k<<chunkBits | u.low<<6 | bit)
+	return uint32(k)<<chunkBits | uint32(i)
 }
 
-// slotsOf is how many records chunk k has room for: number 0 is none.
-func slotsOf(k int) int {
+// firstOf is the first record of chunk k that may be given out: number 0 is none.
+func firstOf(k int) uint16 {
 	if k == 0 {
-		return chunkLen - 1
+		return 1
 	}
-	return chunkLen
+	return 0
 }
 
 // grow makes room for one more chunk.
-func (s *Slab[T, C]) grow() {
+func (s *Slab[T, C, P]) grow() {
 	k := len(s.chunks)
-	s.chunks, s.slots = append(s.chunks, chunk[T, C]{}), append(s.slots, slots{})
-	if k == 0 {
-		s.slots[0].taken[0] = 1
-	}
+	s.chunks, s.usage = append(s.chunks, chunk[T, C]{}), append(s.usage, usage{})
 	if s.low = k >> 6; s.low == len(s.partial) {
 		s.partial = append(s.partial, 0)
 	}
 	s.partial[s.low] |= 1 << (k & 63)
 }
 
-// Free takes number i back. Of the chunks that have become empty one is kept, so that a slab that
-// comes and goes by a few records does not allocate.
-func (s *Slab[T, C]) Free(i uint32) {
+// Free takes number i back. Of the chunks that have become empty one is kept, so that a slab that comes and
+// goes by a few records does not allocate.
+func (s *Slab[T, C, P]) Free(i uint32) {
 	k := int(i >> chunkBits)
-	c, u := &s.chunks[k], &s.slots[k]
+	c, u := &s.chunks[k], &s.usage[k]
 	var noRecord T
 	var noColumn C
 	c.records[i%chunkLen], c.column[i%chunkLen] = noRecord, noColumn
-	w := int(i % chunkLen >> 6)
-	u.taken[w] &^= 1 << (i & 63)
-	u.low = min(u.low, w)
+	*P(&c.records[i%chunkLen]).Link() = uint32(u.free)
+	u.free = uint16(i % chunkLen)
 	s.partial[k>>6] |= 1 << (k & 63)
 	s.low = min(s.low, k>>6)
 	if u.used--; u.used > 0 {
@@ -126,24 +132,24 @@ func (s *Slab[T, C]) Free(i uint32) {
 }
 
 // discard gives the memory of chunk k back, and forgets the chunks at the top that have none.
-func (s *Slab[T, C]) discard(k int) {
+func (s *Slab[T, C, P]) discard(k int) {
 	s.chunks[k] = chunk[T, C]{}
 	n := len(s.chunks)
 	for n > 0 && s.chunks[n-1].records == nil {
 		n--
 		s.partial[n>>6] &^= 1 << (n & 63)
 	}
-	s.chunks, s.slots = s.chunks[:n], s.slots[:n]
+	s.chunks, s.usage = s.chunks[:n], s.usage[:n]
 	if cap(s.chunks) > 4*n+16 {
-		s.chunks, s.slots = slices.Clone(s.chunks), slices.Clone(s.slots)
+		s.chunks, s.usage = slices.Clone(s.chunks), slices.Clone(s.usage)
 	}
 	s.partial = s.partial[:(n+63)>>6]
 	s.low = min(s.low, len(s.partial))
 }
 
 // Bytes is the memory that the slab takes.
-func (s *Slab[T, C]) Bytes() int {
-	n := cap(s.chunks)*int(unsafe.Sizeof(chunk[T, C]{})) + cap(s.slots)*int(unsafe.Sizeof(slots{})) + 8*cap(s.partial)
+func (s *Slab[T, C, P]) Bytes() int {
+	n := cap(s.chunks)*int(unsafe.Sizeof(chunk[T, C]{})) + cap(s.usage)*int(unsafe.Sizeof(usage{})) + 8*cap(s.partial)
 	for i := range s.chunks {
 		if c := &s.chunks[i]; c.records != nil {
 			n += int(unsafe.Sizeof(*c.records) + unsafe.Sizeof(*c.column))

@@ -13,7 +13,7 @@ type Table struct {
 	share Share // of one host
 
 	index Index
-	conns Slab[Conn, links]
+	conns Slab[Conn, links, *Conn]
 	live  int
 	now   uint32 // of the last Lookup, Commit, Import or Tick, in milliseconds
 

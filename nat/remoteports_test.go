@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -12,14 +13,14 @@ import (
 // too; and one that is given back is found at once.
 func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 	const lo, hi = 2000, 5999
-	table := newTable(nat.Config{PortMin: lo, PortMax: hi, HostShare: 1})
+	table := newTable(config{PortMin: lo, PortMax: hi, HostShare: 1})
 	for k := range uint16((hi - lo) / 2) { // others have half of the mappings
 		bind(t, table, udp(inside+8, lo+2*k, remote+2, 53))
 	}
-	have := map[uint16]*nat.Conn{}
-	flow := func(k int) packet.Tuple { return udp(inside+uint32(k%4), uint16(10000+k/4), remote, 53) }
+	have := map[uint16]*conntrack.Conn{}
+	tuple := func(k int) packet.Tuple { return udp(inside+uint32(k%4), uint16(10000+k/4), remote, 53) }
 	for k := range hi - lo + 1 {
-		c, port := tryUntil(t, table, flow(k))
+		c, port := tryUntil(t, table, tuple(k))
 		if have[port] != nil || port < lo || port > hi {
 			t.Fatalf("connection %d has port %d: taken, or out of range", k, port)
 		}
@@ -37,7 +38,7 @@ func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 	for _, port := range []uint16{lo, 3333, hi} {
 		table.Remove(have[port])
 		c, got, r := tryBind(table, one, 0)
-		if r != nat.None || got != port {
+		if r != conntrack.None || got != port {
 			t.Fatalf("port %d is free, got %d, %v", port, got, r)
 		}
 		table.Remove(c)
@@ -45,12 +46,12 @@ func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 		one.SrcPort++
 	}
 	// Another endpoint has all of them, and so has another protocol.
-	if _, _, r := tryBind(table, udp(inside+10, 10000, remote+1, 53), 0); r != nat.None {
+	if _, _, r := tryBind(table, udp(inside+10, 10000, remote+1, 53), 0); r != conntrack.None {
 		t.Errorf("towards another endpoint: %v", r)
 	}
 	// When most are free again, chance does.
-	table.RemoveIf(func(*nat.Conn) bool { return true })
-	if _, _, r := tryBind(table, one, 0); r != nat.None || table.Len() != 1 {
+	table.clear()
+	if _, _, r := tryBind(table, one, 0); r != conntrack.None || table.Len() != 1 {
 		t.Errorf("afterwards: %v, %d connections", r, table.Len())
 	}
 }
@@ -60,13 +61,13 @@ func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 func TestExpiredPortTowardsOneEndpoint(t *testing.T) {
 	const lo, hi, timeout = 2000, 2999, 10 * time.Second
 	for known, searches := range map[int]int{0: 1, 14: 10} { // one looks at 64 known ports again, all round
-		table := newTable(nat.Config{PortMin: lo, PortMax: hi, HostShare: 1, UDP: timeout})
+		table := newTable(config{PortMin: lo, PortMax: hi, HostShare: 1, UDP: timeout})
 		for k := range uint16(hi - lo + 1) {
 			now := time.Second
 			if k == 450 {
 				now = 0
 			}
-			if _, _, r := tryBind(table, udp(inside, lo+k, remote, 53), now); r != nat.None {
+			if _, _, r := tryBind(table, udp(inside, lo+k, remote, 53), now); r != conntrack.None {
 				t.Fatal(k, r)
 			}
 		}
@@ -77,13 +78,13 @@ func TestExpiredPortTowardsOneEndpoint(t *testing.T) {
 			}
 		}
 		table.Lookup(&one, timeout)
-		var r nat.Refusal
+		var r conntrack.Refusal
 		for range searches {
-			if _, _, r = tryBind(table, one, timeout); r == nat.None {
+			if _, _, r = tryBind(table, one, timeout); r == conntrack.None {
 				break
 			}
 		}
-		if r != nat.None {
+		if r != conntrack.None {
 			t.Errorf("after %d searches: %v, though a connection has expired", known, r)
 		}
 		if _, _, r := tryBind(table, udp(inside+2, 10000, remote, 53), timeout); r != nat.NoPort {
@@ -92,14 +93,14 @@ func TestExpiredPortTowardsOneEndpoint(t *testing.T) {
 	}
 }
 
-// tryUntil binds a flow, within the searches that it takes to know every port.
-func tryUntil(t *testing.T, table *nat.Table, flow packet.Tuple) (*nat.Conn, uint16) {
+// tryUntil binds a tuple, within the searches that it takes to know every port.
+func tryUntil(t *testing.T, table *tables, tuple packet.Tuple) (*conntrack.Conn, uint16) {
 	t.Helper()
 	for range 9 {
-		if c, port, r := tryBind(table, flow, 0); r == nat.None {
+		if c, port, r := tryBind(table, tuple, 0); r == conntrack.None {
 			return c, port
 		}
 	}
-	t.Fatalf("%v finds no port of %d taken", flow, table.Len())
+	t.Fatalf("%v finds no port of %d taken", tuple, table.Len())
 	return nil, 0
 }
