@@ -5,39 +5,38 @@ import (
 
 	"github.com/gaissmai/bart"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // A balancer is the VIPs of one router, with the backends that their connections go to.
 type balancer struct {
 	router    *vrouter
 	vips      lb.VIPs
-	listeners []*vip    // by the VIP's ID
-	backends  []backend // by number
-	unused    []uint32  // numbers of backends that nobody has
-	excess    bool      // a connection has just been established beyond its VIP's limit
+	listeners []*vip              // by the VIP's ID
+	backends  []backend           // by number; 0 is none
+	unused    []conntrack.Backend // numbers that no backend has
 }
 
 // A vip is a VIP at its router: where clients connect, who may, and how many.
 type vip struct {
 	lb.VIP
 	share   *poolShare
-	limit   int        // established connections at most, 0: any number
-	class   nat.Class  // of its connections
-	allowed *bart.Lite // clients that may connect; nil: all
+	limit   int             // established connections at most, 0: any number
+	class   conntrack.Class // of its connections
+	allowed *bart.Lite      // clients that may connect; nil: all
 
-	numbers map[uint32]uint32 // of its backends, by the member's ID
-	leaving []uint32          // of those whose member is gone, and which still have connections
-	former  usage             // of members that are gone
-	refused uint64            // new connections, for whichever reason of the VIP's own
-	active  int               // connections that are not over, half-open ones too
-	lasting int               // those among them that are established
+	numbers map[uint32]conntrack.Backend // of its backends, by the member's ID
+	leaving []conntrack.Backend          // of those whose member is gone, and which still have connections
+	former  usage                        // of members that are gone
+	refused uint64                       // new connections, for whichever reason of the VIP's own
+	active  int                          // connections that are not over, half-open ones too
+	lasting int                          // those among them that are established
 }
 
-// A backend is a member of a pool as the connections of one VIP use it: a connection's
-// Member is its number + 1.
+// A backend is a member of a pool as the connections of one VIP use it. A connection's Backend is
+// its number.
 type backend struct {
 	vip    *vip
 	member uint32        // its ID
@@ -52,7 +51,7 @@ type backend struct {
 type usage struct {
 	active  int
 	total   uint64    // connections so far
-	packets [2]uint64 // by nat.Direction
+	packets [2]uint64 // by conntrack.Direction
 	bytes   [2]uint64 // of IP packets
 }
 
@@ -67,7 +66,7 @@ func (u *usage) add(v *usage) {
 
 // addVIP gives the router a VIP.
 func (bl *balancer) addVIP(v *vip) {
-	v.ID, v.numbers = uint32(len(bl.listeners)), map[uint32]uint32{}
+	v.ID, v.numbers = uint32(len(bl.listeners)), map[uint32]conntrack.Backend{}
 	bl.listeners = append(bl.listeners, v)
 	bl.vips = bl.vips.With(&v.VIP)
 	v.share.vips = append(v.share.vips, v)
@@ -86,7 +85,7 @@ func (bl *balancer) addBackend(v *vip, member uint32) {
 		bl.backends[v.numbers[member]] = b
 		return
 	}
-	v.numbers[member] = uint32(len(bl.backends))
+	v.numbers[member] = conntrack.Backend(len(bl.backends))
 	bl.backends = append(bl.backends, b)
 }
 
@@ -103,7 +102,7 @@ func (bl *balancer) removeBackend(v *vip, m *member) {
 }
 
 // release has the number of a backend that is gone used again once nothing has it.
-func (bl *balancer) release(k uint32) {
+func (bl *balancer) release(k conntrack.Backend) {
 	b := &bl.backends[k]
 	if !b.gone || b.conns > 0 {
 		return
@@ -115,23 +114,45 @@ func (bl *balancer) release(k uint32) {
 }
 
 // clientOf is who has opened a connection to a VIP, as it arrived.
-func clientOf(c *nat.Conn) lb.Client {
-	t := c.Tuple(nat.Original)
+func clientOf(c *conntrack.Conn) lb.Client {
+	t := c.Tuple(conntrack.Original)
 	return lb.Client{Addr: t.Src, Port: t.SrcPort}
 }
 
-// balanced follows what becomes of the connections of VIPs (nat.Table.OnBalanced).
-func (bl *balancer) balanced(c *nat.Conn, from, to nat.Rank) {
-	k := c.Member - 1
+// A connObserver hears of a router's connections: it counts those of VIPs, and tells both sides of
+// one that is cut.
+type connObserver struct{ *vrouter }
+
+// Began implements conntrack.Observer.
+func (o connObserver) Began(c *conntrack.Conn) { o.Moved(c, conntrack.Absent, c.Rank()) }
+
+// Moved implements conntrack.Observer.
+func (o connObserver) Moved(c *conntrack.Conn, from, to conntrack.Rank) {
+	if c.Backend != 0 {
+		o.balanced(c, from, to)
+	}
+}
+
+// Ended implements conntrack.Observer.
+func (o connObserver) Ended(c *conntrack.Conn, e conntrack.Ending) {
+	if e.Cut {
+		o.resetBoth(&o.worker.turn, c)
+	}
+	o.Moved(c, c.Rank(), conntrack.Absent)
+}
+
+// balanced follows what becomes of a connection of a VIP.
+func (bl *balancer) balanced(c *conntrack.Conn, from, to conntrack.Rank) {
+	k := c.Backend
 	b, now := &bl.backends[k], bl.router.worker.now
 	v := b.vip
-	open := func(rank nat.Rank) bool { return rank == nat.HalfOpen || rank == nat.Lasting }
+	open := func(rank conntrack.Rank) bool { return rank == conntrack.HalfOpen || rank == conntrack.Lasting }
 	switch {
 	case open(from) == open(to):
 	case open(to):
 		b.active++
 		v.active++
-		if from == nat.Absent {
+		if from == conntrack.Absent {
 			v.Pool.Commit(clientOf(c), b.member, now)
 		} else {
 			v.Pool.Resume(clientOf(c), b.member, now)
@@ -141,26 +162,25 @@ func (bl *balancer) balanced(c *nat.Conn, from, to nat.Rank) {
 		v.active--
 		v.Pool.End(clientOf(c), b.member, now)
 	}
-	if from == nat.Lasting {
+	if from == conntrack.Lasting {
 		v.lasting--
 	}
-	if to == nat.Lasting {
+	if to == conntrack.Lasting {
 		v.lasting++
-		bl.excess = v.limit > 0 && v.lasting > v.limit
 	}
-	if from == nat.Absent {
+	if from == conntrack.Absent {
 		b.conns++
 		b.total++
 	}
-	if to == nat.Absent {
+	if to == conntrack.Absent {
 		b.conns--
 		bl.release(k)
 	}
 }
 
 // account counts a packet of a VIP's connection that is sent on.
-func (bl *balancer) account(c *nat.Conn, d nat.Direction, p *packet.Packet) {
-	u := &bl.backends[c.Member-1].usage
+func (bl *balancer) account(c *conntrack.Conn, d conntrack.Direction, p *packet.Packet) {
+	u := &bl.backends[c.Backend].usage
 	u.packets[d&1]++
 	u.bytes[d&1] += uint64(p.End - packet.EthernetLen)
 }
@@ -192,15 +212,15 @@ func (bl *balancer) pick(t *turn, v *vip, c lb.Client) (lb.Member, bool) {
 // reach, the client is balanced anew. But a SYN proves nothing. As long as the member may still
 // serve c, the new connection is the successor of c, and c goes on until the client has answered
 // the new member.
-func connectionOf(t *turn, x *passage, c *nat.Conn) (known *nat.Conn, succeeds bool) {
-	p, conns := &x.p, x.r.nat
+func connectionOf(t *turn, x *passage, c *conntrack.Conn) (known *conntrack.Conn, succeeds bool) {
+	p, conns := &x.p, x.r.conns
 	if p.FragOff != 0 {
 		return c, false
 	}
 	p.ReadSegment(&x.segment)
 	next := conns.Successor(c)
 	if p.Flags&(packet.SYN|packet.ACK) != packet.SYN {
-		if next != nil && next.State() == nat.SynReceived && conns.Fit(next, nat.Original, &x.segment) == nat.Fits {
+		if next != nil && next.State() == conntrack.SynReceived && conns.Fit(next, conntrack.Original, &x.segment) == conntrack.Fits {
 			return next, false
 		}
 		return c, false
@@ -212,15 +232,15 @@ func connectionOf(t *turn, x *passage, c *nat.Conn) (known *nat.Conn, succeeds b
 	switch {
 	case c == nil:
 		return nil, false
-	case c.Member == 0:
+	case c.Backend == 0:
 		return c, false
 	case p.More:
 		return c, false // no host sends a SYN in fragments, and where segments end would not be known afterwards
 	case next != nil && !next.Ended() && x.r.serves(t, next):
 		return next, false
-	case x.r.serves(t, c) || c.State() != nat.SynSent && conns.Repeats(c, nat.Original, &x.segment):
+	case x.r.serves(t, c) || c.State() != conntrack.SynSent && conns.Repeats(c, conntrack.Original, &x.segment):
 		return c, false
-	case c.State() == nat.SynSent:
+	case c.State() == conntrack.SynSent:
 		conns.Remove(c) // there is nothing to keep
 		return nil, false
 	}
@@ -229,12 +249,12 @@ func connectionOf(t *turn, x *passage, c *nat.Conn) (known *nat.Conn, succeeds b
 
 // serves reports whether the member of a connection may have new ones, and is in reach if any
 // other one is.
-func (bl *balancer) serves(t *turn, c *nat.Conn) bool {
-	b := &bl.backends[c.Member-1]
+func (bl *balancer) serves(t *turn, c *conntrack.Conn) bool {
+	b := &bl.backends[c.Backend]
 	if b.gone || !b.vip.Pool.Takes(b.member) {
 		return false
 	}
-	if bl.router.reachable(t, c.Tuple(nat.Reply).Src) {
+	if bl.router.reachable(t, c.Tuple(conntrack.Reply).Src) {
 		return true
 	}
 	m, ok := bl.pick(t, b.vip, clientOf(c))
@@ -250,8 +270,8 @@ const refusedFor = 3 * time.Second
 // SYN, if there is a member to take it: a server that has died costs what it was at, and
 // a second of those who come before its checks have failed. So it is where there are checks,
 // by which the member is up; who has none, or nobody else, hears what the member says.
-func retryElsewhere(t *turn, x *passage, c *nat.Conn) bool {
-	b := &x.r.backends[c.Member-1]
+func retryElsewhere(t *turn, x *passage, c *conntrack.Conn) bool {
+	b := &x.r.backends[c.Backend]
 	v := b.vip
 	if v.share.of.monitor == nil {
 		return false
@@ -261,7 +281,7 @@ func retryElsewhere(t *turn, x *passage, c *nat.Conn) bool {
 	if !ok || x.r.backends[v.numbers[m.ID]].avoid > t.now {
 		return false
 	}
-	x.r.nat.Remove(c)
+	x.r.conns.Remove(c)
 	return true
 }
 
@@ -292,19 +312,28 @@ func (v *vip) count(p *packet.Packet) {
 // exceeds ends a connection that has been established beyond its VIP's limit, as
 // several may be that begin at the same time. Half-open ones do not count before that: what
 // never gets any further, as in a flood of SYNs, shuts nobody out.
-func exceeds(t *turn, x *passage, c *nat.Conn) verdict {
-	x.r.backends[c.Member-1].vip.refused++
+func exceeds(t *turn, x *passage, c *conntrack.Conn) verdict {
+	x.r.backends[c.Backend].vip.refused++
 	if c.Protocol() == packet.ProtoTCP {
 		x.r.resetBoth(t, c)
 	}
-	x.r.nat.Remove(c)
+	x.r.conns.Remove(c)
 	return drop(DropConnectionLimit)
 }
 
+// overLimit reports whether a VIP's connection, whose rank has just moved, is one too many.
+func (bl *balancer) overLimit(c *conntrack.Conn, m conntrack.Move) bool {
+	if m.To != conntrack.Lasting || m.From == conntrack.Lasting {
+		return false
+	}
+	v := bl.backends[c.Backend].vip
+	return v.limit > 0 && v.lasting > v.limit
+}
+
 // idleClass is the class of the connections of a VIP with an idle timeout of its own.
-func (r *vrouter) idleClass(idle time.Duration) nat.Class {
+func (r *vrouter) idleClass(idle time.Duration) conntrack.Class {
 	if idle == 0 {
 		return 0
 	}
-	return r.nat.Class(nat.Lifetime{Idle: idle, Reset: true})
+	return r.conns.Class(conntrack.Lifetime{Idle: idle, Reset: true})
 }

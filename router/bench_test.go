@@ -194,7 +194,7 @@ func forwardAmong(b *testing.B, n int) {
 	heap := heapInUse()
 	send(n, 1)
 	router := l.w.routers[0]
-	if got := router.nat.Len(); got < n {
+	if got := router.conns.Len(); got < n {
 		b.Fatalf("%d connections, want %d; drops %v", got, n, l.stats().Drops)
 	}
 	memory := float64(heapInUse()-heap) / float64(n)
@@ -224,7 +224,7 @@ func forwardAmong(b *testing.B, n int) {
 	b.ReportMetric(longestSince(pauses)*1e3, "ms-pause")
 	stop.Store(true)
 	<-done
-	if got := router.nat.Len(); got != n+1 {
+	if got := router.conns.Len(); got != n+1 {
 		b.Errorf("%d connections afterwards", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gaissmai/bart"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -29,12 +30,13 @@ type vrouter struct {
 	rpFilter  rpFilter
 	exhausted map[DropReason]time.Duration // when it was last said that connections are refused for a reason
 
-	nat *nat.Table
+	conns *conntrack.Table
+	nat   *nat.Table
 	balancer
-	static     *nat.Static // never changed, but swapped for another one
-	checks     *iface      // where the checks of members come from; nil: there are none
-	checkClass nat.Class   // of their connections
-	checker    *service    // their host
+	static     *nat.Static     // never changed, but swapped for another one
+	checks     *iface          // where the checks of members come from; nil: there are none
+	checkClass conntrack.Class // of their connections
+	checker    *service        // their host
 	arp        *neighbor.Table
 	owned      map[uint32]bool // every address that is the router's own, but no associated floating IP
 	clamp      bool            // lower the TCP MSS to what the MTU allows
@@ -221,9 +223,11 @@ type builder struct {
 
 // router makes one router.
 func (b *builder) router(c *file.Router) (*vrouter, error) {
+	rng := split(b.rng)
+	conns := conntrack.NewTable(connConfig(c.NAT), rng)
 	r := &vrouter{
 		name: c.Name, ifaces: []*iface{nil},
-		nat: nat.NewTable(natConfig(c.NAT), split(b.rng), nil), arp: neighbor.NewTable(),
+		conns: conns, nat: nat.NewTable(natConfig(c.NAT), conns, rng), arp: neighbor.NewTable(),
 		owned: map[uint32]bool{}, clamp: c.NAT.MSSClamp,
 		rpFilter: rpFilters[c.RPFilter], exhausted: map[DropReason]time.Duration{},
 		errors: limiter{limits: errorLimits, secret: b.rng.Uint64() | 1}, idents: newIdents(b.rng),
@@ -241,9 +245,8 @@ func (b *builder) router(c *file.Router) (*vrouter, error) {
 			r.owned[a.addr] = true
 		}
 	}
-	r.nat.OnCut(func(c *nat.Conn) { r.resetBoth(&r.worker.turn, c) })
-	r.balancer.router = r
-	r.nat.OnBalanced(r.balanced)
+	r.balancer = balancer{router: r, backends: make([]backend, 1)}
+	r.conns.Observe(connObserver{r})
 	r.arp.OnChange(r.neighborChanged)
 	if c.Gateway != nil {
 		if err := b.gateway(r, c.Gateway, c.NAT.NoSNAT); err != nil {
@@ -484,11 +487,17 @@ var behaviors = map[string]nat.Behavior{
 
 var rpFilters = map[string]rpFilter{"loose": rpLoose, "strict": rpStrict}
 
-// natConfig translates the file's settings.
+// natConfig and connConfig translate the file's settings.
 func natConfig(c *file.NAT) nat.Config {
 	return nat.Config{
 		Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
-		MaxConnections: c.MaxConnections, HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,
+		HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,
+	}
+}
+
+func connConfig(c *file.NAT) conntrack.Config {
+	return conntrack.Config{
+		MaxConnections: c.MaxConnections, HostShare: c.HostShare,
 		UDP: c.Timeouts.UDP, ICMP: c.Timeouts.ICMP,
 		TCPEstablished: c.Timeouts.TCPEstablished, TCPOpening: c.Timeouts.TCPOpening, TCPClosing: c.Timeouts.TCPClosing,
 	}

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -39,9 +39,9 @@ const checkQueue = 8192
 // checkLifetime is how long the connections of checks live that may take so long: until the
 // check is over, and a moment more. With thousands a second they must not be in the table
 // minutes later. Those of TCP are reset, others have no end that shows.
-func checkLifetime(timeout time.Duration) nat.Lifetime {
+func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 	const moment = time.Second
-	return nat.Lifetime{Idle: timeout + moment, Opening: timeout + moment, Closing: moment}
+	return conntrack.Lifetime{Idle: timeout + moment, Opening: timeout + moment, Closing: moment}
 }
 
 // checks gives a router the network that its checks come from, if it has a pool that wants
@@ -73,7 +73,7 @@ func (b *builder) checks(r *vrouter) error {
 	i := b.ifaceOn(r, n, []netip.Prefix{gateway})
 	i.checks = true
 	i.own(packet.FromAddr(gateway.Addr())) // there, but not r.owned: it is nobody else's business
-	r.checks, r.checkClass = i, r.nat.Class(checkLifetime(longest))
+	r.checks, r.checkClass = i, r.conns.Class(checkLifetime(longest))
 	r.checker = n.addService(b.mac("the checks of "+r.name, n.name))
 	return nil
 }

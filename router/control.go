@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -18,7 +19,7 @@ import (
 // This file is what may be changed while the engine runs. A method looks at what
 // there is on its caller's goroutine, makes what is to be, and has the worker swap
 // the one for the other between two batches. The connections that the change
-// concerns are settled from there on: see nat.Change, and "State changes settle
+// concerns are settled from there on: see conntrack.Change, and "State changes settle
 // connections" in ARCHITECTURE.md.
 
 // control is the state of the control methods, which come one after the other.
@@ -110,7 +111,7 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 			}
 		}
 	}
-	return r.change(nat.Change{Addr: ext}, func(t *turn) {
+	return r.change(conntrack.Change{Addrs: []uint32{ext}}, func(t *turn) {
 		r.static = static
 		r.gateway.iface.own(ext)
 		r.gateway.iface.announceFresh(t, ext)
@@ -138,7 +139,7 @@ func (c *control) disassociate(router string, floating netip.Addr) error {
 // unfloat takes a floating IP from a router that has it.
 func (r *vrouter) unfloat(ext uint32) error {
 	static := r.static.With(ext, nat.Floating{})
-	return r.change(nat.Change{Addr: ext}, func(t *turn) {
+	return r.change(conntrack.Change{Addrs: []uint32{ext}}, func(t *turn) {
 		r.static = static
 		r.gateway.iface.disown(ext)
 		t.log.Info("floating IP disassociated", "router", r.name, "floating_ip", packet.ToAddr(ext))
@@ -263,13 +264,13 @@ func (b *builder) reserve(n *network, c *file.Network) {
 
 // change has the router's worker make a change, and settle the connections that it
 // concerns, if there are any.
-func (r *vrouter) change(ch nat.Change, do func(*turn)) error {
+func (r *vrouter) change(ch conntrack.Change, do func(*turn)) error {
 	w := r.worker
 	return w.call(func() {
 		do(&w.turn)
 		if !ch.Empty() {
-			r.nat.Apply(ch)
-			r.settleFragments(&w.turn, ch.Addr)
+			r.conns.Apply(ch)
+			r.settleFragments(&w.turn, ch.Addrs)
 			r.settle(&w.turn)
 		}
 	})
@@ -278,7 +279,7 @@ func (r *vrouter) change(ch nat.Change, do func(*turn)) error {
 // settle goes on with ending the connections that changes have left behind: a step
 // now, the next one in the next turn.
 func (r *vrouter) settle(t *turn) {
-	if !r.nat.Settle(t.now) {
+	if !r.conns.Settle(t.now) {
 		t.wakeAt(t.now)
 	}
 }
@@ -346,12 +347,12 @@ func (p *pool) balanced() []lb.Member {
 // found it to be up.
 func (p *pool) failsClosed() bool { return p.monitor != nil && p.monitor.InitialState != "up" }
 
-// numbers are the connections' Members of a member: one for each VIP.
-func (s *poolShare) numbers(id uint32) []uint32 {
-	var all []uint32
+// numbers are the backends that a member is: one for each VIP.
+func (s *poolShare) numbers(id uint32) []conntrack.Backend {
+	var all []conntrack.Backend
 	for _, v := range s.vips {
 		if k, ok := v.numbers[id]; ok {
-			all = append(all, k+1)
+			all = append(all, k)
 		}
 	}
 	return all
@@ -359,7 +360,7 @@ func (s *poolShare) numbers(id uint32) []uint32 {
 
 // update gives the pool at this router the members that it has now, and settles the connections that
 // a change concerns. also, unless nil, is done on the worker in the same moment.
-func (s *poolShare) update(ch nat.Change, also func()) error {
+func (s *poolShare) update(ch conntrack.Change, also func()) error {
 	list := s.of.balanced()
 	return s.router.change(ch, func(*turn) {
 		s.pool.Update(s.of.config, list)
@@ -372,7 +373,7 @@ func (s *poolShare) update(ch nat.Change, also func()) error {
 // setHealthy says what the checks have found a member to be at this router, and settles the
 // connections of one that is down. Those of a member that is down by hand have been settled before.
 func (s *poolShare) setHealthy(m *member, healthy bool) error {
-	ch := nat.Change{}
+	ch := conntrack.Change{}
 	if !healthy && m.AdminStateUp {
 		ch = s.down(m)
 	}
@@ -380,8 +381,8 @@ func (s *poolShare) setHealthy(m *member, healthy bool) error {
 }
 
 // down is what it means for connections that a member is down.
-func (s *poolShare) down(m *member) nat.Change {
-	return nat.Change{Members: s.numbers(m.ID), KeepTCP: s.of.keepDown}
+func (s *poolShare) down(m *member) conntrack.Change {
+	return conntrack.Change{Backends: s.numbers(m.ID), KeepTCP: s.of.keepDown}
 }
 
 // pool finds a pool, nil if there is none.
@@ -486,7 +487,7 @@ func (c *control) setMember(pool, name string, up bool) error {
 	m := &p.members[i]
 	m.AdminStateUp = up
 	return p.each(func(s *poolShare) error {
-		ch := nat.Change{}
+		ch := conntrack.Change{}
 		if !up {
 			ch = s.down(m)
 		}
@@ -503,7 +504,7 @@ func (c *control) setWeight(pool, name string, weight int) error {
 		return fmt.Errorf("a weight is from 0 to %d: %w", maxWeight, fs.ErrInvalid)
 	}
 	p.members[i].Weight = weight
-	return p.each(func(s *poolShare) error { return s.update(nat.Change{}, nil) })
+	return p.each(func(s *poolShare) error { return s.update(conntrack.Change{}, nil) })
 }
 
 func (c *control) removeMember(pool, name string) error {
@@ -518,7 +519,7 @@ func (c *control) removeMember(pool, name string) error {
 		if s.monitor != nil {
 			s.monitor.Remove(id)
 		}
-		return s.update(nat.Change{Members: s.numbers(id), KeepTCP: p.drainRemoved}, func() {
+		return s.update(conntrack.Change{Backends: s.numbers(id), KeepTCP: p.drainRemoved}, func() {
 			for _, v := range s.vips {
 				s.router.removeBackend(v, &m)
 			}
@@ -541,7 +542,7 @@ func (c *control) addMember(pool string, cm *file.Member) error {
 	p.members = append(p.members, added)
 	m := &p.members[len(p.members)-1]
 	return p.each(func(s *poolShare) error {
-		err := s.update(nat.Change{}, func() {
+		err := s.update(conntrack.Change{}, func() {
 			for _, v := range s.vips {
 				s.router.addBackend(v, m.ID)
 			}

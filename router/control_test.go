@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/netip"
 	"slices"
 	"testing"
@@ -13,9 +14,9 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // A flow is a live connection between two hosts, whose ends say what they see.
@@ -300,7 +301,7 @@ func TestHairpinsFollow(t *testing.T) {
 		l.exchange(l.vm3, 4000, "10.10.10.5", 53, l.vm4, "10.10.10.3")
 		l.do(l.DisassociateFloatingIP(addr(gone)))
 		l.wantResets(resets(f))
-		if n := l.w.routers[0].nat.Len(); n != 0 {
+		if n := l.w.routers[0].conns.Len(); n != 0 {
 			t.Errorf("%d connections are left without %s", n, gone)
 		}
 	}
@@ -388,7 +389,10 @@ func TestLostResetIsRepeated(t *testing.T) {
 	l.dropped(DropCut, 10)
 	l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm4).lives()
 	r := l.w.routers[0]
-	r.nat.RemoveIf(func(*nat.Conn) bool { return true })
+	r.conns.Walk(0, math.MaxInt, l.now, func(c *conntrack.Conn) bool {
+		r.conns.Remove(c)
+		return true
+	})
 	r.arp = neighbor.NewTable() // nothing else is due
 	r.arp.OnChange(r.neighborChanged)
 	for _, n := range l.nets {
@@ -747,13 +751,13 @@ func TestLargeTableSettlesInSteps(t *testing.T) {
 	topo.Routers[0].NAT.MaxConnections = 1 << 20
 	l := newLessonOf(t, topo)
 	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
-	table := l.w.routers[0].nat
+	table := l.w.routers[0].conns
 	from := packet.FromAddr(addr("11.0.0.0"))
 	for i := range uint32(n) {
 		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.FromAddr(addr("10.10.10.3")), DstPort: 53, Proto: packet.ProtoUDP}
 		to := in
 		to.Dst = packet.FromAddr(l.vm3.addr)
-		if _, r := table.Commit(&nat.NewConn{Original: in, Reply: to.Reverse(), In: [2]uint16{3, 2}, Out: [2]uint16{2, 3}}, l.now); r != nat.None {
+		if _, r := table.Commit(&conntrack.NewConn{Original: in, Reply: to.Reverse(), In: [2]uint16{3, 2}, Out: [2]uint16{2, 3}}, l.now); r != conntrack.None {
 			t.Fatal(r)
 		}
 	}
@@ -787,13 +791,13 @@ func TestChangeDropsCachedWays(t *testing.T) {
 	r := l.w.routers[0]
 	tuple := packet.Tuple{Src: packet.FromAddr(l.vm4.addr), SrcPort: 4000, Dst: packet.FromAddr(l.upstream.addr), DstPort: 80, Proto: packet.ProtoTCP}
 	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
-	c, _ := r.nat.Lookup(&tuple, l.now)
-	if c == nil || r.nat.Current(c) {
+	c, _ := r.conns.Lookup(&tuple, l.now)
+	if c == nil || r.conns.Current(c) {
 		t.Fatal("the connection is not judged again")
 	}
 	c.Out, c.Hop = [2]uint16{1, 1}, [2]uint32{} // what may have been right before
 	f.lives()
-	if c, _ = r.nat.Lookup(&tuple, l.now); !r.nat.Current(c) || c.Out != [2]uint16{3, 2} {
+	if c, _ = r.conns.Lookup(&tuple, l.now); !r.conns.Current(c) || c.Out != [2]uint16{3, 2} {
 		t.Errorf("out %v", c.Out)
 	}
 }

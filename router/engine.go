@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
@@ -331,19 +332,20 @@ const walkStep = 1 << 10
 // connection that is there all the time is listed once, one that comes or goes at most once.
 func (e *Engine) Connections() []Connection {
 	var all []Connection
-	step := make([]nat.Connection, 0, walkStep)
+	step := make([]Connection, 0, walkStep)
 	for _, w := range e.workers {
 		for _, r := range w.routers {
-			for at, more := nat.Cursor(0), true; more; more = at != 0 {
+			for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
 				step = step[:0]
 				if w.call(func() {
-					at = r.nat.Walk(at, walkStep, w.now, func(c nat.Connection) { step = append(step, c) })
+					at = r.conns.Walk(at, walkStep, w.now, func(c *conntrack.Conn) bool {
+						step = append(step, Connection{r.name, r.conns.Show(c, w.now), nat.Mapped(c.Marks())})
+						return true
+					})
 				}) != nil {
 					return nil
 				}
-				for _, c := range step {
-					all = append(all, Connection{r.name, c})
-				}
+				all = append(all, step...)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -31,15 +32,15 @@ type passage struct {
 
 	failed neighbor.Key // the neighbor that it has waited for in vain; set by retry.resume
 
-	conn *nat.Conn // the connection it belongs to, nil: a new one
-	dir  nat.Direction
+	conn *conntrack.Conn // the connection it belongs to, nil: a new one
+	dir  conntrack.Direction
 	err  *errorPath // set for an ICMP error about a connection
 
 	options   packet.IPOptions // of stageParse, if the packet has some
 	fragments *fragmentEntry   // of stageParse: the packet that it is a fragment of
 
 	segment packet.Segment // of stageConntrack: a TCP segment in a known connection,
-	fit     nat.Fit        // and whether it belongs there
+	fit     conntrack.Fit  // and whether it belongs there
 
 	fresh fresh // of stageConntrack, for a packet of no known connection
 
@@ -112,10 +113,10 @@ func forward(t *turn, in *iface, f *tap.Frame, again bool) verdict {
 type scratch struct {
 	passage  passage
 	errPath  errorPath
-	newConn  nat.NewConn
-	ahead    [nat.WarmMost]packet.Tuple // of the frames of a batch
-	segments []tap.Frame                // of a super-frame that is larger than the MTU
-	pieces   []tap.Frame                // of a packet, or of a segment, that is
+	newConn  conntrack.NewConn
+	ahead    [conntrack.WarmMost]packet.Tuple // of the frames of a batch
+	segments []tap.Frame                      // of a super-frame that is larger than the MTU
+	pieces   []tap.Frame                      // of a packet, or of a segment, that is
 }
 
 // interfaces are those of the routers on a network.
@@ -140,7 +141,7 @@ func (i *iface) deliver(t *turn, f *tap.Frame, how kind) verdict {
 // into the cache at the same time.
 func (i *iface) lookAhead(_ *turn, frames []tap.Frame) {
 	r := i.router
-	if r.nat.Len() < nat.WarmFrom {
+	if r.conns.Len() < conntrack.WarmFrom {
 		return
 	}
 	tuples := r.scratch.ahead[:0]
@@ -149,7 +150,7 @@ func (i *iface) lookAhead(_ *turn, frames []tap.Frame) {
 			tuples = append(tuples, tuple)
 		}
 	}
-	r.nat.Warm(tuples)
+	r.conns.Warm(tuples)
 }
 
 func (i *iface) setMTU(mtu int) { i.mtu = mtu }
@@ -256,7 +257,7 @@ func stageConntrack(t *turn, x *passage) verdict {
 	if p.IsICMPError() {
 		return conntrackError(t, x)
 	}
-	c, d := x.r.nat.Lookup(&p.Tuple, t.now)
+	c, d := x.r.conns.Lookup(&p.Tuple, t.now)
 	if c == nil {
 		return beginNew(t, x, false)
 	}
@@ -265,7 +266,7 @@ func stageConntrack(t *turn, x *passage) verdict {
 			return v
 		}
 	}
-	if p.Proto == packet.ProtoTCP && d == nat.Original && (p.Flags&packet.SYN != 0 || x.r.nat.Contested()) {
+	if p.Proto == packet.ProtoTCP && d == conntrack.Original && (p.Flags&packet.SYN != 0 || x.r.conns.HasSuccessors()) {
 		var succeeds bool
 		if c, succeeds = connectionOf(t, x, c); c == nil {
 			return beginNew(t, x, succeeds)
@@ -273,14 +274,14 @@ func stageConntrack(t *turn, x *passage) verdict {
 	}
 	if p.Proto == packet.ProtoTCP && p.FragOff == 0 {
 		p.ReadSegment(&x.segment)
-		x.fit = x.r.nat.Fit(c, d, &x.segment)
+		x.fit = x.r.conns.Fit(c, d, &x.segment)
 		if p.More {
-			x.fragments.foreign = x.fit == nat.Foreign
+			x.fragments.foreign = x.fit == conntrack.Foreign
 		}
-		if x.fit == nat.Foreign {
+		if x.fit == conntrack.Foreign {
 			return drop(DropTCPWindow)
 		}
-		if c.Member != 0 && p.Flags&packet.RST != 0 && x.r.nat.Refuses(c, d, &x.segment) && retryElsewhere(t, x, c) {
+		if c.Backend != 0 && p.Flags&packet.RST != 0 && x.r.conns.Refuses(c, d, &x.segment) && retryElsewhere(t, x, c) {
 			return drop(DropMemberRefused)
 		}
 	}
@@ -288,7 +289,7 @@ func stageConntrack(t *turn, x *passage) verdict {
 	if c.NATed() {
 		x.rewrite, x.rewrites = c.Rewrite(d), true
 	}
-	if x.r.nat.Current(c) {
+	if x.r.conns.Current(c) {
 		x.out = x.r.ifaces[c.Out[d]]
 		x.hop = neighbor.Ref(c.Hop[d])
 	}
@@ -351,7 +352,7 @@ func dnatMapping(t *turn, x *passage) verdict {
 	}
 	addr, port, refusal := r.nat.Inbound(&x.fresh.binding, *to, x.in.external)
 	switch {
-	case refusal == nat.None:
+	case refusal == conntrack.None:
 		to.Dst, to.DstPort = addr, port
 		x.fresh.external, x.fresh.admitted = true, true
 	case refusal == nat.Filtered:
@@ -497,8 +498,8 @@ func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.
 // from the same port.
 func uniquePort(t *turn, x *passage) verdict {
 	port, refusal := x.r.nat.UniquePort(x.fresh.to.Src, x.fresh.to, x.p.Tuple)
-	if refusal == nat.None && port != x.fresh.to.SrcPort && !translatable(&x.p) {
-		refusal = nat.TupleTaken // there is no such field to write it to
+	if refusal == conntrack.None && port != x.fresh.to.SrcPort && !translatable(&x.p) {
+		refusal = conntrack.TupleTaken // there is no such field to write it to
 	}
 	x.fresh.to.SrcPort = port
 	return refusedBy(t, x, refusal)
@@ -541,13 +542,13 @@ func translatable(p *packet.Packet) bool {
 }
 
 // refusedBy turns nat's word into a verdict.
-func refusedBy(t *turn, x *passage, r nat.Refusal) verdict {
+func refusedBy(t *turn, x *passage, r conntrack.Refusal) verdict {
 	switch r {
-	case nat.None:
+	case conntrack.None:
 		return next
-	case nat.NoPort, nat.TupleTaken:
+	case nat.NoPort, conntrack.TupleTaken:
 		return exhausted(t, x, DropNoPort)
-	case nat.HostShareUsed:
+	case conntrack.HostShareUsed:
 		return exhausted(t, x, DropHostShare)
 	}
 	return exhausted(t, x, DropTableFull)
@@ -560,7 +561,7 @@ func exhausted(t *turn, x *passage, reason DropReason) verdict {
 	if at, ok := r.exhausted[reason]; !ok || t.now-at >= time.Minute {
 		r.exhausted[reason] = t.now
 		t.log.Warn("new connections are refused", "router", r.name, "reason", reason.String(),
-			"connections", r.nat.Len(), "sender", packet.ToAddr(x.p.Src))
+			"connections", r.conns.Len(), "sender", packet.ToAddr(x.p.Src))
 	}
 	return sendError(t, x, packet.ICMPUnreachable, 13, 0, reason)
 }
@@ -629,22 +630,22 @@ func stageCommit(t *turn, x *passage) verdict {
 		return next
 	}
 	if c := x.conn; c != nil {
+		var move conntrack.Move
 		switch {
 		case p.Proto != packet.ProtoTCP || p.FragOff != 0:
-			x.r.nat.Touch(c, x.dir, 0, false, t.now)
-		case x.fit == nat.Fits:
-			x.r.nat.TouchTCP(c, x.dir, &x.segment, t.now)
+			move = x.r.conns.Touch(c, x.dir, 0, false, t.now)
+		case x.fit == conntrack.Fits:
+			move = x.r.conns.TouchTCP(c, x.dir, &x.segment, t.now)
 		case p.Flags&packet.SYN != 0:
-			x.r.nat.NoteSYN(c, x.dir, &x.segment)
+			x.r.conns.NoteSYN(c, x.dir, &x.segment)
 		}
-		if c.Member != 0 {
-			if x.r.excess {
-				x.r.excess = false
+		if c.Backend != 0 {
+			if x.r.overLimit(c, move) {
 				return exceeds(t, x, c)
 			}
 			x.r.account(c, x.dir, p)
 		}
-		x.r.nat.Leave(c, x.dir, x.out.id, uint32(x.hop))
+		x.r.conns.Leave(c, x.dir, x.out.id, uint32(x.hop))
 		return next
 	}
 	if p.IsICMPError() {
@@ -660,8 +661,8 @@ func stageCommit(t *turn, x *passage) verdict {
 		return drop(DropNotSYN)
 	}
 	n := &x.r.scratch.newConn
-	*n = nat.NewConn{
-		Original: p.Tuple, Reply: x.fresh.to.Reverse(), Binding: x.fresh.binding, Ruled: x.fresh.ruled,
+	*n = conntrack.NewConn{
+		Original: p.Tuple, Reply: x.fresh.to.Reverse(),
 		In: [2]uint16{x.in.id, x.out.id}, Out: [2]uint16{x.out.id, 0}, Hop: [2]uint32{uint32(x.hop), 0},
 		Owner: x.owner(), Succeeds: x.fresh.succeeds,
 	}
@@ -670,11 +671,11 @@ func stageCommit(t *turn, x *passage) verdict {
 	}
 	switch {
 	case x.fresh.vip != nil:
-		n.Member, n.Class = x.fresh.vip.numbers[x.fresh.member.ID]+1, x.fresh.vip.class
+		n.Backend, n.Class = x.fresh.vip.numbers[x.fresh.member.ID], x.fresh.vip.class
 	case x.in.checks:
-		n.Owner, n.Class = nat.OwnerNone, x.r.checkClass
+		n.Owner, n.Class = conntrack.OwnerNone, x.r.checkClass
 	}
-	c, refusal := x.r.nat.Commit(n, t.now)
+	c, refusal := x.r.nat.Commit(n, &x.fresh.binding, t.now)
 	if c == nil {
 		if !changed {
 			return next
@@ -683,10 +684,10 @@ func stageCommit(t *turn, x *passage) verdict {
 	}
 	// The way back is found by the first reply: interface 0 is none.
 	if x.fresh.vip != nil {
-		x.r.account(c, nat.Original, p)
+		x.r.account(c, conntrack.Original, p)
 	}
 	if changed {
-		x.rewrite, x.rewrites = c.Rewrite(nat.Original), true
+		x.rewrite, x.rewrites = c.Rewrite(conntrack.Original), true
 	}
 	return next
 }
@@ -694,14 +695,14 @@ func stageCommit(t *turn, x *passage) verdict {
 // owner is the internal host whose share a new connection counts towards: its
 // sender, or for one from outside the host it is for. A VIP's members share
 // what comes from outside.
-func (x *passage) owner() nat.Owner {
+func (x *passage) owner() conntrack.Owner {
 	switch {
 	case !x.in.external:
-		return nat.OwnerSource
+		return conntrack.OwnerSource
 	case x.fresh.vip == nil:
-		return nat.OwnerDest
+		return conntrack.OwnerDest
 	}
-	return nat.OwnerNone
+	return conntrack.OwnerNone
 }
 
 // stageRewrite: the one place where addresses, ports, checksums and recorded options change.

@@ -2,6 +2,7 @@ package router
 
 import (
 	"container/list"
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -266,10 +267,10 @@ func (fs *fragments) forget(t *turn, e *fragmentEntry, reason DropReason) {
 	delete(fs.entries, e.key)
 }
 
-// settleFragments forgets the packets that are under way in pieces to or from an
-// address that has another meaning now, or in a connection that a change has ended:
+// settleFragments forgets the packets that are under way in pieces to or from one of the
+// addresses, which have another meaning now, or in a connection that a change has ended:
 // their other pieces must not go where the first ones did not.
-func (r *vrouter) settleFragments(t *turn, addr uint32) {
+func (r *vrouter) settleFragments(t *turn, addrs []uint32) {
 	fs := &r.fragments
 	var next *list.Element
 	for place := fs.known.Front(); place != nil; place = next {
@@ -277,7 +278,7 @@ func (r *vrouter) settleFragments(t *turn, addr uint32) {
 		e := place.Value.(*fragmentEntry)
 		k := &e.key
 		tuple := packet.Tuple{Src: k.src, Dst: k.dst, SrcPort: e.srcPort, DstPort: e.dstPort, Proto: k.proto}
-		if addr != 0 && (k.src == addr || k.dst == addr) || r.nat.Overruled(&tuple) {
+		if slices.Contains(addrs, k.src) || slices.Contains(addrs, k.dst) || r.conns.Overruled(&tuple) {
 			fs.forget(t, e, DropFragmentWait)
 		}
 	}

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // An errorPath is how an ICMP error about a translated connection is translated
@@ -33,7 +33,7 @@ func conntrackError(t *turn, x *passage) verdict {
 		return drop(DropICMPUnknown) // errors go to whom they are about
 	}
 	q := p.Quote.Reverse()
-	c, d := r.nat.Lookup(&q, t.now)
+	c, d := r.conns.Lookup(&q, t.now)
 	if c == nil || p.Quote.FragOff != 0 {
 		if x.in.external && r.closed() && !x.in.owns(p.Dst) || r.gateway != nil && r.gateway.shares(p.Dst) {
 			return drop(DropICMPUnknown)
@@ -44,7 +44,7 @@ func conntrackError(t *turn, x *passage) verdict {
 		return drop(DropICMPUnknown)
 	}
 	if quoted := p.Eth[p.Quote.L4:p.End]; q.Proto == packet.ProtoTCP && len(quoted) >= 8 &&
-		!r.nat.MaySend(c, 1-d, binary.BigEndian.Uint32(quoted[4:])) {
+		!r.conns.MaySend(c, 1-d, binary.BigEndian.Uint32(quoted[4:])) {
 		return drop(DropICMPSequence)
 	}
 	out := c.Translated(d)
@@ -148,10 +148,10 @@ func refuse(t *turn, x *passage, reason DropReason) verdict {
 // resetBoth tells the two sides of a TCP connection that it is over. A side that
 // does not get it, or asks back because it has not got all that was sent before
 // (RFC 5961, 3.2), is told again when it sends something.
-func (r *vrouter) resetBoth(t *turn, c *nat.Conn) {
-	for d := range nat.Direction(2) {
+func (r *vrouter) resetBoth(t *turn, c *conntrack.Conn) {
+	for d := range conntrack.Direction(2) {
 		r.cut.add(c.Tuple(d), t.now)
-		to, segment, ok := r.nat.Reset(c, d)
+		to, segment, ok := r.conns.Reset(c, d)
 		if !ok {
 			t.stats.Unsent[UnsentSequence]++
 			continue
@@ -173,8 +173,8 @@ type cutTuple struct {
 }
 
 const (
-	maxCut = 8192                     // tuples, two a connection
-	cutFor = nat.TCPTransitoryTimeout // as long as one that is over by itself
+	maxCut = 8192                           // tuples, two a connection
+	cutFor = conntrack.TCPTransitoryTimeout // as long as one that is over by itself
 )
 
 func (c *cutTuples) add(tuple packet.Tuple, now time.Duration) {

@@ -41,7 +41,7 @@ func TestTimeExceededComesFromTheNearSide(t *testing.T) {
 	l.none("vlan100")
 	l.udp(l.client, 4000, "10.10.10.3", 33434, "probe", ttl(1))
 	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 11 code 0 about udp 10.10.10.4:4000 > 10.10.10.3:33434")
-	if n := l.w.routers[0].nat.Len(); n != 0 {
+	if n := l.w.routers[0].conns.Len(); n != 0 {
 		t.Errorf("%d connections after dropped packets, want none", n)
 	}
 }
@@ -226,7 +226,7 @@ func TestNobodyAnswersARP(t *testing.T) {
 	l.want(got[0], "icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4000 > 172.16.100.50:53")
 	l.want(got[1], "icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4001 > 172.16.100.50:53")
 	l.dropped(DropNeighborFailed, 2)
-	if n := l.w.routers[0].nat.Len(); n != 0 {
+	if n := l.w.routers[0].conns.Len(); n != 0 {
 		t.Errorf("%d connections, want none", n)
 	}
 }

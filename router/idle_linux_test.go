@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // A countingWaiter counts the waits of a worker, and how often it is woken.
@@ -72,7 +72,7 @@ func TestListsHoldNoWorker(t *testing.T) {
 	if err := w.call(func() {
 		for k := range uint32(n) {
 			tuple := packet.Tuple{Src: k, Dst: 1, SrcPort: 2, DstPort: 3, Proto: packet.ProtoUDP}
-			w.routers[0].nat.Commit(&nat.NewConn{Original: tuple, Reply: tuple.Reverse()}, w.now)
+			w.routers[0].conns.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, w.now)
 		}
 	}); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
@@ -106,7 +107,7 @@ func TestFullTable(t *testing.T) {
 	l.want(l.one("ext_net"), "udp 10.10.10.2:4000 > 10.10.10.4:53")
 	l.udp(l.vm3, 4000, "172.16.100.9", 53, "not translated")
 	l.want(l.one("vlan100"), "udp 172.16.101.3:4000 > 172.16.100.9:53")
-	if n := l.w.routers[0].nat.Len(); n != 8 {
+	if n := l.w.routers[0].conns.Len(); n != 8 {
 		t.Errorf("%d connections", n)
 	}
 }
@@ -136,8 +137,9 @@ func TestPortExhaustion(t *testing.T) {
 	}
 	l.udp(l.upstream, 53, "10.10.10.2", int(out.udp.SrcPort), "answer")
 	l.want(l.one("vlan101"), "udp 10.10.10.1:53 > 172.16.101.4:5000")
-	if got := l.w.routers[0].nat.Stats(); got != (nat.Stats{Created: 5, Overloaded: 1}) {
-		t.Errorf("%+v", got)
+	r := l.w.routers[0]
+	if got, mapped := r.conns.Stats(), r.nat.Stats(); got != (conntrack.Stats{Created: 5}) || mapped != (nat.Stats{Overloaded: 1}) {
+		t.Errorf("%+v, %+v", got, mapped)
 	}
 }
 

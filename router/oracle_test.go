@@ -3,10 +3,12 @@ package router
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
@@ -89,7 +91,7 @@ func (q *sequence) checkCounts() {
 func (q *sequence) tableBytes() int {
 	n := 0
 	for _, r := range q.w.routers {
-		n += r.nat.Bytes()
+		n += r.conns.Bytes() + r.nat.Bytes()
 	}
 	return n
 }
@@ -128,7 +130,7 @@ func (q *sequence) checkBounds() {
 			{"packets in these lists", len(fs.entries), fs.known.Len() + fs.waiting.Len()}, {"bytes of fragments", fs.held, maxHeldBytes},
 			{"packets to put together", len(r.reassemblies), maxReassemblies}, {"bytes of one of them", gathered, maxIPLen},
 			{"neighbors", r.arp.Len(), neighbor.MaxNeighbors},
-			{"connections", r.nat.Len(), q.topology.Routers[i].NAT.MaxConnections},
+			{"connections", r.conns.Len(), q.topology.Routers[i].NAT.MaxConnections},
 			{"bytes of tables", q.tableBytes(), q.empty + 1<<22},
 		} {
 			if x.n < 0 || x.n > x.most {
@@ -219,25 +221,45 @@ func (q *sequence) checkTables() {
 			}
 			internal[out], external[in] = in, out
 		}
-		r.nat.Connections(q.now, func(c nat.Connection) {
+		r.conns.Walk(0, math.MaxInt, q.now, func(conn *conntrack.Conn) bool {
+			c := r.conns.Show(conn, q.now)
 			o, p := c.Original, c.Reply
 			if tuples[o] && !c.Succeeds || tuples[p] || o == p {
 				q.t.Fatalf("%s: two connections are found by the same tuple: %v, %v", r.name, o, p)
 			}
 			tuples[o], tuples[p] = tuples[o] || !c.Succeeds, true
 			switch {
-			case !c.Mapped || r.gateway == nil:
+			case !nat.Mapped(c.Marks) || r.gateway == nil:
 			case o.Dst == r.gateway.addr: // its source may be overloaded: that says nothing
 				mapped(end{p.Src, p.SrcPort, p.Proto}, end{o.Dst, o.DstPort, o.Proto})
 			case p.Dst == r.gateway.addr:
 				mapped(end{o.Src, o.SrcPort, o.Proto}, end{p.Dst, p.DstPort, p.Proto})
 			}
+			return true
 		})
 		q.checkBackends(r)
 		for _, v := range r.listeners {
-			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.nat.Len() {
-				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be", v.Name, v.lasting, v.active, r.nat.Len(), v.limit)
+			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.conns.Len() {
+				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be", v.Name, v.lasting, v.active, r.conns.Len(), v.limit)
 			}
+		}
+	}
+}
+
+// known is the connections of a router, over or not: what its table tells its observers.
+type known map[*conntrack.Conn]bool
+
+func (k known) Began(c *conntrack.Conn)                               { k[c] = true }
+func (k known) Moved(*conntrack.Conn, conntrack.Rank, conntrack.Rank) {}
+func (k known) Ended(c *conntrack.Conn, _ conntrack.Ending)           { delete(k, c) }
+
+// observe follows the connections of every router from here on.
+func (q *sequence) observe() {
+	q.conns = map[*vrouter]known{}
+	for _, w := range q.all {
+		for _, r := range w.routers {
+			q.conns[r] = known{}
+			r.conns.Observe(q.conns[r])
 		}
 	}
 }
@@ -246,20 +268,19 @@ func (q *sequence) checkTables() {
 func (q *sequence) checkBackends(r *vrouter) {
 	conns, active := make([]int, len(r.backends)), make([]int, len(r.backends))
 	lasting := map[*vip]int{}
-	r.nat.RemoveIf(func(c *nat.Conn) bool { // none
-		if c.Member == 0 {
-			return false
+	for c := range q.conns[r] {
+		k := c.Backend
+		if k == 0 {
+			continue
 		}
-		k := c.Member - 1
 		conns[k]++
 		if !c.Ended() {
 			active[k]++
-			if c.State() >= nat.Established {
+			if c.State() >= conntrack.Established {
 				lasting[r.backends[k].vip]++
 			}
 		}
-		return false
-	})
+	}
 	type pooled struct {
 		share  *poolShare
 		member uint32
@@ -309,14 +330,14 @@ func (q *sequence) translated(from place, b []byte, how int) {
 	if got.Proto == packet.ProtoICMP && got.Type != p.Type {
 		return // the router's own answer
 	}
-	c, d := r.nat.Lookup(&p.Tuple, q.now)
+	c, d := r.conns.Lookup(&p.Tuple, q.now)
 	if c == nil {
 		if !q.full(r) {
 			q.t.Fatalf("forwarded without a connection: %v", p.Tuple)
 		}
 		return
 	}
-	if next := r.nat.Successor(c); d == nat.Original && next != nil && got.Tuple == next.Translated(d) {
+	if next := r.conns.Successor(c); d == conntrack.Original && next != nil && got.Tuple == next.Translated(d) {
 		c = next
 	}
 	if want := c.Translated(d); got.Tuple != want {
@@ -422,7 +443,7 @@ func (q *sequence) checkSegments(b []byte, out []crossing) {
 func (q *sequence) created() uint64 {
 	n := uint64(0)
 	for _, r := range q.w.routers {
-		n += r.nat.Stats().Created
+		n += r.conns.Stats().Created
 	}
 	return n
 }
@@ -537,7 +558,7 @@ func recorded(opts []byte, addr, now uint32, owned map[uint32]bool) {
 
 // canAnswer reports whether an answer must get back: its sender and the router are
 // within reach of each other, and the way out is the way back.
-func (q *sequence) canAnswer(from place, went crossing, c *nat.Conn, d nat.Direction) bool {
+func (q *sequence) canAnswer(from place, went crossing, c *conntrack.Conn, d conntrack.Direction) bool {
 	if h := q.hosts[hostKey{from.net, from.addr}]; h == nil || h.mute {
 		return false
 	}
@@ -627,7 +648,7 @@ func (q *sequence) finish() {
 	}
 	for _, r := range q.w.routers {
 		for what, n := range map[string]int{
-			"connections": r.nat.Len(), "neighbors": r.arp.Len(), "fragmented packets": len(r.fragments.entries),
+			"connections": r.conns.Len(), "neighbors": r.arp.Len(), "fragmented packets": len(r.fragments.entries),
 			"bytes of fragments": r.fragments.held, "packets to put together": len(r.reassemblies),
 			"sources of fragments": len(r.fragments.known.sources) + len(r.fragments.waiting.sources),
 		} {

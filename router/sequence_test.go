@@ -109,6 +109,7 @@ type sequence struct {
 	seen   []crossing // the latest packets out that the router forwarded or made
 	record []crossing // everything that came out
 	empty  int        // bytes of the tables at the start
+	conns  map[*vrouter]known
 
 	unfinished bool // what goes in is right, but for the checksum that a device is to finish
 	tainted    bool // what comes out may be as wrong as what went in
@@ -130,6 +131,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	v := variant(head[3])
 	q.topology = q.tuned(head[1], head[2], v)
 	q.sim = newSim(t, q.topology)
+	q.observe()
 	q.w.parser.DecodeAll = decodeAll
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]

@@ -46,6 +46,7 @@ func comingBack(p *profile, number byte, to []byte, r *rand.Rand) []byte {
 // vipTargets is where packets go to a profile's VIPs, by themselves and by floating IPs.
 func vipTargets(t *testing.T, p *profile) []byte {
 	q := &sequence{profile: p, sim: newSim(t, p.topo)}
+	q.observe()
 	var all []byte
 	for i, addr := range q.addresses() {
 		for _, v := range p.topo.VIPs {

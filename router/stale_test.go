@@ -7,8 +7,8 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // again has the client of a flow come back by its port with another sequence number, and
@@ -52,7 +52,7 @@ func (f *flow) complete() {
 }
 
 // connections is how many a lesson's router has.
-func (l *lesson) connections() int { return l.w.routers[0].nat.Len() }
+func (l *lesson) connections() int { return l.w.routers[0].conns.Len() }
 
 // staleWays are how a member may come to have no new connections.
 var staleWays = map[string]func(l *lesson) error{
@@ -239,7 +239,7 @@ func TestSuccessorsAndWhatBecomesOfThem(t *testing.T) {
 			g.complete()
 		}, 1},
 		"the old one has expired": {func(l *lesson, _, g *flow) {
-			l.advance(nat.TCPEstablishedTimeout)
+			l.advance(conntrack.TCPEstablishedTimeout)
 			h := g.again(l.web2, 5)
 			h.answer()
 			h.complete()

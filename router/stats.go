@@ -3,8 +3,8 @@ package router
 import (
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // counters is what a worker counts.
@@ -135,10 +135,11 @@ func (t *tally) add(w *worker) {
 			t.parked -= int64(lost)
 			t.Drops[DropNeighborFull] += lost
 		}
-		n := r.nat.Stats()
+		n, mapped := r.conns.Stats(), r.nat.Stats()
 		t.Routers = append(t.Routers, RouterStats{
-			Router: r.name, Connections: r.nat.Len(), Created: n.Created, Expired: n.Expired,
-			Evicted: n.Evicted, Settled: n.Settled, Overloaded: n.Overloaded, OverShare: n.OverShare, Neighbors: r.arp.Len(), TableBytes: r.nat.Bytes(),
+			Router: r.name, Connections: r.conns.Len(), Created: n.Created, Expired: n.Expired,
+			Evicted: n.Evicted, Settled: n.Settled, Overloaded: mapped.Overloaded, OverShare: mapped.OverShare,
+			Neighbors: r.arp.Len(), TableBytes: r.conns.Bytes() + r.nat.Bytes(),
 		})
 	}
 	if t.devices == nil {
@@ -174,7 +175,8 @@ func (t *tally) stats() Stats {
 // A Connection is a copy of one entry of a router's connection table.
 type Connection struct {
 	Router string
-	nat.Connection
+	conntrack.Connection
+	Mapped bool // it goes through a mapping
 }
 
 // String writes the connection as one line: protocol, state, and both tuples as

@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/nat"
 )
 
 // An OperatingStatus says how a part of a load balancer does, in Octavia's words.
@@ -89,8 +89,8 @@ type Check struct {
 func (u *usage) statistics() Statistics {
 	return Statistics{
 		Active: u.active, Total: u.total,
-		PacketsIn: u.packets[nat.Original], PacketsOut: u.packets[nat.Reply],
-		BytesIn: u.bytes[nat.Original], BytesOut: u.bytes[nat.Reply],
+		PacketsIn: u.packets[conntrack.Original], PacketsOut: u.packets[conntrack.Reply],
+		BytesIn: u.bytes[conntrack.Original], BytesOut: u.bytes[conntrack.Reply],
 	}
 }
 

@@ -262,7 +262,7 @@ func TestErrorsAboutForgottenConnections(t *testing.T) {
 	l.dropped(DropICMPUnknown, 3)
 	l.icmpError(l.web1, "172.16.101.3", 3, 3, inside)
 	l.want(l.one("vlan101"), "icmp 172.16.100.9 > 172.16.101.3 type 3 code 3 about udp 172.16.101.3:4000 > 172.16.100.9:9")
-	if n := l.w.routers[0].nat.Len(); n != 0 {
+	if n := l.w.routers[0].conns.Len(); n != 0 {
 		t.Errorf("%d connections", n)
 	}
 }
