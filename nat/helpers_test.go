@@ -22,7 +22,8 @@ type config struct {
 	Mapping, Filtering nat.Behavior
 
 	MaxConnections   int
-	HostShare        float64
+	HostShare        float64 // of connections and ports
+	ConnShare        float64 // of connections, if it is another
 	PortMin, PortMax uint16
 
 	UDP, ICMP, TCPEstablished, Other, TCPOpening, TCPClosing, TCPTransitory time.Duration
@@ -35,8 +36,12 @@ type tables struct {
 }
 
 func newTables(cfg config, rng *rand.Rand) *tables {
+	connShare := cfg.ConnShare
+	if connShare == 0 {
+		connShare = cfg.HostShare
+	}
 	conns := conntrack.NewTable(conntrack.Config{
-		MaxConnections: cfg.MaxConnections, HostShare: cfg.HostShare,
+		MaxConnections: cfg.MaxConnections, HostShare: connShare,
 		UDP: cfg.UDP, ICMP: cfg.ICMP, TCPEstablished: cfg.TCPEstablished, Other: cfg.Other,
 		TCPOpening: cfg.TCPOpening, TCPClosing: cfg.TCPClosing, TCPTransitory: cfg.TCPTransitory,
 	}, rng)

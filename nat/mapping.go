@@ -473,12 +473,11 @@ func (t *Table) hold(c *conntrack.Conn, b *Binding) {
 		t.stats.OverShare++
 	}
 	if b.new {
-		b.src = t.newMapping(b)
+		b.src = t.newMapping(&b.key, b.ext)
 	}
 	for side, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			t.mappings.list.At(i).refs++
-			t.mappings.allow(i, remoteOf(c, side))
+			t.use(i, remoteOf(c, side))
 		}
 	}
 }
@@ -490,24 +489,23 @@ func remoteOf(c *conntrack.Conn, side int) uint32 {
 	return c.Tuple(conntrack.Direction(side)).Dst
 }
 
-// newMapping makes the mapping of a binding.
-func (t *Table) newMapping(b *Binding) uint32 {
+// newMapping makes a mapping with an external port.
+func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	m := &t.mappings
-	k := &b.key
 	i := m.list.Take()
 	*m.list.At(i) = mapping{
-		ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: b.ext, proto: k.proto,
+		ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: ext, proto: k.proto,
 	}
-	if b.ext != k.port {
+	if ext != k.port {
 		m.byInternal.Insert(k.tag(&m.byInternal), i)
 	}
 	pi, _ := protoIndex(k.proto)
 	space := t.ports(k.ext, pi)
-	group := groupOf(k.proto, b.ext)
-	delete(space.cooldowns[group.wellKnown()].by, b.ext)
-	space.take(b.ext)
+	group := groupOf(k.proto, ext)
+	delete(space.cooldowns[group.wellKnown()].by, ext)
+	space.take(ext)
 	space.taken[group.wellKnown()]++
-	space.set(b.ext, i)
+	space.set(ext, i)
 	t.conns.CountHost(k.addr, int(group), 1)
 	return i
 }

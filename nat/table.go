@@ -22,7 +22,8 @@ type Table struct {
 	remoteOrder []remoteKey // of remotes, oldest first
 	mappings    mappings
 
-	binding Binding // of the connection that is being committed
+	binding Binding    // of the connection that is being committed
+	planned [2]planned // of the connection that is being imported: its source's and its destination's
 	stats   Stats
 }
 
@@ -91,6 +92,8 @@ func (t *Table) Commit(n *conntrack.NewConn, b *Binding, now time.Duration) (*co
 func (t *Table) Began(c *conntrack.Conn) {
 	if t.binding.ok {
 		t.hold(c, &t.binding)
+	} else if Mapped(c.Marks()) {
+		t.restore(c)
 	}
 	if len(t.remotes) > 0 {
 		original, reply := c.Tuple(conntrack.Original), c.Tuple(conntrack.Reply)

@@ -233,12 +233,7 @@ func (t *Table) followSYN(c *Conn, d Direction, s *packet.Segment) {
 }
 
 // scaleOf is the part of a stream's marks that a SYN's window scale is.
-func scaleOf(s *packet.Segment) streamMarks {
-	if !s.Scaled {
-		return noScale
-	}
-	return streamMarks(min(s.Scale, maxScale))
-}
+func scaleOf(s *packet.Segment) streamMarks { return scaleMarks(s.Scale, s.Scaled) }
 
 // knows reports whether the end of a direction is known: its segments have been
 // seen, or acknowledgements of them.
