@@ -1,6 +1,8 @@
 package conntrack_test
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -245,24 +247,29 @@ func TestSettleInSteps(t *testing.T) {
 	}
 }
 
-// An idle connection that the walk has passed ends with the change after that walk
-// began as well.
+// An idle connection that the walk has passed ends with the change after that walk began as well.
 func TestChangeBehindTheWalk(t *testing.T) {
-	k := newCutTable()
-	first := udp(remote, 1, external+7, 2)
-	k.commit(t, conntrack.NewConn{Original: first, Reply: udp(inside, 2, remote, 1)})
-	for i := range uint32(40_000) {
-		k.commit(t, conntrack.NewConn{Original: udp(remote+1+i, 1, external, 2), Reply: udp(inside, 2, remote+1+i, 1)})
-	}
-	k.Apply(conntrack.Change{Addrs: []uint32{external + 1}})
-	if k.Settle(0) {
-		t.Fatal("done in one step")
-	}
-	k.Apply(conntrack.Change{Addrs: []uint32{external + 7}})
-	for !k.Settle(0) {
-	}
-	if k.Len() != 40_000 {
-		t.Errorf("%d connections left", k.Len())
+	for name, ch := range map[string]conntrack.Change{
+		"address":  {Addrs: []uint32{external + 7}},
+		"backend":  {Backends: []conntrack.Backend{7}},
+		"function": {Concerns: func(c *conntrack.Conn) bool { return c.Backend == 7 }},
+	} {
+		k := newCutTable()
+		first := udp(remote, 1, external+7, 2)
+		k.commit(t, conntrack.NewConn{Original: first, Reply: udp(inside, 2, remote, 1), Backend: 7})
+		for i := range uint32(40_000) {
+			k.commit(t, conntrack.NewConn{Original: udp(remote+1+i, 1, external, 2), Reply: udp(inside, 2, remote+1+i, 1)})
+		}
+		k.Apply(conntrack.Change{Addrs: []uint32{external + 1}})
+		if k.Settle(0) {
+			t.Fatal("done in one step")
+		}
+		k.Apply(ch)
+		for !k.Settle(0) {
+		}
+		if k.Len() != 40_000 {
+			t.Errorf("%s: %d connections left", name, k.Len())
+		}
 	}
 }
 
@@ -299,5 +306,145 @@ func TestExpiredIsNotCut(t *testing.T) {
 	k.Tick(3 * time.Hour)
 	if k.Len() != 0 || k.Stats().Expired != 1 {
 		t.Errorf("%d connections", k.Len())
+	}
+}
+
+// A change may judge by a function. It is asked about connections from before the change only, and what
+// becomes of TCP is the change's own matter.
+func TestChangeByFunction(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		k := newCutTable()
+		for iface := range uint16(3) {
+			for port, proto := range map[uint16]uint8{100: packet.ProtoTCP, 300: packet.ProtoUDP} {
+				n := through(external, proto, port+iface)
+				n.In[0] = iface
+				k.established(t, n)
+			}
+			n := through(external, packet.ProtoTCP, 200+iface) // no more than a SYN
+			n.In[0] = iface
+			k.commit(t, n)
+		}
+		asked := 0
+		k.Apply(conntrack.Change{KeepTCP: keep, Concerns: func(c *conntrack.Conn) bool {
+			asked++
+			return c.In[0] == 2
+		}})
+		after := through(external, packet.ProtoUDP, 999)
+		after.In[0] = 2
+		k.commit(t, after) // by the new rules
+		for iface := range uint16(3) {
+			for _, port := range []uint16{100, 200, 300} {
+				proto := uint8(packet.ProtoTCP)
+				if port == 300 {
+					proto = packet.ProtoUDP
+				}
+				want := iface != 2 || keep && port == 100
+				if got := there(k.Table, through(external, proto, port+iface).Original, 0); got != want {
+					t.Errorf("keep %t: %d of interface %d: %t", keep, port, iface, got)
+				}
+			}
+		}
+		if !k.Settle(0) || asked == 0 || !there(k.Table, after.Original, 0) {
+			t.Errorf("keep %t: asked %d times, or a new connection has ended", keep, asked)
+		}
+		if want := map[bool]int{true: 2, false: 4}[keep]; len(k.resets) != want { // of the SYN, and of what is open
+			t.Errorf("keep %t: resets %v", keep, k.resets)
+		}
+		asked = 0
+		k.Apply(conntrack.Change{Addrs: []uint32{1}})
+		if k.Settle(0); asked > 0 {
+			t.Errorf("keep %t: a change is asked %d times after it has settled", keep, asked)
+		}
+	}
+}
+
+// Several changes are pending at once. Each connection is judged by those that are newer than it, each
+// with its own answer about TCP.
+func TestPendingChanges(t *testing.T) {
+	k := newCutTable()
+	var changes []conntrack.Change
+	of := func(i int) conntrack.NewConn { return through(external+uint32(i%4), packet.ProtoTCP, uint16(1000+i)) }
+	type made struct {
+		n     conntrack.NewConn
+		after int // so many changes
+	}
+	var all []made
+	for i := range 24 {
+		n := of(i)
+		n.Backend = conntrack.Backend(1 + i%3)
+		k.established(t, n)
+		all = append(all, made{n, len(changes)})
+		port := uint16(1000 + i/2)
+		ch := []conntrack.Change{
+			{Addrs: []uint32{external + uint32(i%5), external + 2}, KeepTCP: i != 4},
+			{Backends: []conntrack.Backend{conntrack.Backend(1 + i%4)}, KeepTCP: i%2 == 0},
+			{Concerns: func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).SrcPort == port }, KeepTCP: i%3 == 0},
+			{},
+		}[i%4]
+		k.Apply(ch)
+		changes = append(changes, ch)
+	}
+	left := 0
+	for _, m := range all {
+		want := true
+		for _, ch := range changes[m.after:] {
+			if ch.KeepTCP {
+				continue
+			}
+			tuple := m.n.Original
+			want = want && !slices.Contains(ch.Addrs, tuple.Dst) && !slices.Contains(ch.Backends, m.n.Backend)
+			if ch.Concerns != nil {
+				c := conntrack.NewTable(conntrack.Config{}, rand.New(rand.NewPCG(1, 1)))
+				want = want && !ch.Concerns(plain(t, c, tuple, 0))
+			}
+		}
+		if want {
+			left++
+		}
+		if k.Overruled(&m.n.Original) == want {
+			t.Errorf("%v, made after %d changes, is overruled: %t", m.n.Original, m.after, want)
+		}
+	}
+	if !k.Settle(0) || k.Len() != left || left < 4 || left > 20 {
+		t.Errorf("%d connections are left, want %d", k.Len(), left)
+	}
+}
+
+// The pending changes are bounded. The change that is one too many has the others settled first, so that
+// none is forgotten before every connection has been judged.
+func TestPendingChangesAreBounded(t *testing.T) {
+	const n = 40_000
+	for name, apply := range map[string]func(k *cutTable, i uint32){
+		"functions": func(k *cutTable, i uint32) {
+			k.Apply(conntrack.Change{Concerns: func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).Src == remote+n-1-i }})
+		},
+		"addresses": func(k *cutTable, i uint32) {
+			k.Apply(conntrack.Change{Addrs: []uint32{remote + n - 1 - i, 1 + 2*i, 2 + 2*i}, Backends: []conntrack.Backend{conntrack.Backend(i)}})
+		},
+	} {
+		k := newCutTable()
+		for i := range uint32(n) {
+			c := udp(remote+i, 1, external, 2)
+			k.commit(t, conntrack.NewConn{Original: c, Reply: udp(inside, 2, remote+i, 1)})
+		}
+		bound, i := map[string]int{"functions": 32, "addresses": 1 << 12}[name], uint32(0)
+		for ; !k.Backlogged(); i++ {
+			if int(i) > bound {
+				t.Fatalf("%s: %d changes are pending", name, i)
+			}
+			apply(k, i)
+		}
+		if int(i) < bound/2 || k.Len() != n {
+			t.Errorf("%s: only %d changes may be pending, or they have ended something: %d", name, i, k.Len())
+		}
+		if apply(k, i); k.Backlogged() || k.Len() != n-int(i) {
+			t.Errorf("%s: backlogged %t, %d connections are left, want %d", name, k.Backlogged(), k.Len(), n-int(i))
+		}
+		steps := 0
+		for ; !k.Settle(0); steps++ {
+		}
+		if k.Len() != n-int(i)-1 || steps == 0 {
+			t.Errorf("%s: %d connections are left in the end", name, k.Len())
+		}
 	}
 }
