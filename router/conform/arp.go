@@ -14,7 +14,8 @@ import (
 func arpChecks() []Check {
 	return []Check{
 		{Item: "A1", Name: "answers", Level: Must, Source: "RFC 826", play: answersARP},
-		{Item: "A1", Name: "answers for nobody else", Level: Must, Source: "RFC 826; RFC 1027", play: answersForNobodyElse},
+		{Item: "A1", Name: "answers for nobody else", Level: Must, Source: "RFC 826; RFC 1027",
+			play: answersForNobodyElse},
 		{Item: "A1", Name: "probes", Level: Must, Source: "RFC 5227, 2.1.1", play: answersProbes},
 		{Item: "A1", Name: "strangers", Level: Good, Source: "RFC 826", play: arpFromStrangers},
 		{Item: "A1", Name: "impossible senders", Level: Good, Source: "RFC 1812, 5.3.7", play: arpFromNobody},
@@ -30,8 +31,10 @@ func arpChecks() []Check {
 		{Item: "A4", Name: "announces", Level: Must, Source: "RFC 5227, 2.3", play: announces},
 		{Item: "A4", Name: "stays", Level: Good, Source: "RFC 5227, 2.4", play: claimedByAnother},
 		{Item: "A4", Name: "defends", Level: Must, Source: "RFC 5227, 2.4", play: defends},
-		{Item: "A6", Name: "gratuitous ARP moves a host", Level: Must, Source: "RFC 826; RFC 5227, 3", play: gratuitousMoves},
-		{Item: "A6", Name: "gratuitous ARP makes no host", Level: Good, Source: "RFC 5227, 3", play: gratuitousMakesNone},
+		{Item: "A6", Name: "gratuitous ARP moves a host", Level: Must, Source: "RFC 826; RFC 5227, 3",
+			play: gratuitousMoves},
+		{Item: "A6", Name: "gratuitous ARP makes no host", Level: Good, Source: "RFC 5227, 3",
+			play: gratuitousMakesNone},
 		{Item: "L2-1", Name: "padding", Level: Must, Source: "RFC 1812, 5.2.2; RFC 894", play: paddingEnds},
 		{Item: "L2-2", Name: "priority tag", Level: Good, Source: "IEEE 802.1Q, 6.9", play: priorityTag},
 		{Item: "L2-2", Name: "tags", Level: Good, Source: "IEEE 802.1Q, 6.9", play: taggedFrames},
@@ -114,7 +117,8 @@ func answersARP(c *C) {
 			c.Put(network, "arp who-has %s tell %s", a, who)
 			got := c.answers(network, a)
 			if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] ||
-				got[0].Target != packet.FromAddr(parseAddr(who)) || got[0].TargetMAC != c.hosts.macOf(network, parseAddr(who)) || got[0].to != got[0].TargetMAC {
+				got[0].Target != packet.FromAddr(parseAddr(who)) ||
+				got[0].TargetMAC != c.hosts.macOf(network, parseAddr(who)) || got[0].to != got[0].TargetMAC {
 				c.Fail("%s on %s: answered with %v", a, network, got)
 			}
 		}
@@ -128,10 +132,12 @@ func answersForNobodyElse(c *C) {
 		network string
 		all     []string
 	}{
-		{"blue", []string{"172.16.101.2", "172.16.101.3", "172.16.101.9", "172.16.101.0", "172.16.101.255", "172.16.100.1", "10.10.10.2",
+		{"blue", []string{"172.16.101.2", "172.16.101.3", "172.16.101.9", "172.16.101.0", "172.16.101.255",
+			"172.16.100.1", "10.10.10.2",
 			"10.10.10.3", "198.51.100.7", "0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "192.168.10.5"}},
 		{"green", []string{"172.16.100.9", "172.16.100.20", "172.16.101.1", "10.10.10.7"}},
-		{"ext", []string{"10.10.10.9", "10.10.10.1", "10.10.10.4", "172.16.101.1", "172.16.100.11", "172.16.101.3", "198.51.100.7"}},
+		{"ext", []string{"10.10.10.9", "10.10.10.1", "10.10.10.4", "172.16.101.1", "172.16.100.11", "172.16.101.3",
+			"198.51.100.7"}},
 	} {
 		for _, a := range x.all {
 			c.Drop()
@@ -150,7 +156,8 @@ func answersProbes(c *C) {
 			c.Drop()
 			c.Put(network, "arp who-has %s tell 0.0.0.0 from 02:00:00:00:00:77", a)
 			got := c.answers(network, a)
-			if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] || got[0].to != (mac{2, 0, 0, 0, 0, 0x77}) {
+			if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] ||
+				got[0].to != (mac{2, 0, 0, 0, 0, 0x77}) {
 				c.Fail("a probe for %s on %s: answered with %v", a, network, got)
 			}
 		}
@@ -252,7 +259,8 @@ func malformedARP(c *C) {
 		{"hardware length 8", put(4, 8)}, {"hardware length 255", put(4, 255)}, {"protocol length 0", put(5, 0)},
 		{"protocol length 3", put(5, 3)}, {"protocol length 16", put(5, 16)}, {"operation 0", put(6, 0, 0)},
 		{"operation 3", put(6, 0, 3)}, {"operation 257", put(6, 1, 1)},
-		{"28 bytes of frame", func(eth []byte) []byte { return eth[:28] }}, {"41 bytes of frame", func(eth []byte) []byte { return eth[:41] }},
+		{"28 bytes of frame", func(eth []byte) []byte { return eth[:28] }},
+		{"41 bytes of frame", func(eth []byte) []byte { return eth[:41] }},
 	} {
 		c.Drop()
 		eth := c.frame("blue", fmt.Sprintf("arp who-has 172.16.101.1 tell %s from %v", host, otherMAC))
@@ -331,7 +339,8 @@ func requestRate(c *C) {
 	if n < 2 || n > 4 {
 		c.Fail("%d requests in two and a half seconds", n)
 	}
-	if last.to != packet.Broadcast || last.Sender != packet.FromAddr(parseAddr("172.16.101.1")) || last.SenderMAC != c.macs["blue"] {
+	if last.to != packet.Broadcast || last.Sender != packet.FromAddr(parseAddr("172.16.101.1")) ||
+		last.SenderMAC != c.macs["blue"] {
 		c.Fail("a request to %v from %v at %v", last.to, packet.ToAddr(last.Sender), last.SenderMAC)
 	}
 }
@@ -429,14 +438,16 @@ func defends(c *C) {
 				c.Fail("%s is claimed for %v", all[0], m.SenderMAC)
 			}
 		}
-		if len(got) < 1 || len(got) > 2 || got[0].to != packet.Broadcast { // an announcement of the start may come between
+		// an announcement of the start may come between
+		if len(got) < 1 || len(got) > 2 || got[0].to != packet.Broadcast {
 			c.Fail("four claims to %s: the router says %v", all[0], got)
 		}
 	}
 }
 
 func gratuitousMoves(c *C) {
-	for _, line := range []string{"arp who-has 172.16.101.4 tell 172.16.101.4 from %v", "arp reply 172.16.101.5 is-at %[1]v for 172.16.101.5 to %[1]v"} {
+	for _, line := range []string{"arp who-has 172.16.101.4 tell 172.16.101.4 from %v",
+		"arp reply 172.16.101.5 is-at %[1]v for 172.16.101.5 to %[1]v"} {
 		host := "172.16.101.4"
 		if line[4] == 'r' {
 			host = "172.16.101.5"
@@ -465,7 +476,8 @@ func paddingEnds(c *C) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, trailer := range []int{1, 17, 18, 200, 1300} {
-			for k, line := range []string{"udp %s:4000 > %s:5000 len 1", "icmp %s > %s request id 5 seq 1 len 2", "tcp %s:4001 > %s:5001 S len 0"} {
+			for k, line := range []string{"udp %s:4000 > %s:5000 len 1", "icmp %s > %s request id 5 seq 1 len 2",
+				"tcp %s:4001 > %s:5001 S len 0"} {
 				src, dst := "172.16.101.3", "198.51.100.7"
 				if x.from == "ext" {
 					src, dst = dst, "10.10.10.3"
@@ -518,7 +530,8 @@ func taggedFrames(c *C) {
 func priorityTag(c *C) {
 	for _, priority := range []uint16{0, 1, 7} {
 		frame := c.frame("blue", fmt.Sprintf("udp 172.16.101.4:4000 > 172.16.102.6:%d len 20", 5000+priority))
-		eth := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(slices.Clone(frame[:12]), packet.EtherTypeVLAN), priority<<13)
+		eth := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(slices.Clone(frame[:12]),
+			packet.EtherTypeVLAN), priority<<13)
 		c.PutRaw("blue", append(eth, frame[12:]...))
 		c.Want("small", "udp 172.16.101.4:4000 > 172.16.102.6:%d len 20", 5000+priority)
 	}

@@ -100,11 +100,16 @@ func farHost(i int) string { return fmt.Sprintf("198.51.%d.%d", 100+i/250%8, 1+i
 // tenants have nothing to do with an attack: on the attacker's network and on others, on
 // either side, through every kind of translation.
 var tenants = []way{
-	{"the attacker's neighbor", "blue", "ext", "172.16.101.2", "203.0.113.9", 80, 53, []string{"203.0.113.9"}, 80, 53, "10.10.10.2", true, true},
-	{"behind snat", "green", "ext", "172.16.100.20", "203.0.113.9", 80, 53, []string{"203.0.113.9"}, 80, 53, "10.10.10.2", true, true},
-	{"into a floating ip", "ext", "blue", "203.0.113.10", "10.10.10.15", 80, 53, []string{"172.16.101.5"}, 80, 53, "203.0.113.10", false, true},
-	{"into the vip", "small", "green", "172.16.102.6", "172.16.100.11", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "172.16.102.6", false, false},
-	{"plain", "small", "green", "172.16.102.6", "172.16.100.20", 8080, 53, []string{"172.16.100.20"}, 8080, 53, "172.16.102.6", false, true},
+	{"the attacker's neighbor", "blue", "ext", "172.16.101.2", "203.0.113.9", 80, 53, []string{"203.0.113.9"}, 80, 53,
+		"10.10.10.2", true, true},
+	{"behind snat", "green", "ext", "172.16.100.20", "203.0.113.9", 80, 53, []string{"203.0.113.9"}, 80, 53,
+		"10.10.10.2", true, true},
+	{"into a floating ip", "ext", "blue", "203.0.113.10", "10.10.10.15", 80, 53, []string{"172.16.101.5"}, 80, 53,
+		"203.0.113.10", false, true},
+	{"into the vip", "small", "green", "172.16.102.6", "172.16.100.11", 80, 53,
+		[]string{"172.16.100.9", "172.16.100.10"}, 80, 53, "172.16.102.6", false, false},
+	{"plain", "small", "green", "172.16.102.6", "172.16.100.20", 8080, 53, []string{"172.16.100.20"}, 8080, 53,
+		"172.16.102.6", false, true},
 }
 
 // bystanders are the tenants, each with a connection that was open before.
@@ -242,7 +247,8 @@ func arpFlood(c *C) {
 func (c *C) claim(network, addr string) {
 	for _, line := range []string{
 		"arp who-has %[1]s tell %[1]s from %[2]v", "arp reply %[1]s is-at %[2]v for %[1]s",
-		"arp reply %[1]s is-at %[2]v for " + askers[network][1], "arp who-has " + askers[network][1] + " tell %[1]s from %[2]v",
+		"arp reply %[1]s is-at %[2]v for " + askers[network][1],
+		"arp who-has " + askers[network][1] + " tell %[1]s from %[2]v",
 	} {
 		eth := c.frame(network, fmt.Sprintf(line, addr, otherMAC))
 		copy(eth[6:], otherMAC[:])
@@ -262,7 +268,8 @@ func foreignClaims(c *C) {
 		}
 		b.goOn()
 	}
-	for network, dst := range map[string]string{"green": "172.16.100.10", "small": "172.16.103.1", "ext": "10.10.10.5"} {
+	for network, dst := range map[string]string{"green": "172.16.100.10", "small": "172.16.103.1",
+		"ext": "10.10.10.5"} {
 		c.Put("blue", "udp 172.16.101.3:4000 > %s:5000", dst)
 		p := c.Get(network)
 		if p == nil {
@@ -278,7 +285,8 @@ func foreignClaims(c *C) {
 // claimsForUnknown: who has not been asked about a host cannot be believed about it.
 func claimsForUnknown(c *C) {
 	for range 50 {
-		for _, line := range []string{"arp who-has %[1]s tell %[1]s from %[2]v", "arp reply %[1]s is-at %[2]v for %[1]s",
+		for _, line := range []string{"arp who-has %[1]s tell %[1]s from %[2]v",
+			"arp reply %[1]s is-at %[2]v for %[1]s",
 			"arp reply %[1]s is-at %[2]v for 172.16.101.1"} {
 			for _, host := range []string{"172.16.101.3", "172.16.101.4", "172.16.101.5"} {
 				c.Put("blue", line, host, otherMAC)

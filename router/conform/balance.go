@@ -26,9 +26,11 @@ func balanceChecks() []Check {
 		{Item: "B3", Name: "TCP goes on", Source: down, play: downGoesOn},
 		{Item: "B3", Name: "datagrams go to another", Source: down, play: downMovesDatagrams},
 		{Item: "B3", Name: "SYN goes to another", Source: down, play: downMovesSYN},
-		{Item: "B3", Name: "a port used again goes to another", Source: down + "; RFC 9293, 3.5.1", play: staleBeginsAnew},
+		{Item: "B3", Name: "a port used again goes to another", Source: down + "; RFC 9293, 3.5.1",
+			play: staleBeginsAnew},
 		{Item: "B4", Name: "SYN again", Source: "RFC 9293, 3.8.1; " + octavia, play: synStays},
-		{Item: "B4", Name: "SYN again while the member is looked for", Source: "RFC 9293, 3.8.1; " + octavia, play: synStaysWaiting},
+		{Item: "B4", Name: "SYN again while the member is looked for", Source: "RFC 9293, 3.8.1; " + octavia,
+			play: synStaysWaiting},
 		{Item: "B5", Name: "TCP until it is closed", Source: octavia, play: tcpStays},
 		{Item: "B5", Name: "UDP until it is idle", Source: octavia, Profile: Profile{Short: true}, play: udpStays},
 		{Item: "B11", Name: "refused", Source: octavia + "; RFC 9293, 3.10.7.1", play: noMember},
@@ -36,8 +38,10 @@ func balanceChecks() []Check {
 		{Item: "B14", Name: "TCP", Source: octavia, play: func(c *C) { ownVIP(c, "tcp") }},
 		{Item: "B14", Name: "UDP", Source: octavia, play: func(c *C) { ownVIP(c, "udp") }},
 		{Item: "B15", Name: "fragmentation needed", Source: "RFC 1191, 3; RFC 5508, REQ-4", play: tooBigForClient},
-		{Item: "B15", Name: "fragments", Source: "RFC 4787, REQ-14", play: func(c *C) { fragmentsToVIP(c, []int{0, 1, 2}) }},
-		{Item: "B15", Name: "fragments in disorder", Source: "RFC 4787, REQ-14 a)", play: func(c *C) { fragmentsToVIP(c, []int{2, 0, 1}) }},
+		{Item: "B15", Name: "fragments", Source: "RFC 4787, REQ-14",
+			play: func(c *C) { fragmentsToVIP(c, []int{0, 1, 2}) }},
+		{Item: "B15", Name: "fragments in disorder", Source: "RFC 4787, REQ-14 a)",
+			play: func(c *C) { fragmentsToVIP(c, []int{2, 0, 1}) }},
 		{Item: "B15", Name: "members' own connections", Source: octavia, play: membersOwn},
 		{Item: "B16", Name: "two listeners", Source: octavia, play: twoListeners},
 		{Item: "B16", Name: "ARP and ping", Source: octavia, play: vipIsThere},
@@ -51,7 +55,8 @@ func balanceChecks() []Check {
 		all = append(all,
 			Check{Item: "B1", Name: proto, Source: robin, play: func(c *C) { turns(c, carrier) }},
 			Check{Item: "B13", Name: proto, Source: octavia, play: func(c *C) { clientShown(c, carrier) }},
-			Check{Item: "B13", Name: proto + " in the members' network", Source: octavia, play: func(c *C) { clientBeside(c, carrier) }})
+			Check{Item: "B13", Name: proto + " in the members' network", Source: octavia,
+				play: func(c *C) { clientBeside(c, carrier) }})
 	}
 	for i := range all {
 		all[i].Level = Good
@@ -63,7 +68,8 @@ const web2 = "172.16.100.10"
 
 // toVIP is a way from a client to the VIP, by its own address or its floating IP.
 func toVIP(network, client, address, shown string) *way {
-	return &way{from: network, to: "green", client: client, dest: address, port: 80, udpPort: 53, servers: []string{web1, web2}, real: 80, realUDP: 53,
+	return &way{from: network, to: "green", client: client, dest: address, port: 80, udpPort: 53,
+		servers: []string{web1, web2}, real: 80, realUDP: 53,
 		shown: shown, shared: shown != client}
 }
 
@@ -147,8 +153,10 @@ func noTurns(c *C) {
 	for i, line := range []string{
 		"tcp %s:5000 > 172.16.100.11:80 . seq 100 ack 500", "tcp %s:5001 > 172.16.100.11:80 R seq 100",
 		"tcp %s:5002 > 172.16.100.11:80 S. seq 100 ack 500", "tcp %s:5003 > 172.16.100.11:80 F. seq 100 ack 500",
-		"tcp %s:5004 > 172.16.100.11:81 S seq 100", "udp %s:5005 > 172.16.100.11:80", "icmp %s > 172.16.100.11 request id 7 seq 1",
-		"tcp %s:5006 > 172.16.100.11:80 S seq 100 ttl 1", "tcp %s:5007 > 172.16.100.11:80 S seq 100 sum 0x1234 ipsum 0x1234",
+		"tcp %s:5004 > 172.16.100.11:81 S seq 100", "udp %s:5005 > 172.16.100.11:80",
+		"icmp %s > 172.16.100.11 request id 7 seq 1",
+		"tcp %s:5006 > 172.16.100.11:80 S seq 100 ttl 1",
+		"tcp %s:5007 > 172.16.100.11:80 S seq 100 sum 0x1234 ipsum 0x1234",
 	} {
 		member, _ := c.begin(clients[0], "tcp", 4000+i)
 		t.next(c, member)
@@ -413,7 +421,8 @@ func tooBigForClient(c *C) {
 		if e.Src.String() == shared { // which is the router's as well
 			from = shared
 		}
-		c.Want("green", "icmp %s > %s type 3 code 4 mtu 1000 %s", from, addrOf(p.real), about(e, "tcp", p.real, p.shown, words))
+		c.Want("green", "icmp %s > %s type 3 code 4 mtu 1000 %s", from, addrOf(p.real),
+			about(e, "tcp", p.real, p.shown, words))
 		p.back("P. seq 501 ack 101 len 900 df")
 	}
 	c.Quiet()
@@ -428,7 +437,8 @@ func about(e *Packet, proto, from, to, words string) string {
 // fragmentsToVIP sends three fragments of a datagram, in an order.
 func fragmentsToVIP(c *C, order []int) {
 	for id := 9; id < 11; id++ {
-		head := []string{"%s:4000 > %s:53 off 0 more len 1000 of 2200", "%s > %s off 1008 more len 1000", "%s > %s off 2008 len 200"}
+		head := []string{"%s:4000 > %s:53 off 0 more len 1000 of 2200", "%s > %s off 1008 more len 1000",
+			"%s > %s off 2008 len 200"}
 		for _, i := range order {
 			c.Put("ext", "udp "+head[i]+" id %d", x1, floatVIP, id)
 		}

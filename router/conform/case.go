@@ -90,7 +90,8 @@ func (c *C) ask(network string) mac {
 	from, to := netip.MustParseAddr(askers[network][0]), netip.MustParseAddr(askers[network][1])
 	own := c.hosts.macOf(network, from)
 	eth := make([]byte, packet.ARPLen)
-	packet.PutARP(eth, own, packet.Broadcast, packet.ARP{Request: true, SenderMAC: own, Sender: packet.FromAddr(from), Target: packet.FromAddr(to)})
+	packet.PutARP(eth, own, packet.Broadcast,
+		packet.ARP{Request: true, SenderMAC: own, Sender: packet.FromAddr(from), Target: packet.FromAddr(to)})
 	c.broken(c.wire.Put(network, eth))
 	var kept [][]byte
 	for {

@@ -15,11 +15,13 @@ func fieldChecks() []Check {
 			play: typeOfService},
 		{Item: "R21", Name: "time to live of errors and replies", Level: Must, Source: "RFC 1812, 4.3.2.2 and 4.2.2.9",
 			Profile: plainRouter, play: ownTTL},
-		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5", Profile: plainRouter,
-			play: zeroBroadcasts},
+		{Item: "R23", Name: "broadcasts of zeros", Level: Should, Source: "RFC 1812, 4.2.3.1 and 5.3.5",
+			Profile: plainRouter,
+			play:    zeroBroadcasts},
 		{Item: "R24", Name: "not answered", Level: Should, Source: "RFC 1812, 4.3.3.7 and 4.3.2.1; RFC 6918",
 			play: notAnswered},
-		{Item: "R30", Name: "whole data", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter, play: echoedWhole},
+		{Item: "R30", Name: "whole data", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter,
+			play: echoedWhole},
 		{Item: "R30", Name: "as large as the networks'", Level: Must, Source: "RFC 1812, 4.3.3.6", Profile: plainRouter,
 			play: largestOfNetworks},
 		{Item: "R31", Name: "every address of the router", Level: Must, Source: "RFC 1812, 5.2.3 and 4.3.3.6",
@@ -75,7 +77,8 @@ func ownTTL(c *C) {
 			first = reply.TTL
 		}
 		if reply.TTL != first || report.TTL != first || first < 32 {
-			c.Fail("a packet with a TTL of %d is answered with one of %d, reported with one of %d", ttl, reply.TTL, report.TTL)
+			c.Fail("a packet with a TTL of %d is answered with one of %d, reported with one of %d", ttl, reply.TTL,
+				report.TTL)
 		}
 	}
 }
@@ -84,7 +87,8 @@ func ownTTL(c *C) {
 func zeroBroadcasts(c *C) {
 	for _, kind := range packetKinds {
 		for _, x := range [][3]string{
-			{"ext", "198.51.100.7", "172.16.101.0"}, {"ext", "198.51.100.7", "10.10.10.0"}, {"ext", "198.51.100.7", "0.0.0.0"},
+			{"ext", "198.51.100.7", "172.16.101.0"}, {"ext", "198.51.100.7", "10.10.10.0"},
+			{"ext", "198.51.100.7", "0.0.0.0"},
 			{"blue", "172.16.101.4", "172.16.100.0"}, {"blue", "172.16.101.4", "172.16.101.0"},
 			{"blue", "172.16.101.4", "0.0.0.0"},
 		} {

@@ -41,36 +41,59 @@ func (x *crossing) line(kind string, sender int) string {
 func routerChecks() []Check {
 	all := []Check{
 		{Item: "R1", Name: "one less", Level: Must, Source: "RFC 1812, 5.3.1", Profile: plainRouter, play: oneLess},
-		{Item: "R1", Name: "time exceeded", Level: Must, Source: "RFC 1812, 5.3.1 and 4.3.2.4", Profile: plainRouter, play: timeExceeded},
-		{Item: "R1", Name: "not when it has arrived", Level: Must, Source: "RFC 1812, 4.2.2.9; RFC 1122, 3.2.1.7", play: ttlOfArrivals},
-		{Item: "R2", Name: "wrong header checksum", Level: Must, Source: "RFC 1812, 5.2.2", Profile: plainRouter, play: wrongHeaderChecksum},
-		{Item: "R2", Name: "impossible header", Level: Must, Source: "RFC 1812, 5.2.2", Profile: plainRouter, play: impossibleHeader},
-		{Item: "R2", Name: "new checksum", Level: Must, Source: "RFC 1812, 4.2.2.5; RFC 1624", Profile: plainRouter, play: newHeaderChecksum},
-		{Item: "R2", Name: "checksum of zero", Level: Must, Source: "RFC 768; RFC 3022, 4.1", play: transportChecksumOfZero},
+		{Item: "R1", Name: "time exceeded", Level: Must, Source: "RFC 1812, 5.3.1 and 4.3.2.4", Profile: plainRouter,
+			play: timeExceeded},
+		{Item: "R1", Name: "not when it has arrived", Level: Must, Source: "RFC 1812, 4.2.2.9; RFC 1122, 3.2.1.7",
+			play: ttlOfArrivals},
+		{Item: "R2", Name: "wrong header checksum", Level: Must, Source: "RFC 1812, 5.2.2", Profile: plainRouter,
+			play: wrongHeaderChecksum},
+		{Item: "R2", Name: "impossible header", Level: Must, Source: "RFC 1812, 5.2.2", Profile: plainRouter,
+			play: impossibleHeader},
+		{Item: "R2", Name: "new checksum", Level: Must, Source: "RFC 1812, 4.2.2.5; RFC 1624", Profile: plainRouter,
+			play: newHeaderChecksum},
+		{Item: "R2", Name: "checksum of zero", Level: Must, Source: "RFC 768; RFC 3022, 4.1",
+			play: transportChecksumOfZero},
 		{Item: "R2", Name: "wrong stays wrong", Level: Good, Source: "RFC 1624", play: wrongStaysWrong},
-		{Item: "R3", Name: "no route", Level: Must, Source: "RFC 1812, 4.3.3.1 and 5.2.7.1", Profile: Profile{NoDefault: true}, play: noRoute},
-		{Item: "R3", Name: "host unreachable", Level: Must, Source: "RFC 1812, 3.3.2 and 5.2.7.1", Profile: plainRouter, play: hostUnreachable},
-		{Item: "R3", Name: "nothing listens", Level: Should, Source: "RFC 1122, 3.2.2.1 and 4.1.3.1", play: nothingListens},
+		{Item: "R3", Name: "no route", Level: Must, Source: "RFC 1812, 4.3.3.1 and 5.2.7.1",
+			Profile: Profile{NoDefault: true}, play: noRoute},
+		{Item: "R3", Name: "host unreachable", Level: Must, Source: "RFC 1812, 3.3.2 and 5.2.7.1", Profile: plainRouter,
+			play: hostUnreachable},
+		{Item: "R3", Name: "nothing listens", Level: Should, Source: "RFC 1122, 3.2.2.1 and 4.1.3.1",
+			play: nothingListens},
 		{Item: "R3", Name: "reset", Level: Must, Source: "RFC 9293, 3.10.7.1", play: resetFromRouter},
 		{Item: "R3", Name: "policy", Level: Good, Source: "RFC 1812, 5.2.7.1", play: policyRefuses},
-		{Item: "R4", Name: "about errors and later fragments", Level: Must, Source: "RFC 1812, 4.3.2.7", Profile: plainRouter, play: noErrorAboutErrors},
-		{Item: "R4", Name: "about broadcasts", Level: Must, Source: "RFC 1812, 4.3.2.7", Profile: plainRouter, play: noErrorAboutBroadcasts},
-		{Item: "R4", Name: "to nobody", Level: Must, Source: "RFC 1812, 4.3.2.7", Profile: plainRouter, play: noErrorToNobody},
+		{Item: "R4", Name: "about errors and later fragments", Level: Must, Source: "RFC 1812, 4.3.2.7",
+			Profile: plainRouter, play: noErrorAboutErrors},
+		{Item: "R4", Name: "about broadcasts", Level: Must, Source: "RFC 1812, 4.3.2.7", Profile: plainRouter,
+			play: noErrorAboutBroadcasts},
+		{Item: "R4", Name: "to nobody", Level: Must, Source: "RFC 1812, 4.3.2.7", Profile: plainRouter,
+			play: noErrorToNobody},
 		{Item: "R5", Name: "quote", Level: Should, Source: "RFC 1812, 4.3.2.3", Profile: plainRouter, play: quotes},
-		{Item: "R5", Name: "precedence", Level: Should, Source: "RFC 1812, 4.3.2.5", Profile: plainRouter, play: precedence},
+		{Item: "R5", Name: "precedence", Level: Should, Source: "RFC 1812, 4.3.2.5", Profile: plainRouter,
+			play: precedence},
 		{Item: "R5", Name: "rate", Level: Should, Source: "RFC 1812, 4.3.2.8", Profile: plainRouter, play: errorRate},
-		{Item: "R6", Name: "link-layer broadcast", Level: Must, Source: "RFC 1812, 5.3.4", Profile: plainRouter, play: linkBroadcast},
-		{Item: "R6", Name: "link-layer broadcast to the router", Level: Should, Source: "RFC 1122, 3.3.6", play: linkBroadcastToRouter},
-		{Item: "R7", Name: "directed broadcast", Level: Must, Source: "RFC 2644, 2", Profile: plainRouter, play: directedBroadcast},
-		{Item: "R7", Name: "of a remote network", Level: Must, Source: "RFC 1812, 5.3.5.2", Profile: plainRouter, play: remoteBroadcast},
-		{Item: "R8", Name: "limited broadcast", Level: Must, Source: "RFC 1812, 5.3.5.1", Profile: plainRouter, play: limitedBroadcast},
-		{Item: "R10", Name: "addresses of another network", Level: Should, Source: "RFC 1812, 5.3.8; RFC 3704, 2.2", Profile: plainRouter, play: addressesOfAnother},
-		{Item: "R11", Name: "source routes", Level: Should, Source: "RFC 7126, 4.3 and 4.4", Profile: plainRouter, play: sourceRoutes},
-		{Item: "R11", Name: "unknown options", Level: Must, Source: "RFC 1812, 4.2.2.1 and 5.3.13.1", Profile: plainRouter, play: unknownOptions},
+		{Item: "R6", Name: "link-layer broadcast", Level: Must, Source: "RFC 1812, 5.3.4", Profile: plainRouter,
+			play: linkBroadcast},
+		{Item: "R6", Name: "link-layer broadcast to the router", Level: Should, Source: "RFC 1122, 3.3.6",
+			play: linkBroadcastToRouter},
+		{Item: "R7", Name: "directed broadcast", Level: Must, Source: "RFC 2644, 2", Profile: plainRouter,
+			play: directedBroadcast},
+		{Item: "R7", Name: "of a remote network", Level: Must, Source: "RFC 1812, 5.3.5.2", Profile: plainRouter,
+			play: remoteBroadcast},
+		{Item: "R8", Name: "limited broadcast", Level: Must, Source: "RFC 1812, 5.3.5.1", Profile: plainRouter,
+			play: limitedBroadcast},
+		{Item: "R10", Name: "addresses of another network", Level: Should, Source: "RFC 1812, 5.3.8; RFC 3704, 2.2",
+			Profile: plainRouter, play: addressesOfAnother},
+		{Item: "R11", Name: "source routes", Level: Should, Source: "RFC 7126, 4.3 and 4.4", Profile: plainRouter,
+			play: sourceRoutes},
+		{Item: "R11", Name: "unknown options", Level: Must, Source: "RFC 1812, 4.2.2.1 and 5.3.13.1",
+			Profile: plainRouter, play: unknownOptions},
 		{Item: "R12", Name: "longest prefix", Level: Must, Source: "RFC 1812, 5.2.4.3", play: longestPrefix},
 		{Item: "R12", Name: "prefix of 31 bits", Level: Should, Source: "RFC 3021, 2.2.2", play: prefixOf31},
-		{Item: "R13", Name: "no redirects", Level: Good, Source: "RFC 1812, 5.2.7.2", Profile: plainRouter, play: noRedirects},
-		{Item: "R13", Name: "redirects are not believed", Level: Must, Source: "RFC 1812, 5.2.7.2", play: redirectsNotBelieved},
+		{Item: "R13", Name: "no redirects", Level: Good, Source: "RFC 1812, 5.2.7.2", Profile: plainRouter,
+			play: noRedirects},
+		{Item: "R13", Name: "redirects are not believed", Level: Must, Source: "RFC 1812, 5.2.7.2",
+			play: redirectsNotBelieved},
 	}
 	return append(all, martianChecks()...)
 }
@@ -284,7 +307,8 @@ func resetFromRouter(c *C) {
 		if p == nil {
 			c.Fail("no answer to %s", x.segment)
 		}
-		if err := valid(p.Eth); err != nil || p.SrcPort != 9 || p.DstPort != 4000 || p.Flags != x.flags || p.Seq != x.seq || p.Ack != x.ack {
+		if err := valid(p.Eth); err != nil || p.SrcPort != 9 || p.DstPort != 4000 || p.Flags != x.flags ||
+			p.Seq != x.seq || p.Ack != x.ack {
 			c.Fail("%s is answered by %s (%v)", x.segment, p.Line, err)
 		}
 	}
@@ -313,7 +337,8 @@ func noErrorAboutErrors(c *C) {
 	for i, typ := range []string{"3 code 1", "3 code 4 mtu 1000", "4", "5 code 1", "11", "12"} {
 		for _, dst := range []string{"198.51.100.7 ttl 1", "172.16.101.1 ttl 64", "172.16.102.6 df ttl 64"} {
 			addr, _, _ := strings.Cut(dst, " ")
-			c.Put("blue", "icmp 192.168.10.%d > %s type %s about [udp %s:53 > 192.168.10.%d:4000 len 1100]", 10+i, dst, typ, addr, 10+i)
+			c.Put("blue", "icmp 192.168.10.%d > %s type %s about [udp %s:53 > 192.168.10.%d:4000 len 1100]", 10+i, dst,
+				typ, addr, 10+i)
 		}
 	}
 	c.None("blue")
@@ -356,7 +381,8 @@ func noErrorAboutBroadcasts(c *C) {
 }
 
 func noErrorToNobody(c *C) {
-	for _, src := range []string{"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "172.16.101.255"} {
+	for _, src := range []string{"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+		"172.16.101.255"} {
 		for _, dst := range []string{"198.51.100.7:9 ttl 1", "172.16.101.1:9", "172.16.102.6:9 len 1100 df"} {
 			c.Put("blue", "udp %s:4000 > %s", src, dst)
 		}
@@ -451,8 +477,10 @@ func linkBroadcastToRouter(c *C) {
 func directedBroadcast(c *C) {
 	for _, kind := range packetKinds {
 		for _, x := range [][3]string{
-			{"ext", "198.51.100.7", "172.16.101.255"}, {"ext", "198.51.100.7", "172.16.100.255"}, {"ext", "198.51.100.7", "10.10.10.255"},
-			{"blue", "172.16.101.4", "172.16.100.255"}, {"blue", "172.16.101.4", "172.16.101.255"}, {"blue", "172.16.101.4", "10.10.10.255"},
+			{"ext", "198.51.100.7", "172.16.101.255"}, {"ext", "198.51.100.7", "172.16.100.255"},
+			{"ext", "198.51.100.7", "10.10.10.255"},
+			{"blue", "172.16.101.4", "172.16.100.255"}, {"blue", "172.16.101.4", "172.16.101.255"},
+			{"blue", "172.16.101.4", "10.10.10.255"},
 		} {
 			c.Put(x[0], kind.line, x[1], x[2])
 		}
@@ -501,7 +529,8 @@ func limitedBroadcast(c *C) {
 func martianChecks() []Check {
 	var all []Check
 	add := func(name string, play func(*C)) {
-		all = append(all, Check{Item: "R9", Name: name, Level: Should, Source: "RFC 1812, 5.3.7", Profile: plainRouter, play: play})
+		all = append(all, Check{Item: "R9", Name: name, Level: Should, Source: "RFC 1812, 5.3.7", Profile: plainRouter,
+			play: play})
 	}
 	for _, x := range []struct {
 		name    string
@@ -596,7 +625,8 @@ func sourceRoutes(c *C) {
 
 // unknownOptions pass as they are, and so do those about which a router has nothing to say.
 func unknownOptions(c *C) {
-	for _, opts := range []string{"5e040102", "9e040102", "01010101", "00000000", "94040000", "5e0801020304050600000000",
+	for _, opts := range []string{"5e040102", "9e040102", "01010101", "00000000", "94040000",
+		"5e0801020304050600000000",
 		"5e025e02", "1e020000", "88041234"} {
 		for i := range crossings {
 			x := &crossings[i]
@@ -611,8 +641,10 @@ func unknownOptions(c *C) {
 func longestPrefix(c *C) {
 	for _, x := range []struct{ dst, network, hop string }{
 		{"192.168.20.7", "blue", "172.16.101.254"}, {"192.168.23.255", "blue", "172.16.101.254"},
-		{"192.168.21.6", "green", "172.16.100.20"}, {"192.168.21.8", "green", "172.16.100.20"}, {"192.168.21.255", "green", "172.16.100.20"},
-		{"192.168.21.7", "small", "172.16.102.6"}, {"192.168.24.1", "ext", "10.10.10.1"}, {"192.168.19.255", "ext", "10.10.10.1"},
+		{"192.168.21.6", "green", "172.16.100.20"}, {"192.168.21.8", "green", "172.16.100.20"},
+		{"192.168.21.255", "green", "172.16.100.20"},
+		{"192.168.21.7", "small", "172.16.102.6"}, {"192.168.24.1", "ext", "10.10.10.1"},
+		{"192.168.19.255", "ext", "10.10.10.1"},
 		{"172.16.102.6", "small", "172.16.102.6"}, {"10.10.10.4", "ext", "10.10.10.4"},
 	} {
 		from, src := "blue", "172.16.101.4"

@@ -17,17 +17,23 @@ func fragmentChecks() []Check {
 	for back := range 2 {
 		all = append(all, eachNarrow("DF", back, Must, "RFC 4787, REQ-13; RFC 1191, 4", tooBig)...)
 		all = append(all, eachNarrow("no DF", back, Must, "RFC 4787, REQ-13 a); RFC 1812, 4.2.2.7", cutHere)...)
-		all = append(all, eachNarrow("path MTU discovery by TCP", back, Must, "RFC 4787, REQ-13; RFC 1191, 4 and 6.4", pathMTU)...)
+		all = append(all, eachNarrow("path MTU discovery by TCP", back, Must, "RFC 4787, REQ-13; RFC 1191, 4 and 6.4",
+			pathMTU)...)
 	}
-	all = append(all, Check{Item: "U13", Name: "in order", Level: Should, Source: "RFC 4787, REQ-13 a); RFC 1812, 4.2.2.7",
+	all = append(all, Check{Item: "U13", Name: "in order", Level: Should,
+		Source:  "RFC 4787, REQ-13 a); RFC 1812, 4.2.2.7",
 		Profile: Profile{Narrow: "ext"}, play: inOrder})
-	all = append(all, eachWay(Check{Item: "U14", Name: "every order", Level: Must, Source: "RFC 4787, REQ-14"}, everyOrder)...)
-	all = append(all, eachWay(Check{Item: "U14", Name: "connections begin with any piece", Level: Must, Source: "RFC 4787, REQ-14"}, beginInPieces)...)
-	all = append(all, eachWay(Check{Item: "T12", Name: "off-path segments in pieces", Level: Good, Source: "RFC 5961, 5"}, offPathPieces)...)
+	all = append(all, eachWay(Check{Item: "U14", Name: "every order", Level: Must, Source: "RFC 4787, REQ-14"},
+		everyOrder)...)
+	all = append(all, eachWay(Check{Item: "U14", Name: "connections begin with any piece", Level: Must,
+		Source: "RFC 4787, REQ-14"}, beginInPieces)...)
+	all = append(all, eachWay(Check{Item: "T12", Name: "off-path segments in pieces", Level: Good,
+		Source: "RFC 5961, 5"}, offPathPieces)...)
 	for i := range ways {
 		if w := &ways[i]; w.shared {
 			all = append(all,
-				Check{Item: "C6", Name: "two hosts/" + w.name, Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1", play: func(c *C) { twoHosts(c, w) }})
+				Check{Item: "C6", Name: "two hosts/" + w.name, Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1",
+					play: func(c *C) { twoHosts(c, w) }})
 		}
 	}
 	return append(all,
@@ -35,29 +41,43 @@ func fragmentChecks() []Check {
 		Check{Item: "U14", Name: "forgotten", Level: Good, Source: "RFC 4787, REQ-14 a)", play: forgotten},
 		Check{Item: "U14", Name: "flood without first ones, whole packets", Level: Must, Source: "RFC 4787, REQ-14 a)",
 			play: func(c *C) { fragmentFlood(c, true) }},
-		Check{Item: "U14", Name: "flood without first ones, pieces in order", Level: Must, Source: "RFC 4787, REQ-14 a)",
-			play: func(c *C) { fragmentFlood(c, false) }},
-		Check{Item: "U14", Name: "flood of one source, pieces in any order", Level: Good, Source: "RFC 4787, REQ-14 a)", play: oneSourceFlood},
+		Check{Item: "U14", Name: "flood without first ones, pieces in order", Level: Must,
+			Source: "RFC 4787, REQ-14 a)",
+			play:   func(c *C) { fragmentFlood(c, false) }},
+		Check{Item: "U14", Name: "flood of one source, pieces in any order", Level: Good, Source: "RFC 4787, REQ-14 a)",
+			play: oneSourceFlood},
 		Check{Item: "U14", Name: "tiny first one", Level: Should, Source: "RFC 1858, 3.2", play: tinyFirst},
-		Check{Item: "U14", Name: "offset of eight", Level: Should, Source: "RFC 1858, 3.2.2 and 4; RFC 3128", play: offsetOfEight},
+		Check{Item: "U14", Name: "offset of eight", Level: Should, Source: "RFC 1858, 3.2.2 and 4; RFC 3128",
+			play: offsetOfEight},
 		Check{Item: "U14", Name: "two first ones", Level: Good, Source: "RFC 1858, 4", play: twoFirsts},
 		Check{Item: "U14", Name: "overlaps harm nobody else", Level: Good, Source: "RFC 1858, 4", play: overlapping},
 		Check{Item: "U14", Name: "the same one twice", Level: Good, Source: "RFC 791, 3.2", play: sameTwice},
-		Check{Item: "R14", Name: "pings in pieces", Level: Must, Source: "RFC 1812, 4.2.2.8; RFC 1122, 3.2.2.6", play: pingsInPieces},
+		Check{Item: "R14", Name: "pings in pieces", Level: Must, Source: "RFC 1812, 4.2.2.8; RFC 1122, 3.2.2.6",
+			play: pingsInPieces},
 		Check{Item: "R14", Name: "the largest ping", Level: Good, Source: "RFC 1122, 3.3.2", play: largestPing},
-		Check{Item: "R14", Name: "larger than a packet can be", Level: Good, Source: "RFC 791, 3.1", play: beyondTheEnd},
+		Check{Item: "R14", Name: "larger than a packet can be", Level: Good, Source: "RFC 791, 3.1",
+			play: beyondTheEnd},
 		Check{Item: "R14", Name: "overlaps", Level: Good, Source: "RFC 5722, 4 (of IPv6)", play: overlapsForRouter},
 		Check{Item: "R14", Name: "flood of beginnings", Level: Good, Source: "RFC 1122, 3.3.2", play: beginnings},
-		Check{Item: "R14", Name: "time exceeded", Level: Must, Source: "RFC 1122, 3.3.2; RFC 792", play: reassemblyTime},
-		Check{Item: "R14", Name: "no word without the first one", Level: Must, Source: "RFC 1812, 4.3.2.7; RFC 792", play: reassemblyTimeWithoutFirst},
-		Check{Item: "R15", Name: "too big", Level: Must, Source: "RFC 1812, 4.2.2.7; RFC 1191, 4", Profile: plainRouter, play: tooBigPlain},
-		Check{Item: "R15", Name: "fragments", Level: Must, Source: "RFC 1812, 4.2.2.7; RFC 791, 3.2", Profile: plainRouter, play: cutPlain},
-		Check{Item: "R15", Name: "no more than needed", Level: Should, Source: "RFC 1812, 4.2.2.7", Profile: plainRouter, play: fewest},
-		Check{Item: "R15", Name: "fragments of fragments", Level: Must, Source: "RFC 791, 3.2", Profile: plainRouter, play: cutAgain},
-		Check{Item: "R15", Name: "options", Level: Must, Source: "RFC 791, 3.1 and 3.2", Profile: plainRouter, play: copiedOptions},
+		Check{Item: "R14", Name: "time exceeded", Level: Must, Source: "RFC 1122, 3.3.2; RFC 792",
+			play: reassemblyTime},
+		Check{Item: "R14", Name: "no word without the first one", Level: Must, Source: "RFC 1812, 4.3.2.7; RFC 792",
+			play: reassemblyTimeWithoutFirst},
+		Check{Item: "R15", Name: "too big", Level: Must, Source: "RFC 1812, 4.2.2.7; RFC 1191, 4", Profile: plainRouter,
+			play: tooBigPlain},
+		Check{Item: "R15", Name: "fragments", Level: Must, Source: "RFC 1812, 4.2.2.7; RFC 791, 3.2",
+			Profile: plainRouter, play: cutPlain},
+		Check{Item: "R15", Name: "no more than needed", Level: Should, Source: "RFC 1812, 4.2.2.7",
+			Profile: plainRouter, play: fewest},
+		Check{Item: "R15", Name: "fragments of fragments", Level: Must, Source: "RFC 791, 3.2", Profile: plainRouter,
+			play: cutAgain},
+		Check{Item: "R15", Name: "options", Level: Must, Source: "RFC 791, 3.1 and 3.2", Profile: plainRouter,
+			play: copiedOptions},
 		Check{Item: "R15", Name: "identification", Level: Good, Source: "RFC 791, 3.2", play: identification},
-		Check{Item: "C6", Name: "cut here", Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1", Profile: Profile{Narrow: "ext"}, play: twoHostsCut},
-		Check{Item: "C6", Name: "two members", Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1", play: twoMembers},
+		Check{Item: "C6", Name: "cut here", Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1",
+			Profile: Profile{Narrow: "ext"}, play: twoHostsCut},
+		Check{Item: "C6", Name: "two members", Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1",
+			play: twoMembers},
 	)
 }
 
@@ -87,7 +107,8 @@ func (c *C) wantTooBig(network, to, line string) {
 	if p == nil {
 		c.Fail("nothing came out to %s; wanted fragmentation needed about %s", network, line)
 	}
-	if src := p.Src.String(); !slices.Contains(ownAddresses[network], src) && (src != vip || !strings.Contains(line, "> "+vip)) {
+	if src := p.Src.String(); !slices.Contains(ownAddresses[network], src) &&
+		(src != vip || !strings.Contains(line, "> "+vip)) {
 		c.Fail("%s is not from the router", p.Line)
 	}
 	c.keep(network, [][]byte{p.Eth})
@@ -197,7 +218,8 @@ func beginInPieces(c *C, w *way) {
 func offPathPieces(c *C, w *way) {
 	p := c.connect(w, 4000)
 	for i, order := range orders {
-		c.putPieces(w.to, order, "tcp %s > %s P. seq %d ack 77000000 len 600 id %d", p.real, p.shown, 77000000*(i+1), 100+i)
+		c.putPieces(w.to, order, "tcp %s > %s P. seq %d ack 77000000 len 600 id %d", p.real, p.shown, 77000000*(i+1),
+			100+i)
 	}
 	for _, got := range c.came(w.from) {
 		if got.Dst.String() == w.client {
@@ -238,7 +260,8 @@ func forgotten(c *C) {
 func fragmentFlood(c *C, whole bool) {
 	legs := c.legs(wayOf("snat"), "udp", 4000)
 	junk := func(network, src, dst string, id int) {
-		c.PutRaw(network, piece(c.frame(network, fmt.Sprintf("udp %s:4000 > %s:53 id %d len 600", src, dst, id)), 200, 208, true))
+		c.PutRaw(network, piece(c.frame(network, fmt.Sprintf("udp %s:4000 > %s:53 id %d len 600", src, dst, id)), 200,
+			208, true))
 	}
 	for i := range 3000 {
 		junk("blue", "172.16.101.2", "10.10.10.5", i)
@@ -266,7 +289,8 @@ func oneSourceFlood(c *C) {
 	l := c.legs(wayOf("snat"), "udp", 4000)[0]
 	c.putPieces(l.in, []int{2, 1}, "%s id 100 len 600", l.sent)
 	for i := range 2500 {
-		c.PutRaw("blue", piece(c.frame("blue", fmt.Sprintf("udp 172.16.101.2:4000 > 10.10.10.5:53 id %d len 600", i)), 200, 208, true))
+		c.PutRaw("blue", piece(c.frame("blue", fmt.Sprintf("udp 172.16.101.2:4000 > 10.10.10.5:53 id %d len 600", i)),
+			200, 208, true))
 	}
 	c.putPieces(l.in, []int{0}, "%s id 100 len 600", l.sent)
 	c.WantWhole(l.out, "%s len 600", l.seen)
@@ -314,7 +338,8 @@ func offsetOfEight(c *C) {
 
 // twoFirsts has a first one that may come in, and one to a port that nobody may reach.
 func twoFirsts(c *C) {
-	for i, x := range [][3]string{{"10.10.10.8:5353", "10.10.10.8:9", "blue"}, {"10.10.10.7:53", "10.10.10.7:9", "green"}} {
+	for i, x := range [][3]string{{"10.10.10.8:5353", "10.10.10.8:9", "blue"},
+		{"10.10.10.7:53", "10.10.10.7:9", "green"}} {
 		good := pieces(c.frame("ext", fmt.Sprintf("udp 10.10.10.4:4000 > %s id %d len 600", x[0], 100+i)), 200, 400)
 		bad := pieces(c.frame("ext", fmt.Sprintf("udp 10.10.10.4:4000 > %s id %d len 600", x[1], 100+i)), 200, 400)
 		for _, p := range [][]byte{good[2], bad[0], good[0], bad[0], good[1], bad[0], bad[1], bad[2]} {
@@ -337,11 +362,13 @@ func overlapping(c *C) {
 		for i, l := range c.legs(wayOf(name), "udp", 4000) {
 			eth := c.frame(l.in, fmt.Sprintf("%s id %d len 600", l.sent, 100+i))
 			like := parse(l.out, c.frame(l.out, l.seen))
-			for _, p := range [][]byte{piece(eth, 0, 208, true), piece(eth, 200, 400, true), piece(eth, 192, 416, true), piece(eth, 400, 608, false), piece(eth, 384, 600, false)} {
+			for _, p := range [][]byte{piece(eth, 0, 208, true), piece(eth, 200, 400, true), piece(eth, 192, 416, true),
+				piece(eth, 400, 608, false), piece(eth, 384, 600, false)} {
 				c.PutRaw(l.in, p)
 			}
 			for _, p := range c.came(l.out) {
-				if p.Src != like.Src || p.Dst != like.Dst || p.Off == 0 && (p.SrcPort != like.SrcPort || p.DstPort != like.DstPort) {
+				if p.Src != like.Src || p.Dst != like.Dst || p.Off == 0 &&
+					(p.SrcPort != like.SrcPort || p.DstPort != like.DstPort) {
 					c.Fail("on %s: %s; it is a part of %s", l.out, p.Line, l.seen)
 				}
 			}
@@ -534,7 +561,8 @@ func cutPlain(c *C) {
 
 func fewest(c *C) {
 	const each = (narrow - packet.IPv4Len) / 8 * 8
-	for i, x := range []struct{ n, want int }{{narrow - packet.IPv4Len, 1}, {narrow - packet.IPv4Len + 1, 2}, {each + 8, 2}, {1480, 2}} {
+	for i, x := range []struct{ n, want int }{{narrow - packet.IPv4Len, 1}, {narrow - packet.IPv4Len + 1, 2},
+		{each + 8, 2}, {1480, 2}} {
 		c.Put("blue", "ip 172.16.101.4 > 172.16.102.6 proto 47 id %d len %d", 100+i, x.n)
 		if all := c.WantWhole("small", "ip 172.16.101.4 > 172.16.102.6 proto 47 len %d", x.n); len(all) != x.want {
 			c.Fail("%d bytes in %d pieces: %s", x.n, len(all), lines(all))
@@ -565,7 +593,8 @@ func cutAgain(c *C) {
 func copiedOptions(c *C) {
 	for i, x := range []struct{ all, copied string }{
 		{"5e040102", ""}, {"9e040102", "9e040102"}, {"5e0401029e040304", "9e040304"}, {"9e0401025e040304", "9e040102"},
-		{"94040000", "94040000"}, {"015e0301019e0501020301", "9e05010203"}, {"0101019e0801020304050600", "9e08010203040506"},
+		{"94040000", "94040000"}, {"015e0301019e0501020301", "9e05010203"},
+		{"0101019e0801020304050600", "9e08010203040506"},
 	} {
 		opts := x.all + strings.Repeat("00", (8-len(x.all)%8)%8/2)
 		line := fmt.Sprintf("udp 172.16.101.4:4000 > 172.16.102.6:5000 id %d ipopts %s len 1400", 100+i, opts)
@@ -614,7 +643,8 @@ func identification(c *C) {
 // twoHosts chance to use the same identifications at the same time.
 func twoHosts(c *C, w *way) {
 	c.first(w, "udp", 3999, "len 20") // the next hop is known
-	for _, kind := range []string{"udp %s:4000 > %s:53 id %d len 600", "icmp %s > %s request id 5 seq 1 ipid %d len 600"} {
+	for _, kind := range []string{"udp %s:4000 > %s:53 id %d len 600",
+		"icmp %s > %s request id 5 seq 1 ipid %d len 600"} {
 		for id := range 10 {
 			a := pieces(c.frame(w.from, fmt.Sprintf(kind, w.client, w.dest, id)), 200, 400)
 			b := pieces(c.frame(w.from, fmt.Sprintf(kind, "172.16.101.2", w.dest, id)), 200, 400)

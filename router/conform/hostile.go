@@ -53,27 +53,35 @@ type seed struct{ network, line string }
 var (
 	arpSeeds = []seed{
 		{"blue", "arp who-has 172.16.101.1 tell 172.16.101.4"}, {"ext", "arp who-has 10.10.10.3 tell 10.10.10.4"},
-		{"ext", "arp who-has 10.10.10.4 tell 10.10.10.4"}, {"blue", "arp reply 172.16.101.4 is-at any for 172.16.101.1"},
+		{"ext", "arp who-has 10.10.10.4 tell 10.10.10.4"},
+		{"blue", "arp reply 172.16.101.4 is-at any for 172.16.101.1"},
 	}
 	udpSeeds = []seed{
-		{"blue", "udp 172.16.101.4:4000 > 198.51.100.7:53 len 20"}, {"ext", "udp 198.51.100.7:53 > 10.10.10.2:MAPPING len 20"},
+		{"blue", "udp 172.16.101.4:4000 > 198.51.100.7:53 len 20"},
+		{"ext", "udp 198.51.100.7:53 > 10.10.10.2:MAPPING len 20"},
 		{"ext", "udp 198.51.100.7:53 > 10.10.10.3:53 len 21"}, {"ext", "udp 198.51.100.7:4000 > 10.10.10.7:53 len 20"},
 		{"small", "udp 172.16.102.6:4000 > 172.16.101.4:53 len 20"},
 	}
 	tcpSeeds = []seed{
-		{"blue", "tcp 172.16.101.4:5000 > 198.51.100.7:80 S seq 100 opts 020405b40402080a00000001000000000103030700000000"},
+		{"blue", "tcp 172.16.101.4:5000 > 198.51.100.7:80 S seq 100 opts " +
+			"020405b40402080a00000001000000000103030700000000"},
 		{"blue", "tcp 172.16.101.4:4000 > 198.51.100.7:80 P. seq 101 ack 501 len 20 opts 0101080a0000000100000002"},
 		{"ext", "tcp 198.51.100.7:80 > 10.10.10.2:CONNECTION P. seq 501 ack 101 len 20 opts 0101080a0000000100000002"},
-		{"ext", "tcp 198.51.100.7:5000 > 10.10.10.3:80 S seq 100 mss 1460 len 20"}, {"ext", "tcp 198.51.100.7:5000 > 10.10.10.7:80 S seq 100 mss 1460 len 20"},
+		{"ext", "tcp 198.51.100.7:5000 > 10.10.10.3:80 S seq 100 mss 1460 len 20"},
+		{"ext", "tcp 198.51.100.7:5000 > 10.10.10.7:80 S seq 100 mss 1460 len 20"},
 	}
 	icmpSeeds = []seed{
-		{"blue", "icmp 172.16.101.4 > 198.51.100.7 request id 5 seq 1 len 20"}, {"ext", "icmp 198.51.100.7 > 10.10.10.2 request id 5 seq 1 len 20"},
-		{"ext", "icmp 198.51.100.7 > 10.10.10.3 request id 5 seq 1 len 20"}, {"ext", "icmp 198.51.100.7 > 10.10.10.2 reply id 5 seq 1 len 20"},
+		{"blue", "icmp 172.16.101.4 > 198.51.100.7 request id 5 seq 1 len 20"},
+		{"ext", "icmp 198.51.100.7 > 10.10.10.2 request id 5 seq 1 len 20"},
+		{"ext", "icmp 198.51.100.7 > 10.10.10.3 request id 5 seq 1 len 20"},
+		{"ext", "icmp 198.51.100.7 > 10.10.10.2 reply id 5 seq 1 len 20"},
 	}
 	errorSeeds = []seed{
 		{"ext", "icmp 192.0.2.1 > 10.10.10.2 type 11 about [udp 10.10.10.2:MAPPING > 198.51.100.7:53 len 20 cut 28]"},
-		{"ext", "icmp 192.0.2.1 > 10.10.10.2 type 3 code 4 mtu 1400 about [udp 10.10.10.2:MAPPING > 198.51.100.7:53 len 20]"},
-		{"ext", "icmp 192.0.2.1 > 10.10.10.2 type 3 code 1 about [tcp 10.10.10.2:CONNECTION > 198.51.100.7:80 . seq 101 len 20]"},
+		{"ext", "icmp 192.0.2.1 > 10.10.10.2 type 3 code 4 mtu 1400 about [udp 10.10.10.2:MAPPING > 198.51.100.7:53 " +
+			"len 20]"},
+		{"ext", "icmp 192.0.2.1 > 10.10.10.2 type 3 code 1 about [tcp 10.10.10.2:CONNECTION > 198.51.100.7:80 . seq " +
+			"101 len 20]"},
 		{"blue", "icmp 172.16.101.3 > 198.51.100.7 type 3 code 3 about [udp 198.51.100.7:53 > 172.16.101.3:53 len 20]"},
 	}
 	optionSeeds = []seed{
@@ -108,7 +116,8 @@ func (o *opening) connect(from, to string) uint16 {
 
 // frame is a seed's frame.
 func (o *opening) frame(s seed) []byte {
-	line := strings.NewReplacer("MAPPING", fmt.Sprint(o.mapping), "CONNECTION", fmt.Sprint(o.connection)).Replace(s.line)
+	line := strings.NewReplacer("MAPPING", fmt.Sprint(o.mapping), "CONNECTION",
+		fmt.Sprint(o.connection)).Replace(s.line)
 	return o.c.frame(s.network, line)
 }
 
@@ -192,7 +201,8 @@ func valid(eth []byte) error {
 	}
 	ip := slices.Clone(eth[packet.EthernetLen:])
 	header, n := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
-	if ip[0]>>4 != 4 || header < packet.IPv4Len || n > len(ip) || n < header+packet.UDPLen || packet.Sum(ip[:header]) != 0xffff {
+	if ip[0]>>4 != 4 || header < packet.IPv4Len || n > len(ip) || n < header+packet.UDPLen ||
+		packet.Sum(ip[:header]) != 0xffff {
 		return err
 	}
 	l4 := ip[header:n]
@@ -269,7 +279,8 @@ func sumOf(eth []byte) int {
 func stillWrong(good []byte) func(*C, string, []byte) error {
 	return func(c *C, network string, eth []byte) error {
 		p := parse(network, eth)
-		if _, isARP := packet.DecodeARP(eth); isARP || p.Proto != good[23] || p.Proto == packet.ProtoICMP && p.Type == packet.ICMPUnreachable {
+		if _, isARP := packet.DecodeARP(eth); isARP || p.Proto != good[23] || p.Proto == packet.ProtoICMP &&
+			p.Type == packet.ICMPUnreachable {
 			return sound(c, network, eth) // it is about the packet
 		}
 		if valid(eth) == nil {
@@ -412,7 +423,8 @@ func otherDestinations(c *C) {
 func otherEtherTypes(c *C) {
 	o := c.opening()
 	for _, s := range []seed{udpSeeds[0], udpSeeds[2], tcpSeeds[3]} {
-		for _, typ := range []uint16{0, 46, 1500, 1501, 0x0801, 0x0805, 0x22f3, 0x6558, 0x8035, 0x8137, 0x86dd, 0x8847, 0x8848,
+		for _, typ := range []uint16{0, 46, 1500, 1501, 0x0801, 0x0805, 0x22f3, 0x6558, 0x8035, 0x8137, 0x86dd, 0x8847,
+			0x8848,
 			0x8863, 0x8864, 0x8870, 0x888e, 0x88a8, 0x88cc, 0x88e5, 0x88f7, 0x8906, 0x893f, 0x9000, 0x9100, 0xffff} {
 			eth := o.frame(s)
 			binary.BigEndian.PutUint16(eth[12:], typ)
@@ -430,8 +442,10 @@ func land(c *C) {
 	for _, all := range ownAddresses {
 		for _, a := range all {
 			for _, network := range networks {
-				for _, line := range []string{"tcp %[1]s:80 > %[1]s:80 S", "udp %[1]s:53 > %[1]s:53 len 9", "udp %[1]s:7 > %[1]s:7 len 9",
-					"icmp %[1]s > %[1]s request id 5 seq 1", "tcp %[1]s:2222 > %[1]s:2222 S", "udp %[1]s:5353 > %[1]s:5353"} {
+				for _, line := range []string{"tcp %[1]s:80 > %[1]s:80 S", "udp %[1]s:53 > %[1]s:53 len 9",
+					"udp %[1]s:7 > %[1]s:7 len 9",
+					"icmp %[1]s > %[1]s request id 5 seq 1", "tcp %[1]s:2222 > %[1]s:2222 S",
+					"udp %[1]s:5353 > %[1]s:5353"} {
 					c.Put(network, line, a)
 				}
 			}
@@ -445,7 +459,8 @@ func land(c *C) {
 func spoofedGateway(c *C) {
 	c.opening() // the neighbors are known
 	for _, line := range []string{
-		"arp who-has 10.10.10.1 tell 10.10.10.1 from %v", "arp reply 10.10.10.1 is-at %v for 172.16.101.1", "arp who-has 172.16.101.1 tell 10.10.10.1 from %v",
+		"arp who-has 10.10.10.1 tell 10.10.10.1 from %v", "arp reply 10.10.10.1 is-at %v for 172.16.101.1",
+		"arp who-has 172.16.101.1 tell 10.10.10.1 from %v",
 		"arp who-has 172.16.101.1 tell 172.16.101.1 from %v", "arp reply 172.16.101.1 is-at %v for 172.16.101.4",
 		"arp reply 10.10.10.2 is-at %v for 172.16.101.1", "arp who-has 172.16.100.9 tell 172.16.100.9 from %v",
 	} {
@@ -480,7 +495,8 @@ func runts(c *C) {
 func giants(c *C) {
 	o := c.opening()
 	for i, n := range []int{1473, 2000, 8900, 9000, 65000, 65507} {
-		for _, line := range []string{"udp 172.16.101.4:%d > 198.51.100.7:53 len %d", "udp 172.16.101.4:%d > 198.51.100.7:53 len %d df", "udp 172.16.101.4:%d > 172.16.102.6:53 len %d"} {
+		for _, line := range []string{"udp 172.16.101.4:%d > 198.51.100.7:53 len %d",
+			"udp 172.16.101.4:%d > 198.51.100.7:53 len %d df", "udp 172.16.101.4:%d > 172.16.102.6:53 len %d"} {
 			c.Put("blue", line, 7000+i, n)
 		}
 		c.Put("ext", "icmp 10.10.10.4 > 10.10.10.2 request id 5 seq %d len %d", i, n)

@@ -87,6 +87,7 @@ func (h *hosts) answer(network string, eth []byte) []byte {
 		return nil
 	}
 	reply := make([]byte, packet.ARPLen)
-	packet.PutARP(reply, own, m.SenderMAC, packet.ARP{SenderMAC: own, Sender: m.Target, TargetMAC: m.SenderMAC, Target: m.Sender})
+	packet.PutARP(reply, own, m.SenderMAC, packet.ARP{SenderMAC: own, Sender: m.Target, TargetMAC: m.SenderMAC,
+		Target: m.Sender})
 	return reply
 }

@@ -18,11 +18,13 @@ func icmpChecks() []Check {
 	var all []Check
 	for _, proto := range []string{"udp", "tcp"} {
 		name := strings.ToUpper(proto)
-		all = append(all, eachWay(Check{Item: "I4", Name: "about " + name, Level: Must, Source: "RFC 5508, REQ-4; RFC 5382, REQ-9"},
+		all = append(all, eachWay(Check{Item: "I4", Name: "about " + name, Level: Must,
+			Source: "RFC 5508, REQ-4; RFC 5382, REQ-9"},
 			func(c *C, w *way) { errorsToClient(c, w, proto) })...)
 		all = append(all, eachWay(Check{Item: "I5", Name: "about " + name, Level: Must, Source: "RFC 5508, REQ-5"},
 			func(c *C, w *way) { errorsToServer(c, w, proto) })...)
-		all = append(all, eachWay(Check{Item: "I12", Name: "traceroute by " + name, Level: Must, Source: "RFC 5508, REQ-4; RFC 1812, 4.3.2.4"},
+		all = append(all, eachWay(Check{Item: "I12", Name: "traceroute by " + name, Level: Must,
+			Source: "RFC 5508, REQ-4; RFC 1812, 4.3.2.4"},
 			func(c *C, w *way) { traceroute(c, w, proto) })...)
 	}
 	for i := range ways {
@@ -35,34 +37,49 @@ func icmpChecks() []Check {
 			echo, about = "I7", "I7"
 		}
 		all = append(all,
-			Check{Item: echo, Name: "echo/" + w.name, Level: Must, Source: "RFC 5508, REQ-7 and 10 a)", play: func(c *C) { echoes(c, w) }},
-			Check{Item: about, Name: "about echo/" + w.name, Level: Must, Source: "RFC 5508, REQ-4 and 7 a)", play: func(c *C) { errorsAboutEcho(c, w) }},
-			Check{Item: "I12", Name: "traceroute by ICMP/" + w.name, Level: Must, Source: "RFC 5508, REQ-4; RFC 1812, 4.3.2.4",
-				play: func(c *C) { tracerouteByEcho(c, w) }})
+			Check{Item: echo, Name: "echo/" + w.name, Level: Must, Source: "RFC 5508, REQ-7 and 10 a)",
+				play: func(c *C) { echoes(c, w) }},
+			Check{Item: about, Name: "about echo/" + w.name, Level: Must, Source: "RFC 5508, REQ-4 and 7 a)",
+				play: func(c *C) { errorsAboutEcho(c, w) }},
+			Check{Item: "I12", Name: "traceroute by ICMP/" + w.name, Level: Must,
+				Source: "RFC 5508, REQ-4; RFC 1812, 4.3.2.4",
+				play:   func(c *C) { tracerouteByEcho(c, w) }})
 	}
 	return append(all,
 		Check{Item: "U12", Name: "errors leave the mapping", Level: Must, Source: "RFC 4787, REQ-12", Profile: short,
 			play: func(c *C) { errorsEndNothing(c, "udp", c.Timeouts.UDP) }},
-		Check{Item: "T9", Name: "unreachable while opening", Level: Should, Source: "RFC 5382, REQ-9 and 10", play: unreachableWhileOpening},
+		Check{Item: "T9", Name: "unreachable while opening", Level: Should, Source: "RFC 5382, REQ-9 and 10",
+			play: unreachableWhileOpening},
 		Check{Item: "T10", Name: "errors leave the connection", Level: Must, Source: "RFC 5382, REQ-10", Profile: short,
 			play: func(c *C) { errorsEndNothing(c, "tcp", c.Timeouts.TCPEstablished) }},
-		Check{Item: "I1", Name: "whatever the destination", Level: Must, Source: "RFC 5508, REQ-1 a)", play: identifiers},
+		Check{Item: "I1", Name: "whatever the destination", Level: Must, Source: "RFC 5508, REQ-1 a)",
+			play: identifiers},
 		Check{Item: "I1", Name: "no sharing", Level: Must, Source: "RFC 5508, REQ-1", play: identifiersOfTwo},
-		Check{Item: "I2", Name: "60 s", Level: Must, Source: "RFC 5508, REQ-2", play: func(c *C) { queryFor(c, 59*time.Second, true) }},
+		Check{Item: "I2", Name: "60 s", Level: Must, Source: "RFC 5508, REQ-2",
+			play: func(c *C) { queryFor(c, 59*time.Second, true) }},
 		Check{Item: "I2", Name: "ends", Level: Good, Source: "RFC 5508, REQ-2", Profile: short,
 			play: func(c *C) { queryFor(c, c.Timeouts.ICMP*3/2, false) }},
 		Check{Item: "I3", Name: "bad checksum", Level: Should, Source: "RFC 5508, REQ-3", play: badChecksums},
-		Check{Item: "I3", Name: "bad checksum of the quoted header", Level: Should, Source: "RFC 5508, REQ-3 a)", play: badQuotedHeader},
-		Check{Item: "I3", Name: "quotes with options", Level: Should, Source: "RFC 5508, REQ-3 b)", play: quotedOptions},
-		Check{Item: "I3", Name: "bad transport checksum", Level: Must, Source: "RFC 5508, REQ-3 c)", play: quotedChecksums},
+		Check{Item: "I3", Name: "bad checksum of the quoted header", Level: Should, Source: "RFC 5508, REQ-3 a)",
+			play: badQuotedHeader},
+		Check{Item: "I3", Name: "quotes with options", Level: Should, Source: "RFC 5508, REQ-3 b)",
+			play: quotedOptions},
+		Check{Item: "I3", Name: "bad transport checksum", Level: Must, Source: "RFC 5508, REQ-3 c)",
+			play: quotedChecksums},
 		Check{Item: "I3", Name: "extensions", Level: Must, Source: "RFC 5508, REQ-3 d); RFC 4884", play: extensions},
 		Check{Item: "I4", Name: "about nothing", Level: Must, Source: "RFC 5508, REQ-4 a)", play: errorsAboutNothing},
-		Check{Item: "I6", Name: "errors leave the query", Level: Must, Source: "RFC 5508, REQ-6", play: errorsLeaveQuery},
-		Check{Item: "I6", Name: "errors do not refresh it", Level: Must, Source: "RFC 5508, REQ-6", Profile: short, play: errorsDoNotRefresh},
-		Check{Item: "I8", Name: "no port left", Level: Should, Source: "RFC 5508, REQ-8; RFC 6888, REQ-11", Profile: Profile{PortRange: "5000-5003", HostShare: 1}, play: noPortLeft},
-		Check{Item: "I11", Name: "redirect and source quench do not cross", Level: Good, Source: "RFC 1812, 5.2.7.2; RFC 6633, 4", play: doNotCross},
-		Check{Item: "I13", Name: "quotes of every length", Level: Must, Source: "RFC 5508, REQ-4; RFC 792", play: quotesOfEveryLength},
-		Check{Item: "I13", Name: "UDP without checksum", Level: Must, Source: "RFC 5508, REQ-4; RFC 768", play: quoteWithoutChecksum},
+		Check{Item: "I6", Name: "errors leave the query", Level: Must, Source: "RFC 5508, REQ-6",
+			play: errorsLeaveQuery},
+		Check{Item: "I6", Name: "errors do not refresh it", Level: Must, Source: "RFC 5508, REQ-6", Profile: short,
+			play: errorsDoNotRefresh},
+		Check{Item: "I8", Name: "no port left", Level: Should, Source: "RFC 5508, REQ-8; RFC 6888, REQ-11",
+			Profile: Profile{PortRange: "5000-5003", HostShare: 1}, play: noPortLeft},
+		Check{Item: "I11", Name: "redirect and source quench do not cross", Level: Good,
+			Source: "RFC 1812, 5.2.7.2; RFC 6633, 4", play: doNotCross},
+		Check{Item: "I13", Name: "quotes of every length", Level: Must, Source: "RFC 5508, REQ-4; RFC 792",
+			play: quotesOfEveryLength},
+		Check{Item: "I13", Name: "UDP without checksum", Level: Must, Source: "RFC 5508, REQ-4; RFC 768",
+			play: quoteWithoutChecksum},
 	)
 }
 
@@ -252,7 +269,8 @@ func errorsAboutEcho(c *C, w *way) {
 
 func tracerouteByEcho(c *C, w *way) {
 	c.Put(w.from, "icmp %s > %s request id 77 seq 1 ttl 1", w.client, w.dest)
-	c.Want(w.from, "icmp %s > %s type 11 code 0 about [icmp %s > %s request id 77 seq 1 ttl 1]", askers[w.from][1], w.client, w.client, w.dest)
+	c.Want(w.from, "icmp %s > %s type 11 code 0 about [icmp %s > %s request id 77 seq 1 ttl 1]", askers[w.from][1],
+		w.client, w.client, w.dest)
 	g := c.ping(w, 77, "seq 2 ttl 2")
 	out := g.request("seq 3 ttl 2")
 	c.Put(w.to, "icmp %s > %s type 11 code 0 %s", onPath[w.to], w.shown, out.Quote(28))
@@ -283,7 +301,8 @@ func unreachableWhileOpening(c *C) {
 	out := p.there("S seq 100")
 	for code := range 6 {
 		c.Put("ext", "icmp 10.10.10.1 > 10.10.10.2 type 3 code %d %s", code, out.Quote(40))
-		c.Want("blue", "icmp 10.10.10.1 > 172.16.101.4 type 3 code %d about [tcp %s > %s S seq 100]", code, p.client, p.dest)
+		c.Want("blue", "icmp 10.10.10.1 > 172.16.101.4 type 3 code %d about [tcp %s > %s S seq 100]", code, p.client,
+			p.dest)
 	}
 	p.back("S. seq 500 ack 101")
 	c.Quiet()
@@ -371,7 +390,8 @@ func (c *C) wantQuoting(network, from, to string) *Packet {
 	}
 	ip := got.Eth[packet.EthernetLen+packet.IPv4Len+packet.ICMPLen:]
 	port := func(at int) uint16 { return binary.BigEndian.Uint16(ip[packet.IPv4Len+at:]) }
-	quotes := fmt.Sprintf("%v > %v", netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[12:])), port(0)), netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:])), port(2)))
+	quotes := fmt.Sprintf("%v > %v", netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[12:])), port(0)),
+		netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:])), port(2)))
 	if want := from + " > " + to; quotes != want {
 		c.Fail("%s quotes a packet of %s, want %s", got.Line, quotes, want)
 	}
@@ -400,7 +420,8 @@ func extensions(c *C) {
 		w := wayOf(name)
 		p, _, _ := c.open(w, "udp", 4000)
 		out := p.there("len 200")
-		eth := append(c.frame(w.to, fmt.Sprintf("icmp %s > %s type 11 about [%s cut 128]", onPath[w.to], addrOf(p.shown), out.Line)), object...)
+		eth := append(c.frame(w.to, fmt.Sprintf("icmp %s > %s type 11 about [%s cut 128]", onPath[w.to],
+			addrOf(p.shown), out.Line)), object...)
 		ip := eth[packet.EthernetLen:]
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 		ip[packet.IPv4Len+5] = 128 / 4
@@ -409,7 +430,8 @@ func extensions(c *C) {
 		c.PutRaw(w.to, eth)
 		got := c.wantQuoting(w.from, p.client, p.dest)
 		ip = got.Eth[packet.EthernetLen:]
-		if !bytes.HasSuffix(ip, object) || len(ip) != packet.IPv4Len+packet.ICMPLen+128+len(object) || ip[packet.IPv4Len+5] != 128/4 {
+		if !bytes.HasSuffix(ip, object) || len(ip) != packet.IPv4Len+packet.ICMPLen+128+len(object) ||
+			ip[packet.IPv4Len+5] != 128/4 {
 			c.Fail("%s: the extension has not come through", got.Line)
 		}
 		if err := nettest.Verify(got.Eth); err != nil {
@@ -421,7 +443,8 @@ func extensions(c *C) {
 func errorsAboutNothing(c *C) {
 	c.open(wayOf("snat"), "udp", 4000)
 	for _, e := range icmpErrors() {
-		for _, q := range []string{"udp 10.10.10.2:5999 > 10.10.10.4:53 len 9", "tcp 10.10.10.2:5999 > 10.10.10.4:80 . seq 5 ack 6",
+		for _, q := range []string{"udp 10.10.10.2:5999 > 10.10.10.4:53 len 9",
+			"tcp 10.10.10.2:5999 > 10.10.10.4:80 . seq 5 ack 6",
 			"icmp 10.10.10.2 > 10.10.10.4 request id 999 seq 1", "ip 10.10.10.2 > 10.10.10.4 proto 47 len 20"} {
 			c.Put("ext", "icmp 10.10.10.1 > 10.10.10.2 %s about [%s]", e, q)
 		}
@@ -485,7 +508,8 @@ func quotesOfEveryLength(c *C) {
 					continue // nobody can mend half of a checksum
 				}
 				c.Put(w.to, "icmp %s > %s type 3 code 1 %s", addrOf(p.real), addrOf(p.shown), out.Quote(n))
-				c.Want(w.from, "icmp %s > %s type 3 code 1 %s", w.dest, w.client, quoted(n, proto, p.client, p.dest, words))
+				c.Want(w.from, "icmp %s > %s type 3 code 1 %s", w.dest, w.client,
+					quoted(n, proto, p.client, p.dest, words))
 			}
 		}
 	}

@@ -55,7 +55,8 @@ func (kernel) Start(p Profile) (_ Wire, err error) {
 			return nil, err
 		}
 	}
-	for _, step := range []func() error{func() error { return w.cables(&p) }, func() error { return w.addresses(&p) }, func() error { return w.rules(&p) }, func() error { return w.settings(&p) }} {
+	for _, step := range []func() error{func() error { return w.cables(&p) }, func() error { return w.addresses(&p) },
+		func() error { return w.rules(&p) }, func() error { return w.settings(&p) }} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -261,13 +262,15 @@ func (t *translated) rules(p *Profile) string {
 		for i, a := range p.SNATAddresses {
 			shares = append(shares, fmt.Sprintf("%d : %s", i, a))
 		}
-		snat = fmt.Sprintf(`ip saddr 172.16.0.0/16 oifname "ext" snat to jhash ip saddr mod %d map { %s }`, n, strings.Join(shares, ", "))
+		snat = fmt.Sprintf(`ip saddr 172.16.0.0/16 oifname "ext" snat to jhash ip saddr mod %d map { %s }`,
+			n, strings.Join(shares, ", "))
 	}
 	if p.NoSNAT {
 		snat = ""
 	}
 	lines := func(all ...string) string { return strings.Join(all, "\n\t\t") }
-	return strings.NewReplacer("FLOATING", lines(in...), "BALANCED", lines(balanced...), "OUT", lines(append(out, shared...)...),
+	return strings.NewReplacer("FLOATING", lines(in...), "BALANCED", lines(balanced...), "OUT",
+		lines(append(out, shared...)...),
 		"SNAT", snat).Replace(kernelNAT)
 }
 
@@ -279,7 +282,8 @@ func (w *inKernel) rules(p *Profile) error {
 	}
 	text := w.translated.rules(p) + strings.Replace(kernelFilter, "CLOSED", closed, 1)
 	if p.MSSClamp {
-		text += "table ip mangle { chain forward { type filter hook forward priority mangle; tcp flags syn tcp option maxseg size set rt mtu; }; }\n"
+		text += "table ip mangle { chain forward { type filter hook forward priority mangle; " +
+			"tcp flags syn tcp option maxseg size set rt mtu; }; }\n"
 	}
 	return w.nft(text)
 }
@@ -351,7 +355,8 @@ func (w *inKernel) SetMember(_, member string, up bool) error {
 }
 
 func (w *inKernel) settings(p *Profile) error {
-	all := [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv4/conf/all/rp_filter", "1"}, {"net/ipv4/conf/all/arp_ignore", "1"},
+	all := [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv4/conf/all/rp_filter", "1"},
+		{"net/ipv4/conf/all/arp_ignore", "1"},
 		{"net/ipv4/conf/all/send_redirects", "0"}}
 	for _, n := range networks {
 		all = append(all, [2]string{"net/ipv4/conf/" + n + "/send_redirects", "0"})
@@ -359,7 +364,8 @@ func (w *inKernel) settings(p *Profile) error {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
 	if p.Short {
 		for key, d := range map[string]time.Duration{
-			"udp_timeout": shortTimeouts.UDP, "udp_timeout_stream": shortTimeouts.UDP, "icmp_timeout": shortTimeouts.ICMP,
+			"udp_timeout": shortTimeouts.UDP, "udp_timeout_stream": shortTimeouts.UDP,
+			"icmp_timeout":            shortTimeouts.ICMP,
 			"tcp_timeout_established": shortTimeouts.TCPEstablished,
 			"tcp_timeout_syn_sent":    shortTimeouts.TCPTransitory, "tcp_timeout_syn_recv": shortTimeouts.TCPTransitory,
 			"tcp_timeout_fin_wait": shortTimeouts.TCPTransitory, "tcp_timeout_close_wait": shortTimeouts.TCPTransitory,

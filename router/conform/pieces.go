@@ -156,7 +156,8 @@ func (c *C) join(all []*Packet) *Packet {
 		first := sorted[0]
 		var err error
 		switch {
-		case p.IPID != first.IPID || p.Src != first.Src || p.Dst != first.Dst || p.Proto != first.Proto || p.TTL != first.TTL:
+		case p.IPID != first.IPID || p.Src != first.Src || p.Dst != first.Dst || p.Proto != first.Proto ||
+			p.TTL != first.TTL:
 			err = errors.New("pieces of several packets")
 		case p.Off < at:
 			err = errors.New("pieces that overlap")

@@ -10,9 +10,12 @@ func poolChecks() []Check {
 	next := Profile{SNATAddresses: []string{"10.10.10.20", "10.10.10.21"}}
 	apart := Profile{SNATAddresses: []string{"10.10.10.22", "10.10.10.27", "10.10.10.40"}}
 	return []Check{
-		{Item: "U2", Name: "one address for all sessions of a host", Level: Should, Source: "RFC 4787, REQ-2", Profile: next, play: paired},
-		{Item: "C8", Name: "paired, whatever the protocol", Level: Must, Source: "RFC 6888, REQ-1, REQ-2", Profile: next, play: pairedProtocols},
-		{Item: "C9", Name: "addresses that are not contiguous", Level: Should, Source: "RFC 6888, REQ-3", Profile: apart, play: notContiguous},
+		{Item: "U2", Name: "one address for all sessions of a host", Level: Should, Source: "RFC 4787, REQ-2",
+			Profile: next, play: paired},
+		{Item: "C8", Name: "paired, whatever the protocol", Level: Must, Source: "RFC 6888, REQ-1, REQ-2",
+			Profile: next, play: pairedProtocols},
+		{Item: "C9", Name: "addresses that are not contiguous", Level: Should, Source: "RFC 6888, REQ-3",
+			Profile: apart, play: notContiguous},
 	}
 }
 

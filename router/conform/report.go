@@ -102,20 +102,23 @@ func (r *Report) writeReasons(w io.Writer) error {
 				fmt.Fprintf(w, "\n%s, %s:\n", target, o)
 			}
 			for _, reason := range reasons {
-				fmt.Fprintf(w, "  %s\n    %s\n", strings.Join(ids[reason], ", "), strings.ReplaceAll(reason, "\n", "\n    "))
+				fmt.Fprintf(w, "  %s\n    %s\n", strings.Join(ids[reason], ", "),
+					strings.ReplaceAll(reason, "\n", "\n    "))
 			}
 		}
 	}
 	fmt.Fprintln(w)
 	for i, target := range r.Targets {
-		fmt.Fprintf(w, "%s: %d ok, %d failed, %d skipped\n", target, r.Count(i, Passed), r.Count(i, Failed), r.Count(i, Skipped))
+		fmt.Fprintf(w, "%s: %d ok, %d failed, %d skipped\n", target, r.Count(i, Passed), r.Count(i, Failed),
+			r.Count(i, Skipped))
 	}
 	return nil
 }
 
 // WriteMarkdown writes a table for a document.
 func (r *Report) WriteMarkdown(w io.Writer) error {
-	fmt.Fprintf(w, "| check | level | source | %s |\n|---|---|---|%s\n", strings.Join(r.Targets, " | "), strings.Repeat("---|", len(r.Targets)))
+	fmt.Fprintf(w, "| check | level | source | %s |\n|---|---|---|%s\n", strings.Join(r.Targets, " | "),
+		strings.Repeat("---|", len(r.Targets)))
 	for _, row := range r.Rows {
 		fmt.Fprintf(w, "| %s | %s | %s |", row.Check.ID(), row.Check.Level, row.Check.Source)
 		for _, x := range row.Results {

@@ -106,7 +106,8 @@ const (
 
 // openEnds opens the ends in a namespace.
 func openEnds(s *space) (*ends, error) {
-	e := &ends{devs: map[string]tap.Device{}, got: map[string][][]byte{}, more: make(chan struct{}, 1), done: make(chan struct{})}
+	e := &ends{devs: map[string]tap.Device{}, got: map[string][][]byte{}, more: make(chan struct{}, 1),
+		done: make(chan struct{})}
 	err := s.within(func() error {
 		for _, n := range networks {
 			dev, err := tap.OpenRaw(n, tap.Options{})

@@ -16,14 +16,17 @@ func specialChecks() []Check {
 				suffix = ", SNAT"
 			}
 			all = append(all,
-				Check{Item: "R19", Name: "from " + x.name + suffix, Level: Must, Source: x.source, Profile: Profile{NoSNAT: !snat},
-					play: func(c *C) { martianSources(c, x.addresses) }},
-				Check{Item: "R19", Name: "to " + x.name + suffix, Level: Must, Source: x.source, Profile: Profile{NoSNAT: !snat},
-					play: func(c *C) { martianDests(c, x.addresses) }})
+				Check{Item: "R19", Name: "from " + x.name + suffix, Level: Must, Source: x.source,
+					Profile: Profile{NoSNAT: !snat},
+					play:    func(c *C) { martianSources(c, x.addresses) }},
+				Check{Item: "R19", Name: "to " + x.name + suffix, Level: Must, Source: x.source,
+					Profile: Profile{NoSNAT: !snat},
+					play:    func(c *C) { martianDests(c, x.addresses) }})
 		}
 	}
 	return append(all,
-		Check{Item: "R19", Name: "errors from link-local", Level: Must, Source: "RFC 3927, 2.7", play: errorsFromLinkLocal},
+		Check{Item: "R19", Name: "errors from link-local", Level: Must, Source: "RFC 3927, 2.7",
+			play: errorsFromLinkLocal},
 		Check{Item: "R19", Name: "errors from nobody's address", Level: Good, Source: "RFC 7600; RFC 9229, 3",
 			play: errorsFromDummy},
 		Check{Item: "R19", Name: "others pass", Level: Good, Source: "RFC 6890, 2.2.2; RFC 5737", Profile: plainRouter,

@@ -23,8 +23,9 @@ func staticChecks() []Check {
 	var all []Check
 	for i := range oneToOne {
 		o := &oneToOne[i]
-		all = append(all, Check{Item: "F1", Name: "both ways/" + o.name, Level: Good, Source: "RFC 3022, 2.1; RFC 2663, 4.1.1",
-			play: func(c *C) { bothWays(c, o) }})
+		all = append(all, Check{Item: "F1", Name: "both ways/" + o.name, Level: Good,
+			Source: "RFC 3022, 2.1; RFC 2663, 4.1.1",
+			play:   func(c *C) { bothWays(c, o) }})
 	}
 	for _, x := range cuts {
 		w, name := wayOf(x.way), x.way
@@ -32,23 +33,30 @@ func staticChecks() []Check {
 			name += ", the sender's"
 		}
 		all = append(all,
-			Check{Item: "F3", Name: "RST to both sides/" + name, Level: Good, Source: neutron + "; RFC 5961, 3.2", play: func(c *C) { resetsBoth(c, w, x.floating) }},
-			Check{Item: "F3", Name: "nothing goes on/" + name, Level: Good, Source: neutron, play: func(c *C) { nothingGoesOn(c, w, x.floating) }})
+			Check{Item: "F3", Name: "RST to both sides/" + name, Level: Good, Source: neutron + "; RFC 5961, 3.2",
+				play: func(c *C) { resetsBoth(c, w, x.floating) }},
+			Check{Item: "F3", Name: "nothing goes on/" + name, Level: Good, Source: neutron,
+				play: func(c *C) { nothingGoesOn(c, w, x.floating) }})
 	}
 	return append(all,
 		Check{Item: "F1", Name: "never the shared address", Level: Good, Source: neutron, play: neverShared},
 		Check{Item: "F1", Name: "ports are kept", Level: Good, Source: "RFC 2663, 4.1.1", play: portsKept},
 		Check{Item: "F1", Name: "two hosts, one peer", Level: Good, Source: "RFC 2663, 4.1.1", play: twoHostsOnePeer},
 		Check{Item: "F2", Name: "new connections show it", Level: Good, Source: neutron, play: associated},
-		Check{Item: "F2", Name: "what SNAT has begun goes on", Level: Good, Source: "RFC 5382, REQ-10; RFC 4787, REQ-1", play: begunGoesOn},
-		Check{Item: "F2", Name: "until it is idle", Level: Good, Source: neutron, Profile: Profile{Short: true}, play: begunEnds},
+		Check{Item: "F2", Name: "what SNAT has begun goes on", Level: Good, Source: "RFC 5382, REQ-10; RFC 4787, REQ-1",
+			play: begunGoesOn},
+		Check{Item: "F2", Name: "until it is idle", Level: Good, Source: neutron, Profile: Profile{Short: true},
+			play: begunEnds},
 		Check{Item: "F2", Name: "hairpins go on", Level: Good, Source: "RFC 5382, REQ-8", play: hairpinsGoOn},
 		Check{Item: "F2", Name: "another one", Level: Good, Source: neutron, play: anotherOne},
 		Check{Item: "F2", Name: "forwarded connections go on", Level: Good, Source: forward, play: forwardedGoOn},
-		Check{Item: "A5", Name: "associated", Level: Must, Source: "RFC 5227, 2.3", play: func(c *C) { announced(c, false) }},
+		Check{Item: "A5", Name: "associated", Level: Must, Source: "RFC 5227, 2.3",
+			play: func(c *C) { announced(c, false) }},
 		Check{Item: "A5", Name: "moved", Level: Good, Source: "RFC 5227, 2.3", play: func(c *C) { announced(c, true) }},
-		Check{Item: "F3", Name: "RST while opening", Level: Good, Source: neutron + "; RFC 9293, 3.10.7.3", play: resetsOpening},
-		Check{Item: "F3", Name: "RST while closing", Level: Good, Source: neutron + "; RFC 5961, 3.2", play: resetsClosing},
+		Check{Item: "F3", Name: "RST while opening", Level: Good, Source: neutron + "; RFC 9293, 3.10.7.3",
+			play: resetsOpening},
+		Check{Item: "F3", Name: "RST while closing", Level: Good, Source: neutron + "; RFC 5961, 3.2",
+			play: resetsClosing},
 		Check{Item: "F3", Name: "RST to all", Level: Good, Source: neutron, play: resetsAll},
 		Check{Item: "F3", Name: "RST again", Level: Good, Source: "RFC 9293, 3.10.7.1", play: resetAgain},
 		Check{Item: "F3", Name: "datagrams follow", Level: Good, Source: neutron, play: datagramsFollow},
@@ -60,17 +68,25 @@ func staticChecks() []Check {
 		Check{Item: "F4", Name: "TCP and UDP on one port", Level: Good, Source: forward, play: onePortTwice},
 		Check{Item: "F4", Name: "other ports", Level: Good, Source: forward + "; RFC 9293, 3.10.7.1", play: otherPorts},
 		Check{Item: "F4", Name: "the host's own connections", Level: Good, Source: forward, play: ownConnections},
-		Check{Item: "F4", Name: "from inside", Level: Good, Source: forward + "; RFC 4787, REQ-9", play: forwardedFromInside},
-		Check{Item: "F5", Name: "TCP", Level: Must, Source: "RFC 5382, REQ-8; RFC 4787, REQ-9 a)", play: func(c *C) { hairpins(c, "tcp") }},
-		Check{Item: "F5", Name: "UDP", Level: Must, Source: "RFC 4787, REQ-9 a)", play: func(c *C) { hairpins(c, "udp") }},
+		Check{Item: "F4", Name: "from inside", Level: Good, Source: forward + "; RFC 4787, REQ-9",
+			play: forwardedFromInside},
+		Check{Item: "F5", Name: "TCP", Level: Must, Source: "RFC 5382, REQ-8; RFC 4787, REQ-9 a)",
+			play: func(c *C) { hairpins(c, "tcp") }},
+		Check{Item: "F5", Name: "UDP", Level: Must, Source: "RFC 4787, REQ-9 a)",
+			play: func(c *C) { hairpins(c, "udp") }},
 		Check{Item: "F5", Name: "echo", Level: Must, Source: "RFC 5508, REQ-7", play: hairpinEchoes},
 		Check{Item: "F5", Name: "other protocols", Level: Good, Source: "RFC 4787, REQ-9 a)", play: hairpinOthers},
 		Check{Item: "F6", Name: "ARP is answered", Level: Good, Source: neutron, play: answeredWhileOff},
-		Check{Item: "F6", Name: "host unreachable", Level: Must, Source: "RFC 1812, 3.3.2 and 5.2.7.1", play: unreachableWhileOff},
-		Check{Item: "F6", Name: "host unreachable, from inside", Level: Must, Source: "RFC 1812, 3.3.2 and 5.2.7.1", play: unreachableFromInside},
-		Check{Item: "F7", Name: "floating IPs", Level: Good, Source: "Neutron, enable_snat", Profile: plainRouter, play: floatingWithoutSNAT},
-		Check{Item: "F7", Name: "own addresses", Level: Good, Source: "Neutron, enable_snat", Profile: plainRouter, play: ownAddressesWithoutSNAT},
-		Check{Item: "F7", Name: "moved", Level: Good, Source: "Neutron, enable_snat", Profile: plainRouter, play: movedWithoutSNAT},
+		Check{Item: "F6", Name: "host unreachable", Level: Must, Source: "RFC 1812, 3.3.2 and 5.2.7.1",
+			play: unreachableWhileOff},
+		Check{Item: "F6", Name: "host unreachable, from inside", Level: Must, Source: "RFC 1812, 3.3.2 and 5.2.7.1",
+			play: unreachableFromInside},
+		Check{Item: "F7", Name: "floating IPs", Level: Good, Source: "Neutron, enable_snat", Profile: plainRouter,
+			play: floatingWithoutSNAT},
+		Check{Item: "F7", Name: "own addresses", Level: Good, Source: "Neutron, enable_snat", Profile: plainRouter,
+			play: ownAddressesWithoutSNAT},
+		Check{Item: "F7", Name: "moved", Level: Good, Source: "Neutron, enable_snat", Profile: plainRouter,
+			play: movedWithoutSNAT},
 	)
 }
 
@@ -82,12 +98,16 @@ type oneToOneKind struct {
 
 // oneToOne is what can be translated by address alone, and what has ports besides.
 var oneToOne = []oneToOneKind{
-	{"tcp", line("tcp %s:4000 > %s:80 S seq 100 win 4096 mss 1460 id 9 tos 40"), line("tcp %s:80 > %s:4000 S. seq 500 ack 101 id 9 tos 40")},
+	{"tcp", line("tcp %s:4000 > %s:80 S seq 100 win 4096 mss 1460 id 9 tos 40"),
+		line("tcp %s:80 > %s:4000 S. seq 500 ack 101 id 9 tos 40")},
 	{"udp", line("udp %s:4000 > %s:53 id 9 tos 40 len 20"), line("udp %s:53 > %s:4000 id 9 tos 40 len 30")},
-	{"udp without checksum", line("udp %s:4000 > %s:53 id 9 len 20 sum 0"), line("udp %s:53 > %s:4000 id 9 len 30 sum 0")},
-	{"echo", line("icmp %s > %s request id 5 seq 6 ipid 9 tos 40 len 30"), line("icmp %s > %s reply id 5 seq 6 ipid 9 tos 40 len 30")},
+	{"udp without checksum", line("udp %s:4000 > %s:53 id 9 len 20 sum 0"),
+		line("udp %s:53 > %s:4000 id 9 len 30 sum 0")},
+	{"echo", line("icmp %s > %s request id 5 seq 6 ipid 9 tos 40 len 30"),
+		line("icmp %s > %s reply id 5 seq 6 ipid 9 tos 40 len 30")},
 	{"timestamp", line("icmp %s > %s type 13 ipid 9 len 12"), line("icmp %s > %s type 14 ipid 9 len 12")},
-	{"GRE", line("ip %s > %s proto 47 id 9 tos 40 data 0000080045000014"), line("ip %s > %s proto 47 id 9 data 00000800450000140102")},
+	{"GRE", line("ip %s > %s proto 47 id 9 tos 40 data 0000080045000014"),
+		line("ip %s > %s proto 47 id 9 data 00000800450000140102")},
 	{"ESP", line("ip %s > %s proto 50 id 9 tos 40 df len 40"), line("ip %s > %s proto 50 id 9 len 44")},
 	{"AH", line("ip %s > %s proto 51 id 9 df len 40"), line("ip %s > %s proto 51 id 9 len 44")},
 	{"IP in IP", line("ip %s > %s proto 4 id 9 data 450000140007000040fd66d90a0000010a000002"),
@@ -98,7 +118,8 @@ var oneToOne = []oneToOneKind{
 	{"protocol 142", line("ip %s > %s proto 142 id 9 len 1"), line("ip %s > %s proto 142 id 9 len 0")},
 	{"DCCP", summed(packet.ProtoDCCP, 4000, 5000, 0x0500, "01000000000000070000002a", 0),
 		summed(packet.ProtoDCCP, 5000, 4000, 0x0700, "030000000000000900000000000000070000002a", 0)},
-	{"UDP-Lite", summed(packet.ProtoUDPLite, 4000, 5000, 8, "010203", 8), summed(packet.ProtoUDPLite, 5000, 4000, 0, "0405060708", 0)},
+	{"UDP-Lite", summed(packet.ProtoUDPLite, 4000, 5000, 8, "010203", 8),
+		summed(packet.ProtoUDPLite, 5000, 4000, 0, "0405060708", 0)},
 }
 
 // usual are those of them that connection tracking without a checksum of its own for them
@@ -247,12 +268,14 @@ func (c *C) answersFor(address string) bool {
 
 // to1 makes a way between an external host and an internal one by the latter's address.
 func to1(floating, fixed string) *way {
-	return &way{from: "ext", to: "blue", client: x2, dest: floating, port: 80, udpPort: 53, servers: []string{fixed}, real: 80, realUDP: 53, shown: x2}
+	return &way{from: "ext", to: "blue", client: x2, dest: floating, port: 80, udpPort: 53, servers: []string{fixed},
+		real: 80, realUDP: 53, shown: x2}
 }
 
 // out1 makes a way from an internal host to an external one, which sees the former as shown.
 func out1(fixed, shown string) *way {
-	return &way{from: "blue", to: "ext", client: fixed, dest: x2, port: 80, udpPort: 53, servers: []string{x2}, real: 80, realUDP: 53,
+	return &way{from: "blue", to: "ext", client: fixed, dest: x2, port: 80, udpPort: 53, servers: []string{x2},
+		real: 80, realUDP: 53,
 		shown: shown, shared: shown == shared}
 }
 
@@ -326,7 +349,8 @@ func hairpinsGoOn(c *C) {
 	w := *wayOf("hairpin")
 	w.shown, w.shared = unused, false
 	c.talk(&w, 4001)
-	c.uses(&way{from: "blue", to: "blue", client: vm3, dest: unused, port: 80, udpPort: 53, servers: []string{vm4}, real: 80, realUDP: 53, shown: float3}, 4002)
+	c.uses(&way{from: "blue", to: "blue", client: vm3, dest: unused, port: 80, udpPort: 53, servers: []string{vm4},
+		real: 80, realUDP: 53, shown: float3}, 4002)
 	c.Quiet()
 }
 
@@ -384,7 +408,8 @@ func announced(c *C, moves bool) {
 
 // cuts are the ways that end when a floating IP goes.
 var cuts = []struct{ way, floating string }{
-	{"out of a floating ip", float3}, {"into a floating ip", float3}, {"hairpin", float3}, {"vip through a floating ip", floatVIP},
+	{"out of a floating ip", float3}, {"into a floating ip", float3}, {"hairpin", float3},
+	{"vip through a floating ip", floatVIP},
 	{"hairpin between floating ips", float3}, {"hairpin between floating ips", float5},
 }
 
@@ -403,7 +428,8 @@ func (c *C) wantResets(sides ...reset) {
 			c.Fail("no RST for %s", sides[0].to)
 		}
 		i := slices.IndexFunc(sides, func(r reset) bool {
-			return r.network == p.Network && r.from == fmt.Sprintf("%v:%d", p.Src, p.SrcPort) && r.to == fmt.Sprintf("%v:%d", p.Dst, p.DstPort)
+			return r.network == p.Network && r.from == fmt.Sprintf("%v:%d", p.Src, p.SrcPort) &&
+				r.to == fmt.Sprintf("%v:%d", p.Dst, p.DstPort)
 		})
 		if i < 0 || valid(p.Eth) != nil || p.Proto != packet.ProtoTCP || p.Flags&^packet.ACK != packet.RST ||
 			p.Seq != sides[i].seq || p.Flags&packet.ACK != 0 && p.Ack != sides[i].ack {
@@ -472,7 +498,8 @@ func (c *C) not(network string, bad func(*Packet) bool) {
 		c.ask(n)
 	}
 	for p := c.get(network, false); p != nil; p = c.get(network, false) {
-		refusal := p.Proto == packet.ProtoTCP && p.Flags&packet.RST != 0 || p.Proto == packet.ProtoICMP && p.Type == packet.ICMPUnreachable
+		refusal := p.Proto == packet.ProtoTCP && p.Flags&packet.RST != 0 || p.Proto == packet.ProtoICMP &&
+			p.Type == packet.ICMPUnreachable
 		if bad(p) && !refusal {
 			c.Fail("on %s: %s", network, p.Line)
 		}
@@ -637,13 +664,16 @@ func nobodys(c *C) {
 
 func othersDoNotNotice(c *C) {
 	var all []*path
-	for i, w := range []*way{wayOf("snat"), to1(float5, vm5), wayOf("forwarded port"), wayOf("vip through a floating ip"),
-		{from: "blue", to: "green", client: vm3, dest: inner, port: 80, servers: []string{inner}, real: 80, shown: vm3}} {
+	for i, w := range []*way{wayOf("snat"), to1(float5, vm5), wayOf("forwarded port"),
+		wayOf("vip through a floating ip"),
+		{from: "blue", to: "green", client: vm3, dest: inner, port: 80, servers: []string{inner}, real: 80,
+			shown: vm3}} {
 		all = append(all, c.talk(w, 4000+i))
 	}
 	seq := 121
 	for _, change := range []func(){
-		func() { c.Disassociate(float3) }, func() { c.Associate(float3, vm2) }, func() { c.Associate(float3, vm3) }, func() { c.Associate(unused, vm2) },
+		func() { c.Disassociate(float3) }, func() { c.Associate(float3, vm2) }, func() { c.Associate(float3, vm3) },
+		func() { c.Associate(unused, vm2) },
 	} {
 		change()
 		for _, p := range all {
@@ -656,9 +686,11 @@ func othersDoNotNotice(c *C) {
 }
 
 func onePortTwice(c *C) {
-	w := &way{from: "ext", to: "blue", client: x1, dest: forwarded, port: 8000, servers: []string{vm4}, real: 80, shown: x1}
+	w := &way{from: "ext", to: "blue", client: x1, dest: forwarded, port: 8000, servers: []string{vm4}, real: 80,
+		shown: x1}
 	c.talk(w, 4000)
-	w = &way{from: "ext", to: "blue", client: x1, dest: forwarded, udpPort: 8000, servers: []string{vm2}, realUDP: 53, shown: x1}
+	w = &way{from: "ext", to: "blue", client: x1, dest: forwarded, udpPort: 8000, servers: []string{vm2}, realUDP: 53,
+		shown: x1}
 	p, out, in := c.open(w, "udp", 4000)
 	p.there("%s", out)
 	p.back("%s", in)
@@ -708,8 +740,9 @@ var senders = []struct{ network, host, shown string }{
 // inward is a way from the i-th sender to an external address, behind which others are.
 func inward(i int, to, dest string, servers ...string) *way {
 	s := &senders[i]
-	return &way{from: s.network, to: to, client: s.host, dest: dest, port: 80, udpPort: 53, servers: servers, real: 80, realUDP: 53,
-		shown: s.shown, shared: s.shown == shared}
+	return &way{from: s.network, to: to, client: s.host, dest: dest, port: 80, udpPort: 53, servers: servers, real: 80,
+		realUDP: 53,
+		shown:   s.shown, shared: s.shown == shared}
 }
 
 func forwardedFromInside(c *C) {
@@ -728,7 +761,8 @@ func forwardedFromInside(c *C) {
 // hairpins: every kind of host reaches every floating IP, its own among them.
 func hairpins(c *C, proto string) {
 	for i := range senders {
-		for _, w := range []*way{inward(i, "blue", float3, vm3), inward(i, "blue", float5, vm5), inward(i, "green", floatVIP, web1, "172.16.100.10")} {
+		for _, w := range []*way{inward(i, "blue", float3, vm3), inward(i, "blue", float5, vm5),
+			inward(i, "green", floatVIP, web1, "172.16.100.10")} {
 			for port := 4000; port < 4002; port++ {
 				p, out, in := c.open(w, proto, port)
 				p.there("%s", out)

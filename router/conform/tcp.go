@@ -9,9 +9,12 @@ import (
 func tcpChecks() []Check {
 	short := Profile{Short: true}
 	all := behaviorChecks(carriers[1])
-	all = append(all, eachWay(Check{Item: "T2", Name: "open, half close, close", Level: Must, Source: "RFC 5382, REQ-2"}, wholeConnection)...)
-	all = append(all, eachWay(Check{Item: "T14", Name: "options and urgent data", Level: Good, Source: "RFC 9293, 3.2"}, untouchedSegments)...)
-	all = append(all, eachWay(Check{Item: "T12", Name: "off-path segments", Level: Good, Source: "RFC 5961, 3 and 5"}, offPath)...)
+	all = append(all, eachWay(Check{Item: "T2", Name: "open, half close, close", Level: Must,
+		Source: "RFC 5382, REQ-2"}, wholeConnection)...)
+	all = append(all, eachWay(Check{Item: "T14", Name: "options and urgent data", Level: Good, Source: "RFC 9293, 3.2"},
+		untouchedSegments)...)
+	all = append(all, eachWay(Check{Item: "T12", Name: "off-path segments", Level: Good, Source: "RFC 5961, 3 and 5"},
+		offPath)...)
 	all = append(all, resyncChecks()...)
 	return append(all,
 		Check{Item: "T2", Name: "simultaneous open", Level: Must, Source: "RFC 5382, REQ-2", play: simultaneousOpen},
@@ -19,8 +22,10 @@ func tcpChecks() []Check {
 		Check{Item: "T2", Name: "late segments", Level: Must, Source: "RFC 9293, 3.6.1", play: lateSegments},
 		Check{Item: "T2", Name: "port used again", Level: Must, Source: "RFC 9293, 3.6.1; RFC 6191", play: portAgain},
 		Check{Item: "T2", Name: "keepalive", Level: Must, Source: "RFC 1122, 4.2.3.6", play: keepalive},
-		Check{Item: "T4", Name: "silence", Level: Must, Source: "RFC 5382, REQ-4", play: func(c *C) { unsolicited(c, 0) }},
-		Check{Item: "T4", Name: "for six seconds", Level: Must, Source: "RFC 5382, REQ-4", play: func(c *C) { unsolicited(c, 6*time.Second) }},
+		Check{Item: "T4", Name: "silence", Level: Must, Source: "RFC 5382, REQ-4",
+			play: func(c *C) { unsolicited(c, 0) }},
+		Check{Item: "T4", Name: "for six seconds", Level: Must, Source: "RFC 5382, REQ-4",
+			play: func(c *C) { unsolicited(c, 6*time.Second) }},
 		Check{Item: "T5", Name: "established 2 h 4 min", Level: Must, Source: "RFC 5382, REQ-5",
 			play: func(c *C) { idleFor(c, 2*time.Hour+4*time.Minute-time.Second, true, true) }},
 		Check{Item: "T5", Name: "half open 4 min", Level: Must, Source: "RFC 5382, REQ-5",
@@ -29,11 +34,14 @@ func tcpChecks() []Check {
 			play: func(c *C) { idleFor(c, c.Timeouts.TCPEstablished*3/2, true, false) }},
 		Check{Item: "T5", Name: "half open ends", Level: Good, Source: "RFC 5382, REQ-5", Profile: short,
 			play: func(c *C) { idleFor(c, c.Timeouts.TCPTransitory*3/2, false, false) }},
-		Check{Item: "T5", Name: "half closed is established", Level: Good, Source: "RFC 6146, 3.5.2.2", Profile: short, play: halfClosedLives},
+		Check{Item: "T5", Name: "half closed is established", Level: Good, Source: "RFC 6146, 3.5.2.2", Profile: short,
+			play: halfClosedLives},
 		Check{Item: "T7", Name: "no sharing", Level: Must, Source: "RFC 5382, REQ-7", play: noSharingTCP},
 		Check{Item: "T11", Name: "RST is translated", Level: Should, Source: "RFC 7857, 2.2", play: resetPasses},
-		Check{Item: "T11", Name: "revived by data", Level: Should, Source: "RFC 7857, 2.2", Profile: short, play: revived},
-		Check{Item: "T13", Name: "lowered both ways", Level: Good, Source: "RFC 4459, 3.2", Profile: Profile{MSSClamp: true}, play: clamped},
+		Check{Item: "T11", Name: "revived by data", Level: Should, Source: "RFC 7857, 2.2", Profile: short,
+			play: revived},
+		Check{Item: "T13", Name: "lowered both ways", Level: Good, Source: "RFC 4459, 3.2",
+			Profile: Profile{MSSClamp: true}, play: clamped},
 		Check{Item: "T13", Name: "off", Level: Good, Source: "RFC 9293, 3.7.1", play: unclamped},
 	)
 }
@@ -74,7 +82,8 @@ func untouchedSegments(c *C, w *way) {
 func offPath(c *C, w *way) {
 	p := c.connect(w, 4000)
 	p.there("P. seq 101 ack 501 len 20")
-	for _, words := range []string{"R seq 77000000", "R. seq 77000000 ack 121", "P. seq 77000000 ack 121 len 9", "P. seq 501 ack 88000000 len 9", "F. seq 77000000 ack 121"} {
+	for _, words := range []string{"R seq 77000000", "R. seq 77000000 ack 121", "P. seq 77000000 ack 121 len 9",
+		"P. seq 501 ack 88000000 len 9", "F. seq 77000000 ack 121"} {
 		p.reply(words)
 	}
 	for _, words := range []string{"R seq 99000000", "F. seq 99000000 ack 501", "P. seq 121 ack 77000000 len 9"} {
@@ -243,7 +252,8 @@ func revived(c *C) {
 // clamped: from blue to small at most 960 bytes of payload fit, and each side is told.
 func clamped(c *C) {
 	for i, x := range []struct{ syn, want string }{
-		{"mss 1460", "mss 960"}, {"mss 961", "mss 960"}, {"mss 960", "mss 960"}, {"mss 500", "mss 500"}, {"opts 01010101", "opts 01010101"},
+		{"mss 1460", "mss 960"}, {"mss 961", "mss 960"}, {"mss 960", "mss 960"}, {"mss 500", "mss 500"},
+		{"opts 01010101", "opts 01010101"},
 	} {
 		c.Put("blue", "tcp 172.16.101.4:%d > 172.16.102.6:80 S seq 100 %s", 4000+i, x.syn)
 		c.Want("small", "tcp 172.16.101.4:%d > 172.16.102.6:80 S seq 100 %s", 4000+i, x.want)

@@ -30,12 +30,14 @@ func behaviorChecks(by carrier) []Check {
 	for _, mapping := range behaviors {
 		all = append(all, Check{
 			Item: by.mapping[0], Name: mapping, Level: Must, Source: by.mapping[1],
-			Profile: Profile{Mapping: mapping, PortRange: "1024-65535"}, play: func(c *C) { mappingBehavior(c, by, mapping) },
+			Profile: Profile{Mapping: mapping, PortRange: "1024-65535"},
+			play:    func(c *C) { mappingBehavior(c, by, mapping) },
 		})
 		for _, filtering := range behaviors {
 			all = append(all, Check{
 				Item: by.filtering[0], Name: mapping + "/" + filtering, Level: Should, Source: by.filtering[1],
-				Profile: Profile{Mapping: mapping, Filtering: filtering}, play: func(c *C) { filteringBehavior(c, by, filtering) },
+				Profile: Profile{Mapping: mapping, Filtering: filtering},
+				play:    func(c *C) { filteringBehavior(c, by, filtering) },
 			})
 		}
 	}
@@ -48,12 +50,18 @@ func udpChecks() []Check {
 		Check{Item: "U3", Name: "no sharing", Level: Must, Source: "RFC 4787, REQ-3", play: noSharing},
 		Check{Item: "U3a", Name: "port groups", Level: Should, Source: "RFC 4787, REQ-3 a)", play: portGroups},
 		Check{Item: "U4", Name: "parity", Level: Should, Source: "RFC 4787, REQ-4", play: parity},
-		Check{Item: "U5", Name: "119 s", Level: Must, Source: "RFC 4787, REQ-5", play: func(c *C) { mappingLives(c, 119*time.Second) }},
-		Check{Item: "U5", Name: "default 5 min", Level: Should, Source: "RFC 4787, REQ-5 c)", play: func(c *C) { mappingLives(c, 299*time.Second) }},
-		Check{Item: "U5", Name: "ends", Level: Good, Source: "RFC 4787, REQ-5", Profile: Profile{Short: true}, play: mappingEnds},
-		Check{Item: "U6", Name: "outbound refreshes", Level: Must, Source: "RFC 4787, REQ-6", Profile: Profile{Short: true}, play: outboundRefreshes},
-		Check{Item: "U6", Name: "inbound refreshes", Level: May, Source: "RFC 4787, REQ-6 a)", Profile: Profile{Short: true}, play: inboundRefreshes},
-		Check{Item: "U9", Name: "hairpin shows the external endpoint", Level: Must, Source: "RFC 4787, REQ-9 a)", play: hairpinUDP},
+		Check{Item: "U5", Name: "119 s", Level: Must, Source: "RFC 4787, REQ-5",
+			play: func(c *C) { mappingLives(c, 119*time.Second) }},
+		Check{Item: "U5", Name: "default 5 min", Level: Should, Source: "RFC 4787, REQ-5 c)",
+			play: func(c *C) { mappingLives(c, 299*time.Second) }},
+		Check{Item: "U5", Name: "ends", Level: Good, Source: "RFC 4787, REQ-5", Profile: Profile{Short: true},
+			play: mappingEnds},
+		Check{Item: "U6", Name: "outbound refreshes", Level: Must, Source: "RFC 4787, REQ-6",
+			Profile: Profile{Short: true}, play: outboundRefreshes},
+		Check{Item: "U6", Name: "inbound refreshes", Level: May, Source: "RFC 4787, REQ-6 a)",
+			Profile: Profile{Short: true}, play: inboundRefreshes},
+		Check{Item: "U9", Name: "hairpin shows the external endpoint", Level: Must, Source: "RFC 4787, REQ-9 a)",
+			play: hairpinUDP},
 		Check{Item: "T8", Name: "hairpin", Level: Must, Source: "RFC 5382, REQ-8", play: hairpinTCP},
 		Check{Item: "U10", Name: "no ALG", Level: Must, Source: "RFC 4787, REQ-10; RFC 5382, REQ-6", play: noALG},
 	)

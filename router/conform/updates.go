@@ -18,31 +18,46 @@ func updateChecks() []Check {
 			play: func(c *C) { refusedDoesNotRefresh(c, "udp", c.Timeouts.UDP) }},
 		{Item: "C3", Name: "tcp", Level: Should, Source: "RFC 7857, 7", Profile: short,
 			play: func(c *C) { refusedDoesNotRefresh(c, "tcp", c.Timeouts.TCPEstablished) }},
-		{Item: "C4", Name: "outbound error", Level: Should, Source: "RFC 7857, 8", Profile: short, play: errorDoesNotRefresh},
-		{Item: "C4", Name: "outbound RST", Level: Should, Source: "RFC 7857, 8", Profile: short, play: resetDoesNotRefresh},
-		{Item: "C5", Name: "identifiers", Level: Should, Source: "RFC 7857, 10; RFC 6056, 3.1", play: func(c *C) { c.scattered("identifier", c.collidingEchoes()) }},
-		{Item: "C7", Name: "lives with its queries", Level: May, Source: "RFC 7857, 12", Profile: short, play: queryMappingLives},
-		{Item: "C7", Name: "ends with the last", Level: May, Source: "RFC 7857, 12", Profile: short, play: queryMappingEnds},
-		{Item: "C10", Name: "connections", Level: Must, Source: "RFC 6888, REQ-4", Profile: small, play: shareOfConnections},
-		{Item: "C10", Name: "ports", Level: Must, Source: "RFC 6888, REQ-4", Profile: Profile{PortRange: "2000-2063"}, play: shareOfPorts},
-		{Item: "C10", Name: "ports towards a server", Level: Good, Source: "RFC 6888, REQ-4", Profile: Profile{PortRange: "2000-2063"}, play: shareOfServer},
+		{Item: "C4", Name: "outbound error", Level: Should, Source: "RFC 7857, 8", Profile: short,
+			play: errorDoesNotRefresh},
+		{Item: "C4", Name: "outbound RST", Level: Should, Source: "RFC 7857, 8", Profile: short,
+			play: resetDoesNotRefresh},
+		{Item: "C5", Name: "identifiers", Level: Should, Source: "RFC 7857, 10; RFC 6056, 3.1",
+			play: func(c *C) { c.scattered("identifier", c.collidingEchoes()) }},
+		{Item: "C7", Name: "lives with its queries", Level: May, Source: "RFC 7857, 12", Profile: short,
+			play: queryMappingLives},
+		{Item: "C7", Name: "ends with the last", Level: May, Source: "RFC 7857, 12", Profile: short,
+			play: queryMappingEnds},
+		{Item: "C10", Name: "connections", Level: Must, Source: "RFC 6888, REQ-4", Profile: small,
+			play: shareOfConnections},
+		{Item: "C10", Name: "ports", Level: Must, Source: "RFC 6888, REQ-4", Profile: Profile{PortRange: "2000-2063"},
+			play: shareOfPorts},
+		{Item: "C10", Name: "ports towards a server", Level: Good, Source: "RFC 6888, REQ-4",
+			Profile: Profile{PortRange: "2000-2063"}, play: shareOfServer},
 		{Item: "C11", Name: "no translation for some", Level: Must, Source: "RFC 6888, REQ-6",
 			Profile: Profile{More: "[router.nat]\nno_snat = [\"10.10.10.4/32\"]"}, play: someAsTheyAre},
-		{Item: "C13", Name: "the former peer", Level: Should, Source: "RFC 6888, REQ-8 c)", Profile: short, play: formerPeer},
-		{Item: "C13", Name: "its own again", Level: May, Source: "RFC 6888, REQ-8 a)", Profile: Profile{Filtering: toMapped.Filtering, Short: true}, play: ownPortAgain},
-		{Item: "C13", Name: "rests", Level: Should, Source: "RFC 6888, REQ-8", Profile: Profile{Filtering: toMapped.Filtering, Short: true},
-			play: func(c *C) { portRests(c, 0, true) }},
+		{Item: "C13", Name: "the former peer", Level: Should, Source: "RFC 6888, REQ-8 c)", Profile: short,
+			play: formerPeer},
+		{Item: "C13", Name: "its own again", Level: May, Source: "RFC 6888, REQ-8 a)",
+			Profile: Profile{Filtering: toMapped.Filtering, Short: true}, play: ownPortAgain},
+		{Item: "C13", Name: "rests", Level: Should, Source: "RFC 6888, REQ-8",
+			Profile: Profile{Filtering: toMapped.Filtering, Short: true},
+			play:    func(c *C) { portRests(c, 0, true) }},
 		{Item: "C13", Name: "for two minutes", Level: Should, Source: "RFC 6888, REQ-8", Profile: toMapped,
 			play: func(c *C) { portRests(c, 119*time.Second, true) }},
 		{Item: "C13", Name: "ends", Level: Good, Source: "RFC 6888, REQ-8", Profile: toMapped,
 			play: func(c *C) { portRests(c, 121*time.Second, false) }},
-		{Item: "C15", Name: "refused, and told", Level: Should, Source: "RFC 6888, REQ-11; RFC 5508, REQ-8", Profile: fewPorts, play: exhaustionIsTold},
-		{Item: "C15", Name: "told in measure", Level: Should, Source: "RFC 6888, REQ-11", Profile: fewPorts, play: exhaustionIsToldInMeasure},
-		{Item: "C15", Name: "others are served", Level: Should, Source: "RFC 6888, REQ-11", Profile: fewPorts, play: exhaustionIsNobodyElses},
+		{Item: "C15", Name: "refused, and told", Level: Should, Source: "RFC 6888, REQ-11; RFC 5508, REQ-8",
+			Profile: fewPorts, play: exhaustionIsTold},
+		{Item: "C15", Name: "told in measure", Level: Should, Source: "RFC 6888, REQ-11", Profile: fewPorts,
+			play: exhaustionIsToldInMeasure},
+		{Item: "C15", Name: "others are served", Level: Should, Source: "RFC 6888, REQ-11", Profile: fewPorts,
+			play: exhaustionIsNobodyElses},
 	}
 	for _, by := range carriers {
 		check := func(item, name string, l Level, source string, p Profile, play func(*C, carrier)) {
-			all = append(all, Check{Item: item, Name: by.name + "/" + name, Level: l, Source: source, Profile: p, play: func(c *C) { play(c, by) }})
+			all = append(all, Check{Item: item, Name: by.name + "/" + name, Level: l, Source: source, Profile: p,
+				play: func(c *C) { play(c, by) }})
 		}
 		check("U11", "collision", Must, "RFC 4787, REQ-11", Profile{}, afterCollision)
 		check("U11", "full table", Must, "RFC 4787, REQ-11", Profile{MaxConnections: 100}, afterPressure)
@@ -51,7 +66,8 @@ func updateChecks() []Check {
 		check("C1", "towards others", May, "RFC 7857, 3", fewPorts, overlapTowardsOthers)
 		check("C2", "mappings", Should, "RFC 7857, 5", Profile{}, mappingOfOneProtocol)
 		check("C2", "filtering", Should, "RFC 7857, 6", toMapped, filteringOfOneProtocol)
-		check("C5", "ports", Should, "RFC 7857, 10; RFC 6056, 3.1", Profile{}, func(c *C, by carrier) { c.scattered("port", c.colliding(by)) })
+		check("C5", "ports", Should, "RFC 7857, 10; RFC 6056, 3.1", Profile{},
+			func(c *C, by carrier) { c.scattered("port", c.colliding(by)) })
 		check("C5", "another start", Should, "RFC 7857, 10; RFC 6056, 3.1", Profile{}, otherPortsEachStart)
 		check("C16", "ports hard to guess", Should, "RFC 6888, REQ-15", Profile{}, portsOfSeveral)
 	}
@@ -494,7 +510,8 @@ func exhaustionIsNobodyElses(c *C) {
 	open.back("P. seq 501 ack 121 len 20")
 	c.Put("blue", "udp 172.16.101.4:2000 > 10.10.10.4:53 len 9")
 	c.Want("ext", "udp 10.10.10.2:* > 10.10.10.4:53 len 9")
-	for _, name := range []string{"plain", "out of a floating ip", "into a floating ip", "vip", "vip through a floating ip"} {
+	for _, name := range []string{"plain", "out of a floating ip", "into a floating ip", "vip",
+		"vip through a floating ip"} {
 		p := c.first(wayOf(name), "udp", 4100, "len 20")
 		p.back("len 20")
 	}

@@ -33,15 +33,24 @@ func (w *way) destPort(proto string) uint16 {
 
 // ways are all kinds of translation.
 var ways = []way{
-	{"plain", "blue", "green", "172.16.101.4", "172.16.100.20", 80, 53, []string{"172.16.100.20"}, 80, 53, "172.16.101.4", false, true},
-	{"snat", "blue", "ext", "172.16.101.4", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.2", true, true},
-	{"out of a floating ip", "blue", "ext", "172.16.101.3", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.3", false, true},
-	{"into a floating ip", "ext", "blue", "10.10.10.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.4", false, true},
-	{"forwarded port", "ext", "blue", "10.10.10.4", "10.10.10.8", 2222, 5353, []string{"172.16.101.4"}, 22, 53, "10.10.10.4", false, false},
-	{"vip", "blue", "green", "172.16.101.4", "172.16.100.11", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "172.16.101.4", false, false},
-	{"vip through a floating ip", "ext", "green", "10.10.10.4", "10.10.10.7", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53, "10.10.10.4", false, false},
-	{"hairpin", "blue", "blue", "172.16.101.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.2", true, true},
-	{"hairpin between floating ips", "blue", "blue", "172.16.101.5", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.15", false, true},
+	{"plain", "blue", "green", "172.16.101.4", "172.16.100.20", 80, 53, []string{"172.16.100.20"}, 80, 53,
+		"172.16.101.4", false, true},
+	{"snat", "blue", "ext", "172.16.101.4", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53, "10.10.10.2", true,
+		true},
+	{"out of a floating ip", "blue", "ext", "172.16.101.3", "10.10.10.4", 80, 53, []string{"10.10.10.4"}, 80, 53,
+		"10.10.10.3", false, true},
+	{"into a floating ip", "ext", "blue", "10.10.10.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53,
+		"10.10.10.4", false, true},
+	{"forwarded port", "ext", "blue", "10.10.10.4", "10.10.10.8", 2222, 5353, []string{"172.16.101.4"}, 22, 53,
+		"10.10.10.4", false, false},
+	{"vip", "blue", "green", "172.16.101.4", "172.16.100.11", 80, 53, []string{"172.16.100.9", "172.16.100.10"}, 80, 53,
+		"172.16.101.4", false, false},
+	{"vip through a floating ip", "ext", "green", "10.10.10.4", "10.10.10.7", 80, 53,
+		[]string{"172.16.100.9", "172.16.100.10"}, 80, 53, "10.10.10.4", false, false},
+	{"hairpin", "blue", "blue", "172.16.101.4", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80, 53, "10.10.10.2",
+		true, true},
+	{"hairpin between floating ips", "blue", "blue", "172.16.101.5", "10.10.10.3", 80, 53, []string{"172.16.101.3"}, 80,
+		53, "10.10.10.15", false, true},
 }
 
 // A path is a connection's: its endpoints as the client knows them, near, and as the
@@ -56,7 +65,8 @@ type path struct {
 
 // newPath is the path of a connection that is yet to begin, from a port.
 func (c *C) newPath(w *way, proto string, port int) *path {
-	return &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port), dest: fmt.Sprintf("%s:%d", w.dest, w.destPort(proto)),
+	return &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port),
+		dest:  fmt.Sprintf("%s:%d", w.dest, w.destPort(proto)),
 		shown: fmt.Sprintf("%s:%d", w.shown, port)}
 }
 
@@ -74,7 +84,8 @@ func (p *path) begun(got *Packet, words string) {
 	if p.proto == "udp" {
 		real = w.realUDP
 	}
-	for c.amid && got != nil && (got.Src.String() != w.shown || got.DstPort != real || !slices.Contains(w.servers, got.Dst.String())) {
+	for c.amid && got != nil && (got.Src.String() != w.shown || got.DstPort != real ||
+		!slices.Contains(w.servers, got.Dst.String())) {
 		got = c.Get(w.to)
 	}
 	if got == nil {
