@@ -23,7 +23,8 @@ const (
 
 // alone measures what -only lets through.
 func (b *bench) alone() error {
-	for group, measure := range map[string]func() error{amongMany: b.among, inMemory: b.inMemory, atRest: b.atRest, checks: b.checks} {
+	for group, measure := range map[string]func() error{amongMany: b.among, inMemory: b.inMemory, atRest: b.atRest,
+		checks: b.checks} {
 		if !b.only.MatchString(group) || !b.who.MatchString(taprouterOn{}.name()) {
 			continue
 		}
@@ -104,7 +105,8 @@ func (b *bench) among() error {
 
 // manyFlows are the flags for packets of n connections of 64 hosts.
 func manyFlows(n int, more ...string) []string {
-	return append([]string{"-src", "172.30.0.1", "-sources", "64", "-dst", behindOutside, "-flows", strconv.Itoa(n)}, more...)
+	return append([]string{"-src", "172.30.0.1", "-sources", "64", "-dst", behindOutside, "-flows", strconv.Itoa(n)},
+		more...)
 }
 
 // fill establishes n connections, slowly enough for every packet to come through.
@@ -150,7 +152,8 @@ func (b *bench) fill(w *world, c contestant, n int) error {
 		if err != nil {
 			return err
 		}
-		b.note(row{group: amongMany, title: "memory of one, " + grouping(n) + " (resident)", unit: "B", lower: true}, c.name(), (after-before)/float64(n))
+		b.note(row{group: amongMany, title: "memory of one, " + grouping(n) + " (resident)", unit: "B", lower: true},
+			c.name(), (after-before)/float64(n))
 	}
 	return nil
 }
@@ -168,7 +171,8 @@ func (b *bench) inMemory() error {
 		}
 		for line := range strings.Lines(string(out)) {
 			if name, rest, ok := strings.Cut(line, "-"); ok && strings.HasPrefix(name, "BenchmarkForwardAmong/") {
-				if err := b.noteAmong(strings.TrimPrefix(name, "BenchmarkForwardAmong/"), strings.Fields(rest)); err != nil {
+				if err := b.noteAmong(strings.TrimPrefix(name, "BenchmarkForwardAmong/"),
+					strings.Fields(rest)); err != nil {
 					return err
 				}
 			}
@@ -223,7 +227,8 @@ func (b *bench) atRest() error {
 		if err != nil {
 			return err
 		}
-		b.note(row{group: atRest, title: "start with 1 000 floating IPs and 1 000 VIPs", unit: "ms", lower: true}, who, d.Seconds()*1e3)
+		b.note(row{group: atRest, title: "start with 1 000 floating IPs and 1 000 VIPs", unit: "ms", lower: true}, who,
+			d.Seconds()*1e3)
 		if w, err = b.newWorld(taprouterOn{}, snat); err != nil {
 			return err
 		}
@@ -232,7 +237,8 @@ func (b *bench) atRest() error {
 		if err != nil {
 			return err
 		}
-		b.note(row{group: atRest, title: "processor time in 5 idle seconds, after traffic", unit: "ms", lower: true}, who, used.Seconds()*1e3)
+		b.note(row{group: atRest, title: "processor time in 5 idle seconds, after traffic", unit: "ms", lower: true},
+			who, used.Seconds()*1e3)
 	}
 	return nil
 }
@@ -266,12 +272,15 @@ interfaces = ["tenant"]
 gateway = { network = "ext_net", address = "10.10.0.2" }
 `)
 	for i := range 1000 {
-		fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"ext_net\"\naddress = \"10.10.%d.%d\"\nfixed_ip = \"172.16.%d.%d\"\n", 1+i/250, 1+i%250, 1+i/250, 1+i%250)
+		fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"ext_net\"\naddress = \"10.10.%d.%d\"\n"+
+			"fixed_ip = \"172.16.%d.%d\"\n", 1+i/250, 1+i%250, 1+i/250, 1+i%250)
 		fmt.Fprintf(&s, "[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\n", i)
 		for k := range 10 {
-			fmt.Fprintf(&s, "  [[pool.member]]\n  name = \"m%d\"\n  address = \"172.16.%d.%d\"\n  port = 80\n", k, 100+k, 1+i%250)
+			fmt.Fprintf(&s, "  [[pool.member]]\n  name = \"m%d\"\n  address = \"172.16.%d.%d\"\n  port = 80\n", k,
+				100+k, 1+i%250)
 		}
-		fmt.Fprintf(&s, "[[vip]]\nname = \"v%d\"\nnetwork = \"tenant\"\naddress = \"172.16.%d.%d\"\nprotocol = \"TCP\"\nport = 80\npool = \"p%d\"\n", i, 200+i/250, 1+i%250, i)
+		fmt.Fprintf(&s, "[[vip]]\nname = \"v%d\"\nnetwork = \"tenant\"\naddress = \"172.16.%d.%d\"\n"+
+			"protocol = \"TCP\"\nport = 80\npool = \"p%d\"\n", i, 200+i/250, 1+i%250, i)
 	}
 	file := filepath.Join(b.dir, "large.toml")
 	if err := os.WriteFile(file, []byte(s.String()), 0o644); err != nil {

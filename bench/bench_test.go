@@ -31,7 +31,8 @@ func TestOneRound(t *testing.T) {
 		}
 	}
 	b := &bench{runs: 1, time: 300 * time.Millisecond, out: t.TempDir(), interrupted: make(chan os.Signal),
-		only: regexp.MustCompile("(SNAT|VIP), received|floating IP, TCP connect|new UDP|HTTP requests, each"), who: regexp.MustCompile(".")}
+		only: regexp.MustCompile("(SNAT|VIP), received|floating IP, TCP connect|new UDP|HTTP requests, each"),
+		who:  regexp.MustCompile(".")}
 	if err := b.prepare(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,8 @@ func TestOneRound(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	b := &bench{contestants: []contestant{kernel{}, taprouterOn{}, peer{title: "other"}}}
-	up, down := row{group: "a", title: "up", unit: "k/s"}, row{group: "b", title: "down", unit: "us", lower: true, digits: 1}
+	up, down := row{group: "a", title: "up", unit: "k/s"},
+		row{group: "b", title: "down", unit: "us", lower: true, digits: 1}
 	for i, v := range []float64{10, 20, 30} {
 		b.results.add(up, "kernel", v)
 		b.results.add(up, "taprouter", v*float64(i+1))

@@ -42,12 +42,14 @@ gateway = { network = "ext_net", address = "10.10.10.2" }
 routes = [ { destination = "172.30.0.0/16", nexthop = "172.16.100.9" } ]
 `, w.internal, w.external)
 	for i := range checkedVIPs {
-		fmt.Fprintf(&s, "[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\nmonitor = { type = \"TCP\", delay = \"%v\" }\n", i, checkDelay)
+		fmt.Fprintf(&s, "[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\nmonitor = { type = \"TCP\", delay = \"%v\" }\n",
+			i, checkDelay)
 		for k := range checkedMembers {
 			n := checkedMembers*i + k
 			fmt.Fprintf(&s, "  [[pool.member]]\n  address = \"172.30.%d.%d\"\n  port = 80\n", n/250, 1+n%250)
 		}
-		fmt.Fprintf(&s, "[[vip]]\nname = \"v%d\"\nnetwork = \"tenant\"\naddress = \"172.16.100.11\"\nprotocol = \"TCP\"\nport = %d\npool = \"p%d\"\n", i, 1000+i, i)
+		fmt.Fprintf(&s, "[[vip]]\nname = \"v%d\"\nnetwork = \"tenant\"\naddress = \"172.16.100.11\"\n"+
+			"protocol = \"TCP\"\nport = %d\npool = \"p%d\"\n", i, 1000+i, i)
 	}
 	file := filepath.Join(w.bench.dir, w.router+".toml")
 	if err := os.WriteFile(file, []byte(s.String()), 0o600); err != nil {

@@ -125,7 +125,8 @@ func (s service) String() string { return fmt.Sprint(s.Protocol, " ", s.Port) }
 
 // services are the endpoints of the VIP: iperf3, small packets and pings,
 // connect-request-close.
-var services = []service{{"TCP", 5201}, {"UDP", 7000}, {"UDP", 7001}, {"TCP", 7000}, {"TCP", 7001}, {"TCP", 7002}, {"TCP", 7003}}
+var services = []service{{"TCP", 5201}, {"UDP", 7000}, {"UDP", 7001}, {"TCP", 7000}, {"TCP", 7001}, {"TCP", 7002},
+	{"TCP", 7003}}
 
 func (c taprouterOn) start(w *world, m mode) error {
 	data := struct {
@@ -133,7 +134,8 @@ func (c taprouterOn) start(w *world, m mode) error {
 		SNAT, Floating bool
 		VIPs           []service
 		Web            bool
-	}{In: "tap:in@" + w.internal, Out: "tap:out@" + w.external, SNAT: m != route, Floating: m == floating, Web: m == web}
+	}{In: "tap:in@" + w.internal, Out: "tap:out@" + w.external, SNAT: m != route, Floating: m == floating,
+		Web: m == web}
 	if m == vip {
 		data.VIPs = services
 	}
@@ -181,7 +183,8 @@ func (w *world) veths() error {
 		far["flood"] = w.flooder
 	}
 	for dev, ns := range far {
-		if err := sh("ip", "link", "add", "r-"+dev, "netns", w.router, "type", "veth", "peer", "name", dev, "netns", ns); err != nil {
+		if err := sh("ip", "link", "add", "r-"+dev, "netns", w.router, "type", "veth", "peer", "name", dev, "netns",
+			ns); err != nil {
 			return err
 		}
 		if err := sh("ip", "-n", w.router, "link", "set", "r-"+dev, "up"); err != nil {
@@ -221,7 +224,8 @@ func (kernel) start(w *world, m mode) error {
 		}
 	}
 	if err := in(w.router, "sysctl", "-qw", "net.ipv4.ip_forward=1",
-		"net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.r-in.rp_filter=0", "net.ipv4.conf.r-out.rp_filter=0"); err != nil {
+		"net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.r-in.rp_filter=0",
+		"net.ipv4.conf.r-out.rp_filter=0"); err != nil {
 		return err
 	}
 	rules := "add table ip nat; add chain ip nat pre { type nat hook prerouting priority -100; }; " +
@@ -232,12 +236,15 @@ func (kernel) start(w *world, m mode) error {
 	case snat, shared:
 		rules += "add rule ip nat post oifname r-out masquerade"
 	case floating:
-		rules += "add rule ip nat pre ip daddr 10.10.10.3 dnat to 172.16.100.9; add rule ip nat post ip saddr 172.16.100.9 oifname r-out snat to 10.10.10.3"
+		rules += "add rule ip nat pre ip daddr 10.10.10.3 dnat to 172.16.100.9; " +
+			"add rule ip nat post ip saddr 172.16.100.9 oifname r-out snat to 10.10.10.3"
 	case web:
-		rules += "add rule ip nat pre ip daddr 10.10.10.7 tcp dport 80 dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }"
+		rules += "add rule ip nat pre ip daddr 10.10.10.7 tcp dport 80 dnat to numgen inc mod 2 map { 0 : " +
+			"172.16.100.9, 1 : 172.16.100.10 }"
 	case vip:
 		for _, s := range services {
-			rules += fmt.Sprintf("add rule ip nat pre ip daddr 10.10.10.7 %s dport %d dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }; ",
+			rules += fmt.Sprintf("add rule ip nat pre ip daddr 10.10.10.7 %s dport %d "+
+				"dnat to numgen inc mod 2 map { 0 : 172.16.100.9, 1 : 172.16.100.10 }; ",
 				strings.ToLower(s.Protocol), s.Port)
 		}
 	}

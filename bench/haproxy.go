@@ -106,7 +106,8 @@ func (w *world) serveWeb() error {
 	}
 	w.processes = append(w.processes, p)
 	for range 50 {
-		if err = in(w.external, "curl", "-sf", "-m", "1", "-o", filepath.Join(dir, "page"), "http://"+vipAddress+"/"); err == nil {
+		if err = in(w.external, "curl", "-sf", "-m", "1", "-o", filepath.Join(dir, "page"),
+			"http://"+vipAddress+"/"); err == nil {
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -144,9 +145,11 @@ func (b *bench) http(keep bool) measurement {
 	}
 	return measurement{mode: web, skip: func(c contestant) bool { return !isWeb(c) }, rows: []row{
 		{group: "HTTP through a floating IP and a VIP", title: title, unit: "k/s", digits: 1},
-		{group: "HTTP through a floating IP and a VIP", title: title + ", 99th percentile", unit: "ms", lower: true, digits: 1},
+		{group: "HTTP through a floating IP and a VIP", title: title + ", 99th percentile", unit: "ms", lower: true,
+			digits: 1},
 	}, run: func(w *world) ([]float64, error) {
-		p, err := w.start(w.external, "wrk", "-t", "1", "-c", "64", "-d", strconv.Itoa(max(1, int(b.time.Seconds()+0.5))), "--latency",
+		p, err := w.start(w.external, "wrk", "-t", "1", "-c", "64", "-d",
+			strconv.Itoa(max(1, int(b.time.Seconds()+0.5))), "--latency",
 			"-H", header, "http://"+vipAddress+"/")
 		if err != nil {
 			return nil, err

@@ -161,7 +161,8 @@ func (b *bench) compareMode(list []measurement, p *progress) error {
 					return errors.New("interrupted")
 				default:
 				}
-				if _, isKernel := c.(kernel); !isKernel && !b.who.MatchString(c.name()) || m.skip != nil && m.skip(c) || m.skip == nil && !routes(c) {
+				if _, isKernel := c.(kernel); !isKernel && !b.who.MatchString(c.name()) || m.skip != nil && m.skip(c) ||
+					m.skip == nil && !routes(c) {
 					p.total--
 					continue
 				}
@@ -238,5 +239,6 @@ func (p *progress) done(c contestant, m measurement, values []float64, err error
 		}
 		said = strings.Join(parts, ", ")
 	}
-	fmt.Fprintf(os.Stderr, "[%d/%d, %v left] %s, %s: %s: %s\n", p.n, p.total, left, m.rows[0].group, m.rows[0].title, c.name(), said)
+	fmt.Fprintf(os.Stderr, "[%d/%d, %v left] %s, %s: %s: %s\n", p.n, p.total, left, m.rows[0].group, m.rows[0].title,
+		c.name(), said)
 }

@@ -46,11 +46,14 @@ var floods = []flood{
 // floods: with and without the flood in turn, in one world.
 func (b *bench) neighbor(f flood) measurement {
 	title := "one tenant's connect-request-close during another's flood " + f.title
-	return measurement{mode: shared, fresh: true, skip: func(c contestant) bool { return !isTwoTenants(c) }, rows: []row{
-		{group: "A flood from another tenant", title: title, unit: "k/s", digits: 1},
-		{group: "A flood from another tenant", title: title + ", of what it is without", unit: "%", digits: 0},
-		{group: "A flood from another tenant", title: title + ", of what it is beside a process that only keeps a processor busy", unit: "%", digits: 0},
-		{group: "A flood from another tenant", title: "the flood " + f.title + ", as it comes through", unit: "k/s", digits: 0},
+	const group = "A flood from another tenant"
+	busy := title + ", of what it is beside a process that only keeps a processor busy"
+	others := func(c contestant) bool { return !isTwoTenants(c) }
+	return measurement{mode: shared, fresh: true, skip: others, rows: []row{
+		{group: group, title: title, unit: "k/s", digits: 1},
+		{group: group, title: title + ", of what it is without", unit: "%", digits: 0},
+		{group: group, title: busy, unit: "%", digits: 0},
+		{group: group, title: "the flood " + f.title + ", as it comes through", unit: "k/s", digits: 0},
 	}, run: func(w *world) ([]float64, error) {
 		if err := w.sinkFlood(); err != nil {
 			return nil, err
@@ -64,7 +67,8 @@ func (b *bench) neighbor(f flood) measurement {
 			return nil, err
 		}
 		rate := func() (float64, error) {
-			v, err := w.load(w.internal, "crc-client", "-to", externalHost+":7000", "-ports", "4", "-flows", "64", "-for", b.time.String())
+			v, err := w.load(w.internal, "crc-client", "-to", externalHost+":7000", "-ports", "4", "-flows", "64",
+				"-for", b.time.String())
 			if err != nil {
 				return 0, err
 			}
@@ -86,8 +90,8 @@ func (b *bench) neighbor(f flood) measurement {
 			return nil, err
 		}
 		spinning.stop()
-		args := append([]string{b.self, "load", "frames", "-dev", "flood", "-mac", w.flooderMAC, "-src", flooder, "-dst", floodTargets,
-			"-for", lasts}, f.args...)
+		args := append([]string{b.self, "load", "frames", "-dev", "flood", "-mac", w.flooderMAC,
+			"-src", flooder, "-dst", floodTargets, "-for", lasts}, f.args...)
 		flooding, err := w.start(w.flooder, args...)
 		if err != nil {
 			return nil, err
@@ -114,7 +118,8 @@ func (b *bench) neighbor(f flood) measurement {
 
 // sinkFlood has the external host drop the flood before its stack sees it.
 func (w *world) sinkFlood() error {
-	return in(w.external, "nft", "add table netdev sink; add chain netdev sink drops { type filter hook ingress device out priority 0; }; "+
+	return in(w.external, "nft", "add table netdev sink; "+
+		"add chain netdev sink drops { type filter hook ingress device out priority 0; }; "+
 		"add rule netdev sink drops ip daddr "+floodTargets+"/16 counter drop")
 }
 
@@ -134,7 +139,8 @@ func (w *world) floodThrough() (float64, error) {
 // secondTenant gives the flooding host its address, and learns the router's.
 func (w *world) secondTenant() error {
 	for _, step := range [][]string{
-		{"addr", "add", flooder + "/24", "dev", "flood"}, {"link", "set", "flood", "up"}, {"route", "add", "default", "via", flooderGW},
+		{"addr", "add", flooder + "/24", "dev", "flood"}, {"link", "set", "flood", "up"},
+		{"route", "add", "default", "via", flooderGW},
 	} {
 		if err := sh(append([]string{"ip", "-n", w.flooder}, step...)...); err != nil {
 			return err

@@ -39,9 +39,11 @@ func (o ovs) start(w *world, m mode) error {
 		return err
 	}
 	for _, n := range []struct{ ns, dev, address string }{
-		{w.internal, "in", internalGW}, {w.external, "out", routerAddress}, {w.external, "out", floatingIP}, {w.external, "out", vipAddress},
+		{w.internal, "in", internalGW}, {w.external, "out", routerAddress}, {w.external, "out", floatingIP},
+		{w.external, "out", vipAddress},
 	} {
-		if err := sh("ip", "-n", n.ns, "neigh", "replace", n.address, "lladdr", ovsMAC, "dev", n.dev, "nud", "permanent"); err != nil {
+		if err := sh("ip", "-n", n.ns, "neigh", "replace", n.address, "lladdr", ovsMAC, "dev", n.dev, "nud",
+			"permanent"); err != nil {
 			return err
 		}
 	}
@@ -67,7 +69,8 @@ func (o ovs) daemons(w *world) error {
 		return err
 	}
 	environment := []string{"env", "OVS_RUNDIR=" + dir, "OVS_LOGDIR=" + dir, "OVS_DBDIR=" + dir}
-	server, err := w.start(w.router, append(environment, "ovsdb-server", db, "--remote=punix:"+socket, "--unixctl="+filepath.Join(dir, "server.ctl"), "-vconsole:info")...)
+	server, err := w.start(w.router, append(environment, "ovsdb-server", db, "--remote=punix:"+socket,
+		"--unixctl="+filepath.Join(dir, "server.ctl"), "-vconsole:info")...)
 	if err != nil {
 		return err
 	}
@@ -75,7 +78,8 @@ func (o ovs) daemons(w *world) error {
 	if err := o.run(w, "ovs-vsctl", "--db=unix:"+socket, "--no-wait", "--retry", "init"); err != nil {
 		return err
 	}
-	vswitch, err := w.start(w.router, append(environment, "ovs-vswitchd", "unix:"+socket, "--unixctl="+filepath.Join(dir, "switch.ctl"), "-vconsole:info")...)
+	vswitch, err := w.start(w.router, append(environment, "ovs-vswitchd", "unix:"+socket,
+		"--unixctl="+filepath.Join(dir, "switch.ctl"), "-vconsole:info")...)
 	if err != nil {
 		return err
 	}
@@ -106,7 +110,8 @@ func (o ovs) flows(w *world, m mode) error {
 		"table=2,in_port=2,ip,actions=" + send("1", inMAC),
 	}
 	create := func(match, nat string) string {
-		return "table=1,priority=100,ct_state=+new+trk,ip," + match + ",actions=ct(commit,zone=1,nat(" + nat + "),table=2)"
+		return "table=1,priority=100,ct_state=+new+trk,ip," + match + ",actions=ct(commit,zone=1,nat(" + nat +
+			"),table=2)"
 	}
 	switch m {
 	case route:
@@ -114,21 +119,26 @@ func (o ovs) flows(w *world, m mode) error {
 	case snat:
 		flows = append(flows, create("in_port=1", "src="+routerAddress))
 	case floating:
-		flows = append(flows, create("in_port=1,nw_src="+internalHost, "src="+floatingIP), create("in_port=2,nw_dst="+floatingIP, "dst="+internalHost))
+		flows = append(flows, create("in_port=1,nw_src="+internalHost, "src="+floatingIP),
+			create("in_port=2,nw_dst="+floatingIP, "dst="+internalHost))
 	case vip:
 		bucket := func(member string) string {
 			return ",bucket=actions=ct(commit,zone=1,nat(dst=" + member + "),table=2)"
 		}
-		if err := o.run(w, "ovs-ofctl", "-O", "OpenFlow15", "add-group", "br0", "group_id=1,type=select,selection_method=dp_hash"+bucket(internalHost)+bucket(secondHost)); err != nil {
+		if err := o.run(w, "ovs-ofctl", "-O", "OpenFlow15", "add-group", "br0",
+			"group_id=1,type=select,selection_method=dp_hash"+bucket(internalHost)+bucket(secondHost)); err != nil {
 			return err
 		}
-		flows = append(flows, "table=1,priority=100,ct_state=+new+trk,ip,in_port=2,nw_dst="+vipAddress+",actions=group:1")
+		flows = append(
+			flows, "table=1,priority=100,ct_state=+new+trk,ip,in_port=2,nw_dst="+vipAddress+",actions=group:1")
 	}
 	if m != route {
-		flows = append(flows, "table=0,ip,actions=ct(zone=1,nat,table=1)", "table=1,priority=90,ct_state=+est+trk,ip,actions=resubmit(,2)",
+		flows = append(flows, "table=0,ip,actions=ct(zone=1,nat,table=1)",
+			"table=1,priority=90,ct_state=+est+trk,ip,actions=resubmit(,2)",
 			"table=1,priority=90,ct_state=+rel+trk,ip,actions=resubmit(,2)",
 			// What nobody has answered is still new, but translated already.
-			"table=1,priority=110,ct_state=+trk+snat,ip,actions=resubmit(,2)", "table=1,priority=110,ct_state=+trk+dnat,ip,actions=resubmit(,2)")
+			"table=1,priority=110,ct_state=+trk+snat,ip,actions=resubmit(,2)",
+			"table=1,priority=110,ct_state=+trk+dnat,ip,actions=resubmit(,2)")
 	}
 	for _, f := range flows {
 		if err := o.run(w, "ovs-ofctl", "-O", "OpenFlow15", "add-flow", "br0", f); err != nil {

@@ -60,9 +60,11 @@ func (b *bench) bulk(m mode, streams int, cc string) measurement {
 	if streams == 1 {
 		s = ""
 	}
-	rows := []row{{group: "TCP bulk, " + cc, title: fmt.Sprintf("%s, %d stream%s", m, streams, s), unit: "Gbit/s", digits: 1}}
+	rows := []row{{group: "TCP bulk, " + cc, title: fmt.Sprintf("%s, %d stream%s", m, streams, s), unit: "Gbit/s",
+		digits: 1}}
 	if m == snat && streams == 4 {
-		rows = append(rows, row{group: "Processor time, the whole machine's", title: "SNAT, 4 streams, " + cc, unit: "s/GB", lower: true, digits: 2})
+		rows = append(rows, row{group: "Processor time, the whole machine's", title: "SNAT, 4 streams, " + cc,
+			unit: "s/GB", lower: true, digits: 2})
 	}
 	return measurement{mode: m, rows: rows, run: func(w *world) ([]float64, error) {
 		server, err := w.start(w.server(m), "iperf3", "-s", "-1", "--forceflush")
@@ -79,7 +81,8 @@ func (b *bench) bulk(m mode, streams int, cc string) measurement {
 		if err != nil {
 			return nil, err
 		}
-		client, err := w.start(w.client(m), "iperf3", "-c", m.target(), "-t", strconv.Itoa(int(t+0.5)), "-O", fmt.Sprint(omit),
+		client, err := w.start(w.client(m), "iperf3", "-c", m.target(), "-t", strconv.Itoa(int(t+0.5)), "-O",
+			fmt.Sprint(omit),
 			"-P", strconv.Itoa(streams), "-C", cc, "-J", "--connect-timeout", "5000")
 		if err != nil {
 			return nil, err
@@ -121,9 +124,11 @@ func (b *bench) bulk(m mode, streams int, cc string) measurement {
 // received is small packets from socket to socket. The sender stays on one
 // processor; whoever forwards and who receives share what is left.
 func (b *bench) received(m mode) measurement {
-	return measurement{mode: m, rows: []row{{group: "Small packets, 60 bytes", title: string(m) + ", received by a socket", unit: "k/s"}},
+	return measurement{mode: m, rows: []row{{group: "Small packets, 60 bytes",
+		title: string(m) + ", received by a socket", unit: "k/s"}},
 		run: func(w *world) ([]float64, error) {
-			receiver, err := w.start(w.server(m), b.self, "load", "udp-receive", "-at", "0.0.0.0:7000", "-for", b.time.String())
+			receiver, err := w.start(w.server(m), b.self, "load", "udp-receive", "-at", "0.0.0.0:7000", "-for",
+				b.time.String())
 			if err != nil {
 				return nil, err
 			}
@@ -131,7 +136,8 @@ func (b *bench) received(m mode) measurement {
 			if err := receiver.wait("ready"); err != nil {
 				return nil, err
 			}
-			sender, err := w.start(w.client(m), b.self, "load", "udp-send", "-to", m.target()+":7000", "-flows", "16", "-cpu", "0",
+			sender, err := w.start(w.client(m), b.self, "load", "udp-send", "-to", m.target()+":7000", "-flows", "16",
+				"-cpu", "0",
 				"-for", (b.time + time.Second).String())
 			if err != nil {
 				return nil, err
@@ -148,9 +154,11 @@ func (b *bench) received(m mode) measurement {
 // forwarded is small packets that the receiving host drops at once, so that the
 // router has a processor for itself.
 func (b *bench) forwarded(m mode) measurement {
-	return measurement{mode: m, rows: []row{{group: "Small packets, 60 bytes", title: string(m) + ", forwarded, dropped on arrival", unit: "k/s"}},
+	return measurement{mode: m, rows: []row{{group: "Small packets, 60 bytes",
+		title: string(m) + ", forwarded, dropped on arrival", unit: "k/s"}},
 		run: func(w *world) ([]float64, error) {
-			v, err := b.flood(w, b.time, "-src", internalHost, "-dst", behindOutside, "-flows", "64", "-for", (b.time + 300*time.Millisecond).String())
+			v, err := b.flood(w, b.time, "-src", internalHost, "-dst", behindOutside, "-flows", "64", "-for",
+				(b.time + 300*time.Millisecond).String())
 			if err != nil {
 				return nil, err
 			}
@@ -173,7 +181,8 @@ func (b *bench) flood(w *world, d time.Duration, args ...string) (float64, error
 	if err := counter.wait("ready"); err != nil {
 		return 0, err
 	}
-	if _, err := w.load(w.internal, append([]string{"frames", "-dev", "in", "-mac", w.routerMAC, "-cpu", "0"}, args...)...); err != nil {
+	if _, err := w.load(w.internal, append([]string{"frames", "-dev", "in", "-mac", w.routerMAC, "-cpu", "0"},
+		args...)...); err != nil {
 		return 0, err
 	}
 	v, err := counter.numbers()
@@ -189,9 +198,11 @@ func (b *bench) flood(w *world, d time.Duration, args ...string) (float64, error
 // fresh is new connections: each packet begins one.
 func (b *bench) fresh(m mode) measurement {
 	const d = 700 * time.Millisecond // in which the kernel's table does not fill up
-	return measurement{mode: m, fresh: true, rows: []row{{group: "Connections", title: string(m) + ", new UDP connections", unit: "k/s"}},
+	return measurement{mode: m, fresh: true, rows: []row{{group: "Connections",
+		title: string(m) + ", new UDP connections", unit: "k/s"}},
 		run: func(w *world) ([]float64, error) {
-			v, err := b.flood(w, d, "-src", "172.30.0.1", "-sources", "64", "-dst", behindOutside, "-flows", "50000000", "-for", (d + 200*time.Millisecond).String())
+			v, err := b.flood(w, d, "-src", "172.30.0.1", "-sources", "64", "-dst", behindOutside, "-flows", "50000000",
+				"-for", (d + 200*time.Millisecond).String())
 			if err != nil {
 				return nil, err
 			}
@@ -213,7 +224,8 @@ func (b *bench) crc(m mode, atATime int) measurement {
 			if err := server.wait("ready"); err != nil {
 				return nil, err
 			}
-			v, err := w.load(w.client(m), "crc-client", "-to", m.target()+":7000", "-ports", "4", "-flows", strconv.Itoa(atATime), "-for", b.time.String())
+			v, err := w.load(w.client(m), "crc-client", "-to", m.target()+":7000", "-ports", "4", "-flows",
+				strconv.Itoa(atATime), "-for", b.time.String())
 			if err != nil {
 				return nil, err
 			}

@@ -221,7 +221,8 @@ func (w *world) sink(on bool) error {
 	if !on {
 		return in(w.external, "nft", "delete", "table", "netdev", "sink")
 	}
-	return in(w.external, "nft", "add table netdev sink; add chain netdev sink drops { type filter hook ingress device out priority 0; policy drop; }")
+	return in(w.external, "nft", "add table netdev sink; "+
+		"add chain netdev sink drops { type filter hook ingress device out priority 0; policy drop; }")
 }
 
 // load runs one of the traffic tools in a namespace and returns its numbers.

@@ -96,7 +96,8 @@ func crcServer(o *options, _ io.Writer) error {
 // acceptAll takes every connection that waits.
 func acceptAll(epoll, listener int) error {
 	for {
-		fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+		fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0,
+			unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
 		switch errno {
 		case 0:
 			if err := watch(epoll, int(fd), unix.EPOLLIN); err != nil {
@@ -146,7 +147,8 @@ func (c *client) step(fd int, events uint32) error {
 		if n, errno := writeSome(fd, c.b); n != requestLen {
 			return c.end(fd, fmt.Errorf("write: %d bytes, %w", n, errno))
 		}
-		return unix.EpollCtl(c.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
+		return unix.EpollCtl(c.epoll, unix.EPOLL_CTL_MOD, fd,
+			&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
 	}
 	n, errno := readSome(fd, c.b)
 	if errno == 0 && n == requestLen {

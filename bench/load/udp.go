@@ -37,7 +37,8 @@ func messages(n int) ([]mmsghdr, [][]byte) {
 }
 
 func mmsg(call uintptr, fd int, m []mmsghdr, flags int) (int, error) {
-	n, _, errno := unix.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), uintptr(flags), 0, 0)
+	n, _, errno := unix.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), uintptr(flags), 0,
+		0)
 	if errno != 0 {
 		return 0, errno
 	}

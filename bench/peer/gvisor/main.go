@@ -87,7 +87,8 @@ func run(in, out, mode string) error {
 	case "fip":
 		mine := leaving(out)
 		mine.Src, mine.SrcMask = fixed, exactly
-		setNAT(s, []stack.Rule{{Filter: to(floating), Target: dnat(fixed)}}, []stack.Rule{{Filter: mine, Target: snat(floating, false)}})
+		setNAT(s, []stack.Rule{{Filter: to(floating), Target: dnat(fixed)}},
+			[]stack.Rule{{Filter: mine, Target: snat(floating, false)}})
 	case "vip":
 		setNAT(s, []stack.Rule{
 			{Filter: to(vip), Matchers: []stack.Matcher{service(vipPorts), new(everyOther)}, Target: dnat(fixed)},
@@ -132,7 +133,8 @@ func addNIC(s *stack.Stack, id tcpip.NICID, name string, addrs ...tcpip.Address)
 		return fmt.Errorf("gvisor: add %s: %v", name, err)
 	}
 	for _, a := range addrs {
-		a := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{Address: a, PrefixLen: 24}}
+		a := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber,
+			AddressWithPrefix: tcpip.AddressWithPrefix{Address: a, PrefixLen: 24}}
 		if err := s.AddProtocolAddress(id, a, stack.AddressProperties{}); err != nil {
 			return fmt.Errorf("gvisor: address of %s: %v", name, err)
 		}
@@ -178,7 +180,8 @@ func dnat(a tcpip.Address) stack.Target {
 }
 
 func snat(a tcpip.Address, ports bool) stack.Target {
-	return &stack.SNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: a, ChangeAddress: true, ChangePort: ports}
+	return &stack.SNATTarget{NetworkProtocol: header.IPv4ProtocolNumber, Addr: a, ChangeAddress: true,
+		ChangePort: ports}
 }
 
 // service matches what is for one of its ports.
@@ -208,7 +211,8 @@ func (e *everyOther) Match(stack.Hook, *stack.PacketBuffer, string, string) (mat
 // setNAT installs a NAT table with these rules for prerouting and postrouting.
 // What they do not match is accepted.
 func setNAT(s *stack.Stack, pre, post []stack.Rule) {
-	accept := stack.Rule{Filter: stack.EmptyFilter4(), Target: &stack.AcceptTarget{NetworkProtocol: header.IPv4ProtocolNumber}}
+	accept := stack.Rule{Filter: stack.EmptyFilter4(),
+		Target: &stack.AcceptTarget{NetworkProtocol: header.IPv4ProtocolNumber}}
 	t := stack.EmptyNATTable()
 	t.Underflows[stack.Forward] = stack.HookUnset
 	for _, chain := range []struct {

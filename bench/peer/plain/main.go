@@ -244,7 +244,8 @@ type port struct {
 const maxWaiting = 32 // frames per next hop
 
 func open(name string, mac net.HardwareAddr, own ...addr) (*port, error) {
-	dev, err := water.New(water.Config{DeviceType: water.TAP, PlatformSpecificParams: water.PlatformSpecificParams{Name: name}})
+	dev, err := water.New(water.Config{DeviceType: water.TAP,
+		PlatformSpecificParams: water.PlatformSpecificParams{Name: name}})
 	if err != nil {
 		return nil, fmt.Errorf("plain: open %s: %w", name, err)
 	}
@@ -310,7 +311,8 @@ func (p *port) sendARP(op uint16, from, to addr, dst net.HardwareAddr, target []
 		&layers.Ethernet{SrcMAC: p.mac, DstMAC: dst, EthernetType: layers.EthernetTypeARP},
 		&layers.ARP{
 			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
-			Operation: op, SourceHwAddress: p.mac, SourceProtAddress: from[:], DstHwAddress: target, DstProtAddress: to[:],
+			Operation: op, SourceHwAddress: p.mac, SourceProtAddress: from[:], DstHwAddress: target,
+			DstProtAddress: to[:],
 		})
 	if err == nil {
 		p.write(out.Bytes())
