@@ -25,7 +25,7 @@ func (c *checker) makeGatewayPorts() {
 			c.remove(p.ID)
 		case r.Gateway == nil:
 		case p == nil:
-			m := Meta{ID: NameID(KindPort, "gateway", string(id)), Source: r.Gateway.Source}
+			m := Meta{ID: gatewayPortID(id), Source: r.Gateway.Source}
 			m.Position = c.lastPosition(KindPort) + 1
 			if c.find(m.ID) != nil {
 				continue // it is another port's; the fault is found with the router
@@ -33,13 +33,21 @@ func (c *checker) makeGatewayPorts() {
 			p = &Port{Meta: m, Network: r.Gateway.Network, AdminStateUp: true, FixedIPs: make([]FixedIP, 1),
 				DeviceID: string(id), DeviceOwner: OwnerGateway}
 			c.change(p)
+			c.comesLast(p.ID)
 		case p.Network != r.Gateway.Network && !c.isPut(p.ID):
 			p = copyOf(p)
 			p.Network, p.MAC, p.FixedIPs = r.Gateway.Network, MAC{}, make([]FixedIP, 1)
 			c.change(p)
+			c.comesLast(p.ID)
 		}
 	}
 }
+
+// gatewayPortID is the ID of the port that is made for a router's gateway.
+func gatewayPortID(router ID) ID { return NameID(KindPort, "gateway", string(router)) }
+
+// comesLast gives a port that Check has put somewhere the precedence of what is put last.
+func (c *checker) comesLast(id ID) { c.rank[id] = len(c.Draft.order) + len(c.made) }
 
 // isPut says whether somebody has put or deleted the object in this Draft.
 func (c *checker) isPut(id ID) bool { return c.edits[id] != nil }

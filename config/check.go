@@ -29,7 +29,9 @@ type checker struct {
 	content
 	order []ID       // the Draft's, and then what Check has changed
 	made  []ID       // what Check has changed
-	rank  map[ID]int // of what differs from the base State: its place among the edits, from 1
+	rank  map[ID]int // of what was put or deleted, and differs from the base State: its place among the edits, from 1
+
+	changed map[ID]bool // what differs from the base State
 
 	faults Faults
 	known  map[key]bool
@@ -61,7 +63,7 @@ type checker struct {
 
 func newChecker(d *Draft) *checker {
 	c := &checker{
-		Draft: d, content: d.fork(), order: slices.Clone(d.order), rank: map[ID]int{},
+		Draft: d, content: d.fork(), order: slices.Clone(d.order), rank: map[ID]int{}, changed: map[ID]bool{},
 		known: map[key]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
 		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
 		devices: map[ID]map[string]bool{}, routersOf: map[ID][]serving{},
@@ -71,6 +73,7 @@ func newChecker(d *Draft) *checker {
 	for i, id := range c.order {
 		if !d.edits[id].same {
 			c.rank[id] = i + 1
+			c.changed[id] = true
 		}
 	}
 	for _, f := range d.bad {
@@ -99,17 +102,17 @@ func (c *checker) run() {
 	c.checkAll()
 }
 
-// edit notes that Check itself changes an object.
+// edit notes that Check itself changes an object. The object keeps its precedence: what it had, it had before.
 func (c *checker) edit(o Object) {
 	id := o.About().ID
-	if c.rank[id] != 0 {
+	if c.changed[id] {
 		return
 	}
 	if !c.isPut(id) {
 		c.order = append(c.order, id)
 	}
 	c.made = append(c.made, id)
-	c.rank[id] = len(c.Draft.order) + len(c.made)
+	c.changed[id] = true
 }
 
 // precedes says whether an object comes before another one where the two exclude each other.

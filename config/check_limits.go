@@ -45,6 +45,11 @@ func (c *checker) checkDeleted() {
 		}
 		var users []string
 		n := 0
+		if p, ok := o.(*Port); ok && p.DeviceOwner == OwnerGateway {
+			if r := c.Router(ID(p.DeviceID)); r != nil && r.Gateway != nil && c.GatewayPort(r.ID) == nil {
+				users, n = append(users, c.owner(r)), 1
+			}
+		}
 		for _, h := range usersOf(o) {
 			for user := range c.ids(h, id) {
 				u := c.find(user)

@@ -70,6 +70,9 @@ func (c *checker) balancerAt(r *Router, a netip.Addr) *LoadBalancer {
 
 func (c *checker) membersOf(b *LoadBalancer) string {
 	for l := range c.ListenersOf(b.ID) {
+		if l.Pool == "" {
+			break
+		}
 		return "name the members of its pool " + c.nameOf(l.Pool, KindPool)
 	}
 	return hostInstead

@@ -42,7 +42,7 @@ func (c *checker) checkHostPort(w where, p *Port) {
 			continue
 		}
 		seen[f.Address] = true
-		if s, ok := c.checkHost(w, field, word, n, f.Address); ok && c.checkSubnetOf(w, field, f, s) {
+		if _, ok := c.checkFixedIP(w, field, word, n, f); ok {
 			c.checkAddress(w, field, n.ID, f.Address)
 		}
 	}

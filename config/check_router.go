@@ -29,8 +29,8 @@ func (c *checker) checkRouterItself(r *Router) {
 	if !ok {
 		return
 	}
-	if c.GatewayPort(r.ID) == nil {
-		c.fault(w, "gateway", Taken, "the router's gateway has no port: id %s is that of another object", NameID(KindPort, "gateway", string(r.ID)))
+	if id := gatewayPortID(r.ID); c.GatewayPort(r.ID) == nil && c.find(id) != nil {
+		c.fault(w, "gateway", Taken, "the gateway's port needs the id %s, which %s has", id, c.owner(c.find(id)))
 	}
 	c.checkSNATAddresses(w, r, n)
 }
@@ -132,8 +132,8 @@ func (c *checker) checkInterface(p *Port) {
 			continue
 		}
 		field := indexed("fixed_ips", i)
-		s, ok := c.checkHost(w, field, "address", n, f.Address)
-		if !ok || !c.checkSubnetOf(w, field, f, s) {
+		s, ok := c.checkFixedIP(w, field, "address", n, f)
+		if !ok {
 			continue
 		}
 		if c.checkLink(w, r, p, i, s) {
@@ -147,15 +147,24 @@ func (c *checker) checkInterface(p *Port) {
 	}
 }
 
-// checkSubnetOf checks that a fixed IP is in the subnet that it names.
-func (c *checker) checkSubnetOf(w where, field string, f FixedIP, s *Subnet) bool {
-	if f.Subnet == "" || f.Subnet == s.ID {
-		return true
+// checkFixedIP checks that a port can have an address, in the subnet that it names if it does, and finds the subnet.
+func (c *checker) checkFixedIP(w where, field, word string, n *Network, f FixedIP) (*Subnet, bool) {
+	if f.Subnet == "" {
+		return c.checkHost(w, field, word, n, f.Address)
 	}
-	if other, ok := refer[*Subnet](c, w, field, KindSubnet, f.Subnet); ok {
-		c.fault(w, field, Invalid, "%v outside %v", f.Address, other.CIDR)
+	s, ok := refer[*Subnet](c, w, field, KindSubnet, f.Subnet)
+	switch {
+	case !ok:
+		return nil, false
+	case s.Network != n.ID:
+		c.fault(w, field, Invalid, "subnet %v is not one of network %s", s.CIDR, c.networkName(n.ID))
+		return nil, false
+	case prefixProblem(s.CIDR):
+		return nil, false
+	case !s.CIDR.Contains(f.Address) && c.SubnetAt(n.ID, f.Address) == nil:
+		return c.checkHost(w, field, word, n, f.Address)
 	}
-	return false
+	return s, c.checkHostIn(w, field, word, f.Address, s.CIDR)
 }
 
 // checkLink checks that a router is connected to a prefix once, and to none that overlaps it: RFC 4787, REQ-7
@@ -179,7 +188,7 @@ func (c *checker) checkLink(w where, r *Router, p *Port, i int, s *Subnet) bool 
 			break
 		}
 	}
-	if g := c.GatewayPort(r.ID); g != nil && g.Network != p.Network {
+	if g := c.GatewayPort(r.ID); g != nil && g.Network != p.Network && c.isExternal(g.Network) {
 		for id := range c.overlaps(claimPrefix, g.Network, prefix) {
 			c.overlap(p, prefix, g, c.Subnet(id).CIDR.Masked())
 			if c.full() {
@@ -188,6 +197,11 @@ func (c *checker) checkLink(w where, r *Router, p *Port, i int, s *Subnet) bool 
 		}
 	}
 	return true
+}
+
+func (c *checker) isExternal(network ID) bool {
+	n := c.Network(network)
+	return n != nil && n.External
 }
 
 // firstLink is the first port of a router with a link of a network.
@@ -268,9 +282,9 @@ func (c *checker) checkGatewayPort(p *Port) {
 		if !f.Address.IsValid() {
 			continue
 		}
-		s, ok := c.checkHost(w, field, "address", n, f.Address)
+		s, ok := c.checkFixedIP(w, field, "address", n, f)
 		switch {
-		case !ok || !c.checkSubnetOf(w, field, f, s):
+		case !ok:
 		case f.Address == s.Gateway:
 			c.fault(w, field, Taken, "address %v is the subnet's own gateway, the router's next hop", f.Address)
 		default:
@@ -408,7 +422,7 @@ func (c *checker) subnetsOf(r *Router) string {
 // an external network: hosts behind the router have no way out. A default route is
 // a way, and so is another router on one of its networks, which has a gateway.
 func (c *checker) warnNoGateway(r *Router) {
-	if r.Gateway != nil || c.rank[r.ID] == 0 || c.Unsure != nil && c.Unsure(r.Ref()) {
+	if r.Gateway != nil || !c.changed[r.ID] || c.Unsure != nil && c.Unsure(r.Ref()) {
 		return
 	}
 	n := c.firstExternal()

@@ -31,7 +31,7 @@ func (c *checker) markClaimants(n claim) {
 
 // follow marks what depends on an object that has changed.
 func (c *checker) follow(id ID) {
-	if c.rank[id] == 0 {
+	if !c.changed[id] {
 		return
 	}
 	c.mark(id)

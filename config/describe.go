@@ -221,13 +221,6 @@ type key struct {
 	field, message string
 }
 
-func prefixText(p netip.Prefix) string {
-	if p.IsValid() {
-		return p.String()
-	}
-	return "#?"
-}
-
 // indexed is the field of one of several values.
 func indexed(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 

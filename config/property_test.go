@@ -1,0 +1,148 @@
+package config_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/configtest"
+)
+
+// scratch is a Draft of the empty State that has the content of another Draft. What the other's State had comes first.
+func scratch(d *config.Draft) *config.Draft {
+	e := config.Empty().Edit()
+	for o := range d.All() {
+		if !d.IsEdited(o.About().ID) && !hasLostGateway(d, o) {
+			e.Put(o)
+		}
+	}
+	e.Put(d.Edited()...)
+	return e
+}
+
+// hasLostGateway says whether an object is the port of a gateway that has gone, or gone to another network: Check takes
+// such a port away or changes it.
+func hasLostGateway(d *config.Draft, o config.Object) bool {
+	p, ok := o.(*config.Port)
+	if !ok || p.DeviceOwner != config.OwnerGateway {
+		return false
+	}
+	r := d.Router(config.ID(p.DeviceID))
+	return r != nil && (r.Gateway == nil || r.Gateway.Network != p.Network)
+}
+
+func texts(fs config.Faults) []string {
+	var list []string
+	for _, f := range fs.Errors() {
+		list = append(list, fmt.Sprintf("%v %s %s: %s", f.Ref.Kind, f.Ref.ID, f.Field, f.Message))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// isLost says whether a fault is that of a load balancer which has lost its router by an edit elsewhere, or of a router whose
+// load balancers may have. By edits, they get another one, or none, and no such fault.
+func isLost(d *config.Draft, f config.Fault) bool {
+	switch {
+	case f.Ref.Kind == config.KindLoadBalancer && f.Field == "router":
+		return !d.IsEdited(f.Ref.ID)
+	case f.Field == "gateway.network":
+		for range d.LoadBalancersOf(f.Ref.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+func isDeletedInUse(f config.Fault) bool {
+	return f.Code == config.InUse && strings.Contains(f.Message, "cannot be deleted")
+}
+
+// What a Check finds that looks at edits is what a Check finds that looks at everything; and a State that came about by
+// edits is the one that its content gives.
+func TestEditsAndScratchAgree(t *testing.T) {
+	rounds, valid, invalid := 900, 0, 0
+	if testing.Short() {
+		rounds = 10
+	}
+	for seed := range uint64(rounds) {
+		g := configtest.New(seed)
+		g.Devices = true
+		s := g.State()
+		for step := range 60 {
+			d := s.Edit()
+			g.LeftOpen = false
+			for range 1 + step%4 {
+				g.Edit(d)
+			}
+			_, want := scratch(d).Check()
+			comparable := !g.LeftOpen && !slices.ContainsFunc(want, func(f config.Fault) bool { return isLost(d, f) })
+			next, faults := d.Check()
+			where := fmt.Sprintf("seed %d, step %d", seed, step)
+			if next == nil {
+				invalid++
+				switch {
+				case !comparable || slices.ContainsFunc(faults, isDeletedInUse):
+				case !slices.Equal(texts(faults), texts(want)):
+					t.Fatalf("%s: by edits\n%s\nfrom scratch\n%s", where, strings.Join(texts(faults), "\n"), strings.Join(texts(want), "\n"))
+				}
+				continue
+			}
+			valid++
+			if want.Err() != nil && comparable {
+				t.Fatalf("%s: valid by edits, but not from scratch: %v", where, want)
+			}
+			again, err := configtest.Scratch(next).Check()
+			if again == nil {
+				t.Fatalf("%s: the new State is not valid: %v", where, err)
+			}
+			if diff := config.Diff(next, again); len(diff) > 0 {
+				t.Fatalf("%s: from scratch, %v is another: %+v, %+v", where, diff[0].Ref, diff[0].Before, diff[0].After)
+			}
+			if a, b := next.Indexes(), again.Indexes(); !slices.Equal(a, b) {
+				for i := range min(len(a), len(b)) {
+					if a[i] != b[i] {
+						t.Fatalf("%s: by edits %s, from scratch %s", where, a[i], b[i])
+					}
+				}
+				t.Fatalf("%s: %d entries by edits, %d from scratch", where, len(a), len(b))
+			}
+			checkDiff(t, where, s, next)
+			s = next
+		}
+	}
+	if valid < 10*rounds || invalid < 10*rounds {
+		t.Errorf("%d valid and %d invalid edits: the test tests little", valid, invalid)
+	}
+}
+
+// checkDiff compares what Diff finds by the history with what it finds by looking at all objects.
+func checkDiff(t *testing.T, where string, from, to *config.State) {
+	t.Helper()
+	short, long := config.Diff(from, to), config.Diff(from.Forget(), to.Forget())
+	if !slices.Equal(short, long) {
+		t.Fatalf("%s: Diff gives %v by history, %v by looking", where, short, long)
+	}
+	seen := map[config.ID]bool{}
+	for o := range from.All() {
+		if after, ok := to.Get(o.Ref()); !ok || !config.Same(o, after) {
+			seen[o.About().ID] = true
+		}
+	}
+	for o := range to.All() {
+		if _, ok := from.Get(o.Ref()); !ok {
+			seen[o.About().ID] = true
+		}
+	}
+	for _, c := range short {
+		if !seen[c.Ref.ID] {
+			t.Fatalf("%s: %v has not changed: %+v", where, c.Ref, c)
+		}
+		delete(seen, c.Ref.ID)
+	}
+	if len(seen) > 0 {
+		t.Fatalf("%s: Diff leaves out %v", where, seen)
+	}
+}
