@@ -23,8 +23,11 @@ const (
 	exitUsage = 2 // of the command line or the topology
 )
 
-// streams is where output goes.
-type streams struct{ out, err io.Writer }
+// streams is where output goes, and where input comes from.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
 
 // cli is the command line.
 type cli struct {
@@ -34,7 +37,7 @@ type cli struct {
 	ShowVersion versionFlag `name:"version" help:"Print the version, as the command does."`
 
 	Run     runCmd     `cmd:"" help:"Serve a topology: open its devices and route until told to stop."`
-	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what would be served."`
+	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what is served, or what another file changes."`
 	Lab     labCmd     `cmd:"" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
 	Conform conformCmd `cmd:"" help:"Test NAT and routing against the RFCs, frame by frame: in memory, on TAPs, beside Linux's own."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -45,6 +48,7 @@ const description = `A virtual router in one process: ARP, routing, SNAT, floati
 Examples:
   taprouter lab examples/126-vip-behind-floating-ip.toml   play a lesson, as any user
   taprouter check mine.toml                                find every fault of a file
+  taprouter check --diff mine.toml new.toml                what new.toml would change, and for which connections
   sudo taprouter run mine.toml                             serve it on TAP devices`
 
 // run is the whole program but for the process: it returns the exit status.
@@ -164,14 +168,14 @@ func load(path string, log *slog.Logger) (*file.Topology, error) {
 	if err != nil {
 		return nil, err
 	}
-	warn(topo, log)
+	warn(topo.Warnings, log)
 	return topo, nil
 }
 
-// warn logs a topology's warnings.
-func warn(topo *file.Topology, log *slog.Logger) {
+// warn logs the warnings about a topology.
+func warn(warnings file.Faults, log *slog.Logger) {
 	h, human := log.Handler().(*humanHandler)
-	for _, w := range topo.Warnings {
+	for _, w := range warnings {
 		if human {
 			fmt.Fprintf(h.w, "warning: %v\n", w) // as faults are: FILE:LINE first
 		} else {

@@ -18,7 +18,7 @@ func invoke(t *testing.T, args ...string) (status int, out, errs string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var o, e bytes.Buffer
-	status = run(ctx, args, streams{&o, &e})
+	status = run(ctx, args, streams{strings.NewReader(""), &o, &e})
 	return status, o.String(), e.String()
 }
 
@@ -197,7 +197,7 @@ func TestRunUntilStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var out, errs bytes.Buffer
 	done := make(chan int)
-	go func() { done <- run(ctx, []string{"run", file}, streams{&out, &errs}) }()
+	go func() { done <- run(ctx, []string{"run", file}, streams{strings.NewReader(""), &out, &errs}) }()
 	told := func(want string) {
 		t.Helper()
 		b := make([]byte, 100)

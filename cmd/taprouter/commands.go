@@ -131,25 +131,6 @@ func names[T any](things []T, name func(T) string) string {
 	return strings.Join(all, " ")
 }
 
-type checkCmd struct{ fileArg }
-
-// Run checks a file and prints what it describes.
-func (c *checkCmd) Run(std streams, log *slog.Logger) error {
-	topo, err := load(c.File, log)
-	if err != nil {
-		return err
-	}
-	if faults := lab.Check(topo); len(faults) > 0 {
-		return faults
-	}
-	summarize(std.out, topo)
-	if refused := router.Unsupported(topo); len(refused) > 0 {
-		return refused // as `run` and `lab` do
-	}
-	fmt.Fprintf(std.out, "%s is valid\n", c.File)
-	return nil
-}
-
 // summarize prints what a topology describes, defaults included.
 func summarize(w io.Writer, topo *file.Topology) {
 	for i := range topo.Networks {
@@ -318,7 +299,7 @@ func (c *labCmd) loadOne(name string, inDirectory bool, log *slog.Logger) (*file
 		c.passedOver++
 		return nil, nil
 	}
-	warn(topo, log)
+	warn(topo.Warnings, log)
 	if faults := lab.CheckLesson(topo); len(faults) > 0 {
 		return nil, faults
 	}

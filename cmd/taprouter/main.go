@@ -23,5 +23,5 @@ import (
 
 func main() {
 	dropRights = dropCapabilities
-	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr}))
+	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }
