@@ -279,7 +279,7 @@ func (c *content) values(o Object) []value {
 		return append(list,
 			one("on_member_down", o.OnMemberDown),
 			one("on_member_removed", o.OnMemberRemoved),
-			c.refer("load_balancer", KindLoadBalancer, o.LoadBalancer))
+			c.refer("loadbalancer", KindLoadBalancer, o.LoadBalancer))
 	case *Monitor:
 		return append(list,
 			c.refer("pool", KindPool, o.Pool).with(isOwner),
@@ -309,7 +309,7 @@ func (c *content) values(o Object) []value {
 			yesNo("admin_state_up", o.AdminStateUp))
 	case *Listener:
 		return append(list,
-			c.refer("load_balancer", KindLoadBalancer, o.LoadBalancer).with(isOwner),
+			c.refer("loadbalancer", KindLoadBalancer, o.LoadBalancer).with(isOwner),
 			one("protocol", string(o.Protocol)),
 			number("port", o.Port),
 			c.refer("pool", KindPool, o.Pool),

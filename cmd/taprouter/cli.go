@@ -37,7 +37,7 @@ type cli struct {
 	ShowVersion versionFlag `name:"version" help:"Print the version, as the command does."`
 
 	Run     runCmd     `cmd:"" help:"Serve a topology: open its devices and route until told to stop."`
-	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what is served, or what another file changes."`
+	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what it serves, or what another one changes."`
 	Lab     labCmd     `cmd:"" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
 	Conform conformCmd `cmd:"" help:"Test NAT and routing against the RFCs, frame by frame: in memory, on TAPs, beside Linux's own."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -70,7 +70,7 @@ var allowed = map[string][]string{
 	"router/host":       {"tap", "gvisor.dev/gvisor"},
 	"router/routertest": {"config/file", "router", "router/host"},
 	"router/conform":    {"config/file", "router", "tap", "tap/virtio", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter": {"config/file", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong",
+	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 
 	"internal/conntrack": {"internal/packet"},
