@@ -5,6 +5,14 @@ import (
 	"slices"
 )
 
+// A shard is a worker with its share of the routers and networks.
+type shard struct {
+	*worker
+	networks []*network
+	routers  []*vrouter
+	scratch  scratch // of the routers
+}
+
 // workersFor is how many workers serve a plan: as many as were asked for, else one
 // for two processors (the other one is for those who send and receive), but never
 // more than there is to share out.
@@ -55,31 +63,33 @@ func (r *vrouter) on(n *network) bool {
 // assign shares the routers and networks out among the workers. A network is read
 // by the worker of its routers; where several have routers there, by the one with
 // the fewest networks.
-func (p *plan) assign(workers []*worker) {
+func (p *plan) assign(shards []*shard) {
 	for _, g := range p.groups() {
 		if len(g) == 0 {
 			continue
 		}
-		w := slices.MinFunc(workers, func(a, b *worker) int { return len(a.routers) - len(b.routers) })
+		w := slices.MinFunc(shards, func(a, b *shard) int { return len(a.routers) - len(b.routers) })
 		for _, r := range g {
-			r.worker, r.scratch = w, &w.scratch
+			r.worker, r.scratch = w.worker, &w.scratch
+			w.tables = append(w.tables, r)
 			w.routers = append(w.routers, r)
 		}
 	}
-	fewest := func(a, b *worker) int { return len(a.networks) - len(b.networks) }
+	fewest := func(a, b *shard) int { return len(a.networks) - len(b.networks) }
 	networks := slices.Concat(p.networks, p.internal)
 	var all stations
 	for _, n := range networks {
-		var may []*worker
+		var may []*shard
 		for _, i := range interfaces(n) {
 			i.station.worker = i.router.worker
-			may = append(may, i.station.worker)
+			may = append(may, shards[slices.IndexFunc(shards, func(s *shard) bool { return s.worker == i.station.worker })])
 		}
 		if len(may) == 0 {
-			may = workers
+			may = shards
 		}
-		n.home = slices.MinFunc(may, fewest)
-		n.home.networks = append(n.home.networks, n)
+		reads := slices.MinFunc(may, fewest)
+		reads.networks = append(reads.networks, n)
+		n.home = reads.worker
 		for _, s := range n.services {
 			s.worker = n.home
 		}
@@ -90,7 +100,7 @@ func (p *plan) assign(workers []*worker) {
 		n.publishStations()
 	}
 	connect(networks)
-	for _, w := range workers {
+	for _, w := range shards {
 		w.accept = all.accept
 	}
 }

@@ -31,13 +31,13 @@ func (d *nullDevice) Write(frames []tap.Frame) (int, error) {
 
 // established is a lesson with one UDP connection and a frame of it, as it
 // arrives: from a host behind SNAT. establishedTCP is the same with TCP.
-func established(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevice) {
+func established(t testing.TB) (w *shard, in *port, frame []byte, out *nullDevice) {
 	return establishedOf(t, func(l *lesson) []byte {
 		return l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))
 	})
 }
 
-func establishedTCP(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevice) {
+func establishedTCP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDevice) {
 	return establishedOf(t, func(l *lesson) []byte {
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")
 		l.tcp(l.client, 80, "10.10.10.2", 4000, "S.")
@@ -48,7 +48,7 @@ func establishedTCP(t testing.TB) (w *worker, in *port, frame []byte, out *nullD
 
 // establishedVIP is what a member sends to a client of its VIP's floating IP, which counts for the
 // VIP as well.
-func establishedVIP(t testing.TB) (w *worker, in *port, frame []byte, out *nullDevice) {
+func establishedVIP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDevice) {
 	w, _, frame, out = establishedOf(t, func(l *lesson) []byte {
 		l.tcp(l.client, 4000, "10.10.10.7", 80, "S")
 		l.tcp(l.web1, 80, "10.10.10.4", 4000, "S.")
@@ -58,7 +58,7 @@ func establishedVIP(t testing.TB) (w *worker, in *port, frame []byte, out *nullD
 	return w, lessonPort(w, "vlan100"), frame, out
 }
 
-func establishedOf(t testing.TB, open func(*lesson) []byte) (w *worker, in *port, frame []byte, out *nullDevice) {
+func establishedOf(t testing.TB, open func(*lesson) []byte) (w *shard, in *port, frame []byte, out *nullDevice) {
 	t.Helper()
 	l := newLesson(t)
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
@@ -72,7 +72,7 @@ func establishedOf(t testing.TB, open func(*lesson) []byte) (w *worker, in *port
 }
 
 // lessonPort is the only port of a network.
-func lessonPort(w *worker, name string) *port {
+func lessonPort(w *shard, name string) *port {
 	i := slices.IndexFunc(w.networks, func(n *network) bool { return n.name == name })
 	return w.networks[i].ports[0]
 }
@@ -87,7 +87,7 @@ func BenchmarkForwardTCP(b *testing.B) { benchmarkForward(b, establishedTCP) }
 // BenchmarkForwardVIP is the same through a VIP and its floating IP.
 func BenchmarkForwardVIP(b *testing.B) { benchmarkForward(b, establishedVIP) }
 
-func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port, []byte, *nullDevice)) {
+func benchmarkForward(b *testing.B, established func(testing.TB) (*shard, *port, []byte, *nullDevice)) {
 	w, in, frame, out := established(b)
 	f := &w.frames[0]
 	f.Head = tap.Headroom
@@ -105,7 +105,7 @@ func benchmarkForward(b *testing.B, established func(testing.TB) (*worker, *port
 
 // A packet of an established connection allocates nothing.
 func TestForwardDoesNotAllocate(t *testing.T) {
-	for name, established := range map[string]func(testing.TB) (*worker, *port, []byte, *nullDevice){
+	for name, established := range map[string]func(testing.TB) (*shard, *port, []byte, *nullDevice){
 		"udp": established, "tcp": establishedTCP, "vip": establishedVIP,
 	} {
 		t.Run(name, func(t *testing.T) {

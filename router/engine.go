@@ -63,7 +63,7 @@ type Options struct {
 
 // An Engine is a topology being served.
 type Engine struct {
-	workers      []*worker
+	workers      []*shard
 	networks     map[string]*network
 	control      control
 	reopen       *reopener
@@ -93,7 +93,7 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 		return nil, err
 	}
 	if opt.Open != nil {
-		e.reopen = newReopener(opt.Open, opt.Logger, opt.OnMissing)
+		e.reopen = newReopener(opt.Logger, opt.OnMissing)
 		for _, w := range e.workers {
 			w.reopener = e.reopen
 		}
@@ -132,7 +132,7 @@ func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers in
 			return nil, nil, err
 		}
 		w.busyPoll = topo.Engine.BusyPoll
-		e.workers = append(e.workers, w)
+		e.workers = append(e.workers, &shard{worker: w})
 	}
 	p.assign(e.workers)
 	for _, n := range p.networks {
@@ -211,7 +211,7 @@ func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
 		n := &topo.Networks[i]
 		for _, spec := range devicesOf(topo, n) {
 			spec.HostOpen = n.Host == file.HostOpen
-			on, l := e.networks[n.Name], &link{spec: spec}
+			on, l := e.networks[n.Name], linkOf(spec, opt.Open)
 			dev, err := opt.Open(spec)
 			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {
 				on.addPort(l)
@@ -264,7 +264,7 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 		n.attached++
 		name := fmt.Sprintf("%s#%d", network, n.attached)
 		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
-		n.plugIn(&link{memory: true, spec: file.Device{Name: near.Name()}}, near)
+		n.plugIn(&link{memory: true, name: near.Name()}, near)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)

@@ -2,7 +2,6 @@ package router
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
@@ -18,52 +17,6 @@ import (
 // rewritten before the stage of that name, so that a packet that is dropped or
 // quoted on the way is still the sender's. A stage that has nothing to decide,
 // because the connection is known, costs next to nothing.
-
-// A passage is one frame on its way through one router: what came in, what the
-// stages have found out, and what is to be done with it. begin resets what a stage might
-// read before it is set. The other fields are the former packet's until the stage that their
-// comment names has set them.
-type passage struct {
-	r     *vrouter
-	in    *iface
-	frame *tap.Frame
-	p     packet.Packet // of stageParse
-	again bool          // it was parked before, and has been counted
-
-	failed neighbor.Key // the neighbor that it has waited for in vain; set by retry.resume
-
-	conn *conntrack.Conn // the connection it belongs to, nil: a new one
-	dir  conntrack.Direction
-	err  *errorPath // set for an ICMP error about a connection
-
-	options   packet.IPOptions // of stageParse, if the packet has some
-	fragments *fragmentEntry   // of stageParse: the packet that it is a fragment of
-
-	segment packet.Segment // of stageConntrack: a TCP segment in a known connection,
-	fit     conntrack.Fit  // and whether it belongs there
-
-	fresh fresh // of stageConntrack, for a packet of no known connection
-
-	out      *iface
-	nextHop  uint32             // of stageRoute
-	hop      neighbor.Ref       // of stageRoute: of the next hop, 0: not known yet
-	neighbor *neighbor.Neighbor // the next hop
-	oversize bool               // to be fragmented
-	rewrites bool               // rewrite changes something
-	rewrite  packet.Rewrite
-}
-
-// fresh is what the stages find out about a packet that belongs to no known connection.
-type fresh struct {
-	to       packet.Tuple // the packet as it will leave
-	binding  nat.Binding
-	external bool // addressed to an external address of ours: the sender shows its own
-	admitted bool // may come in from outside
-	ruled    bool // a floating IP, forwarded port or VIP decided the destination
-	succeeds bool // it may take the place of a connection with the same tuple, see connectionOf
-	vip      *vip
-	member   lb.Member // of vip
-}
 
 // forward takes one frame that the switch has found to be for a router, or for
 // everybody, and sees it through.
@@ -109,16 +62,6 @@ func forward(t *turn, in *iface, f *tap.Frame, again bool) verdict {
 	return stageEgress(t, x)
 }
 
-// scratch is what the routers of one worker use for a packet, and no longer.
-type scratch struct {
-	passage  passage
-	errPath  errorPath
-	newConn  conntrack.NewConn
-	ahead    [conntrack.WarmMost]packet.Tuple // of the frames of a batch
-	segments []tap.Frame                      // of a super-frame that is larger than the MTU
-	pieces   []tap.Frame                      // of a packet, or of a segment, that is
-}
-
 // interfaces are those of the routers on a network.
 func interfaces(n *network) []*iface {
 	var all []*iface
@@ -158,24 +101,11 @@ func (i *iface) setMTU(mtu int) { i.mtu = mtu }
 // resume takes a frame that was put aside for the router at the interface.
 func (i *iface) resume(t *turn, f *tap.Frame) { t.count(forward(t, i, f, false)) }
 
-// A retry is a packet that was parked, and goes through the stages anew.
-type retry struct {
-	in     *iface
-	failed neighbor.Key // the neighbor that has not answered; zero: none
-}
-
 func (q *retry) resume(t *turn, f *tap.Frame) {
 	x := &q.in.router.scratch.passage
 	x.failed = q.failed
 	t.countParked(forward(t, q.in, f, true))
 	x.failed = neighbor.Key{}
-}
-
-func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
-	x.r, x.in, x.frame, x.again = in.router, in, f, again
-	x.conn, x.err = nil, nil
-	x.out, x.neighbor = nil, nil
-	x.oversize, x.rewrites = false, false
 }
 
 // stageIngress: what kind of frame is it? ARP ends here.
@@ -489,10 +419,6 @@ func stageSNAT(t *turn, x *passage) verdict {
 	return uniquePort(t, x)
 }
 
-// leaves reports whether a packet from inside goes outside, or comes back from
-// there by an external address.
-func (x *passage) leaves() bool { return !x.in.external && (x.out.external || x.fresh.external) }
-
 // uniquePort keeps the source port, unless the answers could not be told from
 // another connection's: whoever talks to a VIP may talk to its member directly,
 // from the same port.
@@ -619,9 +545,6 @@ func reroute(t *turn, x *passage) verdict {
 	return stageRoute(t, x)
 }
 
-// opening is the TCP flags among which only SYN is set when a connection begins.
-const opening = packet.SYN | packet.ACK | packet.RST | packet.FIN
-
 // stageCommit: now that the packet is really sent, the connection exists. The table
 // may be full: what needs no translation is forwarded all the same.
 func stageCommit(t *turn, x *passage) verdict {
@@ -692,19 +615,6 @@ func stageCommit(t *turn, x *passage) verdict {
 	return next
 }
 
-// owner is the internal host whose share a new connection counts towards: its
-// sender, or for one from outside the host it is for. A VIP's members share
-// what comes from outside.
-func (x *passage) owner() conntrack.Owner {
-	switch {
-	case !x.in.external:
-		return conntrack.OwnerSource
-	case x.fresh.vip == nil:
-		return conntrack.OwnerDest
-	}
-	return conntrack.OwnerNone
-}
-
 // stageRewrite: the one place where addresses, ports, checksums and recorded options change.
 func stageRewrite(t *turn, x *passage) verdict {
 	p := &x.p
@@ -744,79 +654,15 @@ func stageEgress(t *turn, x *passage) verdict {
 	return forwarded
 }
 
-// closed reports whether new connections from outside need a rule.
-func (r *vrouter) closed() bool { return r.gateway != nil && r.gateway.snat }
-
-// externalAddr is the address an internal host shows outside.
-func (r *vrouter) externalAddr(addr uint32) uint32 {
-	if floating, ok := r.static.Floating(addr); ok {
-		return floating
+// tick does what is due in every table of the router.
+func (r *vrouter) tick(t *turn) {
+	r.tickNeighbors(t)
+	r.fragments.tick(t)
+	r.reassemblies.tick(t)
+	r.tickAnnouncements(t)
+	r.settle(t)
+	r.cut.tick(t)
+	if at := r.nat.Tick(t.now); at != 0 {
+		t.wakeAt(at)
 	}
-	return r.gateway.sharedBy(addr)
 }
-
-// showsItself reports whether a destination outside sees internal addresses.
-func (g *gateway) showsItself(dst uint32) bool {
-	for _, p := range g.plain {
-		if p.contains(dst) {
-			return true
-		}
-	}
-	return false
-}
-
-// An rpFilter says what a source address must have to do with the interface that it
-// comes from (RFC 3704).
-type rpFilter uint8
-
-const (
-	rpOff    rpFilter = iota // no more than martian asks
-	rpLoose                  // a route to it
-	rpStrict                 // the route to it, out of that interface
-)
-
-// martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
-// for addresses on link): nobody sends from a loopback, multicast or broadcast
-// address, nor from one of ours, an address of a network of ours is only ever
-// on that network, and one that no router forwards is a neighbor's.
-func (i *iface) martian(src uint32) verdict {
-	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
-		i.router.owned[src] || i.router.static.Owns(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {
-		return drop(DropMartianSource)
-	}
-	for _, other := range i.router.ifaces[1:] {
-		if other != i && other.onLink(src) {
-			return drop(DropMartianSource)
-		}
-	}
-	if r := i.router; r.rpFilter != rpOff {
-		if rt, ok := r.routes.Lookup(packet.ToAddr(src)); !ok || r.rpFilter == rpStrict && rt.out != i {
-			return drop(DropReversePath)
-		}
-	}
-	return next
-}
-
-// martianDest refuses destinations that no router forwards to (RFC 1812, 5.3.7).
-func martianDest(dst uint32) verdict {
-	switch {
-	case dst>>28 == 14, dst == 0xffffffff:
-		return drop(DropBroadcast)
-	case dst>>24 == 0, dst>>24 == 127, dst >= 0xf0000000:
-		return drop(DropMartianDest)
-	}
-	return next
-}
-
-// prefixOf is the prefix of a network as a pair of address and mask.
-type prefixOf struct{ addr, mask uint32 }
-
-func newPrefix(p netip.Prefix) prefixOf {
-	mask := ^uint32(0) << (32 - p.Bits())
-	if p.Bits() == 0 {
-		mask = 0
-	}
-	return prefixOf{packet.FromAddr(p.Addr()) & mask, mask}
-}
-
-func (p prefixOf) contains(a uint32) bool { return a&p.mask == p.addr }

@@ -135,46 +135,6 @@ func (h *handover) pop() (handed, bool) {
 // free gives the writer the room of all that was popped.
 func (h *handover) free() { h.head.Store(h.taken) }
 
-// connect makes the rings between the workers that read networks and those of the
-// stations on them.
-func connect(networks []*network) {
-	type pair struct{ from, to *worker }
-	rings := map[pair]*handover{}
-	each := func(fn func(s *station, in, out pair)) {
-		for _, n := range networks {
-			for _, s := range n.stations() {
-				if other := s.worker; other != n.home {
-					fn(s, pair{n.home, other}, pair{other, n.home})
-				}
-			}
-		}
-	}
-	each(func(_ *station, in, out pair) { rings[in], rings[out] = nil, nil })
-	length := handoverLen(len(rings))
-	ring := func(p pair) *handover {
-		if rings[p] == nil {
-			rings[p] = newHandover(p.to, length)
-			p.to.inbox = append(p.to.inbox, rings[p])
-		}
-		return rings[p]
-	}
-	type away struct {
-		network *network
-		from    *worker
-	}
-	boxes := map[away]*outbox{}
-	each(func(s *station, in, out pair) {
-		s.inward, s.outward = ring(in), ring(out)
-		box := boxes[away{s.network, s.worker}]
-		if box == nil {
-			box = &outbox{}
-			boxes[away{s.network, s.worker}] = box
-			s.worker.away = append(s.worker.away, box)
-		}
-		s.away = box
-	})
-}
-
 // handOver gives a frame to another worker, with the number of the station that it is for
 // or from. It reports false when there is no room.
 func (t *turn) handOver(h *handover, kind uint8, station uint32, f *tap.Frame) bool {

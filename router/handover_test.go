@@ -203,7 +203,7 @@ func TestHandoverIsFull(t *testing.T) {
 		ext.home.runTurn()
 	}
 	for other := s.all[0]; ; {
-		if other == ext.home {
+		if other.worker == ext.home {
 			other = s.all[1]
 		}
 		if !other.runTurn() {

@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -19,7 +18,9 @@ type link struct {
 	owner   linkOwner
 	home    *worker
 	network string // of its owner, in messages and statistics
-	spec    file.Device
+	name    string // what messages call the device
+	ifname  string // the interface that it is on, if the kernel tells of that one; else empty
+	reopen  func() (tap.Device, error)
 	memory  bool // in memory: gone for good when its far end closes
 	awaited bool // the device did not exist at the start and has not come yet
 	wantMTU int  // what a device that has its MTU from the router is to get
@@ -57,14 +58,6 @@ type trouble struct {
 	again   bool          // to be read at lookAt, whatever it says until then
 	lookAt  time.Duration
 	pending pending
-}
-
-// name is what messages call the link's device.
-func (l *link) name() string {
-	if l.memory {
-		return l.spec.Name
-	}
-	return l.spec.String()
 }
 
 // An openDevice is what other workers know of a link's device. It is made anew for each change.
@@ -176,14 +169,14 @@ func (l *link) wentDown(t *turn) {
 	if !l.isDown {
 		l.isDown = true
 		l.publish()
-		t.log.Warn("device is down, its frames are lost until it is up again", "device", l.name(), "network", l.network)
+		t.log.Warn("device is down, its frames are lost until it is up again", "device", l.name, "network", l.network)
 	}
 }
 
 func (l *link) cameUp(t *turn) {
 	l.isDown = false
 	l.publish()
-	t.log.Info("device is up again", "device", l.name(), "network", l.network)
+	t.log.Info("device is up again", "device", l.name, "network", l.network)
 	l.owner.linkUp(t)
 }
 
@@ -191,7 +184,7 @@ func (l *link) cameUp(t *turn) {
 func (l *link) complain(t *turn, doing string, err error) {
 	if !l.other {
 		l.other = true
-		t.log.Error("device trouble, logged once", "device", l.name(), "network", l.network, "doing", doing, "err", err)
+		t.log.Error("device trouble, logged once", "device", l.name, "network", l.network, "doing", doing, "err", err)
 	}
 }
 
@@ -254,7 +247,7 @@ func (l *link) lose(t *turn, err error) {
 		w.removeLink(l)
 		return
 	}
-	t.log.Warn("device is gone, trying to open it again", "device", l.name(), "network", l.network, "err", err)
+	t.log.Warn("device is gone, trying to open it again", "device", l.name, "network", l.network, "err", err)
 	if w.reopener != nil {
 		l.wantBack(gone) // closing it takes the kernel some time
 	}
@@ -263,7 +256,7 @@ func (l *link) lose(t *turn, err error) {
 // await is for a link whose device does not exist yet.
 func (l *link) await(t *turn, err error) {
 	l.awaited = true
-	t.log.Warn("device is missing, it is opened when it comes", "device", l.name(), "network", l.network, "err", err)
+	t.log.Warn("device is missing, it is opened when it comes", "device", l.name, "network", l.network, "err", err)
 	l.wantBack(nil, err.Error())
 }
 
@@ -273,7 +266,7 @@ func (l *link) await(t *turn, err error) {
 func (l *link) wantBack(gone tap.Device, said ...string) {
 	w := l.home
 	w.reopener.add(&lostDevice{
-		spec: l.spec, network: l.network, mtu: l.wantMTU, gone: gone, said: said,
+		name: l.name, ifname: l.ifname, network: l.network, mtu: l.wantMTU, open: l.reopen, gone: gone, said: said,
 		post: w.post, back: func(dev tap.Device) { l.regain(&w.turn, dev) },
 	})
 }
@@ -286,7 +279,7 @@ func (l *link) regain(t *turn, dev tap.Device) {
 	if l.awaited {
 		l.awaited, news = false, "device is there"
 	}
-	t.log.Info(news, "device", l.name(), "network", l.network)
+	t.log.Info(news, "device", l.name, "network", l.network)
 	l.owner.linkUp(t)
 }
 
@@ -319,15 +312,4 @@ func (l *link) measure(t *turn) bool {
 	l.mtu = mtu
 	l.owner.linkChanged(t)
 	return true
-}
-
-// without returns a new slice, as another function may be walking over the old one.
-func without[T comparable](s []T, x T) []T {
-	out := make([]T, 0, len(s))
-	for _, y := range s {
-		if y != x {
-			out = append(out, y)
-		}
-	}
-	return out
 }

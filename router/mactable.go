@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"time"
-
-	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // A macTable is what a switch has learned: which port each MAC address was last
@@ -92,27 +90,3 @@ const (
 	// macSearch is the least time between two searches for addresses to forget.
 	macSearch = 10 * time.Second
 )
-
-// learn notes where a sender is.
-func (n *network) learn(mac packet.MAC, p *port, now time.Duration) {
-	if seen := n.table.lookup(mac[:]); seen != nil {
-		seen.port, seen.at = p, now
-		return
-	}
-	if n.table.used >= maxMACs {
-		if now-n.lookedAt < macSearch {
-			return // a flood of addresses must not make each frame search them all
-		}
-		n.lookedAt = now
-		n.table.forget(func(s *seenAt) bool { return now-s.at >= macAge })
-		if n.table.used >= maxMACs {
-			return
-		}
-	}
-	n.table.add(mac[:], p, now)
-}
-
-// forgetPort drops the addresses seen at a port that is going away.
-func (n *network) forgetPort(p *port) {
-	n.table.forget(func(s *seenAt) bool { return s.port == p })
-}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/gopacket/layers"
 
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -15,7 +14,7 @@ import (
 // narrow gives a network's device another MTU, as if its interface had been told so.
 func (s *sim) narrow(network string, mtu int) {
 	n := s.nets[network]
-	n.ports[0].link.spec = file.Device{Kind: file.DeviceRaw, Name: network}
+	n.ports[0].link.ifname = network
 	n.resize(&n.home.turn, network, mtu)
 }
 
@@ -132,7 +131,7 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	l := newLesson(t)
 	n := l.nets["ext_net"]
 	near, far := tap.Pipe("near", "far", tap.PipeOptions{})
-	n.plugIn(&link{memory: true, spec: file.Device{Kind: file.DeviceRaw, Name: "second"}}, near)
+	n.plugIn(&link{memory: true, name: "second", ifname: "second"}, near)
 	check := func(want int) {
 		t.Helper()
 		if l.w.routers[0].gateway.iface.mtu != want || n.linkMTU != want {

@@ -181,21 +181,6 @@ func (in *iface) conflict(t *turn, addr uint32, mac packet.MAC) {
 	in.announceAddr(t, addr)
 }
 
-// tick does what is due in every table of the router.
-func (r *vrouter) tick(t *turn) {
-	r.tickNeighbors(t)
-	r.fragments.tick(t)
-	r.reassemblies.tick(t)
-	r.tickAnnouncements(t)
-	r.settle(t)
-	r.cut.tick(t)
-	for _, at := range [...]time.Duration{r.conns.Tick(t.now), r.nat.Tick(t.now)} {
-		if at != 0 {
-			t.wakeAt(at)
-		}
-	}
-}
-
 // tickNeighbors does what is due in a router's neighbor table.
 func (r *vrouter) tickNeighbors(t *turn) {
 	at := r.arp.Tick(t.now, func(a neighbor.Action) {

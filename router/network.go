@@ -323,3 +323,68 @@ func (s *station) sendMade(t *turn, f tap.Frame) {
 	t.stats.Made++
 	s.network.transmit(t, s, &f, nil)
 }
+
+// resize notes that the interface of a network's device has another MTU.
+func (n *network) resize(t *turn, name string, mtu int) {
+	for _, p := range n.ports {
+		if p.link.ifname == name && p.link.dev != nil {
+			p.link.mtu = mtu
+		}
+	}
+	n.fitMTU(t)
+}
+
+// fitMTU has the routers on a network use the MTU of its devices. Of several devices the
+// smallest counts for all. Only the switch knows which host is behind which device, and it
+// cannot send an ICMP error.
+func (n *network) fitMTU(t *turn) {
+	mtu, narrow, any := n.mtu, (*link)(nil), false
+	for _, p := range n.ports {
+		l := p.link
+		any = any || l.dev != nil
+		if l.dev != nil && l.mtu > 0 && l.mtu < mtu {
+			mtu, narrow = max(l.mtu, leastMTU), l
+		}
+	}
+	if mtu == n.linkMTU || !any { // without a device there is nothing to say
+		return
+	}
+	n.linkMTU = mtu
+	if narrow != nil {
+		t.log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.name,
+			"mtu", mtu, "device", narrow.name, "configured", n.mtu)
+	} else {
+		t.log.Info("the network carries its largest packets again", "network", n.name, "mtu", mtu)
+	}
+	for _, s := range n.stations() {
+		if t.of(s.worker) {
+			s.owner.setMTU(mtu)
+		} else {
+			s.worker.post(func() { s.owner.setMTU(mtu) })
+		}
+	}
+}
+
+// learn notes where a sender is.
+func (n *network) learn(mac packet.MAC, p *port, now time.Duration) {
+	if seen := n.table.lookup(mac[:]); seen != nil {
+		seen.port, seen.at = p, now
+		return
+	}
+	if n.table.used >= maxMACs {
+		if now-n.lookedAt < macSearch {
+			return // a flood of addresses must not make each frame search them all
+		}
+		n.lookedAt = now
+		n.table.forget(func(s *seenAt) bool { return now-s.at >= macAge })
+		if n.table.used >= maxMACs {
+			return
+		}
+	}
+	n.table.add(mac[:], p, now)
+}
+
+// forgetPort drops the addresses seen at a port that is going away.
+func (n *network) forgetPort(p *port) {
+	n.table.forget(func(s *seenAt) bool { return s.port == p })
+}

@@ -68,7 +68,7 @@ func meetOutside(t *testing.T, workers int) {
 func (s *sim) addPort(network, name string) *simDevice {
 	d := &simDevice{}
 	s.devs[name] = d
-	s.nets[network].plugIn(&link{memory: true, spec: file.Device{Name: name}}, d)
+	s.nets[network].plugIn(&link{memory: true, name: name}, d)
 	return d
 }
 

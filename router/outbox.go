@@ -17,12 +17,19 @@ type outbox struct {
 	dev   tap.Device // nil while the device is away
 	takes tap.Features
 	out   []tap.Frame
-	stats DeviceStats // of what was sent; of a link's own outbox, also of what was received
+	stats linkStats // of what was sent; of a link's own outbox, also of what was received
 
 	// Of another worker's outbox: the device as it was when something was last sent, nil before, and
 	// how the last write went.
 	seen  *openDevice
 	wrote writeClass
+}
+
+// linkStats count frames and the bytes of Ethernet frames.
+type linkStats struct {
+	RxFrames, RxBytes uint64
+	TxFrames, TxBytes uint64
+	Lost              uint64 // frames that the device did not take
 }
 
 // sendOrLose is send for a frame that has its verdict.
@@ -147,7 +154,7 @@ func (b *outbox) write(t *turn) {
 func (b *outbox) refresh(t *turn, now *openDevice) {
 	b.write(t) // what waits is in the form that the former device takes
 	if b.link != now.link {
-		b.stats = DeviceStats{}
+		b.stats = linkStats{}
 	}
 	if b.dev != now.dev {
 		b.wrote = wroteWell

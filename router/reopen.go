@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -14,7 +13,6 @@ import (
 // goroutine of its own: opening takes longer than a packet may wait. It tries at
 // intervals, and at once when it hears of a new interface.
 type reopener struct {
-	open    func(file.Device) (tap.Device, error)
 	log     *slog.Logger
 	changed func([]string) // Options.OnMissing, or nil
 	wake    chan struct{}  // look at the devices that are called
@@ -31,9 +29,11 @@ type reopener struct {
 // A lostDevice is a device to open. Unless a comment says otherwise, a field belongs to the
 // reopener's goroutine.
 type lostDevice struct {
-	spec    file.Device
-	network string
-	mtu     int               // the network's
+	name    string // in messages
+	ifname  string // the interface that it is on, if the kernel tells of that one; else empty
+	network string // in messages
+	mtu     int    // the network's
+	open    func() (tap.Device, error)
 	post    func(func()) bool // to the worker that misses it
 	back    func(tap.Device)
 	gone    tap.Device // to be closed
@@ -56,9 +56,9 @@ const (
 	saidMost = 8
 )
 
-func newReopener(open func(file.Device) (tap.Device, error), log *slog.Logger, changed func([]string)) *reopener {
+func newReopener(log *slog.Logger, changed func([]string)) *reopener {
 	r := &reopener{
-		open: open, log: log, changed: changed, wake: make(chan struct{}, 1),
+		log: log, changed: changed, wake: make(chan struct{}, 1),
 		close: make(chan struct{}), done: make(chan struct{}),
 	}
 	go r.run()
@@ -107,7 +107,7 @@ func (r *reopener) call(name string) {
 	r.mu.Lock()
 	any := false
 	for _, l := range r.lost {
-		if announced(l.spec) && l.spec.Name == name {
+		if l.ifname == name {
 			l.called, any = true, true
 		}
 	}
@@ -117,17 +117,13 @@ func (r *reopener) call(name string) {
 	}
 }
 
-// announced reports whether a device is on an interface that the kernel tells of. Of
-// namespaces it tells nothing.
-func announced(d file.Device) bool { return d.Kind == file.DeviceRaw }
-
 // missing returns the names of the devices that are not open, in order.
 func (r *reopener) missing() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var names []string
 	for _, l := range r.lost {
-		names = append(names, l.spec.String())
+		names = append(names, l.name)
 	}
 	slices.Sort(names)
 	return names
@@ -188,7 +184,7 @@ func (r *reopener) due(interval bool) []*lostDevice {
 		now := l.called && l.calls < callsMost
 		if interval {
 			l.turn = (l.turn + 1) % unannouncedTurns
-			now = now || l.turn == 0 || !r.watched || !announced(l.spec)
+			now = now || l.turn == 0 || !r.watched || l.ifname == ""
 		}
 		if now {
 			l.called = false
@@ -206,7 +202,7 @@ func (r *reopener) try(interval bool) {
 	r.mu.Unlock()
 	finish(lost)
 	for _, l := range r.due(interval) {
-		dev, err := r.open(l.spec)
+		dev, err := l.open()
 		if err != nil {
 			r.explain(l, err)
 			continue
@@ -226,7 +222,7 @@ func (r *reopener) try(interval bool) {
 func (r *reopener) explain(l *lostDevice, err error) {
 	if reason := err.Error(); len(l.said) < saidMost && !slices.Contains(l.said, reason) {
 		l.said = append(l.said, reason)
-		r.log.Warn("device cannot be opened yet", "device", l.spec.String(), "network", l.network, "err", err)
+		r.log.Warn("device cannot be opened yet", "device", l.name, "network", l.network, "err", err)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -28,21 +27,25 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 			return maps.Clone(attempts)
 		}
 		var r *reopener
-		r = newReopener(func(d file.Device) (tap.Device, error) {
-			mu.Lock()
-			attempts[d.Name]++
-			mu.Unlock()
-			if d.Name == "n7" {
-				r.call("n7")
+		open := func(name string) func() (tap.Device, error) {
+			return func() (tap.Device, error) {
+				mu.Lock()
+				attempts[name]++
+				mu.Unlock()
+				if name == "n7" {
+					r.call("n7")
+				}
+				return nil, tap.ErrMissing
 			}
-			return nil, tap.ErrMissing
-		}, slog.New(slog.DiscardHandler), nil)
+		}
+		r = newReopener(slog.New(slog.DiscardHandler), nil)
 		defer r.stop()
 		r.watched = true
 		for i := range devices {
-			r.add(&lostDevice{spec: file.Device{Kind: file.DeviceRaw, Name: fmt.Sprint("n", i)}})
+			name := fmt.Sprint("n", i)
+			r.add(&lostDevice{name: name, ifname: name, open: open(name)})
 		}
-		r.add(&lostDevice{spec: file.Device{Kind: file.DeviceTAP, Name: "t", Netns: "late"}})
+		r.add(&lostDevice{name: "t", open: open("t")})
 		r.call("n1")
 		r.call("t")
 		synctest.Wait()
@@ -70,12 +73,13 @@ func TestReopenerWaitsToBeCalled(t *testing.T) {
 func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries atomic.Int32
-		r := newReopener(func(file.Device) (tap.Device, error) {
+		open := func() (tap.Device, error) {
 			tries.Add(1)
 			return nil, tap.ErrMissing
-		}, slog.New(slog.DiscardHandler), nil)
+		}
+		r := newReopener(slog.New(slog.DiscardHandler), nil)
 		defer r.stop()
-		r.add(&lostDevice{spec: file.Device{Kind: file.DeviceRaw, Name: "n"}})
+		r.add(&lostDevice{name: "n", ifname: "n", open: open})
 		time.Sleep(30*reopenInterval + reopenInterval/2)
 		if synctest.Wait(); tries.Load() != 30 {
 			t.Errorf("%d attempts in 30 s, want 30", tries.Load())
@@ -86,13 +90,12 @@ func TestReopenerLooksForWhatNobodyAnnounces(t *testing.T) {
 // A device that is lost while the engine ends is closed all the same.
 func TestReopenerClosesWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newReopener(func(file.Device) (tap.Device, error) { return nil, tap.ErrMissing },
-			slog.New(slog.DiscardHandler), nil)
+		r := newReopener(slog.New(slog.DiscardHandler), nil)
 		var closed atomic.Int32
 		lose := func() {
 			near, far := tap.Pipe("near", "far", tap.PipeOptions{})
 			far.Notify(func() { closed.Add(1) })
-			r.add(&lostDevice{gone: near})
+			r.add(&lostDevice{gone: near, open: func() (tap.Device, error) { return nil, tap.ErrMissing }})
 		}
 		lose()
 		if synctest.Wait(); closed.Load() != 1 {

@@ -136,7 +136,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}
-		n.plugIn(&link{memory: true, spec: file.Device{Name: "second"}}, q.extra)
+		n.plugIn(&link{memory: true, name: "second"}, q.extra)
 	}
 	if v&offloaded != 0 {
 		n := q.nets[q.names[len(q.names)-1]]

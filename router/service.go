@@ -1,7 +1,6 @@
 package router
 
 import (
-	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -25,7 +24,7 @@ func (n *network) addService(mac packet.MAC) *service {
 // plugIn connects the service's host, whose frames come and go by dev. It is called by the worker of the
 // network.
 func (s *service) plugIn(name string, dev tap.Device) {
-	s.link = &link{owner: s, network: s.network.name, memory: true, spec: file.Device{Name: name}}
+	s.link = &link{owner: s, network: s.network.name, memory: true, name: name}
 	s.worker.addLink(s.link)
 	s.link.plug(&s.worker.turn, dev)
 }

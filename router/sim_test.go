@@ -23,8 +23,8 @@ import (
 type sim struct {
 	*Simulation
 	t     testing.TB
-	w     *worker   // the only one, mostly
-	all   []*worker // all of them
+	w     *shard   // the only one, mostly
+	all   []*shard // all of them
 	nets  map[string]*network
 	names []string // of the networks, in the order of the topology
 	hosts map[hostKey]*simHost

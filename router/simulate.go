@@ -66,7 +66,7 @@ func simulate(topo *file.Topology, rng *rand.Rand) (*Simulation, error) {
 	for _, n := range p.networks {
 		d := &simDevice{}
 		s.devs[n.name] = d
-		n.plugIn(&link{memory: true, spec: file.Device{Name: n.name}}, d)
+		n.plugIn(&link{memory: true, name: n.name}, d)
 	}
 	s.schedule.now = func() time.Duration { return s.now }
 	for _, share := range e.control.monitored() {

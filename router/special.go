@@ -1,5 +1,11 @@
 package router
 
+import (
+	"net/netip"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
 // Some addresses are never forwarded from or to (RFC 6890 and the registry that it keeps, where
 // "Forwardable" is "False"). Packets for the router itself may come from and go to such addresses:
 // the router may have neighbors, and serve addresses, to which no other router leads.
@@ -23,19 +29,6 @@ func forwardable(addr uint32) bool {
 	return true
 }
 
-// forwards refuses packets that may go no further than the router. ICMP errors from the dummy address
-// pass: they tell a sender the MTU of its path as others do (RFC 9229, 3).
-func (x *passage) forwards() verdict {
-	p := &x.p
-	if !forwardable(p.Src) && (p.Src != dummyAddr || !p.IsICMPError()) {
-		return drop(DropMartianSource)
-	}
-	if !forwardable(x.fresh.to.Dst) {
-		return drop(DropMartianDest)
-	}
-	return next
-}
-
 // shows is the address that the router sends from, by an interface, to addr. hop is addr's next hop, or
 // addr itself. It is the interface's address; where that is link-local and would not get as far as
 // addr, it is another address of the router.
@@ -57,3 +50,59 @@ func (i *iface) shows(hop, addr uint32) uint32 {
 	}
 	return own
 }
+
+// An rpFilter says what a source address must have to do with the interface that it
+// comes from (RFC 3704).
+type rpFilter uint8
+
+const (
+	rpOff    rpFilter = iota // no more than martian asks
+	rpLoose                  // a route to it
+	rpStrict                 // the route to it, out of that interface
+)
+
+// martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
+// for addresses on link): nobody sends from a loopback, multicast or broadcast
+// address, nor from one of ours, an address of a network of ours is only ever
+// on that network, and one that no router forwards is a neighbor's.
+func (i *iface) martian(src uint32) verdict {
+	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
+		i.router.owned[src] || i.router.static.Owns(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {
+		return drop(DropMartianSource)
+	}
+	for _, other := range i.router.ifaces[1:] {
+		if other != i && other.onLink(src) {
+			return drop(DropMartianSource)
+		}
+	}
+	if r := i.router; r.rpFilter != rpOff {
+		if rt, ok := r.routes.Lookup(packet.ToAddr(src)); !ok || r.rpFilter == rpStrict && rt.out != i {
+			return drop(DropReversePath)
+		}
+	}
+	return next
+}
+
+// martianDest refuses destinations that no router forwards to (RFC 1812, 5.3.7).
+func martianDest(dst uint32) verdict {
+	switch {
+	case dst>>28 == 14, dst == 0xffffffff:
+		return drop(DropBroadcast)
+	case dst>>24 == 0, dst>>24 == 127, dst >= 0xf0000000:
+		return drop(DropMartianDest)
+	}
+	return next
+}
+
+// prefixOf is the prefix of a network as a pair of address and mask.
+type prefixOf struct{ addr, mask uint32 }
+
+func newPrefix(p netip.Prefix) prefixOf {
+	mask := ^uint32(0) << (32 - p.Bits())
+	if p.Bits() == 0 {
+		mask = 0
+	}
+	return prefixOf{packet.FromAddr(p.Addr()) & mask, mask}
+}
+
+func (p prefixOf) contains(a uint32) bool { return a&p.mask == p.addr }

@@ -142,3 +142,43 @@ func (t *stationTable) find(key uint64) *stationAt {
 
 // lookup returns the station with a MAC address, or nil.
 func (t *stationTable) lookup(mac []byte) *station { return t.find(macKey(mac)).station }
+
+// connect makes the rings between the workers that read networks and those of the
+// stations on them.
+func connect(networks []*network) {
+	type pair struct{ from, to *worker }
+	rings := map[pair]*handover{}
+	each := func(fn func(s *station, in, out pair)) {
+		for _, n := range networks {
+			for _, s := range n.stations() {
+				if other := s.worker; other != n.home {
+					fn(s, pair{n.home, other}, pair{other, n.home})
+				}
+			}
+		}
+	}
+	each(func(_ *station, in, out pair) { rings[in], rings[out] = nil, nil })
+	length := handoverLen(len(rings))
+	ring := func(p pair) *handover {
+		if rings[p] == nil {
+			rings[p] = newHandover(p.to, length)
+			p.to.inbox = append(p.to.inbox, rings[p])
+		}
+		return rings[p]
+	}
+	type away struct {
+		network *network
+		from    *worker
+	}
+	boxes := map[away]*outbox{}
+	each(func(s *station, in, out pair) {
+		s.inward, s.outward = ring(in), ring(out)
+		box := boxes[away{s.network, s.worker}]
+		if box == nil {
+			box = &outbox{}
+			boxes[away{s.network, s.worker}] = box
+			s.worker.away = append(s.worker.away, box)
+		}
+		s.away = box
+	})
+}

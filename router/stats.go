@@ -7,41 +7,6 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// counters is what a worker counts.
-type counters struct {
-	Received, Forwarded, Consumed, Made uint64
-	Conflicts                           uint64
-	Parked                              int64
-	Dropped                             [numDropReasons]uint64
-	Unsent                              [numUnsentReasons]uint64
-}
-
-// An UnsentReason says why a router has not sent a frame of its own: an ICMP error, a RST, or a piece of a
-// packet. The names are the words of the counters.
-type UnsentReason uint8
-
-// The reasons. An answer that a rule forbids, such as an ICMP error about an ICMP error (RFC 1812, 4.3.2.7) or a
-// RST in answer to a RST, is not counted. Frames that a device does not take are in DeviceStats.Lost.
-const (
-	UnsentRate     UnsentReason = iota // an ICMP error or a RST beyond what the router sends in a second
-	UnsentRoute                        // the RST for one side of a connection that ends, to which there is no route
-	UnsentNeighbor                     // likewise, where the next hop is not known: a RST is not worth an ARP request
-	UnsentSequence                     // likewise, where it is not known which sequence number that side expects
-	UnsentFragment                     // a RST in answer to a TCP segment in fragments, whose length is not known
-	UnsentPieces                       // a part of a super-frame that cannot be cut any further
-	numUnsentReasons
-)
-
-var unsentNames = [numUnsentReasons]string{"rate", "no-route", "no-neighbor", "no-sequence", "fragment", "pieces"}
-
-// String returns the reason's name.
-func (r UnsentReason) String() string {
-	if r < numUnsentReasons {
-		return unsentNames[r]
-	}
-	return "unknown"
-}
-
 // Stats is a copy of an engine's counters. Every frame received is exactly one
 // of forwarded, consumed, dropped, or still parked; frames that the engine makes
 // itself (answers, floods, fragments, segments) are counted apart. Unsent counts the frames of its
@@ -105,11 +70,11 @@ type tally struct {
 // awayStats is what one worker has sent to another's device.
 type awayStats struct {
 	link *link
-	DeviceStats
+	linkStats
 }
 
 // add adds one worker's counters, on that worker.
-func (t *tally) add(w *worker) {
+func (t *tally) add(w *shard) {
 	c := &w.stats
 	t.Received += c.Received
 	t.Forwarded += c.Forwarded
@@ -146,10 +111,11 @@ func (t *tally) add(w *worker) {
 		t.devices = map[*link]int{}
 	}
 	for _, l := range w.links {
-		d := l.stats
-		d.Device, d.Network, d.Present = l.name(), l.network, l.dev != nil
 		t.devices[l] = len(t.Devices)
-		t.Devices = append(t.Devices, d)
+		t.Devices = append(t.Devices, DeviceStats{
+			Device: l.name, Network: l.network, Present: l.dev != nil, Lost: l.stats.Lost,
+			RxFrames: l.stats.RxFrames, RxBytes: l.stats.RxBytes, TxFrames: l.stats.TxFrames, TxBytes: l.stats.TxBytes,
+		})
 	}
 	for _, b := range w.away {
 		if b.seen != nil {

@@ -124,3 +124,23 @@ func (a *arena) alloc(n int) []byte {
 }
 
 func (a *arena) reset() { a.used = 0 }
+
+// counters is what a worker counts.
+type counters struct {
+	Received, Forwarded, Consumed, Made uint64
+	Conflicts                           uint64
+	Parked                              int64
+	Dropped                             [numDropReasons]uint64
+	Unsent                              [numUnsentReasons]uint64
+}
+
+// without returns a new slice, as another function may be walking over the old one.
+func without[T comparable](s []T, x T) []T {
+	out := make([]T, 0, len(s))
+	for _, y := range s {
+		if y != x {
+			out = append(out, y)
+		}
+	}
+	return out
+}

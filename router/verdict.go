@@ -113,3 +113,29 @@ func drop(r DropReason) verdict { return dropped + verdict(r) }
 
 // reason returns the drop reason, if the verdict is one.
 func (v verdict) reason() (DropReason, bool) { return DropReason(v - dropped), v >= dropped }
+
+// An UnsentReason says why a router has not sent a frame of its own: an ICMP error, a RST, or a piece of a
+// packet. The names are the words of the counters.
+type UnsentReason uint8
+
+// The reasons. An answer that a rule forbids, such as an ICMP error about an ICMP error (RFC 1812, 4.3.2.7) or a
+// RST in answer to a RST, is not counted. Frames that a device does not take are in DeviceStats.Lost.
+const (
+	UnsentRate     UnsentReason = iota // an ICMP error or a RST beyond what the router sends in a second
+	UnsentRoute                        // the RST for one side of a connection that ends, to which there is no route
+	UnsentNeighbor                     // likewise, where the next hop is not known: a RST is not worth an ARP request
+	UnsentSequence                     // likewise, where it is not known which sequence number that side expects
+	UnsentFragment                     // a RST in answer to a TCP segment in fragments, whose length is not known
+	UnsentPieces                       // a part of a super-frame that cannot be cut any further
+	numUnsentReasons
+)
+
+var unsentNames = [numUnsentReasons]string{"rate", "no-route", "no-neighbor", "no-sequence", "fragment", "pieces"}
+
+// String returns the reason's name.
+func (r UnsentReason) String() string {
+	if r < numUnsentReasons {
+		return unsentNames[r]
+	}
+	return "unknown"
+}

@@ -32,6 +32,19 @@ func (e *Engine) watchLinks(topo *file.Topology, log *slog.Logger) {
 	e.reopen.mu.Unlock()
 }
 
+// announced reports whether a device is on an interface that the kernel tells of. Of
+// namespaces it tells nothing.
+func announced(d file.Device) bool { return d.Kind == file.DeviceRaw }
+
+// linkOf is the link for a device of the topology. open opens it.
+func linkOf(d file.Device, open func(file.Device) (tap.Device, error)) *link {
+	l := &link{name: d.String(), reopen: func() (tap.Device, error) { return open(d) }}
+	if announced(d) {
+		l.ifname = d.Name
+	}
+	return l
+}
+
 // linkTold takes news of an interface. on are the networks that have a device on it.
 func (e *Engine) linkTold(on []*network, l tap.Link) {
 	if len(on) == 0 || l.Gone {

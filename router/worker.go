@@ -12,27 +12,24 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A worker runs networks and routers to completion: it reads a batch of frames,
-// reads the clock once, decides and rewrites, writes, and sleeps when every
-// device is dry. Everything it owns is touched by its goroutine only; others
-// send it functions to run. What its routers have to do with another worker's
-// networks is in handover.go.
+// A worker runs frames to completion: it reads a batch of them from a link, reads the clock once, has
+// the link's owner decide and rewrite, writes, and sleeps when every device is dry. Everything it owns
+// is touched by its goroutine only. Other goroutines send it functions to run. What it gets from other
+// workers, and what they get from it, is in handover.go.
 type worker struct {
 	turn
 	clock    func() time.Duration // since the start
-	networks []*network
-	routers  []*vrouter
 	links    []*link
 	memory   []*link // those whose devices are in memory
 	ready    []*link // may have frames to read
 	spare    []*link
 	away     []*outbox                  // for other workers' links
 	accept   func(t *turn, got *handed) // takes what comes by the rings
+	tables   []ticker                   // with something to do at times
 	busyPoll time.Duration
 	busyAt   time.Duration
 	inbox    []*handover
 	frames   []tap.Frame // the slots that devices read into
-	scratch  scratch     // of the routers
 
 	reopener *reopener
 
@@ -43,6 +40,11 @@ type worker struct {
 	stopping bool
 	direct   bool // nobody runs it: its turns, and what is sent to it, are the caller's
 	done     chan struct{}
+}
+
+// A ticker does what is due at a time, and asks to be woken for what is due later.
+type ticker interface {
+	tick(t *turn)
 }
 
 const (
@@ -246,8 +248,8 @@ func (w *worker) tick() {
 	for _, l := range w.links {
 		l.tick(&w.turn)
 	}
-	for _, r := range w.routers {
-		r.tick(&w.turn)
+	for _, table := range w.tables {
+		table.tick(&w.turn)
 	}
 	if len(w.queue) > 0 {
 		w.wakeAt(w.now)
@@ -268,7 +270,7 @@ func (w *worker) stop() {
 		// The kernel takes its time to remove a device, but removes many at once.
 		closed.Go(func() {
 			if err := dev.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-				w.log.Warn("closing a device", "device", p.name(), "err", err)
+				w.log.Warn("closing a device", "device", p.name, "err", err)
 			}
 		})
 	}
