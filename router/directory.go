@@ -107,12 +107,12 @@ func (d *directory) concerns(list []*station, m *packet.ARP) []*station {
 
 // toRouters gives a broadcast to the stations that it concerns. Routers have a use for ARP alone: any other
 // broadcast gets here, once, the verdict that each router would give it.
-func (n *network) toRouters(t *turn, from endpoint, how kind, f *tap.Frame) verdict {
+func (n *network) toRouters(t *turn, from source, f *tap.Frame) verdict {
 	switch {
-	case len(n.routers) == 0, len(n.routers) == 1 && n.routers[0].owner == from:
+	case len(n.routers) == 0, len(n.routers) == 1 && n.routers[0] == from.station:
 		return drop(DropBroadcast)
 	case len(n.routers) == 1:
-		return n.routers[0].owner.deliver(t, f, how)
+		return n.routers[0].owner.deliver(t, f, from.how)
 	}
 	eth := f.Ethernet()
 	if v := judgeType(eth); v != next {
@@ -126,10 +126,10 @@ func (n *network) toRouters(t *turn, from endpoint, how kind, f *tap.Frame) verd
 	all := consumed // if it concerns no router here
 	first := true
 	for _, s := range n.directory.concerns(room[:0], &m) {
-		if s.owner == from {
+		if s == from.station {
 			continue
 		}
-		v := s.owner.deliver(t, f, how)
+		v := s.owner.deliver(t, f, from.how)
 		if first || v == consumed || all >= dropped && v < dropped {
 			all = v
 		}

@@ -378,10 +378,15 @@ func stageRoute(t *turn, x *passage) verdict {
 
 // stageTTL: a packet whose time is over is reported to its sender.
 func stageTTL(t *turn, x *passage) verdict {
-	if x.p.TTL <= 1 {
-		return sendError(t, x, packet.ICMPTimeExceeded, 0, 0, DropTTL)
+	if x.p.TTL > 1 {
+		return next
 	}
-	return next
+	return expire(t, x)
+}
+
+// expire tells the sender of a packet that its time is over. It is apart so that stageTTL is inlined.
+func expire(t *turn, x *passage) verdict {
+	return sendError(t, x, packet.ICMPTimeExceeded, 0, 0, DropTTL)
 }
 
 // stageMTU: a packet that is too large for the egress is cut later, or reported to its sender.

@@ -25,6 +25,7 @@ type network struct {
 	routers  []*station // interfaces of routers, in the order of the topology
 	services []*station // which hear every broadcast
 	table    macTable
+	direct   *link             // of the only port, where there is only one station: what that sends needs no switch
 	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
 	lookedAt time.Duration     // when the full table was last searched for old addresses
 
@@ -47,6 +48,7 @@ func (n *network) stations() []*station { return slices.Concat(n.routers, n.serv
 // publishStations lets the switch find the stations that there are now.
 func (n *network) publishStations() {
 	n.byMAC.Store(newStationTable(n.table.seed, n.stations()))
+	n.setPorts(n.ports)
 }
 
 // addPort makes a link a port of the network. Its device may come later.
@@ -67,13 +69,16 @@ func (n *network) plugIn(l *link, dev tap.Device) *port {
 
 func (n *network) removePort(p *port) { n.setPorts(without(n.ports, p)) }
 
-// setPorts tells other workers of the only port.
+// setPorts notes and publishes whether there is only one port.
 func (n *network) setPorts(ports []*port) {
-	n.ports = ports
-	if len(ports) == 1 {
-		n.sole.Store(ports[0].link)
-	} else {
+	n.ports, n.direct = ports, nil
+	if len(ports) != 1 {
 		n.sole.Store(nil)
+		return
+	}
+	n.sole.Store(ports[0].link)
+	if len(n.routers) == 1 && len(n.services) == 0 {
+		n.direct = ports[0].link
 	}
 }
 
@@ -169,7 +174,7 @@ func (p *port) take(t *turn, f *tap.Frame) {
 	if len(n.ports) > 1 {
 		n.learn(packet.MAC(eth[6:12]), p, t.now)
 	}
-	t.count(n.switchFrame(t, p, received, f))
+	t.count(n.switchFrame(t, source{port: p, how: received}, f))
 }
 
 // tagLen is the length of an IEEE 802.1Q tag.
@@ -203,44 +208,43 @@ func tagged(eth []byte) bool {
 }
 
 // switchFrame sends a frame where its destination address says, but not back to where it comes from.
-// how is received for the frame of a port, made for the frame of a station.
-func (n *network) switchFrame(t *turn, from endpoint, how kind, f *tap.Frame) verdict {
+func (n *network) switchFrame(t *turn, from source, f *tap.Frame) verdict {
 	dst := f.Ethernet()[:6]
 	if dst[0]&1 != 0 {
 		if reserved := [5]byte{1, 0x80, 0xc2}; [5]byte(dst) == reserved && dst[5] < 16 {
 			return drop(DropReserved)
 		}
-		return n.flood(t, from, how, f)
+		return n.flood(t, from, f)
 	}
-	if s := n.stationAt(dst); s != nil && s.owner != from {
-		return s.owner.deliver(t, f, how)
+	if s := n.stationAt(dst); s != nil && s != from.station {
+		return s.owner.deliver(t, f, from.how)
 	}
 	if len(n.ports) == 1 {
-		if n.ports[0] == from {
+		if n.ports[0] == from.port {
 			return drop(DropNotOurs)
 		}
-		return n.ports[0].deliver(t, f, how)
+		return n.ports[0].deliver(t, f, from.how)
 	}
 	if seen := n.table.lookup(dst); seen != nil && t.now-seen.at < macAge {
-		if seen.port == from {
+		if seen.port == from.port {
 			return drop(DropSamePort)
 		}
-		return seen.port.deliver(t, f, how)
+		return seen.port.deliver(t, f, from.how)
 	}
 	n.toOthers(t, from, f)
 	return forwarded
 }
 
 // flood gives a broadcast or multicast to every other port, and to the stations that it concerns.
-func (n *network) flood(t *turn, from endpoint, how kind, f *tap.Frame) verdict {
+func (n *network) flood(t *turn, from source, f *tap.Frame) verdict {
 	others := n.toOthers(t, from, f)
-	if how == received {
-		how = flooded
+	if from.how == received {
+		from.how = flooded
 	}
-	if n.toServices(t, from, how, f) {
+	if n.toServices(t, from, f) {
 		others = true
 	}
-	v := n.toRouters(t, from, how, f)
+	v := n.toRouters(t, from, f)
 	if others && v >= dropped {
 		return forwarded // the switch did its part
 	}
@@ -249,11 +253,11 @@ func (n *network) flood(t *turn, from endpoint, how kind, f *tap.Frame) verdict 
 
 // toOthers copies a frame to every port but the one it came from, and reports
 // whether there was one.
-func (n *network) toOthers(t *turn, from endpoint, f *tap.Frame) bool {
+func (n *network) toOthers(t *turn, from source, f *tap.Frame) bool {
 	sent := false
 	for _, p := range n.ports {
 		switch {
-		case p == from:
+		case p == from.port:
 			continue
 		case p.link.dev == nil:
 			p.link.stats.Lost++
@@ -271,12 +275,12 @@ func (n *network) toOthers(t *turn, from endpoint, f *tap.Frame) bool {
 
 // toServices copies a broadcast to every local service but its sender, and reports whether there
 // was one.
-func (n *network) toServices(t *turn, from endpoint, how kind, f *tap.Frame) bool {
+func (n *network) toServices(t *turn, from source, f *tap.Frame) bool {
 	sent := false
 	for _, s := range n.services {
-		if s.owner != from {
+		if s != from.station {
 			c := t.copy(f)
-			s.owner.deliver(t, &c, how)
+			s.owner.deliver(t, &c, from.how)
 			sent = true
 		}
 	}
@@ -290,10 +294,10 @@ func (n *network) transmit(t *turn, from *station, f *tap.Frame, p *packet.Packe
 	switch {
 	case !t.of(n.home):
 		from.transmitAbroad(t, f, p)
-	case len(n.ports) == 1 && len(n.routers) == 1 && len(n.services) == 0:
-		n.ports[0].link.sendOrLose(t, f, p)
+	case n.direct != nil:
+		n.direct.sendOrLose(t, f, p)
 	default:
-		n.switchFrame(t, from.owner, made, f)
+		n.switchFrame(t, source{station: from, how: made}, f)
 	}
 }
 

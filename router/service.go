@@ -58,7 +58,7 @@ func (s *service) receive(t *turn, frames []tap.Frame) {
 			continue
 		}
 		s.network.observe(f)
-		t.count(s.network.switchFrame(t, s, received, f))
+		t.count(s.network.switchFrame(t, source{station: &s.station, how: received}, f))
 	}
 }
 

@@ -40,6 +40,13 @@ type station struct {
 	away            *outbox
 }
 
+// A source is where a frame comes from that the switch is given: a port or a station, which do not get it back.
+type source struct {
+	port    *port
+	station *station
+	how     kind // received or made
+}
+
 // A stationOwner is what a station is: the interface of a router, or a local service. Its methods are
 // called by the worker of the station.
 type stationOwner interface {
@@ -103,14 +110,15 @@ func (all stations) accept(t *turn, got *handed) {
 	case recordFlooded:
 		s.owner.deliver(t, &got.frame, flooded)
 	case recordMade:
-		s.network.switchFrame(t, s.owner, made, &got.frame)
+		s.network.switchFrame(t, source{station: s, how: made}, &got.frame)
 	}
 }
 
 // A stationTable finds the stations of a network by their MAC addresses: one probe, mostly, however
 // many there are. It is never changed, so other workers may read it.
 type stationTable struct {
-	seed  uint64 // secret, so that nobody can choose addresses that collide
+	only  stationAt // where there is only one
+	seed  uint64    // secret, so that nobody can choose addresses that collide
 	slots []stationAt
 }
 
@@ -121,6 +129,9 @@ type stationAt struct {
 
 // newStationTable makes a table. Of two stations with one MAC address, the first counts.
 func newStationTable(seed uint64, all []*station) *stationTable {
+	if len(all) == 1 {
+		return &stationTable{only: stationAt{macKey(all[0].mac[:]), all[0]}}
+	}
 	t := &stationTable{seed: seed, slots: make([]stationAt, 2<<bits.Len(uint(len(all))))}
 	for _, s := range all {
 		key := macKey(s.mac[:])
@@ -141,7 +152,20 @@ func (t *stationTable) find(key uint64) *stationAt {
 }
 
 // lookup returns the station with a MAC address, or nil.
-func (t *stationTable) lookup(mac []byte) *station { return t.find(macKey(mac)).station }
+func (t *stationTable) lookup(mac []byte) *station {
+	key := macKey(mac)
+	if key == t.only.mac {
+		return t.only.station
+	}
+	return t.search(key)
+}
+
+func (t *stationTable) search(key uint64) *station {
+	if t.slots == nil {
+		return nil
+	}
+	return t.find(key).station
+}
 
 // connect makes the rings between the workers that read networks and those of the
 // stations on them.

@@ -16,7 +16,7 @@ func TestStationTableAgainstMap(t *testing.T) {
 	address := func(spread int) packet.MAC {
 		return packet.MAC{2, 0, 0, 0, byte(rng.IntN(spread)), byte(rng.IntN(256))}
 	}
-	for n := range 300 {
+	for n := range 300 { // also none, and one
 		want := map[packet.MAC]*station{}
 		var all []*station
 		for range n {
