@@ -667,7 +667,9 @@ func (r *vrouter) tick(t *turn) {
 	r.tickAnnouncements(t)
 	r.settle(t)
 	r.cut.tick(t)
-	if at := r.nat.Tick(t.now); at != 0 {
-		t.wakeAt(at)
+	for _, at := range [...]time.Duration{r.conns.Tick(t.now), r.nat.Tick(t.now)} {
+		if at != 0 {
+			t.wakeAt(at)
+		}
 	}
 }
