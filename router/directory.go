@@ -116,21 +116,21 @@ func (n *network) toRouters(t *turn, from source, f *tap.Frame) verdict {
 	}
 	eth := f.Ethernet()
 	if v := judgeType(eth); v != next {
-		return v
+		return v.at(StageIngress)
 	}
 	m, ok := packet.DecodeARP(eth)
 	if v := judgeARP(&m, ok); v != next {
-		return v
+		return v.at(StageARP)
 	}
 	var room [8]*station
-	all := consumed // if it concerns no router here
+	all := Consumed // if it concerns no router here
 	first := true
 	for _, s := range n.directory.concerns(room[:0], &m) {
 		if s == from.station {
 			continue
 		}
 		v := s.owner.deliver(t, f, from.how)
-		if first || v == consumed || all >= dropped && v < dropped {
+		if first || v == Consumed || all >= dropped && v < dropped {
 			all = v
 		}
 		first = false

@@ -19,47 +19,53 @@ import (
 // because the connection is known, costs next to nothing.
 
 // forward takes one frame that the switch has found to be for a router, or for
-// everybody, and sees it through.
+// everybody, and sees it through. A drop has the stage it came from.
 func forward(t *turn, in *iface, f *tap.Frame, again bool) verdict {
 	x := &in.router.scratch.passage
 	x.begin(in, f, again)
 	if v := stageIngress(t, x); v != next {
-		return v
+		return v.at(StageIngress)
+	}
+	if v := stageARP(t, x); v != next {
+		return v.at(StageARP)
 	}
 	if v := stageParse(t, x); v != next {
-		return v
+		return v.at(StageParse)
+	}
+	if v := stageFragment(t, x); v != next {
+		return v.at(StageFragment)
 	}
 	if v := stageConntrack(t, x); v != next {
-		return v
+		return v.at(StageConntrack)
 	}
 	if v := stageDNAT(t, x); v != next {
-		return v
+		return v.at(StageDNAT)
 	}
 	if v := stageLocal(t, x); v != next {
-		return v
+		return v.at(StageLocal)
 	}
 	if v := stageRoute(t, x); v != next {
-		return v
+		return v.at(StageRoute)
 	}
 	if v := stageTTL(t, x); v != next {
-		return v
+		return v.at(StageTTL)
 	}
 	if v := stageMTU(t, x); v != next {
-		return v
+		return v.at(StageMTU)
 	}
 	if v := stageSNAT(t, x); v != next {
-		return v
+		return v.at(StageSNAT)
 	}
 	if v := stageNeighbor(t, x); v != next {
-		return v
+		return v.at(StageNeighbor)
 	}
 	if v := stageCommit(t, x); v != next {
-		return v
+		return v.at(StageCommit)
 	}
 	if v := stageRewrite(t, x); v != next {
-		return v
+		return v.at(StageRewrite)
 	}
-	return stageEgress(t, x)
+	return stageEgress(t, x).at(StageEgress)
 }
 
 // interfaces are those of the routers on a network.
@@ -108,25 +114,35 @@ func (q *retry) resume(t *turn, f *tap.Frame) {
 	x.failed = neighbor.Key{}
 }
 
-// stageIngress: what kind of frame is it? ARP ends here.
+// stageIngress: what kind of frame is it?
 func stageIngress(t *turn, x *passage) verdict {
 	eth := x.frame.Ethernet()
+	x.isARP = false
 	switch binary.BigEndian.Uint16(eth[12:]) {
 	case packet.EtherTypeIPv4:
 		if eth[0]&1 == 0 {
 			return next
 		}
 	case packet.EtherTypeARP:
-		return stageARP(t, x, eth)
+		x.isARP = true
+		return next
 	}
 	return judgeType(eth)
 }
 
-// stageARP: learn the sender, and answer for every address that the router has on that network.
+// stageARP: an ARP message ends here.
+func stageARP(t *turn, x *passage) verdict {
+	if !x.isARP {
+		return next
+	}
+	return hearARP(t, x, x.frame.Ethernet())
+}
+
+// hearARP learns the sender, and answers for every address that the router has on that network.
 // A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
 // that its packet comes from, which may be one of its loopback interface or of another network of the
 // host. Nothing is learned from such a sender.
-func stageARP(t *turn, x *passage, eth []byte) verdict {
+func hearARP(t *turn, x *passage, eth []byte) verdict {
 	m, ok := packet.DecodeARP(eth)
 	if v := judgeARP(&m, ok); v != next {
 		return v
@@ -151,7 +167,7 @@ func stageARP(t *turn, x *passage, eth []byte) verdict {
 	if ours && m.Request {
 		in.answerARP(t, m)
 	}
-	return consumed
+	return Consumed
 }
 
 var parseDrops = [...]DropReason{
@@ -160,22 +176,24 @@ var parseDrops = [...]DropReason{
 	packet.FaultQuote: DropICMPQuote, packet.FaultICMPSum: DropICMPChecksum, packet.FaultOffload: DropOffload,
 }
 
-// stageParse: validate the headers once. A fragment borrows the ports of its first
-// one, or waits for it.
+// stageParse: validate the headers once.
 func stageParse(t *turn, x *passage) verdict {
 	p := &x.p
 	if fault := t.parser.Parse(p, x.frame.Ethernet(), x.frame.Header()); fault != packet.FaultNone {
 		return drop(parseDrops[fault])
 	}
 	if p.Options {
-		if v := readOptions(t, x); v != next {
-			return v
-		}
-	}
-	if p.Fragmented() {
-		return stageFragment(t, x)
+		return readOptions(t, x)
 	}
 	return next
+}
+
+// stageFragment: a fragment borrows the ports of its first one, or waits for it.
+func stageFragment(t *turn, x *passage) verdict {
+	if !x.p.Fragmented() {
+		return next
+	}
+	return joinFragments(t, x)
 }
 
 // stageConntrack: a known connection carries its translation, egress and next hop;
@@ -541,13 +559,13 @@ func stageNeighbor(t *turn, x *passage) verdict {
 	if !table.Park(n, x.frame.Buf[x.frame.Head:x.frame.Tail], x.in.id) {
 		return drop(DropNeighborFull)
 	}
-	return parked
+	return Parked
 }
 
 // reroute finds the next hop of a known connection whose neighbor is forgotten.
 func reroute(t *turn, x *passage) verdict {
 	x.out = nil
-	return stageRoute(t, x)
+	return stageRoute(t, x).at(StageRoute)
 }
 
 // stageCommit: now that the packet is really sent, the connection exists. The table
@@ -653,10 +671,10 @@ func stageEgress(t *turn, x *passage) verdict {
 	x.frame.Tail = min(x.frame.Tail, x.frame.Head+tap.HeaderLen+x.p.End)
 	if x.oversize {
 		sendFragments(t, x)
-		return forwarded
+		return Forwarded
 	}
 	x.out.network.transmit(t, &x.out.station, x.frame, &x.p)
-	return forwarded
+	return Forwarded
 }
 
 // tick does what is due in every table of the router.

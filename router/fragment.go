@@ -101,8 +101,8 @@ func newFragmentList(most, each int, life time.Duration) fragmentList {
 	return fragmentList{sources: map[fragmentSource]*fragmentShare{}, most: most, each: each, life: life}
 }
 
-// stageFragment gives a fragment the ports of its packet, or holds it.
-func stageFragment(t *turn, x *passage) verdict {
+// joinFragments gives a fragment the ports of its packet, or holds it.
+func joinFragments(t *turn, x *passage) verdict {
 	p, fs := &x.p, &x.r.fragments
 	k := keyOf(x)
 	e := fs.entries[k]
@@ -192,7 +192,7 @@ func (fs *fragments) hold(t *turn, x *passage, k fragmentKey, e *fragmentEntry) 
 	e.share.held += len(frame)
 	fs.held += len(frame)
 	e.count(x)
-	return parked
+	return Parked
 }
 
 // makeRoom lets older packets of the same source make room for n bytes more of e, and
@@ -261,7 +261,7 @@ func (fs *fragments) free(e *fragmentEntry) {
 // forget ends the wait for a packet; what was held is dropped.
 func (fs *fragments) forget(t *turn, e *fragmentEntry, reason DropReason) {
 	t.stats.Parked -= int64(len(e.held))
-	t.stats.Dropped[reason] += uint64(len(e.held))
+	t.stats.drop(reason, StageFragment, uint64(len(e.held)))
 	fs.free(e)
 	e.delist()
 	delete(fs.entries, e.key)

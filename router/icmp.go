@@ -37,11 +37,11 @@ func answerEcho(t *turn, x *passage) verdict {
 	if len(ip) > x.in.mtu {
 		x.out = x.in
 		sendFragments(t, x)
-		return consumed
+		return Consumed
 	}
 	t.stats.Made++
 	x.in.network.transmit(t, &x.in.station, x.frame, &x.p)
-	return consumed
+	return Consumed
 }
 
 // originTTL is the time to live of what the router sends itself (RFC 1700).

@@ -102,7 +102,7 @@ func (p *port) deliver(t *turn, f *tap.Frame, how kind) verdict {
 	} else if !p.link.send(t, f, nil) {
 		return drop(DropOffload)
 	}
-	return forwarded
+	return Forwarded
 }
 
 // announce has the stations of a network that has come up say so, as behind a device that was away
@@ -232,7 +232,7 @@ func (n *network) switchFrame(t *turn, from source, f *tap.Frame) verdict {
 		return seen.port.deliver(t, f, from.how)
 	}
 	n.toOthers(t, from, f)
-	return forwarded
+	return Forwarded
 }
 
 // flood gives a broadcast or multicast to every other port, and to the stations that it concerns.
@@ -246,7 +246,7 @@ func (n *network) flood(t *turn, from source, f *tap.Frame) verdict {
 	}
 	v := n.toRouters(t, from, f)
 	if others && v >= dropped {
-		return forwarded // the switch did its part
+		return Forwarded // the switch did its part
 	}
 	return v
 }
@@ -318,7 +318,7 @@ func (s *station) transmitAbroad(t *turn, f *tap.Frame, p *packet.Packet) {
 	}
 	if !t.handOver(s.outward, recordMade, s.number, f) {
 		t.stats.Received++ // by the other worker's switch, if there had been room
-		t.stats.Dropped[DropHandover]++
+		t.stats.drop(DropHandover, StageSwitch, 1)
 	}
 }
 

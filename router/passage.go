@@ -19,6 +19,7 @@ type passage struct {
 	frame *tap.Frame
 	p     packet.Packet // of stageParse
 	again bool          // it was parked before, and has been counted
+	isARP bool          // of stageIngress
 
 	failed neighbor.Key // the neighbor that it has waited for in vain; set by retry.resume
 

@@ -48,14 +48,14 @@ func reassemble(t *turn, x *passage) verdict {
 	}
 	switch g.add(x) {
 	case pieceKnown:
-		return consumed
+		return Consumed
 	case pieceSpoils:
 		g.spoilt = true
 		g.drop(t, DropFragmentLocal)
 		return drop(DropFragmentLocal)
 	}
 	if g.first == nil || g.total == 0 || g.bytes < g.total {
-		return parked
+		return Parked
 	}
 	if g.headerLen()+g.total > maxIPLen { // with the options, which the last piece did not have
 		g.spoilt = true
@@ -68,7 +68,7 @@ func reassemble(t *turn, x *passage) verdict {
 	x.r.reassemblies.remove(slices.Index(x.r.reassemblies, g))
 	t.requeue(x.in, g.whole())
 	t.stats.Received++ // the whole packet is judged like one that came in
-	return consumed
+	return Consumed
 }
 
 // reassemblies are those of a router, the oldest first.
@@ -104,7 +104,7 @@ func (all *reassemblies) remove(i int) { *all = slices.Delete(*all, i, i+1) }
 // drop drops the pieces of a packet that will not be completed.
 func (g *reassembly) drop(t *turn, reason DropReason) {
 	t.stats.Parked -= int64(len(g.pieces))
-	t.stats.Dropped[reason] += uint64(len(g.pieces))
+	t.stats.drop(reason, StageLocal, uint64(len(g.pieces)))
 	g.pieces, g.bytes = nil, 0
 }
 

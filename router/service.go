@@ -42,7 +42,7 @@ func (s *service) deliver(t *turn, f *tap.Frame, how kind) verdict {
 	case !s.link.send(t, f, nil):
 		return drop(DropOffload)
 	}
-	return forwarded
+	return Forwarded
 }
 
 // resume gives the host a frame that was put aside.

@@ -3,9 +3,11 @@ package router
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +69,16 @@ func (s *sim) checkBooks() {
 	if sum := st.Forwarded + st.Consumed + st.Dropped() + st.Parked; sum != st.Received {
 		s.t.Errorf("received %d frames, but %d forwarded + %d consumed + %d dropped + %d parked", st.Received,
 			st.Forwarded, st.Consumed, st.Dropped(), st.Parked)
+	}
+	byReason := map[DropReason]uint64{}
+	for _, d := range st.DropsAt {
+		byReason[d.Reason] += d.Frames
+		if !slices.Contains(d.Reason.Stages(), d.Stage) {
+			s.t.Errorf("%d frames dropped at %v: %v, of which its reason says nothing", d.Frames, d.Stage, d.Reason)
+		}
+	}
+	if !maps.Equal(byReason, st.Drops) {
+		s.t.Errorf("drops by reason are %v, by stage %v", st.Drops, st.DropsAt)
 	}
 }
 

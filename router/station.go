@@ -72,9 +72,9 @@ func (s *station) deliver(t *turn, f *tap.Frame, how kind) verdict {
 	case flooded:
 		if s.handInward(t, recordFlooded, f) != handedOver {
 			t.stats.Received++ // the copy, by the other worker
-			t.stats.Dropped[DropHandover]++
+			t.stats.drop(DropHandover, StageSwitch, 1)
 		}
-		return forwarded // another worker's station is as good as a port
+		return Forwarded // another worker's station is as good as a port
 	}
 	t.stats.Received++
 	switch {
@@ -83,11 +83,11 @@ func (s *station) deliver(t *turn, f *tap.Frame, how kind) verdict {
 			t.count(v)
 		}
 	case len(t.queue) >= maxQueue:
-		t.stats.Dropped[DropLoop]++
+		t.stats.drop(DropLoop, StageSwitch, 1)
 	default:
 		t.requeue(s.owner, append([]byte(nil), f.Buf[f.Head:f.Tail]...))
 	}
-	return forwarded
+	return Forwarded
 }
 
 // handInward hands a frame to the worker of the station that it is for.

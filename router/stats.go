@@ -20,6 +20,7 @@ type Stats struct {
 	Conflicts uint64 // ARP messages that claim an address of a router
 
 	Drops   map[DropReason]uint64   // reasons that have occurred
+	DropsAt []DropCount             // the same drops, by stage and reason
 	Unsent  map[UnsentReason]uint64 // likewise; these frames are in no other count
 	Devices []DeviceStats
 	Routers []RouterStats
@@ -32,6 +33,14 @@ func (s *Stats) Dropped() uint64 {
 		n += c
 	}
 	return n
+}
+
+// A DropCount is how many frames were dropped at one stage for one reason. A list of them has
+// those that have occurred, in the order of stages and reasons.
+type DropCount struct {
+	Stage  Stage
+	Reason DropReason
+	Frames uint64
 }
 
 // DeviceStats counts what went through one device. Bytes are those of Ethernet
@@ -63,6 +72,7 @@ type RouterStats struct {
 type tally struct {
 	Stats
 	parked  int64
+	at      [numStages][numDropReasons]uint64
 	devices map[*link]int // index in Stats.Devices
 	away    []awayStats
 }
@@ -87,6 +97,11 @@ func (t *tally) add(w *shard) {
 			t.Drops[DropReason(r)] += n
 		}
 	}
+	for stage := range c.DroppedAt {
+		for reason, n := range c.DroppedAt[stage] {
+			t.at[stage][reason] += n
+		}
+	}
 	if t.Unsent == nil {
 		t.Unsent = map[UnsentReason]uint64{}
 	}
@@ -99,6 +114,7 @@ func (t *tally) add(w *shard) {
 		if lost := r.arp.Lost(); lost > 0 { // what waited for a neighbor that had to make room
 			t.parked -= int64(lost)
 			t.Drops[DropNeighborFull] += lost
+			t.at[StageNeighbor][DropNeighborFull] += lost
 		}
 		n, mapped := r.conns.Stats(), r.nat.Stats()
 		t.Routers = append(t.Routers, RouterStats{
@@ -127,6 +143,13 @@ func (t *tally) add(w *shard) {
 // stats is the sum.
 func (t *tally) stats() Stats {
 	t.Parked = uint64(max(0, t.parked))
+	for stage := range t.at {
+		for reason, n := range t.at[stage] {
+			if n > 0 {
+				t.DropsAt = append(t.DropsAt, DropCount{Stage(stage), DropReason(reason), n})
+			}
+		}
+	}
 	for _, s := range t.away {
 		if i, ok := t.devices[s.link]; ok {
 			d := &t.Devices[i]

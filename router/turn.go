@@ -83,17 +83,17 @@ func (t *turn) count(v verdict) {
 	switch v {
 	case next:
 		panic("router: a frame without a verdict")
-	case forwarded:
+	case Forwarded:
 		s.Forwarded++
-	case consumed:
+	case Consumed:
 		s.Consumed++
 	case handedOver:
 		// The worker that has the frame now counts the verdict.
-	case parked:
+	case Parked:
 		s.Parked++
 	default:
-		r, _ := v.reason()
-		s.Dropped[r]++
+		reason, stage, _ := v.Dropped()
+		s.drop(reason, stage, 1)
 	}
 }
 
@@ -131,7 +131,14 @@ type counters struct {
 	Conflicts                           uint64
 	Parked                              int64
 	Dropped                             [numDropReasons]uint64
+	DroppedAt                           [numStages][numDropReasons]uint64 // the same drops, by stage
 	Unsent                              [numUnsentReasons]uint64
+}
+
+// drop counts n drops for a reason at a stage.
+func (c *counters) drop(reason DropReason, stage Stage, n uint64) {
+	c.Dropped[reason] += n
+	c.DroppedAt[stage][reason] += n
 }
 
 // without returns a new slice, as another function may be walking over the old one.

@@ -1,21 +1,82 @@
 package router
 
+// A Stage is a step on the way of a frame. The stages stand in the order in which a frame
+// passes them: the switch of its network, then those of a router (forward.go). The names are the
+// words of traces, counters and documents.
+type Stage uint8
+
+// The stages. ARCHITECTURE.md says what each of them does.
+const (
+	StageSwitch Stage = iota
+	StageIngress
+	StageARP
+	StageParse
+	StageFragment
+	StageConntrack
+	StageDNAT
+	StageLocal
+	StageRoute
+	StageTTL
+	StageMTU
+	StageSNAT
+	StageNeighbor
+	StageCommit
+	StageRewrite
+	StageEgress
+	numStages
+)
+
+var stageNames = [numStages]string{
+	"switch", "ingress", "arp", "parse", "fragment", "conntrack", "dnat", "local", "route", "ttl", "mtu", "snat",
+	"neighbor", "commit", "rewrite", "egress",
+}
+
+// String returns the stage's name.
+func (s Stage) String() string {
+	if s < numStages {
+		return stageNames[s]
+	}
+	return "unknown"
+}
+
+// Stages returns every stage, in order.
+func Stages() []Stage {
+	all := make([]Stage, numStages)
+	for i := range all {
+		all[i] = Stage(i)
+	}
+	return all
+}
+
+// A stageSet is a set of stages, a bit each.
+type stageSet uint16
+
+func at(stages ...Stage) stageSet {
+	var set stageSet
+	for _, s := range stages {
+		set |= 1 << s
+	}
+	return set
+}
+
+func (set stageSet) has(s Stage) bool { return set>>s&1 != 0 }
+
 // A DropReason says why a frame was dropped. The names are the words of traces,
 // counters and documents.
 type DropReason uint8
 
-// The drop reasons.
+// The drop reasons. dropReasons has the name of each, and the stages at which it occurs.
 const (
 	DropRunt            DropReason = iota // shorter than an Ethernet header
 	DropSourceMAC                         // group or zero source address
 	DropNotOurs                           // addressed to a MAC that is not on this network
-	DropSamePort                          // bridged back to where it came from
+	DropSamePort                          // its receiver is behind the device that it came from
 	DropReserved                          // a group address that no bridge forwards: pause, STP, LLDP (IEEE 802.1Q, 8.6.3)
 	DropEtherType                         // neither IPv4 nor ARP
 	DropVLANTag                           // tagged frame on an untagged network
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
-	DropARP                               // malformed or impossible ARP
-	DropARPSender                         // ARP from the router's address or no host's, or a reply from outside the subnet
+	DropARP                               // a malformed ARP message, or one of the router's own come back
+	DropARPSender                         // ARP from an address of the router or of no host, or a reply from outside the subnet
 	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
 	DropShort                             // shorter than a header
 	DropIPVersion                         // not version 4
@@ -28,24 +89,24 @@ const (
 	DropSourceRoute                       // a source route option (RFC 7126, 4.3)
 	DropIPOptions                         // a malformed IP option (RFC 1812, 4.3.3.5)
 	DropMartianSource                     // a source address that cannot be there (RFC 1812, 5.3.7)
-	DropReversePath                       // a source that has no route, or another one (RFC 3704)
+	DropReversePath                       // the route to the source is missing, or leads to another interface (RFC 3704)
 	DropMartianDest                       // a destination that is never forwarded
 	DropBroadcast                         // a broadcast or multicast, which the router does not forward (RFC 2644)
-	DropFragmentWait                      // a fragment whose first one did not come in time
-	DropFragmentFull                      // no room, or no longer, to wait for the first fragment
+	DropFragmentWait                      // the packet's first fragment, or one for the router itself, did not come in time
+	DropFragmentFull                      // no room, or no longer, to wait for other fragments
 	DropFragmentChanged                   // a first fragment that contradicts the one before
 	DropFragmentLocal                     // fragments for the router itself that overlap
 	DropICMPType                          // an ICMP redirect or source quench, or what the router itself does not answer
-	DropICMPSequence                      // an ICMP error about a TCP segment that nobody has sent (RFC 5927, 4.1)
-	DropICMPUnknown                       // an ICMP error about a connection nobody has
-	DropPolicy                            // from outside, and neither a floating IP, a VIP nor a mapping
-	DropNoMapping                         // from outside to the SNAT address, where nothing is open
-	DropFiltered                          // refused by the filtering behavior
+	DropICMPSequence                      // an ICMP error about a TCP segment that was not sent (RFC 5927, 4.1)
+	DropICMPUnknown                       // an ICMP error about no known connection
+	DropPolicy                            // from outside, and no floating IP, VIP or mapping lets it in
+	DropNoMapping                         // from outside to the SNAT address, and no mapping is there
+	DropFiltered                          // from outside, refused by the filtering behavior (RFC 4787, 5)
 	DropNoMember                          // no member of the VIP's pool is up
-	DropNotAllowed                        // a client that the VIP is not for
-	DropMemberRefused                     // a member's RST to a SYN, which another member is to have
+	DropNotAllowed                        // the VIP does not admit this client
+	DropMemberRefused                     // a member's RST to a SYN that another member gets instead
 	DropConnectionLimit                   // the VIP has as many connections as it may
-	DropRefused                           // for the router itself, where nothing listens
+	DropRefused                           // for the router itself, which does not listen there
 	DropEchoRate                          // an echo request beyond what the router answers in a second
 	DropNoRoute                           // no route to the destination
 	DropTTL                               // time to live exceeded
@@ -53,11 +114,11 @@ const (
 	DropNeighborFailed                    // the next hop does not answer
 	DropNeighborFull                      // too many packets wait for the next hop
 	DropDuplicate                         // a copy of a SYN that waits for the next hop already
-	DropNeighborRate                      // packets from there ask for too many next hops that nobody knows
+	DropNeighborRate                      // packets from this interface ask for too many unknown next hops
 	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
-	DropNotSYN                            // TCP out of nowhere, which cannot be translated
+	DropNotSYN                            // TCP of no known connection, which cannot be translated
 	DropCut                               // TCP of a connection that a change of the rules has ended
-	DropTCPWindow                         // TCP that is not where its connection is (RFC 5961)
+	DropTCPWindow                         // a TCP segment outside its connection's window (RFC 5961)
 	DropTableFull                         // the connection table is full
 	DropHostShare                         // the sender holds its share of the connection table, or of the ports towards a server
 	DropNoPort                            // the external address has no port left
@@ -66,24 +127,88 @@ const (
 	numDropReasons
 )
 
-var dropNames = [numDropReasons]string{
-	"runt", "source-mac", "not-ours", "same-port", "reserved-mac", "ethertype", "vlan-tag", "double-tag", "arp", "arp-sender",
-	"link-broadcast", "short", "ip-version", "ip-header", "ip-checksum", "transport-header",
-	"icmp-quote", "icmp-checksum", "offload", "source-route", "ip-options",
-	"martian-source", "reverse-path", "martian-destination",
-	"broadcast", "fragment-wait", "fragment-full", "fragment-changed", "fragment-local", "icmp-type", "icmp-sequence", "icmp-unknown", "policy",
-	"no-mapping", "filtered", "no-member", "not-allowed", "member-refused", "connection-limit", "refused", "echo-rate", "no-route", "ttl", "too-big",
-	"neighbor-failed", "neighbor-full", "duplicate", "neighbor-rate", "not-translatable", "not-syn", "cut",
-	"tcp-window", "table-full", "host-share",
-	"no-port", "loop", "handover",
+// dropReasons are the names, and the stages at which a frame is dropped for a reason. The comments of the reasons
+// and this table make the table of drop reasons in ARCHITECTURE.md (TestGoldenDropReasons).
+var dropReasons = [numDropReasons]struct {
+	name   string
+	stages stageSet
+}{
+	DropRunt:            {"runt", at(StageSwitch)},
+	DropSourceMAC:       {"source-mac", at(StageSwitch)},
+	DropNotOurs:         {"not-ours", at(StageSwitch)},
+	DropSamePort:        {"same-port", at(StageSwitch)},
+	DropReserved:        {"reserved-mac", at(StageSwitch)},
+	DropEtherType:       {"ethertype", at(StageIngress)},
+	DropVLANTag:         {"vlan-tag", at(StageIngress)},
+	DropDoubleTag:       {"double-tag", at(StageIngress)},
+	DropARP:             {"arp", at(StageARP)},
+	DropARPSender:       {"arp-sender", at(StageARP)},
+	DropLinkBroadcast:   {"link-broadcast", at(StageIngress)},
+	DropShort:           {"short", at(StageParse)},
+	DropIPVersion:       {"ip-version", at(StageParse)},
+	DropIPHeader:        {"ip-header", at(StageParse)},
+	DropIPChecksum:      {"ip-checksum", at(StageParse)},
+	DropTransport:       {"transport-header", at(StageParse)},
+	DropICMPQuote:       {"icmp-quote", at(StageParse)},
+	DropICMPChecksum:    {"icmp-checksum", at(StageParse)},
+	DropOffload:         {"offload", at(StageSwitch, StageParse)},
+	DropSourceRoute:     {"source-route", at(StageParse)},
+	DropIPOptions:       {"ip-options", at(StageParse)},
+	DropMartianSource:   {"martian-source", at(StageParse, StageConntrack, StageRoute)},
+	DropReversePath:     {"reverse-path", at(StageParse, StageConntrack)},
+	DropMartianDest:     {"martian-destination", at(StageParse, StageConntrack, StageRoute)},
+	DropBroadcast:       {"broadcast", at(StageSwitch, StageParse, StageConntrack, StageRoute)},
+	DropFragmentWait:    {"fragment-wait", at(StageFragment, StageLocal)},
+	DropFragmentFull:    {"fragment-full", at(StageFragment, StageLocal)},
+	DropFragmentChanged: {"fragment-changed", at(StageFragment)},
+	DropFragmentLocal:   {"fragment-local", at(StageLocal)},
+	DropICMPType:        {"icmp-type", at(StageConntrack, StageLocal)},
+	DropICMPSequence:    {"icmp-sequence", at(StageConntrack)},
+	DropICMPUnknown:     {"icmp-unknown", at(StageConntrack, StageLocal, StageSNAT)},
+	DropPolicy:          {"policy", at(StageLocal, StageRoute)},
+	DropNoMapping:       {"no-mapping", at(StageDNAT)},
+	DropFiltered:        {"filtered", at(StageDNAT)},
+	DropNoMember:        {"no-member", at(StageDNAT)},
+	DropNotAllowed:      {"not-allowed", at(StageDNAT)},
+	DropMemberRefused:   {"member-refused", at(StageConntrack)},
+	DropConnectionLimit: {"connection-limit", at(StageDNAT, StageCommit)},
+	DropRefused:         {"refused", at(StageLocal)},
+	DropEchoRate:        {"echo-rate", at(StageLocal)},
+	DropNoRoute:         {"no-route", at(StageRoute)},
+	DropTTL:             {"ttl", at(StageTTL)},
+	DropTooBig:          {"too-big", at(StageMTU)},
+	DropNeighborFailed:  {"neighbor-failed", at(StageNeighbor)},
+	DropNeighborFull:    {"neighbor-full", at(StageNeighbor)},
+	DropDuplicate:       {"duplicate", at(StageNeighbor)},
+	DropNeighborRate:    {"neighbor-rate", at(StageNeighbor)},
+	DropNotTranslatable: {"not-translatable", at(StageSNAT)},
+	DropNotSYN:          {"not-syn", at(StageCommit)},
+	DropCut:             {"cut", at(StageConntrack)},
+	DropTCPWindow:       {"tcp-window", at(StageFragment, StageConntrack)},
+	DropTableFull:       {"table-full", at(StageCommit)},
+	DropHostShare:       {"host-share", at(StageSNAT, StageCommit)},
+	DropNoPort:          {"no-port", at(StageSNAT, StageCommit)},
+	DropLoop:            {"loop", at(StageSwitch)},
+	DropHandover:        {"handover", at(StageSwitch)},
 }
 
 // String returns the reason's name.
 func (r DropReason) String() string {
 	if r < numDropReasons {
-		return dropNames[r]
+		return dropReasons[r].name
 	}
 	return "unknown"
+}
+
+// Stages returns the stages at which a frame may be dropped for the reason, in order.
+func (r DropReason) Stages() []Stage {
+	var all []Stage
+	for _, s := range Stages() {
+		if r < numDropReasons && dropReasons[r].stages.has(s) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // DropReasons returns every reason, in order.
@@ -95,24 +220,52 @@ func DropReasons() []DropReason {
 	return all
 }
 
-// A verdict is what a stage says about a frame: go on, done in one of three
-// ways, or dropped for a reason.
-type verdict uint8
+// A Verdict is what a stage says about a frame: the frame goes on, it is done with in one of several
+// ways, or it is dropped for a reason. A frame that has been received ends with exactly one verdict.
+//
+// The low byte is one of the values below, or dropped + the reason; the high byte is the stage of a drop.
+type Verdict uint16
 
+// verdict is how the stages, which are many, call it.
+type verdict = Verdict
+
+// The verdicts that are no drop.
 const (
-	next       verdict = iota
-	forwarded          // on its way
-	consumed           // answered, learned from, or for nobody else
-	parked             // waits, and will be judged again
-	handedOver         // another worker will judge it
-	dropped            // + reason
+	next       verdict = iota // the frame goes on to the next stage
+	Forwarded                 // on its way
+	Consumed                  // answered, learned from, or for no other receiver
+	Parked                    // waits for a neighbor or for other fragments, and will be judged again
+	handedOver                // another worker will judge it
+	dropped                   // + reason
 )
 
-// drop is the verdict for a reason; a drop without one cannot be said.
+// drop is the verdict for a reason, at the switch; a drop without a reason cannot be said. The list of a
+// router's stages adds the stage.
 func drop(r DropReason) verdict { return dropped + verdict(r) }
 
-// reason returns the drop reason, if the verdict is one.
-func (v verdict) reason() (DropReason, bool) { return DropReason(v - dropped), v >= dropped }
+// at adds the stage to a drop, unless it has one.
+func (v verdict) at(s Stage) verdict {
+	if v < dropped || v > 0xff {
+		return v
+	}
+	return v | verdict(s)<<8
+}
+
+// Dropped returns why and where the frame was dropped. ok is false for a frame that was not.
+func (v Verdict) Dropped() (reason DropReason, stage Stage, ok bool) {
+	if v < dropped {
+		return 0, 0, false
+	}
+	return DropReason(v&0xff - dropped), Stage(v >> 8), true
+}
+
+// String returns the verdict in words, such as "forwarded" or "dropped at route: no-route".
+func (v Verdict) String() string {
+	if reason, stage, ok := v.Dropped(); ok {
+		return "dropped at " + stage.String() + ": " + reason.String()
+	}
+	return [dropped]string{"not judged", "forwarded", "consumed", "parked", "handed over"}[v]
+}
 
 // An UnsentReason says why a router has not sent a frame of its own: an ICMP error, a RST, or a piece of a
 // packet. The names are the words of the counters.
