@@ -19,7 +19,6 @@ import (
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/routertest"
-	"github.com/taprouter/taprouter/tap"
 )
 
 // checkedTopology is two web servers behind a VIP, with checks of a kind.
@@ -318,8 +317,8 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 		seen := 0
 		var ends []func()
 		for _, network := range []string{"net", "ext_net"} {
-			stop, err := c.Engine.Observe(network, func(f tap.Frame) {
-				line := nettest.Describe(f.Ethernet())
+			stop, err := c.Engine.Observe(network, func(o router.Observation) {
+				line := nettest.Describe(o.Frame.Ethernet())
 				if strings.HasPrefix(line, "tcp 192.168.1.1:") {
 					seen++
 				}

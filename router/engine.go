@@ -275,43 +275,6 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 // allFeatures is what the router itself takes.
 const allFeatures = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureTSO6 | tap.FeatureUSO
 
-// Observe has fn called with every frame that crosses a network's wire, once, in
-// whichever direction, before it is changed. fn runs on the path of the
-// packets: it must not block, call the engine or keep the frame. The result
-// ends the observation and returns once fn will not be called again.
-func (e *Engine) Observe(network string, fn func(tap.Frame)) (stop func(), err error) {
-	n := e.networks[network]
-	if n == nil {
-		return nil, fmt.Errorf("router: observe network %q: no such network", network)
-	}
-	watch := &watcher{fn: fn}
-	err = n.home.call(func() {
-		all := []*watcher{watch}
-		if others := n.watchers.Load(); others != nil {
-			all = append(all, *others...)
-		}
-		n.watchers.Store(&all)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("router: observe network %q: %w", network, err)
-	}
-	var once sync.Once
-	return func() { once.Do(func() { e.unwatch(n, watch) }) }, nil
-}
-
-// unwatch ends an observation. After Close nobody calls it anyway.
-func (e *Engine) unwatch(n *network, watch *watcher) {
-	_ = n.home.call(func() {
-		all := without(*n.watchers.Load(), watch)
-		if n.watchers.Store(&all); len(all) == 0 {
-			n.watchers.Store(nil)
-		}
-	})
-	for _, w := range e.workers {
-		_ = w.call(func() {}) // it may have been in the middle of a frame
-	}
-}
-
 // Stats returns a copy of the counters; zero after Close. Each worker gives its
 // own, one after the other.
 func (e *Engine) Stats() Stats {

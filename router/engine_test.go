@@ -153,8 +153,8 @@ func TestEngineForwardsBetweenPorts(t *testing.T) {
 		t.Fatalf("not an answer: %+v", m)
 	}
 	seen := make(chan string, 10)
-	stop, err := e.Observe("right", func(f tap.Frame) {
-		if eth := f.Ethernet(); eth[12] == 8 && eth[13] == 0 {
+	stop, err := e.Observe("right", func(o router.Observation) {
+		if eth := o.Frame.Ethernet(); eth[12] == 8 && eth[13] == 0 {
 			seen <- "ip"
 		}
 	})

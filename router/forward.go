@@ -23,6 +23,9 @@ import (
 func forward(t *turn, in *iface, f *tap.Frame, again bool) verdict {
 	x := &in.router.scratch.passage
 	x.begin(in, f, again)
+	if t.tracer != nil {
+		return forwardTraced(t, x)
+	}
 	if v := stageIngress(t, x); v != next {
 		return v.at(StageIngress)
 	}
@@ -110,7 +113,12 @@ func (i *iface) resume(t *turn, f *tap.Frame) { t.count(forward(t, i, f, false))
 func (q *retry) resume(t *turn, f *tap.Frame) {
 	x := &q.in.router.scratch.passage
 	x.failed = q.failed
-	t.countParked(forward(t, q.in, f, true))
+	seen, watched := q.in.network.lookAt(t, f)
+	v := forward(t, q.in, f, true)
+	t.countParked(v)
+	if watched {
+		q.in.network.judged(t, seen, v, true)
+	}
 	x.failed = neighbor.Key{}
 }
 
@@ -673,7 +681,7 @@ func stageEgress(t *turn, x *passage) verdict {
 		sendFragments(t, x)
 		return Forwarded
 	}
-	x.out.network.transmit(t, &x.out.station, x.frame, &x.p)
+	x.out.network.transmit(t, &x.out.station, x.frame, &x.p, false)
 	return Forwarded
 }
 

@@ -46,6 +46,7 @@ const (
 const (
 	recordSkip     = iota // nothing up to the end of the ring
 	recordReceived        // for the station
+	recordSent            // likewise, from another station of the network, which observers have seen go out
 	recordFlooded         // likewise, a copy of a frame that is counted elsewhere
 	recordMade            // from the station, to its network
 )

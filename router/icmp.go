@@ -39,8 +39,7 @@ func answerEcho(t *turn, x *passage) verdict {
 		sendFragments(t, x)
 		return Consumed
 	}
-	t.stats.Made++
-	x.in.network.transmit(t, &x.in.station, x.frame, &x.p)
+	x.in.transmitMade(t, x.frame, &x.p)
 	return Consumed
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/routertest"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -28,7 +29,7 @@ func TestAnIdleEngineIsPrompt(t *testing.T) {
 			do   func()
 		}{
 			{"Attach", func() { dev, err = e.Attach("net", 0) }},
-			{"Observe", func() { stop, err = e.Observe("net", func(tap.Frame) {}) }},
+			{"Observe", func() { stop, err = e.Observe("net", func(router.Observation) {}) }},
 			{"Stats", func() { e.Stats() }},
 			{"Connections", func() { e.Connections() }},
 			{"LoadBalancers", func() { e.LoadBalancers() }},

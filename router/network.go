@@ -3,7 +3,6 @@ package router
 import (
 	"encoding/binary"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -113,25 +112,6 @@ func (n *network) announce() {
 	}
 }
 
-// A watcher sees every frame that crosses a network, one at a time.
-type watcher struct {
-	mu sync.Mutex // two workers may send to the network
-	fn func(tap.Frame)
-}
-
-// observe shows a frame to those who watch.
-func (n *network) observe(f *tap.Frame) {
-	all := n.watchers.Load()
-	if all == nil {
-		return
-	}
-	for _, watch := range *all {
-		watch.mu.Lock()
-		watch.fn(*f)
-		watch.mu.Unlock()
-	}
-}
-
 // receive takes the frames of a batch. If they are many, the station that the first one is for may look
 // ahead.
 func (p *port) receive(t *turn, frames []tap.Frame) {
@@ -152,29 +132,48 @@ func (p *port) receive(t *turn, frames []tap.Frame) {
 // stationAt returns the station that has a MAC address on the network, or nil.
 func (n *network) stationAt(mac []byte) *station { return n.byMAC.Load().lookup(mac) }
 
-// take takes one frame from a port: it is for a station, for another port, or
-// for everybody. The frame's buffer is the worker's until the batch is flushed.
+// take takes one frame from a port. The frame's buffer is the worker's until the batch is flushed.
 func (p *port) take(t *turn, f *tap.Frame) {
 	t.stats.Received++
+	if p.network.watchers.Load() == nil && t.tracer == nil {
+		t.count(p.judge(t, f))
+		return
+	}
+	p.takeSeen(t, f)
+}
+
+// takeSeen is take where somebody looks on.
+func (p *port) takeSeen(t *turn, f *tap.Frame) {
+	seen, watched := p.network.lookAt(t, f)
+	traces := t.tracer.traced()
+	v := p.judge(t, f)
+	t.count(v)
+	if t.tracer.traced() == traces {
+		t.tracer.switched(t, p.network, f, v)
+	}
+	if watched {
+		p.network.judged(t, seen, v, false)
+	}
+}
+
+// judge finds out who a frame of the port is for: for a station, for another port, or for everybody.
+func (p *port) judge(t *turn, f *tap.Frame) verdict {
 	n := p.network
 	eth := f.Ethernet()
 	if len(eth) < packet.EthernetLen {
-		t.count(drop(DropRunt))
-		return
+		return drop(DropRunt)
 	}
-	n.observe(f)
 	if eth[12] == packet.EtherTypeVLAN>>8 {
 		untag(f)
 		eth = f.Ethernet()
 	}
 	if eth[6]&1 != 0 {
-		t.count(drop(DropSourceMAC))
-		return
+		return drop(DropSourceMAC)
 	}
 	if len(n.ports) > 1 {
 		n.learn(packet.MAC(eth[6:12]), p, t.now)
 	}
-	t.count(n.switchFrame(t, source{port: p, how: received}, f))
+	return n.switchFrame(t, source{port: p, how: received}, f)
 }
 
 // tagLen is the length of an IEEE 802.1Q tag.
@@ -288,9 +287,9 @@ func (n *network) toServices(t *turn, from source, f *tap.Frame) bool {
 }
 
 // transmit puts a frame onto a network that a station of it made or rewrote. p is its
-// parsed form, if there is one.
-func (n *network) transmit(t *turn, from *station, f *tap.Frame, p *packet.Packet) {
-	n.observe(f)
+// parsed form, if there is one. own is set for a frame that the station made.
+func (n *network) transmit(t *turn, from *station, f *tap.Frame, p *packet.Packet, own bool) {
+	n.observeOut(t, f, own)
 	switch {
 	case !t.of(n.home):
 		from.transmitAbroad(t, f, p)
@@ -323,9 +322,15 @@ func (s *station) transmitAbroad(t *turn, f *tap.Frame, p *packet.Packet) {
 }
 
 // sendMade transmits a frame that the station made.
-func (s *station) sendMade(t *turn, f tap.Frame) {
+func (s *station) sendMade(t *turn, f tap.Frame) { s.transmitMade(t, &f, nil) }
+
+// transmitMade is sendMade for a frame that may have a parsed form.
+func (s *station) transmitMade(t *turn, f *tap.Frame, p *packet.Packet) {
 	t.stats.Made++
-	s.network.transmit(t, s, &f, nil)
+	if t.tracer != nil {
+		t.tracer.made(s.network, f)
+	}
+	s.network.transmit(t, s, f, p, true)
 }
 
 // resize notes that the interface of a network's device has another MTU.

@@ -18,7 +18,6 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/tap"
 )
 
 // A scenario is a file of testdata: a topology, a line of three dashes, and what
@@ -33,6 +32,7 @@ import (
 //	connections N                        connections in all tables
 //	arp                                  ARP frames count as coming out, too
 //	announce NETWORK                     its device is up: addresses are announced
+//	trace                                frames are traced from now on
 //	golden                               NAME.pcap holds every frame of it (TestGolden)
 //	# ...
 //
@@ -48,6 +48,7 @@ type scenario struct {
 	golden bool
 	frames map[string][]nettest.Captured
 	all    []nettest.Captured
+	trace  strings.Builder // of what came in after "trace"
 }
 
 func TestScenarios(t *testing.T) {
@@ -116,8 +117,11 @@ func readScenario(name, text string) (topo *file.Topology, top, rest string, err
 func (c *scenario) watch() {
 	for _, name := range c.names {
 		n := c.nets[name]
-		n.watchers.Store(&[]*watcher{{fn: func(f tap.Frame) {
-			seen := nettest.Captured{At: c.now, Frame: bytes.Clone(f.Ethernet())}
+		n.watchers.Store(&[]*watcher{{fn: func(o Observation) {
+			if o.Later {
+				return
+			}
+			seen := nettest.Captured{At: c.now, Frame: bytes.Clone(o.Frame.Ethernet())}
 			c.frames[name] = append(c.frames[name], seen)
 			c.all = append(c.all, seen)
 		}}})
@@ -158,6 +162,9 @@ func (c *scenario) step(verb string, args []string) error {
 		return nil
 	case "golden":
 		c.golden = true
+		return nil
+	case "trace":
+		c.Trace(&c.trace)
 		return nil
 	case "drops":
 		return c.wantDrops(args)

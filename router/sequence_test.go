@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/netip"
 	"testing"
 	"time"
@@ -37,16 +38,21 @@ func FuzzSequence(f *testing.F) {
 		if len(data) > maxSequence {
 			return
 		}
-		first := playSequence(t, profiles, data, false)
+		first := playSequence(t, profiles, data, 0)
 		if len(data) > 3 && variant(data[3])&decodedToo == 0 {
 			return
 		}
-		// The same again, by the other parser: not a byte may differ.
-		again := playSequence(t, profiles, data, true)
+		// The same again, by the other parser and with a tracer and observers: not a byte may differ.
+		again := playSequence(t, profiles, data, decoded|watched)
 		if where := differ(first, again); where != "" && !t.Failed() {
-			what := "decoded by gopacket"
-			if differ(first, playSequence(t, profiles, data, false)) != "" {
-				what = "once more"
+			what := "decoded by gopacket and watched"
+			for _, c := range []struct {
+				how  manner
+				what string
+			}{{watched, "watched"}, {decoded, "decoded by gopacket"}, {0, "once more"}} {
+				if differ(first, playSequence(t, profiles, data, c.how)) != "" {
+					what = c.what
+				}
 			}
 			t.Errorf("the same frames with the same seed, %s: %s", what, where)
 		}
@@ -123,8 +129,16 @@ type crossing struct {
 	frame tap.Frame
 }
 
+// manner is how a sequence is played, as bits; 0 is as a router runs.
+type manner uint8
+
+const (
+	decoded manner = 1 << iota // gopacket decodes every packet
+	watched                    // with a tracer and an observer of each network
+)
+
 // playSequence plays data on a new router and returns what has come out.
-func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool) []crossing {
+func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []crossing {
 	q := &sequence{in: data}
 	head := [4]byte(q.bytes(4))
 	q.profile = profiles[int(head[0])%len(profiles)]
@@ -132,7 +146,15 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, decodeAll bool
 	q.topology = q.tuned(head[1], head[2], v)
 	q.sim = newSim(t, q.topology)
 	q.observe()
-	q.w.parser.DecodeAll = decodeAll
+	q.w.parser.DecodeAll = how&decoded != 0
+	if how&watched != 0 {
+		q.Trace(io.Discard)
+		for _, name := range q.names {
+			if _, err := q.Observe(name, func(o Observation) { _ = o.Comment() }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}

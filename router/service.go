@@ -57,8 +57,12 @@ func (s *service) receive(t *turn, frames []tap.Frame) {
 			t.count(drop(DropRunt))
 			continue
 		}
-		s.network.observe(f)
-		t.count(s.network.switchFrame(t, source{station: &s.station, how: received}, f))
+		seen, watched := s.network.lookAt(t, f)
+		v := s.network.switchFrame(t, source{station: &s.station, how: received}, f)
+		t.count(v)
+		if watched {
+			s.network.judged(t, seen, v, false)
+		}
 	}
 }
 

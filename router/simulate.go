@@ -61,7 +61,8 @@ func simulate(topo *file.Topology, rng *rand.Rand) (*Simulation, error) {
 	for _, w := range e.workers {
 		w.direct = true
 		w.clock = func() time.Duration { return s.now }
-		w.day = func() time.Time { return time.Unix(0, 0).Add(s.now) }
+		w.epoch = time.Unix(0, 0).UTC()
+		w.day = func() time.Time { return w.epoch.Add(s.now) }
 	}
 	for _, n := range p.networks {
 		d := &simDevice{}

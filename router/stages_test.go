@@ -36,6 +36,9 @@ func TestStages(t *testing.T) {
 	if got := listedCalls(t, funcOf(t, file, "forward")); !slices.Equal(got, want) {
 		t.Errorf("forward calls\n     %v\nwant %v", got, want)
 	}
+	if got := tabledStages(t, funcOf(t, parseGo(t, "trace.go"), "forwardTraced")); !slices.Equal(got, want) {
+		t.Errorf("forwardTraced runs\n     %v\nwant %v", got, want)
+	}
 }
 
 // listedCalls are the stages that forward calls. Each call must name the same stage for its drops.
@@ -63,6 +66,25 @@ func listedCalls(t *testing.T, fn *ast.FuncDecl) []string {
 		t.Errorf("forward calls %v, but its drops are of %v", calls, named)
 	}
 	return calls
+}
+
+// tabledStages are the stages in the table of forwardTraced. Each row must name the function of its stage.
+func tabledStages(t *testing.T, fn *ast.FuncDecl) []string {
+	t.Helper()
+	var all []string
+	ast.Inspect(fn, func(n ast.Node) bool {
+		row, ok := n.(*ast.CompositeLit)
+		if !ok || len(row.Elts) != 3 {
+			return true
+		}
+		stage, run := row.Elts[0].(*ast.Ident).Name, row.Elts[1].(*ast.Ident).Name
+		if "s"+strings.TrimPrefix(stage, "S") != run {
+			t.Errorf("the row of %s runs %s", stage, run)
+		}
+		all = append(all, strings.ToLower(strings.TrimPrefix(stage, "Stage")))
+		return true
+	})
+	return all
 }
 
 func parseGo(t *testing.T, path string) *ast.File {

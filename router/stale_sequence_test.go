@@ -74,7 +74,7 @@ func TestClientsComeBack(t *testing.T) {
 		to := vipTargets(t, p)
 		for seed := range uint64(80) {
 			data := comingBack(p, byte(i), to, rand.New(rand.NewPCG(seed, uint64(i))))
-			t.Run(fmt.Sprint(p.name, " ", seed), func(t *testing.T) { playSequence(t, profiles, data, false) })
+			t.Run(fmt.Sprint(p.name, " ", seed), func(t *testing.T) { playSequence(t, profiles, data, 0) })
 		}
 	}
 }

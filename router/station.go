@@ -79,7 +79,7 @@ func (s *station) deliver(t *turn, f *tap.Frame, how kind) verdict {
 	t.stats.Received++
 	switch {
 	case !t.of(s.worker):
-		if v := s.handInward(t, recordReceived, f); v != handedOver {
+		if v := s.handInward(t, recordSent, f); v != handedOver {
 			t.count(v)
 		}
 	case len(t.queue) >= maxQueue:
@@ -106,6 +106,13 @@ func (all stations) accept(t *turn, got *handed) {
 	s := all[got.station]
 	switch got.kind {
 	case recordReceived:
+		seen, watched := s.network.lookAt(t, &got.frame)
+		v := s.owner.deliver(t, &got.frame, received)
+		t.count(v)
+		if watched {
+			s.network.judged(t, seen, v, false)
+		}
+	case recordSent:
 		t.count(s.owner.deliver(t, &got.frame, received))
 	case recordFlooded:
 		s.owner.deliver(t, &got.frame, flooded)

@@ -65,7 +65,7 @@ func TestFramesForStations(t *testing.T) {
 			frame := tap.Frame{Buf: make([]byte, tap.Headroom+tap.HeaderLen+60), Head: tap.Headroom, Tail: tap.Headroom + tap.HeaderLen + 60}
 			copy(frame.Ethernet(), i.mac[:])
 			copy(frame.Ethernet()[6:], i.mac[:])
-			n.transmit(&i.router.worker.turn, &i.station, &frame, nil)
+			n.transmit(&i.router.worker.turn, &i.station, &frame, nil, false)
 			s.run()
 			if got := s.Take("ext_net"); len(got) != 1 {
 				t.Errorf("to itself: %d frames out, want 1", len(got))

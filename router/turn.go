@@ -16,6 +16,8 @@ type turn struct {
 	now time.Duration    // since the start; read once a batch
 	day func() time.Time // the clock of the day; nil: there is none
 
+	tracer *tracer // nil: nothing is traced
+
 	stats     counters
 	strangers int // packets so far that belonged to no known connection
 
@@ -25,6 +27,10 @@ type turn struct {
 	unshown []*handover // rings with frames that their readers do not know of yet
 	timer   time.Duration
 	timed   bool
+
+	epoch   time.Time         // when now was 0
+	judging bool              // a frame that is watched has come in and has no verdict yet
+	held    []heldObservation // of what goes out meanwhile
 
 	parser   packet.Parser
 	switched packet.Packet // a frame that the switch has to parse

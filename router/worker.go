@@ -66,7 +66,7 @@ const (
 func newWorker(log *slog.Logger, devices bool) (*worker, error) {
 	start := time.Now()
 	w := &worker{
-		turn: turn{log: log}, done: make(chan struct{}),
+		turn: turn{log: log, epoch: start}, done: make(chan struct{}),
 		clock: func() time.Duration { return time.Since(start) },
 	}
 	slots := make([]byte, batchFrames*slotStride)

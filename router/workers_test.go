@@ -53,7 +53,7 @@ func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
 	const n, size = 4, 2 << 20
 	lab := routertest.Parse(t, tenants(n, 3))
 	var watched atomic.Int64
-	stop, err := lab.Engine.Observe("ext_net", func(tap.Frame) { watched.Add(1) })
+	stop, err := lab.Engine.Observe("ext_net", func(router.Observation) { watched.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestFarEndWritesAndCloses(t *testing.T) {
 	lab := routertest.Parse(t, twoNetworks)
 	held, hold := make(chan struct{}), make(chan struct{})
 	var armed atomic.Bool // announcements cross the network as well
-	stop, err := lab.Engine.Observe("right", func(tap.Frame) {
+	stop, err := lab.Engine.Observe("right", func(router.Observation) {
 		if armed.CompareAndSwap(true, false) {
 			close(held)
 			<-hold

@@ -103,6 +103,12 @@ func (c *CaptureWriter) Packet(iface uint32, at time.Time, outbound bool, eth []
 	c.end()
 }
 
+// Frame is Packet for a frame with its virtio-net header, which is not written. An unfinished checksum is finished in
+// the capture; the frame is not changed.
+func (c *CaptureWriter) Frame(iface uint32, at time.Time, outbound bool, f *Frame, comment string) {
+	c.Packet(iface, at, outbound, finished(f), comment)
+}
+
 // Err returns the first error of the underlying writer; nothing is written after it.
 func (c *CaptureWriter) Err() error {
 	c.mu.Lock()

@@ -20,7 +20,6 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
-	"github.com/taprouter/taprouter/tap"
 )
 
 // Options are the settings of a run.
@@ -113,7 +112,11 @@ func (l *lab) start(log *slog.Logger) error {
 	}
 	for i := range l.topo.Networks {
 		name := l.topo.Networks[i].Name
-		if _, err := l.engine.Observe(name, func(f tap.Frame) { l.recorder.observe(name, f) }); err != nil {
+		if _, err := l.engine.Observe(name, func(o router.Observation) {
+			if !o.Later { // it has been seen as it crossed
+				l.recorder.observe(name, o.Frame)
+			}
+		}); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,338 @@
+package router
+
+import (
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A tracer looks at a frame between the stages of a router. It changes nothing, so a traced frame goes the
+// same way as any other, to the byte.
+type tracer struct {
+	emit  func(*trace)
+	trace *trace // of the frame that is on its way; nil: there is none
+	count uint64 // of traces so far
+
+	// The frames that are parked, by a hash of what they are and where they came in. Of too many the oldest
+	// are forgotten; their traces then begin anew.
+	seed    maphash.Seed
+	waiting map[uint64]waitingTrace
+	oldest  []uint64
+}
+
+// maxWaitingTraces is more than the neighbor table of a router lets wait of ordinary packets.
+const maxWaitingTraces = 4096
+
+// A waitingTrace is the trace of a parked frame.
+type waitingTrace struct {
+	number uint64
+	since  time.Duration
+}
+
+// A trace is the way of one frame through one router.
+type trace struct {
+	number        uint64 // a frame that goes on after it was parked keeps its number
+	at            time.Duration
+	router        string // empty: no router got the frame
+	network       string // that the frame came from
+	resumed       bool
+	waited        time.Duration // before it was resumed
+	before, after string        // the packet in words; after is empty if it was not rewritten
+	steps         []step        // of the stages that decided something
+	verdict       verdict
+	key           uint64
+}
+
+// A step is what one stage has decided.
+type step struct {
+	stage    Stage
+	decision string   // in words; empty: only made or the verdict says something
+	origins  []origin // what it was decided by
+	made     []string // frames that the router made on the way
+}
+
+// An origin is the object of the topology that a decision comes from.
+type origin struct {
+	kind string // as the topology file calls it
+	name string
+}
+
+func (o origin) String() string { return o.kind + " " + o.name }
+
+func newTracer(emit func(*trace)) *tracer {
+	return &tracer{emit: emit, seed: maphash.MakeSeed(), waiting: map[uint64]waitingTrace{}}
+}
+
+// Trace has the way of every frame written to w, a line for each stage that decided something, until it is called
+// with nil. A frame that no router gets has one line, with what the switch did. A packet that waits for a neighbor, or
+// for other fragments, keeps its number when it goes on. Errors of w are ignored. The text is for people and may change.
+func (s *Simulation) Trace(w io.Writer) {
+	var tr *tracer
+	if w != nil {
+		tr = newTracer(func(tr *trace) { _, _ = io.WriteString(w, tr.String()) })
+	}
+	for _, worker := range s.workers {
+		worker.tracer = tr
+	}
+}
+
+// forwardTraced is the rest of forward for a traced frame: the same stages in the same order, with a look at the
+// passage after each. The table is a local variable because a package variable would depend on itself: stages send
+// frames, which the switch gives to routers.
+func forwardTraced(t *turn, x *passage) verdict {
+	stages := [...]struct {
+		stage   Stage
+		run     func(*turn, *passage) verdict
+		decided func(*passage, *step) // fills in the step; nil: the stage decides by its verdict alone
+	}{
+		{StageIngress, stageIngress, nil},
+		{StageARP, stageARP, nil},
+		{StageParse, stageParse, nil},
+		{StageFragment, stageFragment, decidedFragment},
+		{StageConntrack, stageConntrack, decidedConntrack},
+		{StageDNAT, stageDNAT, decidedDNAT},
+		{StageLocal, stageLocal, nil},
+		{StageRoute, stageRoute, decidedRoute},
+		{StageTTL, stageTTL, nil},
+		{StageMTU, stageMTU, decidedMTU},
+		{StageSNAT, stageSNAT, decidedSNAT},
+		{StageNeighbor, stageNeighbor, decidedNeighbor},
+		{StageCommit, stageCommit, nil},
+		{StageRewrite, stageRewrite, decidedRewrite},
+		{StageEgress, stageEgress, decidedEgress},
+	}
+	tr := t.tracer.begin(t, x)
+	v := next
+	for i := range stages {
+		s := &stages[i]
+		created := x.r.conns.Stats().Created
+		tr.steps = append(tr.steps, step{stage: s.stage})
+		v = s.run(t, x).at(s.stage)
+		st := &tr.steps[len(tr.steps)-1]
+		switch {
+		case v == next && s.decided != nil:
+			s.decided(x, st)
+		case v == next && s.stage == StageCommit && x.r.conns.Stats().Created > created:
+			st.decision = "a new connection, answered by " + x.fresh.to.Reverse().String()
+		case v == Forwarded:
+			s.decided(x, st)
+		case v == Parked && s.stage == StageNeighbor:
+			st.decision = "waits for " + packet.ToAddr(x.nextHop).String()
+		case v == Parked:
+			st.decision = "waits for other fragments"
+		}
+		if v != next {
+			break
+		}
+		if s.stage == StageRewrite {
+			tr.after = packet.Summary(x.p.Eth)
+		}
+	}
+	t.tracer.end(t, v)
+	return v
+}
+
+func decidedFragment(x *passage, s *step) {
+	if x.p.Fragmented() {
+		s.decision = "has the ports of its packet: " + x.p.Tuple.String()
+	}
+}
+
+func decidedConntrack(x *passage, s *step) {
+	switch c := x.conn; {
+	case x.err != nil:
+		s.decision = "an error about a known connection: " + x.err.quoted.String()
+	case c == nil && x.p.IsICMPError():
+		s.decision = "an error about no known connection"
+	case c == nil:
+		s.decision = "new"
+	default:
+		s.decision = fmt.Sprintf("known, %v: leaves as %v", c.State(), c.Translated(x.dir))
+	}
+}
+
+// decidedDNAT names what has changed the destination, in the order in which stageDNAT asks.
+func decidedDNAT(x *passage, s *step) {
+	if x.conn != nil || x.err != nil {
+		return
+	}
+	p, to, r := &x.p, &x.fresh.to, x.r
+	if fixed, ok := r.static.Fixed(p.Dst); ok {
+		s.origins = append(s.origins, origin{"floating_ip", packet.ToAddr(p.Dst).String()})
+		s.decision = fmt.Sprintf("%v is %v", packet.ToAddr(p.Dst), packet.ToAddr(fixed))
+	} else if e, ok := r.static.Forwarded(p.Dst, p.Proto, p.DstPort); ok {
+		s.origins = append(s.origins, origin{"port_forwarding", fmt.Sprintf("%v:%d", packet.ToAddr(p.Dst), p.DstPort)})
+		s.decision = fmt.Sprintf("port %d is %v:%d", p.DstPort, packet.ToAddr(e.Addr), e.Port)
+	} else if x.fresh.admitted && !x.fresh.ruled {
+		s.decision = fmt.Sprintf("a mapping leads to %v:%d", packet.ToAddr(to.Dst), to.DstPort)
+	}
+	if v := x.fresh.vip; v != nil {
+		if s.decision != "" {
+			s.decision += "; "
+		}
+		s.origins = append(s.origins, origin{"vip", v.Name}, origin{"pool.member", v.share.nameOf(x.fresh.member.ID)})
+		s.decision += fmt.Sprintf("the VIP gives it to %v:%d", packet.ToAddr(to.Dst), to.DstPort)
+	}
+}
+
+// nameOf is what the topology calls a member of a pool.
+func (s *poolShare) nameOf(id uint32) string {
+	if i := slices.IndexFunc(s.of.members, func(m member) bool { return m.ID == id }); i >= 0 {
+		return s.of.members[i].name
+	}
+	return fmt.Sprint(id)
+}
+
+func decidedRoute(x *passage, s *step) {
+	s.decision = "by " + x.out.network.name
+	switch {
+	case x.hop != 0: // the connection knows it
+		s.decision += ", as before"
+	case x.conn == nil && x.nextHop == x.fresh.to.Dst, x.conn != nil && x.nextHop == x.conn.Translated(x.dir).Dst:
+		s.decision += ", on link"
+	default:
+		s.decision += ", next hop " + packet.ToAddr(x.nextHop).String()
+	}
+}
+
+func decidedMTU(x *passage, s *step) {
+	if x.oversize {
+		s.decision = fmt.Sprintf("to be cut to %d bytes", x.out.mtu)
+	}
+}
+
+func decidedSNAT(x *passage, s *step) {
+	to := &x.fresh.to
+	if x.conn != nil || x.err != nil || to.Src == x.p.Src && to.SrcPort == x.p.SrcPort {
+		return
+	}
+	s.decision = fmt.Sprintf("shows %v", packet.ToAddr(to.Src))
+	if to.SrcPort != x.p.SrcPort {
+		s.decision += fmt.Sprintf(" and port %d", to.SrcPort)
+	}
+	switch floating, ok := x.r.static.Floating(x.p.Src); {
+	case ok && floating == to.Src:
+		s.origins = append(s.origins, origin{"floating_ip", packet.ToAddr(to.Src).String()})
+	case x.fresh.binding.Used():
+		s.origins = append(s.origins, origin{"gateway of router", x.r.name})
+	}
+}
+
+func decidedNeighbor(x *passage, s *step) {
+	s.decision = fmt.Sprintf("%v is at %v", packet.ToAddr(x.neighbor.Addr), x.neighbor.MAC)
+}
+
+func decidedRewrite(x *passage, s *step) {
+	if x.rewrites || x.err != nil {
+		s.decision = "addresses and ports"
+	}
+}
+
+func decidedEgress(x *passage, s *step) {
+	s.decision = "to " + x.out.network.name
+	if x.oversize {
+		s.decision += ", in pieces"
+	}
+}
+
+// begin begins the trace of the passage's frame, or goes on with it if it has been parked.
+func (tr *tracer) begin(t *turn, x *passage) *trace {
+	now := &trace{at: t.now, router: x.r.name, network: x.in.network.name, before: packet.Summary(x.frame.Ethernet())}
+	var h maphash.Hash
+	h.SetSeed(tr.seed)
+	_, _ = h.WriteString(x.r.name + "\x00" + x.in.network.name + "\x00") // never fails, as the next
+	_, _ = h.Write(x.frame.Ethernet())
+	now.key = h.Sum64()
+	if was, ok := tr.waiting[now.key]; ok && x.again {
+		now.number, now.resumed, now.waited = was.number, true, t.now-was.since
+	} else {
+		tr.count++
+		now.number = tr.count
+	}
+	tr.trace = now
+	return now
+}
+
+// end ends the trace.
+func (tr *tracer) end(t *turn, v verdict) {
+	now := tr.trace
+	tr.trace = nil
+	now.verdict = v
+	_, known := tr.waiting[now.key]
+	switch {
+	case v == Parked && !known:
+		if len(tr.oldest) >= maxWaitingTraces {
+			delete(tr.waiting, tr.oldest[0])
+			tr.oldest = tr.oldest[1:]
+		}
+		tr.waiting[now.key] = waitingTrace{now.number, t.now}
+		tr.oldest = append(tr.oldest, now.key)
+	case v != Parked && known:
+		delete(tr.waiting, now.key)
+		tr.oldest = slices.DeleteFunc(tr.oldest, func(key uint64) bool { return key == now.key })
+	}
+	tr.emit(now)
+}
+
+// made notes a frame that a router has made on the way of the traced one.
+func (tr *tracer) made(n *network, f *tap.Frame) {
+	if tr.trace == nil {
+		return // it is due at a time
+	}
+	s := &tr.trace.steps[len(tr.trace.steps)-1]
+	s.made = append(s.made, n.name+": "+packet.Summary(f.Ethernet()))
+}
+
+// traced is how many traces there have been.
+func (tr *tracer) traced() uint64 {
+	if tr == nil {
+		return 0
+	}
+	return tr.count
+}
+
+// switched traces a frame that no router of the worker has got.
+func (tr *tracer) switched(t *turn, n *network, f *tap.Frame, v verdict) {
+	if tr == nil {
+		return
+	}
+	tr.count++
+	tr.emit(&trace{number: tr.count, at: t.now, network: n.name, before: packet.Summary(f.Ethernet()), verdict: v})
+}
+
+// String writes the trace as lines.
+func (tr *trace) String() string {
+	var b strings.Builder
+	to := ""
+	if tr.router != "" {
+		to = " to " + tr.router
+	}
+	fmt.Fprintf(&b, "#%d %v from %s%s: %s\n", tr.number, tr.at, tr.network, to, tr.before)
+	if tr.resumed {
+		fmt.Fprintf(&b, "  goes on after %v\n", tr.waited)
+	}
+	for i := range tr.steps {
+		s := &tr.steps[i]
+		if s.decision != "" {
+			fmt.Fprintf(&b, "  %-9s %s", s.stage, s.decision)
+			for k, o := range s.origins {
+				fmt.Fprintf(&b, "%s%v", []string{"   by ", ", "}[min(k, 1)], o)
+			}
+			b.WriteByte('\n')
+		}
+		for _, m := range s.made {
+			fmt.Fprintf(&b, "  %-9s made on %s\n", s.stage, m)
+		}
+	}
+	if tr.after != "" {
+		fmt.Fprintf(&b, "  - %s\n  + %s\n", tr.before, tr.after)
+	}
+	fmt.Fprintf(&b, "  %v\n", tr.verdict)
+	return b.String()
+}
