@@ -95,9 +95,10 @@ func (n *network) lookAt(t *turn, f *tap.Frame) (seen tap.Frame, watched bool) {
 }
 
 // judged shows a frame that lookAt has kept, with its verdict, and then what went out meanwhile. What another worker
-// judges is shown by that worker.
+// judges is shown by that worker. A frame that goes on is not shown if it waits again, or if it came from another
+// station, as it went out then.
 func (n *network) judged(t *turn, seen tap.Frame, v verdict, later bool) {
-	if v != handedOver && !(later && v == Parked) {
+	if v != handedOver && !(later && (v == Parked || n.stationAt(seen.Ethernet()[6:12]) != nil)) {
 		n.show(Observation{Network: n.name, Frame: seen, At: t.epoch.Add(t.now), Verdict: v, Later: later})
 	}
 	t.judging = false
