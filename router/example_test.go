@@ -1,17 +1,21 @@
 package router_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/tap"
 )
 
 // A topology made in Go: a tenant network behind an external one, and a
@@ -139,6 +143,83 @@ gateway = { network = "outside", address = "10.10.10.2" }
 	// Output:
 	// reset: true
 	// answers: 172.16.101.4
+}
+
+// A capture of every network, with what became of each frame as its comment. Wireshark reads it.
+func ExampleEngine_Capture() {
+	topo, err := file.Parse("cloud.toml", strings.NewReader(`
+[[network]]
+name = "tenant"
+  [[network.subnet]]
+  cidr = "172.16.101.0/24"
+
+[[network]]
+name = "outside"
+external = true
+  [[network.subnet]]
+  cidr = "10.10.10.0/24"
+
+[[router]]
+name = "router"
+interfaces = ["tenant"]
+gateway = { network = "outside", address = "10.10.10.2" }
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	engine, err := router.Start(topo, router.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	out, err := os.Create(filepath.Join(dir, "cloud.pcapng"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer out.Close()
+	buffered := bufio.NewWriter(out)
+	w, err := tap.NewCaptureWriter(buffered, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	stop, err := engine.Capture(w)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// The same for a program: what is dropped on its way in from outside.
+	verdicts := make(chan router.Verdict, 10)
+	if _, err := engine.Observe("outside", func(o router.Observation) {
+		if _, _, dropped := o.Verdict.Dropped(); dropped {
+			verdicts <- o.Verdict
+		}
+	}); err != nil {
+		log.Fatal(err)
+	}
+	client := newHost(engine, "outside", host.Config{Name: "client",
+		Address: netip.MustParsePrefix("10.10.10.4/24"), Gateway: netip.MustParseAddr("10.10.10.2")})
+	defer client.Close()
+	conn, err := client.Dial("udp", "172.16.101.3:53") // an internal address, without a floating IP
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("who is there?")); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-verdicts)
+
+	stop()
+	if err := errors.Join(w.Err(), buffered.Flush()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// dropped at route: policy
 }
 
 // What a file asks for and the engine cannot do yet is refused, never ignored.

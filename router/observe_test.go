@@ -40,7 +40,8 @@ func (w *spectator) watch(t *testing.T, s *sim, networks ...string) {
 			if want := time.Unix(0, int64(s.now)); !o.At.Equal(want) || o.Network != name {
 				t.Errorf("a frame on %s at %v, want %s and %v", o.Network, o.At, name, want)
 			}
-			w.lines = append(w.lines, fmt.Sprintf("%s %s %s: %s", o.Network, way, packet.Summary(o.Frame.Ethernet()), o.Comment()))
+			what := packet.Summary(o.Frame.Ethernet())
+			w.lines = append(w.lines, fmt.Sprintf("%s %s %s: %s", o.Network, way, what, o.Comment()))
 			w.frames = append(w.frames, bytes.Clone(o.Frame.Buf[o.Frame.Head:o.Frame.Tail]))
 		})
 		if err != nil {
@@ -164,7 +165,8 @@ func arpRequest(mac packet.MAC, from, target string) []byte {
 	return b
 }
 
-// TestGoldenCapture holds a capture with verdicts to testdata/capture/verdicts.pcapng, byte for byte, and reads it back.
+// TestGoldenCapture holds a capture with verdicts to testdata/capture/verdicts.pcapng, byte for byte, and
+// reads it back.
 func TestGoldenCapture(t *testing.T) {
 	c, err := runScenario(t, "capture", traceTopology)
 	if err != nil {
@@ -237,7 +239,8 @@ func TestGoldenCapture(t *testing.T) {
 				t.Errorf("%s: %v", packet.Summary(data), err)
 			}
 		}
-		lines = append(lines, fmt.Sprintf("%v %s %d/%d %s", ci.Timestamp.Sub(time.Unix(0, 0)), i.Name, len(data), ci.Length, packet.Summary(data)))
+		at := ci.Timestamp.Sub(time.Unix(0, 0))
+		lines = append(lines, fmt.Sprintf("%v %s %d/%d %s", at, i.Name, len(data), ci.Length, packet.Summary(data)))
 	}
 	blocks := packetBlocks(t, file.Bytes())
 	if len(blocks) != len(lines) {
@@ -312,7 +315,8 @@ func checkTshark(t *testing.T, file []byte, want []string) {
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("tshark", "-r", path, "-T", "fields", "-e", "frame.packet_flags_direction", "-e", "frame.comment").Output()
+	out, err := exec.Command("tshark", "-r", path, "-T", "fields",
+		"-e", "frame.packet_flags_direction", "-e", "frame.comment").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

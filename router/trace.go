@@ -71,7 +71,8 @@ func newTracer(emit func(*trace)) *tracer {
 
 // Trace has the way of every frame written to w, a line for each stage that decided something, until it is called
 // with nil. A frame that no router gets has one line, with what the switch did. A packet that waits for a neighbor, or
-// for other fragments, keeps its number when it goes on. Errors of w are ignored. The text is for people and may change.
+// for other fragments, keeps its number when it goes on. Errors of w are ignored. The text is for people and
+// may change.
 func (s *Simulation) Trace(w io.Writer) {
 	var tr *tracer
 	if w != nil {

@@ -148,7 +148,8 @@ func TestGoldenTrace(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got != string(want) {
-				t.Errorf("%s: %s\nIf this is meant to be: make golden, and explain it in the commit.", path, firstLine(got, string(want)))
+				t.Errorf("%s: %s\nIf this is meant to be: make golden, and explain it in the commit.",
+					path, firstLine(got, string(want)))
 			}
 		})
 	}

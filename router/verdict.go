@@ -76,7 +76,7 @@ const (
 	DropVLANTag                           // tagged frame on an untagged network
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
 	DropARP                               // a malformed ARP message, or one of the router's own come back
-	DropARPSender                         // ARP from an address of the router or of no host, or a reply from outside the subnet
+	DropARPSender                         // ARP from the router's or no host's address, or a reply from off the subnet
 	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
 	DropShort                             // shorter than a header
 	DropIPVersion                         // not version 4
@@ -92,7 +92,7 @@ const (
 	DropReversePath                       // the route to the source is missing, or leads to another interface (RFC 3704)
 	DropMartianDest                       // a destination that is never forwarded
 	DropBroadcast                         // a broadcast or multicast, which the router does not forward (RFC 2644)
-	DropFragmentWait                      // the packet's first fragment, or one for the router itself, did not come in time
+	DropFragmentWait                      // the first fragment, or one for the router itself, came too late
 	DropFragmentFull                      // no room, or no longer, to wait for other fragments
 	DropFragmentChanged                   // a first fragment that contradicts the one before
 	DropFragmentLocal                     // fragments for the router itself that overlap
@@ -120,7 +120,7 @@ const (
 	DropCut                               // TCP of a connection that a change of the rules has ended
 	DropTCPWindow                         // a TCP segment outside its connection's window (RFC 5961)
 	DropTableFull                         // the connection table is full
-	DropHostShare                         // the sender holds its share of the connection table, or of the ports towards a server
+	DropHostShare                         // the sender has its share of the connection table, or of ports
 	DropNoPort                            // the external address has no port left
 	DropLoop                              // too many frames between the routers of one network
 	DropHandover                          // the worker of the packet's router does not keep up

@@ -55,6 +55,9 @@ func TestCaptureIsReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		i, _ := r.Interface(ci.InterfaceIndex)
+		if at := time.Unix(1, 5); i.Name == "by hand" && !ci.Timestamp.Equal(at) {
+			t.Errorf("the time is %v, want %v, to the nanosecond", ci.Timestamp, at)
+		}
 		got = append(got, fmt.Sprintf("%s %d/%d %q", i.Name, ci.CaptureLength, ci.Length, data[:min(len(data), 9)]))
 	}
 	done := append([]byte(nil), sum...)

@@ -24,7 +24,8 @@ func Summary(eth []byte) string {
 			return summarizeARP(&m)
 		}
 	case (typ == EtherTypeVLAN || typ == EtherTypeQinQ) && len(body) >= 4:
-		return fmt.Sprintf("vlan %d, ethertype 0x%04x", binary.BigEndian.Uint16(body)&0xfff, binary.BigEndian.Uint16(body[2:]))
+		tag := binary.BigEndian.Uint16(body)
+		return fmt.Sprintf("vlan %d, ethertype 0x%04x", tag&0xfff, binary.BigEndian.Uint16(body[2:]))
 	}
 	return fmt.Sprintf("ethertype 0x%04x, %d bytes", typ, len(body))
 }
