@@ -37,9 +37,9 @@ type chunk[T, C any] struct {
 
 // usage says which records of a chunk are in use.
 type usage struct {
-	used  uint16
-	fresh uint16 // records from here on have never been in use
-	free  uint16 // the first one that is free again; they are linked. chunkLen: none
+	used  uint32
+	fresh uint32 // records from here on have never been in use
+	free  uint32 // the first one that is free again; they are linked. chunkLen: none
 }
 
 const (
@@ -82,16 +82,16 @@ func (s *Slab[T, C, P]) Take() uint32 {
 		u.fresh++
 	} else {
 		link := P(&c.records[i]).Link()
-		u.free, *link = uint16(*link), 0
+		u.free, *link = *link, 0
 	}
 	if u.used++; u.used == chunkLen-firstOf(k) {
 		s.partial[k>>6] &^= 1 << (k & 63)
 	}
-	return uint32(k)<<chunkBits | uint32(i)
+	return uint32(k)<<chunkBits | i
 }
 
 // firstOf is the first record of chunk k that may be given out: number 0 is none.
-func firstOf(k int) uint16 {
+func firstOf(k int) uint32 {
 	if k == 0 {
 		return 1
 	}
@@ -113,11 +113,10 @@ func (s *Slab[T, C, P]) grow() {
 func (s *Slab[T, C, P]) Free(i uint32) {
 	k := int(i >> chunkBits)
 	c, u := &s.chunks[k], &s.usage[k]
-	var noRecord T
-	var noColumn C
-	c.records[i%chunkLen], c.column[i%chunkLen] = noRecord, noColumn
-	*P(&c.records[i%chunkLen]).Link() = uint32(u.free)
-	u.free = uint16(i % chunkLen)
+	record := &c.records[i%chunkLen]
+	*record, c.column[i%chunkLen] = *new(T), *new(C)
+	*P(record).Link() = u.free
+	u.free = i % chunkLen
 	s.partial[k>>6] |= 1 << (k & 63)
 	s.low = min(s.low, k>>6)
 	if u.used--; u.used > 0 {
