@@ -45,7 +45,8 @@ func newDisorder(t *testing.T, seed uint64) *disorder {
 // The disorder observes the table. It hears of events after the mappings do.
 func (d *disorder) Began(c *conntrack.Conn) {
 	d.live[c] = disorderConn{c.Tuple(conntrack.Original), c.Tuple(conntrack.Reply), c.Marks()}
-	if m := c.Marks(); m&sourceMapped != 0 && d.table.behind(c.Tuple(conntrack.Reply).Dst, c.Tuple(conntrack.Reply).DstPort, c.Protocol()) == 0 {
+	reply := c.Tuple(conntrack.Reply)
+	if c.Marks()&sourceMapped != 0 && d.table.behind(reply.Dst, reply.DstPort, reply.Proto) == 0 {
 		d.t.Fatal("a connection begins without its mapping")
 	}
 }
@@ -159,18 +160,10 @@ func (d *disorder) check() {
 	for _, c := range d.live {
 		tuples[c.original], tuples[c.reply] = true, true
 		if c.marks&sourceMapped != 0 {
-			i := t.behind(c.reply.Dst, c.reply.DstPort, c.reply.Proto)
-			refs[i]++
-			if m := t.mappings.list.At(i); i == 0 || m.addr != c.original.Src || m.port != c.original.SrcPort || !t.mappings.lets(i, c.original.Dst) {
-				d.t.Fatalf("%v | %v has not the mapping of its source", c.original, c.reply)
-			}
+			d.checkMapping(refs, &c.reply, &c.original)
 		}
 		if c.marks&destMapped != 0 {
-			i := t.behind(c.original.Dst, c.original.DstPort, c.original.Proto)
-			refs[i]++
-			if m := t.mappings.list.At(i); i == 0 || m.addr != c.reply.Src || m.port != c.reply.SrcPort || !t.mappings.lets(i, c.reply.Dst) {
-				d.t.Fatalf("%v | %v has not the mapping of its destination", c.original, c.reply)
-			}
+			d.checkMapping(refs, &c.original, &c.reply)
 		}
 	}
 	ports := map[uint32]*[portGroups]int{}
@@ -181,7 +174,11 @@ func (d *disorder) check() {
 				continue
 			}
 			taken := 0
-			for port := range 1 << 16 {
+			for port := 0; port < 1<<16; port++ {
+				if s.mapped[port/rowLen] == nil {
+					port += rowLen - 1
+					continue
+				}
 				i := s.mapping(uint16(port))
 				if i == 0 {
 					continue
@@ -216,6 +213,21 @@ func (d *disorder) check() {
 		}
 	}
 	d.checkRemotes(tuples)
+}
+
+// checkMapping: the external endpoint that packets with tuple out are sent to is that of the internal endpoint
+// that packets with tuple in come from.
+func (d *disorder) checkMapping(refs map[uint32]uint32, out, in *packet.Tuple) {
+	d.t.Helper()
+	t := d.table
+	i := t.behind(out.Dst, out.DstPort, out.Proto)
+	if i == 0 {
+		d.t.Fatalf("%v and %v have no mapping", out, in)
+	}
+	if m := t.mappings.list.At(i); m.addr != in.Src || m.port != in.SrcPort || !t.mappings.lets(i, in.Dst) {
+		d.t.Fatalf("%v and %v have not the mapping that they should", out, in)
+	}
+	refs[i]++
 }
 
 func (d *disorder) checkRemotes(tuples map[packet.Tuple]bool) {
@@ -267,6 +279,7 @@ func TestDisorder(t *testing.T) {
 		}
 	}
 	if successors == 0 || remotes == 0 || mappings == 0 || inbound == 0 {
-		t.Errorf("%d successors, %d remote port sets, %d and %d mappings: that is not what is meant", successors, remotes, mappings, inbound)
+		t.Errorf("%d successors, %d remote port sets, %d and %d mappings: that is not what is meant",
+			successors, remotes, mappings, inbound)
 	}
 }

@@ -5,10 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// A portSet is the free ports of one external address and protocol. Even and
-// odd ports lie apart, so that the next free one of a parity is found by
-// looking at a word, a summary of 64 words, and one more word: the time does
-// not depend on how many are taken.
+// A portSet is the free ports of one external address and protocol. Even and odd ports lie apart. So the
+// next free one of a parity is found by looking at a word, a summary of 64 words, and one more word. The
+// time does not depend on how many are taken.
 type portSet struct {
 	half [2]halfSet // by parity
 }
@@ -100,8 +99,7 @@ func (s *portSet) choose(port uint16, lo, hi int, rng *rand.Rand) (uint16, bool)
 	return s.another(port, lo, hi, rng)
 }
 
-// another is choose for one who cannot have the port itself; it may still return
-// it, by chance.
+// another is choose where the port itself does not serve. It may still return it, by chance.
 func (s *portSet) another(port uint16, lo, hi int, rng *rand.Rand) (uint16, bool) {
 	parity := int(port & 1)
 	if p, ok := s.find(parity, lo, hi, rng); ok {

@@ -23,8 +23,8 @@ type Mapping struct {
 // The reasons why a Record cannot be imported, beside those of package conntrack.
 const (
 	UnknownAddress   conntrack.Refusal = "unknown address"        // an address that it shows is not the router's
-	PortTaken        conntrack.Refusal = "port taken"             // another internal endpoint has the external port, or had it a moment ago
-	PortOutsideRange conntrack.Refusal = "port outside range"     // the settings give out other ports to such sources
+	PortTaken        conntrack.Refusal = "port taken"             // by another internal endpoint, or kept back after use
+	PortOutsideRange conntrack.Refusal = "port outside range"     // by the settings such a source does not get this port
 	MappedElsewhere  conntrack.Refusal = "mapped to another port" // the internal endpoint has another external port
 )
 
@@ -78,7 +78,8 @@ type planned struct {
 // mappings must come by this method, not by the connection table's.
 func (t *Table) Import(r *Record, numbers Numbers, now time.Duration) (*conntrack.Conn, conntrack.Refusal) {
 	shown := r.Reply.Reverse()
-	if shown.Src != r.Original.Src && !numbers.Owns(shown.Src) || shown.Dst != r.Original.Dst && !numbers.Owns(r.Original.Dst) {
+	if shown.Src != r.Original.Src && !numbers.Owns(shown.Src) ||
+		shown.Dst != r.Original.Dst && !numbers.Owns(r.Original.Dst) {
 		return nil, UnknownAddress
 	}
 	r.Marks = 0

@@ -230,11 +230,13 @@ func (k *copied) same() {
 	case 2:
 		tuple, _ := k.pick()
 		tuple.DstPort = 999 // the mapping that it has, towards another port
-		_, _, mapped := k.a.Inbound(new(nat.Binding), packet.Tuple{Src: tuple.Dst, Dst: external, DstPort: tuple.SrcPort, Proto: tuple.Proto}, false)
+		back := packet.Tuple{Src: tuple.Dst, Dst: external, DstPort: tuple.SrcPort, Proto: tuple.Proto}
+		_, _, mapped := k.a.Inbound(new(nat.Binding), back, false)
 		var b nat.Binding
 		port, r := k.a.Bind(&b, external, tuple, tuple)
 		portB, rB := k.b.Bind(&b, external, tuple, tuple)
-		if k.cfg.Mapping == nat.EndpointIndependent && mapped == conntrack.None && port == tuple.SrcPort && portB != port || (r == conntrack.None) != (rB == conntrack.None) {
+		same := k.cfg.Mapping == nat.EndpointIndependent && mapped == conntrack.None && port == tuple.SrcPort
+		if same && portB != port || (r == conntrack.None) != (rB == conntrack.None) {
 			k.t.Fatalf("%v gets port %d, %v, and in the copy %d, %v", tuple, port, r, portB, rB)
 		}
 	default:
@@ -493,8 +495,10 @@ func FuzzImport(f *testing.F) {
 		for len(s.data) > 0 {
 			b := func(n int) uint8 { return uint8(s.IntN(n)) }
 			var r nat.Record
-			r.Original = packet.Tuple{Src: uint32(b(3)), Dst: uint32(b(3)), SrcPort: 1022 + uint16(b(4)), DstPort: 1022 + uint16(b(4)), Proto: []uint8{1, 6, 17, 47}[b(4)]}
-			r.Reply = packet.Tuple{Src: uint32(b(3)), Dst: uint32(b(3)), SrcPort: 1022 + uint16(b(4)), DstPort: 1022 + uint16(b(4)), Proto: []uint8{1, 6, 17, 47}[b(4)]}
+			for _, tuple := range []*packet.Tuple{&r.Original, &r.Reply} {
+				tuple.Src, tuple.Dst, tuple.Proto = uint32(b(3)), uint32(b(3)), []uint8{1, 6, 17, 47}[b(4)]
+				tuple.SrcPort, tuple.DstPort = 1022+uint16(b(4)), 1022+uint16(b(4))
+			}
 			if b(4) > 0 {
 				r.Reply.Proto = r.Original.Proto
 			}

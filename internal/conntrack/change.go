@@ -72,7 +72,7 @@ const (
 // The pending changes are bounded: see Backlogged.
 func (t *Table) Apply(ch Change) {
 	if t.Backlogged() {
-		for !t.settleStep(t.now) {
+		for !t.settleFor(t.now) {
 		}
 	}
 	s := &t.changes
@@ -135,9 +135,10 @@ func (o overSince) forget(until uint32) overSince {
 
 // Settle goes on with ending what changes have left behind, and reports whether nothing is left. One
 // call takes a bounded time.
-func (t *Table) Settle(now time.Duration) (done bool) { return t.settleStep(millis(now)) }
+func (t *Table) Settle(now time.Duration) (done bool) { return t.settleFor(millis(now)) }
 
-func (t *Table) settleStep(ms uint32) (done bool) {
+// settleFor is Settle at a time in milliseconds.
+func (t *Table) settleFor(ms uint32) (done bool) {
 	s := &t.changes
 	for budget := settleStep; s.until != 0; {
 		switch {

@@ -66,8 +66,8 @@ func (x *Index) tag(t *packet.Tuple) uint32 {
 	return x.Hash(uint64(t.Src)<<32|uint64(t.Dst), uint64(t.SrcPort)<<32|uint64(t.DstPort)<<16|uint64(t.Proto))
 }
 
-// Hash makes a tag of two words; it is never 0. The seeds are secret, so that nobody outside can
-// choose words that collide.
+// Hash makes a tag of two words; it is never 0. The seeds are secret, so that a stranger cannot choose
+// words that collide.
 func (x *Index) Hash(a, b uint64) uint32 {
 	hi, lo := bits.Mul64(a^x.seed0, b^x.seed1)
 	hi, lo = bits.Mul64(hi^lo^x.seed1, 0x9e3779b97f4a7c15^x.seed0|1)

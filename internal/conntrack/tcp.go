@@ -18,8 +18,8 @@ import "github.com/taprouter/taprouter/internal/packet"
 // was open, its FIN changes nothing, and a RST leads to Closed, from where data
 // does not lead back.
 //
-// Only segments that fit the sequence numbers and windows of both sides (see Fit)
-// change a state, so that nobody who does not see a connection can end it.
+// Only segments that fit the sequence numbers and windows of both sides (see Fit) change a state. So a
+// stranger that does not see a connection cannot end it.
 //
 // What is half open or closed lives for the opening or the closing timeout, Established and
 // half closed for the established one (RFC 5382 REQ-5, RFC 6146, 3.5.2).

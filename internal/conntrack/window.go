@@ -154,9 +154,9 @@ func (k *stream) offered(d Direction) int64 {
 	return 1 << max(leastWindow, k.window[d])
 }
 
-// MaySend reports whether a TCP segment that begins with sequence number seq may be under
-// way in direction d, or just have been: an ICMP error about another one is a guess of
-// somebody's who has not seen the connection (RFC 5927, 4.1). Where that is not known it may.
+// MaySend reports whether a TCP segment that begins with sequence number seq may be under way in
+// direction d, or just have been. An ICMP error about any other segment is a guess by a stranger that has
+// not seen the connection (RFC 5927, 4.1). Where the sequence numbers are not known, it may.
 func (t *Table) MaySend(c *Conn, d Direction, seq uint32) bool {
 	k, o := &t.conns.Column(c.self).stream, 1-d
 	if !k.knows(d) || (k.marks[d]|k.marks[o])&streamLoose != 0 || t.later.answeredBy(c.self, d, seq+1) {
