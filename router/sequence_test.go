@@ -117,6 +117,8 @@ type sequence struct {
 	empty  int        // bytes of the tables at the start
 	conns  map[*vrouter]known
 
+	bad map[string]bool // members whose checks fail
+
 	unfinished bool // what goes in is right, but for the checksum that a device is to finish
 	tainted    bool // what comes out may be as wrong as what went in
 	puzzled    bool // fragments for the router went in: nobody has verified the whole
@@ -139,7 +141,7 @@ const (
 
 // playSequence plays data on a new router and returns what has come out.
 func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []crossing {
-	q := &sequence{in: data}
+	q := &sequence{in: data, bad: map[string]bool{}}
 	head := [4]byte(q.bytes(4))
 	q.profile = profiles[int(head[0])%len(profiles)]
 	v := variant(head[3])
@@ -155,6 +157,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []
 			}
 		}
 	}
+	q.Checks(func(_, _, member string, _ time.Duration) CheckResult { return CheckResult{OK: !q.bad[member]} })
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}
@@ -234,7 +237,7 @@ func (p *profile) tuned(behaviors, limits byte, v variant) *file.Topology {
 }
 
 // balanceBy has a pool choose otherwise than by plain turns: two bits are the algorithm, the
-// next is persistence with checks, which are said to be good.
+// next is persistence with checks, which are good until changeMember says otherwise.
 func balanceBy(p *file.Pool, bits byte) {
 	p.Algorithm = []string{p.Algorithm, "LEAST_CONNECTIONS", "SOURCE_IP", "SOURCE_IP_PORT"}[bits&3]
 	if bits&4 == 0 {
@@ -248,7 +251,7 @@ func balanceBy(p *file.Pool, bits byte) {
 	}
 }
 
-// changeMember has a member go up or down, drain, or come back.
+// changeMember has a member go up or down by hand, drain, come back, or fail its checks from now on.
 func (q *sequence) changeMember() {
 	if len(q.topology.Pools) == 0 {
 		return
@@ -259,7 +262,9 @@ func (q *sequence) changeMember() {
 	}
 	m := p.Members[q.pick(len(p.Members))].Name
 	var err error
-	if what := q.byte(); what&1 == 0 {
+	if what := q.byte(); what&0x80 != 0 && p.Monitor != nil {
+		q.bad[m] = !q.bad[m]
+	} else if what&1 == 0 {
 		err = q.SetMember(p.Name, m, what&2 != 0)
 	} else {
 		err = q.SetMemberWeight(p.Name, m, int(what>>1)%4)
