@@ -287,3 +287,29 @@ func TestSimulatedChecksAreExact(t *testing.T) {
 		t.Error("another pool changes the times of this one's checks")
 	}
 }
+
+// Calls come in the order of their times, and those of one time in the order in which they were planned.
+func TestSimSchedule(t *testing.T) {
+	now, got := time.Duration(0), ""
+	q := simSchedule{now: func() time.Duration { return now }}
+	plan := func(at int, name string) func() bool {
+		return q.At(simStart.Add(time.Duration(at)*time.Second), func() { got += name })
+	}
+	plan(2, "c")
+	stopped := plan(1, "x")
+	plan(1, "a")
+	plan(2, "d")
+	began := plan(1, "b")
+	plan(3, "e")
+	if !stopped() || stopped() {
+		t.Error("a call is not stopped, or twice")
+	}
+	for at, ok := q.next(); ok; at, ok = q.next() {
+		if now = at; !q.run() || q.run() {
+			t.Errorf("at %v nothing is done, or twice", now)
+		}
+	}
+	if got != "abcde" || now != 3*time.Second || began() {
+		t.Errorf("%s until %v", got, now)
+	}
+}
