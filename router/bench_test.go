@@ -158,6 +158,64 @@ func BenchmarkNewConnection(b *testing.B) {
 	}
 }
 
+// BenchmarkNewConnectionVIP is the first packet of a TCP connection to a VIP, of many clients by many ports,
+// as a table of a million fills up. One of the members of "unreachable" does not answer ARP.
+func BenchmarkNewConnectionVIP(b *testing.B) {
+	for _, algorithm := range []string{"ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP"} {
+		b.Run(algorithm, func(b *testing.B) { newConnectionVIP(b, algorithm, false) })
+	}
+	b.Run("unreachable", func(b *testing.B) { newConnectionVIP(b, "ROUND_ROBIN", true) })
+}
+
+func newConnectionVIP(b *testing.B, algorithm string, mute bool) {
+	begin := func() (l *lesson, in *port, f *tap.Frame, frame []byte) {
+		topo := tutorial()
+		topo.Pools[0].Algorithm = algorithm
+		topo.Routers[0].NAT.MaxConnections = 1 << 20
+		l = newLessonOf(b, topo)
+		l.web2.mute = mute
+		for i := range 4 {
+			l.tcp(l.client, 4000+i, "10.10.10.7", 80, "S")
+			l.udp(l.vm4, 4000, []string{"172.16.100.9", "172.16.100.10"}[i%2], 53, "x") // so that both are known
+			l.advance(4 * time.Second)
+		}
+		for _, p := range l.w.ports {
+			switch p.network.name {
+			case "vlan100":
+				p.dev = &nullDevice{}
+			case "ext_net":
+				in = p
+			}
+		}
+		frame = append(make([]byte, tap.HeaderLen), l.build(l.client, "10.10.10.7", 6, nil, &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1000, SYN: true, Window: 65535})...)
+		f = &l.w.frames[0]
+		f.Head = tap.Headroom
+		f.Tail = f.Head + len(frame)
+		return l, in, f, frame
+	}
+	l, in, f, frame := begin()
+	i := uint32(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if i%(1<<19) == 1<<19-1 {
+			b.StopTimer()
+			l, in, f, frame = begin()
+			b.StartTimer()
+		}
+		ip := frame[tap.HeaderLen+packet.EthernetLen:]
+		binary.BigEndian.PutUint32(ip[12:], 0x08080800+i%4000)
+		packet.SetIPv4Checksum(ip)
+		binary.BigEndian.PutUint16(ip[20:], uint16(1024+i/4000))
+		copy(f.Buf[f.Head:], frame)
+		i++
+		l.w.receive(in, f)
+		l.w.flush()
+	}
+	if st := l.stats(); st.Dropped() > uint64(b.N)/10+10 {
+		b.Fatalf("%v", st.Drops)
+	}
+}
+
 // BenchmarkForwardAmong is a packet of one of many established connections
 // through SNAT, in an order that no prefetcher guesses, while the garbage is
 // collected again and again. It reports the memory of a connection, the longest
