@@ -70,7 +70,8 @@ func TestHealthRestarts(t *testing.T) {
 			h.Restart(int(c.check[0]-'0'), int(c.check[1]-'0'))
 		}
 		if h.Up() != c.up || h.Decided() != c.decided || h.Sure() != c.sure || changed != (was != c.up) {
-			t.Errorf("after %s: up %t, decided %t, sure %t, changed %t; want %+v", c.check, h.Up(), h.Decided(), h.Sure(), changed, c)
+			t.Errorf("after %s: up %t, decided %t, sure %t, changed %t; want %+v",
+				c.check, h.Up(), h.Decided(), h.Sure(), changed, c)
 		}
 	}
 }

@@ -233,7 +233,8 @@ func TestPickAsksInOrder(t *testing.T) {
 				asked = nil
 				m, ok := pool.Pick(c, 0, func(m *lb.Member) bool { return all(m) || m.ID == id })
 				if !ok || m.ID != id || !slices.Equal(asked, order[:k+1]) {
-					t.Errorf("algorithm %d, weights to %d: %d is chosen after %v, want %d after %v", alg, weights, m.ID, asked, id, order)
+					t.Errorf("algorithm %d, weights to %d: %d is chosen after %v, want %d after %v",
+						alg, weights, m.ID, asked, id, order)
 				}
 			}
 		}

@@ -22,7 +22,8 @@ func TestVIPs(t *testing.T) {
 	web, dns := &lb.VIP{Name: "web", Addr: 1, Proto: 6, Port: 80}, &lb.VIP{Name: "dns", Addr: 1, Proto: 17, Port: 53}
 	s := none.With(web).With(dns)
 	again := s.With(&lb.VIP{Name: "again", Addr: 1, Proto: 17, Port: 53})
-	if s.Find(1, 6, 80) != web || s.Find(1, 17, 53) != dns || again.Find(1, 6, 80) != web || again.Find(1, 17, 53).Name != "again" {
+	if s.Find(1, 6, 80) != web || s.Find(1, 17, 53) != dns ||
+		again.Find(1, 6, 80) != web || again.Find(1, 17, 53).Name != "again" {
 		t.Error("a VIP is not found")
 	}
 	for _, k := range []endpoint{{2, 6, 80}, {1, 17, 80}, {1, 6, 53}} {

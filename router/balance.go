@@ -75,8 +75,8 @@ func (bl *balancer) addVIP(v *vip) {
 	}
 }
 
-// addBackend gives a member a number for the connections of a VIP. That of one that is
-// gone is used again, as no connection has it.
+// addBackend gives a member a number for the connections of a VIP. The number of a backend that is
+// gone is used again, as no connection has it any more.
 func (bl *balancer) addBackend(v *vip, member uint32) {
 	b := backend{vip: v, member: member}
 	if n := len(bl.unused); n > 0 {
@@ -101,7 +101,7 @@ func (bl *balancer) removeBackend(v *vip, m *member) {
 	bl.release(k)
 }
 
-// release has the number of a backend that is gone used again once nothing has it.
+// release lets the number of a backend that is gone be used again, once no connection has it.
 func (bl *balancer) release(k conntrack.Backend) {
 	b := &bl.backends[k]
 	if !b.gone || b.conns > 0 {
@@ -262,14 +262,15 @@ func (bl *balancer) serves(t *turn, c *conntrack.Conn) bool {
 }
 
 // refusedFor is how long a member that has refused a connection comes last. A client repeats
-// its SYN after a second; it must not come to the same member, nor should it take the
-// member's checks to keep thousands of others from it.
+// its SYN after a second, and must not come to the same member. Thousands of other clients should not
+// come to that member, either, until its checks have failed.
 const refusedFor = 3 * time.Second
 
-// retryElsewhere has a connection that its member has refused begin anew with the client's next
-// SYN, if there is a member to take it: a server that has died costs what it was at, and
-// a second of those who come before its checks have failed. So it is where there are checks,
-// by which the member is up; who has none, or nobody else, hears what the member says.
+// retryElsewhere ends a connection that its member has refused, if another member can take it: the client's
+// next SYN begins anew there. So a server that has died costs its own connections, and about a second
+// for each client that comes before the checks have failed. Only a pool with a monitor does so, because
+// its checks say that the member is up. Without a monitor, or without another member, the client gets
+// the member's answer.
 func retryElsewhere(t *turn, x *passage, c *conntrack.Conn) bool {
 	b := &x.r.backends[c.Backend]
 	v := b.vip
@@ -285,8 +286,8 @@ func retryElsewhere(t *turn, x *passage, c *conntrack.Conn) bool {
 	return true
 }
 
-// admits refuses a client that the VIP is not for, and a connection beyond its limit.
-// Only what would begin a connection counts as refused.
+// admits refuses a client that the VIP does not allow, and a connection beyond its limit.
+// Only packets that would begin a connection count as refused.
 func admits(t *turn, x *passage, v *vip) verdict {
 	if v.allowed != nil && !v.allowed.Lookup(packet.ToAddr(x.p.Src)) {
 		v.count(&x.p)
@@ -309,9 +310,9 @@ func (v *vip) count(p *packet.Packet) {
 	}
 }
 
-// exceeds ends a connection that has been established beyond its VIP's limit, as
-// several may be that begin at the same time. Half-open ones do not count before that: what
-// never gets any further, as in a flood of SYNs, shuts nobody out.
+// exceeds ends a connection that has been established beyond its VIP's limit. That happens if several
+// begin at the same time, because half-open connections do not count for the limit: a flood of SYNs,
+// whose connections never get any further, must not shut other clients out.
 func exceeds(t *turn, x *passage, c *conntrack.Conn) verdict {
 	x.r.backends[c.Backend].vip.refused++
 	if c.Protocol() == packet.ProtoTCP {

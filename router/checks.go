@@ -15,11 +15,10 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// The checks of members come from a host of the router's own: an in-process one, on a
-// network of two that nobody else is on. Its packets take the way of all others, so that a
-// check finds what a client would, and leave with the router's own address on the
-// member's network. What is at the other end of the answers is found like any other
-// connection's.
+// The checks of members come from a host of the router's own: an in-process host, on a hidden network
+// that only this host and the router are on. Its packets take the way of all others, so a check finds
+// what a client would find. They leave with the router's own address on the member's network. The
+// answers find their way back like those of any other connection.
 
 // checkNets are prefixes for that network, in the order of preference. No host on the Internet
 // has an address of them (RFC 7335, RFC 2544, RFC 5737), and a router forwards from and to them.
@@ -28,24 +27,23 @@ var checkNets = []netip.Prefix{
 	netip.MustParsePrefix("192.0.2.252/30"),
 }
 
-// widest is the length of the widest prefix that says who is there: routes to more lead on, as a
-// default route does that comes in halves.
+// widest is the length of the widest prefix that counts as used. A route to a wider one says nothing
+// about who is there: 0.0.0.0/1 and 128.0.0.0/1 together are a default route.
 const widest = 8
 
 // checkQueue is how many frames may wait for the host of the checks: thousands of them may
 // begin in the same moment.
 const checkQueue = 8192
 
-// checkLifetime is how long the connections of checks live that may take so long: until the
-// check is over, and a moment more. With thousands a second they must not be in the table
-// minutes later. Those of TCP are reset, others have no end that shows.
+// checkLifetime is how long the connection of a check with this timeout lives: until the check is over,
+// and a moment more. There may be thousands a second, so they must not stay in the table for minutes.
+// TCP's are reset, but other connections have no end that shows.
 func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 	const moment = time.Second
 	return conntrack.Lifetime{Idle: timeout + moment, Opening: timeout + moment, Closing: moment}
 }
 
-// checks gives a router the network that its checks come from, if it has a pool that wants
-// some.
+// checks gives a router the network that its checks come from, if it has a pool with a monitor.
 func (b *builder) checks(r *vrouter) error {
 	wanted, longest := false, time.Duration(0)
 	for _, p := range b.pools {
@@ -154,7 +152,8 @@ func (e *Engine) startMonitor(s *poolShare, schedule monitor.Schedule, p monitor
 // checkRand is the generator that spreads out the checks of a pool at a router. It depends on nothing but
 // the engine's seed and the names of both, so other pools change no time of this one's checks.
 func (e *Engine) checkRand(s *poolShare) *rand.Rand {
-	return rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%x\x00%s\x00%s", e.checkKey, s.router.name, s.of.name))))
+	key := sha256.Sum256(fmt.Appendf(nil, "%x\x00%s\x00%s", e.checkKey, s.router.name, s.of.name))
+	return rand.New(rand.NewChaCha8(key))
 }
 
 // target is a member as its checks know it.

@@ -19,6 +19,10 @@ type checkbook struct {
 	at    map[string][]time.Duration
 }
 
+func newCheckbook() *checkbook {
+	return &checkbook{bad: map[string]bool{}, took: map[string]time.Duration{}, at: map[string][]time.Duration{}}
+}
+
 func (b *checkbook) check(router, pool, member string, at time.Duration) CheckResult {
 	b.lines = append(b.lines, fmt.Sprintf("%s, %s, %s at %v", router, pool, member, at))
 	b.at[member] = append(b.at[member], at)
@@ -29,12 +33,14 @@ func (b *checkbook) check(router, pool, member string, at time.Duration) CheckRe
 func simChecked(t *testing.T, change func(*file.Pool)) (*lesson, *checkbook) {
 	t.Helper()
 	l := pooled(t, func(p *file.Pool, _ *file.VIP) {
-		p.Monitor = &file.Monitor{Type: "TCP", Delay: 10 * time.Second, Timeout: 4 * time.Second, MaxRetries: 2, MaxRetriesDown: 3}
+		p.Monitor = &file.Monitor{
+			Type: "TCP", Delay: 10 * time.Second, Timeout: 4 * time.Second, MaxRetries: 2, MaxRetriesDown: 3,
+		}
 		if change != nil {
 			change(p)
 		}
 	})
-	b := &checkbook{bad: map[string]bool{}, took: map[string]time.Duration{}, at: map[string][]time.Duration{}}
+	b := newCheckbook()
 	l.Checks(b.check)
 	return l, b
 }
@@ -101,7 +107,8 @@ func TestSimulatedChecks(t *testing.T) {
 		t.Errorf("one is down: %s", got)
 	}
 	last := l.LoadBalancers()[0].Listeners[0].Pool.Members[0].Check
-	if last == nil || last.OK || last.Why != "WEB1" || last.Took != 500*time.Millisecond || last.At != simStart.Add(at[was+2]) {
+	if last == nil || last.OK || last.Why != "WEB1" || last.Took != 500*time.Millisecond ||
+		last.At != simStart.Add(at[was+2]) {
 		t.Errorf("the last check: %+v", last)
 	}
 	b.bad["WEB1"] = false
@@ -131,7 +138,8 @@ func TestSimulatedChecks(t *testing.T) {
 	l.advance(time.Minute)
 	b.took["WEB2"] = time.Hour
 	l.until("ONLINE ERROR", time.Minute)
-	if c := l.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check; c.OK || c.Took != 4*time.Second || c.Why != "no answer within 4s" {
+	c := l.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check
+	if c.OK || c.Took != 4*time.Second || c.Why != "no answer within 4s" {
 		t.Errorf("%+v", c)
 	}
 	b.took["WEB2"] = 4 * time.Second
@@ -246,11 +254,13 @@ func TestSimulatedChecksAreExact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &checkbook{bad: map[string]bool{}, took: map[string]time.Duration{"WEB2": 123 * time.Millisecond}, at: map[string][]time.Duration{}}
+		b := newCheckbook()
+		b.took["WEB2"] = 123 * time.Millisecond
 		s.Checks(b.check)
 		l := &lesson{sim: &sim{Simulation: s, t: t, all: s.workers, w: s.workers[0], nets: s.networks,
 			names: []string{"vlan100", "vlan101", "ext_net"}, hosts: map[hostKey]*simHost{}}}
-		l.client, l.web1, l.web2 = l.host("ext_net", "10.10.10.4"), l.host("vlan100", "172.16.100.9"), l.host("vlan100", "172.16.100.10")
+		l.client = l.host("ext_net", "10.10.10.4")
+		l.web1, l.web2 = l.host("vlan100", "172.16.100.9"), l.host("vlan100", "172.16.100.10")
 		var out strings.Builder
 		for i := range 60 {
 			b.bad["WEB1"] = i/20 == 1

@@ -8,17 +8,17 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// An OperatingStatus says how a part of a load balancer does, in Octavia's words.
+// An OperatingStatus is the state of a part of a load balancer, in Octavia's words.
 type OperatingStatus string
 
 // The operating statuses.
 const (
 	Online    OperatingStatus = "ONLINE"
-	Degraded  OperatingStatus = "DEGRADED"   // a pool: some members are down; a listener: it has as many connections as it may
+	Degraded  OperatingStatus = "DEGRADED"   // a pool with members that are down; a listener at its connection limit
 	Error     OperatingStatus = "ERROR"      // a member: its checks fail; a pool: no member takes connections
 	Draining  OperatingStatus = "DRAINING"   // a member with weight 0, or a removed one that still has connections
 	Offline   OperatingStatus = "OFFLINE"    // a member that is down by hand, or until its checks have decided
-	NoMonitor OperatingStatus = "NO_MONITOR" // a member that nobody checks
+	NoMonitor OperatingStatus = "NO_MONITOR" // a member of a pool without a monitor
 )
 
 // A LoadBalancer is the VIPs of one router that share an address, as in Octavia.
@@ -37,7 +37,7 @@ type Listener struct {
 	Port            uint16
 	OperatingStatus OperatingStatus
 	Statistics      Statistics // of all connections so far, also those to members that are gone
-	Refused         uint64     // connections for want of a member, beyond the limit, or from clients that may not
+	Refused         uint64     // connections without a member, beyond the limit, or from clients that are not allowed
 	Pool            PoolStatus
 }
 
@@ -135,13 +135,13 @@ type vipCopy struct {
 	all     usage // of all present and former members
 }
 
-// A departed is a member that has been removed, with what it has left.
+// A departed is a member that has been removed, with its connections that are left.
 type departed struct {
 	member
 	usage
 }
 
-// copy is made on the worker. The pool's members change only between calls of control methods.
+// copy is made on the worker. lb has the pool's members in the order of the topology's.
 func (v *vip) copy() vipCopy {
 	r := v.share.router
 	c := vipCopy{refused: v.refused, full: v.limit > 0 && v.lasting >= v.limit, all: v.former}
@@ -194,7 +194,7 @@ func (d *departed) status() MemberStatus {
 	return st
 }
 
-// status is what goes for a member at every router.
+// status is the part of a member's status that is the same at every router.
 func (m *member) status(u *usage) MemberStatus {
 	return MemberStatus{
 		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
@@ -204,6 +204,7 @@ func (m *member) status(u *usage) MemberStatus {
 
 var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
 
+// memberStatus is a member's at this router. healthy is what its checks have found.
 func (s *poolShare) memberStatus(m *member, u *usage, healthy bool) MemberStatus {
 	st := m.status(u)
 	decided := true
@@ -226,7 +227,7 @@ func (s *poolShare) memberStatus(m *member, u *usage, healthy bool) MemberStatus
 	return st
 }
 
-// status is a pool's, by its members: what of it takes connections. serves: one does.
+// status is a pool's, by those of its members. serves: at least one member takes connections.
 func (p *PoolStatus) status(serves bool) OperatingStatus {
 	down := false
 	for i := range p.Members {
@@ -241,8 +242,8 @@ func (p *PoolStatus) status(serves bool) OperatingStatus {
 	return Online
 }
 
-// status is a load balancer's: the worst that goes for all of it, else degraded by what goes
-// for a part.
+// status is a load balancer's: ERROR if all its listeners' pools have that, else DEGRADED if any listener
+// or pool has it, or ERROR.
 func (b *LoadBalancer) status() OperatingStatus {
 	failed, impaired := 0, 0
 	for i := range b.Listeners {

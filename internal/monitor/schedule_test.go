@@ -217,7 +217,8 @@ func TestUpdateOfMembers(t *testing.T) {
 		t.Errorf("the new one: up %t, decided %t", up, decided)
 	}
 	s.pass(10 * time.Second)
-	if got := s.said(); strings.Contains(got, "TCP 1") || !strings.Contains(got, "3 is up: false") || strings.Contains(got, "2 is") {
+	got := s.said()
+	if strings.Contains(got, "TCP 1") || !strings.Contains(got, "3 is up: false") || strings.Contains(got, "2 is") {
 		t.Errorf("another one instead: %s", got)
 	}
 	moved := targets(2)
