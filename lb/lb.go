@@ -248,26 +248,26 @@ func (p *Pool) Takes(id uint32) bool {
 }
 
 // Pick proposes the member for a client's next connection: of the members that take new
-// connections, the first choice that may says yes to. A nil may says yes to all of them. The
-// member that the client is pinned to comes before the choice of the algorithm. Pick reports
-// false if there is no such member. It changes nothing that shows.
+// connections, the first choice that is usable for the caller. Without the function usable all
+// are. The member that the client is pinned to comes before the choice of the algorithm. Pick
+// reports false if there is no such member. It changes nothing that shows.
 //
-// may is asked about each member at most once, in the order of choice, until it says yes. It
-// must neither keep the pointer nor change the member. The first choice costs the same for any
-// number of members, or nearly so; if may refuses it, all members are put into their order.
-func (p *Pool) Pick(c Client, now time.Duration, may func(*Member) bool) (Member, bool) {
+// usable is asked about each member at most once, in the order of choice, until one is usable. It
+// must neither keep the pointer nor change the member. If it refuses the first choice, which should
+// be rare, the pool puts all its members into their order, and that takes longer.
+func (p *Pool) Pick(c Client, now time.Duration, usable func(*Member) bool) (Member, bool) {
 	if len(p.eligible) == 0 {
 		return Member{}, false
 	}
 	own, pinned := p.own(c, now)
 	if pinned {
-		if m := &p.members[own]; may == nil || may(&m.Member) {
+		if m := &p.members[own]; usable == nil || usable(&m.Member) {
 			return m.Member, true
 		}
 	}
 	first := p.sched.first(p, c)
 	if !pinned || first != own {
-		if m := &p.members[first]; may == nil || may(&m.Member) {
+		if m := &p.members[first]; usable == nil || usable(&m.Member) {
 			return m.Member, true
 		}
 	}
@@ -276,7 +276,7 @@ func (p *Pool) Pick(c Client, now time.Duration, may func(*Member) bool) (Member
 		if i == first || pinned && i == own {
 			continue
 		}
-		if m := &p.members[i]; may(&m.Member) {
+		if m := &p.members[i]; usable(&m.Member) {
 			return m.Member, true
 		}
 	}

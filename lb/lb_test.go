@@ -197,8 +197,8 @@ func TestPickAgainstWalk(t *testing.T) {
 	}
 }
 
-// may is asked about each member once, the pinned one first, then in the order of choice, and not
-// after it has said yes.
+// Pick asks about each member once, about the pinned one first, then in the order of choice, until one is
+// usable.
 func TestPickAsksInOrder(t *testing.T) {
 	for alg := lb.RoundRobin; alg <= lb.SourceIPPort; alg++ {
 		for _, weights := range []int{1, 3} {
