@@ -411,6 +411,8 @@ func stageTTL(t *turn, x *passage) verdict {
 }
 
 // expire tells the sender of a packet that its time is over. It is apart so that stageTTL is inlined.
+//
+//go:noinline
 func expire(t *turn, x *passage) verdict {
 	return sendError(t, x, packet.ICMPTimeExceeded, 0, 0, DropTTL)
 }

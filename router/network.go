@@ -24,6 +24,7 @@ type network struct {
 	routers  []*station // interfaces of routers, in the order of the topology
 	services []*station // which hear every broadcast
 	table    macTable
+	only     stationAt         // where there is only one station
 	direct   *link             // of the only port, where there is only one station: what that sends needs no switch
 	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
 	lookedAt time.Duration     // when the full table was last searched for old addresses
@@ -46,7 +47,11 @@ func (n *network) stations() []*station { return slices.Concat(n.routers, n.serv
 
 // publishStations lets the switch find the stations that there are now.
 func (n *network) publishStations() {
-	n.byMAC.Store(newStationTable(n.table.seed, n.stations()))
+	all := n.stations()
+	if n.only = (stationAt{}); len(all) == 1 {
+		n.only = stationAt{macKey(all[0].mac[:]), all[0]}
+	}
+	n.byMAC.Store(newStationTable(n.table.seed, all))
 	n.setPorts(n.ports)
 }
 
@@ -215,7 +220,11 @@ func (n *network) switchFrame(t *turn, from source, f *tap.Frame) verdict {
 		}
 		return n.flood(t, from, f)
 	}
-	if s := n.stationAt(dst); s != nil && s != from.station {
+	s := n.only.station
+	if key := macKey(dst); key != n.only.mac {
+		s = n.byMAC.Load().find(key).station
+	}
+	if s != nil && s != from.station {
 		return s.owner.deliver(t, f, from.how)
 	}
 	if len(n.ports) == 1 {

@@ -124,8 +124,7 @@ func (all stations) accept(t *turn, got *handed) {
 // A stationTable finds the stations of a network by their MAC addresses: one probe, mostly, however
 // many there are. It is never changed, so other workers may read it.
 type stationTable struct {
-	only  stationAt // where there is only one
-	seed  uint64    // secret, so that nobody can choose addresses that collide
+	seed  uint64 // secret, so that nobody can choose addresses that collide
 	slots []stationAt
 }
 
@@ -136,9 +135,6 @@ type stationAt struct {
 
 // newStationTable makes a table. Of two stations with one MAC address, the first counts.
 func newStationTable(seed uint64, all []*station) *stationTable {
-	if len(all) == 1 {
-		return &stationTable{only: stationAt{macKey(all[0].mac[:]), all[0]}}
-	}
 	t := &stationTable{seed: seed, slots: make([]stationAt, 2<<bits.Len(uint(len(all))))}
 	for _, s := range all {
 		key := macKey(s.mac[:])
@@ -159,20 +155,7 @@ func (t *stationTable) find(key uint64) *stationAt {
 }
 
 // lookup returns the station with a MAC address, or nil.
-func (t *stationTable) lookup(mac []byte) *station {
-	key := macKey(mac)
-	if key == t.only.mac {
-		return t.only.station
-	}
-	return t.search(key)
-}
-
-func (t *stationTable) search(key uint64) *station {
-	if t.slots == nil {
-		return nil
-	}
-	return t.find(key).station
-}
+func (t *stationTable) lookup(mac []byte) *station { return t.find(macKey(mac)).station }
 
 // connect makes the rings between the workers that read networks and those of the
 // stations on them.
