@@ -19,7 +19,7 @@ type balancer struct {
 	unused    []conntrack.Backend // numbers that no backend has
 }
 
-// A vip is a VIP at its router: where clients connect, who may, and how many.
+// A vip is a VIP at its router: where clients connect, which clients may, and how many.
 type vip struct {
 	lb.VIP
 	share   *poolShare

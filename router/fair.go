@@ -3,26 +3,26 @@ package router
 import "time"
 
 const (
-	// restPause is how long a port rests: with the budget of a turn in between, it
-	// still begins some 30 000 connections a second.
-	restPause = 2 * time.Millisecond
-	// starvedPause is how long where the worker lacks a processor: 10 000 a second.
+	// floodPause is how long a link pauses: with the budget of a turn between two pauses, its
+	// hosts still begin some 30 000 connections a second.
+	floodPause = 2 * time.Millisecond
+	// starvedPause is how long a link pauses if the worker lacks a processor: 10 000 a second.
 	starvedPause = 6 * time.Millisecond
-	// busyFor and busyFrames are what makes a port busy: so many frames in such a
-	// time, or in the one before. A ping now and then makes nobody else rest.
+	// busyFor and busyFrames are what makes a link busy: so many frames in such a
+	// time, or in the one before. A ping now and then makes no other link pause.
 	busyFor    = 10 * time.Millisecond
 	busyFrames = 64
 )
 
 const (
 	// floodBacklog is how many frames in a row are a flood: more than a device's queue holds at
-	// once, so who waits for answers before sending more does not get there.
+	// once. A host that waits for answers before it sends more does not get there.
 	floodBacklog = 1024
-	// smallFrame bounds the mean size of what floods, in bytes: bulk transfers are something else.
+	// smallFrame bounds the mean size of a flood's frames, in bytes. Larger ones are a bulk transfer.
 	smallFrame = 256
 )
 
-// pace is how much a port has been read lately, and whether it rests.
+// pace is how much a link has been read lately, and whether it pauses.
 type pace struct {
 	paused       bool
 	since        time.Duration // when frames began to count
@@ -30,7 +30,7 @@ type pace struct {
 	backlog      int           // frames read since it was last dry
 }
 
-// count notes that a port has been read.
+// count notes that so many frames of a link have been read.
 func (p *pace) count(n int, now time.Duration) {
 	switch d := now - p.since; {
 	case d >= 2*busyFor:
@@ -45,12 +45,14 @@ func (p *pace) busy(now time.Duration) bool {
 	return now-p.since < 2*busyFor && max(p.frames, p.last) >= busyFrames
 }
 
-// shouldPause reports whether a port that has used up its turn has to rest, as somebody else is
-// busy: most of its frames, so many of them strangers, belonged to no known connection, which
-// makes them several times as dear as others', or they are a flood. A turn
-// for a turn would be fair if the worker had its processor to itself; where it
-// competes with the very hosts it serves, the time that a flood takes from it is
-// missing there. The network outside never rests: everybody's packets come from it.
+// shouldPause reports whether a link that has used up its turn has to pause, because another tenant's link
+// is busy. A link pauses in two cases. Most of its frames were strangers: they belonged to no known
+// connection, so each cost several times as much as another link's. Or the frames are a flood of small
+// ones.
+//
+// A turn for a turn would be fair if the worker had its processor to itself. Where the worker competes with
+// the hosts that it serves, these hosts lack the time that a flood takes. The links of an external network
+// never pause, because the packets of all tenants come from there.
 func (w *worker) shouldPause(l *link, frames, strangers, size int) bool {
 	if l.exempt || 2*strangers <= frames && !w.floods(l, frames, size) {
 		return false
@@ -63,9 +65,9 @@ func (w *worker) shouldPause(l *link, frames, strangers, size int) bool {
 	return false
 }
 
-// floods reports whether a port has more small packets than the worker gets done, which
-// lacks a processor itself. Who has been behind for a short time only, compared with another,
-// is behind because of that one.
+// floods reports whether a link has more small packets than the worker gets done, while the worker
+// lacks a processor. If the backlog of another link is many times as long, that one is the cause, and
+// this link does not pause.
 func (w *worker) floods(l *link, frames, size int) bool {
 	if l.backlog < floodBacklog || size > smallFrame*frames || !w.wait.starved(w.now) {
 		return false
@@ -78,19 +80,19 @@ func (w *worker) floods(l *link, frames, size int) bool {
 	return true
 }
 
-// pause leaves a port alone for a while. What comes meanwhile waits in the device's
-// queue, and beyond that is lost there, where it costs the router nothing.
+// pause leaves a link alone for a while. Frames that come meanwhile wait in the device's queue. What does not
+// fit into the queue is lost there, where it costs the router nothing.
 func (l *link) pause(t *turn) {
 	l.paused = true
 	l.home.wait.pause(l, true)
-	d := restPause
+	d := floodPause
 	if l.home.wait.starved(t.now) {
 		d = starvedPause
 	}
 	l.lookAgain(t, d)
 }
 
-// resume has a port that may have rested read again.
+// resume has a link that may have paused read again.
 func (l *link) resume() {
 	if l.paused {
 		l.paused = false

@@ -390,7 +390,7 @@ func stageRoute(t *turn, x *passage) verdict {
 		return sendError(t, x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
 	}
 	if rt.out.checks && x.conn == nil && x.err == nil && !x.in.checks {
-		return sendError(t, x, packet.ICMPUnreachable, 0, 0, DropNoRoute) // nobody's but the router's
+		return sendError(t, x, packet.ICMPUnreachable, 0, 0, DropNoRoute) // only the router's own packets go there
 	}
 	x.out, x.nextHop, x.hop = rt.out, rt.via, 0
 	if x.nextHop == 0 {
@@ -513,8 +513,8 @@ func refusedBy(t *turn, x *passage, r conntrack.Refusal) verdict {
 	return exhausted(t, x, DropTableFull)
 }
 
-// exhausted refuses a connection for want of room: its sender is told (RFC 5508, REQ-8),
-// and so is, once a minute for each reason, who runs the router (RFC 6888, REQ-11).
+// exhausted refuses a connection for want of room. Its sender is told (RFC 5508, REQ-8). A line in the log
+// tells the administrator, once a minute for each reason (RFC 6888, REQ-11).
 func exhausted(t *turn, x *passage, reason DropReason) verdict {
 	r := x.r
 	if at, ok := r.exhausted[reason]; !ok || t.now-at >= time.Minute {
@@ -525,7 +525,7 @@ func exhausted(t *turn, x *passage, reason DropReason) verdict {
 	return sendError(t, x, packet.ICMPUnreachable, 13, 0, reason)
 }
 
-// stageNeighbor: who is the next hop? If nobody knows yet, the packet waits as it
+// stageNeighbor: which MAC address has the next hop? If that is not known yet, the packet waits as it
 // came, and starts anew when there is an answer, or none in time. Then it does not wait for
 // the same neighbor again, whatever others have it asked for.
 func stageNeighbor(t *turn, x *passage) verdict {
@@ -677,7 +677,7 @@ func stageRewrite(t *turn, x *passage) verdict {
 func stageEgress(t *turn, x *passage) verdict {
 	copy(x.p.Eth[0:6], x.neighbor.MAC[:])
 	copy(x.p.Eth[6:12], x.out.mac[:])
-	// What is behind the packet is nobody's.
+	// Bytes behind the packet do not belong to it.
 	x.frame.Tail = min(x.frame.Tail, x.frame.Head+tap.HeaderLen+x.p.End)
 	if x.oversize {
 		sendFragments(t, x)

@@ -13,8 +13,8 @@ import (
 // fragment, which most often has just passed; when it has not, the fragment is
 // held for a moment. Nothing is reassembled: fragments are translated one by one
 // (RFC 4787 REQ-14), and a flood of them can only ever fill these tables, its sender's
-// share of them before others'. Fragments that overlap are forwarded as they are: what
-// they are worth, the host that puts them together knows (RFC 5722, RFC 8900).
+// share of them before others'. Fragments that overlap are forwarded as they are. The
+// host that puts them together judges them (RFC 5722, RFC 8900).
 
 // A fragmentKey tells the packets apart that fragments belong to (RFC 791, 3.2).
 type fragmentKey struct {
@@ -24,7 +24,7 @@ type fragmentKey struct {
 	proto uint8
 }
 
-// A fragmentSource is who sends fragments.
+// A fragmentSource is a sender of fragments: an address behind an interface.
 type fragmentSource struct {
 	in  uint16
 	src uint32

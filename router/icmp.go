@@ -293,7 +293,7 @@ func errorAllowed(x *passage) bool {
 	return !x.in.isBroadcast(p.Src) && (forwardable(p.Src) || x.in.onLink(p.Src))
 }
 
-// A limiter bounds what a router sends to people who did not ask (RFC 1812,
+// A limiter bounds what a router sends to hosts that have not asked for it (RFC 1812,
 // 4.3.2.8): so many a second in all, and fewer to any one address.
 type limiter struct {
 	limits
@@ -336,5 +336,5 @@ func (l *limiter) allow(to uint32, now time.Duration) bool {
 	return true
 }
 
-// bucket is the place of an address, which nobody outside can foretell.
+// bucket is the place of an address. Hosts cannot foretell it.
 func (l *limiter) bucket(to uint32) uint8 { return uint8((uint64(to) + 1) * l.secret >> 56) }

@@ -13,8 +13,8 @@ import (
 
 // idents hands out IPv4 identifications: for one source, destination and protocol
 // none comes again before 65535 others have been used. They are counted, but from a
-// secret start in a secret counter, so that who sees those of one destination cannot
-// tell another's (RFC 7739, 5.3). The zero value hands out what anybody can foretell.
+// secret start in a secret counter, so that a host which sees those of one destination cannot
+// tell those of another (RFC 7739, 5.3). The zero value hands out what every host can foretell.
 type idents struct {
 	secret [2]uint64
 	used   [4096]uint16 // shared by the destinations that fall on the same
@@ -51,7 +51,7 @@ func (r *vrouter) shared(addr uint32) bool {
 // renumber gives a packet a new identification, if it will leave from a shared address;
 // all fragments of a packet the same one. A super-frame's segments count on from its
 // own. An ICMP error about the packet will quote the new one, which is not turned back:
-// who gets it goes by the ports.
+// the receiver of the error goes by the ports.
 func renumber(t *turn, x *passage, src, dst uint32) {
 	p := &x.p
 	if src == p.Src || !x.r.shared(src) {

@@ -99,7 +99,7 @@ func (out *iface) sendARP(t *turn, to packet.MAC, m packet.ARP) {
 }
 
 const (
-	// Announcements are sent this often for a new address (RFC 5227, 2.3).
+	// An address that is new is announced so many times (RFC 5227, 2.3).
 	announceTimes    = 3
 	announceInterval = 2 * time.Second
 )

@@ -11,7 +11,7 @@ import (
 
 // Fragments for the router itself, mostly large pings, are put together again
 // (RFC 791, 3.2), within bounds that a flood cannot widen. Pieces that overlap
-// spoil their packet: nobody honest sends those (RFC 5722).
+// spoil their packet, because honest hosts do not send such pieces (RFC 5722).
 
 // A reassembly is a packet for the router that is not complete yet.
 type reassembly struct {

@@ -55,7 +55,7 @@ func conntrackError(t *turn, x *passage) verdict {
 
 // translateUnknown sees to an ICMP error about no known connection. Where floating
 // IPs alone stand between the two sides, addresses are enough to translate it, and
-// what it quotes. What a mapping might have been, nobody knows.
+// what it quotes. What a forgotten mapping was, the router does not know.
 func translateUnknown(t *turn, x *passage) verdict {
 	p, r := &x.p, x.r
 	src, q := p.Src, p.Quote.Tuple

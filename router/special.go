@@ -62,9 +62,9 @@ const (
 )
 
 // martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
-// for addresses on link): nobody sends from a loopback, multicast or broadcast
-// address, nor from one of ours, an address of a network of ours is only ever
-// on that network, and one that no router forwards is a neighbor's.
+// for addresses on link). No host sends from a loopback, multicast or broadcast address, or from an
+// address of the router. An address of a network of the router is on that network only. An address that
+// no router forwards is a neighbor's.
 func (i *iface) martian(src uint32) verdict {
 	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
 		i.router.owned[src] || i.router.static.Owns(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {

@@ -84,7 +84,7 @@ func TestPortRests(t *testing.T) {
 			if len(l.devs["vlan101"].in) > 0 {
 				t.Error("the busy port is not read while the other one rests")
 			}
-			l.now += restPause
+			l.now += floodPause
 			turn()
 			turn()
 			if in() >= first {

@@ -10,7 +10,7 @@ import (
 
 // A turn is all that a stage may do to its worker: read the time, make frames, put frames aside,
 // count, log, ask to be woken. Each worker has one turn, and goes on using it. A turn belongs to its
-// worker's goroutine, so nobody keeps it beyond the call that it is an argument of.
+// worker's goroutine, so a function does not keep it beyond the call.
 type turn struct {
 	log *slog.Logger
 	now time.Duration    // since the start; read once a batch

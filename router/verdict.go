@@ -120,7 +120,7 @@ const (
 	DropCut                               // TCP of a connection that a change of the rules has ended
 	DropTCPWindow                         // a TCP segment outside its connection's window (RFC 5961)
 	DropTableFull                         // the connection table is full
-	DropHostShare                         // the sender has its share of the connection table, or of ports
+	DropHostShare                         // the sender has its share of the connection table, or of a server's ports
 	DropNoPort                            // the external address has no port left
 	DropLoop                              // too many frames between the routers of one network
 	DropHandover                          // the worker of the packet's router does not keep up

@@ -38,7 +38,7 @@ type worker struct {
 	mail     []func()
 	hasMail  atomic.Bool
 	stopping bool
-	direct   bool // nobody runs it: its turns, and what is sent to it, are the caller's
+	direct   bool // it has no goroutine: its turns, and what is sent to it, run on the caller's
 	done     chan struct{}
 }
 
@@ -91,7 +91,7 @@ func (w *worker) run() {
 			return // nothing would end another wait before its time
 		}
 		if more {
-			w.wait.look() // who has frames meanwhile has its turn as well
+			w.wait.look() // devices that have got frames meanwhile have their turn as well
 			continue
 		}
 		if w.busyPoll > 0 && w.clock()-w.busyAt < w.busyPoll {
@@ -172,7 +172,7 @@ func (w *worker) runMail() bool {
 	w.mu.Unlock()
 	for _, fn := range mail {
 		if w.stopping {
-			break // who waits for the rest hears that the worker has ended
+			break // call reports for the other functions that the worker has ended
 		}
 		fn()
 	}
