@@ -95,6 +95,76 @@ func TestFramesForStations(t *testing.T) {
 	}
 }
 
+// A local service is an endpoint like others: it gets what is for its MAC address, and every broadcast but its
+// own. What it sends goes through the switch to hosts behind ports, and to routers.
+func TestLocalService(t *testing.T) {
+	l := newLesson(t)
+	n, d := l.nets["vlan100"], &simDevice{}
+	h := &simHost{net: "vlan100", addr: addr("172.16.100.77"), mac: packet.MAC{2, 0, 0, 0, 7, 7}}
+	s := n.addService(h.mac)
+	s.worker = n.home
+	n.publishStations()
+	s.plugIn("service", d)
+	at := func(dst packet.MAC) int {
+		t.Helper()
+		l.run()
+		got := 0
+		for _, f := range d.out {
+			if packet.MAC(f.Ethernet()[:6]) == dst {
+				got++
+			}
+		}
+		d.out = nil
+		return got
+	}
+	say := func(frame []byte) {
+		b := append(make([]byte, tap.HeaderLen), frame...)
+		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
+		s.link.pending.Store(true)
+	}
+	toHost := func(dst packet.MAC) []byte {
+		frame := l.build(h, "172.16.100.9", 17, nil, udpLayer(), payload(8))
+		copy(frame, dst[:])
+		return frame
+	}
+
+	l.put("vlan100", append(append(append([]byte{}, h.mac[:]...), l.web1.mac[:]...), make([]byte, 48)...))
+	if got := at(h.mac); got != 1 {
+		t.Errorf("%d frames for its MAC address, want 1", got)
+	}
+	l.put("vlan100", append(append(append([]byte{}, packet.Broadcast[:]...), l.web1.mac[:]...), make([]byte, 48)...))
+	if got := at(packet.Broadcast); got != 1 {
+		t.Errorf("%d broadcasts, want 1", got)
+	}
+	l.take("vlan100")
+
+	say(toHost(l.web1.mac))
+	l.run()
+	if got := l.take("vlan100"); len(got) != 1 || packet.MAC(got[0].eth[:6]) != l.web1.mac {
+		t.Errorf("to a host: %v", got)
+	}
+	say(toHost(packet.Broadcast))
+	if got := at(packet.Broadcast); got != 0 {
+		t.Errorf("%d of its own broadcasts", got)
+	}
+	if got := l.take("vlan100"); len(got) != 1 {
+		t.Errorf("its broadcast went out %d times", len(got))
+	}
+
+	who := make([]byte, packet.ARPLen)
+	packet.PutARP(who, h.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: h.mac,
+		Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(addr("172.16.100.1"))})
+	say(who)
+	if got := at(h.mac); got != 1 {
+		t.Fatalf("%d answers to its ARP request, want 1", got)
+	}
+	say(l.build(h, "172.16.100.1", 1, nil, pingLayer(), payload(8)))
+	if got := at(h.mac); got != 1 {
+		t.Errorf("%d answers to its ping, want 1", got)
+	}
+	l.none("vlan100")
+}
+
 // BenchmarkAmongRouters is a packet to a floating IP of the last of many routers on one network, and the
 // answer. What it costs does not grow with the routers.
 func BenchmarkAmongRouters(b *testing.B) {
