@@ -151,11 +151,13 @@ func TestTAPMadeHere(t *testing.T) {
 		t.Errorf("name %s, flags %v, queue %d", dev.Name(), l.Attrs().Flags, l.Attrs().TxQLen)
 	}
 	both(t, dev, "tap0")
-	if _, err := tap.OpenTAP("tap0", "", tap.Options{}); err == nil || !strings.Contains(err.Error(), "another process has this device open") {
+	if _, err := tap.OpenTAP("tap0", "", tap.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "another process has this device open") {
 		t.Errorf("opened twice: %v", err)
 	}
 	must(t, netlink.LinkSetDown(l))
-	if n, err := dev.Write([]tap.Frame{frame("lost to a device that is down")}); n != 0 || !errors.Is(err, tap.ErrDown) {
+	if n, err := dev.Write([]tap.Frame{frame("lost to a device that is down")}); n != 0 ||
+		!errors.Is(err, tap.ErrDown) {
 		t.Errorf("down: %d taken, %v", n, err)
 	}
 	must(t, netlink.LinkSetUp(l))
@@ -239,7 +241,8 @@ func TestOpenErrors(t *testing.T) {
 		"raw:nothere":                "no such interface",
 		"raw:lo":                     "not an Ethernet interface",
 	} {
-		if err := open(what); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err := open(what); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want one line with %q", what, err, want)
 		}
 	}
@@ -272,7 +275,8 @@ func TestRaw(t *testing.T) {
 			t.Errorf("read %q", got)
 		}
 		// The kernel takes VLAN tags out; they are put back.
-		tagged := append(make([]byte, tap.HeaderLen), 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x20, 100, testType>>8, testType&0xff)
+		tagged := append(make([]byte, tap.HeaderLen), 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0x20, 100,
+			testType>>8, testType&0xff)
 		tagged = append(tagged, "behind a tag"...)
 		if _, err := unix.Write(fd, tagged); err != nil {
 			t.Fatal(err)

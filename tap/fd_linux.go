@@ -126,9 +126,11 @@ func (d *fdDevice) Write(frames []Frame) (int, error) {
 	for i := range frames {
 		f := &frames[i]
 		b := f.Buf[f.Head+d.skip() : f.Tail]
-		_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(d.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(d.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+			uintptr(len(b)))
 		for errno == unix.EINTR {
-			_, _, errno = unix.RawSyscall(unix.SYS_WRITE, uintptr(d.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+			_, _, errno = unix.RawSyscall(unix.SYS_WRITE, uintptr(d.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+				uintptr(len(b)))
 		}
 		if errno == 0 {
 			taken++

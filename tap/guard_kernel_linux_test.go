@@ -25,7 +25,8 @@ func TestGuardUnderChange(t *testing.T) {
 		for _, name := range names {
 			b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + name + "/addr_gen_mode")
 			must(t, err)
-			all += fmt.Sprintf("%s: mode %q, alias %q\n", name, strings.TrimSpace(string(b)), link(t, name).Attrs().Alias)
+			all += fmt.Sprintf("%s: mode %q, alias %q\n", name, strings.TrimSpace(string(b)),
+				link(t, name).Attrs().Alias)
 		}
 		return all
 	}

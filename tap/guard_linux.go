@@ -157,7 +157,8 @@ func (g *Guard) start() error {
 	if err := unix.SetsockoptInt(raw.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
 		g.log.Debug("netlink is not strict", "err", err)
 	}
-	events, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	events, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
+		unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	if err != nil {
 		handle.Close()
@@ -321,7 +322,8 @@ func (g *Guard) shut(link netlink.Link, w *watched) {
 	w.closed = true
 	quiet, err := w.mode.quieten(g.handle, link)
 	if err != nil {
-		g.log.Warn("the host hears nothing on the interface, but still speaks IPv6 there", "device", w.device, "err", err)
+		g.log.Warn("the host hears nothing on the interface, but still speaks IPv6 there", "device", w.device, "err",
+			err)
 	}
 	w.quiet = quiet
 	if w.why != "" {

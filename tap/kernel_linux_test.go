@@ -199,13 +199,15 @@ func TestTAPThatHasNoHeaders(t *testing.T) {
 		t.Fatal("the device has no offloads to end")
 	}
 	var logged bytes.Buffer
-	dev, err := tap.OpenTAP("tap0", "", tap.Options{Logger: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	dev, err := tap.OpenTAP("tap0", "", tap.Options{Logger: slog.New(slog.NewTextHandler(&logged,
+		&slog.HandlerOptions{Level: slog.LevelDebug}))})
 	must(t, err)
 	defer dev.Close()
 	if dev.Features() != 0 || checksumming(t, "tap0") {
 		t.Errorf("features %v, the kernel leaves checksums unfinished: %v", dev.Features(), checksumming(t, "tap0"))
 	}
-	if !strings.Contains(logged.String(), "level=DEBUG msg=\"no virtio-net header") || !strings.Contains(logged.String(), "vnet_hdr=false") {
+	if !strings.Contains(logged.String(), "level=DEBUG msg=\"no virtio-net header") ||
+		!strings.Contains(logged.String(), "vnet_hdr=false") {
 		t.Errorf("logged %s", logged.String())
 	}
 	peer := packetSocket(t, "tap0")
@@ -255,7 +257,8 @@ func checksumming(t *testing.T, name string) bool {
 	}
 	copy(req.name[:], name)
 	req.data = unsafe.Pointer(&value)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCETHTOOL,
+		uintptr(unsafe.Pointer(&req))); errno != 0 {
 		t.Fatal(errno)
 	}
 	return value[1] != 0
@@ -429,7 +432,8 @@ func TestRawTaggedSuperFrame(t *testing.T) {
 		b := super(40000)
 		at := tap.HeaderLen + 12
 		b = append(b[:at:at], append([]byte{0x81, 0, 0x20, 100}, b[at:]...)...)
-		h := virtio.Header{Flags: virtio.NeedsChecksum, GSOType: virtio.GSOTCPv4, HdrLen: 58, GSOSize: 1400, CsumStart: 38, CsumOffset: 16}
+		h := virtio.Header{Flags: virtio.NeedsChecksum, GSOType: virtio.GSOTCPv4, HdrLen: 58, GSOSize: 1400,
+			CsumStart: 38, CsumOffset: 16}
 		h.Put(b)
 		if _, err := unix.Write(packetSocket(t, "far"), b); err != nil {
 			t.Fatal(err)

@@ -41,7 +41,8 @@ func checkName(kind, name string) error {
 		return fmt.Errorf("tap: open %s:%s: an interface name has 1 to %d bytes", kind, name, maxName)
 	}
 	if name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r") {
-		return fmt.Errorf("tap: open %s:%q: an interface name has no slash, colon, percent sign or space in it, and is not a dot or two", kind, name)
+		return fmt.Errorf("tap: open %s:%q: an interface name has no slash, colon, percent sign or space in it, "+
+			"and is not a dot or two", kind, name)
 	}
 	return nil
 }
@@ -50,7 +51,8 @@ func checkName(kind, name string) error {
 func explain(what string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("tap: open %s: not permitted: run as root, or with CAP_NET_ADMIN and CAP_NET_RAW, or use `taprouter lab`, which needs neither: %w", what, err)
+		return fmt.Errorf("tap: open %s: not permitted: run as root, or with CAP_NET_ADMIN and CAP_NET_RAW, "+
+			"or use `taprouter lab`, which needs neither: %w", what, err)
 	case errors.Is(err, syscall.EBUSY):
 		return fmt.Errorf("tap: open %s: another process has this device open: %w", what, err)
 	}

@@ -220,7 +220,8 @@ func (p *pipeEnd) Write(frames []Frame) (int, error) {
 func (q *pipeQueue) refuse(size int) error {
 	switch {
 	case size < HeaderLen || size > longestFrame:
-		return fmt.Errorf("tap: a frame of %d bytes: want %d to %d, virtio-net header included", size, HeaderLen, longestFrame)
+		return fmt.Errorf("tap: a frame of %d bytes: want %d to %d, virtio-net header included", size, HeaderLen,
+			longestFrame)
 	case q.len >= q.maxFrames || q.bytes+cost(size) > q.maxBytes:
 		return ErrFull
 	}

@@ -62,7 +62,8 @@ func write(t testing.TB, dev tap.Device, texts ...string) {
 
 func TestPipeKeepsOrderAndCopies(t *testing.T) {
 	a, b := tap.Pipe("a", "b", tap.PipeOptions{A: tap.FeatureChecksum, B: tap.FeatureTSO4})
-	if a.Name() != "a" || b.Name() != "b" || a.Features() != tap.FeatureTSO4 || b.Features() != tap.FeatureChecksum || a.FD() != -1 {
+	if a.Name() != "a" || b.Name() != "b" || a.Features() != tap.FeatureTSO4 || b.Features() != tap.FeatureChecksum ||
+		a.FD() != -1 {
 		t.Error("the ends are mixed up")
 	}
 	f := frame("one")

@@ -103,7 +103,8 @@ func moveLink(name, netns, newName string) error {
 		return err
 	}
 	defer unix.Close(s)
-	if err := unix.Sendto(s, moveRequest(ifi.Index, int(f.Fd()), newName), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(s, moveRequest(ifi.Index, int(f.Fd()), newName), 0,
+		&unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
 	return acknowledged(s)

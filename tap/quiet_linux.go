@@ -216,7 +216,8 @@ func madeByKernel(a *netlink.Addr, mac net.HardwareAddr, mode int) bool {
 	}
 	switch mode {
 	case generatesEUI64:
-		return len(mac) == 6 && bytes.Equal(a.IP[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+		return len(mac) == 6 && bytes.Equal(a.IP[8:],
+			[]byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
 	case generatesStable, generatesRandom:
 		return a.Flags&unix.IFA_F_STABLE_PRIVACY != 0
 	}

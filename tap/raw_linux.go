@@ -121,7 +121,8 @@ func findLink(name string) (netlink.Link, error) {
 }
 
 func missingLink(name string) error {
-	return fmt.Errorf("tap: open raw:%s: no such interface: %s %w: make it (a veth, a TAP), or use tap:%s, which is made",
+	return fmt.Errorf("tap: open raw:%s: no such interface: %s %w: make it (a veth, a TAP), or use tap:%s, "+
+		"which is made",
 		name, name, ErrMissing, name)
 }
 
@@ -437,7 +438,8 @@ func (d *rawDevice) send(frames []Frame) (int, unix.Errno) {
 		messages[i].Hdr.SetIovlen(1)
 	}
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(d.fd), uintptr(unsafe.Pointer(&messages[0])), uintptr(len(frames)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(d.fd), uintptr(unsafe.Pointer(&messages[0])),
+			uintptr(len(frames)), unix.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}

@@ -44,7 +44,8 @@ func openRing(fd, slots int) (*ring, error) {
 		return nil, fmt.Errorf("queue for large frames: %w", err)
 	}
 	size := slots * ringSlot
-	req := unix.TpacketReq{Block_size: ringBlock, Block_nr: uint32(size / ringBlock), Frame_size: ringSlot, Frame_nr: uint32(slots)}
+	req := unix.TpacketReq{Block_size: ringBlock, Block_nr: uint32(size / ringBlock), Frame_size: ringSlot,
+		Frame_nr: uint32(slots)}
 	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
 		return nil, fmt.Errorf("allocate: %w", err)
 	}

@@ -85,7 +85,8 @@ func numbered(i int, kind string) []byte {
 
 // ours tells frames of the test from the kernel's own.
 func ours(f *tap.Frame) bool {
-	return f.Tail-f.Head > tap.HeaderLen+14 && string(f.Ethernet()[:12]) == string(experimental("")[tap.HeaderLen:][:12])
+	return f.Tail-f.Head > tap.HeaderLen+14 &&
+		string(f.Ethernet()[:12]) == string(experimental("")[tap.HeaderLen:][:12])
 }
 
 // sendTo sends frames from the far end.
@@ -127,12 +128,14 @@ func same(t *testing.T, got []tap.Frame, want [][]byte) {
 	for i := range got {
 		f, b := &got[i], want[i]
 		if !bytes.Equal(f.Ethernet(), b[tap.HeaderLen:]) {
-			t.Fatalf("frame %d: %d bytes % x, want %d bytes % x", i, len(f.Ethernet()), f.Ethernet()[:30], len(b)-tap.HeaderLen, b[tap.HeaderLen:][:30])
+			t.Fatalf("frame %d: %d bytes % x, want %d bytes % x", i, len(f.Ethernet()), f.Ethernet()[:30],
+				len(b)-tap.HeaderLen, b[tap.HeaderLen:][:30])
 		}
 		var h, w virtio.Header
 		h.Parse(f.Header())
 		w.Parse(b)
-		if h.Flags&^virtio.DataValid != w.Flags || h.GSOType != w.GSOType || h.GSOSize != w.GSOSize || h.CsumStart != w.CsumStart {
+		if h.Flags&^virtio.DataValid != w.Flags || h.GSOType != w.GSOType || h.GSOSize != w.GSOSize ||
+			h.CsumStart != w.CsumStart {
 			t.Fatalf("frame %d: header %+v, want %+v", i, h, w)
 		}
 		if f.Head < tap.Headroom {
@@ -153,7 +156,8 @@ func TestRawKeepsFramesOfAllSizesInOrder(t *testing.T) {
 				batch[i].Buf[k] = 0xee // of a frame before
 			}
 		}
-		kinds := []string{"tiny", "super", "full", "tag", "jumbo", "jumbo", "tiny", "service tag", "super", "super", "tiny"}
+		kinds := []string{"tiny", "super", "full", "tag", "jumbo", "jumbo", "tiny", "service tag", "super", "super",
+			"tiny"}
 		i := 0
 		for range 3 * fewSlots / 10 {
 			var sent [][]byte
@@ -261,7 +265,8 @@ func TestRawWakesAnEdgeTriggeredPoller(t *testing.T) {
 		ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 		must(t, err)
 		defer unix.Close(ep)
-		must(t, unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, dev.FD(), &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff}))
+		must(t, unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, dev.FD(),
+			&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff}))
 		batch := slots(4)
 		events := make([]unix.EpollEvent, 4)
 		readAll(t, dev, batch)

@@ -32,7 +32,8 @@ var offloadLadder = []struct {
 }{
 	{unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN | unix.TUN_F_USO4 | unix.TUN_F_USO6,
 		FeatureChecksum | FeatureTSO4 | FeatureTSO6 | FeatureUSO},
-	{unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN, FeatureChecksum | FeatureTSO4 | FeatureTSO6},
+	{unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN,
+		FeatureChecksum | FeatureTSO4 | FeatureTSO6},
 	{unix.TUN_F_CSUM, FeatureChecksum | FeatureTSO4 | FeatureTSO6},
 	{0, FeatureChecksum | FeatureTSO4 | FeatureTSO6},
 }
@@ -78,7 +79,8 @@ type tapDevice struct {
 func (d *tapDevice) SetMTU(mtu int) error {
 	if !d.ours {
 		if d.mtu < mtu {
-			return fmt.Errorf("tap: %s was there before and keeps its MTU of %d: enlarge it with `ip link set %s mtu %d`",
+			return fmt.Errorf("tap: %s was there before and keeps its MTU of %d: "+
+				"enlarge it with `ip link set %s mtu %d`",
 				d.name, d.mtu, d.ifname, mtu)
 		}
 		return nil
@@ -150,7 +152,8 @@ func onThread(name string, f *os.File, fn func() error) error {
 func explainNetns(name string, err error) error {
 	switch {
 	case isErrno(err, unix.EPERM):
-		return fmt.Errorf("tap: enter network namespace %q: not permitted: run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, or use `taprouter lab`, which needs neither: %w", name, err)
+		return fmt.Errorf("tap: enter network namespace %q: not permitted: run as root, "+
+			"or with CAP_SYS_ADMIN and CAP_NET_ADMIN, or use `taprouter lab`, which needs neither: %w", name, err)
 	case isErrno(err, unix.EINVAL):
 		return fmt.Errorf("tap: enter network namespace %q: only its name is there, the namespace %w: "+
 			"remove the name with `ip netns delete %s` and make the namespace anew: %w", name, ErrMissing, name, err)
@@ -200,7 +203,8 @@ func openTAP(name, what string, log *slog.Logger) (*fdDevice, error) {
 // file with no driver behind it.
 func explainTAP(what string, err error) error {
 	if isErrno(err, unix.ENOENT, unix.ENODEV, unix.ENXIO) {
-		return fmt.Errorf("tap: open %s: /dev/net/tun is missing or has no driver: load the kernel's tun module (modprobe tun), or use `taprouter lab`, which needs no device: %w", what, err)
+		return fmt.Errorf("tap: open %s: /dev/net/tun is missing or has no driver: "+
+			"load the kernel's tun module (modprobe tun), or use `taprouter lab`, which needs no device: %w", what, err)
 	}
 	if isErrno(err, unix.EACCES) {
 		// The file refuses, not the kernel's network stack: a capability alone would not help.
@@ -268,7 +272,8 @@ func findTAP(name string) (*netlink.Tuntap, error) {
 	}
 	t, ok := link.(*netlink.Tuntap)
 	if !ok || t.Mode != netlink.TUNTAP_MODE_TAP {
-		return nil, fmt.Errorf("tap: open tap:%s: an interface of that name exists and is no TAP device: use raw:%s to attach to it, or another name", name, name)
+		return nil, fmt.Errorf("tap: open tap:%s: an interface of that name exists and is no TAP device: "+
+			"use raw:%s to attach to it, or another name", name, name)
 	}
 	return t, nil
 }
@@ -348,7 +353,8 @@ func (d *fdDevice) negotiate(log *slog.Logger) error {
 			d.features = step.features
 			return nil
 		}
-		log.Debug("offloads refused, trying fewer", "device", d.name, "flags", fmt.Sprintf("%#x", step.flags), "err", err)
+		log.Debug("offloads refused, trying fewer", "device", d.name, "flags", fmt.Sprintf("%#x", step.flags), "err",
+			err)
 	}
 	return errors.New("offloads: every combination refused")
 }

@@ -62,7 +62,8 @@ func TestCaptureIsReadBack(t *testing.T) {
 	}
 	done := append([]byte(nil), sum...)
 	binary.BigEndian.PutUint16(done[4:], ^uint16(0x1234+5+0x0708+0x0900))
-	want := []string{`tap:blue 21/21 "a frame t"`, fmt.Sprintf("tap:blue 9/9 %q", done), `tap:blue 64/200 "longlongl"`, `by hand 1/1 "x"`}
+	want := []string{`tap:blue 21/21 "a frame t"`, fmt.Sprintf("tap:blue 9/9 %q", done),
+		`tap:blue 64/200 "longlongl"`, `by hand 1/1 "x"`}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}

@@ -53,8 +53,9 @@ func packages(t *testing.T) map[string]pkg {
 var allowed = map[string][]string{
 	"config":            {"github.com/google/uuid", "github.com/tidwall/btree"},
 	"config/configtest": {"config"},
-	"config/file":       {"github.com/BurntSushi/toml"},
-	"tap":               {"tap/virtio", "github.com/songgao/water", "github.com/vishvananda/netlink", "golang.org/x/sys"},
+	"config/file":       {"config", "github.com/BurntSushi/toml"},
+	"tap": {"tap/virtio", "github.com/songgao/water", "github.com/vishvananda/netlink",
+		"golang.org/x/sys"},
 	"tap/virtio":        {"gvisor.dev/gvisor/pkg/tcpip/checksum"},
 	"tap/taptest":       {"tap"},
 	"nat":               {"internal/conntrack", "internal/packet", "github.com/gaissmai/bart"},
@@ -66,11 +67,14 @@ var allowed = map[string][]string{
 	"internal/archtest": {},
 	"internal/e2e":      {},
 	"internal/lab":      {"config/file", "router", "router/host", "tap", "internal/packet", "github.com/rivo/uniseg"},
-	"router":            {"config/file", "tap", "lb", "nat", "internal/neighbor", "internal/conntrack", "internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
-	"router/host":       {"tap", "gvisor.dev/gvisor"},
+	"router": {"config/file", "tap", "tap/virtio", "lb", "nat", "internal/neighbor", "internal/conntrack",
+		"internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
+	"router/host":       {"tap", "tap/virtio", "gvisor.dev/gvisor"},
 	"router/routertest": {"config/file", "router", "router/host"},
-	"router/conform":    {"config/file", "router", "tap", "tap/virtio", "internal/packet", "internal/nettest", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "tap", "internal/lab", "github.com/alecthomas/kong",
+	"router/conform": {"config/file", "router", "tap", "tap/virtio", "internal/packet", "internal/nettest",
+		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
+	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "tap", "internal/lab",
+		"github.com/alecthomas/kong",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 
 	"internal/conntrack": {"internal/packet"},
@@ -88,7 +92,10 @@ func TestImports(t *testing.T) {
 			if !strings.Contains(strings.Split(imp, "/")[0], ".") {
 				continue // the standard library
 			}
-			if !slices.ContainsFunc(may, func(a string) bool { return inside == a || strings.HasPrefix(imp, a+"/") || imp == a }) {
+			if !slices.ContainsFunc(may, func(a string) bool {
+				return inside == a || strings.HasPrefix(imp, a+"/") ||
+					imp == a
+			}) {
 				t.Errorf("%s imports %s", name, imp)
 			}
 		}
@@ -174,7 +181,8 @@ func TestBuildsElsewhere(t *testing.T) {
 			args = append(args, module+"/cmd/taprouter")
 		} else {
 			args = []string{"build"}
-			for _, name := range []string{"config/file", "tap", "nat", "lb", "router", "router/host", "router/routertest", "internal/lab", "internal/monitor"} {
+			for _, name := range []string{"config/file", "tap", "nat", "lb", "router", "router/host",
+				"router/routertest", "internal/lab", "internal/monitor"} {
 				args = append(args, module+"/"+name)
 			}
 		}

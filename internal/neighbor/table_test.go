@@ -123,7 +123,8 @@ func TestAnswerHandsOverWhatWaited(t *testing.T) {
 	frame[0] = 9 // the caller's buffer is its own again
 	table.Park(n, []byte{2}, 8)
 	parked, former := table.Learn(key(1), mac, false, time.Second/2)
-	if len(parked) != 2 || parked[0].Frame[0] != 1 || parked[0].Iface != 7 || parked[1].Frame[0] != 2 || parked[1].Iface != 8 {
+	if len(parked) != 2 || parked[0].Frame[0] != 1 || parked[0].Iface != 7 || parked[1].Frame[0] != 2 ||
+		parked[1].Iface != 8 {
 		t.Errorf("handed over %v", parked)
 	}
 	if !former.IsZero() {
@@ -154,7 +155,8 @@ func TestUsedNeighborIsProbed(t *testing.T) {
 		t.Errorf("state %v after the answer", n.State)
 	}
 	n.Used = true
-	want(t, tick(t, table, 30500*time.Millisecond, 65*time.Second), "1m0.5s probe "+mac.String(), "1m1.5s probe "+mac.String(), "1m2.5s probe "+mac.String())
+	want(t, tick(t, table, 30500*time.Millisecond, 65*time.Second), "1m0.5s probe "+mac.String(),
+		"1m1.5s probe "+mac.String(), "1m2.5s probe "+mac.String())
 	if table.Len() != 0 {
 		t.Error("a neighbor that does not answer is still there")
 	}
@@ -342,7 +344,8 @@ func TestRandomOperations(t *testing.T) {
 			due = table.Tick(now, do)
 			table.Each(func(n *neighbor.Neighbor) {
 				if mac, there := told[n.Key]; !there || mac != reachableAt(n) || len(told) != table.Len() {
-					t.Fatalf("seed %d: %v is %v at %v, nobody was told; %d of %d known", seed, n.Key, n.State, n.MAC, len(told),
+					t.Fatalf("seed %d: %v is %v at %v, nobody was told; %d of %d known", seed, n.Key, n.State, n.MAC,
+						len(told),
 						table.Len())
 				}
 			})
@@ -354,7 +357,8 @@ func TestRandomOperations(t *testing.T) {
 			t.Errorf("seed %d: nobody was told of %d that have gone", seed, len(told))
 		}
 		if table.Len() != 0 || parked != back+int(table.Lost()) {
-			t.Errorf("seed %d: %d neighbors left; parked %d, back %d, lost %d", seed, table.Len(), parked, back, table.Lost())
+			t.Errorf("seed %d: %d neighbors left; parked %d, back %d, lost %d", seed, table.Len(), parked, back,
+				table.Lost())
 		}
 	}
 }

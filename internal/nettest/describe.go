@@ -211,7 +211,8 @@ func (p *ipPacket) decodeICMP(l4 []byte) bool {
 // isError reports whether the packet is an ICMP message that quotes another.
 func (p *ipPacket) isError() bool {
 	switch p.typ {
-	case packet.ICMPUnreachable, packet.ICMPSourceQuench, packet.ICMPRedirect, packet.ICMPTimeExceeded, packet.ICMPParamProblem:
+	case packet.ICMPUnreachable, packet.ICMPSourceQuench, packet.ICMPRedirect, packet.ICMPTimeExceeded,
+		packet.ICMPParamProblem:
 		return p.proto == packet.ProtoICMP && p.off == 0
 	}
 	return false

@@ -32,9 +32,12 @@ func TestParseDescribe(t *testing.T) {
 		{line: "icmp 1.2.3.4 > 6.7.8.9 type 13 ttl 64 ipid 7 len 12"},
 		{line: "icmp 1.2.3.4 > 6.7.8.9 type 12 pointer 21 ttl 64 ipid 7 " +
 			"about [udp 6.7.8.9:10 > 5.5.5.5:6 ttl 63 id 9 ipopts 5e000000 len 0]"},
-		{line: "icmp 1.2.3.4 > 6.7.8.9 type 3 code 4 mtu 1400 ttl 64 ipid 7 about [udp 6.7.8.9:10 > 5.5.5.5:6 ttl 63 id 9 df len 1500 cut 548]"},
-		{line: "icmp 1.2.3.4 > 6.7.8.9 type 11 ttl 64 ipid 7 about [tcp 6.7.8.9:10 > 5.5.5.5:6 S seq 1 ack 0 win 9 ttl 1 id 9 len 0]"},
-		{line: "icmp 1.2.3.4 > 6.7.8.9 type 11 ttl 64 ipid 7 about [icmp 6.7.8.9 > 5.5.5.5 request id 1 seq 2 ttl 1 ipid 9 len 30]"},
+		{line: "icmp 1.2.3.4 > 6.7.8.9 type 3 code 4 mtu 1400 ttl 64 ipid 7 about [udp 6.7.8.9:10 > 5.5.5.5:6 ttl 63 " +
+			"id 9 df len 1500 cut 548]"},
+		{line: "icmp 1.2.3.4 > 6.7.8.9 type 11 ttl 64 ipid 7 about [tcp 6.7.8.9:10 > 5.5.5.5:6 S seq 1 ack 0 win 9 " +
+			"ttl 1 id 9 len 0]"},
+		{line: "icmp 1.2.3.4 > 6.7.8.9 type 11 ttl 64 ipid 7 about [icmp 6.7.8.9 > 5.5.5.5 request id 1 seq 2 ttl 1 " +
+			"ipid 9 len 30]"},
 		{line: "ip 1.2.3.4 > 6.7.8.9 proto 47 ttl 64 id 7 len 20"},
 		{line: "arp who-has 10.0.0.1 tell 10.0.0.5"},
 		{line: "arp who-has 10.0.0.1 tell 10.0.0.5 from 02:00:0a:00:00:05 to 02:00:0a:00:00:01"},
@@ -88,7 +91,8 @@ func TestParseAgainstGopacket(t *testing.T) {
 			}
 		}
 		buf := gopacket.NewSerializeBuffer()
-		if err := gopacket.SerializePacket(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, p); err != nil {
+		if err := gopacket.SerializePacket(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+			p); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(buf.Bytes(), b) {

@@ -59,7 +59,8 @@ func verifyIP(b []byte, quoted bool) error {
 // the whole packet is there.
 func verifyTransport(b []byte, header int, cut, more bool) error {
 	l4, proto := b[header:], b[9]
-	least, ok := map[uint8]int{packet.ProtoTCP: packet.TCPLen, packet.ProtoUDP: packet.UDPLen, packet.ProtoICMP: packet.ICMPLen}[proto]
+	least, ok := map[uint8]int{packet.ProtoTCP: packet.TCPLen, packet.ProtoUDP: packet.UDPLen,
+		packet.ProtoICMP: packet.ICMPLen}[proto]
 	switch {
 	case !ok:
 		return nil

@@ -30,11 +30,16 @@ func TestFaults(t *testing.T) {
 		"no room for TCP":       {func(f []byte) []byte { return total(f, 39) }, packet.FaultTransport},
 		"data offset too small": {func(f []byte) []byte { f[46] = 0x40; return f }, packet.FaultTransport},
 		"data offset too large": {func(f []byte) []byte { f[46] = 0xf0; return f }, packet.FaultTransport},
-		"no room for UDP":       {func(f []byte) []byte { return total(proto(f, packet.ProtoUDP), 27) }, packet.FaultTransport},
-		"UDP length too small":  {func(f []byte) []byte { f[38], f[39] = 0, 7; return proto(f, packet.ProtoUDP) }, packet.FaultTransport},
-		"UDP length too large":  {func(f []byte) []byte { f[38], f[39] = 0, 41; return proto(f, packet.ProtoUDP) }, packet.FaultTransport},
-		"no room for ICMP":      {func(f []byte) []byte { f[34] = 8; return total(proto(f, packet.ProtoICMP), 27) }, packet.FaultTransport},
-		"ICMP checksum":         {func(f []byte) []byte { f[34] = 8; return proto(f, packet.ProtoICMP) }, packet.FaultICMPSum},
+		"no room for UDP": {func(f []byte) []byte { return total(proto(f, packet.ProtoUDP), 27) },
+			packet.FaultTransport},
+		"UDP length too small": {func(f []byte) []byte { f[38], f[39] = 0, 7; return proto(f, packet.ProtoUDP) },
+			packet.FaultTransport},
+		"UDP length too large": {func(f []byte) []byte { f[38], f[39] = 0, 41; return proto(f, packet.ProtoUDP) },
+			packet.FaultTransport},
+		"no room for ICMP": {func(f []byte) []byte { f[34] = 8; return total(proto(f, packet.ProtoICMP), 27) },
+			packet.FaultTransport},
+		"ICMP checksum": {func(f []byte) []byte { f[34] = 8; return proto(f, packet.ProtoICMP) },
+			packet.FaultICMPSum},
 	} {
 		f := c.change(bytes.Clone(base))
 		var p packet.Packet
@@ -144,7 +149,8 @@ func TestTranslateErrorCutAnywhere(t *testing.T) {
 			} else if n == 37 && p.Proto == packet.ProtoTCP { // half a checksum cannot be adjusted
 				want[36] = sent[50]
 			}
-			if got := eth[42 : 42+n]; !right(eth) || !bytes.Equal(got, want) || !bytes.Equal(eth[42+n:], []byte{0xee, 0xee}) {
+			if got := eth[42 : 42+n]; !right(eth) || !bytes.Equal(got, want) ||
+				!bytes.Equal(eth[42+n:], []byte{0xee, 0xee}) {
 				t.Errorf("protocol %d, %d bytes, right %t:\n got %x\nwant %x", p.Proto, n, right(eth), got, want)
 			}
 		}
@@ -154,7 +160,9 @@ func TestTranslateErrorCutAnywhere(t *testing.T) {
 // The MSS of an unfinished packet is lowered without touching what is not there.
 func TestClampMSSUnfinished(t *testing.T) {
 	mss := []layers.TCPOption{{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}}
-	eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP}, &layers.TCP{SrcPort: 1, DstPort: 2, SYN: true, Options: mss})[:58] // without padding
+	// without padding
+	eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP},
+		&layers.TCP{SrcPort: 1, DstPort: 2, SYN: true, Options: mss})[:58]
 	h := unfinished(eth, 0, 0)
 	var p packet.Packet
 	p.Parse(eth, h)
@@ -176,7 +184,8 @@ func TestClampMSSStrangeOptions(t *testing.T) {
 		"cut off":         {1, 1, 1, 1, 1, 1, 2, 4},
 		"kind only":       {1, 1, 1, 1, 1, 1, 1, 2},
 	} {
-		eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP}, &layers.TCP{SrcPort: 1, DstPort: 2, SYN: true}, payload(8))
+		eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP}, &layers.TCP{SrcPort: 1, DstPort: 2, SYN: true},
+			payload(8))
 		eth[46] = 7 << 4
 		copy(eth[54:], opts)
 		packet.SetTransportChecksum(eth[14:])

@@ -15,7 +15,8 @@ import (
 // withOptions is a UDP packet with these bytes as its options, filled up to a multiple of four.
 func withOptions(t testing.TB, opts []byte) []byte {
 	t.Helper()
-	eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolUDP, TTL: 9}, &layers.UDP{SrcPort: 1, DstPort: 2}, payload(9))
+	eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolUDP, TTL: 9}, &layers.UDP{SrcPort: 1, DstPort: 2},
+		payload(9))
 	opts = append(bytes.Clone(opts), make([]byte, (4-len(opts)%4)%4)...)
 	at := packet.EthernetLen + packet.IPv4Len
 	eth = append(append(bytes.Clone(eth[:at]), opts...), eth[at:]...)
@@ -69,7 +70,8 @@ func TestRecord(t *testing.T) {
 		{"address and time, full", "44 0c 0d 01 09090909 09090909", "44 0c 0d 11 09090909 09090909"},
 		{"asked", "44 0c 05 03 0a000001 00000000", "44 0c 0d 03 0a000001 01020304"},
 		{"another is asked", "44 0c 05 03 0a000002 00000000", "44 0c 05 03 0a000002 00000000"},
-		{"asked next", "44 14 0d 03 09090909 09090909 0a000001 00000000", "44 14 15 03 09090909 09090909 0a000001 01020304"},
+		{"asked next", "44 14 0d 03 09090909 09090909 0a000001 00000000",
+			"44 14 15 03 09090909 09090909 0a000001 01020304"},
 		{"all have answered", "44 0c 0d f3 0a000001 09090909", "44 0c 0d f3 0a000001 09090909"},
 		{"flags of nobody's", "44 0c 05 02 00000000 00000000", "44 0c 05 02 00000000 00000000"},
 		{"both", "01 07 07 04 00000000 44 08 05 00 00000000", "01 07 07 08 0a000001 44 08 09 00 01020304"},
@@ -210,7 +212,8 @@ func TestQuotedOptions(t *testing.T) {
 		quoted := withOptions(t, unhexed(t, opts))
 		eth := icmpError(t, quoted[packet.EthernetLen:])
 		var p packet.Packet
-		if f := new(packet.Decoder).Decode(&p, eth, nil); f != packet.FaultNone || !p.Quote.HasPort || p.Quote.SrcPort != 1 ||
+		if f := new(packet.Decoder).Decode(&p, eth, nil); f != packet.FaultNone || !p.Quote.HasPort ||
+			p.Quote.SrcPort != 1 ||
 			p.Quote.DstPort != 2 {
 			t.Errorf("%s: fault %d, quote %+v", opts, f, p.Quote)
 			continue
@@ -218,7 +221,8 @@ func TestQuotedOptions(t *testing.T) {
 		p.TranslateError(1, 2, packet.Tuple{Src: 0x0a090909, Dst: p.Quote.Dst, SrcPort: 7, DstPort: 2,
 			Proto: packet.ProtoUDP})
 		again := p.Eth[p.Quote.Off:p.End]
-		if n := int(again[0]&15) * 4; packet.Sum(again[:n]) != 0xffff || !bytes.Equal(again[20:n], quoted[34:34+n-20]) ||
+		if n := int(again[0]&15) * 4; packet.Sum(again[:n]) != 0xffff ||
+			!bytes.Equal(again[20:n], quoted[34:34+n-20]) ||
 			again[n+1] != 7 {
 			t.Errorf("%s: quoted as %x", opts, again)
 		}

@@ -32,7 +32,8 @@ func build(t testing.TB, ip *layers.IPv4, l4 ...gopacket.SerializableLayer) []by
 			}
 		}
 	}
-	eth := &layers.Ethernet{SrcMAC: []byte{2, 0, 0, 0, 0, 1}, DstMAC: []byte{2, 0, 0, 0, 0, 2}, EthernetType: layers.EthernetTypeIPv4}
+	eth := &layers.Ethernet{SrcMAC: []byte{2, 0, 0, 0, 0, 1}, DstMAC: []byte{2, 0, 0, 0, 0, 2},
+		EthernetType: layers.EthernetTypeIPv4}
 	buf := gopacket.NewSerializeBuffer()
 	opt := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
 	if err := gopacket.SerializeLayers(buf, opt, append([]gopacket.SerializableLayer{eth, ip}, l4...)...); err != nil {
@@ -55,7 +56,8 @@ func udp(t testing.TB, n int) []byte {
 
 func tcp(t testing.TB, n int) []byte {
 	return build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP, Flags: layers.IPv4DontFragment},
-		&layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 7, Ack: 8, ACK: true, PSH: true, FIN: true, CWR: true, Window: 1000}, payload(n))
+		&layers.TCP{SrcPort: 1000, DstPort: 80, Seq: 7, Ack: 8, ACK: true, PSH: true, FIN: true, CWR: true,
+			Window: 1000}, payload(n))
 }
 
 func echo(t testing.TB, typ uint8, n int) []byte {
@@ -86,7 +88,8 @@ func right(eth []byte) bool {
 
 // optioned is a packet with an IP option.
 func optioned(t testing.TB) []byte {
-	return build(t, &layers.IPv4{Protocol: layers.IPProtocolUDP, Options: []layers.IPv4Option{{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}}},
+	return build(t, &layers.IPv4{Protocol: layers.IPProtocolUDP,
+		Options: []layers.IPv4Option{{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}}},
 		&layers.UDP{SrcPort: 1, DstPort: 2}, payload(9))
 }
 
@@ -129,13 +132,15 @@ func change(p *packet.Packet) {
 func TestTranslate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		for _, eth := range [][]byte{udp(t, rng.IntN(50)), tcp(t, rng.IntN(50)), echo(t, 8, rng.IntN(50)), echo(t, 0, rng.IntN(50))} {
+		for _, eth := range [][]byte{udp(t, rng.IntN(50)), tcp(t, rng.IntN(50)), echo(t, 8, rng.IntN(50)),
+			echo(t, 0, rng.IntN(50))} {
 			before := bytes.Clone(eth)
 			var p packet.Packet
 			if f := p.Parse(eth, nil); f != packet.FaultNone {
 				t.Fatal(f)
 			}
-			to := packet.Tuple{Src: rng.Uint32(), Dst: rng.Uint32(), SrcPort: uint16(rng.Uint32()), DstPort: uint16(rng.Uint32()), Proto: p.Proto}
+			to := packet.Tuple{Src: rng.Uint32(), Dst: rng.Uint32(), SrcPort: uint16(rng.Uint32()),
+				DstPort: uint16(rng.Uint32()), Proto: p.Proto}
 			if p.Proto == packet.ProtoICMP && p.Type == 8 {
 				to.DstPort = 0
 			} else if p.Proto == packet.ProtoICMP {
@@ -265,7 +270,8 @@ func TestSegment(t *testing.T) {
 	for _, c := range []struct {
 		kind    uint8
 		n, size int
-	}{{virtio.GSOTCPv4, 5000, 1460}, {virtio.GSOTCPv4, 1460, 1460}, {virtio.GSOUDP, 5000, 1200}, {virtio.GSOUDP, 1, 1200}} {
+	}{{virtio.GSOTCPv4, 5000, 1460}, {virtio.GSOTCPv4, 1460, 1460}, {virtio.GSOUDP, 5000, 1200},
+		{virtio.GSOUDP, 1, 1200}} {
 		eth := tcp(t, c.n)
 		if c.kind == virtio.GSOUDP {
 			eth = udp(t, c.n)
@@ -292,7 +298,8 @@ func checkSegments(t *testing.T, p *packet.Packet, parts [][]byte, size int) {
 	var data []byte
 	for i, s := range parts {
 		var q packet.Packet
-		if f := q.Parse(s, nil); f != packet.FaultNone || !right(s) || q.ID != p.ID+uint16(i) || q.Tuple != p.Tuple || q.DF != p.DF {
+		if f := q.Parse(s, nil); f != packet.FaultNone || !right(s) || q.ID != p.ID+uint16(i) || q.Tuple != p.Tuple ||
+			q.DF != p.DF {
 			t.Errorf("segment %d: fault %d, right %v, id %d", i, f, right(s), q.ID)
 		}
 		last := i == len(parts)-1
@@ -315,12 +322,14 @@ func checkSegments(t *testing.T, p *packet.Packet, parts [][]byte, size int) {
 }
 
 func TestFragment(t *testing.T) {
-	options := []layers.IPv4Option{{OptionType: 7, OptionLength: 7, OptionData: []byte{4, 0, 0, 0, 0}}, {OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}}
+	options := []layers.IPv4Option{{OptionType: 7, OptionLength: 7, OptionData: []byte{4, 0, 0, 0, 0}},
+		{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}}
 	for _, c := range []struct {
 		n, mtu  int
 		options []layers.IPv4Option
 	}{{3000, 1500, nil}, {3000, 68, nil}, {65000, 577, nil}, {1000, 1500, nil}, {3000, 1000, options}} {
-		eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolUDP, Id: 9, Options: c.options}, &layers.UDP{SrcPort: 1, DstPort: 2}, payload(c.n))
+		eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolUDP, Id: 9, Options: c.options},
+			&layers.UDP{SrcPort: 1, DstPort: 2}, payload(c.n))
 		data := gather(t, eth, c.mtu)
 		ihl := 4 * int(eth[14]&15)
 		if !bytes.Equal(data, eth[14+ihl:]) {
@@ -349,7 +358,8 @@ func gather(t *testing.T, eth []byte, mtu int) []byte {
 		}
 		last := i == len(pieces)-1
 		if int(p.FragOff) != len(data) || p.More == last || p.ID != 9 || p.End-14 > mtu {
-			t.Errorf("piece %d of %d: offset %d, more %v, id %d, length %d", i, len(pieces), p.FragOff, p.More, p.ID, p.End-14)
+			t.Errorf("piece %d of %d: offset %d, more %v, id %d, length %d", i, len(pieces), p.FragOff, p.More, p.ID,
+				p.End-14)
 		}
 		if p.FragOff > 0 && p.Options && b[14+20] != 148 {
 			t.Errorf("piece %d has option %d, which is for the first only", i, b[14+20])
@@ -382,12 +392,15 @@ func TestClampMSS(t *testing.T) {
 			for range nops {
 				opts = append(opts, layers.TCPOption{OptionType: 1})
 			}
-			opts = append(opts, layers.TCPOption{OptionType: 2, OptionLength: 4, OptionData: []byte{byte(c.mss >> 8), byte(c.mss)}})
-			eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP}, &layers.TCP{SrcPort: 1, DstPort: 2, SYN: true, Options: opts})
+			opts = append(opts, layers.TCPOption{OptionType: 2, OptionLength: 4,
+				OptionData: []byte{byte(c.mss >> 8), byte(c.mss)}})
+			eth := build(t, &layers.IPv4{Protocol: layers.IPProtocolTCP},
+				&layers.TCP{SrcPort: 1, DstPort: 2, SYN: true, Options: opts})
 			var p packet.Packet
 			p.Parse(eth, nil)
 			changed := p.ClampMSS(c.clamp)
-			if got := binary.BigEndian.Uint16(eth[54+nops+2:]); got != c.want || changed != (c.want != c.mss) || !right(eth) {
+			if got := binary.BigEndian.Uint16(eth[54+nops+2:]); got != c.want || changed != (c.want != c.mss) ||
+				!right(eth) {
 				t.Errorf("%d before the option, %+v: got %d, changed %v, right %v", nops, c, got, changed, right(eth))
 			}
 		}
@@ -404,7 +417,8 @@ func TestTranslateError(t *testing.T) {
 			sent := bytes.Clone(original)
 			var p packet.Packet
 			p.Parse(sent, nil)
-			from, to := p.Tuple, packet.Tuple{Src: 0x0a0a0a02, Dst: p.Dst, SrcPort: 5555, DstPort: p.DstPort, Proto: p.Proto}
+			from, to := p.Tuple, packet.Tuple{Src: 0x0a0a0a02, Dst: p.Dst, SrcPort: 5555, DstPort: p.DstPort,
+				Proto: p.Proto}
 			r := packet.NewRewrite(from, to)
 			p.Translate(&r)
 			eth := icmpError(t, sent[14:14+n])
@@ -440,12 +454,14 @@ func TestQuotesThatAreOfNoUse(t *testing.T) {
 }
 
 func TestARP(t *testing.T) {
-	want := packet.ARP{Request: true, SenderMAC: packet.MAC{1, 2, 3, 4, 5, 6}, TargetMAC: packet.MAC{6, 5}, Sender: 0x0a000001, Target: 0x0a000002}
+	want := packet.ARP{Request: true, SenderMAC: packet.MAC{1, 2, 3, 4, 5, 6}, TargetMAC: packet.MAC{6, 5},
+		Sender: 0x0a000001, Target: 0x0a000002}
 	b := packet.PutARP(make([]byte, packet.ARPLen), want.SenderMAC, packet.Broadcast, want)
 	if got, ok := packet.DecodeARP(b); !ok || got != want {
 		t.Errorf("got %+v, %v", got, ok)
 	}
-	for at, v := range map[int]byte{13: 0, 15: 2, 16: 9, 18: 8, 19: 255, 21: 3} { // type, hardware, protocol, lengths, operation
+	// type, hardware, protocol, lengths, operation
+	for at, v := range map[int]byte{13: 0, 15: 2, 16: 9, 18: 8, 19: 255, 21: 3} {
 		bad := bytes.Clone(b)
 		bad[at] = v
 		if _, ok := packet.DecodeARP(bad); ok {
@@ -459,10 +475,12 @@ func TestARP(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	tuple := packet.Tuple{Src: 0x0a000001, Dst: 0x0a000002, SrcPort: 1, DstPort: 2, Proto: 6}
-	if got := tuple.String() + ", " + tuple.Reverse().String(); got != "tcp 10.0.0.1:1 > 10.0.0.2:2, tcp 10.0.0.2:2 > 10.0.0.1:1" {
+	if got := tuple.String() + ", " + tuple.Reverse().String(); got != "tcp 10.0.0.1:1 > 10.0.0.2:2, "+
+		"tcp 10.0.0.2:2 > 10.0.0.1:1" {
 		t.Error(got)
 	}
-	if got := packet.ProtoName(17) + packet.ProtoName(1) + packet.ProtoName(47) + packet.ProtoName(132); got != "udpicmpproto-47proto-132" {
+	if got := packet.ProtoName(17) + packet.ProtoName(1) + packet.ProtoName(47) +
+		packet.ProtoName(132); got != "udpicmpproto-47proto-132" {
 		t.Error(got)
 	}
 	if got := (packet.MAC{0xfa, 0x16, 0x3e, 0, 1, 0xff}).String(); got != "fa:16:3e:00:01:ff" {
@@ -526,7 +544,8 @@ func TestSetID(t *testing.T) {
 				packet.SetIPv4Checksum(ip)
 				p := packet.Packet{Eth: append(make([]byte, 14), ip...), ID: uint16(old)}
 				p.SetID(id)
-				if got := p.Eth[14:]; packet.Sum(got[:20]) != 0xffff || binary.BigEndian.Uint16(got[4:]) != id || p.ID != id {
+				if got := p.Eth[14:]; packet.Sum(got[:20]) != 0xffff || binary.BigEndian.Uint16(got[4:]) != id ||
+					p.ID != id {
 					t.Fatalf("from %d to %d: %x", old, id, got)
 				}
 			}

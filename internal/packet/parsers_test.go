@@ -21,11 +21,15 @@ func FuzzParsers(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s, false, []byte{})
 	}
-	options := []layers.TCPOption{{OptionType: 1}, {OptionType: 3, OptionLength: 3, OptionData: []byte{7}}, {OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}}
-	f.Add(build(f, &layers.IPv4{Protocol: layers.IPProtocolTCP}, &layers.TCP{SrcPort: 1, DstPort: 2, SYN: true, Options: options}), true, []byte{})
-	f.Add(build(f, &layers.IPv4{Protocol: layers.IPProtocolUDP, TOS: 0xb8, Id: 0x1234, TTL: 7}, &layers.UDP{SrcPort: 1, DstPort: 2}), true, []byte{})
+	options := []layers.TCPOption{{OptionType: 1}, {OptionType: 3, OptionLength: 3, OptionData: []byte{7}},
+		{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}}
+	f.Add(build(f, &layers.IPv4{Protocol: layers.IPProtocolTCP},
+		&layers.TCP{SrcPort: 1, DstPort: 2, SYN: true, Options: options}), true, []byte{})
+	f.Add(build(f, &layers.IPv4{Protocol: layers.IPProtocolUDP, TOS: 0xb8, Id: 0x1234, TTL: 7},
+		&layers.UDP{SrcPort: 1, DstPort: 2}), true, []byte{})
 	f.Add(icmpError(f, optioned(f)[14:]), true, []byte{})
-	message := packet.PutARP(make([]byte, packet.ARPLen), packet.MAC{2}, packet.Broadcast, packet.ARP{Request: true, Sender: 1, Target: 2})
+	message := packet.PutARP(make([]byte, packet.ARPLen), packet.MAC{2}, packet.Broadcast,
+		packet.ARP{Request: true, Sender: 1, Target: 2})
 	f.Add(bytes.Clone(message), false, []byte{})
 	message[18] = 5 // no Ethernet address
 	f.Add(message, false, []byte{})
@@ -58,7 +62,8 @@ func FuzzParsers(f *testing.F) {
 		if a == packet.FaultNone && b == packet.FaultNone && !same(&fast, &slow) {
 			t.Errorf("\nfast %+v\nslow %+v", fast, slow)
 		}
-		if a == packet.FaultNone && b != packet.FaultNone || a != packet.FaultNone && a != packet.NeedsDecoder && b == packet.FaultNone {
+		if a == packet.FaultNone && b != packet.FaultNone || a != packet.FaultNone && a != packet.NeedsDecoder &&
+			b == packet.FaultNone {
 			t.Errorf("fast says %d, slow %d", a, b)
 		}
 		compareParser(t, &either, eth, vnet, &fast, a, &slow, b)
@@ -102,8 +107,10 @@ func at(b []byte, i int) byte {
 // same compares what both parsers fill in.
 func same(a, b *packet.Packet) bool {
 	return a.L4 == b.L4 && a.End == b.End && a.ID == b.ID && a.FragOff == b.FragOff && a.More == b.More &&
-		a.DF == b.DF && a.TTL == b.TTL && a.TOS == b.TOS && a.Flags == b.Flags && a.Type == b.Type && a.Code == b.Code &&
-		a.Tuple == b.Tuple && a.Options == b.Options && a.Quote.Off == b.Quote.Off && a.Partial == b.Partial && a.GSOSize == b.GSOSize
+		a.DF == b.DF && a.TTL == b.TTL && a.TOS == b.TOS && a.Flags == b.Flags && a.Type == b.Type &&
+		a.Code == b.Code &&
+		a.Tuple == b.Tuple && a.Options == b.Options && a.Quote.Off == b.Quote.Off && a.Partial == b.Partial &&
+		a.GSOSize == b.GSOSize
 }
 
 // compareWithGopacket: what gopacket makes of the frame by itself is no different.
@@ -116,7 +123,8 @@ func compareWithGopacket(t *testing.T, p *packet.Packet) {
 	}
 	compareIP(t, ip, p.L4-packet.EthernetLen, p.Tuple)
 	if ip.Id != p.ID || ip.TOS != p.TOS || ip.TTL != p.TTL || ip.FragOffset*8 != p.FragOff ||
-		ip.Flags&layers.IPv4DontFragment != 0 != p.DF || ip.Flags&layers.IPv4MoreFragments != 0 != p.More || ip.IHL > 5 != p.Options {
+		ip.Flags&layers.IPv4DontFragment != 0 != p.DF || ip.Flags&layers.IPv4MoreFragments != 0 != p.More ||
+		ip.IHL > 5 != p.Options {
 		t.Errorf("%+v\ngopacket says %+v", p, ip)
 	}
 	if p.Fragmented() {
@@ -248,7 +256,8 @@ func compareARP(t *testing.T, frame []byte) {
 		binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeARP)
 	}
 	m, ok := packet.DecodeARP(eth)
-	right := len(eth) >= packet.ARPLen && bytes.Equal(eth[14:21], []byte{0, 1, 8, 0, 6, 4, 0}) && (eth[21] == 1 || eth[21] == 2)
+	right := len(eth) >= packet.ARPLen && bytes.Equal(eth[14:21], []byte{0, 1, 8, 0, 6, 4, 0}) &&
+		(eth[21] == 1 || eth[21] == 2)
 	if ok != right {
 		t.Errorf("DecodeARP accepts %t: %x", ok, eth)
 	}
@@ -260,8 +269,10 @@ func compareARP(t *testing.T, frame []byte) {
 		t.Errorf("PutARP writes %x, DecodeARP has read %x", again, eth[:packet.ARPLen])
 	}
 	g, _ := gopacket.NewPacket(eth, layers.LayerTypeEthernet, gopacket.NoCopy).Layer(layers.LayerTypeARP).(*layers.ARP)
-	if g == nil || binary.BigEndian.Uint32(g.SourceProtAddress) != m.Sender || binary.BigEndian.Uint32(g.DstProtAddress) != m.Target ||
-		packet.MAC(g.SourceHwAddress) != m.SenderMAC || packet.MAC(g.DstHwAddress) != m.TargetMAC || g.Operation == layers.ARPRequest != m.Request {
+	if g == nil || binary.BigEndian.Uint32(g.SourceProtAddress) != m.Sender ||
+		binary.BigEndian.Uint32(g.DstProtAddress) != m.Target ||
+		packet.MAC(g.SourceHwAddress) != m.SenderMAC || packet.MAC(g.DstHwAddress) != m.TargetMAC ||
+		g.Operation == layers.ARPRequest != m.Request {
 		t.Errorf("%+v; gopacket says %+v", m, g)
 	}
 }

@@ -19,16 +19,24 @@ func TestReadSegment(t *testing.T) {
 		more    bool
 		want    packet.Segment
 	}{
-		"data":          {layers.TCP{Seq: 1, Ack: 2, ACK: true, Window: 77}, "hello", false, packet.Segment{Seq: 1, Ack: 2, Len: 5, Window: 77, Flags: packet.ACK}},
-		"FIN":           {layers.TCP{Seq: 1, FIN: true}, "hello", false, packet.Segment{Seq: 1, Len: 6, Flags: packet.FIN}},
-		"SYN":           {layers.TCP{Seq: 1<<32 - 1, SYN: true, Options: []layers.TCPOption{mss}}, "", false, packet.Segment{Seq: 1<<32 - 1, Len: 1, Flags: packet.SYN}},
-		"SYN and scale": {layers.TCP{SYN: true, Options: []layers.TCPOption{mss, nop, scale}}, "", false, packet.Segment{Len: 1, Flags: packet.SYN, Scale: 9, Scaled: true}},
-		"SYN with data": {layers.TCP{SYN: true, Options: []layers.TCPOption{nop, scale}}, "abc", false, packet.Segment{Len: 4, Flags: packet.SYN, Scale: 9, Scaled: true}},
-		"scale later":   {layers.TCP{ACK: true, Options: []layers.TCPOption{nop, scale}}, "", false, packet.Segment{Flags: packet.ACK}},
-		"fragment":      {layers.TCP{ACK: true}, "123456789012", true, packet.Segment{Len: 12, Flags: packet.ACK, Cut: true}},
+		"data": {layers.TCP{Seq: 1, Ack: 2, ACK: true, Window: 77}, "hello", false,
+			packet.Segment{Seq: 1, Ack: 2, Len: 5, Window: 77, Flags: packet.ACK}},
+		"FIN": {layers.TCP{Seq: 1, FIN: true}, "hello", false,
+			packet.Segment{Seq: 1, Len: 6, Flags: packet.FIN}},
+		"SYN": {layers.TCP{Seq: 1<<32 - 1, SYN: true, Options: []layers.TCPOption{mss}}, "", false,
+			packet.Segment{Seq: 1<<32 - 1, Len: 1, Flags: packet.SYN}},
+		"SYN and scale": {layers.TCP{SYN: true, Options: []layers.TCPOption{mss, nop, scale}}, "", false,
+			packet.Segment{Len: 1, Flags: packet.SYN, Scale: 9, Scaled: true}},
+		"SYN with data": {layers.TCP{SYN: true, Options: []layers.TCPOption{nop, scale}}, "abc", false,
+			packet.Segment{Len: 4, Flags: packet.SYN, Scale: 9, Scaled: true}},
+		"scale later": {layers.TCP{ACK: true, Options: []layers.TCPOption{nop, scale}}, "", false,
+			packet.Segment{Flags: packet.ACK}},
+		"fragment": {layers.TCP{ACK: true}, "123456789012", true,
+			packet.Segment{Len: 12, Flags: packet.ACK, Cut: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: []byte{10, 0, 0, 1}, DstIP: []byte{10, 0, 0, 2}}
+			ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: []byte{10, 0, 0, 1},
+				DstIP: []byte{10, 0, 0, 2}}
 			if c.more {
 				ip.Flags = layers.IPv4MoreFragments
 			}
@@ -36,8 +44,10 @@ func TestReadSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := gopacket.NewSerializeBuffer()
-			eth := &layers.Ethernet{SrcMAC: make([]byte, 6), DstMAC: make([]byte, 6), EthernetType: layers.EthernetTypeIPv4}
-			if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, &c.tcp, gopacket.Payload(c.payload)); err != nil {
+			eth := &layers.Ethernet{SrcMAC: make([]byte, 6), DstMAC: make([]byte, 6),
+				EthernetType: layers.EthernetTypeIPv4}
+			if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+				eth, ip, &c.tcp, gopacket.Payload(c.payload)); err != nil {
 				t.Fatal(err)
 			}
 			var p packet.Packet
