@@ -39,11 +39,19 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Serve a topology: open its devices and route until told to stop."`
 	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what it serves, or what another one changes."`
 	Lab     labCmd     `cmd:"" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
-	Conform conformCmd `cmd:"" help:"Test NAT and routing against the RFCs, frame by frame: in memory, on TAPs, beside Linux's own."`
+	Conform conformCmd `cmd:"" help:"${conform}"`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
-const description = `A virtual router in one process: ARP, routing, SNAT, floating IPs and VIPs, without the kernel's NAT.
+// longHelp is what the struct tags have no room for.
+var longHelp = map[string]string{
+	"conform": "Test NAT and routing against the RFCs, frame by frame: in memory, on TAPs, beside Linux's own.",
+	"targets": "Further columns beside taprouter in memory: tap (on TAP devices), kernel (Linux with nftables NAT). " +
+		"Both need root.",
+}
+
+const description = "A virtual router in one process: ARP, routing, SNAT, floating IPs and VIPs, " +
+	`without the kernel's NAT.
 
 Examples:
   taprouter lab examples/126-vip-behind-floating-ip.toml   play a lesson, as any user
@@ -61,8 +69,9 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		}
 	}()
 	parser, err := kong.New(&c, kong.Name("taprouter"), kong.Description(description),
-		kong.Writers(std.out, std.err), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.ValueFormatter(withDefault),
+		kong.Writers(std.out, std.err), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(withDefault), kong.Vars(longHelp),
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
 	if err != nil {

@@ -72,8 +72,10 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"lab", plain}, 2, []string{"nothing to play"}},
 		{[]string{"check", examples + "126-vip-behind-floating-ip.toml"}, 0, []string{
 			"external network ext_net: 10.10.10.0/24; devices tap:tap-ext",
-			"router router_100_101: vlan100 172.16.100.1/24; vlan101 172.16.101.1/24; gateway ext_net 10.10.10.2/24, SNAT;",
-			"floating IP 10.10.10.3 <-> 172.16.101.3", "VIP web-vip 172.16.100.11:80/tcp -> pool \"web servers\"", "is valid"}},
+			"router router_100_101: vlan100 172.16.100.1/24; vlan101 172.16.101.1/24; gateway ext_net 10.10.10.2/24, " +
+				"SNAT;",
+			"floating IP 10.10.10.3 <-> 172.16.101.3", "VIP web-vip 172.16.100.11:80/tcp -> pool \"web servers\"",
+			"is valid"}},
 	} {
 		status, out, errs := invoke(t, c.args...)
 		if status != c.status {
@@ -106,8 +108,10 @@ func TestExamples(t *testing.T) {
 func TestLessonThatFails(t *testing.T) {
 	for _, c := range []struct{ file, expect, other, want string }{
 		{"122-pool-and-vip.toml", `"WEB1", "WEB2", "WEB1"`, `"WEB1", "WEB1", "WEB1"`, "1 of 6 steps FAILED"},
-		{"122-weights-and-persistence.toml", `"WEB1", "WEB1", "WEB2"`, `"WEB1", "WEB2", "WEB1"`, "1 of 14 steps FAILED"},
-		{"122-weights-and-persistence.toml", `session_persistence = { type = "SOURCE_IP", timeout = "10m" }`, "", "2 of 14 steps FAILED"},
+		{"122-weights-and-persistence.toml", `"WEB1", "WEB1", "WEB2"`, `"WEB1", "WEB2", "WEB1"`,
+			"1 of 14 steps FAILED"},
+		{"122-weights-and-persistence.toml", `session_persistence = { type = "SOURCE_IP", timeout = "10m" }`, "",
+			"2 of 14 steps FAILED"},
 	} {
 		lesson, err := os.ReadFile(examples + c.file)
 		if err != nil {
@@ -193,7 +197,8 @@ func TestRunUntilStopped(t *testing.T) {
 	}
 	defer socket.Close()
 	t.Setenv("NOTIFY_SOCKET", dir+"/s")
-	file := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[[instance]]\nname = \"i\"\nnetwork = \"x\"\n")
+	file := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[[instance]]\n"+
+		"name = \"i\"\nnetwork = \"x\"\n")
 	ctx, stop := context.WithCancel(t.Context())
 	var out, errs bytes.Buffer
 	done := make(chan int)
@@ -227,7 +232,8 @@ func TestHumanLog(t *testing.T) {
 	log.Warn("trouble", "err", "it is\nbroken", slog.Group("in", "n", 1))
 	log.Debug("detail")
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	if len(lines) != 2 || !strings.HasSuffix(lines[0], `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`) ||
+	const warning = `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`
+	if len(lines) != 2 || !strings.HasSuffix(lines[0], warning) ||
 		!strings.Contains(lines[1], "debug: detail") {
 		t.Errorf("%q", lines)
 	}

@@ -44,7 +44,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		return err
 	}
 	if n := len(topo.Instances) + len(topo.Steps); n > 0 {
-		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps", len(topo.Steps))
+		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps",
+			len(topo.Steps))
 	}
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
@@ -102,7 +103,8 @@ func routingStatus(missing []string) string {
 	case n == 0:
 		return "STATUS=routing"
 	case n > statusMost:
-		return fmt.Sprintf("STATUS=routing; missing: %s and %d more", strings.Join(missing[:statusMost], " "), n-statusMost)
+		return fmt.Sprintf("STATUS=routing; missing: %s and %d more", strings.Join(missing[:statusMost], " "),
+			n-statusMost)
 	}
 	return "STATUS=routing; missing: " + strings.Join(missing, " ")
 }

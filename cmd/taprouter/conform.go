@@ -11,7 +11,7 @@ import (
 
 type conformCmd struct {
 	Checks string   `arg:"" optional:"" help:"Only the checks whose name matches a regular expression." placeholder:"REGEXP"`
-	Target []string `help:"Further columns beside taprouter in memory: tap (on TAP devices), kernel (Linux with nftables NAT). Both need root." enum:"tap,kernel" placeholder:"TARGET"`
+	Target []string `help:"${targets}" enum:"tap,kernel" placeholder:"TARGET"`
 	Format string   `short:"f" help:"How to print the results: text, markdown or json." enum:"text,markdown,json" default:"text" placeholder:"FORMAT"`
 	List   bool     `help:"List the checks, and play none."`
 

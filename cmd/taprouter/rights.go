@@ -58,7 +58,8 @@ func (r *rights) opener(open func(file.Device) (tap.Device, error)) func(file.De
 		if d.Netns != "" && r.done.Load() && !slices.Contains(r.keep, rightSysAdmin) {
 			return nil, fmt.Errorf("open %v: entering a network namespace needs %s, "+
 				"which the process has given up after its start: "+
-				"restart it with --allow-netns, or with such a device in the topology: %w", d, rightSysAdmin, fs.ErrPermission)
+				"restart it with --allow-netns, or with such a device in the topology: %w", d, rightSysAdmin,
+				fs.ErrPermission)
 		}
 		return open(d)
 	}

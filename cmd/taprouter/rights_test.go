@@ -32,7 +32,8 @@ func TestRights(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newRights(topo, c.allow)
-		if got := slices.Contains(r.keep, "CAP_SYS_ADMIN"); got != c.admin || !slices.Contains(r.keep, "CAP_NET_ADMIN") ||
+		if got := slices.Contains(r.keep, "CAP_SYS_ADMIN"); got != c.admin ||
+			!slices.Contains(r.keep, "CAP_NET_ADMIN") ||
 			!slices.Contains(r.keep, "CAP_NET_RAW") {
 			t.Errorf("%s: keeps %v", c.name, r.keep)
 		}

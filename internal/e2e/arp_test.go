@@ -41,7 +41,8 @@ func TestAnnouncements(t *testing.T) {
 		t.Logf("%s announced %d times after %v", c.address, c.times, time.Since(start).Round(10*time.Millisecond))
 	}
 	for _, line := range strings.Split(strings.TrimSpace(outside.stop()), "\n") {
-		if strings.Contains(line, "ARP") && !strings.Contains(line, "> ff:ff:ff:ff:ff:ff") || strings.Contains(line, "172.16.") {
+		if strings.Contains(line, "ARP") && !strings.Contains(line, "> ff:ff:ff:ff:ff:ff") ||
+			strings.Contains(line, "172.16.") {
 			t.Errorf("the outside hears %q", line)
 		}
 	}

@@ -99,7 +99,8 @@ func newBalance(t *testing.T) *balance {
 	text := strings.NewReplacer("SERVERS", b.servers.name, "CLIENTS", b.clients.name).Replace(balanceTopology)
 	topo, err := file.Parse("balance.toml", strings.NewReader(text))
 	b.check(err)
-	b.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler), Open: router.OpenDevice(nil)})
+	b.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler),
+		Open: router.OpenDevice(nil)})
 	b.check(err)
 	t.Cleanup(func() { b.check(b.engine.Close()) })
 	for name, at := range webServers {
@@ -126,7 +127,8 @@ daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log; user r
 events { worker_connections 2048; }
 http {
   access_log off;
-  client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+  client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c;
+  uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
   server { listen %[2]s:80 backlog=1024; root %[1]s; default_type text/plain; limit_rate %[3]d; }
 }`, dir, webServers[name], int64(pageLen*time.Second/perPage)), 0o644))
 	b.nginx[name] = b.servers.start("nginx", "-e", filepath.Join(dir, "error.log"), "-c", conf)
@@ -240,7 +242,10 @@ func TestMemberDies(t *testing.T) {
 		b.check(b.nginx["WEB2"].cmd.Process.Signal(syscall.SIGKILL))
 		<-b.nginx["WEB2"].ended
 		killed = time.Now()
-		b.await("WEB2 is down", func(m *router.MemberStatus) bool { return m.Name != "WEB2" || m.OperatingStatus == router.Error })
+		b.await("WEB2 is down", func(m *router.MemberStatus) bool {
+			return m.Name != "WEB2" ||
+				m.OperatingStatus == router.Error
+		})
 		out = time.Now()
 		time.Sleep(time.Second)
 	})
@@ -272,7 +277,10 @@ func TestDrain(t *testing.T) {
 	drain := func(name string) time.Duration {
 		began := time.Now()
 		b.check(b.engine.SetMemberWeight("web", name, 0))
-		b.await(name+" has drained", func(m *router.MemberStatus) bool { return m.Name != name || m.Statistics.Active == 0 })
+		b.await(name+" has drained", func(m *router.MemberStatus) bool {
+			return m.Name != name ||
+				m.Statistics.Active == 0
+		})
 		return time.Since(began)
 	}
 	b.step("OneMember", func(t *testing.T) {
@@ -298,9 +306,15 @@ func TestDrain(t *testing.T) {
 			for name := range webServers {
 				drain(name)
 				b.nginx[name].stop()
-				b.await(name+" is down", func(m *router.MemberStatus) bool { return m.Name != name || m.OperatingStatus == router.Error })
+				b.await(name+" is down", func(m *router.MemberStatus) bool {
+					return m.Name != name ||
+						m.OperatingStatus == router.Error
+				})
 				b.serveWeb(name)
-				b.await(name+" is back", func(m *router.MemberStatus) bool { return m.Name != name || m.OperatingStatus == router.Draining })
+				b.await(name+" is back", func(m *router.MemberStatus) bool {
+					return m.Name != name ||
+						m.OperatingStatus == router.Draining
+				})
 				b.check(b.engine.SetMemberWeight("web", name, 1))
 				time.Sleep(300 * time.Millisecond)
 			}

@@ -33,7 +33,8 @@ func TestConform(t *testing.T) {
 			}
 		}
 	}
-	if len(table) < 50 || count["taprouter ok"] != len(table) || count["on TAPs ok"] < len(table)*3/4 || count["Linux ok"] < len(table)/3 {
+	if len(table) < 50 || count["taprouter ok"] != len(table) || count["on TAPs ok"] < len(table)*3/4 ||
+		count["Linux ok"] < len(table)/3 {
 		t.Errorf("of %d checks: %v", len(table), count)
 	}
 	for id, want := range map[string]string{

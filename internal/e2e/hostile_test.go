@@ -31,7 +31,8 @@ func TestHostileFrames(t *testing.T) {
 		name, gateway string
 		targets       []string
 	}{
-		{p.internal, "tap100", "172.16.100.1", []string{externalAddress, "172.16.100.11", "10.10.10.3", "10.10.10.7", "172.16.100.1"}},
+		{p.internal, "tap100", "172.16.100.1",
+			[]string{externalAddress, "172.16.100.11", "10.10.10.3", "10.10.10.7", "172.16.100.1"}},
 		{p.external, "tap-ext", "10.10.10.2", []string{"10.10.10.2", "10.10.10.3", "10.10.10.7", internalAddress}},
 	} {
 		var seeds [][]byte
@@ -58,7 +59,8 @@ func TestHostileFrames(t *testing.T) {
 		counts[m[1]], _ = strconv.Atoi(m[2]) // the pattern has digits only
 	}
 	t.Logf("of %d hostile frames and a few pings: %v", 2*hostileFrames, counts)
-	if counts["received"] < hostileFrames || counts["dropped"] < hostileFrames/4 || counts["forwarded"] < hostileFrames/100 {
+	if counts["received"] < hostileFrames || counts["dropped"] < hostileFrames/4 ||
+		counts["forwarded"] < hostileFrames/100 {
 		t.Error("the frames did not get far enough to try anything")
 	}
 }

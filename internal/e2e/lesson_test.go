@@ -67,7 +67,8 @@ daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log;
 events { }
 http {
   access_log off;
-  client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+  client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c;
+  uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
   server { listen 80; default_type text/plain; return 200 "%[2]s client $remote_addr\n"; }
 }`, dir, name), 0o644))
 	p := s.start("nginx", "-e", filepath.Join(dir, "error.log"), "-c", conf)
@@ -293,14 +294,16 @@ func (l *lesson) arp(t *testing.T) {
 	t.Logf("10.10.10.2, .3 and .7 are at %v", slices.Collect(maps.Keys(macs)))
 	// The rest of the pool, addresses of the inside, the whole world: all at once,
 	// as silence takes a second to hear.
-	silent := []string{"10.10.10.0", "172.16.100.1", "172.16.101.1", "172.16.101.3", "172.16.100.11", "192.168.10.1", "8.8.8.8"}
+	silent := []string{"10.10.10.0", "172.16.100.1", "172.16.101.1", "172.16.101.3", "172.16.100.11", "192.168.10.1",
+		"8.8.8.8"}
 	for i := 5; i <= 22; i++ {
 		if i != 7 {
 			silent = append(silent, fmt.Sprintf("10.10.10.%d", i))
 		}
 	}
 	script := `for a; do arping -c 1 -w 1 -I eth0 $a & done; wait`
-	if out := l.client.run(append([]string{"sh", "-c", script, "sh"}, silent...)...); strings.Contains(out, "reply from") || strings.Count(out, "Received 0 response") != len(silent) {
+	if out := l.client.run(append([]string{"sh", "-c", script, "sh"}, silent...)...); strings.Contains(out,
+		"reply from") || strings.Count(out, "Received 0 response") != len(silent) {
 		t.Errorf("want no answer:\n%s", out)
 	}
 }

@@ -45,7 +45,8 @@ func testMain(m *testing.M) int {
 	}
 	go runSpawner()
 	program = filepath.Join(dir, "taprouter")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/taprouter/taprouter/cmd/taprouter")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program,
+		"github.com/taprouter/taprouter/cmd/taprouter")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, out)

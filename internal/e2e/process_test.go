@@ -33,7 +33,8 @@ func TestStop(t *testing.T) {
 			s, host := w.space("router"), w.space("host")
 			s.run("ip", "tuntap", "add", "tap-ext", "mode", "tap")
 			host.run("ip", "tuntap", "add", "tap9", "mode", "tap")
-			p := s.serve(w.file("pair.toml", strings.Replace(pairTopology, `"tap:tap100"`, `"tap:tap100", "tap:tap9@`+host.name+`"`, 1)))
+			text := strings.Replace(pairTopology, `"tap:tap100"`, `"tap:tap100", "tap:tap9@`+host.name+`"`, 1)
+			p := s.serve(w.file("pair.toml", text))
 			if c.busy {
 				host.adopt(s, "tap100")
 				host.address("tap100", internalAddress+"/24", "172.16.100.1")
@@ -265,7 +266,8 @@ func TestWithoutRights(t *testing.T) {
 			t.Errorf("%s: exit status %d, want 1:\n%s", c.name, code, out)
 		}
 		lines := strings.Split(strings.TrimSpace(out), "\n")
-		if len(lines) != 1 || !strings.Contains(out, c.want) || !strings.Contains(out, "`taprouter lab`, which needs n") {
+		if len(lines) != 1 || !strings.Contains(out, c.want) ||
+			!strings.Contains(out, "`taprouter lab`, which needs n") {
 			t.Errorf("%s: want one line that names %s and the lab:\n%s", c.name, c.want, out)
 		}
 		t.Logf("%s: %s", c.name, lines[0])
@@ -292,7 +294,8 @@ func TestLabAsOrdinaryUser(t *testing.T) {
 	if want := strings.Count(string(text), "\n[[step]]"); strings.Count(out, "WEB1") < 2 || want == 0 {
 		t.Errorf("it does not show what was seen:\n%s", out)
 	}
-	t.Logf("the lesson took %v; its last line: %s", took.Round(10*time.Millisecond), out[strings.LastIndex(out, "\n")+1:])
+	t.Logf("the lesson took %v; its last line: %s", took.Round(10*time.Millisecond),
+		out[strings.LastIndex(out, "\n")+1:])
 	broken := strings.Replace(string(text), `["WEB1", "WEB2", "WEB1", "WEB2"]`, `["WEB1", "WEB1", "WEB1", "WEB2"]`, 1)
 	if broken == string(text) {
 		t.Fatal("the lesson has no such expectation")

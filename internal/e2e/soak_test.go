@@ -134,7 +134,8 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	w := newWorld(t)
-	s := &soak{world: w, inner: w.space("inner"), other: w.space("other"), outer: w.space("outer"), gateways: map[*space]netlink.Neigh{}}
+	s := &soak{world: w, inner: w.space("inner"), other: w.space("other"), outer: w.space("outer"),
+		gateways: map[*space]netlink.Neigh{}}
 	for _, faults := range []bool{false, true} {
 		w.step(map[bool]string{false: "good links", true: "bad links"}[faults], func(t *testing.T) {
 			s.t, s.faults = t, faults
@@ -165,17 +166,19 @@ func (s *soak) run(d time.Duration) {
 
 // start starts the router and gives the hosts their addresses.
 func (s *soak) start() {
-	text := strings.NewReplacer("INNER", s.inner.name, "OTHER", s.other.name, "OUTER", s.outer.name).Replace(soakTopology)
+	text := strings.NewReplacer("INNER", s.inner.name, "OTHER", s.other.name, "OUTER",
+		s.outer.name).Replace(soakTopology)
 	topo, err := file.Parse("soak.toml", strings.NewReader(text))
 	s.check(err)
 	open := router.OpenDevice(nil)
-	s.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler), Open: func(d file.Device) (tap.Device, error) {
-		dev, err := open(d)
-		if err == nil && s.faults {
-			dev = tap.Fault(dev, soakFaults)
-		}
-		return dev, err
-	}})
+	s.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler),
+		Open: func(d file.Device) (tap.Device, error) {
+			dev, err := open(d)
+			if err == nil && s.faults {
+				dev = tap.Fault(dev, soakFaults)
+			}
+			return dev, err
+		}})
 	s.check(err)
 	for _, h := range []struct {
 		*space
@@ -196,7 +199,8 @@ func (s *soak) know(h *space, device, address string) {
 	s.t.Helper()
 	n, ok := s.gateways[h]
 	if !ok {
-		n = netlink.Neigh{State: netlink.NUD_PERMANENT, IP: net.ParseIP(address), HardwareAddr: h.neighbor(s.t, device, address)}
+		n = netlink.Neigh{State: netlink.NUD_PERMANENT, IP: net.ParseIP(address),
+			HardwareAddr: h.neighbor(s.t, device, address)}
 		s.gateways[h] = n
 	}
 	n.LinkIndex = h.link(device).Attrs().Index
@@ -245,7 +249,8 @@ func (s *soak) traffic(d time.Duration) {
 		from *space
 		to   string
 		size int
-	}{{s.other, "10.10.10.4", 56}, {s.outer, "10.10.10.3", 56}, {s.outer, "10.10.10.7", 56}, {s.other, "172.16.101.1", 3000}, {s.inner, "10.10.10.4", 3000}} {
+	}{{s.other, "10.10.10.4", 56}, {s.outer, "10.10.10.3", 56}, {s.outer, "10.10.10.7", 56},
+		{s.other, "172.16.101.1", 3000}, {s.inner, "10.10.10.4", 3000}} {
 		s.ping(p.from, p.to, p.size, d)
 	}
 }
@@ -254,7 +259,10 @@ func (s *soak) traffic(d time.Duration) {
 // so that the kernel has no reason to drop any of it.
 func buffered(size int) func(string, string, syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) (err error) {
-		e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) })
+		e := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE,
+				size)
+		})
 		return errors.Join(e, err)
 	}
 }
@@ -522,7 +530,8 @@ func (s *soak) settled(empty router.Stats) {
 		}
 	}
 	r := st.Routers[0]
-	s.t.Logf("%d MB moved, %d short connections; %d frames, %d connections, drops %v", s.moved.Swap(0)>>20, s.short.Swap(0), st.Received, r.Created, st.Drops)
+	s.t.Logf("%d MB moved, %d short connections; %d frames, %d connections, drops %v", s.moved.Swap(0)>>20,
+		s.short.Swap(0), st.Received, r.Created, st.Drops)
 	if sum := st.Forwarded + st.Consumed + st.Dropped() + st.Parked; sum != st.Received {
 		s.t.Errorf("received %d frames, but there are %d verdicts", st.Received, sum)
 	}

@@ -25,7 +25,8 @@ func TestSpeed(t *testing.T) {
 	p := newPair(t)
 	kernel := newKernelPair(t)
 	for _, cc := range []string{"cubic", "bbr"} {
-		if out := p.internal.run("sysctl", "-n", "net.ipv4.tcp_available_congestion_control"); !strings.Contains(out, cc) {
+		if out := p.internal.run("sysctl", "-n", "net.ipv4.tcp_available_congestion_control"); !strings.Contains(out,
+			cc) {
 			t.Logf("%s is not available here", cc)
 			continue
 		}
@@ -35,7 +36,8 @@ func TestSpeed(t *testing.T) {
 			ours, theirs, ratios = append(ours, a), append(theirs, b), append(ratios, a/b)
 		}
 		slices.Sort(ratios)
-		t.Logf("TCP through SNAT, one stream, %s: taprouter %.1f, kernel %.1f Gbit/s; ratios %.2f, median %.2f", cc, ours, theirs, ratios, ratios[1])
+		t.Logf("TCP through SNAT, one stream, %s: taprouter %.1f, kernel %.1f Gbit/s; ratios %.2f, median %.2f", cc,
+			ours, theirs, ratios, ratios[1])
 		if os.Getenv("TAPROUTER_E2E_SPEED") == "1" && ratios[1] < speedFloor {
 			t.Errorf("%s: median ratio %.2f, want at least %.2f", cc, ratios[1], speedFloor)
 		}
@@ -59,7 +61,9 @@ func newKernelPair(t *testing.T) *pair {
 	p.router.address("in", "172.16.100.1/24", "")
 	p.router.address("out", "10.10.10.2/24", "")
 	p.router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-	if out, err := p.router.try("nft", "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; add rule ip nat post oifname out masquerade"); err != nil {
+	if out, err := p.router.try("nft", "add table ip nat; "+
+		"add chain ip nat post { type nat hook postrouting priority 100; }; "+
+		"add rule ip nat post oifname out masquerade"); err != nil {
 		missing(t, "nftables NAT in this kernel: "+out)
 	}
 	return p

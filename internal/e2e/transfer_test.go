@@ -130,10 +130,13 @@ func TestTransferThroughServices(t *testing.T) {
 		source       string // as the server sees it
 	}{
 		{"into a floating IP", p.external, p.internal, ":0", "10.10.10.3:", "10.10.10.3:7", externalAddress},
-		{"out of a floating IP", p.internal, p.external, ":0", externalAddress + ":", externalAddress + ":7", "10.10.10.3"},
-		{"VIP through its floating IP", p.external, p.internal, ":5001", "10.10.10.7:5000", "10.10.10.7:5000", externalAddress},
+		{"out of a floating IP", p.internal, p.external, ":0", externalAddress + ":", externalAddress + ":7",
+			"10.10.10.3"},
+		{"VIP through its floating IP", p.external, p.internal, ":5001", "10.10.10.7:5000", "10.10.10.7:5000",
+			externalAddress},
 		{"a host to its own floating IP", p.internal, p.internal, ":0", "10.10.10.3:", "10.10.10.3:7", "10.10.10.3"},
-		{"a member to its own VIP", p.internal, p.internal, ":5001", "172.16.100.11:5000", "172.16.100.11:5000", "172.16.100.1"},
+		{"a member to its own VIP", p.internal, p.internal, ":5001", "172.16.100.11:5000", "172.16.100.11:5000",
+			"172.16.100.1"},
 	} {
 		p.step(c.name, func(t *testing.T) {
 			client, server := p.join(c.from, c.to, c.listen, c.dial)
@@ -150,7 +153,8 @@ func TestTransferThroughServices(t *testing.T) {
 // fragments where it may.
 func TestSmallerMTUOutside(t *testing.T) {
 	need(t, "ping")
-	p := newWiredPair(t, movedTAP, movedTAP, strings.Replace(pairTopology, "external = true", "external = true\nmtu = 1400", 1))
+	p := newWiredPair(t, movedTAP, movedTAP, strings.Replace(pairTopology, "external = true",
+		"external = true\nmtu = 1400", 1))
 	p.check(p.external.LinkSetMTU(p.external.link("tap-ext"), 1400))
 	out, err := p.internal.try("ping", "-n", "-c", "1", "-M", "do", "-s", "1472", "-W", "2", externalAddress)
 	if err == nil || !strings.Contains(out, "From 172.16.100.1") || !strings.Contains(out, "mtu = 1400") {

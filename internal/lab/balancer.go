@@ -41,7 +41,8 @@ func (c *command) parseBalancer(line string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%q is not understood: there are %q, %q and %q", line, balancer+" status", balancer+" stats", memberSetUsage)
+	return fmt.Errorf("%q is not understood: there are %q, %q and %q", line, balancer+" status", balancer+" stats",
+		memberSetUsage)
 }
 
 // parseMemberSet takes options before and after the names.
@@ -178,7 +179,8 @@ func printStatus(all []router.LoadBalancer, out io.Writer) {
 			fmt.Fprintf(out, "  listener %s: %s (%s port %d)\n", n.Name, n.OperatingStatus, n.Protocol, n.Port)
 			p := &n.Pool
 			up, members := up(p.Members)
-			fmt.Fprintf(out, "    pool %s: %s (%s, %d of %d members up)\n", p.Name, p.OperatingStatus, p.Algorithm, up, members)
+			fmt.Fprintf(out, "    pool %s: %s (%s, %d of %d members up)\n", p.Name, p.OperatingStatus, p.Algorithm, up,
+				members)
 			for j := range p.Members {
 				fmt.Fprintf(out, "      %s\n", memberLine(&p.Members[j]))
 			}

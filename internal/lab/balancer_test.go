@@ -129,7 +129,8 @@ expect = "member 198.51.100.11:80: ONLINE (198.51.100.11:80, weight 1, backup)"
 // A status that does not come is a failure when the step's time is over.
 func TestStatusThatDoesNotCome(t *testing.T) {
 	t.Parallel()
-	out, err := play(t, balanced+"\n[[step]]\ndo = \"loadbalancer status\"\nexpect = \"member b: ERROR\"\nwithin = \"100ms\"\n")
+	out, err := play(t, balanced+"\n[[step]]\ndo = \"loadbalancer status\"\nexpect = \"member b: ERROR\"\n"+
+		"within = \"100ms\"\n")
 	if !errors.Is(err, ErrUnexpected) || strings.Count(out, "load balancer 198.51.100.100") != 1 {
 		t.Errorf("error %v:\n%s", err, out)
 	}
@@ -137,11 +138,15 @@ func TestStatusThatDoesNotCome(t *testing.T) {
 
 // What a command names must be in the file.
 func TestUnknownNamesAreFaults(t *testing.T) {
+	const noMember = `pool "the pool" has no member "d": there are "b", "198.51.100.11:80"`
 	for step, want := range map[string]string{
-		`do = "loadbalancer member set --weight 1 pool b"`:       `no such pool "pool": there are "the pool"`,
-		`do = "loadbalancer member set --weight 1 'the pool' d"`: `pool "the pool" has no member "d": there are "b", "198.51.100.11:80"`,
-		"on = \"b\"\ndo = \"stop http:81\"":                      `instance "b" does not serve http:81: it has http:80, echo:7`,
-		"on = \"a\"\ndo = \"start http:80\"":                     `instance "a" does not serve http:80: it has none`,
+		`do = "loadbalancer member set --weight 1 pool b"`: `no such pool "pool": there are "the pool"`,
+
+		`do = "loadbalancer member set --weight 1 'the pool' d"`: noMember,
+
+		"on = \"b\"\ndo = \"stop http:81\"": `instance "b" does not serve http:81: it has http:80, echo:7`,
+
+		"on = \"a\"\ndo = \"start http:80\"": `instance "a" does not serve http:80: it has none`,
 	} {
 		out, err := play(t, balanced+"\n[[step]]\n"+step+"\n")
 		var faults file.Faults
@@ -165,7 +170,8 @@ func TestRemovedMembersAreListed(t *testing.T) {
 	printStatus(all, &b)
 	printStatistics(all, &b)
 	for _, want := range []string{"1 of 2 members up",
-		"member one: DRAINING (invalid AddrPort, weight 0) removed, 3 connections left\n", "member one, removed: active 3"} {
+		"member one: DRAINING (invalid AddrPort, weight 0) removed, 3 connections left\n",
+		"member one, removed: active 3"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing from\n%s", want, b.String())
 		}

@@ -78,9 +78,11 @@ func parseCommand(line string, on bool) (*command, error) {
 	}
 	if !slices.Contains(commandNames, c.name) {
 		if on {
-			return nil, fmt.Errorf("unknown command %q: an instance has wait, %s", c.name, strings.Join(commandNames, ", "))
+			return nil, fmt.Errorf("unknown command %q: an instance has wait, %s", c.name,
+				strings.Join(commandNames, ", "))
 		}
-		return nil, fmt.Errorf("the router's own command %q is not supported yet: without on, a step has wait and loadbalancer", c.name)
+		return nil, fmt.Errorf("the router's own command %q is not supported yet: without on, "+
+			"a step has wait and loadbalancer", c.name)
 	}
 	if !on {
 		return nil, fmt.Errorf("%s needs an instance to run it: add on = \"NAME\"", c.name)

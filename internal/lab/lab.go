@@ -42,7 +42,8 @@ func Check(topo *file.Topology) file.Faults {
 			err = c.check(topo, s)
 		}
 		if err != nil {
-			faults = append(faults, file.Fault{File: topo.File, Line: s.Line, Message: fmt.Sprintf("step %q: %v", s.Title, err)})
+			faults = append(faults, file.Fault{File: topo.File, Line: s.Line,
+				Message: fmt.Sprintf("step %q: %v", s.Title, err)})
 		}
 	}
 	return faults
@@ -135,7 +136,8 @@ func (l *lab) instance(c *file.Instance, log *slog.Logger) (*host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := host.New(dev, host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway, MTU: mtu, Logger: log})
+	h, err := host.New(dev, host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway, MTU: mtu,
+		Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -41,20 +41,26 @@ func TestParseCommand(t *testing.T) {
 			discard: true, strict: true, writeOut: "%{http_code} %{size_download}\n"},
 		"traceroute -nIm5 -q 1 10.0.0.1": {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true,
 			mode: "-I", maxHops: 5},
-		"curl http://10.10.10.7/":            {name: "curl", url: "http://10.10.10.7/", to: netip.MustParseAddrPort("10.10.10.7:80")},
-		"curl -s -m 2 10.10.10.7:8080/x?y=1": {name: "curl", url: "http://10.10.10.7:8080/x?y=1", to: netip.MustParseAddrPort("10.10.10.7:8080"), timeout: 2 * time.Second},
-		"traceroute -n -I -m 5 10.0.0.1":     {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true, mode: "-I", maxHops: 5},
-		"connect -u 10.0.0.1:53":             {name: "connect", to: netip.MustParseAddrPort("10.0.0.1:53"), udp: true},
-		"send 10.0.0.1:7 hello -n world":     {name: "send", to: netip.MustParseAddrPort("10.0.0.1:7"), text: "hello -n world"},
-		"browse 10.10.10.7":                  {name: "browse", url: "http://10.10.10.7", to: netip.MustParseAddrPort("10.10.10.7:80")},
-		"stop http:80":                       {name: "stop", service: file.Service{Kind: "http", Port: 80}},
-		"start echo:7":                       {name: "start", service: file.Service{Kind: "echo", Port: 7}},
-		"loadbalancer status":                {name: "loadbalancer", verb: "status"},
-		"loadbalancer stats":                 {name: "loadbalancer", verb: "stats"},
+		"curl http://10.10.10.7/": {name: "curl", url: "http://10.10.10.7/",
+			to: netip.MustParseAddrPort("10.10.10.7:80")},
+		"curl -s -m 2 10.10.10.7:8080/x?y=1": {name: "curl", url: "http://10.10.10.7:8080/x?y=1",
+			to: netip.MustParseAddrPort("10.10.10.7:8080"), timeout: 2 * time.Second},
+		"traceroute -n -I -m 5 10.0.0.1": {name: "traceroute", addr: netip.MustParseAddr("10.0.0.1"), numeric: true,
+			mode: "-I", maxHops: 5},
+		"connect -u 10.0.0.1:53": {name: "connect", to: netip.MustParseAddrPort("10.0.0.1:53"), udp: true},
+		"send 10.0.0.1:7 hello -n world": {name: "send", to: netip.MustParseAddrPort("10.0.0.1:7"),
+			text: "hello -n world"},
+		"browse 10.10.10.7": {name: "browse", url: "http://10.10.10.7",
+			to: netip.MustParseAddrPort("10.10.10.7:80")},
+		"stop http:80":        {name: "stop", service: file.Service{Kind: "http", Port: 80}},
+		"start echo:7":        {name: "start", service: file.Service{Kind: "echo", Port: 7}},
+		"loadbalancer status": {name: "loadbalancer", verb: "status"},
+		"loadbalancer stats":  {name: "loadbalancer", verb: "stats"},
 		"loadbalancer member set --weight 0 'web servers' \"WEB 1\"": {
 			name: "loadbalancer", verb: "member set", pool: "web servers", member: "WEB 1", weighs: true},
 		"loadbalancer member set web WEB1 --disable --weight=256": {
-			name: "loadbalancer", verb: "member set", pool: "web", member: "WEB1", weight: 256, weighs: true, admin: "--disable"},
+			name: "loadbalancer", verb: "member set", pool: "web", member: "WEB1", weight: 256, weighs: true,
+			admin: "--disable"},
 		"loadbalancer  member set web --enable WEB1": {
 			name: "loadbalancer", verb: "member set", pool: "web", member: "WEB1", admin: "--enable"},
 		"wait 1.5s": {name: "wait", pause: 1500 * time.Millisecond},
@@ -143,8 +149,10 @@ func TestParseCommandFaults(t *testing.T) {
 
 func TestMatching(t *testing.T) {
 	a, b := netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("10.10.10.4")
-	tcp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 1000, DstPort: 80, Proto: packet.ProtoTCP}, flags: packet.SYN}
-	icmp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 80, Proto: packet.ProtoICMP}, typ: packet.ICMPEcho, seq: 2}
+	tcp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 1000,
+		DstPort: 80, Proto: packet.ProtoTCP}, flags: packet.SYN}
+	icmp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 80,
+		Proto: packet.ProtoICMP}, typ: packet.ICMPEcho, seq: 2}
 	for _, c := range []struct {
 		p         file.PacketPattern
 		tcp, icmp bool
@@ -307,7 +315,8 @@ expect = ["2008 bytes from 192.0.2.1", "ttl=64"]
 	if err != nil || !strings.Contains(out, "10 steps, all as expected") {
 		t.Errorf("error %v:\n%s", err, out)
 	}
-	for _, want := range []string{"1. ping\n    Three echoes.\n    a$ ping 198.51.100.10\n", "ok: on right: IP 192.0.2.10 > 198.51.100.10: ICMP echo request",
+	for _, want := range []string{"1. ping\n    Three echoes.\n    a$ ping 198.51.100.10\n",
+		"ok: on right: IP 192.0.2.10 > 198.51.100.10: ICMP echo request",
 		"ok: on right: nothing from 198.51.100.1", "rtt min/avg/max/mdev"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in:\n%s", want, out)
@@ -316,20 +325,24 @@ expect = ["2008 bytes from 192.0.2.1", "ttl=64"]
 }
 
 func TestEveryExpectationCanFail(t *testing.T) {
+	const ping = `do = "ping -c 1 198.51.100.10"` + "\n"
 	for name, c := range map[string]struct{ step, want string }{
-		"output":               {`do = "ping -c 1 198.51.100.10"` + "\n" + `expect = "nonsense"`, `FAILED: expected "nonsense"`},
-		"success":              {`do = "connect 198.51.100.10:81"`, "FAILED: it failed"},
-		"failure":              {`do = "ping -c 1 198.51.100.10"` + "\n" + `fails = true`, "FAILED: expected to fail, but it succeeded"},
-		"sees":                 {`do = "ping -c 1 198.51.100.10"` + "\n" + `sees = [{ network = "right", src = "10.9.9.9" }]`, "FAILED: on right: nothing was seen from 10.9.9.9; seen instead:\n    IP 192.0.2.10 > 198.51.100.10"},
-		"never":                {`do = "ping -c 1 198.51.100.10"` + "\n" + `never = [{ network = "right", dst = "198.51.100.10" }]`, "FAILED: on right, but must not be: IP 192.0.2.10"},
-		"one of several times": {`do = "ping -c 1 198.51.100.10"` + "\n" + `times = 2` + "\n" + `expect = ["ttl=63", "ttl=62"]`, `FAILED: expected "ttl=62"`},
+		"output":  {ping + `expect = "nonsense"`, `FAILED: expected "nonsense"`},
+		"success": {`do = "connect 198.51.100.10:81"`, "FAILED: it failed"},
+		"failure": {ping + `fails = true`, "FAILED: expected to fail, but it succeeded"},
+		"sees": {ping + `sees = [{ network = "right", src = "10.9.9.9" }]`,
+			"FAILED: on right: nothing was seen from 10.9.9.9; seen instead:\n    IP 192.0.2.10 > 198.51.100.10"},
+		"never": {ping + `never = [{ network = "right", dst = "198.51.100.10" }]`,
+			"FAILED: on right, but must not be: IP 192.0.2.10"},
+		"one of several times": {ping + "times = 2\n" + `expect = ["ttl=63", "ttl=62"]`, `FAILED: expected "ttl=62"`},
 		"in time": {`do = "ping -c 1 -W 5 198.51.100.77"` + "\n" + `within = "300ms"`,
 			"FAILED: cut short after 300ms: 1 of 1 echo requests sent, 0 answered"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, err := play(t, "\n[[step]]\ntitle = \"x\"\non = \"a\"\n"+c.step+"\n")
-			if !errors.Is(err, ErrUnexpected) || !strings.Contains(out, c.want) || !strings.Contains(out, "1 of 1 step FAILED") {
+			if !errors.Is(err, ErrUnexpected) || !strings.Contains(out, c.want) ||
+				!strings.Contains(out, "1 of 1 step FAILED") {
 				t.Errorf("error %v, want %q in:\n%s", err, c.want, out)
 			}
 		})
@@ -426,7 +439,8 @@ on = "a"
 do = "ping -c 100 -w 0.3 198.51.100.10"
 fails = true
 `)
-	if err != nil || strings.Contains(strings.SplitN(out, "2. ", 2)[0], "icmp_seq") || strings.Contains(out, "cut short") {
+	if err != nil || strings.Contains(strings.SplitN(out, "2. ", 2)[0], "icmp_seq") ||
+		strings.Contains(out, "cut short") {
 		t.Errorf("error %v:\n%s", err, out)
 	}
 }
@@ -554,7 +568,8 @@ func TestRecorderKeepsARP(t *testing.T) {
 	look("nothing at all")
 	const lost, found = "arp who-has 10.10.10.3 tell 10.10.10.1", "arp who-has 10.10.10.4 tell 10.10.10.1"
 	see(lost, found, lost, "arp reply 10.10.10.4 is-at 02:00:00:00:00:04 for 10.10.10.1", lost)
-	look("ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer", "ARP who-has 10.10.10.4 tell 10.10.10.1, answered")
+	look("ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer",
+		"ARP who-has 10.10.10.4 tell 10.10.10.1, answered")
 	want := []string{"on net: ARP who-has 10.10.10.3 tell 10.10.10.1, 3 times, no answer"}
 	if got := r.unanswered(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -631,7 +646,8 @@ func TestOutputStreams(t *testing.T) {
 }
 
 func TestFaultsAreFoundBeforeAnythingRuns(t *testing.T) {
-	out, err := play(t, "\n[[step]]\ntitle = \"first\"\non = \"a\"\ndo = \"ping 198.51.100.10\"\n[[step]]\ntitle = \"second\"\non = \"a\"\ndo = \"ping -x 198.51.100.10\"\n")
+	out, err := play(t, "\n[[step]]\ntitle = \"first\"\non = \"a\"\ndo = \"ping 198.51.100.10\"\n[[step]]\n"+
+		"title = \"second\"\non = \"a\"\ndo = \"ping -x 198.51.100.10\"\n")
 	var faults file.Faults
 	if !errors.As(err, &faults) || len(faults) != 1 || !strings.HasPrefix(faults.Error(), "lesson.toml:") || out != "" {
 		t.Errorf("error %v, output %q", err, out)
@@ -642,7 +658,8 @@ func TestFaultsAreFoundBeforeAnythingRuns(t *testing.T) {
 }
 
 func TestInterruption(t *testing.T) {
-	topo, err := file.Parse("lesson.toml", strings.NewReader(network+"\n[[step]]\ntitle = \"long\"\ndo = \"wait 1h\"\nwithin = \"2h\"\n"))
+	topo, err := file.Parse("lesson.toml", strings.NewReader(network+"\n[[step]]\ntitle = \"long\"\n"+
+		"do = \"wait 1h\"\nwithin = \"2h\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

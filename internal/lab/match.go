@@ -259,7 +259,8 @@ func (s *seen) icmpName() string {
 	case packet.ICMPTimeExceeded:
 		return "time exceeded in-transit"
 	case packet.ICMPUnreachable:
-		names := []string{"net unreachable", "host unreachable", "protocol unreachable", "port unreachable", "unreachable - need to frag"}
+		names := []string{"net unreachable", "host unreachable", "protocol unreachable", "port unreachable",
+			"unreachable - need to frag"}
 		if int(s.code) < len(names) {
 			return names[s.code]
 		}

@@ -86,9 +86,11 @@ var options = map[string]map[string]option{
 		}},
 	},
 	"curl": {
-		"-s": ignored, "--silent": ignored, "-S": ignored, "--show-error": ignored, "-N": ignored, "--no-buffer": ignored,
-		"-4": ignored, "--ipv4": ignored, "-L": ignored, "--location": ignored, "-k": ignored, "--insecure": ignored,
-		"-i": flag(showHeaders), "--include": flag(showHeaders),
+		"-s": ignored, "--silent": ignored, "-S": ignored, "--show-error": ignored, "-N": ignored,
+		"--no-buffer": ignored,
+		"-4":          ignored, "--ipv4": ignored, "-L": ignored, "--location": ignored, "-k": ignored,
+		"--insecure": ignored,
+		"-i":         flag(showHeaders), "--include": flag(showHeaders),
 		"-I": flag(onlyHead), "--head": flag(onlyHead),
 		"-f": flag(failOnError), "--fail": flag(failOnError),
 		"-m": seconds(timeout, 0), "--max-time": seconds(timeout, 0), "--connect-timeout": seconds(timeout, 0),
@@ -184,7 +186,8 @@ func setWriteOut(c *command, text string) error {
 	var known page
 	for _, v := range writeOutVariable.FindAllString(text, -1) {
 		if _, ok := known.variable(v); !ok {
-			return fmt.Errorf("no variable %s: there are %%{http_code}, %%{response_code}, %%{size_download}, %%{time_total}", v)
+			return fmt.Errorf("no variable %s: there are %%{http_code}, %%{response_code}, %%{size_download}, "+
+				"%%{time_total}", v)
 		}
 	}
 	c.writeOut = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\r`, "", "%%", "%").Replace(text)

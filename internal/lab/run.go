@@ -125,7 +125,8 @@ func (c *command) curlFailed(err error, took time.Duration, out io.Writer) {
 	case isTimeout(err):
 		fmt.Fprintf(out, "curl: (28) Connection timed out after %d milliseconds\n", took.Milliseconds())
 	case errors.As(err, &op) && op.Op == "dial":
-		fmt.Fprintf(out, "curl: (7) Failed to connect to %v port %d after %d ms: %s\n", c.to.Addr(), c.to.Port(), took.Milliseconds(), reason(err))
+		fmt.Fprintf(out, "curl: (7) Failed to connect to %v port %d after %d ms: %s\n", c.to.Addr(), c.to.Port(),
+			took.Milliseconds(), reason(err))
 	default:
 		fmt.Fprintf(out, "curl: (56) Recv failure: %s\n", reason(err))
 	}
@@ -160,7 +161,8 @@ func reason(err error) string {
 
 // traceroute prints the hops on the way, and fails if it does not get there.
 func (c *command) traceroute(ctx context.Context, h *host.Host, out io.Writer) result {
-	mode := map[string]host.TracerouteMode{"-U": host.TracerouteUDP, "-I": host.TracerouteICMP, "-T": host.TracerouteTCP}[c.mode]
+	mode := map[string]host.TracerouteMode{"-U": host.TracerouteUDP, "-I": host.TracerouteICMP,
+		"-T": host.TracerouteTCP}[c.mode]
 	fmt.Fprintf(out, "traceroute to %v (%v), %d hops max\n", c.addr, c.addr, c.maxHops)
 	hops, err := h.Traceroute(ctx, c.addr, host.TracerouteOptions{Mode: mode, MaxHops: c.maxHops, Wait: c.timeout,
 		Progress: func(hop host.Hop) {

@@ -50,7 +50,8 @@ func TestWrapKeepsText(t *testing.T) {
 				t.Errorf("width %d: %q", width, line)
 			}
 		}
-		if got, want := strings.ReplaceAll(strings.Join(lines, ""), " ", ""), strings.ReplaceAll(text, " ", ""); got != want {
+		if got, want := strings.ReplaceAll(strings.Join(lines, ""), " ", ""),
+			strings.ReplaceAll(text, " ", ""); got != want {
 			t.Errorf("width %d: got %q", width, got)
 		}
 	}

@@ -99,7 +99,8 @@ func (p packet) query() query {
 		}
 		return query{}
 	}
-	if h := header.ICMPv4(p.body); p.proto == protoICMP && len(h) >= header.ICMPv4MinimumSize && h.Type() == header.ICMPv4EchoReply {
+	if h := header.ICMPv4(p.body); p.proto == protoICMP && len(h) >= header.ICMPv4MinimumSize &&
+		h.Type() == header.ICMPv4EchoReply {
 		return query{protoICMP, h.Ident()}
 	}
 	return query{}

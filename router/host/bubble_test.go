@@ -138,7 +138,8 @@ func TestBubbleSilence(t *testing.T) {
 		to := netip.MustParseAddr("192.0.2.1")
 		began := time.Now()
 		_, err := s.h.Ping(t.Context(), to)
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began).Round(time.Second) != host.DefaultPingTimeout {
+		if !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(began).Round(time.Second) != host.DefaultPingTimeout {
 			t.Errorf("ping: %v after %s", err, time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -247,7 +248,8 @@ func TestBubbleOfAnother(t *testing.T) {
 			"close conn": func() error { return c.Close() },
 			"close":      func() error { return a.Close() },
 		} {
-			if err := call(); err == nil || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), "synctest") {
+			if err := call(); err == nil || !strings.Contains(err.Error(), where) ||
+				!strings.Contains(err.Error(), "synctest") {
 				t.Errorf("%s: %v; want %q", name, err, where)
 			}
 		}

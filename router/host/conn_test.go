@@ -36,7 +36,8 @@ func connect(t testing.TB, a, b *host.Host) (client, server net.Conn) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err = a.DialContext(within(t), "tcp", (&net.TCPAddr{IP: b.Address().AsSlice(), Port: l.Addr().(*net.TCPAddr).Port}).String())
+	client, err = a.DialContext(within(t), "tcp",
+		(&net.TCPAddr{IP: b.Address().AsSlice(), Port: l.Addr().(*net.TCPAddr).Port}).String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +238,8 @@ func TestDialFrom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.LocalAddr().String() != address(a, 40001) || c.RemoteAddr().String() != address(b, 7) || c.LocalAddr().Network() != network {
+		if c.LocalAddr().String() != address(a, 40001) || c.RemoteAddr().String() != address(b, 7) ||
+			c.LocalAddr().Network() != network {
 			t.Errorf("%s %s to %s", network, c.LocalAddr(), c.RemoteAddr())
 		}
 		echo(t, c, []byte("hello"))

@@ -93,7 +93,8 @@ func ExampleHost_Traceroute() {
 	defer client.Close()
 	defer web.Close()
 
-	hops, err := client.Traceroute(context.Background(), web.Address(), host.TracerouteOptions{Mode: host.TracerouteICMP})
+	hops, err := client.Traceroute(context.Background(), web.Address(),
+		host.TracerouteOptions{Mode: host.TracerouteICMP})
 	if err != nil {
 		log.Fatal(err)
 	}

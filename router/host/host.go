@@ -107,7 +107,8 @@ func New(dev tap.Device, cfg Config) (*Host, error) {
 		return nil, fmt.Errorf("host: start %q: %w", cfg.Name, err)
 	}
 	if dev.FD() >= 0 {
-		return nil, fmt.Errorf("host: start %q: device %s is one of the operating system; attach an in-process host to a device in memory, such as an end of tap.Pipe", cfg.Name, dev.Name())
+		return nil, fmt.Errorf("host: start %q: device %s is one of the operating system; "+
+			"attach an in-process host to a device in memory, such as an end of tap.Pipe", cfg.Name, dev.Name())
 	}
 	log := cfg.Logger.With("host", cfg.Name, "device", dev.Name())
 	messages.open(given)
@@ -151,7 +152,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.MAC = [6]byte{0x02, 'h', ip[0], ip[1], ip[2], ip[3]}
 	}
 	if c.MAC[0]&1 != 0 {
-		return c, fmt.Errorf("MAC %s is a multicast address; clear the lowest bit of its first byte", net.HardwareAddr(c.MAC[:]))
+		return c, fmt.Errorf("MAC %s is a multicast address; clear the lowest bit of its first byte",
+			net.HardwareAddr(c.MAC[:]))
 	}
 	return c, nil
 }

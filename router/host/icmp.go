@@ -227,13 +227,14 @@ func (h *Host) askNeighbor(to netip.Addr, found func(error)) {
 	}
 	unreachable := &ICMPError{From: h.Address(), Type: typeUnreachable, Code: codeHost}
 	err := h.open(func() error {
-		err := h.stack.GetLinkAddress(nicID, fromAddr(hop), fromAddr(h.Address()), ipv4.ProtocolNumber, func(r stack.LinkResolutionResult) {
-			if r.Err != nil {
-				found(unreachable)
-			} else {
-				found(nil)
-			}
-		})
+		err := h.stack.GetLinkAddress(nicID, fromAddr(hop), fromAddr(h.Address()), ipv4.ProtocolNumber,
+			func(r stack.LinkResolutionResult) {
+				if r.Err != nil {
+					found(unreachable)
+				} else {
+					found(nil)
+				}
+			})
 		if wouldBlock(err) {
 			return nil // it will be said later
 		}

@@ -57,7 +57,8 @@ type Reply struct {
 // String reads like a line of ping: "64 bytes from 10.10.10.2: icmp_seq=1 ttl=64
 // time=0.213 ms".
 func (r Reply) String() string {
-	return fmt.Sprintf("%d bytes from %s: icmp_seq=%d ttl=%d time=%.3f ms", r.Bytes, r.From, r.Seq, r.TTL, milliseconds(r.RTT))
+	return fmt.Sprintf("%d bytes from %s: icmp_seq=%d ttl=%d time=%.3f ms", r.Bytes, r.From, r.Seq, r.TTL,
+		milliseconds(r.RTT))
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -165,7 +166,8 @@ func (h *Host) checkPing(to netip.Addr, opt PingOptions) error {
 	case opt.Bytes > maxPingBytes:
 		return fmt.Errorf("%d bytes of payload, at most %d fit: %w", opt.Bytes, maxPingBytes, syscall.EMSGSIZE)
 	case opt.DontFragment && size > h.cfg.MTU:
-		return fmt.Errorf("a packet of %d bytes does not fit the MTU %d, and may not be fragmented: %w", size, h.cfg.MTU, syscall.EMSGSIZE)
+		return fmt.Errorf("a packet of %d bytes does not fit the MTU %d, and may not be fragmented: %w", size,
+			h.cfg.MTU, syscall.EMSGSIZE)
 	}
 	if _, ok := h.nextHop(to); !ok {
 		return callError("connect", syscall.ENETUNREACH)

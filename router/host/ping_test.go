@@ -69,13 +69,15 @@ func TestPingRefuses(t *testing.T) {
 		is   error
 		text string
 	}{
-		{"no route", mustAddr("192.0.2.1"), host.PingOptions{}, syscall.ENETUNREACH, "host: a: ping 192.0.2.1: connect: network is unreachable"},
+		{"no route", mustAddr("192.0.2.1"), host.PingOptions{}, syscall.ENETUNREACH,
+			"host: a: ping 192.0.2.1: connect: network is unreachable"},
 		{"IPv6", mustAddr("2001:db8::1"), host.PingOptions{}, nil, "is not an IPv4 address"},
 		{"no address", netip.Addr{}, host.PingOptions{}, nil, "is not an IPv4 address"},
 		{"TTL", b.Address(), host.PingOptions{TTL: 256}, nil, "TTL 256 is not in 1-255"},
 		{"sequence", b.Address(), host.PingOptions{Seq: 65536}, nil, "sequence number 65536"},
 		{"too large", b.Address(), host.PingOptions{Bytes: 65508}, syscall.EMSGSIZE, "at most 65507 fit"},
-		{"too large for DF", b.Address(), host.PingOptions{Bytes: 1473, DontFragment: true}, syscall.EMSGSIZE, "a packet of 1501 bytes does not fit the MTU 1500"},
+		{"too large for DF", b.Address(), host.PingOptions{Bytes: 1473, DontFragment: true}, syscall.EMSGSIZE,
+			"a packet of 1501 bytes does not fit the MTU 1500"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := a.PingWith(within(t), tt.to, tt.opt)

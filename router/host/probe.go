@@ -48,7 +48,8 @@ func (h *Host) probeUDP(ctx context.Context, to netip.AddrPort, payload []byte) 
 	q := query{protoUDP, s.local().Port()}
 	err = h.open(func() error {
 		return h.await(q, func(p packet) {
-			if quoted, e, ok := p.quoted(); ok && quoted.dst == to.Addr() && header.UDP(quoted.body).DestinationPort() == to.Port() {
+			if quoted, e, ok := p.quoted(); ok && quoted.dst == to.Addr() &&
+				header.UDP(quoted.body).DestinationPort() == to.Port() {
 				fail(e)
 			}
 		})

@@ -35,7 +35,8 @@ func TestProbeUDP(t *testing.T) {
 		if err := at(b.Address(), 7); err != nil {
 			t.Errorf("answered: %v", err)
 		}
-		if err := at(b.Address(), 8); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "host: a: probe 10.10.10.5:8: ") {
+		if err := at(b.Address(), 8); !errors.Is(err, context.DeadlineExceeded) ||
+			!strings.HasPrefix(err.Error(), "host: a: probe 10.10.10.5:8: ") {
 			t.Errorf("silent: %v", err)
 		}
 		var e *host.ICMPError
@@ -64,7 +65,8 @@ func TestProbeUDPErrors(t *testing.T) {
 				other[at]++
 				s.refuse(gopacket.NewPacket(other, layers.LayerTypeEthernet, gopacket.Default), peerIP, 3, 0, 0)
 			}
-			s.sendIP(peerIP, 64, layers.IPProtocolUDP, &layers.UDP{SrcPort: 53, DstPort: p.TransportLayer().(*layers.UDP).SrcPort}, gopacket.Payload("x"))
+			s.sendIP(peerIP, 64, layers.IPProtocolUDP,
+				&layers.UDP{SrcPort: 53, DstPort: p.TransportLayer().(*layers.UDP).SrcPort}, gopacket.Payload("x"))
 			s.refuse(p, peerIP.Next(), 3, code, 0)
 		})
 		err := s.h.ProbeUDP(within(t), netip.AddrPortFrom(to, 53), nil)

@@ -179,7 +179,8 @@ func (l *link) learn(b []byte) {
 	mac := arp.HardwareAddressSender()
 	if ip == fromAddr(l.cfg.Address.Addr()) && !bytes.Equal(mac, []byte(l.mac)) {
 		l.conflict.Do(func() {
-			l.log.Warn("another machine uses the host's address, logged once", "address", l.cfg.Address.Addr(), "mac", net.HardwareAddr(mac).String())
+			l.log.Warn("another machine uses the host's address, logged once", "address", l.cfg.Address.Addr(), "mac",
+				net.HardwareAddr(mac).String())
 		})
 		return
 	}
@@ -200,7 +201,8 @@ func (l *link) learn(b []byte) {
 // The packets are handed out one by one and are overwritten afterwards.
 func splitUDP(ip []byte, size int, each func([]byte)) {
 	h := header.IPv4(ip)
-	if size <= 0 || len(ip) < header.IPv4MinimumSize || !h.IsValid(len(ip)) || h.TransportProtocol() != header.UDPProtocolNumber {
+	if size <= 0 || len(ip) < header.IPv4MinimumSize || !h.IsValid(len(ip)) ||
+		h.TransportProtocol() != header.UDPProtocolNumber {
 		return
 	}
 	ip = ip[:h.TotalLength()] // without the frame's padding
@@ -233,7 +235,8 @@ func finishUDP(packet []byte, id uint16) {
 	udp := header.UDP(packet[ip.HeaderLength():])
 	udp.SetLength(uint16(len(udp)))
 	udp.SetChecksum(0)
-	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), uint16(len(udp)))
+	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(),
+		uint16(len(udp)))
 	sum = ^checksum.Checksum(udp, sum)
 	if sum == 0 {
 		sum = 0xffff // zero would say that there is none (RFC 768)

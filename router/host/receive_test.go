@@ -101,7 +101,8 @@ func TestAddressConflictIsLogged(t *testing.T) {
 			break
 		}
 	}
-	if text := log.String(); strings.Count(text, "another machine uses the host's address") != 1 || !strings.Contains(text, "mac=02:00:00:00:00:01") {
+	if text := log.String(); strings.Count(text, "another machine uses the host's address") != 1 ||
+		!strings.Contains(text, "mac=02:00:00:00:00:01") {
 		t.Errorf("log: %s", text)
 	}
 }
@@ -157,10 +158,12 @@ func TestNeighborMoves(t *testing.T) {
 // udpFrame is a datagram to the host's port 2000.
 func udpFrame(t testing.TB, to net.HardwareAddr, payload []byte) []byte {
 	t.Helper()
-	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 100, Protocol: layers.IPProtocolUDP, SrcIP: peerIP.AsSlice(), DstIP: mustAddr(addrA).AsSlice()}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 100, Protocol: layers.IPProtocolUDP, SrcIP: peerIP.AsSlice(),
+		DstIP: mustAddr(addrA).AsSlice()}
 	udp := &layers.UDP{SrcPort: 1000, DstPort: 2000}
 	_ = udp.SetNetworkLayerForChecksum(ip)
-	return build(t, &layers.Ethernet{SrcMAC: peerMAC, DstMAC: to, EthernetType: layers.EthernetTypeIPv4}, ip, udp, gopacket.Payload(payload))
+	return build(t, &layers.Ethernet{SrcMAC: peerMAC, DstMAC: to, EthernetType: layers.EthernetTypeIPv4}, ip, udp,
+		gopacket.Payload(payload))
 }
 
 func TestReceive(t *testing.T) {
@@ -184,7 +187,12 @@ func TestReceive(t *testing.T) {
 		{"another's MAC", func(f []byte) (vnet, []byte) { f[5]++; return vnet{}, f }, false},
 		{"broadcast MAC", func(f []byte) (vnet, []byte) { copy(f, everyone); return vnet{}, f }, true},
 		{"multicast MAC", func(f []byte) (vnet, []byte) { f[0] |= 1; return vnet{}, f }, true},
-		{"broadcast of its own", func(f []byte) (vnet, []byte) { copy(f[6:], f[:6]); copy(f, everyone); return vnet{}, f }, false},
+		{"broadcast of its own", func(f []byte) (vnet, []byte) {
+			copy(f[6:], f[:6])
+			copy(f, everyone)
+			return vnet{},
+				f
+		}, false},
 		{"padded", func(f []byte) (vnet, []byte) { return vnet{}, append(f, make([]byte, 20)...) }, true},
 		{"cut", func(f []byte) (vnet, []byte) { return vnet{}, f[:30] }, false},
 		{"no Ethernet header", func(f []byte) (vnet, []byte) { return vnet{}, f[:13] }, false},
@@ -217,7 +225,8 @@ func TestReceive(t *testing.T) {
 func TestReceiveUDPSuperFrames(t *testing.T) {
 	s := newSegment(t, host.Config{}, nil)
 	p := listenUDP(t, s.h, ":2000")
-	for _, tt := range []struct{ size, length int }{{1000, 5000}, {1000, 5001}, {1000, 999}, {1472, 60000}, {1, 3}, {1000, 0}} {
+	for _, tt := range []struct{ size, length int }{{1000, 5000}, {1000, 5001}, {1000, 999}, {1472, 60000}, {1, 3},
+		{1000, 0}} {
 		data := random(tt.length)
 		frame := append(udpFrame(t, s.h.MAC(), data), 0, 0, 0) // with padding
 		write(t, s.dev, vnet{flags: 1, gso: 5, headers: 42, size: uint16(tt.size), csumStart: 34, csumOffset: 6}, frame)
@@ -262,7 +271,8 @@ func TestSplitDatagramsAreWhole(t *testing.T) {
 			t.Fatalf("quote %x", quote)
 		}
 		udp := p.TransportLayer().(*layers.UDP)
-		if sum(ip.Contents) != 0xffff || sum(pseudo(ip), ip.Payload) != 0xffff || udp.Length != length+8 || ip.Id != 100+uint16(i) {
+		if sum(ip.Contents) != 0xffff || sum(pseudo(ip), ip.Payload) != 0xffff || udp.Length != length+8 ||
+			ip.Id != 100+uint16(i) {
 			t.Errorf("datagram %d is quoted as %v", i, p)
 		}
 	}
@@ -310,7 +320,8 @@ func TestDeviceTrouble(t *testing.T) {
 		}
 		synctest.Wait()
 		text := log.String()
-		for _, want := range []string{"frames are lost, logged once", "the host's network is gone", "the device cannot be read"} {
+		for _, want := range []string{"frames are lost, logged once", "the host's network is gone",
+			"the device cannot be read"} {
 			if strings.Count(text, want) != 1 || !strings.Contains(text, "host=a device=a") {
 				t.Errorf("%q is not once in the log: %s", want, text)
 			}
@@ -341,7 +352,8 @@ func FuzzReceive(f *testing.F) {
 	mac := net.HardwareAddr{2, 'h', 10, 10, 10, 4}
 	plain := udpFrame(f, mac, []byte("hello"))
 	f.Add(make([]byte, 10), plain)
-	for _, v := range []vnet{{flags: 1, csumStart: 34, csumOffset: 6}, {flags: 1, gso: 5, size: 1}, {gso: 5}, {flags: 1, gso: 1, size: 1000, headers: 54}} {
+	for _, v := range []vnet{{flags: 1, csumStart: 34, csumOffset: 6}, {flags: 1, gso: 5, size: 1}, {gso: 5},
+		{flags: 1, gso: 1, size: 1000, headers: 54}} {
 		b := make([]byte, 10)
 		v.put(b)
 		f.Add(b, plain)
@@ -365,8 +377,10 @@ func FuzzReceive(f *testing.F) {
 			}
 		})
 		write(t, s.dev, readVnet(head), frame)
-		s.send(arpPacket(t, layers.ARPRequest, peerMAC, peerIP, everyone, mustAddr(addrA))) // should the frame have said otherwise
-		s.sendIP(peerIP, 64, layers.IPProtocolICMPv4, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 4711})
+		// should the frame have said otherwise
+		s.send(arpPacket(t, layers.ARPRequest, peerMAC, peerIP, everyone, mustAddr(addrA)))
+		s.sendIP(peerIP, 64, layers.IPProtocolICMPv4,
+			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 4711})
 		select {
 		case <-answered:
 		case <-time.After(10 * time.Second):

@@ -30,7 +30,8 @@ func TestServeName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "\r\n\r\nb\nclient 10.10.10.4:40001\n"; len(page) < len(want) || string(page[len(page)-len(want):]) != want {
+	if want := "\r\n\r\nb\nclient 10.10.10.4:40001\n"; len(page) < len(want) ||
+		string(page[len(page)-len(want):]) != want {
 		t.Errorf("got %q", page)
 	}
 }
@@ -67,7 +68,8 @@ func TestServePortInUse(t *testing.T) {
 	if err := errors.Join(a.ServeName(80), a.ServeEcho(7)); err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range map[string]error{"name": a.ServeName(80), "echo": a.ServeEcho(7), "http": a.ListenAndServe(":7", nil)} {
+	for name, err := range map[string]error{"name": a.ServeName(80), "echo": a.ServeEcho(7),
+		"http": a.ListenAndServe(":7", nil)} {
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("%s: %v", name, err)
 		}

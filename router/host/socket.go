@@ -231,7 +231,8 @@ func parseAddress(network, address string) (netip.AddrPort, error) {
 	a := netip.IPv4Unspecified()
 	if host != "" {
 		if a, err = netip.ParseAddr(host); err != nil || !a.Is4() {
-			return netip.AddrPort{}, &net.AddrError{Err: "not an IPv4 address; an in-process host has no DNS", Addr: address}
+			return netip.AddrPort{}, &net.AddrError{Err: "not an IPv4 address; an in-process host has no DNS",
+				Addr: address}
 		}
 	}
 	n, err := net.LookupPort(network, port)

@@ -400,13 +400,15 @@ func (p *tcpProbe) syn() []byte {
 		SrcPort: p.local.Port(), DstPort: p.to.Port(), SeqNum: p.seq,
 		DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn, WindowSize: 5840,
 	})
-	sum := header.PseudoHeaderChecksum(header.TCPProtocolNumber, fromAddr(p.local.Addr()), fromAddr(p.to.Addr()), uint16(len(h)))
+	sum := header.PseudoHeaderChecksum(header.TCPProtocolNumber, fromAddr(p.local.Addr()), fromAddr(p.to.Addr()),
+		uint16(len(h)))
 	h.SetChecksum(^checksum.Checksum(h, sum))
 	return h
 }
 
 func (p *tcpProbe) owns(q packet) bool {
-	return q.proto == protoTCP && binary.BigEndian.Uint16(q.body) == p.local.Port() && binary.BigEndian.Uint32(q.body[4:]) == p.seq
+	return q.proto == protoTCP && binary.BigEndian.Uint16(q.body) == p.local.Port() &&
+		binary.BigEndian.Uint32(q.body[4:]) == p.seq
 }
 
 func (p *tcpProbe) answers(a packet) bool {

@@ -19,7 +19,8 @@ import (
 	"github.com/taprouter/taprouter/router/host"
 )
 
-var modes = map[string]host.TracerouteMode{"UDP": host.TracerouteUDP, "ICMP": host.TracerouteICMP, "TCP": host.TracerouteTCP}
+var modes = map[string]host.TracerouteMode{"UDP": host.TracerouteUDP, "ICMP": host.TracerouteICMP,
+	"TCP": host.TracerouteTCP}
 
 // A way is a path of three routers to destination, and what it answers.
 type way struct {
@@ -70,7 +71,8 @@ func (w *way) arrive(s *segment, p gopacket.Packet) {
 	}
 	if !syn.RST {
 		s.sendIP(destination, 60, layers.IPProtocolTCP, &layers.TCP{
-			SrcPort: syn.DstPort, DstPort: syn.SrcPort, Ack: syn.Seq + 1, ACK: true, SYN: w.tcpOpen, RST: !w.tcpOpen, Window: 1000,
+			SrcPort: syn.DstPort, DstPort: syn.SrcPort, Ack: syn.Seq + 1, ACK: true, SYN: w.tcpOpen, RST: !w.tcpOpen,
+			Window: 1000,
 		})
 	}
 }
@@ -106,7 +108,8 @@ func TestTraceroute(t *testing.T) {
 		{"answer to the second", &way{late: 2}, host.TracerouteOptions{}, whole, ""},
 		{"from the second", &way{}, host.TracerouteOptions{FirstTTL: 2}, "10.0.2.1 10.0.3.1 192.0.2.1", ""},
 		{"two hops", &way{}, host.TracerouteOptions{MaxHops: 2}, "10.0.1.1 10.0.2.1", ""},
-		{"unreachable", &way{stopAt: 2}, host.TracerouteOptions{}, "10.0.1.1 10.0.2.1", "From 10.0.2.1: Destination Host Unreachable"},
+		{"unreachable", &way{stopAt: 2}, host.TracerouteOptions{}, "10.0.1.1 10.0.2.1",
+			"From 10.0.2.1: Destination Host Unreachable"},
 	} {
 		for name, mode := range modes {
 			t.Run(tt.name+" "+name, func(t *testing.T) {
@@ -148,7 +151,8 @@ func TestTracerouteGivesUpWithContext(t *testing.T) {
 
 func TestTracerouteProbes(t *testing.T) {
 	for name, want := range map[string][]string{
-		"UDP":  {"ttl 1 UDP 33434", "ttl 2 UDP 33435", "ttl 2 UDP 33436", "ttl 2 UDP 33437", "ttl 3 UDP 33438", "ttl 4 UDP 33439"},
+		"UDP": {"ttl 1 UDP 33434", "ttl 2 UDP 33435", "ttl 2 UDP 33436", "ttl 2 UDP 33437", "ttl 3 UDP 33438",
+			"ttl 4 UDP 33439"},
 		"ICMP": {"ttl 1 echo 1", "ttl 2 echo 2", "ttl 2 echo 3", "ttl 2 echo 4", "ttl 3 echo 5", "ttl 4 echo 6"},
 		"TCP":  {"ttl 1 SYN 80", "ttl 2 SYN 80", "ttl 2 SYN 80", "ttl 2 SYN 80", "ttl 3 SYN 80", "ttl 4 SYN 80", "RST"},
 	} {
@@ -156,7 +160,8 @@ func TestTracerouteProbes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &way{tcpOpen: true, silent: 2}
 				s := newSegment(t, host.Config{}, w.forward)
-				if _, err := s.h.Traceroute(t.Context(), destination, host.TracerouteOptions{Mode: modes[name], Tries: 3}); err != nil {
+				if _, err := s.h.Traceroute(t.Context(), destination,
+					host.TracerouteOptions{Mode: modes[name], Tries: 3}); err != nil {
 					t.Error(err)
 				}
 				synctest.Wait()
@@ -219,14 +224,17 @@ func TestTracerouteErrors(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := a.Traceroute(ctx, b.Address().Next(), host.TracerouteOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := a.Traceroute(ctx, b.Address().Next(), host.TracerouteOptions{}); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Errorf("absent neighbor, short of time: %v", err)
 		}
-		if _, err := a.Traceroute(t.Context(), mustAddr("192.0.2.1"), host.TracerouteOptions{}); !errors.Is(err, syscall.ENETUNREACH) {
+		if _, err := a.Traceroute(t.Context(), mustAddr("192.0.2.1"), host.TracerouteOptions{}); !errors.Is(err,
+			syscall.ENETUNREACH) {
 			t.Errorf("no route: %v", err)
 		}
 		for _, opt := range []host.TracerouteOptions{
-			{Mode: 9}, {MaxHops: 256}, {FirstTTL: 5, MaxHops: 4}, {FirstTTL: -1}, {Port: 65535}, {Port: -1}, {Tries: -1},
+			{Mode: 9}, {MaxHops: 256}, {FirstTTL: 5, MaxHops: 4}, {FirstTTL: -1}, {Port: 65535}, {Port: -1},
+			{Tries: -1},
 		} {
 			if _, err := a.Traceroute(t.Context(), b.Address(), opt); err == nil {
 				t.Errorf("%+v is accepted", opt)

@@ -276,7 +276,8 @@ func checkPartial(t *testing.T, v vnet, ip *layers.IPv4, tcp *layers.TCP) string
 	}
 	headers := 14 + uint16(ip.IHL)*4 + uint16(tcp.DataOffset)*4
 	// The stack leaves room for SACK options in every segment.
-	if size := v.size + headers - 14; v.gso != 1 || v.headers != headers || size > 1500 || size < 1460 || len(tcp.Payload) <= int(v.size) {
+	if size := v.size + headers - 14; v.gso != 1 || v.headers != headers || size > 1500 || size < 1460 ||
+		len(tcp.Payload) <= int(v.size) {
 		t.Errorf("metadata %+v with headers of %d bytes and %d of payload", v, headers, len(tcp.Payload))
 	}
 	return "TCP super-frame"
@@ -286,14 +287,16 @@ func checkPartial(t *testing.T, v vnet, ip *layers.IPv4, tcp *layers.TCP) string
 func build(t testing.TB, parts ...gopacket.SerializableLayer) []byte {
 	t.Helper()
 	b := gopacket.NewSerializeBuffer()
-	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...); err != nil {
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+		parts...); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
 }
 
 // arpPacket makes an ARP packet; the sender's MAC is also the frame's.
-func arpPacket(t testing.TB, op uint16, mac net.HardwareAddr, ip netip.Addr, toMAC net.HardwareAddr, toIP netip.Addr) []byte {
+func arpPacket(t testing.TB, op uint16, mac net.HardwareAddr, ip netip.Addr, toMAC net.HardwareAddr,
+	toIP netip.Addr) []byte {
 	t.Helper()
 	target := toMAC
 	if op == layers.ARPRequest {
@@ -302,7 +305,8 @@ func arpPacket(t testing.TB, op uint16, mac net.HardwareAddr, ip netip.Addr, toM
 	return build(t,
 		&layers.Ethernet{SrcMAC: mac, DstMAC: toMAC, EthernetType: layers.EthernetTypeARP},
 		&layers.ARP{
-			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: op,
+			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
+			Operation:       op,
 			SourceHwAddress: mac, SourceProtAddress: ip.AsSlice(), DstHwAddress: target, DstProtAddress: toIP.AsSlice(),
 		})
 }
@@ -365,7 +369,8 @@ func (s *segment) sendIP(from netip.Addr, ttl uint8, proto layers.IPProtocol, pa
 			_ = l.SetNetworkLayerForChecksum(ip)
 		}
 	}
-	all := append([]gopacket.SerializableLayer{&layers.Ethernet{SrcMAC: peerMAC, DstMAC: s.h.MAC(), EthernetType: layers.EthernetTypeIPv4}, ip}, parts...)
+	all := append([]gopacket.SerializableLayer{&layers.Ethernet{SrcMAC: peerMAC, DstMAC: s.h.MAC(),
+		EthernetType: layers.EthernetTypeIPv4}, ip}, parts...)
 	s.send(build(s.t, all...))
 }
 

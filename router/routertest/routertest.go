@@ -113,7 +113,8 @@ func (l *Lab) Host(network, address string) *host.Host {
 				l.t.Fatalf("routertest: %v on network %q is the address of %s", a, network, owner)
 			}
 			return l.attach(network, host.Config{
-				Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s), MAC: l.macFor(network, a),
+				Name: address, Address: netip.PrefixFrom(a, s.CIDR.Bits()), Gateway: l.gateway(n, &s),
+				MAC: l.macFor(network, a),
 			})
 		}
 	}
@@ -233,7 +234,8 @@ func (l *Lab) attach(network string, c host.Config) *host.Host {
 		}
 	})
 	if other := l.twin(network, func(o *host.Host) bool { return bytes.Equal(o.MAC(), h.MAC()) }); other != nil {
-		l.t.Fatalf("routertest: MAC address %v on network %q is that of host %q already", h.MAC(), network, other.Name())
+		l.t.Fatalf("routertest: MAC address %v on network %q is that of host %q already", h.MAC(), network,
+			other.Name())
 	}
 	l.hosts = append(l.hosts, attached{network, h})
 	return h

@@ -57,7 +57,8 @@ func TestTransferThroughSNAT(t *testing.T) {
 	t.Parallel()
 	for _, offload := range []bool{false, true} {
 		lab := routertest.Load(t, lesson)
-		server, client := offloaded(t, lab, "ext_net", "10.10.10.4/24", "10.10.10.2", offload), offloaded(t, lab, "vlan100", "172.16.100.20/24", "172.16.100.1", offload)
+		server, client := offloaded(t, lab, "ext_net", "10.10.10.4/24", "10.10.10.2", offload),
+			offloaded(t, lab, "vlan100", "172.16.100.20/24", "172.16.100.1", offload)
 		l, err := server.Listen("tcp", ":9")
 		if err != nil {
 			t.Fatal(err)
@@ -111,7 +112,8 @@ func offloaded(t *testing.T, lab *routertest.Lab, network, address, gateway stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.New(dev, host.Config{Address: netip.MustParsePrefix(address), Gateway: netip.MustParseAddr(gateway), Offload: offload})
+	h, err := host.New(dev, host.Config{Address: netip.MustParsePrefix(address), Gateway: netip.MustParseAddr(gateway),
+		Offload: offload})
 	if err != nil {
 		t.Fatal(err)
 	}
