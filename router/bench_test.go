@@ -179,15 +179,10 @@ func newConnectionVIP(b *testing.B, algorithm string, mute bool) {
 			l.udp(l.vm4, 4000, []string{"172.16.100.9", "172.16.100.10"}[i%2], 53, "x") // so that both are known
 			l.advance(4 * time.Second)
 		}
-		for _, p := range l.w.ports {
-			switch p.network.name {
-			case "vlan100":
-				p.dev = &nullDevice{}
-			case "ext_net":
-				in = p
-			}
-		}
-		frame = append(make([]byte, tap.HeaderLen), l.build(l.client, "10.10.10.7", 6, nil, &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1000, SYN: true, Window: 65535})...)
+		lessonPort(l.w, "vlan100").link.dev = &nullDevice{}
+		in = lessonPort(l.w, "ext_net")
+		frame = append(make([]byte, tap.HeaderLen), l.build(l.client, "10.10.10.7", 6, nil,
+			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1000, SYN: true, Window: 65535})...)
 		f = &l.w.frames[0]
 		f.Head = tap.Headroom
 		f.Tail = f.Head + len(frame)
@@ -208,7 +203,7 @@ func newConnectionVIP(b *testing.B, algorithm string, mute bool) {
 		binary.BigEndian.PutUint16(ip[20:], uint16(1024+i/4000))
 		copy(f.Buf[f.Head:], frame)
 		i++
-		l.w.receive(in, f)
+		in.take(&l.w.turn, f)
 		l.w.flush()
 	}
 	if st := l.stats(); st.Dropped() > uint64(b.N)/10+10 {

@@ -21,46 +21,12 @@ import (
 	"github.com/taprouter/taprouter/router/routertest"
 )
 
-// checkedTopology is two web servers behind a VIP, with checks of a kind.
+// checkedTopology is two web servers behind a VIP with a floating IP, with checks of a kind.
 func checkedTopology(monitor string) string {
-	return fmt.Sprintf(`
-[[network]]
-name = "net"
-  [[network.subnet]]
-  cidr = "192.168.1.0/24"
-[[network]]
-name = "ext_net"
-external = true
-  [[network.subnet]]
-  cidr = "10.10.10.0/24"
-[[router]]
-name = "router"
-interfaces = ["net"]
-gateway = { network = "ext_net", address = "10.10.10.2" }
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.7"
-fixed_ip = "192.168.1.10"
-[[pool]]
-name = "web"
-protocol = "TCP"
-monitor = %s
-  [[pool.member]]
-  name = "one"
-  address = "192.168.1.3"
-  port = 80
-  [[pool.member]]
-  name = "two"
-  address = "192.168.1.4"
-  port = 80
-[[vip]]
-name = "web"
-network = "net"
-address = "192.168.1.10"
-protocol = "TCP"
-port = 80
-pool = "web"
-`, monitor)
+	return nettest.Cloud + nettest.FloatingIP("10.10.10.7", "172.16.100.11") +
+		nettest.Balanced("web", "TCP", 80, "monitor = "+monitor,
+			nettest.Member{Name: "one", Address: "172.16.100.9", Port: 80},
+			nettest.Member{Name: "two", Address: "172.16.100.10", Port: 80})
 }
 
 // A checked is that topology, running in a bubble.
@@ -123,7 +89,7 @@ func (c *checked) pages(n int) string {
 // web puts a web server on the network that says its name.
 func (c *checked) web(address, name string) *host.Host {
 	c.t.Helper()
-	h := c.Host("net", address)
+	h := c.Host("tenant", address)
 	l, err := h.Listen("tcp", ":80")
 	if err != nil {
 		c.t.Fatal(err)
@@ -144,8 +110,8 @@ func TestChecksTakeMembersOutAndIn(t *testing.T) {
 			if _, err := c.client.Dial("tcp", "10.10.10.7:80"); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("%s: before anybody is checked: %v", kind, err)
 			}
-			one := c.web("192.168.1.3", "one")
-			c.web("192.168.1.4", "two")
+			one := c.web("172.16.100.9", "one")
+			c.web("172.16.100.10", "two")
 			c.wantStatus("ONLINE ONLINE", 5*time.Second)
 			if got := c.pages(4); got != "onetwoonetwo" && got != "twoonetwoone" {
 				t.Errorf("%s: both up: %s", kind, got)
@@ -166,7 +132,7 @@ func TestChecksTakeMembersOutAndIn(t *testing.T) {
 			if last == nil || last.OK || last.Sent == "" || last.Received == "" || last.Why == "" {
 				t.Errorf("%s: the last check of who is down: %+v", kind, last)
 			}
-			c.web("192.168.1.3", "one")
+			c.web("172.16.100.9", "one")
 			c.wantStatus("ONLINE ONLINE", 5*time.Second)
 			if got := c.pages(4); strings.Count(got, "one") != 2 {
 				t.Errorf("%s: both up again: %s", kind, got)
@@ -180,8 +146,8 @@ func TestCheckLooksAtTheAnswer(t *testing.T) {
 	inBubble(t, `{ type = "HTTP", delay = "1s", timeout = "1s", max_retries = 1, max_retries_down = 1, url_path = "/health", expected_codes = "200,204" }`, func(t *testing.T, c *checked) {
 		code := http.StatusNoContent
 		var asked []string
-		for _, at := range []string{"192.168.1.3", "192.168.1.4"} {
-			h := c.Host("net", at)
+		for _, at := range []string{"172.16.100.9", "172.16.100.10"} {
+			h := c.Host("tenant", at)
 			l, err := h.Listen("tcp", ":80")
 			if err != nil {
 				t.Fatal(err)
@@ -193,7 +159,7 @@ func TestCheckLooksAtTheAnswer(t *testing.T) {
 			}))
 		}
 		c.wantStatus("ONLINE ONLINE", 3*time.Second)
-		if got := asked[0]; got != "GET /health from 192.168.1.1" {
+		if got := asked[0]; got != "GET /health from 172.16.100.1" {
 			t.Errorf("asked %q; it comes from the router's own address there", got)
 		}
 		code = http.StatusServiceUnavailable
@@ -210,17 +176,17 @@ func TestCheckLooksAtTheAnswer(t *testing.T) {
 // With initial_state = "up" a new member has connections until its checks say otherwise.
 func TestInitiallyUp(t *testing.T) {
 	inBubble(t, `{ type = "TCP", initial_state = "up" }`, func(t *testing.T, c *checked) {
-		c.web("192.168.1.3", "one")
-		c.web("192.168.1.4", "two")
+		c.web("172.16.100.9", "one")
+		c.web("172.16.100.10", "two")
 		if got := c.pages(2); got != "onetwo" {
 			t.Errorf("at once: %s", got)
 		}
 	})
 	inBubble(t, `{ type = "TCP" }`, func(t *testing.T, c *checked) {
-		c.web("192.168.1.4", "two")
-		c.web("192.168.1.5", "three")
+		c.web("172.16.100.10", "two")
+		c.web("172.16.100.12", "three")
 		c.wantStatus("ERROR ONLINE", 10*time.Second)
-		m := someMember("three", "192.168.1.5")
+		m := someMember("three", "172.16.100.12")
 		if err := c.Engine.AddMember("web", m); err != nil {
 			t.Fatal(err)
 		}
@@ -244,8 +210,8 @@ func TestInitiallyUp(t *testing.T) {
 // A member that is down by hand is checked all the same, and its checks do not put it back.
 func TestChecksAndHands(t *testing.T) {
 	inBubble(t, `{ type = "TCP", delay = "1s" }`, func(t *testing.T, c *checked) {
-		c.web("192.168.1.3", "one")
-		c.web("192.168.1.4", "two")
+		c.web("172.16.100.9", "one")
+		c.web("172.16.100.10", "two")
 		c.wantStatus("ONLINE ONLINE", 5*time.Second)
 		if err := c.Engine.SetMember("web", "one", false); err != nil {
 			t.Fatal(err)
@@ -267,8 +233,8 @@ func TestChecksAndHands(t *testing.T) {
 // checks have an end that shows.
 func TestChecksLeaveNoConnections(t *testing.T) {
 	inBubble(t, `{ type = "HTTP", delay = "100s", timeout = "90s", max_retries = 1, max_retries_down = 1 }`, func(t *testing.T, c *checked) {
-		for _, at := range []string{"192.168.1.3", "192.168.1.4"} {
-			l, err := c.Host("net", at).Listen("tcp", ":80")
+		for _, at := range []string{"172.16.100.9", "172.16.100.10"} {
+			l, err := c.Host("tenant", at).Listen("tcp", ":80")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -282,8 +248,8 @@ func TestChecksLeaveNoConnections(t *testing.T) {
 		c.wantStatus("ONLINE ONLINE", 91*time.Second)
 	})
 	inBubble(t, `{ type = "PING", delay = "1s", timeout = "1s" }`, func(t *testing.T, c *checked) {
-		c.web("192.168.1.3", "one")
-		c.web("192.168.1.4", "two")
+		c.web("172.16.100.9", "one")
+		c.web("172.16.100.10", "two")
 		time.Sleep(time.Minute)
 		if n := len(c.Engine.Connections()); n > 8 {
 			t.Errorf("%d connections of two members that are asked once a second, and answer", n)
@@ -297,13 +263,13 @@ func TestCheckIsRefusedByICMP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		udp := strings.ReplaceAll(checkedTopology(`{ type = "UDP-CONNECT", delay = "5s" }`), `"TCP"`, `"UDP"`)
 		c := &checked{Lab: routertest.Parse(t, udp), t: t}
-		one := c.Host("net", "192.168.1.3")
-		c.Host("net", "192.168.1.4")
+		one := c.Host("tenant", "172.16.100.9")
+		c.Host("tenant", "172.16.100.10")
 		if err := one.ServeEcho(80); err != nil {
 			t.Fatal(err)
 		}
 		c.wantStatus("ONLINE ERROR", 20*time.Second)
-		if last := c.Engine.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check; last.Why != "refused by 192.168.1.4" {
+		if last := c.Engine.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check; last.Why != "refused by 172.16.100.10" {
 			t.Errorf("%+v", last)
 		}
 	})
@@ -316,10 +282,10 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 		var wrong []string
 		seen := 0
 		var ends []func()
-		for _, network := range []string{"net", "ext_net"} {
+		for _, network := range []string{"tenant", "ext_net"} {
 			stop, err := c.Engine.Observe(network, func(o router.Observation) {
 				line := nettest.Describe(o.Frame.Ethernet())
-				if strings.HasPrefix(line, "tcp 192.168.1.1:") {
+				if strings.HasPrefix(line, "tcp 172.16.100.1:") {
 					seen++
 				}
 				if strings.Contains(line, "192.0.0.") && !strings.Contains(line, "> 192.0.0.2") && !strings.Contains(line, "about [") {
@@ -331,8 +297,8 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 			}
 			ends = append(ends, stop)
 		}
-		one := c.web("192.168.1.3", "one")
-		c.web("192.168.1.4", "two")
+		one := c.web("172.16.100.9", "one")
+		c.web("172.16.100.10", "two")
 		c.wantStatus("ONLINE ONLINE", 5*time.Second)
 		time.Sleep(10 * time.Second)
 		for _, end := range ends {
@@ -366,12 +332,12 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 			text := checkedTopology(`{ type = "PING", delay = "1s" }`)
 			for _, p := range taken {
 				text = strings.Replace(text, "[[floating_ip]]",
-					fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"192.168.1.254\"\n[[floating_ip]]", p), 1)
+					fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"172.16.100.254\"\n[[floating_ip]]", p), 1)
 			}
 			lab := routertest.Parse(t, text)
 			c := &checked{lab, t, lab.Host("ext_net", "10.10.10.4")}
-			c.web("192.168.1.3", "one")
-			c.web("192.168.1.4", "two")
+			c.web("172.16.100.9", "one")
+			c.web("172.16.100.10", "two")
 			c.wantStatus("ONLINE ONLINE", 5*time.Second)
 			if got := c.pages(2); got != "onetwo" {
 				t.Errorf("%v in use: %s", taken, got)

@@ -17,81 +17,21 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/routertest"
 )
 
-// cloud is a tenant's web and name servers behind a VIP with a floating IP, and two
-// hosts. What a member has going on ends with it.
-const cloud = `
-[[network]]
-name = "net"
-  [[network.subnet]]
-  cidr = "192.168.1.0/24"
+// cloud is a tenant's two echo servers behind a VIP with a floating IP; the first has one of its own.
+// What a member has going on by TCP ends with it.
+var cloud = nettest.Cloud + nettest.FloatingIP("10.10.10.3", "172.16.100.9") +
+	nettest.FloatingIP("10.10.10.7", "172.16.100.11") +
+	nettest.Balanced("tcp", "TCP", 70, "on_member_down = \"reset\"\non_member_removed = \"reset\"", echoServers...) +
+	nettest.Balanced("udp", "UDP", 70, "", echoServers...)
 
-[[network]]
-name = "ext_net"
-external = true
-  [[network.subnet]]
-  cidr = "10.10.10.0/24"
-
-[[router]]
-name = "router"
-interfaces = ["net"]
-gateway = { network = "ext_net", address = "10.10.10.2" }
-
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.3"
-fixed_ip = "192.168.1.3"
-
-[[pool]]
-name = "tcp"
-protocol = "TCP"
-on_member_down = "reset"
-on_member_removed = "reset"
-  [[pool.member]]
-  name = "one"
-  address = "192.168.1.3"
-  port = 7
-  [[pool.member]]
-  name = "two"
-  address = "192.168.1.4"
-  port = 7
-
-[[pool]]
-name = "udp"
-protocol = "UDP"
-  [[pool.member]]
-  name = "one"
-  address = "192.168.1.3"
-  port = 7
-  [[pool.member]]
-  name = "two"
-  address = "192.168.1.4"
-  port = 7
-
-[[vip]]
-name = "tcp"
-network = "net"
-address = "192.168.1.10"
-protocol = "TCP"
-port = 70
-pool = "tcp"
-
-[[vip]]
-name = "udp"
-network = "net"
-address = "192.168.1.10"
-protocol = "UDP"
-port = 70
-pool = "udp"
-
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.10"
-fixed_ip = "192.168.1.10"
-`
+var echoServers = []nettest.Member{
+	{Name: "one", Address: "172.16.100.9", Port: 7}, {Name: "two", Address: "172.16.100.10", Port: 7},
+}
 
 // A liveCloud is the cloud with its hosts, which are real TCP/IP stacks. The names of
 // hosts say who answers.
@@ -104,7 +44,7 @@ type liveCloud struct {
 func startCloud(t *testing.T) *liveCloud {
 	t.Helper()
 	lab := routertest.Parse(t, cloud)
-	return &liveCloud{lab, t, lab.Host("net", "192.168.1.3"), lab.Host("net", "192.168.1.4"), lab.Host("ext_net", "10.10.10.4")}
+	return &liveCloud{lab, t, lab.Host("tenant", "172.16.100.9"), lab.Host("tenant", "172.16.100.10"), lab.Host("ext_net", "10.10.10.4")}
 }
 
 // connect opens a TCP connection and returns both ends, through which something has
@@ -160,7 +100,7 @@ func TestRealHostsAreReset(t *testing.T) {
 	in1, in2 := c.connect(c.client, "10.10.10.3:9", c.one, "9")
 	out1, out2 := c.connect(c.one, "10.10.10.4:9", c.client, "9")
 	hair1, hair2 := c.connect(c.two, "10.10.10.3:9", c.one, "9")
-	if err := e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("192.168.1.4")); err != nil {
+	if err := e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.10")); err != nil {
 		t.Fatal(err)
 	}
 	c.wantReset("moved", in1, in2, out1, out2, hair1, hair2)
@@ -176,8 +116,8 @@ func TestRealHostsAreReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wantReset("disassociated", in1, in2)
-	vip1, vip2 := c.connect(c.client, "10.10.10.10:70", c.one, "7")
-	own1, own2 := c.connect(c.client, "10.10.10.10:70", c.two, "7")
+	vip1, vip2 := c.connect(c.client, "10.10.10.7:70", c.one, "7")
+	own1, own2 := c.connect(c.client, "10.10.10.7:70", c.two, "7")
 	if err := e.SetMember("tcp", "one", false); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +126,7 @@ func TestRealHostsAreReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wantReset("removed", own1, own2)
-	if _, err := c.client.Dial("tcp", "10.10.10.10:70"); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := c.client.Dial("tcp", "10.10.10.7:70"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("a VIP without members: %v", err)
 	}
 }
@@ -229,7 +169,7 @@ func TestTransfersAreReset(t *testing.T) {
 				t.Errorf("an end is not reset: write %v, read %v", err[0], err[1])
 			}
 		}
-		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("192.168.1.3")); err != nil {
+		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.9")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -277,19 +217,19 @@ func TestDatagramsFollow(t *testing.T) {
 			t.Errorf("%q answers, %v; want %s", buf[:n], err, want)
 		}
 	}
-	floating, vip := dial("10.10.10.3:7"), dial("10.10.10.10:70")
-	ask(floating, "192.168.1.3")
-	ask(vip, "192.168.1.3")
-	if err := errors.Join(c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("192.168.1.4")),
+	floating, vip := dial("10.10.10.3:7"), dial("10.10.10.7:70")
+	ask(floating, "172.16.100.9")
+	ask(vip, "172.16.100.9")
+	if err := errors.Join(c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.10")),
 		c.Engine.SetMember("udp", "one", false)); err != nil {
 		t.Fatal(err)
 	}
-	ask(floating, "192.168.1.4")
-	ask(vip, "192.168.1.4")
+	ask(floating, "172.16.100.10")
+	ask(vip, "172.16.100.10")
 	if err := errors.Join(c.Engine.SetMember("udp", "one", true), c.Engine.RemoveMember("udp", "two")); err != nil {
 		t.Fatal(err)
 	}
-	ask(vip, "192.168.1.3")
+	ask(vip, "172.16.100.9")
 }
 
 // Changes of every kind, from many goroutines, under traffic: nothing is lost but the
@@ -329,7 +269,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 	for _, k := range []struct {
 		from *host.Host
 		to   string
-	}{{c.client, "10.10.10.3:7"}, {c.client, "10.10.10.10:70"}, {c.one, "192.168.1.10:70"}, {c.two, "10.10.10.4:7"}, {c.one, "10.10.10.4:7"}} {
+	}{{c.client, "10.10.10.3:7"}, {c.client, "10.10.10.7:70"}, {c.one, "172.16.100.11:70"}, {c.two, "10.10.10.4:7"}, {c.one, "10.10.10.4:7"}} {
 		for _, network := range []string{"tcp", "udp"} {
 			traffic.Go(func() {
 				for {
@@ -350,9 +290,9 @@ func TestChangesUnderTraffic(t *testing.T) {
 	for k := range 4 {
 		changes.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(k), 1))
-			fixed := []netip.Addr{netip.MustParseAddr("192.168.1.3"), netip.MustParseAddr("192.168.1.4")}
+			fixed := []netip.Addr{netip.MustParseAddr("172.16.100.9"), netip.MustParseAddr("172.16.100.10")}
 			name := fmt.Sprint("extra", k)
-			extra := file.Member{Name: name, Address: netip.MustParseAddr("192.168.1.4"), Port: 100 + uint16(k), Weight: 1}
+			extra := file.Member{Name: name, Address: netip.MustParseAddr("172.16.100.10"), Port: 100 + uint16(k), Weight: 1}
 			for range 100 {
 				var err error
 				switch rng.IntN(5) {
@@ -377,7 +317,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 		})
 	}
 	changes.Wait()
-	if err := errors.Join(e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("192.168.1.3")),
+	if err := errors.Join(e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.9")),
 		e.SetMember("tcp", "one", true), e.SetMember("udp", "one", true)); err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +327,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 		t.Error("no traffic has gone through")
 	}
 	for _, network := range []string{"tcp", "udp"} {
-		for _, to := range []string{"10.10.10.3:7", "10.10.10.10:70", "10.10.10.10:70"} {
+		for _, to := range []string{"10.10.10.3:7", "10.10.10.7:70", "10.10.10.7:70"} {
 			if err := echo(c.client, network, to); err != nil {
 				t.Errorf("%s to %s, when all is over: %v", network, to, err)
 			}
@@ -398,7 +338,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 		t.Errorf("the books do not balance: %+v", s)
 	}
 	for _, k := range e.Connections() {
-		if line := k.String(); strings.Contains(line, "10.10.10.3:") && !strings.Contains(line, "192.168.1.3:") {
+		if line := k.String(); strings.Contains(line, "10.10.10.3:") && !strings.Contains(line, "172.16.100.9:") {
 			t.Errorf("left over: %s", line)
 		}
 	}

@@ -22,22 +22,22 @@ func TestAnIdleEngineIsPrompt(t *testing.T) {
 		var dev tap.Device
 		var stop func()
 		var err error
-		lab.Host("net", "192.168.1.3") // refuses its checks; the other member is silent
+		lab.Host("tenant", "172.16.100.9") // refuses its checks; the other member is silent
 		time.Sleep(3*time.Second + 17*time.Millisecond)
 		for _, step := range []struct {
 			what string
 			do   func()
 		}{
-			{"Attach", func() { dev, err = e.Attach("net", 0) }},
-			{"Observe", func() { stop, err = e.Observe("net", func(router.Observation) {}) }},
+			{"Attach", func() { dev, err = e.Attach("tenant", 0) }},
+			{"Observe", func() { stop, err = e.Observe("tenant", func(router.Observation) {}) }},
 			{"Stats", func() { e.Stats() }},
 			{"Connections", func() { e.Connections() }},
 			{"LoadBalancers", func() { e.LoadBalancers() }},
 			{"SetMember", func() { err = e.SetMember("web", "one", false) }},
 			{"SetMemberWeight", func() { err = e.SetMemberWeight("web", "one", 7) }},
 			{"RemoveMember", func() { err = e.RemoveMember("web", "one") }},
-			{"AddMember", func() { err = e.AddMember("web", someMember("one", "192.168.1.3")) }},
-			{"AssociateFloatingIP", func() { err = e.AssociateFloatingIP(addr("10.10.10.9"), addr("192.168.1.9")) }},
+			{"AddMember", func() { err = e.AddMember("web", someMember("one", "172.16.100.9")) }},
+			{"AssociateFloatingIP", func() { err = e.AssociateFloatingIP(addr("10.10.10.9"), addr("172.16.100.19")) }},
 			{"DisassociateFloatingIP", func() { err = e.DisassociateFloatingIP(addr("10.10.10.9")) }},
 			{"the end of Observe", func() { stop() }},
 			{"Close of a device", func() { err = dev.Close() }},
