@@ -34,6 +34,8 @@ func (c taprouterOn) name() string {
 	return name
 }
 
+// topology has the networks of internal/nettest's Cloud. They are typed again, because this module
+// imports nothing of the router: it also measures other builds of it, by their files alone.
 var topology = template.Must(template.New("topology").Parse(`
 [[network]]
 name = "tenant"

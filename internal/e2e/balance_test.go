@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router"
 )
 
@@ -25,50 +26,16 @@ import (
 // floating IP, checked every half second.
 //
 //	servers 172.16.100.9, .10, .12 ── tap100 ── router ── tap-ext ── clients 10.10.10.4
-const balanceTopology = `
-[[network]]
-name = "tenant"
-devices = ["tap:tap100@SERVERS"]
-  [[network.subnet]]
-  cidr = "172.16.100.0/24"
-[[network]]
-name = "ext_net"
-external = true
-devices = ["tap:tap-ext@CLIENTS"]
-  [[network.subnet]]
-  cidr = "10.10.10.0/24"
-[[router]]
-name = "router"
-interfaces = ["tenant"]
-gateway = { network = "ext_net", address = "10.10.10.2" }
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.7"
-fixed_ip = "172.16.100.11"
-[[pool]]
-name = "web"
-protocol = "TCP"
-monitor = { type = "HTTP", delay = "500ms", timeout = "400ms", max_retries = 2, max_retries_down = 2, url_path = "/page" }
-  [[pool.member]]
-  name = "WEB1"
-  address = "172.16.100.9"
-  port = 80
-  [[pool.member]]
-  name = "WEB2"
-  address = "172.16.100.10"
-  port = 80
-  [[pool.member]]
-  name = "WEB3"
-  address = "172.16.100.12"
-  port = 80
-[[vip]]
-name = "web"
-network = "tenant"
-address = "172.16.100.11"
-protocol = "TCP"
-port = 80
-pool = "web"
-`
+func balanceTopology(servers, clients *space) string {
+	const monitor = `monitor = { type = "HTTP", delay = "500ms", timeout = "400ms", max_retries = 2, ` +
+		`max_retries_down = 2, url_path = "/page" }`
+	return nettest.CloudOn("tap:tap100@"+servers.name, "tap:tap-ext@"+clients.name) +
+		nettest.FloatingIP("10.10.10.7", "172.16.100.11") +
+		nettest.Balanced("web", "TCP", 80, monitor,
+			nettest.Member{Name: "WEB1", Address: webServers["WEB1"], Port: 80},
+			nettest.Member{Name: "WEB2", Address: webServers["WEB2"], Port: 80},
+			nettest.Member{Name: "WEB3", Address: webServers["WEB3"], Port: 80})
+}
 
 // detection is how long a member that dies may stay in rotation: delay x max_retries_down +
 // timeout.
@@ -96,8 +63,7 @@ func newBalance(t *testing.T) *balance {
 	t.Helper()
 	b := &balance{world: newWorld(t), nginx: map[string]*process{}, dir: t.TempDir()}
 	b.servers, b.clients = b.space("servers"), b.space("clients")
-	text := strings.NewReplacer("SERVERS", b.servers.name, "CLIENTS", b.clients.name).Replace(balanceTopology)
-	topo, err := file.Parse("balance.toml", strings.NewReader(text))
+	topo, err := file.Parse("balance.toml", strings.NewReader(balanceTopology(b.servers, b.clients)))
 	b.check(err)
 	b.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler),
 		Open: router.OpenDevice(nil)})

@@ -74,7 +74,7 @@ func TestSwitch(t *testing.T) {
 //
 //	internal 172.16.100.9 ── tap100 ──┐
 //	third 192.0.2.9 ────── raw:cable ─┴ router ── tap-ext ── external 10.10.10.4
-var troubleTopology = strings.Replace(pairTopology, `interfaces = ["tenant"]`, `interfaces = ["tenant", "third"]`, 1) + `
+var troubleTopology = strings.Replace(pairTopology, `["tenant"]`, `["tenant", "third"]`, 1) + `
 [[network]]
 name = "third"
 devices = ["raw:cable"]

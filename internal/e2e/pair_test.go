@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/taprouter/taprouter/internal/nettest"
 )
 
 // Two hosts, each behind one device of the router:
@@ -25,26 +27,7 @@ type pair struct {
 	logStart                   int // what is before is of no interest to logged
 }
 
-const pairTopology = `
-[[network]]
-name = "tenant"
-devices = ["tap:tap100"]
-  [[network.subnet]]
-  cidr = "172.16.100.0/24"
-
-[[network]]
-name = "ext_net"
-external = true
-devices = ["tap:tap-ext"]
-  [[network.subnet]]
-  cidr = "10.10.10.0/24"
-  gateway = "10.10.10.4"
-
-[[router]]
-name = "router"
-interfaces = ["tenant"]
-gateway = { network = "ext_net", address = "10.10.10.2" }
-`
+var pairTopology = nettest.CloudOn("tap:tap100", "tap:tap-ext")
 
 const (
 	internalAddress = "172.16.100.9"

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -39,53 +40,16 @@ import (
 // inner has the floating IP 10.10.10.3, and is the member of the VIP 172.16.100.11,
 // whose floating IP is 10.10.10.7. other goes out by SNAT. Timeouts are short, so that
 // the end of everything can be waited for.
-const soakTopology = `
-[[network]]
-name = "tenant"
-devices = ["tap:tap100@INNER"]
-  [[network.subnet]]
-  cidr = "172.16.100.0/24"
+func soakTopology(inner, other, outer *space) string {
+	text := nettest.CloudOn("tap:tap100@"+inner.name, "tap:tap-ext@"+outer.name)
+	text = strings.Replace(text, `["tenant"]`, `["tenant", "second"]`, 1) // the router's interfaces
+	return text + nettest.FloatingIP("10.10.10.3", "172.16.100.9") + nettest.FloatingIP("10.10.10.7", "172.16.100.11") +
+		nettest.Balanced("vip", "TCP", 5000, "", nettest.Member{Name: "inner", Address: "172.16.100.9", Port: 5001}) + `
 [[network]]
 name = "second"
-devices = ["tap:tap101@OTHER"]
+devices = ["tap:tap101@` + other.name + `"]
   [[network.subnet]]
   cidr = "172.16.101.0/24"
-[[network]]
-name = "ext_net"
-external = true
-devices = ["tap:tap-ext@OUTER"]
-  [[network.subnet]]
-  cidr = "10.10.10.0/24"
-  gateway = "10.10.10.4"
-
-[[router]]
-name = "router"
-interfaces = ["tenant", "second"]
-gateway = { network = "ext_net", address = "10.10.10.2" }
-
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.3"
-fixed_ip = "172.16.100.9"
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.7"
-fixed_ip = "172.16.100.11"
-
-[[pool]]
-name = "pool"
-protocol = "TCP"
-  [[pool.member]]
-  name = "inner"
-  address = "172.16.100.9"
-  port = 5001
-[[vip]]
-name = "vip"
-network = "tenant"
-address = "172.16.100.11"
-protocol = "TCP"
-port = 5000
-pool = "pool"
 
 [nat.timeouts]
 udp = "2s"
@@ -94,6 +58,7 @@ tcp_established = "2m"
 tcp_transitory = "3s"
 fragment = "2s"
 `
+}
 
 // soakFaults are what a bad link does, to each frame in each direction.
 var soakFaults = tap.FaultOptions{Drop: 0.005, Duplicate: 0.005, Reorder: 0.01, Corrupt: 0.002, Seed: 1}
@@ -166,8 +131,7 @@ func (s *soak) run(d time.Duration) {
 
 // start starts the router and gives the hosts their addresses.
 func (s *soak) start() {
-	text := strings.NewReplacer("INNER", s.inner.name, "OTHER", s.other.name, "OUTER",
-		s.outer.name).Replace(soakTopology)
+	text := soakTopology(s.inner, s.other, s.outer)
 	topo, err := file.Parse("soak.toml", strings.NewReader(text))
 	s.check(err)
 	open := router.OpenDevice(nil)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/taprouter/taprouter/internal/nettest"
 )
 
 // A gigabyte each way through SNAT arrives as it was, in frames of up to 64 KB;
@@ -70,50 +72,12 @@ func TestDatagramsThroughSNAT(t *testing.T) {
 	t.Logf("%d datagrams of 0 to 65507 bytes came back intact", len(sizes))
 }
 
-// What pairTopology needs for a floating IP and a VIP with another.
-const services = `
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.3"
-fixed_ip = "172.16.100.9"
+// services are the pair's floating IP, and a VIP with another; the internal host is its only member.
+var services = nettest.FloatingIP("10.10.10.3", internalAddress) +
+	nettest.Balanced("tcp", "TCP", 5000, "", onlyMember) + nettest.Balanced("udp", "UDP", 5000, "", onlyMember) +
+	nettest.FloatingIP("10.10.10.7", "172.16.100.11")
 
-[[pool]]
-name = "tcp"
-protocol = "TCP"
-  [[pool.member]]
-  name = "only"
-  address = "172.16.100.9"
-  port = 5001
-
-[[vip]]
-name = "tcp"
-network = "tenant"
-address = "172.16.100.11"
-protocol = "TCP"
-port = 5000
-pool = "tcp"
-
-[[pool]]
-name = "udp"
-protocol = "UDP"
-  [[pool.member]]
-  name = "only"
-  address = "172.16.100.9"
-  port = 5001
-
-[[vip]]
-name = "udp"
-network = "tenant"
-address = "172.16.100.11"
-protocol = "UDP"
-port = 5000
-pool = "udp"
-
-[[floating_ip]]
-network = "ext_net"
-address = "10.10.10.7"
-fixed_ip = "172.16.100.11"
-`
+var onlyMember = nettest.Member{Name: "only", Address: internalAddress, Port: 5001}
 
 // Data through a floating IP and a VIP, both ways, as TCP and as datagrams.
 func TestTransferThroughServices(t *testing.T) {

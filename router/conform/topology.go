@@ -21,6 +21,9 @@ import (
 // Behind the upstream there is the rest of the world, and inside there is a network in
 // a network in a network: 192.168.20.0/22 behind 172.16.101.254, 192.168.21.0/24 behind
 // 172.16.100.20, and 192.168.21.7 behind vm6.
+//
+// It has little in common with the Cloud of internal/nettest: the lines of the checks name
+// its networks and hosts.
 const Topology = `
 [[network]]
 name = "blue"
