@@ -56,7 +56,7 @@ func (m arpFrame) String() string {
 
 // arps takes every ARP message that has come out to a network by now. Packets among them
 // are left to be got.
-func (c *C) arps(network string) (all []arpFrame) {
+func (c *Case) arps(network string) (all []arpFrame) {
 	c.ask(network)
 	var packets [][]byte
 	for eth := c.next(network, false); eth != nil; eth = c.next(network, false) {
@@ -71,7 +71,7 @@ func (c *C) arps(network string) (all []arpFrame) {
 }
 
 // answers returns the replies in which the router says that an address is its own.
-func (c *C) answers(network, address string) (all []arpFrame) {
+func (c *Case) answers(network, address string) (all []arpFrame) {
 	for _, m := range c.arps(network) {
 		if m.Sender == packet.FromAddr(parseAddr(address)) && !m.Request {
 			all = append(all, m)
@@ -81,7 +81,7 @@ func (c *C) answers(network, address string) (all []arpFrame) {
 }
 
 // announcements returns the messages in which it says so unasked.
-func (c *C) announcements(network, address string) (all []arpFrame) {
+func (c *Case) announcements(network, address string) (all []arpFrame) {
 	for _, m := range c.arps(network) {
 		if m.Sender == packet.FromAddr(parseAddr(address)) && m.Sender == m.Target {
 			all = append(all, m)
@@ -106,7 +106,7 @@ var ownAddresses = map[string][]string{
 	"ext": {"10.10.10.2", "10.10.10.3", "10.10.10.7", "10.10.10.8", "10.10.10.15"},
 }
 
-func answersARP(c *C) {
+func answersARP(c *Case) {
 	for _, network := range networks {
 		for _, a := range ownAddresses[network] {
 			c.Drop() // announcements
@@ -127,7 +127,7 @@ func answersARP(c *C) {
 
 // answersForNobodyElse: not for other hosts, other networks' addresses, addresses that
 // are translated elsewhere or not at all, and such as nobody has.
-func answersForNobodyElse(c *C) {
+func answersForNobodyElse(c *Case) {
 	for _, x := range []struct {
 		network string
 		all     []string
@@ -150,7 +150,7 @@ func answersForNobodyElse(c *C) {
 }
 
 // answersProbes: who asks before it takes the address has none itself.
-func answersProbes(c *C) {
+func answersProbes(c *Case) {
 	for _, network := range networks {
 		for _, a := range ownAddresses[network] {
 			c.Drop()
@@ -166,7 +166,7 @@ func answersProbes(c *C) {
 
 // arpFromStrangers: a host that is on this network and has an address of another one asks with the
 // address that its packet comes from. It is answered, and this draws no other traffic to it.
-func arpFromStrangers(c *C) {
+func arpFromStrangers(c *Case) {
 	for _, network := range networks {
 		for _, sender := range []string{"192.0.2.7", "198.51.100.7", "172.16.100.9", "172.16.101.4", "10.10.10.4"} {
 			if network == "ext" && sender == "10.10.10.4" || network == "blue" && sender == "172.16.101.4" ||
@@ -190,7 +190,7 @@ func arpFromStrangers(c *C) {
 }
 
 // arpFromNobody: no host anywhere has such an address.
-func arpFromNobody(c *C) {
+func arpFromNobody(c *Case) {
 	for _, sender := range []string{"127.0.0.1", "224.0.0.5", "255.255.255.255", "0.0.0.1"} {
 		c.Drop()
 		c.Put("blue", "arp who-has 172.16.101.1 tell %s from %v", sender, otherMAC)
@@ -201,7 +201,7 @@ func arpFromNobody(c *C) {
 }
 
 // reach sends a packet to a host on blue, and returns the MAC address it goes to; zero: none yet.
-func (c *C) reach(host string) (m mac) {
+func (c *Case) reach(host string) (m mac) {
 	c.Put("green", "udp 172.16.100.9:4000 > %s:5000", host)
 	c.ask("green")
 	c.ask("blue")
@@ -214,7 +214,7 @@ func (c *C) reach(host string) (m mac) {
 var otherMAC = mac{2, 0, 0, 0, 0, 0x77}
 
 // knownSendersFollowed: a host that asks for the router, with another MAC address than before.
-func knownSendersFollowed(c *C) {
+func knownSendersFollowed(c *Case) {
 	if c.reach("172.16.101.4") != c.hosts.macOf("blue", parseAddr("172.16.101.4")) {
 		c.Fail("the host is not reached at all")
 	}
@@ -227,20 +227,20 @@ func knownSendersFollowed(c *C) {
 
 // unknownStays fails if a host that the router has never asked for is reached at the MAC address
 // that somebody has claimed for it.
-func (c *C) unknownStays(host string) {
+func (c *Case) unknownStays(host string) {
 	if got, want := c.reach(host), c.hosts.macOf("blue", parseAddr(host)); got != want {
 		c.Fail("nobody has asked for %s, packets go to %v, not to %v", host, got, want)
 	}
 }
 
-func unaskedReplies(c *C) {
+func unaskedReplies(c *Case) {
 	c.Put("blue", "arp reply 172.16.101.4 is-at %v for 172.16.101.1", otherMAC)
 	c.unknownStays("172.16.101.4")
 }
 
 // malformedARP would change the sender's MAC address, and be answered, were it not for one
 // field or its length.
-func malformedARP(c *C) {
+func malformedARP(c *Case) {
 	const host = "172.16.101.4"
 	c.reach(host)
 	c.Wait(1200 * time.Millisecond)
@@ -275,7 +275,7 @@ func malformedARP(c *C) {
 }
 
 // groupInARP: no host is at a broadcast or multicast address.
-func groupInARP(c *C) {
+func groupInARP(c *Case) {
 	c.Silence("blue", "172.16.101.4")
 	c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.4:5000")
 	for _, m := range []mac{packet.Broadcast, {1, 0, 0x5e, 1, 2, 3}, {3, 0, 0, 0, 0, 1}} {
@@ -290,7 +290,7 @@ func groupInARP(c *C) {
 }
 
 // packetsWait: what has come for a host is there when the host answers.
-func packetsWait(c *C) {
+func packetsWait(c *Case) {
 	c.Silence("blue", "172.16.101.4")
 	c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.4:5000 len 9")
 	c.None("blue")
@@ -300,7 +300,7 @@ func packetsWait(c *C) {
 }
 
 // fewPacketsWait: a flood to a host that is not there is not kept.
-func fewPacketsWait(c *C) {
+func fewPacketsWait(c *Case) {
 	c.Silence("blue", "172.16.101.4")
 	const flood = 2000
 	for range flood {
@@ -318,7 +318,7 @@ func fewPacketsWait(c *C) {
 }
 
 // requestRate has many packets wait for a host.
-func requestRate(c *C) {
+func requestRate(c *Case) {
 	c.Silence("blue", "172.16.101.4")
 	n := 0
 	var last arpFrame
@@ -347,7 +347,7 @@ func requestRate(c *C) {
 
 // askedAgain: a host that has not answered three requests is back. The first packet after that has it
 // asked for, and reaches it.
-func askedAgain(c *C) {
+func askedAgain(c *Case) {
 	c.Silence("blue", "172.16.101.4")
 	c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.4:5000")
 	c.Wait(3300 * time.Millisecond)
@@ -359,7 +359,7 @@ func askedAgain(c *C) {
 
 // unicastProbe: a host that packets go to is asked whether it is still there, and only
 // the host.
-func unicastProbe(c *C) {
+func unicastProbe(c *Case) {
 	const host = "172.16.101.4"
 	c.reach(host)
 	c.Silence("blue", host)
@@ -377,7 +377,7 @@ func unicastProbe(c *C) {
 }
 
 // announces: at least what an observer hears that came a moment late.
-func announces(c *C) {
+func announces(c *Case) {
 	c.Wait(2500 * time.Millisecond)
 	for _, network := range networks {
 		heard := map[uint32]bool{}
@@ -398,7 +398,7 @@ func announces(c *C) {
 }
 
 // rival has another host say that it has one of the router's addresses, in every way.
-func (c *C) rival(network, address string) {
+func (c *Case) rival(network, address string) {
 	c.Put(network, "arp who-has %s tell %s from %v", address, address, otherMAC)
 	c.Put(network, "arp reply %s is-at %v for %s", address, otherMAC, askers[network][0])
 	c.Put(network, "arp reply %s is-at %v for %s", address, otherMAC, address)
@@ -406,7 +406,7 @@ func (c *C) rival(network, address string) {
 }
 
 // claimedByAnother: the router goes on with its address, and is not misled by others' claims to it.
-func claimedByAnother(c *C) {
+func claimedByAnother(c *Case) {
 	for _, network := range networks {
 		for _, a := range ownAddresses[network] {
 			c.rival(network, a)
@@ -427,7 +427,7 @@ func claimedByAnother(c *C) {
 }
 
 // defends: others hear at once who has the address.
-func defends(c *C) {
+func defends(c *Case) {
 	for _, network := range networks {
 		all := ownAddresses[network]
 		c.Drop()
@@ -445,7 +445,7 @@ func defends(c *C) {
 	}
 }
 
-func gratuitousMoves(c *C) {
+func gratuitousMoves(c *Case) {
 	for _, line := range []string{"arp who-has 172.16.101.4 tell 172.16.101.4 from %v",
 		"arp reply 172.16.101.5 is-at %[1]v for 172.16.101.5 to %[1]v"} {
 		host := "172.16.101.4"
@@ -463,7 +463,7 @@ func gratuitousMoves(c *C) {
 	}
 }
 
-func gratuitousMakesNone(c *C) {
+func gratuitousMakesNone(c *Case) {
 	c.Put("blue", "arp who-has 172.16.101.4 tell 172.16.101.4 from %v", otherMAC)
 	c.unknownStays("172.16.101.4")
 	c.Put("blue", "arp reply 172.16.101.5 is-at %v for 172.16.101.5", otherMAC)
@@ -472,7 +472,7 @@ func gratuitousMakesNone(c *C) {
 
 // paddingEnds: what follows the packet in its frame is nobody's, and must not get out: it was
 // somebody's memory before (CVE-2003-0001).
-func paddingEnds(c *C) {
+func paddingEnds(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, trailer := range []int{1, 17, 18, 200, 1300} {
@@ -503,7 +503,7 @@ func paddingEnds(c *C) {
 }
 
 // taggedFrames: the router is on no such network, whatever is behind one tag or two.
-func taggedFrames(c *C) {
+func taggedFrames(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		good := c.frame(x.from, x.line(packetKinds[0].line, 9))
@@ -527,7 +527,7 @@ func taggedFrames(c *C) {
 
 // priorityTag: a tag without a VLAN is a priority, and the frame of the network that it
 // would be of without.
-func priorityTag(c *C) {
+func priorityTag(c *Case) {
 	for _, priority := range []uint16{0, 1, 7} {
 		frame := c.frame("blue", fmt.Sprintf("udp 172.16.101.4:4000 > 172.16.102.6:%d len 20", 5000+priority))
 		eth := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(slices.Clone(frame[:12]),
@@ -538,7 +538,7 @@ func priorityTag(c *C) {
 }
 
 // raw is the frame of a line that may be no packet at all, to the router.
-func (c *C) raw(network, line string) []byte {
+func (c *Case) raw(network, line string) []byte {
 	eth, err := nettest.Parse(line)
 	c.broken(err)
 	return nettest.SetMACs(eth, c.hosts.macOf(network, parseAddr(askers[network][0])), c.macs[network])
@@ -546,7 +546,7 @@ func (c *C) raw(network, line string) []byte {
 
 // reservedFrames are for the next bridge only: to their addresses nothing is forwarded, not
 // even what looks like a packet.
-func reservedFrames(c *C) {
+func reservedFrames(c *Case) {
 	for last := range byte(16) {
 		to := mac{1, 0x80, 0xc2, 0, 0, last}
 		for _, body := range []string{

@@ -20,11 +20,11 @@ const (
 // Each attack is played against a table that it cannot fill, and against one that is small.
 func attackChecks() []Check {
 	var all []Check
-	add := func(item, name, source string, p Profile, play func(*C)) {
+	add := func(item, name, source string, p Profile, play func(*Case)) {
 		all = append(all, Check{Item: item, Name: name, Level: Good, Source: source, Profile: p, play: play})
 	}
 	for _, a := range floods {
-		play := func(c *C) { underFlood(c, a.frame) }
+		play := func(c *Case) { underFlood(c, a.frame) }
 		add(a.item, a.name, a.source, Profile{Short: true}, play)
 		add(a.item, a.name+"/small table", a.source, Profile{Short: true, MaxConnections: few}, play)
 		if a.ports {
@@ -51,45 +51,45 @@ func attackChecks() []Check {
 var floods = []struct {
 	item, name, source string
 	ports              bool
-	frame              func(c *C, i int)
+	frame              func(c *Case, i int)
 }{
-	{"K1", "SYN from one host", "RFC 4987, 3", true, func(c *C, i int) {
+	{"K1", "SYN from one host", "RFC 4987, 3", true, func(c *Case, i int) {
 		c.Put("blue", "tcp 172.16.101.4:%d > %s:80 S seq 7", 1024+i, farHost(i))
 	}},
-	{"K1", "SYN to one server", "RFC 4987, 3", true, func(c *C, i int) {
+	{"K1", "SYN to one server", "RFC 4987, 3", true, func(c *Case, i int) {
 		c.Put("blue", "tcp 172.16.101.4:%d > 198.51.100.9:80 S seq 7", 1024+i)
 	}},
-	{"K1", "SYN and RST", "RFC 4987, 3", true, func(c *C, i int) {
+	{"K1", "SYN and RST", "RFC 4987, 3", true, func(c *Case, i int) {
 		c.Put("blue", "tcp 172.16.101.4:%d > %s:80 %s seq 7", 1024+i/2, farHost(i/2), []string{"S", "R"}[i%2])
 	}},
-	{"K1", "SYN in made-up names", "RFC 4987, 3", true, func(c *C, i int) {
+	{"K1", "SYN in made-up names", "RFC 4987, 3", true, func(c *Case, i int) {
 		c.Put("blue", "tcp 192.168.10.%d:%d > %s:80 S seq 7", 1+i%250, 1024+i, farHost(i))
 	}},
-	{"K2", "SYN to a floating ip", "RFC 4987, 3", false, func(c *C, i int) {
+	{"K2", "SYN to a floating ip", "RFC 4987, 3", false, func(c *Case, i int) {
 		c.Put("ext", "tcp %s:%d > 10.10.10.3:23 S seq 7", farHost(i), 1024+i)
 	}},
-	{"K2", "SYN to a vip", "RFC 4987, 3", false, func(c *C, i int) {
+	{"K2", "SYN to a vip", "RFC 4987, 3", false, func(c *Case, i int) {
 		c.Put("ext", "tcp %s:%d > 10.10.10.7:80 S seq 7", farHost(i), 1024+i)
 	}},
-	{"K2", "SYN to a forwarded port", "RFC 4987, 3", false, func(c *C, i int) {
+	{"K2", "SYN to a forwarded port", "RFC 4987, 3", false, func(c *Case, i int) {
 		c.Put("ext", "tcp %s:%d > 10.10.10.8:2222 S seq 7", farHost(i), 1024+i)
 	}},
-	{"K2", "SYN to what SNAT uses", "RFC 5382, REQ-4", false, func(c *C, i int) {
+	{"K2", "SYN to what SNAT uses", "RFC 5382, REQ-4", false, func(c *Case, i int) {
 		c.Put("ext", "tcp %s:80 > 10.10.10.2:%d S seq 7", farHost(i), 1024+i)
 	}},
-	{"K3", "UDP from one host", "RFC 6888, REQ-4", true, func(c *C, i int) {
+	{"K3", "UDP from one host", "RFC 6888, REQ-4", true, func(c *Case, i int) {
 		c.Put("blue", "udp 172.16.101.4:%d > %s:53", 1024+i, farHost(i))
 	}},
-	{"K3", "pings from one host", "RFC 6888, REQ-4", false, func(c *C, i int) {
+	{"K3", "pings from one host", "RFC 6888, REQ-4", false, func(c *Case, i int) {
 		c.Put("blue", "icmp 172.16.101.4 > %s request id %d seq 1", farHost(i), i)
 	}},
-	{"K4", "UDP to a floating ip", "RFC 6888, REQ-4", false, func(c *C, i int) {
+	{"K4", "UDP to a floating ip", "RFC 6888, REQ-4", false, func(c *Case, i int) {
 		c.Put("ext", "udp %s:%d > 10.10.10.3:53", farHost(i), 1024+i)
 	}},
-	{"K4", "UDP to a vip", "RFC 6888, REQ-4", false, func(c *C, i int) {
+	{"K4", "UDP to a vip", "RFC 6888, REQ-4", false, func(c *Case, i int) {
 		c.Put("ext", "udp %s:%d > 10.10.10.7:53", farHost(i), 1024+i)
 	}},
-	{"K4", "UDP to what SNAT uses", "RFC 4787, REQ-8", false, func(c *C, i int) {
+	{"K4", "UDP to what SNAT uses", "RFC 4787, REQ-8", false, func(c *Case, i int) {
 		c.Put("ext", "udp %s:53 > 10.10.10.2:%d", farHost(i), 1024+i)
 	}},
 }
@@ -114,13 +114,13 @@ var tenants = []way{
 
 // bystanders are the tenants, each with a connection that was open before.
 type bystanders struct {
-	c    *C
+	c    *Case
 	open []*path
 	seq  uint32 // that each has sent, and received
 	port int    // of the next connection
 }
 
-func (c *C) bystanders() *bystanders {
+func (c *Case) bystanders() *bystanders {
 	b := &bystanders{c: c, port: 30000}
 	for i := range tenants {
 		b.open = append(b.open, c.connect(&tenants[i], 4000))
@@ -132,12 +132,12 @@ func (c *C) bystanders() *bystanders {
 func (b *bystanders) goOn() {
 	c := b.c
 	for i, p := range b.open {
-		c.amid = true
+		c.skipOthers = true
 		p.there("P. seq %d ack %d len 10", 101+b.seq, 501+b.seq)
 		p.back("P. seq %d ack %d len 10", 501+b.seq, 111+b.seq)
 		fresh := c.connect(&tenants[i], b.port)
 		fresh.back("R. seq 501 ack 101")
-		c.amid = false
+		c.skipOthers = false
 	}
 	b.seq += 10
 	b.port++
@@ -162,7 +162,7 @@ func (b *bystanders) during(frame func(i int), seeTo func()) {
 }
 
 // underFlood has the attacker himself be served again, too, when it is over.
-func underFlood(c *C, frame func(c *C, i int)) {
+func underFlood(c *Case, frame func(c *Case, i int)) {
 	b := c.bystanders()
 	b.during(func(i int) { frame(c, i) }, c.Drop)
 	c.Wait(max(c.Timeouts.UDP, c.Timeouts.ICMP, c.Timeouts.TCPTransitory) + time.Second)
@@ -177,7 +177,7 @@ func underFlood(c *C, frame func(c *C, i int)) {
 
 // tableFull: answered connections, which no rule of a flood's makes room, of host after host.
 // What each of them has leaves room for the next.
-func tableFull(c *C) {
+func tableFull(c *Case) {
 	b := c.bystanders()
 	for host, addr := range []string{"172.16.101.4", "192.168.10.7", "172.16.100.9"} {
 		n := 0
@@ -204,7 +204,7 @@ func tableFull(c *C) {
 }
 
 // refusedAreTold: a host that has its share of a table is told why it gets no more.
-func refusedAreTold(c *C) {
+func refusedAreTold(c *Case) {
 	n := 0
 	for ; n < few && c.answered("172.16.101.4", n); n++ {
 	}
@@ -214,17 +214,17 @@ func refusedAreTold(c *C) {
 }
 
 // scanOfAbsent: packets for hosts that are not there wait for them, and nobody else does.
-func scanOfAbsent(c *C) {
+func scanOfAbsent(c *Case) {
 	b := c.bystanders()
 	b.during(func(i int) { c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.%d:5000 len 900", 20+i%230) }, c.Drop)
-	c.amid = true // and a host that has not been talked to is found at once
+	c.skipOthers = true // and a host that has not been talked to is found at once
 	c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.3:5000 len 9")
 	c.Want("blue", "udp 172.16.100.9:4000 > 172.16.101.3:5000 len 9")
 	b.goOn()
 }
 
 // arpFlood: a thousand names, from many MAC addresses, and questions to answer.
-func arpFlood(c *C) {
+func arpFlood(c *Case) {
 	b := c.bystanders()
 	b.during(func(i int) {
 		from := mac{2, 0, 7, 0, byte(i >> 8), byte(i)}
@@ -244,7 +244,7 @@ func arpFlood(c *C) {
 }
 
 // claim has somebody say, in every way that ARP has, that he is a host.
-func (c *C) claim(network, addr string) {
+func (c *Case) claim(network, addr string) {
 	for _, line := range []string{
 		"arp who-has %[1]s tell %[1]s from %[2]v", "arp reply %[1]s is-at %[2]v for %[1]s",
 		"arp reply %[1]s is-at %[2]v for " + askers[network][1],
@@ -257,7 +257,7 @@ func (c *C) claim(network, addr string) {
 }
 
 // foreignClaims: nobody on a network says where those of another are, or the router itself.
-func foreignClaims(c *C) {
+func foreignClaims(c *Case) {
 	b := c.bystanders()
 	for range 20 {
 		for _, network := range []string{"green", "small", "ext"} {
@@ -283,7 +283,7 @@ func foreignClaims(c *C) {
 }
 
 // claimsForUnknown: who has not been asked about a host cannot be believed about it.
-func claimsForUnknown(c *C) {
+func claimsForUnknown(c *Case) {
 	for range 50 {
 		for _, line := range []string{"arp who-has %[1]s tell %[1]s from %[2]v",
 			"arp reply %[1]s is-at %[2]v for %[1]s",
@@ -301,7 +301,7 @@ func claimsForUnknown(c *C) {
 
 // victimSpeaks: ARP has whoever speaks last, so a host that has lost its packets has them
 // again when it speaks itself.
-func victimSpeaks(c *C) {
+func victimSpeaks(c *Case) {
 	const host = "172.16.101.4"
 	c.reach(host)
 	for range 3 {
@@ -317,7 +317,7 @@ func victimSpeaks(c *C) {
 
 // errorStorm: whoever knows that two hosts talk has no way to stop them, or to fill their
 // host's link with errors about what it has never sent.
-func errorStorm(c *C) {
+func errorStorm(c *Case) {
 	b := c.bystanders()
 	p := b.open[0]
 	b.during(func(i int) {
@@ -332,7 +332,7 @@ func errorStorm(c *C) {
 
 // passedOn counts the packets of a protocol that have come out to a network by now, and
 // forgets all that has come out anywhere.
-func (c *C) passedOn(network string, proto uint8) (n int) {
+func (c *Case) passedOn(network string, proto uint8) (n int) {
 	for _, from := range networks {
 		c.ask(from)
 	}
@@ -347,7 +347,7 @@ func (c *C) passedOn(network string, proto uint8) (n int) {
 
 // callsForErrors: packets that one has to hear about, in a thousand names. Tenants go on,
 // and a moment later hear what they have to.
-func callsForErrors(c *C) {
+func callsForErrors(c *Case) {
 	b := c.bystanders()
 	b.during(func(i int) { c.Put("blue", "udp 192.168.10.%d:%d > 198.51.100.7:5000 ttl 1", 1+i%250, 1024+i) }, c.Drop)
 	c.Wait(1200 * time.Millisecond)
@@ -357,7 +357,7 @@ func callsForErrors(c *C) {
 
 // pingFlood: as fast as they can come. Not all of them are answered, since the answers go to
 // whom the pings name; and others' are, whatever there is of the flood.
-func pingFlood(c *C) {
+func pingFlood(c *Case) {
 	b := c.bystanders()
 	pings := make([][]byte, 4*floodLen)
 	for i := range pings {
@@ -387,7 +387,7 @@ func pingFlood(c *C) {
 }
 
 // echoesOf counts the echo replies to a host that have come out by now.
-func (c *C) echoesOf(network, host string) (n int) {
+func (c *Case) echoesOf(network, host string) (n int) {
 	c.ask(network)
 	for p := c.get(network, false); p != nil; p = c.get(network, false) {
 		if p.Type == packet.ICMPEchoReply && p.Dst == parseAddr(host) {
@@ -400,7 +400,7 @@ func (c *C) echoesOf(network, host string) (n int) {
 // packetIdentifiers: who gets packets does not know from theirs which identifiers others
 // get, to whom he may then send fragments. A router that passes on the sender's own has
 // none to be guessed.
-func packetIdentifiers(c *C) {
+func packetIdentifiers(c *Case) {
 	var through, own []uint16
 	for i := range 51 {
 		to := fmt.Sprintf("203.0.113.%d", 1+i)
@@ -422,7 +422,7 @@ func packetIdentifiers(c *C) {
 }
 
 // errorRateInAll: a thousand senders do not get a thousand errors.
-func errorRateInAll(c *C) {
+func errorRateInAll(c *Case) {
 	began := time.Now()
 	for i := range floodLen {
 		c.Put("blue", "udp 192.168.%d.%d:4000 > 198.51.100.7:5000 ttl 1", []int{10, 20, 22, 23}[i/250%4], 1+i%250)

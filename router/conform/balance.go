@@ -35,13 +35,13 @@ func balanceChecks() []Check {
 		{Item: "B5", Name: "UDP until it is idle", Source: octavia, Profile: Profile{Short: true}, play: udpStays},
 		{Item: "B11", Name: "refused", Source: octavia + "; RFC 9293, 3.10.7.1", play: noMember},
 		{Item: "B11", Name: "and back", Source: octavia, play: membersBack},
-		{Item: "B14", Name: "TCP", Source: octavia, play: func(c *C) { ownVIP(c, "tcp") }},
-		{Item: "B14", Name: "UDP", Source: octavia, play: func(c *C) { ownVIP(c, "udp") }},
+		{Item: "B14", Name: "TCP", Source: octavia, play: func(c *Case) { ownVIP(c, "tcp") }},
+		{Item: "B14", Name: "UDP", Source: octavia, play: func(c *Case) { ownVIP(c, "udp") }},
 		{Item: "B15", Name: "fragmentation needed", Source: "RFC 1191, 3; RFC 5508, REQ-4", play: tooBigForClient},
 		{Item: "B15", Name: "fragments", Source: "RFC 4787, REQ-14",
-			play: func(c *C) { fragmentsToVIP(c, []int{0, 1, 2}) }},
+			play: func(c *Case) { fragmentsToVIP(c, []int{0, 1, 2}) }},
 		{Item: "B15", Name: "fragments in disorder", Source: "RFC 4787, REQ-14 a)",
-			play: func(c *C) { fragmentsToVIP(c, []int{2, 0, 1}) }},
+			play: func(c *Case) { fragmentsToVIP(c, []int{2, 0, 1}) }},
 		{Item: "B15", Name: "members' own connections", Source: octavia, play: membersOwn},
 		{Item: "B16", Name: "two listeners", Source: octavia, play: twoListeners},
 		{Item: "B16", Name: "ARP and ping", Source: octavia, play: vipIsThere},
@@ -53,10 +53,10 @@ func balanceChecks() []Check {
 			carrier = carriers[1].name
 		}
 		all = append(all,
-			Check{Item: "B1", Name: proto, Source: robin, play: func(c *C) { turns(c, carrier) }},
-			Check{Item: "B13", Name: proto, Source: octavia, play: func(c *C) { clientShown(c, carrier) }},
+			Check{Item: "B1", Name: proto, Source: robin, play: func(c *Case) { turns(c, carrier) }},
+			Check{Item: "B13", Name: proto, Source: octavia, play: func(c *Case) { clientShown(c, carrier) }},
 			Check{Item: "B13", Name: proto + " in the members' network", Source: octavia,
-				play: func(c *C) { clientBeside(c, carrier) }})
+				play: func(c *Case) { clientBeside(c, carrier) }})
 	}
 	for i := range all {
 		all[i].Level = Good
@@ -81,7 +81,7 @@ var clients = []*way{
 }
 
 // begin sends the first packet of a connection to the VIP, and returns which member has it.
-func (c *C) begin(w *way, proto string, port int) (member string, p *path) {
+func (c *Case) begin(w *way, proto string, port int) (member string, p *path) {
 	words := "len 20"
 	if proto == "tcp" {
 		words = "S seq 100 win 60000"
@@ -94,14 +94,14 @@ func (c *C) begin(w *way, proto string, port int) (member string, p *path) {
 type turnsOf struct{ last string }
 
 // next fails if a member has its turn twice.
-func (t *turnsOf) next(c *C, member string) {
+func (t *turnsOf) next(c *Case, member string) {
 	if member == t.last {
 		c.Fail("%s has two turns running", member)
 	}
 	t.last = member
 }
 
-func turns(c *C, proto string) {
+func turns(c *Case, proto string) {
 	var t turnsOf
 	for port := 4000; port < 4021; port++ {
 		member, _ := c.begin(clients[0], proto, port)
@@ -109,7 +109,7 @@ func turns(c *C, proto string) {
 	}
 }
 
-func turnsOfAll(c *C) {
+func turnsOfAll(c *Case) {
 	var t turnsOf
 	for port := 4000; port < 4003; port++ {
 		for _, w := range clients {
@@ -124,7 +124,7 @@ func turnsOfAll(c *C) {
 	}
 }
 
-func turnsInTime(c *C) {
+func turnsInTime(c *Case) {
 	var t turnsOf
 	port := 4000
 	for _, pause := range []int{0, 100, 0, 0, 700, 1000, 10, 2000, 0} {
@@ -135,7 +135,7 @@ func turnsInTime(c *C) {
 	}
 }
 
-func turnsOfPools(c *C) {
+func turnsOfPools(c *Case) {
 	var web, dns turnsOf
 	for i, proto := range []string{"tcp", "udp", "udp", "tcp", "tcp", "tcp", "udp", "tcp", "udp", "udp", "udp"} {
 		member, _ := c.begin(clients[0], proto, 4000+i)
@@ -148,7 +148,7 @@ func turnsOfPools(c *C) {
 }
 
 // noTurns: packets that belong to no connection, and begin none.
-func noTurns(c *C) {
+func noTurns(c *Case) {
 	var t turnsOf
 	for i, line := range []string{
 		"tcp %s:5000 > 172.16.100.11:80 . seq 100 ack 500", "tcp %s:5001 > 172.16.100.11:80 R seq 100",
@@ -165,7 +165,7 @@ func noTurns(c *C) {
 	}
 }
 
-func downForNew(c *C) {
+func downForNew(c *Case) {
 	c.SetMember("web", "web1", false)
 	for port := 4000; port < 4004; port++ {
 		for _, w := range clients {
@@ -183,7 +183,7 @@ func downForNew(c *C) {
 }
 
 // bothHave opens connections until each member has one.
-func (c *C) bothHave(w *way, port int) []*path {
+func (c *Case) bothHave(w *way, port int) []*path {
 	all := []*path{c.connect(w, port), c.connect(w, port+1)}
 	if addrOf(all[0].real) == addrOf(all[1].real) {
 		c.Fail("%s has both connections", all[0].real)
@@ -191,7 +191,7 @@ func (c *C) bothHave(w *way, port int) []*path {
 	return all
 }
 
-func downGoesOn(c *C) {
+func downGoesOn(c *Case) {
 	all := append(c.bothHave(clients[0], 4000), c.bothHave(clients[1], 5000)...)
 	c.SetMember("web", "web1", false)
 	for _, p := range all {
@@ -207,7 +207,7 @@ func downGoesOn(c *C) {
 }
 
 // downMovesDatagrams: a client whose server has gone has nothing to lose by another.
-func downMovesDatagrams(c *C) {
+func downMovesDatagrams(c *Case) {
 	for _, w := range clients[:2] {
 		a, first := c.begin(w, "udp", 4000)
 		b, second := c.begin(w, "udp", 4001)
@@ -227,7 +227,7 @@ func downMovesDatagrams(c *C) {
 	c.Quiet()
 }
 
-func downMovesSYN(c *C) {
+func downMovesSYN(c *Case) {
 	for _, w := range clients[:2] {
 		member, p := c.begin(w, "tcp", 4000)
 		if member != web1 {
@@ -245,7 +245,7 @@ func downMovesSYN(c *C) {
 }
 
 // synStays: it is one connection, however often it has to ask, whoever else comes.
-func synStays(c *C) {
+func synStays(c *Case) {
 	for i, w := range clients {
 		_, p := c.begin(w, "tcp", 4000)
 		for again := range 3 {
@@ -262,7 +262,7 @@ func synStays(c *C) {
 
 // synStaysWaiting: the router knows one member's MAC address, and must ask for the other's. That one gets the
 // SYN, at least once: copies that have waited together may go on together, or as one.
-func synStaysWaiting(c *C) {
+func synStaysWaiting(c *Case) {
 	c.Silence("green", web2)
 	if member, _ := c.begin(clients[0], "tcp", 3999); member != web1 {
 		c.Fail("nobody has said where %s is", member)
@@ -283,7 +283,7 @@ func synStaysWaiting(c *C) {
 }
 
 // peek is the next packet, which is still to be got.
-func (c *C) peek(network string) *Packet {
+func (c *Case) peek(network string) *Packet {
 	p := c.Get(network)
 	if p == nil {
 		c.Fail("nothing came out to %s", network)
@@ -292,7 +292,7 @@ func (c *C) peek(network string) *Packet {
 	return p
 }
 
-func tcpStays(c *C) {
+func tcpStays(c *Case) {
 	for i, w := range clients[:3] {
 		p := c.connect(w, 4000)
 		for k := range 4 { // its member would not have this turn
@@ -317,7 +317,7 @@ func tcpStays(c *C) {
 	c.Quiet()
 }
 
-func udpStays(c *C) {
+func udpStays(c *Case) {
 	w := clients[0]
 	before, p := c.begin(w, "udp", 4000)
 	for k := range 4 {
@@ -335,7 +335,7 @@ func udpStays(c *C) {
 	}
 }
 
-func noMember(c *C) {
+func noMember(c *Case) {
 	for _, m := range [][2]string{{"web", "web1"}, {"web", "web2"}, {"dns", "dns1"}, {"dns", "dns2"}} {
 		c.SetMember(m[0], m[1], false)
 	}
@@ -348,7 +348,7 @@ func noMember(c *C) {
 }
 
 // membersBack: who was refused may try again, from the same port.
-func membersBack(c *C) {
+func membersBack(c *Case) {
 	for _, m := range []string{"web1", "web2"} {
 		c.SetMember("web", m, false)
 	}
@@ -365,7 +365,7 @@ func membersBack(c *C) {
 }
 
 // clientShown: a member sees who asks, and from which port.
-func clientShown(c *C, proto string) {
+func clientShown(c *Case, proto string) {
 	for i, w := range clients {
 		if w.shared {
 			continue
@@ -381,7 +381,7 @@ func clientShown(c *C, proto string) {
 
 // clientBeside: who is beside the member would be answered past the router, and has asked
 // somebody else.
-func clientBeside(c *C, proto string) {
+func clientBeside(c *Case, proto string) {
 	for port := 4000; port < 4004; port++ {
 		p, out, in := c.open(clients[2], proto, port)
 		p.there("%s", out)
@@ -391,7 +391,7 @@ func clientBeside(c *C, proto string) {
 }
 
 // ownVIP: a member asks by the VIP, also when it is its own turn.
-func ownVIP(c *C, proto string) {
+func ownVIP(c *Case, proto string) {
 	own := 0
 	for _, member := range []string{web1, web2} {
 		w := toVIP("green", member, vip, "172.16.100.1")
@@ -412,7 +412,7 @@ func ownVIP(c *C, proto string) {
 
 // tooBigForClient: a member whose answer does not fit the way to a client hears so, about the
 // packet that it has sent.
-func tooBigForClient(c *C) {
+func tooBigForClient(c *Case) {
 	for i, w := range []*way{toVIP("small", vm6, floatVIP, shared), toVIP("small", vm6, vip, vm6)} {
 		p := c.connect(w, 4000+i)
 		words := "P. seq 501 ack 101 len 1200 df"
@@ -435,7 +435,7 @@ func about(e *Packet, proto, from, to, words string) string {
 }
 
 // fragmentsToVIP sends three fragments of a datagram, in an order.
-func fragmentsToVIP(c *C, order []int) {
+func fragmentsToVIP(c *Case, order []int) {
 	for id := 9; id < 11; id++ {
 		head := []string{"%s:4000 > %s:53 off 0 more len 1000 of 2200", "%s > %s off 1008 more len 1000",
 			"%s > %s off 2008 len 200"}
@@ -461,7 +461,7 @@ func fragmentsToVIP(c *C, order []int) {
 }
 
 // membersOwn: a VIP's floating IP is the way in only.
-func membersOwn(c *C) {
+func membersOwn(c *Case) {
 	c.talk(clients[1], 4000)
 	for _, member := range []string{web1, web2} {
 		w := out1(member, shared)
@@ -473,7 +473,7 @@ func membersOwn(c *C) {
 	c.Quiet()
 }
 
-func twoListeners(c *C) {
+func twoListeners(c *Case) {
 	for _, w := range clients[:3] {
 		for _, proto := range []string{"tcp", "udp"} {
 			p, out, in := c.open(w, proto, 4000)
@@ -484,7 +484,7 @@ func twoListeners(c *C) {
 	c.Quiet()
 }
 
-func vipIsThere(c *C) {
+func vipIsThere(c *Case) {
 	c.Put("green", "arp who-has %s tell %s", vip, inner)
 	if got := c.answers("green", vip); len(got) == 0 || got[0].SenderMAC != c.macs["green"] {
 		c.Fail("ARP for the VIP is answered by %v", got)
@@ -500,7 +500,7 @@ func vipIsThere(c *C) {
 }
 
 // vipRefuses what nobody listens for, among it a listener's port by the other protocol.
-func vipRefuses(c *C) {
+func vipRefuses(c *Case) {
 	for _, w := range []*way{clients[0], clients[1], clients[2], clients[3]} {
 		c.refuses(w.from, w.client, w.dest, []int{22, 53, 81}, []int{52, 80})
 	}

@@ -11,16 +11,16 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// A C is a check being played. Its methods end the check when something is not as it
+// A Case is a check being played. Its methods end the check when something is not as it
 // should be.
-type C struct {
-	target  Target
-	profile Profile
-	wire    Wire
-	hosts   *hosts
-	macs    map[string]mac      // the router's, by network
-	kept    map[string][][]byte // came out, and has been looked at in vain
-	amid    bool                // what is not wanted may come out as well: it is somebody else's
+type Case struct {
+	target     Target
+	profile    Profile
+	wire       Wire
+	hosts      *hosts
+	macs       map[string]mac      // the router's, by network
+	kept       map[string][][]byte // came out, and has been looked at in vain
+	skipOthers bool                // pass over packets that are not the wanted ones: others send, too
 
 	// Timeouts are the router's.
 	Timeouts Timeouts
@@ -45,21 +45,21 @@ type Packet struct {
 }
 
 // Fail ends the check.
-func (c *C) Fail(format string, args ...any) { panic(errFailed(fmt.Sprintf(format, args...))) }
+func (c *Case) Fail(format string, args ...any) { panic(errFailed(fmt.Sprintf(format, args...))) }
 
 // Skip ends the check without an outcome.
-func (c *C) Skip(format string, args ...any) { panic(errSkipped(fmt.Sprintf(format, args...))) }
+func (c *Case) Skip(format string, args ...any) { panic(errSkipped(fmt.Sprintf(format, args...))) }
 
 // broken ends the check because the target is broken, or says that it cannot do
 // what is asked.
-func (c *C) broken(err error) {
+func (c *Case) broken(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
 // meet finds out the router's MAC address on every network, as a host would.
-func (c *C) meet() {
+func (c *Case) meet() {
 	c.macs, c.kept = map[string]mac{}, map[string][][]byte{}
 	c.wire.Answer(c.hosts.answer)
 	for _, network := range networks {
@@ -68,7 +68,7 @@ func (c *C) meet() {
 }
 
 // restart goes on with another router, configured as the one before.
-func (c *C) restart() {
+func (c *Case) restart() {
 	c.profile.Restarts++
 	wire, err := c.target.Start(c.profile)
 	c.broken(err)
@@ -86,7 +86,7 @@ var askers = map[string][2]string{
 
 // ask resolves the router's address on a network. The answer comes behind
 // everything that the router has made of earlier frames from there.
-func (c *C) ask(network string) mac {
+func (c *Case) ask(network string) mac {
 	from, to := netip.MustParseAddr(askers[network][0]), netip.MustParseAddr(askers[network][1])
 	own := c.hosts.macOf(network, from)
 	eth := make([]byte, packet.ARPLen)
@@ -108,7 +108,7 @@ func (c *C) ask(network string) mac {
 }
 
 // next is the next frame on a network.
-func (c *C) next(network string, expected bool) []byte {
+func (c *Case) next(network string, expected bool) []byte {
 	if kept := c.kept[network]; len(kept) > 0 {
 		c.kept[network] = kept[1:]
 		return kept[0]
@@ -120,12 +120,12 @@ func (c *C) next(network string, expected bool) []byte {
 
 // Put sends the packet or ARP message of a line (see internal/nettest) to the router: from the
 // host that has its source, else from where such a source would come from.
-func (c *C) Put(network, format string, args ...any) {
+func (c *Case) Put(network, format string, args ...any) {
 	c.broken(c.wire.Put(network, c.frame(network, fmt.Sprintf(format, args...))))
 }
 
 // frame builds a line's frame as Put sends it.
-func (c *C) frame(network, line string) []byte {
+func (c *Case) frame(network, line string) []byte {
 	eth, err := nettest.Parse(line)
 	c.broken(err)
 	if m, ok := packet.DecodeARP(eth); ok {
@@ -144,15 +144,15 @@ func (c *C) frame(network, line string) []byte {
 }
 
 // PutRaw sends a frame as it is.
-func (c *C) PutRaw(network string, eth []byte) { c.broken(c.wire.Put(network, eth)) }
+func (c *Case) PutRaw(network string, eth []byte) { c.broken(c.wire.Put(network, eth)) }
 
 // Want takes the next IPv4 packet that comes out to a network, and fails unless it is as
 // a line says and right in every length and checksum. "*" stands for a port or
 // identifier that the line leaves open.
-func (c *C) Want(network, format string, args ...any) *Packet {
+func (c *Case) Want(network, format string, args ...any) *Packet {
 	line := fmt.Sprintf(format, args...)
 	p := c.Get(network)
-	for c.amid && p != nil && nettest.Match(p.fill(line), p.Eth) != nil {
+	for c.skipOthers && p != nil && nettest.Match(p.fill(line), p.Eth) != nil {
 		p = c.Get(network)
 	}
 	if p == nil {
@@ -165,9 +165,9 @@ func (c *C) Want(network, format string, args ...any) *Packet {
 }
 
 // Get returns the next IPv4 packet that comes out to a network, nil if there is none.
-func (c *C) Get(network string) *Packet { return c.get(network, true) }
+func (c *Case) Get(network string) *Packet { return c.get(network, true) }
 
-func (c *C) get(network string, expected bool) *Packet {
+func (c *Case) get(network string, expected bool) *Packet {
 	for {
 		eth := c.next(network, expected)
 		if eth == nil {
@@ -180,7 +180,7 @@ func (c *C) get(network string, expected bool) *Packet {
 }
 
 // None fails if an IPv4 packet has come out to a network, or comes out now.
-func (c *C) None(all ...string) {
+func (c *Case) None(all ...string) {
 	for _, network := range networks {
 		c.ask(network) // what was sent before is through
 	}
@@ -192,10 +192,10 @@ func (c *C) None(all ...string) {
 }
 
 // Quiet is None for every network.
-func (c *C) Quiet() { c.None(networks...) }
+func (c *Case) Quiet() { c.None(networks...) }
 
 // Drop forgets what has come out so far.
-func (c *C) Drop() {
+func (c *Case) Drop() {
 	for _, network := range networks {
 		c.ask(network)
 	}
@@ -206,20 +206,20 @@ func (c *C) Drop() {
 }
 
 // Wait lets time pass.
-func (c *C) Wait(d time.Duration) { c.broken(c.wire.Wait(d)) }
+func (c *Case) Wait(d time.Duration) { c.broken(c.wire.Wait(d)) }
 
 // Silence has a host answer ARP no more.
-func (c *C) Silence(network, addr string) {
+func (c *Case) Silence(network, addr string) {
 	c.hosts.silence(network, netip.MustParseAddr(addr), true)
 }
 
 // Speak has it answer again.
-func (c *C) Speak(network, addr string) {
+func (c *Case) Speak(network, addr string) {
 	c.hosts.silence(network, netip.MustParseAddr(addr), false)
 }
 
 // changer is the target's control. Without one the check is skipped.
-func (c *C) changer() Changer {
+func (c *Case) changer() Changer {
 	ch, ok := c.wire.(Changer)
 	if !ok {
 		c.Skip("the target cannot be changed while it runs")
@@ -228,22 +228,22 @@ func (c *C) changer() Changer {
 }
 
 // Associate gives a floating IP to an internal host, whoever has had it.
-func (c *C) Associate(floating, fixed string) {
+func (c *Case) Associate(floating, fixed string) {
 	c.broken(c.changer().Associate(parseAddr(floating), parseAddr(fixed)))
 }
 
 // Disassociate takes it away.
-func (c *C) Disassociate(floating string) {
+func (c *Case) Disassociate(floating string) {
 	c.broken(c.changer().Disassociate(parseAddr(floating)))
 }
 
 // SetMember has a pool's member get new connections, or none.
-func (c *C) SetMember(pool, member string, up bool) {
+func (c *Case) SetMember(pool, member string, up bool) {
 	c.broken(c.changer().SetMember(pool, member, up))
 }
 
 // keep has frames come before those that are still to be got.
-func (c *C) keep(network string, frames [][]byte) {
+func (c *Case) keep(network string, frames [][]byte) {
 	c.kept[network] = append(frames, c.kept[network]...)
 }
 

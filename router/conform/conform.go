@@ -43,7 +43,7 @@ type Check struct {
 	// Profile is how the router is configured for it.
 	Profile Profile
 
-	play func(*C)
+	play func(*Case)
 }
 
 // ID names a check: "U1/default".
@@ -112,7 +112,7 @@ func Run(ctx context.Context, target Target, check *Check) (result Result, err e
 	if err != nil {
 		return Result{}, fmt.Errorf("conform: %s: %w", target.Name(), err)
 	}
-	c := &C{target: target, profile: check.Profile, hosts: newHosts(), wire: wire, Timeouts: wire.Timeouts()}
+	c := &Case{target: target, profile: check.Profile, hosts: newHosts(), wire: wire, Timeouts: wire.Timeouts()}
 	defer func() {
 		if closed := c.wire.Close(); err == nil && closed != nil {
 			err = fmt.Errorf("conform: %s: %w", target.Name(), closed)
@@ -122,7 +122,7 @@ func Run(ctx context.Context, target Target, check *Check) (result Result, err e
 }
 
 // run plays the check, and turns the way it ended into a result.
-func (c *C) run(check *Check) (result Result, err error) {
+func (c *Case) run(check *Check) (result Result, err error) {
 	defer func() {
 		switch end := recover().(type) {
 		case nil:

@@ -39,7 +39,7 @@ func TestRunAll(t *testing.T) {
 	checks := []Check{}
 	for i := range 50 {
 		fail := i%3 == 0
-		checks = append(checks, Check{Item: "X", Name: string(rune('A' + i)), play: func(c *C) {
+		checks = append(checks, Check{Item: "X", Name: string(rune('A' + i)), play: func(c *Case) {
 			if fail {
 				c.Fail("as it should")
 			}

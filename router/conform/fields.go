@@ -30,7 +30,7 @@ func fieldChecks() []Check {
 }
 
 // reservedFlag: a bit without a meaning passes, in a whole packet and when it is cut.
-func reservedFlag(c *C) {
+func reservedFlag(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, kind := range packetKinds {
@@ -54,7 +54,7 @@ func reservedFlag(c *C) {
 	}
 }
 
-func typeOfService(c *C) {
+func typeOfService(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for tos := range 256 {
@@ -66,7 +66,7 @@ func typeOfService(c *C) {
 }
 
 // ownTTL: what the router sends itself has a time to live of its own.
-func ownTTL(c *C) {
+func ownTTL(c *Case) {
 	var first uint8
 	for i, ttl := range []int{1, 2, 9, 64, 255} {
 		c.Put("blue", "icmp 172.16.101.4 > 172.16.101.1 request id 5 seq 1 ttl %d", ttl)
@@ -84,7 +84,7 @@ func ownTTL(c *C) {
 }
 
 // zeroBroadcasts: the first address of a subnet was a broadcast once, and is no host's.
-func zeroBroadcasts(c *C) {
+func zeroBroadcasts(c *Case) {
 	for _, kind := range packetKinds {
 		for _, x := range [][3]string{
 			{"ext", "198.51.100.7", "172.16.101.0"}, {"ext", "198.51.100.7", "10.10.10.0"},
@@ -99,7 +99,7 @@ func zeroBroadcasts(c *C) {
 }
 
 // notAnswered: questions that routers had to answer once, and messages of unknown types.
-func notAnswered(c *C) {
+func notAnswered(c *Case) {
 	for _, typ := range []int{10, 13, 15, 17, 19, 30, 37, 42, 253} {
 		for _, to := range []string{"172.16.101.1", "10.10.10.2"} {
 			if typ == 13 {
@@ -112,7 +112,7 @@ func notAnswered(c *C) {
 }
 
 // echoedWhole: what was sent comes back, byte for byte, whatever its length.
-func echoedWhole(c *C) {
+func echoedWhole(c *Case) {
 	for seq, n := range []int{0, 1, 2, 7, 8, 55, 56, 57, 547, 548, 971, 1471, 1472} {
 		data := ""
 		if n > 0 {
@@ -130,7 +130,7 @@ func echoedWhole(c *C) {
 
 // largestOfNetworks: a router answers what fits into the largest MTU of its networks, or into 576 bytes, on each
 // of them.
-func largestOfNetworks(c *C) {
+func largestOfNetworks(c *Case) {
 	for _, network := range networks {
 		for seq, size := range []int{576, 1000, 1500} {
 			n := size - packet.IPv4Len - packet.ICMPLen
@@ -150,7 +150,7 @@ func largestOfNetworks(c *C) {
 
 // localDelivery: an address of the router is the router's, from whichever network the packet comes, and the answer
 // comes from that address.
-func localDelivery(c *C) {
+func localDelivery(c *Case) {
 	for network, host := range map[string]string{
 		"blue": "172.16.101.4", "green": "172.16.100.9", "small": "172.16.102.6", "ext": "10.10.10.4",
 	} {

@@ -100,7 +100,7 @@ func routerChecks() []Check {
 
 // change has fn alter the IP packet of a frame that a line describes, and sets its header
 // checksum right again.
-func (c *C) change(network, line string, fn func(ip []byte)) []byte {
+func (c *Case) change(network, line string, fn func(ip []byte)) []byte {
 	eth := c.frame(network, line)
 	ip := eth[packet.EthernetLen:]
 	fn(ip)
@@ -110,7 +110,7 @@ func (c *C) change(network, line string, fn func(ip []byte)) []byte {
 	return eth
 }
 
-func oneLess(c *C) {
+func oneLess(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, kind := range packetKinds {
@@ -125,7 +125,7 @@ func oneLess(c *C) {
 }
 
 // timeExceeded: a TTL of zero should not have come at all, and goes no further either.
-func timeExceeded(c *C) {
+func timeExceeded(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for k, kind := range packetKinds {
@@ -139,7 +139,7 @@ func timeExceeded(c *C) {
 	}
 }
 
-func ttlOfArrivals(c *C) {
+func ttlOfArrivals(c *Case) {
 	for _, x := range []struct{ network, from, to string }{
 		{"blue", "172.16.101.4", "172.16.101.1"}, {"blue", "172.16.101.4", "172.16.100.1"},
 		{"green", "172.16.100.9", "172.16.100.11"}, {"small", "172.16.102.6", "172.16.102.1"},
@@ -153,7 +153,7 @@ func ttlOfArrivals(c *C) {
 }
 
 // wrongHeaderChecksum has every single bit of it wrong once.
-func wrongHeaderChecksum(c *C) {
+func wrongHeaderChecksum(c *Case) {
 	line := crossings[1].line(packetKinds[0].line, 7)
 	for bit := range 16 {
 		eth := c.frame("ext", line)
@@ -166,7 +166,7 @@ func wrongHeaderChecksum(c *C) {
 }
 
 // impossibleHeader has right checksums, as far as there is something to sum.
-func impossibleHeader(c *C) {
+func impossibleHeader(c *Case) {
 	line := crossings[1].line(packetKinds[0].line, 7)
 	length := func(n int) func([]byte) {
 		return func(ip []byte) { binary.BigEndian.PutUint16(ip[2:], uint16(n)) }
@@ -185,7 +185,7 @@ func impossibleHeader(c *C) {
 
 // newHeaderChecksum brings packets whose checksum carries when the TTL changes, and
 // becomes what ones-complement arithmetic gets wrong easily.
-func newHeaderChecksum(c *C) {
+func newHeaderChecksum(c *Case) {
 	line := strings.Replace(crossings[1].line(packetKinds[0].line, 7), "id 9", "id %d", 1)
 	eth := c.frame("ext", fmt.Sprintf(line, 0))
 	sum := binary.BigEndian.Uint16(eth[packet.EthernetLen+10:])
@@ -199,7 +199,7 @@ func newHeaderChecksum(c *C) {
 
 // transportChecksumOfZero: UDP without a checksum stays so, and one that comes out
 // as zero is sent as all ones.
-func transportChecksumOfZero(c *C) {
+func transportChecksumOfZero(c *Case) {
 	c.Put("blue", "udp 172.16.101.3:4000 > 198.51.100.7:53 len 4 sum 0")
 	c.Want("ext", "udp 10.10.10.3:* > 198.51.100.7:53 len 4 sum 0")
 	port := c.external(carriers[0], "172.16.101.4:4000", "198.51.100.7:53")
@@ -214,7 +214,7 @@ func transportChecksumOfZero(c *C) {
 }
 
 // wrongStaysWrong: what was damaged before the router must not look right behind it.
-func wrongStaysWrong(c *C) {
+func wrongStaysWrong(c *Case) {
 	for _, line := range []string{"udp %s > 198.51.100.7:53 len 9", "tcp %s > 198.51.100.7:53 S len 9"} {
 		eth := c.frame("blue", fmt.Sprintf(line, "172.16.101.4:4000"))
 		eth[len(eth)-1]++
@@ -227,7 +227,7 @@ func wrongStaysWrong(c *C) {
 	}
 }
 
-func noRoute(c *C) {
+func noRoute(c *Case) {
 	line := "udp 172.16.101.4:4000 > 198.51.100.7:5000 ttl 64 id 9 tos 0 len 20"
 	c.Put("blue", "%s", line)
 	c.Want("blue", "icmp 172.16.101.1 > 172.16.101.4 type 3 code 0 about [%s]", line)
@@ -238,7 +238,7 @@ func noRoute(c *C) {
 
 // hostUnreachable: all who wait for a host hear that it does not answer, and they reach
 // it soon after it does. The TTL that is quoted may be that before or behind the router.
-func hostUnreachable(c *C) {
+func hostUnreachable(c *Case) {
 	const line = "udp %s:4000 > 172.16.101.4:5000 id 9 tos 0 len 20"
 	senders := []string{"10.10.10.4", "10.10.10.5", "198.51.100.7"}
 	c.Silence("blue", "172.16.101.4")
@@ -273,7 +273,7 @@ func hostUnreachable(c *C) {
 	c.Want("blue", "udp 10.10.10.4:4000 > 172.16.101.4:5000 ttl 63 len 20")
 }
 
-func nothingListens(c *C) {
+func nothingListens(c *Case) {
 	for _, x := range []struct{ network, from, to string }{
 		{"blue", "172.16.101.4", "172.16.101.1"}, {"green", "172.16.100.9", "172.16.100.1"},
 		{"small", "172.16.102.6", "172.16.102.1"}, {"small", "172.16.103.1", "172.16.103.0"},
@@ -290,7 +290,7 @@ func nothingListens(c *C) {
 	c.Quiet()
 }
 
-func resetFromRouter(c *C) {
+func resetFromRouter(c *Case) {
 	const to = "tcp 172.16.101.4:4000 > 172.16.101.1:9 "
 	for _, x := range []struct {
 		segment  string
@@ -319,7 +319,7 @@ func resetFromRouter(c *C) {
 }
 
 // policyRefuses: from outside nothing is plainRouter to inside addresses. The sender may be told.
-func policyRefuses(c *C) {
+func policyRefuses(c *Case) {
 	for i, kind := range packetKinds {
 		line := crossings[1].line(kind.line, 10+i)
 		c.Put("ext", "%s ttl 64", line)
@@ -333,7 +333,7 @@ func policyRefuses(c *C) {
 
 // noErrorAboutErrors sends what would be answered, were it not an error or a later
 // fragment itself.
-func noErrorAboutErrors(c *C) {
+func noErrorAboutErrors(c *Case) {
 	for i, typ := range []string{"3 code 1", "3 code 4 mtu 1000", "4", "5 code 1", "11", "12"} {
 		for _, dst := range []string{"198.51.100.7 ttl 1", "172.16.101.1 ttl 64", "172.16.102.6 df ttl 64"} {
 			addr, _, _ := strings.Cut(dst, " ")
@@ -353,14 +353,14 @@ func noErrorAboutErrors(c *C) {
 }
 
 // liveError makes sure that the router does send errors.
-func (c *C) liveError() {
+func (c *Case) liveError() {
 	c.Drop()
 	const line = "udp 192.168.10.99:4000 > 198.51.100.7:5000 ttl 1 id 9 tos 0 len 20"
 	c.Put("blue", line)
 	c.Want("blue", "icmp 172.16.101.1 > 192.168.10.99 type 11 about ["+line+"]")
 }
 
-func noErrorAboutBroadcasts(c *C) {
+func noErrorAboutBroadcasts(c *Case) {
 	for _, dst := range []string{"198.51.100.7:9 ttl 1", "172.16.101.1:9", "172.16.102.6:9 len 1100 df"} {
 		for _, to := range []mac{packet.Broadcast, {1, 0, 0x5e, 0, 0, 5}} {
 			eth := c.frame("blue", "udp 192.168.10.9:4000 > "+dst)
@@ -380,7 +380,7 @@ func noErrorAboutBroadcasts(c *C) {
 	c.liveError()
 }
 
-func noErrorToNobody(c *C) {
+func noErrorToNobody(c *Case) {
 	for _, src := range []string{"0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
 		"172.16.101.255"} {
 		for _, dst := range []string{"198.51.100.7:9 ttl 1", "172.16.101.1:9", "172.16.102.6:9 len 1100 df"} {
@@ -392,7 +392,7 @@ func noErrorToNobody(c *C) {
 }
 
 // quotes: as much as 576 bytes can hold, and all of what is shorter.
-func quotes(c *C) {
+func quotes(c *Case) {
 	for i, n := range []int{0, 1, 8, 519, 520, 521, 1400} {
 		line := fmt.Sprintf("udp 192.168.10.%d:4000 > 198.51.100.7:5000 ttl 1 id 9 tos 0 len %d", 10+i, n)
 		c.Put("blue", "%s", line)
@@ -404,7 +404,7 @@ func quotes(c *C) {
 }
 
 // precedence: errors are network control, and an answer is of the kind of the question.
-func precedence(c *C) {
+func precedence(c *Case) {
 	for i, tos := range []uint8{0, 0x20, 0xa0} {
 		c.Put("blue", "udp 192.168.10.%d:4000 > 198.51.100.7:5000 ttl 1 tos %d", 10+i, tos)
 		p := c.Want("blue", "icmp 172.16.101.1 > 192.168.10.%d type 11", 10+i)
@@ -417,7 +417,7 @@ func precedence(c *C) {
 }
 
 // errorRate: a flood is not answered one by one, and is not at others' expense.
-func errorRate(c *C) {
+func errorRate(c *Case) {
 	const flood = 400
 	for range flood {
 		c.Put("blue", "udp 192.168.10.9:4000 > 198.51.100.7:5000 ttl 1")
@@ -446,7 +446,7 @@ func errorRate(c *C) {
 }
 
 // linkBroadcast sends good packets in frames to everybody.
-func linkBroadcast(c *C) {
+func linkBroadcast(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, kind := range packetKinds {
@@ -461,7 +461,7 @@ func linkBroadcast(c *C) {
 }
 
 // linkBroadcastToRouter: a question to everybody's MAC address is not for one of them.
-func linkBroadcastToRouter(c *C) {
+func linkBroadcastToRouter(c *Case) {
 	for _, kind := range packetKinds {
 		for _, network := range networks {
 			eth := c.frame(network, fmt.Sprintf(kind.line, askers[network][0], askers[network][1]))
@@ -474,7 +474,7 @@ func linkBroadcastToRouter(c *C) {
 	c.Quiet()
 }
 
-func directedBroadcast(c *C) {
+func directedBroadcast(c *Case) {
 	for _, kind := range packetKinds {
 		for _, x := range [][3]string{
 			{"ext", "198.51.100.7", "172.16.101.255"}, {"ext", "198.51.100.7", "172.16.100.255"},
@@ -497,7 +497,7 @@ func directedBroadcast(c *C) {
 
 // remoteBroadcast: only the last router on the way knows which address is a broadcast. To others it is an
 // address like any.
-func remoteBroadcast(c *C) {
+func remoteBroadcast(c *Case) {
 	for i, kind := range packetKinds {
 		for _, x := range []struct{ dst, network, hop string }{
 			{"192.168.10.255", "blue", "172.16.101.254"}, {"192.168.10.0", "blue", "172.16.101.254"},
@@ -511,7 +511,7 @@ func remoteBroadcast(c *C) {
 	c.Quiet()
 }
 
-func limitedBroadcast(c *C) {
+func limitedBroadcast(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, kind := range packetKinds {
@@ -528,7 +528,7 @@ func limitedBroadcast(c *C) {
 // not to be seen from outside.
 func martianChecks() []Check {
 	var all []Check
-	add := func(name string, play func(*C)) {
+	add := func(name string, play func(*Case)) {
 		all = append(all, Check{Item: "R9", Name: name, Level: Should, Source: "RFC 1812, 5.3.7", Profile: plainRouter,
 			play: play})
 	}
@@ -543,7 +543,7 @@ func martianChecks() []Check {
 		{"from broadcast", []string{"255.255.255.255", "172.16.101.255", "10.10.10.255"}},
 		{"from the router", []string{"172.16.101.1", "172.16.100.1", "10.10.10.2"}},
 	} {
-		add(x.name, func(c *C) { martianSources(c, x.sources) })
+		add(x.name, func(c *Case) { martianSources(c, x.sources) })
 	}
 	for _, x := range []struct {
 		name  string
@@ -553,13 +553,13 @@ func martianChecks() []Check {
 		{"to loopback", []string{"127.0.0.1", "127.255.255.254"}},
 		{"to class E", []string{"240.0.0.1", "255.255.255.254"}},
 	} {
-		add(x.name, func(c *C) { martianDests(c, x.dests) })
+		add(x.name, func(c *Case) { martianDests(c, x.dests) })
 	}
 	return all
 }
 
 // martianSources try every way that there is, from either side.
-func martianSources(c *C, sources []string) {
+func martianSources(c *Case, sources []string) {
 	for _, src := range sources {
 		for _, kind := range packetKinds {
 			for _, dst := range []string{"198.51.100.7", "172.16.100.9", "172.16.101.1", "10.10.10.3"} {
@@ -573,7 +573,7 @@ func martianSources(c *C, sources []string) {
 	c.Quiet()
 }
 
-func martianDests(c *C, dests []string) {
+func martianDests(c *Case, dests []string) {
 	for _, dst := range dests {
 		for _, kind := range packetKinds {
 			c.Put("blue", kind.line, "172.16.101.4", dst)
@@ -589,7 +589,7 @@ func martianDests(c *C, dests []string) {
 }
 
 // addressesOfAnother: an address of a network that is attached elsewhere.
-func addressesOfAnother(c *C) {
+func addressesOfAnother(c *Case) {
 	for _, kind := range packetKinds {
 		c.Put("blue", kind.line, "172.16.100.9", "198.51.100.7")
 		c.Put("blue", kind.line, "172.16.102.6", "172.16.100.9")
@@ -604,7 +604,7 @@ func addressesOfAnother(c *C) {
 }
 
 // sourceRoutes are loose and strict, to be followed and all used up, alone and behind others.
-func sourceRoutes(c *C) {
+func sourceRoutes(c *Case) {
 	for _, opts := range []string{
 		"8307040a09090900", "8907040a09090900", "8307080a09090900", "8907080a09090900",
 		"018307040a090909", "5e0401028307040a09090900",
@@ -624,7 +624,7 @@ func sourceRoutes(c *C) {
 }
 
 // unknownOptions pass as they are, and so do those about which a router has nothing to say.
-func unknownOptions(c *C) {
+func unknownOptions(c *Case) {
 	for _, opts := range []string{"5e040102", "9e040102", "01010101", "00000000", "94040000",
 		"5e0801020304050600000000",
 		"5e025e02", "1e020000", "88041234"} {
@@ -638,7 +638,7 @@ func unknownOptions(c *C) {
 }
 
 // longestPrefix: each address goes to the most exact of four routes.
-func longestPrefix(c *C) {
+func longestPrefix(c *Case) {
 	for _, x := range []struct{ dst, network, hop string }{
 		{"192.168.20.7", "blue", "172.16.101.254"}, {"192.168.23.255", "blue", "172.16.101.254"},
 		{"192.168.21.6", "green", "172.16.100.20"}, {"192.168.21.8", "green", "172.16.100.20"},
@@ -665,14 +665,14 @@ func longestPrefix(c *C) {
 }
 
 // toward fails unless a packet is in a frame for a host, or router, of its network.
-func (c *C) toward(p *Packet, hop string) {
+func (c *Case) toward(p *Packet, hop string) {
 	if want := c.hosts.macOf(p.Network, parseAddr(hop)); mac(p.Eth[:6]) != want {
 		c.Fail("on %s: to %v, not to %v (%s): %s", p.Network, mac(p.Eth[:6]), want, hop, p.Line)
 	}
 }
 
 // prefixOf31: both addresses of a link of two are hosts', and neither is its broadcast.
-func prefixOf31(c *C) {
+func prefixOf31(c *Case) {
 	c.Put("small", "icmp 172.16.103.1 > 172.16.103.0 request id 5 seq 1")
 	c.Want("small", "icmp 172.16.103.0 > 172.16.103.1 reply id 5 seq 1")
 	c.Put("blue", "udp 172.16.101.4:4000 > 172.16.103.1:5000")
@@ -685,7 +685,7 @@ func prefixOf31(c *C) {
 }
 
 // noRedirects: packets go back to where they came from, and nobody is told a better way.
-func noRedirects(c *C) {
+func noRedirects(c *Case) {
 	for _, dst := range []string{"192.168.10.5", "172.16.101.2"} {
 		c.Put("blue", "udp 172.16.101.4:4000 > %s:5000", dst)
 		c.Want("blue", "udp 172.16.101.4:4000 > %s:5000", dst)
@@ -694,7 +694,7 @@ func noRedirects(c *C) {
 }
 
 // redirectsNotBelieved has the upstream, and then somebody else, tell of a better way.
-func redirectsNotBelieved(c *C) {
+func redirectsNotBelieved(c *Case) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "198.51.100.7:53")
 	about := fmt.Sprintf("about [udp 10.10.10.2:%d > 198.51.100.7:53]", port)
 	for _, from := range []string{"10.10.10.1", "10.10.10.5"} {

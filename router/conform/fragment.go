@@ -33,17 +33,17 @@ func fragmentChecks() []Check {
 		if w := &ways[i]; w.shared {
 			all = append(all,
 				Check{Item: "C6", Name: "two hosts/" + w.name, Level: Should, Source: "RFC 7857, 11; RFC 6864, 5.3.1",
-					play: func(c *C) { twoHosts(c, w) }})
+					play: func(c *Case) { twoHosts(c, w) }})
 		}
 	}
 	return append(all,
 		Check{Item: "U14", Name: "without the first one", Level: Must, Source: "RFC 4787, REQ-14", play: withoutFirst},
 		Check{Item: "U14", Name: "forgotten", Level: Good, Source: "RFC 4787, REQ-14 a)", play: forgotten},
 		Check{Item: "U14", Name: "flood without first ones, whole packets", Level: Must, Source: "RFC 4787, REQ-14 a)",
-			play: func(c *C) { fragmentFlood(c, true) }},
+			play: func(c *Case) { fragmentFlood(c, true) }},
 		Check{Item: "U14", Name: "flood without first ones, pieces in order", Level: Must,
 			Source: "RFC 4787, REQ-14 a)",
-			play:   func(c *C) { fragmentFlood(c, false) }},
+			play:   func(c *Case) { fragmentFlood(c, false) }},
 		Check{Item: "U14", Name: "flood of one source, pieces in any order", Level: Good, Source: "RFC 4787, REQ-14 a)",
 			play: oneSourceFlood},
 		Check{Item: "U14", Name: "tiny first one", Level: Should, Source: "RFC 1858, 3.2", play: tinyFirst},
@@ -83,7 +83,7 @@ func fragmentChecks() []Check {
 
 // eachNarrow makes a check about packets that are too large of every way that has
 // networks of its own: from the client, or back from the server.
-func eachNarrow(name string, back int, level Level, source string, play func(*C, *way, int)) []Check {
+func eachNarrow(name string, back int, level Level, source string, play func(*Case, *way, int)) []Check {
 	var all []Check
 	for i := range ways {
 		w := &ways[i]
@@ -95,14 +95,14 @@ func eachNarrow(name string, back int, level Level, source string, play func(*C,
 			narrow, from = w.from, "server"
 		}
 		all = append(all, Check{Item: "U13", Name: name + "/" + w.name + "/" + from, Level: level, Source: source,
-			Profile: Profile{Narrow: narrow}, play: func(c *C) { play(c, w, back) }})
+			Profile: Profile{Narrow: narrow}, play: func(c *Case) { play(c, w, back) }})
 	}
 	return all
 }
 
 // wantTooBig wants the sender of a packet to be told that it is too large for a network: by an
 // address that the router has on his, or by the VIP that the packet is for.
-func (c *C) wantTooBig(network, to, line string) {
+func (c *Case) wantTooBig(network, to, line string) {
 	p := c.Get(network)
 	if p == nil {
 		c.Fail("nothing came out to %s; wanted fragmentation needed about %s", network, line)
@@ -116,7 +116,7 @@ func (c *C) wantTooBig(network, to, line string) {
 }
 
 // tooBig: one byte more than fits, and much more.
-func tooBig(c *C, w *way, back int) {
+func tooBig(c *Case, w *way, back int) {
 	for _, proto := range w.protocols() {
 		l := c.legs(w, proto, 4000)[back]
 		fits := narrow - headerOf(proto)
@@ -133,7 +133,7 @@ func tooBig(c *C, w *way, back int) {
 }
 
 // cutHere: the same without DF goes on in pieces.
-func cutHere(c *C, w *way, back int) {
+func cutHere(c *Case, w *way, back int) {
 	for _, proto := range w.protocols() {
 		l := c.legs(w, proto, 4000)[back]
 		fits := narrow - headerOf(proto)
@@ -145,7 +145,7 @@ func cutHere(c *C, w *way, back int) {
 	c.Quiet()
 }
 
-func inOrder(c *C) {
+func inOrder(c *Case) {
 	for _, name := range []string{"snat", "out of a floating ip"} {
 		for _, proto := range []string{"udp", "tcp", "icmp"} {
 			l := c.legs(wayOf(name), proto, 4000)[0]
@@ -160,7 +160,7 @@ func inOrder(c *C) {
 
 // pathMTU: who hears that a segment is too large sends its bytes again in smaller ones. The one
 // that was dropped has not happened.
-func pathMTU(c *C, w *way, back int) {
+func pathMTU(c *Case, w *way, back int) {
 	l := c.legs(w, "tcp", 4000)
 	to, fro := l[back], l[1-back]
 	seq, ack := []int{101, 501}[back], []int{501, 101}[back]
@@ -186,7 +186,7 @@ func pathMTU(c *C, w *way, back int) {
 }
 
 // everyOrder sends packets in three pieces, in all six orders.
-func everyOrder(c *C, w *way) {
+func everyOrder(c *Case, w *way) {
 	id := 100
 	for _, proto := range w.protocols() {
 		for _, l := range c.legs(w, proto, 4000) {
@@ -202,7 +202,7 @@ func everyOrder(c *C, w *way) {
 
 // beginInPieces: no packet of the connection has come before, and nobody has asked for the next
 // hop's address.
-func beginInPieces(c *C, w *way) {
+func beginInPieces(c *Case, w *way) {
 	for i, order := range orders {
 		p := c.newPath(w, "udp", 4000+i)
 		c.putPieces(w.from, order, "udp %s > %s id %d len 600", p.client, p.dest, 100+i)
@@ -215,7 +215,7 @@ func beginInPieces(c *C, w *way) {
 
 // offPathPieces: a segment from somebody who does not know the sequence numbers is worth no more
 // in pieces.
-func offPathPieces(c *C, w *way) {
+func offPathPieces(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	for i, order := range orders {
 		c.putPieces(w.to, order, "tcp %s > %s P. seq %d ack 77000000 len 600 id %d", p.real, p.shown, 77000000*(i+1),
@@ -232,7 +232,7 @@ func offPathPieces(c *C, w *way) {
 }
 
 // withoutFirst: nobody knows for whom these are, and nothing comes of them.
-func withoutFirst(c *C) {
+func withoutFirst(c *Case) {
 	for _, name := range []string{"plain", "snat", "into a floating ip", "forwarded port", "vip", "hairpin"} {
 		for i, l := range c.legs(wayOf(name), "udp", 4000) {
 			c.putPieces(l.in, []int{1, 2}, "%s id %d len 600", l.sent, 100+i)
@@ -243,7 +243,7 @@ func withoutFirst(c *C) {
 }
 
 // forgotten: a first one that comes after minutes comes alone.
-func forgotten(c *C) {
+func forgotten(c *Case) {
 	l := c.legs(wayOf("snat"), "udp", 4000)[0]
 	c.putPieces(l.in, []int{1, 2}, "%s id 100 len 600", l.sent)
 	c.Wait(2 * time.Minute)
@@ -257,7 +257,7 @@ func forgotten(c *C) {
 
 // fragmentFlood: fragments whose first ones never come, of one host and in the names of many,
 // inside and outside, cost others no whole packet, or none whose pieces come in order.
-func fragmentFlood(c *C, whole bool) {
+func fragmentFlood(c *Case, whole bool) {
 	legs := c.legs(wayOf("snat"), "udp", 4000)
 	junk := func(network, src, dst string, id int) {
 		c.PutRaw(network, piece(c.frame(network, fmt.Sprintf("udp %s:4000 > %s:53 id %d len 600", src, dst, id)), 200,
@@ -285,7 +285,7 @@ func fragmentFlood(c *C, whole bool) {
 
 // oneSourceFlood: what one host has sent does not cost another one's packet its pieces that
 // wait for the first.
-func oneSourceFlood(c *C) {
+func oneSourceFlood(c *Case) {
 	l := c.legs(wayOf("snat"), "udp", 4000)[0]
 	c.putPieces(l.in, []int{2, 1}, "%s id 100 len 600", l.sent)
 	for i := range 2500 {
@@ -298,7 +298,7 @@ func oneSourceFlood(c *C) {
 }
 
 // flagsAt looks for fragments that bring a TCP header's flags other than with its ports.
-func (c *C) flagsAt(networks ...string) {
+func (c *Case) flagsAt(networks ...string) {
 	for _, network := range networks {
 		for _, p := range c.came(network) {
 			n := len(p.Eth) - transportAt
@@ -310,7 +310,7 @@ func (c *C) flagsAt(networks ...string) {
 }
 
 // tinyFirst has the flags in the second fragment, where no filter looks for them.
-func tinyFirst(c *C) {
+func tinyFirst(c *Case) {
 	for i, to := range []string{"10.10.10.3:80", "10.10.10.8:2222", "10.10.10.7:80"} {
 		eth := c.frame("ext", fmt.Sprintf("tcp 10.10.10.4:4000 > %s S seq 100 id %d len 40", to, 100+i))
 		for _, order := range [][]int{{0, 1}, {1, 0}} {
@@ -323,7 +323,7 @@ func tinyFirst(c *C) {
 }
 
 // offsetOfEight has a second fragment replace the flags of the first.
-func offsetOfEight(c *C) {
+func offsetOfEight(c *Case) {
 	for i, to := range []string{"10.10.10.3:80", "10.10.10.8:2222", "10.10.10.7:80"} {
 		first := c.frame("ext", fmt.Sprintf("tcp 10.10.10.4:4000 > %s . seq 100 ack 1 id %d len 40", to, 100+i))
 		second := c.frame("ext", fmt.Sprintf("tcp 10.10.10.4:4000 > %s S seq 100 id %d len 40", to, 100+i))
@@ -337,7 +337,7 @@ func offsetOfEight(c *C) {
 }
 
 // twoFirsts has a first one that may come in, and one to a port that nobody may reach.
-func twoFirsts(c *C) {
+func twoFirsts(c *Case) {
 	for i, x := range [][3]string{{"10.10.10.8:5353", "10.10.10.8:9", "blue"},
 		{"10.10.10.7:53", "10.10.10.7:9", "green"}} {
 		good := pieces(c.frame("ext", fmt.Sprintf("udp 10.10.10.4:4000 > %s id %d len 600", x[0], 100+i)), 200, 400)
@@ -357,7 +357,7 @@ func twoFirsts(c *C) {
 
 // overlapping sends pieces that contradict each other. Whatever becomes of them, they go where
 // their packet goes, and the next packet is whole.
-func overlapping(c *C) {
+func overlapping(c *Case) {
 	for _, name := range []string{"snat", "into a floating ip", "vip"} {
 		for i, l := range c.legs(wayOf(name), "udp", 4000) {
 			eth := c.frame(l.in, fmt.Sprintf("%s id %d len 600", l.sent, 100+i))
@@ -380,7 +380,7 @@ func overlapping(c *C) {
 }
 
 // sameTwice: a link may deliver a frame twice.
-func sameTwice(c *C) {
+func sameTwice(c *Case) {
 	for _, name := range []string{"snat", "into a floating ip", "vip"} {
 		for i, l := range c.legs(wayOf(name), "udp", 4000) {
 			c.putPieces(l.in, []int{1, 1, 0, 0, 1, 2}, "%s id %d len 600", l.sent, 100+i)
@@ -407,13 +407,13 @@ func pingRouter(network string, seq int) (request, reply string) {
 }
 
 // pingInPieces has a host ask the router in pieces, and get its answer.
-func (c *C) pingInPieces(network string, seq int, order []int) {
+func (c *Case) pingInPieces(network string, seq int, order []int) {
 	request, reply := pingRouter(network, seq)
 	c.putPieces(network, order, "%s len 1200", request)
 	c.WantWhole(network, "%s len 1200", reply)
 }
 
-func pingsInPieces(c *C) {
+func pingsInPieces(c *Case) {
 	for _, network := range networks {
 		for seq, order := range orders {
 			c.pingInPieces(network, seq, order)
@@ -423,7 +423,7 @@ func pingsInPieces(c *C) {
 }
 
 // largestPing is as large as a packet can be.
-func largestPing(c *C) {
+func largestPing(c *Case) {
 	const n = 65535 - packet.IPv4Len - packet.ICMPLen
 	var at []int
 	for i := 1480; i < n; i += 1480 {
@@ -437,7 +437,7 @@ func largestPing(c *C) {
 }
 
 // beyondTheEnd: the last piece reaches beyond 65535 bytes.
-func beyondTheEnd(c *C) {
+func beyondTheEnd(c *Case) {
 	request, _ := pingRouter("blue", 1)
 	eth := c.frame("blue", request+" len 1400")
 	for at := 0; at < 65528; at += 1400 {
@@ -450,7 +450,7 @@ func beyondTheEnd(c *C) {
 
 // overlapsForRouter: nobody honest sends them. (One that lies within another is taken by Linux
 // for the same one again.)
-func overlapsForRouter(c *C) {
+func overlapsForRouter(c *Case) {
 	for seq, cut := range [][4]int{{0, 208, 200, 400}, {0, 200, 192, 400}, {0, 200, 0, 400}} {
 		request, _ := pingRouter("blue", seq)
 		eth := c.frame("blue", request+" len 600")
@@ -470,7 +470,7 @@ func overlapsForRouter(c *C) {
 
 // beginnings of many packets leave room for another host's: those of one host also for
 // one that has begun before.
-func beginnings(c *C) {
+func beginnings(c *Case) {
 	begin := func(host string, id int) {
 		c.putPieces("blue", orders[0][:1+id%2], "icmp %s > 172.16.101.1 request id 5 seq 1 ipid %d len 600", host, id)
 	}
@@ -488,7 +488,7 @@ func beginnings(c *C) {
 }
 
 // reassemblyTime: who sends a packet of which a part is lost is told, once.
-func reassemblyTime(c *C) {
+func reassemblyTime(c *Case) {
 	request, _ := pingRouter("blue", 1)
 	c.putPieces("blue", []int{0, 2}, "%s len 600", request)
 	c.Quiet()
@@ -497,7 +497,7 @@ func reassemblyTime(c *C) {
 	c.Quiet()
 }
 
-func reassemblyTimeWithoutFirst(c *C) {
+func reassemblyTimeWithoutFirst(c *Case) {
 	request, _ := pingRouter("blue", 1)
 	c.putPieces("blue", []int{1, 2}, "%s len 600", request)
 	c.Wait(2*time.Minute + time.Second)
@@ -529,7 +529,7 @@ func toSmall(play func(network, src string, header int, next func() string)) {
 	}
 }
 
-func tooBigPlain(c *C) {
+func tooBigPlain(c *Case) {
 	toSmall(func(network, src string, header int, next func() string) {
 		for _, n := range []int{narrow - header + 1, 1500 - header} {
 			line := fmt.Sprintf("%s df len %d", next(), n)
@@ -544,7 +544,7 @@ func tooBigPlain(c *C) {
 }
 
 // cutPlain: all but length, offset and flag is the sender's, in every piece.
-func cutPlain(c *C) {
+func cutPlain(c *Case) {
 	toSmall(func(network, _ string, header int, next func() string) {
 		for _, n := range []int{narrow - header, narrow - header + 1, 1200, 1500 - header} {
 			line := fmt.Sprintf("%s len %d", next(), n)
@@ -559,7 +559,7 @@ func cutPlain(c *C) {
 	c.Quiet()
 }
 
-func fewest(c *C) {
+func fewest(c *Case) {
 	const each = (narrow - packet.IPv4Len) / 8 * 8
 	for i, x := range []struct{ n, want int }{{narrow - packet.IPv4Len, 1}, {narrow - packet.IPv4Len + 1, 2},
 		{each + 8, 2}, {1480, 2}} {
@@ -572,7 +572,7 @@ func fewest(c *C) {
 
 // cutAgain: pieces that are too large themselves, in every order. Only what is at the end of the
 // last one is a last piece.
-func cutAgain(c *C) {
+func cutAgain(c *Case) {
 	toSmall(func(network, _ string, header int, next func() string) {
 		for _, at := range [][]int{{1400, 2800}, {1480, 1488}, {40, 1400}} {
 			for _, order := range orders {
@@ -590,7 +590,7 @@ func cutAgain(c *C) {
 
 // copiedOptions: what says that it is to be copied is in every piece, the rest in the first
 // one. No operation and end of list are no options to speak of.
-func copiedOptions(c *C) {
+func copiedOptions(c *Case) {
 	for i, x := range []struct{ all, copied string }{
 		{"5e040102", ""}, {"9e040102", "9e040102"}, {"5e0401029e040304", "9e040304"}, {"9e0401025e040304", "9e040102"},
 		{"94040000", "94040000"}, {"015e0301019e0501020301", "9e05010203"},
@@ -625,7 +625,7 @@ func options(p *Packet) (all []string) {
 }
 
 // identification: where an address is one host's, its identifications are good enough.
-func identification(c *C) {
+func identification(c *Case) {
 	for _, name := range []string{"plain", "out of a floating ip", "into a floating ip"} {
 		for _, proto := range []string{"udp", "tcp", "icmp"} {
 			for _, l := range c.legs(wayOf(name), proto, 4000) {
@@ -641,7 +641,7 @@ func identification(c *C) {
 }
 
 // twoHosts chance to use the same identifications at the same time.
-func twoHosts(c *C, w *way) {
+func twoHosts(c *Case, w *way) {
 	c.first(w, "udp", 3999, "len 20") // the next hop is known
 	for _, kind := range []string{"udp %s:4000 > %s:53 id %d len 600",
 		"icmp %s > %s request id 5 seq 1 ipid %d len 600"} {
@@ -658,7 +658,7 @@ func twoHosts(c *C, w *way) {
 }
 
 // twoHostsCut: the pieces are the router's.
-func twoHostsCut(c *C) {
+func twoHostsCut(c *Case) {
 	c.first(wayOf("snat"), "udp", 3999, "len 20")
 	for id := range 10 {
 		for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
@@ -669,7 +669,7 @@ func twoHostsCut(c *C) {
 }
 
 // twoMembers answer from one address, to clients of one host's.
-func twoMembers(c *C) {
+func twoMembers(c *Case) {
 	w := wayOf("vip")
 	one, two := c.legs(w, "udp", 4000)[1], c.legs(w, "udp", 4001)[1]
 	if one.src == two.src {

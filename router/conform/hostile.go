@@ -16,12 +16,12 @@ import (
 // hostileChecks are about frames that nobody should send. After each flood of them the
 // router has to serve as before, and nothing invalid may have come out.
 func hostileChecks() []Check {
-	check := func(item, name, source string, play func(*C)) Check {
+	check := func(item, name, source string, play func(*Case)) Check {
 		return Check{Item: item, Name: name, Level: Good, Source: source, play: play}
 	}
 	const headers = "RFC 1812, 5.2.2"
 	sweep := func(name string, from, to int, seeds ...[]seed) Check {
-		return check("H1", name, headers, func(c *C) { sweepBytes(c, from, to, slices.Concat(seeds...)) })
+		return check("H1", name, headers, func(c *Case) { sweepBytes(c, from, to, slices.Concat(seeds...)) })
 	}
 	return []Check{
 		sweep("ethernet", 0, packet.EthernetLen, arpSeeds[:2], udpSeeds, tcpSeeds[:2], icmpSeeds),
@@ -92,12 +92,12 @@ var (
 
 // An opening is what there was before the flood, and must be there after it.
 type opening struct {
-	c                   *C
+	c                   *Case
 	mapping, connection uint16 // external ports of 172.16.101.4:4000, to be played with
 	spared              uint16 // and of 172.16.101.2:4100
 }
 
-func (c *C) opening() *opening {
+func (c *Case) opening() *opening {
 	o := &opening{c: c, mapping: c.external(carriers[0], "172.16.101.4:4000", "198.51.100.7:53")}
 	o.connection = o.connect("172.16.101.4:4000", "198.51.100.7:80")
 	o.spared = o.connect("172.16.101.2:4100", "203.0.113.9:80")
@@ -148,7 +148,7 @@ func (o *opening) goesOn() {
 }
 
 // judge takes all that has come out so far.
-func (c *C) judge(sound func(c *C, network string, eth []byte) error) {
+func (c *Case) judge(sound func(c *Case, network string, eth []byte) error) {
 	for _, network := range networks {
 		c.ask(network) // what was put anywhere is through
 	}
@@ -162,7 +162,7 @@ func (c *C) judge(sound func(c *C, network string, eth []byte) error) {
 }
 
 // sound says what is wrong with a frame from the router, whatever it is.
-func sound(c *C, network string, eth []byte) error {
+func sound(c *Case, network string, eth []byte) error {
 	if err := valid(eth); err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func values(b byte) []byte {
 
 // sweepBytes sends seeds with every single byte of a header replaced, and checksums that
 // are right all the same, unless it is the checksum's byte.
-func sweepBytes(c *C, from, to int, seeds []seed) {
+func sweepBytes(c *Case, from, to int, seeds []seed) {
 	o := c.opening()
 	for _, s := range seeds {
 		good := o.frame(s)
@@ -276,8 +276,8 @@ func sumOf(eth []byte) int {
 }
 
 // stillWrong judges what comes of a packet whose transport checksum is wrong.
-func stillWrong(good []byte) func(*C, string, []byte) error {
-	return func(c *C, network string, eth []byte) error {
+func stillWrong(good []byte) func(*Case, string, []byte) error {
+	return func(c *Case, network string, eth []byte) error {
 		p := parse(network, eth)
 		if _, isARP := packet.DecodeARP(eth); isARP || p.Proto != good[23] || p.Proto == packet.ProtoICMP &&
 			p.Type == packet.ICMPUnreachable {
@@ -339,7 +339,7 @@ func mendTransport(ip []byte, header, changed int) {
 }
 
 // severalAtOnce changes up to six bytes of a frame, wherever they are, always the same ones.
-func severalAtOnce(c *C) {
+func severalAtOnce(c *Case) {
 	o := c.opening()
 	rng := rand.New(rand.NewPCG(1, 2))
 	seeds := slices.Concat(arpSeeds, udpSeeds, tcpSeeds, icmpSeeds, errorSeeds, optionSeeds)
@@ -364,7 +364,7 @@ func severalAtOnce(c *C) {
 
 // cutShort sends the beginnings of frames: nothing comes of any, since each says how
 // long it should be.
-func cutShort(c *C) {
+func cutShort(c *Case) {
 	o := c.opening()
 	for _, s := range slices.Concat(arpSeeds, udpSeeds, tcpSeeds, icmpSeeds, errorSeeds, optionSeeds) {
 		eth := o.frame(s)
@@ -384,7 +384,7 @@ func cutShort(c *C) {
 }
 
 // shortPackets end early as well, but say so: in the middle of a header, or behind it.
-func shortPackets(c *C) {
+func shortPackets(c *Case) {
 	o := c.opening()
 	for _, s := range slices.Concat(udpSeeds, tcpSeeds, icmpSeeds, errorSeeds, optionSeeds) {
 		eth := o.frame(s)
@@ -400,7 +400,7 @@ func shortPackets(c *C) {
 }
 
 // otherDestinations are hosts' MAC addresses that differ from the router's by one bit or in all.
-func otherDestinations(c *C) {
+func otherDestinations(c *Case) {
 	o := c.opening()
 	for _, s := range slices.Concat(udpSeeds, tcpSeeds, icmpSeeds) {
 		eth := o.frame(s)
@@ -420,7 +420,7 @@ func otherDestinations(c *C) {
 }
 
 // otherEtherTypes carry a good packet, behind something or at once.
-func otherEtherTypes(c *C) {
+func otherEtherTypes(c *Case) {
 	o := c.opening()
 	for _, s := range []seed{udpSeeds[0], udpSeeds[2], tcpSeeds[3]} {
 		for _, typ := range []uint16{0, 46, 1500, 1501, 0x0801, 0x0805, 0x22f3, 0x6558, 0x8035, 0x8137, 0x86dd, 0x8847,
@@ -437,7 +437,7 @@ func otherEtherTypes(c *C) {
 
 // land sends what an address of the router's seems to send to itself: whoever answers that
 // talks to himself for long.
-func land(c *C) {
+func land(c *Case) {
 	o := c.opening()
 	for _, all := range ownAddresses {
 		for _, a := range all {
@@ -456,7 +456,7 @@ func land(c *C) {
 }
 
 // spoofedGateway has hosts of one network speak for those of another, and for the router.
-func spoofedGateway(c *C) {
+func spoofedGateway(c *Case) {
 	c.opening() // the neighbors are known
 	for _, line := range []string{
 		"arp who-has 10.10.10.1 tell 10.10.10.1 from %v", "arp reply 10.10.10.1 is-at %v for 172.16.101.1",
@@ -479,7 +479,7 @@ func spoofedGateway(c *C) {
 }
 
 // runts are shorter than an Ethernet header.
-func runts(c *C) {
+func runts(c *Case) {
 	o := c.opening()
 	for _, s := range []seed{arpSeeds[0], udpSeeds[0], udpSeeds[2]} {
 		eth := o.frame(s)
@@ -492,7 +492,7 @@ func runts(c *C) {
 }
 
 // giants are larger than the network allows. What comes of them fits.
-func giants(c *C) {
+func giants(c *Case) {
 	o := c.opening()
 	for i, n := range []int{1473, 2000, 8900, 9000, 65000, 65507} {
 		for _, line := range []string{"udp 172.16.101.4:%d > 198.51.100.7:53 len %d",

@@ -20,12 +20,12 @@ func icmpChecks() []Check {
 		name := strings.ToUpper(proto)
 		all = append(all, eachWay(Check{Item: "I4", Name: "about " + name, Level: Must,
 			Source: "RFC 5508, REQ-4; RFC 5382, REQ-9"},
-			func(c *C, w *way) { errorsToClient(c, w, proto) })...)
+			func(c *Case, w *way) { errorsToClient(c, w, proto) })...)
 		all = append(all, eachWay(Check{Item: "I5", Name: "about " + name, Level: Must, Source: "RFC 5508, REQ-5"},
-			func(c *C, w *way) { errorsToServer(c, w, proto) })...)
+			func(c *Case, w *way) { errorsToServer(c, w, proto) })...)
 		all = append(all, eachWay(Check{Item: "I12", Name: "traceroute by " + name, Level: Must,
 			Source: "RFC 5508, REQ-4; RFC 1812, 4.3.2.4"},
-			func(c *C, w *way) { traceroute(c, w, proto) })...)
+			func(c *Case, w *way) { traceroute(c, w, proto) })...)
 	}
 	for i := range ways {
 		w := &ways[i]
@@ -38,27 +38,27 @@ func icmpChecks() []Check {
 		}
 		all = append(all,
 			Check{Item: echo, Name: "echo/" + w.name, Level: Must, Source: "RFC 5508, REQ-7 and 10 a)",
-				play: func(c *C) { echoes(c, w) }},
+				play: func(c *Case) { echoes(c, w) }},
 			Check{Item: about, Name: "about echo/" + w.name, Level: Must, Source: "RFC 5508, REQ-4 and 7 a)",
-				play: func(c *C) { errorsAboutEcho(c, w) }},
+				play: func(c *Case) { errorsAboutEcho(c, w) }},
 			Check{Item: "I12", Name: "traceroute by ICMP/" + w.name, Level: Must,
 				Source: "RFC 5508, REQ-4; RFC 1812, 4.3.2.4",
-				play:   func(c *C) { tracerouteByEcho(c, w) }})
+				play:   func(c *Case) { tracerouteByEcho(c, w) }})
 	}
 	return append(all,
 		Check{Item: "U12", Name: "errors leave the mapping", Level: Must, Source: "RFC 4787, REQ-12", Profile: short,
-			play: func(c *C) { errorsEndNothing(c, "udp", c.Timeouts.UDP) }},
+			play: func(c *Case) { errorsEndNothing(c, "udp", c.Timeouts.UDP) }},
 		Check{Item: "T9", Name: "unreachable while opening", Level: Should, Source: "RFC 5382, REQ-9 and 10",
 			play: unreachableWhileOpening},
 		Check{Item: "T10", Name: "errors leave the connection", Level: Must, Source: "RFC 5382, REQ-10", Profile: short,
-			play: func(c *C) { errorsEndNothing(c, "tcp", c.Timeouts.TCPEstablished) }},
+			play: func(c *Case) { errorsEndNothing(c, "tcp", c.Timeouts.TCPEstablished) }},
 		Check{Item: "I1", Name: "whatever the destination", Level: Must, Source: "RFC 5508, REQ-1 a)",
 			play: identifiers},
 		Check{Item: "I1", Name: "no sharing", Level: Must, Source: "RFC 5508, REQ-1", play: identifiersOfTwo},
 		Check{Item: "I2", Name: "60 s", Level: Must, Source: "RFC 5508, REQ-2",
-			play: func(c *C) { queryFor(c, 59*time.Second, true) }},
+			play: func(c *Case) { queryFor(c, 59*time.Second, true) }},
 		Check{Item: "I2", Name: "ends", Level: Good, Source: "RFC 5508, REQ-2", Profile: short,
-			play: func(c *C) { queryFor(c, c.Timeouts.ICMP*3/2, false) }},
+			play: func(c *Case) { queryFor(c, c.Timeouts.ICMP*3/2, false) }},
 		Check{Item: "I3", Name: "bad checksum", Level: Should, Source: "RFC 5508, REQ-3", play: badChecksums},
 		Check{Item: "I3", Name: "bad checksum of the quoted header", Level: Should, Source: "RFC 5508, REQ-3 a)",
 			play: badQuotedHeader},
@@ -95,7 +95,7 @@ func icmpErrors() []string {
 
 // open begins a connection as far as it takes to send both ways. The client's next words
 // and the server's are returned.
-func (c *C) open(w *way, proto string, port int) (_ *path, out, in string) {
+func (c *Case) open(w *way, proto string, port int) (_ *path, out, in string) {
 	if proto == "tcp" {
 		return c.connect(w, port), "P. seq 101 ack 501 len 100", "P. seq 501 ack 101 len 100"
 	}
@@ -114,7 +114,7 @@ var onPath = map[string]string{"blue": "172.16.101.254", "green": "172.16.100.20
 // on the path has sent may come from him, or from the address that the client talks to, or
 // from an external one of the router's, which it has to where his own means nothing
 // (RFC 5508, REQ-5).
-func (c *C) wantError(w *way, network, path, to, rest string) {
+func (c *Case) wantError(w *way, network, path, to, rest string) {
 	got := c.Get(network)
 	if got == nil {
 		c.Fail("nothing came out to %s; wanted icmp %s > %s %s", network, path, to, rest)
@@ -136,7 +136,7 @@ func (c *C) wantError(w *way, network, path, to, rest string) {
 
 // errorsToClient: whatever the server says about what the client has sent, and whoever
 // on the way there does, the client gets it, about the packet that he knows.
-func errorsToClient(c *C, w *way, proto string) {
+func errorsToClient(c *Case, w *way, proto string) {
 	p, words, in := c.open(w, proto, 4000)
 	out := p.there("%s", words)
 	for _, e := range icmpErrors() {
@@ -154,7 +154,7 @@ func errorsToClient(c *C, w *way, proto string) {
 }
 
 // errorsToServer is the same the other way.
-func errorsToServer(c *C, w *way, proto string) {
+func errorsToServer(c *Case, w *way, proto string) {
 	p, words, in := c.open(w, proto, 4000)
 	back := p.back("%s", in)
 	for _, e := range icmpErrors() {
@@ -180,7 +180,7 @@ func quoted(n int, proto, from, to, words string) string {
 
 // traceroute: the router itself, somebody behind it, and the destination, each by the
 // address that the client may know.
-func traceroute(c *C, w *way, proto string) {
+func traceroute(c *Case, w *way, proto string) {
 	words := "len 20 "
 	if proto == "tcp" {
 		words = "S seq 100 "
@@ -205,14 +205,14 @@ func traceroute(c *C, w *way, proto string) {
 // A ping is an echo's way: its requests as the client knows them, near, and as the
 // other side does, far.
 type ping struct {
-	c          *C
+	c          *Case
 	w          *way
 	near, far  string // "icmp ... request id ..."
 	back, seen string // the same of replies
 }
 
 // ping sends the first request.
-func (c *C) ping(w *way, id int, words string) *ping {
+func (c *Case) ping(w *way, id int, words string) *ping {
 	g := &ping{c: c, w: w, near: fmt.Sprintf("icmp %s > %s request id %d", w.client, w.dest, id),
 		seen: fmt.Sprintf("icmp %s > %s reply id %d", w.dest, w.client, id)}
 	c.Put(w.from, "%s %s", g.near, words)
@@ -240,7 +240,7 @@ func (g *ping) reply(words string) {
 	g.c.Want(g.w.from, "%s %s", g.seen, passed(words))
 }
 
-func echoes(c *C, w *way) {
+func echoes(c *Case, w *way) {
 	g := c.ping(w, 77, "seq 1 len 56")
 	g.reply("seq 1 len 56")
 	for seq := 2; seq < 5; seq++ {
@@ -251,7 +251,7 @@ func echoes(c *C, w *way) {
 	c.Quiet()
 }
 
-func errorsAboutEcho(c *C, w *way) {
+func errorsAboutEcho(c *Case, w *way) {
 	g := c.ping(w, 77, "seq 1 len 100")
 	for _, e := range icmpErrors() {
 		out := g.request("seq 2 len 100")
@@ -267,7 +267,7 @@ func errorsAboutEcho(c *C, w *way) {
 	c.Quiet()
 }
 
-func tracerouteByEcho(c *C, w *way) {
+func tracerouteByEcho(c *Case, w *way) {
 	c.Put(w.from, "icmp %s > %s request id 77 seq 1 ttl 1", w.client, w.dest)
 	c.Want(w.from, "icmp %s > %s type 11 code 0 about [icmp %s > %s request id 77 seq 1 ttl 1]", askers[w.from][1],
 		w.client, w.client, w.dest)
@@ -282,7 +282,7 @@ func tracerouteByEcho(c *C, w *way) {
 
 // errorsEndNothing: after errors of all kinds a connection is there for as long as it would
 // be without.
-func errorsEndNothing(c *C, proto string, idle time.Duration) {
+func errorsEndNothing(c *Case, proto string, idle time.Duration) {
 	p, words, in := c.open(wayOf("snat"), proto, 4000)
 	out := p.there("%s", words)
 	for _, e := range icmpErrors() {
@@ -295,7 +295,7 @@ func errorsEndNothing(c *C, proto string, idle time.Duration) {
 	p.back("%s", in)
 }
 
-func unreachableWhileOpening(c *C) {
+func unreachableWhileOpening(c *Case) {
 	w := wayOf("snat")
 	p := c.first(w, "tcp", 4000, "S seq 100")
 	out := p.there("S seq 100")
@@ -308,7 +308,7 @@ func unreachableWhileOpening(c *C) {
 	c.Quiet()
 }
 
-func identifiers(c *C) {
+func identifiers(c *Case) {
 	var seen []uint16
 	for _, to := range []string{"10.10.10.4", "10.10.10.5"} {
 		c.Put("blue", "icmp 172.16.101.4 > %s request id 77 seq 1", to)
@@ -323,7 +323,7 @@ func identifiers(c *C) {
 	}
 }
 
-func identifiersOfTwo(c *C) {
+func identifiersOfTwo(c *Case) {
 	seen := map[uint16]string{}
 	for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 		for id := range 50 {
@@ -339,7 +339,7 @@ func identifiersOfTwo(c *C) {
 	}
 }
 
-func queryFor(c *C, d time.Duration, lives bool) {
+func queryFor(c *Case, d time.Duration, lives bool) {
 	g := c.ping(wayOf("snat"), 77, "seq 1")
 	c.Wait(d)
 	if lives {
@@ -351,7 +351,7 @@ func queryFor(c *C, d time.Duration, lives bool) {
 }
 
 // badChecksums: what has been damaged on its way is worth nothing.
-func badChecksums(c *C) {
+func badChecksums(c *Case) {
 	p, words, _ := c.open(wayOf("snat"), "udp", 4000)
 	out := p.there("%s", words)
 	g := c.ping(wayOf("snat"), 77, "seq 1 len 8")
@@ -364,14 +364,14 @@ func badChecksums(c *C) {
 	g.reply("seq 1 len 8")
 }
 
-func badQuotedHeader(c *C) {
+func badQuotedHeader(c *Case) {
 	p, words, _ := c.open(wayOf("snat"), "udp", 4000)
 	out := p.there("%s", words)
 	c.Put("ext", "icmp 10.10.10.1 > 10.10.10.2 type 3 code 1 about [%s ipsum 0x1234 cut 28]", out.Line)
 	c.Quiet()
 }
 
-func quotedOptions(c *C) {
+func quotedOptions(c *Case) {
 	p, _, _ := c.open(wayOf("snat"), "udp", 4000)
 	const words = "len 20 ipopts 0101010101010101"
 	out := p.there(words)
@@ -383,7 +383,7 @@ func quotedOptions(c *C) {
 
 // wantQuoting takes the next error, and wants it to quote a packet of these endpoints; of
 // the rest, not even checksums are looked at.
-func (c *C) wantQuoting(network, from, to string) *Packet {
+func (c *Case) wantQuoting(network, from, to string) *Packet {
 	got := c.Get(network)
 	if got == nil {
 		c.Fail("nothing came out to %s; wanted an error about %s > %s", network, from, to)
@@ -400,7 +400,7 @@ func (c *C) wantQuoting(network, from, to string) *Packet {
 
 // quotedChecksums: whoever quotes a packet may have changed it before, or not all of it
 // is there.
-func quotedChecksums(c *C) {
+func quotedChecksums(c *Case) {
 	for _, proto := range []string{"udp", "tcp"} {
 		p, words, _ := c.open(wayOf("snat"), proto, 4000)
 		out := p.there("%s", words)
@@ -413,7 +413,7 @@ func quotedChecksums(c *C) {
 
 // extensions: what follows a quote of 128 bytes is about something else, and is left as
 // it is.
-func extensions(c *C) {
+func extensions(c *Case) {
 	object := []byte{0x20, 0, 0, 0, 0, 8, 1, 1, 0x00, 0x01, 0x01, 0xff} // an MPLS label (RFC 4950)
 	binary.BigEndian.PutUint16(object[2:], ^packet.Sum(object))
 	for _, name := range []string{"snat", "out of a floating ip", "into a floating ip", "vip"} {
@@ -440,7 +440,7 @@ func extensions(c *C) {
 	}
 }
 
-func errorsAboutNothing(c *C) {
+func errorsAboutNothing(c *Case) {
 	c.open(wayOf("snat"), "udp", 4000)
 	for _, e := range icmpErrors() {
 		for _, q := range []string{"udp 10.10.10.2:5999 > 10.10.10.4:53 len 9",
@@ -452,7 +452,7 @@ func errorsAboutNothing(c *C) {
 	c.Quiet()
 }
 
-func errorsLeaveQuery(c *C) {
+func errorsLeaveQuery(c *Case) {
 	g := c.ping(wayOf("snat"), 77, "seq 1")
 	out := g.request("seq 2")
 	for _, e := range icmpErrors() {
@@ -463,7 +463,7 @@ func errorsLeaveQuery(c *C) {
 	g.reply("seq 2")
 }
 
-func errorsDoNotRefresh(c *C) {
+func errorsDoNotRefresh(c *Case) {
 	g := c.ping(wayOf("snat"), 77, "seq 1")
 	out := g.request("seq 2")
 	c.Wait(c.Timeouts.ICMP * 3 / 4)
@@ -475,7 +475,7 @@ func errorsDoNotRefresh(c *C) {
 }
 
 // noPortLeft: four ports are four connections to one endpoint, and the fifth is told.
-func noPortLeft(c *C) {
+func noPortLeft(c *Case) {
 	for i := range 4 {
 		c.Put("blue", "udp 172.16.101.%d:%d > 10.10.10.4:53", 2+i%2*2, 4000+i)
 		c.Want("ext", "udp 10.10.10.2:* > 10.10.10.4:53")
@@ -485,7 +485,7 @@ func noPortLeft(c *C) {
 	c.Quiet()
 }
 
-func doNotCross(c *C) {
+func doNotCross(c *Case) {
 	for _, name := range []string{"plain", "snat", "into a floating ip", "vip"} {
 		w := wayOf(name)
 		p, words, _ := c.open(w, "udp", 4000)
@@ -497,7 +497,7 @@ func doNotCross(c *C) {
 	c.Quiet()
 }
 
-func quotesOfEveryLength(c *C) {
+func quotesOfEveryLength(c *Case) {
 	for _, name := range []string{"snat", "into a floating ip", "vip through a floating ip", "hairpin"} {
 		for _, proto := range []string{"udp", "tcp"} {
 			w := wayOf(name)
@@ -515,7 +515,7 @@ func quotesOfEveryLength(c *C) {
 	}
 }
 
-func quoteWithoutChecksum(c *C) {
+func quoteWithoutChecksum(c *Case) {
 	for _, name := range []string{"snat", "into a floating ip", "vip through a floating ip", "hairpin"} {
 		w := wayOf(name)
 		const words = "len 100 sum 0x0000"

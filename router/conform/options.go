@@ -24,9 +24,9 @@ func optionChecks() []Check {
 			play: recordQuoted},
 		Check{Item: "R16", Name: "echo", Level: Should, Source: "RFC 1812, 4.3.3.6", play: recordOfEcho},
 		Check{Item: "R17", Name: "time", Level: Must, Source: stamp, Profile: plainRouter,
-			play: func(c *C) { stamps(c, 0) }},
+			play: func(c *Case) { stamps(c, 0) }},
 		Check{Item: "R17", Name: "address and time", Level: Must, Source: stamp, Profile: plainRouter,
-			play: func(c *C) { stamps(c, 1) }},
+			play: func(c *Case) { stamps(c, 1) }},
 		Check{Item: "R17", Name: "routers that are asked", Level: Must, Source: stamp, Profile: plainRouter,
 			play: stampsAsked},
 		Check{Item: "R17", Name: "overflow", Level: Must, Source: "RFC 791, 3.1", Profile: plainRouter,
@@ -63,7 +63,7 @@ func option(head []byte, nops int, words []uint32) string {
 	return fmt.Sprintf("ipopts %x", head)
 }
 
-func recordedBothWays(c *C, w *way) {
+func recordedBothWays(c *Case, w *way) {
 	p, out, in := c.open(w, "udp", 4000)
 	p.send(out + " " + recordOption(4, 0, 0))
 	c.Want(w.to, "udp %s > %s %s %s", p.shown, p.real, out, recordOption(8, routerOn(w.to), 0))
@@ -72,7 +72,7 @@ func recordedBothWays(c *C, w *way) {
 	c.Quiet()
 }
 
-func recordIsFull(c *C) {
+func recordIsFull(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, words := range [][]uint32{{1, 2, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9}} {
@@ -84,7 +84,7 @@ func recordIsFull(c *C) {
 	c.Quiet()
 }
 
-func recordInPieces(c *C) {
+func recordInPieces(c *Case) {
 	c.Put("blue", "udp 172.16.101.4:4000 > 172.16.102.6:53 id 9 len 1200 %s", recordOption(4, 0))
 	all := c.came("small")
 	if p := c.join(all); p == nil || len(all) != 2 {
@@ -121,7 +121,7 @@ func (p *Packet) options() []byte {
 }
 
 // recordQuoted: an error shows the packet as the path has made it, and the client's addresses.
-func recordQuoted(c *C) {
+func recordQuoted(c *Case) {
 	for _, name := range []string{"snat", "out of a floating ip", "vip", "hairpin"} {
 		w := wayOf(name)
 		p, words, _ := c.open(w, "udp", 4000)
@@ -135,7 +135,7 @@ func recordQuoted(c *C) {
 
 // recordOfEcho: whether the router writes itself down once or twice, as the end of one way
 // and as the beginning of the other, is not said.
-func recordOfEcho(c *C) {
+func recordOfEcho(c *Case) {
 	for _, to := range []string{"172.16.101.1", "172.16.100.1", "10.10.10.2"} {
 		c.Put("blue", "icmp 172.16.101.4 > %s request id 5 seq 1 len 20 %s", to, recordOption(8, 7, 0, 0, 0))
 		p := c.Want("blue", "icmp %s > 172.16.101.4 reply id 5 seq 1 len 20", to)
@@ -150,7 +150,7 @@ func recordOfEcho(c *C) {
 }
 
 // day is the target's time of the day.
-func (c *C) day() time.Time {
+func (c *Case) day() time.Time {
 	if w, ok := c.wire.(interface{ Day() time.Time }); ok {
 		return w.Day()
 	}
@@ -158,7 +158,7 @@ func (c *C) day() time.Time {
 }
 
 // wantTime fails unless a timestamp is that of now, or marked as no time of the day.
-func (c *C) wantTime(stamp uint32) {
+func (c *Case) wantTime(stamp uint32) {
 	const day, near = 24 * time.Hour, time.Minute // of a busy machine
 	if stamp>>31 != 0 {
 		return
@@ -170,7 +170,7 @@ func (c *C) wantTime(stamp uint32) {
 }
 
 // stamps: at the first place and at the last one.
-func stamps(c *C, flags byte) {
+func stamps(c *Case, flags byte) {
 	size := 1 + int(flags)
 	for i := range crossings {
 		x := &crossings[i]
@@ -200,7 +200,7 @@ func stamps(c *C, flags byte) {
 	c.Quiet()
 }
 
-func stampsAsked(c *C) {
+func stampsAsked(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		line := x.line("udp %s:4000 > %s:5000 len 20", 9)
@@ -223,7 +223,7 @@ func stampsAsked(c *C) {
 	c.Quiet()
 }
 
-func stampsOverflow(c *C) {
+func stampsOverflow(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		line := x.line("udp %s:4000 > %s:5000 len 20", 9)
@@ -240,7 +240,7 @@ func stampsOverflow(c *C) {
 	c.Quiet()
 }
 
-func stampOfEcho(c *C) {
+func stampOfEcho(c *Case) {
 	c.Put("blue", "icmp 172.16.101.4 > 172.16.101.1 request id 5 seq 1 len 20 %s", stampOption(5, 1, 0, 0, 0, 0))
 	p := c.Want("blue", "icmp 172.16.101.1 > 172.16.101.4 reply id 5 seq 1 len 20")
 	opt := p.find(68)
@@ -260,7 +260,7 @@ var malformed = []struct {
 	{"4408040000000000", 22}, {"4408060000000000", 22}, {"4408050100000000", 22}, {"44030500", 21},
 }
 
-func malformedOptions(c *C) {
+func malformedOptions(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for k, m := range malformed {
@@ -274,7 +274,7 @@ func malformedOptions(c *C) {
 
 func hexOption(s string) string { return "ipopts " + strings.ReplaceAll(s, " ", "") }
 
-func malformedQuietly(c *C) {
+func malformedQuietly(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
 		for _, m := range malformed {

@@ -12,7 +12,7 @@ import (
 
 // A leg is one direction of an open connection.
 type leg struct {
-	c          *C
+	c          *Case
 	in, out    string // networks
 	src        string // the sender's address
 	sent, seen string // a packet as it goes in, and as it is to come out
@@ -20,7 +20,7 @@ type leg struct {
 
 // legs opens a connection, of UDP, TCP or echoes, and returns the client's leg and the
 // server's.
-func (c *C) legs(w *way, proto string, port int) [2]leg {
+func (c *Case) legs(w *way, proto string, port int) [2]leg {
 	if proto == "icmp" {
 		g := c.ping(w, port, "seq 1")
 		g.reply("seq 1")
@@ -98,7 +98,7 @@ func pieces(eth []byte, at ...int) [][]byte {
 var orders = [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
 
 // putPieces sends a line's packet in three pieces, in an order.
-func (c *C) putPieces(network string, order []int, format string, args ...any) {
+func (c *Case) putPieces(network string, order []int, format string, args ...any) {
 	all := pieces(c.frame(network, fmt.Sprintf(format, args...)), 200, 400)
 	for _, i := range order {
 		c.PutRaw(network, all[i])
@@ -107,7 +107,7 @@ func (c *C) putPieces(network string, order []int, format string, args ...any) {
 
 // whole takes what comes out to a network up to the end of a packet, which it puts together
 // and returns with its pieces. Nil: it has not come, or not all of it.
-func (c *C) whole(network string) (*Packet, []*Packet) {
+func (c *Case) whole(network string) (*Packet, []*Packet) {
 	var all []*Packet
 	for {
 		p := c.Get(network)
@@ -122,7 +122,7 @@ func (c *C) whole(network string) (*Packet, []*Packet) {
 }
 
 // came is all that has come out to a network so far.
-func (c *C) came(network string) (all []*Packet) {
+func (c *Case) came(network string) (all []*Packet) {
 	for _, n := range networks {
 		c.ask(n) // what was sent before is through
 	}
@@ -137,7 +137,7 @@ func (c *C) came(network string) (all []*Packet) {
 
 // join puts the fragments of one packet together (RFC 791, 3.2), and fails if they are not of
 // one. Nil: some are missing.
-func (c *C) join(all []*Packet) *Packet {
+func (c *Case) join(all []*Packet) *Packet {
 	var eth []byte
 	sorted := slices.SortedStableFunc(slices.Values(all), func(a, b *Packet) int { return a.Off - b.Off })
 	for i, p := range sorted {
@@ -191,7 +191,7 @@ func lines(all []*Packet) string {
 }
 
 // WantWhole is Want for a packet that may come in pieces, which it returns.
-func (c *C) WantWhole(network, format string, args ...any) []*Packet {
+func (c *Case) WantWhole(network, format string, args ...any) []*Packet {
 	line := fmt.Sprintf(format, args...)
 	p, all := c.whole(network)
 	if p == nil {
@@ -203,7 +203,7 @@ func (c *C) WantWhole(network, format string, args ...any) []*Packet {
 }
 
 // mixed wants so many packets, all in pieces, and their pieces to be told apart by their identifications.
-func (c *C) mixed(network string, want int) {
+func (c *Case) mixed(network string, want int) {
 	var ids []uint16
 	all := map[uint16][]*Packet{}
 	for _, p := range c.came(network) {

@@ -21,7 +21,7 @@ func poolChecks() []Check {
 
 // shown has an internal host send a packet, and returns what comes out of it, whose source
 // must be one of the profile's addresses.
-func (c *C) shown(may []string, format string, args ...any) *Packet {
+func (c *Case) shown(may []string, format string, args ...any) *Packet {
 	line := fmt.Sprintf(format, args...)
 	c.Put("blue", "%s", line)
 	p := c.Get("ext")
@@ -34,7 +34,7 @@ func (c *C) shown(may []string, format string, args ...any) *Packet {
 	return p
 }
 
-func paired(c *C) {
+func paired(c *Case) {
 	may := poolChecks()[0].Profile.SNATAddresses
 	for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 		first := c.shown(may, "udp %s:4000 > 10.10.10.4:53", host)
@@ -50,7 +50,7 @@ func paired(c *C) {
 	c.Quiet()
 }
 
-func pairedProtocols(c *C) {
+func pairedProtocols(c *Case) {
 	may := poolChecks()[0].Profile.SNATAddresses
 	for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 		first := c.shown(may, "udp %s:4000 > 10.10.10.4:53", host)
@@ -62,7 +62,7 @@ func pairedProtocols(c *C) {
 	}
 }
 
-func notContiguous(c *C) {
+func notContiguous(c *Case) {
 	may := poolChecks()[2].Profile.SNATAddresses
 	seen := map[string]bool{}
 	for i := range 30 {

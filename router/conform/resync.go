@@ -20,7 +20,7 @@ func resyncChecks() []Check {
 }
 
 // bothForgot: a client comes back by its port after both ends have lost power.
-func bothForgot(c *C, w *way) {
+func bothForgot(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	p.there("P. seq 101 ack 501 len 20")
 	p.there("S seq 3000000000 win 60000 mss 1460")
@@ -32,7 +32,7 @@ func bothForgot(c *C, w *way) {
 }
 
 // halfClosedAnew: the side that has finished before is the one that begins anew.
-func halfClosedAnew(c *C) {
+func halfClosedAnew(c *Case) {
 	for i, name := range []string{"plain", "snat", "into a floating ip"} {
 		p := c.connect(wayOf(name), 4000+i)
 		p.there("F. seq 101 ack 501")
@@ -47,7 +47,7 @@ func halfClosedAnew(c *C) {
 
 // refusedAnew: the server has closed its port, and the client hears it. Its next SYN begins a
 // connection.
-func refusedAnew(c *C, w *way) {
+func refusedAnew(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	p.there("S seq 3000000000 win 60000")
 	p.back("R. seq 0 ack 3000000001")
@@ -59,7 +59,7 @@ func refusedAnew(c *C, w *way) {
 
 // synProvesNothing: the SYN was a stranger's, in the client's name. The server asks back, and the
 // connection goes on.
-func synProvesNothing(c *C, w *way) {
+func synProvesNothing(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	p.there("P. seq 101 ack 501 len 20")
 	p.send("S seq 3000000000 win 60000")
@@ -72,7 +72,7 @@ func synProvesNothing(c *C, w *way) {
 
 // pickedUpByKeepalive: all that the router has ever seen of the connection is keepalives, one
 // before the next sequence number, and their answers.
-func pickedUpByKeepalive(c *C) {
+func pickedUpByKeepalive(c *Case) {
 	for i, name := range []string{"plain", "out of a floating ip", "into a floating ip"} {
 		p := c.first(wayOf(name), "tcp", 4000+i, ". seq 100 ack 501")
 		for range 2 {
@@ -87,7 +87,7 @@ func pickedUpByKeepalive(c *C) {
 }
 
 // pickedUpByOldData: the first segment has been acknowledged before, with all that came after it.
-func pickedUpByOldData(c *C) {
+func pickedUpByOldData(c *Case) {
 	for i, name := range []string{"plain", "out of a floating ip", "into a floating ip"} {
 		p := c.first(wayOf(name), "tcp", 4000+i, "P. seq 101 ack 501 len 100")
 		p.back(". seq 501 ack 20201")
@@ -99,20 +99,20 @@ func pickedUpByOldData(c *C) {
 
 // forgottenMapping: the router has lost the mapping, and its internal host need not find out by
 // waiting. A RST is not answered.
-func forgottenMapping(c *C) {
+func forgottenMapping(c *Case) {
 	c.Put("blue", "tcp 172.16.101.4:4000 > 10.10.10.4:80 P. seq 101 ack 501 len 20")
 	c.wantResets(reset{network: "blue", from: "10.10.10.4:80", to: "172.16.101.4:4000", seq: 501})
 	c.Put("blue", "tcp 172.16.101.4:4000 > 10.10.10.4:80 R seq 101")
 	c.Quiet()
 }
 
-func forgottenMember(c *C) {
+func forgottenMember(c *Case) {
 	c.Put("blue", "tcp 172.16.101.4:4000 > 172.16.100.11:80 F. seq 101 ack 501")
 	c.wantResets(reset{network: "blue", from: "172.16.100.11:80", to: "172.16.101.4:4000", seq: 501})
 	c.Quiet()
 }
 
-func forgottenOutside(c *C) {
+func forgottenOutside(c *Case) {
 	c.Put("ext", "tcp 10.10.10.4:80 > 10.10.10.2:4000 P. seq 501 ack 101 len 20")
 	c.Put("ext", "tcp 10.10.10.4:4000 > 10.10.10.7:80 P. seq 101 ack 501 len 20")
 	c.Quiet()
@@ -121,7 +121,7 @@ func forgottenOutside(c *C) {
 // staleBeginsAnew: the client comes back by the port of a connection that its member, which may
 // have no new ones, serves still. It gets another member, and keeps it; a late segment of the old
 // connection goes where it belongs until then.
-func staleBeginsAnew(c *C) {
+func staleBeginsAnew(c *Case) {
 	for _, w := range clients[:2] {
 		member, p := c.begin(w, "tcp", 4000)
 		if member != web1 {

@@ -18,10 +18,10 @@ func specialChecks() []Check {
 			all = append(all,
 				Check{Item: "R19", Name: "from " + x.name + suffix, Level: Must, Source: x.source,
 					Profile: Profile{NoSNAT: !snat},
-					play:    func(c *C) { martianSources(c, x.addresses) }},
+					play:    func(c *Case) { martianSources(c, x.addresses) }},
 				Check{Item: "R19", Name: "to " + x.name + suffix, Level: Must, Source: x.source,
 					Profile: Profile{NoSNAT: !snat},
-					play:    func(c *C) { martianDests(c, x.addresses) }})
+					play:    func(c *Case) { martianDests(c, x.addresses) }})
 		}
 	}
 	return append(all,
@@ -33,7 +33,7 @@ func specialChecks() []Check {
 			play: specialPass})
 }
 
-func errorsFromLinkLocal(c *C) {
+func errorsFromLinkLocal(c *Case) {
 	w := wayOf("snat")
 	p, words, _ := c.open(w, "udp", 4000)
 	out := p.there("%s", words)
@@ -44,7 +44,7 @@ func errorsFromLinkLocal(c *C) {
 }
 
 // errorsFromDummy: routers without an IPv4 address report, too, and paths with a small MTU need it.
-func errorsFromDummy(c *C) {
+func errorsFromDummy(c *Case) {
 	w := wayOf("snat")
 	p, words, _ := c.open(w, "udp", 4000)
 	out := p.there("%s df", words)
@@ -56,7 +56,7 @@ func errorsFromDummy(c *C) {
 }
 
 // specialPass: addresses with a special purpose that are forwarded all the same.
-func specialPass(c *C) {
+func specialPass(c *Case) {
 	for _, a := range []string{"100.64.0.1", "192.0.0.1", "192.0.0.9", "192.0.0.10", "192.31.196.1", "192.52.193.1",
 		"192.88.99.1", "192.175.48.1", "198.18.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1", "169.253.255.255",
 		"169.255.0.0", "192.0.1.0"} {

@@ -25,7 +25,7 @@ func staticChecks() []Check {
 		o := &oneToOne[i]
 		all = append(all, Check{Item: "F1", Name: "both ways/" + o.name, Level: Good,
 			Source: "RFC 3022, 2.1; RFC 2663, 4.1.1",
-			play:   func(c *C) { bothWays(c, o) }})
+			play:   func(c *Case) { bothWays(c, o) }})
 	}
 	for _, x := range cuts {
 		w, name := wayOf(x.way), x.way
@@ -34,9 +34,9 @@ func staticChecks() []Check {
 		}
 		all = append(all,
 			Check{Item: "F3", Name: "RST to both sides/" + name, Level: Good, Source: neutron + "; RFC 5961, 3.2",
-				play: func(c *C) { resetsBoth(c, w, x.floating) }},
+				play: func(c *Case) { resetsBoth(c, w, x.floating) }},
 			Check{Item: "F3", Name: "nothing goes on/" + name, Level: Good, Source: neutron,
-				play: func(c *C) { nothingGoesOn(c, w, x.floating) }})
+				play: func(c *Case) { nothingGoesOn(c, w, x.floating) }})
 	}
 	return append(all,
 		Check{Item: "F1", Name: "never the shared address", Level: Good, Source: neutron, play: neverShared},
@@ -51,8 +51,8 @@ func staticChecks() []Check {
 		Check{Item: "F2", Name: "another one", Level: Good, Source: neutron, play: anotherOne},
 		Check{Item: "F2", Name: "forwarded connections go on", Level: Good, Source: forward, play: forwardedGoOn},
 		Check{Item: "A5", Name: "associated", Level: Must, Source: "RFC 5227, 2.3",
-			play: func(c *C) { announced(c, false) }},
-		Check{Item: "A5", Name: "moved", Level: Good, Source: "RFC 5227, 2.3", play: func(c *C) { announced(c, true) }},
+			play: func(c *Case) { announced(c, false) }},
+		Check{Item: "A5", Name: "moved", Level: Good, Source: "RFC 5227, 2.3", play: func(c *Case) { announced(c, true) }},
 		Check{Item: "F3", Name: "RST while opening", Level: Good, Source: neutron + "; RFC 9293, 3.10.7.3",
 			play: resetsOpening},
 		Check{Item: "F3", Name: "RST while closing", Level: Good, Source: neutron + "; RFC 5961, 3.2",
@@ -71,9 +71,9 @@ func staticChecks() []Check {
 		Check{Item: "F4", Name: "from inside", Level: Good, Source: forward + "; RFC 4787, REQ-9",
 			play: forwardedFromInside},
 		Check{Item: "F5", Name: "TCP", Level: Must, Source: "RFC 5382, REQ-8; RFC 4787, REQ-9 a)",
-			play: func(c *C) { hairpins(c, "tcp") }},
+			play: func(c *Case) { hairpins(c, "tcp") }},
 		Check{Item: "F5", Name: "UDP", Level: Must, Source: "RFC 4787, REQ-9 a)",
-			play: func(c *C) { hairpins(c, "udp") }},
+			play: func(c *Case) { hairpins(c, "udp") }},
 		Check{Item: "F5", Name: "echo", Level: Must, Source: "RFC 5508, REQ-7", play: hairpinEchoes},
 		Check{Item: "F5", Name: "other protocols", Level: Good, Source: "RFC 4787, REQ-9 a)", play: hairpinOthers},
 		Check{Item: "F6", Name: "ARP is answered", Level: Good, Source: neutron, play: answeredWhileOff},
@@ -178,7 +178,7 @@ func unhex(s string) []byte {
 }
 
 // passes has a packet of a kind, or its answer, cross the router, with other addresses behind it.
-func (c *C) passes(from, to string, words func(src, dst string) string, src, dst, newSrc, newDst string) {
+func (c *Case) passes(from, to string, words func(src, dst string) string, src, dst, newSrc, newDst string) {
 	c.Put(from, "%s ttl 9", words(src, dst))
 	c.Want(to, "%s ttl 8", words(newSrc, newDst))
 }
@@ -194,7 +194,7 @@ const (
 	unused, forwarded  = "10.10.10.9", "10.10.10.8"
 )
 
-func bothWays(c *C, o *oneToOneKind) {
+func bothWays(c *Case, o *oneToOneKind) {
 	c.passes("blue", "ext", o.out, vm3, x1, float3, x1)
 	c.passes("ext", "blue", o.answer, x1, float3, x1, vm3)
 	c.passes("ext", "blue", o.out, x2, float3, x2, vm3)
@@ -203,7 +203,7 @@ func bothWays(c *C, o *oneToOneKind) {
 }
 
 // neverShared: whatever a host with a floating IP sends, others use the shared address.
-func neverShared(c *C) {
+func neverShared(c *Case) {
 	for port := 4000; port < 4004; port++ {
 		c.external(carriers[0], fmt.Sprintf("%s:%d", vm4, port), x1+":53")
 		c.external(carriers[1], fmt.Sprintf("%s:%d", vm4, port), x1+":80")
@@ -227,7 +227,7 @@ func neverShared(c *C) {
 }
 
 // portsKept: two hosts' floating IPs and the shared address each have all ports.
-func portsKept(c *C) {
+func portsKept(c *Case) {
 	for _, port := range []int{1, 22, 1023, 4000, 65535} {
 		for _, k := range []string{"udp %s:%d > 10.10.10.4:53", "tcp %s:%d > 10.10.10.4:80 S seq 100"} {
 			c.Put("blue", k, vm4, port)
@@ -248,7 +248,7 @@ func portsKept(c *C) {
 }
 
 // twoHostsOnePeer: what has no ports, or the same ones, is told apart by the address.
-func twoHostsOnePeer(c *C) {
+func twoHostsOnePeer(c *Case) {
 	for i := range usual {
 		o := &usual[i]
 		c.passes("blue", "ext", o.out, vm3, x1, float3, x1)
@@ -260,7 +260,7 @@ func twoHostsOnePeer(c *C) {
 }
 
 // answersFor reports whether the router answers ARP for an external address.
-func (c *C) answersFor(address string) bool {
+func (c *Case) answersFor(address string) bool {
 	c.arps("ext") // announcements are no answers
 	c.Put("ext", "arp who-has %s tell %s", address, x1)
 	return len(c.answers("ext", address)) > 0
@@ -280,7 +280,7 @@ func out1(fixed, shown string) *way {
 }
 
 // uses fails unless new connections of every protocol go a way, and their answers back.
-func (c *C) uses(w *way, port int) {
+func (c *Case) uses(w *way, port int) {
 	for _, proto := range []string{"tcp", "udp"} {
 		p, out, in := c.open(w, proto, port)
 		p.there("%s", out)
@@ -289,7 +289,7 @@ func (c *C) uses(w *way, port int) {
 	c.ping(w, port, "seq 1").reply("seq 1")
 }
 
-func associated(c *C) {
+func associated(c *Case) {
 	if c.answersFor(unused) {
 		c.Fail("somebody answers for a floating IP that nobody has")
 	}
@@ -308,7 +308,7 @@ func associated(c *C) {
 }
 
 // begunGoesOn: nothing breaks because a host gets more than it had.
-func begunGoesOn(c *C) {
+func begunGoesOn(c *Case) {
 	tcp := c.connect(wayOf("snat"), 4000)
 	udp, out, in := c.open(wayOf("snat"), "udp", 4000)
 	echo := c.ping(wayOf("snat"), 77, "seq 1")
@@ -331,7 +331,7 @@ func begunGoesOn(c *C) {
 }
 
 // begunEnds: what comes after a rest is new.
-func begunEnds(c *C) {
+func begunEnds(c *Case) {
 	_, out, _ := c.open(wayOf("snat"), "udp", 4000)
 	c.Associate(unused, vm4)
 	c.Wait(c.Timeouts.UDP * 3 / 2)
@@ -341,7 +341,7 @@ func begunEnds(c *C) {
 	c.None("blue")
 }
 
-func hairpinsGoOn(c *C) {
+func hairpinsGoOn(c *Case) {
 	old := c.talk(wayOf("hairpin"), 4000)
 	c.Associate(unused, vm4)
 	old.there("P. seq 121 ack 531 len 9")
@@ -355,7 +355,7 @@ func hairpinsGoOn(c *C) {
 }
 
 // anotherOne: a host's floating IP is exchanged for another.
-func anotherOne(c *C) {
+func anotherOne(c *Case) {
 	c.Disassociate(float3)
 	c.Associate(unused, vm3)
 	c.uses(out1(vm3, unused), 4000)
@@ -367,7 +367,7 @@ func anotherOne(c *C) {
 	c.None("blue")
 }
 
-func forwardedGoOn(c *C) {
+func forwardedGoOn(c *Case) {
 	old := c.connect(wayOf("forwarded port"), 4000)
 	c.Associate(unused, vm4)
 	old.there("P. seq 101 ack 501 len 10")
@@ -380,7 +380,7 @@ func forwardedGoOn(c *C) {
 
 // announced: neighbors that have asked for the address before know somebody else's MAC
 // address for it. One that is gone is nobody's to announce.
-func announced(c *C, moves bool) {
+func announced(c *Case, moves bool) {
 	c.Wait(5 * time.Second) // those of the start are over
 	c.Drop()
 	address := unused
@@ -421,7 +421,7 @@ type reset struct {
 
 // wantResets takes one RST for each side: it has the sequence number that this side expects
 // next, to the byte, or it would be but asked back (RFC 5961, 3.2).
-func (c *C) wantResets(sides ...reset) {
+func (c *Case) wantResets(sides ...reset) {
 	for len(sides) > 0 {
 		p := c.Get(sides[0].network)
 		if p == nil {
@@ -440,7 +440,7 @@ func (c *C) wantResets(sides ...reset) {
 }
 
 // talk has a connection carry data both ways: the client's next byte is 121, the server's 531.
-func (c *C) talk(w *way, port int) *path {
+func (c *Case) talk(w *way, port int) *path {
 	p := c.connect(w, port)
 	p.there("P. seq 101 ack 501 len 20")
 	p.back("P. seq 501 ack 121 len 30")
@@ -453,7 +453,7 @@ func (p *path) resets() []reset {
 	return []reset{{p.w.from, p.dest, p.client, 531, 121}, {p.w.to, p.shown, p.real, 121, 531}}
 }
 
-func resetsBoth(c *C, w *way, floating string) {
+func resetsBoth(c *Case, w *way, floating string) {
 	p := c.talk(w, 4000)
 	c.Disassociate(floating)
 	c.wantResets(p.resets()...)
@@ -461,7 +461,7 @@ func resetsBoth(c *C, w *way, floating string) {
 }
 
 // nothingGoesOn: nothing of a connection that is over gets to the other side.
-func nothingGoesOn(c *C, w *way, floating string) {
+func nothingGoesOn(c *Case, w *way, floating string) {
 	p := c.talk(w, 4000)
 	udp, out, in := c.open(w, "udp", 4000)
 	c.Disassociate(floating)
@@ -484,16 +484,16 @@ func nothingGoesOn(c *C, w *way, floating string) {
 }
 
 // notTo fails if something but a RST or an ICMP error has come out to a host.
-func (c *C) notTo(network, host string) {
+func (c *Case) notTo(network, host string) {
 	c.not(network, func(p *Packet) bool { return p.Dst.String() == host })
 }
 
 // notFrom is the same of what comes from an address.
-func (c *C) notFrom(network, address string) {
+func (c *Case) notFrom(network, address string) {
 	c.not(network, func(p *Packet) bool { return p.Src.String() == address })
 }
 
-func (c *C) not(network string, bad func(*Packet) bool) {
+func (c *Case) not(network string, bad func(*Packet) bool) {
 	for _, n := range networks {
 		c.ask(n)
 	}
@@ -507,7 +507,7 @@ func (c *C) not(network string, bad func(*Packet) bool) {
 }
 
 // resetsOpening: who waits for an answer is told, too, and so is who may have sent one.
-func resetsOpening(c *C) {
+func resetsOpening(c *Case) {
 	c.answersFor(float3) // which it is asked before the SYN comes
 	c.first(wayOf("into a floating ip"), "tcp", 4000, "S seq 100")
 	c.Disassociate(float3)
@@ -517,7 +517,7 @@ func resetsOpening(c *C) {
 }
 
 // resetsClosing: what nobody has acknowledged yet has been sent on all the same, a FIN among it.
-func resetsClosing(c *C) {
+func resetsClosing(c *Case) {
 	p, q := c.talk(to1(float3, vm3), 4000), c.talk(out1(vm3, float3), 4001)
 	p.there("P. seq 121 ack 531 len 9")
 	p.there("F. seq 130 ack 531")
@@ -532,7 +532,7 @@ func resetsClosing(c *C) {
 }
 
 // resetsAll: however many connections one client has with one host.
-func resetsAll(c *C) {
+func resetsAll(c *Case) {
 	const n = 300
 	want := map[string]bool{}
 	for port := 4000; port < 4000+n; port++ {
@@ -563,7 +563,7 @@ func resetsAll(c *C) {
 }
 
 // resetAgain: a RST may be lost; who goes on talking gets another.
-func resetAgain(c *C) {
+func resetAgain(c *Case) {
 	p := c.talk(wayOf("into a floating ip"), 4000)
 	c.Disassociate(float3)
 	c.Drop()
@@ -575,7 +575,7 @@ func resetAgain(c *C) {
 	c.Quiet()
 }
 
-func datagramsFollow(c *C) {
+func datagramsFollow(c *Case) {
 	in, out := to1(float3, vm3), out1(vm3, float3)
 	first, _, _ := c.open(in, "udp", 4000)
 	c.open(out, "udp", 4001)
@@ -592,7 +592,7 @@ func datagramsFollow(c *C) {
 	c.open(out1(vm4, shared), "udp", 4001)
 }
 
-func othersFollow(c *C) {
+func othersFollow(c *Case) {
 	gre := &oneToOne[5]
 	c.ping(to1(float3, vm3), 77, "seq 1").reply("seq 1")
 	c.ping(out1(vm3, float3), 78, "seq 1").reply("seq 1")
@@ -607,7 +607,7 @@ func othersFollow(c *C) {
 }
 
 // formerHost: nothing for the address reaches it, and nothing that it sends shows it.
-func formerHost(c *C) {
+func formerHost(c *Case) {
 	in, out := c.talk(to1(float3, vm3), 4000), c.talk(out1(vm3, float3), 4001)
 	udp, words, answer := c.open(to1(float3, vm3), "udp", 4000)
 	c.ping(to1(float3, vm3), 77, "seq 1")
@@ -626,7 +626,7 @@ func formerHost(c *C) {
 }
 
 // newHost gets the ports that the former one had, and the same peers.
-func newHost(c *C) {
+func newHost(c *Case) {
 	c.talk(to1(float3, vm3), 4000)
 	c.talk(out1(vm3, float3), 4001)
 	own := c.talk(out1(vm4, shared), 4002)
@@ -641,7 +641,7 @@ func newHost(c *C) {
 	}
 }
 
-func nobodys(c *C) {
+func nobodys(c *Case) {
 	c.uses(to1(float3, vm3), 4000)
 	c.Disassociate(float3)
 	c.Drop()
@@ -662,7 +662,7 @@ func nobodys(c *C) {
 	}
 }
 
-func othersDoNotNotice(c *C) {
+func othersDoNotNotice(c *Case) {
 	var all []*path
 	for i, w := range []*way{wayOf("snat"), to1(float5, vm5), wayOf("forwarded port"),
 		wayOf("vip through a floating ip"),
@@ -685,7 +685,7 @@ func othersDoNotNotice(c *C) {
 	c.Quiet()
 }
 
-func onePortTwice(c *C) {
+func onePortTwice(c *Case) {
 	w := &way{from: "ext", to: "blue", client: x1, dest: forwarded, port: 8000, servers: []string{vm4}, real: 80,
 		shown: x1}
 	c.talk(w, 4000)
@@ -698,7 +698,7 @@ func onePortTwice(c *C) {
 }
 
 // refuses fails unless an address of the router's refuses a connection, to a client.
-func (c *C) refuses(network, client, address string, tcp, udp []int) {
+func (c *Case) refuses(network, client, address string, tcp, udp []int) {
 	for _, port := range tcp {
 		c.Put(network, "tcp %s:4000 > %s:%d S seq 100", client, address, port)
 		c.wantResets(reset{network, fmt.Sprintf("%s:%d", address, port), client + ":4000", 0, 101})
@@ -712,13 +712,13 @@ func (c *C) refuses(network, client, address string, tcp, udp []int) {
 
 // otherPorts of an address that has some forwarded, among them those of the other protocol
 // and those that they lead to, are nobody's.
-func otherPorts(c *C) {
+func otherPorts(c *Case) {
 	c.refuses("ext", x1, forwarded, []int{22, 80, 2221, 2223, 5353}, []int{53, 2222, 5352})
 	c.Quiet()
 }
 
 // ownConnections: a forwarded port is the way in only.
-func ownConnections(c *C) {
+func ownConnections(c *Case) {
 	in := c.talk(wayOf("forwarded port"), 4000)
 	for _, proto := range []string{"tcp", "udp"} {
 		for port, w := range map[int]*way{22: out1(vm4, shared), 53: out1(vm4, shared), 80: out1(vm4, shared)} {
@@ -745,7 +745,7 @@ func inward(i int, to, dest string, servers ...string) *way {
 		shown:   s.shown, shared: s.shown == shared}
 }
 
-func forwardedFromInside(c *C) {
+func forwardedFromInside(c *Case) {
 	for i := range senders {
 		w := inward(i, "blue", forwarded, vm4)
 		w.port, w.udpPort, w.real = 2222, 5353, 22
@@ -759,7 +759,7 @@ func forwardedFromInside(c *C) {
 }
 
 // hairpins: every kind of host reaches every floating IP, its own among them.
-func hairpins(c *C, proto string) {
+func hairpins(c *Case, proto string) {
 	for i := range senders {
 		for _, w := range []*way{inward(i, "blue", float3, vm3), inward(i, "blue", float5, vm5),
 			inward(i, "green", floatVIP, web1, "172.16.100.10")} {
@@ -773,7 +773,7 @@ func hairpins(c *C, proto string) {
 	c.Quiet()
 }
 
-func hairpinEchoes(c *C) {
+func hairpinEchoes(c *Case) {
 	for i := range senders {
 		for _, w := range []*way{inward(i, "blue", float3, vm3), inward(i, "blue", float5, vm5)} {
 			g := c.ping(w, 77, "seq 1 len 56")
@@ -786,7 +786,7 @@ func hairpinEchoes(c *C) {
 }
 
 // hairpinOthers is about those that shared SNAT could not tell apart.
-func hairpinOthers(c *C) {
+func hairpinOthers(c *Case) {
 	for i := range usual {
 		o := &usual[i]
 		c.passes("blue", "blue", o.out, vm5, float3, float5, vm3)
@@ -796,7 +796,7 @@ func hairpinOthers(c *C) {
 }
 
 // answeredWhileOff: the address is the router's to answer for, whether the host is there or not.
-func answeredWhileOff(c *C) {
+func answeredWhileOff(c *Case) {
 	c.Silence("blue", vm3)
 	c.Put("ext", "udp %s:4000 > %s:53", x1, float3)
 	for range 3 {
@@ -813,7 +813,7 @@ var offKinds = []string{
 	"icmp %s > 10.10.10.3 request id 77 seq 1 ipid 9 tos 0 len 20",
 }
 
-func unreachableWhileOff(c *C) {
+func unreachableWhileOff(c *Case) {
 	c.Silence("blue", vm3)
 	for i, k := range offKinds {
 		c.Put("ext", k, fmt.Sprintf("198.51.100.%d", 10+i))
@@ -848,7 +848,7 @@ func unreachableWhileOff(c *C) {
 }
 
 // unreachableFromInside: they, too, are told about what they have sent.
-func unreachableFromInside(c *C) {
+func unreachableFromInside(c *Case) {
 	c.Silence("blue", vm3)
 	k := offKinds[0]
 	c.Put("blue", k, vm5)
@@ -869,7 +869,7 @@ func ownOr(p *Packet, router string) string {
 	return router
 }
 
-func floatingWithoutSNAT(c *C) {
+func floatingWithoutSNAT(c *Case) {
 	for i := range usual {
 		bothWays(c, &usual[i])
 	}
@@ -881,7 +881,7 @@ func floatingWithoutSNAT(c *C) {
 
 // ownAddressesWithoutSNAT: who has no floating IP is routed both ways, and who has one is
 // reached by either address, and answers from that one.
-func ownAddressesWithoutSNAT(c *C) {
+func ownAddressesWithoutSNAT(c *Case) {
 	c.uses(out1(vm4, vm4), 4000)
 	c.uses(to1(vm4, vm4), 4001)
 	for i := range usual {
@@ -895,7 +895,7 @@ func ownAddressesWithoutSNAT(c *C) {
 	c.Quiet()
 }
 
-func movedWithoutSNAT(c *C) {
+func movedWithoutSNAT(c *Case) {
 	p := c.talk(to1(float3, vm3), 4000)
 	udp, words, _ := c.open(to1(float3, vm3), "udp", 4000)
 	own := c.talk(out1(vm4, vm4), 4001)

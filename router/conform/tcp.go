@@ -23,17 +23,17 @@ func tcpChecks() []Check {
 		Check{Item: "T2", Name: "port used again", Level: Must, Source: "RFC 9293, 3.6.1; RFC 6191", play: portAgain},
 		Check{Item: "T2", Name: "keepalive", Level: Must, Source: "RFC 1122, 4.2.3.6", play: keepalive},
 		Check{Item: "T4", Name: "silence", Level: Must, Source: "RFC 5382, REQ-4",
-			play: func(c *C) { unsolicited(c, 0) }},
+			play: func(c *Case) { unsolicited(c, 0) }},
 		Check{Item: "T4", Name: "for six seconds", Level: Must, Source: "RFC 5382, REQ-4",
-			play: func(c *C) { unsolicited(c, 6*time.Second) }},
+			play: func(c *Case) { unsolicited(c, 6*time.Second) }},
 		Check{Item: "T5", Name: "established 2 h 4 min", Level: Must, Source: "RFC 5382, REQ-5",
-			play: func(c *C) { idleFor(c, 2*time.Hour+4*time.Minute-time.Second, true, true) }},
+			play: func(c *Case) { idleFor(c, 2*time.Hour+4*time.Minute-time.Second, true, true) }},
 		Check{Item: "T5", Name: "half open 4 min", Level: Must, Source: "RFC 5382, REQ-5",
-			play: func(c *C) { idleFor(c, 4*time.Minute-time.Second, false, true) }},
+			play: func(c *Case) { idleFor(c, 4*time.Minute-time.Second, false, true) }},
 		Check{Item: "T5", Name: "established ends", Level: Good, Source: "RFC 5382, REQ-5", Profile: short,
-			play: func(c *C) { idleFor(c, c.Timeouts.TCPEstablished*3/2, true, false) }},
+			play: func(c *Case) { idleFor(c, c.Timeouts.TCPEstablished*3/2, true, false) }},
 		Check{Item: "T5", Name: "half open ends", Level: Good, Source: "RFC 5382, REQ-5", Profile: short,
-			play: func(c *C) { idleFor(c, c.Timeouts.TCPTransitory*3/2, false, false) }},
+			play: func(c *Case) { idleFor(c, c.Timeouts.TCPTransitory*3/2, false, false) }},
 		Check{Item: "T5", Name: "half closed is established", Level: Good, Source: "RFC 6146, 3.5.2.2", Profile: short,
 			play: halfClosedLives},
 		Check{Item: "T7", Name: "no sharing", Level: Must, Source: "RFC 5382, REQ-7", play: noSharingTCP},
@@ -47,7 +47,7 @@ func tcpChecks() []Check {
 }
 
 // wholeConnection plays one from the SYN to the last ACK, half closed for a while.
-func wholeConnection(c *C, w *way) {
+func wholeConnection(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	p.there("P. seq 101 ack 501 len 20")
 	p.back("P. seq 501 ack 121 len 30")
@@ -66,7 +66,7 @@ func wholeConnection(c *C, w *way) {
 
 // untouchedSegments: window scale, SACK, timestamps, Fast Open, MPTCP and the urgent
 // pointer are the endpoints' business.
-func untouchedSegments(c *C, w *way) {
+func untouchedSegments(c *Case, w *way) {
 	const syn = "S seq 100 win 60000 opts 020405b40402080a000000010000000001030307220401021e0c00810000000000000000"
 	p := c.first(w, "tcp", 4000, syn)
 	p.back("S. seq 500 ack 101 win 60000 opts 020405b40402080a000000020000000101030307")
@@ -79,7 +79,7 @@ func untouchedSegments(c *C, w *way) {
 
 // offPath: who knows addresses and ports, but has not seen the connection, cannot send
 // into it, nor end it.
-func offPath(c *C, w *way) {
+func offPath(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	p.there("P. seq 101 ack 501 len 20")
 	for _, words := range []string{"R seq 77000000", "R. seq 77000000 ack 121", "P. seq 77000000 ack 121 len 9",
@@ -97,7 +97,7 @@ func offPath(c *C, w *way) {
 	c.Quiet() // above all no RST, which would have what is forged end the connection after all
 }
 
-func simultaneousOpen(c *C) {
+func simultaneousOpen(c *Case) {
 	for _, name := range []string{"snat", "out of a floating ip"} {
 		p := c.first(wayOf(name), "tcp", 4000, "S seq 100 win 60000")
 		p.back("S seq 500 win 60000")
@@ -109,7 +109,7 @@ func simultaneousOpen(c *C) {
 	c.Quiet()
 }
 
-func synAgain(c *C) {
+func synAgain(c *Case) {
 	p := c.first(wayOf("snat"), "tcp", 4000, "S seq 100")
 	p.there("S seq 100")
 	p.there("S seq 100")
@@ -121,7 +121,7 @@ func synAgain(c *C) {
 	c.Quiet()
 }
 
-func lateSegments(c *C) {
+func lateSegments(c *Case) {
 	p := c.connect(wayOf("snat"), 4000)
 	p.there("P. seq 101 ack 501 len 20")
 	p.there("F. seq 121 ack 501")
@@ -132,7 +132,7 @@ func lateSegments(c *C) {
 	c.Quiet()
 }
 
-func portAgain(c *C) {
+func portAgain(c *Case) {
 	for _, w := range []string{"snat", "into a floating ip", "vip"} {
 		p := c.connect(wayOf(w), 4000)
 		p.there("F. seq 101 ack 501")
@@ -152,7 +152,7 @@ func portAgain(c *C) {
 
 // keepalive: a byte that has been acknowledged long ago, or none, is how TCP asks whether
 // the other side is there.
-func keepalive(c *C) {
+func keepalive(c *Case) {
 	p := c.connect(wayOf("snat"), 4000)
 	p.there("P. seq 101 ack 501 len 20")
 	p.back(". seq 501 ack 121")
@@ -166,7 +166,7 @@ func keepalive(c *C) {
 
 // unsolicited: a SYN that nobody inside has asked for may be the other half of a
 // simultaneous open; an answer would spoil that.
-func unsolicited(c *C, wait time.Duration) {
+func unsolicited(c *Case, wait time.Duration) {
 	port := c.external(carriers[1], "172.16.101.4:4000", "10.10.10.4:80 S seq 100")
 	c.Put("ext", "tcp 10.10.10.5:90 > 10.10.10.2:%d S seq 500", port)
 	c.Put("ext", "tcp 10.10.10.5:90 > 10.10.10.2:%d S seq 500", port+100)
@@ -178,7 +178,7 @@ func unsolicited(c *C, wait time.Duration) {
 }
 
 // idleFor: is the connection still there?
-func idleFor(c *C, d time.Duration, open, lives bool) {
+func idleFor(c *Case, d time.Duration, open, lives bool) {
 	w := wayOf("snat")
 	p := c.first(w, "tcp", 4000, "S seq 100")
 	words := "S. seq 500 ack 101"
@@ -198,7 +198,7 @@ func idleFor(c *C, d time.Duration, open, lives bool) {
 
 // halfClosedLives: a FIN from one side leaves the other free to be silent as long as in
 // any connection.
-func halfClosedLives(c *C) {
+func halfClosedLives(c *Case) {
 	for i, end := range []func(*path){
 		func(p *path) { p.there("F. seq 101 ack 501"); p.back(". seq 501 ack 102") },
 		func(p *path) { p.back("F. seq 501 ack 101"); p.there(". seq 101 ack 502") },
@@ -214,7 +214,7 @@ func halfClosedLives(c *C) {
 	}
 }
 
-func noSharingTCP(c *C) {
+func noSharingTCP(c *Case) {
 	seen := map[uint16]string{}
 	for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 		for port := 4000; port < 4100; port++ {
@@ -228,7 +228,7 @@ func noSharingTCP(c *C) {
 	}
 }
 
-func resetPasses(c *C) {
+func resetPasses(c *Case) {
 	for i, w := range []string{"snat", "into a floating ip", "vip through a floating ip"} {
 		p := c.connect(wayOf(w), 4000+i)
 		p.back("R. seq 501 ack 101")
@@ -240,7 +240,7 @@ func resetPasses(c *C) {
 
 // revived: a RST may be a forgery; whoever goes on talking still has a connection, for
 // as long as one lives.
-func revived(c *C) {
+func revived(c *Case) {
 	p := c.connect(wayOf("snat"), 4000)
 	p.back("R. seq 501 ack 101")
 	p.there("P. seq 101 ack 501 len 9")
@@ -250,7 +250,7 @@ func revived(c *C) {
 }
 
 // clamped: from blue to small at most 960 bytes of payload fit, and each side is told.
-func clamped(c *C) {
+func clamped(c *Case) {
 	for i, x := range []struct{ syn, want string }{
 		{"mss 1460", "mss 960"}, {"mss 961", "mss 960"}, {"mss 960", "mss 960"}, {"mss 500", "mss 500"},
 		{"opts 01010101", "opts 01010101"},
@@ -267,7 +267,7 @@ func clamped(c *C) {
 	c.Quiet()
 }
 
-func unclamped(c *C) {
+func unclamped(c *Case) {
 	c.Put("blue", "tcp 172.16.101.4:4000 > 172.16.102.6:80 S seq 100 mss 1460")
 	c.Want("small", "tcp 172.16.101.4:4000 > 172.16.102.6:80 S seq 100 mss 1460")
 }

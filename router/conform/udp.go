@@ -26,18 +26,18 @@ var carriers = []carrier{
 // behaviorChecks are about how mappings are made, and whom they let in.
 func behaviorChecks(by carrier) []Check {
 	all := []Check{{Item: by.mapping[0], Name: "default", Level: Must, Source: by.mapping[1],
-		play: func(c *C) { mappingBehavior(c, by, "endpoint-independent") }}}
+		play: func(c *Case) { mappingBehavior(c, by, "endpoint-independent") }}}
 	for _, mapping := range behaviors {
 		all = append(all, Check{
 			Item: by.mapping[0], Name: mapping, Level: Must, Source: by.mapping[1],
 			Profile: Profile{Mapping: mapping, PortRange: "1024-65535"},
-			play:    func(c *C) { mappingBehavior(c, by, mapping) },
+			play:    func(c *Case) { mappingBehavior(c, by, mapping) },
 		})
 		for _, filtering := range behaviors {
 			all = append(all, Check{
 				Item: by.filtering[0], Name: mapping + "/" + filtering, Level: Should, Source: by.filtering[1],
 				Profile: Profile{Mapping: mapping, Filtering: filtering},
-				play:    func(c *C) { filteringBehavior(c, by, filtering) },
+				play:    func(c *Case) { filteringBehavior(c, by, filtering) },
 			})
 		}
 	}
@@ -51,9 +51,9 @@ func udpChecks() []Check {
 		Check{Item: "U3a", Name: "port groups", Level: Should, Source: "RFC 4787, REQ-3 a)", play: portGroups},
 		Check{Item: "U4", Name: "parity", Level: Should, Source: "RFC 4787, REQ-4", play: parity},
 		Check{Item: "U5", Name: "119 s", Level: Must, Source: "RFC 4787, REQ-5",
-			play: func(c *C) { mappingLives(c, 119*time.Second) }},
+			play: func(c *Case) { mappingLives(c, 119*time.Second) }},
 		Check{Item: "U5", Name: "default 5 min", Level: Should, Source: "RFC 4787, REQ-5 c)",
-			play: func(c *C) { mappingLives(c, 299*time.Second) }},
+			play: func(c *Case) { mappingLives(c, 299*time.Second) }},
 		Check{Item: "U5", Name: "ends", Level: Good, Source: "RFC 4787, REQ-5", Profile: Profile{Short: true},
 			play: mappingEnds},
 		Check{Item: "U6", Name: "outbound refreshes", Level: Must, Source: "RFC 4787, REQ-6",
@@ -68,7 +68,7 @@ func udpChecks() []Check {
 }
 
 // external sends a first packet and returns the external port that it left with.
-func (c *C) external(by carrier, from, to string) uint16 {
+func (c *Case) external(by carrier, from, to string) uint16 {
 	c.Put(networkOf(from), by.out, from, to)
 	return c.Want("ext", by.out, "10.10.10.2:*", to).SrcPort
 }
@@ -81,7 +81,7 @@ func networkOf(host string) string {
 	return "blue"
 }
 
-func mappingBehavior(c *C, by carrier, mapping string) {
+func mappingBehavior(c *Case, by carrier, mapping string) {
 	first := c.external(by, "172.16.101.4:4000", "10.10.10.4:53")
 	port := c.external(by, "172.16.101.4:4000", "10.10.10.4:54")
 	addr := c.external(by, "172.16.101.4:4000", "10.10.10.5:53")
@@ -112,7 +112,7 @@ func answerOf(by carrier, endpoints string) string {
 	return by.name + " " + endpoints
 }
 
-func filteringBehavior(c *C, by carrier, filtering string) {
+func filteringBehavior(c *Case, by carrier, filtering string) {
 	port := c.external(by, "172.16.101.4:4000", "10.10.10.4:53")
 	c.Put("ext", by.in, "10.10.10.4:53", fmt.Sprintf("10.10.10.2:%d", port))
 	c.Want("blue", by.in, "10.10.10.4:53", "172.16.101.4:4000")
@@ -134,7 +134,7 @@ func filteringBehavior(c *C, by carrier, filtering string) {
 	}
 }
 
-func noSharing(c *C) {
+func noSharing(c *Case) {
 	seen := map[uint16]string{}
 	for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 		for port := 4000; port < 4200; port++ {
@@ -148,7 +148,7 @@ func noSharing(c *C) {
 	}
 }
 
-func portGroups(c *C) {
+func portGroups(c *Case) {
 	for _, port := range []int{1023, 512, 111, 1024, 40000} {
 		for _, host := range []string{"172.16.101.2", "172.16.101.4"} { // the second one cannot have the same
 			got := c.external(carriers[0], fmt.Sprintf("%s:%d", host, port), "10.10.10.4:53")
@@ -159,7 +159,7 @@ func portGroups(c *C) {
 	}
 }
 
-func parity(c *C) {
+func parity(c *Case) {
 	for port := 5000; port < 5020; port++ {
 		for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 			if got := c.external(carriers[0], fmt.Sprintf("%s:%d", host, port), "10.10.10.4:53"); int(got)%2 != port%2 {
@@ -169,21 +169,21 @@ func parity(c *C) {
 	}
 }
 
-func mappingLives(c *C, idle time.Duration) {
+func mappingLives(c *Case, idle time.Duration) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	c.Wait(idle)
 	c.Put("ext", "udp 10.10.10.4:53 > 10.10.10.2:%d", port)
 	c.Want("blue", "udp 10.10.10.4:53 > 172.16.101.4:4000")
 }
 
-func mappingEnds(c *C) {
+func mappingEnds(c *Case) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	c.Wait(c.Timeouts.UDP * 3 / 2)
 	c.Put("ext", "udp 10.10.10.4:53 > 10.10.10.2:%d", port)
 	c.None("blue")
 }
 
-func outboundRefreshes(c *C) {
+func outboundRefreshes(c *Case) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	for range 4 {
 		c.Wait(c.Timeouts.UDP * 6 / 10)
@@ -195,7 +195,7 @@ func outboundRefreshes(c *C) {
 	c.Want("blue", "udp 10.10.10.4:53 > 172.16.101.4:4000")
 }
 
-func inboundRefreshes(c *C) {
+func inboundRefreshes(c *Case) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	for range 4 {
 		c.Put("ext", "udp 10.10.10.4:53 > 10.10.10.2:%d", port)
@@ -207,7 +207,7 @@ func inboundRefreshes(c *C) {
 }
 
 // hairpinUDP has two hosts behind the shared address meet over their mappings.
-func hairpinUDP(c *C) {
+func hairpinUDP(c *Case) {
 	a := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	b := c.external(carriers[0], "172.16.101.2:5000", "10.10.10.4:53")
 	c.Put("blue", "udp 172.16.101.4:4000 > 10.10.10.2:%d", b)
@@ -217,7 +217,7 @@ func hairpinUDP(c *C) {
 	c.Quiet()
 }
 
-func hairpinTCP(c *C) {
+func hairpinTCP(c *Case) {
 	b := c.external(carriers[1], "172.16.101.2:5000", "10.10.10.4:80")
 	c.Put("blue", "tcp 172.16.101.4:4000 > 10.10.10.2:%d S seq 100", b)
 	a := c.Want("blue", "tcp 10.10.10.2:* > 172.16.101.2:5000 S seq 100").SrcPort
@@ -227,7 +227,7 @@ func hairpinTCP(c *C) {
 }
 
 // noALG sends what an application layer gateway would want to rewrite.
-func noALG(c *C) {
+func noALG(c *Case) {
 	ftp := fmt.Sprintf("%x", "PORT 172,16,101,4,15,160\r\n")
 	c.Put("blue", "tcp 172.16.101.4:4000 > 10.10.10.4:21 S seq 100")
 	port := c.Want("ext", "tcp 10.10.10.2:* > 10.10.10.4:21 S").SrcPort

@@ -15,15 +15,15 @@ func updateChecks() []Check {
 	small := Profile{MaxConnections: 200}
 	all := []Check{
 		{Item: "C3", Name: "udp", Level: Should, Source: "RFC 7857, 7", Profile: short,
-			play: func(c *C) { refusedDoesNotRefresh(c, "udp", c.Timeouts.UDP) }},
+			play: func(c *Case) { refusedDoesNotRefresh(c, "udp", c.Timeouts.UDP) }},
 		{Item: "C3", Name: "tcp", Level: Should, Source: "RFC 7857, 7", Profile: short,
-			play: func(c *C) { refusedDoesNotRefresh(c, "tcp", c.Timeouts.TCPEstablished) }},
+			play: func(c *Case) { refusedDoesNotRefresh(c, "tcp", c.Timeouts.TCPEstablished) }},
 		{Item: "C4", Name: "outbound error", Level: Should, Source: "RFC 7857, 8", Profile: short,
 			play: errorDoesNotRefresh},
 		{Item: "C4", Name: "outbound RST", Level: Should, Source: "RFC 7857, 8", Profile: short,
 			play: resetDoesNotRefresh},
 		{Item: "C5", Name: "identifiers", Level: Should, Source: "RFC 7857, 10; RFC 6056, 3.1",
-			play: func(c *C) { c.scattered("identifier", c.collidingEchoes()) }},
+			play: func(c *Case) { c.scattered("identifier", c.collidingEchoes()) }},
 		{Item: "C7", Name: "lives with its queries", Level: May, Source: "RFC 7857, 12", Profile: short,
 			play: queryMappingLives},
 		{Item: "C7", Name: "ends with the last", Level: May, Source: "RFC 7857, 12", Profile: short,
@@ -42,11 +42,11 @@ func updateChecks() []Check {
 			Profile: Profile{Filtering: toMapped.Filtering, Short: true}, play: ownPortAgain},
 		{Item: "C13", Name: "rests", Level: Should, Source: "RFC 6888, REQ-8",
 			Profile: Profile{Filtering: toMapped.Filtering, Short: true},
-			play:    func(c *C) { portRests(c, 0, true) }},
+			play:    func(c *Case) { portRests(c, 0, true) }},
 		{Item: "C13", Name: "for two minutes", Level: Should, Source: "RFC 6888, REQ-8", Profile: toMapped,
-			play: func(c *C) { portRests(c, 119*time.Second, true) }},
+			play: func(c *Case) { portRests(c, 119*time.Second, true) }},
 		{Item: "C13", Name: "ends", Level: Good, Source: "RFC 6888, REQ-8", Profile: toMapped,
-			play: func(c *C) { portRests(c, 121*time.Second, false) }},
+			play: func(c *Case) { portRests(c, 121*time.Second, false) }},
 		{Item: "C15", Name: "refused, and told", Level: Should, Source: "RFC 6888, REQ-11; RFC 5508, REQ-8",
 			Profile: fewPorts, play: exhaustionIsTold},
 		{Item: "C15", Name: "told in measure", Level: Should, Source: "RFC 6888, REQ-11", Profile: fewPorts,
@@ -55,9 +55,9 @@ func updateChecks() []Check {
 			play: exhaustionIsNobodyElses},
 	}
 	for _, by := range carriers {
-		check := func(item, name string, l Level, source string, p Profile, play func(*C, carrier)) {
+		check := func(item, name string, l Level, source string, p Profile, play func(*Case, carrier)) {
 			all = append(all, Check{Item: item, Name: by.name + "/" + name, Level: l, Source: source, Profile: p,
-				play: func(c *C) { play(c, by) }})
+				play: func(c *Case) { play(c, by) }})
 		}
 		check("U11", "collision", Must, "RFC 4787, REQ-11", Profile{}, afterCollision)
 		check("U11", "full table", Must, "RFC 4787, REQ-11", Profile{MaxConnections: 100}, afterPressure)
@@ -67,7 +67,7 @@ func updateChecks() []Check {
 		check("C2", "mappings", Should, "RFC 7857, 5", Profile{}, mappingOfOneProtocol)
 		check("C2", "filtering", Should, "RFC 7857, 6", toMapped, filteringOfOneProtocol)
 		check("C5", "ports", Should, "RFC 7857, 10; RFC 6056, 3.1", Profile{},
-			func(c *C, by carrier) { c.scattered("port", c.colliding(by)) })
+			func(c *Case, by carrier) { c.scattered("port", c.colliding(by)) })
 		check("C5", "another start", Should, "RFC 7857, 10; RFC 6056, 3.1", Profile{}, otherPortsEachStart)
 		check("C16", "ports hard to guess", Should, "RFC 6888, REQ-15", Profile{}, portsOfSeveral)
 	}
@@ -76,7 +76,7 @@ func updateChecks() []Check {
 
 // behavior tells, in the RFC's words, how an endpoint that is still unused is mapped, and who
 // is let in to it.
-func (c *C) behavior(by carrier, from string) string {
+func (c *Case) behavior(by carrier, from string) string {
 	first := c.external(by, from, "10.10.10.4:53")
 	port, addr := c.external(by, from, "10.10.10.4:54"), c.external(by, from, "10.10.10.5:53")
 	mapping, filtering := 2, 2
@@ -97,7 +97,7 @@ func (c *C) behavior(by carrier, from string) string {
 }
 
 // letsIn reports whether a stranger's packet to an external port gets in.
-func (c *C) letsIn(by carrier, peer string, port uint16, to string) bool {
+func (c *Case) letsIn(by carrier, peer string, port uint16, to string) bool {
 	c.Drop()
 	c.Put("ext", by.in, peer, fmt.Sprintf("10.10.10.2:%d", port))
 	c.ask("ext")
@@ -108,20 +108,20 @@ func (c *C) letsIn(by carrier, peer string, port uint16, to string) bool {
 }
 
 // same fails unless endpoints behave alike.
-func (c *C) same(by carrier, when, before, from string) {
+func (c *Case) same(by carrier, when, before, from string) {
 	if now := c.behavior(by, from); now != before {
 		c.Fail("%s, and %s %s", before, when, now)
 	}
 }
 
-func afterCollision(c *C, by carrier) {
+func afterCollision(c *Case, by carrier) {
 	before := c.behavior(by, "172.16.101.2:4000")
 	c.same(by, "where the port is another's", before, "172.16.101.4:4000")
 	c.same(by, "of a third", before, "172.16.100.20:4000")
 }
 
 // afterPressure: a table that has been full is as it was.
-func afterPressure(c *C, by carrier) {
+func afterPressure(c *Case, by carrier) {
 	before := c.behavior(by, "172.16.101.2:4000")
 	for i := range 400 {
 		c.Put("blue", by.out, fmt.Sprintf("172.16.101.4:%d", 10000+i), "203.0.113.9:99")
@@ -130,14 +130,14 @@ func afterPressure(c *C, by carrier) {
 	c.same(by, "when the table is full", before, "172.16.101.2:4001")
 }
 
-func afterRestart(c *C, by carrier) {
+func afterRestart(c *Case, by carrier) {
 	before := c.behavior(by, "172.16.101.2:4000")
 	c.restart()
 	c.same(by, "after a restart", before, "172.16.101.2:4000")
 }
 
 // noOverlapWhileFree: as many endpoints as there are ports, each towards another destination.
-func noOverlapWhileFree(c *C, by carrier) {
+func noOverlapWhileFree(c *Case, by carrier) {
 	seen := map[uint16]string{}
 	for i := range 64 {
 		from := fmt.Sprintf("172.16.101.%d:%d", 2+i%2*2, 2000+i/2)
@@ -151,7 +151,7 @@ func noOverlapWhileFree(c *C, by carrier) {
 
 // overlapTowardsOthers: with every port in use, whoever talks to somebody else is served, and
 // answers find their way.
-func overlapTowardsOthers(c *C, by carrier) {
+func overlapTowardsOthers(c *Case, by carrier) {
 	for i := range 64 {
 		c.external(by, fmt.Sprintf("172.16.101.4:%d", 2000+i), "10.10.10.4:53")
 	}
@@ -173,7 +173,7 @@ func (by carrier) other() carrier {
 }
 
 // mappingOfOneProtocol: one number is two ports.
-func mappingOfOneProtocol(c *C, by carrier) {
+func mappingOfOneProtocol(c *Case, by carrier) {
 	other := by.other()
 	port := c.external(by, "172.16.101.4:4000", "10.10.10.4:53")
 	c.Put("ext", other.in, "10.10.10.4:53", fmt.Sprintf("10.10.10.2:%d", port))
@@ -189,7 +189,7 @@ func mappingOfOneProtocol(c *C, by carrier) {
 }
 
 // filteringOfOneProtocol: what lets anybody in lets in what it is for.
-func filteringOfOneProtocol(c *C, by carrier) {
+func filteringOfOneProtocol(c *Case, by carrier) {
 	port := c.external(by, "172.16.101.4:4000", "10.10.10.4:53")
 	if c.letsIn(by.other(), "198.51.100.7:53", port, "blue") || c.letsIn(by.other(), "10.10.10.4:53", port, "blue") {
 		c.Fail("a mapping of %s lets %s in", by.name, by.other().name)
@@ -200,7 +200,7 @@ func filteringOfOneProtocol(c *C, by carrier) {
 }
 
 // refusedDoesNotRefresh: a stranger who knocks at a door does not keep it open for a friend.
-func refusedDoesNotRefresh(c *C, proto string, lives time.Duration) {
+func refusedDoesNotRefresh(c *Case, proto string, lives time.Duration) {
 	p, _, in := c.open(wayOf("snat"), proto, 4000)
 	for range 2 {
 		c.Wait(lives * 6 / 10)
@@ -212,7 +212,7 @@ func refusedDoesNotRefresh(c *C, proto string, lives time.Duration) {
 }
 
 // errorDoesNotRefresh: nobody listens any more, and says so to whoever still sends.
-func errorDoesNotRefresh(c *C) {
+func errorDoesNotRefresh(c *Case) {
 	p, _, _ := c.open(wayOf("snat"), "udp", 4000)
 	back := p.back("len 20")
 	for range 2 {
@@ -226,7 +226,7 @@ func errorDoesNotRefresh(c *C) {
 
 // resetDoesNotRefresh: the same of TCP. What is answered is no data, which might revive
 // the connection.
-func resetDoesNotRefresh(c *C) {
+func resetDoesNotRefresh(c *Case) {
 	p := c.connect(wayOf("snat"), 4000)
 	p.there("R seq 101")
 	for range 2 {
@@ -241,7 +241,7 @@ func resetDoesNotRefresh(c *C) {
 
 // colliding is the external ports of endpoints that cannot have their own, since another
 // host has them.
-func (c *C) colliding(by carrier) (all []uint16) {
+func (c *Case) colliding(by carrier) (all []uint16) {
 	for i := range 50 {
 		c.external(by, fmt.Sprintf("172.16.101.2:%d", 5000+2*i), "10.10.10.4:53")
 		all = append(all, c.external(by, fmt.Sprintf("172.16.101.4:%d", 5000+2*i), "10.10.10.4:53"))
@@ -250,7 +250,7 @@ func (c *C) colliding(by carrier) (all []uint16) {
 }
 
 // collidingEchoes is the same of ICMP queries' identifiers.
-func (c *C) collidingEchoes() (all []uint16) {
+func (c *Case) collidingEchoes() (all []uint16) {
 	for i := range 50 {
 		for _, host := range []string{"172.16.101.2", "172.16.101.4"} {
 			c.Put("blue", "icmp %s > 10.10.10.4 request id %d seq 1", host, 5000+2*i)
@@ -265,7 +265,7 @@ func (c *C) collidingEchoes() (all []uint16) {
 
 // scattered fails if fifty numbers of which each should be like drawn from a hat look as if
 // one led to the next. Each of the bounds is more than six standard deviations off.
-func (c *C) scattered(what string, all []uint16) {
+func (c *Case) scattered(what string, all []uint16) {
 	steps, up := map[uint16]int{}, 0
 	for i := 1; i < len(all); i++ {
 		steps[all[i]-all[i-1]]++
@@ -285,7 +285,7 @@ func (c *C) scattered(what string, all []uint16) {
 }
 
 // otherPortsEachStart: who has watched one start does not know the next.
-func otherPortsEachStart(c *C, by carrier) {
+func otherPortsEachStart(c *Case, by carrier) {
 	before := c.colliding(by)
 	c.restart()
 	after, again := c.colliding(by), 0
@@ -300,7 +300,7 @@ func otherPortsEachStart(c *C, by carrier) {
 }
 
 // portsOfSeveral: what one host has been given does not tell what the next one will be.
-func portsOfSeveral(c *C, by carrier) {
+func portsOfSeveral(c *Case, by carrier) {
 	var all []uint16
 	for i := range 51 {
 		for _, host := range []string{"172.16.101.2", "172.16.101.4", "172.16.100.20"} {
@@ -313,7 +313,7 @@ func portsOfSeveral(c *C, by carrier) {
 }
 
 // queryMappingLives: each query has its own time, and the mapping that of the last.
-func queryMappingLives(c *C) {
+func queryMappingLives(c *Case) {
 	g := c.ping(wayOf("snat"), 77, "seq 1")
 	c.Wait(c.Timeouts.ICMP * 6 / 10)
 	c.Put("blue", "icmp 172.16.101.4 > 10.10.10.5 request id 77 seq 1")
@@ -328,7 +328,7 @@ func queryMappingLives(c *C) {
 }
 
 // queryMappingEnds: then its identifier is the next one's.
-func queryMappingEnds(c *C) {
+func queryMappingEnds(c *Case) {
 	own := func(host string) uint16 {
 		c.Put(networkOf(host), "icmp %s > 10.10.10.4 request id 77 seq 1", host)
 		return c.Want("ext", "icmp 10.10.10.2 > 10.10.10.4 request id * seq 1").EchoID
@@ -344,7 +344,7 @@ func queryMappingEnds(c *C) {
 }
 
 // shareOfConnections: answered ones, which nothing ends, until the host has no more.
-func shareOfConnections(c *C) {
+func shareOfConnections(c *Case) {
 	n := 0
 	for ; n < 400 && c.answered("172.16.101.4", n); n++ {
 	}
@@ -359,7 +359,7 @@ func shareOfConnections(c *C) {
 }
 
 // answered opens a UDP connection from a host's n-th port, and reports whether it could.
-func (c *C) answered(host string, n int) bool {
+func (c *Case) answered(host string, n int) bool {
 	from, peer := fmt.Sprintf("%s:%d", host, 10000+n), fmt.Sprintf("203.0.113.%d:53", 1+n%200)
 	inside := networkOf(from)
 	c.Put(inside, "udp %s > %s", from, peer)
@@ -376,7 +376,7 @@ func (c *C) answered(host string, n int) bool {
 }
 
 // shareOfPorts: one host asks for all ports of an address, and another still has one of its own.
-func shareOfPorts(c *C) {
+func shareOfPorts(c *Case) {
 	for _, by := range carriers {
 		for i := range 300 {
 			c.Put("blue", by.out, fmt.Sprintf("172.16.101.4:%d", 10000+i), "203.0.113.9:53")
@@ -395,7 +395,7 @@ func shareOfPorts(c *C) {
 }
 
 // shareOfServer: one host asks for all ports towards a server, and another is still served there.
-func shareOfServer(c *C) {
+func shareOfServer(c *Case) {
 	for _, by := range carriers {
 		for i := range 300 {
 			c.Put("blue", by.out, fmt.Sprintf("172.16.101.4:%d", 10000+i), "203.0.113.9:53")
@@ -412,7 +412,7 @@ func shareOfServer(c *C) {
 }
 
 // someAsTheyAre: one destination sees internal addresses, all others do not.
-func someAsTheyAre(c *C) {
+func someAsTheyAre(c *Case) {
 	for i, kind := range packetKinds {
 		c.Put("blue", kind.line, "172.16.101.4", "10.10.10.4")
 		c.Want("ext", kind.line, "172.16.101.4", "10.10.10.4")
@@ -431,7 +431,7 @@ func someAsTheyAre(c *C) {
 }
 
 // formerPeer: who talked to the host that had a port is not let in to the next one.
-func formerPeer(c *C) {
+func formerPeer(c *Case) {
 	for _, x := range []struct {
 		by    carrier
 		lives time.Duration
@@ -447,7 +447,7 @@ func formerPeer(c *C) {
 	}
 }
 
-func ownPortAgain(c *C) {
+func ownPortAgain(c *Case) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	c.Wait(c.Timeouts.UDP * 3 / 2)
 	if again := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53"); again != port {
@@ -456,7 +456,7 @@ func ownPortAgain(c *C) {
 }
 
 // portRests: some time after the mapping has ended, does the next host get its port?
-func portRests(c *C, d time.Duration, rests bool) {
+func portRests(c *Case, d time.Duration, rests bool) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	c.Wait(c.Timeouts.UDP + 500*time.Millisecond)
 	c.Wait(d)
@@ -467,14 +467,14 @@ func portRests(c *C, d time.Duration, rests bool) {
 }
 
 // exhaust uses up the ports towards a server.
-func (c *C) exhaust() {
+func (c *Case) exhaust() {
 	for i := range 64 {
 		c.Put("blue", "udp 172.16.101.4:%d > 10.10.10.4:53", 2000+i)
 		c.Want("ext", "udp 10.10.10.2:* > 10.10.10.4:53")
 	}
 }
 
-func exhaustionIsTold(c *C) {
+func exhaustionIsTold(c *Case) {
 	c.exhaust()
 	for i, line := range []string{"udp 172.16.101.4:4900 > 10.10.10.4:53", "udp 172.16.101.2:4900 > 10.10.10.4:53"} {
 		c.Put("blue", "%s", line)
@@ -483,7 +483,7 @@ func exhaustionIsTold(c *C) {
 	c.Quiet()
 }
 
-func exhaustionIsToldInMeasure(c *C) {
+func exhaustionIsToldInMeasure(c *Case) {
 	c.exhaust()
 	const flood = 400
 	for i := range flood {
@@ -499,7 +499,7 @@ func exhaustionIsToldInMeasure(c *C) {
 }
 
 // exhaustionIsNobodyElses: what needs no port towards that server, or has one, goes on.
-func exhaustionIsNobodyElses(c *C) {
+func exhaustionIsNobodyElses(c *Case) {
 	open := c.connect(wayOf("snat"), 4000)
 	c.exhaust()
 	for i := range 100 {

@@ -56,7 +56,7 @@ var ways = []way{
 // A path is a connection's: its endpoints as the client knows them, near, and as the
 // server does, far.
 type path struct {
-	c            *C
+	c            *Case
 	w            *way
 	proto        string
 	client, dest string // near
@@ -64,14 +64,14 @@ type path struct {
 }
 
 // newPath is the path of a connection that is yet to begin, from a port.
-func (c *C) newPath(w *way, proto string, port int) *path {
+func (c *Case) newPath(w *way, proto string, port int) *path {
 	return &path{c: c, w: w, proto: proto, client: fmt.Sprintf("%s:%d", w.client, port),
 		dest:  fmt.Sprintf("%s:%d", w.dest, w.destPort(proto)),
 		shown: fmt.Sprintf("%s:%d", w.shown, port)}
 }
 
 // first sends the first packet of a connection from a port, and finds out which way it goes.
-func (c *C) first(w *way, proto string, port int, words string) *path {
+func (c *Case) first(w *way, proto string, port int, words string) *path {
 	p := c.newPath(w, proto, port)
 	p.send(words)
 	p.begun(c.Get(w.to), words)
@@ -84,7 +84,7 @@ func (p *path) begun(got *Packet, words string) {
 	if p.proto == "udp" {
 		real = w.realUDP
 	}
-	for c.amid && got != nil && (got.Src.String() != w.shown || got.DstPort != real ||
+	for c.skipOthers && got != nil && (got.Src.String() != w.shown || got.DstPort != real ||
 		!slices.Contains(w.servers, got.Dst.String())) {
 		got = c.Get(w.to)
 	}
@@ -136,7 +136,7 @@ func passed(words string) string {
 }
 
 // connect opens a TCP connection: the client's next byte is 101, the server's 501.
-func (c *C) connect(w *way, port int) *path {
+func (c *Case) connect(w *way, port int) *path {
 	p := c.first(w, "tcp", port, "S seq 100 win 60000 mss 1460")
 	p.back("S. seq 500 ack 101 win 60000 mss 1460")
 	p.there(". seq 101 ack 501 win 60000")
@@ -149,12 +149,12 @@ func wayOf(name string) *way {
 }
 
 // eachWay makes a check of every way.
-func eachWay(check Check, play func(*C, *way)) []Check {
+func eachWay(check Check, play func(*Case, *way)) []Check {
 	var all []Check
 	for i := range ways {
 		k := check
 		k.Name = check.Name + "/" + ways[i].name
-		k.play = func(c *C) { play(c, &ways[i]) }
+		k.play = func(c *Case) { play(c, &ways[i]) }
 		all = append(all, k)
 	}
 	return all
