@@ -125,8 +125,8 @@ func answersARP(c *Case) {
 	}
 }
 
-// answersForNobodyElse: not for other hosts, other networks' addresses, addresses that
-// are translated elsewhere or not at all, and such as nobody has.
+// answersForNobodyElse: no answer for other hosts, other networks' addresses, addresses that
+// are translated elsewhere or not at all, and addresses that no host has.
 func answersForNobodyElse(c *Case) {
 	for _, x := range []struct {
 		network string
@@ -470,8 +470,8 @@ func gratuitousMakesNone(c *Case) {
 	c.unknownStays("172.16.101.5")
 }
 
-// paddingEnds: what follows the packet in its frame is nobody's, and must not get out: it was
-// somebody's memory before (CVE-2003-0001).
+// paddingEnds: bytes behind the packet in its frame belong to no packet. They must not go out,
+// since they may be bytes of the sender's memory (CVE-2003-0001).
 func paddingEnds(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]

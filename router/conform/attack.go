@@ -16,7 +16,7 @@ const (
 	few      = 256 // connections, of a table that a flood would fill several times
 )
 
-// attackChecks are about who suffers when somebody takes more than a share: nobody else.
+// attackChecks: a host that takes more than its share must not harm others.
 // Each attack is played against a table that it cannot fill, and against one that is small.
 func attackChecks() []Check {
 	var all []Check
@@ -213,7 +213,7 @@ func refusedAreTold(c *Case) {
 	c.Quiet()
 }
 
-// scanOfAbsent: packets for hosts that are not there wait for them, and nobody else does.
+// scanOfAbsent: packets for absent hosts wait, packets for other hosts do not.
 func scanOfAbsent(c *Case) {
 	b := c.bystanders()
 	b.during(func(i int) { c.Put("green", "udp 172.16.100.9:4000 > 172.16.101.%d:5000 len 900", 20+i%230) }, c.Drop)
@@ -256,7 +256,7 @@ func (c *Case) claim(network, addr string) {
 	}
 }
 
-// foreignClaims: nobody on a network says where those of another are, or the router itself.
+// foreignClaims: a host on one network cannot claim addresses of another network, or the router's.
 func foreignClaims(c *Case) {
 	b := c.bystanders()
 	for range 20 {
@@ -299,8 +299,8 @@ func claimsForUnknown(c *Case) {
 	}
 }
 
-// victimSpeaks: ARP has whoever speaks last, so a host that has lost its packets has them
-// again when it speaks itself.
+// victimSpeaks: in ARP the last message counts. So a host that has lost its address to another gets
+// its packets again as soon as it sends ARP itself.
 func victimSpeaks(c *Case) {
 	const host = "172.16.101.4"
 	c.reach(host)
@@ -315,8 +315,8 @@ func victimSpeaks(c *Case) {
 	}
 }
 
-// errorStorm: whoever knows that two hosts talk has no way to stop them, or to fill their
-// host's link with errors about what it has never sent.
+// errorStorm: an attacker may know that two hosts talk. It must not be able to stop them, nor fill
+// a host's link with errors about packets that the host has never sent.
 func errorStorm(c *Case) {
 	b := c.bystanders()
 	p := b.open[0]

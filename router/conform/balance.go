@@ -244,7 +244,8 @@ func downMovesSYN(c *Case) {
 	c.Quiet()
 }
 
-// synStays: it is one connection, however often it has to ask, whoever else comes.
+// synStays: a SYN that is repeated is the same connection and stays with its member, also when
+// other clients come in between.
 func synStays(c *Case) {
 	for i, w := range clients {
 		_, p := c.begin(w, "tcp", 4000)
@@ -499,7 +500,7 @@ func vipIsThere(c *Case) {
 	c.Quiet()
 }
 
-// vipRefuses what nobody listens for, among it a listener's port by the other protocol.
+// vipRefuses: a VIP refuses ports without a listener, such as a listener's port by the other protocol.
 func vipRefuses(c *Case) {
 	for _, w := range []*way{clients[0], clients[1], clients[2], clients[3]} {
 		c.refuses(w.from, w.client, w.dest, []int{22, 53, 81}, []int{52, 80})

@@ -445,7 +445,7 @@ func errorRate(c *Case) {
 	c.Want("blue", "icmp 172.16.101.1 > 192.168.10.9 type 11")
 }
 
-// linkBroadcast sends good packets in frames to everybody.
+// linkBroadcast sends good packets in broadcast frames.
 func linkBroadcast(c *Case) {
 	for i := range crossings {
 		x := &crossings[i]
@@ -460,7 +460,7 @@ func linkBroadcast(c *Case) {
 	c.Quiet()
 }
 
-// linkBroadcastToRouter: a question to everybody's MAC address is not for one of them.
+// linkBroadcastToRouter: a ping or SYN in a broadcast frame is not answered.
 func linkBroadcastToRouter(c *Case) {
 	for _, kind := range packetKinds {
 		for _, network := range networks {
@@ -684,7 +684,7 @@ func prefixOf31(c *Case) {
 	c.Quiet()
 }
 
-// noRedirects: packets go back to where they came from, and nobody is told a better way.
+// noRedirects: packets go back to the network they came from, and their sender gets no redirect.
 func noRedirects(c *Case) {
 	for _, dst := range []string{"192.168.10.5", "172.16.101.2"} {
 		c.Put("blue", "udp 172.16.101.4:4000 > %s:5000", dst)

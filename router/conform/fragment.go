@@ -9,9 +9,9 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// fragmentChecks are about fragments, whoever made them, and packets that are too large. A
-// router may put a packet together before it sends it on, and cut it anew, as Linux does: what
-// comes out is judged put together, wherever that is allowed.
+// fragmentChecks are about fragments, and packets that are too large. A router may put a packet
+// together before it sends it on, and cut it anew, as Linux does. So, where that is allowed, the
+// checks put the fragments together that come out, and judge the packet.
 func fragmentChecks() []Check {
 	var all []Check
 	for back := range 2 {
@@ -231,7 +231,7 @@ func offPathPieces(c *Case, w *way) {
 	p.back("P. seq 501 ack 121 len 30")
 }
 
-// withoutFirst: nobody knows for whom these are, and nothing comes of them.
+// withoutFirst: without the first fragment there are no ports, so the others are not sent on.
 func withoutFirst(c *Case) {
 	for _, name := range []string{"plain", "snat", "into a floating ip", "forwarded port", "vip", "hairpin"} {
 		for i, l := range c.legs(wayOf(name), "udp", 4000) {
@@ -336,7 +336,7 @@ func offsetOfEight(c *Case) {
 	}
 }
 
-// twoFirsts has a first one that may come in, and one to a port that nobody may reach.
+// twoFirsts has two first fragments: one may come in, the other goes to a port that is closed.
 func twoFirsts(c *Case) {
 	for i, x := range [][3]string{{"10.10.10.8:5353", "10.10.10.8:9", "blue"},
 		{"10.10.10.7:53", "10.10.10.7:9", "green"}} {
@@ -448,8 +448,8 @@ func beyondTheEnd(c *Case) {
 	c.pingInPieces("blue", 2, orders[0])
 }
 
-// overlapsForRouter: nobody honest sends them. (One that lies within another is taken by Linux
-// for the same one again.)
+// overlapsForRouter: no honest host sends overlapping fragments. (Linux takes a fragment that lies
+// within another for a repetition.)
 func overlapsForRouter(c *Case) {
 	for seq, cut := range [][4]int{{0, 208, 200, 400}, {0, 200, 192, 400}, {0, 200, 0, 400}} {
 		request, _ := pingRouter("blue", seq)

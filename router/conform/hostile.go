@@ -435,8 +435,8 @@ func otherEtherTypes(c *Case) {
 	o.goesOn()
 }
 
-// land sends what an address of the router's seems to send to itself: whoever answers that
-// talks to himself for long.
+// land sends packets from an address of the router to the same address. A host that answers such
+// packets goes on talking to itself.
 func land(c *Case) {
 	o := c.opening()
 	for _, all := range ownAddresses {

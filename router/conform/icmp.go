@@ -134,8 +134,8 @@ func (c *Case) wantError(w *way, network, path, to, rest string) {
 	c.Want(network, "icmp %s > %s %s", from, to, rest)
 }
 
-// errorsToClient: whatever the server says about what the client has sent, and whoever
-// on the way there does, the client gets it, about the packet that he knows.
+// errorsToClient: the client gets every error about its packets, from the server or from a router on
+// the way. The error quotes the packet as the client has sent it.
 func errorsToClient(c *Case, w *way, proto string) {
 	p, words, in := c.open(w, proto, 4000)
 	out := p.there("%s", words)
@@ -398,8 +398,8 @@ func (c *Case) wantQuoting(network, from, to string) *Packet {
 	return got
 }
 
-// quotedChecksums: whoever quotes a packet may have changed it before, or not all of it
-// is there.
+// quotedChecksums: the sender of an error may have changed the packet before it quotes it, or quotes
+// only a part.
 func quotedChecksums(c *Case) {
 	for _, proto := range []string{"udp", "tcp"} {
 		p, words, _ := c.open(wayOf("snat"), proto, 4000)

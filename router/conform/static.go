@@ -378,8 +378,8 @@ func forwardedGoOn(c *Case) {
 	c.Quiet()
 }
 
-// announced: neighbors that have asked for the address before know somebody else's MAC
-// address for it. One that is gone is nobody's to announce.
+// announced: neighbors that have asked for the address before know another MAC address for it.
+// A floating IP that is gone is not announced.
 func announced(c *Case, moves bool) {
 	c.Wait(5 * time.Second) // those of the start are over
 	c.Drop()
@@ -516,7 +516,7 @@ func resetsOpening(c *Case) {
 	c.Quiet()
 }
 
-// resetsClosing: what nobody has acknowledged yet has been sent on all the same, a FIN among it.
+// resetsClosing: segments that are not acknowledged yet, such as a FIN, have been sent on already.
 func resetsClosing(c *Case) {
 	p, q := c.talk(to1(float3, vm3), 4000), c.talk(out1(vm3, float3), 4001)
 	p.there("P. seq 121 ack 531 len 9")
@@ -710,8 +710,8 @@ func (c *Case) refuses(network, client, address string, tcp, udp []int) {
 	}
 }
 
-// otherPorts of an address that has some forwarded, among them those of the other protocol
-// and those that they lead to, are nobody's.
+// otherPorts: an address with forwarded ports refuses all others. Among those are the same numbers
+// of the other protocol, and the internal ports.
 func otherPorts(c *Case) {
 	c.refuses("ext", x1, forwarded, []int{22, 80, 2221, 2223, 5353}, []int{53, 2222, 5352})
 	c.Quiet()

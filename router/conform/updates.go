@@ -149,8 +149,8 @@ func noOverlapWhileFree(c *Case, by carrier) {
 	}
 }
 
-// overlapTowardsOthers: with every port in use, whoever talks to somebody else is served, and
-// answers find their way.
+// overlapTowardsOthers: with every port in use, connections to other servers still work, and their
+// answers reach the right host.
 func overlapTowardsOthers(c *Case, by carrier) {
 	for i := range 64 {
 		c.external(by, fmt.Sprintf("172.16.101.4:%d", 2000+i), "10.10.10.4:53")
@@ -211,7 +211,7 @@ func refusedDoesNotRefresh(c *Case, proto string, lives time.Duration) {
 	c.None("blue")
 }
 
-// errorDoesNotRefresh: nobody listens any more, and says so to whoever still sends.
+// errorDoesNotRefresh: the host has closed its port, and answers what still comes with errors.
 func errorDoesNotRefresh(c *Case) {
 	p, _, _ := c.open(wayOf("snat"), "udp", 4000)
 	back := p.back("len 20")
