@@ -29,7 +29,7 @@ func isTwoTenants(c contestant) bool {
 	return false
 }
 
-// A flood is a way to be a nuisance.
+// A flood is one kind of traffic by which a tenant disturbs another.
 type flood struct {
 	title string
 	args  []string
@@ -78,7 +78,7 @@ func (b *bench) neighbor(f flood) measurement {
 		if err != nil {
 			return nil, err
 		}
-		// A sender takes a processor from everybody, whatever becomes of what it sends.
+		// Any sender takes a processor from the others, also if its packets are dropped.
 		lasts := (b.time + time.Second).String()
 		spinning, err := w.start(w.flooder, b.self, "load", "spin", "-for", lasts)
 		if err != nil {
@@ -97,7 +97,7 @@ func (b *bench) neighbor(f flood) measurement {
 			return nil, err
 		}
 		defer flooding.stop()
-		time.Sleep(300 * time.Millisecond) // until it is at its height
+		time.Sleep(300 * time.Millisecond) // until it has its full rate
 		before, err := w.floodThrough()
 		if err != nil {
 			return nil, err

@@ -32,8 +32,8 @@ var (
 	ErrDown = errors.New("device is down")
 	// ErrGone says that the device does not exist any more: close and reopen it.
 	ErrGone = errors.New("device is gone")
-	// ErrMissing says that what a device is to be opened on does not exist: the network
-	// interface or the network namespace. Opening it may succeed once that exists.
+	// ErrMissing says that the network interface or the network namespace does not exist on
+	// which a device is to be opened. Opening it may succeed once that exists.
 	ErrMissing = errors.New("does not exist")
 	// ErrBusy says that the device is being changed, which takes some milliseconds: call
 	// Read again then, whether or not frames are announced.
@@ -53,8 +53,8 @@ const (
 	FeatureUSO                           // UDP super-frames
 )
 
-// A Frame is one Ethernet frame with its metadata, in a slot of somebody's
-// buffer: Buf[Head:Head+HeaderLen] is the virtio-net header (little-endian),
+// A Frame is one Ethernet frame with its metadata, in a slot of the
+// caller's buffer: Buf[Head:Head+HeaderLen] is the virtio-net header (little-endian),
 // Buf[Head+HeaderLen:Tail] the frame without its frame check sequence.
 type Frame struct {
 	Buf        []byte

@@ -16,13 +16,13 @@ type PipeOptions struct {
 	Frames, Bytes int
 }
 
-// Pipe returns the two ends of an Ethernet cable in memory, called a and b. What
-// is written at one end is read at the other, in order, until a queue is full:
-// then frames are lost, and Write says ErrFull. After one end is closed the
-// other reads what is left, then ErrGone.
+// Pipe returns the two ends of an Ethernet cable in memory, called a and b. Frames
+// that are written at one end are read at the other, in order. When a queue is full,
+// further frames are lost, and Write says ErrFull. After one end is closed, the other
+// reads the frames that are left, then ErrGone.
 //
-// Notify is edge-triggered: it is called by whoever writes to an empty queue, or
-// closes the far end. Read until there is nothing left after each call.
+// Notify is edge-triggered: it is called when a frame is written to an empty queue, or
+// when the far end is closed. Read until there is nothing left after each call.
 //
 // It uses a mutex only, so it runs on every platform and in testing/synctest.
 func Pipe(a, b string, opt PipeOptions) (Device, Device) {

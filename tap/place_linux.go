@@ -16,15 +16,15 @@ import (
 
 // openPlaced opens a TAP in a named network namespace.
 //
-// A descriptor belongs to the namespace that it was opened in and keeps that
-// alive: one opened over there would hold on to the namespace, and the device in
-// it, after `ip netns delete`, unseen by anybody. So the device is made here, under
-// another name, and the kernel's end sent there; when the namespace ends, the
-// device does, and its reader hears of it. Only a device that was there before
-// must be opened there.
+// A descriptor belongs to the namespace that it was opened in, and keeps that namespace
+// alive. A descriptor opened over there would keep the namespace and the device in it
+// after `ip netns delete`, without a name. So the device is made here, under another
+// name, and the kernel's end is sent there. When the namespace ends, the device ends,
+// too, and its reader gets an error. Only a device that was there before must be opened
+// there.
 func openPlaced(name, what, netns string, log *slog.Logger) (*fdDevice, error) {
-	// A driver that is missing stays so: that is to be told even if the namespace does
-	// not exist yet.
+	// A missing driver does not come by waiting, so it is reported even if the namespace
+	// does not exist yet.
 	if fd, err := openTUN(); err != nil {
 		return nil, explainTAP(what, err)
 	} else if err := unix.Close(fd); err != nil {

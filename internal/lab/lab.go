@@ -228,7 +228,7 @@ func (l *lab) step(ctx context.Context, i int) bool {
 		return false // Check has found this before
 	}
 	l.printer.title(i+1, s)
-	before := l.settle()
+	before := l.stats()
 	l.recorder.reset()
 	ok := true
 	for k := range s.Times {
@@ -241,9 +241,9 @@ func (l *lab) step(ctx context.Context, i int) bool {
 		}
 		ok = l.judge(i, k, out.text.String(), res) && ok
 	}
-	l.settle()
+	l.stats()
 	if ok = l.packets(i) && ok; !ok {
-		l.explain(before, l.settle())
+		l.explain(before, l.stats())
 	}
 	return ok
 }
@@ -320,9 +320,9 @@ func expected(s *file.Step, k int) string {
 	return ""
 }
 
-// settle waits until the router has done with what was sent before: a call to
-// it is answered between two batches.
-func (l *lab) settle() router.Stats { return l.engine.Stats() }
+// stats returns the router's counters. When it returns, the router has handled everything that was
+// sent before: a call is answered between two batches.
+func (l *lab) stats() router.Stats { return l.engine.Stats() }
 
 // judge compares the output of one time with what the step expects.
 func (l *lab) judge(i, k int, output string, res result) bool {
@@ -396,7 +396,7 @@ func (l *lab) find(p *file.PacketPattern) (seen, int) {
 			return first, n
 		}
 		time.Sleep(5 * time.Millisecond)
-		l.settle()
+		l.stats()
 	}
 }
 

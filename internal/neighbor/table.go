@@ -26,7 +26,7 @@ const (
 	RetryInterval = time.Second
 	// Tries is how many requests are sent before the neighbor has failed.
 	Tries = 3
-	// SuspectFor is how long a failed neighbor that nobody asks for is kept.
+	// SuspectFor is how long a failed neighbor is kept if no packet asks for it.
 	SuspectFor = time.Minute
 	// ProbeAfter is the age at which a neighbor in use is asked again.
 	ProbeAfter = 30 * time.Second
@@ -81,7 +81,7 @@ type Neighbor struct {
 	Key
 	MAC   packet.MAC
 	State State
-	// Used is set by whoever sends to the neighbor; the table clears it.
+	// Used is set by the caller when it sends to the neighbor; the table clears it.
 	Used bool
 
 	gen       uint16
@@ -121,7 +121,7 @@ type Table struct {
 
 // NewTable returns an empty table.
 func NewTable() *Table {
-	// Slot 0 is never used, so that the zero Ref names nobody.
+	// Slot 0 is never used, so that the zero Ref names no neighbor.
 	return &Table{byKey: map[Key]uint16{}, slots: []*Neighbor{{}}}
 }
 
@@ -137,8 +137,8 @@ func (t *Table) changed(n *Neighbor, gone bool) {
 	}
 }
 
-// Lost is the number of parked packets that nobody was handed, because their
-// neighbor had to make room for another.
+// Lost is the number of parked packets that were dropped, because their neighbor
+// had to make room for another.
 func (t *Table) Lost() uint64 { return t.lost }
 
 // Len is the number of neighbors.
@@ -320,8 +320,8 @@ func (n *Neighbor) Waiting(yield func(Parked) bool) {
 	}
 }
 
-// Forget removes the neighbors of an interface, as if nobody had ever asked for
-// them; those that are being asked for now stay.
+// Forget removes the neighbors of an interface. Neighbors that are being asked for
+// at this moment stay.
 func (t *Table) Forget(iface uint16) {
 	for i, n := range t.slots {
 		if n.live && n.Iface == iface && n.State != Incomplete {
@@ -342,10 +342,10 @@ func (t *Table) unpark(n *Neighbor) []Parked {
 }
 
 // Learn records that the neighbor k has the address mac, as an ARP message says.
-// Only a message that was meant for us (to) makes a new entry; any other
-// may only change one that is there, so that nobody fills the table with what
-// nobody asked for. It returns the packets that were waiting, and the former
-// address when it was another one.
+// Only a message that was meant for us (to) makes a new entry. Any other message may
+// only change an entry that is there: no host can fill the table with neighbors that
+// the router has no use for. It returns the packets that were waiting, and the former
+// address if that was another one.
 func (t *Table) Learn(k Key, mac packet.MAC, to bool, now time.Duration) (parked []Parked, former packet.MAC) {
 	i, ok := t.byKey[k]
 	if !ok {
@@ -372,7 +372,7 @@ type Action struct {
 	Key
 	Ask    bool       // send a request ...
 	To     packet.MAC // ... to this address, or by broadcast if it is zero
-	Failed []Parked   // nobody answered: what had waited
+	Failed []Parked   // the neighbor has not answered: the packets that waited for it
 }
 
 // Tick does what is due, calling do for each action, and returns when it wants

@@ -145,9 +145,8 @@ func (d *Decoder) takeICMP(p *Packet) Fault {
 }
 
 // takeQuote reads the packet that an ICMP error quotes: at least its header and
-// the first eight bytes behind it (RFC 792). Its own total length is that of
-// the whole packet, and its transport checksum is nobody's business here
-// (RFC 5508, REQ-3c).
+// the first eight bytes behind it (RFC 792). The quote's total length is that
+// of the whole packet. Its transport checksum is not looked at (RFC 5508, REQ-3c).
 func (d *Decoder) takeQuote(p *Packet) Fault {
 	off := p.L4 + ICMPLen
 	quote := p.Eth[off:p.End]

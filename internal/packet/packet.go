@@ -297,8 +297,8 @@ func (p *Packet) parseICMPQuery(l4 []byte) Fault {
 	return FaultNone
 }
 
-// Peek returns the tuple of a plain TCP or UDP packet without looking at
-// anything else: a guess at what Parse will say, for those who prepare for it.
+// Peek returns the tuple of a plain TCP or UDP packet without looking at anything
+// else. It is a guess at what Parse will say, for a caller that prepares a lookup.
 func Peek(eth []byte) (Tuple, bool) {
 	const l4 = EthernetLen + IPv4Len
 	if len(eth) < l4+4 || eth[12] != EtherTypeIPv4>>8 || eth[13] != EtherTypeIPv4&0xff || eth[14] != 0x45 ||

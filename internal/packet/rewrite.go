@@ -12,8 +12,8 @@ type Rewrite struct {
 	PortDelta        uint16 // of both ports, or of an ICMP identifier
 }
 
-// NewRewrite is the rewrite that turns packets with tuple from into such with
-// tuple to.
+// NewRewrite returns the rewrite that gives packets of one tuple another: a packet
+// with the tuple from has the tuple to afterwards.
 func NewRewrite(from, to Tuple) Rewrite {
 	return Rewrite{
 		Src: to.Src, Dst: to.Dst, SrcPort: to.SrcPort, DstPort: to.DstPort,
@@ -89,8 +89,8 @@ func putPorts(l4 []byte, r *Rewrite) {
 }
 
 // adjust applies r to a transport checksum. An unfinished one holds the sum of
-// the pseudo header, not complemented: only the addresses are in it, the ports
-// are covered by whoever finishes it.
+// the pseudo header, not complemented. Only the addresses are in that sum; the ports
+// are added when the checksum is finished.
 func (p *Packet) adjust(field []byte, r *Rewrite) {
 	sum := binary.BigEndian.Uint16(field)
 	if p.Partial {
@@ -181,7 +181,7 @@ func (p *Packet) lowerMSS(l4, field []byte, at int, mss uint16) bool {
 	}
 	binary.BigEndian.PutUint16(field, mss)
 	if p.Partial {
-		return true // whoever finishes the checksum reads the new bytes
+		return true // the checksum is finished later, over the new bytes
 	}
 	delta := delta16(old, mss)
 	if at%2 != 0 { // the option may start at an odd offset

@@ -18,9 +18,9 @@ type query struct {
 	id    uint16
 }
 
-// answers hands each ICMP message to whoever waits for it. One raw endpoint
-// serves the whole host: each gets a copy of every message, and thousands of
-// checks that wait for absent members at once would pay for each other's.
+// answers hands each ICMP message to the call that waits for it. One raw endpoint
+// serves the whole host, because every raw endpoint gets a copy of every message:
+// thousands of checks that wait for absent members would each read all messages.
 type answers struct {
 	mu      sync.Mutex
 	ep      tcpip.Endpoint // nil until somebody waits
@@ -88,7 +88,7 @@ func (a *answers) drain() {
 	}
 }
 
-// query returns what an ICMP message is about; the zero query is nobody's.
+// query returns what an ICMP message is about; the zero query belongs to no call.
 func (p packet) query() query {
 	if q, _, ok := p.quoted(); ok {
 		switch q.proto {
@@ -106,7 +106,7 @@ func (p packet) query() query {
 	return query{}
 }
 
-// close ends the endpoint, which says so to whoever listens: not to drain any more.
+// close ends the endpoint. That wakes its listener, which then reads no more.
 func (a *answers) close() {
 	a.mu.Lock()
 	ep := a.ep

@@ -180,7 +180,7 @@ func (c Config) checkAddress() error {
 	return nil
 }
 
-// limitedBroadcast is everybody on the network (RFC 919, section 7).
+// limitedBroadcast is every host on the network (RFC 919, section 7).
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // broadcast returns a subnet's directed broadcast address.

@@ -132,8 +132,8 @@ func (p packet) quoted() (packet, *ICMPError, bool) {
 	return q, e, ok && len(q.body) >= 8
 }
 
-// A sniffer sees every packet of some protocols that arrives for the host, along
-// with whoever else gets it. It is how ICMP errors are seen, which the stack
+// A sniffer sees every packet of some protocols that arrives for the host; the stack's
+// own endpoints get the packet, too. It is how ICMP errors are seen, which the stack
 // passes on to TCP and UDP only.
 type sniffer struct {
 	host  *Host
@@ -217,12 +217,12 @@ func (h *Host) orClosed(err error) error {
 
 // askNeighbor has the next hop to an address answer ARP, unless it is known, and
 // says what came of it: nil, or host unreachable from this host. The stack would
-// drop the packets that wait for the answer, and tell nobody of an echo's. The
+// drop the packets that wait for the answer, and of an echo it would not tell. The
 // function is called once, on any goroutine, and must not block.
 func (h *Host) askNeighbor(to netip.Addr, found func(error)) {
 	hop, ok := h.nextHop(to)
 	if !ok || h.isSelf(to) || to.IsMulticast() || to == limitedBroadcast || to == broadcast(h.cfg.Address.Masked()) {
-		found(nil) // nobody is asked for these
+		found(nil) // no neighbor is asked for these
 		return
 	}
 	unreachable := &ICMPError{From: h.Address(), Type: typeUnreachable, Code: codeHost}

@@ -239,7 +239,7 @@ func (t *tracer) hop(ctx context.Context, ttl int) (Hop, bool, error) {
 	return Hop{TTL: ttl}, false, nil
 }
 
-// answer waits for what answers the packet sent last; nobody may.
+// answer waits for an answer to the packet sent last. There may be none.
 func (t *tracer) answer(ctx context.Context) (from netip.Addr, last bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, t.opt.Wait)
 	defer cancel()
@@ -342,8 +342,8 @@ func (p *echoProbe) owns(q packet) bool { return isEcho(q, header.ICMPv4Echo, p.
 func (p *echoProbe) answers(a packet) bool { return isEcho(a, header.ICMPv4EchoReply, p.id, p.seq) }
 
 // A tcpProbe sends each SYN from a port and with a sequence number of its own.
-// The ports are held by endpoints that never connect, so that the stack resets
-// what answers them and gives them to nobody else.
+// The ports are held by endpoints that never connect. So the stack answers a SYN-ACK
+// with a RST, and gives the ports to no other socket.
 type tcpProbe struct {
 	host  *Host
 	to    netip.AddrPort

@@ -3,7 +3,7 @@
 // frame. It also does the part that needs no protocol: it finishes a checksum.
 //
 // Devices, wrappers and the router's packets share it, so it imports neither
-// of them. It does not cut super-frames: whoever does must know TCP and UDP.
+// of them. It does not cut super-frames, which needs to know TCP and UDP.
 package virtio
 
 import (
