@@ -61,7 +61,8 @@ func TestTopologyOfTheREADME(t *testing.T) {
 	if !strings.Contains(document(t, "examples/first.toml"), "\n\n"+shown+"\n") {
 		t.Errorf("examples/first.toml does not begin with:\n%s", shown)
 	}
-	if status, out, errs := invoke(t, "lab", examples+"first.toml"); status != 0 || !strings.Contains(out, "all as expected") {
+	if status, out, errs := invoke(t, "lab", examples+"first.toml"); status != 0 ||
+		!strings.Contains(out, "all as expected") {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
 }
@@ -137,7 +138,8 @@ func TestCellsAreShort(t *testing.T) {
 			for cell := range strings.SplitSeq(strings.Trim(text.Text(), "|"), "|") {
 				cells++
 				if n := utf8.RuneCountInString(strings.TrimSpace(cell)); n > most {
-					t.Errorf("%s:%d: a cell of %d characters: make it a list below the table, or two rows", name, line, n)
+					t.Errorf("%s:%d: a cell of %d characters: make it a list below the table, or two rows", name, line,
+						n)
 				}
 			}
 		}

@@ -18,10 +18,11 @@
 // # TCP
 //
 // CUBIC congestion control, SACK, RACK, window scaling and timestamps are on;
-// send and receive buffers start at 1 MB and grow to 8 MB. Nagle's algorithm
-// is off, as in package net. Unlike there, keepalive probes are off until a
-// connection's SetKeepAlive is called: a host of a network simulator should send
-// only what a test asks for. Otherwise a NAT's idle timeout could not be seen. Path MTU discovery is done for TCP; UDP and echo packets are sent
+// send and receive buffers start at 1 MB and grow to 8 MB. Nagle's algorithm is
+// off, as in package net. Unlike there, keepalive probes are off until a
+// connection's SetKeepAlive is called: a host of a network simulator should
+// send only what a test asks for. Otherwise a NAT's idle timeout could not be
+// seen. Path MTU discovery is done for TCP; UDP and echo packets are sent
 // without the DF bit, so that they may be fragmented on the way.
 //
 // # Errors
