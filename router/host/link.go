@@ -1,7 +1,6 @@
 package host
 
 import (
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -13,23 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/taprouter/taprouter/tap"
-)
-
-// The virtio-net header (virtio 1.2, section 5.1.6), little-endian.
-const (
-	vnetFlags      = 0 // byte
-	vnetGSOType    = 1 // byte
-	vnetHeaderLen  = 2 // bytes of all headers, a hint
-	vnetGSOSize    = 4 // bytes of payload per segment
-	vnetCsumStart  = 6
-	vnetCsumOffset = 8
-
-	vnetNeedsCsum = 1
-	vnetDataValid = 2
-
-	vnetGSOTCPv4 = 1
-	vnetGSOUDPL4 = 5
-	vnetGSOECN   = 0x80
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 const (
@@ -144,20 +127,16 @@ func describe(vnet, frame []byte, gso stack.GSO) {
 	}
 	start := ethernetLen + int(gso.L3HdrLen)
 	headers := start + int(header.TCP(frame[start:]).DataOffset())
-	vnet[vnetFlags] = vnetNeedsCsum
-	binary.LittleEndian.PutUint16(vnet[vnetCsumStart:], uint16(start))
-	binary.LittleEndian.PutUint16(vnet[vnetCsumOffset:], gso.CsumOffset)
-	if len(frame)-headers <= int(gso.MSS) {
-		return // one segment: nothing to split
+	h := virtio.Header{Flags: virtio.NeedsChecksum, CsumStart: uint16(start), CsumOffset: gso.CsumOffset}
+	if len(frame)-headers > int(gso.MSS) { // there is something to split
+		h.GSOType, h.HdrLen, h.GSOSize = virtio.GSOTCPv4, uint16(headers), gso.MSS
 	}
-	vnet[vnetGSOType] = vnetGSOTCPv4
-	binary.LittleEndian.PutUint16(vnet[vnetHeaderLen:], uint16(headers))
-	binary.LittleEndian.PutUint16(vnet[vnetGSOSize:], gso.MSS)
+	h.Put(vnet)
 }
 
 // announce tells the network where the host is, with an ARP announcement (RFC
 // 5227, section 2.3): a request for its own address. Switches learn its port,
-// and who knows an older MAC for the address replaces it.
+// and a host that knows an older MAC for the address replaces it.
 func (l *link) announce() {
 	ip := l.cfg.Address.Addr().As4()
 	s := slots.Get().(*slot)

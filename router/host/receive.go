@@ -2,7 +2,6 @@ package host
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"net"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // batchLen is how many frames are read at once. A read is bounded by bytes as
@@ -110,7 +110,7 @@ func (l *link) drain() error {
 
 // receive hands one frame to the stack, if it is for this host.
 func (l *link) receive(f *tap.Frame) {
-	frame, vnet := f.Ethernet(), f.Header()
+	frame := f.Ethernet()
 	if len(frame) < ethernetLen {
 		return
 	}
@@ -119,13 +119,14 @@ func (l *link) receive(f *tap.Frame) {
 		return
 	}
 	proto := header.Ethernet(frame).Type()
-	valid := vnet[vnetFlags]&(vnetNeedsCsum|vnetDataValid) != 0
+	var h virtio.Header
+	h.Parse(f.Header())
+	valid := h.Flags&(virtio.NeedsChecksum|virtio.DataValid) != 0
 	switch {
 	case proto == header.ARPProtocolNumber:
 		l.learn(frame[ethernetLen:])
-	case proto == header.IPv4ProtocolNumber && vnet[vnetGSOType]&^vnetGSOECN == vnetGSOUDPL4:
-		size := int(binary.LittleEndian.Uint16(vnet[vnetGSOSize:]))
-		splitUDP(frame[ethernetLen:], size, func(datagram []byte) {
+	case proto == header.IPv4ProtocolNumber && h.GSOType&^virtio.GSOECN == virtio.GSOUDP:
+		splitUDP(frame[ethernetLen:], int(h.GSOSize), func(datagram []byte) {
 			l.deliver(proto, kind, datagram, true)
 		})
 		return
