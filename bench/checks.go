@@ -58,7 +58,7 @@ routes = [ { destination = "172.30.0.0/16", nexthop = "172.16.100.9" } ]
 	return w.serve("ready", w.bench.taprouter, "run", file)
 }
 
-// checks measures the processor time of the checks of ten thousand members, who all answer.
+// checks measures the processor time of the checks of ten thousand members, which all answer.
 func (b *bench) checks() error {
 	const all = checkedVIPs * checkedMembers
 	title := fmt.Sprintf("TCP checks of %s members every %v, part of a processor", grouping(all), checkDelay)

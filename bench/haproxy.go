@@ -11,7 +11,7 @@ import (
 )
 
 // web is HTTP from outside to a floating IP, behind which a VIP of the tenant network
-// has two members: what a load balancer is bought for.
+// has two members: the usual work of a load balancer.
 const web mode = "floating IP and VIP"
 
 // haproxy is HAProxy in TCP mode, as Octavia's own balancer is. It ends a connection on either
@@ -26,8 +26,8 @@ func haproxyInstalled() bool {
 	return err == nil
 }
 
-// haproxyConfig leaves everything at what suits it: a thread for each processor, no logs, no
-// checks, splicing.
+// haproxyConfig is the configuration that is fastest for HAProxy: a thread for each processor, no
+// logs, no checks, splicing.
 const haproxyConfig = `
 global
 	maxconn 4000
@@ -115,7 +115,7 @@ func (w *world) serveWeb() error {
 	return fmt.Errorf("no page comes through: %w", err)
 }
 
-// webTools reports whether there are what asks and what answers.
+// webTools reports whether the programs that ask and answer are installed.
 func webTools() bool {
 	for _, tool := range []string{"wrk", "nginx", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -136,8 +136,8 @@ func isWeb(c contestant) bool {
 
 var wrkLines = regexp.MustCompile(`(?s)99%\s+([\d.]+)(us|ms|s).*Requests/sec:\s+([\d.]+)`)
 
-// http is requests as wrk makes them, each on a connection of its own or all on those that
-// there are.
+// http measures requests as wrk makes them: each on a connection of its own, or, with keep, all on
+// 64 connections that stay open.
 func (b *bench) http(keep bool) measurement {
 	title, header := "HTTP requests, each on a connection of its own, 64 at a time", "Connection: close"
 	if keep {

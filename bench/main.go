@@ -144,8 +144,8 @@ func (b *bench) compare() error {
 	return nil
 }
 
-// compareMode measures what has one mode, with a world for each contestant that
-// stands all the time; those that are not measured are idle.
+// compareMode takes the measurements of one mode. Each contestant has a world of its own all the
+// time; the worlds that are not measured are idle.
 func (b *bench) compareMode(list []measurement, p *progress) error {
 	worlds := map[contestant]*world{}
 	defer func() {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// shared is SNAT for two tenants: the internal host's, and one behind a device of its
-// own, "flood", who sends as much as it can.
+// shared is SNAT for two tenants: the internal host, and a host behind a device of its
+// own, "flood", which sends as much as it can.
 const shared mode = "SNAT, two tenants"
 
 const (
@@ -35,15 +35,15 @@ type flood struct {
 	args  []string
 }
 
-// floods are what the second tenant sends: 60-byte packets as fast as its processor
+// floods are the second tenant's traffic: 60-byte packets, as fast as its processor
 // makes them.
 var floods = []flood{
 	{"of 64 connections", []string{"-flows", "64"}},
 	{"of a new connection each", []string{"-sources", "16", "-flows", "50000000"}},
 }
 
-// neighbor is what one tenant's connections keep of their rate while another tenant
-// floods: with and without the flood in turn, in one world.
+// neighbor measures how much of its rate one tenant keeps while another tenant floods.
+// The rates with and without the flood are taken in turn, in one world.
 func (b *bench) neighbor(f flood) measurement {
 	title := "one tenant's connect-request-close during another's flood " + f.title
 	const group = "A flood from another tenant"

@@ -49,7 +49,7 @@ func ratios(values, kernel []float64) []float64 {
 	return all
 }
 
-// A group is the rows of one part of the table, with who has values there.
+// A group is the rows of one part of the table, with the contestants that have values there.
 type group struct {
 	title string
 	rows  []row

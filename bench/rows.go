@@ -121,8 +121,8 @@ func (b *bench) bulk(m mode, streams int, cc string) measurement {
 	}}
 }
 
-// received is small packets from socket to socket. The sender stays on one
-// processor; whoever forwards and who receives share what is left.
+// received measures small packets from socket to socket. The sender stays on one
+// processor; the router and the receiver share the rest.
 func (b *bench) received(m mode) measurement {
 	return measurement{mode: m, rows: []row{{group: "Small packets, 60 bytes",
 		title: string(m) + ", received by a socket", unit: "k/s"}},

@@ -8,8 +8,8 @@ import (
 	"github.com/taprouter/taprouter/tap/virtio"
 )
 
-// FaultOptions are how often a faulty device does what, as probabilities from 0
-// to 1, for each frame in each direction.
+// FaultOptions are the probabilities, from 0 to 1, of each fault, for each frame in each
+// direction.
 type FaultOptions struct {
 	Drop      float64 // the frame is lost
 	Duplicate float64 // it arrives twice
@@ -27,12 +27,12 @@ const reorderWait = 5 * time.Millisecond
 // gone from its Features, so that faults hit single packets on Write; a
 // super-frame that dev reads meets its fault as one.
 //
-// A frame that is held back goes on after the next one, or after 5 ms. Only
-// a device with a descriptor delivers it on Read as soon as it is dry: nothing
-// could wake a reader that polls the descriptor.
+// A frame that is held back goes on after the next one, or after 5 ms. A device with a
+// descriptor delivers it as soon as a Read finds no other frame, because nothing could
+// wake a reader that polls the descriptor.
 //
-// What is corrupted has its checksum finished first, so that a receiver can
-// tell; a super-frame, whose segments have no checksums yet, is lost instead.
+// A frame's checksum is finished before the frame is corrupted, so that a receiver can
+// tell. A super-frame, whose segments have no checksums yet, is lost instead.
 // The descriptor is dev's.
 func Fault(dev Device, opt FaultOptions) Device {
 	return &faulty{wrapped: wrapped{dev}, opt: opt,

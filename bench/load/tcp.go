@@ -14,8 +14,8 @@ import (
 const requestLen = 64
 
 // The server and the client are loops over epoll with calls that never block,
-// so that what is measured is the network between them and not the scheduling of
-// many threads.
+// so that the result depends on the network between them, and not on the scheduling
+// of many threads.
 
 // raw is a system call that does not block.
 func raw(call, a, b, c uintptr) (int, unix.Errno) {
@@ -43,7 +43,7 @@ func watch(epoll, fd int, events uint32) error {
 }
 
 // crcServer accepts, reads a request, answers and closes, until it is ended.
-// It closes first, so that what has to wait (TIME_WAIT) waits on its side.
+// It closes first, so that connections in TIME_WAIT are on its side.
 func crcServer(o *options, _ io.Writer) error {
 	sa, err := sockaddr(o.at)
 	if err != nil {

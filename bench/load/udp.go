@@ -150,7 +150,7 @@ func echo(o *options, _ io.Writer) error {
 			return err
 		}
 		clear(info[unix.SizeofCmsghdr : unix.SizeofCmsghdr+4]) // by whichever interface
-		_ = unix.Sendmsg(fd, b[:n], info[:m], from, 0)         // who asked notices what is lost
+		_ = unix.Sendmsg(fd, b[:n], info[:m], from, 0)         // the client notices a lost answer
 	}
 }
 

@@ -53,7 +53,8 @@ func describeARP(eth []byte) string {
 }
 
 // decode reads an IPv4 packet, which may be cut, or have padding behind it. It
-// answers nil where the language has no words for it. What a quoted packet quotes is data.
+// returns nil for a packet that the language has no words for. A quote within a quoted
+// packet is read as data.
 func decode(b []byte, quoted bool) *ipPacket {
 	if len(b) < packet.IPv4Len || b[0]>>4 != 4 {
 		return nil
@@ -99,8 +100,8 @@ func (p *ipPacket) set(f field, on bool) {
 	}
 }
 
-// keepSums notes the checksums that are not what they would be; there are only n
-// bytes of the packet, the rest being zeros.
+// keepSums notes wrong checksums: those that differ from the packet's when it is built
+// again. Only n bytes of the packet are there; the rest of whole is zeros.
 func (p *ipPacket) keepSums(whole []byte, header, n int) {
 	full := *p
 	full.given &^= hasCut | hasPad

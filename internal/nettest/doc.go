@@ -14,18 +14,20 @@
 //	arp who-has 10.0.0.1 tell 10.0.0.5
 //	arp reply 10.0.0.1 is-at 02:00:0a:00:00:01 for 10.0.0.5
 //
-// What is left out has a default when a frame is built, and is not looked at when
-// one is compared (Match); nor is a MAC address "any". len counts the bytes after the
-// transport header, in this packet; of a first fragment, "of" is the len of the whole.
-// Payload is a fixed pattern by its position in the IP payload, so that a lost or
-// displaced byte shows; other payload is written as data and hexadecimal digits. A cut
-// packet, as ICMP errors quote it, is built in full and then cut to so many bytes.
+// A property that a line leaves out has a default when a frame is built. When a frame is
+// compared (Match), such a property may have any value, and so may a MAC address "any".
+//
+// len counts the bytes after the transport header, in this packet. In a first fragment,
+// "of" is the len of the whole packet. The payload is a fixed pattern: each byte follows
+// from its position in the IP payload, so a lost or displaced byte is found. Other payload
+// is written as data and hexadecimal digits. A cut packet, as ICMP errors quote it, is
+// built in full and then cut to so many bytes.
 //
 // Further words: tos, df, ipopts and opts (hexadecimal), ipid (an echo's id is its own), pad
 // (zero bytes behind the packet); of ARP from and to, the MAC addresses inside the message.
 //
-// Numbers that a right frame implies (lengths, checksums) are not written; wrong ones
-// are, as sum and ipsum, and so is the checksum of a first fragment. What the language
-// has no words for is written as raw and hexadecimal digits: Parse undoes
+// Lengths and checksums follow from the rest, so they are not written. Wrong checksums are
+// written, as sum and ipsum, and so is the checksum of a first fragment. A frame that the
+// language has no words for is written as raw and hexadecimal digits. So Parse undoes
 // Describe for every frame.
 package nettest

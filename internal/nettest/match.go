@@ -8,10 +8,10 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// Match compares a frame with a line, and verifies it. What the line says must
-// be so, to the byte, and so must every length, checksum and byte of payload; what
-// it leaves out (ttl, id, tos, seq, options, len, ...) may be anything. df, more and
-// off are always compared.
+// Match compares a frame with a line, and verifies it. The frame must have every
+// property of the line, and right lengths, checksums and payload. A property that the
+// line leaves out (ttl, id, tos, seq, options, len, ...) may have any value; df, more
+// and off are always compared.
 func Match(line string, eth []byte) error {
 	if err := Verify(eth); err != nil {
 		return fmt.Errorf("%w\n got %s\nwant %s", err, Describe(eth), line)
