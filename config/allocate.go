@@ -13,7 +13,11 @@ import (
 
 // makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway.
 func (c *checker) makeGatewayPorts() {
-	for _, id := range slices.Clone(c.order) {
+	for _, ref := range slices.Clone(c.order) {
+		if ref.Kind != KindRouter {
+			continue
+		}
+		id := ref.ID
 		r := c.Router(id)
 		if r == nil {
 			continue
@@ -60,8 +64,11 @@ func (c *checker) change(o Object) {
 
 // findSubnets fills in the subnets of the addresses that ports name.
 func (c *checker) findSubnets() {
-	for _, id := range c.order {
-		p := c.Port(id)
+	for _, r := range c.order {
+		if r.Kind != KindPort {
+			continue
+		}
+		p := c.Port(r.ID)
 		if p == nil {
 			continue
 		}
@@ -87,12 +94,12 @@ func (c *checker) findSubnets() {
 
 // reopen takes back what an object has taken over from its former version, where that may not be any more.
 func (c *checker) reopen() {
-	for _, id := range c.order {
-		e := c.edits[id]
+	for _, r := range c.order {
+		e := c.edits[r.ID]
 		if e == nil || e.put == nil || e.open&openAddress == 0 {
 			continue
 		}
-		switch o := c.find(id).(type) {
+		switch o := c.find(r.ID).(type) {
 		case *Port:
 			var fixed []FixedIP
 			for _, i := range e.ips {
@@ -146,8 +153,11 @@ func (c *checker) mayKeep(o Object, network ID, f FixedIP) bool {
 
 // choose gives addresses to what still has none, in the order in which it was put.
 func (c *checker) choose() {
-	for _, id := range c.order {
-		switch o := c.find(id).(type) {
+	for _, r := range c.order {
+		if r.Kind != KindPort && r.Kind != KindFloatingIP && r.Kind != KindLoadBalancer {
+			continue
+		}
+		switch o := c.find(r.ID).(type) {
 		case *Port:
 			c.chooseFixedIPs(o)
 		case *FloatingIP:
@@ -335,7 +345,7 @@ func (c *checker) toGap(s *Subnet, from *cursor, pool AddressRange) bool {
 	}
 	start := claim{what: claimAddress, scope: string(s.Network), addr: from.next}
 	more := true
-	c.claims.Ascend(start, func(n claim) bool {
+	c.claims[claimAddress].Ascend(start, func(n claim) bool {
 		if n.what != claimAddress || n.scope != string(s.Network) {
 			return false
 		}
@@ -361,13 +371,16 @@ func (c *checker) isReserved(network ID, a netip.Addr) bool {
 
 // chooseMACs gives the ports of routers their MAC addresses.
 func (c *checker) chooseMACs() {
-	for _, id := range c.order {
-		p := c.Port(id)
+	for _, ref := range c.order {
+		if ref.Kind != KindPort {
+			continue
+		}
+		p := c.Port(ref.ID)
 		if p == nil || !p.isRouters() {
 			continue
 		}
 		r, n := c.Router(ID(p.DeviceID)), c.Network(p.Network)
-		e := c.edits[id]
+		e := c.edits[ref.ID]
 		isOpen := p.MAC.IsZero() || e != nil && e.open&openMAC != 0
 		if r == nil || n == nil || !isOpen {
 			continue

@@ -27,7 +27,7 @@ func (d *Draft) Check() (*State, Faults) {
 type checker struct {
 	*Draft
 	content
-	order []ID       // the Draft's, and then what Check has changed
+	order []Ref      // the Draft's edits, and then what Check has changed
 	made  []ID       // what Check has changed
 	rank  map[ID]int // of what was put or deleted, and differs from the base State: its place among the edits, from 1
 
@@ -42,10 +42,11 @@ type checker struct {
 	cursors map[ID]*cursor // of subnets in which addresses are chosen
 	free    map[familyOf][]*Subnet
 
-	dirty  map[ID]bool    // what is to be checked
-	todo   [NumKinds][]ID // the same
-	linked map[ID]bool    // routers whose links have changed
-	loops  map[ID]bool    // listeners whose connections may come back
+	dirty  map[ID]bool         // what is to be checked
+	todo   [NumKinds][]waiting // the same
+	sorted [NumKinds]int       // how much of it is in order
+	linked map[ID]bool         // routers whose links have changed
+	loops  map[ID]bool         // listeners whose connections may come back
 
 	firsts    map[claim]ID
 	devices   map[ID]map[string]bool // of networks, as written
@@ -63,15 +64,17 @@ type checker struct {
 
 func newChecker(d *Draft) *checker {
 	c := &checker{
-		Draft: d, content: d.fork(), order: slices.Clone(d.order), rank: map[ID]int{}, changed: map[ID]bool{},
+		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{},
 		known: map[key]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
 		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
 		devices: map[ID]map[string]bool{}, routersOf: map[ID][]serving{},
 		badDevice: map[ID]bool{}, beside: map[ID]bool{},
 		unsure: map[ID]bool{}, shaky: map[ID]bool{}, doubtful: map[ID]bool{},
 	}
-	for i, id := range c.order {
-		if !d.edits[id].same {
+	for i, id := range d.order {
+		e := d.edits[id]
+		c.order = append(c.order, e.ref)
+		if !e.same {
 			c.rank[id] = i + 1
 			c.changed[id] = true
 		}
@@ -91,8 +94,8 @@ func (c *checker) run() {
 	c.reopen()
 	c.choose()
 	c.chooseMACs()
-	for _, id := range c.order {
-		c.follow(id)
+	for _, r := range c.order {
+		c.follow(r.ID)
 	}
 	made := len(c.made)
 	c.findRouters()
@@ -109,7 +112,7 @@ func (c *checker) edit(o Object) {
 		return
 	}
 	if !c.isPut(id) {
-		c.order = append(c.order, id)
+		c.order = append(c.order, o.Ref())
 	}
 	c.made = append(c.made, id)
 	c.changed[id] = true
@@ -156,8 +159,8 @@ func (c *checker) first(n claim) ID {
 // finish writes down what has become of the objects, when all is well, and lists the ones that have changed.
 func (c *checker) finish() []Ref {
 	var touched []Ref
-	for _, id := range c.order {
-		o, was := c.find(id), c.base.find(id)
+	for _, r := range c.order {
+		o, was := c.find(r.ID), c.base.find(r.ID)
 		switch {
 		case o == was:
 		case o == nil:

@@ -30,7 +30,7 @@ func (c *checker) checkLimit(n, most int, field, format string, kinds ...Kind) {
 	}
 	for _, k := range kinds {
 		if ids := c.inTurn(k); len(ids) > 0 {
-			c.fault(at(c.find(ids[len(ids)-1])), field, Invalid, format, most)
+			c.fault(at(c.find(ids[len(ids)-1].id)), field, Invalid, format, most)
 			return
 		}
 	}
@@ -38,7 +38,8 @@ func (c *checker) checkLimit(n, most int, field, format string, kinds ...Kind) {
 
 // checkDeleted reports what was deleted and is still needed.
 func (c *checker) checkDeleted() {
-	for _, id := range c.order {
+	for _, r := range c.order {
+		id := r.ID
 		o := c.base.find(id)
 		if o == nil || c.find(id) != nil {
 			continue

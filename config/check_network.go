@@ -11,8 +11,8 @@ import (
 // checkAll checks everything that is marked, parents first.
 func (c *checker) checkAll() {
 	for k := range NumKinds {
-		for _, id := range c.inTurn(k) {
-			switch o := c.find(id).(type) {
+		for _, x := range c.inTurn(k) {
+			switch o := c.find(x.id).(type) {
 			case *Settings:
 				c.checkSettings(o)
 			case *PhysicalNetwork:
@@ -43,15 +43,15 @@ func (c *checker) checkAll() {
 		}
 	}
 	// What follows needs to know which ports and addresses are in order.
-	for _, id := range c.inTurn(KindRouter) {
-		c.checkRoutes(c.Router(id))
-		c.warnNoGateway(c.Router(id))
+	for _, x := range c.inTurn(KindRouter) {
+		c.checkRoutes(c.Router(x.id))
+		c.warnNoGateway(c.Router(x.id))
 	}
-	for _, id := range c.inTurn(KindFloatingIP) {
-		c.checkFloatingRouter(c.FloatingIP(id))
+	for _, x := range c.inTurn(KindFloatingIP) {
+		c.checkFloatingRouter(c.FloatingIP(x.id))
 	}
-	for _, id := range c.inTurn(KindLoadBalancer) {
-		c.checkBalancerRouter(c.LoadBalancer(id))
+	for _, x := range c.inTurn(KindLoadBalancer) {
+		c.checkBalancerRouter(c.LoadBalancer(x.id))
 	}
 	c.checkOwn()
 	c.checkLimits()
@@ -175,7 +175,7 @@ func (c *checker) checkDeviceUse(w where, field string, n *Network, d Device) {
 func (c *checker) onDevice(a string) iter.Seq[ID] {
 	return func(yield func(ID) bool) {
 		more := true
-		c.claims.Ascend(claim{what: claimDevice, scope: a}, func(n claim) bool {
+		c.claims[claimDevice].Ascend(claim{what: claimDevice, scope: a}, func(n claim) bool {
 			if n.what != claimDevice || n.scope != a {
 				return false
 			}

@@ -84,11 +84,11 @@ func (c *checker) checkOwn() {
 	if c.backends > maxBackends {
 		return
 	}
-	for _, id := range c.inTurn(KindMember) {
-		c.checkOwnMember(c.Member(id))
+	for _, x := range c.inTurn(KindMember) {
+		c.checkOwnMember(c.Member(x.id))
 	}
-	for _, id := range c.inTurn(KindPortForwarding) {
-		c.checkOwnForward(c.PortForwarding(id))
+	for _, x := range c.inTurn(KindPortForwarding) {
+		c.checkOwnForward(c.PortForwarding(x.id))
 	}
 	c.checkLoops()
 }

@@ -39,6 +39,7 @@ const (
 	claimInner                     // addr: the fixed IP of a floating IP or a port forwarding, on any network
 	claimHop                       // addr: the next hop of a router's route
 	claimRouterPort                // a router and a network, one ID after the other
+	numClaims
 )
 
 func (c claim) less(d claim) bool { return c.compare(d) < 0 }
@@ -181,9 +182,9 @@ func (c *content) linkPorts(ports iter.Seq[*Port], add bool) {
 
 func (c *content) setClaim(n claim, add bool) {
 	if add {
-		c.claims.Set(n)
+		c.claims[n.what].Set(n)
 	} else {
-		c.claims.Delete(n)
+		c.claims[n.what].Delete(n)
 	}
 }
 
@@ -204,21 +205,40 @@ func (c *content) replaceClaims(old, o Object) {
 		return
 	}
 	id := o.About().ID
-	for _, n := range before {
+	for _, n := range without(before, after) {
 		n.by = id
-		c.claims.Delete(n)
+		c.setClaim(n, false)
 	}
-	for _, n := range after {
+	for _, n := range without(after, before) {
 		n.by = id
-		c.claims.Set(n)
+		c.setClaim(n, true)
 	}
+}
+
+// without lists the claims of a list that are not in another one.
+func without(list, other []claim) []claim {
+	has := func(n claim) bool { return slices.Contains(other, n) }
+	if len(other) > 4*maxClaims {
+		all := make(map[claim]bool, len(other))
+		for _, n := range other {
+			all[n] = true
+		}
+		has = func(n claim) bool { return all[n] }
+	}
+	var rest []claim
+	for _, n := range list {
+		if !has(n) {
+			rest = append(rest, n)
+		}
+	}
+	return rest
 }
 
 // claimants gives who has a claim.
 func (c *content) claimants(n claim) iter.Seq[ID] {
 	n.by = ""
 	return func(yield func(ID) bool) {
-		c.claims.Ascend(n, func(m claim) bool {
+		c.claims[n.what].Ascend(n, func(m claim) bool {
 			by := m.by
 			m.by = ""
 			return m == n && yield(by)
@@ -246,7 +266,7 @@ func (c *content) around(what claimed, scope ID, a netip.Addr) iter.Seq[claim] {
 		for {
 			var found claim
 			from := claim{what: what, scope: string(scope), addr: base, num: uint64(bits) + 1}
-			c.claims.Descend(from, func(n claim) bool {
+			c.claims[what].Descend(from, func(n claim) bool {
 				found = n
 				return false
 			})
@@ -294,7 +314,7 @@ func commonBits(a, b netip.Addr) int {
 func (c *content) inside(what claimed, scope ID, p netip.Prefix) iter.Seq[claim] {
 	return func(yield func(claim) bool) {
 		from := claim{what: what, scope: string(scope), addr: p.Addr(), num: uint64(p.Bits())}
-		c.claims.Ascend(from, func(n claim) bool {
+		c.claims[what].Ascend(from, func(n claim) bool {
 			return n.what == what && n.scope == string(scope) && p.Contains(n.addr) && yield(n)
 		})
 	}

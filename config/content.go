@@ -14,7 +14,7 @@ type content struct {
 	objects   tree[entry]
 	relations tree[relation]
 	counts    tree[count]
-	claims    tree[claim]
+	claims    [numClaims]tree[claim]
 	sums
 }
 
@@ -78,7 +78,7 @@ type count struct {
 }
 
 func emptyContent() content {
-	return content{
+	c := content{
 		objects: newTree(func(a, b entry) bool { return a.id < b.id }),
 		relations: newTree(func(a, b relation) bool {
 			if a.how != b.how {
@@ -98,12 +98,19 @@ func emptyContent() content {
 			}
 			return a.owner < b.owner
 		}),
-		claims: newTree(claim.less),
 	}
+	for i := range c.claims {
+		c.claims[i] = newTree(claim.less)
+	}
+	return c
 }
 
 func (c *content) fork() content {
-	return content{c.objects.fork(), c.relations.fork(), c.counts.fork(), c.claims.fork(), c.sums}
+	f := content{objects: c.objects.fork(), relations: c.relations.fork(), counts: c.counts.fork(), sums: c.sums}
+	for i := range c.claims {
+		f.claims[i] = c.claims[i].fork()
+	}
+	return f
 }
 
 // put adds an object, or replaces the one with its ID.

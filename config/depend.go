@@ -1,9 +1,32 @@
 package config
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
 
 // A Check looks at what has changed, and at what that may make wrong. What this is, stands here, kind by kind. The test
 // for it checks random edits, and the same content from scratch.
+
+// A waiting is an object to be checked, with what its turn depends on.
+type waiting struct {
+	rank     int
+	position int64
+	id       ID
+}
+
+// inTurn lists what is to be checked of a kind, in order.
+func (c *checker) inTurn(k Kind) []waiting {
+	list := c.todo[k]
+	if c.sorted[k] < len(list) {
+		slices.SortFunc(list, func(a, b waiting) int {
+			return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.position, b.position), cmp.Compare(a.id, b.id))
+		})
+		c.sorted[k] = len(list)
+	}
+	return list
+}
 
 // mark puts an object down to be checked.
 func (c *checker) mark(id ID) {
@@ -13,7 +36,7 @@ func (c *checker) mark(id ID) {
 	if o := c.find(id); o != nil {
 		c.dirty[id] = true
 		k := o.Ref().Kind
-		c.todo[k] = append(c.todo[k], id)
+		c.todo[k] = append(c.todo[k], waiting{c.rank[id], o.About().Position, id})
 	}
 }
 

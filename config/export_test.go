@@ -23,7 +23,9 @@ func (s *State) Indexes() []string {
 	var list []string
 	s.relations.Scan(func(r relation) bool { list = append(list, fmt.Sprint("relation ", r)); return true })
 	s.counts.Scan(func(n count) bool { list = append(list, fmt.Sprint("count ", n)); return true })
-	s.claims.Scan(func(n claim) bool { list = append(list, fmt.Sprint("claim ", n)); return true })
+	for _, t := range s.claims {
+		t.Scan(func(n claim) bool { list = append(list, fmt.Sprint("claim ", n)); return true })
+	}
 	return append(list, fmt.Sprint("sums ", s.sums))
 }
 
@@ -36,3 +38,16 @@ func (s *State) Forget() *State {
 
 // Same says whether two objects say the same.
 func Same(a, b Object) bool { return equal(a, b) }
+
+// LosesRouter says whether a load balancer that was not edited loses its router by what was. By edits, it gets another
+// one, or none; from scratch, it has one that does not serve it.
+func (d *Draft) LosesRouter() bool {
+	c := newChecker(d)
+	c.run()
+	for _, id := range c.made {
+		if b := c.base.LoadBalancer(id); b != nil && b.Router != "" && c.rank[id] == 0 {
+			return true
+		}
+	}
+	return false
+}

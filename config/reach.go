@@ -206,8 +206,8 @@ func (c *checker) wanted(f *FloatingIP, targets []target) string {
 // findRouters finds the routers of load balancers and floating IPs that have none, or one that was chosen and
 // no longer does.
 func (c *checker) findRouters() {
-	for _, id := range c.inTurn(KindLoadBalancer) {
-		b := c.LoadBalancer(id)
+	for _, x := range c.inTurn(KindLoadBalancer) {
+		b := c.LoadBalancer(x.id)
 		if !c.mayChoose(b.ID, b.Router, true) || !b.Address.IsValid() {
 			continue
 		}
@@ -221,8 +221,8 @@ func (c *checker) findRouters() {
 			c.change(b)
 		}
 	}
-	for _, id := range c.inTurn(KindFloatingIP) {
-		f := c.FloatingIP(id)
+	for _, x := range c.inTurn(KindFloatingIP) {
+		f := c.FloatingIP(x.id)
 		if router := c.routerOf(f); router != f.Router {
 			f = copyOf(f)
 			f.Router = router
@@ -275,21 +275,6 @@ func (c *checker) routerOf(f *FloatingIP) ID {
 		return f.Router
 	}
 	return only(c.leading(f.Network, targets))
-}
-
-// inTurn lists what is to be checked of a kind, in order.
-func (c *checker) inTurn(k Kind) []ID {
-	list := slices.Clone(c.todo[k])
-	slices.SortFunc(list, func(a, b ID) int {
-		switch {
-		case a == b:
-			return 0
-		case c.precedes(a, b):
-			return -1
-		}
-		return 1
-	})
-	return list
 }
 
 // checkRouterIs reports a router that was named and is not what the object needs.

@@ -351,7 +351,7 @@ func (c *content) MACOwner(network ID, m MAC) *Port {
 func (c *content) MACs(network ID) iter.Seq[MAC] {
 	return func(yield func(MAC) bool) {
 		last := uint64(0)
-		c.claims.Ascend(claim{what: claimMAC, scope: string(network)}, func(n claim) bool {
+		c.claims[claimMAC].Ascend(claim{what: claimMAC, scope: string(network)}, func(n claim) bool {
 			if n.what != claimMAC || n.scope != string(network) {
 				return false
 			}
