@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// hostProblem says why no host in the prefix can have the address, if so.
-func hostProblem(a netip.Addr, p netip.Prefix) string {
+// HostProblem says why no host in the prefix can have the address, if so: such as "outside 10.1.0.0/24".
+func HostProblem(a netip.Addr, p netip.Prefix) string {
 	switch {
 	case a.BitLen() != p.Addr().BitLen():
 		return fmt.Sprintf("is %s, but %v is %s", family(a), p, family(p.Addr()))

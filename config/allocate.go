@@ -136,7 +136,7 @@ func (c *checker) reopen() {
 // mayKeep says whether an object may still have an address that it was given before.
 func (c *checker) mayKeep(o Object, network ID, f FixedIP) bool {
 	s := c.SubnetAt(network, f.Address)
-	if s == nil || f.Subnet != "" && f.Subnet != s.ID || hostProblem(f.Address, s.CIDR) != "" {
+	if s == nil || f.Subnet != "" && f.Subnet != s.ID || HostProblem(f.Address, s.CIDR) != "" {
 		return false
 	}
 	p, isPort := o.(*Port)

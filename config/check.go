@@ -50,6 +50,7 @@ type checker struct {
 
 	firsts    map[claim]ID
 	devices   map[ID]map[string]bool // of networks, as written
+	attached  map[ID]map[string]Device
 	routersOf map[ID][]serving
 	unsure    map[ID]bool // what is known of networks and routers
 	shaky     map[ID]bool
@@ -67,7 +68,7 @@ func newChecker(d *Draft) *checker {
 		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{},
 		known: map[key]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
 		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
-		devices: map[ID]map[string]bool{}, routersOf: map[ID][]serving{},
+		devices: map[ID]map[string]bool{}, attached: map[ID]map[string]Device{}, routersOf: map[ID][]serving{},
 		badDevice: map[ID]bool{}, beside: map[ID]bool{},
 		unsure: map[ID]bool{}, shaky: map[ID]bool{}, doubtful: map[ID]bool{},
 	}
@@ -283,7 +284,7 @@ func (c *checker) checkForwarded(w where, field, word string, a netip.Addr) bool
 
 // checkHostIn checks that an address is a host's in the prefix.
 func (c *checker) checkHostIn(w where, field, word string, a netip.Addr, p netip.Prefix) bool {
-	why := hostProblem(a, p)
+	why := HostProblem(a, p)
 	if why != "" {
 		c.fault(w, field, Invalid, "%s %v %s", word, a, why)
 	}

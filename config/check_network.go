@@ -154,7 +154,10 @@ func (c *checker) checkDeviceUse(w where, field string, n *Network, d Device) {
 		if u == nil || id == n.ID {
 			continue
 		}
-		e := c.deviceOf(u, a)
+		e := d
+		if u.PhysicalNetwork == "" || u.PhysicalNetwork != n.PhysicalNetwork {
+			e = c.deviceOf(u, a)
+		}
 		switch {
 		case e != d:
 			c.fault(w, field, Taken, "device %v is the one that %s opens as %v", d, c.owner(u), e)
@@ -216,14 +219,23 @@ func (c *checker) firstOn(a string, vlan int) ID {
 	return c.firsts[k]
 }
 
-// deviceOf is a network's device with an attachment.
+// deviceOf is a network's device with an attachment. The devices of each network and label are sorted once.
 func (c *checker) deviceOf(n *Network, a string) Device {
-	for _, d := range c.DevicesOf(n.ID) {
-		if d.attachment() == a {
-			return d
-		}
+	of := n.ID
+	if n.PhysicalNetwork != "" {
+		of = n.PhysicalNetwork
 	}
-	return Device{}
+	all, ok := c.attached[of]
+	if !ok {
+		all = map[string]Device{}
+		for _, d := range c.DevicesOf(n.ID) {
+			if _, ok := all[d.attachment()]; !ok {
+				all[d.attachment()] = d
+			}
+		}
+		c.attached[of] = all
+	}
+	return all[a]
 }
 
 // checkSubnet checks a subnet.
@@ -316,7 +328,7 @@ func (c *checker) checkRanges(w where, s *Subnet, cidr netip.Prefix) {
 
 func (c *checker) checkRange(w where, field string, pool AddressRange, s *Subnet, cidr netip.Prefix) bool {
 	for _, a := range []netip.Addr{pool.First, pool.Last} {
-		if why := hostProblem(a, cidr); why != "" {
+		if why := HostProblem(a, cidr); why != "" {
 			c.fault(w, field, Invalid, "allocation pool %v: %v %s", pool, a, why)
 			return false
 		}

@@ -199,7 +199,7 @@ func (c *checker) checkTargets(r *Router, targets []target) {
 		case t.ip == l.address:
 			c.fault(t.at, t.field, Invalid, "fixed_ip %v is the router's own address on network %s", t.ip, c.networkName(l.network))
 		default:
-			if why := hostProblem(t.ip, l.prefix); why != "" {
+			if why := HostProblem(t.ip, l.prefix); why != "" {
 				c.fault(t.at, t.field, Invalid, "fixed_ip %v %s", t.ip, why)
 				continue
 			}

@@ -90,7 +90,7 @@ func (c *checker) checkSNATAddress(w where, field string, r *Router, n *Network,
 	if a == c.gatewayAddress(r, s.CIDR) {
 		return true
 	}
-	if why := hostProblem(a, s.CIDR); why != "" {
+	if why := HostProblem(a, s.CIDR); why != "" {
 		c.fault(w, field, Invalid, "%v %s", a, why)
 		return false
 	}
