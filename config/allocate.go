@@ -11,39 +11,45 @@ import (
 // What objects leave open is chosen here. An address that is asked for by name is known before any is chosen,
 // because the content holds the claims of all objects.
 
-// makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway.
+// makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway. The
+// port's turn to choose an address is that of the router.
 func (c *checker) makeGatewayPorts() {
+	var order []Ref
 	for _, ref := range slices.Clone(c.order) {
+		order = append(order, ref)
 		if ref.Kind != KindRouter {
 			continue
 		}
-		id := ref.ID
-		r := c.Router(id)
-		if r == nil {
-			continue
+		if r := c.Router(ref.ID); r != nil {
+			made := len(c.order)
+			c.makeGatewayPort(r)
+			order = append(order, c.order[made:]...)
 		}
-		p := c.GatewayPort(id)
-		switch {
-		case r.Gateway == nil && p != nil && !c.isPut(p.ID):
-			c.edit(p)
-			c.remove(p.ID)
-		case r.Gateway == nil:
-		case p == nil:
-			m := Meta{ID: gatewayPortID(id), Source: r.Gateway.Source}
-			m.Position = c.lastPosition(KindPort) + 1
-			if c.find(m.ID) != nil {
-				continue // it is another port's; the fault is found with the router
-			}
-			p = &Port{Meta: m, Network: r.Gateway.Network, AdminStateUp: true, FixedIPs: make([]FixedIP, 1),
-				DeviceID: string(id), DeviceOwner: OwnerGateway}
-			c.change(p)
-			c.comesLast(p.ID)
-		case p.Network != r.Gateway.Network && !c.isPut(p.ID):
-			p = copyOf(p)
-			p.Network, p.MAC, p.FixedIPs = r.Gateway.Network, MAC{}, make([]FixedIP, 1)
-			c.change(p)
-			c.comesLast(p.ID)
+	}
+	c.order = order
+}
+
+func (c *checker) makeGatewayPort(r *Router) {
+	p := c.GatewayPort(r.ID)
+	switch {
+	case r.Gateway == nil && p != nil && !c.isPut(p.ID):
+		c.edit(p)
+		c.remove(p.ID)
+	case r.Gateway == nil:
+	case p == nil:
+		m := Meta{ID: gatewayPortID(r.ID), Source: r.Gateway.Source, Position: c.lastPosition(KindPort) + 1}
+		if c.find(m.ID) != nil {
+			return // it is another port's; the fault is found with the router
 		}
+		p = &Port{Meta: m, Network: r.Gateway.Network, AdminStateUp: true, FixedIPs: make([]FixedIP, 1),
+			DeviceID: string(r.ID), DeviceOwner: OwnerGateway}
+		c.change(p)
+		c.comesLast(p.ID)
+	case p.Network != r.Gateway.Network && !c.isPut(p.ID):
+		p = copyOf(p)
+		p.Network, p.MAC, p.FixedIPs = r.Gateway.Network, MAC{}, make([]FixedIP, 1)
+		c.change(p)
+		c.comesLast(p.ID)
 	}
 }
 

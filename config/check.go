@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -12,6 +13,9 @@ import (
 // Where two objects exclude each other, the fault is that of the one that was put later; what the State had
 // comes before all that was put.
 func (d *Draft) Check() (*State, Faults) {
+	if len(d.order) == 0 && len(d.bad) == 0 {
+		return d.base, nil
+	}
 	c := newChecker(d)
 	c.run()
 	if c.faults.Err() != nil {
@@ -35,6 +39,7 @@ type checker struct {
 
 	faults Faults
 	known  map[key]bool
+	done   map[ID]bool // subnets that have been checked
 	faulty map[ID]bool // objects with a fault
 	found  int         // faults, also the ones beyond maxFaults
 	warned int         // warnings, likewise
@@ -66,7 +71,7 @@ type checker struct {
 func newChecker(d *Draft) *checker {
 	c := &checker{
 		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{},
-		known: map[key]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
+		known: map[key]bool{}, done: map[ID]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
 		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
 		devices: map[ID]map[string]bool{}, attached: map[ID]map[string]Device{}, routersOf: map[ID][]serving{},
 		badDevice: map[ID]bool{}, beside: map[ID]bool{},
@@ -93,6 +98,7 @@ func (c *checker) run() {
 	c.makeGatewayPorts()
 	c.findSubnets()
 	c.reopen()
+	c.checkSubnets()
 	c.choose()
 	c.chooseMACs()
 	for _, r := range c.order {
@@ -194,7 +200,10 @@ func (c *checker) dated(o, was Object) Object {
 func (c *checker) bounded() Faults {
 	fs := c.faults
 	if more := c.found - maxFaults; more > 0 {
-		fs = append(fs, moreFaults(more))
+		fs = append(fs, Fault{Message: fmt.Sprintf("and %d more faults", more)})
+	}
+	if more := c.warned - maxFaults; more > 0 {
+		fs = append(fs, Fault{Message: fmt.Sprintf("and %d more warnings", more), Warning: true})
 	}
 	return fs
 }

@@ -238,8 +238,25 @@ func (c *checker) deviceOf(n *Network, a string) Device {
 	return all[a]
 }
 
-// checkSubnet checks a subnet.
+// checkSubnets checks the subnets that have been put. It comes before addresses are chosen: of a subnet that is wrong, no
+// address is missed.
+func (c *checker) checkSubnets() {
+	for _, r := range c.order {
+		if r.Kind != KindSubnet || !c.changed[r.ID] {
+			continue
+		}
+		if s := c.Subnet(r.ID); s != nil {
+			c.checkSubnet(s)
+		}
+	}
+}
+
+// checkSubnet checks a subnet, once.
 func (c *checker) checkSubnet(s *Subnet) {
+	if c.done[s.ID] {
+		return
+	}
+	c.done[s.ID] = true
 	w := at(s)
 	n, ok := refer[*Network](c, w, "network", KindNetwork, s.Network)
 	if s.LeaseTime < minLease {

@@ -101,9 +101,13 @@ func (c *checker) describePort(p *Port) string {
 // isInstance says whether the port is that of an instance that has no other one.
 func (p *Port) isInstance() bool { return p.DeviceOwner == OwnerCompute && p.DeviceID == string(p.ID) }
 
-// nameOf is the name of an object as messages write it, or its ID.
+// nameOf is the name of an object as messages write it, or its ID. The object may have been deleted.
 func (c *checker) nameOf(id ID, k Kind) string {
-	if o, ok := c.Get(Ref{k, id}); ok && o.About().Name != "" {
+	o, ok := c.Get(Ref{k, id})
+	if !ok {
+		o, ok = c.base.Get(Ref{k, id})
+	}
+	if ok && o.About().Name != "" {
 		return fmt.Sprintf("%q", clip(o.About().Name, maxName))
 	}
 	return fmt.Sprintf("%q", id)
@@ -178,7 +182,9 @@ func (c *checker) fault(w where, field string, code Code, format string, args ..
 }
 
 func (c *checker) warn(w where, field string, code Code, format string, args ...any) {
-	if c.warned >= maxFaults || c.note(w, field, code, true, format, args) {
+	if c.warned >= maxFaults {
+		c.warned++
+	} else if c.note(w, field, code, true, format, args) {
 		c.warned++
 	}
 }

@@ -67,6 +67,10 @@ func (d *Draft) Put(objects ...Object) {
 }
 
 func (d *Draft) putOne(given Object) {
+	if s, ok := given.(*Settings); ok && s.ID == "" {
+		given = copyOf(s)
+		given.About().ID = SettingsID
+	}
 	ref := given.Ref()
 	if ref.ID == "" {
 		d.bad = append(d.bad, Fault{Ref: ref, Field: "id", Message: fmt.Sprintf("a %v has no id", ref.Kind), Source: given.About().Source})

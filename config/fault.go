@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // A Code says what kind of fault it is, for callers that branch on it: an API answers with a status by the
 // code.
@@ -69,6 +66,3 @@ func (fs Faults) only(warnings bool) Faults {
 	}
 	return list
 }
-
-// moreFaults stands for the faults that are not listed.
-func moreFaults(n int) Fault { return Fault{Message: fmt.Sprintf("and %d more faults", n)} }
