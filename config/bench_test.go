@@ -61,16 +61,7 @@ func mustOK(t testing.TB, d *config.Draft) *config.State {
 }
 
 func BenchmarkScratch(b *testing.B) {
-	s := large(b)
-	b.ReportMetric(float64(func() (n int) {
-		for range s.All() {
-			n++
-		}
-		return
-	}()), "objects")
 	b.ReportAllocs()
-	from := cpuNow()
-	defer func() { reportCPU(b, from) }()
 	for b.Loop() {
 		large(b)
 	}
@@ -115,8 +106,6 @@ func BenchmarkEdit(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
-			from := cpuNow()
-			defer func() { reportCPU(b, from) }()
 			for b.Loop() {
 				i++
 				d := s.Edit()
