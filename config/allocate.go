@@ -233,7 +233,7 @@ func (c *checker) chooseFixedIPs(p *Port) {
 // gatewayIn is the gateway of a subnet, or of the network's first that has one.
 func (c *checker) gatewayIn(n *Network, subnet ID) FixedIP {
 	for s := range c.SubnetsOf(n.ID) {
-		if (subnet == "" || s.ID == subnet) && s.Gateway.IsValid() {
+		if (subnet == "" || s.ID == subnet) && s.Gateway.IsValid() && s.CIDR.Contains(s.Gateway) {
 			return FixedIP{Subnet: s.ID, Address: s.Gateway}
 		}
 	}

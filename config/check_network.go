@@ -119,7 +119,7 @@ func (c *checker) checkDevices(w where, n *Network) {
 		}
 		if len(n.Devices) > 0 {
 			c.fault(w, "physical_network", Invalid,
-				"physical_network and devices exclude each other: the devices are those of [[physical_network]] %s", c.nameOf(p.ID, KindPhysicalNetwork))
+				"physical_network and devices exclude each other: the devices are those of [[physical_network]] %q", p.Name)
 			return
 		}
 		devices = p.Devices

@@ -117,7 +117,7 @@ func appendDifference(list []Attribute, v, w value) []Attribute {
 	a := Attribute{Name: w.key, AtNextStart: w.has(atStart)}
 	ambiguous := v.text(false) == w.text(false)
 	if v.has(isList) && w.has(isList) {
-		a.Added, a.Removed = without(w.items, v.items, ambiguous), without(v.items, w.items, ambiguous)
+		a.Added, a.Removed = withoutItems(w.items, v.items, ambiguous), withoutItems(v.items, w.items, ambiguous)
 	}
 	if len(a.Added)+len(a.Removed) == 0 {
 		a.Before, a.After = v.text(ambiguous), w.text(ambiguous)
@@ -125,8 +125,8 @@ func appendDifference(list []Attribute, v, w value) []Attribute {
 	return append(list, a)
 }
 
-// without lists the items of one list that another one does not have, or not as often.
-func without(list, other []item, ids bool) []string {
+// withoutItems lists the items of one list that another one does not have, or not as often.
+func withoutItems(list, other []item, ids bool) []string {
 	rest := map[item]int{}
 	for _, x := range other {
 		rest[x]++
