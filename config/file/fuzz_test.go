@@ -12,7 +12,7 @@ import (
 )
 
 // FuzzParse: no text makes the parser panic; a refused one has faults with
-// lines that it has; an accepted one is accepted again, unchanged.
+// lines that it has; an accepted one is accepted again, unchanged, and has a State, which the same file does not change.
 func FuzzParse(f *testing.F) {
 	for _, file := range []string{"testdata/vip.toml", "testdata/lab.toml", "../../examples/reference.toml"} {
 		text, err := os.ReadFile(file)
@@ -52,6 +52,11 @@ func checkText(t *testing.T, text string) {
 	if !reflect.DeepEqual(topology, again) {
 		t.Fatalf("changed by validating again:\n%s\n%s", dump(t, topology), dump(t, again))
 	}
+	f, err := file.Read("f", strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("accepted only twice: %v", err)
+	}
+	sameWhenEdited(t, f)
 }
 
 // TestMutilated leaves out each line of an example in turn, writes it twice, and

@@ -149,7 +149,7 @@ func collectIDs(v reflect.Value, all *[]string) {
 
 // An id that is given is the object's, and its children's IDs are made of it.
 func TestGivenID(t *testing.T) {
-	topology := parse(t, blue+strings.Replace(one, "id", "dhcp = false\nid", 1)+"\n[[network]]\nname = \"x\"\n"+two+
+	topology := parse(t, blue+one+"\n[[network]]\nname = \"x\"\n"+two+
 		"\n[[network.subnet]]\ncidr = \"10.3.0.0/24\"\n")
 	if id := topology.Networks[0].Subnets[0].ID; id != "00000000-0000-4000-8000-000000000001" {
 		t.Errorf("subnet %v", id)

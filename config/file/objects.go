@@ -199,12 +199,12 @@ func (d *declarer) declareRouters() {
 			}
 		}
 		d.add(o, at, nil)
+		for j := range r.Interfaces {
+			d.declareInterface(r, at, j)
+		}
 		if gw != nil {
 			p := routerPort(d.meta(gw.ID, "", gw.Line), r, config.OwnerGateway, o.Gateway.Network, gw.Address)
 			d.add(p, at.child("gateway", gw.Line), addressKey)
-		}
-		for j := range r.Interfaces {
-			d.declareInterface(r, at, j)
 		}
 	}
 }

@@ -82,7 +82,8 @@ func topologyLines(t *file.Topology) []string {
 	for _, n := range t.Networks {
 		line("network %s %v %d %d %v %s %v", n.Name, n.Devices, n.VLAN, n.MTU, n.External, n.Host, n.PortSecurity)
 		for _, s := range n.Subnets {
-			line("subnet %s %v %v %v %v %v %v", n.Name, s.CIDR, s.Gateway, s.AllocationPools, s.DHCP, s.LeaseTime, s.DNSNameservers)
+			line("subnet %s %v %v %v %v %v %v", n.Name, s.CIDR, s.Gateway, s.AllocationPools, s.DHCP, s.LeaseTime,
+				s.DNSNameservers)
 			for _, r := range s.HostRoutes {
 				line("host route %v %v %v", s.CIDR, r.Destination, r.NextHop)
 			}
@@ -161,7 +162,8 @@ func stateLines(s *config.State) []string {
 	for n := range s.Networks() {
 		line("network %s %v %d %d %v %s %v", n.Name, s.DevicesOf(n.ID), n.VLAN, n.MTU, n.External, n.Host, n.PortSecurity)
 		for u := range s.SubnetsOf(n.ID) {
-			line("subnet %s %v %v %v %v %v %v", n.Name, u.CIDR, u.Gateway, u.AllocationPools, u.DHCP, u.LeaseTime, u.DNSNameservers)
+			line("subnet %s %v %v %v %v %v %v", n.Name, u.CIDR, u.Gateway, u.AllocationPools, u.DHCP, u.LeaseTime,
+				u.DNSNameservers)
 			for _, r := range u.HostRoutes {
 				line("host route %v %v %v", u.CIDR, r.Destination, r.NextHop)
 			}
@@ -185,8 +187,8 @@ func stateLines(s *config.State) []string {
 		if g := r.Gateway; g != nil {
 			a := s.GatewayPort(r.ID).FixedIPs[0].Address
 			sub := s.SubnetAt(g.Network, a)
-			line("gateway %s %s %v %v %v %v", r.Name, s.Network(g.Network).Name, netip.PrefixFrom(a, sub.CIDR.Bits()), sub.Gateway,
-				g.SNAT, g.SNATAddresses)
+			line("gateway %s %s %v %v %v %v", r.Name, s.Network(g.Network).Name, netip.PrefixFrom(a, sub.CIDR.Bits()),
+				sub.Gateway, g.SNAT, g.SNATAddresses)
 		}
 	}
 	for p := range s.Ports() {
@@ -223,8 +225,8 @@ func stateLines(s *config.State) []string {
 	}
 	for b := range s.LoadBalancers() {
 		for l := range s.ListenersOf(b.ID) {
-			line("VIP %s %s %v %s %s %d %s %d %v %v", l.Name, s.Network(b.Network).Name, b.Address, router(b.Router), l.Protocol, l.Port,
-				s.Pool(l.Pool).Name, l.ConnectionLimit, l.IdleTimeout, l.AllowedCIDRs)
+			line("VIP %s %s %v %s %s %d %s %d %v %v", l.Name, s.Network(b.Network).Name, b.Address, router(b.Router),
+				l.Protocol, l.Port, s.Pool(l.Pool).Name, l.ConnectionLimit, l.IdleTimeout, l.AllowedCIDRs)
 		}
 	}
 	return lines

@@ -33,6 +33,12 @@ func parse(t *testing.T, text string) *file.Topology {
 		t.Fatalf("changed by validating again:\n%s\n%s", dump(t, topology), dump(t, again))
 	}
 	sameContent(t, topology, state(t, topology))
+	f, err := file.Read("f", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameContent(t, topology, f.State())
+	sameWhenEdited(t, f)
 	return topology
 }
 
