@@ -23,9 +23,8 @@ const (
 	maxPort = 65535
 )
 
-// defaultTimeouts follow RFC 4787 REQ-5, RFC 5508 REQ-2 and RFC 5382 REQ-5; a
-// fragment's is the low end of the time for reassembly in RFC 1122, 3.3.2,
-// halved, because here nobody waits for it all.
+// defaultTimeouts follow RFC 4787 REQ-5, RFC 5508 REQ-2 and RFC 5382 REQ-5. A fragment's is half of the low
+// end of the time for reassembly in RFC 1122, 3.3.2: the router passes fragments on as they come.
 var defaultTimeouts = Timeouts{
 	UDP:            5 * time.Minute,
 	ICMP:           60 * time.Second,
@@ -42,7 +41,7 @@ type timeout struct {
 	field func(*Timeouts) *time.Duration
 	least time.Duration // the RFC's minimum
 	rule  string        // where it stands
-	part  bool          // of tcp_transitory: what that is, has been judged there
+	part  bool          // its default is tcp_transitory; equal to that, it gets no warning of its own
 }
 
 var timeouts = []timeout{

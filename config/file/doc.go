@@ -1,20 +1,22 @@
-// Package config turns a topology file into a validated [Topology], the plain
-// data that the rest of taprouter is built from.
+// Package file reads topology files. A file is a set of objects for a State of package config, and perhaps a lesson.
 //
-// [Parse] and [Load] read TOML. A test harness may fill in a Topology by hand
-// and call [Topology.Validate], which applies the same defaults and the same
-// checks. Either way all faults are found in one go and come back as one
-// [Faults] error, each with the line it is about.
+// [Open] and [Read] read TOML and give a [File]. File.State is the State that the file makes alone. File.Edit puts the
+// file over a State that is there already: it adds, changes and takes away what the file owns, and nothing else.
+// All faults are found in one go and come back as one [Faults] error, each with the line that it is about.
 //
 // The way of a file through the package:
 //
-//	TOML text ── toml module ──> generic maps ── schema.go ──> Topology
-//	     └────── lines.go ─────> line of every key                │
-//	                                  └───────> Faults <── check*.go
+//	TOML text ── toml module ──> generic maps ── schema.go ──> Topology ── objects.go ──> config.Draft
+//	     └────── lines.go ─────> line of every key                │                           │
+//	                                  └───────> Faults <── check*.go      <── state.go <── Draft.Check
 //
 // The text is decoded into generic maps first, so that a value of the wrong
-// type is one fault among others and hides nothing behind it. The check then
-// works on the Topology alone, which is why it serves hand-made ones as well.
+// type is one fault among others and hides nothing behind it. identity.go gives every table that stands for an object
+// its ID. The ID is the table's id, or else is made of the keys that name the object.
+//
+// A [Topology] is the tables of a file as plain data, with every default and choice filled in. [Parse] and [Load] give
+// it alone. A test harness may fill in a Topology by hand and call [Topology.Validate], which applies the same
+// defaults and the same checks. Topology.State gives its objects.
 //
 // The package does no I/O beyond the reader or file it is given, keeps no
 // state, starts no goroutine and decides nothing about what an engine supports:
