@@ -69,6 +69,7 @@ var allowed = map[string][]string{
 	"internal/lab":      {"config/file", "router", "router/host", "tap", "internal/packet", "github.com/rivo/uniseg"},
 	"router": {"config/file", "tap", "tap/virtio", "lb", "nat", "internal/neighbor", "internal/conntrack",
 		"internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
+	"router/control":    {"config"},
 	"router/host":       {"tap", "tap/virtio", "gvisor.dev/gvisor"},
 	"router/routertest": {"config/file", "router", "router/host"},
 	"router/conform": {"config/file", "router", "tap", "tap/virtio", "internal/packet", "internal/nettest",

@@ -1,0 +1,222 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// An Engine is a router that serves a State. Its methods are called by one goroutine at a time.
+type Engine interface {
+	// State returns what is served.
+	State() *config.State
+
+	// Prepare gets everything ready for another State, and changes nothing that is served. An error wraps os.ErrClosed
+	// after the engine's end.
+	Prepare(ctx context.Context, to *config.State) (Prepared, error)
+}
+
+// A Prepared is a change that can be made at once. One of its methods is called, and once.
+type Prepared interface {
+	Commit()  // makes the change, which cannot fail: when it returns, new connections obey
+	Discard() // gives back what was prepared
+}
+
+// Options are the settings of a Control. All may be left out.
+type Options struct {
+	// Store writes a change down before it is made. If it returns an error, the change is not made, and the error is
+	// that of the method. It is not called where nothing changes.
+	Store func(ctx context.Context, r Report) error
+
+	// Event is told of each change that was made, in their order, before the method returns. It may not call the
+	// Control.
+	Event func(r Report)
+
+	// Claimed reports whether an address of a network is taken by something outside of the State, such as a lease.
+	// No address is chosen that is.
+	Claimed func(network config.ID, a netip.Addr) bool
+
+	Now   func() time.Time // the time that objects are marked with; time.Now
+	NewID func() config.ID // of new objects; random ones
+}
+
+// A Report says what a change has been.
+type Report struct {
+	From, To *config.State
+	Changes  []config.Change // none: nothing differs
+	Warnings config.Faults   // about what was changed
+}
+
+// Lines describes the changes.
+func (r *Report) Lines() []config.Line { return config.Describe(r.From, r.To, r.Changes) }
+
+// A Control makes the changes of one Engine. Any number of goroutines may use it; their changes are made one after the
+// other.
+type Control struct {
+	engine  Engine
+	opt     Options
+	writing chan struct{} // holds a value while somebody writes
+}
+
+// New returns the Control of an engine. An engine has one.
+func New(e Engine, opt Options) *Control {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.NewID == nil {
+		opt.NewID = randomID
+	}
+	return &Control{engine: e, opt: opt, writing: make(chan struct{}, 1)}
+}
+
+func randomID() config.ID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never returns an error
+	return config.NewID(b)
+}
+
+// State returns what is served.
+func (c *Control) State() *config.State {
+	_ = c.lock(context.Background())
+	defer c.unlock()
+	return c.engine.State()
+}
+
+// Edit makes a change: the function edits a Draft of what is served. All or nothing is changed. If the function returns
+// an error, that is Edit's, and nothing is changed. It may not call the Control, nor keep the Draft.
+//
+// An error is a *Refusal if the Draft is wrong. It wraps os.ErrClosed after the engine's end, and the context's error if
+// that ends first.
+func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Report, error) {
+	if err := c.lock(ctx); err != nil {
+		return Report{}, err
+	}
+	defer c.unlock()
+	from := c.engine.State()
+	d := from.Edit()
+	d.Now, d.Claimed = c.opt.Now(), c.opt.Claimed
+	if err := edit(d); err != nil {
+		return Report{}, err
+	}
+	to, faults := d.Check()
+	if faults.Err() != nil {
+		return Report{}, &Refusal{Faults: faults.Errors()}
+	}
+	r := Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
+	return r, c.make(ctx, r)
+}
+
+// make makes a change that was checked.
+func (c *Control) make(ctx context.Context, r Report) error {
+	p, err := c.engine.Prepare(ctx, r.To)
+	if err != nil {
+		return err
+	}
+	done := false
+	defer func() { // also when Store panics
+		if !done {
+			p.Discard()
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.opt.Store != nil && len(r.Changes) > 0 {
+		if err := c.opt.Store(ctx, r); err != nil {
+			return err
+		}
+	}
+	done = true
+	p.Commit()
+	if c.opt.Event != nil && len(r.Changes) > 0 {
+		c.opt.Event(r)
+	}
+	return nil
+}
+
+func (c *Control) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case c.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Control) unlock() { <-c.writing }
+
+// A Refusal says why a change was refused. errors.Is finds fs.ErrInvalid, fs.ErrExist (something has what is asked for, or
+// needs what is to go), fs.ErrNotExist (something that is needed is not there) and fs.ErrPermission in it.
+type Refusal struct {
+	Faults config.Faults // without warnings
+
+	inTheWay func(config.Fault) bool // says of which faults another object is the reason
+}
+
+// Error lists the faults, one a line.
+func (r *Refusal) Error() string { return r.Faults.Error() }
+
+// Unwrap is for errors.Is.
+func (r *Refusal) Unwrap() []error {
+	var list []error
+	for _, f := range r.Faults {
+		if r.inTheWay != nil && r.inTheWay(f) {
+			list = append(list, fs.ErrExist)
+		} else {
+			list = append(list, sentinel(f.Code))
+		}
+	}
+	return list
+}
+
+// sentinel is the error that stands for a code.
+func sentinel(code config.Code) error {
+	switch code {
+	case config.Unknown, config.Unreached:
+		return fs.ErrNotExist
+	case config.Taken, config.InUse, config.Exhausted:
+		return fs.ErrExist
+	case config.ReadOnly:
+		return fs.ErrPermission
+	}
+	return fs.ErrInvalid
+}
+
+// verb makes an edit that is a method of its own. An error begins with what was to be done.
+func (c *Control) verb(what string, args []any, edit func(*config.Draft) error) error {
+	_, err := c.Edit(context.Background(), edit)
+	if err != nil {
+		return fmt.Errorf("control: %s: %w", fmt.Sprintf(what, args...), err)
+	}
+	return nil
+}
+
+// named finds the one object of a kind with a name or an ID.
+func named[T config.Object](d *config.Draft, k config.Kind, name string) (T, error) {
+	var none T
+	if o, ok := d.Get(config.Ref{Kind: k, ID: config.ID(name)}); ok {
+		return o.(T), nil
+	}
+	found := none
+	n := 0
+	for o := range d.Of(k) {
+		if o.About().Name == name {
+			found, n = o.(T), n+1
+		}
+	}
+	switch n {
+	case 0:
+		return none, fmt.Errorf("no such %v %q: %w", k, name, fs.ErrNotExist)
+	case 1:
+		return found, nil
+	}
+	return none, fmt.Errorf("%d %vs are called %q, say which by its id: %w", n, k, name, fs.ErrNotExist)
+}
