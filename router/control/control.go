@@ -90,8 +90,8 @@ func (c *Control) State() *config.State {
 // Edit makes a change: the function edits a Draft of what is served. All or nothing is changed. If the function returns
 // an error, that is Edit's, and nothing is changed. It may not call the Control, nor keep the Draft.
 //
-// An error is a *Refusal if the Draft is wrong. It wraps os.ErrClosed after the engine's end, and the context's error if
-// that ends first.
+// An error is a *Refusal if the Draft is wrong. It wraps os.ErrClosed after the engine's end, and the context's error
+// if that ends first.
 func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Report, error) {
 	if err := c.lock(ctx); err != nil {
 		return Report{}, err
@@ -153,8 +153,8 @@ func (c *Control) lock(ctx context.Context) error {
 
 func (c *Control) unlock() { <-c.writing }
 
-// A Refusal says why a change was refused. errors.Is finds fs.ErrInvalid, fs.ErrExist (something has what is asked for, or
-// needs what is to go), fs.ErrNotExist (something that is needed is not there) and fs.ErrPermission in it.
+// A Refusal says why a change was refused. errors.Is finds fs.ErrInvalid, fs.ErrExist (something has what is asked
+// for, or needs what is to go), fs.ErrNotExist (something that is needed is not there) and fs.ErrPermission in it.
 type Refusal struct {
 	Faults config.Faults // without warnings
 

@@ -12,15 +12,15 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// AssociateFloatingIP gives an internal host, or a VIP, a floating IP. floating is an address of a subnet of an external
-// network. If there is no such floating IP yet, it is created. fixed is an address on a network of a router that has its
-// gateway on that external network. A floating IP that is associated with another address moves, if need be to another
-// router, and is announced.
+// AssociateFloatingIP gives an internal host, or a VIP, a floating IP. floating is an address of a subnet of an
+// external network. If there is no such floating IP yet, it is created. fixed is an address on a network of a router
+// that has its gateway on that external network. A floating IP that is associated with another address moves, if need
+// be to another router, and is announced.
 //
 // When the method returns, all new connections obey. What the host has going on through shared SNAT keeps its
-// translation until it ends, so that nothing breaks that works. The connections of a floating IP that moves end at once:
-// both sides of a TCP connection get a RST, while those of UDP and ICMP begin anew with their next packet. In a large
-// table the last RSTs may follow a moment later.
+// translation until it ends, so that nothing breaks that works. The connections of a floating IP that moves end at
+// once: both sides of a TCP connection get a RST, while those of UDP and ICMP begin anew with their next packet. In a
+// large table the last RSTs may follow a moment later.
 //
 // Associating what is associated already changes nothing. An error wraps fs.ErrInvalid if an address cannot be that,
 // fs.ErrNotExist if no router, or more than one, reaches both, fs.ErrExist if the floating IP is taken, is a member of
@@ -29,7 +29,8 @@ func (c *Control) AssociateFloatingIP(floating, fixed netip.Addr) error {
 	return c.AssociateFloatingIPAt("", floating, fixed)
 }
 
-// AssociateFloatingIPAt is AssociateFloatingIP at a router, by its name or ID, for where several have the same addresses.
+// AssociateFloatingIPAt is AssociateFloatingIP at a router, by its name or ID, for where several have the same
+// addresses.
 func (c *Control) AssociateFloatingIPAt(router string, floating, fixed netip.Addr) error {
 	return memberInTheWay(c.verb("associate floating IP %v with %v", []any{floating, fixed},
 		func(d *config.Draft) error {
@@ -37,7 +38,8 @@ func (c *Control) AssociateFloatingIPAt(router string, floating, fixed netip.Add
 		}))
 }
 
-// SetFloatingIP is AssociateFloatingIP for a floating IP that must be there: an error wraps fs.ErrNotExist if it is not.
+// SetFloatingIP is AssociateFloatingIP for a floating IP that must be there: an error wraps fs.ErrNotExist if it is
+// not.
 func (c *Control) SetFloatingIP(floating, fixed netip.Addr) error {
 	return memberInTheWay(c.verb("set floating IP %v to %v", []any{floating, fixed}, func(d *config.Draft) error {
 		return c.associate(d, "", floating, fixed, false)

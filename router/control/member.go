@@ -10,9 +10,9 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// SetMember says by hand whether a pool's member is up. Both are called by their names or IDs. One that comes up has its
-// turns from now on. One that is down gets no new connections; its UDP connections, and the TCP ones that it has not
-// answered, go to another member with their next packet, and the pool's on_member_down says whether the other TCP
+// SetMember says by hand whether a pool's member is up. Both are called by their names or IDs. One that comes up has
+// its turns from now on. One that is down gets no new connections; its UDP connections, and the TCP ones that it has
+// not answered, go to another member with their next packet, and the pool's on_member_down says whether the other TCP
 // connections go on (keep) or end with a RST to both sides (reset). An error wraps fs.ErrNotExist if there is no such
 // pool or member, and os.ErrClosed after the engine's end.
 func (c *Control) SetMember(pool, member string, up bool) error {
@@ -27,9 +27,9 @@ func (c *Control) SetMemberWeight(pool, member string, weight int) error {
 		func(m *config.Member) { m.Weight = weight })
 }
 
-// AddMember adds a member to a pool, as the last in the order. Its address must be one that the router can route to, and
-// none of the router's own. Its name is ADDRESS:PORT if it has none, its ID a new one, and its Pool need not be set. It
-// takes connections if it has a Weight and AdminStateUp, and if the pool's monitor finds it to be up.
+// AddMember adds a member to a pool, as the last in the order. Its address must be one that the router can route to,
+// and none of the router's own. Its name is ADDRESS:PORT if it has none, its ID a new one, and its Pool need not be
+// set. It takes connections if it has a Weight and AdminStateUp, and if the pool's monitor finds it to be up.
 //
 // An error wraps fs.ErrNotExist if there is no such pool, fs.ErrExist if it has a member of that name or endpoint,
 // fs.ErrInvalid if the member can be none, and os.ErrClosed after the engine's end.
@@ -47,7 +47,8 @@ func (c *Control) AddMember(pool string, m config.Member) error {
 		}
 		if strings.TrimSpace(m.Name) != m.Name || strings.ContainsFunc(m.Name,
 			func(r rune) bool { return !unicode.IsPrint(r) }) {
-			return fmt.Errorf("its name begins or ends with a blank or holds characters that cannot be printed: %w", fs.ErrInvalid)
+			return fmt.Errorf("its name begins or ends with a blank or holds characters that cannot be printed: %w",
+				fs.ErrInvalid)
 		}
 		if _, ok := d.Get(m.Ref()); ok {
 			return fmt.Errorf("a member with the id %s is there already: %w", m.ID, fs.ErrExist)
@@ -63,10 +64,10 @@ func (c *Control) AddMember(pool string, m config.Member) error {
 	})
 }
 
-// RemoveMember takes a member out of a pool. It gets no new connections; its UDP connections, and the TCP ones that it
-// has not answered, go to another member with their next packet, and the pool's on_member_removed says whether the other
-// TCP connections go on until they end (drain) or end with a RST to both sides (reset). The engine's LoadBalancers lists
-// the member until then. It returns the same errors as SetMember.
+// RemoveMember takes a member out of a pool. It gets no new connections; its UDP connections, and the TCP ones that
+// it has not answered, go to another member with their next packet, and the pool's on_member_removed says whether the
+// other TCP connections go on until they end (drain) or end with a RST to both sides (reset). The engine's
+// LoadBalancers lists the member until then. It returns the same errors as SetMember.
 func (c *Control) RemoveMember(pool, member string) error {
 	return c.verb("remove member %q of pool %q", []any{member, pool}, func(d *config.Draft) error {
 		m, err := memberOf(d, pool, member)
