@@ -13,12 +13,12 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+func lineAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 func span(first, last string) config.AddressRange {
-	return config.AddressRange{First: addr(first), Last: addr(last)}
+	return config.AddressRange{First: lineAddr(first), Last: lineAddr(last)}
 }
 
 // of is the Meta of a test's object: its ID is made of its kind and name, and it comes from a line of a file.
@@ -53,54 +53,54 @@ func cloud() []config.Object {
 		&config.Network{Meta: of(config.KindNetwork, "vlan101", 4), AdminStateUp: true, VLAN: 101,
 			PhysicalNetwork: kid(config.KindPhysicalNetwork, "lab")},
 		&config.Subnet{Meta: nameless(config.KindSubnet, "ext", 5), Network: ext, CIDR: prefix("10.10.10.0/24"),
-			Gateway: addr("10.10.10.1"), AllocationPools: []config.AddressRange{span("10.10.10.2", "10.10.10.21")}},
+			Gateway: lineAddr("10.10.10.1"), AllocationPools: []config.AddressRange{span("10.10.10.2", "10.10.10.21")}},
 		&config.Subnet{Meta: nameless(config.KindSubnet, "100", 6), Network: net, CIDR: prefix("172.16.100.0/24"),
-			Gateway: addr("172.16.100.1"), DHCP: true, DNSNameservers: []netip.Addr{addr("172.16.100.53"),
-				addr("172.16.100.54")},
-			HostRoutes: []config.Route{{Destination: prefix("192.168.20.0/24"), NextHop: addr("172.16.100.254")}}},
+			Gateway: lineAddr("172.16.100.1"), DHCP: true, DNSNameservers: []netip.Addr{lineAddr("172.16.100.53"),
+				lineAddr("172.16.100.54")},
+			HostRoutes: []config.Route{{Destination: prefix("192.168.20.0/24"), NextHop: lineAddr("172.16.100.254")}}},
 		&config.Subnet{Meta: nameless(config.KindSubnet, "101", 7), Network: other, CIDR: prefix("172.16.101.0/24"),
-			Gateway: addr("172.16.101.1")},
+			Gateway: lineAddr("172.16.101.1")},
 		&config.Router{Meta: of(config.KindRouter, "r1", 8), AdminStateUp: true,
 			Gateway: &config.Gateway{Network: ext, SNAT: true,
 				SNATAddresses: []config.AddressRange{span("10.10.10.30", "10.10.10.31")}},
-			Routes: []config.Route{{Destination: prefix("192.168.10.0/24"), NextHop: addr("172.16.100.254")}},
+			Routes: []config.Route{{Destination: prefix("192.168.10.0/24"), NextHop: lineAddr("172.16.100.254")}},
 			NAT: config.NAT{Filtering: "endpoint-independent", PortMin: 2000, PortMax: 60000, MSSClamp: &on,
 				NoSNAT: []netip.Prefix{prefix("10.20.0.0/16")}}},
 		&config.Port{Meta: nameless(config.KindPort, "i100", 8), Network: net, AdminStateUp: true,
 			DeviceOwner: config.OwnerInterface,
 			DeviceID:    string(router), FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "100"),
-				Address: addr("172.16.100.1")}}},
+				Address: lineAddr("172.16.100.1")}}},
 		&config.Port{Meta: nameless(config.KindPort, "i101", 8), Network: other, AdminStateUp: true,
 			DeviceOwner: config.OwnerInterface,
 			DeviceID:    string(router), FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "101"),
-				Address: addr("172.16.101.1")}}},
+				Address: lineAddr("172.16.101.1")}}},
 		&config.Port{Meta: nameless(config.KindPort, "gw", 8), Network: ext, AdminStateUp: true,
 			DeviceOwner: config.OwnerGateway,
 			DeviceID:    string(router), FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "ext"),
-				Address: addr("10.10.10.2")}}},
+				Address: lineAddr("10.10.10.2")}}},
 		&config.Port{Meta: of(config.KindPort, "vm3", 9), Network: other, AdminStateUp: true,
 			MAC: config.MAC{0xfa, 0x16, 0x3e, 0xaa, 0xbb, 3},
 			FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "101"),
-				Address: addr("172.16.101.3")}},
+				Address: lineAddr("172.16.101.3")}},
 			AllowedAddressPairs: []config.AddressPair{{IP: prefix("172.16.101.128/25"), MAC: config.MAC{0xfa,
 				0x16, 0x3e, 0xaa, 0xbb, 3}}}},
-		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "3", 10), Network: ext, Address: addr("10.10.10.3"),
-			FixedIP: addr("172.16.101.3"), Router: router},
+		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "3", 10), Network: ext, Address: lineAddr("10.10.10.3"),
+			FixedIP: lineAddr("172.16.101.3"), Router: router},
 		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "5", 11), Network: ext,
-			Address: addr("10.10.10.5"), Router: router},
+			Address: lineAddr("10.10.10.5"), Router: router},
 		&config.PortForwarding{Meta: nameless(config.KindPortForwarding, "ssh", 12),
 			FloatingIP: kid(config.KindFloatingIP, "5"),
-			Protocol:   config.TCP, ExternalPort: 2222, FixedIP: addr("172.16.101.4"), Port: 22},
+			Protocol:   config.TCP, ExternalPort: 2222, FixedIP: lineAddr("172.16.101.4"), Port: 22},
 		&config.Pool{Meta: of(config.KindPool, "web", 13), AdminStateUp: true, Protocol: config.TCP,
 			SessionPersistence: &config.SessionPersistence{}},
 		&config.Monitor{Meta: nameless(config.KindMonitor, "web", 14), Pool: pool, AdminStateUp: true, Type: "HTTP"},
-		&config.Member{Meta: of(config.KindMember, "WEB1", 15), Pool: pool, Address: addr("172.16.100.9"),
+		&config.Member{Meta: of(config.KindMember, "WEB1", 15), Pool: pool, Address: lineAddr("172.16.100.9"),
 			Port: 80, Weight: 1, AdminStateUp: true},
 		&config.Member{Meta: nameless(config.KindMember, "WEB2", 16), Pool: pool,
-			Address: addr("172.16.100.10"), Port: 80, Weight: 1,
+			Address: lineAddr("172.16.100.10"), Port: 80, Weight: 1,
 			AdminStateUp: true},
 		&config.LoadBalancer{Meta: nameless(config.KindLoadBalancer, "11", 17), Network: net,
-			Address: addr("172.16.100.11"),
+			Address: lineAddr("172.16.100.11"),
 			Router:  router, AdminStateUp: true},
 		&config.Listener{Meta: of(config.KindListener, "web-vip", 17),
 			LoadBalancer: kid(config.KindLoadBalancer, "11"), Protocol: config.TCP,
@@ -320,7 +320,7 @@ func TestDescribe(t *testing.T) {
 			change(d, "100", func(s *config.Subnet) {
 				s.DNSNameservers = []netip.Addr{s.DNSNameservers[1], s.DNSNameservers[0]}
 				s.HostRoutes = []config.Route{{Destination: prefix("192.168.20.0/24"),
-					NextHop: addr("172.16.100.253")}}
+					NextHop: lineAddr("172.16.100.253")}}
 				s.LeaseTime = 90 * time.Minute
 			})
 			change(d, "ext", func(s *config.Subnet) { s.Gateway = netip.Addr{} })
@@ -340,7 +340,7 @@ func TestDescribe(t *testing.T) {
 				r.Gateway = &config.Gateway{Network: r.Gateway.Network, SNAT: true,
 					SNATAddresses: []config.AddressRange{span("10.10.10.30", "10.10.10.32")}}
 				r.Routes = append(r.Routes, config.Route{Destination: prefix("192.168.11.0/24"),
-					NextHop: addr("172.16.100.254")})
+					NextHop: lineAddr("172.16.100.254")})
 				r.RPFilter = "loose"
 				r.NAT.Filtering, r.NAT.NoSNAT, r.NAT.MSSClamp, r.NAT.HostShare = "", []netip.Prefix{}, nil, 0.25
 			})
@@ -375,7 +375,7 @@ func TestDescribe(t *testing.T) {
 			`- gateway of router "r1"`,
 		}},
 		"a gateway's address": {func(d *config.Draft) {
-			change(d, "gw", func(p *config.Port) { p.FixedIPs = []config.FixedIP{{Address: addr("10.10.10.20")}} })
+			change(d, "gw", func(p *config.Port) { p.FixedIPs = []config.FixedIP{{Address: lineAddr("10.10.10.20")}} })
 		}, []string{
 			`~ gateway of router "r1": address 10.10.10.2 -> 10.10.10.20 (lab.toml:8)`,
 			`ended: connections end that show 10.10.10.2, TCP with a RST to both sides`,
@@ -387,12 +387,12 @@ func TestDescribe(t *testing.T) {
 			d.Put(&config.Network{Meta: of(config.KindNetwork, "vlan102", 12)},
 				&config.Subnet{Meta: nameless(config.KindSubnet, "102", 13),
 					Network: kid(config.KindNetwork, "vlan102"), CIDR: prefix("172.16.102.0/24"),
-					Gateway: addr("172.16.102.1")},
+					Gateway: lineAddr("172.16.102.1")},
 				&config.Port{Meta: nameless(config.KindPort, "i102", 14), Network: kid(config.KindNetwork, "vlan102"),
 					DeviceOwner: config.OwnerInterface, DeviceID: string(kid(config.KindRouter, "r1")),
 					MAC: config.MAC{2, 0, 0, 0, 0, 1},
 					FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "102"),
-						Address: addr("172.16.102.1")}}})
+						Address: lineAddr("172.16.102.1")}}})
 		}, []string{
 			`+ network "vlan102" (lab.toml:12)`,
 			`+ subnet 172.16.102.0/24 of network "vlan102" (lab.toml:13)`,
@@ -412,10 +412,10 @@ func TestDescribe(t *testing.T) {
 				p.MAC, p.PortSecurity, p.AllowedAddressPairs = config.MAC{}, &off, nil
 			})
 			d.Put(&config.Port{Meta: of(config.KindPort, "vm4", 23), Network: kid(config.KindNetwork, "vlan101"),
-				FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "101"), Address: addr("172.16.101.4")}}},
+				FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "101"), Address: lineAddr("172.16.101.4")}}},
 				&config.Port{Meta: nameless(config.KindPort, "vm5", 24), Network: kid(config.KindNetwork, "vlan101"),
 					FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "101"),
-						Address: addr("172.16.101.5")}}})
+						Address: lineAddr("172.16.101.5")}}})
 		}, []string{
 			`~ port "vm3": mac fa:16:3e:aa:bb:03 -> none; port_security as its network -> false; ` +
 				`allowed_address_pairs -172.16.101.128/25 fa:16:3e:aa:bb:03 (lab.toml:9)`,
@@ -423,13 +423,13 @@ func TestDescribe(t *testing.T) {
 			`+ port 172.16.101.5 on network "vlan101" (lab.toml:24)`,
 		}},
 		"floating IP": {func(d *config.Draft) {
-			change(d, "3", func(f *config.FloatingIP) { f.FixedIP = addr("172.16.100.11") })
+			change(d, "3", func(f *config.FloatingIP) { f.FixedIP = lineAddr("172.16.100.11") })
 			d.Put(&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "8", 25),
 				Network: kid(config.KindNetwork, "ext_net"),
-				Address: addr("10.10.10.8")},
+				Address: lineAddr("10.10.10.8")},
 				&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "9", 26),
 					Network: kid(config.KindNetwork, "ext_net"),
-					Address: addr("10.10.10.9"), FixedIP: addr("172.16.101.9"), Router: kid(config.KindRouter, "r1")})
+					Address: lineAddr("10.10.10.9"), FixedIP: lineAddr("172.16.101.9"), Router: kid(config.KindRouter, "r1")})
 			drop(d, config.KindFloatingIP, "5")
 		}, []string{
 			`~ floating IP 10.10.10.3: fixed_ip 172.16.101.3 -> 172.16.100.11 (lab.toml:10)`,
@@ -445,7 +445,7 @@ func TestDescribe(t *testing.T) {
 			change(d, "ssh", func(p *config.PortForwarding) { p.Port = 23 })
 			d.Put(&config.PortForwarding{Meta: nameless(config.KindPortForwarding, "dns", 27),
 				FloatingIP: kid(config.KindFloatingIP, "5"),
-				Protocol:   config.UDP, ExternalPort: 53, FixedIP: addr("172.16.101.4"), Port: 53})
+				Protocol:   config.UDP, ExternalPort: 53, FixedIP: lineAddr("172.16.101.4"), Port: 53})
 		}, []string{
 			`~ port forwarding TCP 2222 of floating IP 10.10.10.5: port 22 -> 23 (lab.toml:12)`,
 			`ended: TCP connections through 10.10.10.5:2222 end, with a RST to both sides`,
@@ -467,7 +467,7 @@ func TestDescribe(t *testing.T) {
 			change(d, "WEB1", func(m *config.Member) { m.Weight, m.Backup = 0, true })
 			drop(d, config.KindMember, "WEB2")
 			d.Put(&config.Member{Meta: of(config.KindMember, "WEB3", 28), Pool: kid(config.KindPool, "web"),
-				Address: addr("172.16.100.12"),
+				Address: lineAddr("172.16.100.12"),
 				Port:    80, Weight: 1, AdminStateUp: true})
 			change(d, "web", func(m *config.Monitor) {
 				m.Delay, m.URLPath, m.ExpectedCodes = 7*time.Second,
@@ -495,7 +495,7 @@ func TestDescribe(t *testing.T) {
 			`re-pinned: TCP connections without an answer yet try another member with their next SYN`,
 		}},
 		"load balancer": {func(d *config.Draft) {
-			change(d, "11", func(b *config.LoadBalancer) { b.Address = addr("172.16.100.12") })
+			change(d, "11", func(b *config.LoadBalancer) { b.Address = lineAddr("172.16.100.12") })
 			change(d, "web-vip", func(l *config.Listener) {
 				l.IdleTimeout, l.AllowedCIDRs,
 					l.ConnectionLimit = 0, nil, 0
@@ -601,7 +601,7 @@ func TestRenamed(t *testing.T) {
 func TestLineAsData(t *testing.T) {
 	base := cloudState(t)
 	d := base.Edit()
-	change(d, "3", func(f *config.FloatingIP) { f.FixedIP = addr("172.16.101.4") })
+	change(d, "3", func(f *config.FloatingIP) { f.FixedIP = lineAddr("172.16.101.4") })
 	change(d, "100", func(s *config.Subnet) { s.DNSNameservers = s.DNSNameservers[:1] })
 	next := mustCheck(t, d)
 	lines := config.Describe(base, next, config.Diff(base, next))
@@ -779,7 +779,7 @@ func deepCopy(v reflect.Value) reflect.Value {
 func other(v reflect.Value) reflect.Value {
 	switch x := v.Interface().(type) {
 	case netip.Addr:
-		return reflect.ValueOf(addr("192.0.2.77"))
+		return reflect.ValueOf(lineAddr("192.0.2.77"))
 	case netip.Prefix:
 		return reflect.ValueOf(prefix("192.0.2.64/26"))
 	case time.Time:

@@ -156,10 +156,10 @@ func (l *lab) balance(c *command, out io.Writer) bool {
 func (l *lab) setMember(c *command, out io.Writer) bool {
 	var errs []error
 	if c.weighs {
-		errs = append(errs, l.engine.SetMemberWeight(c.pool, c.member, c.weight))
+		errs = append(errs, l.control.SetMemberWeight(c.pool, c.member, c.weight))
 	}
 	if c.admin != "" {
-		errs = append(errs, l.engine.SetMember(c.pool, c.member, c.admin == "--enable"))
+		errs = append(errs, l.control.SetMember(c.pool, c.member, c.admin == "--enable"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		fmt.Fprintln(out, err)

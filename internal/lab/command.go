@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -14,9 +13,9 @@ import (
 
 // A command is the do line of a step, understood.
 type command struct {
-	name string // ping, curl, browse, traceroute, connect, send, start, stop, wait, loadbalancer
+	name string // ping, curl, browse, traceroute, connect, send, start, stop, wait, loadbalancer, floating
 
-	addr  netip.Addr     // ping, traceroute
+	addr  netip.Addr     // ping, traceroute; floating ip create --floating-ip-address
 	to    netip.AddrPort // connect, send
 	url   string         // curl, browse
 	text  string         // send
@@ -24,7 +23,12 @@ type command struct {
 
 	service file.Service // start, stop
 
-	verb         string // loadbalancer: status, stats, member set
+	network  string     // floating ip create
+	floating netip.Addr // floating ip set, unset, delete
+	fixed    netip.Addr // floating ip create and set --fixed-ip-address
+	port     string     // floating ip create and set --port
+
+	verb         string // loadbalancer: status, stats, member set; floating ip: create, set, unset, delete, list
 	pool, member string // member set
 	weight       int    // member set --weight
 	weighs       bool   // it is given
@@ -71,18 +75,20 @@ func parseCommand(line string, on bool) (*command, error) {
 	switch {
 	case c.name == "wait":
 		return c, c.parseWait(words[1:])
-	case c.name == balancer && on:
-		return nil, errors.New("loadbalancer is a command of the router's own: leave on out")
+	case (c.name == balancer || c.name == floatingIP) && on:
+		return nil, fmt.Errorf("%s is a command of the router's own: leave on out", c.name)
 	case c.name == balancer:
 		return c, c.parseBalancer(line)
+	case c.name == floatingIP:
+		return c, c.parseFloating(line)
 	}
 	if !slices.Contains(commandNames, c.name) {
 		if on {
 			return nil, fmt.Errorf("unknown command %q: an instance has wait, %s", c.name,
 				strings.Join(commandNames, ", "))
 		}
-		return nil, fmt.Errorf("the router's own command %q is not supported yet: without on, "+
-			"a step has wait and loadbalancer", c.name)
+		return nil, fmt.Errorf("the router's own command %q is not supported yet: "+
+			"without on, a step has wait, loadbalancer and floating ip", c.name)
 	}
 	if !on {
 		return nil, fmt.Errorf("%s needs an instance to run it: add on = \"NAME\"", c.name)
@@ -117,6 +123,8 @@ func (c *command) check(topo *file.Topology, s *file.Step) error {
 		return c.checkService(topo, s)
 	case c.verb == "member set":
 		return c.checkMember(topo)
+	case c.name == floatingIP:
+		return c.checkFloating(topo)
 	}
 	return nil
 }

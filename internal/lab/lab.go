@@ -19,6 +19,7 @@ import (
 
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 	"github.com/taprouter/taprouter/router/host"
 )
 
@@ -70,6 +71,10 @@ func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	if faults := CheckLesson(topo); len(faults) > 0 {
 		return faults
 	}
+	state, err := topo.State()
+	if err != nil {
+		return err
+	}
 	engine, err := router.Start(topo, router.Options{Logger: opt.Logger, Clock: time.Now})
 	if err != nil {
 		return err
@@ -77,6 +82,7 @@ func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	l := &lab{
 		topo:     topo,
 		engine:   engine,
+		control:  newControl(engine, state),
 		hosts:    map[string]*host.Host{},
 		browsers: map[string]*http.Client{},
 		recorder: newRecorder(),
@@ -94,6 +100,7 @@ func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 type lab struct {
 	topo     *file.Topology
 	engine   *router.Engine
+	control  *control.Control
 	hosts    map[string]*host.Host
 	browsers map[string]*http.Client // of instances that have one
 	recorder *recorder
@@ -303,6 +310,8 @@ func (l *lab) run(ctx context.Context, s *file.Step, c *command, out io.Writer) 
 	switch c.name {
 	case balancer:
 		return done(l.balance(c, out))
+	case floatingIP:
+		return done(l.float(c, out))
 	case "browse":
 		return l.browse(ctx, c, s.On, out)
 	}

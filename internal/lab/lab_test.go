@@ -63,9 +63,19 @@ func TestParseCommand(t *testing.T) {
 			admin: "--disable"},
 		"loadbalancer  member set web --enable WEB1": {
 			name: "loadbalancer", verb: "member set", pool: "web", member: "WEB1", admin: "--enable"},
-		"wait 1.5s": {name: "wait", pause: 1500 * time.Millisecond},
+		"floating ip create ext_net": {name: "floating", verb: "create", network: "ext_net"},
+		"floating ip create --floating-ip-address 10.10.10.9 --port vm3 'ext net'": {
+			name: "floating", verb: "create", network: "ext net", addr: netip.MustParseAddr("10.10.10.9"), port: "vm3"},
+		"floating ip set 10.10.10.9 --fixed-ip-address=172.16.101.3": {
+			name: "floating", verb: "set", floating: netip.MustParseAddr("10.10.10.9"), fixed: netip.MustParseAddr("172.16.101.3")},
+		"floating ip set --port vm3 10.10.10.9": {
+			name: "floating", verb: "set", floating: netip.MustParseAddr("10.10.10.9"), port: "vm3"},
+		"floating ip unset --port 10.10.10.9": {name: "floating", verb: "unset", floating: netip.MustParseAddr("10.10.10.9")},
+		"floating ip delete 10.10.10.9":       {name: "floating", verb: "delete", floating: netip.MustParseAddr("10.10.10.9")},
+		"floating ip list":                    {name: "floating", verb: "list"},
+		"wait 1.5s":                           {name: "wait", pause: 1500 * time.Millisecond},
 	} {
-		got, err := parseCommand(line, want.name != "loadbalancer")
+		got, err := parseCommand(line, want.name != "loadbalancer" && want.name != "floating")
 		if err != nil {
 			t.Errorf("%s: %v", line, err)
 			continue
@@ -137,6 +147,22 @@ func TestParseCommandFaults(t *testing.T) {
 		{"loadbalancer member set --enable --disable web WEB1", false, "not both"},
 		{"loadbalancer member set --name x web WEB1", false, "unknown option --name"},
 		{"loadbalancer member set --weight 1 \"web WEB1", false, "is not closed"},
+		{"floating ip list", true, "leave on out"},
+		{"floating", false, "is not understood"},
+		{"floating ip", false, "is not understood: there are floating ip create, set, unset, delete, list"},
+		{"floating ip show 10.10.10.9", false, "is not understood"},
+		{"floating ip list all", false, "takes no argument"},
+		{"floating ip create", false, "takes a network"},
+		{"floating ip create ext net", false, "takes a network"},
+		{"floating ip create --qos-policy x ext_net", false, "unknown option --qos-policy"},
+		{"floating ip create --floating-ip-address ext_net", false, `"ext_net" is not an IPv4 address`},
+		{"floating ip set 10.10.10.9", false, "nothing to set"},
+		{"floating ip set --port", false, "needs a value"},
+		{"floating ip set --port a", false, "takes the address of a floating IP; usage: floating ip set"},
+		{"floating ip set --port a --fixed-ip-address 10.0.0.1 10.10.10.9", false, "not both"},
+		{"floating ip unset --fixed-ip-address 10.0.0.1 10.10.10.9", false, "unknown option"},
+		{"floating ip delete the-one", false, `"the-one" is not an IPv4 address`},
+		{"floating ip delete 10.10.10.9 10.10.10.8", false, "takes the address"},
 		{"wait", true, "takes a duration"},
 		{"wait long", false, "not a duration"},
 		{"traceroute -m 300 10.0.0.1", true, "not a number from 1 to 255"},
