@@ -107,7 +107,7 @@ func TestParseCommandFaults(t *testing.T) {
 	}{
 		{"", true, "do is empty"},
 		{"pign 10.0.0.1", true, `unknown command "pign"`},
-		{"floating ip list", false, `"floating" is not supported yet`},
+		{"network list", false, `"network" is not supported yet`},
 		{"ping 10.0.0.1", false, `needs an instance`},
 		{"ping", true, "takes an address"},
 		{"ping WEB1", true, "not an IPv4 address"},
