@@ -3,8 +3,6 @@ package router
 import (
 	"time"
 
-	"github.com/gaissmai/bart"
-
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
@@ -12,20 +10,19 @@ import (
 
 // A balancer is the VIPs of one router, with the backends that their connections go to.
 type balancer struct {
-	router    *vrouter
-	vips      lb.VIPs
-	listeners []*vip              // by the VIP's ID
-	backends  []backend           // by number; 0 is none
-	unused    []conntrack.Backend // numbers that no backend has
+	router     *vrouter
+	listeners  []*vip // by number, the ID of a lb.VIP
+	byListener map[id]*vip
+	backends   []backend           // by number; 0 is none
+	unused     []conntrack.Backend // numbers that no backend has
 }
 
 // A vip is a VIP at its router: where clients connect, which clients may, and how many.
 type vip struct {
-	lb.VIP
-	share   *poolShare
-	limit   int             // established connections at most, 0: any number
-	class   conntrack.Class // of its connections
-	allowed *bart.Lite      // clients that may connect; nil: all
+	*vipRules
+	number uint32 // at the router
+	share  *poolShare
+	class  conntrack.Class // of its connections
 
 	numbers map[uint32]conntrack.Backend // of its backends, by the member's ID
 	leaving []conntrack.Backend          // of those whose member is gone, and which still have connections
@@ -64,11 +61,17 @@ func (u *usage) add(v *usage) {
 	}
 }
 
-// addVIP gives the router a VIP.
-func (bl *balancer) addVIP(v *vip) {
-	v.ID, v.numbers = uint32(len(bl.listeners)), map[uint32]conntrack.Backend{}
+// addVIP gives the router a VIP of a pool, which has no rules yet.
+func (bl *balancer) addVIP(p *vipParams, of *pool) {
+	v := &vip{
+		vipRules: &vipRules{}, number: uint32(len(bl.listeners)), share: of.share(bl.router),
+		numbers: map[uint32]conntrack.Backend{},
+	}
 	bl.listeners = append(bl.listeners, v)
-	bl.vips = bl.vips.With(&v.VIP)
+	if bl.byListener == nil {
+		bl.byListener = map[id]*vip{}
+	}
+	bl.byListener[p.id] = v
 	v.share.vips = append(v.share.vips, v)
 	for _, m := range v.share.pool.Members() {
 		bl.addBackend(v, m.ID)

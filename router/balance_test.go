@@ -90,9 +90,11 @@ func TestBackup(t *testing.T) {
 // A member that no packet can reach costs nobody a connection: a turn that is never taken would
 // be everybody's next one.
 func TestMemberThatIsNoHost(t *testing.T) {
-	l := pooled(t, func(p *file.Pool, _ *file.VIP) { p.Members[0].Address = addr("172.16.100.255") })
-	if got := l.members(l.client, 4000, 3); got != "000" {
-		t.Errorf("with a broadcast address: %q", got)
+	l := newLesson(t)
+	for a, want := range map[string]bool{"172.16.100.9": true, "172.16.100.255": false, "172.16.100.0": false} {
+		if got := l.w.routers[0].reachable(&l.w.turn, packet.FromAddr(addr(a))); got != want {
+			t.Errorf("a member with the address %s is reachable: %t, want %t", a, got, want)
+		}
 	}
 }
 
@@ -524,7 +526,7 @@ func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 	for _, half := range []string{"0.0.0.0/1", "128.0.0.0/1"} {
 		topo.Routers[0].Routes = append(topo.Routers[0].Routes, file.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
 	}
-	if _, err := build(topo, newRand(1), true); err != nil {
+	if _, err := build(stateOf(t, topo), newRand(1), true); err != nil {
 		t.Error(err)
 	}
 }

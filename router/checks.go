@@ -44,50 +44,61 @@ func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 }
 
 // checks gives a router the network that its checks come from, if it has a pool with a monitor.
-func (b *builder) checks(r *vrouter) error {
+func (b *builder) checks(r *vrouter, p *routerParams) error {
 	wanted, longest := false, time.Duration(0)
-	for _, p := range b.pools {
-		for _, s := range p.shares {
-			if s.router == r && p.monitor != nil {
-				wanted, longest = true, max(longest, p.monitor.Timeout)
-			}
+	for _, v := range r.listeners {
+		if m := v.share.of.monitor; m != nil {
+			wanted, longest = true, max(longest, m.Timeout)
 		}
 	}
 	if !wanted {
 		return nil
 	}
-	at, err := r.freeNet()
+	at, err := p.place.freeNet()
 	if err != nil {
 		return err
 	}
+	name := p.settings.name
 	n := &network{
-		name:    "checks of " + r.name,
+		name:    "checks of " + name,
 		mtu:     host.DefaultMTU,
 		linkMTU: host.DefaultMTU,
 		table:   macTable{seed: b.rng.Uint64()},
 	}
 	b.internal = append(b.internal, n)
-	gateway := netip.PrefixFrom(at.Addr().Next(), at.Bits())
-	i := b.ifaceOn(r, n, []netip.Prefix{gateway})
-	i.checks = true
-	i.own(packet.FromAddr(gateway.Addr())) // there, but not r.owned: it is nobody else's business
-	r.checks, r.checkClass = i, r.conns.Class(checkLifetime(longest))
-	r.checker = n.addService(b.mac("the checks of "+r.name, n.name))
+	i := ifaceParams{
+		network: checksNetwork, checks: true, mac: internalMAC(name, n.name),
+		addrs: []netip.Prefix{netip.PrefixFrom(at.Addr().Next(), at.Bits())},
+	}
+	p.place.ifaces = append(p.place.ifaces, i)
+	r.addIface(n, i.network, i.mac).checks = true
+	r.checkClass = r.conns.Class(checkLifetime(longest))
+	r.checker = n.addService(internalMAC("the checks of "+name, n.name))
 	return nil
 }
 
+// checksNetwork stands for the id of the network of a router's checks, which is no object.
+const checksNetwork id = "checks"
+
 // freeNet is a prefix for the checks that is not in use.
-func (r *vrouter) freeNet() (netip.Prefix, error) {
-	for _, p := range checkNets {
-		used := false
-		for other := range r.routes.All4() {
-			used = used || other.Bits() >= widest && other.Overlaps(p)
-		}
-		if !used {
-			return p, nil
+func (p *placeParams) freeNet() (netip.Prefix, error) {
+	for _, free := range checkNets {
+		if !p.uses(free) {
+			return free, nil
 		}
 	}
 	return netip.Prefix{}, fmt.Errorf("the checks of members need one of the prefixes %v, and all are in use", checkNets)
+}
+
+// uses reports whether hosts with an address of a prefix are elsewhere.
+func (p *placeParams) uses(free netip.Prefix) bool {
+	taken := func(other netip.Prefix) bool { return other.Bits() >= widest && other.Overlaps(free) }
+	for i := range p.ifaces {
+		if slices.ContainsFunc(p.ifaces[i].addrs, taken) || slices.ContainsFunc(p.ifaces[i].onLink, taken) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.routes, func(r routeParams) bool { return taken(r.to) })
 }
 
 // startChecks starts the monitors of every pool that has one.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
@@ -111,9 +112,7 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 			}
 		}
 	}
-	return r.change(conntrack.Change{Addrs: []uint32{ext}}, func(t *turn) {
-		r.static = static
-		r.gateway.iface.own(ext)
+	return r.float(floatingParams{addr: ext, to: nat.Floating{Fixed: to}}, func(t *turn) {
 		r.gateway.iface.announceFresh(t, ext)
 		t.log.Info("floating IP associated", "router", r.name, "floating_ip", floating, "fixed_ip", fixed)
 	})
@@ -138,11 +137,17 @@ func (c *control) disassociate(router string, floating netip.Addr) error {
 
 // unfloat takes a floating IP from a router that has it.
 func (r *vrouter) unfloat(ext uint32) error {
-	static := r.static.With(ext, nat.Floating{})
-	return r.change(conntrack.Change{Addrs: []uint32{ext}}, func(t *turn) {
-		r.static = static
-		r.gateway.iface.disown(ext)
+	return r.float(floatingParams{addr: ext}, func(t *turn) {
 		t.log.Info("floating IP disassociated", "router", r.name, "floating_ip", packet.ToAddr(ext))
+	})
+}
+
+// float changes what a floating address stands for. done is called by the worker, with the new rules.
+func (r *vrouter) float(p floatingParams, done func(*turn)) error {
+	next, moved := r.rules.with(&routerParams{floating: []floatingParams{p}}, parts{r})
+	return r.change(conntrack.Change{Addrs: []uint32{p.addr}}, func(t *turn) {
+		r.adopt(next, moved)
+		done(t)
 	})
 }
 
@@ -245,19 +250,24 @@ func (c *control) isMember(r *vrouter, addr uint32) error {
 }
 
 // reserve notes what can be no floating IP on an external network.
-func (b *builder) reserve(n *network, c *file.Network) {
+func (b *builder) reserve(n *network, c *config.Network) {
 	if !n.external {
 		return
 	}
 	n.reserved = map[uint32]string{}
-	for i := range c.Subnets {
-		if g := c.Subnets[i].Gateway; g.Is4() {
-			n.reserved[packet.FromAddr(g)] = "the gateway of its subnet"
+	for s := range b.state.SubnetsOf(c.ID) {
+		if s.Gateway.Is4() {
+			n.reserved[packet.FromAddr(s.Gateway)] = "the gateway of its subnet"
 		}
 	}
-	for i := range b.topo.Ports {
-		if p := &b.topo.Ports[i]; p.Network == c.Name && p.FixedIP.Is4() {
-			n.reserved[packet.FromAddr(p.FixedIP)] = fmt.Sprintf("port %q", p.Name)
+	for p := range b.state.PortsOf(c.ID) {
+		if p.DeviceOwner == config.OwnerInterface || p.DeviceOwner == config.OwnerGateway {
+			continue // the router knows its own addresses
+		}
+		for _, f := range p.FixedIPs {
+			if f.Address.Is4() {
+				n.reserved[packet.FromAddr(f.Address)] = fmt.Sprintf("port %q", p.Name)
+			}
 		}
 	}
 }
@@ -286,14 +296,15 @@ func (r *vrouter) settle(t *turn) {
 
 // A pool is a topology's, with its share at each router that has a VIP of it.
 type pool struct {
+	id           id
 	name         string
 	proto        uint8
 	algorithm    string
 	config       lb.Config
-	monitor      *file.Monitor // nil: every member counts as up
-	keepDown     bool          // TCP connections of a member that is down go on,
-	drainRemoved bool          // of one that is removed
-	members      []member      // Healthy: what counts until checks have decided
+	monitor      *config.Monitor // nil: every member counts as up
+	keepDown     bool            // TCP connections of a member that is down go on,
+	drainRemoved bool            // of one that is removed
+	members      []member        // Healthy: what counts until checks have decided
 	shares       []*poolShare
 }
 
@@ -397,7 +408,7 @@ func (p *plan) pool(name string) *pool {
 
 // member makes a member of a pool, with a number that no other has ever had: connections
 // may name one that is gone.
-func (p *plan) member(q *pool, c *file.Member) member {
+func (p *plan) member(q *pool, c *config.Member) member {
 	m := member{c.Name, lb.Member{
 		ID: p.members, Addr: packet.FromAddr(c.Address), Port: c.Port, Weight: c.Weight, Backup: c.Backup,
 		AdminStateUp: c.AdminStateUp, Healthy: !q.failsClosed(),
@@ -535,7 +546,10 @@ func (c *control) addMember(pool string, cm *file.Member) error {
 	if err := p.mayAdd(cm); err != nil {
 		return err
 	}
-	added := c.member(p, cm)
+	added := c.member(p, &config.Member{
+		Meta: config.Meta{Name: cm.Name}, Address: cm.Address, Port: cm.Port, Weight: cm.Weight, Backup: cm.Backup,
+		AdminStateUp: cm.AdminStateUp,
+	})
 	if err := c.mayLead(trial{pool: p, member: &added}); err != nil {
 		return err
 	}

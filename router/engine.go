@@ -120,7 +120,11 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 // newEngine builds a topology's networks and routers and gives them to at most so
 // many workers, 0: as many as the machine has use for. The workers do not run yet.
 func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine, *plan, error) {
-	p, err := build(topo, rng, checks)
+	state, err := topo.State()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := build(state, rng, checks)
 	if err != nil {
 		return nil, nil, err
 	}

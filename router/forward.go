@@ -347,7 +347,7 @@ func dnatVIP(t *turn, x *passage) verdict {
 // stageLocal: what is for the router itself. It answers pings to every address it
 // owns, and refuses the rest. Of other ICMP it has no use, and counts it (RFC 1812, 4.2.1 and 4.3.2.1).
 func stageLocal(t *turn, x *passage) verdict {
-	if x.conn != nil || x.err != nil || x.fresh.vip != nil || !x.r.owned[x.fresh.to.Dst] {
+	if x.conn != nil || x.err != nil || x.fresh.vip != nil || !x.r.isLocal(x.fresh.to.Dst) {
 		return next
 	}
 	p := &x.p

@@ -265,7 +265,7 @@ interfaces = ["c"]
 		}
 	}
 	topo.Engine.Workers = 0
-	if p, err := build(topo, newRand(1), false); err != nil || p.workersFor(0) < 1 {
+	if p, err := build(stateOf(t, topo), newRand(1), false); err != nil || p.workersFor(0) < 1 {
 		t.Errorf("by default, %v", err)
 	}
 }

@@ -270,7 +270,7 @@ func quote(t *turn, p *packet.Packet, most int) []byte {
 // (RFC 1812, 4.3.2.4). What is refused at one of the router's own addresses
 // comes from that address, as a host's answer does.
 func (x *passage) errorSource() uint32 {
-	if x.out == nil && (x.r.owned[x.p.Dst] || x.r.static.Owns(x.p.Dst)) {
+	if x.out == nil && (x.r.isLocal(x.p.Dst) || x.r.static.Owns(x.p.Dst)) {
 		return x.p.Dst
 	}
 	return x.in.shows(x.p.Src, x.p.Src)

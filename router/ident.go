@@ -45,7 +45,7 @@ func (r *vrouter) shared(addr uint32) bool {
 	if fixed, ok := r.static.Fixed(addr); ok {
 		addr = fixed
 	}
-	return r.owned[addr]
+	return r.isLocal(addr)
 }
 
 // renumber gives a packet a new identification, if it will leave from a shared address;

@@ -67,7 +67,8 @@ func TestReversePath(t *testing.T) {
 	}{{"", true, true, true}, {"off", true, true, true}, {"loose", true, false, true}, {"strict", false, false, true}} {
 		topo := tutorial()
 		r := &topo.Routers[0]
-		r.RPFilter, r.Gateway.NextHop = c.filter, netip.Addr{}
+		r.RPFilter = c.filter
+		withoutUpstream(topo)
 		r.Routes = []file.Route{
 			{Destination: prefix("192.168.10.0/24"), NextHop: netip.MustParseAddr("172.16.100.10")},
 			{Destination: prefix("192.168.11.0/24"), NextHop: netip.MustParseAddr("172.16.101.4")},

@@ -106,8 +106,10 @@ const (
 
 // announceAll tells a network, by gratuitous ARP, which addresses the router owns there.
 func (i *iface) announceAll(t *turn) {
-	for _, a := range i.owned {
-		i.announceAddr(t, a)
+	for p, o := range i.router.owned.AllSorted4() {
+		if o.at == i {
+			i.announceAddr(t, packet.FromAddr(p.Addr()))
+		}
 	}
 }
 

@@ -16,11 +16,19 @@ import (
 	"github.com/taprouter/taprouter/tap/virtio"
 )
 
+// withoutUpstream takes the next hop outside away.
+func withoutUpstream(topo *file.Topology) {
+	s := &topo.Networks[2].Subnets[0]
+	s.Gateway, s.NoGateway = netip.Addr{}, true
+	topo.Routers[0].Gateway.NextHop = netip.Addr{}
+}
+
 // twoRouters is two routers with the same tenant addresses on one external network.
 func twoRouters() *file.Topology {
 	n := tutorial().NAT
 	topo := &file.Topology{NAT: n, Networks: []file.Network{
-		{Name: "red", MTU: 1500}, {Name: "blue", MTU: 1500},
+		{Name: "red", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("192.168.1.0/24")}}},
+		{Name: "blue", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("192.168.1.0/24")}}},
 		{Name: "ext_net", MTU: 1500, External: true, Subnets: []file.Subnet{{CIDR: prefix("10.10.10.0/24")}}},
 	}}
 	for i, name := range []string{"red", "blue"} {
@@ -215,7 +223,7 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 	} {
 		t.Run(c.reason.String(), func(t *testing.T) {
 			topo := tutorial()
-			topo.Routers[0].Gateway.NextHop = netip.Addr{}
+			withoutUpstream(topo)
 			s := newSim(t, topo)
 			h := s.host("vlan101", "172.16.101.4")
 			frame := s.build(h, "8.8.8.8", 17, nil, udpLayer(), payload(20))

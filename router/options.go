@@ -34,7 +34,7 @@ func readOptions(t *turn, x *passage) verdict {
 // record enters the router into the options of a packet that leaves by an interface, towards an
 // address there.
 func record(t *turn, x *passage, out *iface, towards uint32) {
-	x.p.Record(&x.options, out.addrFor(towards), t.timestamp(), x.r.owned[x.p.Asked(&x.options)])
+	x.p.Record(&x.options, out.addrFor(towards), t.timestamp(), x.r.isLocal(x.p.Asked(&x.options)))
 }
 
 // notStandard marks a timestamp that does not count from midnight (RFC 791, 3.1).

@@ -494,7 +494,7 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 	for _, r := range q.w.routers {
 		for _, i := range r.ifaces[1:] {
 			if i.network == q.nets[at.net] && i.mac == packet.MAC(out.Eth[6:12]) {
-				recorded(a[packet.IPv4Len:l4], i.addrs[0].addr, uint32(q.now%(24*time.Hour)/time.Millisecond), r.owned)
+				recorded(a[packet.IPv4Len:l4], i.addrs[0].addr, uint32(q.now%(24*time.Hour)/time.Millisecond), r.rules)
 			}
 		}
 	}
@@ -524,7 +524,7 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 
 // recorded is a second, independent account of what a router must record (RFC 791, 3.1), given its
 // address and the time. It knows the options of someOptions only.
-func recorded(opts []byte, addr, now uint32, owned map[uint32]bool) {
+func recorded(opts []byte, addr, now uint32, own *rules) {
 	for len(opts) > 0 && opts[0] != 0 {
 		if opts[0] == 1 {
 			opts = opts[1:]
@@ -547,7 +547,7 @@ func recorded(opts []byte, addr, now uint32, owned map[uint32]bool) {
 			binary.BigEndian.PutUint32(free, addr)
 			binary.BigEndian.PutUint32(free[4:], now)
 			o[2] += 8
-		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && owned[binary.BigEndian.Uint32(free)]:
+		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && own.isLocal(binary.BigEndian.Uint32(free)):
 			binary.BigEndian.PutUint32(free[4:], now)
 			o[2] += 8
 		case o[0] == 68 && len(free) == 0 && o[3]&15 < 2:

@@ -28,7 +28,7 @@ func (r *vrouter) ownAddress(addr uint32) string {
 	switch {
 	case r.static.Owns(addr):
 		return "a floating IP with forwarded ports; name the host behind the port"
-	case r.owned[addr], r.checks != nil && r.checks.onLink(addr):
+	case r.isLocal(addr), r.checks != nil && r.checks.onLink(addr):
 		return "its own address; name the host that has the service"
 	}
 	return ""
@@ -36,7 +36,7 @@ func (r *vrouter) ownAddress(addr uint32) string {
 
 // vipOn is the first VIP that has an address, nil if there is none.
 func (r *vrouter) vipOn(addr uint32) *vip {
-	if !r.owned[addr] {
+	if !r.isLocal(addr) {
 		return nil
 	}
 	for _, v := range r.listeners {

@@ -285,7 +285,7 @@ func (q *sequence) addresses() []uint32 {
 	}
 	for _, name := range q.names {
 		for _, i := range interfaces(q.nets[name]) {
-			all = append(all, i.owned...)
+			all = append(all, i.ownAddresses()...)
 			all = append(all, i.prefixes[0].addr|^i.prefixes[0].mask)
 		}
 	}
@@ -602,7 +602,7 @@ func (q *sequence) pieces() {
 		}
 	}
 	// What is for the router itself has nothing to wait for.
-	local := kind == opEcho && q.routerOf(from.net, whole[tap.HeaderLen:]).owned[dst]
+	local := kind == opEcho && q.routerOf(from.net, whole[tap.HeaderLen:]).isLocal(dst)
 	if order&(16|32) == 0 && q.allUp() && (q.parked() == waiting || local) && q.w.stats.Dropped == dropped {
 		q.checkPieces(&p, out)
 	}

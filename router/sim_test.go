@@ -15,6 +15,7 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -49,6 +50,9 @@ type simHost struct {
 // newSim starts a topology, with a plain device on every network.
 func newSim(t testing.TB, topo *file.Topology) *sim {
 	t.Helper()
+	if err := topo.Validate(); err != nil {
+		t.Fatal(err)
+	}
 	simulation, err := simulate(topo, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
@@ -396,4 +400,28 @@ func pingLayer() *layers.ICMPv4 {
 
 func tcpLayer() *layers.TCP {
 	return &layers.TCP{SrcPort: 4000, DstPort: 80, SYN: true, Window: 65535}
+}
+
+// stateOf is the State of a topology made by hand.
+func stateOf(t testing.TB, topo *file.Topology) *config.State {
+	t.Helper()
+	if err := topo.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := topo.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ownAddresses are the addresses that the router answers for at the interface, in ascending order.
+func (i *iface) ownAddresses() []uint32 {
+	var all []uint32
+	for p, o := range i.router.owned.AllSorted4() {
+		if o.at == i {
+			all = append(all, packet.FromAddr(p.Addr()))
+		}
+	}
+	return all
 }

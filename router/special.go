@@ -67,7 +67,7 @@ const (
 // no router forwards is a neighbor's.
 func (i *iface) martian(src uint32) verdict {
 	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
-		i.router.owned[src] || i.router.static.Owns(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {
+		i.router.claims(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {
 		return drop(DropMartianSource)
 	}
 	for _, other := range i.router.ifaces[1:] {

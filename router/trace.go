@@ -57,14 +57,6 @@ type step struct {
 	made     []string // frames that the router made on the way
 }
 
-// An origin is the object of the topology that a decision comes from.
-type origin struct {
-	kind string // as the topology file calls it
-	name string
-}
-
-func (o origin) String() string { return o.kind + " " + o.name }
-
 func newTracer(emit func(*trace)) *tracer {
 	return &tracer{emit: emit, seed: maphash.MakeSeed(), waiting: map[uint64]waitingTrace{}}
 }
@@ -165,10 +157,12 @@ func decidedDNAT(x *passage, s *step) {
 	}
 	p, to, r := &x.p, &x.fresh.to, x.r
 	if fixed, ok := r.static.Fixed(p.Dst); ok {
-		s.origins = append(s.origins, origin{"floating_ip", packet.ToAddr(p.Dst).String()})
+		s.origins = append(s.origins, origin{kind: "floating_ip", name: packet.ToAddr(p.Dst).String()})
 		s.decision = fmt.Sprintf("%v is %v", packet.ToAddr(p.Dst), packet.ToAddr(fixed))
 	} else if e, ok := r.static.Forwarded(p.Dst, p.Proto, p.DstPort); ok {
-		s.origins = append(s.origins, origin{"port_forwarding", fmt.Sprintf("%v:%d", packet.ToAddr(p.Dst), p.DstPort)})
+		s.origins = append(s.origins, origin{
+			kind: "port_forwarding", name: fmt.Sprintf("%v:%d", packet.ToAddr(p.Dst), p.DstPort),
+		})
 		s.decision = fmt.Sprintf("port %d is %v:%d", p.DstPort, packet.ToAddr(e.Addr), e.Port)
 	} else if x.fresh.admitted && !x.fresh.ruled {
 		s.decision = fmt.Sprintf("a mapping leads to %v:%d", packet.ToAddr(to.Dst), to.DstPort)
@@ -177,7 +171,8 @@ func decidedDNAT(x *passage, s *step) {
 		if s.decision != "" {
 			s.decision += "; "
 		}
-		s.origins = append(s.origins, origin{"vip", v.Name}, origin{"pool.member", v.share.nameOf(x.fresh.member.ID)})
+		s.origins = append(s.origins, origin{kind: "vip", name: v.Name},
+			origin{kind: "pool.member", name: v.share.nameOf(x.fresh.member.ID)})
 		s.decision += fmt.Sprintf("the VIP gives it to %v:%d", packet.ToAddr(to.Dst), to.DstPort)
 	}
 }
@@ -219,9 +214,9 @@ func decidedSNAT(x *passage, s *step) {
 	}
 	switch floating, ok := x.r.static.Floating(x.p.Src); {
 	case ok && floating == to.Src:
-		s.origins = append(s.origins, origin{"floating_ip", packet.ToAddr(to.Src).String()})
+		s.origins = append(s.origins, origin{kind: "floating_ip", name: packet.ToAddr(to.Src).String()})
 	case x.fresh.binding.Used():
-		s.origins = append(s.origins, origin{"gateway of router", x.r.name})
+		s.origins = append(s.origins, origin{kind: "gateway of router", name: x.r.name})
 	}
 }
 
