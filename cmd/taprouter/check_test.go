@@ -106,7 +106,8 @@ func TestDiffOfFaultyFiles(t *testing.T) {
 			}
 		}
 	}
-	if status, _, errs := invoke(t, "check", good, good); status != 2 || !strings.Contains(errs, "did you mean check --diff") {
+	if status, _, errs := invoke(t, "check", good, good); status != 2 ||
+		!strings.Contains(errs, "did you mean check --diff") {
 		t.Errorf("two files without --diff: status %d, %s", status, errs)
 	}
 }

@@ -32,7 +32,8 @@ func TestMethodsOfATypeAreFew(t *testing.T) {
 		for typ, n := range count {
 			types++
 			if n > mostMethods {
-				t.Errorf("%s.%s has %d methods, more than %d: a part of it is a type of its own", name, typ, n, mostMethods)
+				t.Errorf("%s.%s has %d methods, more than %d: a part of it is a type of its own", name, typ, n,
+					mostMethods)
 			}
 		}
 	}

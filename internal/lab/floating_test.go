@@ -91,12 +91,13 @@ do = "floating ip list"
 
 // What a command names must be in the file.
 func TestFloatingIPNames(t *testing.T) {
+	const ports = `there are "a", "b", "inside", "outside"`
 	for do, want := range map[string]string{
 		"floating ip create out":                                  "",
 		"floating ip create --port outside out":                   "",
 		"floating ip create in":                                   `network "in" is not external`,
 		"floating ip create nowhere":                              `no such network "nowhere": there are "out"`,
-		"floating ip set --port nobody 203.0.113.7":               `no such port "nobody": there are "a", "b", "inside", "outside"`,
+		"floating ip set --port nobody 203.0.113.7":               `no such port "nobody": ` + ports,
 		"floating ip set --fixed-ip-address 10.0.0.9 203.0.113.7": "",
 	} {
 		topo, err := file.Parse("x.toml", strings.NewReader(network+outside+"[[step]]\ndo = \""+do+"\"\n"))

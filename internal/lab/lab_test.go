@@ -67,13 +67,16 @@ func TestParseCommand(t *testing.T) {
 		"floating ip create --floating-ip-address 10.10.10.9 --port vm3 'ext net'": {
 			name: "floating", verb: "create", network: "ext net", addr: netip.MustParseAddr("10.10.10.9"), port: "vm3"},
 		"floating ip set 10.10.10.9 --fixed-ip-address=172.16.101.3": {
-			name: "floating", verb: "set", floating: netip.MustParseAddr("10.10.10.9"), fixed: netip.MustParseAddr("172.16.101.3")},
+			name: "floating", verb: "set", floating: netip.MustParseAddr("10.10.10.9"),
+			fixed: netip.MustParseAddr("172.16.101.3")},
 		"floating ip set --port vm3 10.10.10.9": {
 			name: "floating", verb: "set", floating: netip.MustParseAddr("10.10.10.9"), port: "vm3"},
-		"floating ip unset --port 10.10.10.9": {name: "floating", verb: "unset", floating: netip.MustParseAddr("10.10.10.9")},
-		"floating ip delete 10.10.10.9":       {name: "floating", verb: "delete", floating: netip.MustParseAddr("10.10.10.9")},
-		"floating ip list":                    {name: "floating", verb: "list"},
-		"wait 1.5s":                           {name: "wait", pause: 1500 * time.Millisecond},
+		"floating ip unset --port 10.10.10.9": {name: "floating", verb: "unset",
+			floating: netip.MustParseAddr("10.10.10.9")},
+		"floating ip delete 10.10.10.9": {name: "floating", verb: "delete",
+			floating: netip.MustParseAddr("10.10.10.9")},
+		"floating ip list": {name: "floating", verb: "list"},
+		"wait 1.5s":        {name: "wait", pause: 1500 * time.Millisecond},
 	} {
 		got, err := parseCommand(line, want.name != "loadbalancer" && want.name != "floating")
 		if err != nil {

@@ -101,9 +101,11 @@ func summarizeICMP(icmp []byte) string {
 		if icmp[0] == ICMPEchoReply {
 			name = "echo reply"
 		}
-		return fmt.Sprintf("%s id %d seq %d", name, binary.BigEndian.Uint16(icmp[4:]), binary.BigEndian.Uint16(icmp[6:]))
+		return fmt.Sprintf("%s id %d seq %d", name, binary.BigEndian.Uint16(icmp[4:]),
+			binary.BigEndian.Uint16(icmp[6:]))
 	}
-	name := map[uint8]string{ICMPUnreachable: "unreachable", ICMPSourceQuench: "source quench", ICMPRedirect: "redirect",
+	name := map[uint8]string{ICMPUnreachable: "unreachable", ICMPSourceQuench: "source quench",
+		ICMPRedirect:     "redirect",
 		ICMPTimeExceeded: "time exceeded", ICMPParamProblem: "parameter problem"}[icmp[0]]
 	if name == "" {
 		return fmt.Sprintf("type %d code %d", icmp[0], icmp[1])

@@ -19,7 +19,8 @@ func TestSummary(t *testing.T) {
 			"10.0.0.1 > 10.0.0.2 udp, fragment at 24 of id 7, the last, ttl 64, length 44"},
 		{"icmp 10.0.0.1 > 10.0.0.2 request id 3 seq 4",
 			"10.0.0.1 > 10.0.0.2 icmp echo request id 3 seq 4, ttl 64, length 28"},
-		{"icmp 10.0.0.1 > 10.0.0.2 reply id 3 seq 4", "10.0.0.1 > 10.0.0.2 icmp echo reply id 3 seq 4, ttl 64, length 28"},
+		{"icmp 10.0.0.1 > 10.0.0.2 reply id 3 seq 4",
+			"10.0.0.1 > 10.0.0.2 icmp echo reply id 3 seq 4, ttl 64, length 28"},
 		{"icmp 10.0.0.9 > 10.0.0.1 type 3 code 1 about [udp 10.0.0.1:4 > 10.0.0.2:5 len 0]",
 			"10.0.0.9 > 10.0.0.1 icmp unreachable code 1 " +
 				"about [10.0.0.1:4 > 10.0.0.2:5 udp, ttl 64, length 28], ttl 64, length 56"},

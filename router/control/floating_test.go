@@ -26,7 +26,7 @@ func TestAssociate(t *testing.T) {
 			}
 		}
 	}
-	if e.state.Version() != parse(t, tutorial).Version()+6 {
+	if e.state.Version() != parse(t, tutorial).Version()+3 {
 		t.Errorf("version %d", e.state.Version())
 	}
 	do(t, c.AssociateFloatingIP(addr("10.10.10.7"), addr("172.16.100.10"))) // away from the VIP
