@@ -20,6 +20,7 @@ type Workers struct {
 
 	mu     sync.Mutex
 	closed bool
+	free   []*planned
 }
 
 // maxIdle is how many goroutines are kept for the calls to come.
@@ -43,14 +44,64 @@ func (w *Workers) At(t time.Time, fn func()) (stop func() bool) {
 		return func() bool { return true }
 	}
 	w.running.Add(1)
-	timer := time.AfterFunc(time.Until(t), func() { w.do(fn) })
-	return func() bool {
-		stopped := timer.Stop()
-		if stopped {
-			w.running.Done()
-		}
-		return stopped
+	p := w.plan()
+	p.fn = fn
+	if d := time.Until(t); p.timer == nil {
+		p.timer = time.AfterFunc(d, func() { w.due(p) })
+	} else {
+		p.timer.Reset(d)
 	}
+	use := p.use
+	return func() bool { return w.stop(p, use) }
+}
+
+// A planned is a call to come. It has a timer, which is used again: a check a second of each of thousands of members would make
+// as many timers.
+type planned struct {
+	timer *time.Timer
+	fn    func()
+	use   uint64 // counts the calls for which it was used
+}
+
+// plan is a planned call that is free. The caller holds the lock.
+func (w *Workers) plan() *planned {
+	n := len(w.free)
+	if n == 0 {
+		return &planned{}
+	}
+	p := w.free[n-1]
+	w.free[n-1] = nil
+	w.free = w.free[:n-1]
+	return p
+}
+
+// release has a planned call used again. The caller holds the lock.
+func (w *Workers) release(p *planned) func() {
+	fn := p.fn
+	p.fn = nil
+	p.use++
+	w.free = append(w.free, p)
+	return fn
+}
+
+// stop prevents a planned call, if it has not begun and was not prevented before.
+func (w *Workers) stop(p *planned, use uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p.use != use || !p.timer.Stop() {
+		return false
+	}
+	w.release(p)
+	w.running.Done()
+	return true
+}
+
+// due makes a planned call.
+func (w *Workers) due(p *planned) {
+	w.mu.Lock()
+	fn := w.release(p)
+	w.mu.Unlock()
+	w.do(fn)
 }
 
 // Close ends the workers, whose monitors must be closed, and returns when no goroutine is left and no
