@@ -11,8 +11,8 @@ import (
 // What objects leave open is chosen here. An address that is asked for by name is known before any is chosen,
 // because the content holds the claims of all objects.
 
-// makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway. The
-// port's turn to choose an address is that of the router.
+// makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway.
+// The port's turn to choose an address is that of the router.
 func (c *checker) makeGatewayPorts() {
 	var order []Ref
 	for _, ref := range slices.Clone(c.order) {
@@ -279,7 +279,8 @@ func (c *checker) chooseAddress(w where, field string, n *Network, subnet ID, li
 	if len(tried) == 0 {
 		c.fault(w, field, Exhausted, "network %s has no subnet to take an address from", c.networkName(n.ID))
 	} else {
-		c.fault(w, field, Exhausted, "no free address is left in the allocation pools of network %s (%s)", c.networkName(n.ID),
+		c.fault(w, field, Exhausted, "no free address is left in the allocation pools of network %s (%s)",
+			c.networkName(n.ID),
 			listed(tried, func(s *Subnet) string { return s.CIDR.String() }))
 	}
 	return netip.Addr{}, "", false
@@ -399,8 +400,8 @@ func (c *checker) chooseMACs() {
 	}
 }
 
-// routerMAC is the MAC address of a router on a network: the one that it has there, or else one that no port of the network
-// has. It is made of the two names, so that it is the same whenever the same file is read.
+// routerMAC is the MAC address of a router on a network: the one that it has there, or else one that no port of the
+// network has. It is made of the two names, so that it is the same whenever the same file is read.
 func (c *checker) routerMAC(p *Port, r *Router, n *Network) MAC {
 	for other := range c.portsOfRouterOn(r.ID, n.ID) {
 		if other.ID != p.ID && !other.MAC.IsZero() {

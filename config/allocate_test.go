@@ -16,11 +16,14 @@ func lab() *config.Draft {
 	d := config.Empty().Edit()
 	d.Put(
 		&config.Network{Meta: meta("out"), External: true},
-		&config.Subnet{Meta: meta("out1"), Network: id("out"), CIDR: netip.MustParsePrefix("192.0.2.0/24"), Gateway: addr(192, 0, 2, 1)},
+		&config.Subnet{Meta: meta("out1"), Network: id("out"), CIDR: netip.MustParsePrefix("192.0.2.0/24"),
+			Gateway: addr(192, 0, 2, 1)},
 		&config.Network{Meta: meta("in")},
-		&config.Subnet{Meta: meta("in1"), Network: id("in"), CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: addr(10, 0, 0, 1)},
+		&config.Subnet{Meta: meta("in1"), Network: id("in"), CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+			Gateway: addr(10, 0, 0, 1)},
 		&config.Router{Meta: meta("r"), Gateway: &config.Gateway{Network: id("out"), SNAT: true}},
-		&config.Port{Meta: meta("r-in"), Network: id("in"), DeviceOwner: config.OwnerInterface, DeviceID: string(id("r")),
+		&config.Port{Meta: meta("r-in"), Network: id("in"), DeviceOwner: config.OwnerInterface,
+			DeviceID: string(id("r")),
 			FixedIPs: []config.FixedIP{{Subnet: id("in1")}}},
 	)
 	return d
@@ -78,12 +81,14 @@ func TestChosenMakesWay(t *testing.T) {
 	was := s.FloatingIP(id("a")).Address
 	e := s.Edit()
 	e.Put(floating("b", was, none))
-	if _, faults := e.Check(); len(faults.Errors()) != 1 || faults[0].Code != config.Taken || faults[0].Ref.ID != id("b") {
+	if _, faults := e.Check(); len(faults.Errors()) != 1 || faults[0].Code != config.Taken ||
+		faults[0].Ref.ID != id("b") {
 		t.Errorf("an address that a has: %v", faults)
 	}
 	e.Put(floating("a", none, none))
 	next := mustCheck(t, e)
-	if a, b := next.FloatingIP(id("a")).Address, next.FloatingIP(id("b")).Address; b != was || a == was || !a.IsValid() {
+	if a, b := next.FloatingIP(id("a")).Address, next.FloatingIP(id("b")).Address; b != was || a == was ||
+		!a.IsValid() {
 		t.Errorf("a has %v, b %v", a, b)
 	}
 }
@@ -107,8 +112,10 @@ func TestMACsOfRouters(t *testing.T) {
 	m := s.Port(id("r-in")).MAC
 	d := lab()
 	d.Put(&config.Port{Meta: meta("vm"), Network: id("in"), MAC: m, FixedIPs: []config.FixedIP{{}}},
-		&config.Subnet{Meta: meta("in2"), Network: id("in"), CIDR: netip.MustParsePrefix("10.0.1.0/24"), Gateway: addr(10, 0, 1, 1)},
-		&config.Port{Meta: meta("r-in2"), Network: id("in"), DeviceOwner: config.OwnerInterface, DeviceID: string(id("r")),
+		&config.Subnet{Meta: meta("in2"), Network: id("in"), CIDR: netip.MustParsePrefix("10.0.1.0/24"),
+			Gateway: addr(10, 0, 1, 1)},
+		&config.Port{Meta: meta("r-in2"), Network: id("in"), DeviceOwner: config.OwnerInterface,
+			DeviceID: string(id("r")),
 			FixedIPs: []config.FixedIP{{Subnet: id("in2")}}})
 	s = mustCheck(t, d)
 	p, q := s.Port(id("r-in")), s.Port(id("r-in2"))
@@ -185,7 +192,8 @@ func TestLoadBalancerWaitsForARouter(t *testing.T) {
 		t.Fatalf("%v", faults)
 	}
 	e := s.Edit()
-	e.Put(&config.Port{Meta: meta("r-in"), Network: id("in"), DeviceOwner: config.OwnerInterface, DeviceID: string(id("r")),
+	e.Put(&config.Port{Meta: meta("r-in"), Network: id("in"), DeviceOwner: config.OwnerInterface,
+		DeviceID: string(id("r")),
 		FixedIPs: []config.FixedIP{{Subnet: id("in1")}}})
 	s = mustCheck(t, e)
 	if b := s.LoadBalancer(id("lb")); b.Router != id("r") || b.Address != addr(10, 0, 0, 2) {
@@ -203,7 +211,8 @@ func TestOneStateManyEdits(t *testing.T) {
 			for k := range 20 {
 				d := t.Edit()
 				d.Put(floating(string(rune('a'+k)), none, addr(10, 0, 0, 10+i)))
-				d.Put(&config.Port{Meta: meta("p" + string(rune('a'+k))), Network: id("in"), FixedIPs: []config.FixedIP{{}}})
+				d.Put(&config.Port{Meta: meta("p" + string(rune('a'+k))), Network: id("in"),
+					FixedIPs: []config.FixedIP{{}}})
 				if next, _ := d.Check(); next != nil {
 					t = next
 				}

@@ -15,37 +15,46 @@ func addr(a, b, c, d int) netip.Addr {
 // nth is the i-th host of a /16.
 func nth(a, b, i int) netip.Addr { return addr(a, b, i/250, 1+i%250) }
 
-// large is a State of 20 000 objects and more: one router, a network outside and one inside, floating IPs, ports, members, and
-// load balancers; and many small routers.
+// large is a State of 20 000 objects and more: one router, a network outside and one inside, floating IPs, ports,
+// members, and load balancers; and many small routers.
 func large(t testing.TB) *config.State {
 	t.Helper()
 	const floating, balancers, members, routers = 6000, 500, 8, 500
 	d := config.Empty().Edit()
 	d.Put(&config.Network{Meta: meta("out"), External: true}, &config.Network{Meta: meta("in")},
-		&config.Subnet{Meta: meta("out1"), Network: id("out"), CIDR: netip.MustParsePrefix("20.0.0.0/16"), Gateway: addr(20, 0, 255, 1)},
-		&config.Subnet{Meta: meta("in1"), Network: id("in"), CIDR: netip.MustParsePrefix("10.0.0.0/16"), Gateway: addr(10, 0, 255, 1)},
+		&config.Subnet{Meta: meta("out1"), Network: id("out"), CIDR: netip.MustParsePrefix("20.0.0.0/16"),
+			Gateway: addr(20, 0, 255, 1)},
+		&config.Subnet{Meta: meta("in1"), Network: id("in"), CIDR: netip.MustParsePrefix("10.0.0.0/16"),
+			Gateway: addr(10, 0, 255, 1)},
 		&config.Router{Meta: meta("r"), Gateway: &config.Gateway{Network: id("out"), SNAT: true}},
-		&config.Port{Meta: meta("r-in"), Network: id("in"), DeviceOwner: config.OwnerInterface, DeviceID: string(id("r")),
+		&config.Port{Meta: meta("r-in"), Network: id("in"), DeviceOwner: config.OwnerInterface,
+			DeviceID: string(id("r")),
 			FixedIPs: []config.FixedIP{{Subnet: id("in1")}}})
 	for i := range floating {
-		d.Put(&config.FloatingIP{Meta: meta(fmt.Sprint("f", i)), Network: id("out"), Address: nth(20, 0, i), FixedIP: nth(10, 0, i)},
-			&config.Port{Meta: meta(fmt.Sprint("p", i)), Network: id("in"), FixedIPs: []config.FixedIP{{Address: nth(10, 0, i)}}})
+		d.Put(&config.FloatingIP{Meta: meta(fmt.Sprint("f", i)), Network: id("out"), Address: nth(20, 0, i),
+			FixedIP: nth(10, 0, i)},
+			&config.Port{Meta: meta(fmt.Sprint("p", i)), Network: id("in"),
+				FixedIPs: []config.FixedIP{{Address: nth(10, 0, i)}}})
 	}
 	for i := range balancers {
 		d.Put(&config.Pool{Meta: meta(fmt.Sprint("pool", i)), Protocol: config.TCP})
 		for k := range members {
-			d.Put(&config.Member{Meta: meta(fmt.Sprint("m", i, "-", k)), Pool: id(fmt.Sprint("pool", i)), Address: nth(10, 0, 8*i+k), Port: 80})
+			d.Put(&config.Member{Meta: meta(fmt.Sprint("m", i, "-", k)), Pool: id(fmt.Sprint("pool", i)),
+				Address: nth(10, 0, 8*i+k), Port: 80})
 		}
 		d.Put(&config.LoadBalancer{Meta: meta(fmt.Sprint("lb", i)), Network: id("in"), Address: nth(10, 0, 7000+i)},
-			&config.Listener{Meta: meta(fmt.Sprint("l", i)), LoadBalancer: id(fmt.Sprint("lb", i)), Protocol: config.TCP, Port: 80,
+			&config.Listener{Meta: meta(fmt.Sprint("l", i)), LoadBalancer: id(fmt.Sprint("lb", i)),
+				Protocol: config.TCP, Port: 80,
 				Pool: id(fmt.Sprint("pool", i))})
 	}
 	for i := range routers {
 		n := fmt.Sprint("small", i)
 		d.Put(&config.Network{Meta: meta(n)},
-			&config.Subnet{Meta: meta(n + "s"), Network: id(n), CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: addr(10, 0, 0, 1)},
+			&config.Subnet{Meta: meta(n + "s"), Network: id(n), CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+				Gateway: addr(10, 0, 0, 1)},
 			&config.Router{Meta: meta(n + "r")},
-			&config.Port{Meta: meta(n + "i"), Network: id(n), DeviceOwner: config.OwnerInterface, DeviceID: string(id(n + "r")),
+			&config.Port{Meta: meta(n + "i"), Network: id(n), DeviceOwner: config.OwnerInterface,
+				DeviceID: string(id(n + "r")),
 				FixedIPs: []config.FixedIP{{Subnet: id(n + "s")}}})
 	}
 	return mustOK(t, d)

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Check chooses what the edits leave open, checks what they touch, and returns the State with the edits. If
-// there are faults that are no warnings, the State is nil, and the Draft is as it was: it may be edited further. Else the Draft
+// Check chooses what the edits leave open, checks what they touch, and returns the State with the edits. If there are
+// faults that are no warnings, the State is nil, and the Draft is as it was: it may be edited further. Else the Draft
 // goes on as an edit of the new State.
 //
 // Where two objects exclude each other, the fault is that of the one that was put later; what the State had
@@ -71,7 +71,8 @@ type checker struct {
 func newChecker(d *Draft) *checker {
 	c := &checker{
 		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{},
-		known: map[key]bool{}, done: map[ID]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{}, free: map[familyOf][]*Subnet{},
+		known: map[key]bool{}, done: map[ID]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{},
+		free:  map[familyOf][]*Subnet{},
 		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
 		devices: map[ID]map[string]bool{}, attached: map[ID]map[string]Device{}, routersOf: map[ID][]serving{},
 		badDevice: map[ID]bool{}, beside: map[ID]bool{},
@@ -216,7 +217,8 @@ func (c *checker) require(w where, field string, there bool) bool {
 	return there
 }
 
-// refer finds what an attribute refers to. What was deleted in this Draft is InUse; the fault is that of the deleted object.
+// refer finds what an attribute refers to. What was deleted in this Draft is InUse; the fault is that of the deleted
+// object.
 func refer[T Object](c *checker, w where, field string, k Kind, id ID) (T, bool) {
 	o, ok := c.find(id).(T)
 	switch {
@@ -359,7 +361,8 @@ func (c *checker) isUnsure(network ID) bool {
 
 // prefixProblem says whether a subnet's prefix leaves open where the subnet is.
 func prefixProblem(p netip.Prefix) bool {
-	return !p.IsValid() || p.Addr().Is4In6() || slices.ContainsFunc(notHosts, func(q netip.Prefix) bool { return q.Overlaps(p) })
+	return !p.IsValid() || p.Addr().Is4In6() ||
+		slices.ContainsFunc(notHosts, func(q netip.Prefix) bool { return q.Overlaps(p) })
 }
 
 // isShaky says whether something in a network's subnets is wrong: then no gateway and no pool is missed.

@@ -40,7 +40,8 @@ func (c *checker) checkMember(m *Member) {
 		return
 	}
 	if like := c.familyOf(&c.content, m.Pool); family(m.Address) != like {
-		c.fault(w, "address", Invalid, "address %v is %s, the pool's first member is %s", m.Address, family(m.Address), like)
+		c.fault(w, "address", Invalid, "address %v is %s, the pool's first member is %s", m.Address, family(m.Address),
+			like)
 	}
 }
 
@@ -61,7 +62,8 @@ func (c *checker) checkMonitor(m *Monitor) {
 	}
 	oneOf(c, w, "type", m.Type, monitorTypes)
 	if m.Type == monitorUDPConnect && p.Protocol == TCP {
-		c.fault(w, "type", Invalid, "type %s cannot tell whether a TCP service is up; use TCP, HTTP, HTTPS or PING", m.Type)
+		c.fault(w, "type", Invalid, "type %s cannot tell whether a TCP service is up; use TCP, HTTP, HTTPS or PING",
+			m.Type)
 	}
 	oneOf(c, w, "initial_state", m.InitialState, initialStates)
 	c.positive(w, "delay", "delay", m.Delay)
@@ -69,7 +71,8 @@ func (c *checker) checkMonitor(m *Monitor) {
 		c.positive(w, "timeout", "timeout", m.Timeout)
 	}
 	if m.Timeout > m.Delay && m.Delay > 0 {
-		c.fault(w, "timeout", Invalid, "timeout %v is more than the delay of %v; a check must end before the next begins", m.Timeout, m.Delay)
+		c.fault(w, "timeout", Invalid, "timeout %v is more than the delay of %v; "+
+			"a check must end before the next begins", m.Timeout, m.Delay)
 	}
 	c.between(w, "max_retries", m.MaxRetries, 1, maxRetries)
 	c.between(w, "max_retries_down", m.MaxRetriesDown, 1, maxRetries)
@@ -93,7 +96,8 @@ func (c *checker) checkHTTP(w where, m *Monitor) {
 		c.fault(w, "url_path", Invalid, "url_path %q must begin with / and hold no blanks", m.URLPath)
 	}
 	if !validCodes(m.ExpectedCodes) {
-		c.fault(w, "expected_codes", Invalid, `expected_codes %q is none of the forms "200", "200,202" and "200-204"`, m.ExpectedCodes)
+		c.fault(w, "expected_codes", Invalid,
+			`expected_codes %q is none of the forms "200", "200,202" and "200-204"`, m.ExpectedCodes)
 	}
 }
 
@@ -126,7 +130,8 @@ func (c *checker) checkBalancer(b *LoadBalancer) {
 	if !ok || !b.Address.IsValid() {
 		return
 	}
-	if _, ok := c.checkHost(w, "address", "address", n, b.Address); !ok || !c.checkForwarded(w, "address", "address", b.Address) {
+	if _, ok := c.checkHost(w, "address", "address", n, b.Address); !ok ||
+		!c.checkForwarded(w, "address", "address", b.Address) {
 		return
 	}
 	if c.isGateway(n.ID, b.Address) {
@@ -161,7 +166,8 @@ func (c *checker) checkListener(l *Listener) {
 	oneOf(c, w, "protocol", l.Protocol, protocols)
 	c.require(w, "port", l.Port != 0)
 	if l.ConnectionLimit < 0 {
-		c.fault(w, "connection_limit", Invalid, "connection_limit must be at least 1, not %d; leave it out for none", l.ConnectionLimit)
+		c.fault(w, "connection_limit", Invalid, "connection_limit must be at least 1, not %d; leave it out for none",
+			l.ConnectionLimit)
 	}
 	if l.IdleTimeout != 0 {
 		c.positive(w, "idle_timeout", "idle_timeout", l.IdleTimeout)
@@ -173,7 +179,8 @@ func (c *checker) checkListener(l *Listener) {
 	for i, p := range l.AllowedCIDRs {
 		field := indexed("allowed_cidrs", i)
 		if c.checkPrefix(w, field, field, p) && b.Address.IsValid() && p.Addr().Is4() != b.Address.Is4() {
-			c.fault(w, field, Invalid, "%s %v is %s, the VIP is %s", field, p.Masked(), family(p.Addr()), family(b.Address))
+			c.fault(w, field, Invalid, "%s %v is %s, the VIP is %s", field, p.Masked(), family(p.Addr()),
+				family(b.Address))
 		}
 	}
 	if l.Pool != "" {
@@ -186,21 +193,24 @@ func (c *checker) checkListener(l *Listener) {
 	}
 	first := c.first(claim{what: claimListener, scope: string(b.ID), num: endpoint(l.Protocol, l.Port)})
 	if first != l.ID {
-		c.fault(w, "port", Taken, "%s port %d of %v is already that of %s", l.Protocol, l.Port, b.Address, c.owner(c.find(first)))
+		c.fault(w, "port", Taken, "%s port %d of %v is already that of %s", l.Protocol, l.Port, b.Address,
+			c.owner(c.find(first)))
 	}
 }
 
 // checkPoolOf checks that a pool's members can serve a listener.
 func (c *checker) checkPoolOf(w where, l *Listener, b *LoadBalancer, p *Pool) {
 	if p.Protocol != l.Protocol && p.Protocol != "" && l.Protocol != "" {
-		c.fault(w, "pool", Invalid, "pool %s is for %s, the VIP for %s", c.nameOf(p.ID, KindPool), p.Protocol, l.Protocol)
+		c.fault(w, "pool", Invalid, "pool %s is for %s, the VIP for %s", c.nameOf(p.ID, KindPool), p.Protocol,
+			l.Protocol)
 	}
 	if !b.Address.IsValid() {
 		return
 	}
 	for m := range c.MembersOf(p.ID) {
 		if m.Address.IsValid() && m.Address.Is4() != b.Address.Is4() {
-			c.fault(w, "pool", Invalid, "pool %s has %s members, the VIP is %s", c.nameOf(p.ID, KindPool), family(m.Address), family(b.Address))
+			c.fault(w, "pool", Invalid, "pool %s has %s members, the VIP is %s", c.nameOf(p.ID, KindPool),
+				family(m.Address), family(b.Address))
 		}
 		break
 	}

@@ -14,13 +14,17 @@ const (
 	maxBackends = 1 << 20
 )
 
-// checkLimits checks sums over all objects. They are kept with the content. The fault is the last object's that was put.
+// checkLimits checks sums over all objects. They are kept with the content. The fault is the last object's that was
+// put.
 func (c *checker) checkLimits() {
-	c.checkLimit(c.backends, maxBackends, "pool", "the VIPs have more than %d members, with those of a pool counted for each of its VIPs",
+	c.checkLimit(c.backends, maxBackends, "pool",
+		"the VIPs have more than %d members, with those of a pool counted for each of its VIPs",
 		KindListener, KindMember)
-	c.checkLimit(c.links, maxLinks, "network", "the routers are connected to more than %d subnets, each counted for each router",
+	c.checkLimit(c.links, maxLinks, "network",
+		"the routers are connected to more than %d subnets, each counted for each router",
 		KindPort, KindRouter, KindSubnet)
-	c.checkLimit(c.labelled, maxLabelled, "physical_network", "the networks have more than %d devices from physical networks",
+	c.checkLimit(c.labelled, maxLabelled, "physical_network",
+		"the networks have more than %d devices from physical networks",
 		KindNetwork, KindPhysicalNetwork)
 }
 

@@ -38,9 +38,11 @@ func (c *checker) checkNAT(w where, field string, n NAT, destinations []netip.Pr
 	}
 	switch ports := field + "port_range"; {
 	case n.PortMin > n.PortMax:
-		c.fault(w, ports, Invalid, "port_range %d-%d is reversed; write %d-%d", n.PortMin, n.PortMax, n.PortMax, n.PortMin)
+		c.fault(w, ports, Invalid, "port_range %d-%d is reversed; write %d-%d", n.PortMin, n.PortMax, n.PortMax,
+			n.PortMin)
 	case n.PortMin < minPort:
-		c.fault(w, ports, Invalid, "port_range %d-%d begins below %d; sources below that keep to ports below it anyway", n.PortMin, n.PortMax, minPort)
+		c.fault(w, ports, Invalid, "port_range %d-%d begins below %d; sources below that keep to ports below it anyway",
+			n.PortMin, n.PortMax, minPort)
 	}
 	for _, t := range timeouts {
 		key, d := "timeouts."+t.key, *t.field(&n.Timeouts)
@@ -49,7 +51,8 @@ func (c *checker) checkNAT(w where, field string, n NAT, destinations []netip.Pr
 		}
 		c.positive(w, field+key, key, d)
 		if d > 0 && d < t.least && d != *t.field(&known) {
-			c.warn(w, field+key, Invalid, "%s %v is less than the %v of %s; live connections may be cut off", key, d, t.least, t.rule)
+			c.warn(w, field+key, Invalid, "%s %v is less than the %v of %s; live connections may be cut off", key, d,
+				t.least, t.rule)
 		}
 	}
 }

@@ -72,7 +72,8 @@ func (c *checker) checkPhysicalNetwork(p *PhysicalNetwork) {
 		first := c.first(claim{what: claimLabel, scope: a})
 		switch {
 		case first != p.ID:
-			c.fault(w, field, Taken, "device %v already belongs to %s; a device carries one physical network, and its networks differ by vlan",
+			c.fault(w, field, Taken, "device %v already belongs to %s; a device carries one physical network, "+
+				"and its networks differ by vlan",
 				d, c.owner(c.find(first)))
 		case seen[a]:
 			c.fault(w, field, Invalid, "device %v is listed twice", d)
@@ -119,7 +120,8 @@ func (c *checker) checkDevices(w where, n *Network) {
 		}
 		if len(n.Devices) > 0 {
 			c.fault(w, "physical_network", Invalid,
-				"physical_network and devices exclude each other: the devices are those of [[physical_network]] %q", p.Name)
+				"physical_network and devices exclude each other: the devices are those of [[physical_network]] %q",
+				p.Name)
 			return
 		}
 		devices = p.Devices
@@ -162,13 +164,16 @@ func (c *checker) checkDeviceUse(w where, field string, n *Network, d Device) {
 		case e != d:
 			c.fault(w, field, Taken, "device %v is the one that %s opens as %v", d, c.owner(u), e)
 		case u.VLAN != n.VLAN && d.isRaw() && u.Host != n.Host:
-			c.fault(w, "host", Invalid, "device %v is %s to the host in %s, and %s here; write the same in both", d, u.Host, c.owner(u), n.Host)
+			c.fault(w, "host", Invalid, "device %v is %s to the host in %s, and %s here; write the same in both", d,
+				u.Host, c.owner(u), n.Host)
 		case u.VLAN != n.VLAN:
 			continue
 		case u.VLAN == 0:
-			c.fault(w, field, Taken, "device %v already carries %s without a tag; give one of them a vlan", d, c.owner(u))
+			c.fault(w, field, Taken, "device %v already carries %s without a tag; give one of them a vlan", d,
+				c.owner(u))
 		default:
-			c.fault(w, field, Taken, "device %v already carries %s with vlan %d; give one of them another vlan", d, c.owner(u), u.VLAN)
+			c.fault(w, field, Taken, "device %v already carries %s with vlan %d; give one of them another vlan", d,
+				c.owner(u), u.VLAN)
 		}
 		return
 	}
@@ -238,8 +243,8 @@ func (c *checker) deviceOf(n *Network, a string) Device {
 	return all[a]
 }
 
-// checkSubnets checks the subnets that have been put. It comes before addresses are chosen: of a subnet that is wrong, no
-// address is missed.
+// checkSubnets checks the subnets that have been put. It comes before addresses are chosen: of a subnet that is wrong,
+// no address is missed.
 func (c *checker) checkSubnets() {
 	for _, r := range c.order {
 		if r.Kind != KindSubnet || !c.changed[r.ID] {
@@ -329,7 +334,8 @@ func (c *checker) checkRanges(w where, s *Subnet, cidr netip.Prefix) {
 		if !c.checkRange(w, field, pool, s, cidr) {
 			continue
 		}
-		// The ranges so far do not overlap each other: the first that ends behind this one's begin is the one to look at.
+		// The ranges so far do not overlap each other: the first that ends behind this one's begin is the one to look
+		// at.
 		clash := false
 		good.Ascend(AddressRange{Last: pool.First}, func(other AddressRange) bool {
 			if clash = !pool.Last.Less(other.First); clash {
@@ -352,7 +358,8 @@ func (c *checker) checkRange(w where, field string, pool AddressRange, s *Subnet
 	}
 	switch {
 	case pool.Last.Less(pool.First):
-		c.fault(w, field, Invalid, "allocation pool %v is reversed; write %v", pool, AddressRange{First: pool.Last, Last: pool.First})
+		c.fault(w, field, Invalid, "allocation pool %v is reversed; write %v", pool,
+			AddressRange{First: pool.Last, Last: pool.First})
 		return false
 	case pool.First == pool.Last && pool.First == s.Gateway:
 		c.fault(w, field, Invalid, "allocation pool %v holds nothing but the gateway", pool)
@@ -383,7 +390,8 @@ func (c *checker) checkServers(w where, s *Subnet) {
 			continue
 		}
 		if r.NextHop.Is4() != p.Addr().Is4() || r.NextHop.Is4() != s.CIDR.Addr().Is4() {
-			c.fault(at, field+".nexthop", Invalid, "nexthop %v is %s; destination, nexthop and subnet must be of one family", r.NextHop, family(r.NextHop))
+			c.fault(at, field+".nexthop", Invalid,
+				"nexthop %v is %s; destination, nexthop and subnet must be of one family", r.NextHop, family(r.NextHop))
 		}
 		if twice {
 			c.fault(at, field+".destination", Invalid, "destination %v is there already", p)

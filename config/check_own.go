@@ -33,14 +33,16 @@ func (c *checker) ownAddress(r *Router, a netip.Addr) (own, bool) {
 		}
 	}
 	if b := c.balancerAt(r, a); b != nil {
-		return own{what: func() string { return c.owner(b) }, instead: func() string { return c.membersOf(b) }, balancer: b}, true
+		return own{what: func() string { return c.owner(b) }, instead: func() string { return c.membersOf(b) },
+			balancer: b}, true
 	}
 	for id := range c.claimants(claim{what: claimShown, addr: a}) {
 		f := c.FloatingIP(id)
 		if f == nil || f.Router != r.ID || !f.FixedIP.IsValid() && c.count(forwardingOf, f.ID) == 0 {
 			continue
 		}
-		o := own{what: func() string { return c.owner(f) }, instead: func() string { return "name the host behind the port" }}
+		o := own{what: func() string { return c.owner(f) },
+			instead: func() string { return "name the host behind the port" }}
 		if f.FixedIP.IsValid() {
 			o.instead = func() string { return fmt.Sprintf("name the host behind it, %v", f.FixedIP) }
 		}
@@ -177,7 +179,8 @@ func (c *checker) checkOwnForward(p *PortForwarding) {
 	if !ok || o.balancer == nil || c.listenerAt(r, p.FixedIP, p.Protocol, p.Port) != nil {
 		return
 	}
-	c.fault(at(p), "port", Invalid, "fixed_ip %v is %s, where no VIP has %s port %d", p.FixedIP, o.what(), p.Protocol, p.Port)
+	c.fault(at(p), "port", Invalid, "fixed_ip %v is %s, where no VIP has %s port %d", p.FixedIP, o.what(), p.Protocol,
+		p.Port)
 }
 
 // listenerAt finds the listener that a router has at an endpoint, nil if there is none.
@@ -186,7 +189,8 @@ func (c *checker) listenerAt(r *Router, a netip.Addr, proto Protocol, port uint1
 		if b := c.LoadBalancer(id); b == nil || b.Router != r.ID {
 			continue
 		}
-		if l := c.Listener(c.claimant(claim{what: claimListener, scope: string(id), num: endpoint(proto, port)})); l != nil {
+		if l := c.Listener(c.claimant(claim{what: claimListener, scope: string(id),
+			num: endpoint(proto, port)})); l != nil {
 			return l
 		}
 	}
@@ -292,7 +296,8 @@ func (c *checker) loop(first, last ID, from map[ID]ID) {
 	slices.Reverse(names)
 	names = append(names[:min(len(names), maxListed)], names[0])
 	l := c.Listener(last)
-	c.fault(at(l), "pool", Invalid, "pool %s leads back to the VIP that its connections come from: %s", c.nameOf(l.Pool, KindPool),
+	c.fault(at(l), "pool", Invalid, "pool %s leads back to the VIP that its connections come from: %s",
+		c.nameOf(l.Pool, KindPool),
 		listed(names, func(s string) string { return s }))
 }
 

@@ -62,7 +62,8 @@ func (c *checker) checkMACOf(w where, p *Port) {
 	}
 	if first := c.first(claim{what: claimRouterPort, scope: p.DeviceID + string(p.Network)}); first != p.ID {
 		if other := c.Port(first); other.MAC != p.MAC {
-			c.fault(w, "mac", Invalid, "mac %v is another than the %v that the router has on the network", p.MAC, other.MAC)
+			c.fault(w, "mac", Invalid, "mac %v is another than the %v that the router has on the network", p.MAC,
+				other.MAC)
 		}
 	}
 }
@@ -121,7 +122,8 @@ func (c *checker) checkFloatingIP(f *FloatingIP) {
 	if !ok || !f.Address.IsValid() {
 		return
 	}
-	if _, ok := c.checkHost(w, "address", "address", n, f.Address); !ok || !c.checkForwarded(w, "address", "address", f.Address) {
+	if _, ok := c.checkHost(w, "address", "address", n, f.Address); !ok ||
+		!c.checkForwarded(w, "address", "address", f.Address) {
 		return
 	}
 	if c.isGateway(n.ID, f.Address) {
@@ -143,7 +145,8 @@ func (c *checker) checkForwarding(p *PortForwarding) {
 	}
 	first := c.first(claim{what: claimForward, scope: string(p.FloatingIP), num: endpoint(p.Protocol, p.ExternalPort)})
 	if first != p.ID {
-		c.fault(w, "external_port", Taken, "%s port %d is already taken by %s", p.Protocol, p.ExternalPort, c.owner(c.find(first)))
+		c.fault(w, "external_port", Taken, "%s port %d is already taken by %s", p.Protocol, p.ExternalPort,
+			c.owner(c.find(first)))
 	}
 }
 
@@ -197,7 +200,8 @@ func (c *checker) checkTargets(r *Router, targets []target) {
 		switch {
 		case !ok:
 		case t.ip == l.address:
-			c.fault(t.at, t.field, Invalid, "fixed_ip %v is the router's own address on network %s", t.ip, c.networkName(l.network))
+			c.fault(t.at, t.field, Invalid, "fixed_ip %v is the router's own address on network %s", t.ip,
+				c.networkName(l.network))
 		default:
 			if why := HostProblem(t.ip, l.prefix); why != "" {
 				c.fault(t.at, t.field, Invalid, "fixed_ip %v %s", t.ip, why)

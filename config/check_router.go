@@ -14,7 +14,8 @@ const (
 func (c *checker) checkRouterItself(r *Router) {
 	w := at(r)
 	if n := c.count(interfaceOf, r.ID); n > maxInterfaces {
-		c.fault(w, indexed("interfaces", maxInterfaces), Invalid, "a router has at most %d interfaces, this one has %d", maxInterfaces, n)
+		c.fault(w, indexed("interfaces", maxInterfaces), Invalid, "a router has at most %d interfaces, this one has %d",
+			maxInterfaces, n)
 	}
 	oneOf(c, w, "rp_filter", r.RPFilter, rpFilters)
 	if !r.NAT.isZero() {
@@ -39,7 +40,8 @@ func (c *checker) checkRouterItself(r *Router) {
 func (c *checker) externalNetwork(w where, field string, id ID, what string) (*Network, bool) {
 	n, ok := refer[*Network](c, w, field, KindNetwork, id)
 	if ok && !n.External {
-		c.fault(w, field, Invalid, "network %s is not external; %s needs one with external = true", c.networkName(id), what)
+		c.fault(w, field, Invalid, "network %s is not external; %s needs one with external = true", c.networkName(id),
+			what)
 		return nil, false
 	}
 	return n, ok
@@ -79,7 +81,8 @@ func (c *checker) checkSNATAddresses(w where, r *Router, n *Network) {
 }
 
 // checkSNATAddress checks one address, which may be the router's own on that network.
-func (c *checker) checkSNATAddress(w where, field string, r *Router, n *Network, a netip.Addr, seen map[netip.Addr]bool) bool {
+func (c *checker) checkSNATAddress(w where, field string, r *Router, n *Network, a netip.Addr,
+	seen map[netip.Addr]bool) bool {
 	s := c.SubnetAt(n.ID, a)
 	if s == nil {
 		if !c.isUnsure(n.ID) {
@@ -142,7 +145,8 @@ func (c *checker) checkInterface(p *Port) {
 		}
 	}
 	if missing && !c.isShaky(n.ID) {
-		c.fault(w, "network", Invalid, "network %s has no gateway address for the router to take; write { network = %s, address = ... }",
+		c.fault(w, "network", Invalid, "network %s has no gateway address for the router to take; "+
+			"write { network = %s, address = ... }",
 			c.networkName(n.ID), c.networkName(n.ID))
 	}
 }
@@ -177,7 +181,8 @@ func (c *checker) checkLink(w where, r *Router, p *Port, i int, s *Subnet) bool 
 	}
 	same := claim{what: claimLink, scope: string(r.ID), addr: prefix.Addr(), num: uint64(prefix.Bits())}
 	if first := c.firstLink(same, p.Network); again || first != p.ID {
-		c.fault(w, "", Taken, "the router has an interface in %v of network %s already", prefix, c.networkName(p.Network))
+		c.fault(w, "", Taken, "the router has an interface in %v of network %s already", prefix,
+			c.networkName(p.Network))
 		return false
 	}
 	for id := range c.overlaps(claimLink, r.ID, prefix) {
@@ -246,14 +251,16 @@ func (c *checker) overlap(p *Port, prefix netip.Prefix, q *Port, other netip.Pre
 		p, prefix, q, other = q, other, p, prefix
 	}
 	w := at(p)
-	c.fault(w, "network", Invalid, "%v of network %s overlaps %v of network %s; one router cannot tell them apart (RFC 4787, REQ-7)",
+	c.fault(w, "network", Invalid, "%v of network %s overlaps %v of network %s; "+
+		"one router cannot tell them apart (RFC 4787, REQ-7)",
 		prefix, c.networkName(p.Network), other, c.networkName(q.Network))
 }
 
 // warnLinkLocal: next hops may be link-local, but the packets of hosts there go no further.
 func (c *checker) warnLinkLocal(w where, network ID, p netip.Prefix) {
 	if p.Addr().Is4() && neverForwarded(p) != "" {
-		c.warn(w, "network", Invalid, "%v of network %s is link-local: nothing is forwarded from or to its hosts (RFC 3927, 2.7); it serves next hops only",
+		c.warn(w, "network", Invalid, "%v of network %s is link-local: nothing is forwarded from or to its hosts "+
+			"(RFC 3927, 2.7); it serves next hops only",
 			p, c.networkName(network))
 	}
 }
@@ -266,7 +273,8 @@ func (c *checker) checkGatewayPort(p *Port) {
 		return
 	}
 	if r.Gateway == nil || r.Gateway.Network != p.Network {
-		c.fault(w, "network", Invalid, "the port is on network %s, where the router has no gateway", c.networkName(p.Network))
+		c.fault(w, "network", Invalid, "the port is on network %s, where the router has no gateway",
+			c.networkName(p.Network))
 		return
 	}
 	if first := c.GatewayPort(r.ID); first.ID != p.ID {
@@ -315,7 +323,8 @@ func (c *checker) checkExternalLink(w where, r *Router, p *Port, s *Subnet) {
 	}
 	c.warnLinkLocal(w, p.Network, prefix)
 	if a := c.gatewayAddress(r, prefix); a.IsValid() && r.Gateway.SNAT && len(r.Gateway.SNATAddresses) == 0 {
-		c.fault(w, "fixed_ips[0]", Invalid, "address %v is link-local, so what shows it has no answer from beyond the link (RFC 3927, 2.7); "+
+		c.fault(w, "fixed_ips[0]", Invalid, "address %v is link-local, so what shows it has no answer from beyond "+
+			"the link (RFC 3927, 2.7); "+
 			"set snat_addresses of another subnet, or snat = false", a)
 	}
 }
@@ -332,7 +341,8 @@ func (c *checker) checkRoutes(r *Router) {
 		p := x.Destination.Masked()
 		if first, ok := seen[p]; ok {
 			y := r.Routes[first]
-			c.fault(w, field+".destination", Invalid, "destination %v has a route already: %s: route %v%s", p, c.describe(r), y.Destination, place(y.Source))
+			c.fault(w, field+".destination", Invalid, "destination %v has a route already: %s: route %v%s", p,
+				c.describe(r), y.Destination, place(y.Source))
 			continue
 		}
 		seen[p] = i
@@ -357,7 +367,8 @@ func (c *checker) checkDestination(w where, field string, r *Router, p netip.Pre
 	}
 	network, ok := c.connected(r, p)
 	if ok {
-		c.fault(w, field, Invalid, "destination %v is connected: it is a subnet of network %s", p, c.networkName(network))
+		c.fault(w, field, Invalid, "destination %v is connected: it is a subnet of network %s", p,
+			c.networkName(network))
 	}
 	return !ok
 }
@@ -439,7 +450,8 @@ func (c *checker) warnNoGateway(r *Router) {
 			return
 		}
 	}
-	c.warn(at(r), "gateway", Unreached, "no gateway, though network %s is external: nothing behind the router reaches it; "+
+	c.warn(at(r), "gateway", Unreached, "no gateway, though network %s is external: "+
+		"nothing behind the router reaches it; "+
 		"write gateway = { network = %s }", c.networkName(n.ID), c.networkName(n.ID))
 }
 

@@ -162,7 +162,8 @@ func (c *content) appendLinks(list []claim, p *Port, f FixedIP) []claim {
 	q := sub.CIDR.Masked()
 	list = append(list, claim{what: claimLink, scope: p.DeviceID, addr: q.Addr(), num: uint64(q.Bits())})
 	if r := c.Router(ID(p.DeviceID)); r != nil && r.Gateway != nil {
-		list = append(list, claim{what: claimBeyond, scope: string(r.Gateway.Network), addr: q.Addr(), num: uint64(q.Bits())})
+		list = append(list, claim{what: claimBeyond, scope: string(r.Gateway.Network), addr: q.Addr(),
+			num: uint64(q.Bits())})
 	}
 	return list
 }

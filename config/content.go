@@ -279,7 +279,8 @@ func sameRelations(a, b Object) bool {
 			return false
 		}
 	}
-	return a.About().Position == b.About().Position && slices.Equal(appendRelations(x[:0], a), appendRelations(y[:0], b))
+	return a.About().Position == b.About().Position &&
+		slices.Equal(appendRelations(x[:0], a), appendRelations(y[:0], b))
 }
 
 // maxRelations is how many relations most objects have at most.

@@ -139,9 +139,12 @@ var timeouts = []timeout{
 	{"icmp", func(t *Timeouts) *time.Duration { return &t.ICMP }, 60 * time.Second, "RFC 5508, REQ-2", false},
 	{"tcp_established", func(t *Timeouts) *time.Duration { return &t.TCPEstablished }, 2*time.Hour + 4*time.Minute,
 		"RFC 5382, REQ-5", false},
-	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, 4 * time.Minute, "RFC 5382, REQ-5", false},
-	{"tcp_opening", func(t *Timeouts) *time.Duration { return &t.TCPOpening }, 4 * time.Minute, "RFC 5382, REQ-5", true},
-	{"tcp_closing", func(t *Timeouts) *time.Duration { return &t.TCPClosing }, 4 * time.Minute, "RFC 5382, REQ-5", true},
+	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, 4 * time.Minute, "RFC 5382, REQ-5",
+		false},
+	{"tcp_opening", func(t *Timeouts) *time.Duration { return &t.TCPOpening }, 4 * time.Minute, "RFC 5382, REQ-5",
+		true},
+	{"tcp_closing", func(t *Timeouts) *time.Duration { return &t.TCPClosing }, 4 * time.Minute, "RFC 5382, REQ-5",
+		true},
 	{"fragment", func(t *Timeouts) *time.Duration { return &t.Fragment }, 0, "", false},
 }
 

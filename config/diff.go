@@ -26,12 +26,12 @@ type Change struct {
 	After  Object // nil if it was removed
 }
 
-// Diff lists what has changed from one State to another: what was added and what has changed first, parents before their
-// children, then what was removed, children before their parents. An object that differs in its Source only has
+// Diff lists what has changed from one State to another: what was added and what has changed first, parents before
+// their children, then what was removed, children before their parents. An object that differs in its Source only has
 // not changed.
 //
-// It takes as long as the edits are many if one State was made from the other in a few steps, else as long as the States are
-// large.
+// It takes as long as the edits are many if one State was made from the other in a few steps, else as long as the
+// States are large.
 func Diff(from, to *State) []Change {
 	var list []Change
 	add := func(before, after Object) {

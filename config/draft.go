@@ -73,7 +73,8 @@ func (d *Draft) putOne(given Object) {
 	}
 	ref := given.Ref()
 	if ref.ID == "" {
-		d.bad = append(d.bad, Fault{Ref: ref, Field: "id", Message: fmt.Sprintf("a %v has no id", ref.Kind), Source: given.About().Source})
+		d.bad = append(d.bad, Fault{Ref: ref, Field: "id", Message: fmt.Sprintf("a %v has no id", ref.Kind),
+			Source: given.About().Source})
 		return
 	}
 	if old := d.find(ref.ID); old != nil && old.Ref().Kind != ref.Kind {
@@ -116,8 +117,8 @@ func (d *Draft) note(e *edit) {
 	d.edits[e.ref.ID] = e
 }
 
-// Delete takes objects away, with those that are part of them: the subnets of a network, the forwarded ports of a floating
-// IP, the members and the monitor of a pool, the listeners of a load balancer, the gateway's port of a router.
+// Delete takes objects away, with those that are part of them: the subnets of a network, the forwarded ports of a
+// floating IP, the members and the monitor of a pool, the listeners of a load balancer, the gateway's port of a router.
 // An object that others need is InUse when the Draft is checked. Nothing happens if there is no such object.
 func (d *Draft) Delete(refs ...Ref) {
 	for _, r := range refs {

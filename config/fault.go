@@ -20,8 +20,9 @@ const (
 // A Fault is one thing that is wrong with an object. The Message names the thing and the way out, without
 // the place: whoever prints it puts the place of Source in front.
 type Fault struct {
-	Ref     Ref
-	Field   string // the attribute's key in the topology file, such as "gateway.network" or "fixed_ips[1]"; empty: the object
+	Ref Ref
+	// the attribute's key in the topology file, such as "gateway.network" or "fixed_ips[1]"; empty: the object
+	Field   string
 	Code    Code
 	Message string
 	Source  Source // of the field if it is known, else of the object

@@ -84,7 +84,8 @@ func cloud() []config.Object {
 				Address: lineAddr("172.16.101.3")}},
 			AllowedAddressPairs: []config.AddressPair{{IP: prefix("172.16.101.128/25"), MAC: config.MAC{0xfa,
 				0x16, 0x3e, 0xaa, 0xbb, 3}}}},
-		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "3", 10), Network: ext, Address: lineAddr("10.10.10.3"),
+		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "3", 10), Network: ext,
+			Address: lineAddr("10.10.10.3"),
 			FixedIP: lineAddr("172.16.101.3"), Router: router},
 		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "5", 11), Network: ext,
 			Address: lineAddr("10.10.10.5"), Router: router},
@@ -429,7 +430,8 @@ func TestDescribe(t *testing.T) {
 				Address: lineAddr("10.10.10.8")},
 				&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "9", 26),
 					Network: kid(config.KindNetwork, "ext_net"),
-					Address: lineAddr("10.10.10.9"), FixedIP: lineAddr("172.16.101.9"), Router: kid(config.KindRouter, "r1")})
+					Address: lineAddr("10.10.10.9"), FixedIP: lineAddr("172.16.101.9"),
+					Router: kid(config.KindRouter, "r1")})
 			drop(d, config.KindFloatingIP, "5")
 		}, []string{
 			`~ floating IP 10.10.10.3: fixed_ip 172.16.101.3 -> 172.16.100.11 (lab.toml:10)`,
@@ -610,9 +612,11 @@ func TestLineAsData(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"op":"changed","kind":"floating IP","id":"` + string(kid(config.KindFloatingIP, "3")) +
-		`","name":"floating IP 10.10.10.3","attributes":[{"name":"fixed_ip","before":"172.16.101.3","after":"172.16.101.4"}],` +
+		`","name":"floating IP 10.10.10.3",` +
+		`"attributes":[{"name":"fixed_ip","before":"172.16.101.3","after":"172.16.101.4"}],` +
 		`"effects":[{"fate":"ended","text":"connections through 10.10.10.3 end, TCP with a RST to both sides"},` +
-		`{"fate":"kept","text":"connections of 172.16.101.4 go on with the shared address; new ones show 10.10.10.3"}],` +
+		`{"fate":"kept","text":"connections of 172.16.101.4 go on with the shared address; ` +
+		`new ones show 10.10.10.3"}],` +
 		`"source":{"File":"lab.toml","Line":10,"Request":""}}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)

@@ -135,15 +135,16 @@ type Engine struct {
 // NAT holds the translation's settings. In a Router a zero value (nil) means the value in Settings; there
 // it means the default, which Draft.Put fills in.
 type NAT struct {
-	Mapping        string  // endpoint-independent, address-dependent, address-and-port-dependent
-	Filtering      string  // the same words
-	MaxConnections int     // entries of a router's connection table
-	HostShare      float64 // above 0, at most 1: the most that one internal host has of the table and of an address's ports
-	PortMin        uint16  // external ports for sources from 1024 up
-	PortMax        uint16
-	NoSNAT         []netip.Prefix // destinations outside that see internal addresses; empty, yet not nil: none
-	MSSClamp       *bool
-	Timeouts       Timeouts
+	Mapping        string // endpoint-independent, address-dependent, address-and-port-dependent
+	Filtering      string // the same words
+	MaxConnections int    // entries of a router's connection table
+	// above 0, at most 1: the most that one internal host has of the table and of an address's ports
+	HostShare float64
+	PortMin   uint16 // external ports for sources from 1024 up
+	PortMax   uint16
+	NoSNAT    []netip.Prefix // destinations outside that see internal addresses; empty, yet not nil: none
+	MSSClamp  *bool
+	Timeouts  Timeouts
 }
 
 // Timeouts are how long idle state lives.
@@ -210,9 +211,10 @@ type Network struct {
 // A Subnet is one IP prefix on a network.
 type Subnet struct {
 	Meta
-	Network         ID
-	CIDR            netip.Prefix
-	Gateway         netip.Addr // zero: none. Tenant network: the router's address; external network: the upstream next hop
+	Network ID
+	CIDR    netip.Prefix
+	// zero: none. Tenant network: the router's address; external network: the upstream next hop
+	Gateway         netip.Addr
 	AllocationPools []AddressRange
 	DHCP            bool
 	LeaseTime       time.Duration

@@ -72,7 +72,8 @@ func TestEditsAndScratchAgree(t *testing.T) {
 				switch {
 				case !comparable || slices.ContainsFunc(faults, isDeletedInUse):
 				case !slices.Equal(texts(faults), texts(want)):
-					t.Fatalf("%s: by edits\n%s\nfrom scratch\n%s", where, strings.Join(texts(faults), "\n"), strings.Join(texts(want), "\n"))
+					t.Fatalf("%s: by edits\n%s\nfrom scratch\n%s", where, strings.Join(texts(faults), "\n"),
+						strings.Join(texts(want), "\n"))
 				}
 				continue
 			}

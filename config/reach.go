@@ -130,7 +130,8 @@ func (c *checker) targets(f *FloatingIP, report bool) []target {
 		case !t.ip.IsValid():
 		case f.Address.IsValid() && t.ip.Is4() != f.Address.Is4():
 			if report {
-				c.fault(t.at, t.field, Invalid, "fixed_ip %v is %s, but %v is %s", t.ip, family(t.ip), f.Address, family(f.Address))
+				c.fault(t.at, t.field, Invalid, "fixed_ip %v is %s, but %v is %s", t.ip, family(t.ip), f.Address,
+					family(f.Address))
 			}
 		default:
 			list = append(list, t)
@@ -231,8 +232,8 @@ func (c *checker) findRouters() {
 	}
 }
 
-// mayChoose says whether Check may choose an object's router. It was left open, or it is none; a load balancer that has not
-// been put in this Draft may lose its router, and get another one.
+// mayChoose says whether Check may choose an object's router. It was left open, or it is none; a load balancer that has
+// not been put in this Draft may lose its router, and get another one.
 func (c *checker) mayChoose(id, router ID, mayLose bool) bool {
 	if e := c.edits[id]; e != nil && e.put != nil {
 		return e.open&openRouter != 0
@@ -298,7 +299,8 @@ func (c *checker) noRouter(w where, field, want string, found []*Router, warn bo
 	switch {
 	case len(found) > 1:
 		c.fault(w, field, Unreached, "routers %s all %s; say which with router = %s",
-			listed(found, func(r *Router) string { return strconv.Quote(clip(r.Name, maxName)) }), want, strconv.Quote(clip(found[0].Name, maxName)))
+			listed(found, func(r *Router) string { return strconv.Quote(clip(r.Name, maxName)) }), want,
+			strconv.Quote(clip(found[0].Name, maxName)))
 	case len(found) == 1 || c.anyDoubtful():
 	case warn:
 		c.warn(w, field, Unreached, "there is no router to %s", want)

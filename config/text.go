@@ -23,7 +23,8 @@ const maxUnixPath = 107
 func ParseDevice(text string) (Device, error) {
 	kind, rest, found := strings.Cut(text, ":")
 	if !found {
-		return Device{}, fmt.Errorf("device %q has no kind; write tap:NAME, tap:NAME@NETNS, raw:NAME or unix:PATH", text)
+		return Device{}, fmt.Errorf("device %q has no kind; write tap:NAME, tap:NAME@NETNS, raw:NAME or unix:PATH",
+			text)
 	}
 	d := Device{Kind: DeviceKind(kind)}
 	switch d.Kind {
@@ -66,7 +67,8 @@ func checkInterfaceName(d Device) error {
 	case d.Name == "":
 		return fmt.Errorf("device %q names no interface", d)
 	case len(d.Name) > maxInterfaceName:
-		return fmt.Errorf("device %q: an interface name has at most %d bytes, this one has %d", d, maxInterfaceName, len(d.Name))
+		return fmt.Errorf("device %q: an interface name has at most %d bytes, this one has %d", d, maxInterfaceName,
+			len(d.Name))
 	case d.Name == "." || d.Name == "..":
 		return fmt.Errorf("device %q: an interface cannot be called that", d)
 	case d.Path != "":
@@ -104,7 +106,8 @@ func checkUnixPath(d Device) error {
 	case d.Path == "":
 		return fmt.Errorf("device %q names no path", d)
 	case len(d.Path) > maxUnixPath:
-		return fmt.Errorf("device %q: the path of a socket has at most %d bytes, this one has %d", d, maxUnixPath, len(d.Path))
+		return fmt.Errorf("device %q: the path of a socket has at most %d bytes, this one has %d", d, maxUnixPath,
+			len(d.Path))
 	case strings.ContainsRune(d.Path, 0):
 		return fmt.Errorf("device %q: a path cannot hold a zero byte", d)
 	}

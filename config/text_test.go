@@ -65,7 +65,8 @@ func TestParseMAC(t *testing.T) {
 	if text := (config.MAC{}).String(); text != "" {
 		t.Errorf("no address is written as %q", text)
 	}
-	for _, text := range []string{"", "fa:16:3e:aa:bb", "fa:16:3e:aa:bb:03:04:05", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"} {
+	for _, text := range []string{"", "fa:16:3e:aa:bb", "fa:16:3e:aa:bb:03:04:05", "00:00:00:00:00:00",
+		"ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"} {
 		if got, err := config.ParseMAC(text); err == nil {
 			t.Errorf("ParseMAC(%q) = %v", text, got)
 		}

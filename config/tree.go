@@ -4,10 +4,10 @@ import "github.com/tidwall/btree"
 
 // A tree is an ordered set that shares its nodes with the sets that were forked from it.
 //
-// A BTreeG copies on write. Its own method of copying writes to the original, which may be a State's
-// and in use elsewhere; a fork therefore copies the tree's head first. The nodes keep the
-// original's mark, so the fork never writes to them. It does so when it is first written to: most edits write to few trees.
-// The original of a fork must not be written to any more.
+// A BTreeG copies on write. Its own method of copying writes to the original, which may be a State's and in use
+// elsewhere; a fork therefore copies the tree's head first. The nodes keep the original's mark, so the fork never
+// writes to them. It does so when it is first written to: most edits write to few trees. The original of a fork must
+// not be written to any more.
 type tree[T any] struct {
 	*btree.BTreeG[T]
 	own bool // the head is not shared

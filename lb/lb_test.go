@@ -13,7 +13,8 @@ import (
 func members(up ...bool) []lb.Member {
 	var m []lb.Member
 	for i, u := range up {
-		m = append(m, lb.Member{ID: uint32(10 + i), Addr: uint32(i), Port: 80, Weight: 1, AdminStateUp: true, Healthy: u})
+		m = append(m, lb.Member{ID: uint32(10 + i), Addr: uint32(i), Port: 80, Weight: 1, AdminStateUp: true,
+			Healthy: u})
 	}
 	return m
 }
@@ -246,7 +247,8 @@ func TestAdminStateAndHealth(t *testing.T) {
 	for _, alg := range []lb.Algorithm{lb.RoundRobin, lb.LeastConnections, lb.SourceIP, lb.SourceIPPort} {
 		list := hosts(2, 1)
 		pool := lb.NewPool(lb.Config{Algorithm: alg}, list)
-		for _, step := range []struct{ admin, healthy bool }{{true, false}, {false, false}, {false, true}, {true, true}} {
+		for _, step := range []struct{ admin, healthy bool }{{true, false}, {false, false}, {false, true},
+			{true, true}} {
 			list[0].AdminStateUp = step.admin
 			list[0].Healthy = !step.healthy // what the checks say is the pool's to know
 			pool.Update(lb.Config{Algorithm: alg}, list)

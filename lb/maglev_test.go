@@ -14,7 +14,8 @@ import (
 func hosts(n, subnet int) []lb.Member {
 	var list []lb.Member
 	for i := range n {
-		list = append(list, lb.Member{ID: uint32(i), Addr: uint32(0x0a000002 + subnet<<16 + i), Port: 80, Weight: 1, AdminStateUp: true, Healthy: true})
+		list = append(list, lb.Member{ID: uint32(i), Addr: uint32(0x0a000002 + subnet<<16 + i), Port: 80, Weight: 1,
+			AdminStateUp: true, Healthy: true})
 	}
 	return list
 }
@@ -135,7 +136,8 @@ func TestHashAgreesAcrossRouters(t *testing.T) {
 		}
 		other := slices.Clone(list)
 		r.Shuffle(len(other), func(i, k int) { other[i], other[k] = other[k], other[i] })
-		late := lb.NewPool(lb.Config{Algorithm: alg}, []lb.Member{{ID: 999, Addr: 1, Weight: 1, AdminStateUp: true, Healthy: true}})
+		late := lb.NewPool(lb.Config{Algorithm: alg},
+			[]lb.Member{{ID: 999, Addr: 1, Weight: 1, AdminStateUp: true, Healthy: true}})
 		late.Pick(client(0), 0, nil)
 		for i := range other {
 			other[i].ID = 500 + other[i].ID*7

@@ -123,7 +123,8 @@ func TestTurnsAcrossChanges(t *testing.T) {
 	} {
 		list := weighted(c.weights...)
 		if strings.Contains(c.name, "backups") {
-			list = append(list, lb.Member{ID: 13, Weight: 1, Backup: true, AdminStateUp: true, Healthy: true}, lb.Member{ID: 14, Weight: 1, Backup: true, AdminStateUp: true, Healthy: true})
+			list = append(list, lb.Member{ID: 13, Weight: 1, Backup: true, AdminStateUp: true, Healthy: true},
+				lb.Member{ID: 14, Weight: 1, Backup: true, AdminStateUp: true, Healthy: true})
 		}
 		pool, got := lb.NewPool(lb.Config{}, list), []string{}
 		ids := uint32(10 + len(list))

@@ -33,10 +33,12 @@ func newDisorder(t *testing.T, seed uint64) *disorder {
 	rng := rand.New(rand.NewPCG(seed, 78))
 	d.conns = conntrack.NewTable(conntrack.Config{
 		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6,
-		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second, TCPClosing: 3 * time.Second,
+		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second,
+		TCPClosing: 3 * time.Second,
 	}, rng)
 	d.table = NewTable(Config{
-		Mapping: Behavior(seed / 3 % 3), Filtering: Behavior(seed / 9 % 3), HostShare: 0.6, PortMin: 2000, PortMax: 2003,
+		Mapping: Behavior(seed / 3 % 3), Filtering: Behavior(seed / 9 % 3), HostShare: 0.6, PortMin: 2000,
+		PortMax: 2003,
 	}, d.conns, rng)
 	d.conns.Observe(d)
 	return d
@@ -186,7 +188,8 @@ func (d *disorder) check() {
 				taken++
 				m := t.mappings.list.At(i)
 				if m.extPort != uint16(port) || m.refs != refs[i] || s.free(uint16(port)) {
-					d.t.Fatalf("port %d: a mapping of port %d with %d connections, there are %d", port, m.extPort, m.refs, refs[i])
+					d.t.Fatalf("port %d: a mapping of port %d with %d connections, there are %d", port, m.extPort,
+						m.refs, refs[i])
 				}
 				if ports[m.addr] == nil {
 					ports[m.addr] = new([portGroups]int)
@@ -234,7 +237,8 @@ func (d *disorder) checkRemotes(tuples map[packet.Tuple]bool) {
 	for key, p := range d.table.remotes {
 		taken := 0
 		for port := p.lo; port < p.built; port++ {
-			reply := packet.Tuple{Src: key.remote, SrcPort: key.remotePort, Dst: key.ext, DstPort: uint16(port), Proto: key.proto}
+			reply := packet.Tuple{Src: key.remote, SrcPort: key.remotePort, Dst: key.ext, DstPort: uint16(port),
+				Proto: key.proto}
 			if p.free(uint16(port)) {
 				continue
 			}
@@ -275,7 +279,8 @@ func TestDisorder(t *testing.T) {
 		}
 		d.check()
 		if d.conns.Len() != 0 || len(d.table.remotes) != 0 || len(d.table.remoteOrder) != 0 {
-			t.Errorf("seed %d: %d connections and %d remote port sets are left", seed, d.conns.Len(), len(d.table.remotes))
+			t.Errorf("seed %d: %d connections and %d remote port sets are left", seed, d.conns.Len(),
+				len(d.table.remotes))
 		}
 	}
 	if successors == 0 || remotes == 0 || mappings == 0 || inbound == 0 {

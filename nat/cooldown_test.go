@@ -27,7 +27,8 @@ func TestPortsCoolDown(t *testing.T) {
 			tuple := func(host uint32) packet.Tuple {
 				return packet.Tuple{Src: host, Dst: 0x08080808, SrcPort: 4000, DstPort: 53, Proto: c.proto}
 			}
-			table := newTable(config{Filtering: c.filtering, HostShare: 1, UDP: time.Second, ICMP: time.Second, TCPOpening: time.Second})
+			table := newTable(config{Filtering: c.filtering, HostShare: 1, UDP: time.Second, ICMP: time.Second,
+				TCPOpening: time.Second})
 			get := func(host uint32, now time.Duration) uint16 {
 				t.Helper()
 				table.Tick(now)

@@ -46,7 +46,8 @@ func newTables(cfg config, rng *rand.Rand) *tables {
 		TCPOpening: cfg.TCPOpening, TCPClosing: cfg.TCPClosing, TCPTransitory: cfg.TCPTransitory,
 	}, rng)
 	return &tables{conns, nat.NewTable(nat.Config{
-		Mapping: cfg.Mapping, Filtering: cfg.Filtering, HostShare: cfg.HostShare, PortMin: cfg.PortMin, PortMax: cfg.PortMax,
+		Mapping: cfg.Mapping, Filtering: cfg.Filtering, HostShare: cfg.HostShare, PortMin: cfg.PortMin,
+		PortMax: cfg.PortMax,
 	}, conns, rng)}
 }
 
@@ -69,7 +70,8 @@ func (t *tables) Commit(n *conntrack.NewConn, now time.Duration) (*conntrack.Con
 	return t.nat.Commit(n, &nat.Binding{}, now)
 }
 
-func (t *tables) commitBound(n *conntrack.NewConn, b *nat.Binding, now time.Duration) (*conntrack.Conn, conntrack.Refusal) {
+func (t *tables) commitBound(n *conntrack.NewConn, b *nat.Binding, now time.Duration) (*conntrack.Conn,
+	conntrack.Refusal) {
 	return t.nat.Commit(n, b, now)
 }
 
@@ -105,7 +107,8 @@ func udp(src uint32, srcPort uint16, dst uint32, dstPort uint16) packet.Tuple {
 // plain commits a connection that nothing translates.
 func plain(t *testing.T, table *tables, tuple packet.Tuple, now time.Duration) *conntrack.Conn {
 	t.Helper()
-	c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: packet.SYN}}, now)
+	c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(),
+		Segment: packet.Segment{Flags: packet.SYN}}, now)
 	if c == nil {
 		t.Fatalf("Commit(%v): %v", tuple, r)
 	}

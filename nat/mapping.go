@@ -494,7 +494,8 @@ func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	m := &t.mappings
 	i := m.list.Take()
 	*m.list.At(i) = mapping{
-		ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: ext, proto: k.proto,
+		ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: ext,
+		proto: k.proto,
 	}
 	if ext != k.port {
 		m.byInternal.Insert(k.tag(&m.byInternal), i)

@@ -29,7 +29,8 @@ func tryBind(table *tables, tuple packet.Tuple, now time.Duration) (*conntrack.C
 	}
 	out := tuple
 	out.Src, out.SrcPort = external, port
-	c, r := table.commitBound(&conntrack.NewConn{Original: tuple, Reply: out.Reverse(), Segment: packet.Segment{Flags: packet.SYN}}, &b, now)
+	c, r := table.commitBound(&conntrack.NewConn{Original: tuple, Reply: out.Reverse(),
+		Segment: packet.Segment{Flags: packet.SYN}}, &b, now)
 	return c, port, r
 }
 
@@ -122,7 +123,8 @@ func TestBindLeavesNothing(t *testing.T) {
 	table := newTable(config{})
 	for range 3 {
 		var b nat.Binding
-		if port, r := table.Bind(&b, external, udp(inside, 5000, remote, 53), udp(inside, 5000, remote, 53)); port != 5000 || r != conntrack.None || !b.Used() {
+		if port, r := table.Bind(&b, external, udp(inside, 5000, remote, 53),
+			udp(inside, 5000, remote, 53)); port != 5000 || r != conntrack.None || !b.Used() {
 			t.Fatalf("Bind = %d, %v, used %t", port, r, b.Used())
 		}
 	}
@@ -183,7 +185,8 @@ func TestPermits(t *testing.T) {
 	var b nat.Binding
 	tuple := udp(remote+1, 9, external, port)
 	addr, p, _ := table.Inbound(&b, tuple, true)
-	in, r := table.commitBound(&conntrack.NewConn{Original: tuple, Reply: udp(addr, p, tuple.Src, tuple.SrcPort)}, &b, 0)
+	in, r := table.commitBound(&conntrack.NewConn{Original: tuple, Reply: udp(addr, p, tuple.Src, tuple.SrcPort)}, &b,
+		0)
 	if r != conntrack.None || !nat.Mapped(in.Marks()) {
 		t.Fatalf("inbound connection: %v", r)
 	}
@@ -266,11 +269,13 @@ func TestOverloadStaysInRange(t *testing.T) {
 		}
 	}
 	// What shows the router's own address knows no such limit.
-	if port, r := table.UniquePort(external, udp(inside, 40000, remote, 53), udp(inside, 40000, remote, 53)); port != 40000 || r != conntrack.None {
+	if port, r := table.UniquePort(external, udp(inside, 40000, remote, 53),
+		udp(inside, 40000, remote, 53)); port != 40000 || r != conntrack.None {
 		t.Errorf("UniquePort = %d, %v", port, r)
 	}
 	plain(t, table, udp(remote, 53, external, 40000), 0)
-	if port, r := table.UniquePort(external, udp(inside, 40000, remote, 53), udp(inside, 40000, remote, 53)); port > 2003 || r != conntrack.None {
+	if port, r := table.UniquePort(external, udp(inside, 40000, remote, 53),
+		udp(inside, 40000, remote, 53)); port > 2003 || r != conntrack.None {
 		t.Errorf("UniquePort when its own is taken = %d, %v", port, r)
 	}
 }
@@ -402,7 +407,8 @@ func TestOwnEndpoint(t *testing.T) {
 func TestShareCountsEstablishedInboundOnly(t *testing.T) {
 	table := newTable(config{MaxConnections: 8, HostShare: 0.5})
 	commit := func(original packet.Tuple, o conntrack.Owner) (*conntrack.Conn, conntrack.Refusal) {
-		return table.Commit(&conntrack.NewConn{Original: original, Reply: original.Reverse(), Owner: o, Segment: packet.Segment{Flags: packet.SYN}}, 0)
+		return table.Commit(&conntrack.NewConn{Original: original, Reply: original.Reverse(), Owner: o,
+			Segment: packet.Segment{Flags: packet.SYN}}, 0)
 	}
 	tcp := func(src uint32, port uint16, dst uint32) packet.Tuple {
 		return packet.Tuple{Src: src, SrcPort: port, Dst: dst, DstPort: 80, Proto: packet.ProtoTCP}
@@ -439,7 +445,8 @@ func TestShareCountsEstablishedInboundOnly(t *testing.T) {
 // that only that had used.
 func TestRefusedCommitEndsUnusedMapping(t *testing.T) {
 	const x, r, floating = inside, inside + 1, external + 50
-	table := newTable(config{UDP: 5 * time.Second, MaxConnections: 40, HostShare: 1. / 40, PortMin: 1024, PortMax: 65535})
+	table := newTable(config{UDP: 5 * time.Second, MaxConnections: 40, HostShare: 1. / 40, PortMin: 1024,
+		PortMax: 65535})
 	open := func(original, to packet.Tuple, dnat bool, now time.Duration) (*conntrack.Conn, conntrack.Refusal) {
 		var b nat.Binding
 		if c, _ := table.Lookup(&original, now); c != nil {
@@ -457,7 +464,8 @@ func TestRefusedCommitEndsUnusedMapping(t *testing.T) {
 			t.Fatalf("bind %v", ref)
 		}
 		to.Src, to.SrcPort = external, port
-		return table.commitBound(&conntrack.NewConn{Original: original, Reply: to.Reverse(), Owner: conntrack.OwnerSource}, &b, now)
+		return table.commitBound(&conntrack.NewConn{Original: original, Reply: to.Reverse(),
+			Owner: conntrack.OwnerSource}, &b, now)
 	}
 	// x opens its mapping 1500; r comes in through it (hairpin); x's own connection ends.
 	f := udp(x, 1500, remote, 9)
@@ -472,7 +480,8 @@ func TestRefusedCommitEndsUnusedMapping(t *testing.T) {
 	table.Remove(first)
 	// x uses up its share with something else.
 	f = udp(x, 7000, remote, 7)
-	if _, ref := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource}, 4*time.Second); ref != conntrack.None {
+	if _, ref := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource},
+		4*time.Second); ref != conntrack.None {
 		t.Fatal(ref)
 	}
 	// r's connection expires; nobody has swept yet. x goes to r by a forwarded port.

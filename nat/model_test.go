@@ -85,7 +85,8 @@ type modelMapping struct {
 }
 
 func newModel(t *testing.T, ch chooser, cfg config, now time.Duration) *model {
-	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, cooling: map[[2]uint16]modelCooldown{}, ranks: map[packet.Tuple]conntrack.Rank{}}
+	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, cooling: map[[2]uint16]modelCooldown{},
+		ranks: map[packet.Tuple]conntrack.Rank{}}
 	m.table = newTables(cfg, rand.New(rand.NewPCG(5, 6)))
 	m.table.Observe(m)
 	m.own = m.table.Class(ownLifetime)
@@ -103,7 +104,8 @@ type modelCooldown struct {
 func (m *model) cooled(proto uint8, port uint16, host uint32) int {
 	r, ok := m.cooling[[2]uint16{uint16(proto), port}]
 	switch age := m.now - r.at; {
-	case !ok || r.host == host || m.cfg.Filtering != nat.EndpointIndependent || proto == packet.ProtoTCP || age > 3*time.Minute:
+	case !ok || r.host == host || m.cfg.Filtering != nat.EndpointIndependent || proto == packet.ProtoTCP ||
+		age > 3*time.Minute:
 		return 0
 	case age < time.Minute:
 		return 2
@@ -263,7 +265,8 @@ func (m *model) lookup(tuple packet.Tuple) (*conntrack.Conn, *modelConn, conntra
 	} else {
 		m.expectEnded("lookup")
 	}
-	if (c == nil) != (want == nil) || c != nil && (d != wantDir || c.Tuple(0) != want.tuple[0] || c.Tuple(1) != want.tuple[1]) {
+	if (c == nil) != (want == nil) || c != nil &&
+		(d != wantDir || c.Tuple(0) != want.tuple[0] || c.Tuple(1) != want.tuple[1]) {
 		m.t.Fatalf("%v at %v: found %t, want %t (or in the other direction)", tuple, m.now, c != nil, want != nil)
 	}
 	return c, want, d
@@ -393,7 +396,8 @@ func (m *model) judgeBind(tuple packet.Tuple, port uint16, r conntrack.Refusal) 
 		m.quota = own == nil && over && free > 0
 		if n := hi - lo + 1; over && free > 0 && 2*m.freeReplies(tuple, lo, hi) <= n {
 			if m.refused++; r != conntrack.HostShareUsed {
-				m.t.Fatalf("%v: port %d, %v, though its host has its share and there are few towards there", tuple, port, r)
+				m.t.Fatalf("%v: port %d, %v, though its host has its share and there are few towards there", tuple,
+					port, r)
 			}
 			return nil
 		}
@@ -403,7 +407,8 @@ func (m *model) judgeBind(tuple packet.Tuple, port uint16, r conntrack.Refusal) 
 	return m.judgeNewMapping(key, tuple, port, r, taken, lo, hi)
 }
 
-func (m *model) judgeNewMapping(key modelMapping, tuple packet.Tuple, port uint16, r conntrack.Refusal, taken map[uint16]bool, lo, hi int) *modelMapping {
+func (m *model) judgeNewMapping(key modelMapping, tuple packet.Tuple, port uint16, r conntrack.Refusal,
+	taken map[uint16]bool, lo, hi int) *modelMapping {
 	own := int(tuple.SrcPort)
 	kept := m.cooled(tuple.Proto, tuple.SrcPort, tuple.Src)
 	preserve := own >= lo && own <= hi && !taken[tuple.SrcPort] && kept != 2
@@ -512,7 +517,8 @@ func (m *model) inbound() {
 		}
 	}
 	for _, c := range m.conns {
-		if target != nil && (c.src == target && c.tuple[0].Dst == tuple.Src || c.dst == target && c.tuple[1].Dst == tuple.Src) {
+		if target != nil && (c.src == target && c.tuple[0].Dst == tuple.Src || c.dst == target &&
+			c.tuple[1].Dst == tuple.Src) {
 			permitted = true
 		}
 	}
@@ -544,7 +550,8 @@ func (m *model) plain() {
 	tuple.SrcPort, tuple.DstPort = 0, 0
 	if c, _, _ := m.lookup(tuple); c == nil {
 		m.either = false
-		m.commit(conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, nat.Binding{}, &modelConn{tuple: [2]packet.Tuple{tuple, tuple.Reverse()}})
+		m.commit(conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, nat.Binding{},
+			&modelConn{tuple: [2]packet.Tuple{tuple, tuple.Reverse()}})
 	}
 }
 
@@ -570,7 +577,8 @@ func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 				stamps[k.half] = m.stamp + 100 + i
 			}
 		}
-		want, evicted, skipped, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone), slices.DeleteFunc(old, gone), stamps)
+		want, evicted, skipped, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone),
+			slices.DeleteFunc(old, gone), stamps)
 		m.ended = slices.DeleteFunc(m.ended, gone)
 	}
 	if r != want || (got == nil) != (want != conntrack.None) {
@@ -602,7 +610,8 @@ func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 func (m *model) swept(c *modelConn) []*modelConn {
 	var all []*modelConn
 	for _, k := range m.ended {
-		if m.expired(k) && !slices.ContainsFunc(c.tuple[:], func(t packet.Tuple) bool { return k.tuple[0] == t || k.tuple[1] == t }) {
+		if m.expired(k) && !slices.ContainsFunc(c.tuple[:],
+			func(t packet.Tuple) bool { return k.tuple[0] == t || k.tuple[1] == t }) {
 			all = append(all, k)
 		}
 	}
@@ -611,7 +620,8 @@ func (m *model) swept(c *modelConn) []*modelConn {
 
 // predict says what becomes of a new connection c among others, whom it ends, which are
 // listed anew, and whether there is room without ending what is in nobody's way.
-func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (r conntrack.Refusal, ended, skipped []*modelConn, room bool) {
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (r conntrack.Refusal,
+	ended, skipped []*modelConn, room bool) {
 	var gone []*modelConn // in whose place it comes
 	for _, t := range c.tuple {
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
@@ -683,7 +693,8 @@ func halfVictim(c *modelConn, young []*modelConn, stamps map[uint32]int) (victim
 			}
 		}
 		k := most[0]
-		used := k.tuple[0].Proto != packet.ProtoTCP && k.seen.Truncate(time.Millisecond) != k.queued.Truncate(time.Millisecond)
+		used := k.tuple[0].Proto != packet.ProtoTCP &&
+			k.seen.Truncate(time.Millisecond) != k.queued.Truncate(time.Millisecond)
 		if len(skipped) == 8 || !used || slices.Contains(skipped, k) {
 			return k, skipped
 		}
@@ -712,7 +723,8 @@ func (m *model) packet() {
 	if want.tuple[0].Proto != packet.ProtoTCP && d == conntrack.Reply && c.State() != conntrack.Established {
 		m.t.Fatalf("%v: %v after a reply", want.tuple[0], c.State())
 	}
-	if over := want.state == conntrack.Closed || want.state == conntrack.Reset; want.tuple[0].Proto != packet.ProtoTCP || !over || c.State() != want.state {
+	if over := want.state == conntrack.Closed ||
+		want.state == conntrack.Reset; want.tuple[0].Proto != packet.ProtoTCP || !over || c.State() != want.state {
 		want.seen = m.now
 	}
 	want.state = c.State()
@@ -804,7 +816,8 @@ func (m *model) check() {
 	m.table.Walk(0, math.MaxInt, m.now, func(conn *conntrack.Conn) bool {
 		c := m.table.Show(conn, m.now)
 		k := want[c.Original]
-		if k == nil || k.tuple[1] != c.Reply || k.state != c.State || m.now.Truncate(time.Millisecond)-k.seen != c.Idle {
+		if k == nil || k.tuple[1] != c.Reply || k.state != c.State ||
+			m.now.Truncate(time.Millisecond)-k.seen != c.Idle {
 			m.t.Fatalf("%+v: not as the model has it", c)
 		}
 		delete(want, c.Original)

@@ -149,11 +149,14 @@ func TestPortSetChoose(t *testing.T) {
 		{"same", func(p int) bool { return p != 2000 }, 2000, func(p uint16) bool { return p == 2000 }, true},
 		{"even stays even", func(p int) bool { return p == 2000 }, 2000, func(p uint16) bool { return p&1 == 0 }, true},
 		{"odd stays odd", func(p int) bool { return p == 2001 }, 2001, func(p uint16) bool { return p&1 == 1 }, true},
-		{"parity given up last", func(p int) bool { return p&1 == 0 }, 2000, func(p uint16) bool { return p&1 == 1 }, true},
+		{"parity given up last", func(p int) bool { return p&1 == 0 }, 2000, func(p uint16) bool { return p&1 == 1 },
+			true},
 		{"the last one", func(p int) bool { return p != 2047 }, 2001, func(p uint16) bool { return p == 2047 }, true},
 		{"the first one", func(p int) bool { return p != 1990 }, 2001, func(p uint16) bool { return p == 1990 }, true},
-		{"below the range", func(int) bool { return false }, 80, func(p uint16) bool { return p >= 1990 && p&1 == 0 }, true},
-		{"above the range", func(int) bool { return false }, 3001, func(p uint16) bool { return p <= 2047 && p&1 == 1 }, true},
+		{"below the range", func(int) bool { return false }, 80, func(p uint16) bool { return p >= 1990 && p&1 == 0 },
+			true},
+		{"above the range", func(int) bool { return false }, 3001, func(p uint16) bool { return p <= 2047 && p&1 == 1 },
+			true},
 		{"full", all, 2000, nil, false},
 	}
 	for _, c := range cases {

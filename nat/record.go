@@ -22,9 +22,11 @@ type Mapping struct {
 
 // The reasons why a Record cannot be imported, beside those of package conntrack.
 const (
-	UnknownAddress   conntrack.Refusal = "unknown address"        // an address that it shows is not the router's
-	PortTaken        conntrack.Refusal = "port taken"             // by another internal endpoint, or kept back after use
-	PortOutsideRange conntrack.Refusal = "port outside range"     // by the settings such a source does not get this port
+	UnknownAddress conntrack.Refusal = "unknown address" // an address that it shows is not the router's
+	// by another internal endpoint, or kept back after use
+	PortTaken conntrack.Refusal = "port taken"
+	// by the settings such a source does not get this port
+	PortOutsideRange conntrack.Refusal = "port outside range"
 	MappedElsewhere  conntrack.Refusal = "mapped to another port" // the internal endpoint has another external port
 )
 

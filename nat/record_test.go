@@ -62,7 +62,8 @@ type copied struct {
 
 var recordConfig = config{
 	MaxConnections: 400, HostShare: 0.7, ConnShare: 0.04, PortMin: 2000, PortMax: 2005,
-	UDP: 50 * time.Second, TCPEstablished: 200 * time.Second, TCPOpening: 40 * time.Second, TCPClosing: 30 * time.Second,
+	UDP: 50 * time.Second, TCPEstablished: 200 * time.Second, TCPOpening: 40 * time.Second,
+	TCPClosing: 30 * time.Second,
 }
 
 func (k *copied) table(seed uint64) (*tables, ids) {
@@ -93,7 +94,8 @@ func (k *copied) segment() packet.Segment {
 	}
 	all := []uint8{syn, syn, syn | ack, syn | ack, ack, ack, ack, ack, packet.FIN | ack, rst, rst | ack}
 	s := packet.Segment{Flags: all[k.r.IntN(len(all))], Seq: seq(), Ack: seq(), Window: uint16(k.r.IntN(3) * 30_000)}
-	s.Len, s.Cut, s.Scaled, s.Scale = uint32(k.r.IntN(2)*k.r.IntN(100)), k.r.IntN(30) == 0, k.r.IntN(2) == 0, uint8(k.r.IntN(15))
+	s.Len, s.Cut, s.Scaled, s.Scale = uint32(k.r.IntN(2)*k.r.IntN(100)), k.r.IntN(30) == 0, k.r.IntN(2) == 0,
+		uint8(k.r.IntN(15))
 	if s.Flags&(packet.SYN|packet.FIN) != 0 {
 		s.Len++
 	}
@@ -109,7 +111,8 @@ const (
 // open makes a connection in a, of any kind that there is.
 func (k *copied) open(own conntrack.Class) {
 	original := k.tuple()
-	n := conntrack.NewConn{Segment: k.segment(), In: [2]uint16{uint16(k.r.IntN(3)), uint16(1 + k.r.IntN(3))}, Hop: [2]uint32{5, 6}}
+	n := conntrack.NewConn{Segment: k.segment(), In: [2]uint16{uint16(k.r.IntN(3)), uint16(1 + k.r.IntN(3))},
+		Hop: [2]uint32{5, 6}}
 	var b nat.Binding
 	var r conntrack.Refusal
 	to := original
@@ -182,7 +185,8 @@ func (k *copied) answer(table *tables, tuple packet.Tuple, s *packet.Segment, ne
 	if successor := table.Successor(c); next && successor != nil {
 		c = successor
 	}
-	said := fmt.Sprint(d, c.Tuple(0), c.Tuple(1), c.Rewrite(d), c.In, c.Backend, c.State(), c.Rank(), c.Marks(), table.Succeeds(c))
+	said := fmt.Sprint(d, c.Tuple(0), c.Tuple(1), c.Rewrite(d), c.In, c.Backend, c.State(), c.Rank(), c.Marks(),
+		table.Succeeds(c))
 	if c.Protocol() != packet.ProtoTCP {
 		return fmt.Sprint(said, table.Touch(c, d, 0, true, k.now))
 	}
@@ -208,7 +212,8 @@ func (k *copied) same() {
 	case 8: // the host may have used up its share
 		tuple := k.tuple()
 		tuple.DstPort = uint16(k.r.IntN(1 << 16))
-		n := conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Owner: conntrack.OwnerSource, Segment: k.segment()}
+		n := conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Owner: conntrack.OwnerSource,
+			Segment: k.segment()}
 		_, r := k.a.Commit(&n, k.now)
 		if _, rB := k.b.Commit(&n, k.now); r != rB {
 			k.t.Fatalf("%v: %v, in the copy %v", tuple, r, rB)
@@ -325,9 +330,12 @@ func TestRecordsGoRound(t *testing.T) {
 		k.a.Tick(k.now)
 		for _, r := range k.export(k.a, names) {
 			for kind, is := range map[string]bool{
-				"source": r.Source.Used, "dest": r.Dest.Used, "both": r.Source.Used && r.Dest.Used, "successor": r.Succeeds,
-				"class": r.Class != "", "later SYN": r.Streams[0].Later.Set, "overloaded": !r.Source.Used && r.Reply.Dst == external,
-				"counted": r.Owner == conntrack.OwnerDest && r.Counted, "mapping's remote": r.Dest.Remote != nat.Endpoint{},
+				"source": r.Source.Used, "dest": r.Dest.Used, "both": r.Source.Used && r.Dest.Used,
+				"successor": r.Succeeds,
+				"class":     r.Class != "", "later SYN": r.Streams[0].Later.Set, "overloaded": !r.Source.Used &&
+					r.Reply.Dst == external,
+				"counted":          r.Owner == conntrack.OwnerDest && r.Counted,
+				"mapping's remote": r.Dest.Remote != nat.Endpoint{},
 			} {
 				if is {
 					kinds[kind]++
@@ -353,7 +361,8 @@ func TestRecordsGoRound(t *testing.T) {
 	if refused[conntrack.None] == 0 || refused[conntrack.HostShareUsed] == 0 {
 		t.Errorf("connections that were tried: %v", refused)
 	}
-	for _, kind := range []string{"source", "dest", "both", "successor", "class", "later SYN", "overloaded", "counted", "mapping's remote"} {
+	for _, kind := range []string{"source", "dest", "both", "successor", "class", "later SYN", "overloaded", "counted",
+		"mapping's remote"} {
 		if kinds[kind] == 0 {
 			t.Errorf("no record of kind %s: %v", kind, kinds)
 		}
@@ -372,7 +381,8 @@ func TestImportRefuses(t *testing.T) {
 		}
 		return table.nat.Export(c, names, 0), cfg
 	}
-	record, cfg := first(config{Filtering: nat.EndpointIndependent, PortMin: 2000, PortMax: 2009, MaxConnections: 4, HostShare: 1})
+	record, cfg := first(config{Filtering: nat.EndpointIndependent, PortMin: 2000, PortMax: 2009, MaxConnections: 4,
+		HostShare: 1})
 	inboundRecord := record
 	inboundRecord.Original, inboundRecord.Reply = udp(remote, 53, external, port), udp(inside, port, remote, 53)
 	inboundRecord.Source, inboundRecord.Dest = nat.Mapping{}, nat.Mapping{Used: true}
@@ -386,12 +396,13 @@ func TestImportRefuses(t *testing.T) {
 		from    *nat.Record
 		want    conntrack.Refusal
 	}{
-		"nothing against it":  {want: conntrack.None},
-		"from outside":        {from: &inboundRecord, want: conntrack.None},
-		"routed":              {from: &plainRecord, want: conntrack.None},
-		"no time left":        {change: func(r *nat.Record) { r.Remaining = 0 }, want: conntrack.Expired},
-		"source unknown":      {change: func(r *nat.Record) { r.Reply.Dst++; r.Reply.Dst++ }, want: nat.UnknownAddress},
-		"destination unknown": {from: &inboundRecord, change: func(r *nat.Record) { r.Original.Dst += 2 }, want: nat.UnknownAddress},
+		"nothing against it": {want: conntrack.None},
+		"from outside":       {from: &inboundRecord, want: conntrack.None},
+		"routed":             {from: &plainRecord, want: conntrack.None},
+		"no time left":       {change: func(r *nat.Record) { r.Remaining = 0 }, want: conntrack.Expired},
+		"source unknown":     {change: func(r *nat.Record) { r.Reply.Dst++; r.Reply.Dst++ }, want: nat.UnknownAddress},
+		"destination unknown": {from: &inboundRecord, change: func(r *nat.Record) { r.Original.Dst += 2 },
+			want: nat.UnknownAddress},
 		"port of another host": {prepare: func(table *tables) {
 			bind(t, table, udp(inside+1, port, remote, 99))
 		}, want: nat.PortTaken},
@@ -406,7 +417,8 @@ func TestImportRefuses(t *testing.T) {
 			c, _ := bind(t, table, udp(inside, port, remote, 99))
 			table.Remove(c)
 		}, want: conntrack.None},
-		"its mapping is there": {prepare: func(table *tables) { bind(t, table, udp(inside, port, remote, 99)) }, want: conntrack.None},
+		"its mapping is there": {prepare: func(table *tables) { bind(t, table, udp(inside, port, remote, 99)) },
+			want: conntrack.None},
 		"mapped to another port": {prepare: func(table *tables) {
 			c, _ := bind(t, table, udp(inside+1, port, remote, 99))
 			bind(t, table, udp(inside, port, remote, 98)) // gets another port
@@ -437,14 +449,17 @@ func TestImportRefuses(t *testing.T) {
 				table.Touch(c, conntrack.Reply, 0, false, 0)
 			}
 		}, want: conntrack.None},
-		"interface unknown":   {change: func(r *nat.Record) { r.In[1] = "eth0" }, want: conntrack.UnknownName},
-		"backend unknown":     {change: func(r *nat.Record) { r.Backend = "web1" }, want: conntrack.UnknownName},
-		"class unknown":       {change: func(r *nat.Record) { r.Class = "vip" }, want: conntrack.UnknownName},
-		"another protocol":    {change: func(r *nat.Record) { r.Reply.Proto = packet.ProtoTCP }, want: conntrack.Malformed},
-		"a mapping of GRE":    {change: func(r *nat.Record) { r.Original.Proto, r.Reply.Proto = 47, 47 }, want: conntrack.Malformed},
-		"state unknown":       {change: func(r *nat.Record) { r.State = 99 }, want: conntrack.Malformed},
-		"owner unknown":       {change: func(r *nat.Record) { r.Owner = 9 }, want: conntrack.Malformed},
-		"counts for no owner": {change: func(r *nat.Record) { r.Owner, r.Counted = conntrack.OwnerNone, true }, want: conntrack.Malformed},
+		"interface unknown": {change: func(r *nat.Record) { r.In[1] = "eth0" }, want: conntrack.UnknownName},
+		"backend unknown":   {change: func(r *nat.Record) { r.Backend = "web1" }, want: conntrack.UnknownName},
+		"class unknown":     {change: func(r *nat.Record) { r.Class = "vip" }, want: conntrack.UnknownName},
+		"another protocol": {change: func(r *nat.Record) { r.Reply.Proto = packet.ProtoTCP },
+			want: conntrack.Malformed},
+		"a mapping of GRE": {change: func(r *nat.Record) { r.Original.Proto, r.Reply.Proto = 47, 47 },
+			want: conntrack.Malformed},
+		"state unknown": {change: func(r *nat.Record) { r.State = 99 }, want: conntrack.Malformed},
+		"owner unknown": {change: func(r *nat.Record) { r.Owner = 9 }, want: conntrack.Malformed},
+		"counts for no owner": {change: func(r *nat.Record) { r.Owner, r.Counted = conntrack.OwnerNone, true },
+			want: conntrack.Malformed},
 		"two mappings of one endpoint": {change: func(r *nat.Record) {
 			r.Original.Dst, r.Original.DstPort, r.Reply.SrcPort, r.Dest.Used = external, port, 2003, true
 		}, want: conntrack.Malformed},
@@ -490,7 +505,8 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &script{data}
 		table := newTable(config{MaxConnections: 8})
-		names := ids{map[string]conntrack.Class{"class-1": table.Class(conntrack.Lifetime{Idle: time.Second})}, []uint32{0, 1, 2}}
+		names := ids{map[string]conntrack.Class{"class-1": table.Class(conntrack.Lifetime{Idle: time.Second})},
+			[]uint32{0, 1, 2}}
 		now := time.Duration(0)
 		for len(s.data) > 0 {
 			b := func(n int) uint8 { return uint8(s.IntN(n)) }
@@ -506,8 +522,10 @@ func FuzzImport(f *testing.F) {
 			r.Remaining, r.Succeeds = time.Duration(b(40)-1)*time.Second, b(3) == 0
 			for d := range r.Streams {
 				r.Streams[d] = conntrack.Stream{
-					End: uint32(b(200)), Window: b(40), Scale: b(20), Scaled: b(2) == 0, Seen: b(2) == 0, Opened: b(2) == 0,
-					Loose: b(8) == 0, Raised: b(2) == 0, Later: conntrack.LaterSYN{Set: b(2) == 0, Next: uint32(b(200)), Scale: b(20)},
+					End: uint32(b(200)), Window: b(40), Scale: b(20), Scaled: b(2) == 0, Seen: b(2) == 0,
+					Opened: b(2) == 0,
+					Loose:  b(8) == 0, Raised: b(2) == 0,
+					Later: conntrack.LaterSYN{Set: b(2) == 0, Next: uint32(b(200)), Scale: b(20)},
 				}
 			}
 			r.Source.Used, r.Dest.Used = b(2) == 0, b(3) == 0
@@ -518,7 +536,8 @@ func FuzzImport(f *testing.F) {
 			}
 			now += time.Duration(b(3)) * time.Second
 			if c, d := table.Lookup(&r.Reply, now); c != nil && c.Protocol() == packet.ProtoTCP {
-				seg := packet.Segment{Flags: b(64), Seq: uint32(b(200)), Ack: uint32(b(200)), Len: 1, Window: uint16(b(200))}
+				seg := packet.Segment{Flags: b(64), Seq: uint32(b(200)), Ack: uint32(b(200)), Len: 1,
+					Window: uint16(b(200))}
 				if table.Fit(c, d, &seg) == conntrack.Fits {
 					table.TouchTCP(c, d, &seg, now)
 				}

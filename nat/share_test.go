@@ -33,7 +33,8 @@ func TestShareLeavesRoom(t *testing.T) {
 						}
 						continue
 					}
-					k, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource}, 0)
+					k, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(),
+						Owner: conntrack.OwnerSource}, 0)
 					if r != conntrack.None {
 						if r != conntrack.HostShareUsed && want > 0 {
 							t.Errorf("share %v, host %d: %v", c.share, host, r)
@@ -58,7 +59,8 @@ func TestFloodTakesNoShare(t *testing.T) {
 		for k := range uint32(300) {
 			tuple := tcpTuple(uint16(k))
 			tuple.Src = remote + k
-			table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: flags}}, 0)
+			table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(),
+				Segment: packet.Segment{Flags: flags}}, 0)
 		}
 		for k := range uint16(50) {
 			f := udp(inside, 1000+k, remote, 53)
@@ -132,7 +134,8 @@ func TestHalfTakenAnywhere(t *testing.T) {
 		want  conntrack.Refusal
 	}{
 		"a few at the bottom": {2000, 100, conntrack.None}, "a few at the top": {2900, 100, conntrack.None},
-		"most at the bottom": {2000, 900, conntrack.HostShareUsed}, "most at the top": {2100, 900, conntrack.HostShareUsed},
+		"most at the bottom": {2000, 900, conntrack.HostShareUsed},
+		"most at the top":    {2100, 900, conntrack.HostShareUsed},
 	} {
 		table := newTable(config{PortMin: 2000, PortMax: 2999})
 		for k := range uint16(500) {

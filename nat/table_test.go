@@ -26,19 +26,22 @@ func TestMemoryPerConnection(t *testing.T) {
 	single := func(t *testing.T, table *tables, k uint32) {
 		const perAddress = 30_000
 		ext := external + k/perAddress
-		f := packet.Tuple{Src: inside + k/perAddress, SrcPort: uint16(2000 + 2*(k%perAddress)), Dst: remote + k, DstPort: 443, Proto: packet.ProtoTCP}
+		f := packet.Tuple{Src: inside + k/perAddress, SrcPort: uint16(2000 + 2*(k%perAddress)), Dst: remote + k,
+			DstPort: 443, Proto: packet.ProtoTCP}
 		var b nat.Binding
 		port, r := table.Bind(&b, ext, f, f)
 		out := f
 		out.Src, out.SrcPort = ext, port
 		if r == conntrack.None {
-			_, r = table.commitBound(&conntrack.NewConn{Original: f, Reply: out.Reverse(), Owner: conntrack.OwnerSource, Segment: packet.Segment{Flags: packet.SYN}}, &b, 0)
+			_, r = table.commitBound(&conntrack.NewConn{Original: f, Reply: out.Reverse(), Owner: conntrack.OwnerSource,
+				Segment: packet.Segment{Flags: packet.SYN}}, &b, 0)
 		}
 		if r != conntrack.None {
 			t.Fatal(r)
 		}
 	}
-	for name, add := range map[string]func(*testing.T, *tables, uint32){"routed": routed, "translated": translated, "single": single} {
+	for name, add := range map[string]func(*testing.T, *tables, uint32){"routed": routed, "translated": translated,
+		"single": single} {
 		t.Run(name, func(t *testing.T) {
 			for n := uint32(50_000); n < 112_000; n += 6_000 {
 				var before, after runtime.MemStats
@@ -52,7 +55,8 @@ func TestMemoryPerConnection(t *testing.T) {
 				runtime.ReadMemStats(&after)
 				heap := int(after.HeapAlloc-before.HeapAlloc) / int(n)
 				if got := table.Bytes() / int(n); got > 160 || heap > 165 {
-					t.Errorf("%d connections of %d bytes by the table's own account, %d on the heap; want at most 160", n, got, heap)
+					t.Errorf("%d connections of %d bytes by the table's own account, %d on the heap; want at most 160",
+						n, got, heap)
 				} else {
 					t.Logf("%d connections: %d bytes each", n, got)
 				}

@@ -82,7 +82,8 @@ func (p *plan) assign(shards []*shard) {
 		var may []*shard
 		for _, i := range interfaces(n) {
 			i.station.worker = i.router.worker
-			may = append(may, shards[slices.IndexFunc(shards, func(s *shard) bool { return s.worker == i.station.worker })])
+			may = append(may, shards[slices.IndexFunc(shards,
+				func(s *shard) bool { return s.worker == i.station.worker })])
 		}
 		if len(may) == 0 {
 			may = shards

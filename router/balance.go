@@ -223,7 +223,8 @@ func connectionOf(t *turn, x *passage, c *conntrack.Conn) (known *conntrack.Conn
 	p.ReadSegment(&x.segment)
 	next := conns.Successor(c)
 	if p.Flags&(packet.SYN|packet.ACK) != packet.SYN {
-		if next != nil && next.State() == conntrack.SynReceived && conns.Fit(next, conntrack.Original, &x.segment) == conntrack.Fits {
+		if next != nil && next.State() == conntrack.SynReceived &&
+			conns.Fit(next, conntrack.Original, &x.segment) == conntrack.Fits {
 			return next, false
 		}
 		return c, false

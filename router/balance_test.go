@@ -188,7 +188,8 @@ func TestSourceHashing(t *testing.T) {
 			t.Errorf("%s: two routers do not agree:\n%s\n%s", algorithm, seen[0], seen[1])
 		}
 		mixed := strings.Contains(seen[0], "90") || strings.Contains(seen[0], "09")
-		if mixed != (algorithm == "SOURCE_IP_PORT") || !strings.Contains(seen[0], "9") || !strings.Contains(seen[0], "0") {
+		if mixed != (algorithm == "SOURCE_IP_PORT") || !strings.Contains(seen[0], "9") ||
+			!strings.Contains(seen[0], "0") {
 			t.Errorf("%s: %s", algorithm, seen[0])
 		}
 	}
@@ -336,7 +337,8 @@ func TestStatisticsAreWhatACaptureShows(t *testing.T) {
 			t.Fatalf("%+v", all)
 		}
 		s := all[0].Listeners[0].Statistics
-		want := Statistics{Active: active, Total: total, PacketsIn: in, PacketsOut: out, BytesIn: bytesIn, BytesOut: bytesOut}
+		want := Statistics{Active: active, Total: total, PacketsIn: in, PacketsOut: out, BytesIn: bytesIn,
+			BytesOut: bytesOut}
 		if s != want || s.Total < before {
 			t.Errorf("%s:\n got %+v\nwant %+v", what, s, want)
 		}
@@ -347,7 +349,8 @@ func TestStatisticsAreWhatACaptureShows(t *testing.T) {
 			sum.Total += m.Statistics.Total
 			sum.BytesIn += m.Statistics.BytesIn
 		}
-		if p := all[0].Listeners[0].Pool.Statistics; sum.Total != p.Total || sum.Active != p.Active || sum.BytesIn != p.BytesIn {
+		if p := all[0].Listeners[0].Pool.Statistics; sum.Total != p.Total || sum.Active != p.Active ||
+			sum.BytesIn != p.BytesIn {
 			t.Errorf("%s: the pool has %+v, its members %+v", what, p, sum)
 		}
 	}
@@ -371,7 +374,8 @@ func TestStatisticsAreWhatACaptureShows(t *testing.T) {
 	check("forgotten", 0, 10)
 	for i := range 50 {
 		name := fmt.Sprint("m", i)
-		l.check(l.AddMember("web servers", file.Member{Name: name, Address: addr("172.16.100.9"), Port: 80, Weight: 1, AdminStateUp: true}))
+		l.check(l.AddMember("web servers", file.Member{Name: name, Address: addr("172.16.100.9"), Port: 80, Weight: 1,
+			AdminStateUp: true}))
 		l.members(l.client, 5000+2*i, 2)
 		in += 2
 		bytesIn += 80
@@ -389,7 +393,8 @@ func TestOperatingStatus(t *testing.T) {
 	l := newLesson(t)
 	status := func() string {
 		b := l.LoadBalancers()[0]
-		s := fmt.Sprint(b.OperatingStatus, " ", b.Listeners[0].OperatingStatus, " ", b.Listeners[0].Pool.OperatingStatus)
+		s := fmt.Sprint(b.OperatingStatus, " ", b.Listeners[0].OperatingStatus, " ",
+			b.Listeners[0].Pool.OperatingStatus)
 		for _, m := range b.Listeners[0].Pool.Members {
 			s += " " + string(m.OperatingStatus)
 		}
@@ -496,10 +501,15 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		topo := twoRouters()
 		topo.Engine.Workers = workers
-		topo.Pools = []file.Pool{{Name: "web", Protocol: file.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
-			Members: []file.Member{{Name: "one", Address: addr("192.168.1.9"), Port: 80, Weight: 1, AdminStateUp: true}}}}
-		topo.VIPs = []file.VIP{{Name: "web", Network: "blue", Address: addr("192.168.1.80"), Protocol: file.TCP, Port: 80, Pool: "web", Router: "blue"}}
-		topo.FloatingIPs = append(topo.FloatingIPs, file.FloatingIP{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("192.168.1.80"), Router: "blue"})
+		topo.Pools = []file.Pool{{Name: "web", Protocol: file.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep",
+			OnMemberRemoved: "drain",
+			Members: []file.Member{{Name: "one", Address: addr("192.168.1.9"), Port: 80, Weight: 1,
+				AdminStateUp: true}}}}
+		topo.VIPs = []file.VIP{{Name: "web", Network: "blue", Address: addr("192.168.1.80"), Protocol: file.TCP,
+			Port: 80, Pool: "web", Router: "blue"}}
+		topo.FloatingIPs = append(topo.FloatingIPs,
+			file.FloatingIP{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("192.168.1.80"),
+				Router: "blue"})
 		topo.Networks[1].MTU = 1000
 		s := newSim(t, topo)
 		red, member := s.host("red", "192.168.1.9"), s.host("blue", "192.168.1.9")
@@ -513,7 +523,8 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: f.seq, Ack: f.sseq, ACK: true, Window: 65535}, payload(1200)))
 		s.want(s.one("red"), "icmp 10.10.10.5 > 192.168.1.9 type 3 code 4 about tcp 192.168.1.9:4000 > 10.10.10.7:80")
 		f.lives()
-		if all := s.LoadBalancers(); len(all) != 1 || all[0].Router != "blue" || all[0].Listeners[0].Statistics.Active != 1 {
+		if all := s.LoadBalancers(); len(all) != 1 || all[0].Router != "blue" ||
+			all[0].Listeners[0].Statistics.Active != 1 {
 			t.Errorf("%d workers: %+v", workers, all)
 		}
 	}
@@ -524,7 +535,8 @@ func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 	topo := tutorial()
 	topo.Pools[0].Monitor = &file.Monitor{Type: "TCP", InitialState: "up"}
 	for _, half := range []string{"0.0.0.0/1", "128.0.0.0/1"} {
-		topo.Routers[0].Routes = append(topo.Routers[0].Routes, file.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
+		topo.Routers[0].Routes = append(topo.Routers[0].Routes,
+			file.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
 	}
 	if _, err := build(stateOf(t, topo), newRand(1), true); err != nil {
 		t.Error(err)

@@ -42,7 +42,8 @@ func establishedTCP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDe
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")
 		l.tcp(l.client, 80, "10.10.10.2", 4000, "S.")
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, ".")
-		return l.build(l.vm4, "10.10.10.4", 6, []ipOpt{df}, &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
+		return l.build(l.vm4, "10.10.10.4", 6, []ipOpt{df},
+			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
 	})
 }
 
@@ -53,7 +54,8 @@ func establishedVIP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDe
 		l.tcp(l.client, 4000, "10.10.10.7", 80, "S")
 		l.tcp(l.web1, 80, "10.10.10.4", 4000, "S.")
 		l.tcp(l.client, 4000, "10.10.10.7", 80, ".")
-		return l.build(l.web1, "10.10.10.4", 6, []ipOpt{df}, &layers.TCP{SrcPort: 80, DstPort: 4000, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
+		return l.build(l.web1, "10.10.10.4", 6, []ipOpt{df},
+			&layers.TCP{SrcPort: 80, DstPort: 4000, Seq: 1001, Ack: 1001, ACK: true, Window: 65535}, payload(6))
 	})
 	return w, lessonPort(w, "vlan100"), frame, out
 }

@@ -87,7 +87,8 @@ func (p *placeParams) freeNet() (netip.Prefix, error) {
 			return free, nil
 		}
 	}
-	return netip.Prefix{}, fmt.Errorf("the checks of members need one of the prefixes %v, and all are in use", checkNets)
+	return netip.Prefix{}, fmt.Errorf("the checks of members need one of the prefixes %v, and all are in use",
+		checkNets)
 }
 
 // uses reports whether hosts with an address of a prefix are elsewhere.
@@ -140,7 +141,8 @@ func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
 	}
 	at := packet.ToAddr(r.checks.addrs[0].addr)
 	return host.New(far, host.Config{
-		Name: n.name, MAC: s.mac, Address: netip.PrefixFrom(at.Next(), checkNets[0].Bits()), Gateway: at, Logger: r.worker.log,
+		Name: n.name, MAC: s.mac, Address: netip.PrefixFrom(at.Next(), checkNets[0].Bits()), Gateway: at,
+		Logger: r.worker.log,
 	})
 }
 

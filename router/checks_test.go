@@ -94,7 +94,8 @@ func (c *checked) web(address, name string) *host.Host {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, name) })) // it ends with the host
+	// it ends with the host
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, name) }))
 	return h
 }
 
@@ -143,7 +144,9 @@ func TestChecksTakeMembersOutAndIn(t *testing.T) {
 
 // A member that answers, but not as expected, is as bad as none.
 func TestCheckLooksAtTheAnswer(t *testing.T) {
-	inBubble(t, `{ type = "HTTP", delay = "1s", timeout = "1s", max_retries = 1, max_retries_down = 1, url_path = "/health", expected_codes = "200,204" }`, func(t *testing.T, c *checked) {
+	const health = `{ type = "HTTP", delay = "1s", timeout = "1s", max_retries = 1, max_retries_down = 1, ` +
+		`url_path = "/health", expected_codes = "200,204" }`
+	inBubble(t, health, func(t *testing.T, c *checked) {
 		code := http.StatusNoContent
 		var asked []string
 		for _, at := range []string{"172.16.100.9", "172.16.100.10"} {
@@ -164,7 +167,8 @@ func TestCheckLooksAtTheAnswer(t *testing.T) {
 		}
 		code = http.StatusServiceUnavailable
 		c.wantStatus("ERROR ERROR", 3*time.Second)
-		if l := c.Engine.LoadBalancers()[0]; l.OperatingStatus != router.Error || !strings.Contains(l.Listeners[0].Pool.Members[0].Check.Why, "503") {
+		if l := c.Engine.LoadBalancers()[0]; l.OperatingStatus != router.Error ||
+			!strings.Contains(l.Listeners[0].Pool.Members[0].Check.Why, "503") {
 			t.Errorf("%+v", l)
 		}
 		if _, err := c.client.Dial("tcp", "10.10.10.7:80"); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -223,7 +227,8 @@ func TestChecksAndHands(t *testing.T) {
 		if err := c.Engine.SetMember("web", "one", true); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.status() + " " + c.pages(2); !strings.HasPrefix(got, "ONLINE ONLINE ") || !strings.Contains(got, "one") {
+		if got := c.status() + " " + c.pages(2); !strings.HasPrefix(got, "ONLINE ONLINE ") ||
+			!strings.Contains(got, "one") {
 			t.Errorf("%s: its checks have never failed", got)
 		}
 	})
@@ -232,7 +237,8 @@ func TestChecksAndHands(t *testing.T) {
 // The connection of a check lives as long as the check may take, and not for long after: not all
 // checks have an end that shows.
 func TestChecksLeaveNoConnections(t *testing.T) {
-	inBubble(t, `{ type = "HTTP", delay = "100s", timeout = "90s", max_retries = 1, max_retries_down = 1 }`, func(t *testing.T, c *checked) {
+	const slow = `{ type = "HTTP", delay = "100s", timeout = "90s", max_retries = 1, max_retries_down = 1 }`
+	inBubble(t, slow, func(t *testing.T, c *checked) {
 		for _, at := range []string{"172.16.100.9", "172.16.100.10"} {
 			l, err := c.Host("tenant", at).Listen("tcp", ":80")
 			if err != nil {
@@ -269,7 +275,8 @@ func TestCheckIsRefusedByICMP(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.wantStatus("ONLINE ERROR", 20*time.Second)
-		if last := c.Engine.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check; last.Why != "refused by 172.16.100.10" {
+		last := c.Engine.LoadBalancers()[0].Listeners[0].Pool.Members[1].Check
+		if last.Why != "refused by 172.16.100.10" {
 			t.Errorf("%+v", last)
 		}
 	})
@@ -288,7 +295,8 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 				if strings.HasPrefix(line, "tcp 172.16.100.1:") {
 					seen++
 				}
-				if strings.Contains(line, "192.0.0.") && !strings.Contains(line, "> 192.0.0.2") && !strings.Contains(line, "about [") {
+				if strings.Contains(line, "192.0.0.") && !strings.Contains(line, "> 192.0.0.2") &&
+					!strings.Contains(line, "about [") {
 					wrong = append(wrong, network+": "+line)
 				}
 			})
@@ -316,7 +324,8 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 			}
 			cancel()
 		}
-		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.9"), netip.MustParseAddr("192.0.0.2")); err == nil {
+		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.9"),
+			netip.MustParseAddr("192.0.0.2")); err == nil {
 			t.Error("it can have a floating IP")
 		}
 		if n := len(c.Engine.Connections()); n > 8 {
@@ -332,7 +341,8 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 			text := checkedTopology(`{ type = "PING", delay = "1s" }`)
 			for _, p := range taken {
 				text = strings.Replace(text, "[[floating_ip]]",
-					fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"172.16.100.254\"\n[[floating_ip]]", p), 1)
+					fmt.Sprintf("  [[router.routes]]\n  destination = %q\n  nexthop = \"172.16.100.254\"\n"+
+						"[[floating_ip]]", p), 1)
 			}
 			lab := routertest.Parse(t, text)
 			c := &checked{lab, t, lab.Host("ext_net", "10.10.10.4")}

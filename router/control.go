@@ -121,7 +121,8 @@ func (c *control) associate(router string, floating, fixed netip.Addr) error {
 func (c *control) disassociate(router string, floating netip.Addr) error {
 	var at []*vrouter
 	for _, r := range c.routers {
-		if r.gateway != nil && (router == "" || r.name == router) && floating.Is4() && r.gateway.iface.floats(packet.FromAddr(floating)) {
+		if r.gateway != nil && (router == "" || r.name == router) && floating.Is4() &&
+			r.gateway.iface.floats(packet.FromAddr(floating)) {
 			at = append(at, r)
 		}
 	}
@@ -224,7 +225,8 @@ func (r *vrouter) mayFloat(ext, to uint32) error {
 		}
 	}
 	if !forwardable(to) {
-		return fmt.Errorf("%v is an address that no router forwards to (RFC 6890): %w", packet.ToAddr(to), fs.ErrInvalid)
+		return fmt.Errorf("%v is an address that no router forwards to (RFC 6890): %w", packet.ToAddr(to),
+			fs.ErrInvalid)
 	}
 	if other, ok := r.static.Floating(to); ok && other != ext {
 		return fmt.Errorf("%v has %v already: %w", packet.ToAddr(to), packet.ToAddr(other), fs.ErrExist)
@@ -241,7 +243,8 @@ func (c *control) isMember(r *vrouter, addr uint32) error {
 		}
 		for i := range p.members {
 			if m := &p.members[i]; m.Addr == addr {
-				return fmt.Errorf("%v is member %q of pool %q, which router %q balances; name the host behind it there: %w",
+				return fmt.Errorf("%v is member %q of pool %q, which router %q balances; "+
+					"name the host behind it there: %w",
 					packet.ToAddr(addr), m.name, p.name, r.name, fs.ErrExist)
 			}
 		}

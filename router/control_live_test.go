@@ -44,7 +44,8 @@ type liveCloud struct {
 func startCloud(t *testing.T) *liveCloud {
 	t.Helper()
 	lab := routertest.Parse(t, cloud)
-	return &liveCloud{lab, t, lab.Host("tenant", "172.16.100.9"), lab.Host("tenant", "172.16.100.10"), lab.Host("ext_net", "10.10.10.4")}
+	return &liveCloud{lab, t, lab.Host("tenant", "172.16.100.9"), lab.Host("tenant", "172.16.100.10"),
+		lab.Host("ext_net", "10.10.10.4")}
 }
 
 // connect opens a TCP connection and returns both ends, through which something has
@@ -100,7 +101,8 @@ func TestRealHostsAreReset(t *testing.T) {
 	in1, in2 := c.connect(c.client, "10.10.10.3:9", c.one, "9")
 	out1, out2 := c.connect(c.one, "10.10.10.4:9", c.client, "9")
 	hair1, hair2 := c.connect(c.two, "10.10.10.3:9", c.one, "9")
-	if err := e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.10")); err != nil {
+	if err := e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+		netip.MustParseAddr("172.16.100.10")); err != nil {
 		t.Fatal(err)
 	}
 	c.wantReset("moved", in1, in2, out1, out2, hair1, hair2)
@@ -169,7 +171,8 @@ func TestTransfersAreReset(t *testing.T) {
 				t.Errorf("an end is not reset: write %v, read %v", err[0], err[1])
 			}
 		}
-		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.9")); err != nil {
+		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+			netip.MustParseAddr("172.16.100.9")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,7 +223,8 @@ func TestDatagramsFollow(t *testing.T) {
 	floating, vip := dial("10.10.10.3:7"), dial("10.10.10.7:70")
 	ask(floating, "172.16.100.9")
 	ask(vip, "172.16.100.9")
-	if err := errors.Join(c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.10")),
+	if err := errors.Join(c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+		netip.MustParseAddr("172.16.100.10")),
 		c.Engine.SetMember("udp", "one", false)); err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +273,8 @@ func TestChangesUnderTraffic(t *testing.T) {
 	for _, k := range []struct {
 		from *host.Host
 		to   string
-	}{{c.client, "10.10.10.3:7"}, {c.client, "10.10.10.7:70"}, {c.one, "172.16.100.11:70"}, {c.two, "10.10.10.4:7"}, {c.one, "10.10.10.4:7"}} {
+	}{{c.client, "10.10.10.3:7"}, {c.client, "10.10.10.7:70"}, {c.one, "172.16.100.11:70"}, {c.two, "10.10.10.4:7"},
+		{c.one, "10.10.10.4:7"}} {
 		for _, network := range []string{"tcp", "udp"} {
 			traffic.Go(func() {
 				for {
@@ -292,20 +297,23 @@ func TestChangesUnderTraffic(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(k), 1))
 			fixed := []netip.Addr{netip.MustParseAddr("172.16.100.9"), netip.MustParseAddr("172.16.100.10")}
 			name := fmt.Sprint("extra", k)
-			extra := file.Member{Name: name, Address: netip.MustParseAddr("172.16.100.10"), Port: 100 + uint16(k), Weight: 1}
+			extra := file.Member{Name: name, Address: netip.MustParseAddr("172.16.100.10"), Port: 100 + uint16(k),
+				Weight: 1}
 			for range 100 {
 				var err error
 				switch rng.IntN(5) {
 				case 0:
 					err = e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), fixed[rng.IntN(2)])
 				case 1:
-					if err = e.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); errors.Is(err, os.ErrNotExist) {
+					if err = e.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); errors.Is(err,
+						os.ErrNotExist) {
 						err = nil // another one has done it
 					}
 				case 2:
 					err = e.SetMember([]string{"tcp", "udp"}[rng.IntN(2)], "one", rng.IntN(2) == 0)
 				case 3:
-					err = errors.Join(e.AddMember("tcp", extra), e.SetMember("tcp", name, rng.IntN(2) == 0), e.RemoveMember("tcp", name))
+					err = errors.Join(e.AddMember("tcp", extra), e.SetMember("tcp", name, rng.IntN(2) == 0),
+						e.RemoveMember("tcp", name))
 				default:
 					e.Stats()
 					e.Connections()

@@ -34,7 +34,8 @@ type flow struct {
 func (l *lesson) segment(h *simHost, sport int, dst string, dport int, flags uint8, seq, ack uint32, data int) {
 	l.t.Helper()
 	t := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: seq, Ack: ack, Window: 65535}
-	t.SYN, t.ACK, t.RST, t.FIN = flags&packet.SYN != 0, flags&packet.ACK != 0, flags&packet.RST != 0, flags&packet.FIN != 0
+	t.SYN, t.ACK, t.RST, t.FIN = flags&packet.SYN != 0, flags&packet.ACK != 0, flags&packet.RST != 0,
+		flags&packet.FIN != 0
 	l.put(h.net, l.build(h, dst, layers.IPProtocolTCP, nil, t, payload(data)))
 }
 
@@ -205,7 +206,8 @@ func TestAssociationIsAnnounced(t *testing.T) {
 		t.Errorf("announced: %v", got)
 	}
 	l.advance(time.Minute)
-	if got := append(l.announced("ext_net"), append(l.announced("vlan100"), l.announced("vlan101")...)...); len(got) != 0 {
+	if got := append(l.announced("ext_net"), append(l.announced("vlan100"),
+		l.announced("vlan101")...)...); len(got) != 0 {
 		t.Errorf("announced: %v", got)
 	}
 }
@@ -233,7 +235,8 @@ func TestDisassociate(t *testing.T) {
 
 	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
 	l.wantResets(resets(over...))
-	if got := l.Stats().Routers[0]; got.Settled != 6 || got.Connections != inside-6 || len(l.Connections()) != inside-6 {
+	if got := l.Stats().Routers[0]; got.Settled != 6 || got.Connections != inside-6 ||
+		len(l.Connections()) != inside-6 {
 		t.Errorf("%d settled, %d left of %d", got.Settled, got.Connections, inside)
 	}
 	if l.answers("10.10.10.3") || !l.answers("10.10.10.7") {
@@ -262,7 +265,8 @@ func TestMove(t *testing.T) {
 		topo := tutorial()
 		topo.Routers[0].Gateway.SNAT = snat
 		l := newLessonOf(t, topo)
-		in, out := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3), l.tcpFlow(l.vm3, 4001, "10.10.10.1", 80, l.upstream)
+		in, out := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3),
+			l.tcpFlow(l.vm3, 4001, "10.10.10.1", 80, l.upstream)
 		own := l.tcpFlow(l.vm4, 4002, "10.10.10.1", 80, l.upstream)
 		l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
 		l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.3")
@@ -306,7 +310,8 @@ func TestHairpinsFollow(t *testing.T) {
 		}
 	}
 	l := newLesson(t)
-	over := []*flow{l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1), l.tcpFlow(l.vm3, 4001, "10.10.10.7", 80, l.web2)}
+	over := []*flow{l.tcpFlow(l.client, 4000, "10.10.10.7", 80, l.web1),
+		l.tcpFlow(l.vm3, 4001, "10.10.10.7", 80, l.web2)}
 	direct := l.tcpFlow(l.vm3, 4002, "172.16.100.11", 80, l.web1)
 	l.do(l.AssociateFloatingIP(addr("10.10.10.7"), addr("172.16.100.9"))) // past the VIP
 	l.wantResets(resets(over...))
@@ -349,7 +354,8 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		want := resets(f)
 		delete(want, "ext_net")
 		l.wantResets(want)
-		if r.arp.Find(neighbor.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked || l.Stats().Parked != parked {
+		if r.arp.Find(neighbor.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked ||
+			l.Stats().Parked != parked {
 			t.Error("it is asked for, or waited for")
 		}
 	}
@@ -379,9 +385,11 @@ func TestLostResetIsRepeated(t *testing.T) {
 	for _, f := range []*flow{in, out} {
 		for range 2 {
 			l.segment(f.client, f.port, f.to, f.toPort, packet.ACK, f.seq, 777, 0)
-			l.wantResets(map[string][]string{f.client.net: {fmt.Sprintf("tcp %s:%d > %v:%d R seq 777 ack 0", f.to, f.toPort, f.client.addr, f.port)}})
+			l.wantResets(map[string][]string{f.client.net: {fmt.Sprintf("tcp %s:%d > %v:%d R seq 777 ack 0", f.to,
+				f.toPort, f.client.addr, f.port)}})
 			l.segment(f.server, f.sport, f.from, f.fromPort, packet.ACK, f.sseq, 888, 5)
-			l.wantResets(map[string][]string{f.server.net: {fmt.Sprintf("tcp %s:%d > %v:%d R seq 888 ack 0", f.from, f.fromPort, f.server.addr, f.sport)}})
+			l.wantResets(map[string][]string{f.server.net: {fmt.Sprintf("tcp %s:%d > %v:%d R seq 888 ack 0", f.from,
+				f.fromPort, f.server.addr, f.sport)}})
 		}
 		l.segment(f.client, f.port, f.to, f.toPort, packet.RST, f.seq, 0, 0)
 		l.wantResets(nil)
@@ -564,7 +572,8 @@ func TestAssociationErrors(t *testing.T) {
 			t.Errorf("%s with %s: %v", c.floating, c.fixed, err)
 		}
 	}
-	if err := l.AssociateFloatingIPAt("nobody", addr("10.10.10.5"), addr("172.16.101.4")); !errors.Is(err, fs.ErrNotExist) {
+	if err := l.AssociateFloatingIPAt("nobody", addr("10.10.10.5"), addr("172.16.101.4")); !errors.Is(err,
+		fs.ErrNotExist) {
 		t.Errorf("at a router that is not there: %v", err)
 	}
 	for _, a := range []string{"10.10.10.5", "10.10.10.8", "10.10.10.2", "2001:db8::1"} {
@@ -608,9 +617,12 @@ func TestMemberGoes(t *testing.T) {
 		change        func(l *lesson, pool string) error
 		reset         bool
 	}{
-		"down, keep":     {"keep", "reset", func(l *lesson, p string) error { return l.SetMember(p, "WEB1", false) }, false},
-		"down, reset":    {"reset", "drain", func(l *lesson, p string) error { return l.SetMember(p, "WEB1", false) }, true},
-		"removed, drain": {"reset", "drain", func(l *lesson, p string) error { return l.RemoveMember(p, "WEB1") }, false},
+		"down, keep": {"keep", "reset", func(l *lesson, p string) error { return l.SetMember(p, "WEB1", false) },
+			false},
+		"down, reset": {"reset", "drain", func(l *lesson, p string) error { return l.SetMember(p, "WEB1", false) },
+			true},
+		"removed, drain": {"reset", "drain", func(l *lesson, p string) error { return l.RemoveMember(p, "WEB1") },
+			false},
 		"removed, reset": {"keep", "reset", func(l *lesson, p string) error { return l.RemoveMember(p, "WEB1") }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -712,13 +724,19 @@ func TestMemberErrors(t *testing.T) {
 		"remove, no member": {l.RemoveMember("web servers", "WEB3"), fs.ErrNotExist},
 		"add, no pool":      {l.AddMember("nobody", ok), fs.ErrNotExist},
 		"same name":         {l.AddMember("web servers", with(func(m *file.Member) { m.Name = "WEB1" })), fs.ErrExist},
-		"same endpoint":     {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.100.9") })), fs.ErrExist},
-		"no port":           {l.AddMember("web servers", with(func(m *file.Member) { m.Port = 0 })), fs.ErrInvalid},
-		"no address":        {l.AddMember("web servers", with(func(m *file.Member) { m.Address = netip.Addr{} })), fs.ErrInvalid},
-		"multicast":         {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("224.0.0.1") })), fs.ErrInvalid},
-		"this network":      {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("0.0.0.1") })), fs.ErrInvalid},
-		"reserved":          {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("240.0.0.1") })), fs.ErrInvalid},
-		"the VIP":           {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
+		"same endpoint": {l.AddMember("web servers",
+			with(func(m *file.Member) { m.Address = addr("172.16.100.9") })), fs.ErrExist},
+		"no port": {l.AddMember("web servers", with(func(m *file.Member) { m.Port = 0 })), fs.ErrInvalid},
+		"no address": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = netip.Addr{} })),
+			fs.ErrInvalid},
+		"multicast": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("224.0.0.1") })),
+			fs.ErrInvalid},
+		"this network": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("0.0.0.1") })),
+			fs.ErrInvalid},
+		"reserved": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("240.0.0.1") })),
+			fs.ErrInvalid},
+		"the VIP": {l.AddMember("web servers",
+			with(func(m *file.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
 		"the other VIP": {l.AddMember("name servers",
 			with(func(m *file.Member) { m.Address, m.Name = addr("172.16.100.11"), "" })), fs.ErrInvalid},
 		"a floating IP": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.3") })),
@@ -754,10 +772,12 @@ func TestLargeTableSettlesInSteps(t *testing.T) {
 	table := l.w.routers[0].conns
 	from := packet.FromAddr(addr("11.0.0.0"))
 	for i := range uint32(n) {
-		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.FromAddr(addr("10.10.10.3")), DstPort: 53, Proto: packet.ProtoUDP}
+		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.FromAddr(addr("10.10.10.3")), DstPort: 53,
+			Proto: packet.ProtoUDP}
 		to := in
 		to.Dst = packet.FromAddr(l.vm3.addr)
-		if _, r := table.Commit(&conntrack.NewConn{Original: in, Reply: to.Reverse(), In: [2]uint16{3, 2}, Out: [2]uint16{2, 3}}, l.now); r != conntrack.None {
+		if _, r := table.Commit(&conntrack.NewConn{Original: in, Reply: to.Reverse(), In: [2]uint16{3, 2},
+			Out: [2]uint16{2, 3}}, l.now); r != conntrack.None {
 			t.Fatal(r)
 		}
 	}
@@ -789,7 +809,8 @@ func TestChangeDropsCachedWays(t *testing.T) {
 	l := newLesson(t)
 	f := l.tcpFlow(l.vm4, 4000, "10.10.10.1", 80, l.upstream)
 	r := l.w.routers[0]
-	tuple := packet.Tuple{Src: packet.FromAddr(l.vm4.addr), SrcPort: 4000, Dst: packet.FromAddr(l.upstream.addr), DstPort: 80, Proto: packet.ProtoTCP}
+	tuple := packet.Tuple{Src: packet.FromAddr(l.vm4.addr), SrcPort: 4000, Dst: packet.FromAddr(l.upstream.addr),
+		DstPort: 80, Proto: packet.ProtoTCP}
 	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
 	c, _ := r.conns.Lookup(&tuple, l.now)
 	if c == nil || r.conns.Current(c) {

@@ -7,7 +7,8 @@ import (
 )
 
 func TestRunDelay(t *testing.T) {
-	for line, want := range map[string]time.Duration{"100593 23825 2\n": 23825, "1 0 1": 0, "": -1, "7": -1, "1 x 3": -1} {
+	for line, want := range map[string]time.Duration{"100593 23825 2\n": 23825, "1 0 1": 0, "": -1, "7": -1,
+		"1 x 3": -1} {
 		got, ok := parseRunDelay([]byte(line))
 		if ok != (want >= 0) || ok && got != want {
 			t.Errorf("%q: %v, %t", line, got, ok)

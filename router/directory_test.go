@@ -142,7 +142,8 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 					t.Errorf("%d routers are asked for %v", len(got), packet.ToAddr(m.Target))
 				}
 				s.broadcast("ext_net", m)
-				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != interfaces(n)[i].mac || got[0].Sender != m.Target {
+				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != interfaces(n)[i].mac ||
+					got[0].Sender != m.Target {
 					t.Errorf("%v is at %v", packet.ToAddr(m.Target), got)
 				}
 			}
@@ -170,7 +171,8 @@ func TestRoutersFollowAHost(t *testing.T) {
 		s := newSim(t, manyRouters(t, 5, 1, workers))
 		n := s.nets["ext_net"]
 		h := s.host("ext_net", "10.255.0.9")
-		inside := []*simHost{s.host("net0", "192.168.1.2"), s.host("net2", "192.168.1.2"), s.host("net4", "192.168.1.2")}
+		inside := []*simHost{s.host("net0", "192.168.1.2"), s.host("net2", "192.168.1.2"),
+			s.host("net4", "192.168.1.2")}
 		send := func() {
 			t.Helper()
 			for _, from := range inside {
@@ -192,7 +194,8 @@ func TestRoutersFollowAHost(t *testing.T) {
 		} {
 			h.mac[5] = byte(0x70 + i)
 			m := say()
-			if got := n.directory.concerns(nil, &m); len(got) < 3 || len(got) > 4 || len(slices.Compact(got)) != len(got) {
+			if got := n.directory.concerns(nil, &m); len(got) < 3 || len(got) > 4 ||
+				len(slices.Compact(got)) != len(got) {
 				t.Errorf("message %d concerns %d routers", i, len(got))
 			}
 			s.broadcast("ext_net", m)
@@ -270,7 +273,8 @@ func TestConflictOnASharedNetwork(t *testing.T) {
 	thief := &simHost{net: "ext_net", addr: addr("10.3.0.2"), mac: packet.MAC{2, 0, 0, 0, 0, 9}}
 	a := packet.FromAddr(thief.addr)
 	for _, m := range []packet.ARP{
-		request(thief, "10.3.0.2"), request(thief, "10.255.0.77"), request(thief, "10.3.0.1"), request(thief, "10.4.0.1"),
+		request(thief, "10.3.0.2"), request(thief, "10.255.0.77"), request(thief, "10.3.0.1"),
+		request(thief, "10.4.0.1"),
 		{SenderMAC: thief.mac, Sender: a, TargetMAC: thief.mac, Target: a},
 		{SenderMAC: thief.mac, Sender: a, Target: packet.FromAddr(addr("10.255.0.77"))},
 	} {
@@ -304,7 +308,8 @@ func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 		six[12], six[13] = 0x86, 0xdd
 		broken := packet.PutARP(make([]byte, packet.ARPLen), h.mac, packet.Broadcast, request(h, "10.3.0.1"))
 		broken[packet.EthernetLen] = 9
-		nobody := packet.ARP{Request: true, SenderMAC: h.mac, Sender: 127<<24 | 1, Target: packet.FromAddr(addr("10.3.0.1"))}
+		nobody := packet.ARP{Request: true, SenderMAC: h.mac, Sender: 127<<24 | 1,
+			Target: packet.FromAddr(addr("10.3.0.1"))}
 		other := s.addPort("ext_net", "other")
 		for _, with := range []bool{true, false} { // the other port
 			for _, c := range []struct {
@@ -319,7 +324,8 @@ func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 				s.put("ext_net", c.frame)
 				after := s.stats()
 				if with {
-					if got := after.Forwarded - before.Forwarded; got != 1 || len(other.out) != 1 || len(after.Drops) != 0 {
+					if got := after.Forwarded - before.Forwarded; got != 1 || len(other.out) != 1 ||
+						len(after.Drops) != 0 {
 						t.Errorf("%v: %d forwarded, %d at the other port", c.reason, got, len(other.out))
 					}
 					other.out = nil

@@ -88,7 +88,8 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	e, p, err := newEngine(topo, opt.Logger, newRand(opt.Seed), topo.Engine.Workers, opt.Open != nil && anyDevice(topo), true)
+	e, p, err := newEngine(topo, opt.Logger, newRand(opt.Seed), topo.Engine.Workers, opt.Open != nil && anyDevice(topo),
+		true)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,8 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 
 // newEngine builds a topology's networks and routers and gives them to at most so
 // many workers, 0: as many as the machine has use for. The workers do not run yet.
-func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine, *plan, error) {
+func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine,
+	*plan, error) {
 	state, err := topo.State()
 	if err != nil {
 		return nil, nil, err
@@ -224,7 +226,8 @@ func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
 			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
-				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EMFILE) {
+				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) ||
+					errors.Is(err, syscall.EMFILE) {
 					return errors.Join(errs...) // a missing right or tun module, or too many files: once is enough
 				}
 				continue

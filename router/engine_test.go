@@ -169,12 +169,14 @@ func TestEngineForwardsBetweenPorts(t *testing.T) {
 	right.arp(rightMAC, "198.51.100.7", "198.51.100.1")
 	right.next(t) // the answer
 	var p packet.Packet
-	if f := p.Parse(right.next(t), nil); f != packet.FaultNone || p.Tuple.String() != "udp 192.0.2.7:1000 > 198.51.100.7:2000" {
+	if f := p.Parse(right.next(t), nil); f != packet.FaultNone ||
+		p.Tuple.String() != "udp 192.0.2.7:1000 > 198.51.100.7:2000" {
 		t.Errorf("fault %d, %v", f, p.Tuple)
 	}
 	<-seen
 	stop()
-	if c := e.Connections(); len(c) != 1 || c[0].Router != "middle" || c[0].Original.String() != "udp 192.0.2.7:1000 > 198.51.100.7:2000" {
+	if c := e.Connections(); len(c) != 1 || c[0].Router != "middle" ||
+		c[0].Original.String() != "udp 192.0.2.7:1000 > 198.51.100.7:2000" {
 		t.Errorf("connections: %v", c)
 	}
 	s := e.Stats()
@@ -230,7 +232,8 @@ func TestSimulatedTime(t *testing.T) {
 		left.send(udpFrame(leftMAC, m.SenderMAC, "192.0.2.7:1000", "198.51.100.99:2000"))
 		var p packet.Packet
 		icmp := left.next(t) // host unreachable, after three requests
-		if f := new(packet.Decoder).Decode(&p, icmp, nil); f != packet.FaultNone || p.Type != packet.ICMPUnreachable || p.Code != 1 {
+		if f := new(packet.Decoder).Decode(&p, icmp, nil); f != packet.FaultNone || p.Type != packet.ICMPUnreachable ||
+			p.Code != 1 {
 			t.Errorf("fault %d, type %d code %d", f, p.Type, p.Code)
 		}
 		if d := time.Since(start); d != 3*time.Second {
@@ -274,7 +277,8 @@ func TestDeviceThatDisappearsIsReopened(t *testing.T) {
 	}
 	o := &opener{far: map[string]tap.Device{}, opened: map[string]int{}}
 	var log logBuffer
-	e, err := router.Start(parse(t, twoNetworks), router.Options{Open: o.open, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	e, err := router.Start(parse(t, twoNetworks),
+		router.Options{Open: o.open, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +460,8 @@ func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
 		b.Notify(func() { closed++ })
 		return narrow{a}, nil
 	}})
-	want := `network "left": raw:eth0 has an MTU of 1400, the network one of 1500: set mtu = 1400 for the network, or enlarge the interface's with ` + "`ip link set eth0 mtu 1500`"
+	want := `network "left": raw:eth0 has an MTU of 1400, the network one of 1500: ` +
+		"set mtu = 1400 for the network, or enlarge the interface's with `ip link set eth0 mtu 1500`"
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}

@@ -32,7 +32,8 @@ func Example() {
 			Gateway:    &file.RouterGateway{Network: "outside", Address: netip.MustParseAddr("10.10.10.2"), SNAT: true},
 		}},
 		FloatingIPs: []file.FloatingIP{{
-			Network: "outside", Address: netip.MustParseAddr("10.10.10.3"), FixedIP: netip.MustParseAddr("172.16.101.3"),
+			Network: "outside", Address: netip.MustParseAddr("10.10.10.3"),
+			FixedIP: netip.MustParseAddr("172.16.101.3"),
 		}},
 	}
 	if err := topo.Validate(); err != nil {
@@ -110,7 +111,8 @@ gateway = { network = "outside", address = "10.10.10.2" }
 	defer engine.Close()
 	for _, address := range []string{"172.16.101.3/24", "172.16.101.4/24"} {
 		p := netip.MustParsePrefix(address)
-		h := newHost(engine, "tenant", host.Config{Name: p.Addr().String(), Address: p, Gateway: netip.MustParseAddr("172.16.101.1")})
+		h := newHost(engine, "tenant", host.Config{Name: p.Addr().String(), Address: p,
+			Gateway: netip.MustParseAddr("172.16.101.1")})
 		defer h.Close()
 		if err := errors.Join(h.ServeName(80), h.ServeEcho(7)); err != nil {
 			log.Fatal(err)

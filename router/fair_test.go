@@ -82,7 +82,8 @@ func (l *lesson) only(network string, proto uint8, port int, flags string) sent 
 // one it began with.
 func (l *lesson) stream(from *simHost, i int) {
 	l.t.Helper()
-	tuple := packet.Tuple{Src: packet.FromAddr(from.addr), SrcPort: 6000, Dst: packet.FromAddr(l.client.addr), DstPort: 514, Proto: fairUDP}
+	tuple := packet.Tuple{Src: packet.FromAddr(from.addr), SrcPort: 6000, Dst: packet.FromAddr(l.client.addr),
+		DstPort: 514, Proto: fairUDP}
 	if c, _ := l.w.routers[0].conns.Lookup(&tuple, l.now); c == nil && i > 0 {
 		l.t.Fatalf("the stream of %v is forgotten after %d packets of the flood", from.addr, i)
 	}
@@ -115,10 +116,22 @@ func TestFloodOfHalfOpenConnections(t *testing.T) {
 			l.tcp(from, 4000, far(i), 80, "S")
 			l.tcp(from, 4000, far(i), 80, "R")
 		},
-		"SYN from outside to a floating IP": func(l *lesson, i int) { l.tcp(spoofed(l, "ext_net", i), 4000, "10.10.10.3", 23, "S") },
-		"UDP from outside to a floating IP": func(l *lesson, i int) { l.udp(spoofed(l, "ext_net", i), 4000, "10.10.10.3", 53, "") },
-		"SYN from outside to a VIP":         func(l *lesson, i int) { l.tcp(spoofed(l, "ext_net", i), 4000, "10.10.10.7", 80, "S") },
-		"SYN from inside to a VIP":          func(l *lesson, i int) { l.tcp(spoofed(l, "vlan101", i), 4000, "172.16.100.11", 80, "S") },
+		"SYN from outside to a floating IP": func(l *lesson,
+			i int) {
+			l.tcp(spoofed(l, "ext_net", i), 4000, "10.10.10.3", 23, "S")
+		},
+		"UDP from outside to a floating IP": func(l *lesson,
+			i int) {
+			l.udp(spoofed(l, "ext_net", i), 4000, "10.10.10.3", 53, "")
+		},
+		"SYN from outside to a VIP": func(l *lesson,
+			i int) {
+			l.tcp(spoofed(l, "ext_net", i), 4000, "10.10.10.7", 80, "S")
+		},
+		"SYN from inside to a VIP": func(l *lesson,
+			i int) {
+			l.tcp(spoofed(l, "vlan101", i), 4000, "172.16.100.11", 80, "S")
+		},
 	} {
 		t.Run(name, func(t *testing.T) { testFlood(t, flood) })
 	}
@@ -154,7 +167,8 @@ func testFlood(t *testing.T, flood func(l *lesson, i int)) {
 
 	out := &bystander{l: l, from: l.web1, to: l.client, dst: "10.10.10.4", dport: 443, server: 443, rtt: fairRTT}
 	in := &bystander{l: l, from: l.upstream, to: l.vm4, dst: "10.10.10.8", dport: 2222, server: 22, rtt: fairRTT}
-	near := &bystander{l: l, from: l.host("vlan101", "172.16.101.5"), to: l.client, dst: "10.10.10.4", dport: 8443, server: 8443, phase: 70, rtt: fairNear}
+	near := &bystander{l: l, from: l.host("vlan101", "172.16.101.5"), to: l.client, dst: "10.10.10.4", dport: 8443,
+		server: 8443, phase: 70, rtt: fairNear}
 	for i := range fairFlood {
 		flood(l, i)
 		if i%10 == 0 {

@@ -19,15 +19,20 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 // tutorial is the network of examples/126-vip-behind-floating-ip.toml, with
 // every default resolved.
 func tutorial() *file.Topology {
-	n := file.NAT{Mapping: "endpoint-independent", Filtering: "address-dependent", MaxConnections: 1 << 16, HostShare: 0.5,
-		PortMin: 1024, PortMax: 65535, Timeouts: file.Timeouts{UDP: 5 * time.Minute, ICMP: time.Minute,
-			TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute, TCPClosing: 4 * time.Minute, Fragment: 30 * time.Second}}
+	n := file.NAT{Mapping: "endpoint-independent", Filtering: "address-dependent", MaxConnections: 1 << 16,
+		HostShare: 0.5,
+		PortMin:   1024, PortMax: 65535, Timeouts: file.Timeouts{UDP: 5 * time.Minute, ICMP: time.Minute,
+			TCPEstablished: 2*time.Hour + 4*time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute,
+			TCPClosing: 4 * time.Minute, Fragment: 30 * time.Second}}
 	return &file.Topology{
 		NAT: n,
 		Networks: []file.Network{
-			{Name: "vlan100", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("172.16.100.0/24"), Gateway: addr("172.16.100.1")}}},
-			{Name: "vlan101", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("172.16.101.0/24"), Gateway: addr("172.16.101.1")}}},
-			{Name: "ext_net", MTU: 1500, External: true, Subnets: []file.Subnet{{CIDR: prefix("10.10.10.0/24"), Gateway: addr("10.10.10.1")}}},
+			{Name: "vlan100", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("172.16.100.0/24"),
+				Gateway: addr("172.16.100.1")}}},
+			{Name: "vlan101", MTU: 1500, Subnets: []file.Subnet{{CIDR: prefix("172.16.101.0/24"),
+				Gateway: addr("172.16.101.1")}}},
+			{Name: "ext_net", MTU: 1500, External: true,
+				Subnets: []file.Subnet{{CIDR: prefix("10.10.10.0/24"), Gateway: addr("10.10.10.1")}}},
 		},
 		Routers: []file.Router{{
 			Name: "router_100_101", NAT: &n,
@@ -35,22 +40,26 @@ func tutorial() *file.Topology {
 				{Network: "vlan100", Addresses: []netip.Prefix{prefix("172.16.100.1/24")}},
 				{Network: "vlan101", Addresses: []netip.Prefix{prefix("172.16.101.1/24")}},
 			},
-			Gateway: &file.RouterGateway{Network: "ext_net", Address: addr("10.10.10.2"), Prefix: prefix("10.10.10.2/24"),
+			Gateway: &file.RouterGateway{Network: "ext_net", Address: addr("10.10.10.2"),
+				Prefix:  prefix("10.10.10.2/24"),
 				NextHop: addr("10.10.10.1"), SNAT: true},
 			Routes: []file.Route{{Destination: prefix("192.168.10.0/24"), NextHop: addr("172.16.100.254")}},
 		}},
 		FloatingIPs: []file.FloatingIP{
 			{Network: "ext_net", Address: addr("10.10.10.3"), FixedIP: addr("172.16.101.3"), Router: "router_100_101"},
 			{Network: "ext_net", Address: addr("10.10.10.7"), FixedIP: addr("172.16.100.11"), Router: "router_100_101"},
-			{Network: "ext_net", Address: addr("10.10.10.8"), Router: "router_100_101", PortForwarding: []file.PortForward{
-				{Protocol: file.TCP, ExternalPort: 2222, FixedIP: addr("172.16.101.4"), Port: 22}}},
+			{Network: "ext_net", Address: addr("10.10.10.8"), Router: "router_100_101",
+				PortForwarding: []file.PortForward{
+					{Protocol: file.TCP, ExternalPort: 2222, FixedIP: addr("172.16.101.4"), Port: 22}}},
 		},
-		Pools: []file.Pool{{Name: "web servers", Protocol: file.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep", OnMemberRemoved: "drain",
+		Pools: []file.Pool{{Name: "web servers", Protocol: file.TCP, Algorithm: "ROUND_ROBIN", OnMemberDown: "keep",
+			OnMemberRemoved: "drain",
 			Members: []file.Member{
 				{Name: "WEB1", Address: addr("172.16.100.9"), Port: 80, Weight: 1, AdminStateUp: true},
 				{Name: "WEB2", Address: addr("172.16.100.10"), Port: 80, Weight: 1, AdminStateUp: true},
 			}}},
-		VIPs: []file.VIP{{Name: "web-vip", Network: "vlan100", Address: addr("172.16.100.11"), Protocol: file.TCP, Port: 80,
+		VIPs: []file.VIP{{Name: "web-vip", Network: "vlan100", Address: addr("172.16.100.11"), Protocol: file.TCP,
+			Port: 80,
 			Pool: "web servers", Router: "router_100_101"}},
 	}
 }
@@ -197,7 +206,8 @@ func TestHairpinOverMappings(t *testing.T) {
 		topo.Routers[0].NAT.Filtering = filtering // that is about the outside
 		l := newLessonOf(t, topo)
 		l.udp(l.vm4, 4000, "10.10.10.2", 5000, "hi") // nobody there yet: the router itself refuses
-		l.want(l.one("vlan101"), "icmp 10.10.10.2 > 172.16.101.4 type 3 code 3 about udp 172.16.101.4:4000 > 10.10.10.2:5000")
+		l.want(l.one("vlan101"), "icmp 10.10.10.2 > 172.16.101.4 type 3 code 3 about udp 172.16.101.4:4000 > "+
+			"10.10.10.2:5000")
 		l.udp(l.vm4, 4000, "10.10.10.4", 9, "open")
 		l.one("ext_net")
 		l.udp(l.web1, 5000, "10.10.10.2", 4000, "hi")
@@ -280,8 +290,10 @@ func TestMSSClamp(t *testing.T) {
 	s := newSim(t, topo)
 	vm4, client := s.host("vlan101", "172.16.101.4"), s.host("ext_net", "10.10.10.4")
 	syn := func(h *simHost, dst string, sport, dport layers.TCPPort, ack bool) sent {
-		s.put(h.net, s.build(h, dst, layers.IPProtocolTCP, nil, &layers.TCP{SrcPort: sport, DstPort: dport, SYN: true, ACK: ack,
-			Options: []layers.TCPOption{{OptionType: 1}, {OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 180}}}}))
+		s.put(h.net, s.build(h, dst, layers.IPProtocolTCP, nil,
+			&layers.TCP{SrcPort: sport, DstPort: dport, SYN: true, ACK: ack,
+				Options: []layers.TCPOption{{OptionType: 1},
+					{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 180}}}}))
 		return s.one(map[string]string{"vlan101": "ext_net", "ext_net": "vlan101"}[h.net])
 	}
 	for _, got := range []sent{syn(vm4, "10.10.10.4", 4000, 80, false), syn(client, "10.10.10.2", 80, 4000, true)} {
@@ -295,7 +307,8 @@ func TestSourceRoutesAreRefused(t *testing.T) {
 	l := newLesson(t)
 	for i, option := range []uint8{131, 137} {
 		l.udp(l.vm3, 1, "172.16.100.9", 2, "x", func(ip *layers.IPv4) {
-			ip.Options = []layers.IPv4Option{{OptionType: 1}, {OptionType: option, OptionLength: 7, OptionData: []byte{4, 10, 10, 10, 4}}}
+			ip.Options = []layers.IPv4Option{{OptionType: 1},
+				{OptionType: option, OptionLength: 7, OptionData: []byte{4, 10, 10, 10, 4}}}
 		})
 		l.none("vlan100")
 		l.dropped(DropSourceRoute, uint64(i+1))
@@ -335,7 +348,8 @@ func TestScanOfAbsentNeighbors(t *testing.T) {
 	l.takeARP("ext_net")
 	const scanned, left = 3000, neighbor.AskBurst - 1 // the known one has been asked for
 	for i := range scanned {
-		l.put("vlan100", l.build(l.web1, fmt.Sprintf("10.10.%d.%d", 100+i/200, 1+i%200), 17, nil, udpLayer(), payload(18)))
+		l.put("vlan100", l.build(l.web1, fmt.Sprintf("10.10.%d.%d", 100+i/200, 1+i%200), 17, nil, udpLayer(),
+			payload(18)))
 	}
 	if asked := len(l.takeARP("ext_net")); asked != left {
 		t.Errorf("%d requests, want %d", asked, left)

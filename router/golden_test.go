@@ -175,12 +175,14 @@ host b 10.0.1.5
 	in := "> a udp 10.0.0.5:1 > 10.0.1.5:2 len 3\n"
 	for _, c := range []struct{ text, want string }{
 		{in + "< b udp 10.0.0.5:1 > 10.0.1.5:2 len 3 ttl 63", ""},
-		{in + "< b udp 10.0.0.5:1 > 10.0.1.5:2 ttl 64", "x.txt:16: nettest: another frame\n got udp 10.0.0.5:1 > 10.0.1.5:2 ttl 63 id 7 len 3\nwant udp"},
+		{in + "< b udp 10.0.0.5:1 > 10.0.1.5:2 ttl 64",
+			"x.txt:16: nettest: another frame\n got udp 10.0.0.5:1 > 10.0.1.5:2 ttl 63 id 7 len 3\nwant udp"},
 		{in, "x.txt:15: at the end: \n got udp 10.0.0.5:1 > 10.0.1.5:2 ttl 63 id 7 len 3\nwant nothing on b"},
 		{in + "nothing b", "x.txt:16: \n got udp"},
 		{in + "< a udp 10.0.0.5:1 > 10.0.1.5:2", "got nothing on a; drops none"},
 		{in + "< b to 10.0.1.6 udp 10.0.0.5:1 > 10.0.1.5:2", ""}, // nobody is 10.0.1.6
-		{"host b 10.0.1.6\n" + in + "< b to 10.0.1.6 udp 10.0.0.5:1 > 10.0.1.5:2", "it goes to 02:00:0a:00:01:05, want 02:00:0a:00:01:06"},
+		{"host b 10.0.1.6\n" + in + "< b to 10.0.1.6 udp 10.0.0.5:1 > 10.0.1.5:2",
+			"it goes to 02:00:0a:00:01:05, want 02:00:0a:00:01:06"},
 		{"> a udp 10.0.0.5:1 > 10.9.9.9:2", "want nothing on a"},
 		{"> a udp 10.0.1.7:1 > 10.0.1.5:2", "at the end: \n got drops martian-source=1\nwant drops none"},
 		{"drops martian-source=1", "got drops none\nwant drops martian-source=1"},

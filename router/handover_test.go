@@ -136,7 +136,8 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	for target, i := range map[string]int{"10.10.10.2": 0, "10.10.10.5": 1, "10.10.10.6": 1} {
 		ask(target)
 		got := s.takeARP("ext_net")
-		if len(got) != 1 || got[0].SenderMAC != interfaces(ext)[i].mac || got[0].Sender != packet.FromAddr(addr(target)) {
+		if len(got) != 1 || got[0].SenderMAC != interfaces(ext)[i].mac ||
+			got[0].Sender != packet.FromAddr(addr(target)) {
 			t.Errorf("%s is at %v", target, got)
 		}
 	}
@@ -260,7 +261,8 @@ interfaces = ["c"]
 				t.Errorf("with %d workers, one has nothing to do", workers)
 			}
 		}
-		if s.nets["a"].home != s.nets["b"].home || interfaces(s.nets["a"])[0].router.worker != interfaces(s.nets["b"])[1].router.worker {
+		if s.nets["a"].home != s.nets["b"].home ||
+			interfaces(s.nets["a"])[0].router.worker != interfaces(s.nets["b"])[1].router.worker {
 			t.Errorf("with %d workers, routers that share a network are apart", workers)
 		}
 	}

@@ -37,7 +37,8 @@ func TestEchoToEveryRouterAddress(t *testing.T) {
 func TestTimeExceededComesFromTheNearSide(t *testing.T) {
 	l := newLesson(t)
 	l.udp(l.vm3, 4000, "172.16.100.9", 33434, "probe", ttl(1))
-	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.3 type 11 code 0 about udp 172.16.101.3:4000 > 172.16.100.9:33434")
+	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.3 type 11 code 0 about udp 172.16.101.3:4000 > "+
+		"172.16.100.9:33434")
 	l.none("vlan100")
 	l.udp(l.client, 4000, "10.10.10.3", 33434, "probe", ttl(1))
 	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 11 code 0 about udp 10.10.10.4:4000 > 10.10.10.3:33434")
@@ -53,22 +54,27 @@ func TestErrorsThroughEveryTranslation(t *testing.T) {
 		via            string // where the packet leaves
 		back, want     string // where the error arrives
 	}{
-		{"SNAT, a router on the path", "10.10.10.1", func(l *lesson) { l.udp(l.vm4, 4000, "8.8.8.8", 33434, "x") }, "ext_net",
+		{"SNAT, a router on the path", "10.10.10.1", func(l *lesson) { l.udp(l.vm4, 4000, "8.8.8.8", 33434, "x") },
+			"ext_net",
 			"vlan101", "icmp 10.10.10.1 > 172.16.101.4 type 11 code 0 about udp 172.16.101.4:4000 > 8.8.8.8:33434"},
 		{"SNAT, an echo", "10.10.10.1", func(l *lesson) { l.ping(l.vm4, "8.8.8.8", 9, 1) }, "ext_net",
 			"vlan101", "icmp 10.10.10.1 > 172.16.101.4 type 11 code 0 about icmp 172.16.101.4 > 8.8.8.8 id 9"},
 		{"floating IP, outwards", "10.10.10.1", func(l *lesson) { l.tcp(l.vm3, 4000, "8.8.8.8", 80, "S") }, "ext_net",
 			"vlan101", "icmp 10.10.10.1 > 172.16.101.3 type 11 code 0 about tcp 172.16.101.3:4000 > 8.8.8.8:80"},
-		{"floating IP, inwards, the instance itself", "172.16.101.3", func(l *lesson) { l.udp(l.client, 4000, "10.10.10.3", 33434, "x") }, "vlan101",
+		{"floating IP, inwards, the instance itself", "172.16.101.3",
+			func(l *lesson) { l.udp(l.client, 4000, "10.10.10.3", 33434, "x") }, "vlan101",
 			"ext_net", "icmp 10.10.10.3 > 10.10.10.4 type 11 code 0 about udp 10.10.10.4:4000 > 10.10.10.3:33434"},
-		{"VIP behind a floating IP, the member itself", "172.16.100.9", func(l *lesson) { l.tcp(l.client, 4000, "10.10.10.7", 80, "S") }, "vlan100",
+		{"VIP behind a floating IP, the member itself", "172.16.100.9",
+			func(l *lesson) { l.tcp(l.client, 4000, "10.10.10.7", 80, "S") }, "vlan100",
 			"ext_net", "icmp 10.10.10.7 > 10.10.10.4 type 11 code 0 about tcp 10.10.10.4:4000 > 10.10.10.7:80"},
-		{"VIP behind a floating IP, another internal router", "172.16.100.77", func(l *lesson) { l.tcp(l.client, 4000, "10.10.10.7", 80, "S") }, "vlan100",
+		{"VIP behind a floating IP, another internal router", "172.16.100.77",
+			func(l *lesson) { l.tcp(l.client, 4000, "10.10.10.7", 80, "S") }, "vlan100",
 			"ext_net", "icmp 10.10.10.2 > 10.10.10.4 type 11 code 0 about tcp 10.10.10.4:4000 > 10.10.10.7:80"},
 		{"hairpin", "172.16.100.9", func(l *lesson) { l.tcp(l.vm4, 4000, "10.10.10.7", 80, "S") }, "vlan100",
 			"vlan101", "icmp 10.10.10.7 > 172.16.101.4 type 11 code 0 about tcp 172.16.101.4:4000 > 10.10.10.7:80"},
 		{"plain routing", "172.16.100.9", func(l *lesson) { l.udp(l.vm3, 4000, "172.16.100.9", 33434, "x") }, "vlan100",
-			"vlan101", "icmp 172.16.100.9 > 172.16.101.3 type 11 code 0 about udp 172.16.101.3:4000 > 172.16.100.9:33434"},
+			"vlan101", "icmp 172.16.100.9 > 172.16.101.3 type 11 code 0 about udp 172.16.101.3:4000 > " +
+				"172.16.100.9:33434"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLesson(t)
@@ -146,8 +152,10 @@ func TestFragmentationNeeded(t *testing.T) {
 	}
 	off := uint16(0)
 	for i, p := range pieces {
-		if p.ip.FragOffset*8 != off || p.ip.Id != pieces[0].ip.Id || p.ip.Length > 1000 || p.ip.SrcIP.String() != "10.10.10.2" {
-			t.Errorf("fragment %d: offset %d id %d length %d from %v", i, p.ip.FragOffset*8, p.ip.Id, p.ip.Length, p.ip.SrcIP)
+		if p.ip.FragOffset*8 != off || p.ip.Id != pieces[0].ip.Id || p.ip.Length > 1000 ||
+			p.ip.SrcIP.String() != "10.10.10.2" {
+			t.Errorf("fragment %d: offset %d id %d length %d from %v", i, p.ip.FragOffset*8, p.ip.Id, p.ip.Length,
+				p.ip.SrcIP)
 		}
 		off += p.ip.Length - 20
 	}
@@ -330,7 +338,8 @@ func TestAnnouncementsAtStart(t *testing.T) {
 
 func TestMartians(t *testing.T) {
 	l := newLesson(t)
-	for i, src := range []string{"127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "172.16.100.9", "172.16.101.1", "172.16.101.255", "10.10.10.7"} {
+	for i, src := range []string{"127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "172.16.100.9", "172.16.101.1",
+		"172.16.101.255", "10.10.10.7"} {
 		spoof := *l.vm3
 		spoof.addr = addr(src)
 		l.udp(&spoof, 1, "10.10.10.4", 2, "x")

@@ -183,7 +183,8 @@ func TestFragmentsOfTwoHostsDoNotMix(t *testing.T) {
 		l := newLesson(t)
 		f := frames(l)
 		for i := range 3 {
-			for net, b := range map[string][]byte{"vlan101": l.pieces(f[0], 1200)[i], "vlan100": l.pieces(f[1], 1200)[i]} {
+			for net, b := range map[string][]byte{"vlan101": l.pieces(f[0], 1200)[i],
+				"vlan100": l.pieces(f[1], 1200)[i]} {
 				b = append(make([]byte, tap.HeaderLen), b...)
 				l.devs[net].in = append(l.devs[net].in, tap.Frame{Buf: b, Tail: len(b)})
 			}
@@ -217,7 +218,8 @@ func TestWhoKeepsItsIdent(t *testing.T) {
 		{"plain routing", func(l *lesson) { l.udp(l.vm4, 4000, "172.16.100.9", 53, "x") }, "vlan100", true},
 		{"hairpin to a floating IP", func(l *lesson) { l.udp(l.vm4, 4000, "10.10.10.3", 53, "x") }, "vlan101", false},
 		{"a VIP's client", func(l *lesson) { l.tcp(l.client, 4000, "10.10.10.7", 80, "S") }, "vlan100", true},
-		{"a VIP's client in the member's subnet", func(l *lesson) { l.tcp(l.web2, 4000, "172.16.100.11", 80, "S") }, "vlan100", false},
+		{"a VIP's client in the member's subnet", func(l *lesson) { l.tcp(l.web2, 4000, "172.16.100.11", 80, "S") },
+			"vlan100", false},
 		{"a VIP's member", func(l *lesson) {
 			l.tcp(l.vm3, 4000, "172.16.100.11", 80, "S")
 			l.one("vlan100")

@@ -38,7 +38,8 @@ func TestWithoutSNAT(t *testing.T) {
 // begins there is still refused, and all else is translated as ever.
 func TestDestinationsWithoutNAT(t *testing.T) {
 	topo := tutorial()
-	topo.Routers[0].NAT.NoSNAT = []netip.Prefix{prefix("10.20.0.0/16"), prefix("10.10.10.4/32"), prefix("172.16.101.3/32")}
+	topo.Routers[0].NAT.NoSNAT = []netip.Prefix{prefix("10.20.0.0/16"), prefix("10.10.10.4/32"),
+		prefix("172.16.101.3/32")}
 	l := newLessonOf(t, topo)
 	for _, from := range []*simHost{l.vm4, l.vm3} { // by SNAT, by a floating IP
 		l.udp(from, 4000, "10.10.10.4", 53, "out")
@@ -62,8 +63,9 @@ func TestDestinationsWithoutNAT(t *testing.T) {
 // RFC 3704: what may come from where.
 func TestReversePath(t *testing.T) {
 	for _, c := range []struct {
-		filter               string
-		other, nowhere, back bool // passes: from behind another interface, from where no route leads, from behind this one
+		filter string
+		// passes: from behind another interface, from where no route leads, from behind this one
+		other, nowhere, back bool
 	}{{"", true, true, true}, {"off", true, true, true}, {"loose", true, false, true}, {"strict", false, false, true}} {
 		topo := tutorial()
 		r := &topo.Routers[0]
@@ -74,7 +76,8 @@ func TestReversePath(t *testing.T) {
 			{Destination: prefix("192.168.11.0/24"), NextHop: netip.MustParseAddr("172.16.101.4")},
 		}
 		l := newLessonOf(t, topo)
-		for src, passes := range map[string]bool{"192.168.10.5": c.other, "198.51.100.1": c.nowhere, "192.168.11.5": c.back} {
+		for src, passes := range map[string]bool{"192.168.10.5": c.other, "198.51.100.1": c.nowhere,
+			"192.168.11.5": c.back} {
 			before := l.w.stats.Dropped[DropReversePath]
 			from := *l.vm4
 			from.addr = netip.MustParseAddr(src)
@@ -101,7 +104,8 @@ func TestFullTable(t *testing.T) {
 		l.one(from.net)
 	}
 	l.udp(l.web2, 4000, "10.10.10.4", 53, "one too many")
-	l.want(l.one("vlan100"), "icmp 172.16.100.1 > 172.16.100.10 type 3 code 13 about udp 172.16.100.10:4000 > 10.10.10.4:53")
+	l.want(l.one("vlan100"), "icmp 172.16.100.1 > 172.16.100.10 type 3 code 13 about udp 172.16.100.10:4000 > "+
+		"10.10.10.4:53")
 	l.none("ext_net")
 	l.dropped(DropTableFull, 1)
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
@@ -129,7 +133,8 @@ func TestPortExhaustion(t *testing.T) {
 		t.Errorf("ports %v", seen)
 	}
 	l.udp(l.vm4, 5000, "10.10.10.4", 53, "none left here")
-	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.4 type 3 code 13 about udp 172.16.101.4:5000 > 10.10.10.4:53")
+	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.4 type 3 code 13 about udp 172.16.101.4:5000 > "+
+		"10.10.10.4:53")
 	l.dropped(DropNoPort, 1)
 	l.udp(l.vm4, 5000, "10.10.10.1", 53, "overloaded")
 	out := l.one("ext_net")
@@ -139,7 +144,8 @@ func TestPortExhaustion(t *testing.T) {
 	l.udp(l.upstream, 53, "10.10.10.2", int(out.udp.SrcPort), "answer")
 	l.want(l.one("vlan101"), "udp 10.10.10.1:53 > 172.16.101.4:5000")
 	r := l.w.routers[0]
-	if got, mapped := r.conns.Stats(), r.nat.Stats(); got != (conntrack.Stats{Created: 5}) || mapped != (nat.Stats{Overloaded: 1}) {
+	if got, mapped := r.conns.Stats(), r.nat.Stats(); got != (conntrack.Stats{Created: 5}) ||
+		mapped != (nat.Stats{Overloaded: 1}) {
 		t.Errorf("%+v, %+v", got, mapped)
 	}
 }
@@ -172,7 +178,8 @@ func TestExhaustionIsLogged(t *testing.T) {
 	}
 	lines := func(want int) {
 		t.Helper()
-		if n := strings.Count(log.String(), "reason=host-share"); n != want || !strings.Contains(log.String(), "sender=172.16.101.4") {
+		if n := strings.Count(log.String(), "reason=host-share"); n != want ||
+			!strings.Contains(log.String(), "sender=172.16.101.4") {
 			t.Errorf("%d lines, want %d:\n%s", n, want, &log)
 		}
 	}

@@ -68,7 +68,8 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 		l.fit("ext_net", mtu, 0) // segments, in fragments
 		l.put("vlan101", l.build(l.vm4, "10.10.10.1", layers.IPProtocolTCP, []ipOpt{df},
 			&layers.TCP{SrcPort: layers.TCPPort(mtu), DstPort: 80, SYN: true,
-				Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 180}}}}))
+				Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4,
+					OptionData: []byte{5, 180}}}}))
 		if got := l.one("ext_net"); int(binary.BigEndian.Uint16(got.tcp.Options[0].OptionData)) != mtu-40 {
 			t.Errorf("MTU %d: MSS % x", mtu, got.tcp.Options[0].OptionData)
 		}
@@ -135,7 +136,8 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	check := func(want int) {
 		t.Helper()
 		if l.w.routers[0].gateway.iface.mtu != want || n.linkMTU != want {
-			t.Errorf("the router goes by %d, the network by %d, want %d", l.w.routers[0].gateway.iface.mtu, n.linkMTU, want)
+			t.Errorf("the router goes by %d, the network by %d, want %d", l.w.routers[0].gateway.iface.mtu, n.linkMTU,
+				want)
 		}
 	}
 	check(1500)

@@ -39,7 +39,8 @@ func twoRouters() *file.Topology {
 				NextHop: addr("10.10.10.1"), SNAT: true},
 		})
 	}
-	topo.FloatingIPs = []file.FloatingIP{{Network: "ext_net", Address: addr("10.10.10.6"), FixedIP: addr("192.168.1.9"), Router: "blue"}}
+	topo.FloatingIPs = []file.FloatingIP{{Network: "ext_net", Address: addr("10.10.10.6"), FixedIP: addr("192.168.1.9"),
+		Router: "blue"}}
 	return topo
 }
 
@@ -218,7 +219,10 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		{DropTransport, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[3] = 24 }) }},
 		{DropMartianDest, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[16] = 127 }) }},
 		{DropBroadcast, func(b []byte) []byte { return fixIP(b, func(ip []byte) { ip[16] = 224 }) }},
-		{DropBroadcast, func(b []byte) []byte { return fixIP(b, func(ip []byte) { copy(ip[16:], []byte{172, 16, 100, 255}) }) }},
+		{DropBroadcast, func(b []byte) []byte {
+			return fixIP(b,
+				func(ip []byte) { copy(ip[16:], []byte{172, 16, 100, 255}) })
+		}},
 		{DropNoRoute, func(b []byte) []byte { return b }},
 	} {
 		t.Run(c.reason.String(), func(t *testing.T) {
@@ -249,7 +253,9 @@ func TestPriorityTag(t *testing.T) {
 		t.Fatalf("%x", plain)
 	}
 	l.put("vlan101", frame)
-	if again := l.take("ext_net"); len(again) != 1 || !bytes.Equal(again[0].eth[packet.EthernetLen+packet.IPv4Len:], plain[0].eth[packet.EthernetLen+packet.IPv4Len:]) {
+	if again := l.take("ext_net"); len(again) != 1 ||
+		!bytes.Equal(again[0].eth[packet.EthernetLen+packet.IPv4Len:],
+			plain[0].eth[packet.EthernetLen+packet.IPv4Len:]) {
 		t.Errorf("with the tag\n%x, without\n%x", plain, again)
 	}
 
@@ -260,7 +266,8 @@ func TestPriorityTag(t *testing.T) {
 	f := tap.Frame{Buf: make([]byte, tap.SlotLen)}
 	f.Head = tap.Headroom
 	f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], insert(half, 12, tag...))
-	(&virtio.Header{Flags: virtio.NeedsChecksum, HdrLen: start + tagLen + 8, CsumStart: start + tagLen, CsumOffset: field}).Put(f.Header())
+	(&virtio.Header{Flags: virtio.NeedsChecksum, HdrLen: start + tagLen + 8, CsumStart: start + tagLen,
+		CsumOffset: field}).Put(f.Header())
 	untag(&f)
 	var h virtio.Header
 	h.Parse(f.Header())

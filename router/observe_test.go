@@ -137,7 +137,8 @@ func TestObservedByTheOtherWorker(t *testing.T) {
 		}
 		nettest.SetMACs(eth, outside.mac, s.nets["ext_net"].routers[k].mac)
 		s.put("ext_net", eth)
-		w.wants(t, fmt.Sprintf("ext_net in 10.255.0.9:1 > 10.%d.0.1:53 udp, ttl 64, length 29: dropped at local: refused", k),
+		w.wants(t, fmt.Sprintf("ext_net in 10.255.0.9:1 > 10.%d.0.1:53 udp, ttl 64, length 29: dropped at local: "+
+			"refused", k),
 			fmt.Sprintf("ext_net out 10.%d.0.1 > 10.255.0.9 icmp unreachable code 3 about "+
 				"[10.255.0.9:1 > 10.%[1]d.0.1:53 udp, ttl 64, length 29], ttl 64, length 57: made by a router", k))
 	}
@@ -216,7 +217,8 @@ func TestGoldenCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(file.Bytes(), want) {
-		t.Errorf("%s is not what is captured now.\nIf this is meant to be: make golden, and explain it in the commit.", path)
+		t.Errorf("%s is not what is captured now.\nIf this is meant to be: make golden, and explain it in the commit.",
+			path)
 	}
 	r, err := pcapgo.NewNgReader(bytes.NewReader(file.Bytes()), pcapgo.NgReaderOptions{})
 	if err != nil {

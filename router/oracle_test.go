@@ -29,7 +29,8 @@ func (q *sequence) judge(b []byte) {
 	if !q.unfinished && (!plain || nettest.Verify(f.Ethernet()) != nil) {
 		q.tainted = true
 	}
-	if eth := f.Ethernet(); len(eth) >= packet.EthernetLen+packet.IPv4Len && binary.BigEndian.Uint16(eth[20:])&0x3fff != 0 {
+	if eth := f.Ethernet(); len(eth) >= packet.EthernetLen+packet.IPv4Len &&
+		binary.BigEndian.Uint16(eth[20:])&0x3fff != 0 {
 		q.puzzled = true
 	}
 }
@@ -83,7 +84,8 @@ func (q *sequence) checkCounts() {
 		sum += n
 	}
 	if sum != s.Received || q.parked() < 0 {
-		q.t.Fatalf("received %d, but forwarded %d, consumed %d, parked %d, dropped %v", s.Received, s.Forwarded, s.Consumed, s.Parked, s.Dropped)
+		q.t.Fatalf("received %d, but forwarded %d, consumed %d, parked %d, dropped %v", s.Received, s.Forwarded,
+			s.Consumed, s.Parked, s.Dropped)
 	}
 }
 
@@ -126,9 +128,12 @@ func (q *sequence) checkBounds() {
 			what    string
 			n, most int
 		}{
-			{"fragmented packets", fs.known.Len(), maxFragmented}, {"packets without their first fragment", fs.waiting.Len(), maxWaiting},
-			{"packets in these lists", len(fs.entries), fs.known.Len() + fs.waiting.Len()}, {"bytes of fragments", fs.held, maxHeldBytes},
-			{"packets to put together", len(r.reassemblies), maxReassemblies}, {"bytes of one of them", gathered, maxIPLen},
+			{"fragmented packets", fs.known.Len(), maxFragmented},
+			{"packets without their first fragment", fs.waiting.Len(), maxWaiting},
+			{"packets in these lists", len(fs.entries), fs.known.Len() + fs.waiting.Len()},
+			{"bytes of fragments", fs.held, maxHeldBytes},
+			{"packets to put together", len(r.reassemblies), maxReassemblies},
+			{"bytes of one of them", gathered, maxIPLen},
 			{"neighbors", r.arp.Len(), neighbor.MaxNeighbors},
 			{"connections", r.conns.Len(), q.topology.Routers[i].NAT.MaxConnections},
 			{"bytes of tables", q.tableBytes(), q.empty + 1<<22},
@@ -159,8 +164,10 @@ func (q *sequence) checkFrame(c crossing, in []byte) bool {
 		ours = ours || i.mac == mac
 	}
 	if !ours {
-		if plain := in != nil && in[0] == 0 && in[1] == 0; plain && !bytes.Equal(c.frame.Ethernet(), in[tap.HeaderLen:]) {
-			q.t.Fatalf("%s: not from the router, and not what was put in: %s", c.net, nettest.Describe(c.frame.Ethernet()))
+		if plain := in != nil && in[0] == 0 && in[1] == 0; plain &&
+			!bytes.Equal(c.frame.Ethernet(), in[tap.HeaderLen:]) {
+			q.t.Fatalf("%s: not from the router, and not what was put in: %s", c.net,
+				nettest.Describe(c.frame.Ethernet()))
 		}
 		return false
 	}
@@ -240,7 +247,8 @@ func (q *sequence) checkTables() {
 		q.checkBackends(r)
 		for _, v := range r.listeners {
 			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.conns.Len() {
-				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be", v.Name, v.lasting, v.active, r.conns.Len(), v.limit)
+				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be",
+					v.Name, v.lasting, v.active, r.conns.Len(), v.limit)
 			}
 		}
 	}
@@ -289,7 +297,8 @@ func (q *sequence) checkBackends(r *vrouter) {
 	for k := range r.backends {
 		b := &r.backends[k]
 		if b.conns != conns[k] || b.active != active[k] {
-			q.t.Fatalf("backend %d has %d connections, %d of them active, and counts %d and %d", k, conns[k], active[k], b.conns, b.active)
+			q.t.Fatalf("backend %d has %d connections, %d of them active, and counts %d and %d", k, conns[k], active[k],
+				b.conns, b.active)
 		}
 		if b.vip != nil {
 			ofVIP[b.vip] += active[k]
@@ -298,7 +307,8 @@ func (q *sequence) checkBackends(r *vrouter) {
 	}
 	for _, v := range r.listeners {
 		if v.active != ofVIP[v] || v.lasting != lasting[v] {
-			q.t.Fatalf("VIP %s has %d connections, %d of them established, and counts %d and %d", v.Name, ofVIP[v], lasting[v], v.active, v.lasting)
+			q.t.Fatalf("VIP %s has %d connections, %d of them established, and counts %d and %d", v.Name, ofVIP[v],
+				lasting[v], v.active, v.lasting)
 		}
 		for _, m := range v.Pool.Members() {
 			if want := ofMember[pooled{v.share, m.ID}]; m.Active != want {
@@ -371,7 +381,8 @@ func (q *sequence) whole(out []crossing) crossing {
 			q.t.Fatalf("a later fragment has other options than the copied ones: %s", nettest.Describe(p.Eth))
 		}
 		if at := len(eth) - header; int(p.FragOff) != at || p.More != (i < len(out)-1) || c.net != first.net {
-			q.t.Fatalf("%d packets out for one; number %d has offset %d, want %d: %s", len(out), i, p.FragOff, at, nettest.Describe(p.Eth))
+			q.t.Fatalf("%d packets out for one; number %d has offset %d, want %d: %s", len(out), i, p.FragOff, at,
+				nettest.Describe(p.Eth))
 		}
 		eth = append(eth, p.Eth[p.L4:p.End]...)
 	}
@@ -624,7 +635,8 @@ func (q *sequence) answered(from place, tuple packet.Tuple, went crossing, fresh
 		return
 	}
 	if len(out) == 0 || out[0].net != from.net {
-		q.t.Fatalf("%v left as %v; the answer does not come back, drops %v", tuple, sent.Tuple.Reverse(), q.stats().Drops)
+		q.t.Fatalf("%v left as %v; the answer does not come back, drops %v", tuple, sent.Tuple.Reverse(),
+			q.stats().Drops)
 	}
 	var got packet.Packet
 	q.decode(&got, out[0].frame.Ethernet())
@@ -660,11 +672,13 @@ func (q *sequence) finish() {
 	for _, r := range q.w.routers {
 		for _, v := range r.listeners {
 			if v.active != 0 || v.lasting != 0 || len(v.leaving) != 0 {
-				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.active, v.lasting, len(v.leaving))
+				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.active,
+					v.lasting, len(v.leaving))
 			}
 			for _, m := range v.Pool.Members() {
 				if b := &r.backends[v.numbers[m.ID]]; b.conns != 0 || b.active != 0 || m.Active != 0 {
-					q.t.Errorf("VIP %s, member %d: %d connections, %d active, %d by the pool's account", v.Name, m.ID, b.conns, b.active, m.Active)
+					q.t.Errorf("VIP %s, member %d: %d connections, %d active, %d by the pool's account", v.Name, m.ID,
+						b.conns, b.active, m.Active)
 				}
 			}
 		}

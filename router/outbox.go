@@ -75,7 +75,8 @@ func (b *outbox) sendPlain(t *turn, f *tap.Frame, p *packet.Packet) bool {
 	eth := f.Ethernet()
 	if p == nil {
 		p = &t.switched
-		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 || t.parser.Parse(p, eth, f.Header()) != packet.FaultNone {
+		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 ||
+			t.parser.Parse(p, eth, f.Header()) != packet.FaultNone {
 			return b.completeAny(t, f)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // pingPieces is a ping of n bytes to the router in fragments of at most mtu.
 func (l *lesson) pingPieces(h *simHost, id uint16, n, mtu int) [][]byte {
 	l.t.Helper()
-	frame := l.build(h, "172.16.101.1", 1, []ipOpt{func(ip *layers.IPv4) { ip.Id = id }}, pingLayer(), gopacket.Payload(make([]byte, n)))
+	frame := l.build(h, "172.16.101.1", 1, []ipOpt{func(ip *layers.IPv4) { ip.Id = id }}, pingLayer(),
+		gopacket.Payload(make([]byte, n)))
 	var p packet.Packet
 	if f := p.Parse(frame, nil); f != packet.FaultNone {
 		l.t.Fatal(f)

@@ -34,9 +34,10 @@ var noRules = &rules{routes: new(bart.Table[route]), owned: new(bart.Table[owner
 // An ownership says where a router has an address, and counts the reasons. An address may have several, as the
 // address of several VIPs has.
 type ownership struct {
-	at    *iface // where the address is answered for and announced
-	arp   uint16 // reasons to answer for it
-	local uint16 // reasons why it is the router's own, so that pings are answered. An associated floating IP is its host's
+	at  *iface // where the address is answered for and announced
+	arp uint16 // reasons to answer for it
+	// reasons why it is the router's own, so that pings are answered. An associated floating IP is its host's
+	local uint16
 }
 
 // ifaceRules is what an interface obeys. The interface itself stays when its rules change.
@@ -131,7 +132,8 @@ func (r *rules) setPlace(p *placeParams, parts standing) {
 	if g := p.gateway; g != nil {
 		r.gateway = newGateway(g, parts.ifaceOn(g.network))
 		if g.nextHop != 0 {
-			r.routes.Insert(netip.PrefixFrom(netip.IPv4Unspecified(), 0), route{r.gateway.iface, g.nextHop, &r.gateway.origin})
+			r.routes.Insert(netip.PrefixFrom(netip.IPv4Unspecified(), 0),
+				route{r.gateway.iface, g.nextHop, &r.gateway.origin})
 		}
 	}
 	for i := range p.routes {
@@ -311,7 +313,8 @@ func (e *ownEdits) placed(r *rules, gone bool) {
 func (e *ownEdits) floats(r *rules, addr uint32, gone bool) {
 	if r.gateway != nil && r.static.Owns(addr) {
 		_, associated := r.static.Fixed(addr)
-		e.add(addrAt{addr, r.gateway.iface}, !associated, gone) // of one with forwarded ports, the rest is for the router
+		// of one with forwarded ports, the rest is for the router
+		e.add(addrAt{addr, r.gateway.iface}, !associated, gone)
 	}
 }
 

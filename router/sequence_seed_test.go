@@ -58,7 +58,8 @@ func sequenceSeeds(f *testing.F, profiles []*profile) [][]byte {
 	for i, p := range profiles {
 		all = append(all, scenarioSeed(f, p, i))
 	}
-	variants := []variant{clamped | smallOutside, switched, routedOnly | clamped, shortTime | offloaded, switched | offloaded | smallOutside}
+	variants := []variant{clamped | smallOutside, switched, routedOnly | clamped, shortTime | offloaded,
+		switched | offloaded | smallOutside}
 	for i, p := range profiles {
 		n, v := byte(i), variants[i%len(variants)]
 		all = append(all, meetings(p, n, 0, 0, 0), meetings(p, n, n+1, n&3, v))

@@ -433,7 +433,8 @@ func fix(eth []byte) {
 	}
 	setChecksum(eth)
 	var p packet.Packet
-	if f := new(packet.Decoder).Decode(&p, eth, nil); (f == packet.FaultNone || f == packet.FaultICMPSum) && !p.Fragmented() {
+	if f := new(packet.Decoder).Decode(&p, eth, nil); (f == packet.FaultNone || f == packet.FaultICMPSum) &&
+		!p.Fragmented() {
 		packet.SetTransportChecksum(eth[packet.EthernetLen:p.End])
 	}
 }

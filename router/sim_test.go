@@ -267,7 +267,8 @@ func quoteString(b []byte) string {
 	if b[9] == packet.ProtoICMP {
 		return fmt.Sprintf("icmp %s > %s id %d", src, dst, binary.BigEndian.Uint16(b[h+4:]))
 	}
-	return fmt.Sprintf("%s %s:%d > %s:%d", packet.ProtoName(b[9]), src, binary.BigEndian.Uint16(b[h:]), dst, binary.BigEndian.Uint16(b[h+2:]))
+	return fmt.Sprintf("%s %s:%d > %s:%d", packet.ProtoName(b[9]), src, binary.BigEndian.Uint16(b[h:]), dst,
+		binary.BigEndian.Uint16(b[h+2:]))
 }
 
 func (s *sim) describe(f tap.Frame) sent {
@@ -313,11 +314,13 @@ func ttl(n uint8) ipOpt  { return func(ip *layers.IPv4) { ip.TTL = n } }
 func df(ip *layers.IPv4) { ip.Flags |= layers.IPv4DontFragment }
 
 // build makes a frame from h to its gateway.
-func (s *sim) build(h *simHost, dst string, proto layers.IPProtocol, opts []ipOpt, l4 ...gopacket.SerializableLayer) []byte {
+func (s *sim) build(h *simHost, dst string, proto layers.IPProtocol, opts []ipOpt,
+	l4 ...gopacket.SerializableLayer) []byte {
 	s.t.Helper()
 	mac := s.routerMAC(h.net)
 	eth := &layers.Ethernet{SrcMAC: h.mac[:], DstMAC: mac[:], EthernetType: layers.EthernetTypeIPv4}
-	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 7, Protocol: proto, SrcIP: h.addr.AsSlice(), DstIP: netip.MustParseAddr(dst).AsSlice()}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 7, Protocol: proto, SrcIP: h.addr.AsSlice(),
+		DstIP: netip.MustParseAddr(dst).AsSlice()}
 	for _, o := range opts {
 		o(ip)
 	}
@@ -332,7 +335,8 @@ func (s *sim) build(h *simHost, dst string, proto layers.IPProtocol, opts []ipOp
 	}
 	buf := gopacket.NewSerializeBuffer()
 	all := append([]gopacket.SerializableLayer{eth, ip}, l4...)
-	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, all...); err != nil {
+	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+		all...); err != nil {
 		s.t.Fatal(err)
 	}
 	return buf.Bytes()
@@ -346,7 +350,8 @@ func (s *sim) udp(h *simHost, sport int, dst string, dport int, payload string, 
 
 func (s *sim) tcp(h *simHost, sport int, dst string, dport int, flags string, opts ...ipOpt) {
 	s.t.Helper()
-	l := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: 1000, Ack: 1000, Window: 65535}
+	l := &layers.TCP{SrcPort: layers.TCPPort(sport), DstPort: layers.TCPPort(dport), Seq: 1000, Ack: 1000,
+		Window: 65535}
 	l.SYN, l.ACK, l.FIN = strings.Contains(flags, "S"), strings.Contains(flags, "."), strings.Contains(flags, "F")
 	l.RST, l.PSH = strings.Contains(flags, "R"), strings.Contains(flags, "P")
 	s.put(h.net, s.build(h, dst, layers.IPProtocolTCP, opts, l))
@@ -355,13 +360,15 @@ func (s *sim) tcp(h *simHost, sport int, dst string, dport int, flags string, op
 func (s *sim) ping(h *simHost, dst string, id, seq int, opts ...ipOpt) {
 	s.t.Helper()
 	s.put(h.net, s.build(h, dst, layers.IPProtocolICMPv4, opts,
-		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: uint16(id), Seq: uint16(seq)}, gopacket.Payload("0123456789")))
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: uint16(id), Seq: uint16(seq)},
+		gopacket.Payload("0123456789")))
 }
 
 func (s *sim) pong(h *simHost, dst string, id, seq int) {
 	s.t.Helper()
 	s.put(h.net, s.build(h, dst, layers.IPProtocolICMPv4, nil,
-		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(0, 0), Id: uint16(id), Seq: uint16(seq)}, gopacket.Payload("0123456789")))
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(0, 0), Id: uint16(id), Seq: uint16(seq)},
+		gopacket.Payload("0123456789")))
 }
 
 // icmpError sends an ICMP error from h about a packet that the router sent out.
@@ -369,7 +376,8 @@ func (s *sim) icmpError(h *simHost, dst string, typ, code uint8, about sent) {
 	s.t.Helper()
 	quote := about.eth[packet.EthernetLen:]
 	s.put(h.net, s.build(h, dst, layers.IPProtocolICMPv4, nil,
-		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(typ, code)}, gopacket.Payload(quote[:min(len(quote), 548)])))
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(typ, code)},
+		gopacket.Payload(quote[:min(len(quote), 548)])))
 }
 
 // want fails unless a frame reads as expected.

@@ -80,7 +80,8 @@ func TestSpecialPurposeAddresses(t *testing.T) {
 					sender.addr = special
 					from.udp(&sender, 4000, "10.10.10.3", 53, "from it")
 					reply := from.take("vlan101")
-					if got := len(to.take("ext_net")); special != netip.MustParseAddr("10.0.0.0") && (got == 1) != b.forwardable {
+					if got := len(to.take("ext_net")); special != netip.MustParseAddr("10.0.0.0") &&
+						(got == 1) != b.forwardable {
 						t.Errorf("to it: %d packets, drops %v", got, to.stats().Drops)
 					}
 					if (len(reply) == 1) != b.forwardable {
@@ -129,7 +130,8 @@ func TestShownAddress(t *testing.T) {
 	topo.Networks = append(topo.Networks, file.Network{Name: "near", MTU: 1500,
 		Subnets: []file.Subnet{{CIDR: prefix("169.254.1.0/24")}}})
 	r := &topo.Routers[0]
-	r.Interfaces = append([]file.RouterInterface{{Network: "near", Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}},
+	r.Interfaces = append([]file.RouterInterface{{Network: "near",
+		Addresses: []netip.Prefix{prefix("169.254.1.1/24")}}},
 		r.Interfaces...)
 	l := newLessonOf(t, topo)
 	for _, c := range []struct{ network, hop, addr, want string }{
@@ -139,7 +141,8 @@ func TestShownAddress(t *testing.T) {
 		{"ext_net", "10.10.10.1", "8.8.8.8", "10.10.10.2"},
 	} {
 		i := interfaces(l.nets[c.network])[0]
-		if got := packet.ToAddr(i.shows(packet.FromAddr(addr(c.hop)), packet.FromAddr(addr(c.addr)))); got != addr(c.want) {
+		if got := packet.ToAddr(i.shows(packet.FromAddr(addr(c.hop)),
+			packet.FromAddr(addr(c.addr)))); got != addr(c.want) {
 			t.Errorf("on %s, to %s by %s: %v, want %s", c.network, c.addr, c.hop, got, c.want)
 		}
 	}

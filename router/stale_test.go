@@ -181,13 +181,15 @@ func TestFragmentedSYNEndsNothing(t *testing.T) {
 	l.do(l.SetMemberWeight("web servers", "WEB1", 0))
 	syn := &layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 3_000_000_000, Window: 65535, SYN: true,
 		Options: []layers.TCPOption{{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 0xb4}}}}
-	first := l.build(old.client, old.to, layers.IPProtocolTCP, []ipOpt{func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments; ip.Id = 7 }}, syn)
+	first := l.build(old.client, old.to, layers.IPProtocolTCP,
+		[]ipOpt{func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments; ip.Id = 7 }}, syn)
 	l.put(old.client.net, first)
 	l.take("vlan100")
 	l.segment(old.client, old.port, old.to, old.toPort, packet.SYN, 3_000_000_000, 0, 0)
 	got := l.take("vlan100")
 	if len(got) == 1 && got[0].ip.DstIP.String() == l.web2.addr.String() {
-		g := &flow{l: l, client: old.client, server: l.web2, port: old.port, to: old.to, toPort: old.toPort, seq: 3_000_000_001, sseq: 700_000_000}
+		g := &flow{l: l, client: old.client, server: l.web2, port: old.port, to: old.to, toPort: old.toPort,
+			seq: 3_000_000_001, sseq: 700_000_000}
 		g.from, g.fromPort, g.sport = got[0].ip.SrcIP.String(), int(got[0].tcp.SrcPort), int(got[0].tcp.DstPort)
 		g.answer()
 	}

@@ -190,7 +190,8 @@ func BenchmarkAmongRouters(b *testing.B) {
 			}
 			var ends [2]end
 			for i, network := range []string{"ext_net", inside} {
-				ends[i] = end{s.nets[network].ports[0], append(make([]byte, tap.HeaderLen), [][]byte{there, back}[i]...)}
+				ends[i] = end{s.nets[network].ports[0],
+					append(make([]byte, tap.HeaderLen), [][]byte{there, back}[i]...)}
 				ends[i].in.link.dev = &nullDevice{}
 			}
 			w := s.w

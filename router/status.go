@@ -175,7 +175,8 @@ func (v *vip) status(c *vipCopy) Listener {
 	var pool usage
 	for i := range c.members {
 		pool.add(&c.members[i])
-		l.Pool.Members = append(l.Pool.Members, v.share.memberStatus(&v.share.of.members[i], &c.members[i], c.healthy[i]))
+		l.Pool.Members = append(l.Pool.Members,
+			v.share.memberStatus(&v.share.of.members[i], &c.members[i], c.healthy[i]))
 	}
 	l.Pool.OperatingStatus = l.Pool.status(c.serves)
 	for i := range c.leaving {

@@ -137,7 +137,8 @@ func TestFloodRests(t *testing.T) {
 				l.w.wait = starvedWaiter{l.w.wait}
 			}
 			put := func(net string, from *simHost, n int) {
-				frame := append(make([]byte, tap.HeaderLen), l.build(from, "10.10.10.4", 17, nil, udpLayer(), payload(c.size))...)
+				frame := append(make([]byte, tap.HeaderLen),
+					l.build(from, "10.10.10.4", 17, nil, udpLayer(), payload(c.size))...)
 				for range n {
 					l.devs[net].in = append(l.devs[net].in, tap.Frame{Buf: bytes.Clone(frame), Tail: len(frame)})
 				}

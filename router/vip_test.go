@@ -120,7 +120,8 @@ func TestTwoWaysToOneHostWithoutPorts(t *testing.T) {
 	l := newLessonOf(t, topo)
 	ask := func(dst string) {
 		l.put("ext_net", l.build(l.client, dst, layers.IPProtocolICMPv4, nil,
-			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimestampRequest, 0), Id: 7}, gopacket.Payload("0123456789ab")))
+			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimestampRequest, 0), Id: 7},
+			gopacket.Payload("0123456789ab")))
 	}
 	ask("10.10.10.3")
 	if got := l.one("vlan101"); got.ip.DstIP.String() != "172.16.101.3" {
@@ -135,7 +136,8 @@ func TestTwoWaysToOneHostWithoutPorts(t *testing.T) {
 func TestForwardedPortsThatMeet(t *testing.T) {
 	topo := tutorial()
 	f := &topo.FloatingIPs[2]
-	f.PortForwarding = append(f.PortForwarding, file.PortForward{Protocol: file.TCP, ExternalPort: 22, FixedIP: addr("172.16.101.4"), Port: 22})
+	f.PortForwarding = append(f.PortForwarding,
+		file.PortForward{Protocol: file.TCP, ExternalPort: 22, FixedIP: addr("172.16.101.4"), Port: 22})
 	l := newLessonOf(t, topo)
 	for _, from := range []*simHost{l.client, l.vm3} {
 		for _, port := range []int{22, 2222} {
@@ -157,7 +159,8 @@ func TestErrorsFromBehindAVIP(t *testing.T) {
 	gw := l.host("vlan100", "172.16.100.254")
 	l.tcp(l.vm4, 4000, "172.16.100.11", 80, "S")
 	l.icmpError(gw, "172.16.101.4", 11, 0, l.one("vlan100"))
-	l.want(l.one("vlan101"), "icmp 172.16.100.254 > 172.16.101.4 type 11 code 0 about tcp 172.16.101.4:4000 > 172.16.100.11:80")
+	l.want(l.one("vlan101"), "icmp 172.16.100.254 > 172.16.101.4 type 11 code 0 about tcp 172.16.101.4:4000 > "+
+		"172.16.100.11:80")
 	l.tcp(l.client, 4000, "10.10.10.7", 80, "S")
 	l.icmpError(gw, "10.10.10.4", 11, 0, l.one("vlan100"))
 	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 11 code 0 about tcp 10.10.10.4:4000 > 10.10.10.7:80")
@@ -245,7 +248,8 @@ func TestErrorsAboutForgottenConnections(t *testing.T) {
 	forget()
 	for range 2 {
 		l.icmpError(l.client, "10.10.10.3", 3, 3, out)
-		l.want(l.one("vlan101"), "icmp 10.10.10.4 > 172.16.101.3 type 3 code 3 about udp 172.16.101.3:4000 > 10.10.10.4:9")
+		l.want(l.one("vlan101"), "icmp 10.10.10.4 > 172.16.101.3 type 3 code 3 about udp 172.16.101.3:4000 > "+
+			"10.10.10.4:9")
 		l.icmpError(l.vm3, "10.10.10.4", 3, 3, in)
 		l.want(l.one("ext_net"), "icmp 10.10.10.3 > 10.10.10.4 type 3 code 3 about udp 10.10.10.4:4000 > 10.10.10.3:9")
 	}
@@ -261,7 +265,8 @@ func TestErrorsAboutForgottenConnections(t *testing.T) {
 	l.none("ext_net")
 	l.dropped(DropICMPUnknown, 3)
 	l.icmpError(l.web1, "172.16.101.3", 3, 3, inside)
-	l.want(l.one("vlan101"), "icmp 172.16.100.9 > 172.16.101.3 type 3 code 3 about udp 172.16.101.3:4000 > 172.16.100.9:9")
+	l.want(l.one("vlan101"), "icmp 172.16.100.9 > 172.16.101.3 type 3 code 3 about udp 172.16.101.3:4000 > "+
+		"172.16.100.9:9")
 	if n := l.w.routers[0].conns.Len(); n != 0 {
 		t.Errorf("%d connections", n)
 	}

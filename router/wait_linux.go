@@ -101,7 +101,8 @@ func (e *epollWaiter) pause(p *link, on bool) {
 			if !on {
 				event.Events = epollFrames
 			}
-			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.dev.FD(), event) // a resting port is read when its time comes
+			// a resting port is read when its time comes
+			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.dev.FD(), event)
 		}
 	}
 }
@@ -122,7 +123,8 @@ func (e *epollWaiter) wake() {
 
 func (e *epollWaiter) look() {
 	// A raw call: it does not block, and the scheduler need not know.
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])),
+		uintptr(len(e.events)), 0, 0, 0)
 	if errno == 0 {
 		e.collect(int(n))
 	}

@@ -25,7 +25,8 @@ import (
 // floating IP on one external network.
 func tenants(n, workers int) string {
 	var s strings.Builder
-	s.WriteString("[[network]]\nname = \"ext_net\"\nexternal = true\n  [[network.subnet]]\n  cidr = \"10.10.10.0/24\"\n")
+	s.WriteString("[[network]]\nname = \"ext_net\"\nexternal = true\n  [[network.subnet]]\n" +
+		"  cidr = \"10.10.10.0/24\"\n")
 	for i := range n {
 		fmt.Fprintf(&s, `
 [[network]]

@@ -102,9 +102,12 @@ func (g *Maker) Edit(d *config.Draft) {
 		return
 	}
 	edits := []func(*config.Draft){
-		g.editNetwork, g.editSubnet, g.editSubnet, g.editRouter, g.editRouter, g.editInterface, g.editInterface, g.editPort, g.editPort,
-		g.editFloatingIP, g.editFloatingIP, g.editFloatingIP, g.editForwarding, g.editPool, g.editMonitor, g.editMember, g.editMember,
-		g.editMember, g.editBalancer, g.editBalancer, g.editListener, g.editListener, g.editSettings, g.editLabel, g.delete,
+		g.editNetwork, g.editSubnet, g.editSubnet, g.editRouter, g.editRouter, g.editInterface, g.editInterface,
+		g.editPort, g.editPort,
+		g.editFloatingIP, g.editFloatingIP, g.editFloatingIP, g.editForwarding, g.editPool, g.editMonitor, g.editMember,
+		g.editMember,
+		g.editMember, g.editBalancer, g.editBalancer, g.editListener, g.editListener, g.editSettings, g.editLabel,
+		g.delete,
 	}
 	edits[g.rng.IntN(len(edits))](d)
 }
@@ -158,7 +161,8 @@ func (g *Maker) network(external bool) *config.Network {
 
 func (g *Maker) devices() []config.Device {
 	all := []config.Device{
-		{Kind: config.DeviceTAP, Name: "t0"}, {Kind: config.DeviceTAP, Name: "t1"}, {Kind: config.DeviceTAP, Name: "t2"},
+		{Kind: config.DeviceTAP, Name: "t0"}, {Kind: config.DeviceTAP, Name: "t1"},
+		{Kind: config.DeviceTAP, Name: "t2"},
 		{Kind: config.DeviceRaw, Name: "t1"}, {Kind: config.DeviceUnix, Path: "/run/u"},
 	}
 	g.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -372,7 +376,8 @@ func (g *Maker) editInterface(d *config.Draft) {
 		return
 	}
 	p := &config.Port{
-		Meta: g.meta("i"), Network: n.ID, AdminStateUp: true, DeviceOwner: config.OwnerInterface, DeviceID: string(r.ID),
+		Meta: g.meta("i"), Network: n.ID, AdminStateUp: true, DeviceOwner: config.OwnerInterface,
+		DeviceID: string(r.ID),
 		FixedIPs: make([]config.FixedIP, 1),
 	}
 	if s := pick(g, d.SubnetsOf(n.ID)); s != nil && g.chance(2) {
@@ -395,7 +400,8 @@ func (g *Maker) editPort(d *config.Draft) {
 	case n == nil:
 		return
 	case p == nil:
-		p = &config.Port{Meta: g.meta("p"), Network: n.ID, AdminStateUp: true, FixedIPs: make([]config.FixedIP, g.rng.IntN(3))}
+		p = &config.Port{Meta: g.meta("p"), Network: n.ID, AdminStateUp: true,
+			FixedIPs: make([]config.FixedIP, g.rng.IntN(3))}
 	case g.chance(4):
 		p.FixedIPs = []config.FixedIP{{}}
 		g.LeftOpen = true
@@ -536,7 +542,8 @@ func (g *Maker) editBalancer(d *config.Draft) {
 		if g.chance(2) {
 			b.Address = g.address(d, n)
 		}
-		d.Put(b, &config.Listener{Meta: g.meta("v"), LoadBalancer: b.ID, Protocol: config.TCP, Port: 80, AdminStateUp: true})
+		d.Put(b, &config.Listener{Meta: g.meta("v"), LoadBalancer: b.ID, Protocol: config.TCP, Port: 80,
+			AdminStateUp: true})
 		return
 	}
 	switch g.rng.IntN(4) {

@@ -282,7 +282,8 @@ var notHosts = []netip.Prefix{
 var (
 	protocolNet   = netip.MustParsePrefix("192.0.0.0/24")
 	protocolHosts = []netip.Prefix{
-		netip.MustParsePrefix("192.0.0.0/29"), netip.MustParsePrefix("192.0.0.9/32"), netip.MustParsePrefix("192.0.0.10/32"),
+		netip.MustParsePrefix("192.0.0.0/29"), netip.MustParsePrefix("192.0.0.9/32"),
+		netip.MustParsePrefix("192.0.0.10/32"),
 	}
 )
 

@@ -78,7 +78,8 @@ func (s scope) checkMembers(p *Pool) {
 		}
 		endpoints[endpoint] = at.owner()
 		if family(m.Address) != family(p.Members[0].Address) {
-			at.fault("address", "address %v is %s, the pool's first member is %s", m.Address, family(m.Address), family(p.Members[0].Address))
+			at.fault("address", "address %v is %s, the pool's first member is %s", m.Address, family(m.Address),
+				family(p.Members[0].Address))
 		}
 	}
 }
@@ -104,7 +105,8 @@ func (s scope) checkMonitor(p *Pool) {
 		at.positive("timeout", m.Timeout)
 	}
 	if m.Timeout > m.Delay && m.Delay > 0 {
-		at.fault("timeout", "timeout %v is more than the delay of %v; a check must end before the next begins", m.Timeout, m.Delay)
+		at.fault("timeout", "timeout %v is more than the delay of %v; a check must end before the next begins",
+			m.Timeout, m.Delay)
 	}
 	between(at, "max_retries", m.MaxRetries, 1, maxRetries)
 	between(at, "max_retries_down", m.MaxRetriesDown, 1, maxRetries)
@@ -215,7 +217,8 @@ func (c *checker) vipScope(i int) scope {
 // checkListener checks a VIP apart from where it is.
 func (c *checker) checkListener(s scope, v *VIP) {
 	if v.ConnectionLimit < 0 || v.ConnectionLimit == 0 && s.given("connection_limit") {
-		s.fault("connection_limit", "connection_limit must be at least 1, not %d; leave it out for none", v.ConnectionLimit)
+		s.fault("connection_limit", "connection_limit must be at least 1, not %d; leave it out for none",
+			v.ConnectionLimit)
 	}
 	if v.IdleTimeout != 0 || s.given("idle_timeout") {
 		s.positive("idle_timeout", v.IdleTimeout)
@@ -255,7 +258,8 @@ func (c *checker) endpointsOf(p *Pool) map[netip.AddrPort]bool {
 func (c *checker) checkVIPPool(s scope, v *VIP, p *Pool) {
 	before := c.backends
 	if c.backends += len(p.Members); c.backends > maxBackends && before <= maxBackends {
-		s.fault("pool", "the VIPs have more than %d members, with those of a pool counted for each of its VIPs", maxBackends)
+		s.fault("pool", "the VIPs have more than %d members, with those of a pool counted for each of its VIPs",
+			maxBackends)
 	}
 	if p.Protocol != v.Protocol && p.Protocol != "" && v.Protocol != "" && !s.spoiled("protocol") {
 		s.fault("pool", "pool %q is for %s, the VIP for %s", p.Name, p.Protocol, v.Protocol)
@@ -287,14 +291,16 @@ func (c *checker) findVIPRouters() {
 			continue
 		}
 		want := "serve " + v.Address.String() + " on network " + strconv.Quote(v.Network)
-		v.Router = c.findRouter(s, "network", v.Router, want, c.reach.serving(v.Network, v.Address), func(d *domain) bool {
-			return c.serves(d, v.Network, v.Address)
-		})
+		v.Router = c.findRouter(s, "network", v.Router, want, c.reach.serving(v.Network, v.Address),
+			func(d *domain) bool {
+				return c.serves(d, v.Network, v.Address)
+			})
 		at := place{v.Network, v.Address}
 		if first, ok := routers[at]; !ok {
 			routers[at] = v
 		} else if first.Router != v.Router && first.Router != "" && v.Router != "" {
-			s.fault("router", "router %q is another than that of VIP %q at the same address, %q", v.Router, first.Name, first.Router)
+			s.fault("router", "router %q is another than that of VIP %q at the same address, %q", v.Router, first.Name,
+				first.Router)
 		}
 	}
 }

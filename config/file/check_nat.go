@@ -47,10 +47,14 @@ type timeout struct {
 var timeouts = []timeout{
 	{"udp", func(t *Timeouts) *time.Duration { return &t.UDP }, 2 * time.Minute, "RFC 4787, REQ-5", false},
 	{"icmp", func(t *Timeouts) *time.Duration { return &t.ICMP }, 60 * time.Second, "RFC 5508, REQ-2", false},
-	{"tcp_established", func(t *Timeouts) *time.Duration { return &t.TCPEstablished }, 2*time.Hour + 4*time.Minute, "RFC 5382, REQ-5", false},
-	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, 4 * time.Minute, "RFC 5382, REQ-5", false},
-	{"tcp_opening", func(t *Timeouts) *time.Duration { return &t.TCPOpening }, 4 * time.Minute, "RFC 5382, REQ-5", true},
-	{"tcp_closing", func(t *Timeouts) *time.Duration { return &t.TCPClosing }, 4 * time.Minute, "RFC 5382, REQ-5", true},
+	{"tcp_established", func(t *Timeouts) *time.Duration { return &t.TCPEstablished }, 2*time.Hour + 4*time.Minute,
+		"RFC 5382, REQ-5", false},
+	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, 4 * time.Minute, "RFC 5382, REQ-5",
+		false},
+	{"tcp_opening", func(t *Timeouts) *time.Duration { return &t.TCPOpening }, 4 * time.Minute, "RFC 5382, REQ-5",
+		true},
+	{"tcp_closing", func(t *Timeouts) *time.Duration { return &t.TCPClosing }, 4 * time.Minute, "RFC 5382, REQ-5",
+		true},
 	{"fragment", func(t *Timeouts) *time.Duration { return &t.Fragment }, 0, "", false},
 }
 
@@ -123,7 +127,8 @@ func (s scope) checkNAT(n *NAT, known Timeouts) {
 	case n.PortMin > n.PortMax:
 		s.fault(ports, "port_range %d-%d is reversed; write %d-%d", n.PortMin, n.PortMax, n.PortMax, n.PortMin)
 	case n.PortMin < minPort:
-		s.fault(ports, "port_range %d-%d begins below %d; sources below that keep to ports below it anyway", n.PortMin, n.PortMax, minPort)
+		s.fault(ports, "port_range %d-%d begins below %d; sources below that keep to ports below it anyway", n.PortMin,
+			n.PortMax, minPort)
 	}
 	for _, t := range timeouts {
 		key, d := "timeouts."+t.key, *t.field(&n.Timeouts)

@@ -45,7 +45,8 @@ func (c *checker) checkPhysicalNetworks() {
 				continue
 			}
 			if first, ok := devices[attachmentOf(d)]; ok && first != s.owner() {
-				s.fault(key, "device %v already belongs to %v; a device carries one physical network, and its networks differ by vlan", d, first)
+				s.fault(key, "device %v already belongs to %v; a device carries one physical network, "+
+					"and its networks differ by vlan", d, first)
 			} else if ok {
 				s.fault(key, "device %v is listed twice", d)
 			} else {
@@ -121,7 +122,8 @@ func (c *checker) takeLabel(g *segment) {
 	}
 	// Validated before, the network has the label's devices already.
 	if len(n.Devices) > 0 && (s.r.first || !slices.Equal(n.Devices, label.Devices)) {
-		s.fault("physical_network", "physical_network and devices exclude each other: the devices are those of [[physical_network]] %q", label.Name)
+		s.fault("physical_network", "physical_network and devices exclude each other: "+
+			"the devices are those of [[physical_network]] %q", label.Name)
 		return
 	}
 	n.Devices = slices.Clone(label.Devices)
@@ -203,7 +205,8 @@ func (users deviceUsers) conflict(s scope, key string, me deviceUser) bool {
 		case u.vlan == 0:
 			s.fault(key, "device %v already carries %v without a tag; give one of them a vlan", me.device, u.owner)
 		default:
-			s.fault(key, "device %v already carries %v with vlan %d; give one of them another vlan", me.device, u.owner, u.vlan)
+			s.fault(key, "device %v already carries %v with vlan %d; give one of them another vlan", me.device, u.owner,
+				u.vlan)
 		}
 		return true
 	}
@@ -342,7 +345,8 @@ func (s scope) checkServers(sub *Subnet) {
 			continue
 		}
 		if r.NextHop.Is4() != r.Destination.Addr().Is4() || r.NextHop.Is4() != sub.CIDR.Addr().Is4() {
-			at.fault("nexthop", "nexthop %v is %s; destination, nexthop and subnet must be of one family", r.NextHop, family(r.NextHop))
+			at.fault("nexthop", "nexthop %v is %s; destination, nexthop and subnet must be of one family", r.NextHop,
+				family(r.NextHop))
 		}
 		if twice {
 			at.fault("destination", "destination %v is there already", r.Destination)

@@ -54,8 +54,9 @@ type (
 // newAddressTable is for when every VIP and floating IP has its router.
 func (c *checker) newAddressTable() *addressTable {
 	t := &addressTable{
-		served: map[string][]int{}, floating: map[string][]int{}, itself: map[poolAddress]bool{}, listener: map[routerListener]int{},
-		onWire: map[listener][]int{}, external: map[networkAddress][]int{}, forward: map[floatingPort]int{},
+		served: map[string][]int{}, floating: map[string][]int{}, itself: map[poolAddress]bool{},
+		listener: map[routerListener]int{},
+		onWire:   map[listener][]int{}, external: map[networkAddress][]int{}, forward: map[floatingPort]int{},
 	}
 	for i := range c.VIPs {
 		v := &c.VIPs[i]
@@ -130,7 +131,8 @@ func (c *checker) gatherOwn(d *domain) {
 	for _, i := range c.at.served[d.Name] {
 		v := &c.VIPs[i]
 		add(v.Address, own{
-			what: c.vipScope(i).owner().String(), instead: fmt.Sprintf("name the members of its pool %q", v.Pool), vip: v,
+			what: c.vipScope(i).owner().String(), instead: fmt.Sprintf("name the members of its pool %q", v.Pool),
+			vip: v,
 		})
 	}
 	for _, i := range c.at.floating[d.Name] {
@@ -260,7 +262,8 @@ func (c *checker) checkLoops() {
 				for _, k := range way[at-1 : min(len(way), at+maxListed)] {
 					names = append(names, c.VIPs[k].Name)
 				}
-				c.vipScope(i).fault("pool", "pool %q leads back to the VIP that its connections come from: %s", c.VIPs[i].Pool,
+				c.vipScope(i).fault("pool", "pool %q leads back to the VIP that its connections come from: %s",
+					c.VIPs[i].Pool,
 					quoteList(append(names, c.VIPs[next].Name)))
 			}
 		}

@@ -89,7 +89,8 @@ func (c *checker) checkFloatingIPs() {
 		c.floating = append(c.floating, s)
 		g, ok := c.externalNetwork(s, f.Network, "a floating IP")
 		if f.FixedIP.IsValid() && len(f.PortForwarding) > 0 {
-			s.fault("port_forwarding", "fixed_ip and port_forwarding exclude each other: all of the address is mapped, or some ports are")
+			s.fault("port_forwarding", "fixed_ip and port_forwarding exclude each other: "+
+				"all of the address is mapped, or some ports are")
 		}
 		s.checkForwards(f)
 		if !ok || !f.Address.IsValid() {

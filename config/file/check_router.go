@@ -44,7 +44,8 @@ func (c *checker) addLink(d *domain, l link) {
 	if c.links++; c.links > maxLinks {
 		d.unsure = true
 		if c.links == maxLinks+1 {
-			l.at.fault("network", "the routers are connected to more than %d subnets, each counted for each router", maxLinks)
+			l.at.fault("network", "the routers are connected to more than %d subnets, each counted for each router",
+				maxLinks)
 		}
 		return
 	}
@@ -121,10 +122,12 @@ func (c *checker) checkInterface(d *domain, i int) {
 		}
 	}
 	if n := len(iface.Addresses); n > 1 && iface.ID != "" {
-		s.fault("id", "id is for one port, and the interface has %d addresses; write { network, address, id } for each", n)
+		s.fault("id", "id is for one port, and the interface has %d addresses; write { network, address, id } for each",
+			n)
 	}
 	if len(iface.Addresses) == 0 && !g.shaky {
-		s.fault("network", "network %q has no gateway address for the router to take; write { network = %q, address = ... }", g.Name, g.Name)
+		s.fault("network", "network %q has no gateway address for the router to take; write { network = %q, "+
+			"address = ... }", g.Name, g.Name)
 	}
 }
 
@@ -144,7 +147,8 @@ func (c *checker) connect(d *domain, s scope, g *segment, iface *RouterInterface
 // warnLinkLocal: next hops may be link-local, but the packets of hosts there go no further.
 func (l *link) warnLinkLocal() {
 	if l.prefix.Addr().Is4() && neverForwarded(l.prefix) != "" {
-		l.at.warn("network", "%v of network %q is link-local: nothing is forwarded from or to its hosts (RFC 3927, 2.7); it serves next hops only",
+		l.at.warn("network", "%v of network %q is link-local: nothing is forwarded from or to its hosts (RFC 3927, "+
+			"2.7); it serves next hops only",
 			l.prefix, l.network)
 	}
 }
@@ -284,7 +288,8 @@ func (c *checker) placeGateway(d *domain, s scope, g *segment) {
 		}
 		l.warnLinkLocal()
 		if l.address.IsValid() && gw.SNAT && len(gw.SNATAddresses) == 0 {
-			s.fault("address", "address %v is link-local, so what shows it has no answer from beyond the link (RFC 3927, 2.7); "+
+			s.fault("address", "address %v is link-local, so what shows it has no answer from beyond the link (RFC "+
+				"3927, 2.7); "+
 				"set snat_addresses of another subnet, or snat = false", gw.Address)
 		}
 	}
@@ -303,7 +308,8 @@ func (c *checker) checkOverlaps() {
 		for i, l := range d.links {
 			for _, k := range finder.reported(d.at.r, i) {
 				if other := &d.links[k]; other.network != l.network {
-					l.at.fault("network", "%v of network %q overlaps %v of network %q; one router cannot tell them apart (RFC 4787, REQ-7)",
+					l.at.fault("network", "%v of network %q overlaps %v of network %q; "+
+						"one router cannot tell them apart (RFC 4787, REQ-7)",
 						l.prefix, l.network, other.prefix, other.network)
 				}
 			}
@@ -345,7 +351,8 @@ func (d *domain) checkDestination(s scope, r *Route, seen map[netip.Prefix]owner
 	}
 	i, connected := d.first.at[r.Destination]
 	if connected {
-		s.fault("destination", "destination %v is connected: it is a subnet of network %q", r.Destination, d.links[i].network)
+		s.fault("destination", "destination %v is connected: it is a subnet of network %q", r.Destination,
+			d.links[i].network)
 	}
 	return !connected
 }
@@ -356,7 +363,8 @@ func (d *domain) checkNextHop(s scope, r *Route) {
 		return
 	}
 	if r.NextHop.Is4() != r.Destination.Addr().Is4() {
-		s.fault("nexthop", "nexthop %v is %s, but %v is %s", r.NextHop, family(r.NextHop), r.Destination, family(r.Destination.Addr()))
+		s.fault("nexthop", "nexthop %v is %s, but %v is %s", r.NextHop, family(r.NextHop), r.Destination,
+			family(r.Destination.Addr()))
 		return
 	}
 	l, found := d.linkOf(r.NextHop, func(l *link) bool { return l.address.IsValid() })

@@ -286,7 +286,8 @@ func (v value) tables() []value {
 	}
 	path := joinPath(v.at.path, v.key)
 	header := indexes.ReplaceAllString(path, "")
-	v.at.fault(v.key, "%s is a list of tables; write %s, not %s", v.key, tableName(header, true), tableName(header, false))
+	v.at.fault(v.key, "%s is a list of tables; write %s, not %s", v.key, tableName(header, true),
+		tableName(header, false))
 	v.at.r.single[v.at.r.asWritten(path)] = true
 	return []value{{at: v.at, key: indexKey(v.key, 0), raw: v.raw}}
 }

@@ -77,7 +77,8 @@ func (l *Lesson) LineOf(path string) int { return l.topology.LineOf(path) }
 func (f *File) Lesson(s *config.State) *Lesson {
 	t := f.topology
 	l := &Lesson{
-		File: f.name, Instances: slices.Clone(f.instances), Steps: t.Steps, Networks: map[string]config.ID{}, topology: t,
+		File: f.name, Instances: slices.Clone(f.instances), Steps: t.Steps, Networks: map[string]config.ID{},
+		topology: t,
 	}
 	for i := range t.Networks {
 		l.Networks[t.Networks[i].Name] = t.Networks[i].ID

@@ -92,7 +92,8 @@ func TestEdit(t *testing.T) {
 	step("the first one goes", routed+fmt.Sprintf(fip, "10.1.0.4"), "removed floating IP 203.0.113.3")
 	step("a changed MTU", strings.Replace(routed, "devices", "mtu = 1400\ndevices", 1)+fmt.Sprintf(fip, "10.1.0.4"),
 		"changed network blue")
-	if n := s.Network(blue.ID); n.Description != "for guests" || len(n.Tags) != 1 || n.MTU != 1400 || n.Source.Line != 2 {
+	if n := s.Network(blue.ID); n.Description != "for guests" || len(n.Tags) != 1 || n.MTU != 1400 ||
+		n.Source.Line != 2 {
 		t.Errorf("network blue is %+v", n)
 	}
 	if s.Network(mine) == nil {

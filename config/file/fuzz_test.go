@@ -11,8 +11,8 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 )
 
-// FuzzParse: no text makes the parser panic; a refused one has faults with
-// lines that it has; an accepted one is accepted again, unchanged, and has a State, which the same file does not change.
+// FuzzParse: no text makes the parser panic; a refused one has faults with lines that it has; an accepted one is
+// accepted again, unchanged, and has a State, which the same file does not change.
 func FuzzParse(f *testing.F) {
 	for _, file := range []string{"testdata/vip.toml", "testdata/lab.toml", "../../examples/reference.toml"} {
 		text, err := os.ReadFile(file)

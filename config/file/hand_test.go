@@ -96,7 +96,8 @@ cidr = "203.0.113.0/24"
 		"the router":                 {router + outside + host("ext", "203.0.113.5", "203.0.113.2"), ""},
 		"an instance is the gateway": {router + outside + web + host("in", "10.1.0.5", "10.1.0.9"), ""},
 		"what is upstream":           {router + outside + host("ext", "203.0.113.5", ""), ""},
-		"members that are no instances": {router + outside + pool("10.1.0.10", "10.1.0.11") + web + "serve = [\"http:80\"]\n",
+		"members that are no instances": {router + outside + pool("10.1.0.10",
+			"10.1.0.11") + web + "serve = [\"http:80\"]\n",
 			`pool "p": none of its members is an instance (10.1.0.10, 10.1.0.11)`},
 		"one of them is": {
 			router + outside + pool("10.1.0.10", "10.1.0.9") + web + "serve = [\"http:80\"]\n", ""},
@@ -162,7 +163,8 @@ never = [{ network = "blue", protocol = "udp" }]
 	p, step := topology.Pools[0], topology.Steps[0]
 	got := []string{string(topology.FloatingIPs[0].PortForwarding[0].Protocol), string(p.Protocol), p.Algorithm,
 		p.SessionPersistence.Type,
-		p.Monitor.Type, string(topology.VIPs[0].Protocol), string(step.Sees[0].Protocol), string(step.Never[0].Protocol)}
+		p.Monitor.Type, string(topology.VIPs[0].Protocol), string(step.Sees[0].Protocol),
+		string(step.Never[0].Protocol)}
 	want := []string{"UDP", "TCP", "LEAST_CONNECTIONS", "SOURCE_IP", "HTTP", "TCP", "ICMP", "UDP"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -221,9 +223,11 @@ func TestByHand(t *testing.T) {
 			Gateway:    &file.RouterGateway{Network: "ext", SNAT: true},
 		}},
 		FloatingIPs: []file.FloatingIP{{Network: "ext", FixedIP: ip("10.1.0.11")}},
-		Pools:       []file.Pool{{Name: "p", Protocol: file.TCP, Members: []file.Member{{Address: ip("10.1.0.9"), Port: 80, Weight: 1, AdminStateUp: true}}}},
-		VIPs:        []file.VIP{{Name: "v", Network: "blue", Address: ip("10.1.0.11"), Protocol: file.TCP, Port: 80, Pool: "p"}},
-		Steps:       []file.Step{{Do: "wait"}},
+		Pools: []file.Pool{{Name: "p", Protocol: file.TCP,
+			Members: []file.Member{{Address: ip("10.1.0.9"), Port: 80, Weight: 1, AdminStateUp: true}}}},
+		VIPs: []file.VIP{{Name: "v", Network: "blue", Address: ip("10.1.0.11"), Protocol: file.TCP, Port: 80,
+			Pool: "p"}},
+		Steps: []file.Step{{Do: "wait"}},
 	}
 	if err := topology.Validate(); err != nil {
 		t.Fatal(err)
@@ -235,7 +239,8 @@ func TestByHand(t *testing.T) {
 	if f := topology.FloatingIPs[0]; f.Address != ip("203.0.113.3") || f.Router != "r" {
 		t.Errorf("floating IP %+v", f)
 	}
-	if topology.Networks[0].MTU != 1500 || topology.NAT.HostShare != 0.5 || topology.Steps[0].Within != 5*time.Second || topology.VIPs[0].Router != "r" {
+	if topology.Networks[0].MTU != 1500 || topology.NAT.HostShare != 0.5 || topology.Steps[0].Within != 5*time.Second ||
+		topology.VIPs[0].Router != "r" {
 		t.Errorf("defaults are not filled in: %s", first)
 	}
 	if err := topology.Validate(); err != nil {
@@ -252,7 +257,8 @@ func TestByHandFaults(t *testing.T) {
 	topology := &file.Topology{
 		File: "harness",
 		Networks: []file.Network{
-			{Name: "blue", VLAN: -1, Subnets: []file.Subnet{{CIDR: prefix("10.1.0.0/24"), Gateway: ip("10.1.0.1"), NoGateway: true}}},
+			{Name: "blue", VLAN: -1, Subnets: []file.Subnet{{CIDR: prefix("10.1.0.0/24"), Gateway: ip("10.1.0.1"),
+				NoGateway: true}}},
 			{Name: "green", Subnets: []file.Subnet{{CIDR: netip.PrefixFrom(ip("::ffff:10.2.0.0"), 120)}}},
 			{Name: "white", PhysicalNetwork: "default", Devices: []file.Device{device("x")}},
 			{Name: "four", Subnets: []file.Subnet{{CIDR: prefix("10.4.0.0/24"), DNSNameservers: []netip.Addr{{}}}}},
@@ -328,8 +334,10 @@ gateway = { network = "ext" }
 `)
 	for i := range n {
 		fmt.Fprintf(&b, "[[floating_ip]]\nnetwork = \"ext\"\nfixed_ip = \"10.1.%d.%d\"\n", i/256, i%256)
-		fmt.Fprintf(&b, "[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\nmember = [{ address = \"10.2.%d.%d\", port = 80 }]\n", i, i/256, i%256)
-		fmt.Fprintf(&b, "[[vip]]\nname = \"v%d\"\nnetwork = \"blue\"\naddress = \"10.3.%d.%d\"\nprotocol = \"TCP\"\nport = 80\npool = \"p%d\"\n", i, i/256, i%256, i)
+		fmt.Fprintf(&b, "[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\n"+
+			"member = [{ address = \"10.2.%d.%d\", port = 80 }]\n", i, i/256, i%256)
+		fmt.Fprintf(&b, "[[vip]]\nname = \"v%d\"\nnetwork = \"blue\"\naddress = \"10.3.%d.%d\"\nprotocol = \"TCP\"\n"+
+			"port = 80\npool = \"p%d\"\n", i, i/256, i%256, i)
 	}
 	return b.String()
 }
@@ -370,7 +378,8 @@ nat = { timeouts = { tcp_opening = "9m" } }
 `)
 	for i, want := range [][3]time.Duration{{4, 4, 7}, {6, 6, 6}, {4, 9, 7}} {
 		r := topology.Routers[i]
-		got := [3]time.Duration{r.NAT.Timeouts.TCPTransitory / time.Minute, r.NAT.Timeouts.TCPOpening / time.Minute, r.NAT.Timeouts.TCPClosing / time.Minute}
+		got := [3]time.Duration{r.NAT.Timeouts.TCPTransitory / time.Minute, r.NAT.Timeouts.TCPOpening / time.Minute,
+			r.NAT.Timeouts.TCPClosing / time.Minute}
 		if got != want {
 			t.Errorf("%s: %d minutes, want %d", r.Name, got, want)
 		}

@@ -59,7 +59,8 @@ func (c *checker) identify() {
 		parts := t.parts()
 		id := config.NameID(t.kind, parts...)
 		if given[id] {
-			t.at().fault("", "its id would be %s, which is taken by %v; give it an id of its own", id, taken[id]().owner())
+			t.at().fault("", "its id would be %s, which is taken by %v; give it an id of its own", id,
+				taken[id]().owner())
 		}
 		// Two tables that say the same are a fault, which the check of what they say explains.
 		if made[id]++; made[id] > 1 {
@@ -179,7 +180,8 @@ func (c *checker) eachFloatingIP(f func(identified)) {
 					return at().item("port_forwarding", "port forwarding", "", j, len(p.PortForwarding), w.Line)
 				},
 				func() []string {
-					return []string{string(p.ID), strings.ToUpper(string(w.Protocol)), strconv.Itoa(int(w.ExternalPort))}
+					return []string{string(p.ID), strings.ToUpper(string(w.Protocol)),
+						strconv.Itoa(int(w.ExternalPort))}
 				}})
 		}
 	}

@@ -110,7 +110,8 @@ network = "blue"
 		if name == "networks reordered" {
 			// The router and what follows stand behind the last network.
 			rest := tables[2][strings.Index(tables[2], "[[router]]"):]
-			text = "[[network]]" + tables[2][:len(tables[2])-len(rest)] + "[[network]]" + tables[1] + "\n" + tables[0] + "\n" + rest
+			text = "[[network]]" + tables[2][:len(tables[2])-len(rest)] + "[[network]]" + tables[1] + "\n" + tables[0] +
+				"\n" + rest
 		}
 		got := ids(text)
 		for _, id := range want {

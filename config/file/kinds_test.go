@@ -34,7 +34,8 @@ func net29(i int) string { return nth(8*i) + "/29" }
 const (
 	wide    = "[[network]]\nname = \"wide\"\n[[network.subnet]]\ncidr = \"10.0.0.0/8\"\n"
 	outside = "[[network]]\nname = \"outside\"\nexternal = true\n[[network.subnet]]\ncidr = \"11.0.0.0/8\"\n"
-	both    = wide + outside + "[[router]]\nname = \"r\"\ninterfaces = [\"wide\"]\ngateway = { network = \"outside\", address = \"11.0.0.2\" }\n"
+	both    = wide + outside + "[[router]]\nname = \"r\"\ninterfaces = [\"wide\"]\n" +
+		"gateway = { network = \"outside\", address = \"11.0.0.2\" }\n"
 	onePool = "[[pool]]\nname = \"p\"\nprotocol = \"TCP\"\nmember = [{ address = \"10.9.9.9\", port = 80 }]\n"
 )
 
@@ -66,7 +67,8 @@ const (
 // routers are n routers, each on a network of its own and all on the external one.
 func routers(n int) string {
 	return outside + many(n, "", func(i int) string {
-		return fmt.Sprintf("[[router]]\nname = \"r%d\"\ninterfaces = [\"n%d\"]\ngateway = { network = \"outside\", address = \"11%s\" }\n", i, i, nth(i + 2)[2:])
+		return fmt.Sprintf("[[router]]\nname = \"r%d\"\ninterfaces = [\"n%d\"]\n"+
+			"gateway = { network = \"outside\", address = \"11%s\" }\n", i, i, nth(i + 2)[2:])
 	})
 }
 
@@ -82,8 +84,10 @@ func chain(n int, last string) string {
 		if i == n-1 {
 			to = last
 		}
-		return fmt.Sprintf("[[vip]]\nname = \"v%d\"\nnetwork = \"outside\"\naddress = \"11%s\"\nprotocol = \"TCP\"\nport = 80\npool = \"p%d\"\nrouter = \"r%d\"\n"+
-			"[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\nmember = [{ address = %q, port = 80 }]\n", i, nth(1<<20 + i)[2:], i, i, i, to)
+		return fmt.Sprintf("[[vip]]\nname = \"v%d\"\nnetwork = \"outside\"\naddress = \"11%s\"\nprotocol = \"TCP\"\n"+
+			"port = 80\npool = \"p%d\"\nrouter = \"r%d\"\n"+
+			"[[pool]]\nname = \"p%d\"\nprotocol = \"TCP\"\nmember = [{ address = %q, port = 80 }]\n", i,
+			nth(1<<20 + i)[2:], i, i, i, to)
 	})
 }
 
@@ -134,29 +138,35 @@ func growths() []growth {
 	return []growth{
 		{"subnets", true, func(n int) string { return subnets(n, bare, "") }},
 		{"subnets, all the same", false, each(bare, "%s", at(sub))},
-		{"subnets, inside each other", false, each(bare, "[[network.subnet]]\ncidr = \"10.0.0.%s\"\n", func(i int) string {
-			return []string{"0/24", "0/25", "0/26", "128/25", "192/26", "0/27", "64/26"}[i%7]
-		})},
+		{"subnets, inside each other", false,
+			each(bare, "[[network.subnet]]\ncidr = \"10.0.0.%s\"\n", func(i int) string {
+				return []string{"0/24", "0/25", "0/26", "128/25", "192/26", "0/27", "64/26"}[i%7]
+			})},
 		{"subnets in one", false, func(n int) string { return subnets(n, bare+sub, "") }},
 		{"subnets, the last around all", false, func(n int) string { return subnets(n, bare, "") + sub }},
 		{"networks", true, small},
 		{"networks of one name", false, each("", "%s", at(wide))},
 		{"networks on one device", false, each("", "[[network]]\nname = \"n%s\"\ndevices = [\"tap:a\"]\n", num)},
 		{"VLANs", false, each("", "[[network]]\nname = \"n%s\"\ndevices = [\"tap:a\"]\nvlan = %s\n", num, vlan)},
-		{"networks with a label", false, each(labelled, "[[network]]\nname = \"n%s\"\nphysical_network = \"l\"\nvlan = %s\n", num, vlan)},
+		{"networks with a label", false, each(labelled,
+			"[[network]]\nname = \"n%s\"\nphysical_network = \"l\"\nvlan = %s\n", num, vlan)},
 		{"devices", true, after(bare, list("devices", tap))},
 		{"devices, all the same", false, after(bare, list("devices", at(`"tap:a"`)))},
 		{"physical networks", true, each("", "[[physical_network]]\nname = \"l%s\"\ndevices = [%s]\n", num, tap)},
-		{"physical networks on one device", false, each("", "[[physical_network]]\nname = \"l%s\"\ndevices = [\"tap:a\"]\n", num)},
+		{"physical networks on one device", false,
+			each("", "[[physical_network]]\nname = \"l%s\"\ndevices = [\"tap:a\"]\n", num)},
 		{"devices of a label", true, func(n int) string {
-			return "[[physical_network]]\nname = \"l\"\n" + list("devices", tap)(n) + bare + "physical_network = \"l\"\n"
+			return "[[physical_network]]\nname = \"l\"\n" + list("devices",
+				tap)(n) + bare + "physical_network = \"l\"\n"
 		}},
 		{"devices of a label, all the same", false, func(n int) string {
 			return "[[physical_network]]\nname = \"l\"\n" + list("devices", at(`"tap:a"`))(n) + bare + "physical_network = \"l\"\n"
 		}},
-		{"allocation pools", true, after(wide, list("allocation_pools", func(i int) string { return fmt.Sprintf("\"%s-%s\"", host(2*i), host(2*i)) }))},
+		{"allocation pools", true, after(wide,
+			list("allocation_pools", func(i int) string { return fmt.Sprintf("\"%s-%s\"", host(2*i), host(2*i)) }))},
 		{"allocation pools, the last first", true, func(n int) string {
-			return wide + list("allocation_pools", func(i int) string { return fmt.Sprintf("\"%s-%s\"", host(2*(n-i)), host(2*(n-i))) })(n)
+			return wide + list("allocation_pools",
+				func(i int) string { return fmt.Sprintf("\"%s-%s\"", host(2*(n-i)), host(2*(n-i))) })(n)
 		}},
 		{"allocation pools, all the same", false, after(wide, list("allocation_pools", at(`"10.0.0.2-10.0.0.9"`)))},
 		{"allocation pools around others", false, func(n int) string {
@@ -173,12 +183,17 @@ func growths() []growth {
 		{"interfaces", true, func(n int) string { return small(n) + joined(n) }},
 		{"interfaces that overlap", false, func(n int) string { return same(n) + joined(n) }},
 		{"interfaces, all the same", false, func(n int) string { return wide + "[[router]]\nname = \"r\"\n" + list("interfaces", at(`"wide"`))(n) }},
-		{"an interface in subnets", true, func(n int) string { return subnets(n, bare, "") + "[[router]]\nname = \"r\"\ninterfaces = [\"a\"]\n" }},
+		{"an interface in subnets", true, func(n int) string {
+			return subnets(n, bare,
+				"") + "[[router]]\nname = \"r\"\ninterfaces = [\"a\"]\n"
+		}},
 		{"a gateway in subnets", true, func(n int) string {
-			return subnets(n, bareOut, "") + "[[router]]\nname = \"r\"\ninterfaces = []\ngateway = { network = \"a\" }\n"
+			return subnets(n, bareOut, "") + "[[router]]\nname = \"r\"\ninterfaces = []\n" +
+				"gateway = { network = \"a\" }\n"
 		}},
 		{"a gateway in subnets, all the same", false, func(n int) string {
-			return each(bareOut, "%s", at(sub))(n) + "[[router]]\nname = \"r\"\ninterfaces = []\ngateway = { network = \"a\", address = \"10.0.0.2\" }\n"
+			return each(bareOut, "%s", at(sub))(n) +
+				"[[router]]\nname = \"r\"\ninterfaces = []\ngateway = { network = \"a\", address = \"10.0.0.2\" }\n"
 		}},
 		{"routers", true, func(n int) string { return small(n) + routers(n) }},
 		{"routers without gateways", true, func(n int) string {
@@ -187,48 +202,66 @@ func growths() []growth {
 			})
 		}},
 		{"routers, all the same", false, each(wide, "[[router]]\nname = \"r\"\ninterfaces = [\"wide\"]\n")},
-		{"gateways, all the same", false, each(outside, "[[router]]\nname = \"r%s\"\ninterfaces = []\ngateway = { network = \"outside\", address = \"11.0.0.2\" }\n", num)},
-		{"gateways to choose", true, each(outside, "[[router]]\nname = \"r%s\"\ninterfaces = []\ngateway = { network = \"outside\" }\n", num)},
+		{"gateways, all the same", false, each(outside,
+			"[[router]]\nname = \"r%s\"\ninterfaces = []\n"+
+				"gateway = { network = \"outside\", address = \"11.0.0.2\" }\n", num)},
+		{"gateways to choose", true, each(outside,
+			"[[router]]\nname = \"r%s\"\ninterfaces = []\ngateway = { network = \"outside\" }\n", num)},
 		{"routes", true, after(both, list("routes", route(far, host)))},
 		{"routes, all the same", false, after(both, list("routes", route(at("12.0.0.0/24"), host)))},
 		{"routes from many networks", true, func(n int) string {
 			return small(n) + joined(n) + list("routes", route(far, func(i int) string { return nth(8*i + 2) }))(n)
 		}},
-		{"routes to nowhere", false, func(n int) string { return small(n) + joined(n) + list("routes", route(far, at("13.0.0.1")))(n) }},
-		{"routes to networks", false, func(n int) string { return small(n) + joined(n) + list("routes", route(net29, host))(n) }},
+		{"routes to nowhere", false, func(n int) string {
+			return small(n) + joined(n) + list("routes",
+				route(far, at("13.0.0.1")))(n)
+		}},
+		{"routes to networks", false, func(n int) string {
+			return small(n) + joined(n) + list("routes",
+				route(net29, host))(n)
+		}},
 		{"snat_addresses", false, func(n int) string {
 			return outside + "[[router]]\nname = \"r\"\ninterfaces = []\n[router.gateway]\nnetwork = \"outside\"\n" +
 				list("snat_addresses", func(i int) string { return fmt.Sprintf("\"%s-11.200.0.0\"", out(i)) })(n)
 		}},
 		{"no_snat", true, after(both+"[nat]\n", list("no_snat", func(i int) string { return `"` + far(i) + `"` }))},
 		{"ports", true, each(wide, "[[port]]\nname = \"p%s\"\nnetwork = \"wide\"\nfixed_ip = %q\n", num, host)},
-		{"ports, all the same", false, each(wide, "[[port]]\nname = \"p\"\nnetwork = \"wide\"\nfixed_ip = \"10.0.0.2\"\nmac = \"02:00:00:00:00:01\"\n")},
+		{"ports, all the same", false, each(wide,
+			"[[port]]\nname = \"p\"\nnetwork = \"wide\"\nfixed_ip = \"10.0.0.2\"\nmac = \"02:00:00:00:00:01\"\n")},
 		{"ports in subnets", true, func(n int) string {
-			return subnets(n, bare, "") + each("", "[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = %q\n", num, func(i int) string { return nth(8*i + 2) })(n)
+			return subnets(n, bare, "") + each("", "[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = %q\n", num,
+				func(i int) string { return nth(8*i + 2) })(n)
 		}},
 		{"ports outside", false, func(n int) string {
-			return subnets(n, bare, "") + each("", "[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = \"13.0.0.1\"\n", num)(n)
+			return subnets(n, bare, "") + each("",
+				"[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = \"13.0.0.1\"\n", num)(n)
 		}},
 		{"ports on devices", true, func(n int) string {
-			return bare + list("devices", tap)(n) + sub + each("", "[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = %q\ndevice = %s\n", num, host, tap)(n)
+			return bare + list("devices", tap)(n) + sub + each("",
+				"[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = %q\ndevice = %s\n", num, host, tap)(n)
 		}},
 		{"ports on no device", false, func(n int) string {
-			return bare + list("devices", tap)(n) + sub + each("", "[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = %q\ndevice = \"raw:d%s\"\n", num, host, num)(n)
+			return bare + list("devices", tap)(n) + sub + each("",
+				"[[port]]\nname = \"p%s\"\nnetwork = \"a\"\nfixed_ip = %q\ndevice = \"raw:d%s\"\n", num, host, num)(n)
 		}},
-		{"allowed_address_pairs", true, after(wide+"[[port]]\nname = \"p\"\nnetwork = \"wide\"\nfixed_ip = \"10.0.0.2\"\n",
+		{"allowed_address_pairs", true, after(wide+"[[port]]\nname = \"p\"\nnetwork = \"wide\"\n"+
+			"fixed_ip = \"10.0.0.2\"\n",
 			list("allowed_address_pairs", func(i int) string { return fmt.Sprintf("{ ip = %q }", host(i)) }))},
 		{"floating IPs", true, each(both, fip+"address = %q\nfixed_ip = %q\n", out, host)},
 		{"floating IPs to choose", true, each(both, fip+"fixed_ip = %q\n", host)},
 		{"floating IPs, all the same", false, each(both, fip+"address = \"11.0.1.0\"\nfixed_ip = \"10.0.0.2\"\n")},
 		{"floating IPs of many routers", true, func(n int) string {
-			return small(n) + routers(n) + each("", fip+"address = %q\nfixed_ip = %q\n", func(i int) string { return "11" + nth(1<<20 + i)[2:] },
+			return small(n) + routers(n) + each("", fip+"address = %q\nfixed_ip = %q\n",
+				func(i int) string { return "11" + nth(1<<20 + i)[2:] },
 				func(i int) string { return nth(8*i + 2) })(n)
 		}},
 		{"floating IPs of any router", false, func(n int) string {
-			return same(n) + routers(n) + each("", fip+"address = %q\nfixed_ip = \"10.0.0.3\"\n", func(i int) string { return "11" + nth(1<<20 + i)[2:] })(n)
+			return same(n) + routers(n) + each("", fip+"address = %q\nfixed_ip = \"10.0.0.3\"\n",
+				func(i int) string { return "11" + nth(1<<20 + i)[2:] })(n)
 		}},
 		{"idle floating IPs of many routers", true, func(n int) string {
-			return small(n) + routers(n) + each("", fip+"address = %q\nrouter = \"r%s\"\n", func(i int) string { return "11" + nth(1<<20 + i)[2:] }, num)(n)
+			return small(n) + routers(n) + each("", fip+"address = %q\nrouter = \"r%s\"\n",
+				func(i int) string { return "11" + nth(1<<20 + i)[2:] }, num)(n)
 		}},
 		{"floating IPs from small subnets", true, func(n int) string {
 			return subnets(n, bareOut, "") + each("", "[[floating_ip]]\nnetwork = \"a\"\n")(n)
@@ -242,7 +275,8 @@ func growths() []growth {
 		{"port forwardings, all the same", false, each(both+fip, forward, at("80"), host)},
 		{"port forwardings in many networks", true, func(n int) string {
 			gateway := "gateway = { network = \"outside\" }\n"
-			return outside + small(n) + joined(n) + gateway + each(fip, forward, port, func(i int) string { return nth(8*i + 2) })(n)
+			return outside + small(n) + joined(n) + gateway + each(fip, forward, port,
+				func(i int) string { return nth(8*i + 2) })(n)
 		}},
 		{"members", true, after(both+pool, list("member", member(host)))},
 		{"members, all the same", false, after(both+pool, list("member", member(at("10.0.0.2"))))},
@@ -251,7 +285,8 @@ func growths() []growth {
 		}},
 		{"members of a VIP in many networks", true, func(n int) string {
 			return small(n) + joined(n) + pool + list("member", member(func(i int) string { return nth(8*i + 2) }))(n) +
-				"[[vip]]\nname = \"v\"\nnetwork = \"n0\"\naddress = \"10.0.0.3\"\nprotocol = \"TCP\"\nport = 80\npool = \"p\"\n"
+				"[[vip]]\nname = \"v\"\nnetwork = \"n0\"\naddress = \"10.0.0.3\"\nprotocol = \"TCP\"\nport = 80\n" +
+				"pool = \"p\"\n"
 		}},
 		{"members that are VIPs", false, func(n int) string {
 			return each(both, vip, num, at("10.200.0.0"), port)(n) + pool + list("member", func(i int) string {
@@ -259,21 +294,31 @@ func growths() []growth {
 			})(n)
 		}},
 		{"members that are floating ports", true, func(n int) string {
-			return small(2) + routers(2) + each(fip+"router = \"r0\"\naddress = \"11.1.0.0\"\n", forward, port, at("10.0.0.2"))(n) +
-				pool + list("member", func(i int) string { return fmt.Sprintf("{ address = \"11.1.0.0\", port = %d }", i+1) })(n) +
-				"[[vip]]\nname = \"v\"\nnetwork = \"n1\"\naddress = \"10.0.0.11\"\nprotocol = \"TCP\"\nport = 80\npool = \"p\"\n"
+			return small(2) + routers(2) + each(fip+"router = \"r0\"\naddress = \"11.1.0.0\"\n", forward, port,
+				at("10.0.0.2"))(n) +
+				pool + list("member", func(i int) string {
+				return fmt.Sprintf("{ address = \"11.1.0.0\", port = %d }",
+					i+1)
+			})(n) +
+				"[[vip]]\nname = \"v\"\nnetwork = \"n1\"\naddress = \"10.0.0.11\"\nprotocol = \"TCP\"\nport = 80\n" +
+				"pool = \"p\"\n"
 		}},
-		{"pools", true, each(wide, "[[pool]]\nname = \"p%s\"\nprotocol = \"TCP\"\nmember = [{ address = \"10.0.0.2\", port = 80 }]\n", num)},
+		{"pools", true, each(wide, "[[pool]]\nname = \"p%s\"\nprotocol = \"TCP\"\n"+
+			"member = [{ address = \"10.0.0.2\", port = 80 }]\n", num)},
 		{"pools of one name", false, each(wide, onePool)},
 		{"VIPs", true, each(both+onePool, vip, num, host, at("80"))},
 		{"VIPs at one address", true, each(both+onePool, vip, num, at("10.200.0.0"), port)},
 		{"VIPs, all the same", false, each(both+onePool, vip, zero, at("10.200.0.0"), at("80"))},
 		{"VIPs of many routers", true, func(n int) string {
-			return small(n) + routers(n) + onePool + each("", "[[vip]]\nname = \"v%s\"\nnetwork = \"n%s\"\naddress = %q\nprotocol = \"TCP\"\nport = 80\npool = \"p\"\n",
+			return small(n) + routers(n) + onePool + each("",
+				"[[vip]]\nname = \"v%s\"\nnetwork = \"n%s\"\naddress = %q\nprotocol = \"TCP\"\nport = 80\n"+
+					"pool = \"p\"\n",
 				num, num, func(i int) string { return nth(8*i + 2) })(n)
 		}},
 		{"VIPs of any router", false, func(n int) string {
-			return small(n) + routers(n) + onePool + each("", "[[vip]]\nname = \"v%s\"\nnetwork = \"outside\"\naddress = %q\nprotocol = \"TCP\"\nport = 80\npool = \"p\"\n",
+			return small(n) + routers(n) + onePool + each("",
+				"[[vip]]\nname = \"v%s\"\nnetwork = \"outside\"\naddress = %q\nprotocol = \"TCP\"\nport = 80\n"+
+					"pool = \"p\"\n",
 				num, func(i int) string { return "11" + nth(1<<20 + i)[2:] })(n)
 		}},
 		{"VIPs in a row", true, func(n int) string { return chain(n, "12.0.0.1") }},
@@ -282,10 +327,15 @@ func growths() []growth {
 		{"instances", true, each(wide, instance+"address = %q\n", num, at("wide"), host)},
 		{"instances to place", true, each(wide, instance, num, at("wide"))},
 		{"instances, all the same", false, each(wide, instance+"address = \"10.0.0.2\"\n", zero, at("wide"))},
-		{"instances in many networks", true, func(n int) string { return small(n) + joined(n) + each("", instance, num, name)(n) }},
+		{"instances in many networks", true, func(n int) string {
+			return small(n) + joined(n) + each("", instance, num,
+				name)(n)
+		}},
 		{"instances of many routers, without a gateway", true, func(n int) string {
-			return wide + each("", "[[router]]\nname = \"r%s\"\ninterfaces = [{ network = \"wide\", address = %q }]\n", num, host)(n) +
-				each("", instance+"address = %q\ngateway = \"10.201.0.0\"\n", num, at("wide"), func(i int) string { return nth(100<<16 + i) })(n)
+			return wide + each("", "[[router]]\nname = \"r%s\"\ninterfaces = [{ network = \"wide\", address = %q }]\n",
+				num, host)(n) +
+				each("", instance+"address = %q\ngateway = \"10.201.0.0\"\n", num, at("wide"),
+					func(i int) string { return nth(100<<16 + i) })(n)
 		}},
 		{"services", true, after(wide+fmt.Sprintf(instance, "0", "wide"), list("serve", func(i int) string { return `"http:` + port(i) + `"` }))},
 		{"services, all the same", false, after(wide+fmt.Sprintf(instance, "0", "wide"), list("serve", at(`"http:80"`)))},
@@ -297,7 +347,8 @@ func growths() []growth {
 			return "[[router]]\nname = \"" + strings.Repeat("x", 100*n) + "\"\n" + list("interfaces", tables(`"m%d"`))(n)
 		}},
 		{"a long name in messages", false, func(n int) string {
-			return "[[network]]\nname = \"" + strings.Repeat("x", 100*n) + "\"\nexternal = true\n[[network]]\nname = \"a\"\n" +
+			return "[[network]]\nname = \"" + strings.Repeat("x",
+				100*n) + "\"\nexternal = true\n[[network]]\nname = \"a\"\n" +
 				each("", "[[router]]\nname = \"r%s\"\ninterfaces = [\"a\"]\n", num)(n)
 		}},
 		{"unknown keys", false, func(n int) string { return wide + many(n, "", tables("k%d = 1\n")) }},

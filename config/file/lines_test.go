@@ -22,15 +22,19 @@ func TestIndexLines(t *testing.T) {
 		{"pairs", "a = 1\n\n# b = 2\nb = 3 # c = 4\n", map[string]int{"a": 1, "b": 4}},
 		{"byte order mark", "\ufeffa = 1", map[string]int{"a": 1}},
 		{"UTF-16's byte order mark", "\xff\xfea = 1", map[string]int{"a": 1}},
-		{"carriage returns", "a = 1\r\nb = 'x'\r\n[c]\r\nd = 2020-01-01 10:00:00\r\n", map[string]int{"a": 1, "b": 2, "c": 3, "c.d": 4}},
+		{"carriage returns", "a = 1\r\nb = 'x'\r\n[c]\r\nd = 2020-01-01 10:00:00\r\n",
+			map[string]int{"a": 1, "b": 2, "c": 3, "c.d": 4}},
 		{"tables", "[a]\nx = 1\n[a.b.c]\ny = 2\n[a.b]\nz = 3", map[string]int{
 			"a": 1, "a.x": 2, "a.b": 5, "a.b.c": 3, "a.b.c.y": 4, "a.b.z": 6,
 		}},
-		{"lists of tables", "[[n]]\nx = 1\n[[n.s]]\n[[n.s]]\ny = 2\n[n.t]\n[[n]]\n[[n.s]]\n[n.s.u]\nv=1", map[string]int{
-			"n": 1, "n[0]": 1, "n[0].x": 2, "n[0].s": 3, "n[0].s[0]": 3, "n[0].s[1]": 4, "n[0].s[1].y": 5, "n[0].t": 6,
-			"n[1]": 7, "n[1].s": 8, "n[1].s[0]": 8, "n[1].s[0].u": 9, "n[1].s[0].u.v": 10,
-		}},
-		{"spaced header", "[ a . 'b' ]\nx = 1\n[[ c ]] # [[c]]\n", map[string]int{"a": 1, "a.b": 1, "a.b.x": 2, "c": 3, "c[0]": 3}},
+		{"lists of tables", "[[n]]\nx = 1\n[[n.s]]\n[[n.s]]\ny = 2\n[n.t]\n[[n]]\n[[n.s]]\n[n.s.u]\nv=1",
+			map[string]int{
+				"n": 1, "n[0]": 1, "n[0].x": 2, "n[0].s": 3, "n[0].s[0]": 3, "n[0].s[1]": 4, "n[0].s[1].y": 5,
+				"n[0].t": 6,
+				"n[1]":   7, "n[1].s": 8, "n[1].s[0]": 8, "n[1].s[0].u": 9, "n[1].s[0].u.v": 10,
+			}},
+		{"spaced header", "[ a . 'b' ]\nx = 1\n[[ c ]] # [[c]]\n",
+			map[string]int{"a": 1, "a.b": 1, "a.b.x": 2, "c": 3, "c[0]": 3}},
 		{"dotted keys", "a.b = 1\na . c.d = 2", map[string]int{"a": 1, "a.b": 1, "a.c": 2, "a.c.d": 2}},
 		{"quoted keys", `"a b" = 1` + "\n'c.d' = 2\n\"e\\\"f\" = 3\n\"g\" = 4\n\"\\u00e9\\x41\\e\\\\x41\" = 5", map[string]int{
 			`"a b"`: 1, `"c.d"`: 2, `"e\"f"`: 3, "g": 4, `"éA\x1b\\x41"`: 5,
@@ -44,7 +48,8 @@ func TestIndexLines(t *testing.T) {
 		{"strings", `a = "x # \" ] } = [[n]]"` + "\nb = '\\'\nc = '#'\nd = \"\"\ne = ''\nf = 1", map[string]int{
 			"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6,
 		}},
-		{"multi-line strings", "a = \"\"\"\nb = 1\n\\\"\"\" \"\"\"\nc = '''\n'\n''\n[d]'''\ne = \"\"\"\"x\"\"\"\"\"\nf = ''''''\ng = 1", map[string]int{
+		{"multi-line strings", "a = \"\"\"\nb = 1\n\\\"\"\" \"\"\"\nc = '''\n'\n''\n[d]'''\ne = \"\"\"\"x\"\"\"\"\"\n" +
+			"f = ''''''\ng = 1", map[string]int{
 			"a": 1, "c": 4, "e": 8, "f": 9, "g": 10,
 		}},
 	}

@@ -42,7 +42,8 @@ func TestLookup(t *testing.T) {
 		}
 		a := addr()
 		want := slices.IndexFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
-		if got := slices.Min(append(slices.Collect(table.around(a)), empty)); got != want && (want >= 0 || got != empty) {
+		if got := slices.Min(append(slices.Collect(table.around(a)), empty)); got != want &&
+			(want >= 0 || got != empty) {
 			t.Fatalf("%v: %v is in %d, want %d", list, a, got, want)
 		}
 	}

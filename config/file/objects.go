@@ -161,7 +161,8 @@ func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 	sub := &n.Subnets[j]
 	o := &config.Subnet{
 		Meta: d.meta(sub.ID, "", sub.Line), Network: n.ID, CIDR: sub.CIDR, Gateway: sub.gateway(),
-		AllocationPools: sub.AllocationPools, DHCP: sub.DHCP, LeaseTime: sub.LeaseTime, DNSNameservers: sub.DNSNameservers,
+		AllocationPools: sub.AllocationPools, DHCP: sub.DHCP, LeaseTime: sub.LeaseTime,
+		DNSNameservers: sub.DNSNameservers,
 	}
 	for _, r := range sub.HostRoutes {
 		o.HostRoutes = append(o.HostRoutes, d.route(r))
@@ -195,7 +196,8 @@ func (d *declarer) declareRouters() {
 		gw := r.Gateway
 		if gw != nil {
 			o.Gateway = &config.Gateway{
-				Network: d.network(gw.Network), SNAT: gw.SNAT, SNATAddresses: gw.SNATAddresses, Source: d.source(gw.Line),
+				Network: d.network(gw.Network), SNAT: gw.SNAT, SNATAddresses: gw.SNATAddresses,
+				Source: d.source(gw.Line),
 			}
 		}
 		d.add(o, at, nil)
@@ -343,8 +345,9 @@ func (d *declarer) declarePools() {
 		if m := p.Monitor; m != nil {
 			d.add(&config.Monitor{
 				Meta: d.meta(m.ID, "", m.Line), Pool: p.ID, AdminStateUp: true, Type: m.Type, Delay: m.Delay,
-				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown, InitialState: m.InitialState,
-				HTTPMethod: m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,
+				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown,
+				InitialState: m.InitialState,
+				HTTPMethod:   m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,
 			}, at.child("monitor", m.Line), nil)
 		}
 		for j := range p.Members {

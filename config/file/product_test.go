@@ -26,13 +26,15 @@ func TestProducts(t *testing.T) {
 			`network "n256": the networks have more than 262144 devices from physical networks`, 3 + 257*4,
 		},
 		"subnets of routers": {
-			subnets(1000, bareOut, "") + lines(263, "[[router]]\nname = \"r%d\"\ninterfaces = []\ngateway = { network = \"a\" }"),
+			subnets(1000, bareOut, "") + lines(263,
+				"[[router]]\nname = \"r%d\"\ninterfaces = []\ngateway = { network = \"a\" }"),
 			`router "r262": gateway: the routers are connected to more than 262144 subnets, each counted for each router`, 3 + 2000 + 263*4,
 		},
 		"members of VIPs": {
 			wide + "[[pool]]\nname = \"p\"\nprotocol = \"TCP\"\nmember = [" + many(5000, ",", func(i int) string {
 				return fmt.Sprintf("{ address = %q, port = 80 }", nth(i+5))
-			}) + "]\n" + lines(210, "[[vip]]\nname = \"v%d\"\nnetwork = \"wide\"\naddress = \"10.3.0.0\"\nprotocol = \"TCP\"\nport = 80\npool = \"p\""),
+			}) + "]\n" + lines(210, "[[vip]]\nname = \"v%d\"\nnetwork = \"wide\"\naddress = \"10.3.0.0\"\n"+
+				"protocol = \"TCP\"\nport = 80\npool = \"p\""),
 			`VIP "v209": the VIPs have more than 1048576 members, with those of a pool counted for each of its VIPs`, 4 + 4 + 210*7,
 		},
 	} {
@@ -49,11 +51,13 @@ func TestLongMessages(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct{ text, want string }{
 		"subnets": {
-			bare + many(17, "", tables("[[network.subnet]]\ncidr = \"10.%d.0.0/16\"\n")) + "[[port]]\nname = \"p\"\nnetwork = \"a\"\nfixed_ip = \"11.0.0.1\"\n",
+			bare + many(17, "", tables("[[network.subnet]]\ncidr = \"10.%d.0.0/16\"\n")) +
+				"[[port]]\nname = \"p\"\nnetwork = \"a\"\nfixed_ip = \"11.0.0.1\"\n",
 			"10.14.0.0/16, 10.15.0.0/16 and more",
 		},
 		"all subnets": {
-			bare + many(16, "", tables("[[network.subnet]]\ncidr = \"10.%d.0.0/16\"\n")) + "[[port]]\nname = \"p\"\nnetwork = \"a\"\nfixed_ip = \"11.0.0.1\"\n",
+			bare + many(16, "", tables("[[network.subnet]]\ncidr = \"10.%d.0.0/16\"\n")) +
+				"[[port]]\nname = \"p\"\nnetwork = \"a\"\nfixed_ip = \"11.0.0.1\"\n",
 			"10.14.0.0/16, 10.15.0.0/16",
 		},
 		"a name": {

@@ -135,7 +135,8 @@ func topologyLines(t *file.Topology) []string {
 			line("persistence %s %s %v", p.Name, x.Type, x.Timeout)
 		}
 		if m := p.Monitor; m != nil {
-			line("monitor %s %s %v %v %d %d %s %s %s %s", p.Name, m.Type, m.Delay, m.Timeout, m.MaxRetries, m.MaxRetriesDown,
+			line("monitor %s %s %v %v %d %d %s %s %s %s", p.Name, m.Type, m.Delay, m.Timeout, m.MaxRetries,
+				m.MaxRetriesDown,
 				m.InitialState, m.HTTPMethod, m.URLPath, m.ExpectedCodes)
 		}
 		for _, m := range p.Members {
@@ -160,7 +161,8 @@ func stateLines(s *config.State) []string {
 		return ""
 	}
 	for n := range s.Networks() {
-		line("network %s %v %d %d %v %s %v", n.Name, s.DevicesOf(n.ID), n.VLAN, n.MTU, n.External, n.Host, n.PortSecurity)
+		line("network %s %v %d %d %v %s %v", n.Name, s.DevicesOf(n.ID), n.VLAN, n.MTU, n.External, n.Host,
+			n.PortSecurity)
 		for u := range s.SubnetsOf(n.ID) {
 			line("subnet %s %v %v %v %v %v %v", n.Name, u.CIDR, u.Gateway, u.AllocationPools, u.DHCP, u.LeaseTime,
 				u.DNSNameservers)
@@ -198,10 +200,12 @@ func stateLines(s *config.State) []string {
 		case config.OwnerInterface:
 			for _, f := range p.FixedIPs {
 				sub := s.SubnetAt(n.ID, f.Address)
-				line("interface %s %s %v", router(config.ID(p.DeviceID)), n.Name, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
+				line("interface %s %s %v", router(config.ID(p.DeviceID)), n.Name,
+					netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
 			}
 		default:
-			line("port %s %s %v %v %s %v", p.Name, n.Name, p.FixedIPs[0].Address, p.MAC, p.Device, p.AllowedAddressPairs)
+			line("port %s %s %v %v %s %v", p.Name, n.Name, p.FixedIPs[0].Address, p.MAC, p.Device,
+				p.AllowedAddressPairs)
 		}
 	}
 	for f := range s.FloatingIPs() {
@@ -216,7 +220,8 @@ func stateLines(s *config.State) []string {
 			line("persistence %s %s %v", p.Name, x.Type, x.Timeout)
 		}
 		if m := s.MonitorOf(p.ID); m != nil {
-			line("monitor %s %s %v %v %d %d %s %s %s %s", p.Name, m.Type, m.Delay, m.Timeout, m.MaxRetries, m.MaxRetriesDown,
+			line("monitor %s %s %v %v %d %d %s %s %s %s", p.Name, m.Type, m.Delay, m.Timeout, m.MaxRetries,
+				m.MaxRetriesDown,
 				m.InitialState, m.HTTPMethod, m.URLPath, m.ExpectedCodes)
 		}
 		for m := range s.MembersOf(p.ID) {

@@ -52,7 +52,8 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		return p, nil
 	}
 	if a, err := parseAddr(text); err == nil {
-		return netip.Prefix{}, fmt.Errorf("%v has no prefix length; write %v for this one address", a, netip.PrefixFrom(a, a.BitLen()))
+		return netip.Prefix{}, fmt.Errorf("%v has no prefix length; write %v for this one address", a,
+			netip.PrefixFrom(a, a.BitLen()))
 	}
 	return netip.Prefix{}, fmt.Errorf("%q is not a prefix such as 10.1.0.0/24", text)
 }

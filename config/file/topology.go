@@ -93,10 +93,11 @@ type PhysicalNetwork struct {
 // AllocationPools and LeaseTime are set: the first host, the whole prefix less
 // the gateway, and a day.
 type Subnet struct {
-	Line            int
-	ID              config.ID
-	CIDR            netip.Prefix
-	Gateway         netip.Addr     // zero: none. Tenant network: the router's address; external network: the upstream next hop
+	Line int
+	ID   config.ID
+	CIDR netip.Prefix
+	// zero: none. Tenant network: the router's address; external network: the upstream next hop
+	Gateway         netip.Addr
 	NoGateway       bool           // set by hand with a zero Gateway: "none" instead of the first host address
 	AllocationPools []AddressRange // none only where the gateway is the one address there is
 	DHCP            bool
@@ -265,12 +266,13 @@ type NAT struct {
 	Mapping        string // endpoint-independent, address-dependent, address-and-port-dependent
 	Filtering      string // the same words
 	MaxConnections int
-	HostShare      float64 // above 0, at most 1: the most that one internal host ever has of the table and of an address's ports
-	PortMin        uint16  // external ports for sources from 1024 up
-	PortMax        uint16
-	NoSNAT         []netip.Prefix // destinations outside that see internal addresses; may be empty
-	MSSClamp       bool
-	Timeouts       Timeouts
+	// above 0, at most 1: the most that one internal host ever has of the table and of an address's ports
+	HostShare float64
+	PortMin   uint16 // external ports for sources from 1024 up
+	PortMax   uint16
+	NoSNAT    []netip.Prefix // destinations outside that see internal addresses; may be empty
+	MSSClamp  bool
+	Timeouts  Timeouts
 }
 
 // Engine holds the settings of the process.

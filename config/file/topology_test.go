@@ -72,7 +72,8 @@ func TestLab(t *testing.T) {
 		MaxConnections: 1048576, HostShare: 0.5, PortMin: 1024, PortMax: 65535,
 		Timeouts: file.Timeouts{
 			UDP: 5 * time.Minute, ICMP: time.Minute, Fragment: 30 * time.Second,
-			TCPEstablished: 124 * time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute, TCPClosing: 4 * time.Minute,
+			TCPEstablished: 124 * time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute,
+			TCPClosing: 4 * time.Minute,
 		},
 	}
 	subnet := func(line int, cidr, gateway, first, last string) []file.Subnet {
@@ -89,8 +90,9 @@ func TestLab(t *testing.T) {
 				Subnets: subnet(6, "172.16.100.0/24", "172.16.100.1", "172.16.100.2", "172.16.100.254")},
 			{Line: 10, Name: "vlan101", MTU: 1500, Host: "closed", Devices: []file.Device{device("tap101")},
 				Subnets: subnet(14, "172.16.101.0/24", "172.16.101.1", "172.16.101.2", "172.16.101.254")},
-			{Line: 17, Name: "ext_net", MTU: 1500, Host: "closed", Devices: []file.Device{device("tap-ext")}, External: true,
-				Subnets: subnet(22, "10.10.10.0/24", "10.10.10.1", "10.10.10.2", "10.10.10.21")},
+			{Line: 17, Name: "ext_net", MTU: 1500, Host: "closed", Devices: []file.Device{device("tap-ext")},
+				External: true,
+				Subnets:  subnet(22, "10.10.10.0/24", "10.10.10.1", "10.10.10.2", "10.10.10.21")},
 		},
 		Routers: []file.Router{{
 			Line: 27, Name: "router_100_101", RPFilter: "off", NAT: &nat,
@@ -104,8 +106,10 @@ func TestLab(t *testing.T) {
 		}},
 		Ports: []file.Port{{Line: 33, Name: "cirros-vm3", Network: "vlan101", MAC: mac, FixedIP: ip("172.16.101.3")}},
 		FloatingIPs: []file.FloatingIP{
-			{Line: 39, Network: "ext_net", Address: ip("10.10.10.3"), FixedIP: ip("172.16.101.3"), Router: "router_100_101"},
-			{Line: 67, Network: "ext_net", Address: ip("10.10.10.7"), FixedIP: ip("172.16.100.11"), Router: "router_100_101"},
+			{Line: 39, Network: "ext_net", Address: ip("10.10.10.3"), FixedIP: ip("172.16.101.3"),
+				Router: "router_100_101"},
+			{Line: 67, Network: "ext_net", Address: ip("10.10.10.7"), FixedIP: ip("172.16.100.11"),
+				Router: "router_100_101"},
 		},
 		Pools: []file.Pool{{
 			Line: 44, Name: "web servers", Protocol: file.TCP, Algorithm: "ROUND_ROBIN",
@@ -123,7 +127,8 @@ func TestLab(t *testing.T) {
 		Instances: []file.Instance{
 			{Line: 71, Name: "WEB1", Network: "vlan100", Address: ip("172.16.100.9"), Prefix: prefix("172.16.100.9/24"),
 				Gateway: ip("172.16.100.1"), Serve: []file.Service{{Kind: "http", Port: 80}}},
-			{Line: 78, Name: "cirros-vm3", Network: "vlan101", Address: ip("172.16.101.3"), Prefix: prefix("172.16.101.3/24"),
+			{Line: 78, Name: "cirros-vm3", Network: "vlan101", Address: ip("172.16.101.3"),
+				Prefix:  prefix("172.16.101.3/24"),
 				Gateway: ip("172.16.101.1"), MAC: mac},
 			{Line: 82, Name: "client", Network: "ext_net", Address: ip("10.10.10.4"), Prefix: prefix("10.10.10.4/24"),
 				Gateway: ip("10.10.10.2")},
@@ -131,11 +136,13 @@ func TestLab(t *testing.T) {
 		Steps: []file.Step{
 			{Line: 88, Title: "Round robin through the floating IP", On: "client", Do: "curl http://10.10.10.7/",
 				Times: 4, Within: 5 * time.Second, Expect: []string{"WEB1", "WEB2", "WEB1", "WEB2"}},
-			{Line: 95, Title: "Nothing reaches the instance by its inside address", On: "client", Do: "ping 172.16.101.3",
+			{Line: 95, Title: "Nothing reaches the instance by its inside address", On: "client",
+				Do:    "ping 172.16.101.3",
 				Times: 1, Within: 5 * time.Second, Fails: true},
 			{Line: 101, Title: "Outside, the instance is its floating IP", On: "cirros-vm3", Do: "ping 10.10.10.4",
 				Times: 1, Within: 5 * time.Second, Expect: []string{"bytes from 10.10.10.4"},
-				Sees:  []file.PacketPattern{{Line: 106, Network: "ext_net", Src: ip("10.10.10.3"), Dst: ip("10.10.10.4"), Protocol: file.ICMP}},
+				Sees: []file.PacketPattern{{Line: 106, Network: "ext_net", Src: ip("10.10.10.3"),
+					Dst: ip("10.10.10.4"), Protocol: file.ICMP}},
 				Never: []file.PacketPattern{{Line: 107, Network: "ext_net", Src: ip("172.16.101.3")}}},
 		},
 	}
@@ -411,11 +418,13 @@ func TestSubnetDefaults(t *testing.T) {
 		pools   []file.AddressRange
 	}{
 		{`cidr = "10.0.0.0/24"`, "10.0.0.1", []file.AddressRange{pool("10.0.0.2", "10.0.0.254")}},
-		{"cidr = \"10.0.0.0/24\"\ngateway = \"10.0.0.254\"", "10.0.0.254", []file.AddressRange{pool("10.0.0.1", "10.0.0.253")}},
+		{"cidr = \"10.0.0.0/24\"\ngateway = \"10.0.0.254\"", "10.0.0.254",
+			[]file.AddressRange{pool("10.0.0.1", "10.0.0.253")}},
 		{"cidr = \"10.0.0.0/24\"\ngateway = \"10.0.0.100\"", "10.0.0.100",
 			[]file.AddressRange{pool("10.0.0.1", "10.0.0.99"), pool("10.0.0.101", "10.0.0.254")}},
 		{"cidr = \"10.0.0.0/24\"\ngateway = \"none\"", "", []file.AddressRange{pool("10.0.0.1", "10.0.0.254")}},
-		{"cidr = \"10.0.0.0/24\"\nallocation_pools = [\"10.0.0.7-10.0.0.8\"]", "10.0.0.1", []file.AddressRange{pool("10.0.0.7", "10.0.0.8")}},
+		{"cidr = \"10.0.0.0/24\"\nallocation_pools = [\"10.0.0.7-10.0.0.8\"]", "10.0.0.1",
+			[]file.AddressRange{pool("10.0.0.7", "10.0.0.8")}},
 		{`cidr = "10.0.0.0/30"`, "10.0.0.1", []file.AddressRange{pool("10.0.0.2", "10.0.0.2")}},
 		{`cidr = "10.0.0.0/31"`, "10.0.0.0", []file.AddressRange{pool("10.0.0.1", "10.0.0.1")}},
 		{`cidr = "10.0.0.5/32"`, "10.0.0.5", nil},
@@ -475,7 +484,8 @@ expect = "x"
 times = 3
 `)
 	p := topology.Pools[1]
-	if got, want := *p.SessionPersistence, (file.SessionPersistence{Line: p.SessionPersistence.Line, Type: "SOURCE_IP", Timeout: 10 * time.Minute}); got != want {
+	if got, want := *p.SessionPersistence, (file.SessionPersistence{Line: p.SessionPersistence.Line, Type: "SOURCE_IP",
+		Timeout: 10 * time.Minute}); got != want {
 		t.Errorf("persistence %+v, want %+v", got, want)
 	}
 	wantMonitor := file.Monitor{
@@ -495,7 +505,8 @@ times = 3
 	if m := topology.Pools[2].Monitor; m.Timeout != 2*time.Second || m.HTTPMethod != "" {
 		t.Errorf("monitor %+v", m)
 	}
-	if pair := topology.Ports[0].AllowedAddressPairs[0]; pair.IP != prefix("10.1.0.4/32") || pair.MAC != topology.Ports[0].MAC {
+	if pair := topology.Ports[0].AllowedAddressPairs[0]; pair.IP != prefix("10.1.0.4/32") ||
+		pair.MAC != topology.Ports[0].MAC {
 		t.Errorf("pair %+v", pair)
 	}
 	if got := fmt.Sprint(topology.Networks[3].Devices); got != "[raw:eth1 raw:eth2]" {

@@ -258,7 +258,8 @@ func TestChangeBehindTheWalk(t *testing.T) {
 		first := udp(remote, 1, external+7, 2)
 		k.commit(t, conntrack.NewConn{Original: first, Reply: udp(inside, 2, remote, 1), Backend: 7})
 		for i := range uint32(40_000) {
-			k.commit(t, conntrack.NewConn{Original: udp(remote+1+i, 1, external, 2), Reply: udp(inside, 2, remote+1+i, 1)})
+			k.commit(t, conntrack.NewConn{Original: udp(remote+1+i, 1, external, 2),
+				Reply: udp(inside, 2, remote+1+i, 1)})
 		}
 		k.Apply(conntrack.Change{Addrs: []uint32{external + 1}})
 		if k.Settle(0) {
@@ -378,7 +379,8 @@ func TestPendingChanges(t *testing.T) {
 		ch := []conntrack.Change{
 			{Addrs: []uint32{external + uint32(i%5), external + 2}, KeepTCP: i != 4},
 			{Backends: []conntrack.Backend{conntrack.Backend(1 + i%4)}, KeepTCP: i%2 == 0},
-			{Concerns: func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).SrcPort == port }, KeepTCP: i%3 == 0},
+			{Concerns: func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).SrcPort == port },
+				KeepTCP: i%3 == 0},
 			{},
 		}[i%4]
 		k.Apply(ch)
@@ -416,10 +418,15 @@ func TestPendingChangesAreBounded(t *testing.T) {
 	const n = 40_000
 	for name, apply := range map[string]func(k *cutTable, i uint32){
 		"functions": func(k *cutTable, i uint32) {
-			k.Apply(conntrack.Change{Concerns: func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).Src == remote+n-1-i }})
+			k.Apply(
+				conntrack.Change{Concerns: func(
+					c *conntrack.Conn) bool {
+					return c.Tuple(conntrack.Original).Src == remote+n-1-i
+				}})
 		},
 		"addresses": func(k *cutTable, i uint32) {
-			k.Apply(conntrack.Change{Addrs: []uint32{remote + n - 1 - i, 1 + 2*i, 2 + 2*i}, Backends: []conntrack.Backend{conntrack.Backend(i)}})
+			k.Apply(conntrack.Change{Addrs: []uint32{remote + n - 1 - i, 1 + 2*i, 2 + 2*i},
+				Backends: []conntrack.Backend{conntrack.Backend(i)}})
 		},
 	} {
 		k := newCutTable()

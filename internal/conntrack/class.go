@@ -51,7 +51,8 @@ func protocolClasses(cfg Config) []lifetime {
 		classUDP:   {idle: timeoutMillis(cfg.UDP)},
 		classICMP:  {idle: timeoutMillis(cfg.ICMP)},
 		classOther: {idle: timeoutMillis(cfg.Other)},
-		classTCP:   {timeoutMillis(cfg.TCPEstablished), timeoutMillis(cfg.TCPOpening), timeoutMillis(cfg.TCPClosing), false},
+		classTCP: {timeoutMillis(cfg.TCPEstablished), timeoutMillis(cfg.TCPOpening), timeoutMillis(cfg.TCPClosing),
+			false},
 	}
 }
 

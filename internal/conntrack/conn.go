@@ -63,7 +63,8 @@ const (
 
 // Tuple returns the tuple of direction d as it arrives.
 func (c *Conn) Tuple(d Direction) packet.Tuple {
-	return packet.Tuple{Src: c.src[d&1], Dst: c.dst[d&1], SrcPort: c.srcPort[d&1], DstPort: c.dstPort[d&1], Proto: c.proto}
+	return packet.Tuple{Src: c.src[d&1], Dst: c.dst[d&1], SrcPort: c.srcPort[d&1], DstPort: c.dstPort[d&1],
+		Proto: c.proto}
 }
 
 func (c *Conn) setTuple(d Direction, t packet.Tuple) {

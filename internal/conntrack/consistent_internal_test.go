@@ -26,7 +26,8 @@ func newDisorder(t *testing.T, seed uint64) *disorder {
 	d := &disorder{t: t, r: rand.New(rand.NewPCG(seed, 77)), ranks: map[uint32]Rank{}}
 	cfg := Config{
 		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6,
-		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second, TCPClosing: 3 * time.Second,
+		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second,
+		TCPClosing: 3 * time.Second,
 	}
 	d.table = NewTable(cfg, rand.New(rand.NewPCG(seed, 78)))
 	d.table.Observe(d)
@@ -73,7 +74,8 @@ func (d *disorder) segment() packet.Segment {
 		packet.SYN, packet.SYN, packet.SYN | packet.ACK, packet.SYN | packet.ACK, packet.ACK, packet.ACK, packet.ACK,
 		packet.FIN | packet.ACK, packet.RST, packet.RST | packet.ACK,
 	}
-	s := packet.Segment{Flags: all[d.r.IntN(len(all))], Seq: d.seq(), Ack: d.seq(), Window: uint16(d.r.IntN(3) * 30_000)}
+	s := packet.Segment{Flags: all[d.r.IntN(len(all))], Seq: d.seq(), Ack: d.seq(),
+		Window: uint16(d.r.IntN(3) * 30_000)}
 	s.Len, s.Cut, s.Scaled = uint32(d.r.IntN(2)*d.r.IntN(100)), d.r.IntN(20) == 0, d.r.IntN(2) == 0
 	if s.Flags&(packet.SYN|packet.FIN) != 0 {
 		s.Len++
@@ -93,7 +95,8 @@ func (d *disorder) tuple() packet.Tuple {
 // another one or not.
 func (d *disorder) begin() {
 	original := d.tuple()
-	n := NewConn{Original: original, Segment: d.segment(), Owner: Owner(d.r.IntN(3)), In: [2]uint16{uint16(d.r.IntN(3)), 1}}
+	n := NewConn{Original: original, Segment: d.segment(), Owner: Owner(d.r.IntN(3)),
+		In: [2]uint16{uint16(d.r.IntN(3)), 1}}
 	to := original
 	if d.r.IntN(2) == 0 {
 		n.Backend = 1 + Backend(d.r.IntN(4))
@@ -214,7 +217,8 @@ func (d *disorder) check() {
 		}
 		want := i
 		if old := t.successors.before[i]; old != noConn {
-			if want = old; t.successors.of[old] != i || t.conn(old).flags&connLive == 0 || t.conn(old).Tuple(Original) != original {
+			if want = old; t.successors.of[old] != i || t.conn(old).flags&connLive == 0 ||
+				t.conn(old).Tuple(Original) != original {
 				d.t.Fatalf("%d is not the successor of %d", i, old)
 			}
 			if c.Rank() == Lasting {
@@ -237,8 +241,10 @@ func (d *disorder) check() {
 			owned[c.ownerAddr()]++
 		}
 	})
-	if live != t.live || half != t.half.len || over != int(t.closing.len) || len(t.successors.of) != len(t.successors.before) {
-		d.t.Fatalf("%d live, %d half open, %d over; the table says %d, %d, %d", live, half, over, t.live, t.half.len, t.closing.len)
+	if live != t.live || half != t.half.len || over != int(t.closing.len) ||
+		len(t.successors.of) != len(t.successors.before) {
+		d.t.Fatalf("%d live, %d half open, %d over; the table says %d, %d, %d", live, half, over, t.live, t.half.len,
+			t.closing.len)
 	}
 	if n, want := t.index.entries(d.t), 2*live-len(t.successors.before); n != want {
 		d.t.Fatalf("%d entries in the index, want %d", n, want)

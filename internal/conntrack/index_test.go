@@ -50,7 +50,8 @@ func (x *Index) entries(t *testing.T) int {
 		n += used
 	}
 	if segments != x.count || at != x.at || len(x.dir) != 1<<x.depth {
-		t.Fatalf("%d segments, counted %d; by depth %v, counted %v; a directory of %d at depth %d", segments, x.count, at, x.at, len(x.dir), x.depth)
+		t.Fatalf("%d segments, counted %d; by depth %v, counted %v; a directory of %d at depth %d", segments, x.count,
+			at, x.at, len(x.dir), x.depth)
 	}
 	return n
 }

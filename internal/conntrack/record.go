@@ -187,7 +187,8 @@ func (r *Record) wellFormed() bool {
 		}
 	}
 	// A successor that is established has taken the other connection's place.
-	return r.State <= Reset && !(r.Succeeds && (r.State == Established || r.State == FinOriginal || r.State == FinReply))
+	return r.State <= Reset && !(r.Succeeds &&
+		(r.State == Established || r.State == FinOriginal || r.State == FinReply))
 }
 
 // hasRoom reports whether there is room for an imported connection beside those there are.

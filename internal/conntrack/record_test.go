@@ -69,7 +69,8 @@ func TestImportOfSuccessors(t *testing.T) {
 	}
 	table.Touch(successor, conntrack.Reply, syn|ack, false, time.Second)
 	table.Touch(successor, conntrack.Original, ack, false, time.Second)
-	if c, _ := table.Lookup(&original, time.Second); table.Len() != 1 || c == nil || c.Tuple(conntrack.Reply) != second {
+	if c, _ := table.Lookup(&original, time.Second); table.Len() != 1 || c == nil ||
+		c.Tuple(conntrack.Reply) != second {
 		t.Errorf("%d connections, and the successor has not the tuple", table.Len())
 	}
 }
@@ -87,7 +88,8 @@ func TestImportedTime(t *testing.T) {
 		if _, refusal := table.Import(&r, noNames{}, time.Minute); refusal != conntrack.None {
 			t.Fatal(refusal)
 		}
-		if !there(table, r.Original, time.Minute+k.want-time.Millisecond) || there(table, r.Original, time.Minute+k.want) {
+		if !there(table, r.Original, time.Minute+k.want-time.Millisecond) ||
+			there(table, r.Original, time.Minute+k.want) {
 			t.Errorf("with a timeout of %v: not %v", k.timeout, k.want)
 		}
 	}

@@ -49,7 +49,8 @@ func synAt(flags uint8, seq, acknowledges uint32) packet.Segment {
 	return s
 }
 
-var openStates = []conntrack.State{conntrack.SynReceived, conntrack.Established, conntrack.FinOriginal, conntrack.FinReply}
+var openStates = []conntrack.State{conntrack.SynReceived, conntrack.Established, conntrack.FinOriginal,
+	conntrack.FinReply}
 
 // Both ends have forgotten the connection, and one of them opens another one by the same ports
 // (RFC 9293, 3.5.1). From the answer on, the new numbers and windows count.
@@ -247,7 +248,8 @@ func TestLaterSYNsAreBounded(t *testing.T) {
 		o.c, _ = o.table.Lookup(&tu, 0)
 	}
 	for i := range n {
-		c, refusal := o.table.Commit(&conntrack.NewConn{Original: tuple(i), Reply: tuple(i).Reverse(), Segment: tcpSeg(syn, 1000, 0, 0)}, 0)
+		c, refusal := o.table.Commit(&conntrack.NewConn{Original: tuple(i), Reply: tuple(i).Reverse(),
+			Segment: tcpSeg(syn, 1000, 0, 0)}, 0)
 		if refusal != conntrack.None {
 			t.Fatal(i, refusal)
 		}
@@ -264,7 +266,8 @@ func TestLaterSYNsAreBounded(t *testing.T) {
 		t.Errorf("%d bytes for the SYNs", more)
 	}
 	answer := tcpSeg(syn|ack, 9_000_000, 7_000_001, 0)
-	for i, want := range map[int]conntrack.Fit{0: conntrack.Suspicious, n - 16385: conntrack.Suspicious, n - 16384: conntrack.Fits, n - 1: conntrack.Fits} {
+	for i, want := range map[int]conntrack.Fit{0: conntrack.Suspicious, n - 16385: conntrack.Suspicious,
+		n - 16384: conntrack.Fits, n - 1: conntrack.Fits} {
 		at(i)
 		if fit := o.table.Fit(o.c, conntrack.Reply, &answer); fit != want {
 			t.Errorf("the answer to SYN %d of %d is judged %d, want %d", i, n, fit, want)
@@ -321,7 +324,8 @@ func pickUp(t *testing.T, seed uint64, k int, rest []traced) {
 		return // that is no middle
 	}
 	table := newTable(conntrack.Config{})
-	c, refusal := table.Commit(&conntrack.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(), Segment: first.s}, 0)
+	c, refusal := table.Commit(&conntrack.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(),
+		Segment: first.s}, 0)
 	if refusal != conntrack.None {
 		t.Fatal(refusal)
 	}

@@ -65,8 +65,10 @@ func (m *slabModel) check() {
 	spare := 0
 	for k := range s.chunks {
 		full := used[k] == chunkLen-int(firstOf(k))
-		if int(s.usage[k].used) != used[k] || (s.chunks[k].records == nil) != (s.chunks[k].column == nil) || full != (s.partial[k>>6]>>(k&63)&1 == 0) {
-			m.t.Fatalf("chunk %d has %d records, and thinks %d (partial %x)", k, used[k], s.usage[k].used, s.partial[k>>6])
+		if int(s.usage[k].used) != used[k] || (s.chunks[k].records == nil) != (s.chunks[k].column == nil) ||
+			full != (s.partial[k>>6]>>(k&63)&1 == 0) {
+			m.t.Fatalf("chunk %d has %d records, and thinks %d (partial %x)", k, used[k], s.usage[k].used,
+				s.partial[k>>6])
 		}
 		if used[k] == 0 && s.chunks[k].records != nil {
 			spare++

@@ -65,7 +65,8 @@ func (p *pairing) drop(c *paired) {
 // begin has client k send a SYN that goes to member m.
 func (p *pairing) begin(k, m int, succeeds bool) {
 	original, reply := p.tuples(k, m)
-	_, refusal := p.table.Commit(&conntrack.NewConn{Original: original, Reply: reply, Succeeds: succeeds, Segment: tcpSeg(syn, 1000, 0, 0)}, p.now)
+	_, refusal := p.table.Commit(&conntrack.NewConn{Original: original, Reply: reply, Succeeds: succeeds,
+		Segment: tcpSeg(syn, 1000, 0, 0)}, p.now)
 	want := conntrack.None
 	old := p.find(original)
 	if old != nil && !succeeds {
@@ -167,7 +168,8 @@ func (p *pairing) check() {
 func TestSuccessors(t *testing.T) {
 	for seed := range uint64(40) {
 		p := &pairing{t: t, r: rand.New(rand.NewPCG(seed, 9))}
-		p.table = conntrack.NewTable(conntrack.Config{TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second}, rand.New(rand.NewPCG(5, seed)))
+		p.table = conntrack.NewTable(conntrack.Config{TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second},
+			rand.New(rand.NewPCG(5, seed)))
 		for range 2000 {
 			switch p.r.IntN(6) {
 			case 0, 1:
@@ -202,8 +204,9 @@ func TestSuccessorThatIsGone(t *testing.T) {
 		then func(table *conntrack.Table)
 		now  time.Duration
 	}{
-		"expired":   {func(*conntrack.Table) {}, 4 * time.Second},
-		"overruled": {func(table *conntrack.Table) { table.Apply(conntrack.Change{Backends: []conntrack.Backend{2}}) }, time.Second},
+		"expired": {func(*conntrack.Table) {}, 4 * time.Second},
+		"overruled": {func(table *conntrack.Table) { table.Apply(conntrack.Change{Backends: []conntrack.Backend{2}}) },
+			time.Second},
 	} {
 		p := &pairing{t: t, table: newTable(conntrack.Config{TCPOpening: 4 * time.Second})}
 		ended := 0
@@ -211,7 +214,8 @@ func TestSuccessorThatIsGone(t *testing.T) {
 		original, _ := p.tuples(0, 0)
 		for m, succeeds := range []bool{false, true} {
 			_, reply := p.tuples(0, m)
-			n := conntrack.NewConn{Original: original, Reply: reply, Succeeds: succeeds, Backend: conntrack.Backend(m) + 1, Segment: tcpSeg(syn, 1000, 0, 0)}
+			n := conntrack.NewConn{Original: original, Reply: reply, Succeeds: succeeds,
+				Backend: conntrack.Backend(m) + 1, Segment: tcpSeg(syn, 1000, 0, 0)}
 			if _, refusal := p.table.Commit(&n, 0); refusal != conntrack.None {
 				t.Fatal(refusal)
 			}

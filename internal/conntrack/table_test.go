@@ -25,7 +25,8 @@ func udp(src uint32, srcPort uint16, dst uint32, dstPort uint16) packet.Tuple {
 // plain commits a connection that nothing translates.
 func plain(t *testing.T, table *conntrack.Table, tuple packet.Tuple, now time.Duration) *conntrack.Conn {
 	t.Helper()
-	c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: packet.SYN}}, now)
+	c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(),
+		Segment: packet.Segment{Flags: packet.SYN}}, now)
 	if c == nil {
 		t.Fatalf("Commit(%v): %v", tuple, r)
 	}
@@ -108,7 +109,8 @@ func TestTupleTaken(t *testing.T) {
 }
 
 func TestExpiry(t *testing.T) {
-	cfg := conntrack.Config{UDP: 5 * time.Second, ICMP: 7 * time.Second, Other: 9 * time.Second, TCPTransitory: 11 * time.Second}
+	cfg := conntrack.Config{UDP: 5 * time.Second, ICMP: 7 * time.Second, Other: 9 * time.Second,
+		TCPTransitory: 11 * time.Second}
 	for _, c := range []struct {
 		proto uint8
 		after time.Duration
@@ -116,7 +118,8 @@ func TestExpiry(t *testing.T) {
 		for name, start := range map[string]time.Duration{
 			"at the start": 0, "later": time.Hour, "clock about to wrap": (1<<32 - 2000) * time.Millisecond,
 		} {
-			t.Run(packet.ProtoName(c.proto)+" "+name, func(t *testing.T) { testExpiry(t, cfg, c.proto, start, c.after) })
+			t.Run(packet.ProtoName(c.proto)+" "+name,
+				func(t *testing.T) { testExpiry(t, cfg, c.proto, start, c.after) })
 		}
 	}
 }
@@ -327,7 +330,8 @@ func TestHostShare(t *testing.T) {
 			t.Errorf("owner %d: the sixth connection: %v, want %v", owner, r, want)
 		}
 		other := udp(inside+1, 1, remote, 2)
-		if _, r := table.Commit(&conntrack.NewConn{Original: other, Reply: other.Reverse(), Owner: owner}, 0); r != conntrack.None {
+		if _, r := table.Commit(&conntrack.NewConn{Original: other, Reply: other.Reverse(), Owner: owner},
+			0); r != conntrack.None {
 			t.Errorf("owner %d: another host: %v", owner, r)
 		}
 		table.Remove(conns[0])
@@ -368,7 +372,8 @@ func TestEndedIsCalledOnce(t *testing.T) {
 	table.Tick(time.Minute)
 	add(4)
 	removeIf(table, func(*conntrack.Conn) bool { return true })
-	want := []conntrack.Reason{conntrack.Evicted, conntrack.Removed, conntrack.TimedOut, conntrack.TimedOut, conntrack.Removed}
+	want := []conntrack.Reason{conntrack.Evicted, conntrack.Removed, conntrack.TimedOut, conntrack.TimedOut,
+		conntrack.Removed}
 	for k := range uint32(5) {
 		if got, ok := ended[udp(k, 1, remote, 2)]; !ok || got != want[k] {
 			t.Errorf("connection %d ended: %t, %v, want %v", k, ok, got, want[k])
@@ -464,7 +469,8 @@ func TestMemoryOfConnections(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		heap := int(after.HeapAlloc-before.HeapAlloc) / int(n)
 		if got := table.Bytes() / int(n); got > 160 || heap > 165 {
-			t.Errorf("%d connections of %d bytes by the table's own account, %d on the heap; want at most 160", n, got, heap)
+			t.Errorf("%d connections of %d bytes by the table's own account, %d on the heap; want at most 160", n, got,
+				heap)
 		} else {
 			t.Logf("%d connections: %d bytes each", n, got)
 		}
@@ -492,7 +498,8 @@ func TestNoAllocations(t *testing.T) {
 	}
 	churn := testing.AllocsPerRun(1000, func() {
 		tuple := udp(9, 9, 8, 8)
-		c, _ := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Owner: conntrack.OwnerSource}, time.Second)
+		c, _ := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Owner: conntrack.OwnerSource},
+			time.Second)
 		table.Remove(c)
 	})
 	if churn != 0 {
@@ -539,7 +546,8 @@ func TestSweepKeepsUp(t *testing.T) {
 		now := time.Duration(ms) * time.Millisecond
 		for range rate {
 			k++
-			tuple := packet.Tuple{Src: inside + k>>14, SrcPort: uint16(k), Dst: remote, DstPort: 53, Proto: packet.ProtoUDP}
+			tuple := packet.Tuple{Src: inside + k>>14, SrcPort: uint16(k), Dst: remote, DstPort: 53,
+				Proto: packet.ProtoUDP}
 			c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, now)
 			if r != conntrack.None {
 				n := 0
@@ -572,11 +580,13 @@ func TestExpiredMakeRoom(t *testing.T) {
 		table.Touch(c, conntrack.Reply, 0, false, 0)
 	}
 	f := udp(inside+9, 1, remote, 1)
-	if _, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource}, time.Hour); r != conntrack.None {
+	if _, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource},
+		time.Hour); r != conntrack.None {
 		t.Errorf("a new host: %v, though every connection has expired", r)
 	}
 	f = udp(inside, 1, remote, 1)
-	if _, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource}, time.Hour); r != conntrack.None {
+	if _, r := table.Commit(&conntrack.NewConn{Original: f, Reply: f.Reverse(), Owner: conntrack.OwnerSource},
+		time.Hour); r != conntrack.None {
 		t.Errorf("an old host: %v, though every connection has expired", r)
 	}
 }

@@ -49,7 +49,8 @@ func parseScript(t *testing.T, script string) []segment {
 func play(t *testing.T, table *conntrack.Table, script string) *conntrack.Conn {
 	t.Helper()
 	segments := parseScript(t, script)
-	n := conntrack.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(), Segment: packet.Segment{Flags: segments[0].flags}}
+	n := conntrack.NewConn{Original: tcpTuple(1), Reply: tcpTuple(1).Reverse(),
+		Segment: packet.Segment{Flags: segments[0].flags}}
 	c, r := table.Commit(&n, 0)
 	if c == nil {
 		t.Fatalf("Commit: %v", r)
@@ -180,13 +181,16 @@ func TestOtherProtocolsAreEstablishedByReply(t *testing.T) {
 	for _, proto := range []uint8{packet.ProtoUDP, packet.ProtoICMP, 47} {
 		table := newTable(conntrack.Config{})
 		tuple := packet.Tuple{Src: 1, Dst: 2, Proto: proto}
-		c, _ := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Segment: packet.Segment{Flags: packet.SYN}}, 0)
+		c, _ := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(),
+			Segment: packet.Segment{Flags: packet.SYN}}, 0)
 		for _, s := range []struct {
 			dir  conntrack.Direction
 			want conntrack.State
-		}{{conntrack.Original, conntrack.New}, {conntrack.Reply, conntrack.Established}, {conntrack.Original, conntrack.Established}} {
+		}{{conntrack.Original, conntrack.New}, {conntrack.Reply, conntrack.Established},
+			{conntrack.Original, conntrack.Established}} {
 			table.Touch(c, s.dir, packet.RST, true, 0)
-			if replied := table.Show(c, 0).Replied; c.State() != s.want || replied != (s.want == conntrack.Established) {
+			if replied := table.Show(c, 0).Replied; c.State() != s.want ||
+				replied != (s.want == conntrack.Established) {
 				t.Errorf("protocol %d: %v, replied %t", proto, c.State(), replied)
 			}
 		}

@@ -18,7 +18,8 @@ func TestWalk(t *testing.T) {
 		for k := range uint32(n) {
 			plain(t, table, udp(k, 1, remote, 2), 0)
 		}
-		removeIf(table, func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).Src/1024 == 2 }) // a chunk is empty
+		// a chunk is empty
+		removeIf(table, func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).Src/1024 == 2 })
 		removed, comers := map[uint32]bool{}, uint32(n)
 		seen := map[uint32]int{}
 		at, steps := conntrack.Cursor(0), 0

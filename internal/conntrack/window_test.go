@@ -82,26 +82,30 @@ func TestFit(t *testing.T) {
 		s    packet.Segment
 		want conntrack.Fit
 	}{
-		"next":                          {conntrack.Original, tcpSeg(ack, 1001, 5001, 100), conntrack.Fits},
-		"keepalive":                     {conntrack.Original, tcpSeg(ack, 1000, 5001, 0), conntrack.Fits},
-		"keepalive with a byte":         {conntrack.Original, tcpSeg(ack, 1000, 5001, 1), conntrack.Fits},
-		"a window ahead":                {conntrack.Original, tcpSeg(ack, 1001+window-100, 5001, 100), conntrack.Fits},
-		"beyond the window":             {conntrack.Original, tcpSeg(ack, 1001+window-99, 5001, 100), conntrack.Foreign},
-		"an old one again":              {conntrack.Original, tcpSeg(ack, ^uint32(0)-2*window+2000, 5001, 100), conntrack.Fits},
-		"older than two windows":        {conntrack.Original, tcpSeg(ack, ^uint32(0)-2*window, 5001, 100), conntrack.Foreign},
-		"anywhere":                      {conntrack.Reply, tcpSeg(ack, 3_000_000_000, 1001, 100), conntrack.Foreign},
-		"acknowledges what was sent":    {conntrack.Reply, tcpSeg(ack, 5001, 1001, 0), conntrack.Fits},
-		"acknowledges the future":       {conntrack.Reply, tcpSeg(ack, 5001, 1002, 0), conntrack.Foreign},
-		"acknowledges again":            {conntrack.Reply, tcpSeg(ack, 5001, 1000, 0), conntrack.Fits},
-		"acknowledges the distant past": {conntrack.Reply, tcpSeg(ack, 5001, ^uint32(0)-2*window, 0), conntrack.Foreign},
-		"no ACK":                        {conntrack.Reply, tcpSeg(0, 5001, 77, 5), conntrack.Fits},
-		"SYN when open":                 {conntrack.Reply, tcpSeg(syn, 77, 0, 0), conntrack.Suspicious},
-		"SYN+ACK again":                 {conntrack.Reply, tcpSeg(syn|ack, 5000, 1001, 0), conntrack.Suspicious},
-		"RST":                           {conntrack.Reply, tcpSeg(rst, 5001, 0, 0), conntrack.Fits},
-		"RST with a strange ACK":        {conntrack.Reply, tcpSeg(rst|ack, 5001, 0, 0), conntrack.Fits},
-		"RST a little behind":           {conntrack.Reply, tcpSeg(rst, 5000, 0, 0), conntrack.Suspicious},
-		"RST in the window":             {conntrack.Reply, tcpSeg(rst, 5003, 0, 0), conntrack.Suspicious},
-		"RST anywhere":                  {conntrack.Reply, tcpSeg(rst, 3_999_999_999, 0, 0), conntrack.Foreign},
+		"next":                  {conntrack.Original, tcpSeg(ack, 1001, 5001, 100), conntrack.Fits},
+		"keepalive":             {conntrack.Original, tcpSeg(ack, 1000, 5001, 0), conntrack.Fits},
+		"keepalive with a byte": {conntrack.Original, tcpSeg(ack, 1000, 5001, 1), conntrack.Fits},
+		"a window ahead":        {conntrack.Original, tcpSeg(ack, 1001+window-100, 5001, 100), conntrack.Fits},
+		"beyond the window": {conntrack.Original, tcpSeg(ack, 1001+window-99, 5001, 100),
+			conntrack.Foreign},
+		"an old one again": {conntrack.Original, tcpSeg(ack, ^uint32(0)-2*window+2000, 5001, 100),
+			conntrack.Fits},
+		"older than two windows": {conntrack.Original, tcpSeg(ack, ^uint32(0)-2*window, 5001, 100),
+			conntrack.Foreign},
+		"anywhere":                   {conntrack.Reply, tcpSeg(ack, 3_000_000_000, 1001, 100), conntrack.Foreign},
+		"acknowledges what was sent": {conntrack.Reply, tcpSeg(ack, 5001, 1001, 0), conntrack.Fits},
+		"acknowledges the future":    {conntrack.Reply, tcpSeg(ack, 5001, 1002, 0), conntrack.Foreign},
+		"acknowledges again":         {conntrack.Reply, tcpSeg(ack, 5001, 1000, 0), conntrack.Fits},
+		"acknowledges the distant past": {conntrack.Reply, tcpSeg(ack, 5001, ^uint32(0)-2*window, 0),
+			conntrack.Foreign},
+		"no ACK":                 {conntrack.Reply, tcpSeg(0, 5001, 77, 5), conntrack.Fits},
+		"SYN when open":          {conntrack.Reply, tcpSeg(syn, 77, 0, 0), conntrack.Suspicious},
+		"SYN+ACK again":          {conntrack.Reply, tcpSeg(syn|ack, 5000, 1001, 0), conntrack.Suspicious},
+		"RST":                    {conntrack.Reply, tcpSeg(rst, 5001, 0, 0), conntrack.Fits},
+		"RST with a strange ACK": {conntrack.Reply, tcpSeg(rst|ack, 5001, 0, 0), conntrack.Fits},
+		"RST a little behind":    {conntrack.Reply, tcpSeg(rst, 5000, 0, 0), conntrack.Suspicious},
+		"RST in the window":      {conntrack.Reply, tcpSeg(rst, 5003, 0, 0), conntrack.Suspicious},
+		"RST anywhere":           {conntrack.Reply, tcpSeg(rst, 3_999_999_999, 0, 0), conntrack.Foreign},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := handshake(t)
@@ -240,7 +244,8 @@ func TestFitOfFragments(t *testing.T) {
 // They say where it begins: somebody who does not know the connection does not get through in
 // pieces, nor have others after them believed.
 func TestFitOfForeignFragments(t *testing.T) {
-	for _, s := range []packet.Segment{tcpSeg(ack, 3_000_000_000, 1001, 8), tcpSeg(ack, 5001, 3_000_000_000, 8), tcpSeg(rst, 3_999_999_999, 0, 0)} {
+	for _, s := range []packet.Segment{tcpSeg(ack, 3_000_000_000, 1001, 8), tcpSeg(ack, 5001, 3_000_000_000, 8),
+		tcpSeg(rst, 3_999_999_999, 0, 0)} {
 		o := handshake(t)
 		s.Cut = true
 		o.send(conntrack.Reply, s, conntrack.Foreign)
@@ -453,11 +458,13 @@ func TestMaySend(t *testing.T) {
 		}
 	}
 	o := open(t, tcpSeg(packet.SYN, 1000, 0, 0))
-	try("half open", o, ask{conntrack.Original, 1000, true}, ask{conntrack.Original, 1002, false}, ask{conntrack.Original, 77, true},
+	try("half open", o, ask{conntrack.Original, 1000, true}, ask{conntrack.Original, 1002, false},
+		ask{conntrack.Original, 77, true},
 		ask{conntrack.Original, 1<<31 + 77, false}, ask{conntrack.Reply, 1, true}, ask{conntrack.Reply, 1 << 31, true})
 	o = handshake(t)
 	o.send(conntrack.Original, tcpSeg(packet.ACK, 1001, 5001, 500), conntrack.Fits)
-	try("open", o, ask{conntrack.Original, 1001, true}, ask{conntrack.Original, 1501, true}, ask{conntrack.Original, 1502, false},
+	try("open", o, ask{conntrack.Original, 1001, true}, ask{conntrack.Original, 1501, true},
+		ask{conntrack.Original, 1502, false},
 		ask{conntrack.Original, 1<<32 + 1501 - 2*window, true}, ask{conntrack.Original, 1<<32 + 1500 - 2*window, false},
 		ask{conntrack.Reply, 5001, true}, ask{conntrack.Reply, 5002, false})
 }

@@ -66,7 +66,8 @@ func newChecker(h *host.Host, spec Spec) *checker {
 		c.check = c.udp
 	default:
 		c.check = func(context.Context, *target) Result {
-			return Result{Sent: "nothing", Received: "nothing", Why: fmt.Sprintf("there are no checks of type %q", spec.Type)}
+			return Result{Sent: "nothing", Received: "nothing",
+				Why: fmt.Sprintf("there are no checks of type %q", spec.Type)}
 		}
 	}
 	// After an error the codes match nothing, and each result shows them.
@@ -133,7 +134,8 @@ func (c *checker) udp(ctx context.Context, t *target) Result {
 	case err == nil:
 		return Result{OK: true, Sent: sent, Received: "datagram", Why: "answered"}
 	case errors.Is(err, context.DeadlineExceeded):
-		return Result{OK: true, Sent: sent, Received: "nothing", Why: fmt.Sprintf("nobody refused it within %v", patience)}
+		return Result{OK: true, Sent: sent, Received: "nothing",
+			Why: fmt.Sprintf("nobody refused it within %v", patience)}
 	}
 	return c.failed(sent, err)
 }

@@ -40,8 +40,10 @@ func once(t *testing.T, h *host.Host, spec monitor.Spec, to netip.AddrPort) moni
 // expect compares a result's words; Why by how it begins.
 func expect(t *testing.T, got monitor.Result, ok bool, sent, received, why string) {
 	t.Helper()
-	if got.OK != ok || got.Sent != sent || !strings.HasPrefix(got.Received, received) || !strings.HasPrefix(got.Why, why) {
-		t.Errorf("got %v, sent %q, received %q: %q\nwant %v, sent %q, received %q: %q", got.OK, got.Sent, got.Received, got.Why, ok, sent, received, why)
+	if got.OK != ok || got.Sent != sent || !strings.HasPrefix(got.Received, received) ||
+		!strings.HasPrefix(got.Why, why) {
+		t.Errorf("got %v, sent %q, received %q: %q\nwant %v, sent %q, received %q: %q", got.OK, got.Sent, got.Received,
+			got.Why, ok, sent, received, why)
 	}
 	if got.Took < 0 || got.Took > 5*time.Second+time.Millisecond || time.Since(got.At) > 11*time.Second {
 		t.Errorf("took %v at %v", got.Took, got.At)
@@ -86,7 +88,8 @@ func TestTCP(t *testing.T) {
 		expect(t, once(t, a, spec, netip.MustParseAddrPort("[2001:db8::1]:80")), false, "SYN", "nothing", "dial tcp")
 	})
 	each(t, "no such type", func(t *testing.T, a, b *host.Host) {
-		expect(t, once(t, a, monitor.Spec{Type: "SCTP"}, netip.AddrPortFrom(addrB, 80)), false, "nothing", "nothing", `there are no checks of type "SCTP"`)
+		expect(t, once(t, a, monitor.Spec{Type: "SCTP"}, netip.AddrPortFrom(addrB, 80)),
+			false, "nothing", "nothing", `there are no checks of type "SCTP"`)
 	})
 	for mode, want := range map[int32][2]string{
 		accepts: {"SYN ACK", "connected"}, refuses: {"RST", "connection refused"},
@@ -95,7 +98,8 @@ func TestTCP(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h, w := newWorld(t)
 			w.mode.Store(mode)
-			expect(t, once(t, h, spec, netip.MustParseAddrPort("192.0.2.1:80")), mode == accepts, "SYN", want[0], want[1])
+			expect(t, once(t, h, spec, netip.MustParseAddrPort("192.0.2.1:80")), mode == accepts, "SYN", want[0],
+				want[1])
 		})
 	}
 }
@@ -106,11 +110,13 @@ func TestPing(t *testing.T) {
 		expect(t, once(t, a, spec, netip.AddrPortFrom(addrB, 80)), true, "echo request", "echo reply", "answered")
 	})
 	each(t, "absent", func(t *testing.T, a, b *host.Host) {
-		expect(t, once(t, a, spec, netip.AddrPortFrom(addrB.Next(), 80)), false, "echo request", "nothing", "no answer to ARP")
+		expect(t, once(t, a, spec, netip.AddrPortFrom(addrB.Next(), 80)), false, "echo request", "nothing",
+			"no answer to ARP")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := newWorld(t)
-		expect(t, once(t, h, spec, netip.MustParseAddrPort("192.0.2.1:80")), false, "echo request", "nothing", "no answer within 5s")
+		expect(t, once(t, h, spec, netip.MustParseAddrPort("192.0.2.1:80")), false, "echo request", "nothing",
+			"no answer within 5s")
 	})
 }
 
@@ -135,7 +141,8 @@ func TestUDPConnect(t *testing.T) {
 		expect(t, once(t, a, spec, to), false, "datagram", "ICMP port unreachable", "refused by 10.10.10.5")
 	})
 	each(t, "absent", func(t *testing.T, a, b *host.Host) {
-		expect(t, once(t, a, spec, netip.AddrPortFrom(addrB.Next(), 53)), false, "datagram", "nothing", "no answer to ARP")
+		expect(t, once(t, a, spec, netip.AddrPortFrom(addrB.Next(), 53)), false, "datagram", "nothing",
+			"no answer to ARP")
 	})
 }
 
@@ -202,27 +209,41 @@ func TestHTTP(t *testing.T) {
 		ok            bool
 		received, why string
 	}{
-		{"as expected", "", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), true, "HTTP/1.1 200 OK", "200 as expected"},
+		{"as expected", "", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), true, "HTTP/1.1 200 OK",
+			"200 as expected"},
 		{"old", "", says("HTTP/1.0 200 OK\r\n\r\nok"), true, "HTTP/1.0 200 OK", "200 as expected"},
-		{"down", "", says("HTTP/1.1 503 Service Unavailable\r\n\r\n"), false, "HTTP/1.1 503 Service Unavailable", "503 is none of 200"},
-		{"in a range", "200,204-206", says("HTTP/1.1 204 No Content\r\n\r\n"), true, "HTTP/1.1 204 No Content", "204 as expected"},
-		{"outside", "200, 204-206", says("HTTP/1.1 203 Hm\r\n\r\n"), false, "HTTP/1.1 203 Hm", "203 is none of 200, 204-206"},
-		{"redirect", "", says("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), false, "HTTP/1.1 302 Found", "302 is none of 200"},
-		{"expected redirect", "302", says("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), true, "HTTP/1.1 302 Found", "302 as expected"},
-		{"codes that mean nothing", "fine", says("HTTP/1.1 200 OK\r\n\r\n"), false, "HTTP/1.1 200 OK", "200 is none of fine"},
-		{"informational first", "", says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), true, "HTTP/1.1 200 OK", "200 as expected"},
-		{"another protocol", "101", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), true, "HTTP/1.1 101", "101 as expected"},
-		{"endless body", "", forEver("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 1000)), true, "HTTP/1.1 200 OK", "200 as expected"},
-		{"slow body", "", holds("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nslow"), true, "HTTP/1.1 200 OK", "200 as expected"},
+		{"down", "", says("HTTP/1.1 503 Service Unavailable\r\n\r\n"), false, "HTTP/1.1 503 Service Unavailable",
+			"503 is none of 200"},
+		{"in a range", "200,204-206", says("HTTP/1.1 204 No Content\r\n\r\n"), true, "HTTP/1.1 204 No Content",
+			"204 as expected"},
+		{"outside", "200, 204-206", says("HTTP/1.1 203 Hm\r\n\r\n"), false, "HTTP/1.1 203 Hm",
+			"203 is none of 200, 204-206"},
+		{"redirect", "", says("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), false, "HTTP/1.1 302 Found",
+			"302 is none of 200"},
+		{"expected redirect", "302", says("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"), true, "HTTP/1.1 302 Found",
+			"302 as expected"},
+		{"codes that mean nothing", "fine", says("HTTP/1.1 200 OK\r\n\r\n"), false, "HTTP/1.1 200 OK",
+			"200 is none of fine"},
+		{"informational first", "", says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), true,
+			"HTTP/1.1 200 OK", "200 as expected"},
+		{"another protocol", "101", says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n" +
+			"\r\n"), true, "HTTP/1.1 101", "101 as expected"},
+		{"endless body", "", forEver("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 1000)), true, "HTTP/1.1 200 OK",
+			"200 as expected"},
+		{"slow body", "", holds("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nslow"), true, "HTTP/1.1 200 OK",
+			"200 as expected"},
 		{"silent", "", holds(""), false, "nothing", "no answer within 5s"},
 		{"half an answer", "", holds("HTTP/1.1 200 OK\r\nServer:"), false, "nothing", "no answer within 5s"},
 		{"closes", "", says(""), false, "FIN", "closed without a complete answer"},
 		{"closes early", "", says("HTTP/1.1 200 OK\r\nServer: x"), false, "FIN", "closed without a complete answer"},
 		{"resets", "", resets, false, "RST", "connection reset"},
 		{"garbage", "", says(strings.Repeat("SSH-2.0 \xff", 300) + "\r\n"), false, "garbage", "malformed HTTP"},
-		{"endless line", "", forEver("HTTP/1.1 200 ", strings.Repeat("x", 1000)), false, "headers", "more than 16 KB of headers"},
-		{"endless headers", "", forEver("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: x\r\n", 100)), false, "headers", "more than 16 KB of headers"},
-		{"endless information", "", forEver("", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 40)), false, "headers", "more than 16 KB of headers"},
+		{"endless line", "", forEver("HTTP/1.1 200 ", strings.Repeat("x", 1000)), false, "headers",
+			"more than 16 KB of headers"},
+		{"endless headers", "", forEver("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: x\r\n", 100)), false, "headers",
+			"more than 16 KB of headers"},
+		{"endless information", "", forEver("", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 40)), false, "headers",
+			"more than 16 KB of headers"},
 	} {
 		each(t, tt.name, func(t *testing.T, a, b *host.Host) {
 			serve(t, b, tt.member)
@@ -234,7 +255,8 @@ func TestHTTP(t *testing.T) {
 		})
 	}
 	each(t, "refused", func(t *testing.T, a, b *host.Host) {
-		expect(t, once(t, a, monitor.Spec{Type: "HTTP"}, netip.AddrPortFrom(addrB, 80)), false, "SYN", "RST", "connection refused")
+		expect(t, once(t, a, monitor.Spec{Type: "HTTP"}, netip.AddrPortFrom(addrB, 80)), false, "SYN", "RST",
+			"connection refused")
 	})
 }
 
@@ -276,13 +298,15 @@ func TestRequest(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)
 			}()
 			spec := monitor.Spec{Type: "HTTP", Method: tt.method, Path: tt.path}
-			expect(t, once(t, a, spec, netip.AddrPortFrom(addrB, tt.port)), true, tt.want, "HTTP/1.1 200 OK", "200 as expected")
+			expect(t, once(t, a, spec, netip.AddrPortFrom(addrB, tt.port)), true, tt.want, "HTTP/1.1 200 OK",
+				"200 as expected")
 			lines := strings.Split(strings.TrimSuffix(<-asked, "\r\n\r\n"), "\r\n")
 			got := map[string]bool{}
 			for _, l := range lines[1:] {
 				got[l] = true
 			}
-			if lines[0] != tt.want || !got["Host: "+tt.host] || !got["User-Agent: taprouter-monitor"] || !got["Connection: close"] {
+			if lines[0] != tt.want || !got["Host: "+tt.host] || !got["User-Agent: taprouter-monitor"] ||
+				!got["Connection: close"] {
 				t.Errorf("asked %q", lines)
 			}
 			delete(got, "Content-Length: 0") // of methods that may have a body
@@ -323,7 +347,8 @@ func TestHTTPS(t *testing.T) {
 		{"TLS 1.1", tls.VersionTLS11, true, "GET / HTTP/1.1", "HTTP/1.1 418 I'm a teapot", "418 as expected"},
 	} {
 		each(t, tt.name, func(t *testing.T, a, b *host.Host) {
-			cfg := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS10, MaxVersion: tt.version}
+			cfg := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS10,
+				MaxVersion: tt.version}
 			serve(t, b, func(c net.Conn) {
 				s := tls.Server(c, cfg)
 				says("HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n")(s)

@@ -27,7 +27,8 @@ func ParseCodes(text string) (Codes, error) {
 		from, okFrom := parseCode(first)
 		to, okTo := parseCode(last)
 		if !okFrom || !okTo || from > to {
-			return Codes{text: text}, fmt.Errorf("monitor: %q is neither a status nor a range of them", strings.TrimSpace(part))
+			return Codes{text: text}, fmt.Errorf("monitor: %q is neither a status nor a range of them",
+				strings.TrimSpace(part))
 		}
 		c.ranges = append(c.ranges, codeRange{from, to})
 	}

@@ -33,7 +33,8 @@ func TestCodes(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", "ok", "20", "2000", "099", "600", "204-200", "200-", "-200", "200-204-206", "200,,202", "200;202", "+20", "2 0"} {
+	for _, text := range []string{"", "ok", "20", "2000", "099", "600", "204-200", "200-", "-200", "200-204-206",
+		"200,,202", "200;202", "+20", "2 0"} {
 		c, err := monitor.ParseCodes(text)
 		if err == nil {
 			t.Errorf("%q was taken for codes", text)

@@ -339,7 +339,8 @@ func (m *Monitor) tell(e *member, up bool, r Result) {
 	if up {
 		state = "up"
 	}
-	m.log.Info("member is "+state, "member", e.Addr, "id", e.ID, "sent", r.Sent, "received", r.Received, "reason", r.Why)
+	m.log.Info("member is "+state, "member", e.Addr, "id", e.ID, "sent", r.Sent, "received", r.Received, "reason",
+		r.Why)
 	if m.opt.Changed != nil {
 		m.opt.Changed(e.ID, up, r)
 	}

@@ -92,7 +92,8 @@ func TestDeathAndReturn(t *testing.T) {
 			w.mode.Store(isSilent)
 			died := time.Now()
 			c := <-changes
-			if took := c.at.Sub(died); c.up || c.last.OK || took > 3*spec.Delay+spec.Timeout+time.Microsecond || took < 2*spec.Delay {
+			if took := c.at.Sub(died); c.up || c.last.OK || took > 3*spec.Delay+spec.Timeout+time.Microsecond ||
+				took < 2*spec.Delay {
 				t.Errorf("timeout %v: down after %v: %+v", spec.Timeout, took, c)
 			}
 			if up, decided := m.Up(1); up || !decided {
@@ -155,7 +156,8 @@ func TestManyDead(t *testing.T) {
 		defer m.Close()
 		began := time.Now()
 		for id := range n {
-			m.Add(monitor.Target{ID: id, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(id >> 8), byte(id)}), 80), Up: true})
+			m.Add(monitor.Target{ID: id, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(id >> 8),
+				byte(id)}), 80), Up: true})
 		}
 		<-time.After(6*time.Second + time.Millisecond)
 		var tenths [10]int

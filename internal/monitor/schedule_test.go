@@ -99,7 +99,8 @@ func (s *script) pass(d time.Duration) {
 
 func targets(ids ...uint32) (all []monitor.Target) {
 	for _, id := range ids {
-		all = append(all, monitor.Target{ID: id, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(id)}), 80)})
+		all = append(all, monitor.Target{ID: id,
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(id)}), 80)})
 	}
 	return all
 }

@@ -99,7 +99,8 @@ func TestHTTPSReachesWhatAClientReaches(t *testing.T) {
 	for _, c := range []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521} {
 		for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			add(fmt.Sprint(c, " in ", tls.VersionName(v)), &tls.Config{
-				CurvePreferences: []tls.CurveID{c}, MaxVersion: v, MinVersion: v, Certificates: []tls.Certificate{rsaCert},
+				CurvePreferences: []tls.CurveID{c}, MaxVersion: v, MinVersion: v,
+				Certificates: []tls.Certificate{rsaCert},
 			})
 		}
 	}
@@ -142,7 +143,8 @@ func TestHTTPSReachesWhatAClientReaches(t *testing.T) {
 	add("not yet valid", one(ec, func(c *x509.Certificate) { c.NotBefore = time.Unix(8e9, 0) }))
 	add("of another name", one(ec, func(c *x509.Certificate) { c.DNSNames = []string{"example.com"} }))
 	add("critical and unknown", one(ec, func(c *x509.Certificate) {
-		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true,
+			Value: []byte{5, 0}}}
 	}))
 	add("for nothing of the kind", one(ec, func(c *x509.Certificate) {
 		c.KeyUsage, c.ExtKeyUsage = x509.KeyUsageCRLSign, []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
@@ -195,9 +197,10 @@ func TestHTTPSNamesTheSetting(t *testing.T) {
 	large := signed(ec, &x509.Certificate{SerialNumber: big.NewInt(1)})
 	large.Certificate = append(large.Certificate, largeRSA(ec))
 	for setting, c := range map[string]tls.Certificate{
-		"x509negativeserial=1": resigned(ec, []byte{2, 4, 0x5a, 0x5a, 0x5a, 0x5a}, []byte{2, 4, 0xda, 0x5a, 0x5a, 0x5a}),
-		"tlsmaxrsasize=16384":  large,
-		"rsa1024min=0":         small,
+		"x509negativeserial=1": resigned(ec, []byte{2, 4, 0x5a, 0x5a, 0x5a, 0x5a},
+			[]byte{2, 4, 0xda, 0x5a, 0x5a, 0x5a}),
+		"tlsmaxrsasize=16384": large,
+		"rsa1024min=0":        small,
 	} {
 		each(t, setting, func(t *testing.T, a, b *host.Host) {
 			serve(t, b, func(c2 net.Conn) {

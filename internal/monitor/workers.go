@@ -55,8 +55,8 @@ func (w *Workers) At(t time.Time, fn func()) (stop func() bool) {
 	return func() bool { return w.stop(p, use) }
 }
 
-// A planned is a call to come. It has a timer, which is used again: a check a second of each of thousands of members would make
-// as many timers.
+// A planned is a call to come. It has a timer, which is used again: otherwise a check a second of each of thousands of
+// members would make as many timers.
 type planned struct {
 	timer *time.Timer
 	fn    func()
