@@ -51,7 +51,12 @@ type checker struct {
 	todo   [NumKinds][]waiting // the same
 	sorted [NumKinds]int       // how much of it is in order
 	linked map[ID]bool         // routers whose links have changed
-	loops  map[ID]bool         // listeners whose connections may come back
+
+	// What depends on these has been marked.
+	allMarked map[marking]bool
+	addressed map[netip.Addr]bool
+
+	loops map[ID]bool // listeners whose connections may come back
 
 	firsts    map[claim]ID
 	devices   map[ID]map[string]bool // of networks, as written
@@ -73,7 +78,8 @@ func newChecker(d *Draft) *checker {
 		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{},
 		known: map[key]bool{}, done: map[ID]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{},
 		free:  map[familyOf][]*Subnet{},
-		dirty: map[ID]bool{}, linked: map[ID]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
+		dirty: map[ID]bool{}, linked: map[ID]bool{},
+		allMarked: map[marking]bool{}, addressed: map[netip.Addr]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
 		devices: map[ID]map[string]bool{}, attached: map[ID]map[string]Device{}, routersOf: map[ID][]serving{},
 		badDevice: map[ID]bool{}, beside: map[ID]bool{},
 		unsure: map[ID]bool{}, shaky: map[ID]bool{}, doubtful: map[ID]bool{},

@@ -9,6 +9,12 @@ import (
 // A Check looks at what has changed, and at what that may make wrong. What this is, stands here, kind by kind. The test
 // for it checks random edits, and the same content from scratch.
 
+// A marking is what has been marked: all objects with a relation to an owner.
+type marking struct {
+	how   how
+	owner ID
+}
+
 // A waiting is an object to be checked, with what its turn depends on.
 type waiting struct {
 	rank     int
@@ -40,7 +46,13 @@ func (c *checker) mark(id ID) {
 	}
 }
 
+// markAll marks what has a relation to an owner, once: what gets the relation later has changed itself.
 func (c *checker) markAll(h how, owner ID) {
+	k := marking{h, owner}
+	if c.allMarked[k] {
+		return
+	}
+	c.allMarked[k] = true
 	for id := range c.ids(h, owner) {
 		c.mark(id)
 	}
@@ -229,9 +241,10 @@ func (c *checker) followFloatingIP(o Object) {
 // followAddress: members and next hops must not be addresses of their own router, and connections must
 // not come back.
 func (c *checker) followAddress(a netip.Addr) {
-	if !a.IsValid() {
+	if !a.IsValid() || c.addressed[a] {
 		return
 	}
+	c.addressed[a] = true
 	for id := range c.claimants(claim{what: claimTarget, addr: a}) {
 		c.mark(id)
 		if m := c.Member(id); m != nil {
