@@ -67,66 +67,63 @@ type DropReason uint8
 
 // The drop reasons. dropReasons has the name of each, and the stages at which it occurs.
 const (
-	DropRunt      DropReason = iota // shorter than an Ethernet header
-	DropSourceMAC                   // group or zero source address
-	DropNotOurs                     // addressed to a MAC that is not on this network
-	DropSamePort                    // its receiver is behind the device that it came from
-	// a group address that no bridge forwards: pause, STP, LLDP (IEEE 802.1Q, 8.6.3)
-	DropReserved
-	DropEtherType     // neither IPv4 nor ARP
-	DropVLANTag       // tagged frame on an untagged network
-	DropDoubleTag     // with another tag inside: an attempt to get into a VLAN
-	DropARP           // a malformed ARP message, or one of the router's own come back
-	DropARPSender     // ARP from the router's or no host's address, or a reply from off the subnet
-	DropLinkBroadcast // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
-	DropShort         // shorter than a header
-	DropIPVersion     // not version 4
-	DropIPHeader      // impossible header or total length
-	DropIPChecksum    // wrong IP header checksum
-	DropTransport     // impossible transport header
-	DropICMPQuote     // an ICMP error that quotes nothing usable
-	DropICMPChecksum  // wrong ICMP checksum
-	DropOffload       // offload metadata that contradicts the frame, or cannot be served
-	DropSourceRoute   // a source route option (RFC 7126, 4.3)
-	DropIPOptions     // a malformed IP option (RFC 1812, 4.3.3.5)
-	DropMartianSource // a source address that cannot be there (RFC 1812, 5.3.7)
-	// the route to the source is missing, or leads to another interface (RFC 3704)
-	DropReversePath
-	DropMartianDest     // a destination that is never forwarded
-	DropBroadcast       // a broadcast or multicast, which the router does not forward (RFC 2644)
-	DropFragmentWait    // the first fragment, or one for the router itself, came too late
-	DropFragmentFull    // no room, or no longer, to wait for other fragments
-	DropFragmentChanged // a first fragment that contradicts the one before
-	DropFragmentLocal   // fragments for the router itself that overlap
-	// an ICMP redirect or source quench, or what the router itself does not answer
-	DropICMPType
-	DropICMPSequence    // an ICMP error about a TCP segment that was not sent (RFC 5927, 4.1)
-	DropICMPUnknown     // an ICMP error about no known connection
-	DropPolicy          // from outside, and no floating IP, VIP or mapping lets it in
-	DropNoMapping       // from outside to the SNAT address, and no mapping is there
-	DropFiltered        // from outside, refused by the filtering behavior (RFC 4787, 5)
-	DropNoMember        // no member of the VIP's pool is up
-	DropNotAllowed      // the VIP does not admit this client
-	DropMemberRefused   // a member's RST to a SYN that another member gets instead
-	DropConnectionLimit // the VIP has as many connections as it may
-	DropRefused         // for the router itself, which does not listen there
-	DropEchoRate        // an echo request beyond what the router answers in a second
-	DropNoRoute         // no route to the destination
-	DropTTL             // time to live exceeded
-	DropTooBig          // larger than the next MTU, and must not be fragmented
-	DropNeighborFailed  // the next hop does not answer
-	DropNeighborFull    // too many packets wait for the next hop
-	DropDuplicate       // a copy of a SYN that waits for the next hop already
-	DropNeighborRate    // packets from this interface ask for too many unknown next hops
-	DropNotTranslatable // a protocol that SNAT cannot tell apart
-	DropNotSYN          // TCP of no known connection, which cannot be translated
-	DropCut             // TCP of a connection that a change of the rules has ended
-	DropTCPWindow       // a TCP segment outside its connection's window (RFC 5961)
-	DropTableFull       // the connection table is full
-	DropHostShare       // the sender has its share of the connection table, or of a server's ports
-	DropNoPort          // the external address has no port left
-	DropLoop            // too many frames between the routers of one network
-	DropHandover        // the worker of the packet's router does not keep up
+	DropRunt            DropReason = iota // shorter than an Ethernet header
+	DropSourceMAC                         // group or zero source address
+	DropNotOurs                           // addressed to a MAC that is not on this network
+	DropSamePort                          // its receiver is behind the device that it came from
+	DropReserved                          // a group address that no bridge forwards: pause, STP, LLDP (802.1Q, 8.6.3)
+	DropEtherType                         // neither IPv4 nor ARP
+	DropVLANTag                           // tagged frame on an untagged network
+	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
+	DropARP                               // a malformed ARP message, or one of the router's own come back
+	DropARPSender                         // ARP from the router's or no host's address, or a reply from off the subnet
+	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
+	DropShort                             // shorter than a header
+	DropIPVersion                         // not version 4
+	DropIPHeader                          // impossible header or total length
+	DropIPChecksum                        // wrong IP header checksum
+	DropTransport                         // impossible transport header
+	DropICMPQuote                         // an ICMP error that quotes nothing usable
+	DropICMPChecksum                      // wrong ICMP checksum
+	DropOffload                           // offload metadata that contradicts the frame, or cannot be served
+	DropSourceRoute                       // a source route option (RFC 7126, 4.3)
+	DropIPOptions                         // a malformed IP option (RFC 1812, 4.3.3.5)
+	DropMartianSource                     // a source address that cannot be there (RFC 1812, 5.3.7)
+	DropReversePath                       // no route to the source, or one to another interface (RFC 3704)
+	DropMartianDest                       // a destination that is never forwarded
+	DropBroadcast                         // a broadcast or multicast, which the router does not forward (RFC 2644)
+	DropFragmentWait                      // the first fragment, or one for the router itself, came too late
+	DropFragmentFull                      // no room, or no longer, to wait for other fragments
+	DropFragmentChanged                   // a first fragment that contradicts the one before
+	DropFragmentLocal                     // fragments for the router itself that overlap
+	DropICMPType                          // an ICMP redirect or source quench, or not for the router itself to answer
+	DropICMPSequence                      // an ICMP error about a TCP segment that was not sent (RFC 5927, 4.1)
+	DropICMPUnknown                       // an ICMP error about no known connection
+	DropPolicy                            // from outside, and no floating IP, VIP or mapping lets it in
+	DropNoMapping                         // from outside to the SNAT address, and no mapping is there
+	DropFiltered                          // from outside, refused by the filtering behavior (RFC 4787, 5)
+	DropNoMember                          // no member of the VIP's pool is up
+	DropNotAllowed                        // the VIP does not admit this client
+	DropMemberRefused                     // a member's RST to a SYN that another member gets instead
+	DropConnectionLimit                   // the VIP has as many connections as it may
+	DropRefused                           // for the router itself, which does not listen there
+	DropEchoRate                          // an echo request beyond what the router answers in a second
+	DropNoRoute                           // no route to the destination
+	DropTTL                               // time to live exceeded
+	DropTooBig                            // larger than the next MTU, and must not be fragmented
+	DropNeighborFailed                    // the next hop does not answer
+	DropNeighborFull                      // too many packets wait for the next hop
+	DropDuplicate                         // a copy of a SYN that waits for the next hop already
+	DropNeighborRate                      // packets from this interface ask for too many unknown next hops
+	DropNotTranslatable                   // a protocol that SNAT cannot tell apart
+	DropNotSYN                            // TCP of no known connection, which cannot be translated
+	DropCut                               // TCP of a connection that a change of the rules has ended
+	DropTCPWindow                         // a TCP segment outside its connection's window (RFC 5961)
+	DropTableFull                         // the connection table is full
+	DropHostShare                         // the sender has its share of the connection table, or of a server's ports
+	DropNoPort                            // the external address has no port left
+	DropLoop                              // too many frames between the routers of one network
+	DropHandover                          // the worker of the packet's router does not keep up
 	numDropReasons
 )
 
