@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Code says what kind of fault it is, for callers that branch on it: an API answers with a status by the
 // code.
@@ -15,10 +18,11 @@ const (
 	Exhausted             // nothing is left to choose from
 	Unreached             // no router, or more than one, does what the object needs
 	ReadOnly              // the attribute cannot be changed
+	Unsupported           // the router cannot do that yet
 )
 
 // A Fault is one thing that is wrong with an object. The Message names the thing and the way out, without
-// the place: whoever prints it puts the place of Source in front.
+// the place: String puts that in front.
 type Fault struct {
 	Ref Ref
 	// the attribute's key in the topology file, such as "gateway.network" or "fixed_ips[1]"; empty: the object
@@ -29,6 +33,19 @@ type Fault struct {
 	Warning bool   // allowed, but unwise
 }
 
+// String gives the fault in the form FILE:LINE: MESSAGE, less what is unknown.
+func (f Fault) String() string {
+	switch s := f.Source; {
+	case s.File != "" && s.Line > 0:
+		return fmt.Sprintf("%s:%d: %s", s.File, s.Line, f.Message)
+	case s.File != "":
+		return s.File + ": " + f.Message
+	case s.Line > 0:
+		return fmt.Sprintf("line %d: %s", s.Line, f.Message)
+	}
+	return f.Message
+}
+
 // Faults is what Draft.Check has found: faults and warnings, in the order in which they were found.
 type Faults []Fault
 
@@ -37,7 +54,7 @@ func (fs Faults) Error() string {
 	var lines []string
 	for _, f := range fs {
 		if !f.Warning {
-			lines = append(lines, f.Message)
+			lines = append(lines, f.String())
 		}
 	}
 	return strings.Join(lines, "\n")

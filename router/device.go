@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -12,16 +12,16 @@ import (
 // this machine, for Options.Open. It needs Linux and, mostly, root. A tap.Guard
 // closes the interfaces of raw devices to the host's own network stack, unless their
 // network says host = "open".
-func OpenDevice(log *slog.Logger) func(file.Device) (tap.Device, error) {
+func OpenDevice(log *slog.Logger) func(config.Device) (tap.Device, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	guard := tap.NewGuard(log)
-	return func(d file.Device) (tap.Device, error) {
+	return func(d config.Device) (tap.Device, error) {
 		switch d.Kind {
-		case file.DeviceTAP:
+		case config.DeviceTAP:
 			return tap.OpenTAP(d.Name, d.Netns, tap.Options{Logger: log})
-		case file.DeviceRaw:
+		case config.DeviceRaw:
 			opt := tap.Options{Logger: log, Guard: guard}
 			if d.HostOpen {
 				opt.Guard = nil

@@ -26,7 +26,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/nat"
@@ -41,7 +41,7 @@ type Options struct {
 	// Open opens the devices of the topology, as OpenDevice's result does. nil
 	// opens none: networks are reached through Attach. A device with a method MTU() int
 	// limits what its network carries; one with SetMTU(int) error is told the network's MTU.
-	Open func(file.Device) (tap.Device, error)
+	Open func(config.Device) (tap.Device, error)
 	// RequireDevices has Start fail when a device does not exist yet (Open returns
 	// tap.ErrMissing). Without it, Start goes on without the device, which is opened
 	// when it comes. All other errors of Open end Start in any case.
@@ -76,20 +76,18 @@ type Engine struct {
 	checkKey     [2]uint64 // what the times of checks come from
 }
 
-// Start serves a topology. It returns when every existing device is open and up. A device
-// that does not exist yet is opened when it comes; Missing names it until then. The
-// topology must be valid (file.Parse has checked that; call Validate on one made by
-// hand) and is not changed. If the topology asks for something that the engine cannot
-// do, the error is a file.Faults.
-func Start(topo *file.Topology, opt Options) (*Engine, error) {
-	if faults := Unsupported(topo); len(faults) > 0 {
+// Start serves a State: file.Open and Topology.State make one of a topology file, config.Empty().Edit one by hand. It
+// returns when every existing device is open and up. A device that does not exist yet is opened when it comes; Missing
+// names it until then. If the State asks for something that the engine cannot do, the error is a config.Faults.
+func Start(s *config.State, opt Options) (*Engine, error) {
+	if faults := Unsupported(s); len(faults) > 0 {
 		return nil, faults
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	e, p, err := newEngine(topo, opt.Logger, newRand(opt.Seed), topo.Engine.Workers, opt.Open != nil && anyDevice(topo),
-		true)
+	devices := opt.Open != nil && anyDevice(s)
+	e, p, err := newEngine(s, opt.Logger, newRand(opt.Seed), s.Settings().Engine.Workers, devices, true)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +96,8 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 		for _, w := range e.workers {
 			w.reopener = e.reopen
 		}
-		e.watchLinks(topo, opt.Logger)
-		if err := e.openDevices(topo, &opt); err != nil {
+		e.watchLinks(s, opt.Logger)
+		if err := e.openDevices(s, &opt); err != nil {
 			e.discard()
 			return nil, err
 		}
@@ -118,15 +116,11 @@ func Start(topo *file.Topology, opt Options) (*Engine, error) {
 	return e, nil
 }
 
-// newEngine builds a topology's networks and routers and gives them to at most so
+// newEngine builds a State's networks and routers and gives them to at most so
 // many workers, 0: as many as the machine has use for. The workers do not run yet.
-func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine,
+func newEngine(s *config.State, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine,
 	*plan, error) {
-	state, err := topo.State()
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := build(state, rng, checks)
+	p, err := build(s, rng, checks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,7 +131,7 @@ func newEngine(topo *file.Topology, log *slog.Logger, rng *rand.Rand, workers in
 			e.discard()
 			return nil, nil, err
 		}
-		w.busyPoll = topo.Engine.BusyPoll
+		w.busyPoll = s.Settings().Engine.BusyPoll
 		e.workers = append(e.workers, &shard{worker: w})
 	}
 	p.assign(e.workers)
@@ -181,21 +175,13 @@ func newRand(seed uint64) *rand.Rand {
 	return rand.New(rand.NewChaCha8(key))
 }
 
-func anyDevice(topo *file.Topology) bool {
-	return slices.ContainsFunc(topo.Networks, func(n file.Network) bool { return len(devicesOf(topo, &n)) > 0 })
-}
-
-// devicesOf is the devices of a network, or of its physical network.
-func devicesOf(topo *file.Topology, n *file.Network) []file.Device {
-	if len(n.Devices) > 0 || n.PhysicalNetwork == "" {
-		return n.Devices
-	}
-	for _, p := range topo.PhysicalNetworks {
-		if p.Name == n.PhysicalNetwork {
-			return p.Devices
+func anyDevice(s *config.State) bool {
+	for n := range s.Networks() {
+		if len(s.DevicesOf(n.ID)) > 0 {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // Missing returns the names of the topology's devices that are not open at this moment,
@@ -210,13 +196,12 @@ func (e *Engine) Missing() []string {
 
 // openDevices opens every device of the topology, and reports all that fail. What does
 // not exist yet is opened later, unless it is required.
-func (e *Engine) openDevices(topo *file.Topology, opt *Options) error {
+func (e *Engine) openDevices(s *config.State, opt *Options) error {
 	var errs []error
 	var late []func()
-	for i := range topo.Networks {
-		n := &topo.Networks[i]
-		for _, spec := range devicesOf(topo, n) {
-			spec.HostOpen = n.Host == file.HostOpen
+	for n := range s.Networks() {
+		for _, spec := range s.DevicesOf(n.ID) {
+			spec.HostOpen = n.Host == config.HostOpen
 			on, l := e.networks[n.Name], linkOf(spec, opt.Open)
 			dev, err := opt.Open(spec)
 			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {

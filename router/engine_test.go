@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router"
@@ -39,13 +40,13 @@ name = "middle"
 interfaces = ["left", "right"]
 `
 
-func parse(t testing.TB, text string) *file.Topology {
+func parse(t testing.TB, text string) *config.State {
 	t.Helper()
-	topo, err := file.Parse("test.toml", strings.NewReader(text))
+	f, err := file.Read("test.toml", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return topo
+	return f.State()
 }
 
 // A wire is the far end of a port, driven by hand.
@@ -497,7 +498,7 @@ protocol = "TCP"
   port = 80
 `)
 	_, err := router.Start(topo, router.Options{})
-	var faults file.Faults
+	var faults config.Faults
 	if !errors.As(err, &faults) {
 		t.Fatalf("error %v is not file.Faults", err)
 	}

@@ -39,7 +39,11 @@ func Example() {
 	if err := topo.Validate(); err != nil {
 		log.Fatal(err)
 	}
-	engine, err := router.Start(topo, router.Options{})
+	state, err := topo.State()
+	if err != nil {
+		log.Fatal(err)
+	}
+	engine, err := router.Start(state, router.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -84,7 +88,7 @@ func newHost(e *router.Engine, network string, c host.Config) *host.Host {
 // A floating IP moves while a client is connected through it: the connection is reset,
 // and the next one is the other server's.
 func ExampleEngine_AssociateFloatingIP() {
-	topo, err := file.Parse("cloud.toml", strings.NewReader(`
+	f, err := file.Read("cloud.toml", strings.NewReader(`
 [[network]]
 name = "tenant"
   [[network.subnet]]
@@ -104,7 +108,7 @@ gateway = { network = "outside", address = "10.10.10.2" }
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine, err := router.Start(topo, router.Options{})
+	engine, err := router.Start(f.State(), router.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -149,7 +153,7 @@ gateway = { network = "outside", address = "10.10.10.2" }
 
 // A capture of every network, with what became of each frame as its comment. Wireshark reads it.
 func ExampleEngine_Capture() {
-	topo, err := file.Parse("cloud.toml", strings.NewReader(`
+	f, err := file.Read("cloud.toml", strings.NewReader(`
 [[network]]
 name = "tenant"
   [[network.subnet]]
@@ -169,7 +173,7 @@ gateway = { network = "outside", address = "10.10.10.2" }
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine, err := router.Start(topo, router.Options{})
+	engine, err := router.Start(f.State(), router.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -226,7 +230,7 @@ gateway = { network = "outside", address = "10.10.10.2" }
 
 // What a file asks for and the engine cannot do yet is refused, never ignored.
 func ExampleUnsupported() {
-	topo, err := file.Parse("blue.toml", strings.NewReader(`
+	f, err := file.Read("blue.toml", strings.NewReader(`
 [[network]]
 name = "blue"
 
@@ -237,7 +241,7 @@ name = "blue"
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(router.Unsupported(topo))
+	fmt.Println(router.Unsupported(f.State()))
 	// Output:
 	// blue.toml:5: subnet 192.0.2.0/24: dhcp is not supported yet
 }

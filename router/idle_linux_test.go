@@ -59,10 +59,7 @@ func TestListsHoldNoWorker(t *testing.T) {
 		v.Name, v.Port = fmt.Sprint("vip ", port), 1000+port
 		topo.VIPs = append(topo.VIPs, v)
 	}
-	if err := topo.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	e, _, err := newEngine(topo, slog.New(slog.DiscardHandler), newRand(1), 1, false, false)
+	e, _, err := newEngine(stateOf(t, topo), slog.New(slog.DiscardHandler), newRand(1), 1, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}

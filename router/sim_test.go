@@ -50,10 +50,7 @@ type simHost struct {
 // newSim starts a topology, with a plain device on every network.
 func newSim(t testing.TB, topo *file.Topology) *sim {
 	t.Helper()
-	if err := topo.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	simulation, err := simulate(topo, rand.New(rand.NewPCG(1, 2)))
+	simulation, err := simulate(stateOf(t, topo), rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -35,10 +35,10 @@ type Simulation struct {
 	checks   func(router, pool, member string, at time.Duration) CheckResult // nil: all are good
 }
 
-// Simulate makes a simulation of a topology, whose devices are not opened. See
+// Simulate makes a simulation of a State, whose devices are not opened. See
 // Options about the seed. The clock starts at zero, which is midnight UT.
-func Simulate(topo *file.Topology, seed uint64) (*Simulation, error) {
-	s, err := simulate(topo, newRand(seed))
+func Simulate(state *config.State, seed uint64) (*Simulation, error) {
+	s, err := simulate(state, newRand(seed))
 	if err != nil {
 		return nil, err
 	}
@@ -49,11 +49,12 @@ func Simulate(topo *file.Topology, seed uint64) (*Simulation, error) {
 }
 
 // simulate is Simulate without the announcements of a start.
-func simulate(topo *file.Topology, rng *rand.Rand) (*Simulation, error) {
-	if faults := Unsupported(topo); len(faults) > 0 {
+func simulate(state *config.State, rng *rand.Rand) (*Simulation, error) {
+	if faults := Unsupported(state); len(faults) > 0 {
 		return nil, faults
 	}
-	e, p, err := newEngine(topo, slog.New(slog.DiscardHandler), rng, max(1, topo.Engine.Workers), false, false)
+	workers := max(1, state.Settings().Engine.Workers)
+	e, p, err := newEngine(state, slog.New(slog.DiscardHandler), rng, workers, false, false)
 	if err != nil {
 		return nil, err
 	}

@@ -250,10 +250,7 @@ func TestSimulatedChecksAreExact(t *testing.T) {
 			p.Name, v.Pool, v.Name, v.Port = "another", "another", "another", 81
 			topo.Pools, topo.VIPs = append([]file.Pool{p}, topo.Pools...), append(topo.VIPs, v)
 		}
-		if err := topo.Validate(); err != nil {
-			t.Fatal(err)
-		}
-		s, err := Simulate(topo, seed)
+		s, err := Simulate(stateOf(t, topo), seed)
 		if err != nil {
 			t.Fatal(err)
 		}

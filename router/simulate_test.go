@@ -21,11 +21,11 @@ func simulated(t *testing.T) *router.Simulation {
 		t.Fatal(err)
 	}
 	defer text.Close()
-	topo, err := file.Parse(text.Name(), text)
+	f, err := file.Read(text.Name(), text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := router.Simulate(topo, 1)
+	s, err := router.Simulate(f.State(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,18 +3,18 @@ package router
 import (
 	"log/slog"
 
-	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // watchLinks has the engine hear of the machine's interfaces, if any of its devices is
 // on one. Without that, devices are looked for at intervals.
-func (e *Engine) watchLinks(topo *file.Topology, log *slog.Logger) {
+func (e *Engine) watchLinks(s *config.State, log *slog.Logger) {
 	on := map[string][]*network{}
-	for i := range topo.Networks {
-		for _, d := range devicesOf(topo, &topo.Networks[i]) {
+	for n := range s.Networks() {
+		for _, d := range s.DevicesOf(n.ID) {
 			if announced(d) {
-				on[d.Name] = append(on[d.Name], e.networks[topo.Networks[i].Name])
+				on[d.Name] = append(on[d.Name], e.networks[n.Name])
 			}
 		}
 	}
@@ -34,10 +34,10 @@ func (e *Engine) watchLinks(topo *file.Topology, log *slog.Logger) {
 
 // announced reports whether a device is on an interface that the kernel tells of. Of
 // namespaces it tells nothing.
-func announced(d file.Device) bool { return d.Kind == file.DeviceRaw }
+func announced(d config.Device) bool { return d.Kind == config.DeviceRaw }
 
 // linkOf is the link for a device of the topology. open opens it.
-func linkOf(d file.Device, open func(file.Device) (tap.Device, error)) *link {
+func linkOf(d config.Device, open func(config.Device) (tap.Device, error)) *link {
 	l := &link{name: d.String(), reopen: func() (tap.Device, error) { return open(d) }}
 	if announced(d) {
 		l.ifname = d.Name

@@ -53,8 +53,9 @@ func (c *checkCmd) Run(std streams, log *slog.Logger) error {
 		return faults
 	}
 	summarize(std.out, topo)
-	if refused := router.Unsupported(topo); len(refused) > 0 {
-		return refused // as `run` and `lab` do
+	if refused := router.Unsupported(f.State()); len(refused) > 0 {
+		faults, _ := f.Faults(refused)
+		return faults // as `run` and `lab` do
 	}
 	fmt.Fprintf(std.out, "%s is valid\n", f.Name())
 	return nil
@@ -83,7 +84,8 @@ func (c *checkCmd) diff(std streams, log *slog.Logger) error {
 			return err
 		default:
 			faults = append(faults, lab.Check(f.Topology())...)
-			faults = append(faults, router.Unsupported(f.Topology())...)
+			refused, _ := f.Faults(router.Unsupported(f.State()))
+			faults = append(faults, refused...)
 			files[i] = f
 		}
 	}

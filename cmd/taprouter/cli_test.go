@@ -57,7 +57,7 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"run", bad}, 2, []string{bad + ":2: ", bad + ":5: "}},
 		{[]string{"lab", bad}, 2, []string{bad + ":2: "}},
 		{[]string{"run", dhcp}, 2, []string{"dhcp is not supported yet"}},
-		{[]string{"check", dhcp}, 2, []string{dhcp + ":3: ", "dhcp is not supported yet"}},
+		{[]string{"check", dhcp}, 2, []string{dhcp + ":5: ", "dhcp is not supported yet"}},
 		{[]string{"lab", dhcp}, 2, []string{"nothing to play"}},
 		{[]string{"--version"}, 0, []string{"taprouter ", "go1."}},
 		{[]string{"run", "--version"}, 0, []string{"taprouter ", "go1."}},

@@ -50,7 +50,14 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
 	service.opening.Store(true)
-	engine, err := router.Start(topo, router.Options{
+	state, err := topo.State()
+	if err != nil {
+		return err
+	}
+	if refused := router.Unsupported(state); len(refused) > 0 {
+		return topo.Faults(refused)
+	}
+	engine, err := router.Start(state, router.Options{
 		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
 		OnMissing: func([]string) {
 			select {
@@ -296,8 +303,12 @@ func (c *labCmd) loadOne(name string, inDirectory bool, log *slog.Logger) (*file
 	if inDirectory && len(topo.Steps) == 0 {
 		return nil, nil
 	}
-	if refused := router.Unsupported(topo); inDirectory && len(refused) > 0 {
-		log.Warn("not played", "file", name, "reason", refused[0].String())
+	state, err := topo.State()
+	if err != nil {
+		return nil, err
+	}
+	if refused := router.Unsupported(state); inDirectory && len(refused) > 0 {
+		log.Warn("not played", "file", name, "reason", topo.Faults(refused)[0].String())
 		c.passedOver++
 		return nil, nil
 	}

@@ -19,6 +19,13 @@ func (t *Topology) State() (*config.State, error) {
 	return s, rep.err()
 }
 
+// Faults places what Draft.Check or the router has found at lines of the topology's file, sorted by line.
+func (t *Topology) Faults(found config.Faults) Faults {
+	rep := newReport(t)
+	t.declarations(rep).place(found, rep)
+	return bounded(rep.faults, rep.found, "faults")
+}
+
 // declarations are the objects of a file.
 type declarations struct {
 	list []declaration

@@ -63,9 +63,9 @@ func newBalance(t *testing.T) *balance {
 	t.Helper()
 	b := &balance{world: newWorld(t), nginx: map[string]*process{}, dir: t.TempDir()}
 	b.servers, b.clients = b.space("servers"), b.space("clients")
-	topo, err := file.Parse("balance.toml", strings.NewReader(balanceTopology(b.servers, b.clients)))
+	f, err := file.Read("balance.toml", strings.NewReader(balanceTopology(b.servers, b.clients)))
 	b.check(err)
-	b.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler),
+	b.engine, err = router.Start(f.State(), router.Options{Logger: slog.New(slog.DiscardHandler),
 		Open: router.OpenDevice(nil)})
 	b.check(err)
 	t.Cleanup(func() { b.check(b.engine.Close()) })

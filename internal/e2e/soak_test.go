@@ -132,10 +132,10 @@ func (s *soak) run(d time.Duration) {
 // start starts the router and gives the hosts their addresses.
 func (s *soak) start() {
 	text := soakTopology(s.inner, s.other, s.outer)
-	topo, err := file.Parse("soak.toml", strings.NewReader(text))
+	f, err := file.Read("soak.toml", strings.NewReader(text))
 	s.check(err)
 	open := router.OpenDevice(nil)
-	s.engine, err = router.Start(topo, router.Options{Logger: slog.New(slog.DiscardHandler),
+	s.engine, err = router.Start(f.State(), router.Options{Logger: slog.New(slog.DiscardHandler),
 		Open: func(d file.Device) (tap.Device, error) {
 			dev, err := open(d)
 			if err == nil && s.faults {

@@ -56,7 +56,12 @@ func CheckLesson(topo *file.Topology) file.Faults {
 	if len(topo.Steps) == 0 {
 		return file.Faults{{File: topo.File, Message: "no [[step]]: there is nothing to play; `run` serves a topology"}}
 	}
-	faults := append(Check(topo), router.Unsupported(topo)...)
+	faults := Check(topo)
+	if s, err := topo.State(); err == nil {
+		if refused := router.Unsupported(s); len(refused) > 0 {
+			faults = append(faults, topo.Faults(refused)...)
+		}
+	}
 	slices.SortStableFunc(faults, func(a, b file.Fault) int { return cmp.Compare(a.Line, b.Line) })
 	return faults
 }
@@ -75,7 +80,7 @@ func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	if err != nil {
 		return err
 	}
-	engine, err := router.Start(topo, router.Options{Logger: opt.Logger, Clock: time.Now})
+	engine, err := router.Start(state, router.Options{Logger: opt.Logger, Clock: time.Now})
 	if err != nil {
 		return err
 	}

@@ -18,11 +18,11 @@ func (memory) Name() string { return "taprouter" }
 
 // Start implements Target.
 func (memory) Start(p Profile) (Wire, error) {
-	topo, err := topologyOf(&p, defaultTimeouts, nil)
+	state, err := stateOf(&p, defaultTimeouts, nil)
 	if err != nil {
 		return nil, err
 	}
-	s, err := router.Simulate(topo, 1+uint64(p.Restarts))
+	s, err := router.Simulate(state, 1+uint64(p.Restarts))
 	if err != nil {
 		return nil, err
 	}

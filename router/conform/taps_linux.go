@@ -37,13 +37,13 @@ func (taps) Start(p Profile) (_ Wire, err error) {
 	if err := w.space.set([2]string{"net/ipv6/conf/default/disable_ipv6", "1"}); err != nil {
 		return nil, err
 	}
-	topo, err := topologyOf(&p, timeouts, func(network string) string { return "tap:" + network + "@" + w.space.name })
+	state, err := stateOf(&p, timeouts, func(network string) string { return "tap:" + network + "@" + w.space.name })
 	if err != nil {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
 	forks.Lock()
-	w.engine, err = router.Start(topo, router.Options{
+	w.engine, err = router.Start(state, router.Options{
 		Logger:         log,
 		Open:           router.OpenDevice(log),
 		RequireDevices: true,

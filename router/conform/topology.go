@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 )
 
@@ -158,9 +159,9 @@ func (p *Profile) mtu(network string) int {
 	return 1500
 }
 
-// topologyOf is the topology file of a profile. device, which may be nil, names the
+// stateOf is the topology of a profile. device, which may be nil, names the
 // device of each network.
-func topologyOf(p *Profile, timeouts Timeouts, device func(network string) string) (*file.Topology, error) {
+func stateOf(p *Profile, timeouts Timeouts, device func(network string) string) (*config.State, error) {
 	snat := fmt.Sprint(!p.NoSNAT)
 	if len(p.SNATAddresses) > 0 {
 		snat += fmt.Sprintf(`, snat_addresses = ["%s"]`, strings.Join(p.SNATAddresses, `", "`))
@@ -195,5 +196,9 @@ func topologyOf(p *Profile, timeouts Timeouts, device func(network string) strin
 	set("port_range", p.PortRange, p.PortRange != "")
 	fmt.Fprintf(&b, "[nat.timeouts]\nudp = %q\nicmp = %q\ntcp_established = %q\ntcp_transitory = %q\n%s\n",
 		timeouts.UDP, timeouts.ICMP, timeouts.TCPEstablished, timeouts.TCPTransitory, p.More)
-	return file.Parse("the suite's topology", strings.NewReader(b.String()))
+	f, err := file.Read("the suite's topology", strings.NewReader(b.String()))
+	if err != nil {
+		return nil, err
+	}
+	return f.State(), nil
 }

@@ -78,7 +78,11 @@ func Start(t testing.TB, topo *file.Topology) *Lab {
 	if err := topo.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := router.Start(topo, router.Options{Clock: time.Now})
+	s, err := topo.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := router.Start(s, router.Options{Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
