@@ -1,7 +1,6 @@
 package conntrack
 
 import (
-	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -51,30 +50,38 @@ func protocolClasses(cfg Config) []lifetime {
 		classUDP:   {idle: timeoutMillis(cfg.UDP)},
 		classICMP:  {idle: timeoutMillis(cfg.ICMP)},
 		classOther: {idle: timeoutMillis(cfg.Other)},
-		classTCP: {timeoutMillis(cfg.TCPEstablished), timeoutMillis(cfg.TCPOpening), timeoutMillis(cfg.TCPClosing),
-			false},
+		classTCP: {
+			idle: timeoutMillis(cfg.TCPEstablished), opening: timeoutMillis(cfg.TCPOpening),
+			closing: timeoutMillis(cfg.TCPClosing),
+		},
 	}
 }
 
 // Class returns the class of connections with this lifetime, for NewConn. Equal lifetimes share a
 // class. There is room for about 250 different lifetimes; beyond these it is the class whose Idle
-// comes nearest.
+// comes nearest. A caller that does not need the class any more calls ReleaseClass, once for each call.
 func (t *Table) Class(l Lifetime) Class {
-	want := lifetime{timeoutMillis(l.Idle), timeoutMillis(l.Opening), timeoutMillis(l.Closing), l.Reset}
+	want := lifetime{
+		idle: timeoutMillis(l.Idle), opening: timeoutMillis(l.Opening), closing: timeoutMillis(l.Closing),
+		reset: l.Reset,
+	}
 	if want.opening == 0 {
 		want.opening = t.classes[classTCP].opening
 	}
 	if want.closing == 0 {
 		want.closing = t.classes[classTCP].closing
 	}
-	if i := slices.Index(t.classes[firstOwn:], want); i >= 0 {
-		return firstOwn + Class(i)
+	best, ok := t.takeClass(want)
+	if !ok {
+		best = t.nearestClass(want.idle)
 	}
-	if len(t.classes) <= int(^Class(0)) {
-		t.classes = append(t.classes, want)
-		return Class(len(t.classes) - 1)
-	}
-	near := func(k lifetime) uint32 { return max(k.idle, want.idle) - min(k.idle, want.idle) }
+	t.uses[best].holders++
+	return best
+}
+
+// nearestClass is the class, of those that Class has returned, whose idle comes nearest.
+func (t *Table) nearestClass(idle uint32) Class {
+	near := func(k lifetime) uint32 { return max(k.idle, idle) - min(k.idle, idle) }
 	best := firstOwn
 	for i := firstOwn; int(i) < len(t.classes) && i != 0; i++ { // 0: it has wrapped
 		if near(t.classes[i]) < near(t.classes[best]) {

@@ -3,6 +3,7 @@ package conntrack
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,24 +19,41 @@ type disorder struct {
 	now   time.Duration
 	ranks map[uint32]Rank // by number of the connection
 	seqs  []uint32
+
+	cfg       Config
+	held      []heldClass
+	next      *Lifetime           // of the connection that begins
+	lifetimes map[uint32]Lifetime // of connections with a class of their own, by number
+}
+
+// A heldClass is a class that the disorder has got and not released.
+type heldClass struct {
+	class Class
+	Lifetime
 }
 
 const disorderExt = 0xc0000201
 
 func newDisorder(t *testing.T, seed uint64) *disorder {
-	d := &disorder{t: t, r: rand.New(rand.NewPCG(seed, 77)), ranks: map[uint32]Rank{}}
-	cfg := Config{
+	d := &disorder{t: t, r: rand.New(rand.NewPCG(seed, 77)), ranks: map[uint32]Rank{},
+		lifetimes: map[uint32]Lifetime{}}
+	d.cfg = Config{
 		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6,
 		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second,
 		TCPClosing: 3 * time.Second,
 	}
-	d.table = NewTable(cfg, rand.New(rand.NewPCG(seed, 78)))
+	d.table = NewTable(d.cfg, rand.New(rand.NewPCG(seed, 78)))
 	d.table.Observe(d)
 	return d
 }
 
 // The disorder observes its table: each move begins where the one before has ended.
-func (d *disorder) Began(c *Conn) { d.Moved(c, Absent, c.Rank()) }
+func (d *disorder) Began(c *Conn) {
+	d.Moved(c, Absent, c.Rank())
+	if d.next != nil {
+		d.lifetimes[c.self] = *d.next
+	}
+}
 
 func (d *disorder) Moved(c *Conn, from, to Rank) {
 	if d.ranks[c.self] != from || from == to {
@@ -50,6 +68,11 @@ func (d *disorder) Ended(c *Conn, e Ending) {
 	if c.flags&connLive == 0 {
 		d.t.Fatal("it has ended before")
 	}
+	if late := d.table.now - c.seen; e.Reason == TimedOut && late < d.timeout(c) ||
+		e.Reason == Evicted && c.Rank() == Lasting {
+		d.t.Fatalf("%v after %d ms in state %v", e.Reason, late, c.state)
+	}
+	delete(d.lifetimes, c.self)
 	d.Moved(c, c.Rank(), Absent)
 	if e.Cut {
 		for dir := range Direction(2) {
@@ -102,17 +125,26 @@ func (d *disorder) begin() {
 		n.Backend = 1 + Backend(d.r.IntN(4))
 		to.Dst, to.DstPort = 0x0a000100+uint32(n.Backend), 8080
 		n.Succeeds = original.Proto == packet.ProtoTCP && d.r.IntN(3) > 0
-		if d.r.IntN(3) == 0 {
-			n.Class = d.table.Class(Lifetime{Idle: 9 * time.Second, Reset: true})
-		}
+	}
+	d.next = nil
+	if len(d.held) > 0 && d.r.IntN(2) == 0 {
+		k := &d.held[d.r.IntN(len(d.held))]
+		n.Class, d.next = k.class, &k.Lifetime
 	}
 	if d.r.IntN(2) == 0 {
 		to.Src, to.SrcPort = disorderExt, 2000+uint16(d.r.IntN(4))
 	}
 	n.Reply = to.Reverse()
+	before := d.table.Len()
 	c, r := d.table.Commit(&n, d.now)
+	if d.table.Len() > before && r != None {
+		d.t.Fatalf("%v, and there is one more", r)
+	}
 	if r != None {
 		return
+	}
+	if n := d.table.Len(); n > d.cfg.MaxConnections {
+		d.t.Fatalf("one has begun, and there are %d", n)
 	}
 	if succeeds := d.table.Succeeds(c); succeeds && !n.Succeeds {
 		d.t.Fatal("a successor that is to be none")
@@ -163,8 +195,41 @@ func (d *disorder) packet() {
 	d.table.Leave(c, dir, 1, 1)
 }
 
+// holdOrRelease gets a class, or releases one.
+func (d *disorder) holdOrRelease() {
+	if n := len(d.held); n > d.r.IntN(6) {
+		k := d.r.IntN(n)
+		d.table.ReleaseClass(d.held[k].class)
+		d.held = slices.Delete(d.held, k, k+1)
+		return
+	}
+	l := Lifetime{Idle: time.Duration(1+d.r.IntN(30)) * time.Second, Reset: d.r.IntN(2) == 0}
+	l.Opening, l.Closing = time.Duration(d.r.IntN(4))*time.Second, time.Duration(d.r.IntN(3))*time.Second
+	d.held = append(d.held, heldClass{d.table.Class(l), l})
+}
+
+// timeout says how long a connection may be idle by its lifetime, and by the settings where that says nothing.
+func (d *disorder) timeout(c *Conn) uint32 {
+	l, cfg := d.lifetimes[c.self], d.cfg.withDefaults()
+	of := func(own, table time.Duration) uint32 {
+		if own == 0 {
+			own = table
+		}
+		return uint32(own / time.Millisecond)
+	}
+	switch {
+	case c.proto == packet.ProtoUDP:
+		return of(l.Idle, cfg.UDP)
+	case c.Ended():
+		return of(l.Closing, cfg.TCPClosing)
+	case c.state.transitory():
+		return of(l.Opening, cfg.TCPOpening)
+	}
+	return of(l.Idle, cfg.TCPEstablished)
+}
+
 func (d *disorder) step() {
-	switch d.r.IntN(24) {
+	switch d.r.IntN(25) {
 	case 0, 1, 2, 3, 4, 5:
 		d.begin()
 	case 6, 7, 8:
@@ -195,6 +260,8 @@ func (d *disorder) step() {
 				return true
 			})
 		}
+	case 24:
+		d.holdOrRelease()
 	default:
 		d.packet()
 	}
@@ -206,6 +273,7 @@ func (d *disorder) check() {
 	t := d.table
 	live, half, over := 0, 0, 0
 	owned := map[uint32]int{}
+	uses := make([]classUse, len(t.uses))
 	each(t, func(i uint32, c *Conn) {
 		live++
 		if c.self != i {
@@ -240,7 +308,17 @@ func (d *disorder) check() {
 		if c.flags&connCounted != 0 {
 			owned[c.ownerAddr()]++
 		}
+		if c.class >= firstOwn {
+			uses[c.class].conns++
+		}
+		d.checkDeadline(i, c)
 	})
+	for _, k := range d.held {
+		uses[k.class].holders++
+	}
+	if !slices.Equal(uses, t.uses) || len(t.uses) != len(t.classes) {
+		d.t.Fatalf("the classes are used %v, the table says %v", uses, t.uses)
+	}
 	if live != t.live || half != t.half.len || over != int(t.closing.len) ||
 		len(t.successors.of) != len(t.successors.before) {
 		d.t.Fatalf("%d live, %d half open, %d over; the table says %d, %d, %d", live, half, over, t.live, t.half.len,
@@ -260,6 +338,23 @@ func (d *disorder) check() {
 				d.t.Fatalf("host %x has %d connections, want %d", addr, got, owned[addr])
 			}
 		}
+	}
+}
+
+// checkDeadline: a connection is given its time, and the sweep comes to it by then.
+func (d *disorder) checkDeadline(i uint32, c *Conn) {
+	d.t.Helper()
+	t, s := d.table, &d.table.sweep
+	want := d.timeout(c)
+	if got := t.timeout(c); got != want {
+		d.t.Fatalf("%d has %d ms in state %v, want %d", i, got, c.state, want)
+	}
+	by, ok := s.due, s.set
+	if i < s.pos {
+		by, ok = s.next, s.found
+	}
+	if !ok || before(c.seen+want, by) && before(t.now, by) {
+		d.t.Fatalf("%d is due at %d, the sweep (at %d) comes at %d (%t)", i, c.seen+want, s.pos, by, ok)
 	}
 }
 
@@ -293,6 +388,12 @@ func TestDisorder(t *testing.T) {
 		d.table.Tick(d.now)
 		d.check()
 		x := d.table
+		for _, k := range d.held {
+			x.ReleaseClass(k.class)
+		}
+		if slices.ContainsFunc(x.uses, func(u classUse) bool { return u != classUse{} }) {
+			t.Errorf("seed %d: classes are used by nothing: %v", seed, x.uses)
+		}
 		if x.live != 0 || x.HasSuccessors() || x.successors.of != nil || x.later.conns != nil || x.later.ring != nil ||
 			len(d.ranks) != 0 || x.hosts.byAddr.entries(t) != 0 {
 			t.Errorf("seed %d: something is left: %d live, %d ranks", seed, x.live, len(d.ranks))

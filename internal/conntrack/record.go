@@ -163,7 +163,7 @@ func (t *Table) restore(r *Record, numbers Numbers) (c Conn, refusal Refusal) {
 	if r.Class != "" && known {
 		c.class, known = numbers.Class(r.Class)
 	}
-	if !known || int(c.class) >= len(t.classes) {
+	if !known || c.class >= firstOwn && !t.holds(c.class) {
 		return c, UnknownName
 	}
 	if c.class == byProtocol {

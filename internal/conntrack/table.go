@@ -24,6 +24,7 @@ type Table struct {
 	closing queue
 
 	classes []lifetime // by Class
+	uses    []classUse // by Class
 
 	sweep   sweep
 	changes changes
@@ -64,7 +65,7 @@ func NewTable(cfg Config, rng *rand.Rand) *Table {
 		index:   NewIndex(rng.Uint64(), rng.Uint64()),
 		hosts:   hosts{byAddr: NewIndex(rng.Uint64(), rng.Uint64())},
 		changes: changes{snapshot: 1},
-		classes: protocolClasses(cfg),
+		classes: protocolClasses(cfg), uses: make([]classUse, firstOwn),
 	}
 }
 
@@ -303,6 +304,7 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 // begin lists a connection that is complete, and tells the observers.
 func (t *Table) begin(c *Conn) {
 	t.list(c.self, c)
+	t.countClass(c.class, 1)
 	t.live++
 	t.stats.Created++
 	t.sweep.hurry(c.seen + t.timeout(c))
@@ -424,6 +426,7 @@ func (t *Table) remove(i uint32, e Ending) {
 	t.leaveOriginal(i, &original)
 	t.index.Remove(t.index.tag(&reply), i<<1|1)
 	t.uncount(c)
+	t.countClass(c.class, -1)
 	t.live--
 	for _, o := range t.observers {
 		o.Ended(c, e)
