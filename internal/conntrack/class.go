@@ -30,6 +30,8 @@ type Lifetime struct {
 type lifetime struct {
 	idle, opening, closing uint32
 	reset                  bool
+
+	opensByTable, closesByTable bool // opening and closing are the table's
 }
 
 func classOf(proto uint8) Class {
@@ -66,10 +68,10 @@ func (t *Table) Class(l Lifetime) Class {
 		reset: l.Reset,
 	}
 	if want.opening == 0 {
-		want.opening = t.classes[classTCP].opening
+		want.opening, want.opensByTable = t.classes[classTCP].opening, true
 	}
 	if want.closing == 0 {
-		want.closing = t.classes[classTCP].closing
+		want.closing, want.closesByTable = t.classes[classTCP].closing, true
 	}
 	best, ok := t.takeClass(want)
 	if !ok {

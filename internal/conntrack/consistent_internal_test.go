@@ -195,6 +195,16 @@ func (d *disorder) packet() {
 	d.table.Leave(c, dir, 1, 1)
 }
 
+// configure gives the table other settings.
+func (d *disorder) configure() {
+	seconds := func(n int) time.Duration { return time.Duration(1+d.r.IntN(n)) * time.Second }
+	d.cfg = Config{
+		MaxConnections: []int{3, 12, 40, 5000}[d.r.IntN(4)], HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)],
+		UDP: seconds(10), TCPEstablished: seconds(40), TCPOpening: seconds(8), TCPClosing: seconds(6),
+	}
+	d.table.Configure(d.cfg)
+}
+
 // holdOrRelease gets a class, or releases one.
 func (d *disorder) holdOrRelease() {
 	if n := len(d.held); n > d.r.IntN(6) {
@@ -229,7 +239,7 @@ func (d *disorder) timeout(c *Conn) uint32 {
 }
 
 func (d *disorder) step() {
-	switch d.r.IntN(25) {
+	switch d.r.IntN(26) {
 	case 0, 1, 2, 3, 4, 5:
 		d.begin()
 	case 6, 7, 8:
@@ -262,6 +272,10 @@ func (d *disorder) step() {
 		}
 	case 24:
 		d.holdOrRelease()
+	case 25:
+		if d.r.IntN(4) == 0 {
+			d.configure()
+		}
 	default:
 		d.packet()
 	}

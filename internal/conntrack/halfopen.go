@@ -15,6 +15,7 @@ import (
 // host makes up on another network.
 type halfOpen struct {
 	len    int
+	excess bool        // the table has become smaller, and there may be more than one too many
 	groups []halfGroup // by the interface that their first packets came in at
 }
 

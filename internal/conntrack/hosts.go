@@ -154,6 +154,6 @@ func (c *Conn) ownerAddr() uint32 {
 // room for others are as good as free: a flood takes no share from other hosts.
 func (t *Table) usesShare(host uint32) bool {
 	all := t.cfg.MaxConnections
-	free := all - t.live + t.half.len + int(t.closing.len)
+	free := max(0, all-t.live+t.half.len+int(t.closing.len)) // the table may have become smaller
 	return t.share.Exceeds(t.hosts.connections(host), all, free)
 }

@@ -358,7 +358,7 @@ func (t *Table) tuplesTaken(original, reply *packet.Tuple, succeeds bool) bool {
 }
 
 // admit decides whether a connection may be made, and makes room for it. It evicts nothing unless the
-// answer is None. What has expired goes in any case.
+// answer is None, but for a table that has become smaller: see Configure. What has expired goes in any case.
 func (t *Table) admit(n *NewConn) Refusal {
 	if t.tuplesTaken(&n.Original, &n.Reply, n.Succeeds) {
 		return TupleTaken
@@ -368,8 +368,14 @@ func (t *Table) admit(n *NewConn) Refusal {
 			return HostShareUsed
 		}
 	}
+	if t.live > t.cfg.MaxConnections && !t.shrink(n.In[Original]) {
+		return TableFull
+	}
 	if t.halfFull() {
 		t.evictHalf(n.In[Original])
+		if t.half.excess {
+			t.shrinkHalf(n.In[Original])
+		}
 	}
 	if t.live >= t.cfg.MaxConnections {
 		t.reclaim()
