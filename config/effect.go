@@ -334,7 +334,7 @@ func (e *effects) listener(op Op, was, is *Listener) {
 		e.leaves(was.Protocol, "of "+e.from.call(p), p.OnMemberRemoved == "drain")
 	}
 	if was.IdleTimeout != is.IdleTimeout {
-		e.add(Keeps, "connections have the new idle_timeout from their next packet on")
+		e.add(Keeps, "connections go on with the idle_timeout that they have begun with; new ones obey")
 	}
 	if was.ConnectionLimit != is.ConnectionLimit || !slices.Equal(was.AllowedCIDRs, is.AllowedCIDRs) {
 		e.add(Keeps, "connections go on; new ones obey")

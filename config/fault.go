@@ -11,14 +11,14 @@ type Code uint8
 
 // The codes.
 const (
-	Invalid   Code = iota // a value cannot be that, or not together with another one
-	Unknown               // it refers to an object that does not exist
-	Taken                 // an address, MAC or endpoint is another object's
-	InUse                 // other objects need what is to be deleted or changed
-	Exhausted             // nothing is left to choose from
-	Unreached             // no router, or more than one, does what the object needs
-	ReadOnly              // the attribute cannot be changed
-	Unsupported           // the router cannot do that yet
+	Invalid     Code = iota // a value cannot be that, or not together with another one
+	Unknown                 // it refers to an object that does not exist
+	Taken                   // an address, MAC or endpoint is another object's
+	InUse                   // other objects need what is to be deleted or changed
+	Exhausted               // nothing is left to choose from
+	Unreached               // no router, or more than one, does what the object needs
+	ReadOnly                // the attribute cannot be changed
+	Unsupported             // the router cannot do that yet
 )
 
 // A Fault is one thing that is wrong with an object. The Message names the thing and the way out, without

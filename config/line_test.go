@@ -508,7 +508,7 @@ func TestDescribe(t *testing.T) {
 				"TCP with a RST to both sides",
 			`~ VIP "web-vip": connection_limit 100 -> none; idle_timeout 1m -> none; ` +
 				`allowed_cidrs -172.16.0.0/16 (lab.toml:17)`,
-			`kept: connections have the new idle_timeout from their next packet on`,
+			`kept: connections go on with the idle_timeout that they have begun with; new ones obey`,
 			`kept: connections go on; new ones obey`,
 		}},
 		"a VIP goes": {func(d *config.Draft) {

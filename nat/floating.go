@@ -71,6 +71,12 @@ func (s *Static) With(addr uint32, f Floating) *Static {
 	return &next
 }
 
+// Get returns what a floating address stands for, zero if it is not in use.
+func (s *Static) Get(addr uint32) Floating {
+	f, _ := s.get(addr)
+	return f
+}
+
 // Owns reports whether addr is a floating address that is in use.
 func (s *Static) Owns(addr uint32) bool {
 	_, ok := s.get(addr)

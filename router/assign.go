@@ -13,95 +13,398 @@ type shard struct {
 	scratch  scratch // of the routers
 }
 
-// workersFor is how many workers serve a plan: as many as were asked for, else one
-// for two processors (the other one is for those who send and receive), but never
-// more than there is to share out.
-func (p *plan) workersFor(asked int) int {
-	if asked <= 0 {
-		asked = max(1, runtime.NumCPU()/2)
+// shardOf is the share of a worker.
+func (e *Engine) shardOf(w *worker) *shard {
+	for _, s := range e.workers {
+		if s.worker == w {
+			return s
+		}
 	}
-	return max(1, min(asked, len(p.groups())))
+	return nil
 }
 
-// groups are the routers that must have the same worker: those that share a
-// network inside. What they share outside, one worker reads for the others. A
-// network without routers is a group of its own.
-func (p *plan) groups() [][]*vrouter {
-	var groups [][]*vrouter
-	for _, r := range p.routers {
-		groups = append(groups, []*vrouter{r})
+// workersAsked is how many workers there may be: as many as were asked for, else one for two processors (the other
+// one is for those who send and receive).
+func (p *Prepared) workersAsked() int {
+	if asked := p.to.Settings().Engine.Workers; asked > 0 {
+		return asked
 	}
-	for _, n := range p.networks {
-		if n.external {
+	if p.e.sim != nil {
+		return 1
+	}
+	return max(1, runtime.NumCPU()/2)
+}
+
+// An assignment shares what comes out among the workers. Routers that share a network inside should have the same worker.
+// What they share outside, one worker reads for the others.
+type assignment struct {
+	*Prepared
+	shards   []*shard
+	routers  map[*shard]int
+	networks map[*shard]int
+	parent   map[*vrouter]*vrouter // of routers that come and share networks; see group
+	bound    map[*vrouter]*worker  // of groups, which those that are there already run
+}
+
+// assign gives what comes its workers.
+func (p *Prepared) assign() error {
+	a := &assignment{
+		Prepared: p, shards: slices.Clone(p.e.workers), routers: map[*shard]int{}, networks: map[*shard]int{},
+		parent: map[*vrouter]*vrouter{}, bound: map[*vrouter]*worker{},
+	}
+	for _, w := range a.shards {
+		a.routers[w], a.networks[w] = len(w.routers), len(w.networks)
+	}
+	if err := a.hire(a.group()); err != nil {
+		return err
+	}
+	a.assignRouters()
+	a.assignNetworks()
+	p.connect()
+	return nil
+}
+
+// group finds the routers that come and share networks, with each other or with those that are there. It returns how
+// many workers all that comes has use for.
+func (a *assignment) group() int {
+	first := map[*network]*vrouter{}
+	groups := map[*vrouter]bool{}
+	for _, c := range a.Prepared.routers {
+		r := c.router
+		if !c.isNew {
 			continue
 		}
-		var joined []*vrouter
-		groups = slices.DeleteFunc(groups, func(g []*vrouter) bool {
-			on := slices.ContainsFunc(g, func(r *vrouter) bool { return r.on(n) })
-			if on {
-				joined = append(joined, g...)
+		a.parent[r] = r
+		for _, i := range c.come {
+			n := i.network
+			if n.external || i.checks {
+				continue
 			}
-			return on
-		})
-		if len(joined) > 0 {
-			groups = append(groups, joined)
+			if other := first[n]; other != nil {
+				a.parent[a.find(r)] = a.find(other)
+			} else {
+				first[n] = r
+			}
+			if w := n.reads(); w != nil && a.bound[a.find(r)] == nil {
+				a.bound[a.find(r)] = w
+			}
 		}
 	}
-	for _, n := range p.networks {
-		if len(n.routers) == 0 {
-			groups = append(groups, nil)
+	use := 0
+	for r := range a.parent {
+		if g := a.find(r); !groups[g] {
+			groups[g] = true
+			if a.worker(r) == nil {
+				use++
+			}
 		}
 	}
-	return groups
+	for _, c := range a.Prepared.networks {
+		if c.isNew && len(c.stationsCome) == 0 {
+			use++
+		}
+	}
+	return use
 }
 
-// on reports whether a router has an interface on a network.
-func (r *vrouter) on(n *network) bool {
-	return slices.ContainsFunc(r.ifaces[1:], func(i *iface) bool { return i.network == n })
+// find is what stands for the group of a router.
+func (a *assignment) find(r *vrouter) *vrouter {
+	for a.parent[r] != r {
+		a.parent[r] = a.parent[a.parent[r]]
+		r = a.parent[r]
+	}
+	return r
 }
 
-// assign shares the routers and networks out among the workers. A network is read
-// by the worker of its routers; where several have routers there, by the one with
-// the fewest networks.
-func (p *plan) assign(shards []*shard) {
-	for _, g := range p.groups() {
-		if len(g) == 0 {
+// worker is that of a router's group, nil if it has none yet.
+func (a *assignment) worker(r *vrouter) *worker {
+	g := a.find(r)
+	for m, w := range a.bound {
+		if a.find(m) == g {
+			return w
+		}
+	}
+	return nil
+}
+
+// reads is the worker that routers of a network inside should have, nil for any.
+func (n *network) reads() *worker {
+	for _, s := range n.routers {
+		return s.worker
+	}
+	return n.home
+}
+
+// hire makes workers for so many groups, as far as that many were asked for.
+func (a *assignment) hire(use int) error {
+	for most := min(a.workersAsked(), len(a.shards)+use); len(a.shards) < max(1, most); {
+		w, err := newWorker(a.e.log, a.e.waits)
+		if err != nil {
+			return err
+		}
+		a.e.equip(w)
+		s := &shard{worker: w}
+		a.shards, a.workers = append(a.shards, s), append(a.workers, s)
+	}
+	return nil
+}
+
+// assignRouters gives the routers that come to workers: those of a group to one, which has the fewest.
+func (a *assignment) assignRouters() {
+	for _, c := range a.Prepared.routers {
+		r := c.router
+		if !c.isNew {
 			continue
 		}
-		w := slices.MinFunc(shards, func(a, b *shard) int { return len(a.routers) - len(b.routers) })
-		for _, r := range g {
-			r.worker, r.scratch = w.worker, &w.scratch
-			w.tables = append(w.tables, r)
-			w.routers = append(w.routers, r)
+		w := a.shard(a.bound[a.find(r)])
+		if w == nil {
+			w = slices.MinFunc(a.shards, func(x, y *shard) int { return a.routers[x] - a.routers[y] })
+			a.bound[a.find(r)] = w.worker
+		}
+		r.worker, r.scratch = w.worker, &w.scratch
+		a.routers[w]++
+	}
+}
+
+func (a *assignment) shard(w *worker) *shard {
+	for _, s := range a.shards {
+		if s.worker == w {
+			return s
 		}
 	}
-	fewest := func(a, b *shard) int { return len(a.networks) - len(b.networks) }
-	networks := slices.Concat(p.networks, p.internal)
-	var all stations
-	for _, n := range networks {
-		var may []*shard
-		for _, i := range interfaces(n) {
-			i.station.worker = i.router.worker
-			may = append(may, shards[slices.IndexFunc(shards,
-				func(s *shard) bool { return s.worker == i.station.worker })])
+	return nil
+}
+
+// assignNetworks gives the networks that come to workers. A network is read by the worker of its routers; where several
+// have routers there, by the one with the fewest networks.
+func (a *assignment) assignNetworks() {
+	for _, c := range a.Prepared.networks {
+		if n := c.network; c.isNew {
+			may := a.shards
+			for k, s := range c.stationsCome {
+				if i, ok := s.owner.(*iface); ok {
+					if k == 0 {
+						may = nil
+					}
+					may = append(may, a.shard(i.router.worker))
+				}
+			}
+			home := slices.MinFunc(may, func(x, y *shard) int { return a.networks[x] - a.networks[y] })
+			a.networks[home]++
+			n.home = home.worker
 		}
-		if len(may) == 0 {
-			may = shards
+		for _, s := range c.stationsCome {
+			if s.worker = c.network.home; isInterface(s) {
+				s.worker = s.owner.(*iface).router.worker
+			}
 		}
-		reads := slices.MinFunc(may, fewest)
-		reads.networks = append(reads.networks, n)
-		n.home = reads.worker
-		for _, s := range n.services {
-			s.worker = n.home
-		}
-		for _, s := range n.stations() {
-			s.number = uint32(len(all))
-			all = append(all, s)
-		}
-		n.publishStations()
 	}
-	connect(networks)
-	for _, w := range shards {
-		w.accept = all.accept
+}
+
+// A ringKey is the way from one worker to another.
+type ringKey struct{ from, to *worker }
+
+// A boxKey is a network, as another worker sends to it.
+type boxKey struct {
+	network *network
+	from    *worker
+}
+
+// connect finds the rings between the workers that read networks and those of the stations that come.
+func (p *Prepared) connect() {
+	e := p.e
+	each := func(fn func(s *station, in, out ringKey)) {
+		for _, c := range p.networks {
+			for _, s := range c.stationsCome {
+				if home := c.network.home; s.worker != home {
+					fn(s, ringKey{home, s.worker}, ringKey{s.worker, home})
+				}
+			}
+		}
+	}
+	wanted := map[ringKey]bool{}
+	each(func(_ *station, in, out ringKey) {
+		for _, k := range [...]ringKey{in, out} {
+			if e.rings[k] == nil {
+				wanted[k] = true
+			}
+		}
+	})
+	length := handoverLen(len(e.rings) + len(wanted))
+	p.rings = make(map[ringKey]*handover, len(wanted))
+	for k := range wanted {
+		p.rings[k] = newHandover(k.to, length)
+	}
+	p.boxes = map[boxKey]*outbox{}
+	each(func(s *station, in, out ringKey) {
+		s.inward, s.outward = cmpOr(e.rings[in], p.rings[in]), cmpOr(e.rings[out], p.rings[out])
+		k := boxKey{s.network, s.worker}
+		if s.away = cmpOr(e.boxes[k], p.boxes[k]); s.away == nil {
+			s.away = &outbox{}
+			p.boxes[k] = s.away
+		}
+	})
+}
+
+func cmpOr[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// stationNumbers numbers the stations of an engine. A frame that one worker hands to another names the station by its
+// number. The number of a station that is gone does not come again before frames for it are long gone: its upper part
+// counts how often the lower part has been used.
+type stationNumbers struct {
+	slots []*station // by the lower part of their numbers
+	uses  []uint32
+	free  []uint32 // the one that has been free for longest comes first
+}
+
+const slotBits = 20
+
+func (g *stationNumbers) add(s *station) {
+	var k uint32
+	if len(g.free) > 0 && (len(g.free) > 64 || len(g.slots) == 1<<slotBits) {
+		k, g.free = g.free[0], g.free[1:]
+	} else {
+		k = uint32(len(g.slots))
+		g.slots, g.uses = append(g.slots, nil), append(g.uses, 0)
+	}
+	g.uses[k]++
+	s.number = g.uses[k]<<slotBits | k
+	g.slots[k] = s
+}
+
+func (g *stationNumbers) remove(s *station) {
+	k := s.number & (1<<slotBits - 1)
+	g.slots[k] = nil
+	g.free = append(g.free, k)
+}
+
+// A stationList finds stations by their numbers. It is never changed.
+type stationList []*station
+
+// find returns the station with a number, or nil.
+func (all stationList) find(number uint32) *station {
+	if k := number & (1<<slotBits - 1); k < uint32(len(all)) && all[k] != nil && all[k].number == number {
+		return all[k]
+	}
+	return nil
+}
+
+// register lets the workers know the stations and rings that come, and takes the workers that come into service.
+func (p *Prepared) register() {
+	e := p.e
+	come := len(p.workers) + len(p.rings)
+	for _, c := range p.networks {
+		for _, s := range c.stationsCome {
+			e.stations.add(s)
+			come++
+		}
+	}
+	for _, w := range p.workers {
+		e.workers = append(e.workers[:len(e.workers):len(e.workers)], w)
+		if e.running {
+			w.direct = false
+			go w.run()
+		}
+	}
+	for k, ring := range p.rings {
+		e.rings[k] = ring
+	}
+	if come == 0 && !p.touched.engine {
+		return
+	}
+	all := stationList(slices.Clone(e.stations.slots))
+	poll := p.to.Settings().Engine.BusyPoll
+	e.each(func(w *shard) {
+		w.stations, w.busyPoll = all, poll
+		for k, ring := range p.rings {
+			if k.to == w.worker {
+				w.inbox = append(w.inbox[:len(w.inbox):len(w.inbox)], ring)
+			}
+		}
+		for k, box := range p.boxes {
+			if k.from == w.worker {
+				w.away = append(w.away[:len(w.away):len(w.away)], box)
+			}
+		}
+	})
+	for k, box := range p.boxes {
+		e.boxes[k] = box
+	}
+}
+
+// unregister has the workers forget the stations that are gone.
+func (p *Prepared) unregister() {
+	e := p.e
+	left := map[*network][]*station{}
+	for _, c := range p.networks {
+		for _, s := range c.stationsLeft {
+			e.stations.remove(s)
+			left[c.network] = append(left[c.network], s)
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	gone := map[boxKey]*outbox{}
+	for n, stations := range left {
+		for _, s := range stations {
+			k := boxKey{n, s.worker}
+			others := slices.ContainsFunc(n.stations(), func(o *station) bool { return o.worker == s.worker })
+			if box := e.boxes[k]; box != nil && !others {
+				gone[k] = box
+				delete(e.boxes, k)
+			}
+		}
+	}
+	all := stationList(slices.Clone(e.stations.slots))
+	e.each(func(w *shard) {
+		w.stations = all
+		for k, box := range gone {
+			if k.from == w.worker {
+				box.write(&w.turn)
+				w.away = without(w.away, box)
+			}
+		}
+	})
+	for k, box := range gone { // what was sent stays in the count of the device
+		home, link, sent := k.network.home, box.link, box.stats
+		if box.seen != nil {
+			home.post(func() {
+				link.stats.TxFrames += sent.TxFrames
+				link.stats.TxBytes += sent.TxBytes
+				link.stats.Lost += sent.Lost
+			})
+		}
+	}
+}
+
+// accept goes on with a frame where the other worker has stopped.
+func (w *worker) accept(t *turn, got *handed) {
+	s := w.stations.find(got.station)
+	if s == nil {
+		if got.kind == recordReceived || got.kind == recordSent {
+			t.count(drop(DropDetached).at(StageSwitch))
+		}
+		return
+	}
+	switch got.kind {
+	case recordReceived:
+		seen, watched := s.network.lookAt(t, &got.frame)
+		v := s.owner.deliver(t, &got.frame, received)
+		t.count(v)
+		if watched {
+			s.network.judged(t, seen, v, false)
+		}
+	case recordSent:
+		t.count(s.owner.deliver(t, &got.frame, received))
+	case recordFlooded:
+		s.owner.deliver(t, &got.frame, flooded)
+	case recordMade:
+		s.network.switchFrame(t, source{station: s, how: made}, &got.frame)
 	}
 }

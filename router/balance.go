@@ -11,8 +11,8 @@ import (
 // A balancer is the VIPs of one router, with the backends that their connections go to.
 type balancer struct {
 	router     *vrouter
-	listeners  []*vip // by number, the ID of a lb.VIP
-	byListener map[id]*vip
+	listeners  []*vip              // by number, the ID of a lb.VIP; nil: the number is free
+	byListener map[id]*vip         // only changes look at it
 	backends   []backend           // by number; 0 is none
 	unused     []conntrack.Backend // numbers that no backend has
 }
@@ -61,20 +61,21 @@ func (u *usage) add(v *usage) {
 	}
 }
 
-// addVIP gives the router a VIP of a pool, which has no rules yet.
-func (bl *balancer) addVIP(p *vipParams, of *pool) {
-	v := &vip{
-		vipRules: &vipRules{}, number: uint32(len(bl.listeners)), share: of.share(bl.router),
-		numbers: map[uint32]conntrack.Backend{},
-	}
-	bl.listeners = append(bl.listeners, v)
-	if bl.byListener == nil {
-		bl.byListener = map[id]*vip{}
-	}
-	bl.byListener[p.id] = v
-	v.share.vips = append(v.share.vips, v)
-	for _, m := range v.share.pool.Members() {
+// joinPool has a VIP use a pool from now on.
+func (bl *balancer) joinPool(v *vip, s *poolShare) {
+	v.share = s
+	s.vips = append(s.vips, v)
+	for _, m := range s.pool.Members() {
 		bl.addBackend(v, m.ID)
+	}
+}
+
+// leavePool takes a VIP's members away from it, as those of another pool follow, or none.
+func (bl *balancer) leavePool(v *vip) {
+	s := v.share
+	s.vips = without(s.vips, v)
+	for i := range s.of.members {
+		bl.removeBackend(v, &s.of.members[i])
 	}
 }
 

@@ -538,9 +538,11 @@ func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 		topo.Routers[0].Routes = append(topo.Routers[0].Routes,
 			file.Route{Destination: prefix(half), NextHop: addr("172.16.100.254")})
 	}
-	if _, err := build(stateOf(t, topo), newRand(1), true); err != nil {
-		t.Error(err)
+	e, err := Start(stateOf(t, topo), Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	e.Close()
 }
 
 // memberLines is the members of a pool as LoadBalancers shows them.

@@ -75,7 +75,7 @@ func establishedOf(t testing.TB, open func(*lesson) []byte) (w *shard, in *port,
 
 // lessonPort is the only port of a network.
 func lessonPort(w *shard, name string) *port {
-	i := slices.IndexFunc(w.networks, func(n *network) bool { return n.name == name })
+	i := slices.IndexFunc(w.networks, func(n *network) bool { return n.name() == name })
 	return w.networks[i].ports[0]
 }
 

@@ -3,11 +3,12 @@ package router
 import (
 	"crypto/sha256"
 	"fmt"
-	"math/rand/v2"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
@@ -43,45 +44,57 @@ func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 	return conntrack.Lifetime{Idle: timeout + moment, Opening: timeout + moment, Closing: moment}
 }
 
-// checks gives a router the network that its checks come from, if it has a pool with a monitor.
-func (b *builder) checks(r *vrouter, p *routerParams) error {
-	wanted, longest := false, time.Duration(0)
-	for _, v := range r.listeners {
-		if m := v.share.of.monitor; m != nil {
-			wanted, longest = true, max(longest, m.Timeout)
-		}
-	}
-	if !wanted {
-		return nil
-	}
-	at, err := p.place.freeNet()
+// A checker is where the checks of a router's members come from.
+type checker struct {
+	network *network // with the router's interface and the host
+	service *service
+	near    tap.Device // leads to the host
+	host    *host.Host
+	prober  monitor.Prober
+}
+
+// planChecks has a router get an interface for its checks, and the host that they come from. What is there stays, as
+// long as nothing else claims its prefix.
+func (c *routerChange) planChecks(name string, log *slog.Logger, rng *randomness) error {
+	r, place := c.router, c.params.place
+	was := r.prefixOfChecks()
+	at, err := place.freeNet(was)
 	if err != nil {
 		return err
 	}
-	name := p.settings.name
-	n := &network{
-		name:    "checks of " + name,
-		mtu:     host.DefaultMTU,
-		linkMTU: host.DefaultMTU,
-		table:   macTable{seed: b.rng.Uint64()},
+	mac := internalMAC("router", r.id)
+	address := netip.PrefixFrom(at.Addr().Next(), at.Bits())
+	place.ifaces = append(place.ifaces, ifaceParams{
+		network: checksNetwork, checks: true, mac: mac, addrs: []netip.Prefix{address},
+	})
+	if at == was {
+		return nil
 	}
-	b.internal = append(b.internal, n)
-	i := ifaceParams{
-		network: checksNetwork, checks: true, mac: internalMAC(name, n.name),
-		addrs: []netip.Prefix{netip.PrefixFrom(at.Addr().Next(), at.Bits())},
+	n := newNetwork(checksNetwork, "checks of "+name, host.DefaultMTU, rng.of("checks", r.id))
+	k := &checker{network: n, service: newService(n, internalMAC("checks", r.id))}
+	near, far := tap.Pipe(n.name(), n.name()+"/far",
+		tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
+	k.near = near
+	k.host, err = host.New(far, host.Config{
+		Name: n.name(), MAC: k.service.mac, Address: netip.PrefixFrom(address.Addr().Next(), at.Bits()),
+		Gateway: address.Addr(), Logger: log,
+	})
+	if err != nil {
+		return fmt.Errorf("the host of the checks: %w", err)
 	}
-	p.place.ifaces = append(p.place.ifaces, i)
-	r.addIface(n, i.network, i.mac).checks = true
-	r.checkClass = r.conns.Class(checkLifetime(longest))
-	r.checker = n.addService(internalMAC("the checks of "+name, n.name))
+	k.prober = monitor.FromHost(k.host)
+	c.checks = &checksChange{k}
 	return nil
 }
 
 // checksNetwork stands for the id of the network of a router's checks, which is no object.
 const checksNetwork id = "checks"
 
-// freeNet is a prefix for the checks that is not in use.
-func (p *placeParams) freeNet() (netip.Prefix, error) {
+// freeNet is a prefix for the checks that is not in use: if possible, the one that they have.
+func (p *placeParams) freeNet(was netip.Prefix) (netip.Prefix, error) {
+	if was.IsValid() && !p.uses(was) {
+		return was, nil
+	}
 	for _, free := range checkNets {
 		if !p.uses(free) {
 			return free, nil
@@ -102,87 +115,79 @@ func (p *placeParams) uses(free netip.Prefix) bool {
 	return slices.ContainsFunc(p.routes, func(r routeParams) bool { return taken(r.to) })
 }
 
-// startChecks starts the monitors of every pool that has one.
-func (e *Engine) startChecks() error {
-	probers := map[*vrouter]monitor.Prober{}
-	e.checkWorkers = monitor.NewWorkers()
-	for _, s := range e.control.monitored() {
-		p := probers[s.router]
-		if p == nil {
-			h, err := e.checkHost(s.router)
-			if err != nil {
-				return fmt.Errorf("router %q: the host of its checks: %w", s.router.name, err)
-			}
-			p = monitor.FromHost(h)
-			probers[s.router] = p
-			e.checkHosts = append(e.checkHosts, h)
-		}
-		e.startMonitor(s, e.checkWorkers, p)
+// startMonitor has the members of a pool checked for one router.
+func (e *Engine) startMonitor(s *poolShare) {
+	var m *monitor.Monitor
+	opt := monitor.Options{
+		Spec: specOf(s.of.monitor), Rand: e.random.of("monitor", s.router.id+"/"+s.of.id),
+		Changed: func(number uint32, up bool, last monitor.Result) { e.checked(s, m, number, up, last) },
 	}
-	return nil
+	if e.sim != nil {
+		opt.Schedule, opt.Prober = &e.sim.schedule, simProber{e.sim, s}
+	} else {
+		if e.checkWorkers == nil {
+			e.checkWorkers = monitor.NewWorkers()
+		}
+		opt.Schedule, opt.Prober = e.checkWorkers, s.router.checker.prober
+	}
+	m = monitor.New(opt)
+	s.monitor = m
+	m.Update(opt.Spec, s.targets())
 }
 
-// monitored is the pools with a monitor, at each router.
-func (p *plan) monitored() (all []*poolShare) {
-	for _, q := range p.pools {
-		if q.monitor != nil {
-			all = append(all, q.shares...)
-		}
+func specOf(m *config.Monitor) monitor.Spec {
+	return monitor.Spec{
+		Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
+		Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes,
+	}
+}
+
+// targets are the members as their checks know them. What counts until the checks have decided is what counts now.
+func (s *poolShare) targets() []monitor.Target {
+	var all []monitor.Target
+	healthy := map[uint32]bool{}
+	for _, m := range s.pool.Members() {
+		healthy[m.ID] = m.Healthy
+	}
+	for i := range s.of.members {
+		m := &s.of.members[i]
+		all = append(all, monitor.Target{
+			ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Up: healthy[m.ID],
+		})
 	}
 	return all
 }
 
-// checkHost brings the host of a router's checks to its network.
-func (e *Engine) checkHost(r *vrouter) (*host.Host, error) {
-	n, s := r.checks.network, r.checker
-	near, far := tap.Pipe(n.name, n.name+"/far", tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
-	if err := s.worker.call(func() { s.plugIn(n.name, near) }); err != nil {
-		return nil, err
+// monitorShare has a share's members checked as its pool says now.
+func (e *Engine) monitorShare(s *poolShare, anew bool) {
+	if s.monitor != nil && (s.of.monitor == nil || anew) {
+		s.monitor.Close()
+		s.monitor = nil
+		if s.of.monitor == nil {
+			_ = s.router.worker.call(func() { // after Close there is nothing to change
+				for _, m := range s.pool.Members() {
+					s.pool.SetHealthy(m.ID, true)
+				}
+			})
+		}
 	}
-	at := packet.ToAddr(r.checks.addrs[0].addr)
-	return host.New(far, host.Config{
-		Name: n.name, MAC: s.mac, Address: netip.PrefixFrom(at.Next(), checkNets[0].Bits()), Gateway: at,
-		Logger: r.worker.log,
-	})
-}
-
-// startMonitor has the members of a pool checked for one router.
-func (e *Engine) startMonitor(s *poolShare, schedule monitor.Schedule, p monitor.Prober) {
-	m := s.of.monitor
-	s.monitor = monitor.New(monitor.Options{
-		Spec: monitor.Spec{
-			Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
-			Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes,
-		},
-		Prober: p, Schedule: schedule, Rand: e.checkRand(s),
-		Changed: func(id uint32, up bool, last monitor.Result) { e.checked(s, id, up, last) },
-	})
-	for i := range s.of.members {
-		s.monitor.Add(s.of.members[i].target())
+	switch {
+	case s.of.monitor == nil:
+	case s.monitor == nil:
+		e.startMonitor(s)
+	default:
+		s.monitor.Update(specOf(s.of.monitor), s.targets())
 	}
-}
-
-// checkRand is the generator that spreads out the checks of a pool at a router. It depends on nothing but
-// the engine's seed and the names of both, so other pools change no time of this one's checks.
-func (e *Engine) checkRand(s *poolShare) *rand.Rand {
-	key := sha256.Sum256(fmt.Appendf(nil, "%x\x00%s\x00%s", e.checkKey, s.router.name, s.of.name))
-	return rand.New(rand.NewChaCha8(key))
-}
-
-// target is a member as its checks know it.
-func (m *member) target() monitor.Target {
-	return monitor.Target{ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Up: m.Healthy}
 }
 
 // checked acts on what a member's checks have found at a router.
-func (e *Engine) checked(s *poolShare, id uint32, up bool, last monitor.Result) {
-	e.control.mu.Lock()
-	defer e.control.mu.Unlock()
-	i := slices.IndexFunc(s.of.members, func(m member) bool { return m.ID == id })
-	if i < 0 {
-		return // it has been removed meanwhile
+func (e *Engine) checked(s *poolShare, by *monitor.Monitor, number uint32, up bool, last monitor.Result) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := s.of.member(number)
+	if m == nil || s.monitor != by {
+		return // it has been removed meanwhile, or others check it
 	}
-	m := &s.of.members[i]
 	words := "member is up"
 	if !up {
 		words = "member is down"
@@ -194,15 +199,28 @@ func (e *Engine) checked(s *poolShare, id uint32, up bool, last monitor.Result) 
 
 // stopChecks ends all checks, and their hosts.
 func (e *Engine) stopChecks() {
-	for _, s := range e.control.monitored() {
-		if s.monitor != nil { // the start may have failed before
-			s.monitor.Close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed.Store(true)
+	for _, r := range e.routers {
+		for _, s := range r.shares {
+			if s.monitor != nil {
+				s.monitor.Close()
+			}
 		}
 	}
 	if e.checkWorkers != nil {
 		e.checkWorkers.Close()
 	}
-	for _, h := range e.checkHosts {
-		_ = h.Close() // its device is in memory
+	for _, r := range e.routers {
+		if r.checker != nil {
+			_ = r.checker.host.Close() // its device is in memory
+		}
 	}
+}
+
+// internalMAC chooses the address of a station of the engine's own: the same one each time.
+func internalMAC(station string, of id) packet.MAC {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", station, of))
+	return packet.MAC{0xfa, 0x16, 0x3e, sum[0], sum[1], sum[2]} // the prefix Neutron uses, locally administered
 }

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
@@ -191,7 +191,7 @@ func TestInitiallyUp(t *testing.T) {
 		c.web("172.16.100.12", "three")
 		c.wantStatus("ERROR ONLINE", 10*time.Second)
 		m := someMember("three", "172.16.100.12")
-		if err := c.Engine.AddMember("web", m); err != nil {
+		if err := c.Control.AddMember("web", m); err != nil {
 			t.Fatal(err)
 		}
 		if got := c.status() + " " + c.pages(2); got != "ERROR ONLINE OFFLINE twotwo" {
@@ -201,7 +201,7 @@ func TestInitiallyUp(t *testing.T) {
 		if got := c.pages(2); !strings.Contains(got, "three") {
 			t.Errorf("after its checks: %s", got)
 		}
-		if err := c.Engine.RemoveMember("web", "three"); err != nil {
+		if err := c.Control.RemoveMember("web", "three"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -217,14 +217,14 @@ func TestChecksAndHands(t *testing.T) {
 		c.web("172.16.100.9", "one")
 		c.web("172.16.100.10", "two")
 		c.wantStatus("ONLINE ONLINE", 5*time.Second)
-		if err := c.Engine.SetMember("web", "one", false); err != nil {
+		if err := c.Control.SetMember("web", "one", false); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		if got := c.status() + " " + c.pages(2); got != "OFFLINE ONLINE twotwo" {
 			t.Error(got)
 		}
-		if err := c.Engine.SetMember("web", "one", true); err != nil {
+		if err := c.Control.SetMember("web", "one", true); err != nil {
 			t.Fatal(err)
 		}
 		if got := c.status() + " " + c.pages(2); !strings.HasPrefix(got, "ONLINE ONLINE ") ||
@@ -324,7 +324,7 @@ func TestChecksAreTheRoutersOwn(t *testing.T) {
 			}
 			cancel()
 		}
-		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.9"),
+		if err := c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.9"),
 			netip.MustParseAddr("192.0.0.2")); err == nil {
 			t.Error("it can have a floating IP")
 		}
@@ -357,6 +357,6 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 }
 
 // someMember is a member as somebody adds it.
-func someMember(name, address string) file.Member {
-	return file.Member{Name: name, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}
+func someMember(name, address string) config.Member {
+	return config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}
 }

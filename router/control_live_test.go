@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/routertest"
@@ -96,12 +96,11 @@ func (c *liveCloud) wantReset(what string, ends ...net.Conn) {
 func TestRealHostsAreReset(t *testing.T) {
 	t.Parallel()
 	c := startCloud(t)
-	e := c.Engine
 	stay1, stay2 := c.connect(c.two, "10.10.10.4:9", c.client, "9") // by shared SNAT
 	in1, in2 := c.connect(c.client, "10.10.10.3:9", c.one, "9")
 	out1, out2 := c.connect(c.one, "10.10.10.4:9", c.client, "9")
 	hair1, hair2 := c.connect(c.two, "10.10.10.3:9", c.one, "9")
-	if err := e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+	if err := c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
 		netip.MustParseAddr("172.16.100.10")); err != nil {
 		t.Fatal(err)
 	}
@@ -114,17 +113,17 @@ func TestRealHostsAreReset(t *testing.T) {
 		t.Errorf("%q, %v", buf, err)
 	}
 	in1, in2 = c.connect(c.client, "10.10.10.3:9", c.two, "9")
-	if err := e.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); err != nil {
+	if err := c.Control.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); err != nil {
 		t.Fatal(err)
 	}
 	c.wantReset("disassociated", in1, in2)
 	vip1, vip2 := c.connect(c.client, "10.10.10.7:70", c.one, "7")
 	own1, own2 := c.connect(c.client, "10.10.10.7:70", c.two, "7")
-	if err := e.SetMember("tcp", "one", false); err != nil {
+	if err := c.Control.SetMember("tcp", "one", false); err != nil {
 		t.Fatal(err)
 	}
 	c.wantReset("down", vip1, vip2)
-	if err := e.RemoveMember("tcp", "two"); err != nil {
+	if err := c.Control.RemoveMember("tcp", "two"); err != nil {
 		t.Fatal(err)
 	}
 	c.wantReset("removed", own1, own2)
@@ -162,7 +161,7 @@ func TestTransfersAreReset(t *testing.T) {
 			})
 		}
 		<-going
-		if err := c.Engine.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); err != nil {
+		if err := c.Control.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); err != nil {
 			t.Fatal(err)
 		}
 		wg.Wait()
@@ -171,7 +170,7 @@ func TestTransfersAreReset(t *testing.T) {
 				t.Errorf("an end is not reset: write %v, read %v", err[0], err[1])
 			}
 		}
-		if err := c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+		if err := c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
 			netip.MustParseAddr("172.16.100.9")); err != nil {
 			t.Fatal(err)
 		}
@@ -223,14 +222,14 @@ func TestDatagramsFollow(t *testing.T) {
 	floating, vip := dial("10.10.10.3:7"), dial("10.10.10.7:70")
 	ask(floating, "172.16.100.9")
 	ask(vip, "172.16.100.9")
-	if err := errors.Join(c.Engine.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+	if err := errors.Join(c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
 		netip.MustParseAddr("172.16.100.10")),
-		c.Engine.SetMember("udp", "one", false)); err != nil {
+		c.Control.SetMember("udp", "one", false)); err != nil {
 		t.Fatal(err)
 	}
 	ask(floating, "172.16.100.10")
 	ask(vip, "172.16.100.10")
-	if err := errors.Join(c.Engine.SetMember("udp", "one", true), c.Engine.RemoveMember("udp", "two")); err != nil {
+	if err := errors.Join(c.Control.SetMember("udp", "one", true), c.Control.RemoveMember("udp", "two")); err != nil {
 		t.Fatal(err)
 	}
 	ask(vip, "172.16.100.9")
@@ -297,23 +296,23 @@ func TestChangesUnderTraffic(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(k), 1))
 			fixed := []netip.Addr{netip.MustParseAddr("172.16.100.9"), netip.MustParseAddr("172.16.100.10")}
 			name := fmt.Sprint("extra", k)
-			extra := file.Member{Name: name, Address: netip.MustParseAddr("172.16.100.10"), Port: 100 + uint16(k),
+			extra := config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr("172.16.100.10"), Port: 100 + uint16(k),
 				Weight: 1}
 			for range 100 {
 				var err error
 				switch rng.IntN(5) {
 				case 0:
-					err = e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), fixed[rng.IntN(2)])
+					err = c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), fixed[rng.IntN(2)])
 				case 1:
-					if err = e.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); errors.Is(err,
+					if err = c.Control.DisassociateFloatingIP(netip.MustParseAddr("10.10.10.3")); errors.Is(err,
 						os.ErrNotExist) {
 						err = nil // another one has done it
 					}
 				case 2:
-					err = e.SetMember([]string{"tcp", "udp"}[rng.IntN(2)], "one", rng.IntN(2) == 0)
+					err = c.Control.SetMember([]string{"tcp", "udp"}[rng.IntN(2)], "one", rng.IntN(2) == 0)
 				case 3:
-					err = errors.Join(e.AddMember("tcp", extra), e.SetMember("tcp", name, rng.IntN(2) == 0),
-						e.RemoveMember("tcp", name))
+					err = errors.Join(c.Control.AddMember("tcp", extra), c.Control.SetMember("tcp", name, rng.IntN(2) == 0),
+						c.Control.RemoveMember("tcp", name))
 				default:
 					e.Stats()
 					e.Connections()
@@ -325,8 +324,8 @@ func TestChangesUnderTraffic(t *testing.T) {
 		})
 	}
 	changes.Wait()
-	if err := errors.Join(e.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.9")),
-		e.SetMember("tcp", "one", true), e.SetMember("udp", "one", true)); err != nil {
+	if err := errors.Join(c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.9")),
+		c.Control.SetMember("tcp", "one", true), c.Control.SetMember("udp", "one", true)); err != nil {
 		t.Fatal(err)
 	}
 	close(stop)

@@ -547,50 +547,6 @@ func TestMoveToAnotherRouter(t *testing.T) {
 	}
 }
 
-func TestAssociationErrors(t *testing.T) {
-	topo := tutorial()
-	topo.Ports = []file.Port{{Name: "gw", Network: "ext_net", FixedIP: addr("10.10.10.30")}}
-	l := newLessonOf(t, topo)
-	for _, c := range []struct {
-		floating, fixed string
-		want            error
-	}{
-		{"10.10.10.3", "2001:db8::1", fs.ErrInvalid},
-		{"10.10.10.255", "172.16.101.4", fs.ErrInvalid},
-		{"10.10.10.5", "172.16.101.0", fs.ErrInvalid},
-		{"10.10.10.5", "172.16.101.1", fs.ErrInvalid}, // the router
-		{"10.10.11.5", "172.16.101.4", fs.ErrNotExist},
-		{"10.10.10.5", "192.168.1.1", fs.ErrNotExist},
-		{"10.10.10.5", "10.10.10.4", fs.ErrNotExist},
-		{"10.10.10.1", "172.16.101.4", fs.ErrExist},  // the upstream gateway
-		{"10.10.10.2", "172.16.101.4", fs.ErrExist},  // the router
-		{"10.10.10.8", "172.16.101.4", fs.ErrExist},  // forwards ports
-		{"10.10.10.30", "172.16.101.4", fs.ErrExist}, // somebody's port
-		{"10.10.10.5", "172.16.101.3", fs.ErrExist},  // has another one
-	} {
-		if err := l.AssociateFloatingIP(addr(c.floating), addr(c.fixed)); !errors.Is(err, c.want) {
-			t.Errorf("%s with %s: %v", c.floating, c.fixed, err)
-		}
-	}
-	if err := l.AssociateFloatingIPAt("nobody", addr("10.10.10.5"), addr("172.16.101.4")); !errors.Is(err,
-		fs.ErrNotExist) {
-		t.Errorf("at a router that is not there: %v", err)
-	}
-	for _, a := range []string{"10.10.10.5", "10.10.10.8", "10.10.10.2", "2001:db8::1"} {
-		if err := l.DisassociateFloatingIP(addr(a)); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("disassociate %s: %v", a, err)
-		}
-	}
-	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4") // nothing has changed
-	l.do(l.Close())
-	for _, err := range []error{l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4")),
-		l.DisassociateFloatingIP(addr("10.10.10.3")), l.SetMember("web servers", "WEB1", false)} {
-		if !errors.Is(err, fs.ErrClosed) {
-			t.Errorf("after Close: %v", err)
-		}
-	}
-}
-
 // balanced is the tutorial with a VIP for UDP, at the same address and for the same
 // hosts, and what becomes of their connections.
 func balanced(down, removed string) *file.Topology {
@@ -708,57 +664,6 @@ func TestMembersCome(t *testing.T) {
 		l.segment(g.client, g.port, g.to, g.toPort, packet.ACK, g.seq, g.sseq, 1)
 		l.none("vlan100")
 	}
-}
-
-func TestMemberErrors(t *testing.T) {
-	l := newLessonOf(t, balanced("keep", "drain"))
-	ok := file.Member{Name: "WEB3", Address: addr("172.16.100.12"), Port: 80, Weight: 1, AdminStateUp: true}
-	with := func(change func(*file.Member)) file.Member {
-		m := ok
-		change(&m)
-		return m
-	}
-	for name, c := range map[string]struct{ got, want error }{
-		"set, no pool":      {l.SetMember("nobody", "WEB1", true), fs.ErrNotExist},
-		"set, no member":    {l.SetMember("web servers", "WEB3", true), fs.ErrNotExist},
-		"remove, no member": {l.RemoveMember("web servers", "WEB3"), fs.ErrNotExist},
-		"add, no pool":      {l.AddMember("nobody", ok), fs.ErrNotExist},
-		"same name":         {l.AddMember("web servers", with(func(m *file.Member) { m.Name = "WEB1" })), fs.ErrExist},
-		"same endpoint": {l.AddMember("web servers",
-			with(func(m *file.Member) { m.Address = addr("172.16.100.9") })), fs.ErrExist},
-		"no port": {l.AddMember("web servers", with(func(m *file.Member) { m.Port = 0 })), fs.ErrInvalid},
-		"no address": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = netip.Addr{} })),
-			fs.ErrInvalid},
-		"multicast": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("224.0.0.1") })),
-			fs.ErrInvalid},
-		"this network": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("0.0.0.1") })),
-			fs.ErrInvalid},
-		"reserved": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("240.0.0.1") })),
-			fs.ErrInvalid},
-		"the VIP": {l.AddMember("web servers",
-			with(func(m *file.Member) { m.Address = addr("172.16.100.11") })), fs.ErrInvalid},
-		"the other VIP": {l.AddMember("name servers",
-			with(func(m *file.Member) { m.Address, m.Name = addr("172.16.100.11"), "" })), fs.ErrInvalid},
-		"a floating IP": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.3") })),
-			fs.ErrInvalid},
-		"that of the VIP": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.7") })),
-			fs.ErrInvalid},
-		"an interface": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.101.1") })),
-			fs.ErrInvalid},
-		"the gateway": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("10.10.10.2") })),
-			fs.ErrInvalid},
-		"a broadcast": {l.AddMember("web servers", with(func(m *file.Member) { m.Address = addr("172.16.101.255") })),
-			fs.ErrInvalid},
-		"weight":           {l.AddMember("web servers", with(func(m *file.Member) { m.Weight = 257 })), fs.ErrInvalid},
-		"weigh, no member": {l.SetMemberWeight("web servers", "WEB3", 1), fs.ErrNotExist},
-	} {
-		if !errors.Is(c.got, c.want) {
-			t.Errorf("%s: %v", name, c.got)
-		}
-	}
-	l.do(l.AddMember("web servers", ok))
-	l.do(l.RemoveMember("web servers", "WEB3"))
-	l.do(l.AddMember("web servers", ok))
 }
 
 // A large table is settled in steps, between which packets have their turn, and obey:

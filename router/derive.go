@@ -1,7 +1,9 @@
 package router
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/taprouter/taprouter/config"
@@ -14,22 +16,223 @@ import (
 // This file turns a State into the plain parameters by which routers are built. It is the only one that knows both
 // sides.
 
-// derive makes the parameters of a router.
-func derive(s *config.State, r *config.Router) *routerParams {
-	p := &routerParams{settings: settingsOf(s, r), place: placeOf(s, r)}
-	for f := range s.FloatingIPsOf(r.ID) {
-		if to := floatingTo(s, f); f.Address.Is4() && (to.Fixed != 0 || len(to.Forwards) > 0) {
-			p.floating = append(p.floating, floatingParams{packet.FromAddr(f.Address), to, originOf(f)})
+// A routerTouch says which parts of a router a change of the State touches.
+type routerTouch struct {
+	all       bool // the router is new, or was down or is
+	settings  bool
+	place     bool
+	floating  map[config.ID]bool // floating IPs
+	listeners map[config.ID]bool
+	pools     map[config.ID]bool
+}
+
+// touched says what a change of the State touches.
+type touched struct {
+	from, to *config.State
+	routers  map[config.ID]*routerTouch // without those that are gone
+	networks map[config.ID]bool         // that have come, gone or changed
+	pools    map[config.ID]bool
+	engine   bool // the settings of the process
+}
+
+// touchedBy finds out what the difference of two States touches.
+func touchedBy(from, to *config.State, changes []config.Change) *touched {
+	c := &touched{
+		from: from, to: to, routers: map[config.ID]*routerTouch{}, networks: map[config.ID]bool{},
+		pools: map[config.ID]bool{},
+	}
+	for _, ch := range changes {
+		if ch.Before != nil {
+			c.touch(from, ch.Before)
+		}
+		if ch.After != nil {
+			c.touch(to, ch.After)
 		}
 	}
-	for b := range s.LoadBalancersOf(r.ID) {
-		for l := range s.ListenersOf(b.ID) {
-			if l.Pool != "" && b.Address.Is4() {
-				p.vips = append(p.vips, vipOf(b, l))
+	return c
+}
+
+// router is what is touched of a router, nil if the router is not there any more.
+func (c *touched) router(id config.ID) *routerTouch {
+	if id == "" {
+		return nil
+	}
+	t := c.routers[id]
+	if t == nil {
+		is := c.to.Router(id)
+		if is == nil {
+			return nil
+		}
+		was := c.from.Router(id)
+		t = &routerTouch{
+			all:      was == nil || was.AdminStateUp != is.AdminStateUp,
+			floating: map[config.ID]bool{}, listeners: map[config.ID]bool{}, pools: map[config.ID]bool{},
+		}
+		c.routers[id] = t
+	}
+	return t
+}
+
+// touch notes what an object has to do with, in the State that has the object.
+func (c *touched) touch(s *config.State, o config.Object) {
+	switch o := o.(type) {
+	case *config.Settings:
+		c.engine = true
+		for r := range c.to.Routers() {
+			c.settings(r.ID)
+		}
+	case *config.PhysicalNetwork:
+		for n := range s.NetworksOf(o.ID) {
+			c.networks[n.ID] = true
+		}
+	case *config.Network:
+		c.networks[o.ID] = true
+		c.places(s, o.ID)
+	case *config.Subnet:
+		c.places(s, o.Network)
+	case *config.Router:
+		c.settings(o.ID)
+		c.place(o.ID)
+	case *config.Port:
+		if o.DeviceOwner == config.OwnerInterface || o.DeviceOwner == config.OwnerGateway {
+			c.place(config.ID(o.DeviceID))
+			c.balanced(s, config.ID(o.DeviceID), o.Network)
+		}
+	case *config.FloatingIP:
+		c.floats(o)
+	case *config.PortForwarding:
+		if f := s.FloatingIP(o.FloatingIP); f != nil {
+			c.floats(f)
+		}
+	case *config.Pool:
+		c.pool(s, o.ID)
+	case *config.Monitor:
+		c.pool(s, o.Pool)
+	case *config.Member:
+		c.pool(s, o.Pool)
+	case *config.LoadBalancer:
+		for l := range s.ListenersOf(o.ID) {
+			c.listener(o.Router, l)
+		}
+	case *config.Listener:
+		if b := s.LoadBalancer(o.LoadBalancer); b != nil {
+			c.listener(b.Router, o)
+		}
+	}
+}
+
+func (c *touched) settings(id config.ID) {
+	if r := c.router(id); r != nil {
+		r.settings = true
+	}
+}
+
+func (c *touched) place(id config.ID) {
+	if r := c.router(id); r != nil {
+		r.place = true
+	}
+}
+
+// places touches the routers on a network.
+func (c *touched) places(s *config.State, network config.ID) {
+	for _, r := range s.RoutersOn(network) {
+		c.place(r.ID)
+		c.balanced(s, r.ID, network)
+	}
+}
+
+// balanced touches the VIPs that a router has on a network.
+func (c *touched) balanced(s *config.State, router, network config.ID) {
+	for b := range s.LoadBalancersOn(network) {
+		if b.Router == router {
+			for l := range s.ListenersOf(b.ID) {
+				c.listener(router, l)
 			}
 		}
 	}
+}
+
+func (c *touched) floats(f *config.FloatingIP) {
+	if r := c.router(f.Router); r != nil {
+		r.floating[f.ID] = true
+	}
+}
+
+func (c *touched) listener(router config.ID, l *config.Listener) {
+	if r := c.router(router); r != nil {
+		r.listeners[l.ID] = true
+		r.pools[l.Pool] = true
+	}
+}
+
+// pool touches a pool at the routers that use it.
+func (c *touched) pool(s *config.State, pool config.ID) {
+	c.pools[pool] = true
+	for l := range s.ListenersUsing(pool) {
+		if b := s.LoadBalancer(l.LoadBalancer); b != nil {
+			if r := c.router(b.Router); r != nil {
+				r.pools[pool] = true
+			}
+		}
+	}
+}
+
+// params makes the parameters of a router that is touched: all of them of a new one.
+func (c *touched) params(r *config.Router, t *routerTouch) *routerParams {
+	p := &routerParams{id: id(r.ID)}
+	if t.all || t.settings {
+		p.settings = settingsOf(c.to, r)
+	}
+	if t.all {
+		for _, s := range []*config.State{c.from, c.to} {
+			for f := range s.FloatingIPsOf(r.ID) {
+				t.floating[f.ID] = true
+			}
+			for b := range s.LoadBalancersOf(r.ID) {
+				for l := range s.ListenersOf(b.ID) {
+					c.listener(r.ID, l)
+				}
+			}
+		}
+	}
+	p.floating = c.floatingParams(r, t)
+	for _, l := range sorted(t.listeners) {
+		p.vips = append(p.vips, c.vipParams(r, l))
+	}
+	checked := checkedBy(c.to, r)
+	if t.all || t.place || checked != checkedBy(c.from, c.from.Router(r.ID)) {
+		p.place = placeOf(c.to, r)
+		p.place.checked = checked
+	}
 	return p
+}
+
+// sorted are the keys of a set, so that no choice depends on the order of a map.
+func sorted(set map[config.ID]bool) []config.ID {
+	return slices.Sorted(maps.Keys(set))
+}
+
+// checkedBy reports whether a router checks members: a VIP of it has a pool with a monitor.
+func checkedBy(s *config.State, r *config.Router) bool {
+	if r == nil || !r.AdminStateUp {
+		return false
+	}
+	for b := range s.LoadBalancersOf(r.ID) {
+		for l := range s.ListenersOf(b.ID) {
+			if monitorOf(s, l.Pool) != nil && isServed(s, r, b, l) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// monitorOf is the monitor that checks the members of a pool, nil if there is none.
+func monitorOf(s *config.State, pool config.ID) *config.Monitor {
+	if m := s.MonitorOf(pool); m != nil && m.AdminStateUp {
+		return m
+	}
+	return nil
 }
 
 // originOf says where an object came from.
@@ -78,9 +281,15 @@ func settingsOf(s *config.State, r *config.Router) *settingsParams {
 // placeOf says where a router is. Its ports on one network are one interface.
 func placeOf(s *config.State, r *config.Router) *placeParams {
 	p := &placeParams{}
+	if !r.AdminStateUp {
+		return p
+	}
 	at := map[config.ID]int{} // index + 1
 	for port := range s.InterfacesOf(r.ID) {
 		n := s.Network(port.Network)
+		if n == nil || !n.AdminStateUp {
+			continue
+		}
 		k := at[n.ID]
 		if k == 0 {
 			p.ifaces = append(p.ifaces, ifaceParams{
@@ -115,7 +324,7 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 // may come from any.
 func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 	port, n := s.GatewayPort(r.ID), s.Network(r.Gateway.Network)
-	if port == nil || n == nil {
+	if port == nil || n == nil || !n.AdminStateUp {
 		return
 	}
 	i := ifaceParams{network: id(n.ID), external: true, mac: packet.MAC(port.MAC), origin: originOf(port)}
@@ -150,6 +359,27 @@ func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 	p.gateway = g
 }
 
+// floatingParams are the floating addresses of a router that are touched. An address may be another floating IP's now.
+func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []floatingParams) {
+	here := map[uint32]bool{}
+	for _, f := range sorted(t.floating) {
+		if is := c.to.FloatingIP(f); is != nil && is.Router == r.ID && is.Address.Is4() && r.AdminStateUp {
+			p := floatingParams{addr: packet.FromAddr(is.Address), to: floatingTo(c.to, is), origin: originOf(is)}
+			here[p.addr] = true
+			all = append(all, p)
+		}
+	}
+	for _, f := range sorted(t.floating) {
+		if was := c.from.FloatingIP(f); was != nil && was.Router == r.ID && was.Address.Is4() {
+			if addr := packet.FromAddr(was.Address); !here[addr] {
+				here[addr] = true
+				all = append(all, floatingParams{addr: addr, origin: originOf(was)})
+			}
+		}
+	}
+	return all
+}
+
 // floatingTo is what a floating IP leads to.
 func floatingTo(s *config.State, f *config.FloatingIP) nat.Floating {
 	if f.FixedIP.Is4() {
@@ -172,8 +402,16 @@ func protoNumber(p config.Protocol) uint8 {
 	return packet.ProtoTCP
 }
 
-// vipOf is a listener.
-func vipOf(b *config.LoadBalancer, l *config.Listener) vipParams {
+// vipParams is a listener of a router. One that is not there, not up, or at another router now is gone.
+func (c *touched) vipParams(r *config.Router, listener config.ID) vipParams {
+	l := c.to.Listener(listener)
+	if l == nil {
+		return vipParams{id: id(listener), gone: true}
+	}
+	b := c.to.LoadBalancer(l.LoadBalancer)
+	if b == nil || !isServed(c.to, r, b, l) {
+		return vipParams{id: id(listener), gone: true}
+	}
 	return vipParams{
 		id: id(l.ID), name: l.Name, network: id(b.Network), addr: packet.FromAddr(b.Address),
 		proto: protoNumber(l.Protocol), port: l.Port, pool: id(l.Pool), limit: l.ConnectionLimit, idle: l.IdleTimeout,
@@ -181,15 +419,30 @@ func vipOf(b *config.LoadBalancer, l *config.Listener) vipParams {
 	}
 }
 
+// isServed reports whether a router has the VIP that a listener is.
+func isServed(s *config.State, r *config.Router, b *config.LoadBalancer, l *config.Listener) bool {
+	if !r.AdminStateUp || !b.AdminStateUp || !l.AdminStateUp || b.Router != r.ID || !b.Address.Is4() {
+		return false
+	}
+	n := s.Network(b.Network)
+	return n != nil && n.AdminStateUp &&
+		slices.ContainsFunc(s.RoutersOn(b.Network), func(on *config.Router) bool { return on.ID == r.ID })
+}
+
 var algorithms = map[string]lb.Algorithm{
 	"ROUND_ROBIN": lb.RoundRobin, "LEAST_CONNECTIONS": lb.LeastConnections,
 	"SOURCE_IP": lb.SourceIP, "SOURCE_IP_PORT": lb.SourceIPPort,
 }
 
-// poolOf is a pool with its members, as every router that uses it has it.
-func (p *plan) poolOf(s *config.State, o *config.Pool) *pool {
+// poolOf is a pool with its members, as every router that uses it has it. Without a pool a listener has no members.
+// number gives each member its number.
+func poolOf(s *config.State, of config.ID, number func(id, netip.AddrPort) uint32) *pool {
+	o := s.Pool(of)
+	if o == nil {
+		return &pool{id: id(of), drainRemoved: true, keepDown: true}
+	}
 	q := &pool{
-		id: id(o.ID), name: o.Name, proto: protoNumber(o.Protocol), monitor: s.MonitorOf(o.ID), algorithm: o.Algorithm,
+		id: id(o.ID), name: o.Name, proto: protoNumber(o.Protocol), monitor: monitorOf(s, o.ID), algorithm: o.Algorithm,
 		config:   lb.Config{Algorithm: algorithms[o.Algorithm]},
 		keepDown: o.OnMemberDown != "reset", drainRemoved: o.OnMemberRemoved != "reset",
 	}
@@ -197,7 +450,10 @@ func (p *plan) poolOf(s *config.State, o *config.Pool) *pool {
 		q.config.Persistence = o.SessionPersistence.Timeout
 	}
 	for m := range s.MembersOf(o.ID) {
-		q.members = append(q.members, p.member(q, m))
+		q.members = append(q.members, member{id(m.ID), m.Name, lb.Member{
+			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.FromAddr(m.Address), Port: m.Port,
+			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp, Healthy: !q.failsClosed(),
+		}})
 	}
 	return q
 }

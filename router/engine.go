@@ -14,16 +14,11 @@
 package router
 
 import (
-	crand "crypto/rand"
-	"encoding/binary"
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"math/rand/v2"
-	"slices"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -61,119 +56,114 @@ type Options struct {
 	Clock func() time.Time
 }
 
-// An Engine is a topology being served.
+// An Engine is a State being served.
 type Engine struct {
-	workers      []*shard
-	networks     map[string]*network
-	control      control
-	reopen       *reopener
-	unwatchLinks func()
-	close        sync.Once
-	bubble       bool // it was started in a testing/synctest bubble
+	opt      Options
+	log      *slog.Logger
+	random   *randomness
+	sim      *Simulation // nil: it is a real one
+	bubble   bool        // it was started in a testing/synctest bubble
+	waits    bool        // its workers can wait for devices of the operating system
+	reopen   *reopener
+	state    atomic.Pointer[config.State]
+	view     atomic.Pointer[view]
+	close    sync.Once
+	closed   atomic.Bool
+	applying chan struct{} // holds a value from Prepare to Commit or Discard
 
-	checkHosts   []*host.Host // where the checks of members come from, a router's each
-	checkWorkers *monitor.Workers
-	checkKey     [2]uint64 // what the times of checks come from
+	// With mu, what the State has been made into. Only Commit changes it.
+	mu       sync.Mutex
+	running  bool
+	workers  []*shard
+	networks map[id]*network
+	routers  map[id]*vrouter
+	pools    map[config.ID]*pool
+	numbers  map[id]memberNumber
+	members  uint32 // how many have had a number
+	stations stationNumbers
+	rings    map[ringKey]*handover
+	boxes    map[boxKey]*outbox
+
+	checkWorkers *monitor.Workers // nil: nothing has been checked yet
+	links        linkWatch
+}
+
+// A view is what those look at who ask the engine. It never changes: with what it shows comes another one.
+type view struct {
+	workers  []*shard
+	networks map[string]*network // by name, and by id
+	routers  []*vrouter          // in the order of the State
 }
 
 // Start serves a State: file.Open and Topology.State make one of a topology file, config.Empty().Edit one by hand. It
 // returns when every existing device is open and up. A device that does not exist yet is opened when it comes; Missing
 // names it until then. If the State asks for something that the engine cannot do, the error is a config.Faults.
 func Start(s *config.State, opt Options) (*Engine, error) {
-	if faults := Unsupported(s); len(faults) > 0 {
-		return nil, faults
-	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	devices := opt.Open != nil && anyDevice(s)
-	e, p, err := newEngine(s, opt.Logger, newRand(opt.Seed), s.Settings().Engine.Workers, devices, true)
-	if err != nil {
-		return nil, err
-	}
+	e := newEngine(opt)
+	e.waits = opt.Open != nil && (anyDevice(s) || !e.bubble)
 	if opt.Open != nil {
 		e.reopen = newReopener(opt.Logger, opt.OnMissing)
-		for _, w := range e.workers {
-			w.reopener = e.reopen
-		}
-		e.watchLinks(s, opt.Logger)
-		if err := e.openDevices(s, &opt); err != nil {
-			e.discard()
-			return nil, err
-		}
 	}
-	for _, w := range e.workers {
-		w.day = opt.Clock
-		go w.run()
-	}
-	for _, n := range slices.Concat(p.networks, p.internal) {
-		n.announce()
-	}
-	if err := e.startChecks(); err != nil {
-		_ = e.Close() // the first error is the one to tell
+	p, err := e.Prepare(context.Background(), s)
+	if err != nil {
+		e.stopOpening()
 		return nil, err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p.commit()
+	e.running = true
+	for _, w := range e.workers {
+		w.direct = false
+		go w.run()
+	}
+	p.monitor() // results need the workers
+	<-e.applying
 	return e, nil
 }
 
-// newEngine builds a State's networks and routers and gives them to at most so
-// many workers, 0: as many as the machine has use for. The workers do not run yet.
-func newEngine(s *config.State, log *slog.Logger, rng *rand.Rand, workers int, devices, checks bool) (*Engine,
-	*plan, error) {
-	p, err := build(s, rng, checks)
-	if err != nil {
-		return nil, nil, err
+// newEngine makes an engine that serves nothing.
+func newEngine(opt Options) *Engine {
+	e := &Engine{
+		opt: opt, log: opt.Logger, random: newRandomness(opt.Seed), bubble: host.InBubble(),
+		applying: make(chan struct{}, 1), networks: map[id]*network{}, routers: map[id]*vrouter{},
+		pools: map[config.ID]*pool{}, numbers: map[id]memberNumber{}, rings: map[ringKey]*handover{},
+		boxes: map[boxKey]*outbox{},
 	}
-	e := &Engine{networks: map[string]*network{}, bubble: host.InBubble()}
-	for range p.workersFor(workers) {
-		w, err := newWorker(log, devices)
-		if err != nil {
-			e.discard()
-			return nil, nil, err
+	e.state.Store(config.Empty())
+	e.show()
+	return e
+}
+
+// equip gives a worker that does not run yet what the engine has for it.
+func (e *Engine) equip(w *worker) {
+	w.direct, w.day, w.reopener = true, e.opt.Clock, e.reopen
+	if e.sim != nil {
+		e.sim.equip(w)
+	}
+}
+
+// show lets others see what is served.
+func (e *Engine) show() {
+	s := e.State()
+	v := &view{workers: e.workers, networks: make(map[string]*network, 2*len(e.networks))}
+	for n := range s.Networks() {
+		v.networks[string(n.ID)] = e.networks[id(n.ID)]
+		if v.networks[n.Name] == nil {
+			v.networks[n.Name] = e.networks[id(n.ID)]
 		}
-		w.busyPoll = s.Settings().Engine.BusyPoll
-		e.workers = append(e.workers, &shard{worker: w})
 	}
-	p.assign(e.workers)
-	for _, n := range p.networks {
-		e.networks[n.name] = n
+	for r := range s.Routers() {
+		v.routers = append(v.routers, e.routers[id(r.ID)])
 	}
-	e.control.plan = p
-	e.checkKey = [2]uint64{rng.Uint64(), rng.Uint64()}
-	return e, p, nil
+	e.view.Store(v)
 }
 
-// discard takes back what has been made before the workers run.
-func (e *Engine) discard() {
-	e.stopOpening()
-	for _, w := range e.workers {
-		w.stop()
-		w.wait.close()
-	}
-}
-
-// split returns a generator of its own for somebody else, who may be on another
-// worker.
-func split(rng *rand.Rand) *rand.Rand {
-	var key [32]byte
-	for i := 0; i < len(key); i += 8 {
-		binary.LittleEndian.PutUint64(key[i:], rng.Uint64())
-	}
-	return rand.New(rand.NewChaCha8(key))
-}
-
-// newRand returns the generator that all others come from: of the operating system's
-// randomness, or of a seed. Who sees ports and identifiers must not be able to tell
-// the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
-func newRand(seed uint64) *rand.Rand {
-	var key [32]byte
-	if seed == 0 {
-		_, _ = crand.Read(key[:]) // never fails
-	} else {
-		binary.LittleEndian.PutUint64(key[:], seed)
-	}
-	return rand.New(rand.NewChaCha8(key))
-}
+// network finds a network by its name or id, nil if there is none.
+func (e *Engine) network(name string) *network { return e.view.Load().networks[name] }
 
 func anyDevice(s *config.State) bool {
 	for n := range s.Networks() {
@@ -194,54 +184,13 @@ func (e *Engine) Missing() []string {
 	return e.reopen.missing()
 }
 
-// openDevices opens every device of the topology, and reports all that fail. What does
-// not exist yet is opened later, unless it is required.
-func (e *Engine) openDevices(s *config.State, opt *Options) error {
-	var errs []error
-	var late []func()
-	for n := range s.Networks() {
-		for _, spec := range s.DevicesOf(n.ID) {
-			spec.HostOpen = n.Host == config.HostOpen
-			on, l := e.networks[n.Name], linkOf(spec, opt.Open)
-			dev, err := opt.Open(spec)
-			if errors.Is(err, tap.ErrMissing) && !opt.RequireDevices {
-				on.addPort(l)
-				late = append(late, func() { l.await(&on.home.turn, err) })
-				continue
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
-				if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) ||
-					errors.Is(err, syscall.EMFILE) {
-					return errors.Join(errs...) // a missing right or tun module, or too many files: once is enough
-				}
-				continue
-			}
-			setMTU(dev, n.MTU, opt.Logger)
-			if err := checkMTU(dev, n.MTU); err != nil {
-				_ = dev.Close() // the first error is the one to tell
-				errs = append(errs, fmt.Errorf("network %q: %w", n.Name, err))
-				continue
-			}
-			on.plugIn(l, dev)
-		}
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	for _, await := range late {
-		await()
-	}
-	return nil
-}
-
-// Attach adds a port to a network and returns its far end, an in-memory device:
+// Attach adds a port to a network, which is called by its name or id, and returns its far end, an in-memory device:
 // what is written there arrives on the network, what the network sends there
 // can be read. accepts says which offloaded frames the caller can take; without
 // any it gets plain frames with finished checksums. Closing the device takes
 // the port away.
 func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error) {
-	n := e.networks[network]
+	n := e.network(network)
 	if n == nil {
 		return nil, fmt.Errorf("router: attach to network %q: no such network", network)
 	}
@@ -271,7 +220,7 @@ const allFeatures = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureTSO6 | ta
 // own, one after the other.
 func (e *Engine) Stats() Stats {
 	t := tally{Stats: Stats{Drops: map[DropReason]uint64{}}}
-	for _, w := range e.workers {
+	for _, w := range e.view.Load().workers {
 		if w.call(func() { t.add(w) }) != nil {
 			return Stats{} // after Close there is nothing to count
 		}
@@ -288,20 +237,18 @@ const walkStep = 1 << 10
 func (e *Engine) Connections() []Connection {
 	var all []Connection
 	step := make([]Connection, 0, walkStep)
-	for _, w := range e.workers {
-		for _, r := range w.routers {
-			for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
-				step = step[:0]
-				if w.call(func() {
-					at = r.conns.Walk(at, walkStep, w.now, func(c *conntrack.Conn) bool {
-						step = append(step, Connection{r.name, r.conns.Show(c, w.now), nat.Mapped(c.Marks())})
-						return true
-					})
-				}) != nil {
-					return nil
-				}
-				all = append(all, step...)
+	for _, r := range e.view.Load().routers {
+		for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
+			step = step[:0]
+			if w := r.worker; w.call(func() {
+				at = r.conns.Walk(at, walkStep, w.now, func(c *conntrack.Conn) bool {
+					step = append(step, Connection{r.name, r.conns.Show(c, w.now), nat.Mapped(c.Marks())})
+					return true
+				})
+			}) != nil {
+				return nil
 			}
+			all = append(all, step...)
 		}
 	}
 	return all
@@ -313,10 +260,11 @@ func (e *Engine) Close() error {
 	e.close.Do(func() {
 		e.stopChecks() // while there is a router to hear what they have to say
 		e.stopOpening()
-		for _, w := range e.workers {
+		workers := e.view.Load().workers
+		for _, w := range workers {
 			w.post(w.stop)
 		}
-		for _, w := range e.workers {
+		for _, w := range workers {
 			<-w.done
 			w.wait.close()
 		}

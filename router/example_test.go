@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
@@ -86,8 +89,9 @@ func newHost(e *router.Engine, network string, c host.Config) *host.Host {
 }
 
 // A floating IP moves while a client is connected through it: the connection is reset,
-// and the next one is the other server's.
-func ExampleEngine_AssociateFloatingIP() {
+// and the next one is the other server's. A Draft says what is to be; package control has methods for what people often
+// do.
+func ExampleEngine_Apply() {
 	f, err := file.Read("cloud.toml", strings.NewReader(`
 [[network]]
 name = "tenant"
@@ -126,16 +130,27 @@ gateway = { network = "outside", address = "10.10.10.2" }
 	defer client.Close()
 
 	floating := netip.MustParseAddr("10.10.10.3")
-	if err := engine.AssociateFloatingIP(floating, netip.MustParseAddr("172.16.101.3")); err != nil {
-		log.Fatal(err)
+	associate := func(fixed string) {
+		draft := engine.State().Edit()
+		network := slices.Collect(draft.Networks())[1].ID
+		id := config.NameID(config.KindFloatingIP, "the one that moves")
+		draft.Put(&config.FloatingIP{
+			Meta: config.Meta{ID: id}, Network: network, Address: floating, FixedIP: netip.MustParseAddr(fixed),
+		})
+		state, faults := draft.Check()
+		if err := faults.Err(); err != nil {
+			log.Fatal(err)
+		}
+		if _, err := engine.Apply(context.Background(), state); err != nil {
+			log.Fatal(err)
+		}
 	}
+	associate("172.16.101.3")
 	conn, err := client.Dial("tcp", "10.10.10.3:7")
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := engine.AssociateFloatingIP(floating, netip.MustParseAddr("172.16.101.4")); err != nil {
-		log.Fatal(err)
-	}
+	associate("172.16.101.4")
 	_, err = conn.Read(make([]byte, 1))
 	fmt.Println("reset:", errors.Is(err, syscall.ECONNRESET))
 	res, err := client.HTTPClient().Get("http://10.10.10.3/")

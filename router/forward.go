@@ -108,9 +108,19 @@ func (i *iface) lookAhead(_ *turn, frames []tap.Frame) {
 func (i *iface) setMTU(mtu int) { i.mtu = mtu }
 
 // resume takes a frame that was put aside for the router at the interface.
-func (i *iface) resume(t *turn, f *tap.Frame) { t.count(forward(t, i, f, false)) }
+func (i *iface) resume(t *turn, f *tap.Frame) {
+	if i.gone {
+		t.count(drop(DropDetached).at(StageIngress))
+		return
+	}
+	t.count(forward(t, i, f, false))
+}
 
 func (q *retry) resume(t *turn, f *tap.Frame) {
+	if q.in.gone {
+		t.countParked(drop(DropDetached).at(StageIngress))
+		return
+	}
 	x := &q.in.router.scratch.passage
 	x.failed = q.failed
 	seen, watched := q.in.network.lookAt(t, f)

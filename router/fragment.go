@@ -284,6 +284,18 @@ func (r *vrouter) settleFragments(t *turn, addrs []uint32) {
 	}
 }
 
+// forgetAll forgets every packet that is under way in pieces.
+func (fs *fragments) forgetAll(t *turn, reason DropReason) {
+	for _, e := range fs.entries {
+		fs.forget(t, e, reason)
+	}
+}
+
+// configure sets how long packets may be under way from now on.
+func (fs *fragments) configure(timeout time.Duration) {
+	fs.known.life, fs.waiting.life = timeout, min(holdFragmentFor, timeout)
+}
+
 // tick drops what has waited long enough.
 func (fs *fragments) tick(t *turn) {
 	for _, l := range []*fragmentList{&fs.waiting, &fs.known} {

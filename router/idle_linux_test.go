@@ -59,11 +59,12 @@ func TestListsHoldNoWorker(t *testing.T) {
 		v.Name, v.Port = fmt.Sprint("vip ", port), 1000+port
 		topo.VIPs = append(topo.VIPs, v)
 	}
-	e, _, err := newEngine(stateOf(t, topo), slog.New(slog.DiscardHandler), newRand(1), 1, false, false)
-	if err != nil {
+	e := newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: 1})
+	if _, err := e.Apply(t.Context(), stateOf(t, topo)); err != nil {
 		t.Fatal(err)
 	}
 	w := e.workers[0]
+	w.direct = false
 	c := &countingWaiter{waiter: w.wait}
 	w.wait = c
 	go w.run()

@@ -152,13 +152,17 @@ func TestPortExhaustion(t *testing.T) {
 
 // A seed gives the same again; without one nothing comes again.
 func TestRandomness(t *testing.T) {
-	if newRand(5).Uint64() != newRand(5).Uint64() || newRand(5).Uint64() == newRand(6).Uint64() {
+	of := func(seed uint64, use string, object id) uint64 { return newRandomness(seed).of(use, object).Uint64() }
+	if of(5, "router", "a") != of(5, "router", "a") || of(5, "router", "a") == of(6, "router", "a") {
 		t.Error("a seed does not say what comes")
 	}
-	if newRand(0).Uint64() == newRand(0).Uint64() {
+	if of(5, "router", "a") == of(5, "router", "b") || of(5, "router", "a") == of(5, "network", "a") {
+		t.Error("two objects, or two uses of one, have the same")
+	}
+	if of(0, "router", "a") == of(0, "router", "a") {
 		t.Error("without a seed the same comes again")
 	}
-	r := newRand(5)
+	r := newRandomness(5).of("router", "a")
 	if split(r).Uint64() == split(r).Uint64() {
 		t.Error("two who split one generator have the same")
 	}

@@ -17,6 +17,7 @@ type link struct {
 
 	owner   linkOwner
 	home    *worker
+	closed  bool   // it is no link any more
 	network string // of its owner, in messages and statistics
 	name    string // what messages call the device
 	ifname  string // the interface that it is on, if the kernel tells of that one; else empty
@@ -253,6 +254,27 @@ func (l *link) lose(t *turn, err error) {
 	}
 }
 
+// withdraw ends the link, and returns its device, nil if that is away. What is waiting to be sent goes out before.
+func (l *link) withdraw(t *turn) tap.Device {
+	w := l.home
+	l.write(t)
+	l.closed = true
+	if w.reopener != nil {
+		w.reopener.forget(l)
+	}
+	w.removeLink(l)
+	dev := l.dev
+	if dev == nil {
+		return nil
+	}
+	w.wait.remove(l)
+	w.memory = without(w.memory, l)
+	l.dev, l.paused = nil, false
+	l.publish()
+	dev.Notify(func() {})
+	return dev
+}
+
 // await is for a link whose device does not exist yet.
 func (l *link) await(t *turn, err error) {
 	l.awaited = true
@@ -266,13 +288,17 @@ func (l *link) await(t *turn, err error) {
 func (l *link) wantBack(gone tap.Device, said ...string) {
 	w := l.home
 	w.reopener.add(&lostDevice{
-		name: l.name, ifname: l.ifname, network: l.network, mtu: l.wantMTU, open: l.reopen, gone: gone, said: said,
+		link: l, name: l.name, ifname: l.ifname, network: l.network, mtu: l.wantMTU, open: l.reopen, gone: gone, said: said,
 		post: w.post, back: func(dev tap.Device) { l.regain(&w.turn, dev) },
 	})
 }
 
 // regain takes a reopened device into use.
 func (l *link) regain(t *turn, dev tap.Device) {
+	if l.closed {
+		_ = dev.Close() // nobody has used it
+		return
+	}
 	l.isDown, l.other = false, false
 	l.plug(t, dev)
 	news := "device is back"

@@ -22,7 +22,7 @@ func (r *vrouter) neighborChanged(n *neighbor.Neighbor, gone bool) {
 func (r *vrouter) learn(t *turn, k neighbor.Key, mac packet.MAC, to bool) {
 	waiting, former := r.arp.Learn(k, mac, to, t.now)
 	if !former.IsZero() {
-		t.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name,
+		t.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name(),
 			"neighbor", packet.ToAddr(k.Addr), "mac", mac, "before", former)
 	}
 	for _, p := range waiting {
@@ -179,7 +179,7 @@ func (in *iface) conflict(t *turn, addr uint32, mac packet.MAC) {
 	}
 	in.conflicts[addr] = t.now
 	t.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
-		"network", in.network.name, "address", packet.ToAddr(addr), "mac", mac)
+		"network", in.network.name(), "address", packet.ToAddr(addr), "mac", mac)
 	in.announceAddr(t, addr)
 }
 
@@ -191,7 +191,7 @@ func (r *vrouter) tickNeighbors(t *turn) {
 			out.askARP(t, a.Addr, a.To)
 			return
 		}
-		t.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name,
+		t.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name(),
 			"neighbor", packet.ToAddr(a.Addr), slog.Int("waiting", len(a.Failed)))
 		for _, p := range a.Failed {
 			t.requeue(&retry{r.ifaces[p.Iface], a.Key}, p.Frame)

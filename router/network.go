@@ -2,10 +2,12 @@ package router
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
@@ -14,9 +16,10 @@ import (
 // A network is one Ethernet segment: a switch between endpoints. It learns which hosts are behind which
 // port, and knows the stations. It belongs to the worker that reads its links.
 type network struct {
-	name     string
-	mtu      int // the topology's
-	linkMTU  int // what its devices take of that: its stations go by it
+	id       id
+	label    atomic.Pointer[string] // its name; several workers write it into their logs
+	mtu      int                    // the State's
+	linkMTU  int                    // what its devices take of that: its stations go by it
 	external bool
 	home     *worker
 	ports    []*port
@@ -24,10 +27,11 @@ type network struct {
 	routers  []*station // interfaces of routers, in the order of the topology
 	services []*station // which hear every broadcast
 	table    macTable
-	only     stationAt         // where there is only one station
-	direct   *link             // of the only port, where there is only one station: what that sends needs no switch
-	reserved map[uint32]string // addresses of an external network that can be no floating IP, and whose they are
-	lookedAt time.Duration     // when the full table was last searched for old addresses
+	only     stationAt               // where there is only one station
+	direct   *link                   // of the only port, where there is only one station: what that sends needs no switch
+	devices  map[config.Device]*port // of the State
+	down     bool                    // it is to carry nothing
+	lookedAt time.Duration           // when the full table was last searched for old addresses
 
 	// The workers of other stations on this network may use the fields below.
 	directory directory
@@ -42,23 +46,37 @@ type port struct {
 	link    *link
 }
 
+// newNetwork makes a network that has nothing on it yet.
+func newNetwork(of id, name string, mtu int, rng *rand.Rand) *network {
+	n := &network{id: of, mtu: mtu, linkMTU: mtu, table: macTable{seed: rng.Uint64()}}
+	n.rename(name)
+	n.byMAC.Store(newStationTable(n.table.seed, nil))
+	return n
+}
+
+// rename gives the network another name.
+func (n *network) rename(name string) { n.label.Store(&name) }
+
+// name is what messages call the network.
+func (n *network) name() string { return *n.label.Load() }
+
 // stations are all of the network's.
 func (n *network) stations() []*station { return slices.Concat(n.routers, n.services) }
 
-// publishStations lets the switch find the stations that there are now.
-func (n *network) publishStations() {
-	all := n.stations()
-	if n.only = (stationAt{}); len(all) == 1 {
+// publish lets the switch find the stations that there are now.
+func (n *network) publish(table *stationTable) {
+	n.only = stationAt{}
+	if all := n.stations(); len(all) == 1 {
 		n.only = stationAt{macKey(all[0].mac[:]), all[0]}
 	}
-	n.byMAC.Store(newStationTable(n.table.seed, all))
+	n.byMAC.Store(table)
 	n.setPorts(n.ports)
 }
 
 // addPort makes a link a port of the network. Its device may come later.
 func (n *network) addPort(l *link) *port {
 	p := &port{n, l}
-	l.owner, l.network, l.exempt, l.wantMTU = p, n.name, n.external, n.mtu
+	l.owner, l.network, l.exempt, l.wantMTU = p, n.name(), n.external, n.mtu
 	n.home.addLink(l)
 	n.setPorts(append(n.ports[:len(n.ports):len(n.ports)], p))
 	return p
@@ -72,6 +90,13 @@ func (n *network) plugIn(l *link, dev tap.Device) *port {
 }
 
 func (n *network) removePort(p *port) { n.setPorts(without(n.ports, p)) }
+
+// unplug takes a port away. It returns the port's device, nil if that is away.
+func (p *port) unplug(t *turn) tap.Device {
+	p.network.forgetPort(p)
+	p.network.removePort(p)
+	return p.link.withdraw(t)
+}
 
 // setPorts notes and publishes whether there is only one port.
 func (n *network) setPorts(ports []*port) {
@@ -120,6 +145,11 @@ func (n *network) announce() {
 // receive takes the frames of a batch. If they are many, the station that the first one is for may look
 // ahead.
 func (p *port) receive(t *turn, frames []tap.Frame) {
+	if p.network.down {
+		t.stats.Received += uint64(len(frames))
+		t.stats.drop(DropDetached, StageSwitch, uint64(len(frames)))
+		return
+	}
 	if len(frames) >= warmBatch {
 		if eth := frames[0].Ethernet(); len(eth) >= packet.EthernetLen {
 			if s := p.network.stationAt(eth[:6]); s != nil && t.of(s.worker) {
@@ -367,13 +397,28 @@ func (n *network) fitMTU(t *turn) {
 	if mtu == n.linkMTU || !any { // without a device there is nothing to say
 		return
 	}
-	n.linkMTU = mtu
+	n.setLinkMTU(t, mtu)
 	if narrow != nil {
-		t.log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.name,
+		t.log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.name(),
 			"mtu", mtu, "device", narrow.name, "configured", n.mtu)
 	} else {
-		t.log.Info("the network carries its largest packets again", "network", n.name, "mtu", mtu)
+		t.log.Info("the network carries its largest packets again", "network", n.name(), "mtu", mtu)
 	}
+}
+
+// obeyMTU has the network go by another MTU of its own.
+func (n *network) obeyMTU(t *turn) {
+	open := func(p *port) bool { return p.link.dev != nil }
+	if slices.ContainsFunc(n.ports, open) {
+		n.fitMTU(t)
+	} else if n.linkMTU != n.mtu {
+		n.setLinkMTU(t, n.mtu)
+	}
+}
+
+// setLinkMTU tells the stations what the network carries.
+func (n *network) setLinkMTU(t *turn, mtu int) {
+	n.linkMTU = mtu
 	for _, s := range n.stations() {
 		if t.of(s.worker) {
 			s.owner.setMTU(mtu)

@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -75,7 +74,7 @@ func (n *network) observeOut(t *turn, f *tap.Frame, made bool) {
 	if n.watchers.Load() == nil {
 		return
 	}
-	o := Observation{Network: n.name, Frame: *f, At: t.epoch.Add(t.now), Out: true, Made: made}
+	o := Observation{Network: n.name(), Frame: *f, At: t.epoch.Add(t.now), Out: true, Made: made}
 	if !t.judging {
 		n.show(o)
 		return
@@ -99,7 +98,7 @@ func (n *network) lookAt(t *turn, f *tap.Frame) (seen tap.Frame, watched bool) {
 // station, as it went out then.
 func (n *network) judged(t *turn, seen tap.Frame, v verdict, later bool) {
 	if v != handedOver && !(later && (v == Parked || n.stationAt(seen.Ethernet()[6:12]) != nil)) {
-		n.show(Observation{Network: n.name, Frame: seen, At: t.epoch.Add(t.now), Verdict: v, Later: later})
+		n.show(Observation{Network: n.name(), Frame: seen, At: t.epoch.Add(t.now), Verdict: v, Later: later})
 	}
 	t.judging = false
 	for _, h := range t.held {
@@ -109,7 +108,7 @@ func (n *network) judged(t *turn, seen tap.Frame, v verdict, later bool) {
 	t.held = t.held[:0]
 }
 
-// Observe has fn called with every frame that crosses a network's wire, once, in
+// Observe has fn called with every frame that crosses a network's wire (the network is called by its name or id), once, in
 // whichever direction, in the order in which they cross. A frame that came in is shown when
 // it has its verdict. If the verdict is Parked, the frame is shown again when it goes on (Later). A frame that is
 // dropped while it waits is only counted.
@@ -121,7 +120,7 @@ func (n *network) judged(t *turn, seen tap.Frame, v verdict, later bool) {
 // ends the observation and returns once fn will not be called again. Nothing is paid while nobody observes;
 // with an observer each frame that comes in is copied.
 func (e *Engine) Observe(network string, fn func(Observation)) (stop func(), err error) {
-	n := e.networks[network]
+	n := e.network(network)
 	if n == nil {
 		return nil, fmt.Errorf("router: observe network %q: no such network", network)
 	}
@@ -148,7 +147,7 @@ func (e *Engine) unwatch(n *network, watch *watcher) {
 			n.watchers.Store(nil)
 		}
 	})
-	for _, w := range e.workers {
+	for _, w := range e.view.Load().workers {
 		_ = w.call(func() {}) // it may have been in the middle of a frame
 	}
 }
@@ -164,7 +163,7 @@ func (e *Engine) unwatch(n *network, watch *watcher) {
 // after stop. stop ends the capture, and returns once nothing more is written; w.Err then tells of errors.
 func (e *Engine) Capture(w *tap.CaptureWriter, networks ...string) (stop func(), err error) {
 	if len(networks) == 0 {
-		networks = slices.Sorted(maps.Keys(e.networks))
+		networks = e.networkNames()
 	}
 	var stops []func()
 	stop = func() {
@@ -173,7 +172,7 @@ func (e *Engine) Capture(w *tap.CaptureWriter, networks ...string) (stop func(),
 		}
 	}
 	for _, name := range networks {
-		if e.networks[name] == nil {
+		if e.network(name) == nil {
 			stop()
 			return nil, fmt.Errorf("router: capture network %q: no such network", name)
 		}
@@ -190,4 +189,19 @@ func (e *Engine) Capture(w *tap.CaptureWriter, networks ...string) (stop func(),
 		stops = append(stops, s)
 	}
 	return stop, nil
+}
+
+// networkNames are the names of all networks, sorted: the id of one that cannot be told by its name.
+func (e *Engine) networkNames() []string {
+	v := e.view.Load()
+	var names []string
+	for n := range e.State().Networks() {
+		if at := v.networks[n.Name]; at != nil && at.id == id(n.ID) {
+			names = append(names, n.Name)
+		} else {
+			names = append(names, string(n.ID))
+		}
+	}
+	slices.Sort(names)
+	return names
 }

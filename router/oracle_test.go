@@ -574,7 +574,7 @@ func (q *sequence) canAnswer(from place, went crossing, c *conntrack.Conn, d con
 		return false
 	}
 	r := q.sender(went)
-	return q.allUp() && r.ifaces[c.In[1-d]].network.name == went.net && r.ifaces[c.In[d]].network.name == from.net
+	return q.allUp() && r.ifaces[c.In[1-d]].network.name() == went.net && r.ifaces[c.In[d]].network.name() == from.net
 }
 
 // crowded reports whether more than may wait for a neighbor have since, or one that waits there has

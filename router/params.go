@@ -28,6 +28,7 @@ func (o origin) String() string { return o.kind + " " + o.name }
 
 // A routerParams says what a router is to obey. What is nil stays as it is.
 type routerParams struct {
+	id       id
 	settings *settingsParams
 	place    *placeParams
 	floating []floatingParams // floating addresses whose meaning may have changed
@@ -55,6 +56,7 @@ type placeParams struct {
 	ifaces  []ifaceParams // the gateway's, too; at most one on a network
 	gateway *gatewayParams
 	routes  []routeParams
+	checked bool // the router checks members
 }
 
 // An ifaceParams is one interface of a router.
@@ -96,6 +98,7 @@ type floatingParams struct {
 // A vipParams is a VIP of a router: one listener of a load balancer.
 type vipParams struct {
 	id      id
+	gone    bool // the router has no such VIP any more; nothing else is set
 	name    string
 	network id
 	addr    uint32

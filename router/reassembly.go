@@ -101,6 +101,16 @@ func (all *reassemblies) find(t *turn, k fragmentKey, in *iface) *reassembly {
 
 func (all *reassemblies) remove(i int) { *all = slices.Delete(*all, i, i+1) }
 
+// detach drops what has come by an interface that is gone.
+func (all *reassemblies) detach(t *turn, in *iface) {
+	*all = slices.DeleteFunc(*all, func(g *reassembly) bool {
+		if g.in == in {
+			g.drop(t, DropDetached)
+		}
+		return g.in == in
+	})
+}
+
 // drop drops the pieces of a packet that will not be completed.
 func (g *reassembly) drop(t *turn, reason DropReason) {
 	t.stats.Parked -= int64(len(g.pieces))

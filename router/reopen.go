@@ -21,7 +21,8 @@ type reopener struct {
 
 	mu      sync.Mutex // held for a few instructions only: workers take it
 	lost    []*lostDevice
-	news    bool // lost has changed since changed was called
+	given   []*lostDevice // given up
+	news    bool          // lost has changed since changed was called
 	ended   bool
 	watched bool // called is called for each interface that comes
 }
@@ -29,6 +30,7 @@ type reopener struct {
 // A lostDevice is a device to open. Unless a comment says otherwise, a field belongs to the
 // reopener's goroutine.
 type lostDevice struct {
+	link    *link  // which the reopener does not look into
 	name    string // in messages
 	ifname  string // the interface that it is on, if the kernel tells of that one; else empty
 	network string // in messages
@@ -93,6 +95,23 @@ func finish(lost []*lostDevice) {
 		}
 	}
 	closed.Wait()
+}
+
+// forget gives up the device of a link, if it is lost.
+func (r *reopener) forget(l *link) {
+	r.mu.Lock()
+	i := slices.IndexFunc(r.lost, func(d *lostDevice) bool { return d.link == l })
+	var lost *lostDevice
+	if i >= 0 {
+		lost = r.lost[i]
+		r.given = append(r.given, lost)
+		r.lost = slices.Delete(slices.Clone(r.lost), i, i+1)
+		r.news = true
+	}
+	r.mu.Unlock()
+	if lost != nil {
+		r.rouse()
+	}
 }
 
 func (r *reopener) rouse() {
@@ -198,7 +217,8 @@ func (r *reopener) due(interval bool) []*lostDevice {
 // try opens what can be opened.
 func (r *reopener) try(interval bool) {
 	r.mu.Lock()
-	lost := slices.Clone(r.lost)
+	lost := slices.Concat(r.lost, r.given)
+	r.given = nil
 	r.mu.Unlock()
 	finish(lost)
 	for _, l := range r.due(interval) {
@@ -231,8 +251,8 @@ func (r *reopener) stop() {
 	close(r.close)
 	<-r.done
 	r.mu.Lock()
-	lost := r.lost
-	r.lost, r.ended = nil, true
+	lost := slices.Concat(r.lost, r.given)
+	r.lost, r.given, r.ended = nil, nil, true
 	r.mu.Unlock()
 	finish(lost)
 }

@@ -67,6 +67,7 @@ type vipRules struct {
 type standing interface {
 	ifaceOn(network id) *iface
 	vipOf(listener id) *vip
+	shareOf(pool id) *poolShare
 }
 
 // with makes the rules that follow from a change. It shares with r what the params do not touch. moved are the
@@ -189,18 +190,19 @@ func (r *rules) rehoused(before *rules) bool {
 	return at(r.gateway) != at(before.gateway) || !slices.EqualFunc(r.attached, before.attached, same)
 }
 
-// setVIPs sets VIPs that have come or changed.
+// setVIPs sets VIPs that have come or changed, and takes away those that are gone.
 func (r *rules) setVIPs(params []vipParams, parts standing, edits *ownEdits) {
-	changed := map[*vip]bool{}
+	changed := map[id]bool{}
 	set := make([]*vipRules, 0, len(params))
 	for i := range params {
-		v := newVIPRules(&params[i], parts)
-		changed[v.of] = true
-		set = append(set, v)
+		p := &params[i]
+		if changed[p.id] = true; !p.gone {
+			set = append(set, newVIPRules(p, parts))
+		}
 	}
 	listed := make([]*vipRules, 0, len(r.listed)+len(set))
 	for _, v := range r.listed {
-		if !changed[v.of] {
+		if !changed[v.id] {
 			listed = append(listed, v)
 			continue
 		}
@@ -221,7 +223,7 @@ func (r *rules) setVIPs(params []vipParams, parts standing, edits *ownEdits) {
 func newVIPRules(p *vipParams, parts standing) *vipRules {
 	of := parts.vipOf(p.id)
 	v := &vipRules{
-		VIP: lb.VIP{ID: of.number, Name: p.name, Addr: p.addr, Proto: p.proto, Port: p.port, Pool: of.share.pool},
+		VIP: lb.VIP{ID: of.number, Name: p.name, Addr: p.addr, Proto: p.proto, Port: p.port, Pool: parts.shareOf(p.pool).pool},
 		of:  of, id: p.id, network: p.network, at: parts.ifaceOn(p.network), pool: p.pool, limit: p.limit, idle: p.idle,
 		origin: p.origin,
 	}

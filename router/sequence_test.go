@@ -165,7 +165,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []
 	}
 	if v&offloaded != 0 {
 		n := q.nets[q.names[len(q.names)-1]]
-		q.devs[n.name].features = allFeatures
+		q.devs[n.name()].features = allFeatures
 		n.ports[0].link.takes = allFeatures
 	}
 	for _, p := range q.places {

@@ -13,18 +13,17 @@ type service struct {
 	link *link
 }
 
-// addService gives a network a local service, whose host comes with plugIn.
-func (n *network) addService(mac packet.MAC) *service {
+// newService makes a local service of a network, whose host comes with plugIn.
+func newService(n *network, mac packet.MAC) *service {
 	s := &service{station: station{network: n, mac: mac}}
 	s.owner = s
-	n.services = append(n.services, &s.station)
 	return s
 }
 
 // plugIn connects the service's host, whose frames come and go by dev. It is called by the worker of the
 // network.
 func (s *service) plugIn(name string, dev tap.Device) {
-	s.link = &link{owner: s, network: s.network.name, memory: true, name: name}
+	s.link = &link{owner: s, network: s.network.name(), memory: true, name: name}
 	s.worker.addLink(s.link)
 	s.link.plug(&s.worker.turn, dev)
 }

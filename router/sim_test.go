@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -50,12 +49,12 @@ type simHost struct {
 // newSim starts a topology, with a plain device on every network.
 func newSim(t testing.TB, topo *file.Topology) *sim {
 	t.Helper()
-	simulation, err := simulate(stateOf(t, topo), rand.New(rand.NewPCG(1, 2)))
+	simulation, err := simulate(stateOf(t, topo), 1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &sim{Simulation: simulation, t: t, all: simulation.workers, w: simulation.workers[0],
-		nets: simulation.networks, hosts: map[hostKey]*simHost{}}
+		nets: simulation.view.Load().networks, hosts: map[hostKey]*simHost{}}
 	for i := range topo.Networks {
 		s.names = append(s.names, topo.Networks[i].Name)
 	}

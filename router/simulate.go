@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -38,43 +37,38 @@ type Simulation struct {
 // Simulate makes a simulation of a State, whose devices are not opened. See
 // Options about the seed. The clock starts at zero, which is midnight UT.
 func Simulate(state *config.State, seed uint64) (*Simulation, error) {
-	s, err := simulate(state, newRand(seed))
+	return simulate(state, seed, false)
+}
+
+// simulate is Simulate without the announcements of a start, if it is to be quiet.
+func simulate(state *config.State, seed uint64, quiet bool) (*Simulation, error) {
+	s := &Simulation{
+		Engine: newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: seed}), devs: map[string]*simDevice{},
+	}
+	s.sim = s
+	s.schedule.now = func() time.Duration { return s.now }
+	p, err := s.Prepare(context.Background(), state)
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range s.networks {
-		n.announce()
-	}
+	p.quiet = quiet
+	p.Commit()
 	return s, nil
 }
 
-// simulate is Simulate without the announcements of a start.
-func simulate(state *config.State, rng *rand.Rand) (*Simulation, error) {
-	if faults := Unsupported(state); len(faults) > 0 {
-		return nil, faults
-	}
-	workers := max(1, state.Settings().Engine.Workers)
-	e, p, err := newEngine(state, slog.New(slog.DiscardHandler), rng, workers, false, false)
-	if err != nil {
-		return nil, err
-	}
-	s := &Simulation{Engine: e, devs: map[string]*simDevice{}}
-	for _, w := range e.workers {
-		w.direct = true
-		w.clock = func() time.Duration { return s.now }
-		w.epoch = time.Unix(0, 0).UTC()
-		w.day = func() time.Time { return w.epoch.Add(s.now) }
-	}
-	for _, n := range p.networks {
-		d := &simDevice{}
-		s.devs[n.name] = d
-		n.plugIn(&link{memory: true, name: n.name}, d)
-	}
-	s.schedule.now = func() time.Duration { return s.now }
-	for _, share := range e.control.monitored() {
-		e.startMonitor(share, &s.schedule, simProber{s, share})
-	}
-	return s, nil
+// equip gives a worker the clock of the simulation.
+func (s *Simulation) equip(w *worker) {
+	w.clock = func() time.Duration { return s.now }
+	w.epoch = time.Unix(0, 0).UTC()
+	w.day = func() time.Time { return w.epoch.Add(s.now) }
+	w.now = s.now
+}
+
+// plugIn gives a network its device.
+func (s *Simulation) plugIn(n *network) {
+	d := &simDevice{}
+	s.devs[n.name()] = d
+	n.plugIn(&link{memory: true, name: n.name()}, d)
 }
 
 // A CheckResult is what a simulated check of a member finds.

@@ -257,7 +257,7 @@ func TestSimulatedChecksAreExact(t *testing.T) {
 		b := newCheckbook()
 		b.took["WEB2"] = 123 * time.Millisecond
 		s.Checks(b.check)
-		l := &lesson{sim: &sim{Simulation: s, t: t, all: s.workers, w: s.workers[0], nets: s.networks,
+		l := &lesson{sim: &sim{Simulation: s, t: t, all: s.workers, w: s.workers[0], nets: s.view.Load().networks,
 			names: []string{"vlan100", "vlan101", "ext_net"}, hosts: map[hostKey]*simHost{}}}
 		l.client = l.host("ext_net", "10.10.10.4")
 		l.web1, l.web2 = l.host("vlan100", "172.16.100.9"), l.host("vlan100", "172.16.100.10")

@@ -31,7 +31,7 @@ const (
 type station struct {
 	owner   stationOwner
 	network *network
-	number  uint32 // in the engine
+	number  uint32 // in the engine; see stationNumbers
 	mac     packet.MAC
 	worker  *worker
 
@@ -98,29 +98,6 @@ func (s *station) handInward(t *turn, kind uint8, f *tap.Frame) verdict {
 	return handedOver
 }
 
-// stations are those of an engine, by number.
-type stations []*station
-
-// accept goes on with a frame where the other worker has stopped.
-func (all stations) accept(t *turn, got *handed) {
-	s := all[got.station]
-	switch got.kind {
-	case recordReceived:
-		seen, watched := s.network.lookAt(t, &got.frame)
-		v := s.owner.deliver(t, &got.frame, received)
-		t.count(v)
-		if watched {
-			s.network.judged(t, seen, v, false)
-		}
-	case recordSent:
-		t.count(s.owner.deliver(t, &got.frame, received))
-	case recordFlooded:
-		s.owner.deliver(t, &got.frame, flooded)
-	case recordMade:
-		s.network.switchFrame(t, source{station: s, how: made}, &got.frame)
-	}
-}
-
 // A stationTable finds the stations of a network by their MAC addresses: one probe, mostly, however
 // many there are. It is never changed, so other workers may read it.
 type stationTable struct {
@@ -156,43 +133,3 @@ func (t *stationTable) find(key uint64) *stationAt {
 
 // lookup returns the station with a MAC address, or nil.
 func (t *stationTable) lookup(mac []byte) *station { return t.find(macKey(mac)).station }
-
-// connect makes the rings between the workers that read networks and those of the
-// stations on them.
-func connect(networks []*network) {
-	type pair struct{ from, to *worker }
-	rings := map[pair]*handover{}
-	each := func(fn func(s *station, in, out pair)) {
-		for _, n := range networks {
-			for _, s := range n.stations() {
-				if other := s.worker; other != n.home {
-					fn(s, pair{n.home, other}, pair{other, n.home})
-				}
-			}
-		}
-	}
-	each(func(_ *station, in, out pair) { rings[in], rings[out] = nil, nil })
-	length := handoverLen(len(rings))
-	ring := func(p pair) *handover {
-		if rings[p] == nil {
-			rings[p] = newHandover(p.to, length)
-			p.to.inbox = append(p.to.inbox, rings[p])
-		}
-		return rings[p]
-	}
-	type away struct {
-		network *network
-		from    *worker
-	}
-	boxes := map[away]*outbox{}
-	each(func(s *station, in, out pair) {
-		s.inward, s.outward = ring(in), ring(out)
-		box := boxes[away{s.network, s.worker}]
-		if box == nil {
-			box = &outbox{}
-			boxes[away{s.network, s.worker}] = box
-			s.worker.away = append(s.worker.away, box)
-		}
-		s.away = box
-	})
-}

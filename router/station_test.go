@@ -77,7 +77,7 @@ func TestFramesForStations(t *testing.T) {
 			// The last router leaves.
 			last := &all[2].station
 			n.routers = n.routers[:2]
-			n.publishStations()
+			n.publish(newStationTable(n.table.seed, n.stations()))
 			frame2 := s.build(h, "10.2.0.1", 1, nil, pingLayer(), payload(8))
 			copy(frame2, last.mac[:])
 			s.put("ext_net", frame2)
@@ -87,7 +87,7 @@ func TestFramesForStations(t *testing.T) {
 				t.Errorf("the others: answers %v", got)
 			}
 			n.routers = append(n.routers, last)
-			n.publishStations()
+			n.publish(newStationTable(n.table.seed, n.stations()))
 			if got := ping(2); len(got) != 1 {
 				t.Errorf("back again: answers %v", got)
 			}
@@ -101,9 +101,10 @@ func TestLocalService(t *testing.T) {
 	l := newLesson(t)
 	n, d := l.nets["vlan100"], &simDevice{}
 	h := &simHost{net: "vlan100", addr: addr("172.16.100.77"), mac: packet.MAC{2, 0, 0, 0, 7, 7}}
-	s := n.addService(h.mac)
+	s := newService(n, h.mac)
+	n.services = append(n.services, &s.station)
 	s.worker = n.home
-	n.publishStations()
+	n.publish(newStationTable(n.table.seed, n.stations()))
 	s.plugIn("service", d)
 	at := func(dst packet.MAC) int {
 		t.Helper()

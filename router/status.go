@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 )
@@ -98,13 +99,14 @@ func (u *usage) statistics() Statistics {
 // of the topology; nothing after Close. Each VIP is copied at one moment, between two batches of
 // packets, and the next one a moment later.
 func (e *Engine) LoadBalancers() []LoadBalancer {
-	e.control.mu.Lock()
-	defer e.control.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.State()
 	var all []LoadBalancer
-	for _, r := range e.control.routers {
+	for _, r := range e.view.Load().routers {
 		first := len(all)
 		at := map[uint32]int{}
-		for _, v := range r.listeners {
+		for _, v := range r.vipsOf(s) {
 			var c vipCopy
 			if r.worker.call(func() { c = v.copy() }) != nil {
 				return nil
@@ -119,6 +121,18 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 		}
 		for i := range all[first:] {
 			all[first+i].OperatingStatus = all[first+i].status()
+		}
+	}
+	return all
+}
+
+// vipsOf are the VIPs of a router, in the order of the State.
+func (r *vrouter) vipsOf(s *config.State) (all []*vip) {
+	for b := range s.LoadBalancersOf(config.ID(r.id)) {
+		for l := range s.ListenersOf(b.ID) {
+			if v := r.byListener[id(l.ID)]; v != nil {
+				all = append(all, v)
+			}
 		}
 	}
 	return all

@@ -11,35 +11,57 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing that somebody wrote into a file is silently ignored.
 func Unsupported(s *config.State) config.Faults {
-	u := &unsupported{}
-	for n := range s.Networks() {
-		u.add(n.VLAN != 0, n, "vlan", "network %q: vlan", n.Name)
-		u.add(n.PortSecurity, n, "port_security", "network %q: port_security", n.Name)
-		u.devices(n, n.Devices)
+	u := &unsupported{state: s}
+	for o := range s.All() {
+		u.look(o)
 	}
-	for p := range s.PhysicalNetworks() {
-		u.devices(p, p.Devices)
-	}
-	for sub := range s.Subnets() {
-		u.add(sub.DHCP, sub, "dhcp", "subnet %v: dhcp", sub.CIDR)
-		u.add(sub.CIDR.Addr().Is6(), sub, "cidr", "subnet %v: IPv6", sub.CIDR)
-	}
-	for p := range s.Pools() {
-		for m := range s.MembersOf(p.ID) {
-			if m.Address.Is6() {
-				u.add(true, p, "", "pool %q: IPv6", p.Name)
-				break
-			}
+	return u.sorted()
+}
+
+// unsupportedBy is Unsupported for what is added or changed.
+func unsupportedBy(s *config.State, changes []config.Change) config.Faults {
+	u := &unsupported{state: s}
+	for _, ch := range changes {
+		if ch.After != nil {
+			u.look(ch.After)
 		}
 	}
-	for p := range s.Ports() {
-		u.add(p.Device != "", p, "device", "port %q: tying a port to a device", p.Name)
+	return u.sorted()
+}
+
+func (u *unsupported) look(o config.Object) {
+	switch o := o.(type) {
+	case *config.Network:
+		u.add(o.VLAN != 0, o, "vlan", "network %q: vlan", o.Name)
+		u.add(o.PortSecurity, o, "port_security", "network %q: port_security", o.Name)
+		u.devices(o, o.Devices)
+	case *config.PhysicalNetwork:
+		u.devices(o, o.Devices)
+	case *config.Subnet:
+		u.add(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
+		u.add(o.CIDR.Addr().Is6(), o, "cidr", "subnet %v: IPv6", o.CIDR)
+	case *config.Port:
+		u.add(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
+	case *config.Member:
+		if p := u.state.Pool(o.Pool); p != nil && o.Address.Is6() && !u.has(p.Ref()) {
+			u.add(true, p, "", "pool %q: IPv6", p.Name)
+		}
 	}
+}
+
+func (u *unsupported) has(r config.Ref) bool {
+	return slices.ContainsFunc(u.faults, func(f config.Fault) bool { return f.Ref == r })
+}
+
+func (u *unsupported) sorted() config.Faults {
 	slices.SortStableFunc(u.faults, func(a, b config.Fault) int { return cmp.Compare(a.Source.Line, b.Source.Line) })
 	return u.faults
 }
 
-type unsupported struct{ faults config.Faults }
+type unsupported struct {
+	state  *config.State
+	faults config.Faults
+}
 
 // add notes that what the words name is not supported, if it is asked for.
 func (u *unsupported) add(asked bool, o config.Object, field, format string, args ...any) {

@@ -186,7 +186,7 @@ func (s *poolShare) nameOf(id uint32) string {
 }
 
 func decidedRoute(x *passage, s *step) {
-	s.decision = "by " + x.out.network.name
+	s.decision = "by " + x.out.network.name()
 	switch {
 	case x.hop != 0: // the connection knows it
 		s.decision += ", as before"
@@ -231,7 +231,7 @@ func decidedRewrite(x *passage, s *step) {
 }
 
 func decidedEgress(x *passage, s *step) {
-	s.decision = "to " + x.out.network.name
+	s.decision = "to " + x.out.network.name()
 	if x.oversize {
 		s.decision += ", in pieces"
 	}
@@ -239,10 +239,10 @@ func decidedEgress(x *passage, s *step) {
 
 // begin begins the trace of the passage's frame, or goes on with it if it has been parked.
 func (tr *tracer) begin(t *turn, x *passage) *trace {
-	now := &trace{at: t.now, router: x.r.name, network: x.in.network.name, before: packet.Summary(x.frame.Ethernet())}
+	now := &trace{at: t.now, router: x.r.name, network: x.in.network.name(), before: packet.Summary(x.frame.Ethernet())}
 	var h maphash.Hash
 	h.SetSeed(tr.seed)
-	_, _ = h.WriteString(x.r.name + "\x00" + x.in.network.name + "\x00") // never fails, as the next
+	_, _ = h.WriteString(x.r.name + "\x00" + x.in.network.name() + "\x00") // never fails, as the next
 	_, _ = h.Write(x.frame.Ethernet())
 	now.key = h.Sum64()
 	if was, ok := tr.waiting[now.key]; ok && x.again {
@@ -282,7 +282,7 @@ func (tr *tracer) made(n *network, f *tap.Frame) {
 		return // it is due at a time
 	}
 	s := &tr.trace.steps[len(tr.trace.steps)-1]
-	s.made = append(s.made, n.name+": "+packet.Summary(f.Ethernet()))
+	s.made = append(s.made, n.name()+": "+packet.Summary(f.Ethernet()))
 }
 
 // traced is how many traces there have been.
@@ -299,7 +299,7 @@ func (tr *tracer) switched(t *turn, n *network, f *tap.Frame, v verdict) {
 		return
 	}
 	tr.count++
-	tr.emit(&trace{number: tr.count, at: t.now, network: n.name, before: packet.Summary(f.Ethernet()), verdict: v})
+	tr.emit(&trace{number: tr.count, at: t.now, network: n.name(), before: packet.Summary(f.Ethernet()), verdict: v})
 }
 
 // String writes the trace as lines.

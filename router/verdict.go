@@ -124,6 +124,7 @@ const (
 	DropNoPort                            // the external address has no port left
 	DropLoop                              // too many frames between the routers of one network
 	DropHandover                          // the worker of the packet's router does not keep up
+	DropDetached                          // its network is down, or its interface has been taken away meanwhile
 	numDropReasons
 )
 
@@ -190,6 +191,7 @@ var dropReasons = [numDropReasons]struct {
 	DropNoPort:          {"no-port", at(StageSNAT, StageCommit)},
 	DropLoop:            {"loop", at(StageSwitch)},
 	DropHandover:        {"handover", at(StageSwitch)},
+	DropDetached:        {"detached", at(StageSwitch, StageIngress, StageFragment, StageLocal, StageNeighbor)},
 }
 
 // String returns the reason's name.

@@ -2,7 +2,6 @@ package router
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
@@ -14,9 +13,15 @@ import (
 // which its worker swaps; what its packets change is in its tables, which live on.
 type vrouter struct {
 	*rules
+	id      id
 	worker  *worker
 	scratch *scratch // its worker's
 	ifaces  []*iface // by number; 0 is none
+	// Numbers that connections from before a change may still name, and numbers that none names.
+	departed   []*iface
+	unnumbered []uint16
+	quiet      bool // no change is being settled
+	leaving    bool // the router ends
 
 	exhausted map[DropReason]time.Duration // when it was last said that connections are refused for a reason
 
@@ -24,8 +29,11 @@ type vrouter struct {
 	nat   *nat.Table
 	balancer
 	checkClass conntrack.Class // of the connections of checks
-	checker    *service        // the host that checks come from
-	arp        *neighbor.Table
+
+	// These are the control goroutine's.
+	shares  map[id]*poolShare // by pool
+	checker *checker          // where checks come from; nil: there are none
+	arp     *neighbor.Table
 
 	idents       idents
 	fragments    fragments
@@ -36,25 +44,24 @@ type vrouter struct {
 }
 
 // newRouter makes a router that has no rules yet.
-func newRouter(p *settingsParams, rng *rand.Rand) *vrouter {
+func newRouter(of id, p *settingsParams, rng *rand.Rand) *vrouter {
 	own := split(rng)
 	conns := conntrack.NewTable(p.tables.conns, own)
 	r := &vrouter{
-		rules: noRules, ifaces: []*iface{nil}, exhausted: map[DropReason]time.Duration{},
+		id: of, rules: noRules, quiet: true, shares: map[id]*poolShare{}, ifaces: []*iface{nil}, exhausted: map[DropReason]time.Duration{},
 		conns: conns, nat: nat.NewTable(p.tables.nat, conns, own), arp: neighbor.NewTable(),
 		errors: limiter{limits: errorLimits, secret: rng.Uint64() | 1}, idents: newIdents(rng),
 		fragments: newFragments(p.fragment),
 	}
-	r.balancer = balancer{router: r, backends: make([]backend, 1)}
+	r.balancer = balancer{router: r, backends: make([]backend, 1), byListener: map[id]*vip{}}
 	r.echoes = limiter{limits: echoLimits, secret: r.errors.secret}
 	r.conns.Observe(connObserver{r})
 	r.arp.OnChange(r.neighborChanged)
 	return r
 }
 
-// adopt makes rules the router's, and tells the networks which addresses it has there now. While packets flow, it is
-// called by the router's worker.
-func (r *vrouter) adopt(next *rules, moved moves) {
+// adopt makes rules the router's. While packets flow, it is called by the router's worker.
+func (r *vrouter) adopt(next *rules) {
 	r.rules = next
 	for _, f := range next.attached {
 		f.of.ifaceRules = f
@@ -62,14 +69,38 @@ func (r *vrouter) adopt(next *rules, moved moves) {
 	for _, v := range next.listed {
 		v.of.vipRules = v
 	}
-	for _, a := range moved.lost {
-		a.at.network.directory.disown(a.addr, &a.at.station)
-		a.at.fresh = slices.DeleteFunc(a.at.fresh, func(f freshAddr) bool { return f.addr == a.addr })
-	}
-	for _, a := range moved.gained {
-		a.at.network.directory.own(a.addr, &a.at.station)
-	}
 }
+
+// change has the router's worker make a change, and settle the connections that it
+// concerns, if there are any.
+func (r *vrouter) change(ch conntrack.Change, do func(*turn)) error {
+	w := r.worker
+	return w.call(func() {
+		do(&w.turn)
+		if !ch.Empty() {
+			r.conns.Apply(ch)
+			r.settleFragments(&w.turn, ch.Addrs)
+			r.settle(&w.turn)
+		}
+	})
+}
+
+// settle goes on with ending the connections that changes have left behind: a step
+// now, the next one in the next turn.
+func (r *vrouter) settle(t *turn) {
+	if r.quiet = r.conns.Settle(t.now); !r.quiet {
+		t.wakeAt(t.now)
+		return
+	}
+	for _, i := range r.departed {
+		r.ifaces[i.id] = nobody
+		r.unnumbered = append(r.unnumbered, i.id)
+	}
+	r.departed = nil
+}
+
+// nobody stands for the interface of a number that is free.
+var nobody = &iface{ifaceRules: &ifaceRules{}}
 
 // A gateway is a router's place on an external network.
 type gateway struct {
@@ -108,6 +139,7 @@ type iface struct {
 	on     id     // its network
 	router *vrouter
 	checks bool // the network of the router's own checks of members
+	gone   bool // the router has no such interface any more
 	mtu    int  // the network's linkMTU, as its router's worker knows it
 
 	announcements int // of all its addresses

@@ -1,32 +1,44 @@
 package router
 
 import (
-	"log/slog"
+	"sync/atomic"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/tap"
 )
 
-// watchLinks has the engine hear of the machine's interfaces, if any of its devices is
-// on one. Without that, devices are looked for at intervals.
-func (e *Engine) watchLinks(s *config.State, log *slog.Logger) {
+// A linkWatch hears of the machine's interfaces, if any device of the State is on one. Without that, devices are looked
+// for at intervals.
+type linkWatch struct {
+	on    atomic.Pointer[map[string][]*network] // the networks that have a device on an interface
+	tried bool
+	stop  func() // nil: it does not hear
+}
+
+// watchDevices has the engine hear of the interfaces that its devices are on now.
+func (e *Engine) watchDevices() {
+	if e.reopen == nil {
+		return
+	}
 	on := map[string][]*network{}
-	for n := range s.Networks() {
-		for _, d := range s.DevicesOf(n.ID) {
+	for _, n := range e.networks {
+		for d := range n.devices {
 			if announced(d) {
-				on[d.Name] = append(on[d.Name], e.networks[n.Name])
+				on[d.Name] = append(on[d.Name], n)
 			}
 		}
 	}
-	if len(on) == 0 {
+	e.links.on.Store(&on)
+	if len(on) == 0 || e.links.tried {
 		return
 	}
-	stop, err := tap.WatchLinks(func(l tap.Link) { e.linkTold(on[l.Name], l) })
+	e.links.tried = true
+	stop, err := tap.WatchLinks(func(l tap.Link) { e.linkTold((*e.links.on.Load())[l.Name], l) })
 	if err != nil {
-		log.Warn("changes of interfaces are not told, they are looked at now and then", "err", err)
+		e.log.Warn("changes of interfaces are not told, they are looked at now and then", "err", err)
 		return
 	}
-	e.unwatchLinks = stop
+	e.links.stop = stop
 	e.reopen.mu.Lock()
 	e.reopen.watched = true
 	e.reopen.mu.Unlock()
@@ -36,7 +48,7 @@ func (e *Engine) watchLinks(s *config.State, log *slog.Logger) {
 // namespaces it tells nothing.
 func announced(d config.Device) bool { return d.Kind == config.DeviceRaw }
 
-// linkOf is the link for a device of the topology. open opens it.
+// linkOf is the link for a device of the State. open opens it.
 func linkOf(d config.Device, open func(config.Device) (tap.Device, error)) *link {
 	l := &link{name: d.String(), reopen: func() (tap.Device, error) { return open(d) }}
 	if announced(d) {
@@ -58,8 +70,8 @@ func (e *Engine) linkTold(on []*network, l tap.Link) {
 
 // stopOpening ends what opens devices while the engine runs.
 func (e *Engine) stopOpening() {
-	if e.unwatchLinks != nil {
-		e.unwatchLinks()
+	if e.links.stop != nil {
+		e.links.stop()
 	}
 	if e.reopen != nil {
 		e.reopen.stop()

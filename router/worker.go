@@ -23,9 +23,9 @@ type worker struct {
 	memory   []*link // those whose devices are in memory
 	ready    []*link // may have frames to read
 	spare    []*link
-	away     []*outbox                  // for other workers' links
-	accept   func(t *turn, got *handed) // takes what comes by the rings
-	tables   []ticker                   // with something to do at times
+	away     []*outbox   // for other workers' links
+	stations stationList // all of the engine's
+	tables   []ticker    // with something to do at times
 	busyPoll time.Duration
 	busyAt   time.Duration
 	inbox    []*handover

@@ -147,7 +147,7 @@ func TestThirdWorkerFollowsAMove(t *testing.T) {
 	lab.Host("net1", fixed.String())
 	client := lab.Host("net2", fixed.String())
 	for round := range 20 {
-		if err := lab.Engine.AssociateFloatingIPAt(fmt.Sprint("router", round%2), moving, fixed); err != nil {
+		if err := lab.Control.AssociateFloatingIPAt(fmt.Sprint("router", round%2), moving, fixed); err != nil {
 			t.Fatal(err)
 		}
 		for reached := false; !reached; { // it may ask before the third router has heard of the move

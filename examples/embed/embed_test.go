@@ -55,7 +55,7 @@ func TestMemberGoesAndComesBack(t *testing.T) {
 	}
 	set := func(up bool) {
 		t.Helper()
-		if err := lab.Engine.SetMember("web servers", "WEB1", up); err != nil {
+		if err := lab.Control.SetMember("web servers", "WEB1", up); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 )
 
 // The balancer's network, on a router in this process: three nginx behind a VIP with a
@@ -242,7 +243,7 @@ func TestDrain(t *testing.T) {
 	b := newBalance(t)
 	drain := func(name string) time.Duration {
 		began := time.Now()
-		b.check(b.engine.SetMemberWeight("web", name, 0))
+		b.check(control.New(b.engine, control.Options{}).SetMemberWeight("web", name, 0))
 		b.await(name+" has drained", func(m *router.MemberStatus) bool {
 			return m.Name != name ||
 				m.Statistics.Active == 0
@@ -257,7 +258,7 @@ func TestDrain(t *testing.T) {
 			before = b.member("WEB1").Statistics.Total
 			time.Sleep(500 * time.Millisecond)
 			after = b.member("WEB1").Statistics.Total
-			b.check(b.engine.SetMemberWeight("web", "WEB1", 1))
+			b.check(control.New(b.engine, control.Options{}).SetMemberWeight("web", "WEB1", 1))
 		})
 		for _, v := range failures(all) {
 			t.Errorf("a request failed: %v", v.err)
@@ -281,7 +282,7 @@ func TestDrain(t *testing.T) {
 					return m.Name != name ||
 						m.OperatingStatus == router.Draining
 				})
-				b.check(b.engine.SetMemberWeight("web", name, 1))
+				b.check(control.New(b.engine, control.Options{}).SetMemberWeight("web", name, 1))
 				time.Sleep(300 * time.Millisecond)
 			}
 		})

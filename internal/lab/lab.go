@@ -87,7 +87,7 @@ func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	l := &lab{
 		topo:     topo,
 		engine:   engine,
-		control:  newControl(engine, state),
+		control:  control.New(engine, control.Options{}),
 		hosts:    map[string]*host.Host{},
 		browsers: map[string]*http.Client{},
 		recorder: newRecorder(),

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -26,14 +27,15 @@ func (memory) Start(p Profile) (Wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &simulated{Simulation: s, got: map[string][][]byte{}}, nil
+	return &simulated{Simulation: s, control: control.New(s.Engine, control.Options{}), got: map[string][][]byte{}}, nil
 }
 
 // A simulated router is at rest whenever it is asked for frames.
 type simulated struct {
 	*router.Simulation
-	got    map[string][][]byte
-	answer func(string, []byte) []byte
+	control *control.Control
+	got     map[string][][]byte
+	answer  func(string, []byte) []byte
 }
 
 // Put implements Wire.
@@ -107,17 +109,17 @@ func (s *simulated) Timeouts() Timeouts { return defaultTimeouts }
 
 // Associate implements Changer.
 func (s *simulated) Associate(floating, fixed netip.Addr) error {
-	return s.changed(s.AssociateFloatingIP(floating, fixed))
+	return s.changed(s.control.AssociateFloatingIP(floating, fixed))
 }
 
 // Disassociate implements Changer.
 func (s *simulated) Disassociate(floating netip.Addr) error {
-	return s.changed(s.DisassociateFloatingIP(floating))
+	return s.changed(s.control.DisassociateFloatingIP(floating))
 }
 
 // SetMember implements Changer.
 func (s *simulated) SetMember(pool, member string, up bool) error {
-	return s.changed(s.Engine.SetMember(pool, member, up))
+	return s.changed(s.control.SetMember(pool, member, up))
 }
 
 // changed takes what a change has had the router send.

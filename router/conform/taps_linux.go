@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 )
 
 // TAPs is taprouter on TAP devices, in a network namespace made for it, in real time.
@@ -68,19 +69,21 @@ type onTAPs struct {
 // Timeouts implements Wire.
 func (w *onTAPs) Timeouts() Timeouts { return w.timeouts }
 
+func (w *onTAPs) control() *control.Control { return control.New(w.engine, control.Options{}) }
+
 // Associate implements Changer.
 func (w *onTAPs) Associate(floating, fixed netip.Addr) error {
-	return w.engine.AssociateFloatingIP(floating, fixed)
+	return w.control().AssociateFloatingIP(floating, fixed)
 }
 
 // Disassociate implements Changer.
 func (w *onTAPs) Disassociate(floating netip.Addr) error {
-	return w.engine.DisassociateFloatingIP(floating)
+	return w.control().DisassociateFloatingIP(floating)
 }
 
 // SetMember implements Changer.
 func (w *onTAPs) SetMember(pool, member string, up bool) error {
-	return w.engine.SetMember(pool, member, up)
+	return w.control().SetMember(pool, member, up)
 }
 
 // Close implements Wire.

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
 )
 
-// An Engine is a router that serves a State. Its methods are called by one goroutine at a time.
+// An Engine is what serves a State: a router.Engine, or something like it (see NewFor). Its methods are called by one
+// goroutine at a time.
 type Engine interface {
 	// State returns what is served.
 	State() *config.State
@@ -63,8 +65,28 @@ type Control struct {
 	writing chan struct{} // holds a value while somebody writes
 }
 
-// New returns the Control of an engine. An engine has one.
-func New(e Engine, opt Options) *Control {
+// New returns the Control of a router's engine. An engine has one.
+func New(e *router.Engine, opt Options) *Control { return NewFor(served{e}, opt) }
+
+// A served is a router's engine.
+type served struct{ *router.Engine }
+
+// Prepare implements Engine.
+func (s served) Prepare(ctx context.Context, to *config.State) (Prepared, error) {
+	p, err := s.Engine.Prepare(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return prepared{p}, nil
+}
+
+type prepared struct{ *router.Prepared }
+
+// Commit implements Prepared.
+func (p prepared) Commit() { p.Prepared.Commit() }
+
+// NewFor is New for anything that serves a State.
+func NewFor(e Engine, opt Options) *Control {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}

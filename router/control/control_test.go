@@ -54,7 +54,7 @@ func TestAllOrNothing(t *testing.T) {
 	} {
 		e := &fake{state: parse(t, tutorial), fails: k.fails}
 		before := e.state
-		c := control.New(e, control.Options{
+		c := control.NewFor(e, control.Options{
 			Store: func(context.Context, control.Report) error { return k.store },
 			Event: func(control.Report) { t.Errorf("%s: an event", name) },
 		})
@@ -72,7 +72,7 @@ func TestAllOrNothing(t *testing.T) {
 			continue
 		}
 		e.fails = nil
-		if c2 := control.New(e, control.Options{}); c2.SetMember("web servers", "WEB1", false) != nil {
+		if c2 := control.NewFor(e, control.Options{}); c2.SetMember("web servers", "WEB1", false) != nil {
 			t.Errorf("%s: nothing works any more", name)
 		}
 	}
@@ -83,7 +83,7 @@ func TestLateEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	e := &slow{fake: fake{state: parse(t, tutorial)}, meanwhile: cancel}
 	stored := false
-	c := control.New(e, control.Options{Store: func(context.Context, control.Report) error {
+	c := control.NewFor(e, control.Options{Store: func(context.Context, control.Report) error {
 		stored = true
 		return nil
 	}})
@@ -92,7 +92,7 @@ func TestLateEnds(t *testing.T) {
 		t.Errorf("%v; stored %t, discarded %d", err, stored, e.discarded)
 	}
 	f := &fake{state: parse(t, tutorial)}
-	c = control.New(f, control.Options{Store: func(context.Context, control.Report) error {
+	c = control.NewFor(f, control.Options{Store: func(context.Context, control.Report) error {
 		if f.discarded == 0 {
 			panic("store")
 		}
@@ -131,7 +131,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	store := note("store")
-	c := control.New(e, control.Options{
+	c := control.NewFor(e, control.Options{
 		Store: func(_ context.Context, r control.Report) error {
 			store(r)
 			return nil
@@ -224,7 +224,7 @@ func TestRefusal(t *testing.T) {
 // Addresses that are claimed outside of the State are not chosen.
 func TestClaimed(t *testing.T) {
 	e := &fake{state: parse(t, tutorial)}
-	c := control.New(e, control.Options{Claimed: func(n config.ID, a netip.Addr) bool {
+	c := control.NewFor(e, control.Options{Claimed: func(n config.ID, a netip.Addr) bool {
 		return n == config.NameID(config.KindNetwork, "ext_net") && a.Less(addr("10.10.10.15"))
 	}})
 	if a, err := c.CreateFloatingIP("ext_net", netip.Addr{}); err != nil || a != addr("10.10.10.15") {

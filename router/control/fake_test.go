@@ -170,7 +170,7 @@ func parse(t testing.TB, text string) *config.State {
 func start(t testing.TB, text string) (*control.Control, *fake) {
 	e := &fake{state: parse(t, text)}
 	ids := 0
-	return control.New(e, control.Options{
+	return control.NewFor(e, control.Options{
 		Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 		NewID: func() config.ID {
 			ids++

@@ -20,6 +20,7 @@ import (
 
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 	"github.com/taprouter/taprouter/router/host"
 )
 
@@ -28,6 +29,8 @@ import (
 type Lab struct {
 	// Engine is the running topology.
 	Engine *router.Engine
+	// Control changes it while it runs: floating IPs, members of pools, or whatever an edit says.
+	Control *control.Control
 
 	t      testing.TB
 	topo   *file.Topology
@@ -91,7 +94,7 @@ func Start(t testing.TB, topo *file.Topology) *Lab {
 			t.Error(err)
 		}
 	})
-	return &Lab{Engine: e, t: t, topo: topo, bubble: host.InBubble()}
+	return &Lab{Engine: e, Control: control.New(e, control.Options{}), t: t, topo: topo, bubble: host.InBubble()}
 }
 
 // Host attaches a host to a network. Its address must be in one of the

@@ -1,0 +1,43 @@
+package router
+
+import (
+	"crypto/hmac"
+	crand "crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// A randomness is where all that an engine chooses at random comes from. Each object has a generator of its own, made of
+// the engine's key and the object's id. So what is added or removed elsewhere changes no choice.
+type randomness struct{ key [32]byte }
+
+// newRandomness takes the key from the operating system's randomness, or from a seed. Who sees ports and identifiers must
+// not be able to tell the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
+func newRandomness(seed uint64) *randomness {
+	r := &randomness{}
+	if seed == 0 {
+		_, _ = crand.Read(r.key[:]) // never fails
+	} else {
+		binary.LittleEndian.PutUint64(r.key[:], seed)
+	}
+	return r
+}
+
+// of returns the generator for one use of an object.
+func (r *randomness) of(use string, object id) *rand.Rand {
+	h := hmac.New(sha256.New, r.key[:])
+	h.Write([]byte(use))
+	h.Write([]byte{0})
+	h.Write([]byte(object))
+	return rand.New(rand.NewChaCha8([32]byte(h.Sum(nil))))
+}
+
+// split returns a generator of its own for somebody else.
+func split(rng *rand.Rand) *rand.Rand {
+	var key [32]byte
+	for i := 0; i < len(key); i += 8 {
+		binary.LittleEndian.PutUint64(key[i:], rng.Uint64())
+	}
+	return rand.New(rand.NewChaCha8(key))
+}
