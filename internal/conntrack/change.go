@@ -162,12 +162,15 @@ func (t *Table) settleFor(ms uint32) (done bool) {
 func (t *Table) settleOne(i, ms uint32) int {
 	c := t.conn(i)
 	switch {
-	case c.flags&connLive == 0 || t.expired(c, ms):
+	case c.flags&connLive == 0:
 		return 1
 	case !t.overruled(c):
 		return 1 + len(t.changes.rules)
+	case t.expired(c, ms): // it ends here, so that a longer timeout does not bring it back
+		t.expire(i)
+	default:
+		t.overrule(i)
 	}
-	t.overrule(i)
 	return settleRemoval
 }
 

@@ -40,17 +40,19 @@ func (t *Table) Configure(cfg Config) {
 // smaller.
 const evictMost = 32
 
-// shrink ends connections in a table that has more than it may have now, so that a new connection that comes
-// in at interface in finds the table full, and no more than that. It reports false if the table still has
-// more. It ends nothing if there are too many that do not make room.
+// shrink makes room for a new connection that comes in at interface in, where the table has more connections
+// than it may have now. It reports false if the table must still not have a new one. It ends nothing if too
+// many do not make room.
 func (t *Table) shrink(in uint16) bool {
-	t.reclaim()
+	if t.reclaim(); t.live <= t.cfg.MaxConnections {
+		return true // it may be full, like any other
+	}
 	if t.live-int(t.closing.len)-t.half.len >= t.cfg.MaxConnections {
 		return false
 	}
 	for range evictMost {
 		switch {
-		case t.live <= t.cfg.MaxConnections:
+		case t.live < t.cfg.MaxConnections:
 			return true
 		case t.closing.len > 0:
 			t.evict(&t.closing)
@@ -58,7 +60,7 @@ func (t *Table) shrink(in uint16) bool {
 			t.evictHalf(in)
 		}
 	}
-	return t.live <= t.cfg.MaxConnections
+	return t.live < t.cfg.MaxConnections
 }
 
 // shrinkHalf goes on with ending half-open connections in a table that has become smaller, for a new one that

@@ -151,6 +151,29 @@ func TestConfigureAndClasses(t *testing.T) {
 	}
 }
 
+// A longer timeout brings no connection back that a change has ended, also if its deadline had passed before
+// Settle came to it. Its sides are not told, as ever when a connection has expired. A connection that is only
+// idle goes on.
+func TestConfigureBringsNothingBack(t *testing.T) {
+	for _, idle := range []time.Duration{5 * time.Second, 15 * time.Second} {
+		k := newCutTable()
+		k.Configure(conntrack.Config{TCPEstablished: 10 * time.Second})
+		named, other := through(external, packet.ProtoTCP, 1), through(external+1, packet.ProtoTCP, 2)
+		k.established(t, named)
+		k.established(t, other)
+		k.Apply(conntrack.Change{Addrs: []uint32{external}})
+		for !k.Settle(idle) {
+		}
+		k.Configure(conntrack.Config{TCPEstablished: time.Hour})
+		if there(k.Table, named.Original, idle) || !there(k.Table, other.Original, idle) || k.Len() != 1 {
+			t.Errorf("after %v: %d connections", idle, k.Len())
+		}
+		if cut := len(k.resets) > 0; cut != (idle < 10*time.Second) {
+			t.Errorf("after %v: the sides of the ended connection are told: %t", idle, cut)
+		}
+	}
+}
+
 // lasting makes n connections that make no room for others, from first on.
 func lasting(t *testing.T, table *conntrack.Table, first, n int) {
 	t.Helper()

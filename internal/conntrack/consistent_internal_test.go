@@ -68,7 +68,7 @@ func (d *disorder) Ended(c *Conn, e Ending) {
 	if c.flags&connLive == 0 {
 		d.t.Fatal("it has ended before")
 	}
-	if late := d.table.now - c.seen; e.Reason == TimedOut && late < d.timeout(c) ||
+	if late := millis(d.now) - c.seen; e.Reason == TimedOut && late < d.timeout(c) ||
 		e.Reason == Evicted && c.Rank() == Lasting {
 		d.t.Fatalf("%v after %d ms in state %v", e.Reason, late, c.state)
 	}
