@@ -2,6 +2,7 @@ package nat
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -121,8 +122,21 @@ func (d *disorder) some() (*conntrack.Conn, conntrack.Direction) {
 	return d.conns.Lookup(&tuple, d.now)
 }
 
+// configure gives the mappings other settings.
+func (d *disorder) configure() {
+	first := 1998 + uint16(d.r.IntN(4))
+	d.table.Configure(Config{
+		Mapping: Behavior(d.r.IntN(3)), Filtering: Behavior(d.r.IntN(3)), HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)],
+		PortMin: first, PortMax: first + uint16(d.r.IntN(5)),
+	})
+}
+
 func (d *disorder) step() {
-	switch d.r.IntN(16) {
+	switch d.r.IntN(17) {
+	case 16:
+		if d.r.IntN(4) == 0 {
+			d.configure()
+		}
 	case 0, 1, 2, 3, 4, 5:
 		d.begin()
 	case 6, 7:
@@ -175,7 +189,7 @@ func (d *disorder) check() {
 			if s == nil {
 				continue
 			}
-			taken := 0
+			taken, inRange := 0, 0
 			for port := 0; port < 1<<16; port++ {
 				if s.mapped[port/rowLen] == nil {
 					port += rowLen - 1
@@ -185,7 +199,9 @@ func (d *disorder) check() {
 				if i == 0 {
 					continue
 				}
-				taken++
+				if taken++; pi == icmpIndex || port >= int(t.cfg.PortMin) && port <= int(t.cfg.PortMax) {
+					inRange++
+				}
 				m := t.mappings.list.At(i)
 				if m.extPort != uint16(port) || m.refs != refs[i] || s.free(uint16(port)) {
 					d.t.Fatalf("port %d: a mapping of port %d with %d connections, there are %d", port, m.extPort,
@@ -196,9 +212,10 @@ func (d *disorder) check() {
 				}
 				ports[m.addr][pi]++
 			}
-			if mappings += taken; s.taken != [2]int{taken, 0} {
-				d.t.Fatalf("%d ports of protocol %d are taken, not %v", taken, pi, s.taken)
+			if mappings += taken; s.taken != [2]int{inRange, 0} {
+				d.t.Fatalf("%d ports of protocol %d are taken, not %v", inRange, pi, s.taken)
 			}
+			d.checkKept(s)
 		}
 	}
 	if mappings != len(refs) {
@@ -216,6 +233,38 @@ func (d *disorder) check() {
 		}
 	}
 	d.checkRemotes(tuples)
+}
+
+// checkKept: a port that is kept back is neither free nor mapped, and its entry is listed, so that it is freed
+// in time.
+func (d *disorder) checkKept(s *portSpace) {
+	d.t.Helper()
+	for k := range s.cooldowns {
+		c := &s.cooldowns[k]
+		for port, e := range c.by {
+			if s.free(port) || s.mapping(port) != 0 || !slices.Contains(c.list, e) {
+				d.t.Fatalf("port %d is kept back: free %t, mapping %d, %+v", port, s.free(port), s.mapping(port), c.list)
+			}
+		}
+	}
+}
+
+// checkFree: every port that no mapping has, and that is not kept back, is free.
+func (d *disorder) checkFree() {
+	d.t.Helper()
+	for _, e := range d.table.externals {
+		for pi, s := range e.ports {
+			for port := 0; s != nil && port < 1<<16; port++ {
+				p := uint16(port)
+				_, kept := s.cooldowns[groupOf([...]uint8{packet.ProtoTCP, packet.ProtoUDP,
+					packet.ProtoICMP}[pi], p).wellKnown()].by[p]
+				if s.free(p) == (s.mapping(p) != 0 || kept) {
+					d.t.Fatalf("port %d of protocol %d: free %t, mapping %d, kept %t", port, pi, s.free(p), s.mapping(p),
+						kept)
+				}
+			}
+		}
+	}
 }
 
 // checkMapping: the external endpoint that packets with tuple out are sent to is that of the internal endpoint
@@ -262,6 +311,9 @@ func TestDisorder(t *testing.T) {
 			if d.r.IntN(4) == 0 {
 				d.check()
 			}
+			if d.r.IntN(400) == 0 {
+				d.checkFree()
+			}
 			if d.conns.HasSuccessors() {
 				successors++
 			}
@@ -278,6 +330,7 @@ func TestDisorder(t *testing.T) {
 			d.table.Tick(d.now)
 		}
 		d.check()
+		d.checkFree()
 		if d.conns.Len() != 0 || len(d.table.remotes) != 0 || len(d.table.remoteOrder) != 0 {
 			t.Errorf("seed %d: %d connections and %d remote port sets are left", seed, d.conns.Len(),
 				len(d.table.remotes))

@@ -88,8 +88,8 @@ func (s *portSpace) keptFor(port uint16, wellKnown int, host uint32) bool {
 func (t *Table) Tick(now time.Duration) time.Duration {
 	ms, next := uint32(now/time.Millisecond), uint32(0)
 	for _, e := range t.externals {
-		for proto, s := range e.ports {
-			if s == nil || !t.coolsDown(proto) {
+		for _, s := range e.ports {
+			if s == nil {
 				continue
 			}
 			for wellKnown := range s.cooldowns {

@@ -35,20 +35,33 @@ type tables struct {
 	nat *nat.Table
 }
 
-func newTables(cfg config, rng *rand.Rand) *tables {
+// parts returns the settings of the connection table and of the mappings.
+func (cfg config) parts() (conntrack.Config, nat.Config) {
 	connShare := cfg.ConnShare
 	if connShare == 0 {
 		connShare = cfg.HostShare
 	}
-	conns := conntrack.NewTable(conntrack.Config{
-		MaxConnections: cfg.MaxConnections, HostShare: connShare,
-		UDP: cfg.UDP, ICMP: cfg.ICMP, TCPEstablished: cfg.TCPEstablished, Other: cfg.Other,
-		TCPOpening: cfg.TCPOpening, TCPClosing: cfg.TCPClosing, TCPTransitory: cfg.TCPTransitory,
-	}, rng)
-	return &tables{conns, nat.NewTable(nat.Config{
-		Mapping: cfg.Mapping, Filtering: cfg.Filtering, HostShare: cfg.HostShare, PortMin: cfg.PortMin,
-		PortMax: cfg.PortMax,
-	}, conns, rng)}
+	return conntrack.Config{
+			MaxConnections: cfg.MaxConnections, HostShare: connShare,
+			UDP: cfg.UDP, ICMP: cfg.ICMP, TCPEstablished: cfg.TCPEstablished, Other: cfg.Other,
+			TCPOpening: cfg.TCPOpening, TCPClosing: cfg.TCPClosing, TCPTransitory: cfg.TCPTransitory,
+		}, nat.Config{
+			Mapping: cfg.Mapping, Filtering: cfg.Filtering, HostShare: cfg.HostShare, PortMin: cfg.PortMin,
+			PortMax: cfg.PortMax,
+		}
+}
+
+func newTables(cfg config, rng *rand.Rand) *tables {
+	ofConns, ofNAT := cfg.parts()
+	conns := conntrack.NewTable(ofConns, rng)
+	return &tables{conns, nat.NewTable(ofNAT, conns, rng)}
+}
+
+// configure gives both tables other settings.
+func (t *tables) configure(cfg config) {
+	ofConns, ofNAT := cfg.parts()
+	t.Table.Configure(ofConns)
+	t.nat.Configure(ofNAT)
 }
 
 func newTable(cfg config) *tables { return newTables(cfg, rand.New(rand.NewPCG(1, 2))) }

@@ -17,7 +17,7 @@ type external struct {
 // others.
 type portSpace struct {
 	portSet
-	taken     [2]int                            // how many have a mapping; 1: of the well-known ones
+	taken     [2]int                            // how many of the range have a mapping; 1: of the well-known ones
 	mapped    [1 << 16 / rowLen]*[rowLen]uint32 // the mapping of each port, 0: none
 	used      [1 << 16 / rowLen]uint16          // how many mappings each row has
 	spare     *[rowLen]uint32                   // a row that has become empty, kept for the next
@@ -84,9 +84,10 @@ type mapping struct {
 	port, remotePort  uint16
 	extPort           uint16
 	proto             uint8
-	refs              uint32 // connections that use it; it ends with the last (RFC 7857, 12)
-	permitted         uint32 // the first remote address, which needs no permit apart; valid if conns is not 0
-	conns             uint32 // connections with that remote address
+	form              Behavior // the mapping behavior that it was made by
+	refs              uint32   // connections that use it; it ends with the last (RFC 7857, 12)
+	permitted         uint32   // the first remote address, which needs no permit apart; valid if conns is not 0
+	conns             uint32   // connections with that remote address
 }
 
 // Link implements conntrack.Linked.
@@ -97,10 +98,11 @@ type mapKey struct {
 	ext, addr, remote uint32
 	port, remotePort  uint16
 	proto             uint8
+	form              Behavior
 }
 
 func (m *mapping) key() mapKey {
-	return mapKey{m.ext, m.addr, m.remote, m.port, m.remotePort, m.proto}
+	return mapKey{m.ext, m.addr, m.remote, m.port, m.remotePort, m.proto, m.form}
 }
 
 // A permit says that a mapping has connections with a remote address, which address-dependent filtering
@@ -231,6 +233,9 @@ func (b *Binding) marks() (m conntrack.Marks) {
 	return m
 }
 
+// icmpIndex is the index of ICMP, which is the last one.
+const icmpIndex = 2
+
 // protoIndex selects among the three port spaces; false for other protocols.
 func protoIndex(proto uint8) (int, bool) {
 	switch proto {
@@ -239,7 +244,7 @@ func protoIndex(proto uint8) (int, bool) {
 	case packet.ProtoUDP:
 		return 1, true
 	case packet.ProtoICMP:
-		return 2, true
+		return icmpIndex, true
 	}
 	return 0, false
 }
@@ -288,7 +293,7 @@ func (t *Table) Bind(b *Binding, ext uint32, tuple, original packet.Tuple) (uint
 		return 0, NoPort
 	}
 	b.ok = true
-	b.key = mapKey{ext: ext, addr: tuple.Src, port: tuple.SrcPort, proto: tuple.Proto}
+	b.key = mapKey{ext: ext, addr: tuple.Src, port: tuple.SrcPort, proto: tuple.Proto, form: t.cfg.Mapping}
 	b.key.remote, b.key.remotePort = t.remotePart(tuple.Dst, tuple.DstPort)
 	if i := t.findMapping(&b.key); i != 0 {
 		port := t.mappings.list.At(i).extPort
@@ -300,13 +305,12 @@ func (t *Table) Bind(b *Binding, ext uint32, tuple, original packet.Tuple) (uint
 	}
 	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
 	space, group := t.ports(ext, pi), groupOf(tuple.Proto, tuple.SrcPort)
-	if t.coolsDown(pi) {
-		space.freeCooled(group.wellKnown(), t.conns.Millis())
-	}
+	space.freeCooled(group.wellKnown(), t.conns.Millis())
 	if over, free := t.usesPorts(space, tuple); over {
 		b.overShare = free > 0
 	} else {
-		port, found := tuple.SrcPort, space.keptFor(tuple.SrcPort, group.wellKnown(), tuple.Src)
+		port, own := tuple.SrcPort, int(tuple.SrcPort)
+		found := own >= lo && own <= hi && space.keptFor(port, group.wellKnown(), tuple.Src)
 		if !found {
 			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
 		}
@@ -495,7 +499,7 @@ func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	i := m.list.Take()
 	*m.list.At(i) = mapping{
 		ext: k.ext, addr: k.addr, remote: k.remote, port: k.port, remotePort: k.remotePort, extPort: ext,
-		proto: k.proto,
+		proto: k.proto, form: k.form,
 	}
 	if ext != k.port {
 		m.byInternal.Insert(k.tag(&m.byInternal), i)
@@ -505,7 +509,9 @@ func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	group := groupOf(k.proto, ext)
 	delete(space.cooldowns[group.wellKnown()].by, ext)
 	space.take(ext)
-	space.taken[group.wellKnown()]++
+	if t.counts(k.proto, ext) {
+		space.taken[group.wellKnown()]++
+	}
 	space.set(ext, i)
 	t.conns.CountHost(k.addr, int(group), 1)
 	return i
@@ -552,7 +558,9 @@ func (t *Table) endMapping(i uint32) {
 	} else {
 		space.put(m.extPort)
 	}
-	space.taken[group.wellKnown()]--
+	if t.counts(m.proto, m.extPort) {
+		space.taken[group.wellKnown()]--
+	}
 	space.unset(m.extPort)
 	t.conns.CountHost(m.addr, int(group), -1)
 	ms.list.Free(i)

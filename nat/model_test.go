@@ -29,10 +29,8 @@ func (s *script) IntN(n int) int {
 	return int(b) % n
 }
 
-const modelSize = 24
-
 var modelConfig = config{
-	MaxConnections: modelSize, HostShare: 0.5, PortMin: 2000, PortMax: 2007,
+	MaxConnections: 24, HostShare: 0.5, PortMin: 2000, PortMax: 2007,
 	UDP: 5 * time.Second, ICMP: 3 * time.Second, Other: 4 * time.Second,
 	TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second, TCPClosing: 3 * time.Second,
 }
@@ -58,6 +56,8 @@ type model struct {
 	ranks map[packet.Tuple]conntrack.Rank // of connections, as the table has told
 	own   conntrack.Class
 
+	excess bool // the table has become smaller, and half-open connections fill more than their part
+
 	either bool // the last Bind may have made a mapping or not
 	quota  bool // it overloads because the host has its share of the ports
 
@@ -74,6 +74,7 @@ type modelConn struct {
 	queued   time.Duration // and the time of its last packet when it was listed
 	backend  conntrack.Backend
 	over     bool // a change has ended it
+	swept    bool // it has ended because it had expired
 	src, dst *modelMapping
 }
 
@@ -81,6 +82,7 @@ type modelMapping struct {
 	addr, remote     uint32
 	port, remotePort uint16
 	proto            uint8
+	form             nat.Behavior // that it was made by
 	ext              uint16
 }
 
@@ -97,6 +99,7 @@ func newModel(t *testing.T, ch chooser, cfg config, now time.Duration) *model {
 type modelCooldown struct {
 	host uint32
 	at   time.Duration
+	free bool // it may be free, because a search of ports in another range has freed it
 }
 
 // cooled says of a port that no mapping has how long it has been so, and whether it is
@@ -104,10 +107,9 @@ type modelCooldown struct {
 func (m *model) cooled(proto uint8, port uint16, host uint32) int {
 	r, ok := m.cooling[[2]uint16{uint16(proto), port}]
 	switch age := m.now - r.at; {
-	case !ok || r.host == host || m.cfg.Filtering != nat.EndpointIndependent || proto == packet.ProtoTCP ||
-		age > 3*time.Minute:
+	case !ok || r.host == host || proto == packet.ProtoTCP || age > 3*time.Minute:
 		return 0
-	case age < time.Minute:
+	case age < time.Minute && !r.free:
 		return 2
 	}
 	return 1 // the table's clock has been behind when the mapping ended
@@ -154,6 +156,7 @@ func (m *model) Ended(c *conntrack.Conn, e conntrack.Ending) {
 	if e.Reason == conntrack.Overruled && !k.over {
 		m.t.Fatalf("%v is overruled, and no change has named it", k.tuple[0])
 	}
+	k.swept = e.Reason == conntrack.TimedOut
 	m.conns = slices.Delete(m.conns, i, i+1)
 	if slices.Contains(m.young, k) {
 		m.restamp(k)
@@ -162,7 +165,10 @@ func (m *model) Ended(c *conntrack.Conn, e conntrack.Ending) {
 	m.ended = append(m.ended, k)
 	for _, old := range []*modelMapping{k.src, k.dst} {
 		if old != nil && !slices.Contains(m.mappings(), old) {
-			m.cooling[[2]uint16{uint16(old.proto), old.ext}] = modelCooldown{old.addr, m.now}
+			delete(m.cooling, [2]uint16{uint16(old.proto), old.ext})
+		}
+		if old != nil && !slices.Contains(m.mappings(), old) && m.cfg.Filtering == nat.EndpointIndependent {
+			m.cooling[[2]uint16{uint16(old.proto), old.ext}] = modelCooldown{host: old.addr, at: m.now}
 		}
 	}
 }
@@ -274,7 +280,7 @@ func (m *model) lookup(tuple packet.Tuple) (*conntrack.Conn, *modelConn, conntra
 
 // step does one operation.
 func (m *model) step() {
-	switch op := m.ch.IntN(23); {
+	switch op := m.ch.IntN(24); {
 	case op < 5:
 		m.outbound()
 	case op < 7:
@@ -295,6 +301,8 @@ func (m *model) step() {
 		m.apply()
 	case op < 22:
 		m.settle()
+	case op < 23:
+		m.configure()
 	default:
 		m.check()
 	}
@@ -348,22 +356,19 @@ func (m *model) open(tuple packet.Tuple) {
 // judgeBind says whether Bind's answer is one of the right ones. It returns the
 // mapping, nil if the port is overloaded.
 func (m *model) judgeBind(tuple packet.Tuple, port uint16, r conntrack.Refusal) *modelMapping {
-	key := modelMapping{addr: tuple.Src, port: tuple.SrcPort, proto: tuple.Proto}
+	key := modelMapping{addr: tuple.Src, port: tuple.SrcPort, proto: tuple.Proto, form: m.cfg.Mapping}
 	if m.cfg.Mapping != nat.EndpointIndependent {
 		key.remote = tuple.Dst
 	}
 	if m.cfg.Mapping == nat.AddressAndPortDependent {
 		key.remotePort = tuple.DstPort
 	}
-	lo, hi := 2000, 2007
+	lo, hi := int(m.cfg.PortMin), int(m.cfg.PortMax)
 	if tuple.SrcPort < 1024 {
 		lo, hi = 1, 1023
 	}
 	if tuple.Proto == packet.ProtoICMP {
 		lo, hi = 0, 65535
-	}
-	if r == conntrack.None && (int(port) < lo || int(port) > hi) {
-		m.t.Fatalf("%v: port %d is not in %d-%d", tuple, port, lo, hi)
 	}
 	if r == conntrack.None && !m.replyFree(tuple, port) {
 		m.t.Fatalf("%v: port %d has this reply already", tuple, port)
@@ -381,9 +386,9 @@ func (m *model) judgeBind(tuple packet.Tuple, port uint16, r conntrack.Refusal) 
 			taken[k.ext] = true
 			if int(k.ext) >= lo && int(k.ext) <= hi {
 				free--
-				if k.addr == tuple.Src {
-					byHost++
-				}
+			}
+			if k.addr == tuple.Src && (k.ext < 1024 == (tuple.SrcPort < 1024) || k.proto == packet.ProtoICMP) {
+				byHost++
 			}
 		}
 	}
@@ -391,7 +396,10 @@ func (m *model) judgeBind(tuple packet.Tuple, port uint16, r conntrack.Refusal) 
 		m.want(tuple, port, r, own.ext)
 		return own
 	}
-	over := overShare(byHost, hi-lo+1, free)
+	if r == conntrack.None && (int(port) < lo || int(port) > hi) {
+		m.t.Fatalf("%v: port %d is not in %d-%d", tuple, port, lo, hi)
+	}
+	over := m.overShare(byHost, hi-lo+1, free)
 	if own != nil || over || free == 0 {
 		m.quota = own == nil && over && free > 0
 		if n := hi - lo + 1; over && free > 0 && 2*m.freeReplies(tuple, lo, hi) <= n {
@@ -412,9 +420,9 @@ func (m *model) judgeNewMapping(key modelMapping, tuple packet.Tuple, port uint1
 	own := int(tuple.SrcPort)
 	kept := m.cooled(tuple.Proto, tuple.SrcPort, tuple.Src)
 	preserve := own >= lo && own <= hi && !taken[tuple.SrcPort] && kept != 2
-	if preserve && kept == 1 {
+	if preserve && kept == 1 && !m.overloadedTowards(tuple) {
 		m.either = true
-	} else if preserve && m.replyFree(tuple, tuple.SrcPort) {
+	} else if preserve && kept == 0 && m.replyFree(tuple, tuple.SrcPort) {
 		m.want(tuple, port, r, tuple.SrcPort)
 	} else if preserve || m.overloadedTowards(tuple) {
 		// What choose took, or might have, is overloaded there: either is right.
@@ -452,9 +460,11 @@ func (m *model) judgeOverload(tuple packet.Tuple, port uint16, r conntrack.Refus
 	}
 }
 
-// overShare reports whether a host with so many of n may not have one more, its share
-// being a half.
-func overShare(held, n, free int) bool { return held > 0 && (held+1 > n/2 || held+1 > free) }
+// overShare reports whether a host with so many of n may not have one more.
+func (m *model) overShare(held, n, free int) bool {
+	more, share := float64(held+1), m.cfg.HostShare
+	return held > 0 && (more > share*float64(n) || more > share/(1-share)*float64(free))
+}
 
 // freeReplies counts the ports that no connection has, but for those that have expired.
 func (m *model) freeReplies(tuple packet.Tuple, lo, hi int) int {
@@ -562,13 +572,13 @@ func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 		c.half = n.Original.Src
 	}
 	n.In[conntrack.Original] = c.group()
-	want, evicted, skipped, room := m.predict(c, conns, young, old, stamps)
+	want := m.predict(c, conns, young, old, stamps)
 	n.Segment.Flags = m.flags()
 	if n.Backend = conntrack.Backend(m.ch.IntN(3)); n.Backend == ownLifetimes {
 		n.Class = m.own
 	}
 	got, r := m.table.commitBound(&n, &b, m.now)
-	if !room {
+	if !want.room {
 		// Then it may sweep, and all is as if that had been before.
 		swept := m.swept(c)
 		gone := func(k *modelConn) bool { return slices.Contains(swept, k) }
@@ -577,15 +587,16 @@ func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 				stamps[k.half] = m.stamp + 100 + i
 			}
 		}
-		want, evicted, skipped, _ = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone),
+		want = m.predict(c, slices.DeleteFunc(conns, gone), slices.DeleteFunc(young, gone),
 			slices.DeleteFunc(old, gone), stamps)
 		m.ended = slices.DeleteFunc(m.ended, gone)
 	}
-	if r != want || (got == nil) != (want != conntrack.None) {
-		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want)
+	if r != want.r || (got == nil) != (want.r != conntrack.None) {
+		m.t.Fatalf("Commit(%v) = %v, want %v", n.Original, r, want.r)
 	}
-	m.expectEnded("commit", evicted...)
-	for _, s := range skipped {
+	m.expectEnded("commit", want.ended...)
+	m.excess = m.excess && !want.trimmed
+	for _, s := range want.moved {
 		if m.restamp(s); slices.Contains(m.young, s) { // or it was its turn again
 			m.young = append(without(m.young, s), s)
 			s.queued = s.seen
@@ -610,7 +621,7 @@ func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 func (m *model) swept(c *modelConn) []*modelConn {
 	var all []*modelConn
 	for _, k := range m.ended {
-		if m.expired(k) && !slices.ContainsFunc(c.tuple[:],
+		if k.swept && !slices.ContainsFunc(c.tuple[:],
 			func(t packet.Tuple) bool { return k.tuple[0] == t || k.tuple[1] == t }) {
 			all = append(all, k)
 		}
@@ -618,48 +629,85 @@ func (m *model) swept(c *modelConn) []*modelConn {
 	return all
 }
 
-// predict says what becomes of a new connection c among others, whom it ends, which are
-// listed anew, and whether there is room without ending what is in nobody's way.
-func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (r conntrack.Refusal,
-	ended, skipped []*modelConn, room bool) {
-	var gone []*modelConn // in whose place it comes
-	for _, t := range c.tuple {
+// An outcome is what becomes of a new connection.
+type outcome struct {
+	r     conntrack.Refusal
+	ended []*modelConn
+	moved []*modelConn // half-open ones that have ended to make room or are listed anew, as it happens
+	room  bool         // without ending what is in nobody's way
+
+	trimmed bool // half-open connections fill no more than their part from here on
+}
+
+// predict says what becomes of a new connection c among others.
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (o outcome) {
+	o.room, stamps = true, maps.Clone(stamps)
+	for _, t := range c.tuple { // in whose place it comes
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
 		switch {
-		case i < 0 || slices.Contains(gone, conns[i]):
+		case i < 0 || slices.Contains(o.ended, conns[i]):
 		case !m.past(conns[i]):
-			return conntrack.TupleTaken, gone, nil, true
+			o.r = conntrack.TupleTaken
+			return o
 		default:
-			if gone = append(gone, conns[i]); slices.Contains(young, conns[i]) {
-				stamps[conns[i].half] = m.stamp + len(gone)
+			if o.ended = append(o.ended, conns[i]); slices.Contains(young, conns[i]) {
+				stamps[conns[i].half] = m.stamp + len(o.ended)
 			}
 		}
 	}
 	left := func(list []*modelConn) []*modelConn {
-		return slices.DeleteFunc(slices.Clone(list), func(k *modelConn) bool { return slices.Contains(gone, k) })
+		return slices.DeleteFunc(slices.Clone(list), func(k *modelConn) bool { return slices.Contains(o.ended, k) })
 	}
 	conns, young, old = left(conns), left(young), left(old)
+	evictHalf := func() {
+		victim, skipped := halfVictim(c, young, stamps, o.moved)
+		for _, k := range append(skipped, victim) {
+			o.moved = append(o.moved, k)
+			stamps[k.half] = 1<<20 + len(o.moved)
+			young = append(without(young, k), k)
+		}
+		o.ended = append(o.ended, victim)
+		conns, young = left(conns), left(young)
+	}
+	makeRoom := func() {
+		if len(old) == 0 {
+			evictHalf()
+			return
+		}
+		o.ended = append(o.ended, old[0])
+		conns, old = left(conns), left(old)
+	}
 	owned := 0
 	for _, k := range conns {
 		if k.owner == c.owner && k.counted {
 			owned++
 		}
 	}
-	switch {
-	case c.owner != 0 && overShare(owned, modelSize, modelSize-len(conns)+len(young)+len(old)):
-		return conntrack.HostShareUsed, gone, nil, false
-	case len(young) >= modelSize/2:
-		victim, skipped := halfVictim(c, young, stamps)
-		return conntrack.None, append(gone, victim), skipped, true
-	case len(conns) < modelSize:
-		return conntrack.None, gone, nil, true
-	case len(old) > 0:
-		return conntrack.None, append(gone, old[0]), nil, false
-	case len(young) > 0:
-		victim, skipped := halfVictim(c, young, stamps)
-		return conntrack.None, append(gone, victim), skipped, false
+	size := m.cfg.MaxConnections
+	lasting := len(conns) - len(young) - len(old)
+	if c.owner != 0 && m.overShare(owned, size, max(0, size-lasting)) {
+		o.r, o.room = conntrack.HostShareUsed, false
+		return o
 	}
-	return conntrack.TableFull, gone, nil, false
+	if len(conns) > size { // the table has become smaller
+		o.room = false
+		for lasting < size && len(conns) >= size {
+			makeRoom()
+		}
+	}
+	if lasting < size && len(young) > 0 && len(young) >= size/2 {
+		for evictHalf(); m.excess && len(young) > 0 && len(young) >= size/2; evictHalf() {
+		}
+		o.trimmed = true
+	}
+	if len(conns) >= size {
+		if o.room = false; lasting >= size {
+			o.r = conntrack.TableFull
+			return o
+		}
+		makeRoom()
+	}
+	return o
 }
 
 // group is the interface that a host is behind.
@@ -668,8 +716,10 @@ func (c *modelConn) group() uint16 { return uint16(c.half & 1) }
 // halfVictim is the half-open connection that makes room for c: of the group that has the
 // most, c's own if others have no more, the host that has the most, for the longest, and
 // of that the oldest. So nobody who has less than a fair share loses one while another has
-// more. A connection that has had packets since it was listed is passed over, up to eight.
-func halfVictim(c *modelConn, young []*modelConn, stamps map[uint32]int) (victim *modelConn, skipped []*modelConn) {
+// more. A connection that has had packets since it was listed, which is before those in moved were, is passed
+// over, up to eight.
+func halfVictim(c *modelConn, young []*modelConn, stamps map[uint32]int, moved []*modelConn) (victim *modelConn,
+	skipped []*modelConn) {
 	groups, hosts := map[uint16]int{}, map[uint32][]*modelConn{}
 	for _, k := range young {
 		groups[k.group()]++
@@ -695,7 +745,7 @@ func halfVictim(c *modelConn, young []*modelConn, stamps map[uint32]int) (victim
 		k := most[0]
 		used := k.tuple[0].Proto != packet.ProtoTCP &&
 			k.seen.Truncate(time.Millisecond) != k.queued.Truncate(time.Millisecond)
-		if len(skipped) == 8 || !used || slices.Contains(skipped, k) {
+		if len(skipped) == 8 || !used || slices.Contains(skipped, k) || slices.Contains(moved, k) {
 			return k, skipped
 		}
 		skipped = append(skipped, k)
@@ -795,6 +845,30 @@ func (m *model) settle() {
 	}
 }
 
+// configure gives both tables other settings. Nothing ends by that.
+func (m *model) configure() {
+	pick := func(all ...int) int { return all[m.ch.IntN(len(all))] }
+	seconds := func(all ...int) time.Duration { return time.Duration(pick(all...)) * time.Second }
+	m.cfg.MaxConnections, m.cfg.HostShare = pick(6, 12, 24, 24, 30), []float64{0.2, 0.5, 0.5, 1}[m.ch.IntN(4)]
+	m.cfg.UDP, m.cfg.ICMP, m.cfg.Other = seconds(2, 5, 9), seconds(3, 6), seconds(4, 7)
+	m.cfg.TCPEstablished = seconds(8, 20)
+	m.cfg.TCPOpening, m.cfg.TCPClosing = seconds(2, 4, 6), seconds(1, 3, 5)
+	m.cfg.Mapping, m.cfg.Filtering = nat.Behavior(m.ch.IntN(3)), nat.Behavior(m.ch.IntN(3))
+	m.cfg.PortMin = uint16(pick(1999, 2000, 2000, 2002))
+	m.cfg.PortMax = m.cfg.PortMin + uint16(pick(0, 3, 7))
+	for k, r := range m.cooling {
+		r.free = true
+		m.cooling[k] = r
+	}
+	m.useConfig()
+}
+
+func (m *model) useConfig() {
+	m.table.configure(m.cfg)
+	m.excess = len(m.young) > 0 && len(m.young) >= m.cfg.MaxConnections/2
+	m.expectEnded("configure")
+}
+
 func (m *model) removeOne() {
 	if len(m.conns) == 0 {
 		return
@@ -843,6 +917,8 @@ func (m *model) finish() {
 	if m.table.Len() != 0 {
 		m.t.Fatalf("%d connections left", m.table.Len())
 	}
+	m.cfg = modelConfig
+	m.useConfig()
 	for port := uint16(2000); port <= 2003; port++ {
 		if _, got := bind(m.t, m.table, udp(inside, port, remote, 53)); got != port {
 			m.t.Fatalf("port %d is not free after the end of everything", port)

@@ -117,7 +117,7 @@ func (t *Table) plan(r *Record, side int) (planned, conntrack.Refusal) {
 		return planned{}, conntrack.Malformed
 	}
 	ext := mappedEndpoint(&r.Record, side)
-	p := planned{used: true, ext: ext.Port, key: mapKey{ext: ext.Addr, proto: proto}}
+	p := planned{used: true, ext: ext.Port, key: mapKey{ext: ext.Addr, proto: proto, form: t.cfg.Mapping}}
 	if side == 0 {
 		p.key.addr, p.key.port = r.Original.Src, r.Original.SrcPort
 		p.key.remote, p.key.remotePort = t.remotePart(r.Reply.Src, r.Reply.SrcPort)
