@@ -112,6 +112,30 @@ func bindOnly(t *testing.T, table *tables, tuple packet.Tuple) uint16 {
 	return port
 }
 
+// An imported mapping is one of the behavior of now: new connections of its endpoint use it.
+func TestImportedMappingServes(t *testing.T) {
+	for _, behavior := range []nat.Behavior{nat.EndpointIndependent, nat.AddressDependent} {
+		cfg := config{Mapping: behavior, PortMin: 2000, PortMax: 2009, HostShare: 1}
+		from, to := newTable(cfg), newTable(config{Mapping: nat.AddressAndPortDependent})
+		c, _ := bind(t, from, udp(inside+1, 2001, remote, 53))
+		r := from.nat.Export(c, ids{}, 0)
+		to.configure(cfg)
+		if _, refusal := to.nat.Import(&r, ids{owned: []uint32{external}}, 0); refusal != conntrack.None {
+			t.Fatal(refusal)
+		}
+		if port := outbound(t, to, udp(inside+1, 2001, remote, 54)); port != 2001 || to.Stats().Overloaded != 0 {
+			t.Errorf("behavior %d: port %d", behavior, port)
+		}
+		end(t, to, udp(inside+1, 2001, remote, 53))
+		if port := bindOnly(t, to, udp(inside+1, 2001, remote, 55)); port != 2001 {
+			t.Errorf("behavior %d: port %d", behavior, port)
+		}
+		if port := bindOnly(t, to, udp(inside+2, 2001, remote, 53)); port == 2001 {
+			t.Errorf("behavior %d: another host gets the port", behavior)
+		}
+	}
+}
+
 // Another filtering behavior holds at once for packets that belong to no connection, and for no others.
 func TestConfigureFiltering(t *testing.T) {
 	cfg := config{Filtering: nat.EndpointIndependent}
