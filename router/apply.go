@@ -407,6 +407,9 @@ func (p *Prepared) remember() {
 	e.state.Store(p.to)
 	if p.seen() {
 		e.show()
+		if e.sim != nil {
+			e.sim.find()
+		}
 	} else if v := *e.view.Load(); len(p.workers) > 0 {
 		v.workers = e.workers
 		e.view.Store(&v)

@@ -309,7 +309,7 @@ func (c *routerChange) configure() {
 		return
 	}
 	c.router.conns.Configure(s.tables.conns)
-	// c.router.nat.Configure(s.tables.nat)
+	c.router.nat.Configure(s.tables.nat)
 	c.router.fragments.configure(s.fragment)
 }
 

@@ -29,7 +29,8 @@ import (
 type Simulation struct {
 	*Engine
 	now      time.Duration
-	devs     map[string]*simDevice
+	devs     map[string]*simDevice // by the names of networks, and by their ids
+	byID     map[id]*simDevice
 	schedule simSchedule
 	checks   func(router, pool, member string, at time.Duration) CheckResult // nil: all are good
 }
@@ -44,6 +45,7 @@ func Simulate(state *config.State, seed uint64) (*Simulation, error) {
 func simulate(state *config.State, seed uint64, quiet bool) (*Simulation, error) {
 	s := &Simulation{
 		Engine: newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: seed}), devs: map[string]*simDevice{},
+		byID: map[id]*simDevice{},
 	}
 	s.sim = s
 	s.schedule.now = func() time.Duration { return s.now }
@@ -67,8 +69,19 @@ func (s *Simulation) equip(w *worker) {
 // plugIn gives a network its device.
 func (s *Simulation) plugIn(n *network) {
 	d := &simDevice{}
-	s.devs[n.name()] = d
+	s.byID[n.id] = d
 	n.plugIn(&link{memory: true, name: n.name()}, d)
+}
+
+// find finds the devices by the names and ids that networks have now.
+func (s *Simulation) find() {
+	clear(s.devs)
+	known := map[id]*simDevice{}
+	for name, n := range s.view.Load().networks {
+		s.devs[name] = s.byID[n.id]
+		known[n.id] = s.byID[n.id]
+	}
+	s.byID = known
 }
 
 // A CheckResult is what a simulated check of a member finds.

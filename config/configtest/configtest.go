@@ -22,6 +22,9 @@ type Maker struct {
 	// be invalid for what is there already.
 	Wrong int
 
+	// Allow says which States may be made; nil: all.
+	Allow func(*config.State) bool
+
 	// LeftOpen says whether an edit has left open what the object has had, since LeftOpen was last set to false.
 	LeftOpen bool
 
@@ -69,6 +72,9 @@ func (g *Maker) base() *config.State {
 		})
 	}
 	s, _ := d.Check()
+	if s != nil && g.Allow != nil && !g.Allow(s) {
+		return nil
+	}
 	return s
 }
 
@@ -79,7 +85,7 @@ func (g *Maker) Next(s *config.State, n int) *config.State {
 		for range 1 + g.rng.IntN(n) {
 			g.Edit(d)
 		}
-		if next, _ := d.Check(); next != nil {
+		if next, _ := d.Check(); next != nil && (g.Allow == nil || g.Allow(next)) {
 			return next
 		}
 	}

@@ -1,0 +1,327 @@
+package router
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket/layers"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/configtest"
+	"github.com/taprouter/taprouter/internal/packet"
+)
+
+// dump writes down everything that packets obey: two engines with the same dump give the same answers, as long as
+// nothing has happened on them.
+func dump(e *Engine) string {
+	b := &strings.Builder{}
+	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
+	s := e.State()
+	for o := range s.Networks() {
+		n := e.networks[id(o.ID)]
+		line("network %s mtu %d/%d external %t down %t", n.name(), n.mtu, n.linkMTU, n.external, n.down)
+		dumpStations(line, n)
+		for _, p := range n.ports {
+			line("  port %s mtu %d network %s exempt %t", p.link.name, p.link.wantMTU, p.link.network, p.link.exempt)
+		}
+	}
+	for o := range s.Routers() {
+		dumpRouter(line, s, e.routers[id(o.ID)])
+	}
+	line("workers %d", len(e.workers))
+	for _, w := range e.workers {
+		line("worker of %d routers, %d networks, polls %v", len(w.routers), len(w.networks), w.busyPoll)
+	}
+	return b.String()
+}
+
+func dumpStations(line func(string, ...any), n *network) {
+	var stations []string
+	for _, st := range n.stations() {
+		what := "service"
+		if i, ok := st.owner.(*iface); ok {
+			what = fmt.Sprintf("router %s gone %t mtu %d", i.router.name, i.gone, i.mtu)
+		}
+		if n.byMAC.Load().lookup(st.mac[:]) != st {
+			what += " not found"
+		}
+		stations = append(stations, fmt.Sprintf("  station %v %s", st.mac, what))
+	}
+	slices.Sort(stations)
+	line("%s", strings.Join(stations, "\n"))
+	line("  only %v direct %t sole %t", n.only.station != nil, n.direct != nil, n.sole.Load() != nil)
+	var owners []string
+	for addr, all := range n.directory.owners {
+		for _, st := range all {
+			owners = append(owners, fmt.Sprintf("  owner of %v: %v", packet.ToAddr(addr), st.mac))
+		}
+	}
+	slices.Sort(owners)
+	line("%s", strings.Join(owners, "\n"))
+}
+
+func dumpRouter(line func(string, ...any), s *config.State, r *vrouter) {
+	line("router %s rpfilter %v clamp %t fragment %v/%v tables %+v quiet %t", r.name, r.rpFilter, r.clamp, r.fragment,
+		r.fragments.known.life, r.tables, r.quiet)
+	name := func(i *iface) string {
+		if i == nil {
+			return "none"
+		}
+		return fmt.Sprintf("%s (%v)", i.network.name(), i.mac)
+	}
+	for _, f := range r.attached {
+		if r.ifaces[f.of.id] != f.of || f.of.ifaceRules != f {
+			line("  interface %s is not in its place", name(f.of))
+		}
+		line("  interface %s external %t addrs %v prefixes %v", name(f.of), f.external, f.addrs, f.prefixes)
+	}
+	if g := r.gateway; g != nil {
+		line("  gateway %s %v snat %t plain %v shared %v", name(g.iface), packet.ToAddr(g.addr), g.snat, g.plain, g.shared)
+	}
+	for p, rt := range r.routes.AllSorted4() {
+		line("  route %v via %v %s", p, packet.ToAddr(rt.via), name(rt.out))
+	}
+	for p, o := range r.owned.AllSorted4() {
+		line("  owns %v at %s: %d, local %d", p, name(o.at), o.arp, o.local)
+	}
+	for f := range s.FloatingIPs() {
+		if to := r.static.Get(packet.FromAddr(f.Address)); to.Fixed != 0 || len(to.Forwards) > 0 {
+			shown, _ := r.static.Floating(to.Fixed)
+			line("  floating %v %+v shown %v", f.Address, to, packet.ToAddr(shown))
+		}
+	}
+	for _, v := range r.listed {
+		if r.vips.Find(v.Addr, v.Proto, v.Port) != &v.VIP || r.listeners[v.VIP.ID] != v.of || v.of.vipRules != v ||
+			v.Pool != v.of.share.pool || r.byListener[v.id] != v.of || r.shares[v.pool] != v.of.share {
+			line("  VIP %s is not in its place", v.Name)
+		}
+		line("  VIP %s %v %d:%d at %s limit %d idle %v allowed %v class %t", v.Name, packet.ToAddr(v.Addr), v.Proto,
+			v.Port, name(v.at), v.limit, v.idle, allowedText(v), v.of.class != 0)
+		dumpShare(line, v.of.share, v.of)
+	}
+	line("  listeners %d shares %d", len(r.byListener), len(r.shares))
+	line("  checks %t", r.checker != nil)
+}
+
+func allowedText(v *vipRules) string {
+	if v.allowed == nil {
+		return "all"
+	}
+	var all []string
+	for p := range v.allowed.AllSorted4() {
+		all = append(all, p.String())
+	}
+	return strings.Join(all, " ")
+}
+
+func dumpShare(line func(string, ...any), s *poolShare, v *vip) {
+	line("    pool %s %+v keep %t drain %t monitored %t %t", s.of.name, s.of.config, s.of.keepDown, s.of.drainRemoved,
+		s.of.monitor != nil, s.monitor != nil)
+	for k, m := range s.pool.Members() {
+		is := s.of.members[k]
+		if is.ID != m.ID {
+			line("    another order")
+		}
+		_, ok := v.numbers[m.ID]
+		line("    member %s %v:%d weight %d backup %t up %t number %t", is.name, packet.ToAddr(m.Addr), m.Port, m.Weight,
+			m.Backup, m.AdminStateUp, ok)
+	}
+	if len(v.numbers) != len(s.of.members) {
+		line("    %d numbers of %d members", len(v.numbers), len(s.of.members))
+	}
+}
+
+// firstDifference is where two texts differ.
+func firstDifference(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(a), len(b)) {
+		x, y := "", ""
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			return fmt.Sprintf("line %d:\n got %s\nwant %s", i+1, x, y)
+		}
+	}
+	return ""
+}
+
+// supported makes random States that the engine can serve.
+func supported(seed uint64) *configtest.Maker {
+	g := configtest.New(seed)
+	g.Wrong = 0
+	g.Allow = func(s *config.State) bool { return len(Unsupported(s)) == 0 }
+	return g
+}
+
+// applied starts a simulation with one State and has it serve another one.
+func applied(t *testing.T, a *config.State, then ...*config.State) *Simulation {
+	t.Helper()
+	s, err := simulate(a, 1, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range then {
+		p, err := s.Prepare(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.quiet = true // announcements would be all that differs
+		p.Commit()
+	}
+	return s
+}
+
+// For random States, a router that has served one and serves another one now obeys the same as one that starts with the
+// second: it has the same rules, and gives the same answers to the same packets. And back again.
+func TestApplyIsLikeStart(t *testing.T) {
+	seeds := 60
+	if testing.Short() {
+		seeds = 6
+	}
+	for seed := range uint64(seeds) {
+		g := supported(seed)
+		a := g.State()
+		for step := range 8 {
+			b := g.Next(a, 1+step)
+			got, want := applied(t, a, b), applied(t, b)
+			if where := firstDifference(dump(got.Engine), dump(want.Engine)); where != "" {
+				t.Fatalf("seed %d, step %d: after Apply, %s\nchanges:\n%s", seed, step, where, changesText(a, b))
+			}
+			if where := compareAnswers(t, got, want, seed); where != "" {
+				t.Fatalf("seed %d, step %d: after Apply, %s\nchanges:\n%s", seed, step, where, changesText(a, b))
+			}
+			back := applied(t, a, b, a)
+			if where := firstDifference(dump(back.Engine), dump(applied(t, a).Engine)); where != "" {
+				t.Fatalf("seed %d, step %d: back again, %s\nchanges:\n%s", seed, step, where, changesText(a, b))
+			}
+			a = b
+		}
+	}
+}
+
+func changesText(a, b *config.State) string {
+	var all []string
+	for _, l := range config.Describe(a, b, config.Diff(a, b)) {
+		all = append(all, fmt.Sprint(l))
+	}
+	return strings.Join(all, "\n")
+}
+
+// compareAnswers sends the same packets into two simulations and compares what comes out.
+func compareAnswers(t *testing.T, got, want *Simulation, seed uint64) string {
+	t.Helper()
+	a, b := newPlayer(t, got), newPlayer(t, want)
+	rng := rand.New(rand.NewPCG(seed, 7))
+	for k := range 60 {
+		choice := rng.Uint64()
+		x, y := a.play(choice), b.play(choice)
+		if where := firstDifference(x, y); where != "" {
+			return fmt.Sprintf("packet %d, %s", k, where)
+		}
+	}
+	return ""
+}
+
+// A player sends packets of hosts of a State.
+type player struct {
+	*sim
+	hosts []*simHost
+	dests []netip.Addr
+}
+
+func newPlayer(t *testing.T, s *Simulation) *player {
+	p := &player{sim: &sim{Simulation: s, t: t, all: s.workers, w: s.workers[0], nets: map[string]*network{},
+		hosts: map[hostKey]*simHost{}}}
+	state := s.State()
+	for n := range state.Networks() {
+		if name := string(n.ID); p.nets[name] == nil {
+			p.nets[name] = s.networks[id(n.ID)]
+			p.names = append(p.names, name)
+		}
+		for sub := range state.SubnetsOf(n.ID) {
+			for _, k := range []int{9, 11} {
+				a := sub.CIDR.Masked().Addr()
+				for range k {
+					a = a.Next()
+				}
+				if state.Owner(n.ID, a) == nil {
+					p.hosts = append(p.hosts, p.host(string(n.ID), a.String()))
+				}
+				p.dests = append(p.dests, a)
+			}
+		}
+	}
+	for f := range state.FloatingIPs() {
+		p.dests = append(p.dests, f.Address)
+	}
+	for b := range state.LoadBalancers() {
+		p.dests = append(p.dests, b.Address)
+	}
+	for r := range state.Routers() {
+		for i := range state.InterfacesOf(r.ID) {
+			for _, f := range i.FixedIPs {
+				p.dests = append(p.dests, f.Address)
+			}
+		}
+	}
+	for m := range state.Members() {
+		p.dests = append(p.dests, m.Address)
+	}
+	return p
+}
+
+// play sends a packet and returns what has come out.
+func (p *player) play(choice uint64) string {
+	if len(p.hosts) == 0 {
+		return ""
+	}
+	rng := rand.New(rand.NewPCG(choice, 1))
+	h, dst := p.hosts[rng.IntN(len(p.hosts))], p.dests[rng.IntN(len(p.dests))]
+	n := p.nets[h.net]
+	var mac packet.MAC
+	routers := interfaces(n)
+	if len(routers) == 0 {
+		return ""
+	}
+	{
+		slices.SortFunc(routers, func(a, b *iface) int { return strings.Compare(a.mac.String(), b.mac.String()) })
+		mac = routers[rng.IntN(len(routers))].mac
+	}
+	port := []uint16{22, 53, 80, 2222, 8080}[rng.IntN(5)]
+	var eth []byte
+	switch rng.IntN(4) {
+	case 0:
+		eth = p.build(h, dst.String(), layers.IPProtocolUDP, nil, &layers.UDP{SrcPort: 4000, DstPort: layers.UDPPort(port)},
+			payload(8))
+	case 1:
+		eth = p.build(h, dst.String(), layers.IPProtocolTCP, nil,
+			&layers.TCP{SrcPort: 4000, DstPort: layers.TCPPort(port), Seq: 1, SYN: true, Window: 65535})
+	case 2:
+		eth = p.build(h, dst.String(), layers.IPProtocolICMPv4, nil, pingLayer(), payload(8))
+	default:
+		p.now += time.Duration(rng.IntN(3000)) * time.Millisecond
+		eth = make([]byte, packet.ARPLen)
+		packet.PutARP(eth, h.mac, packet.Broadcast,
+			packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(dst)})
+	}
+	if eth[0]&1 == 0 {
+		copy(eth, mac[:])
+	}
+	p.put(h.net, eth)
+	var out []string
+	for _, name := range p.names {
+		for _, f := range p.Take(name) {
+			out = append(out, fmt.Sprintf("%s %x", p.nets[name].name(), f.Buf[f.Head:f.Tail]))
+		}
+	}
+	return strings.Join(out, "\n")
+}
