@@ -33,10 +33,11 @@ func dump(e *Engine) string {
 	for o := range s.Routers() {
 		dumpRouter(line, s, e.routers[id(o.ID)])
 	}
-	line("workers %d", len(e.workers))
+	routers, networks := 0, 0
 	for _, w := range e.workers {
-		line("worker of %d routers, %d networks, polls %v", len(w.routers), len(w.networks), w.busyPoll)
+		routers, networks = routers+len(w.routers), networks+len(w.networks)
 	}
+	line("%d routers, %d networks, polls %v", routers, networks, e.workers[0].busyPoll)
 	return b.String()
 }
 
@@ -189,7 +190,7 @@ func TestApplyIsLikeStart(t *testing.T) {
 	}
 	for seed := range uint64(seeds) {
 		g := supported(seed)
-		a := g.State()
+		a := withWorkers(t, g.State(), 1+int(seed%3))
 		for step := range 8 {
 			b := g.Next(a, 1+step)
 			got, want := applied(t, a, b), applied(t, b)
@@ -206,6 +207,19 @@ func TestApplyIsLikeStart(t *testing.T) {
 			a = b
 		}
 	}
+}
+
+// withWorkers is a State with so many workers.
+func withWorkers(t *testing.T, s *config.State, workers int) *config.State {
+	t.Helper()
+	d, settings := s.Edit(), *s.Settings()
+	settings.Engine.Workers = workers
+	d.Put(&settings)
+	to, faults := d.Check()
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return to
 }
 
 func changesText(a, b *config.State) string {
@@ -323,5 +337,6 @@ func (p *player) play(choice uint64) string {
 			out = append(out, fmt.Sprintf("%s %x", p.nets[name].name(), f.Buf[f.Head:f.Tail]))
 		}
 	}
+	slices.Sort(out) // workers take turns
 	return strings.Join(out, "\n")
 }

@@ -36,6 +36,7 @@ type vip struct {
 // its number.
 type backend struct {
 	vip    *vip
+	share  *poolShare    // whose member it is; the VIP may have got another pool since
 	member uint32        // its ID
 	gone   bool          // out of the pool; the number is free when the last connection has left the table
 	was    *member       // the member, when it left
@@ -82,7 +83,7 @@ func (bl *balancer) leavePool(v *vip) {
 // addBackend gives a member a number for the connections of a VIP. The number of a backend that is
 // gone is used again, as no connection has it any more.
 func (bl *balancer) addBackend(v *vip, member uint32) {
-	b := backend{vip: v, member: member}
+	b := backend{vip: v, share: v.share, member: member}
 	if n := len(bl.unused); n > 0 {
 		v.numbers[member] = bl.unused[n-1]
 		bl.unused = bl.unused[:n-1]
@@ -157,14 +158,14 @@ func (bl *balancer) balanced(c *conntrack.Conn, from, to conntrack.Rank) {
 		b.active++
 		v.active++
 		if from == conntrack.Absent {
-			v.Pool.Commit(clientOf(c), b.member, now)
+			b.share.pool.Commit(clientOf(c), b.member, now)
 		} else {
-			v.Pool.Resume(clientOf(c), b.member, now)
+			b.share.pool.Resume(clientOf(c), b.member, now)
 		}
 	default:
 		b.active--
 		v.active--
-		v.Pool.End(clientOf(c), b.member, now)
+		b.share.pool.End(clientOf(c), b.member, now)
 	}
 	if from == conntrack.Lasting {
 		v.lasting--

@@ -293,7 +293,7 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 		k := at[n.ID]
 		if k == 0 {
 			p.ifaces = append(p.ifaces, ifaceParams{
-				network: id(n.ID), external: n.External, mac: packet.MAC(port.MAC), origin: originOf(port),
+				network: id(n.ID), mac: packet.MAC(port.MAC), origin: originOf(port),
 			})
 			k = len(p.ifaces)
 			at[n.ID] = k

@@ -107,7 +107,7 @@ func (q *sequence) checkBounds() {
 	if n := len(q.w.queue); n != 0 {
 		q.t.Fatalf("%d frames left in the queue", n)
 	}
-	for i, r := range q.w.routers {
+	for _, r := range q.w.routers {
 		fs, held := &r.fragments, 0
 		for k, e := range fs.entries {
 			if len(e.held) > maxHeldPieces {
@@ -135,7 +135,7 @@ func (q *sequence) checkBounds() {
 			{"packets to put together", len(r.reassemblies), maxReassemblies},
 			{"bytes of one of them", gathered, maxIPLen},
 			{"neighbors", r.arp.Len(), neighbor.MaxNeighbors},
-			{"connections", r.conns.Len(), q.topology.Routers[i].NAT.MaxConnections},
+			{"connections", r.conns.Len(), r.tables.conns.MaxConnections},
 			{"bytes of tables", q.tableBytes(), q.empty + 1<<22},
 		} {
 			if x.n < 0 || x.n > x.most {
@@ -215,10 +215,10 @@ func (q *sequence) checkTables() {
 		port  uint16
 		proto uint8
 	}
-	for i, r := range q.w.routers {
+	for _, r := range q.w.routers {
 		tuples := map[packet.Tuple]bool{}
 		internal, external := map[end]end{}, map[end]end{}
-		independent := q.topology.Routers[i].NAT.Mapping == "endpoint-independent"
+		independent := r.tables.nat.Mapping == nat.EndpointIndependent
 		mapped := func(in, out end) {
 			if was, ok := internal[out]; ok && was != in {
 				q.t.Fatalf("%s: %+v and %+v share the external %+v", r.name, was, in, out)
@@ -246,6 +246,9 @@ func (q *sequence) checkTables() {
 		})
 		q.checkBackends(r)
 		for _, v := range r.listeners {
+			if v == nil {
+				continue // a free number
+			}
 			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.conns.Len() {
 				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be",
 					v.Name, v.lasting, v.active, r.conns.Len(), v.limit)
@@ -270,6 +273,21 @@ func (q *sequence) observe() {
 			r.conns.Observe(q.conns[r])
 		}
 	}
+}
+
+// observeNew follows the connections of routers that have come, and forgets routers that are gone.
+func (q *sequence) observeNew() {
+	now := map[*vrouter]known{}
+	q.all = q.workers
+	for _, w := range q.all {
+		for _, r := range w.routers {
+			if now[r] = q.conns[r]; now[r] == nil {
+				now[r] = known{}
+				r.conns.Observe(now[r])
+			}
+		}
+	}
+	q.conns = now
 }
 
 // checkBackends: what is counted of VIPs and members is what the table has.
@@ -302,10 +320,13 @@ func (q *sequence) checkBackends(r *vrouter) {
 		}
 		if b.vip != nil {
 			ofVIP[b.vip] += active[k]
-			ofMember[pooled{b.vip.share, b.member}] += active[k]
+			ofMember[pooled{b.share, b.member}] += active[k]
 		}
 	}
 	for _, v := range r.listeners {
+		if v == nil {
+			continue // a free number
+		}
 		if v.active != ofVIP[v] || v.lasting != lasting[v] {
 			q.t.Fatalf("VIP %s has %d connections, %d of them established, and counts %d and %d", v.Name, ofVIP[v],
 				lasting[v], v.active, v.lasting)
@@ -463,7 +484,7 @@ func (q *sequence) created() uint64 {
 func (q *sequence) full(r *vrouter) bool {
 	for i := range q.topology.Routers {
 		if q.topology.Routers[i].Name == r.name {
-			return q.topology.Routers[i].NAT.MaxConnections <= 24
+			return r.tables.conns.MaxConnections <= 24
 		}
 	}
 	return false
@@ -671,6 +692,9 @@ func (q *sequence) finish() {
 	}
 	for _, r := range q.w.routers {
 		for _, v := range r.listeners {
+			if v == nil {
+				continue // a free number
+			}
 			if v.active != 0 || v.lasting != 0 || len(v.leaving) != 0 {
 				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.active,
 					v.lasting, len(v.leaving))

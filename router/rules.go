@@ -22,7 +22,8 @@ type rules struct {
 	gateway  *gateway      // nil: no external network
 	checks   *iface        // where the checks of members come from; nil: there are none
 	routes   *bart.Table[route]
-	static   *nat.Static
+	floating *nat.Static            // all floating IPs
+	static   *nat.Static            // those in force: without a gateway none is
 	vips     lb.VIPs                // the ID of one is its vip's number at the router
 	listed   []*vipRules            // those of vips, in the order of address, protocol and port
 	owned    *bart.Table[ownership] // every address that the router answers for by ARP
@@ -80,6 +81,7 @@ func (r *rules) with(p *routerParams, parts standing) (next *rules, moved moves)
 	anew := false // where the addresses are is found anew
 	if p.place != nil {
 		n.setPlace(p.place, parts)
+		n.enforce()
 		anew = n.rehoused(r)
 	}
 	edits := ownEdits{skip: anew}
@@ -90,7 +92,8 @@ func (r *rules) with(p *routerParams, parts standing) (next *rules, moved moves)
 	for i := range p.floating {
 		f := &p.floating[i]
 		edits.floats(r, f.addr, true)
-		n.static = n.static.With(f.addr, f.to)
+		n.floating = n.floating.With(f.addr, f.to)
+		n.enforce()
 		edits.floats(&n, f.addr, false)
 	}
 	if len(p.vips) > 0 {
@@ -142,6 +145,13 @@ func (r *rules) setPlace(p *placeParams, parts standing) {
 		if f := r.towards(rt.via); f != nil {
 			r.routes.Insert(rt.to.Masked(), route{f.of, rt.via, &rt.origin})
 		}
+	}
+}
+
+// enforce has the floating IPs in force that may be.
+func (r *rules) enforce() {
+	if r.static = r.floating; r.gateway == nil {
+		r.static = nil
 	}
 }
 

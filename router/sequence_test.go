@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
@@ -276,6 +277,43 @@ func (q *sequence) changeMember() {
 	q.settle(nil)
 }
 
+// reconfigure has the engine serve another State, and then the former one again. Networks and routers of the topology
+// stay, as others follow them; everything else may go. Connections may end, but all else is as it was.
+func (q *sequence) reconfigure() {
+	from := q.State()
+	g := supported(uint64(q.uint16()))
+	g.Allow = func(s *config.State) bool {
+		for n := range from.Networks() {
+			if s.Network(n.ID) == nil {
+				return false
+			}
+		}
+		for r := range from.Routers() {
+			if s.Router(r.ID) == nil || s.NATOf(r.ID).Mapping != from.NATOf(r.ID).Mapping {
+				return false // mappings of different kinds are not comparable
+			}
+		}
+		return len(Unsupported(s)) == 0
+	}
+	before, steps := dump(q.Engine), 1+q.pick(6)
+	for _, to := range []*config.State{g.Next(from, steps), from} {
+		if _, err := q.Apply(q.t.Context(), to); err != nil {
+			q.t.Fatal(err)
+		}
+		q.names = q.names[:0:0]
+		for n := range to.Networks() {
+			q.names = append(q.names, n.Name)
+		}
+		q.observeNew()
+		q.checkTables()
+	}
+	if where := firstDifference(dump(q.Engine), before); where != "" {
+		q.t.Fatalf("another State and back: %s", where)
+	}
+	q.run()
+	q.settle(nil)
+}
+
 // addresses is where packets may go: to every host, to everything the routers own,
 // and to some that are nobody's.
 func (q *sequence) addresses() []uint32 {
@@ -345,9 +383,12 @@ func (q *sequence) step() {
 		q.pass(time.Duration(q.byte()<<16|q.uint16()) * time.Millisecond)
 	case opDevice:
 		d := q.devs[q.names[q.pick(len(q.names))]]
-		if how := q.pick(6); how < 3 {
+		switch how := q.pick(6); how {
+		case 0, 1, 2:
 			d.err = []error{nil, tap.ErrDown, tap.ErrFull}[how]
-		} else {
+		case 5:
+			q.reconfigure()
+		default:
 			q.changeMember()
 		}
 	case opMute:
