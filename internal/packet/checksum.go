@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 )
@@ -11,17 +12,18 @@ import (
 func Sum(b []byte) uint16 { return checksum.Checksum(b, 0) }
 
 // headerSum is Sum for the 20 bytes of a header without options.
-func headerSum(ip []byte) uint16 {
-	a := binary.BigEndian.Uint64(ip)
-	b := binary.BigEndian.Uint64(ip[8:])
-	c := binary.BigEndian.Uint32(ip[16:])
-	// Ones-complement addition does not care how wide the words are, as long as
-	// carries come back in at the low end.
-	s := a>>32 + a&0xffffffff + b>>32 + b&0xffffffff + uint64(c)
-	s = s>>32 + s&0xffffffff
-	s = s>>16&0xffff + s&0xffff + s>>32
-	s = s>>16 + s&0xffff
-	return uint16(s>>16 + s)
+func headerSum(ip *[IPv4Len]byte) uint16 {
+	// Ones-complement addition does not care how wide the words are, nor which of their ends comes first
+	// (RFC 1071, 2), as long as carries come back in at the low end.
+	s, carry := bits.Add64(binary.LittleEndian.Uint64(ip[:]), binary.LittleEndian.Uint64(ip[8:]), 0)
+	s, carry = bits.Add64(s, uint64(binary.LittleEndian.Uint32(ip[16:])), carry)
+	s += carry
+	// Of a word and itself with its halves exchanged, the upper half of the sum is that of the halves, with the
+	// carry.
+	s += bits.RotateLeft64(s, 32)
+	w := uint32(s >> 32)
+	w += bits.RotateLeft32(w, 16)
+	return bits.ReverseBytes16(uint16(w >> 16))
 }
 
 // fold brings the carries of a 32-bit sum back in.
@@ -30,8 +32,11 @@ func fold(s uint32) uint16 {
 	return uint16(s>>16 + s)
 }
 
-// add is ones-complement addition.
-func add(a, b uint16) uint16 { return fold(uint32(a) + uint32(b)) }
+// add is ones-complement addition. The carry of two numbers is one at most, and makes no other.
+func add(a, b uint16) uint16 {
+	s := uint32(a) + uint32(b)
+	return uint16(s>>16 + s)
+}
 
 // delta32 is what a sum changes by when the 32-bit field old becomes new
 // (RFC 1624, equation 3). Deltas of several fields are joined by add, in any order.
@@ -44,6 +49,9 @@ func delta16(old, new uint16) uint16 { return add(^old, new) }
 
 // update applies a delta to a finished checksum.
 func update(sum, delta uint16) uint16 { return ^add(^sum, delta) }
+
+// update2 is update for two deltas.
+func update2(sum, a, b uint16) uint16 { return ^fold(uint32(^sum) + uint32(a) + uint32(b)) }
 
 // ttlDelta is the delta of a TTL that goes down by one: the TTL is the high
 // byte of its word.

@@ -52,7 +52,7 @@ func (d *Decoder) Decode(p *Packet, eth, vnet []byte) Fault {
 	if p.More {
 		return d.takeFirstFragment(p)
 	}
-	if fault := p.parseTransport(); fault != NeedsDecoder {
+	if fault := p.parseTransport(p.Eth[p.L4:p.End]); fault != NeedsDecoder {
 		return fault
 	}
 	if !decode(&d.icmp, eth[p.L4:p.End]) {

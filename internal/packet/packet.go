@@ -139,23 +139,25 @@ type Packet struct {
 	Eth  []byte // the Ethernet frame
 	VNet []byte // its virtio-net header, HeaderLen bytes right before it; nil: none
 
-	L4      int // start of the transport header
-	End     int // end of the IP packet; Ethernet padding follows
-	ID      uint16
+	L4  int // start of the transport header
+	End int // end of the IP packet; Ethernet padding follows
+
+	// These are zero in most packets. They lie together, so that the compiler clears them at once.
 	FragOff uint16 // in bytes
 	More    bool   // more fragments
+	Options bool   // the IP header carries options
+	Flags   uint8  // TCP flags
+	Type    uint8  // ICMP type
+	Code    uint8  // ICMP code
+	Partial bool   // the transport checksum is unfinished (virtio NEEDS_CSUM)
+
+	ID      uint16
+	GSOSize uint16 // payload bytes of each segment of a super-frame, 0: not one
 	DF      bool
-	Options bool // the IP header carries options
 	TTL     uint8
 	TOS     uint8
-	Flags   uint8 // TCP flags
-	Type    uint8 // ICMP type
-	Code    uint8 // ICMP code
 
 	Tuple
-
-	Partial bool   // the transport checksum is unfinished (virtio NEEDS_CSUM)
-	GSOSize uint16 // payload bytes of each segment of a super-frame, 0: not one
 
 	// Quote is set for an ICMP error: the packet it quotes.
 	Quote Quote
@@ -196,7 +198,7 @@ func (p *Packet) Parse(eth, vnet []byte) Fault {
 	if len(eth) < EthernetLen+IPv4Len {
 		return FaultShort
 	}
-	ip := eth[EthernetLen : EthernetLen+IPv4Len : EthernetLen+IPv4Len]
+	ip := (*[IPv4Len]byte)(eth[EthernetLen:])
 	if ip[0] != 0x45 {
 		return parseFirstByte(ip[0])
 	}
@@ -214,21 +216,19 @@ func (p *Packet) Parse(eth, vnet []byte) Fault {
 	}
 	p.Eth, p.VNet = eth, vnet
 	p.L4, p.End = EthernetLen+IPv4Len, end
-	p.ID = binary.BigEndian.Uint16(ip[4:])
-	p.FragOff, p.More, p.Options = 0, false, false
+	p.FragOff, p.More, p.Options, p.Flags, p.Type, p.Code, p.Partial = 0, false, false, 0, 0, 0, false
+	p.ID, p.GSOSize = binary.BigEndian.Uint16(ip[4:]), 0
 	p.DF = frag&0x4000 != 0
 	p.TOS, p.TTL, p.Proto = ip[1], ip[8], ip[9]
 	p.Src = binary.BigEndian.Uint32(ip[12:])
 	p.Dst = binary.BigEndian.Uint32(ip[16:])
-	p.Flags, p.Type, p.Code = 0, 0, 0
 	p.Quote.Off = 0
-	p.Partial, p.GSOSize = false, 0
 	if vnet != nil && binary.LittleEndian.Uint16(vnet) != 0 {
 		if f := p.readOffload(); f != FaultNone {
 			return f
 		}
 	}
-	return p.parseTransport()
+	return p.parseTransport(eth[EthernetLen+IPv4Len : end])
 }
 
 // parseFirstByte judges a version and header length other than the usual.
@@ -242,9 +242,8 @@ func parseFirstByte(b byte) Fault {
 	return NeedsDecoder
 }
 
-// parseTransport reads the ports of an unfragmented packet.
-func (p *Packet) parseTransport() Fault {
-	l4 := p.Eth[p.L4:p.End]
+// parseTransport reads the ports of an unfragmented packet, whose transport header is at the start of l4.
+func (p *Packet) parseTransport(l4 []byte) Fault {
 	p.SrcPort, p.DstPort = 0, 0
 	switch p.Proto {
 	case ProtoTCP:

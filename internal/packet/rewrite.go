@@ -25,7 +25,7 @@ func NewRewrite(from, to Tuple) Rewrite {
 // DecrementTTL takes one off the TTL, which must not be 0 (RFC 1812, 5.3.1; the
 // checksum is adjusted after RFC 1624).
 func (p *Packet) DecrementTTL() {
-	ip := p.Eth[EthernetLen:]
+	ip := p.header()
 	ip[8]--
 	sum := binary.BigEndian.Uint16(ip[10:])
 	binary.BigEndian.PutUint16(ip[10:], update(sum, ttlDelta))
@@ -33,9 +33,9 @@ func (p *Packet) DecrementTTL() {
 
 // SetID changes the IPv4 identification.
 func (p *Packet) SetID(id uint16) {
-	ip := p.Eth[EthernetLen:]
+	ip := p.header()
 	sum := binary.BigEndian.Uint16(ip[10:])
-	binary.BigEndian.PutUint16(ip[10:], update(sum, delta16(p.ID, id)))
+	binary.BigEndian.PutUint16(ip[10:], update2(sum, ^p.ID, id))
 	binary.BigEndian.PutUint16(ip[4:], id)
 	p.ID = id
 }
@@ -43,7 +43,7 @@ func (p *Packet) SetID(id uint16) {
 // Translate applies r to the packet's bytes. A fragment other than the first
 // has no transport header and changes its addresses only.
 func (p *Packet) Translate(r *Rewrite) {
-	ip := p.Eth[EthernetLen : EthernetLen+IPv4Len]
+	ip := p.header()
 	binary.BigEndian.PutUint32(ip[12:], r.Src)
 	binary.BigEndian.PutUint32(ip[16:], r.Dst)
 	sum := binary.BigEndian.Uint16(ip[10:])
@@ -60,45 +60,47 @@ func (p *Packet) translateTransport(r *Rewrite) {
 		// A first fragment may end before the checksum.
 		putPorts(l4, r)
 		if len(l4) >= 18 {
-			p.adjust(l4[16:18], r)
+			sum := binary.BigEndian.Uint16(l4[16:18])
+			binary.BigEndian.PutUint16(l4[16:18], p.adjust(sum, r.AddrDelta, r.PortDelta))
 		}
 	case ProtoUDP:
-		putPorts(l4, r)
-		if l4[6] != 0 || l4[7] != 0 || p.Partial { // RFC 768: 0 is no checksum
-			p.adjust(l4[6:8], r)
-			if l4[6] == 0 && l4[7] == 0 && !p.Partial {
-				l4[6], l4[7] = 0xff, 0xff
+		h := (*[UDPLen]byte)(l4)
+		putPorts(h[:], r)
+		if sum := binary.BigEndian.Uint16(h[6:]); sum != 0 || p.Partial { // RFC 768: 0 is no checksum
+			sum = p.adjust(sum, r.AddrDelta, r.PortDelta)
+			if sum == 0 && !p.Partial {
+				sum = 0xffff
 			}
+			binary.BigEndian.PutUint16(h[6:], sum)
 		}
 	case ProtoICMP:
 		p.translateQuery(l4, r)
-	case ProtoDCCP:
+	case ProtoDCCP, ProtoUDPLite:
 		if len(l4) >= 8 {
-			p.adjust(l4[6:8], &Rewrite{AddrDelta: r.AddrDelta})
-		}
-	case ProtoUDPLite:
-		if len(l4) >= 8 {
-			p.adjust(l4[6:8], &Rewrite{AddrDelta: r.AddrDelta})
+			binary.BigEndian.PutUint16(l4[6:], p.adjust(binary.BigEndian.Uint16(l4[6:]), r.AddrDelta, 0))
 		}
 	}
+}
+
+// header is the fixed part of the IP header.
+func (p *Packet) header() *[IPv4Len]byte {
+	return (*[IPv4Len]byte)(p.Eth[EthernetLen : EthernetLen+IPv4Len])
 }
 
 func putPorts(l4 []byte, r *Rewrite) {
-	binary.BigEndian.PutUint16(l4, r.SrcPort)
-	binary.BigEndian.PutUint16(l4[2:], r.DstPort)
+	h := (*[4]byte)(l4)
+	binary.BigEndian.PutUint16(h[:], r.SrcPort)
+	binary.BigEndian.PutUint16(h[2:], r.DstPort)
 }
 
-// adjust applies r to a transport checksum. An unfinished one holds the sum of
+// adjust applies the deltas of addresses and ports to a transport checksum. An unfinished one holds the sum of
 // the pseudo header, not complemented. Only the addresses are in that sum; the ports
 // are added when the checksum is finished.
-func (p *Packet) adjust(field []byte, r *Rewrite) {
-	sum := binary.BigEndian.Uint16(field)
+func (p *Packet) adjust(sum, addr, port uint16) uint16 {
 	if p.Partial {
-		sum = add(sum, r.AddrDelta)
-	} else {
-		sum = update(update(sum, r.AddrDelta), r.PortDelta)
+		return add(sum, addr)
 	}
-	binary.BigEndian.PutUint16(field, sum)
+	return update2(sum, addr, port)
 }
 
 // translateQuery changes the identifier of an ICMP echo. ICMP has no pseudo header.
@@ -142,7 +144,7 @@ func (p *Packet) TranslateError(src, dst uint32, quoted Tuple) {
 
 // translateQuoted is Translate for a packet that may be cut off anywhere.
 func (p *Packet) translateQuoted(r *Rewrite, hasPort bool) {
-	ip := p.Eth[EthernetLen : EthernetLen+IPv4Len]
+	ip := p.header()
 	binary.BigEndian.PutUint32(ip[12:], r.Src)
 	binary.BigEndian.PutUint32(ip[16:], r.Dst)
 	binary.BigEndian.PutUint16(ip[10:], update(binary.BigEndian.Uint16(ip[10:]), r.AddrDelta))
