@@ -16,7 +16,8 @@ import (
 // order of the file. Each looks at the packet and fills in the passage; nothing is
 // rewritten before the stage of that name, so that a packet that is dropped or
 // quoted on the way is still the sender's. A stage that has nothing to decide,
-// because the connection is known, costs next to nothing.
+// because the connection is known, costs next to nothing: what it does for other packets is in a function of
+// its own, so that the compiler puts the rest of the stage in line in forward.
 
 // forward takes one frame that the switch has found to be for a router, or for
 // everybody, and sees it through. A drop has the stage it came from.
@@ -135,16 +136,10 @@ func (q *retry) resume(t *turn, f *tap.Frame) {
 // stageIngress: what kind of frame is it?
 func stageIngress(t *turn, x *passage) verdict {
 	eth := x.frame.Ethernet()
-	x.isARP = false
-	switch binary.BigEndian.Uint16(eth[12:]) {
-	case packet.EtherTypeIPv4:
-		if eth[0]&1 == 0 {
-			return next
-		}
-	case packet.EtherTypeARP:
-		x.isARP = true
+	if binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeIPv4 && eth[0]&1 == 0 {
 		return next
 	}
+	x.isARP = binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeARP
 	return judgeType(eth)
 }
 
@@ -153,14 +148,15 @@ func stageARP(t *turn, x *passage) verdict {
 	if !x.isARP {
 		return next
 	}
-	return hearARP(t, x, x.frame.Ethernet())
+	return hearARP(t, x)
 }
 
 // hearARP learns the sender, and answers for every address that the router has on that network.
 // A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
 // that its packet comes from, which may be one of its loopback interface or of another network of the
 // host. Nothing is learned from such a sender.
-func hearARP(t *turn, x *passage, eth []byte) verdict {
+func hearARP(t *turn, x *passage) verdict {
+	eth := x.frame.Ethernet()
 	m, ok := packet.DecodeARP(eth)
 	if v := judgeARP(&m, ok); v != next {
 		return v
@@ -196,11 +192,20 @@ var parseDrops = [...]DropReason{
 
 // stageParse: validate the headers once.
 func stageParse(t *turn, x *passage) verdict {
-	p := &x.p
-	if fault := t.parser.Parse(p, x.frame.Ethernet(), x.frame.Header()); fault != packet.FaultNone {
+	fault := x.p.Parse(x.frame.Ethernet(), x.frame.Header())
+	if fault == packet.FaultNone && !t.parser.DecodeAll {
+		return next
+	}
+	return parseUnusual(t, x, fault)
+}
+
+// parseUnusual goes on with a packet in which Packet.Parse has found a fault, or that it has left to a decoder.
+func parseUnusual(t *turn, x *passage, fault packet.Fault) verdict {
+	fault = t.parser.GoOn(&x.p, x.frame.Ethernet(), x.frame.Header(), fault)
+	if fault != packet.FaultNone {
 		return drop(parseDrops[fault])
 	}
-	if p.Options {
+	if x.p.Options {
 		return readOptions(t, x)
 	}
 	return next
@@ -293,6 +298,11 @@ func stageDNAT(t *turn, x *passage) verdict {
 	if x.conn != nil || x.err != nil {
 		return next
 	}
+	return dnatNew(t, x)
+}
+
+// dnatNew finds where a new connection goes, if not where its first packet says.
+func dnatNew(t *turn, x *passage) verdict {
 	r, to := x.r, &x.fresh.to
 	if fixed, ok := r.static.Fixed(to.Dst); ok {
 		to.Dst = fixed
@@ -357,7 +367,15 @@ func dnatVIP(t *turn, x *passage) verdict {
 // stageLocal: what is for the router itself. It answers pings to every address it
 // owns, and refuses the rest. Of other ICMP it has no use, and counts it (RFC 1812, 4.2.1 and 4.3.2.1).
 func stageLocal(t *turn, x *passage) verdict {
-	if x.conn != nil || x.err != nil || x.fresh.vip != nil || !x.r.isLocal(x.fresh.to.Dst) {
+	if x.conn != nil || x.err != nil {
+		return next
+	}
+	return localNew(t, x)
+}
+
+// localNew takes the first packet of a connection if it is for the router itself.
+func localNew(t *turn, x *passage) verdict {
+	if x.fresh.vip != nil || !x.r.isLocal(x.fresh.to.Dst) {
 		return next
 	}
 	p := &x.p
@@ -383,6 +401,11 @@ func stageRoute(t *turn, x *passage) verdict {
 	if x.out != nil {
 		return next // a known connection
 	}
+	return findRoute(t, x)
+}
+
+// findRoute looks the destination up.
+func findRoute(t *turn, x *passage) verdict {
 	dst := x.fresh.to.Dst
 	if x.conn != nil {
 		dst = x.conn.Translated(x.dir).Dst
@@ -429,6 +452,14 @@ func expire(t *turn, x *passage) verdict {
 
 // stageMTU: a packet that is too large for the egress is cut later, or reported to its sender.
 func stageMTU(t *turn, x *passage) verdict {
+	if x.p.End-packet.EthernetLen <= x.out.mtu {
+		return next
+	}
+	return tooLarge(t, x)
+}
+
+// tooLarge decides about a packet that is larger than the MTU, unless it is a super-frame whose segments are not.
+func tooLarge(t *turn, x *passage) verdict {
 	p := &x.p
 	if p.IPLen() <= x.out.mtu {
 		return next
@@ -447,6 +478,11 @@ func stageSNAT(t *turn, x *passage) verdict {
 	if x.conn != nil || x.err != nil {
 		return next
 	}
+	return snatNew(t, x)
+}
+
+// snatNew finds the source that a new connection shows.
+func snatNew(t *turn, x *passage) verdict {
 	if x.p.IsICMPError() {
 		return translateUnknown(t, x)
 	}

@@ -78,7 +78,7 @@ func (x *passage) begin(in *iface, f *tap.Frame, again bool) {
 	x.r, x.in, x.frame, x.again = in.router, in, f, again
 	x.conn, x.err = nil, nil
 	x.out, x.neighbor = nil, nil
-	x.oversize, x.rewrites = false, false
+	x.isARP, x.oversize, x.rewrites = false, false, false
 }
 
 // leaves reports whether a packet from inside goes outside, or comes back from

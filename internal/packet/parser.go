@@ -15,10 +15,14 @@ type Parser struct {
 // Fields of an earlier frame are overwritten. The Ethernet type must have been
 // checked to be IPv4. If the fault is not FaultNone, p is only partly filled.
 func (r *Parser) Parse(p *Packet, eth, vnet []byte) Fault {
-	if !r.DecodeAll {
-		if fault := p.Parse(eth, vnet); fault != NeedsDecoder {
-			return fault
-		}
+	return r.GoOn(p, eth, vnet, p.Parse(eth, vnet))
+}
+
+// GoOn is the rest of Parse for a caller that has called Packet.Parse itself: fault is what that has said. A plain
+// frame does not need it.
+func (r *Parser) GoOn(p *Packet, eth, vnet []byte, fault Fault) Fault {
+	if fault == NeedsDecoder || r.DecodeAll {
+		return r.decoder.Decode(p, eth, vnet)
 	}
-	return r.decoder.Decode(p, eth, vnet)
+	return fault
 }
