@@ -209,7 +209,7 @@ func (s *changes) readdressed(c *Conn) bool {
 	if len(s.addrs) == 0 {
 		return false
 	}
-	for _, addr := range [4]uint32{c.src[0], c.dst[0], c.src[1], c.dst[1]} {
+	for _, addr := range [4]uint32{c.ends[0].src, c.ends[0].dst, c.ends[1].src, c.ends[1].dst} {
 		if s.addrs[addr].concerns(c) {
 			return true
 		}
@@ -241,8 +241,8 @@ func (t *Table) overrule(i uint32) {
 
 // Overruled reports whether the table still has a connection with this tuple that a change has ended.
 func (t *Table) Overruled(tuple *packet.Tuple) bool {
-	i, _ := t.find(tuple)
-	return i != noConn && t.overruled(t.conn(i))
+	c, _ := t.lookup(tuple)
+	return c != nil && t.overruled(c)
 }
 
 // Current reports whether Out and Hop of a connection are from the present snapshot.

@@ -93,6 +93,18 @@ func (t *Table) nearestClass(idle uint32) Class {
 	return best
 }
 
+// shortest is the shortest of all times that a connection of these classes may be idle.
+func shortest(classes []lifetime) uint32 {
+	least := classes[classTCP].idle
+	for class, k := range classes[classUDP:] {
+		least = min(least, k.idle)
+		if class += int(classUDP); class == int(classTCP) || class >= int(firstOwn) {
+			least = min(least, k.opening, k.closing)
+		}
+	}
+	return least
+}
+
 // timeout is how long the connection may be idle in its present state.
 func (t *Table) timeout(c *Conn) uint32 {
 	k := &t.classes[c.class]

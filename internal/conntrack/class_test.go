@@ -90,3 +90,44 @@ func TestShortestLifetime(t *testing.T) {
 		t.Error("not a millisecond")
 	}
 }
+
+// Each of the times of a class may be the shortest one of all.
+func TestEachTimeMayBeTheShortest(t *testing.T) {
+	const shortest = 2 * time.Second
+	syn := func(k *cutTable, n conntrack.NewConn) { k.commit(t, n) }
+	open := func(k *cutTable, n conntrack.NewConn) { k.established(t, n) }
+	over := func(k *cutTable, n conntrack.NewConn) {
+		c := k.commit(t, n)
+		k.send(c, conntrack.Reply, tcpSeg(packet.RST|packet.ACK, 0, 1001, 0))
+	}
+	for _, c := range []struct {
+		name     string
+		lifetime conntrack.Lifetime
+		proto    uint8
+		begin    func(*cutTable, conntrack.NewConn)
+	}{
+		{"idle UDP", conntrack.Lifetime{Idle: shortest}, packet.ProtoUDP, syn},
+		{"idle", conntrack.Lifetime{Idle: shortest}, packet.ProtoTCP, open},
+		{"opening", conntrack.Lifetime{Idle: time.Hour, Opening: shortest}, packet.ProtoTCP, syn},
+		{"closing", conntrack.Lifetime{Idle: time.Hour, Closing: shortest}, packet.ProtoTCP, over},
+	} {
+		k := newCutTable()
+		n := through(external, c.proto, 100)
+		n.Class = k.Class(c.lifetime)
+		c.begin(k, n)
+		if !there(k.Table, n.Original, shortest-time.Millisecond) || there(k.Table, n.Original, shortest) {
+			t.Errorf("%s: not %v", c.name, shortest)
+		}
+	}
+	for proto, cfg := range map[uint8]conntrack.Config{
+		packet.ProtoUDP: {UDP: shortest}, packet.ProtoICMP: {ICMP: shortest}, packet.ProtoDCCP: {Other: shortest},
+		packet.ProtoTCP: {TCPOpening: shortest},
+	} {
+		k := &cutTable{Table: newTable(cfg)}
+		n := through(external, proto, 100)
+		k.commit(t, n)
+		if !there(k.Table, n.Original, shortest-time.Millisecond) || there(k.Table, n.Original, shortest) {
+			t.Errorf("%v: not %v", packet.ProtoName(proto), shortest)
+		}
+	}
+}

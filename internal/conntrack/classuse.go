@@ -19,6 +19,7 @@ func (t *Table) takeClass(want lifetime) (Class, bool) {
 	}
 	if free != byProtocol {
 		t.classes[free] = want
+		t.shortest = shortest(t.classes)
 		return free, true
 	}
 	if len(t.classes) > int(^Class(0)) {
@@ -26,6 +27,7 @@ func (t *Table) takeClass(want lifetime) (Class, bool) {
 	}
 	t.classes = append(t.classes, want)
 	t.uses = append(t.uses, classUse{})
+	t.shortest = shortest(t.classes)
 	return Class(len(t.classes) - 1), true
 }
 

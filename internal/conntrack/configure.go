@@ -32,6 +32,7 @@ func (t *Table) Configure(cfg Config) {
 			k.closing = tcp.closing
 		}
 	}
+	t.shortest = shortest(t.classes)
 	t.half.excess = t.halfFull()
 	t.sweep.hurry(t.now) // the earliest deadline is not known any more
 }

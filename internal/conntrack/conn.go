@@ -13,12 +13,11 @@ import (
 // The exported fields belong to the table's user. They say how the packets of each direction come
 // and leave, indexed by Direction. The table keeps them, and does not look at Out and Hop.
 type Conn struct {
-	src, dst         [2]uint32
-	srcPort, dstPort [2]uint16
-	proto            uint8
-	state            State
-	class            Class
-	flags            connFlags
+	ends  [2]ends // by Direction
+	proto uint8
+	state State
+	class Class
+	flags connFlags
 
 	seen                 uint32 // last packet, in milliseconds
 	addrDelta, portDelta uint16 // of the original direction; the reply's are the complements
@@ -30,6 +29,12 @@ type Conn struct {
 
 	snapshot uint32 // of the rules by which it is right, and which Out and Hop come from
 	self     uint32 // its number
+}
+
+// ends are the addresses and ports of one direction.
+type ends struct {
+	src, dst         uint32
+	srcPort, dstPort uint16
 }
 
 // Link implements Linked. It is not for callers.
@@ -63,19 +68,21 @@ const (
 
 // Tuple returns the tuple of direction d as it arrives.
 func (c *Conn) Tuple(d Direction) packet.Tuple {
-	return packet.Tuple{Src: c.src[d&1], Dst: c.dst[d&1], SrcPort: c.srcPort[d&1], DstPort: c.dstPort[d&1],
-		Proto: c.proto}
+	e := &c.ends[d&1]
+	return packet.Tuple{Src: e.src, Dst: e.dst, SrcPort: e.srcPort, DstPort: e.dstPort, Proto: c.proto}
 }
 
 func (c *Conn) setTuple(d Direction, t packet.Tuple) {
-	c.src[d], c.dst[d], c.srcPort[d], c.dstPort[d], c.proto = t.Src, t.Dst, t.SrcPort, t.DstPort, t.Proto
+	c.ends[d&1], c.proto = ends{t.Src, t.Dst, t.SrcPort, t.DstPort}, t.Proto
 }
 
 // matches reports whether direction d has this tuple.
 func (c *Conn) matches(d Direction, t *packet.Tuple) bool {
-	d &= 1
-	return c.src[d] == t.Src && c.dst[d] == t.Dst && c.srcPort[d] == t.SrcPort &&
-		c.dstPort[d] == t.DstPort && c.proto == t.Proto
+	e := &c.ends[d&1]
+	// One comparison instead of five: where the tag is the same, hardly any tuple differs.
+	addrs := (e.src ^ t.Src) | (e.dst ^ t.Dst)
+	ports := (e.srcPort ^ t.SrcPort) | (e.dstPort ^ t.DstPort) | uint16(c.proto^t.Proto)
+	return addrs|uint32(ports) == 0
 }
 
 // Translated returns what packets of direction d look like when they leave: the other direction's
@@ -84,9 +91,9 @@ func (c *Conn) Translated(d Direction) packet.Tuple { return c.Tuple(1 - d).Reve
 
 // Rewrite returns the translation of direction d.
 func (c *Conn) Rewrite(d Direction) packet.Rewrite {
-	o := (1 - d) & 1
+	o := &c.ends[(1-d)&1]
 	r := packet.Rewrite{
-		Src: c.dst[o], Dst: c.src[o], SrcPort: c.dstPort[o], DstPort: c.srcPort[o],
+		Src: o.dst, Dst: o.src, SrcPort: o.dstPort, DstPort: o.srcPort,
 		AddrDelta: c.addrDelta, PortDelta: c.portDelta,
 	}
 	if d == Reply {

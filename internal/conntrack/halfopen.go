@@ -185,7 +185,7 @@ func (t *Table) evictHalf(in uint16) {
 // not listed with what the host does itself.
 func (c *Conn) halfAddr() uint32 {
 	if c.flags&(connCounted|connOwnerDest) == connCounted {
-		return c.src[Original]
+		return c.ends[Original].src
 	}
-	return c.dst[Original]
+	return c.ends[Original].dst
 }

@@ -145,9 +145,9 @@ func (t *Table) uncount(c *Conn) {
 
 func (c *Conn) ownerAddr() uint32 {
 	if c.flags&connOwnerDest != 0 {
-		return c.src[Reply]
+		return c.ends[Reply].src
 	}
-	return c.src[Original]
+	return c.ends[Original].src
 }
 
 // usesShare reports whether a host has as many connections as it may. Connections that would make

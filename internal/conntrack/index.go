@@ -74,15 +74,18 @@ func (x *Index) Hash(a, b uint64) uint32 {
 	return max(1, uint32((hi^lo)>>32))
 }
 
-// segment is where a tag belongs.
-func (x *Index) segment(tag uint32) *segment { return x.dir[tag>>(32-x.depth)] }
+// segment is where a tag belongs. The shift is masked for the compiler: it is 32 at most.
+func (x *Index) segment(tag uint32) *segment { return x.dir[uint64(tag)>>((32-x.depth)&63)] }
 
 // seek is the probe loop of every search by tag; the compiler puts it in line. It returns the first
 // slot from i on that has the tag, with its entry. The entry is 0 if an empty slot comes before.
 func (s *segment) seek(i uint, tag uint32) (uint, uint64) {
-	for i %= segmentLen; s[i] != 0 && uint32(s[i]>>32) != tag; i = (i + 1) % segmentLen {
+	for {
+		if e := s[i%segmentLen]; e == 0 || uint32(e>>32) == tag {
+			return i, e
+		}
+		i++
 	}
-	return i, s[i]
 }
 
 // Lookup returns the reference with this tag that is says yes to.

@@ -37,7 +37,7 @@ func (c *Conn) shows(addrs map[uint32]struct{}) bool {
 	if len(addrs) == 0 {
 		return false
 	}
-	for _, addr := range [4]uint32{c.src[0], c.dst[0], c.src[1], c.dst[1]} {
+	for _, addr := range [4]uint32{c.ends[0].src, c.ends[0].dst, c.ends[1].src, c.ends[1].dst} {
 		if _, ok := addrs[addr]; ok {
 			return true
 		}

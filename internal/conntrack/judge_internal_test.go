@@ -93,12 +93,12 @@ func TestJudgeHoldsACopy(t *testing.T) {
 	ch := Change{Addrs: []uint32{1}, Backends: []Backend{7}}
 	judge := ch.Judge()
 	ch.Addrs[0], ch.Backends[0], ch.KeepTCP = 2, 8, true
-	for _, c := range []Conn{{src: [2]uint32{1}}, {Backend: 7}} {
+	for _, c := range []Conn{{ends: [2]ends{{src: 1}}}, {Backend: 7}} {
 		if concerned, goesOn := judge(&c); !concerned || goesOn {
 			t.Errorf("%+v: concerned %t, goes on %t", c, concerned, goesOn)
 		}
 	}
-	if concerned, _ := judge(&Conn{src: [2]uint32{2}, Backend: 8}); concerned {
+	if concerned, _ := judge(&Conn{ends: [2]ends{{src: 2}}, Backend: 8}); concerned {
 		t.Error("by the later lists")
 	}
 }

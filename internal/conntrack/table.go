@@ -23,8 +23,9 @@ type Table struct {
 	half    halfOpen
 	closing queue
 
-	classes []lifetime // by Class
-	uses    []classUse // by Class
+	classes  []lifetime // by Class
+	uses     []classUse // by Class
+	shortest uint32     // of all their times: a connection that was seen since then has not expired
 
 	sweep   sweep
 	changes changes
@@ -60,13 +61,15 @@ const halfOpenShare = 0.5
 // NewTable returns an empty table. rng chooses the secret of the index.
 func NewTable(cfg Config, rng *rand.Rand) *Table {
 	cfg = cfg.withDefaults()
-	return &Table{
+	t := &Table{
 		cfg: cfg, share: NewShare(cfg.HostShare),
 		index:   NewIndex(rng.Uint64(), rng.Uint64()),
 		hosts:   hosts{byAddr: NewIndex(rng.Uint64(), rng.Uint64())},
 		changes: changes{snapshot: 1},
 		classes: protocolClasses(cfg), uses: make([]classUse, firstOwn),
 	}
+	t.shortest = shortest(t.classes)
+	return t
 }
 
 // Len is the number of connections. It includes those whose deadline has passed since the last Tick,
@@ -91,30 +94,44 @@ func (t *Table) conn(i uint32) *Conn { return t.conns.At(i) }
 // connection whose deadline has passed, or that a change has ended, is removed and not found.
 func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction) {
 	t.now = millis(now)
-	i, d := t.find(tuple)
-	if i == noConn {
-		return nil, 0
+	c, d := t.lookup(tuple)
+	if c == nil || t.now-c.seen < t.shortest && c.snapshot == t.changes.snapshot {
+		return c, d
 	}
-	c := t.conn(i)
 	if t.expired(c, t.now) {
-		t.expire(i)
+		t.expire(c.self)
 		return t.Lookup(tuple, now) // its successor, if there is one
 	}
-	if c.snapshot != t.changes.snapshot && t.overruled(c) {
-		t.overrule(i)
+	if t.overruled(c) {
+		t.overrule(c.self)
 		return t.Lookup(tuple, now)
 	}
 	return c, d
 }
 
-// find is Lookup without a clock.
-func (t *Table) find(tuple *packet.Tuple) (uint32, Direction) {
+// lookup is Lookup without a clock: it also finds a connection that is over.
+func (t *Table) lookup(tuple *packet.Tuple) (*Conn, Direction) {
 	tag := t.index.tag(tuple)
 	s := t.index.segment(tag)
-	for i, e := s.seek(uint(tag), tag); e != 0; i, e = s.seek(i+1, tag) {
-		if ref := uint32(e); t.conn(ref>>1).matches(Direction(ref&1), tuple) {
-			return ref >> 1, Direction(ref & 1)
+	for i := uint(tag); ; i++ { // as Index.Lookup, for speed
+		e := s[i%segmentLen]
+		if e == 0 {
+			return nil, 0
 		}
+		if uint32(e>>32) != tag {
+			continue
+		}
+		ref := uint32(e)
+		if c := t.conn(ref >> 1); c.matches(Direction(ref&1), tuple) {
+			return c, Direction(ref & 1)
+		}
+	}
+}
+
+// find is lookup for the connection's number, noConn if there is none.
+func (t *Table) find(tuple *packet.Tuple) (uint32, Direction) {
+	if c, d := t.lookup(tuple); c != nil {
+		return c.self, d
 	}
 	return noConn, 0
 }
@@ -150,14 +167,14 @@ func (t *Table) Warm(tuples []packet.Tuple) {
 // Available reports whether a new connection may have a tuple: no connection has it, or only one
 // that has expired or that a change has ended. Commit ends such a connection.
 func (t *Table) Available(tuple *packet.Tuple) bool {
-	i, _ := t.find(tuple)
-	return i == noConn || t.expired(t.conn(i), t.now) || t.overruled(t.conn(i))
+	c, _ := t.lookup(tuple)
+	return c == nil || t.expired(c, t.now) || t.overruled(c)
 }
 
 // Has reports whether a connection is found by a tuple, over or not.
 func (t *Table) Has(tuple *packet.Tuple) bool {
-	i, _ := t.find(tuple)
-	return i != noConn
+	c, _ := t.lookup(tuple)
+	return c != nil
 }
 
 // Touch records a packet of direction d. It refreshes the connection (packets of both directions do,
@@ -402,15 +419,14 @@ func (t *Table) halfFull() bool {
 // ends here.
 func (t *Table) taken(tuple *packet.Tuple) bool {
 	for {
-		i, _ := t.find(tuple)
-		if i == noConn {
+		c, _ := t.lookup(tuple)
+		switch {
+		case c == nil:
 			return false
-		}
-		switch c := t.conn(i); {
 		case t.expired(c, t.now):
-			t.expire(i)
+			t.expire(c.self)
 		case t.overruled(c):
-			t.overrule(i)
+			t.overrule(c.self)
 		default:
 			return true
 		}
