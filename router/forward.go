@@ -135,12 +135,12 @@ func (q *retry) resume(t *turn, f *tap.Frame) {
 
 // stageIngress: what kind of frame is it?
 func stageIngress(t *turn, x *passage) verdict {
-	eth := x.frame.Ethernet()
+	eth := (*[packet.EthernetLen]byte)(x.frame.Ethernet()) // the switch has found that it is there
 	if binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeIPv4 && eth[0]&1 == 0 {
 		return next
 	}
 	x.isARP = binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeARP
-	return judgeType(eth)
+	return judgeType(x.frame.Ethernet())
 }
 
 // stageARP: an ARP message ends here.
@@ -721,8 +721,9 @@ func stageRewrite(t *turn, x *passage) verdict {
 
 // stageEgress: the Ethernet header, and onto the network.
 func stageEgress(t *turn, x *passage) verdict {
-	copy(x.p.Eth[0:6], x.neighbor.MAC[:])
-	copy(x.p.Eth[6:12], x.out.mac[:])
+	eth := (*[packet.EthernetLen]byte)(x.p.Eth)
+	*(*packet.MAC)(eth[0:6]) = x.neighbor.MAC
+	*(*packet.MAC)(eth[6:12]) = x.out.mac
 	// Bytes behind the packet do not belong to it.
 	x.frame.Tail = min(x.frame.Tail, x.frame.Head+tap.HeaderLen+x.p.End)
 	if x.oversize {

@@ -39,6 +39,11 @@ func (s *idents) take(src, dst uint32, proto uint8, n int) uint16 {
 // also for clients of a VIP, a VIP's, which its members answer from, and that of
 // forwarded ports. A floating IP is one host's, unless it is a VIP's.
 func (r *vrouter) shared(addr uint32) bool {
+	return r.gateway != nil && addr == r.gateway.addr || r.sharedElse(addr)
+}
+
+// sharedElse is shared for any other address than the gateway's first.
+func (r *vrouter) sharedElse(addr uint32) bool {
 	if r.gateway != nil && r.gateway.shares(addr) {
 		return true
 	}

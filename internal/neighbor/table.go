@@ -95,7 +95,7 @@ type Neighbor struct {
 }
 
 // Usable reports whether frames can be sent to the neighbor.
-func (n *Neighbor) Usable() bool { return n.State == Reachable || n.State == Probing }
+func (n *Neighbor) Usable() bool { return n.State-Reachable <= Probing-Reachable }
 
 // A Parked packet waits for its neighbor. The table owns Frame.
 type Parked struct {
