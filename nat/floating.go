@@ -2,12 +2,9 @@ package nat
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 
-	"github.com/gaissmai/bart"
-
-	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/internal/addrmap"
 )
 
 // Static holds the address mappings that people configure: floating IPs (one external to one internal
@@ -15,8 +12,8 @@ import (
 // goroutines may read it. With makes another one that shares what did not change. A nil
 // *Static is empty.
 type Static struct {
-	floating *bart.Table[Floating] // by floating address
-	fixed    *bart.Table[uint32]   // the floating address of a fixed one
+	floating addrmap.Map[Floating] // by floating address
+	fixed    addrmap.Map[uint32]   // the floating address of a fixed one
 }
 
 // Floating is what a floating address stands for: the fixed address behind it, or some ports. The zero value
@@ -41,32 +38,29 @@ type Endpoint struct {
 
 func (f Floating) empty() bool { return f.Fixed == 0 && len(f.Forwards) == 0 }
 
-// only is the prefix of one address.
-func only(addr uint32) netip.Prefix { return netip.PrefixFrom(packet.ToAddr(addr), 32) }
-
 // With returns a Static in which a floating address stands for f and for nothing else; a zero f takes the address out.
 // It costs a few microseconds, however many addresses there are. If several floating addresses have the same
 // fixed one in between, the last one wins.
 func (s *Static) With(addr uint32, f Floating) *Static {
 	if s == nil {
-		s = &Static{new(bart.Table[Floating]), new(bart.Table[uint32])}
+		s = &Static{}
 	}
 	next := *s
-	if former, ok := next.floating.Get(only(addr)); ok && former.Fixed != 0 {
+	if former := next.floating.Find(addr); former != nil && former.Fixed != 0 {
 		if shown, _ := next.Floating(former.Fixed); shown == addr {
-			next.fixed = next.fixed.DeletePersist(only(former.Fixed))
+			next.fixed = next.fixed.Without(former.Fixed)
 		}
 	}
 	if f.empty() {
-		next.floating = next.floating.DeletePersist(only(addr))
+		next.floating = next.floating.Without(addr)
 		return &next
 	}
 	slices.SortFunc(f.Forwards, func(a, b Forward) int {
 		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port))
 	})
-	next.floating = next.floating.InsertPersist(only(addr), f)
+	next.floating = next.floating.With(addr, f)
 	if f.Fixed != 0 {
-		next.fixed = next.fixed.InsertPersist(only(f.Fixed), addr)
+		next.fixed = next.fixed.With(f.Fixed, addr)
 	}
 	return &next
 }
@@ -79,14 +73,16 @@ func (s *Static) Get(addr uint32) Floating {
 
 // Owns reports whether addr is a floating address that is in use.
 func (s *Static) Owns(addr uint32) bool {
-	_, ok := s.get(addr)
-	return ok
+	return s.get(addr) != nil
 }
 
 // Fixed returns the address behind an associated floating address.
 func (s *Static) Fixed(floating uint32) (uint32, bool) {
-	f, ok := s.get(floating)
-	return f.Fixed, ok && f.Fixed != 0
+	f := s.get(floating)
+	if f == nil || f.Fixed == 0 {
+		return 0, false
+	}
+	return f.Fixed, true
 }
 
 // Floating returns the floating address of a fixed one.
@@ -94,13 +90,17 @@ func (s *Static) Floating(fixed uint32) (uint32, bool) {
 	if s == nil {
 		return 0, false
 	}
-	return s.fixed.Lookup(packet.ToAddr(fixed))
+	floating := s.fixed.Find(fixed)
+	if floating == nil {
+		return 0, false
+	}
+	return *floating, true
 }
 
 // Forwarded returns the endpoint that a port of a floating address leads to.
 func (s *Static) Forwarded(floating uint32, proto uint8, port uint16) (Endpoint, bool) {
-	f, ok := s.get(floating)
-	if !ok || len(f.Forwards) == 0 {
+	f := s.get(floating)
+	if f == nil || len(f.Forwards) == 0 {
 		return Endpoint{}, false
 	}
 	k, found := slices.BinarySearchFunc(f.Forwards, Forward{Proto: proto, Port: port}, func(a, b Forward) int {
@@ -117,14 +117,14 @@ func (s *Static) Each(fn func(addr uint32, f Floating)) {
 	if s == nil {
 		return
 	}
-	for p, f := range s.floating.AllSorted4() {
-		fn(packet.FromAddr(p.Addr()), f)
+	for addr, f := range s.floating.All() {
+		fn(addr, f)
 	}
 }
 
-func (s *Static) get(addr uint32) (Floating, bool) {
+func (s *Static) get(addr uint32) *Floating {
 	if s == nil {
-		return Floating{}, false
+		return nil
 	}
-	return s.floating.Lookup(packet.ToAddr(addr))
+	return s.floating.Find(addr)
 }

@@ -58,8 +58,9 @@ var allowed = map[string][]string{
 		"golang.org/x/sys"},
 	"tap/virtio":        {"gvisor.dev/gvisor/pkg/tcpip/checksum"},
 	"tap/taptest":       {"tap"},
-	"nat":               {"internal/conntrack", "internal/packet", "github.com/gaissmai/bart"},
+	"nat":               {"internal/addrmap", "internal/conntrack", "internal/packet"},
 	"lb":                {},
+	"internal/addrmap":  {},
 	"internal/packet":   {"tap/virtio", "github.com/google/gopacket", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
 	"internal/neighbor": {"internal/packet"},
 	"internal/monitor":  {"lb", "router/host"},
@@ -108,7 +109,7 @@ func TestImports(t *testing.T) {
 }
 
 // pure are the packages without goroutine, clock, lock, I/O or global randomness.
-var pure = []string{"config", "nat", "internal/conntrack", "lb", "internal/neighbor"}
+var pure = []string{"config", "nat", "internal/addrmap", "internal/conntrack", "lb", "internal/neighbor"}
 
 // impure are what a pure package may not call; a "*" stands for everything.
 var impure = map[string][]string{
