@@ -66,8 +66,10 @@ func (s *Static) With(addr uint32, f Floating) *Static {
 }
 
 // Get returns what a floating address stands for, zero if it is not in use.
-func (s *Static) Get(addr uint32) Floating {
-	f, _ := s.get(addr)
+func (s *Static) Get(addr uint32) (f Floating) {
+	if p := s.get(addr); p != nil {
+		f = *p
+	}
 	return f
 }
 

@@ -241,7 +241,7 @@ func (t *Table) overrule(i uint32) {
 
 // Overruled reports whether the table still has a connection with this tuple that a change has ended.
 func (t *Table) Overruled(tuple *packet.Tuple) bool {
-	c, _ := t.lookup(tuple)
+	c, _ := t.lookup(t.index.tag(tuple), tuple)
 	return c != nil && t.overruled(c)
 }
 

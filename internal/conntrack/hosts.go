@@ -4,7 +4,8 @@ package conntrack
 type hosts struct {
 	list   Slab[host, struct{}, *host]
 	byAddr Index
-	last   uint32 // the host found last, 0: none. One connection asks for the same host several times
+
+	last, lastAddr uint32 // the host found last, 0: none. One connection asks for the same host several times
 }
 
 type host struct {
@@ -59,16 +60,23 @@ func (h *hosts) connections(addr uint32) int {
 
 // find returns the number of a host, 0 if it is not there, and then the tag that it belongs under.
 func (h *hosts) find(addr uint32) (i, tag uint32) {
-	if h.last != 0 && h.list.At(h.last).addr == addr {
+	if h.lastAddr == addr && h.last != 0 {
 		return h.last, 0
 	}
+	return h.search(addr)
+}
+
+// search is find for another host than the last one.
+func (h *hosts) search(addr uint32) (i, tag uint32) {
 	tag = h.byAddr.Hash(uint64(addr), 0)
-	i, ok := h.byAddr.Lookup(tag, func(i uint32) bool { return h.list.At(i).addr == addr })
-	if !ok {
-		return 0, tag
+	s := h.byAddr.segment(tag)
+	for k, e := s.seek(uint(tag), tag); e != 0; k, e = s.seek(k+1, tag) { // as Index.Lookup, for speed
+		if i := uint32(e); h.list.At(i).addr == addr {
+			h.last, h.lastAddr = i, addr
+			return i, tag
+		}
 	}
-	h.last = i
-	return i, tag
+	return 0, tag
 }
 
 // get returns the number of a host, which it makes if need be. It is 0 when the index has no room,
@@ -84,7 +92,7 @@ func (h *hosts) get(addr uint32) uint32 {
 		return 0
 	}
 	h.list.At(i).addr = addr
-	h.last = i
+	h.last, h.lastAddr = i, addr
 	return i
 }
 

@@ -111,10 +111,11 @@ func (t *Table) Import(r *Record, numbers Numbers, now time.Duration) (*Conn, Re
 	// A timeout may have become shorter since.
 	timeout := t.timeout(&c)
 	c.seen = t.now - (timeout - min(timeout, timeoutMillis(r.Remaining)))
-	if refusal = t.hasRoom(r, &c); refusal != None {
+	tags := [2]uint32{t.index.tag(&r.Original), t.index.tag(&r.Reply)}
+	if refusal = t.hasRoom(r, &c, tags); refusal != None {
 		return nil, refusal
 	}
-	i, ok := t.enter(&r.Original, &r.Reply, r.Succeeds)
+	i, ok := t.enter(tags, &r.Original, r.Succeeds)
 	if !ok {
 		return nil, TableFull
 	}
@@ -192,11 +193,11 @@ func (r *Record) wellFormed() bool {
 }
 
 // hasRoom reports whether there is room for an imported connection beside those there are.
-func (t *Table) hasRoom(r *Record, c *Conn) Refusal {
-	if t.taken(&r.Reply) {
+func (t *Table) hasRoom(r *Record, c *Conn, tags [2]uint32) Refusal {
+	if t.taken(tags[Reply], &r.Reply) {
 		return TupleTaken
 	}
-	if t.taken(&r.Original) {
+	if t.taken(tags[Original], &r.Original) {
 		old, d := t.find(&r.Original)
 		if !r.Succeeds || d != Original || t.successors.of[old] != noConn {
 			return TupleTaken

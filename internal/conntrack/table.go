@@ -94,7 +94,7 @@ func (t *Table) conn(i uint32) *Conn { return t.conns.At(i) }
 // connection whose deadline has passed, or that a change has ended, is removed and not found.
 func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction) {
 	t.now = millis(now)
-	c, d := t.lookup(tuple)
+	c, d := t.lookup(t.index.tag(tuple), tuple)
 	if c == nil || t.now-c.seen < t.shortest && c.snapshot == t.changes.snapshot {
 		return c, d
 	}
@@ -109,9 +109,8 @@ func (t *Table) Lookup(tuple *packet.Tuple, now time.Duration) (*Conn, Direction
 	return c, d
 }
 
-// lookup is Lookup without a clock: it also finds a connection that is over.
-func (t *Table) lookup(tuple *packet.Tuple) (*Conn, Direction) {
-	tag := t.index.tag(tuple)
+// lookup is Lookup by a tuple and its tag, without a clock: it also finds a connection that is over.
+func (t *Table) lookup(tag uint32, tuple *packet.Tuple) (*Conn, Direction) {
 	s := t.index.segment(tag)
 	for i := uint(tag); ; i++ { // as Index.Lookup, for speed
 		e := s[i%segmentLen]
@@ -130,7 +129,7 @@ func (t *Table) lookup(tuple *packet.Tuple) (*Conn, Direction) {
 
 // find is lookup for the connection's number, noConn if there is none.
 func (t *Table) find(tuple *packet.Tuple) (uint32, Direction) {
-	if c, d := t.lookup(tuple); c != nil {
+	if c, d := t.lookup(t.index.tag(tuple), tuple); c != nil {
 		return c.self, d
 	}
 	return noConn, 0
@@ -167,13 +166,13 @@ func (t *Table) Warm(tuples []packet.Tuple) {
 // Available reports whether a new connection may have a tuple: no connection has it, or only one
 // that has expired or that a change has ended. Commit ends such a connection.
 func (t *Table) Available(tuple *packet.Tuple) bool {
-	c, _ := t.lookup(tuple)
+	c, _ := t.lookup(t.index.tag(tuple), tuple)
 	return c == nil || t.expired(c, t.now) || t.overruled(c)
 }
 
 // Has reports whether a connection is found by a tuple, over or not.
 func (t *Table) Has(tuple *packet.Tuple) bool {
-	c, _ := t.lookup(tuple)
+	c, _ := t.lookup(t.index.tag(tuple), tuple)
 	return c != nil
 }
 
@@ -291,10 +290,11 @@ const (
 // have, so that there is room for the next host.
 func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	t.now = millis(now)
-	if r := t.admit(n); r != None {
+	tags := [2]uint32{t.index.tag(&n.Original), t.index.tag(&n.Reply)}
+	if r := t.admit(n, tags); r != None {
 		return nil, r
 	}
-	i, ok := t.enter(&n.Original, &n.Reply, n.Succeeds)
+	i, ok := t.enter(tags, &n.Original, n.Succeeds)
 	if !ok {
 		return nil, TableFull
 	}
@@ -330,11 +330,10 @@ func (t *Table) begin(c *Conn) {
 	}
 }
 
-// enter takes a place for a connection, and has it found there by its tuples. It reports false if
+// enter takes a place for a connection, and has it found there by its tuples' tags. It reports false if
 // there is no room.
-func (t *Table) enter(original, reply *packet.Tuple, succeeds bool) (uint32, bool) {
+func (t *Table) enter(tags [2]uint32, original *packet.Tuple, succeeds bool) (uint32, bool) {
 	i := t.conns.Take()
-	tags := [2]uint32{t.index.tag(original), t.index.tag(reply)}
 	if !t.index.Insert(tags[Reply], i<<1|1) {
 		t.conns.Free(i)
 		return 0, false
@@ -355,8 +354,8 @@ func (t *Table) enter(original, reply *packet.Tuple, succeeds bool) (uint32, boo
 
 // originalTaken reports whether the Original tuple of a new connection is taken, by a connection that
 // the new one must not succeed. An earlier successor of that connection makes room.
-func (t *Table) originalTaken(original *packet.Tuple, succeeds bool) bool {
-	if !t.taken(original) {
+func (t *Table) originalTaken(tag uint32, original *packet.Tuple, succeeds bool) bool {
+	if !t.taken(tag, original) {
 		return false
 	}
 	old, d := t.find(original)
@@ -369,15 +368,11 @@ func (t *Table) originalTaken(original *packet.Tuple, succeeds bool) bool {
 	return false
 }
 
-// tuplesTaken reports whether a connection with these tuples cannot be made beside those there are.
-func (t *Table) tuplesTaken(original, reply *packet.Tuple, succeeds bool) bool {
-	return *original == *reply || t.originalTaken(original, succeeds) || t.taken(reply)
-}
-
 // admit decides whether a connection may be made, and makes room for it. It evicts nothing unless the
 // answer is None, but for a table that has become smaller: see Configure. What has expired goes in any case.
-func (t *Table) admit(n *NewConn) Refusal {
-	if t.tuplesTaken(&n.Original, &n.Reply, n.Succeeds) {
+func (t *Table) admit(n *NewConn, tags [2]uint32) Refusal {
+	if n.Original == n.Reply || t.originalTaken(tags[Original], &n.Original, n.Succeeds) ||
+		t.taken(tags[Reply], &n.Reply) {
 		return TupleTaken
 	}
 	if host, ok := n.owner(); ok && t.usesShare(host) {
@@ -415,11 +410,11 @@ func (t *Table) halfFull() bool {
 	return t.half.len > 0 && t.half.len >= int(halfOpenShare*float64(t.cfg.MaxConnections))
 }
 
-// taken reports whether a connection has the tuple. One that has expired, or that a change has ended,
+// taken reports whether a connection has the tuple with this tag. One that has expired, or that a change has ended,
 // ends here.
-func (t *Table) taken(tuple *packet.Tuple) bool {
+func (t *Table) taken(tag uint32, tuple *packet.Tuple) bool {
 	for {
-		c, _ := t.lookup(tuple)
+		c, _ := t.lookup(tag, tuple)
 		switch {
 		case c == nil:
 			return false
