@@ -259,7 +259,10 @@ func (p *Pool) Pick(c Client, now time.Duration, usable func(*Member) bool) (Mem
 	if len(p.eligible) == 0 {
 		return Member{}, false
 	}
-	own, pinned := p.own(c, now)
+	own, pinned := 0, false
+	if p.clients != nil {
+		own, pinned = p.own(c, now)
+	}
 	if pinned {
 		if m := &p.members[own]; usable == nil || usable(&m.Member) {
 			return m.Member, true
@@ -283,11 +286,8 @@ func (p *Pool) Pick(c Client, now time.Duration, usable func(*Member) bool) (Mem
 	return Member{}, false
 }
 
-// own is the place of the member that a client is pinned to.
+// own is the place of the member that a client is pinned to. The pool pins clients.
 func (p *Pool) own(c Client, now time.Duration) (int, bool) {
-	if p.clients == nil {
-		return 0, false
-	}
 	id, ok := p.clients.member(c.Addr, now)
 	if !ok {
 		return 0, false
@@ -302,7 +302,10 @@ func (p *Pool) own(c Client, now time.Duration) (int, bool) {
 func (p *Pool) Commit(c Client, id uint32, now time.Duration) {
 	i, ok := p.at[id]
 	if ok {
-		own, pinned := p.own(c, now)
+		own, pinned := 0, false
+		if p.clients != nil {
+			own, pinned = p.own(c, now)
+		}
 		p.total++
 		m := &p.members[i]
 		m.active++
