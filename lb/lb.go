@@ -286,7 +286,7 @@ func (p *Pool) Pick(c Client, now time.Duration, usable func(*Member) bool) (Mem
 	return Member{}, false
 }
 
-// own is the place of the member that a client is pinned to. The pool pins clients.
+// own is the place of the member that a client is pinned to, in a pool with persistence.
 func (p *Pool) own(c Client, now time.Duration) (int, bool) {
 	id, ok := p.clients.member(c.Addr, now)
 	if !ok {

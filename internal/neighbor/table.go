@@ -94,7 +94,7 @@ type Neighbor struct {
 	parked    []Parked
 }
 
-// Usable reports whether frames can be sent to the neighbor.
+// Usable reports whether frames can be sent to the neighbor: it is Reachable or Probing, which lie side by side.
 func (n *Neighbor) Usable() bool { return n.State-Reachable <= Probing-Reachable }
 
 // A Parked packet waits for its neighbor. The table owns Frame.
