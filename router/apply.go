@@ -156,8 +156,8 @@ func (p *Prepared) planRouters() error {
 			for _, f := range r.attached {
 				c.left = append(c.left, f.of)
 			}
-			for at, o := range r.owned.All4() {
-				c.moved.lost = append(c.moved.lost, addrAt{packet.FromAddr(at.Addr()), o.at})
+			for addr, o := range r.owned.All() {
+				c.moved.lost = append(c.moved.lost, addrAt{addr, o.at})
 			}
 			p.routers = append(p.routers, c)
 		}

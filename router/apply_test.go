@@ -87,9 +87,12 @@ func dumpRouter(line func(string, ...any), s *config.State, r *vrouter) {
 	for p, rt := range r.routes.AllSorted4() {
 		line("  route %v via %v %s", p, packet.ToAddr(rt.via), name(rt.out))
 	}
-	for p, o := range r.owned.AllSorted4() {
-		line("  owns %v at %s: %d, local %d", p, name(o.at), o.arp, o.local)
+	var owned []string
+	for addr, o := range r.owned.All() {
+		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", packet.ToAddr(addr), name(o.at), o.arp, o.local))
 	}
+	slices.Sort(owned)
+	line("%s", strings.Join(owned, "\n"))
 	for f := range s.FloatingIPs() {
 		if to := r.static.Get(packet.FromAddr(f.Address)); to.Fixed != 0 || len(to.Forwards) > 0 {
 			shown, _ := r.static.Floating(to.Fixed)

@@ -106,9 +106,9 @@ const (
 
 // announceAll tells a network, by gratuitous ARP, which addresses the router owns there.
 func (i *iface) announceAll(t *turn) {
-	for p, o := range i.router.owned.AllSorted4() {
+	for addr, o := range i.router.owned.All() {
 		if o.at == i {
-			i.announceAddr(t, packet.FromAddr(p.Addr()))
+			i.announceAddr(t, addr)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gaissmai/bart"
 
+	"github.com/taprouter/taprouter/internal/addrmap"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
@@ -26,11 +27,11 @@ type rules struct {
 	static   *nat.Static            // those in force: without a gateway none is
 	vips     lb.VIPs                // the ID of one is its vip's number at the router
 	listed   []*vipRules            // those of vips, in the order of address, protocol and port
-	owned    *bart.Table[ownership] // every address that the router answers for by ARP
+	owned    addrmap.Map[ownership] // every address that the router answers for by ARP
 }
 
 // noRules are those of a router that does nothing yet.
-var noRules = &rules{routes: new(bart.Table[route]), owned: new(bart.Table[ownership])}
+var noRules = &rules{routes: new(bart.Table[route])}
 
 // An ownership says where a router has an address, and counts the reasons. An address may have several, as the
 // address of several VIPs has.
@@ -105,10 +106,10 @@ func (r *rules) with(p *routerParams, parts standing) (next *rules, moved moves)
 	}
 	n.houseVIPs(parts)
 	edits = n.everything()
-	n.owned = edits.apply(new(bart.Table[ownership]))
+	n.owned = edits.apply(addrmap.Map[ownership]{})
 	addrs := edits.addresses()
-	for p := range r.owned.All4() {
-		addrs = append(addrs, packet.FromAddr(p.Addr()))
+	for a := range r.owned.All() {
+		addrs = append(addrs, a)
 	}
 	return &n, movesBetween(r.owned, n.owned, addrs)
 }
@@ -258,25 +259,25 @@ func (r *rules) houseVIPs(parts standing) {
 	r.listed = listed
 }
 
-func hostPrefix(addr uint32) netip.Prefix { return netip.PrefixFrom(packet.ToAddr(addr), 32) }
-
 // owner returns the interface at which the router has an address, nil if it has not.
 func (r *rules) owner(addr uint32) *iface {
-	o, _ := r.owned.Lookup(packet.ToAddr(addr))
-	return o.at
+	if o := r.owned.Find(addr); o != nil {
+		return o.at
+	}
+	return nil
 }
 
 // isLocal reports whether an address is the router's own, and not an associated floating IP.
 func (r *rules) isLocal(addr uint32) bool {
-	o, ok := r.owned.Lookup(packet.ToAddr(addr))
-	return ok && o.local > 0
+	o := r.owned.Find(addr)
+	return o != nil && o.local > 0
 }
 
 // claims reports whether an address is the router's own or an associated floating IP, so that it cannot be the
 // address of a host.
 func (r *rules) claims(addr uint32) bool {
-	o, ok := r.owned.Lookup(packet.ToAddr(addr))
-	return ok && (o.local > 0 || o.at != r.checks)
+	o := r.owned.Find(addr)
+	return o != nil && (o.local > 0 || o.at != r.checks)
 }
 
 // An addrAt is an address that a router has at an interface.
@@ -342,15 +343,23 @@ func (r *rules) everything() ownEdits {
 }
 
 // apply makes the table that follows from reasons that have come and gone.
-func (e *ownEdits) apply(table *bart.Table[ownership]) *bart.Table[ownership] {
+func (e *ownEdits) apply(table addrmap.Map[ownership]) addrmap.Map[ownership] {
 	for _, edit := range e.all {
-		table = table.ModifyPersist(hostPrefix(edit.addr), edit.apply)
+		var o ownership
+		if had := table.Find(edit.addr); had != nil {
+			o = *had
+		}
+		if edit.count(&o); o.arp == 0 {
+			table = table.Without(edit.addr)
+		} else {
+			table = table.With(edit.addr, o)
+		}
 	}
 	return table
 }
 
-// apply counts one reason more or less. It reports whether there is none left.
-func (e *ownEdit) apply(o ownership, _ bool) (ownership, bool) {
+// count counts one reason more or less.
+func (e *ownEdit) count(o *ownership) {
 	one := uint16(1)
 	if e.gone {
 		one = ^uint16(0)
@@ -360,7 +369,6 @@ func (e *ownEdit) apply(o ownership, _ bool) (ownership, bool) {
 	if o.arp += one; e.local {
 		o.local += one
 	}
-	return o, o.arp == 0
 }
 
 // addresses are those of the edits.
@@ -373,12 +381,17 @@ func (e *ownEdits) addresses() []uint32 {
 }
 
 // movesBetween compares where addresses were and are.
-func movesBetween(before, after *bart.Table[ownership], addrs []uint32) moves {
+func movesBetween(before, after addrmap.Map[ownership], addrs []uint32) moves {
 	var m moves
 	slices.Sort(addrs)
 	for _, a := range slices.Compact(addrs) {
-		was, _ := before.Lookup(packet.ToAddr(a))
-		is, _ := after.Lookup(packet.ToAddr(a))
+		var was, is ownership
+		if o := before.Find(a); o != nil {
+			was = *o
+		}
+		if o := after.Find(a); o != nil {
+			is = *o
+		}
 		if was.at == is.at {
 			continue
 		}

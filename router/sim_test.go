@@ -422,9 +422,9 @@ func stateOf(t testing.TB, topo *file.Topology) *config.State {
 // ownAddresses are the addresses that the router answers for at the interface, in ascending order.
 func (i *iface) ownAddresses() []uint32 {
 	var all []uint32
-	for p, o := range i.router.owned.AllSorted4() {
+	for addr, o := range i.router.owned.All() {
 		if o.at == i {
-			all = append(all, packet.FromAddr(p.Addr()))
+			all = append(all, addr)
 		}
 	}
 	return all

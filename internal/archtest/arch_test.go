@@ -69,7 +69,7 @@ var allowed = map[string][]string{
 	"internal/e2e":      {},
 	"internal/lab": {"config", "config/file", "router", "router/control", "router/host", "tap", "internal/packet",
 		"github.com/rivo/uniseg"},
-	"router": {"config", "tap", "tap/virtio", "lb", "nat", "internal/neighbor", "internal/conntrack",
+	"router": {"config", "tap", "tap/virtio", "lb", "nat", "internal/addrmap", "internal/neighbor", "internal/conntrack",
 		"internal/monitor", "internal/packet", "router/host", "github.com/gaissmai/bart", "golang.org/x/sys"},
 	"router/control":    {"config", "router"},
 	"router/host":       {"tap", "tap/virtio", "gvisor.dev/gvisor"},
