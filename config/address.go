@@ -74,14 +74,23 @@ var (
 	}
 )
 
+// The prefixes of link-local addresses (RFC 3927, RFC 4291).
+var (
+	linkLocal  = netip.MustParsePrefix("169.254.0.0/16")
+	linkLocal6 = netip.MustParsePrefix("fe80::/10")
+)
+
+// unforwarded are the prefixes that neverForwarded is about.
+var unforwarded = []netip.Prefix{linkLocal, linkLocal6, protocolNet}
+
 // neverForwarded says why no router forwards from or to the addresses of a prefix, if so. There
 // may be hosts all the same. The documentation prefixes are left to labs.
 func neverForwarded(p netip.Prefix) string {
 	within := func(outer netip.Prefix) bool { return outer.Bits() <= p.Bits() && outer.Contains(p.Addr()) }
 	switch {
-	case p.Addr().Is4() && p.Bits() >= 16 && p.Addr().IsLinkLocalUnicast():
+	case within(linkLocal):
 		return "is link-local: no router forwards from or to it (RFC 3927, 2.7)"
-	case p.Addr().Is6() && p.Bits() >= 10 && p.Addr().IsLinkLocalUnicast():
+	case within(linkLocal6):
 		return "is link-local: no router forwards from or to it (RFC 4291, 2.5.6)"
 	case within(protocolNet) && !slices.ContainsFunc(protocolHosts, within):
 		return fmt.Sprintf("is in %v, which is for protocols: no router forwards from or to it (RFC 6890)", protocolNet)

@@ -232,13 +232,27 @@ func (c *checker) chooseFixedIPs(p *Port) {
 
 // gatewayIn is the gateway of a subnet, or of the network's first that has one.
 func (c *checker) gatewayIn(n *Network, subnet ID) FixedIP {
-	for s := range c.SubnetsOf(n.ID) {
-		if (subnet == "" || s.ID == subnet) && s.Gateway.IsValid() && s.CIDR.Contains(s.Gateway) {
+	if subnet != "" {
+		if s := c.Subnet(subnet); s != nil && s.Network == n.ID && s.hasGateway() {
 			return FixedIP{Subnet: s.ID, Address: s.Gateway}
 		}
+		return FixedIP{Subnet: subnet}
 	}
-	return FixedIP{Subnet: subnet}
+	f, ok := c.usual[n.ID]
+	if !ok {
+		for s := range c.SubnetsOf(n.ID) {
+			if s.hasGateway() {
+				f = FixedIP{Subnet: s.ID, Address: s.Gateway}
+				break
+			}
+		}
+		keep(&c.usual, n.ID, f)
+	}
+	return f
 }
+
+// hasGateway says whether the subnet has a gateway that is in it.
+func (s *Subnet) hasGateway() bool { return s.Gateway.IsValid() && s.CIDR.Contains(s.Gateway) }
 
 // A cursor is a subnet's allocation pools as far as they have not been tried.
 type cursor struct {
@@ -256,10 +270,7 @@ func (c *checker) chooseAddress(w where, field string, n *Network, subnet ID, li
 		families = []int{128}
 	}
 	for _, bits := range families {
-		for _, s := range c.sources(n.ID, bits) {
-			if subnet != "" && s.ID != subnet {
-				continue
-			}
+		for _, s := range c.sources(n.ID, subnet, bits) {
 			if a, ok := c.lowestFree(s); ok {
 				return a, s.ID, true
 			}
@@ -270,18 +281,13 @@ func (c *checker) chooseAddress(w where, field string, n *Network, subnet ID, li
 	}
 	var tried []*Subnet
 	for _, bits := range families {
-		for s := range c.SubnetsOf(n.ID) {
-			if s.CIDR.Addr().BitLen() == bits && (subnet == "" || s.ID == subnet) && len(tried) <= maxListed {
-				tried = append(tried, s)
-			}
-		}
+		tried = append(tried, c.listed(n.ID, subnet, bits)...)
 	}
 	if len(tried) == 0 {
 		c.fault(w, field, Exhausted, "network %s has no subnet to take an address from", c.networkName(n.ID))
 	} else {
 		c.fault(w, field, Exhausted, "no free address is left in the allocation pools of network %s (%s)",
-			c.networkName(n.ID),
-			listed(tried, func(s *Subnet) string { return s.CIDR.String() }))
+			c.networkName(n.ID), listed(tried, func(s *Subnet) string { return s.CIDR.String() }))
 	}
 	return netip.Addr{}, "", false
 }
@@ -294,22 +300,45 @@ type familyOf struct {
 
 // sources lists the subnets of a network that may have a free address. The list is made once; a subnet without free
 // addresses at its head goes for good.
-func (c *checker) sources(network ID, bits int) []*Subnet {
+func (c *checker) sources(network, subnet ID, bits int) []*Subnet {
+	if subnet != "" {
+		return c.only(network, subnet, bits)
+	}
 	k := familyOf{network, bits}
 	list, ok := c.free[k]
 	if !ok {
 		for s := range c.SubnetsOf(network) {
-			if s.CIDR.IsValid() && s.CIDR.Addr().BitLen() == bits {
+			if s.isOf(bits) {
 				list = append(list, s)
 			}
 		}
+		keep(&c.tried, k, slices.Clone(list[:min(len(list), maxListed+1)]))
 	}
 	for len(list) > 0 && c.cursors[list[0].ID] != nil && len(c.cursors[list[0].ID].pools) == 0 {
 		list = list[1:]
 	}
-	c.free[k] = list
+	keep(&c.free, k, list)
 	return list
 }
+
+// listed lists the subnets that had an address to choose: as many as a message lists, and one more.
+func (c *checker) listed(network, subnet ID, bits int) []*Subnet {
+	if subnet != "" {
+		return c.only(network, subnet, bits)
+	}
+	return c.tried[familyOf{network, bits}]
+}
+
+// only lists a subnet if it is one of the network and of the family.
+func (c *checker) only(network, subnet ID, bits int) []*Subnet {
+	if s := c.Subnet(subnet); s != nil && s.Network == network && s.isOf(bits) {
+		return []*Subnet{s}
+	}
+	return nil
+}
+
+// isOf says whether the subnet is of a family, given as the bits of an address.
+func (s *Subnet) isOf(bits int) bool { return s.CIDR.IsValid() && s.CIDR.Addr().BitLen() == bits }
 
 // lowestFree finds the lowest address of a subnet's pools that no object has. It goes over the claims in the order of
 // their addresses and looks for a gap.
@@ -318,7 +347,7 @@ func (c *checker) lowestFree(s *Subnet) (netip.Addr, bool) {
 	if from == nil {
 		from = &cursor{pools: slices.Clone(s.AllocationPools)}
 		slices.SortStableFunc(from.pools, func(a, b AddressRange) int { return a.First.Compare(b.First) })
-		c.cursors[s.ID] = from
+		keep(&c.cursors, s.ID, from)
 	}
 	for len(from.pools) > 0 {
 		pool := from.pools[0]
@@ -401,7 +430,8 @@ func (c *checker) chooseMACs() {
 }
 
 // routerMAC is the MAC address of a router on a network: the one that it has there, or else one that no port of the
-// network has. It is made of the two names, so that it is the same whenever the same file is read.
+// network has. It is made of the two names, so that it is the same whenever the same file is read. If that one is
+// taken, the router's ID decides, too: there may be many routers of one name.
 func (c *checker) routerMAC(p *Port, r *Router, n *Network) MAC {
 	for other := range c.portsOfRouterOn(r.ID, n.ID) {
 		if other.ID != p.ID && !other.MAC.IsZero() {
@@ -411,12 +441,14 @@ func (c *checker) routerMAC(p *Port, r *Router, n *Network) MAC {
 	if !p.MAC.IsZero() && c.isFreeMAC(p, p.MAC) {
 		return p.MAC
 	}
-	for k := 0; ; k++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", r.Name, n.Name, k))
+	key := fmt.Appendf(nil, "%s\x00%s\x000", r.Name, n.Name)
+	for k := 1; ; k++ {
+		sum := sha256.Sum256(key)
 		m := MAC{0xfa, 0x16, 0x3e, sum[0], sum[1], sum[2]} // the prefix that Neutron uses, locally administered
 		if c.isFreeMAC(p, m) {
 			return m
 		}
+		key = fmt.Appendf(nil, "%s\x00%s\x00%d", r.ID, n.ID, k)
 	}
 }
 

@@ -46,6 +46,8 @@ type checker struct {
 
 	cursors map[ID]*cursor // of subnets in which addresses are chosen
 	free    map[familyOf][]*Subnet
+	tried   map[familyOf][]*Subnet // the first ones of free, as many as a message lists
+	usual   map[ID]FixedIP         // of a network: the gateway of its first subnet that has one
 
 	dirty  map[ID]bool         // what is to be checked
 	todo   [NumKinds][]waiting // the same
@@ -55,17 +57,20 @@ type checker struct {
 	// What depends on these has been marked.
 	allMarked map[marking]bool
 	addressed map[netip.Addr]bool
+	inner     map[netip.Addr]bool
 
 	loops map[ID]bool // listeners whose connections may come back
 
 	firsts    map[claim]ID
+	subnets   map[claim]*Subnet      // the first one with a prefix
 	devices   map[ID]map[string]bool // of networks, as written
 	attached  map[ID]map[string]Device
 	routersOf map[ID][]serving
 	unsure    map[ID]bool // what is known of networks and routers
 	shaky     map[ID]bool
 	doubtful  map[ID]bool
-	compared  int // see mayCompare
+	numbers   map[ID]int // of subnets in their networks, from 1
+	compared  int        // see mayCompare
 
 	badDevice     map[ID]bool // networks with a device that is none
 	beside        map[ID]bool // networks with a router that has a gateway
@@ -75,14 +80,8 @@ type checker struct {
 
 func newChecker(d *Draft) *checker {
 	c := &checker{
-		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{},
-		known: map[key]bool{}, done: map[ID]bool{}, faulty: map[ID]bool{}, cursors: map[ID]*cursor{},
-		free:  map[familyOf][]*Subnet{},
-		dirty: map[ID]bool{}, linked: map[ID]bool{},
-		allMarked: map[marking]bool{}, addressed: map[netip.Addr]bool{}, loops: map[ID]bool{}, firsts: map[claim]ID{},
-		devices: map[ID]map[string]bool{}, attached: map[ID]map[string]Device{}, routersOf: map[ID][]serving{},
-		badDevice: map[ID]bool{}, beside: map[ID]bool{},
-		unsure: map[ID]bool{}, shaky: map[ID]bool{}, doubtful: map[ID]bool{},
+		Draft: d, content: d.fork(), rank: map[ID]int{}, changed: map[ID]bool{}, dirty: map[ID]bool{},
+		linked: map[ID]bool{}, allMarked: map[marking]bool{}, firsts: map[claim]ID{},
 	}
 	for i, id := range d.order {
 		e := d.edits[id]
@@ -97,6 +96,14 @@ func newChecker(d *Draft) *checker {
 		c.faults = append(c.faults, f)
 	}
 	return c
+}
+
+// keep puts something into a map. Most checks need few of the checker's maps, so the others are made here.
+func keep[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[k] = v
 }
 
 // run does all in the order in which one thing needs the other: addresses are claimed by name before any is chosen,
@@ -233,7 +240,7 @@ func refer[T Object](c *checker, w where, field string, k Kind, id ID) (T, bool)
 	case id == "":
 		c.require(w, field, false)
 	case c.rank[w.o.About().ID] == 0 && c.base.find(id) != nil:
-		c.faulty[w.o.About().ID] = true
+		keep(&c.faulty, w.o.About().ID, true)
 	default:
 		c.fault(w, field, Unknown, "unknown %v %q", k, id)
 	}
@@ -334,6 +341,23 @@ func (c *checker) prefixes(n *Network) string {
 	return listed(list, func(s *Subnet) string { return s.CIDR.String() })
 }
 
+// SubnetAt finds the subnet of a network that an address is in, nil if there is none. The first subnet of each prefix
+// is found once: there may be many, as long as nothing is checked.
+func (c *checker) SubnetAt(network ID, a netip.Addr) *Subnet {
+	var first *Subnet
+	for n := range c.around(claimPrefix, network, a) {
+		s, ok := c.subnets[n]
+		if !ok {
+			s = c.firstSubnet(n)
+			keep(&c.subnets, n, s)
+		}
+		if first == nil || before(s, first) {
+			first = s
+		}
+	}
+	return first
+}
+
 // checkAddress checks that nothing else has an address of an object.
 func (c *checker) checkAddress(w where, field string, network ID, a netip.Addr) bool {
 	id := w.o.About().ID
@@ -360,7 +384,7 @@ func (c *checker) isUnsure(network ID) bool {
 				break
 			}
 		}
-		c.unsure[network] = v
+		keep(&c.unsure, network, v)
 	}
 	return v
 }
@@ -381,7 +405,7 @@ func (c *checker) isShaky(network ID) bool {
 				break
 			}
 		}
-		c.shaky[network] = v
+		keep(&c.shaky, network, v)
 	}
 	return v
 }
@@ -402,7 +426,7 @@ func (c *checker) isDoubtful(r *Router) bool {
 			break
 		}
 	}
-	c.doubtful[r.ID] = v
+	keep(&c.doubtful, r.ID, v)
 	return v
 }
 

@@ -238,7 +238,7 @@ func (c *checker) deviceOf(n *Network, a string) Device {
 				all[d.attachment()] = d
 			}
 		}
-		c.attached[of] = all
+		keep(&c.attached, of, all)
 	}
 	return all[a]
 }
@@ -261,7 +261,7 @@ func (c *checker) checkSubnet(s *Subnet) {
 	if c.done[s.ID] {
 		return
 	}
-	c.done[s.ID] = true
+	keep(&c.done, s.ID, true)
 	w := at(s)
 	n, ok := refer[*Network](c, w, "network", KindNetwork, s.Network)
 	if s.LeaseTime < minLease {
@@ -293,35 +293,21 @@ func (c *checker) checkSubnet(s *Subnet) {
 	c.checkServers(w, s)
 }
 
-// checkSubnetOverlaps reports each pair of subnets that overlap at the later one.
+// checkSubnetOverlaps reports each pair of subnets that overlap at the later one. Of several with one prefix, the
+// others overlap the first. So the work is that of the pairs of prefixes, and a prefix is in few others.
 func (c *checker) checkSubnetOverlaps(w where, s *Subnet, n *Network) {
-	for id := range c.overlaps(claimPrefix, n.ID, s.CIDR.Masked()) {
-		other := c.Subnet(id)
-		if other == nil || other.ID == s.ID {
-			continue
-		}
-		if c.precedes(other.ID, s.ID) {
-			c.fault(w, "cidr", Invalid, "cidr %v overlaps %v of the same network", s.CIDR.Masked(), other.CIDR)
-			if c.full() {
-				return
-			}
-		}
+	prefix := s.CIDR.Masked()
+	report := func(other ID) {
+		c.fault(w, "cidr", Invalid, "cidr %v overlaps %v of the same network", prefix, c.Subnet(other).CIDR)
 	}
-}
-
-// overlaps gives who has a prefix that overlaps another one: it is in that one, or around it.
-func (c *checker) overlaps(what claimed, scope ID, p netip.Prefix) iter.Seq[ID] {
-	return func(yield func(ID) bool) {
-		for n := range c.content.inside(what, scope, p) {
-			if !yield(n.by) {
-				return
-			}
-		}
-		for n := range c.around(what, scope, p.Addr()) {
-			// The prefix itself, and those that begin with it, have been given.
-			if int(n.num) < p.Bits() && !(p.Addr() == n.addr && int(n.num) >= p.Bits()) && !yield(n.by) {
-				return
-			}
+	same := claim{what: claimPrefix, scope: string(n.ID), addr: prefix.Addr(), num: uint64(prefix.Bits())}
+	if first := c.first(same); first != s.ID {
+		report(first)
+		return
+	}
+	for q := range c.overlapping(claimPrefix, n.ID, prefix) {
+		if first := c.first(q); first != s.ID && c.precedes(first, s.ID) {
+			report(first)
 		}
 	}
 }

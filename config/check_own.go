@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -116,7 +117,7 @@ func (c *checker) servingPool(pool ID) []serving {
 				list = append(list, serving{r, l})
 			}
 		}
-		c.routersOf[pool] = list
+		keep(&c.routersOf, pool, list)
 	}
 	return list
 }
@@ -197,13 +198,37 @@ func (c *checker) listenerAt(r *Router, a netip.Addr, proto Protocol, port uint1
 	return nil
 }
 
+// A stop is a place on the way of connections: a listener, or where the connections of a router to a pool part. The
+// listeners that one pool serves at one router lead to the same members, so a part stands for all these ways.
+type stop struct {
+	listener ID
+	part     parting // if it is no listener
+}
+
+// A parting is where a router chooses a member of a pool.
+type parting struct {
+	router, pool ID
+	protocol     Protocol
+}
+
 // A tour looks for listeners whose connections come back to them by way of other routers. It finds the strongly
-// connected parts of the graph of listeners (Tarjan), as far as it is reached from where something has changed.
+// connected parts of the graph of stops (Tarjan), as far as it is reached from where something has changed.
 type tour struct {
-	index, low map[ID]int
-	on         map[ID]bool
-	stack      []ID
-	parts      [][]ID
+	seen  map[stop]*visited
+	stack []stop
+	parts [][]stop
+}
+
+// A visited is what the tour knows of a stop.
+type visited struct {
+	index, low int
+	on         bool // the stack
+}
+
+// A leg is a stop on the way from the start, with where it leads and the tour has not been yet.
+type leg struct {
+	stop stop
+	to   []stop
 }
 
 // checkLoops refuses listeners whose connections would come back to them.
@@ -211,17 +236,10 @@ func (c *checker) checkLoops() {
 	if len(c.loops) == 0 {
 		return
 	}
-	t := &tour{index: map[ID]int{}, low: map[ID]int{}, on: map[ID]bool{}}
-	var starts []ID
-	for id := range c.loops {
-		if c.Listener(id) != nil {
-			starts = append(starts, id)
-		}
-	}
-	slices.Sort(starts)
-	for _, id := range starts {
-		if t.index[id] == 0 {
-			c.tour(t, id)
+	t := &tour{seen: map[stop]*visited{}}
+	for _, id := range slices.Sorted(maps.Keys(c.loops)) {
+		if start := (stop{listener: id}); c.Listener(id) != nil && t.seen[start] == nil {
+			c.tour(t, start)
 		}
 	}
 	for _, part := range t.parts {
@@ -229,55 +247,73 @@ func (c *checker) checkLoops() {
 	}
 }
 
-func (c *checker) tour(t *tour, id ID) {
-	t.index[id] = len(t.index) + 1
-	t.low[id] = t.index[id]
-	t.stack, t.on[id] = append(t.stack, id), true
-	comesBack := false
-	for next := range c.beyond(c.Listener(id)) {
-		switch {
-		case t.index[next] == 0:
-			c.tour(t, next)
-			t.low[id] = min(t.low[id], t.low[next])
-		case t.on[next]:
-			t.low[id] = min(t.low[id], t.index[next])
+// tour goes from a start. The way may be as long as there are listeners, so it does not recurse.
+func (c *checker) tour(t *tour, start stop) {
+	way := []leg{c.visit(t, start)}
+	for len(way) > 0 {
+		at := &way[len(way)-1]
+		v := t.seen[at.stop]
+		if len(at.to) > 0 {
+			next := at.to[0]
+			at.to = at.to[1:]
+			if w := t.seen[next]; w == nil {
+				way = append(way, c.visit(t, next))
+			} else if w.on {
+				v.low = min(v.low, w.index)
+			}
+			continue
 		}
-		comesBack = comesBack || next == id
-	}
-	if t.low[id] != t.index[id] {
-		return
-	}
-	i := slices.Index(t.stack, id)
-	part := slices.Clone(t.stack[i:])
-	t.stack = t.stack[:i]
-	for _, x := range part {
-		t.on[x] = false
-	}
-	if len(part) > 1 || comesBack {
-		t.parts = append(t.parts, part)
+		if v.low == v.index {
+			t.take(at.stop)
+		}
+		if way = way[:len(way)-1]; len(way) > 0 {
+			before := t.seen[way[len(way)-1].stop]
+			before.low = min(before.low, v.low)
+		}
 	}
 }
 
+func (c *checker) visit(t *tour, s stop) leg {
+	n := len(t.seen) + 1
+	t.seen[s] = &visited{index: n, low: n, on: true}
+	t.stack = append(t.stack, s)
+	return leg{s, c.beyond(s)}
+}
+
+// take takes a part from the stack, as far as its first stop. A stop that is alone does not lead back to itself.
+func (t *tour) take(first stop) {
+	i := len(t.stack)
+	for on := true; on; on = t.stack[i] != first {
+		i--
+		t.seen[t.stack[i]].on = false
+	}
+	if len(t.stack)-i > 1 {
+		t.parts = append(t.parts, slices.Clone(t.stack[i:]))
+	}
+	t.stack = t.stack[:i]
+}
+
 // reportLoop reports a shortest way from the first listener of a part back to it, at the last one on the way.
-func (c *checker) reportLoop(part []ID) {
-	first := part[0]
-	in := map[ID]bool{}
-	for _, id := range part {
-		in[id] = true
-		if before(c.Listener(id), c.Listener(first)) {
-			first = id
+func (c *checker) reportLoop(part []stop) {
+	var first *Listener
+	in := map[stop]bool{}
+	for _, s := range part {
+		in[s] = true
+		if l := c.Listener(s.listener); l != nil && (first == nil || before(l, first)) {
+			first = l
 		}
 	}
-	from := map[ID]ID{}
-	for queue := []ID{first}; len(queue) > 0; queue = queue[1:] {
-		id := queue[0]
-		for next := range c.beyond(c.Listener(id)) {
-			if next == first {
-				c.loop(first, id, from)
+	start := stop{listener: first.ID}
+	from := map[stop]stop{}
+	for queue := []stop{start}; len(queue) > 0; queue = queue[1:] {
+		s := queue[0]
+		for _, next := range c.beyond(s) {
+			if next == start {
+				c.loop(start, s, from)
 				return
 			}
 			if _, seen := from[next]; in[next] && !seen {
-				from[next] = id
+				from[next] = s
 				queue = append(queue, next)
 			}
 		}
@@ -285,42 +321,46 @@ func (c *checker) reportLoop(part []ID) {
 }
 
 // loop reports the way that from leads back from last to first.
-func (c *checker) loop(first, last ID, from map[ID]ID) {
-	var names []string
-	for id := last; ; id = from[id] {
-		names = append(names, c.nameOf(id, KindListener))
-		if id == first {
+func (c *checker) loop(first, last stop, from map[stop]stop) {
+	var way []ID
+	for s := last; ; s = from[s] {
+		if s.listener != "" {
+			way = append(way, s.listener)
+		}
+		if s == first {
 			break
 		}
 	}
-	slices.Reverse(names)
-	names = append(names[:min(len(names), maxListed)], names[0])
-	l := c.Listener(last)
+	l := c.Listener(way[0])
+	slices.Reverse(way)
+	way = append(way[:min(len(way), maxListed)], first.listener)
 	c.fault(at(l), "pool", Invalid, "pool %s leads back to the VIP that its connections come from: %s",
 		c.nameOf(l.Pool, KindPool),
-		listed(names, func(s string) string { return s }))
+		listed(way, func(id ID) string { return c.nameOf(id, KindListener) }))
 }
 
-// beyond gives the listeners of other routers that a listener's members are.
-func (c *checker) beyond(l *Listener) func(yield func(ID) bool) {
-	return func(yield func(ID) bool) {
+// beyond lists where connections go from a stop: from a listener to where its router chooses a member, and from there
+// to the listeners of other routers that the members are.
+func (c *checker) beyond(s stop) []stop {
+	if s.listener != "" {
+		l := c.Listener(s.listener)
 		b := c.LoadBalancer(l.LoadBalancer)
-		if b == nil {
-			return
+		if b == nil || c.Router(b.Router) == nil || l.Pool == "" {
+			return nil
 		}
-		r := c.Router(b.Router)
-		if r == nil {
-			return
+		return []stop{{part: parting{b.Router, l.Pool, l.Protocol}}}
+	}
+	var list []stop
+	r := c.Router(s.part.router)
+	for m := range c.MembersOf(s.part.pool) {
+		if c.claimant(claim{what: claimShown, addr: m.Address}) == "" {
+			continue
 		}
-		for m := range c.MembersOf(l.Pool) {
-			if c.claimant(claim{what: claimShown, addr: m.Address}) == "" {
-				continue
-			}
-			if next := c.listenerBehind(r, m, l.Protocol); next != nil && !yield(next.ID) {
-				return
-			}
+		if next := c.listenerBehind(r, m, s.part.protocol); next != nil {
+			list = append(list, stop{listener: next.ID})
 		}
 	}
+	return list
 }
 
 // listenerBehind finds the listener of another router that a member is, or that a floating IP which it is leads

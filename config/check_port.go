@@ -91,9 +91,9 @@ func (c *checker) checkPortDevice(w where, p *Port) {
 		known = map[string]bool{}
 		for _, d := range c.DevicesOf(n.ID) {
 			known[d.String()] = true
-			c.badDevice[n.ID] = c.badDevice[n.ID] || d.check() != nil
+			keep(&c.badDevice, n.ID, c.badDevice[n.ID] || d.check() != nil)
 		}
-		c.devices[n.ID] = known
+		keep(&c.devices, n.ID, known)
 	}
 	if known[p.Device] || c.badDevice[n.ID] || c.Unsure != nil && c.Unsure(n.Ref()) {
 		return // a device that is wrong may be the one that is meant

@@ -185,17 +185,19 @@ func (c *checker) checkLink(w where, r *Router, p *Port, i int, s *Subnet) bool 
 			c.networkName(p.Network))
 		return false
 	}
-	for id := range c.overlaps(claimLink, r.ID, prefix) {
-		if q := c.Port(id); q != nil && q.Network != p.Network {
-			c.overlap(p, prefix, q, prefixIn(c.linksOf(q), prefix))
-		}
-		if c.full() {
-			break
+	for q := range c.overlapping(claimLink, r.ID, prefix) {
+		for id := range c.claimants(q) {
+			if other := c.Port(id); other.Network != p.Network {
+				c.overlap(p, prefix, other, q.prefix())
+			}
+			if c.full() {
+				return true
+			}
 		}
 	}
 	if g := c.GatewayPort(r.ID); g != nil && g.Network != p.Network && c.isExternal(g.Network) {
-		for id := range c.overlaps(claimPrefix, g.Network, prefix) {
-			c.overlap(p, prefix, g, c.Subnet(id).CIDR.Masked())
+		for q := range c.overlapping(claimPrefix, g.Network, prefix) {
+			c.overlap(p, prefix, g, q.prefix())
 			if c.full() {
 				break
 			}
@@ -209,40 +211,32 @@ func (c *checker) isExternal(network ID) bool {
 	return n != nil && n.External
 }
 
-// firstLink is the first port of a router with a link of a network.
+// firstLink is the first port of a router with a link of a network. That of each network is found once for each link.
 func (c *checker) firstLink(n claim, network ID) ID {
-	n.by = network
-	id, ok := c.firsts[n]
-	if !ok {
-		for other := range c.claimants(n) {
-			if p := c.Port(other); p.Network == network && (id == "" || c.precedes(other, id)) {
-				id = other
+	n.by = ""
+	if _, ok := c.firsts[n]; !ok {
+		c.firsts[n] = ""
+		for id := range c.claimants(n) {
+			of := n
+			of.by = c.Port(id).Network
+			if first, ok := c.firsts[of]; !ok || c.precedes(id, first) {
+				c.firsts[of] = id
 			}
 		}
-		c.firsts[n] = id
 	}
-	return id
+	n.by = network
+	return c.firsts[n]
 }
 
-// linksOf lists the prefixes that a router's port is in.
+// linksOf lists the prefixes that a router's port is in: as many as a message lists, and one more.
 func (c *checker) linksOf(p *Port) []netip.Prefix {
 	var list []netip.Prefix
-	for _, f := range p.FixedIPs {
+	for _, f := range p.FixedIPs[:min(len(p.FixedIPs), maxListed+1)] {
 		if s := c.Subnet(f.Subnet); s != nil && s.CIDR.IsValid() {
 			list = append(list, s.CIDR.Masked())
 		}
 	}
 	return list
-}
-
-// prefixIn is the one of a list that overlaps a prefix.
-func prefixIn(list []netip.Prefix, with netip.Prefix) netip.Prefix {
-	for _, p := range list {
-		if p.Overlaps(with) {
-			return p
-		}
-	}
-	return netip.Prefix{}
 }
 
 // overlap reports two links at the port that came later.
@@ -299,33 +293,28 @@ func (c *checker) checkGatewayPort(p *Port) {
 			c.checkAddress(w, field, n.ID, f.Address)
 		}
 	}
-	for s := range c.SubnetsOf(n.ID) {
-		c.checkExternalLink(w, r, p, s)
-	}
+	c.checkUnforwarded(w, r, p)
 }
 
-// checkExternalLink checks the link that a router has with a subnet of its external network.
-func (c *checker) checkExternalLink(w where, r *Router, p *Port, s *Subnet) {
-	if !s.CIDR.IsValid() {
-		return
+// checkUnforwarded looks at the subnets of a router's external network that no router forwards from or to. That a
+// subnet overlaps an interface's is said of the interface.
+func (c *checker) checkUnforwarded(w where, r *Router, p *Port) {
+	if c.links > maxLinks {
+		return // a fault already
 	}
-	prefix := s.CIDR.Masked()
-	for id := range c.overlaps(claimLink, r.ID, prefix) {
-		if q := c.Port(id); q != nil && q.Network != p.Network {
-			c.overlap(p, prefix, q, prefixIn(c.linksOf(q), prefix))
+	for _, never := range unforwarded {
+		for n := range c.content.inside(claimPrefix, p.Network, never) {
+			prefix := n.prefix()
+			if neverForwarded(prefix) == "" {
+				continue
+			}
+			c.warnLinkLocal(w, p.Network, prefix)
+			a := c.gatewayAddress(r, prefix)
+			if a.IsValid() && r.Gateway.SNAT && len(r.Gateway.SNATAddresses) == 0 {
+				c.fault(w, "fixed_ips[0]", Invalid, "address %v is link-local, so what shows it has no answer from "+
+					"beyond the link (RFC 3927, 2.7); set snat_addresses of another subnet, or snat = false", a)
+			}
 		}
-		if c.full() {
-			break
-		}
-	}
-	if neverForwarded(prefix) == "" {
-		return
-	}
-	c.warnLinkLocal(w, p.Network, prefix)
-	if a := c.gatewayAddress(r, prefix); a.IsValid() && r.Gateway.SNAT && len(r.Gateway.SNATAddresses) == 0 {
-		c.fault(w, "fixed_ips[0]", Invalid, "address %v is link-local, so what shows it has no answer from beyond "+
-			"the link (RFC 3927, 2.7); "+
-			"set snat_addresses of another subnet, or snat = false", a)
 	}
 }
 
@@ -479,7 +468,7 @@ func (c *checker) isBesideGateway(network ID) bool {
 				break
 			}
 		}
-		c.beside[network] = v
+		keep(&c.beside, network, v)
 	}
 	return v
 }

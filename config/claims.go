@@ -255,9 +255,9 @@ func (c *content) claimant(n claim) ID {
 	return ""
 }
 
-// around gives the claims of a scope on prefixes around an address, the longest prefix first. It
-// looks for the last prefix that begins at or before the address. If that one does not contain it, one that does is
-// shorter than what the two have in common, and begins at or before that.
+// around gives the prefixes around an address that objects of a scope claim, each once, the longest first. It looks for
+// the last prefix that begins at or before the address. If that one does not contain it, one that does is shorter than
+// what the two have in common, and begins at or before that.
 func (c *content) around(what claimed, scope ID, a netip.Addr) iter.Seq[claim] {
 	return func(yield func(claim) bool) {
 		if !a.IsValid() || a.Zone() != "" {
@@ -274,13 +274,11 @@ func (c *content) around(what claimed, scope ID, a netip.Addr) iter.Seq[claim] {
 			if found.what != what || found.scope != string(scope) || found.addr.BitLen() != a.BitLen() {
 				return
 			}
+			found.by = ""
 			next := int(found.num)
 			if p := netip.PrefixFrom(found.addr, next); p.Contains(a) {
-				for id := range c.claimants(found) {
-					found.by = id
-					if !yield(found) {
-						return
-					}
+				if !yield(found) {
+					return
 				}
 			} else {
 				next = commonBits(found.addr, a) + 1
@@ -311,12 +309,42 @@ func commonBits(a, b netip.Addr) int {
 	return n - (128 - a.BitLen())
 }
 
-// inside gives the claims of a scope on prefixes in a prefix, the prefix itself included.
+// inside gives the prefixes in a prefix that objects of a scope claim, each once. The prefix itself comes first.
 func (c *content) inside(what claimed, scope ID, p netip.Prefix) iter.Seq[claim] {
 	return func(yield func(claim) bool) {
 		from := claim{what: what, scope: string(scope), addr: p.Addr(), num: uint64(p.Bits())}
-		c.claims[what].Ascend(from, func(n claim) bool {
-			return n.what == what && n.scope == string(scope) && p.Contains(n.addr) && yield(n)
-		})
+		for {
+			var found claim
+			c.claims[what].Ascend(from, func(n claim) bool {
+				found = n
+				return false
+			})
+			found.by = ""
+			if found.what != what || found.scope != string(scope) || !p.Contains(found.addr) || !yield(found) {
+				return
+			}
+			from = found
+			from.num++
+		}
 	}
 }
+
+// overlapping gives the prefixes that overlap a prefix and that objects of a scope claim, each once: the ones in it,
+// and the ones around it.
+func (c *content) overlapping(what claimed, scope ID, p netip.Prefix) iter.Seq[claim] {
+	return func(yield func(claim) bool) {
+		for n := range c.inside(what, scope, p) {
+			if !yield(n) {
+				return
+			}
+		}
+		for n := range c.around(what, scope, p.Addr()) {
+			if int(n.num) < p.Bits() && !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// prefix is the prefix that a claim is about.
+func (c claim) prefix() netip.Prefix { return netip.PrefixFrom(c.addr, int(c.num)) }

@@ -15,6 +15,13 @@ type marking struct {
 	owner ID
 }
 
+// Relations that are no relations of a content, but have been followed.
+const (
+	onDevice   = 255 - how(iota) // networks and labels on a device
+	unservedOn                   // load balancers of a network, without a router
+	loopsOf                      // the listeners of a pool
+)
+
 // A waiting is an object to be checked, with what its turn depends on.
 type waiting struct {
 	rank     int
@@ -48,14 +55,23 @@ func (c *checker) mark(id ID) {
 
 // markAll marks what has a relation to an owner, once: what gets the relation later has changed itself.
 func (c *checker) markAll(h how, owner ID) {
-	k := marking{h, owner}
-	if c.allMarked[k] {
+	if !c.once(h, owner) {
 		return
 	}
-	c.allMarked[k] = true
 	for id := range c.ids(h, owner) {
 		c.mark(id)
 	}
+}
+
+// once says whether it is the first time that somebody goes over what has a relation to an owner. Many objects may
+// share an owner, and each of them would go over all the others.
+func (c *checker) once(h how, owner ID) bool {
+	k := marking{h, owner}
+	if c.allMarked[k] {
+		return false
+	}
+	c.allMarked[k] = true
+	return true
 }
 
 func (c *checker) markClaimants(n claim) {
@@ -138,10 +154,14 @@ func (c *checker) followLabel(id ID) {
 	p := c.PhysicalNetwork(id)
 	if p != nil {
 		for _, d := range p.Devices {
-			for n := range c.onDevice(d.attachment()) {
+			a := d.attachment()
+			if !c.once(onDevice, ID(a)) {
+				continue
+			}
+			for n := range c.onDevice(a) {
 				c.mark(n)
 			}
-			c.markClaimants(claim{what: claimLabel, scope: d.attachment()})
+			c.markClaimants(claim{what: claimLabel, scope: a})
 		}
 	}
 	for n := range c.NetworksOf(id) {
@@ -168,9 +188,7 @@ func (c *checker) followNetwork(id ID, was, is *Network) {
 	c.markAll(subnetOf, id)
 	c.markAll(floatingOn, id)
 	c.markAll(balancerOn, id)
-	for r := range c.GatewaysOn(id) {
-		c.followLinks(r.ID)
-	}
+	c.followGateways(id)
 	for p := range c.InterfacesOn(id) {
 		c.followLinks(ID(p.DeviceID))
 	}
@@ -188,8 +206,16 @@ func (c *checker) followSubnet(s *Subnet) {
 	for p := range each[*Port](&c.content, interfaceIn, s.ID) {
 		c.followLinks(ID(p.DeviceID))
 	}
-	for r := range c.GatewaysOn(s.Network) {
-		c.followLinks(r.ID)
+	c.followGateways(s.Network)
+}
+
+// followGateways: the routers with their gateway on a network are connected to its subnets.
+func (c *checker) followGateways(network ID) {
+	if !c.once(gatewayOn, network) {
+		return
+	}
+	for id := range c.ids(gatewayOn, network) {
+		c.followLinks(id)
 	}
 }
 
@@ -222,6 +248,9 @@ func (c *checker) followLinks(router ID) {
 
 // followUnserved: a load balancer without a router gets the first one that comes to its network.
 func (c *checker) followUnserved(network ID) {
+	if !c.once(unservedOn, network) {
+		return
+	}
 	for b := range c.LoadBalancersOn(network) {
 		if b.Router == "" {
 			c.mark(b.ID)
@@ -244,7 +273,7 @@ func (c *checker) followAddress(a netip.Addr) {
 	if !a.IsValid() || c.addressed[a] {
 		return
 	}
-	c.addressed[a] = true
+	keep(&c.addressed, a, true)
 	for id := range c.claimants(claim{what: claimTarget, addr: a}) {
 		c.mark(id)
 		if m := c.Member(id); m != nil {
@@ -258,8 +287,11 @@ func (c *checker) followAddress(a netip.Addr) {
 
 // followLoops has the listeners checked that a pool serves, for whether their connections come back.
 func (c *checker) followLoops(pool ID) {
+	if !c.once(loopsOf, pool) {
+		return
+	}
 	for id := range c.ids(listenerUsing, pool) {
-		c.loops[id] = true
+		keep(&c.loops, id, true)
 	}
 }
 
@@ -295,7 +327,7 @@ func (c *checker) followBalancer(o Object) {
 	for l := range c.ListenersOf(b.ID) {
 		c.mark(l.ID)
 		c.markAll(memberOf, l.Pool)
-		c.loops[l.ID] = true
+		keep(&c.loops, l.ID, true)
 	}
 	c.followAddress(b.Address)
 	c.followInner(b.Address)
@@ -303,9 +335,10 @@ func (c *checker) followBalancer(o Object) {
 
 // followInner: a forwarded port that ends at a load balancer ends at one of its listeners.
 func (c *checker) followInner(a netip.Addr) {
-	if !a.IsValid() {
+	if !a.IsValid() || c.inner[a] {
 		return
 	}
+	keep(&c.inner, a, true)
 	for id := range c.claimants(claim{what: claimInner, addr: a}) {
 		c.mark(id)
 	}
@@ -317,7 +350,7 @@ func (c *checker) followListener(o Object) {
 		return
 	}
 	c.markAll(memberOf, l.Pool)
-	c.loops[l.ID] = true
+	keep(&c.loops, l.ID, true)
 	if b := c.LoadBalancer(l.LoadBalancer); b != nil {
 		c.followAddress(b.Address)
 		c.followInner(b.Address)

@@ -76,13 +76,14 @@ func (c *checker) describeSubnet(s *Subnet) string {
 	if c.count(subnetOf, n.ID) < 2 {
 		return text
 	}
-	i := 0
-	for other := range c.SubnetsOf(n.ID) {
-		if i++; other.ID == s.ID {
-			break
+	if c.numbers[s.ID] == 0 {
+		i := 0
+		for id := range c.ids(subnetOf, n.ID) {
+			i++
+			keep(&c.numbers, id, i)
 		}
 	}
-	return fmt.Sprintf("%s #%d", text, i)
+	return fmt.Sprintf("%s #%d", text, c.numbers[s.ID])
 }
 
 func (c *checker) describePort(p *Port) string {
@@ -173,7 +174,7 @@ const maxFaults = 1000
 func (c *checker) full() bool { return c.found >= maxFaults }
 
 func (c *checker) fault(w where, field string, code Code, format string, args ...any) {
-	c.faulty[w.o.About().ID] = true
+	keep(&c.faulty, w.o.About().ID, true)
 	if c.full() {
 		c.found++
 	} else if c.note(w, field, code, false, format, args) {
@@ -216,7 +217,7 @@ func (c *checker) note(w where, field string, code Code, warning bool, format st
 	if c.known[k] {
 		return false
 	}
-	c.known[k] = true
+	keep(&c.known, k, true)
 	c.faults = append(c.faults, f)
 	return true
 }

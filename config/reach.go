@@ -1,7 +1,7 @@
 package config
 
 import (
-	"math"
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,8 +19,8 @@ type link struct {
 // tenantLink finds the tenant network's prefix around an address.
 func (c *checker) tenantLink(r *Router, a netip.Addr) (link, bool) {
 	for n := range c.around(claimLink, r.ID, a) {
-		p := c.Port(n.by)
-		l := link{network: p.Network, prefix: netip.PrefixFrom(n.addr, int(n.num))}
+		p := c.Port(c.claimant(n))
+		l := link{network: p.Network, prefix: n.prefix()}
 		for _, f := range p.FixedIPs {
 			if l.prefix.Contains(f.Address) {
 				l.address = f.Address
@@ -69,7 +69,7 @@ func (c *checker) serves(r *Router, network ID, a netip.Addr) bool {
 		return true
 	}
 	for n := range c.around(claimLink, r.ID, a) {
-		if c.Port(n.by).Network == network {
+		if c.firstLink(n, network) != "" {
 			return true
 		}
 	}
@@ -163,11 +163,13 @@ func (c *checker) leads(r *Router, network ID, targets []target) bool {
 func (c *checker) leading(network ID, targets []target) []*Router {
 	best := targets[0].ip
 	if len(targets) > 1 {
-		least := math.MaxInt
+		least := maxCounted
 		for _, t := range targets {
 			n := 0
-			for range c.around(claimBeyond, network, t.ip) {
-				n++
+			for range c.portsTowards(network, t.ip) {
+				if n++; n >= least {
+					break
+				}
 			}
 			if n < least {
 				best, least = t.ip, n
@@ -175,8 +177,7 @@ func (c *checker) leading(network ID, targets []target) []*Router {
 		}
 	}
 	var list []*Router
-	for n := range c.around(claimBeyond, network, best) {
-		p := c.Port(n.by)
+	for p := range c.portsTowards(network, best) {
 		if r := c.Router(ID(p.DeviceID)); r != nil && c.leads(r, network, targets) {
 			list = append(list, r)
 		}
@@ -185,6 +186,22 @@ func (c *checker) leading(network ID, targets []target) []*Router {
 		}
 	}
 	return inOrder(list)
+}
+
+// maxCounted bounds the search for the target that the fewest routers lead to.
+const maxCounted = 256
+
+// portsTowards gives the interfaces of routers with their gateway on a network whose prefix is around an address.
+func (c *checker) portsTowards(network ID, a netip.Addr) iter.Seq[*Port] {
+	return func(yield func(*Port) bool) {
+		for n := range c.around(claimBeyond, network, a) {
+			for id := range c.claimants(n) {
+				if !yield(c.Port(id)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (c *checker) gatewayOnText(network ID) string {
@@ -319,7 +336,7 @@ func (c *checker) anyDoubtful() bool {
 				break
 			}
 		}
-		c.doubtful[""] = v
+		keep(&c.doubtful, "", v)
 	}
 	return v
 }

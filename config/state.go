@@ -214,7 +214,18 @@ func (c *content) SubnetsOf(network ID) iter.Seq[*Subnet] { return each[*Subnet]
 func (c *content) SubnetAt(network ID, a netip.Addr) *Subnet {
 	var first *Subnet
 	for n := range c.around(claimPrefix, network, a) {
-		if s := c.Subnet(n.by); first == nil || before(s, first) {
+		if s := c.firstSubnet(n); first == nil || before(s, first) {
+			first = s
+		}
+	}
+	return first
+}
+
+// firstSubnet finds the first subnet that claims a prefix.
+func (c *content) firstSubnet(n claim) *Subnet {
+	var first *Subnet
+	for id := range c.claimants(n) {
+		if s := c.Subnet(id); first == nil || before(s, first) {
 			first = s
 		}
 	}
