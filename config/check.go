@@ -18,7 +18,7 @@ func (d *Draft) Check() (*State, Faults) {
 	}
 	c := newChecker(d)
 	c.run()
-	if c.faults.Err() != nil {
+	if c.reported || c.faults.Err() != nil {
 		return nil, c.bounded()
 	}
 	s := d.base.next(c.content, c.finish())
@@ -37,12 +37,13 @@ type checker struct {
 
 	changed map[ID]bool // what differs from the base State
 
-	faults Faults
-	known  map[key]bool
-	done   map[ID]bool // subnets that have been checked
-	faulty map[ID]bool // objects with a fault
-	found  int         // faults, also the ones beyond maxFaults
-	warned int         // warnings, likewise
+	faults   Faults
+	reported bool // there is a fault that somebody else has reported
+	known    map[key]bool
+	done     map[ID]bool // subnets that have been checked
+	faulty   map[ID]bool // objects with a fault
+	found    int         // faults, also the ones beyond maxFaults
+	warned   int         // warnings, likewise
 
 	cursors map[ID]*cursor // of subnets in which addresses are chosen
 	free    map[familyOf][]*Subnet
@@ -214,10 +215,10 @@ func (c *checker) dated(o, was Object) Object {
 func (c *checker) bounded() Faults {
 	fs := c.faults
 	if more := c.found - maxFaults; more > 0 {
-		fs = append(fs, Fault{Message: fmt.Sprintf("and %d more faults", more)})
+		fs = append(fs, Fault{Message: fmt.Sprintf("and %d more faults", more), More: more})
 	}
 	if more := c.warned - maxFaults; more > 0 {
-		fs = append(fs, Fault{Message: fmt.Sprintf("and %d more warnings", more), Warning: true})
+		fs = append(fs, Fault{Message: fmt.Sprintf("and %d more warnings", more), Warning: true, More: more})
 	}
 	return fs
 }

@@ -74,8 +74,8 @@ func (c *checker) checkMonitor(m *Monitor) {
 		c.fault(w, "timeout", Invalid, "timeout %v is more than the delay of %v; "+
 			"a check must end before the next begins", m.Timeout, m.Delay)
 	}
-	c.between(w, "max_retries", m.MaxRetries, 1, maxRetries)
-	c.between(w, "max_retries_down", m.MaxRetriesDown, 1, maxRetries)
+	c.between(w, "max_retries", m.MaxRetries, 1, MaxRetries)
+	c.between(w, "max_retries_down", m.MaxRetriesDown, 1, MaxRetries)
 	c.checkHTTP(w, m)
 }
 

@@ -28,7 +28,7 @@ func (c *checker) checkNAT(w where, field string, n NAT, destinations []netip.Pr
 	field += "."
 	oneOf(c, w, field+"mapping", n.Mapping, behaviors)
 	oneOf(c, w, field+"filtering", n.Filtering, behaviors)
-	c.between(w, field+"max_connections", n.MaxConnections, 1, maxMaxConnections)
+	c.between(w, field+"max_connections", n.MaxConnections, 1, MaxMaxConnections)
 	// The comparison is turned round so that it refuses NaN.
 	if !(n.HostShare > 0 && n.HostShare <= 1) {
 		c.fault(w, field+"host_share", Invalid, "host_share %v is not above 0 and at most 1", n.HostShare)

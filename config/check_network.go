@@ -94,12 +94,12 @@ func (c *checker) checkDevice(w where, field string, d Device) bool {
 func (c *checker) checkNetwork(n *Network) {
 	w := at(n)
 	if n.VLAN != 0 {
-		c.between(w, "vlan", n.VLAN, 1, maxVLAN)
+		c.between(w, "vlan", n.VLAN, 1, MaxVLAN)
 	}
-	c.between(w, "mtu", n.MTU, minMTU, maxMTU)
+	c.between(w, "mtu", n.MTU, MinMTU, MaxMTU)
 	oneOf(c, w, "host", n.Host, hosts)
 	c.checkDevices(w, n)
-	if n.MTU < minMTU6 && n.MTU >= minMTU {
+	if n.MTU < minMTU6 && n.MTU >= MinMTU {
 		for s := range c.SubnetsOf(n.ID) {
 			if s.CIDR.Addr().Is6() {
 				c.fault(w, "mtu", Invalid, "mtu %d is less than the %d that IPv6 needs", n.MTU, minMTU6)
@@ -264,8 +264,8 @@ func (c *checker) checkSubnet(s *Subnet) {
 	keep(&c.done, s.ID, true)
 	w := at(s)
 	n, ok := refer[*Network](c, w, "network", KindNetwork, s.Network)
-	if s.LeaseTime < minLease {
-		c.fault(w, "lease_time", Invalid, "lease_time must be at least %v, not %v", minLease, s.LeaseTime)
+	if s.LeaseTime < MinLease {
+		c.fault(w, "lease_time", Invalid, "lease_time must be at least %v, not %v", MinLease, s.LeaseTime)
 	}
 	if !c.checkPrefix(w, "cidr", "cidr", s.CIDR) {
 		return

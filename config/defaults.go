@@ -9,13 +9,13 @@ import (
 // Limits and defaults of networks.
 const (
 	DefaultMTU = 1500
-	minMTU     = 576  // RFC 791: what every IPv4 host must accept
+	MinMTU     = 576  // RFC 791: what every IPv4 host must accept
 	minMTU6    = 1280 // RFC 8200, section 5
-	maxMTU     = 9216 // jumbo frames, as switches mean the word
-	maxVLAN    = 4094 // IEEE 802.1Q, table 9-2: 0 and 4095 are reserved
+	MaxMTU     = 9216 // jumbo frames, as switches mean the word
+	MaxVLAN    = 4094 // IEEE 802.1Q, table 9-2: 0 and 4095 are reserved
 
 	DefaultLeaseTime = 24 * time.Hour
-	minLease         = time.Second // the unit of DHCP's option 51
+	MinLease         = time.Second // the unit of DHCP's option 51
 )
 
 // The behaviors of RFC 4787, sections 4.1 and 5.
@@ -28,7 +28,7 @@ const (
 // Limits and defaults of the translation.
 const (
 	defaultMaxConnections = 1 << 20
-	maxMaxConnections     = 1 << 28 // some 40 GB of table: a slip of the keyboard
+	MaxMaxConnections     = 1 << 28 // some 40 GB of table: a slip of the keyboard
 	defaultHostShare      = 0.5
 
 	// Sources below 1024 are mapped below 1024 whatever the range says
@@ -55,7 +55,7 @@ var defaultTimeouts = Timeouts{
 const (
 	roundRobin = "ROUND_ROBIN"
 	maxWeight  = 256
-	maxRetries = 10
+	MaxRetries = 10
 
 	defaultPersistence   = 10 * time.Minute
 	defaultMonitorDelay  = 5 * time.Second

@@ -175,7 +175,9 @@ func (c *checker) full() bool { return c.found >= maxFaults }
 
 func (c *checker) fault(w where, field string, code Code, format string, args ...any) {
 	keep(&c.faulty, w.o.About().ID, true)
-	if c.full() {
+	if c.Reported != nil && c.Reported(w.o.Ref(), field) {
+		c.reported = true
+	} else if c.full() {
 		c.found++
 	} else if c.note(w, field, code, false, format, args) {
 		c.found++
@@ -183,6 +185,9 @@ func (c *checker) fault(w where, field string, code Code, format string, args ..
 }
 
 func (c *checker) warn(w where, field string, code Code, format string, args ...any) {
+	if c.Reported != nil && c.Reported(w.o.Ref(), field) {
+		return
+	}
 	if c.warned >= maxFaults {
 		c.warned++
 	} else if c.note(w, field, code, true, format, args) {

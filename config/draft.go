@@ -26,6 +26,10 @@ type Draft struct {
 	// function: by its name, or else by its address.
 	Name func(Ref) string
 
+	// Reported reports whether the caller has said already what is wrong with a field of an object. Check does not say
+	// it again; there is no State all the same. It may be nil.
+	Reported func(r Ref, field string) bool
+
 	// Unsure reports whether a part of an object is unknown, such as a value of a file that could not be read.
 	// Check does not fault what depends on that part. It may be nil.
 	Unsure func(Ref) bool

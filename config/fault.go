@@ -31,6 +31,7 @@ type Fault struct {
 	Message string
 	Source  Source // of the field if it is known, else of the object
 	Warning bool   // allowed, but unwise
+	More    int    // if it is not 0, the fault stands for so many that are not listed
 }
 
 // String gives the fault in the form FILE:LINE: MESSAGE, less what is unknown.

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -86,5 +87,36 @@ func TestPutTheSame(t *testing.T) {
 	}
 	if n := next.Network(id("a")); n.Revision != 1 || n.Source.Line != 5 {
 		t.Errorf("network is %+v", n)
+	}
+}
+
+// What a caller has reported, Check does not say again. There is no State all the same.
+func TestReported(t *testing.T) {
+	d := config.Empty().Edit()
+	d.Put(&config.Network{Meta: meta("a"), MTU: 5, VLAN: -1})
+	_, faults := d.Check()
+	if len(faults) != 2 {
+		t.Fatalf("%d faults: %v", len(faults), faults)
+	}
+	d.Reported = func(r config.Ref, field string) bool { return r.ID == id("a") && field == "mtu" }
+	if s, faults := d.Check(); s != nil || len(faults) != 1 || faults[0].Field != "vlan" {
+		t.Errorf("a State: %t; %v", s != nil, faults)
+	}
+	d.Reported = func(config.Ref, string) bool { return true }
+	if s, faults := d.Check(); s != nil || len(faults) != 0 {
+		t.Errorf("a State: %t; %v", s != nil, faults)
+	}
+}
+
+// The list of faults has a bound, and its last one says how many there are beyond.
+func TestMoreFaults(t *testing.T) {
+	d := config.Empty().Edit()
+	for i := range 1100 {
+		d.Put(&config.Network{Meta: meta(fmt.Sprint("n", i)), MTU: 5})
+	}
+	_, faults := d.Check()
+	last := faults[len(faults)-1]
+	if len(faults) != 1001 || last.More != 100 || last.Message != "and 100 more faults" {
+		t.Errorf("%d faults, the last: %+v", len(faults), last)
 	}
 }
