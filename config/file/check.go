@@ -13,79 +13,55 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// A checker goes over a topology once, filling in defaults and reporting what
-// is wrong. What it learns on the way about networks and routers is in here.
+// A checker checks what is a rule of the file: that names are there and unique, that they refer to something, and
+// that a lesson can be played. What is about the network, config checks.
 type checker struct {
 	*Topology
 	root     scope
-	segments map[string]*segment // by name; the first of a name
-	order    []*segment          // as Networks
-	routers  map[string]*domain  // by name; the first of a name
-	domains  []*domain           // as Routers
-	labels   map[string]*PhysicalNetwork
-	pools    map[string]*Pool
+	networks map[string]*Network // by name; the first of a name
+	routers  map[string]bool
+	labels   map[string]bool
+	pools    map[string]bool
 	ports    map[portKey]*Port
 	hosts    map[string]bool // instances' names
-	floating []scope         // as FloatingIPs, called as in the file
-
-	endpoints map[*Pool]map[netip.AddrPort]bool // of the members, when a VIP has asked
-	linked    map[linkID]bool
-	reach     *reachTable // when all links are known
-	at        *addressTable
-
-	labelled int // devices that networks have from labels
-	links    int // of all routers
-	backends int // members of all VIPs
+	devices  map[string]bool // networks whose devices could not be read
+	unsure   map[string]bool // networks with a subnet whose prefix could not be read
 }
+
+// A portKey is how an instance finds its port.
+type portKey struct{ network, name string }
+
+// defaultLabel is a physical network that exists without being declared.
+const defaultLabel = "default"
 
 func newChecker(t *Topology, r *report) *checker {
 	return &checker{
 		Topology: t,
 		root:     r.root(),
-		segments: map[string]*segment{},
-		routers:  map[string]*domain{},
-		labels:   map[string]*PhysicalNetwork{},
-		pools:    map[string]*Pool{},
+		networks: map[string]*Network{},
+		routers:  map[string]bool{},
+		labels:   map[string]bool{},
+		pools:    map[string]bool{},
 		ports:    map[portKey]*Port{},
 		hosts:    map[string]bool{},
-
-		endpoints: map[*Pool]map[netip.AddrPort]bool{},
-		linked:    map[linkID]bool{},
+		devices:  map[string]bool{},
+		unsure:   map[string]bool{},
 	}
 }
 
-// run checks everything. Addresses that the topology names are claimed before
-// any is chosen, so that a choice never takes what somebody asked for further
-// down; and what depends on addresses comes after the choices.
+// run checks the tables.
 func (c *checker) run() {
 	c.checkSomething()
-	c.checkPhysicalNetworks()
+	c.checkLabels()
 	c.checkNetworks()
-	c.checkNAT()
-	c.checkEngine()
-
+	c.checkNAT(c.root.child("nat", c.NAT.Line), &c.NAT)
 	c.checkRouters()
 	c.checkPorts()
 	c.checkPools()
 	c.checkVIPs()
 	c.checkFloatingIPs()
 	c.checkInstances()
-
-	c.chooseGateways()
-	c.chooseFloatingIPs()
-	c.chooseInstances()
-
-	c.reach = c.newReachTable()
-	c.checkOverlaps()
-	c.checkRoutes()
-	c.findVIPRouters()
-	c.findFloatingRouters()
-	c.checkOwn()
 	c.checkSteps()
-
-	c.warnNoGateway()
-	c.warnInstanceGateways()
-	c.warnMembers()
 }
 
 // checkSomething: a file that serves nothing is a mistake, such as the wrong
@@ -96,7 +72,224 @@ func (c *checker) checkSomething() {
 	}
 }
 
-// An owner is who has a name or an address.
+func (c *checker) checkLabels() {
+	names := map[string]owner{}
+	for i := range c.PhysicalNetworks {
+		p := &c.PhysicalNetworks[i]
+		s := c.root.item("physical_network", "physical network", p.Name, i, len(c.PhysicalNetworks), p.Line)
+		if s.checkName(p.Name, names) {
+			c.labels[p.Name] = true
+		}
+	}
+	c.labels[defaultLabel] = true
+}
+
+func (c *checker) checkNetworks() {
+	names := map[string]owner{}
+	for i := range c.Networks {
+		n := &c.Networks[i]
+		s := c.root.item("network", "network", n.Name, i, len(c.Networks), n.Line)
+		if s.checkName(n.Name, names) {
+			c.networks[n.Name] = n
+		}
+		c.devices[n.Name] = c.devices[n.Name] || s.spoiled("devices")
+		c.unsure[n.Name] = c.unsure[n.Name] || s.spoiledIn("subnet")
+		zeroBetween(s, "vlan", n.VLAN, 1, config.MaxVLAN)
+		zeroBetween(s, "mtu", n.MTU, config.MinMTU, config.MaxMTU)
+		s.notEmpty("host", n.Host)
+		if n.PhysicalNetwork != "" || s.given("physical_network") {
+			refer(s, "physical_network", "physical network", "physical_network", n.PhysicalNetwork, c.labels)
+		}
+		for j := range n.Subnets {
+			sub := &n.Subnets[j]
+			at := s.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line)
+			if sub.LeaseTime == 0 && at.given("lease_time") {
+				at.fault("lease_time", "lease_time must be at least %v, not %v", config.MinLease, sub.LeaseTime)
+			}
+			if sub.NoGateway && sub.Gateway.IsValid() {
+				at.fault("gateway", "gateway %v is set, yet so is NoGateway", sub.Gateway)
+			}
+			if len(sub.AllocationPools) == 0 && at.given("allocation_pools") {
+				at.fault("allocation_pools", "allocation_pools is empty; leave it out for the whole subnet")
+			}
+		}
+	}
+}
+
+// checkNAT checks the values of a nat table that config would take for left out.
+func (c *checker) checkNAT(s scope, n *NAT) {
+	s.notEmpty("mapping", n.Mapping)
+	s.notEmpty("filtering", n.Filtering)
+	zeroBetween(s, "max_connections", n.MaxConnections, 1, config.MaxMaxConnections)
+	if n.HostShare == 0 && s.given("host_share") {
+		s.fault("host_share", "host_share %v is not above 0 and at most 1", n.HostShare)
+	}
+	for _, t := range timeouts {
+		s.zeroPositive("timeouts."+t.key, *t.field(&n.Timeouts))
+	}
+}
+
+func (c *checker) checkRouters() {
+	names := map[string]owner{}
+	for i := range c.Routers {
+		r := &c.Routers[i]
+		s := c.root.item("router", "router", r.Name, i, len(c.Routers), r.Line)
+		if s.checkName(r.Name, names) {
+			c.routers[r.Name] = true
+		}
+		s.notEmpty("rp_filter", r.RPFilter)
+		for j := range r.Interfaces {
+			c.checkInterface(s, r, j)
+		}
+		if gw := r.Gateway; gw != nil {
+			at := s.child("gateway", gw.Line)
+			c.network(at, gw.Network)
+			if len(gw.SNATAddresses) == 0 && at.given("snat_addresses") && !at.spoiled("snat_addresses") {
+				at.fault("snat_addresses", "snat_addresses is empty; leave it out for the gateway's own address")
+			}
+		}
+		if r.NAT != nil {
+			c.checkNAT(s.child("nat", r.NAT.Line), r.NAT)
+		}
+	}
+}
+
+func (c *checker) checkInterface(s scope, r *Router, j int) {
+	iface := &r.Interfaces[j]
+	at := s.item("interfaces", "interface", iface.Network, j, len(r.Interfaces), iface.Line)
+	n, ok := c.network(at, iface.Network)
+	if !ok || iface.Address.IsValid() || iface.ID == "" {
+		return
+	}
+	if all := len(n.gateways()); all > 1 {
+		at.fault("id", "id is for one port, and the interface has %d addresses; write { network, address, "+
+			"id } for each", all)
+	}
+}
+
+func (c *checker) checkPorts() {
+	names := map[string]owner{}
+	for i := range c.Ports {
+		p := &c.Ports[i]
+		s := c.root.item("port", "port", p.Name, i, len(c.Ports), p.Line)
+		if s.checkName(p.Name, names) {
+			c.ports[portKey{p.Network, p.Name}] = p
+		}
+		n, ok := c.network(s, p.Network)
+		if !s.require("fixed_ip", p.FixedIP.IsValid()) {
+			s.mute("fixed_ip")
+		}
+		switch {
+		case ok && p.Device == "" && s.given("device"):
+			s.fault("device", "%s It must be one of the devices of network %q",
+				config.UnknownWord("device", "", nil)+".", n.Name)
+		case ok && c.devices[n.Name]:
+			s.mute("device")
+		}
+	}
+}
+
+func (c *checker) checkPools() {
+	names := map[string]owner{}
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		s := c.root.item("pool", "pool", p.Name, i, len(c.Pools), p.Line)
+		if s.checkName(p.Name, names) {
+			c.pools[p.Name] = true
+		}
+		s.notEmpty("protocol", string(p.Protocol))
+		s.notEmpty("algorithm", p.Algorithm)
+		s.notEmpty("on_member_down", p.OnMemberDown)
+		s.notEmpty("on_member_removed", p.OnMemberRemoved)
+		if x := p.SessionPersistence; x != nil {
+			at := s.child("session_persistence", x.Line)
+			at.notEmpty("type", x.Type)
+			at.zeroPositive("timeout", x.Timeout)
+		}
+		if m := p.Monitor; m != nil {
+			m.check(s.child("monitor", m.Line))
+		}
+		members := map[string]owner{}
+		for j := range p.Members {
+			m := &p.Members[j]
+			at := s.item("member", "member", m.Name, j, len(p.Members), m.Line)
+			if m.Name != "" && m.Name != m.endpoint() || at.given("name") {
+				at.checkName(m.Name, members)
+			}
+		}
+	}
+}
+
+// check checks the values that config would take for left out.
+func (m *Monitor) check(s scope) {
+	s.notEmpty("type", m.Type)
+	s.notEmpty("initial_state", m.InitialState)
+	s.notEmpty("http_method", m.HTTPMethod)
+	s.notEmpty("url_path", m.URLPath)
+	s.notEmpty("expected_codes", m.ExpectedCodes)
+	s.zeroPositive("delay", m.Delay)
+	if m.Delay > 0 || !s.given("delay") {
+		s.zeroPositive("timeout", m.Timeout)
+	}
+	zeroBetween(s, "max_retries", m.MaxRetries, 1, config.MaxRetries)
+	zeroBetween(s, "max_retries_down", m.MaxRetriesDown, 1, config.MaxRetries)
+}
+
+func (c *checker) checkVIPs() {
+	names := map[string]owner{}
+	routers := map[networkAddress]*VIP{} // the first that names one
+	for i := range c.VIPs {
+		v, s := &c.VIPs[i], c.vipScope(i)
+		s.checkName(v.Name, names)
+		s.notEmpty("protocol", string(v.Protocol))
+		if v.ConnectionLimit == 0 && s.given("connection_limit") {
+			s.fault("connection_limit", "connection_limit must be at least 1, not 0; leave it out for none")
+		}
+		s.zeroPositive("idle_timeout", v.IdleTimeout)
+		c.network(s, v.Network)
+		if !s.require("address", v.Address.IsValid()) {
+			s.mute("address")
+		}
+		refer(s, "pool", "pool", "pool", v.Pool, c.pools)
+		c.router(s, v.Router)
+		if v.Router == "" {
+			continue
+		}
+		place := networkAddress{v.Network, v.Address}
+		if first := routers[place]; first == nil {
+			routers[place] = v
+		} else if first.Router != v.Router {
+			s.fault("router", "router %q is another than that of VIP %q at the same address, %q", v.Router, first.Name,
+				first.Router)
+		}
+	}
+}
+
+// A networkAddress is where a load balancer is.
+type networkAddress struct {
+	network string
+	address netip.Addr
+}
+
+func (c *checker) vipScope(i int) scope {
+	return c.root.item("vip", "VIP", c.VIPs[i].Name, i, len(c.VIPs), c.VIPs[i].Line)
+}
+
+func (c *checker) checkFloatingIPs() {
+	for i := range c.FloatingIPs {
+		f := &c.FloatingIPs[i]
+		s := c.root.item("floating_ip", "floating IP", addrText(f.Address), i, len(c.FloatingIPs), f.Line)
+		c.network(s, f.Network)
+		c.router(s, f.Router)
+		for j := range f.PortForwarding {
+			p := &f.PortForwarding[j]
+			at := s.item("port_forwarding", "port forwarding", "", j, len(f.PortForwarding), p.Line)
+			at.notEmpty("protocol", string(p.Protocol))
+		}
+	}
+}
+
+// An owner is who has a name or an id.
 type owner struct {
 	what string // such as: router "r1"
 	line int
@@ -109,8 +302,10 @@ func (o owner) String() string {
 	return fmt.Sprintf("%s (line %d)", o.what, o.line)
 }
 
-// checkName checks a name and puts it down as taken. It says whether it is
-// nobody else's.
+// owner is the table itself as the owner of something.
+func (s scope) owner() owner { return owner{what: s.subject, line: s.line} }
+
+// checkName checks a name and puts it down as taken. It says whether no other table has it.
 func (s scope) checkName(name string, taken map[string]owner) bool {
 	if !s.require("name", name != "") {
 		return false
@@ -122,7 +317,7 @@ func (s scope) checkName(name string, taken map[string]owner) bool {
 		s.fault("name", "name is taken by %v", first)
 		return false
 	}
-	taken[name] = owner{what: s.subject, line: s.line}
+	taken[name] = s.owner()
 	return true
 }
 
@@ -138,17 +333,18 @@ func (s scope) require(key string, there bool) bool {
 	return there
 }
 
-// fallback sets a value that nobody gave.
-func fallback[T comparable](s scope, key string, v *T, def T) {
-	var zero T
-	if *v == zero && !s.given(key) && !s.spoiled(key) {
-		*v = def
+// notEmpty reports a text that is there and empty.
+func (s scope) notEmpty(key, text string) {
+	if text == "" && s.given(key) {
+		s.fault(key, "%s is empty", key)
+		s.mute(key)
 	}
 }
 
-// between checks a number.
-func between[T cmp.Ordered](s scope, key string, v, low, high T) {
-	if v < low || v > high {
+// zeroBetween reports a zero that is there, where zero is out of bounds.
+func zeroBetween[T cmp.Ordered](s scope, key string, v, low, high T) {
+	var zero T
+	if v == zero && s.given(key) {
 		s.fault(key, "%s %v is not from %v to %v", key, v, low, high)
 	}
 }
@@ -160,31 +356,19 @@ func (s scope) positive(key string, d time.Duration) {
 	}
 }
 
-// oneOf checks a word of a fixed set, in upper or lower case, and writes it as the
-// set does. An empty default makes it required.
-func oneOf[T ~string](s scope, key string, v *T, def T, words ...T) {
-	same := func(w T) bool { return strings.EqualFold(string(w), string(*v)) }
-	if i := slices.IndexFunc(words, same); i >= 0 {
-		*v = words[i]
+// zeroPositive is positive for a value whose zero stands for another one when it is not there.
+func (s scope) zeroPositive(key string, d time.Duration) {
+	if d == 0 && s.given(key) {
+		s.positive(key, d)
 	}
-	oneOfExactly(s, key, v, def, words...)
 }
 
-// oneOfExactly is oneOf for words in which upper and lower case differ.
-func oneOfExactly[T ~string](s scope, key string, v *T, def T, words ...T) {
-	fallback(s, key, v, def)
-	if *v == "" && !s.given(key) {
-		s.require(key, false)
-		return
+// fallback sets a value that is not there.
+func fallback[T comparable](s scope, key string, v *T, def T) {
+	var zero T
+	if *v == zero && !s.given(key) && !s.spoiled(key) {
+		*v = def
 	}
-	if slices.Contains(words, *v) {
-		return
-	}
-	known := make([]string, len(words))
-	for i, w := range words {
-		known[i] = string(w)
-	}
-	s.fault(key, "%s", config.UnknownOf(key, string(*v), known))
 }
 
 // maxCompared bounds the search for what unknown names probably mean, in pairs of bytes compared and 64 for
@@ -202,11 +386,16 @@ func mayCompare[T any](r *report, name string, all map[string]T) bool {
 	return r.compared <= maxCompared
 }
 
-// refer finds what a key refers to by name.
+// refer finds what a key refers to by name. If there is nothing of that name, it says so, and config's fault about
+// the same key is not reported.
 func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T, bool) {
 	found, ok := all[name]
+	if ok {
+		return found, true
+	}
+	defer s.mute(key)
 	switch {
-	case ok || !s.require(key, name != ""):
+	case !s.require(key, name != ""):
 	case s.r.spoiled(header):
 		// Nothing of that kind could be read.
 	default:
@@ -220,115 +409,24 @@ func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T,
 		}
 		s.fault(key, "%s", text)
 	}
-	return found, ok
+	return found, false
 }
 
 // network finds the network that a key names.
-func (c *checker) network(s scope, name string) (*segment, bool) {
-	return refer(s, "network", "network", "network", name, c.segments)
+func (c *checker) network(s scope, name string) (*Network, bool) {
+	return refer(s, "network", "network", "network", name, c.networks)
 }
 
-// externalNetwork is network for what lives on external ones only.
-func (c *checker) externalNetwork(s scope, name, what string) (*segment, bool) {
-	g, ok := c.network(s, name)
-	if ok && !g.External {
-		s.fault("network", "network %q is not external; %s needs one with external = true", name, what)
-		return nil, false
+// router finds the router that a key may name.
+func (c *checker) router(s scope, name string) {
+	if name != "" || s.given("router") {
+		refer(s, "router", "router", "router", name, c.routers)
 	}
-	return g, ok
 }
 
-// checkPrefix checks a prefix whose host bits must be zero. With host bits, it
-// goes on without them.
-func (s scope) checkPrefix(key string, p *netip.Prefix) bool {
-	switch {
-	case !s.require(key, p.IsValid()):
-		return false
-	case p.Addr().Is4In6():
-		s.fault(key, "%s %v is IPv4 in IPv6 notation", key, p)
-		return false
-	case *p != p.Masked():
-		s.fault(key, "%s %v has host bits set; write %v", key, p, p.Masked())
-		*p = p.Masked()
+// setFirst sets what is not in a map yet.
+func setFirst[K comparable, V any](m map[K]V, key K, v V) {
+	if _, ok := m[key]; !ok {
+		m[key] = v
 	}
-	return true
-}
-
-// checkUnicast checks an address that a host can have, wherever it is.
-func (s scope) checkUnicast(key string, a netip.Addr) bool {
-	if !s.require(key, a.IsValid()) {
-		return false
-	}
-	if a.Zone() != "" || a.Is4In6() || !isUnicast(a) {
-		s.fault(key, "%s %v cannot be the address of a host", key, a)
-		return false
-	}
-	return true
-}
-
-// notHosts are the prefixes besides multicast that hold no host's address
-// (RFC 6890): this network, loopback, reserved and limited broadcast.
-var notHosts = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("127.0.0.0/8"),
-	netip.MustParsePrefix("224.0.0.0/4"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/127"),
-	netip.MustParsePrefix("ff00::/8"),
-}
-
-// protocolNet holds addresses that are for protocols alone, but for the parts that hosts may have
-// (RFC 6890, RFC 7335, RFC 7723, RFC 8155).
-var (
-	protocolNet   = netip.MustParsePrefix("192.0.0.0/24")
-	protocolHosts = []netip.Prefix{
-		netip.MustParsePrefix("192.0.0.0/29"), netip.MustParsePrefix("192.0.0.9/32"),
-		netip.MustParsePrefix("192.0.0.10/32"),
-	}
-)
-
-// neverForwarded says why no router forwards from or to the addresses of a prefix, if so. There
-// may be hosts all the same. The documentation prefixes are left to labs.
-func neverForwarded(p netip.Prefix) string {
-	within := func(outer netip.Prefix) bool { return outer.Bits() <= p.Bits() && outer.Contains(p.Addr()) }
-	switch {
-	case p.Addr().Is4() && p.Bits() >= 16 && p.Addr().IsLinkLocalUnicast():
-		return "is link-local: no router forwards from or to it (RFC 3927, 2.7)"
-	case p.Addr().Is6() && p.Bits() >= 10 && p.Addr().IsLinkLocalUnicast():
-		return "is link-local: no router forwards from or to it (RFC 4291, 2.5.6)"
-	case within(protocolNet) && !slices.ContainsFunc(protocolHosts, within):
-		return fmt.Sprintf("is in %v, which is for protocols: no router forwards from or to it (RFC 6890)", protocolNet)
-	}
-	return ""
-}
-
-// checkForwarded is checkUnicast for what a router is to lead to.
-func (s scope) checkForwarded(key string, a netip.Addr) bool {
-	why := neverForwarded(netip.PrefixFrom(a, a.BitLen()))
-	if why != "" {
-		s.fault(key, "%s %v %s", baseKey(key), a, why)
-	}
-	return why == ""
-}
-
-// baseKey is the last part of a key, without an index.
-func baseKey(key string) string {
-	key = key[strings.LastIndex(key, ".")+1:]
-	key, _, _ = strings.Cut(key, "[")
-	return key
-}
-
-func isUnicast(a netip.Addr) bool {
-	return a.IsValid() && !slices.ContainsFunc(notHosts, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
-// family names an address's protocol.
-func family(a netip.Addr) string {
-	switch {
-	case a.Is4():
-		return "IPv4"
-	case a.Is6():
-		return "IPv6"
-	}
-	return "no address"
 }

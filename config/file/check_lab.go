@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,8 +20,7 @@ const (
 	serviceEcho = "echo"
 )
 
-// checkInstances checks a lab's hosts and claims the addresses that are given,
-// by the instance itself or by its port.
+// checkInstances checks a lab's hosts, apart from their addresses.
 func (c *checker) checkInstances() {
 	names := map[string]owner{}
 	for i := range c.Instances {
@@ -29,26 +29,8 @@ func (c *checker) checkInstances() {
 		if s.checkName(h.Name, names) {
 			c.hosts[h.Name] = true
 		}
-		s.checkMAC(h.MAC)
 		s.checkServices(h)
-		g, ok := c.network(s, h.Network)
-		if !ok {
-			continue
-		}
-		port := c.ports[portKey{h.Network, h.Name}]
-		if port != nil && port.FixedIP.IsValid() {
-			fallback(s, "address", &h.Address, port.FixedIP)
-			fallback(s, "mac", &h.MAC, port.MAC)
-		}
-		if port == nil || port.MAC != h.MAC {
-			g.claimMAC(s, h.MAC, s.owner())
-		}
-		if !h.Address.IsValid() || port != nil && port.FixedIP == h.Address {
-			continue // claimed by the port, or still to be chosen
-		}
-		if _, ok := g.checkHost(s, "address", h.Address); ok {
-			g.claim(s, "address", h.Address, s.owner())
-		}
+		c.network(s, h.Network)
 	}
 }
 
@@ -75,117 +57,136 @@ func (s scope) checkServices(h *Instance) {
 	}
 }
 
-// chooseInstances gives instances the addresses that are not given, and fills
-// in what follows from an address.
-func (c *checker) chooseInstances() {
+// A content is what a State and a Draft have in common.
+type content interface {
+	Port(config.ID) *config.Port
+	SubnetAt(config.ID, netip.Addr) *config.Subnet
+	SubnetsOf(config.ID) iter.Seq[*config.Subnet]
+	Owner(config.ID, netip.Addr) config.Object
+	MACOwner(config.ID, config.MAC) *config.Port
+}
+
+// checkPlaces checks where instances are, and their next hops.
+func (c *checker) checkPlaces(s content, ds *declarations) {
 	for i := range c.Instances {
-		h := &c.Instances[i]
-		s := c.instanceScope(i)
-		g, ok := c.segments[h.Network]
-		if !ok || s.spoiled("address") {
+		h := c.Instances[i] // a copy, to be filled in
+		n := c.networks[h.Network]
+		if n == nil {
 			continue
 		}
-		if !h.Address.IsValid() {
-			h.Address, _ = g.choose(s, "address", netip.Addr{}, s.owner())
+		at, port := c.instanceScope(i), c.ports[portKey{h.Network, h.Name}]
+		if port != nil {
+			h.fill(s, s.Port(port.ID), n.ID)
+			c.checkBeside(at, s, ds, &h, port, n)
+		} else {
+			h.fill(s, s.Port(h.ID), n.ID)
 		}
-		if sub := g.subnetOf(h.Address); sub != nil {
-			h.Prefix = netip.PrefixFrom(h.Address, sub.CIDR.Bits())
-			s.checkInstanceGateway(h, sub)
-		}
-	}
-}
-
-// checkInstanceGateway checks an instance's next hop. One that plays the
-// gateway of its subnet has none.
-func (s scope) checkInstanceGateway(h *Instance, sub *Subnet) {
-	switch {
-	case s.spoiled("gateway"):
-	case !h.Gateway.IsValid():
-		if sub.Gateway != h.Address {
-			h.Gateway = sub.Gateway
-		}
-	case h.Gateway == h.Address:
-		s.fault("gateway", "gateway %v is the instance itself", h.Gateway)
-	default:
-		s.checkHostIn("gateway", h.Gateway, sub.CIDR)
-	}
-}
-
-// warnNoGateway warns of a router that serves networks only, where the topology has
-// an external network: hosts behind the router have no way out. A default route is
-// a way, and so is another router on one of its networks, which has a gateway.
-func (c *checker) warnNoGateway() {
-	i := slices.IndexFunc(c.Networks, func(n Network) bool { return n.External })
-	if i < 0 {
-		return
-	}
-	beside := c.besideGateways()
-	for _, d := range c.domains {
-		isDefault := func(r Route) bool { return r.Destination.IsValid() && r.Destination.Bits() == 0 }
-		if d.Gateway != nil || d.at.spoiledIn("gateway") || slices.ContainsFunc(d.Routes, isDefault) ||
-			slices.ContainsFunc(d.Interfaces, func(i RouterInterface) bool { return beside[i.Network] }) {
-			continue
-		}
-		name := c.Networks[i].Name
-		d.at.warn("gateway", "no gateway, though network %q is external: nothing behind the router reaches it; "+
-			"write gateway = { network = %q }", name, name)
-	}
-}
-
-// besideGateways are the networks that have a router with a gateway.
-func (c *checker) besideGateways() map[string]bool {
-	networks := map[string]bool{}
-	for _, d := range c.domains {
-		for i := range d.Interfaces {
-			if d.Gateway != nil {
-				networks[d.Interfaces[i].Network] = true
+		if sub := s.SubnetAt(n.ID, h.Address); sub != nil && h.Gateway.IsValid() && !at.spoiled("gateway") {
+			if h.Gateway == h.Address {
+				at.fault("gateway", "gateway %v is the instance itself", h.Gateway)
+			} else {
+				at.checkHostIn("gateway", h.Gateway, sub.CIDR)
 			}
 		}
 	}
-	return networks
+}
+
+// checkBeside checks an instance that has another address, or another MAC address, than its port.
+func (c *checker) checkBeside(at scope, s content, ds *declarations, h *Instance, port *Port, n *Network) {
+	if h.MAC != port.MAC {
+		at.checkMAC(h.MAC)
+		if o := s.MACOwner(n.ID, h.MAC); o != nil && !h.MAC.IsZero() {
+			at.fault("mac", "mac %v is already that of %v", h.MAC, ds.called(o))
+		}
+	}
+	if h.Address == port.FixedIP || !h.Address.IsValid() {
+		return
+	}
+	sub := s.SubnetAt(n.ID, h.Address)
+	switch {
+	case sub == nil && c.unsure[n.Name]:
+	case sub == nil && len(n.Subnets) == 0:
+		at.fault("address", "address %v outside network %q, which has no subnet", h.Address, n.Name)
+	case sub == nil:
+		at.fault("address", "address %v outside %s", h.Address,
+			listed(n.Subnets, func(sub Subnet) string { return sub.CIDR.String() }))
+	default:
+		at.checkHostIn("address", h.Address, sub.CIDR)
+		if o := s.Owner(n.ID, h.Address); o != nil {
+			at.fault("address", "%v is already the address of %v", h.Address, ds.called(o))
+		}
+	}
+}
+
+// checkMAC checks an address set by hand; the parser lets no other kind in.
+func (s scope) checkMAC(m MAC) {
+	if m[0]&1 != 0 {
+		s.fault("mac", "mac %v is a group's, not a host's: the first byte is odd", m)
+	}
+}
+
+// called is what messages call the owner of something.
+func (ds *declarations) called(o config.Object) owner {
+	if p, ok := o.(*config.Port); ok && (p.DeviceOwner == config.OwnerInterface ||
+		p.DeviceOwner == config.OwnerGateway) {
+		if t := ds.by[config.Ref{Kind: config.KindRouter, ID: config.ID(p.DeviceID)}]; t != nil {
+			return t.at.owner()
+		}
+	}
+	if t := ds.by[o.Ref()]; t != nil {
+		return t.at.owner()
+	}
+	return owner{what: fmt.Sprintf("%v %q", o.Ref().Kind, o.About().Name)}
+}
+
+// checkHostIn checks that an address is a host's in the prefix.
+func (s scope) checkHostIn(key string, a netip.Addr, p netip.Prefix) {
+	if why := config.HostProblem(a, p); why != "" {
+		s.fault(key, "%s %v %s", key, a, why)
+	}
 }
 
 // warnInstanceGateways warns of an instance whose next hop the topology does not know.
 // The gateway of an external subnet is a machine outside, and a network without a
 // router needs none: the instance speaks to its neighbors there.
-func (c *checker) warnInstanceGateways() {
-	addresses := c.routerAddresses()
+func (c *checker) warnInstanceGateways(s *config.State) {
 	for i := range c.Instances {
 		h := &c.Instances[i]
-		s := c.instanceScope(i)
-		g, ok := c.segments[h.Network]
-		if !ok || g.unsure || !h.Gateway.IsValid() || s.spoiled("gateway") {
+		n := c.networks[h.Network]
+		if !h.Gateway.IsValid() || s.Owner(n.ID, h.Gateway) != nil {
 			continue
 		}
-		if _, owned := g.owners[h.Gateway]; owned {
-			continue
-		}
-		routers := addresses[g.Name]
-		sub := g.subnetOf(h.Address)
-		if sub != nil && h.Gateway == sub.Gateway && (g.External || len(routers) == 0) {
+		routers := routerAddresses(s, n.ID)
+		sub := s.SubnetAt(n.ID, h.Address)
+		if sub != nil && h.Gateway == sub.Gateway && (n.External || len(routers) == 0) {
 			continue
 		}
 		text := fmt.Sprintf("gateway %v is no address on network %q: what the instance sends elsewhere is lost",
-			h.Gateway, g.Name)
+			h.Gateway, n.Name)
 		if len(routers) > 0 {
 			text += "; a router there has " + listed(routers, netip.Addr.String)
 		}
-		s.warn("gateway", "%s", text)
+		c.instanceScope(i).warn("gateway", "%s", text)
 	}
 }
 
-// routerAddresses lists the addresses that routers have, by network.
-func (c *checker) routerAddresses() map[string][]netip.Addr {
-	all := map[string][]netip.Addr{}
-	for _, d := range c.domains {
-		for i := range d.Interfaces {
-			iface := &d.Interfaces[i]
-			for _, p := range iface.Addresses {
-				all[iface.Network] = append(all[iface.Network], p.Addr())
-			}
+// routerAddresses lists the first addresses that routers have on a network.
+func routerAddresses(s *config.State, network config.ID) []netip.Addr {
+	var all []netip.Addr
+	for p := range s.InterfacesOn(network) {
+		for _, f := range p.FixedIPs {
+			all = append(all, f.Address)
 		}
-		if gw := d.Gateway; gw != nil && gw.Address.IsValid() {
-			all[gw.Network] = append(all[gw.Network], gw.Address)
+		if len(all) > maxListed {
+			return all
+		}
+	}
+	for r := range s.GatewaysOn(network) {
+		for _, f := range s.GatewayPort(r.ID).FixedIPs {
+			all = append(all, f.Address)
+		}
+		if len(all) > maxListed {
+			break
 		}
 	}
 	return all
@@ -291,7 +292,10 @@ func (c *checker) checkPatterns(s scope, key string, patterns []PacketPattern) {
 		at := s.item(key, key, "", i, len(patterns), p.Line)
 		c.network(at, p.Network)
 		if p.Protocol != "" || at.given("protocol") {
-			oneOf(at, "protocol", &p.Protocol, "", TCP, UDP, ICMP)
+			p.Protocol = Protocol(strings.ToUpper(string(p.Protocol)))
+			if known := []string{string(TCP), string(UDP), string(ICMP)}; !slices.Contains(known, string(p.Protocol)) {
+				at.fault("protocol", "%s", config.UnknownOf("protocol", string(p.Protocol), known))
+			}
 		}
 		if p.Src.IsValid() && p.Dst.IsValid() && p.Src.Is4() != p.Dst.Is4() {
 			at.fault("dst", "dst %v is %s, src %v is %s", p.Dst, family(p.Dst), p.Src, family(p.Src))

@@ -10,13 +10,18 @@
 //	     └────── lines.go ─────> line of every key                │                           │
 //	                                  └───────> Faults <── check*.go      <── state.go <── Draft.Check
 //
+// What is wrong with addresses, references, claims and limits, [config.Draft.Check] finds, for files as for programs.
+// The checks here are about the file: names are there and refer to something, each name is there once, a zero that is
+// written is not taken for a default, and a lesson can be played. state.go gives the faults of both their lines.
+// fill.go writes back into the Topology what the State has chosen.
+//
 // The text is decoded into generic maps first, so that a value of the wrong
 // type is one fault among others and hides nothing behind it. identity.go gives every table that stands for an object
 // its ID. The ID is the table's id, or else is made of the keys that name the object.
 //
 // A [Topology] is the tables of a file as plain data, with every default and choice filled in. [Parse] and [Load] give
-// it alone. A test harness may fill in a Topology by hand and call [Topology.Validate], which applies the same
-// defaults and the same checks. Topology.State gives its objects.
+// it alone. A test harness may fill in a Topology by hand. Topology.State checks it and gives its objects;
+// [Topology.Validate] checks it and writes the defaults and choices into it.
 //
 // The package does no I/O beyond the reader or file it is given, keeps no
 // state, starts no goroutine and decides nothing about what an engine supports:

@@ -48,6 +48,8 @@ type report struct {
 	lines    lineIndex       // nil for a topology made by hand
 	bad      map[string]bool // paths with a value that could not be read
 	within   map[string]bool // bad, and every path around one of them
+	muted    map[string]bool // paths of which all has been said
+	mutedIn  map[string]bool // muted, and every path around one of them
 	single   map[string]bool // paths of single tables where a list of them belongs
 	first    bool            // the values are as the file has them, no default is filled in yet
 	schema   keyNames        // every key there is; kept here because the schema refers to its readers
@@ -137,6 +139,23 @@ func (r *report) spoil(path string) {
 	}
 }
 
+// root is the scope of the file.
+func (s scope) root() scope { return s.r.root() }
+
+// doubtful says whether the value of key, or anything in it, could not be read or refers to nothing.
+func (s scope) doubtful(key string) bool {
+	return s.spoiledIn(key) || s.r.mutedIn[joinPath(s.path, key)]
+}
+
+// mute has no more faults reported about a key: what is wrong with it has been said.
+func (s scope) mute(key string) {
+	path := joinPath(s.path, key)
+	s.r.muted[path] = true
+	for ; !s.r.mutedIn[path]; path = parentPath(path) {
+		s.r.mutedIn[path] = true
+	}
+}
+
 // spoiled says whether path, or something around it, could not be read. What
 // was read in its place means nothing, so nothing is said about it.
 func (r *report) spoiled(path string) bool {
@@ -184,7 +203,7 @@ func (s scope) fault(key, format string, args ...any) {
 // faultIn is fault with the whole message, subject included.
 func (s scope) faultIn(key string, message func() string) {
 	path := joinPath(s.path, key)
-	if s.r.spoiled(path) {
+	if s.reported(key) {
 		return
 	}
 	if s.r.full() {
@@ -196,6 +215,12 @@ func (s scope) faultIn(key string, message func() string) {
 		s.r.found++
 		s.r.faults = append(s.r.faults, f)
 	}
+}
+
+// reported says whether all has been said about the value of key.
+func (s scope) reported(key string) bool {
+	path := joinPath(s.path, key)
+	return s.r.spoiled(path) || s.r.muted[path]
 }
 
 // isNew says whether a fault or warning is found for the first time: what two checks find is one.

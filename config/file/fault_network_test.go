@@ -364,17 +364,22 @@ cidr = "ff02::/16" #! subnet "a" #7: cidr ff02::/16 overlaps ff00::/8, where no 
 [[network.subnet]]
 cidr = "10.1.0.128/25" #! subnet "blue" #2: cidr 10.1.0.128/25 overlaps 10.1.0.0/24 of the same network`},
 	{"gateway outside", blue + `gateway = "10.0.0.1" #! subnet "blue": gateway 10.0.0.1 outside 10.1.0.0/24`},
-	{"gateway is the network", blue + `gateway = "10.1.0.0" #! subnet "blue": gateway 10.1.0.0 is the network address of 10.1.0.0/24`},
-	{"gateway is the broadcast", blue + `gateway = "10.1.0.255" #! subnet "blue": gateway 10.1.0.255 is the broadcast address of 10.1.0.0/24`},
-	{"gateway of the other family", blue + `gateway = "fd00::1" #! subnet "blue": gateway fd00::1 is IPv6, but 10.1.0.0/24 is IPv4`},
+	{"gateway is the network", blue +
+		`gateway = "10.1.0.0" #! subnet "blue": gateway 10.1.0.0 is the network address of 10.1.0.0/24`},
+	{"gateway is the broadcast", blue +
+		`gateway = "10.1.0.255" #! subnet "blue": gateway 10.1.0.255 is the broadcast address of 10.1.0.0/24`},
+	{"gateway of the other family", blue +
+		`gateway = "fd00::1" #! subnet "blue": gateway fd00::1 is IPv6, but 10.1.0.0/24 is IPv4`},
 	{"gateway is anycast", `
 [[network]]
 name = "six"
 [[network.subnet]]
 cidr = "fd00::/64"
 gateway = "fd00::" #! subnet "six": gateway fd00:: is the subnet-router anycast address of fd00::/64`},
-	{"gateway in disguise", blue + `gateway = "::ffff:10.1.0.1" #! subnet "blue": gateway: ::ffff:10.1.0.1 is an IPv4 address in IPv6 notation; write 10.1.0.1`},
-	{"gateway with a zone", blue + `gateway = "fe80::1%eth0" #! subnet "blue": gateway: "fe80::1%eth0" is not an IP address`},
+	{"gateway in disguise", blue + `gateway = "::ffff:10.1.0.1" #! subnet "blue": gateway: ::ffff:10.1.0.1 is an ` +
+		`IPv4 address in IPv6 notation; write 10.1.0.1`},
+	{"gateway with a zone", blue +
+		`gateway = "fe80::1%eth0" #! subnet "blue": gateway: "fe80::1%eth0" is not an IP address`},
 	{"pools", blue + `allocation_pools = [
   "10.1.0.20-10.1.0.10",  #! subnet "blue": allocation pool 10.1.0.20-10.1.0.10 is reversed; write 10.1.0.10-10.1.0.20
   "10.1.0.30-10.1.1.30",  #! subnet "blue": allocation pool 10.1.0.30-10.1.1.30: 10.1.1.30 outside 10.1.0.0/24
@@ -387,12 +392,14 @@ gateway = "fd00::" #! subnet "six": gateway fd00:: is the subnet-router anycast 
   "10.1.0.70",            #! subnet "blue": allocation_pools[8]: "10.1.0.70" is not a range such as 10.10.10.2-10.10.10.21
   "fd00::1-fd00::2",      #! subnet "blue": allocation pool fd00::1-fd00::2: fd00::1 is IPv6, but 10.1.0.0/24 is IPv4
 ]`},
-	{"empty pools", blue + `allocation_pools = [] #! subnet "blue": allocation_pools is empty; leave it out for the whole subnet`},
+	{"empty pools", blue +
+		`allocation_pools = [] #! subnet "blue": allocation_pools is empty; leave it out for the whole subnet`},
 	{"dhcp without a gateway", blue + `
 gateway = "none"
 dhcp = true #! subnet "blue": dhcp needs a gateway: its address is the one that answers`},
 	{"lease", blue + `lease_time = "10ms" #! subnet "blue": lease_time must be at least 1s, not 10ms`},
-	{"name servers", blue + `dns_nameservers = ["10.1.0.53", "224.0.0.1"] #! subnet "blue": dns_nameservers: 224.0.0.1 cannot be the address of a host`},
+	{"name servers", blue + `dns_nameservers = ["10.1.0.53", "224.0.0.1"] #! subnet "blue": dns_nameservers: ` +
+		`224.0.0.1 cannot be the address of a host`},
 	{"host routes", blue + `host_routes = [
   { destination = "10.9.0.0/16", nexthop = "10.1.0.254" },
   { destination = "10.9.0.1/16", nexthop = "10.1.0.254" }, #! subnet "blue": host route 10.9.0.1/16: destination 10.9.0.1/16 has host bits set; write 10.9.0.0/16 #! subnet "blue": host route 10.9.0.1/16: destination 10.9.0.0/16 is there already

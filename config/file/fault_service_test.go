@@ -219,10 +219,10 @@ name = "w1" #! pool "web": member "w1": name is taken by pool "web": member "w1"
 address = "10.1.0.10"
 port = 80
 [[pool.member]]
-address = "10.1.0.9" #! pool "web": member #3: 10.1.0.9:80 is already pool "web": member "w1" (line 27)
+address = "10.1.0.9" #! pool "web": member "10.1.0.9:80": 10.1.0.9:80 is already pool "web": member "w1" (line 27)
 port = 80
 [[pool.member]]
-address = "fd00::9" #! pool "web": member #4: address fd00::9 is IPv6, the pool's first member is IPv4
+address = "fd00::9" #! pool "web": member "[fd00::9]:80": address fd00::9 is IPv6, the pool's first member is IPv4
 port = 80
 [[pool.member]]
 name = "w5"

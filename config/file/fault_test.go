@@ -54,10 +54,10 @@ cidr = "169.254.0.0/16"`},
 name = "p"
 protocol = "TCP"
 [[pool.member]]
-address = "169.254.1.9" #! pool "p": member #1: address 169.254.1.9 is link-local: no router forwards from or to it (RFC 3927, 2.7)
+address = "169.254.1.9" #! pool "p": member "169.254.1.9:80": address 169.254.1.9 is link-local: no router forwards from or to it (RFC 3927, 2.7)
 port = 80
 [[pool.member]]
-address = "192.0.0.8" #! pool "p": member #2: address 192.0.0.8 is in 192.0.0.0/24, which is for protocols: no router forwards from or to it (RFC 6890)
+address = "192.0.0.8" #! pool "p": member "192.0.0.8:80": address 192.0.0.8 is in 192.0.0.0/24, which is for protocols: no router forwards from or to it (RFC 6890)
 port = 80
 [[pool.member]]
 address = "192.0.0.9"
@@ -69,7 +69,7 @@ port = 80
 name = "six"
 protocol = "TCP"
 [[pool.member]]
-address = "fe80::9" #! pool "six": member #1: address fe80::9 is link-local: no router forwards from or to it (RFC 4291, 2.5.6)
+address = "fe80::9" #! pool "six": member "[fe80::9]:80": address fe80::9 is link-local: no router forwards from or to it (RFC 4291, 2.5.6)
 port = 80`},
 	{"external", blue + `
 [[network]]
@@ -85,7 +85,7 @@ gateway = { network = "ext", address = "169.254.7.2" } #! router "r": gateway: a
 network = "ext"
 address = "169.254.7.3" #! floating IP 169.254.7.3: address 169.254.7.3 is link-local: no router forwards from or to it (RFC 3927, 2.7)
 fixed_ip = "10.1.0.3"
-[[floating_ip]] #! floating IP #2: address 169.254.7.3 is link-local: no router forwards from or to it (RFC 3927, 2.7)
+[[floating_ip]] #! floating IP #2: address 169.254.7.4 is link-local: no router forwards from or to it (RFC 3927, 2.7)
 network = "ext"
 fixed_ip = "10.1.0.4"`},
 	{"shared addresses", blue + `

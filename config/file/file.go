@@ -1,6 +1,7 @@
 package file
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/taprouter/taprouter/config"
@@ -99,7 +100,7 @@ func (f *File) Lesson(s *config.State) *Lesson {
 }
 
 // fill gives an instance what it leaves open. An instance that plays the gateway of its subnet has no gateway.
-func (h *Instance) fill(s *config.State, port *config.Port, network config.ID) {
+func (h *Instance) fill(s content, port *config.Port, network config.ID) {
 	if port != nil && h.MAC.IsZero() {
 		h.MAC = port.MAC
 	}
@@ -110,7 +111,7 @@ func (h *Instance) fill(s *config.State, port *config.Port, network config.ID) {
 	if sub == nil {
 		return
 	}
-	h.Prefix = prefixOf(h.Address, sub.CIDR)
+	h.Prefix = netip.PrefixFrom(h.Address, sub.CIDR.Bits())
 	if !h.Gateway.IsValid() && sub.Gateway != h.Address {
 		h.Gateway = sub.Gateway
 	}

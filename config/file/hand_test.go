@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 )
 
@@ -27,12 +28,16 @@ tcp_opening = "30s"
 fragment = "1s"
 `)
 	want := []string{
-		`f:12: router "own": nat: timeouts.udp 1s is less than the 2m0s of RFC 4787, REQ-5; live connections may be cut off`,
-		`f:12: router "own": nat: timeouts.icmp 10s is less than the 1m0s of RFC 5508, REQ-2; live connections may be cut off`,
+		`f:12: router "own": nat: timeouts.udp 1s is less than the 2m0s of RFC 4787, REQ-5; live connections may be ` +
+			`cut off`,
+		`f:12: router "own": nat: timeouts.icmp 10s is less than the 1m0s of RFC 5508, REQ-2; live connections may ` +
+			`be cut off`,
 		`f:14: nat: timeouts.udp 1m59s is less than the 2m0s of RFC 4787, REQ-5; live connections may be cut off`,
 		`f:15: nat: timeouts.icmp 59s is less than the 1m0s of RFC 5508, REQ-2; live connections may be cut off`,
-		`f:16: nat: timeouts.tcp_established 2h0m0s is less than the 2h4m0s of RFC 5382, REQ-5; live connections may be cut off`,
-		`f:17: nat: timeouts.tcp_transitory 3m0s is less than the 4m0s of RFC 5382, REQ-5; live connections may be cut off`,
+		`f:16: nat: timeouts.tcp_established 2h0m0s is less than the 2h4m0s of RFC 5382, REQ-5; live connections may ` +
+			`be cut off`,
+		`f:17: nat: timeouts.tcp_transitory 3m0s is less than the 4m0s of RFC 5382, REQ-5; live connections may be ` +
+			`cut off`,
 		`f:18: nat: timeouts.tcp_opening 30s is less than the 4m0s of RFC 5382, REQ-5; live connections may be cut off`,
 	}
 	var got []string
@@ -210,9 +215,9 @@ routes = [{ destination = "192.0.2.0/24", nexthop = "169.254.9.9" }]
 	}
 }
 
-// TestByHand fills a topology in without a file.
-func TestByHand(t *testing.T) {
-	topology := &file.Topology{
+// byHand is a topology without a file.
+func byHand() *file.Topology {
+	return &file.Topology{
 		Networks: []file.Network{
 			{Name: "blue", Subnets: []file.Subnet{{CIDR: prefix("10.1.0.0/24")}}},
 			{Name: "ext", External: true, Subnets: []file.Subnet{{CIDR: prefix("203.0.113.0/24")}}},
@@ -229,6 +234,11 @@ func TestByHand(t *testing.T) {
 			Pool: "p"}},
 		Steps: []file.Step{{Do: "wait"}},
 	}
+}
+
+// TestByHand fills a topology in without a file.
+func TestByHand(t *testing.T) {
+	topology := byHand()
 	if err := topology.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -251,6 +261,31 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// What a hand-made topology says is the same whether Validate has written its choices into it or not.
+func TestByHandState(t *testing.T) {
+	topology, empty := byHand(), dump(t, byHand())
+	valid := byHand()
+	if err := valid.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	sameContent(t, valid, state(t, topology))
+	d := config.Empty().Edit()
+	topology.Edit(d)
+	s, faults := d.Check()
+	if s == nil {
+		t.Fatal(faults)
+	}
+	sameContent(t, valid, s)
+	if got := dump(t, topology); got != empty {
+		t.Errorf("changed by State or Edit:\n%s\n%s", got, empty)
+	}
+	topology.FloatingIPs[0].Network = "exit"
+	const want = `floating IP #1: unknown network "exit"; did you mean "ext"?`
+	if s, err := topology.State(); s != nil || err == nil || err.Error() != want {
+		t.Errorf("%v, %v", s, err)
+	}
+}
+
 // TestByHandFaults: without a file there are no lines, and zero values are
 // defaults, not values.
 func TestByHandFaults(t *testing.T) {
@@ -270,17 +305,19 @@ func TestByHandFaults(t *testing.T) {
 		Engine:    file.Engine{Workers: 5000},
 	}
 	want := []string{
-		`harness: network "blue": vlan -1 is not from 1 to 4094`,
 		`harness: subnet "blue": gateway 10.1.0.1 is set, yet so is NoGateway`,
+		`harness: router "r": name is taken by router "r"`,
+		`harness: instance "i": service http:0 has no port`,
 		`harness: subnet "green": cidr ::ffff:10.2.0.0/120 is IPv4 in IPv6 notation`,
-		`harness: network "white": physical_network and devices exclude each other: the devices are those of [[physical_network]] "default"`,
 		`harness: subnet "four": dns_nameservers: invalid IP cannot be the address of a host`,
 		`harness: engine: workers 5000 is not from 0 to 1024`,
-		`harness: router "r": name is taken by router "r"`,
+		`harness: network "blue": vlan -1 is not from 1 to 4094`,
+		`harness: network "white": physical_network and devices exclude each other: the devices are those of ` +
+			`[[physical_network]] "default"`,
 		`harness: port "p": mac 01:00:00:00:00:00 is a group's, not a host's: the first byte is odd`,
-		`harness: port "p": allowed address pair 10.9.0.0/24: mac 03:00:00:00:00:00 is a group's, not a host's: the first byte is odd`,
+		`harness: port "p": allowed address pair 10.9.0.0/24: mac 03:00:00:00:00:00 is a group's, not a host's: the ` +
+			`first byte is odd`,
 		`harness: port "p": fixed_ip ::ffff:10.1.0.3 outside 10.1.0.0/24`,
-		`harness: instance "i": service http:0 has no port`,
 	}
 	err := topology.Validate()
 	if err == nil || err.Error() != strings.Join(want, "\n") {

@@ -33,22 +33,23 @@ type identified struct {
 // identify gives IDs to the tables that have none. It comes before anything is filled in, because an ID is made
 // of what the table says. Whoever has to say in a table which object it is, writes its id there.
 func (c *checker) identify() {
-	taken := map[config.ID]func() scope{}
+	taken := map[config.ID]identified{}
 	given := map[config.ID]bool{}
 	c.eachTable(func(t identified) {
 		switch first, ok := taken[*t.id]; {
 		case *t.id == "":
 		case ok:
-			s, other := t.at(), first()
-			if s.line < other.line {
-				s, other = other, s
+			id := *t.id
+			if t.at().line < first.at().line {
+				t, first = first, t
 			}
-			s.fault("id", "id %s is taken by %v", *t.id, other.owner())
+			t.at().fault("id", "id %s is taken by %v", id, first.at().owner())
+			*t.id, taken[id] = "", first
 		default:
 			if _, err := parseID(string(*t.id)); err != nil {
 				t.at().fault("id", "id: %v", err)
 			}
-			taken[*t.id], given[*t.id] = t.at, true
+			taken[*t.id], given[*t.id] = t, true
 		}
 	})
 	made := map[config.ID]int{}
@@ -60,7 +61,7 @@ func (c *checker) identify() {
 		id := config.NameID(t.kind, parts...)
 		if given[id] {
 			t.at().fault("", "its id would be %s, which is taken by %v; give it an id of its own", id,
-				taken[id]().owner())
+				taken[id].at().owner())
 		}
 		// Two tables that say the same are a fault, which the check of what they say explains.
 		if made[id]++; made[id] > 1 {

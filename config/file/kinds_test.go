@@ -160,7 +160,8 @@ func growths() []growth {
 				tap)(n) + bare + "physical_network = \"l\"\n"
 		}},
 		{"devices of a label, all the same", false, func(n int) string {
-			return "[[physical_network]]\nname = \"l\"\n" + list("devices", at(`"tap:a"`))(n) + bare + "physical_network = \"l\"\n"
+			return "[[physical_network]]\nname = \"l\"\n" + list("devices", at(`"tap:a"`))(n) + bare +
+				"physical_network = \"l\"\n"
 		}},
 		{"allocation pools", true, after(wide,
 			list("allocation_pools", func(i int) string { return fmt.Sprintf("\"%s-%s\"", host(2*i), host(2*i)) }))},
@@ -177,12 +178,17 @@ func growths() []growth {
 				return `"10.0.0.2-10.200.0.9"`
 			})(n)
 		}},
-		{"dns_nameservers", true, after(wide, list("dns_nameservers", func(i int) string { return `"` + host(i) + `"` }))},
+		{"dns_nameservers", true, after(wide, list("dns_nameservers", func(i int) string {
+			return fmt.Sprintf("%q", host(i))
+		}))},
 		{"host_routes", true, after(wide, list("host_routes", route(far, host)))},
 		{"host_routes, all the same", false, after(wide, list("host_routes", route(at("12.0.0.0/8"), host)))},
 		{"interfaces", true, func(n int) string { return small(n) + joined(n) }},
 		{"interfaces that overlap", false, func(n int) string { return same(n) + joined(n) }},
-		{"interfaces, all the same", false, func(n int) string { return wide + "[[router]]\nname = \"r\"\n" + list("interfaces", at(`"wide"`))(n) }},
+		{"interfaces, all the same", false, func(n int) string {
+			return wide + "[[router]]\nname = \"r\"\n" +
+				list("interfaces", at(`"wide"`))(n)
+		}},
 		{"an interface in subnets", true, func(n int) string {
 			return subnets(n, bare,
 				"") + "[[router]]\nname = \"r\"\ninterfaces = [\"a\"]\n"
@@ -323,7 +329,8 @@ func growths() []growth {
 		}},
 		{"VIPs in a row", true, func(n int) string { return chain(n, "12.0.0.1") }},
 		{"VIPs in a circle", false, func(n int) string { return chain(n, firstOfChain) }},
-		{"allowed_cidrs", true, after(both+onePool+fmt.Sprintf(vip, "0", "10.200.0.0", "80"), list("allowed_cidrs", func(i int) string { return `"` + far(i) + `"` }))},
+		{"allowed_cidrs", true, after(both+onePool+fmt.Sprintf(vip, "0", "10.200.0.0", "80"), list("allowed_cidrs",
+			func(i int) string { return `"` + far(i) + `"` }))},
 		{"instances", true, each(wide, instance+"address = %q\n", num, at("wide"), host)},
 		{"instances to place", true, each(wide, instance, num, at("wide"))},
 		{"instances, all the same", false, each(wide, instance+"address = \"10.0.0.2\"\n", zero, at("wide"))},
@@ -337,14 +344,17 @@ func growths() []growth {
 				each("", instance+"address = %q\ngateway = \"10.201.0.0\"\n", num, at("wide"),
 					func(i int) string { return nth(100<<16 + i) })(n)
 		}},
-		{"services", true, after(wide+fmt.Sprintf(instance, "0", "wide"), list("serve", func(i int) string { return `"http:` + port(i) + `"` }))},
-		{"services, all the same", false, after(wide+fmt.Sprintf(instance, "0", "wide"), list("serve", at(`"http:80"`)))},
+		{"services", true, after(wide+fmt.Sprintf(instance, "0", "wide"), list("serve",
+			func(i int) string { return `"http:` + port(i) + `"` }))},
+		{"services, all the same", false, after(wide+fmt.Sprintf(instance, "0", "wide"), list("serve",
+			at(`"http:80"`)))},
 		{"steps", true, each(wide+fmt.Sprintf(instance, "0", "wide"), step, at("i0"))},
 		{"steps of nobody", false, func(n int) string {
 			return wide + each("", instance, num, at("wide"))(n) + each("", step, tables("h%d"))(n)
 		}},
 		{"a long name", false, func(n int) string {
-			return "[[router]]\nname = \"" + strings.Repeat("x", 100*n) + "\"\n" + list("interfaces", tables(`"m%d"`))(n)
+			return "[[router]]\nname = \"" + strings.Repeat("x", 100*n) + "\"\n" + list("interfaces",
+				tables(`"m%d"`))(n)
 		}},
 		{"a long name in messages", false, func(n int) string {
 			return "[[network]]\nname = \"" + strings.Repeat("x",
@@ -354,7 +364,8 @@ func growths() []growth {
 		{"unknown keys", false, func(n int) string { return wide + many(n, "", tables("k%d = 1\n")) }},
 		{"long unknown names", false, func(n int) string {
 			long := strings.Repeat("y", 200)
-			return each("", "[[network]]\nname = \"%s"+long+"\"\n", num)(n/8) + "[[router]]\nname = \"r\"\n" + list("interfaces", tables(`"%d`+strings.Replace(long, "y", "z", 100)+`"`))(n/8)
+			return each("", "[[network]]\nname = \"%s"+long+"\"\n", num)(n/8) + "[[router]]\nname = \"r\"\n" +
+				list("interfaces", tables(`"%d`+strings.Replace(long, "y", "z", 100)+`"`))(n/8)
 		}},
 	}
 }

@@ -36,9 +36,10 @@ func TestIndexLines(t *testing.T) {
 		{"spaced header", "[ a . 'b' ]\nx = 1\n[[ c ]] # [[c]]\n",
 			map[string]int{"a": 1, "a.b": 1, "a.b.x": 2, "c": 3, "c[0]": 3}},
 		{"dotted keys", "a.b = 1\na . c.d = 2", map[string]int{"a": 1, "a.b": 1, "a.c": 2, "a.c.d": 2}},
-		{"quoted keys", `"a b" = 1` + "\n'c.d' = 2\n\"e\\\"f\" = 3\n\"g\" = 4\n\"\\u00e9\\x41\\e\\\\x41\" = 5", map[string]int{
-			`"a b"`: 1, `"c.d"`: 2, `"e\"f"`: 3, "g": 4, `"éA\x1b\\x41"`: 5,
-		}},
+		{"quoted keys", `"a b" = 1` + "\n'c.d' = 2\n\"e\\\"f\" = 3\n\"g\" = 4\n\"\\u00e9\\x41\\e\\\\x41\" = 5",
+			map[string]int{
+				`"a b"`: 1, `"c.d"`: 2, `"e\"f"`: 3, "g": 4, `"éA\x1b\\x41"`: 5,
+			}},
 		{"lists", "a = [\n  1, # one\n  [2,\n  3],\n\n  { x = 1,\n y = 2 },\n]\nb = []", map[string]int{
 			"a": 1, "a[0]": 2, "a[1]": 3, "a[1][0]": 3, "a[1][1]": 4, "a[2]": 6, "a[2].x": 6, "a[2].y": 7, "b": 9,
 		}},

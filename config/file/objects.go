@@ -3,7 +3,9 @@ package file
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
 )
@@ -28,6 +30,7 @@ type declarer struct {
 	ports    map[portKey]config.ID
 
 	instances map[portKey]config.ID
+	made      map[config.ID]int // IDs of interfaces
 }
 
 // declare makes an object of every table that stands for one. What a table leaves open, its object leaves
@@ -38,6 +41,7 @@ func (t *Topology) declare(root scope) []declaration {
 		Topology: t, root: root,
 		networks: map[string]*Network{}, routers: map[string]config.ID{}, pools: map[string]config.ID{},
 		labels: map[string]config.ID{}, ports: map[portKey]config.ID{}, instances: map[portKey]config.ID{},
+		made: map[config.ID]int{},
 	}
 	d.settings()
 	d.declareNetworks()
@@ -66,6 +70,16 @@ func (d *declarer) network(name string) config.ID {
 		return n.ID
 	}
 	return ""
+}
+
+// router is the ID of a router that a table may name. Of a name that no router has it makes an ID that no router has:
+// the name was given, and no router is to be chosen.
+func (d *declarer) router(name string) config.ID {
+	id, ok := d.routers[name]
+	if !ok && name != "" {
+		return config.NameID(config.KindRouter, "unknown", name)
+	}
+	return id
 }
 
 func (d *declarer) settings() {
@@ -148,7 +162,10 @@ func (d *declarer) declareNetworks() {
 			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity,
 		}
 		if n.PhysicalNetwork != "" {
-			o.PhysicalNetwork, o.Devices = d.labels[n.PhysicalNetwork], nil
+			o.PhysicalNetwork = d.labels[n.PhysicalNetwork]
+			if n.filled {
+				o.Devices = nil // they are the label's
+			}
 		}
 		d.add(o, at, nil)
 		for j := range n.Subnets {
@@ -159,6 +176,7 @@ func (d *declarer) declareNetworks() {
 
 func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 	sub := &n.Subnets[j]
+	at = at.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line)
 	o := &config.Subnet{
 		Meta: d.meta(sub.ID, "", sub.Line), Network: n.ID, CIDR: sub.CIDR, Gateway: sub.gateway(),
 		AllocationPools: sub.AllocationPools, DHCP: sub.DHCP, LeaseTime: sub.LeaseTime,
@@ -167,7 +185,10 @@ func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 	for _, r := range sub.HostRoutes {
 		o.HostRoutes = append(o.HostRoutes, d.route(r))
 	}
-	d.add(o, at.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line), nil)
+	if at.spoiled("gateway") {
+		o.Gateway, o.DHCP = netip.Addr{}, false // nothing is known of it
+	}
+	d.add(o, at, nil)
 }
 
 // gateway is a subnet's gateway: the first host, unless the table says what else.
@@ -196,8 +217,8 @@ func (d *declarer) declareRouters() {
 		gw := r.Gateway
 		if gw != nil {
 			o.Gateway = &config.Gateway{
-				Network: d.network(gw.Network), SNAT: gw.SNAT, SNATAddresses: gw.SNATAddresses,
-				Source: d.source(gw.Line),
+				Network: d.network(gw.Network), SNAT: gw.SNAT || at.spoiled("gateway.snat"),
+				SNATAddresses: gw.SNATAddresses, Source: d.source(gw.Line),
 			}
 		}
 		d.add(o, at, nil)
@@ -219,7 +240,12 @@ func (d *declarer) declareInterface(r *Router, at scope, j int) {
 	for _, a := range d.interfaceAddresses(iface) {
 		id := iface.ID
 		if id == "" {
-			id = config.NameID(config.KindPort, idInterface, string(r.ID), string(network), a.String())
+			parts := []string{idInterface, string(r.ID), string(network), a.String()}
+			id = config.NameID(config.KindPort, parts...)
+			// An interface that is there twice is a fault, which config explains.
+			if d.made[id]++; d.made[id] > 1 {
+				id = config.NameID(config.KindPort, append(parts, strconv.Itoa(d.made[id]))...)
+			}
 		}
 		p := routerPort(d.meta(id, "", iface.Line), r, config.OwnerInterface, network, a)
 		d.add(p, at, addressKey)
@@ -233,10 +259,18 @@ func (d *declarer) interfaceAddresses(iface *RouterInterface) []netip.Addr {
 	if iface.Address.IsValid() || n == nil {
 		return []netip.Addr{iface.Address}
 	}
+	if all := n.gateways(); len(all) > 0 {
+		return all
+	}
+	return []netip.Addr{{}} // config says that there is none
+}
+
+// gateways are the gateways of a network's subnets.
+func (n *Network) gateways() []netip.Addr {
 	var all []netip.Addr
 	for i := range n.Subnets {
-		if a := n.Subnets[i].gateway(); a.IsValid() {
-			all = append(all, a)
+		if s := &n.Subnets[i]; s.CIDR.IsValid() && s.CIDR.Contains(s.gateway()) {
+			all = append(all, s.gateway())
 		}
 	}
 	return all
@@ -314,7 +348,7 @@ func (d *declarer) declareFloatingIPs() {
 		at := d.root.item("floating_ip", "floating IP", addrText(f.Address), i, len(d.FloatingIPs), f.Line)
 		o := &config.FloatingIP{
 			Meta: d.meta(f.ID, "", f.Line), Network: d.network(f.Network), Address: f.Address, FixedIP: f.FixedIP,
-			Router: d.routers[f.Router],
+			Router: d.router(f.Router),
 		}
 		d.add(o, at, nil)
 		for j := range f.PortForwarding {
@@ -359,7 +393,7 @@ func (d *declarer) declarePools() {
 			d.add(&config.Member{
 				Meta: d.meta(m.ID, name, m.Line), Pool: p.ID, Address: m.Address, Port: m.Port, Weight: m.Weight,
 				Backup: m.Backup, AdminStateUp: m.AdminStateUp,
-			}, at.item("member", "member", m.Name, j, len(p.Members), m.Line), nil)
+			}, at.item("member", "member", name, j, len(p.Members), m.Line), nil)
 		}
 	}
 }
@@ -369,7 +403,7 @@ func (d *declarer) declareVIPs() {
 	routers := map[networkAddress]config.ID{} // of the first VIP there that names one
 	for i := range d.VIPs {
 		if v := &d.VIPs[i]; v.Router != "" {
-			setFirst(routers, networkAddress{v.Network, v.Address}, d.routers[v.Router])
+			setFirst(routers, networkAddress{v.Network, v.Address}, d.router(v.Router))
 		}
 	}
 	balancers := map[networkAddress]bool{}
@@ -391,4 +425,21 @@ func (d *declarer) declareVIPs() {
 			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: true,
 		}, at, nil)
 	}
+}
+
+// A timeout is one of the timeouts of a nat table.
+type timeout struct {
+	key   string
+	field func(*Timeouts) *time.Duration
+	part  bool // of tcp_transitory, whose value it has if it is not given
+}
+
+var timeouts = []timeout{
+	{"udp", func(t *Timeouts) *time.Duration { return &t.UDP }, false},
+	{"icmp", func(t *Timeouts) *time.Duration { return &t.ICMP }, false},
+	{"tcp_established", func(t *Timeouts) *time.Duration { return &t.TCPEstablished }, false},
+	{"tcp_transitory", func(t *Timeouts) *time.Duration { return &t.TCPTransitory }, false},
+	{"tcp_opening", func(t *Timeouts) *time.Duration { return &t.TCPOpening }, true},
+	{"tcp_closing", func(t *Timeouts) *time.Duration { return &t.TCPClosing }, true},
+	{"fragment", func(t *Timeouts) *time.Duration { return &t.Fragment }, false},
 }

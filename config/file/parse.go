@@ -77,42 +77,58 @@ func decode(name, doc string, raw map[string]any) *File {
 
 // check checks a file that was decoded. What is wrong goes to the report.
 func (f *File) check() {
-	c := newChecker(f.topology, f.report)
+	f.declared, f.instances, f.state = f.topology.check(f.report)
+}
+
+// check checks a topology. If all is well it is filled in. The instances are those before.
+func (t *Topology) check(rep *report) (*declarations, []Instance, *config.State) {
+	c := newChecker(t, rep)
 	c.identify()
-	f.declared = f.topology.declarations(f.report)
-	f.instances = slices.Clone(f.topology.Instances)
 	c.run()
-	if f.report.found == 0 {
-		f.state = f.declared.check(config.Empty().Edit(), f.report)
+	instances := slices.Clone(t.Instances)
+	ds := t.declarations(rep)
+	d := config.Empty().Edit()
+	s := ds.check(d, rep)
+	if s != nil {
+		c.checkPlaces(s, ds)
+	} else {
+		c.checkPlaces(d, ds)
 	}
-	f.topology.Warnings = f.report.sortedWarnings()
+	if rep.found == 0 {
+		t.fill(s)
+		c.warnInstanceGateways(s)
+		c.warnMembers()
+	}
+	t.Warnings = rep.sortedWarnings()
+	return ds, instances, s
 }
 
 // Validate fills in every default that is not set yet and checks everything,
-// as Parse does for a file. An error is [Faults]; the topology is then partly
-// filled in. A valid topology may be validated again, which changes nothing.
+// as Parse does for a file. An error is [Faults]; the topology then has nothing but its
+// IDs filled in. A valid topology may be validated again, which changes nothing.
 //
 // Validate writes to the topology, so callers see to it that nobody else uses
 // it meanwhile.
 func (t *Topology) Validate() error {
 	rep := newReport(t)
-	c := newChecker(t, rep)
-	c.identify()
-	c.run()
-	t.Warnings = rep.sortedWarnings()
+	t.check(rep)
 	return rep.err()
 }
 
 func newReport(t *Topology) *report {
 	return &report{
 		file: t.File, lines: t.lines, schema: topologyKeys,
-		bad: map[string]bool{}, within: map[string]bool{}, single: map[string]bool{},
+		bad: map[string]bool{}, within: map[string]bool{}, muted: map[string]bool{}, mutedIn: map[string]bool{},
+		single: map[string]bool{},
 	}
 }
 
 // blank is a report about the same file in which nothing has been found.
 func (r *report) blank() *report {
-	return &report{file: r.file, lines: r.lines, schema: r.schema, bad: r.bad, within: r.within, single: r.single}
+	return &report{
+		file: r.file, lines: r.lines, schema: r.schema, bad: r.bad, within: r.within, muted: r.muted,
+		mutedIn: r.mutedIn, single: r.single,
+	}
 }
 
 // syntaxFault finds the line of what the toml module did not understand. Its

@@ -17,8 +17,9 @@ func TestProducts(t *testing.T) {
 		line       int
 	}{
 		"interfaces": {
-			"[[router]]\nname = \"r\"\ninterfaces = [\n" + lines(65534, `"n%d",`) + "]\n",
-			`router "r": a router has at most 65533 interfaces, this one has 65534`, 3 + 65534,
+			wide + "[[router]]\nname = \"r\"\ninterfaces = [\n" +
+				many(65534, "", func(int) string { return "\"wide\",\n" }) + "]\n",
+			`router "r": a router has at most 65533 interfaces, this one has 65534`, 4 + 3 + 65534,
 		},
 		"devices of labels": {
 			"[[physical_network]]\nname = \"l\"\ndevices = [" + many(1024, ",", tables(`"tap:d%d"`)) + "]\n" +
@@ -28,14 +29,16 @@ func TestProducts(t *testing.T) {
 		"subnets of routers": {
 			subnets(1000, bareOut, "") + lines(263,
 				"[[router]]\nname = \"r%d\"\ninterfaces = []\ngateway = { network = \"a\" }"),
-			`router "r262": gateway: the routers are connected to more than 262144 subnets, each counted for each router`, 3 + 2000 + 263*4,
+			`router "r262": gateway: the routers are connected to more than 262144 subnets, each counted for each ` +
+				`router`, 3 + 2000 + 263*4,
 		},
 		"members of VIPs": {
 			wide + "[[pool]]\nname = \"p\"\nprotocol = \"TCP\"\nmember = [" + many(5000, ",", func(i int) string {
 				return fmt.Sprintf("{ address = %q, port = 80 }", nth(i+5))
 			}) + "]\n" + lines(210, "[[vip]]\nname = \"v%d\"\nnetwork = \"wide\"\naddress = \"10.3.0.0\"\n"+
 				"protocol = \"TCP\"\nport = 80\npool = \"p\""),
-			`VIP "v209": the VIPs have more than 1048576 members, with those of a pool counted for each of its VIPs`, 4 + 4 + 210*7,
+			`VIP "v209": the VIPs have more than 1048576 members, with those of a pool counted for each of its VIPs`,
+			4 + 4 + 210*7,
 		},
 	} {
 		_, err := file.Parse("f", strings.NewReader(c.text))
@@ -61,7 +64,8 @@ func TestLongMessages(t *testing.T) {
 			"10.14.0.0/16, 10.15.0.0/16",
 		},
 		"a name": {
-			"[[network]]\nname = \"" + long + "\"\nmtu = 5\n", `network "` + long[:255] + `...": mtu 5 is not from 576 to 9216`,
+			"[[network]]\nname = \"" + long + "\"\nmtu = 5\n", `network "` + long[:255] +
+				`...": mtu 5 is not from 576 to 9216`,
 		},
 		"an argument": {wide + "host = \"" + long + "\"\n", ""},
 	} {

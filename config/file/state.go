@@ -7,16 +7,67 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// Edit puts a validated topology's objects into a Draft, and takes away those that a file has declared before and
-// this one no longer does. What has been chosen for an object that the Draft has already, such as an address, stays
-// chosen.
-func (t *Topology) Edit(d *config.Draft) { t.declarations(newReport(t)).edit(d) }
-
-// State returns the objects of a validated topology. The error is [Faults].
-func (t *Topology) State() (*config.State, error) {
+// Edit puts a topology's objects into a Draft, and takes away those that a file has declared before and this one no
+// longer does. What has been chosen for an object that the Draft has already, such as an address, stays chosen.
+//
+// The topology stays as it is. It need not have been validated. What is wrong with it, the Draft's Check finds. But the
+// Draft has no names: of one that refers to nothing, Check says that the reference is missing. State and Validate say
+// more.
+func (t *Topology) Edit(d *config.Draft) {
+	t = t.clone()
 	rep := newReport(t)
-	s := t.declarations(rep).check(config.Empty().Edit(), rep)
-	return s, rep.err()
+	newChecker(t, rep).identify()
+	t.declarations(rep).edit(d)
+}
+
+// State returns the State that the topology makes alone. The topology stays as it is. It need not have been validated:
+// State finds the same faults, and the error is [Faults].
+func (t *Topology) State() (*config.State, error) {
+	t = t.clone()
+	rep := newReport(t)
+	_, _, s := t.check(rep)
+	if err := rep.err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// clone copies a topology with all that its slices and pointers lead to.
+func (t *Topology) clone() *Topology {
+	c := *t
+	deepen(reflect.ValueOf(&c).Elem())
+	return &c
+}
+
+// deepen copies what the slices and pointers of a value lead to. Unexported fields keep theirs: addresses have some,
+// and the index of lines is only read.
+func deepen(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() {
+				deepen(f)
+			}
+		}
+	case reflect.Pointer:
+		if v.IsNil() {
+			return
+		}
+		c := reflect.New(v.Type().Elem())
+		c.Elem().Set(v.Elem())
+		v.Set(c)
+		deepen(c.Elem())
+	case reflect.Slice:
+		if v.IsNil() {
+			return
+		}
+		c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(c, v)
+		v.Set(c)
+		for i := range c.Len() {
+			deepen(c.Index(i))
+		}
+	}
 }
 
 // Faults places what Draft.Check or the router has found at lines of the topology's file, sorted by line.
@@ -59,10 +110,25 @@ func (ds *declarations) edit(d *config.Draft) {
 		}
 		return ""
 	}
-	d.Unsure = func(r config.Ref) bool {
+	d.Reported = func(r config.Ref, field string) bool {
 		t := ds.by[r]
-		return t != nil && t.at.spoiledIn("")
+		return t != nil && t.at.reported(t.keyOf(field))
 	}
+	d.Unsure = ds.unsure
+}
+
+// unsure says whether a part of an object is unknown on which others depend.
+func (ds *declarations) unsure(r config.Ref) bool {
+	t := ds.by[r]
+	switch {
+	case t == nil:
+		return r.Kind == config.KindRouter && r.ID == "" && len(ds.list) > 0 && ds.list[0].at.root().spoiled("router")
+	case r.Kind == config.KindRouter:
+		return t.at.doubtful("interfaces") || t.at.doubtful("gateway")
+	case r.Kind == config.KindNetwork:
+		return t.at.spoiled("subnet")
+	}
+	return t.at.spoiledIn("")
 }
 
 // isFiles says whether an object comes from a file, and not from a request.
@@ -96,16 +162,25 @@ func (ds *declarations) check(d *config.Draft, r *report) *config.State {
 	return s
 }
 
-// place reports the faults of objects at the lines of their tables.
+// place reports the faults of objects at the lines of their tables. A program may make a load balancer before the
+// router that is to serve it. A file has both.
 func (ds *declarations) place(faults config.Faults, r *report) {
 	for _, f := range faults {
+		isWarning := f.Warning && !(f.Code == config.Unreached && f.Ref.Kind == config.KindLoadBalancer)
+		if f.More > 0 && isWarning {
+			r.warned += f.More
+			continue
+		} else if f.More > 0 {
+			r.found += f.More
+			continue
+		}
 		at, key := scope{r: r}, ""
 		if t := ds.by[f.Ref]; t != nil {
 			at, key = t.at, t.keyOf(f.Field)
 			at.r = r
 		}
 		message := func() string { return clip(f.Message, maxText) }
-		if f.Warning {
+		if isWarning {
 			at.warnIn(key, message)
 		} else {
 			at.faultIn(key, message)

@@ -114,3 +114,29 @@ func parsePortRange(text string) (portRange, error) {
 	}
 	return portRange{first: a, last: b}, nil
 }
+
+// prefixText and addrText are the ids of what is known by its address.
+func prefixText(p netip.Prefix) string {
+	if p.IsValid() {
+		return p.String()
+	}
+	return ""
+}
+
+func addrText(a netip.Addr) string {
+	if a.IsValid() {
+		return a.String()
+	}
+	return ""
+}
+
+// family names an address's protocol.
+func family(a netip.Addr) string {
+	switch {
+	case a.Is4():
+		return "IPv4"
+	case a.Is6():
+		return "IPv6"
+	}
+	return "no address"
+}

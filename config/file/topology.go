@@ -78,6 +78,8 @@ type Network struct {
 	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
 	Subnets         []Subnet
+
+	filled bool // Devices are those of PhysicalNetwork
 }
 
 // A PhysicalNetwork is a label for devices. One called default exists without

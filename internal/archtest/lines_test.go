@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -18,10 +17,6 @@ const (
 	maxLine = 120 // columns
 	tabWide = 4   // columns of a tab, as most editors of Go show it
 )
-
-// notYet are directories whose lines may still be longer, with everything below them; a directory
-// with "/*" at its end is meant alone. The list is to become empty.
-var notYet = []string{"config/file/*"}
 
 // A line of Go ends by column 120. A struct tag may be longer, because Go has no way to break it, and so may the lines
 // of a raw string.
@@ -38,7 +33,7 @@ func TestLinesEndInTime(t *testing.T) {
 			return nil
 		}
 		name, err := filepath.Rel(root, path)
-		if err != nil || mayBeLong(filepath.ToSlash(name)) {
+		if err != nil {
 			return err
 		}
 		files++
@@ -50,15 +45,6 @@ func TestLinesEndInTime(t *testing.T) {
 	if files < 100 {
 		t.Errorf("only %d files found", files)
 	}
-}
-
-func mayBeLong(name string) bool {
-	return slices.ContainsFunc(notYet, func(dir string) bool {
-		if alone, is := strings.CutSuffix(dir, "/*"); is {
-			return filepath.ToSlash(filepath.Dir(name)) == alone
-		}
-		return strings.HasPrefix(name, dir+"/")
-	})
 }
 
 func checkLines(t *testing.T, name, path string) error {
