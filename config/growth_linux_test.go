@@ -71,13 +71,6 @@ func growths() []growth {
 						FixedIPs: []config.FixedIP{{Address: nth(10, 0, i)}}})
 			}
 		}},
-		{"subnets with host bits", false, func(d *config.Draft, n int) {
-			d.Put(&config.Network{Meta: meta("a")})
-			for i := range n {
-				d.Put(&config.Subnet{Meta: numbered("s", i), Network: id("a"),
-					CIDR: netip.PrefixFrom(config.FirstHost(net24(i)), 24)})
-			}
-		}},
 		{"load balancers where networks are the same", false, func(d *config.Draft, n int) {
 			d.Put(&config.Router{Meta: meta("r")})
 			for i := range n {
