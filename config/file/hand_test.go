@@ -286,6 +286,24 @@ func TestByHandState(t *testing.T) {
 	}
 }
 
+// A table may be a copy of another one that shares its parts. Each part is an object of its own.
+func TestByHandShared(t *testing.T) {
+	topology := byHand()
+	p := topology.Pools[0]
+	p.Name = "q"
+	topology.Pools = append(topology.Pools, p)
+	for _, validate := range []bool{false, true} {
+		if validate {
+			if err := topology.Validate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := state(t, topology).Count(config.KindMember); n != 2 {
+			t.Errorf("validated %t: %d members", validate, n)
+		}
+	}
+}
+
 // TestByHandFaults: without a file there are no lines, and zero values are
 // defaults, not values.
 func TestByHandFaults(t *testing.T) {

@@ -110,6 +110,7 @@ func (t *Topology) check(rep *report) (*declarations, []Instance, *config.State)
 // Validate writes to the topology, so callers see to it that nobody else uses
 // it meanwhile.
 func (t *Topology) Validate() error {
+	t.unshare()
 	rep := newReport(t)
 	t.check(rep)
 	return rep.err()

@@ -35,37 +35,52 @@ func (t *Topology) State() (*config.State, error) {
 // clone copies a topology with all that its slices and pointers lead to.
 func (t *Topology) clone() *Topology {
 	c := *t
-	deepen(reflect.ValueOf(&c).Elem())
+	deepen(reflect.ValueOf(&c).Elem(), func(uintptr) bool { return true })
 	return &c
 }
 
-// deepen copies what the slices and pointers of a value lead to. Unexported fields keep theirs: addresses have some,
-// and the index of lines is only read.
-func deepen(v reflect.Value) {
+// unshare sees to it that no two tables of a topology share a part, such as the members of a pool that is a copy of
+// another one. Each part gets an ID of its own.
+func (t *Topology) unshare() {
+	seen := map[uintptr]bool{}
+	deepen(reflect.ValueOf(t).Elem(), func(p uintptr) bool {
+		again := seen[p]
+		seen[p] = true
+		return again
+	})
+}
+
+// deepen copies what the slices and pointers of a value lead to, if it is told to for the address. Unexported fields
+// keep theirs: addresses have some, and the index of lines is only read.
+func deepen(v reflect.Value, copies func(p uintptr) bool) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if f := v.Field(i); f.CanSet() {
-				deepen(f)
+				deepen(f, copies)
 			}
 		}
 	case reflect.Pointer:
 		if v.IsNil() {
 			return
 		}
-		c := reflect.New(v.Type().Elem())
-		c.Elem().Set(v.Elem())
-		v.Set(c)
-		deepen(c.Elem())
+		if copies(v.Pointer()) {
+			c := reflect.New(v.Type().Elem())
+			c.Elem().Set(v.Elem())
+			v.Set(c)
+		}
+		deepen(v.Elem(), copies)
 	case reflect.Slice:
-		if v.IsNil() {
+		if v.Len() == 0 {
 			return
 		}
-		c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
-		reflect.Copy(c, v)
-		v.Set(c)
-		for i := range c.Len() {
-			deepen(c.Index(i))
+		if copies(v.Pointer()) {
+			c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+			reflect.Copy(c, v)
+			v.Set(c)
+		}
+		for i := range v.Len() {
+			deepen(v.Index(i), copies)
 		}
 	}
 }
