@@ -22,7 +22,8 @@ func TestBadDevice(t *testing.T) {
 			`device "unix:/x": a unix device has a path and nothing else`},
 		{file.Device{Kind: file.DeviceUnix, Path: "/\x00"}, `device "unix:/\x00": a path cannot hold a zero byte`},
 		{file.Device{Kind: file.DeviceUnix, Path: strings.Repeat("x", 108)},
-			`device "unix:` + strings.Repeat("x", 108) + `": the path of a socket has at most 107 bytes, this one has 108`},
+			`device "unix:` + strings.Repeat("x", 108) +
+				`": the path of a socket has at most 107 bytes, this one has 108`},
 		{file.Device{Kind: file.DeviceTAP, Name: "a\tb"}, `device "tap:a\tb": an interface name cannot hold '\t'`},
 		{file.Device{Kind: file.DeviceTAP, Name: "a:0"}, `device "tap:a:0": an interface name cannot hold ':'`},
 	}
