@@ -23,10 +23,11 @@ type Engine interface {
 	Prepare(ctx context.Context, to *config.State) (Prepared, error)
 }
 
-// A Prepared is a change that can be made at once. One of its methods is called, and once.
+// A Prepared is a change that can be made at once. One of Commit and Discard is called, once, and Counts before it.
 type Prepared interface {
-	Commit()  // makes the change, which cannot fail: when it returns, new connections obey
-	Discard() // gives back what was prepared
+	Counts() []router.Count // the connections that the change concerns, as they are at this moment
+	Commit()                // makes the change, which cannot fail: when it returns, new connections obey
+	Discard()               // gives back what was prepared
 }
 
 // Options are the settings of a Control. All may be left out.
@@ -52,6 +53,7 @@ type Report struct {
 	From, To *config.State
 	Changes  []config.Change // none: nothing differs
 	Warnings config.Faults   // about what was changed
+	Counts   []router.Count  // of connections that the change concerns; only EditTold counts
 }
 
 // Lines describes the changes.
@@ -81,6 +83,9 @@ func (s served) Prepare(ctx context.Context, to *config.State) (Prepared, error)
 }
 
 type prepared struct{ *router.Prepared }
+
+// Counts implements Prepared.
+func (p prepared) Counts() []router.Count { return p.Report().Counts }
 
 // Commit implements Prepared.
 func (p prepared) Commit() { p.Prepared.Commit() }
@@ -115,6 +120,14 @@ func (c *Control) State() *config.State {
 // An error is a *Refusal if the Draft is wrong. It wraps os.ErrClosed after the engine's end, and the context's error
 // if that ends first.
 func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Report, error) {
+	return c.EditTold(ctx, edit, nil)
+}
+
+// EditTold is Edit for a caller that wants to say what is about to happen. When the change is prepared, the connections
+// that it concerns are counted, which takes a while for large tables. When it is stored, and nothing can fail any more,
+// tell gets its Report. Then the change is made. The function is also told that nothing
+// differs. It may not call the Control.
+func (c *Control) EditTold(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
 	if err := c.lock(ctx); err != nil {
 		return Report{}, err
 	}
@@ -130,11 +143,12 @@ func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Rep
 		return Report{}, &Refusal{Faults: faults.Errors()}
 	}
 	r := Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
-	return r, c.make(ctx, r)
+	err := c.make(ctx, &r, tell)
+	return r, err
 }
 
-// make makes a change that was checked.
-func (c *Control) make(ctx context.Context, r Report) error {
+// make makes a change that was checked, and tells of it before if somebody wants to hear.
+func (c *Control) make(ctx context.Context, r *Report, tell func(Report)) error {
 	p, err := c.engine.Prepare(ctx, r.To)
 	if err != nil {
 		return err
@@ -145,18 +159,24 @@ func (c *Control) make(ctx context.Context, r Report) error {
 			p.Discard()
 		}
 	}()
+	if tell != nil && len(r.Changes) > 0 {
+		r.Counts = p.Counts()
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if c.opt.Store != nil && len(r.Changes) > 0 {
-		if err := c.opt.Store(ctx, r); err != nil {
+		if err := c.opt.Store(ctx, *r); err != nil {
 			return err
 		}
+	}
+	if tell != nil {
+		tell(*r)
 	}
 	done = true
 	p.Commit()
 	if c.opt.Event != nil && len(r.Changes) > 0 {
-		c.opt.Event(r)
+		c.opt.Event(*r)
 	}
 	return nil
 }

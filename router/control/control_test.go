@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
 )
 
@@ -153,6 +154,42 @@ func TestOrder(t *testing.T) {
 	}
 	if !slices.Equal(said, want) {
 		t.Errorf("got:\n%s", strings.Join(said, "\n"))
+	}
+}
+
+// A caller that wants to know hears of a change after it is stored and before it is made, with the connections that it
+// concerns. It hears nothing of a change that is not made, and nobody else has connections counted.
+func TestTold(t *testing.T) {
+	e := &fake{state: parse(t, tutorial), counts: []router.Count{{Ended: 3}}}
+	stored := 0
+	var store error
+	c := control.NewFor(e, control.Options{Store: func(context.Context, control.Report) error {
+		stored++
+		return store
+	}})
+	var told []control.Report
+	edit := func(name string) (control.Report, error) {
+		return c.EditTold(t.Context(), rename(name), func(r control.Report) {
+			if told = append(told, r); e.prepared != 1+e.committed+e.discarded || len(r.Changes) > 0 && stored != 1 {
+				t.Errorf("told at the wrong time: %d prepared, %d stored", e.prepared, stored)
+			}
+		})
+	}
+	if r, err := edit("web"); err != nil || len(r.Counts) != 1 || len(told) != 1 || told[0].Counts[0].Ended != 3 ||
+		len(told[0].Changes) != 1 || e.committed != 1 {
+		t.Errorf("%v, %+v, told %+v", err, r.Counts, told)
+	}
+	if r, err := edit("web"); err != nil || len(r.Changes) != 0 || len(told) != 2 || e.counted != 1 {
+		t.Errorf("nothing differs: %v, %+v, told %d times, counted %d times", err, r.Changes, len(told), e.counted)
+	}
+	store = errNo
+	if _, err := edit("other"); !errors.Is(err, errNo) || len(told) != 2 || e.discarded != 1 {
+		t.Errorf("a store that refuses: %v, told %d times", err, len(told))
+	}
+	store = nil
+	_, err := c.Edit(t.Context(), rename("other"))
+	if do(t, err); e.counted != 2 {
+		t.Errorf("connections were counted %d times", e.counted)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
 )
 
@@ -19,6 +20,8 @@ type fake struct {
 	state                          *config.State
 	closed                         bool
 	fails                          error // what Prepare fails with
+	counts                         []router.Count
+	counted                        int
 	prepared, committed, discarded int
 }
 
@@ -41,6 +44,11 @@ func (e *fake) Prepare(_ context.Context, to *config.State) (control.Prepared, e
 	}
 	e.prepared++
 	return &preparation{e, to}, nil
+}
+
+func (p *preparation) Counts() []router.Count {
+	p.e.counted++
+	return p.e.counts
 }
 
 func (p *preparation) Commit()  { p.e.state, p.e.committed = p.to, p.e.committed+1 }
