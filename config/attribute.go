@@ -224,7 +224,7 @@ func (c *content) values(o Object) []value {
 		list = append(list, o.NAT.values("none")...)
 		return append(list,
 			one("engine.workers", strconv.Itoa(o.Engine.Workers)).with(atStart),
-			span("engine.busy_poll", o.Engine.BusyPoll).with(atStart))
+			span("engine.busy_poll", o.Engine.BusyPoll))
 	case *PhysicalNetwork:
 		return append(list, several("devices", o.Devices, Device.String))
 	case *Network:

@@ -270,12 +270,12 @@ func TestDescribe(t *testing.T) {
 				s.NAT.Mapping, s.NAT.Timeouts.UDP, s.NAT.Timeouts.TCPEstablished = "address-dependent",
 					10*time.Minute, 3*time.Hour
 				s.NAT.NoSNAT = []netip.Prefix{prefix("10.0.0.0/8")}
-				s.Engine.Workers = 4
+				s.Engine.Workers, s.Engine.BusyPoll = 4, time.Second
 			})
 		}, []string{
 			`~ settings: nat.mapping endpoint-independent -> address-dependent; nat.no_snat +10.0.0.0/8; ` +
 				`nat.timeouts.udp 5m -> 10m; nat.timeouts.tcp_established 2h4m -> 3h; ` +
-				`engine.workers 1 -> 4, at the next start`,
+				`engine.workers 1 -> 4, at the next start; engine.busy_poll none -> 1s`,
 			`kept: connections go on as they are; new ones obey`,
 			`kept: connections have the new timeouts from their next packet on`,
 		}},
