@@ -145,6 +145,10 @@ func (c *content) title(k Kind, id ID) string {
 	return string(id)
 }
 
+// Call is how people call an object of the State, with its kind: network "vlan102", floating IP 10.10.10.5. It is what
+// Line.Name has.
+func (s *State) Call(o Object) string { return s.call(o) }
+
 // call is how people call an object, with its kind: network "vlan102", floating IP 10.10.10.5.
 func (c *content) call(o Object) string {
 	quoted := func() string { return c.title(o.Ref().Kind, o.About().ID) }

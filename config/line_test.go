@@ -625,6 +625,9 @@ func TestLineAsData(t *testing.T) {
 		a.Before != "" {
 		t.Errorf("%+v", a)
 	}
+	if got := next.Call(next.FloatingIP(kid(config.KindFloatingIP, "3"))); got != lines[1].Name {
+		t.Errorf("it is called %s, and %s in the line", got, lines[1].Name)
+	}
 	wantKeys := []any{"object", "floating IP 10.10.10.3", "id", string(kid(config.KindFloatingIP, "3")),
 		"changes", "fixed_ip 172.16.101.3 -> 172.16.101.4", "source", "lab.toml:10"}
 	if got := lines[1].KeyValues(); !slices.Equal(got, wantKeys) {
