@@ -127,18 +127,26 @@ func printPlan(w io.Writer, from, to *config.State) {
 		count[config.Removed], config.Removed)
 }
 
-// printRestart prints what a restart with the new file alone would choose otherwise: a router that runs keeps
-// what it has chosen.
+// printRestart prints what a restart with the new file alone would choose otherwise.
 func printRestart(w io.Writer, to, restarted *config.State) {
-	chosen := false
-	for _, l := range config.Describe(to, restarted, config.Diff(to, restarted)) {
-		l.Attributes = slices.DeleteFunc(l.Attributes, func(a config.Attribute) bool { return a.Name == "position" })
-		if len(l.Attributes) > 0 {
-			fmt.Fprintf(w, "after a restart: %v\n", &l)
-			chosen = true
-		}
+	lines := restartLines(to, restarted)
+	for _, l := range lines {
+		fmt.Fprintf(w, "after a restart: %v\n", &l)
 	}
-	if chosen {
+	if len(lines) > 0 {
 		fmt.Fprintln(w, "A restart chooses anew what the file leaves open. State it in the file to keep it.")
 	}
+}
+
+// restartLines lists what a restart with the file alone would choose otherwise: a router that runs keeps what it has
+// chosen.
+func restartLines(to, restarted *config.State) []config.Line {
+	var lines []config.Line
+	for _, l := range config.Describe(to, restarted, config.Diff(to, restarted)) {
+		l.Attributes = slices.DeleteFunc(l.Attributes, func(a config.Attribute) bool { return a.Name == "position" })
+		if l.Effects = nil; len(l.Attributes) > 0 { // a restart ends all connections anyway
+			lines = append(lines, l)
+		}
+	}
+	return lines
 }

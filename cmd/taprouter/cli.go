@@ -171,16 +171,6 @@ func reportTo(log *slog.Logger, err error) int {
 	return statusOf(err)
 }
 
-// load reads a topology and logs its warnings.
-func load(path string, log *slog.Logger) (*file.Topology, error) {
-	topo, err := file.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	warn(topo.Warnings, log)
-	return topo, nil
-}
-
 // warn logs the warnings about a topology.
 func warn(warnings file.Faults, log *slog.Logger) {
 	h, human := log.Handler().(*humanHandler)

@@ -22,27 +22,32 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/lab"
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 )
 
-// fileArg is the topology file that a command works on.
-type fileArg struct {
-	File string `arg:"" help:"Topology file (TOML)."`
+type runCmd struct {
+	File           string `arg:"" help:"Topology file (TOML); - is standard input."`
+	RequireDevices bool   `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
+	AllowNetns     bool   `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN) though no device names one."`
 }
 
-type runCmd struct {
-	fileArg
-	RequireDevices bool `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
-	AllowNetns     bool `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN) though no device names one."`
+// Help tells what signals do.
+func (*runCmd) Help() string {
+	return "SIGHUP reloads the file: what has changed in it is logged and done, and nothing else is disturbed. " +
+		"A file with faults is refused as a whole, and the router goes on as before. " +
+		"`taprouter check --diff OLD NEW` shows beforehand what changes. SIGTERM and SIGINT end the router."
 }
 
 // Run serves a topology until the context ends.
 func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
-	ctx, service := newService(ctx, log)
+	ctx, service := newService(ctx)
 	defer service.stop()
-	topo, err := load(c.File, log)
+	f, err := open(c.File, std)
 	if err != nil {
 		return err
 	}
+	topo, state := f.Topology(), f.State()
+	warn(topo.Warnings, log)
 	if n := len(topo.Instances) + len(topo.Steps); n > 0 {
 		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps",
 			len(topo.Steps))
@@ -50,12 +55,9 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
 	service.opening.Store(true)
-	state, err := topo.State()
-	if err != nil {
-		return err
-	}
 	if refused := router.Unsupported(state); len(refused) > 0 {
-		return topo.Faults(refused)
+		faults, _ := f.Faults(refused)
+		return faults
 	}
 	engine, err := router.Start(state, router.Options{
 		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
@@ -83,18 +85,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	log.Info("ready", ready...)
 	told := routingStatus(missing)
 	notify(log, "READY=1\n"+told)
-	for running := true; running; {
-		select {
-		case <-ctx.Done():
-			running = false
-		case <-changed:
-			if status := routingStatus(engine.Missing()); status != told {
-				told = status
-				notify(log, status)
-			}
-		}
-	}
-	notify(log, "STOPPING=1")
+	r := &reloader{path: c.File, control: control.New(engine, control.Options{}), log: log}
+	r.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),
 		"drops", drops(stats.Drops), "lost", lost(stats.Devices))

@@ -106,6 +106,16 @@ func (h *humanHandler) WithGroup(name string) slog.Handler {
 	return &c
 }
 
+// reloadingNow tells a service manager that a reload begins (Type=notify-reload, systemd.service(5)). It has the time
+// of the clock that the manager goes by.
+func reloadingNow() string {
+	const state = "RELOADING=1\nSTATUS=reloading"
+	if now, ok := monotonic(); ok {
+		return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", state, now.Microseconds())
+	}
+	return state
+}
+
 // notify tells systemd about the service's state (sd_notify(3)), if it asks to
 // be told.
 func notify(log *slog.Logger, state string) {

@@ -39,9 +39,15 @@ type program struct {
 
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	return startCommand(t, append([]string{os.Args[0]}, args...)...)
+}
+
+// startCommand starts the program by another one.
+func startCommand(t *testing.T, args ...string) *program {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // so that no test waits for ever
 	t.Cleanup(cancel)
-	p := &program{Cmd: exec.CommandContext(ctx, os.Args[0], args...)}
+	p := &program{Cmd: exec.CommandContext(ctx, args[0], args[1:]...)}
 	p.Env = append(os.Environ(), asProgram+"=1")
 	log, err := p.StderrPipe()
 	if err != nil {
@@ -133,15 +139,63 @@ func TestRunOutlivesItsTerminal(t *testing.T) {
 	p := startProgram(t, "run", write(t, quietTopology))
 	p.reads(t, " ready ")
 	p.signal(t, syscall.SIGHUP)
-	p.reads(t, "restart")
+	p.reads(t, "reloaded: nothing differs")
 	for _, sig := range []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
 		p.signal(t, sig)
 	}
 	p.signal(t, syscall.SIGHUP)
-	p.reads(t, "restart")
+	p.reads(t, "reloaded: nothing differs")
 	_ = p.pipe.Close()
 	p.signal(t, syscall.SIGHUP) // its line goes to a closed pipe
 	p.signal(t, syscall.SIGTERM)
+	if status := p.ends(t); status != 0 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// A SIGHUP reloads the file, also one that comes before the router is ready.
+func TestReloadBySignal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProgram(t, "run", path)
+	w, err := os.OpenFile(path, os.O_WRONLY, 0) // returns when it reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGHUP)
+	if _, err := w.WriteString(quietTopology); err != nil {
+		t.Fatal(err)
+	}
+	// The reload finds another file there.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	more := strings.ReplaceAll(quietTopology, "\"x\"", "\"y\"")
+	if err := os.WriteFile(path, []byte(quietTopology+strings.ReplaceAll(more, "192.0.2", "192.0.3")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	p.reads(t, " ready ")
+	p.reads(t, `added network "y"`)
+	p.reads(t, "reloaded file="+path)
+	p.signal(t, syscall.SIGTERM)
+	if status := p.ends(t); status != 0 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// Where SIGHUP is ignored, as by nohup, it changes nothing.
+func TestHangupIgnored(t *testing.T) {
+	path := write(t, quietTopology)
+	p := startCommand(t, "sh", "-c", `trap "" HUP; exec "$0" run "$1"`, os.Args[0], path)
+	p.reads(t, " ready ")
+	p.signal(t, syscall.SIGHUP)
+	p.signal(t, syscall.SIGTERM)
+	if line := p.reads(t, "\n"); !strings.Contains(line, " stopping ") {
+		t.Errorf("it says: %s", line)
+	}
 	if status := p.ends(t); status != 0 {
 		t.Errorf("status %d", status)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -31,27 +30,27 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 // that it has made.
 const startGrace = 2 * time.Second
 
-// A service is how `run` hears signals: it ends with status 0 by SIGTERM and SIGINT, and goes
-// on without its log or its terminal.
+// A service is how `run` hears signals: it ends with status 0 by SIGTERM and SIGINT, reloads its file by SIGHUP, and
+// goes on without its log or its terminal.
 type service struct {
-	log     *slog.Logger
 	end     context.CancelFunc
 	opening atomic.Bool // there may be devices to take back
 	started atomic.Bool
 	signals chan os.Signal
+	reloads chan os.Signal // holds one of the SIGHUPs that have come and are not obeyed yet
 	done    chan struct{}
 }
 
 // newService begins to listen. The context ends with the first signal to end.
-func newService(ctx context.Context, log *slog.Logger) (context.Context, *service) {
-	s := &service{log: log, signals: make(chan os.Signal, 8), done: make(chan struct{})}
+func newService(ctx context.Context) (context.Context, *service) {
+	s := &service{signals: make(chan os.Signal, 8), reloads: make(chan os.Signal, 1), done: make(chan struct{})}
 	ctx, s.end = context.WithCancel(ctx)
 	// The reader of the log may end (a pipe to head). Then writing to the log fails, and the
 	// process goes on.
 	signal.Ignore(syscall.SIGPIPE)
 	signal.Notify(s.signals, endSignals...)
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-		signal.Notify(s.signals, syscall.SIGHUP)
+		signal.Notify(s.reloads, syscall.SIGHUP)
 	}
 	go s.listen()
 	return ctx, s
@@ -62,17 +61,14 @@ func (s *service) listen() {
 		select {
 		case <-s.done:
 			return
-		case sig := <-s.signals:
-			s.hear(sig)
+		case <-s.signals:
+			s.hear()
 		}
 	}
 }
 
-func (s *service) hear(sig os.Signal) {
-	if sig == syscall.SIGHUP {
-		s.log.Warn("SIGHUP changes nothing: a file cannot be reloaded yet; restart to serve a changed one")
-		return
-	}
+// hear hears a signal to end.
+func (s *service) hear() {
 	if !s.opening.Load() {
 		os.Exit(exitOK) // reading or checking the file: nothing is there yet
 	}
@@ -90,6 +86,7 @@ func (s *service) hear(sig os.Signal) {
 // stop ends the listening.
 func (s *service) stop() {
 	signal.Stop(s.signals)
+	signal.Stop(s.reloads)
 	signal.Reset(syscall.SIGPIPE)
 	close(s.done)
 	s.end()

@@ -76,7 +76,7 @@ var allowed = map[string][]string{
 	"router/routertest": {"config/file", "router", "router/control", "router/host"},
 	"router/conform": {"config", "config/file", "router", "tap", "tap/virtio", "internal/packet", "internal/nettest",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "tap", "internal/lab",
+	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "router/control", "tap", "internal/lab",
 		"github.com/alecthomas/kong",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
+)
+
+// A reloader has the router serve its file as that is now. Callers serialize.
+type reloader struct {
+	path    string // of the file
+	control *control.Control
+	log     *slog.Logger
+}
+
+// serve reloads the file each time that it is asked to, one after the other, and tells the service manager what goes
+// on, until the context ends. Requests that come during a reload are one request. changed has a value when status may
+// give another text than before, which was told.
+func (r *reloader) serve(ctx context.Context, requests <-chan os.Signal, changed <-chan struct{}, status func() string,
+	told string) {
+	asked, done := requests, make(chan bool, 1)
+	asBefore := "" // of the status
+	tell := func(news string) {
+		if text := status() + asBefore; news != "" || text != told {
+			told = text
+			notify(r.log, news+text)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			notify(r.log, "STOPPING=1")
+			if asked == nil {
+				r.await(done)
+			}
+			return
+		case <-changed:
+			tell("")
+		case <-asked:
+			asked = nil // one at a time
+			notify(r.log, reloadingNow())
+			go func() { done <- r.reload(ctx) }()
+		case ok := <-done:
+			if asBefore = ""; !ok {
+				asBefore = "; the file was not reloaded, the log says why"
+			}
+			asked = requests
+			tell("READY=1\n")
+		}
+	}
+}
+
+// reloadGrace is how long a router that ends waits for a reload to be done or taken back.
+const reloadGrace = 2 * time.Second
+
+// await waits for a reload, whose context has ended.
+func (r *reloader) await(done <-chan bool) {
+	select {
+	case <-done:
+	case <-time.After(reloadGrace):
+		r.log.Warn("a reload does not end; the router ends without it", "file", r.path)
+	}
+}
+
+// reload reads the file again, logs what differs, and has the router serve it. Either all of that is done, or the
+// router goes on as before, and the log says why. It reports whether the router serves the file.
+func (r *reloader) reload(ctx context.Context) bool {
+	began := time.Now()
+	f, err := r.read()
+	if err == nil {
+		var report control.Report
+		report, err = r.control.EditTold(ctx, func(d *config.Draft) error {
+			f.Edit(d)
+			return nil
+		}, func(report control.Report) { r.tell(f, &report) })
+		if err == nil {
+			r.sum(&report, time.Since(began))
+			return true
+		}
+		err = placed(f, err)
+	}
+	r.refuse(ctx, err)
+	return false
+}
+
+// read reads the file, and logs what is unwise about it.
+func (r *reloader) read() (*file.File, error) {
+	if r.path == stdin {
+		return nil, fmt.Errorf("there is nothing to reload, because the topology came from standard input: " +
+			"restart to serve another one")
+	}
+	if info, err := os.Stat(r.path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file, so it cannot be read a second time: "+
+			"restart to serve another one", r.path)
+	}
+	f, err := file.Open(r.path)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: a running router has given up the rights of root: let its user read the file", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range f.Warnings() {
+		r.logFault(slog.LevelWarn, w)
+	}
+	return f, nil
+}
+
+// placed finds the lines of what the Control or the engine has found to be wrong.
+func placed(f *file.File, err error) error {
+	found, wrong := errors.AsType[config.Faults](err)
+	if refusal, ok := errors.AsType[*control.Refusal](err); ok {
+		found, wrong = refusal.Faults, true
+	}
+	if !wrong {
+		return err
+	}
+	faults, _ := f.Faults(found)
+	return faults
+}
+
+// refuse logs why the router goes on as before.
+func (r *reloader) refuse(ctx context.Context, err error) {
+	const asBefore = "not reloaded: the router goes on as before"
+	faults, wrong := errors.AsType[file.Faults](err)
+	switch {
+	case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
+		r.log.Info("not reloaded: the router ends", "file", r.path)
+	case wrong:
+		for _, f := range faults {
+			r.logFault(slog.LevelError, f)
+		}
+		r.log.Error(asBefore+"; mend the file and send SIGHUP again", "file", r.path, "faults", len(faults))
+	default:
+		for line := range strings.Lines(withWayOut(err).Error()) {
+			r.log.Error("reload: " + strings.TrimRight(line, "\n"))
+		}
+		r.log.Error(asBefore, "file", r.path)
+	}
+}
+
+// logFault logs a fault or warning of the file with its line.
+func (r *reloader) logFault(level slog.Level, f file.Fault) {
+	if r.human() {
+		r.log.Log(context.Background(), level, f.String()) // FILE:LINE first, as at the start
+	} else {
+		r.log.Log(context.Background(), level, f.Message, "file", f.File, "line", f.Line)
+	}
+}
+
+func (r *reloader) human() bool {
+	_, human := r.log.Handler().(*humanHandler)
+	return human
+}
+
+// tell logs what is about to change, object by object, and what a restart would choose otherwise.
+func (r *reloader) tell(f *file.File, report *control.Report) {
+	known := f.Warnings()
+	_, warnings := f.Faults(report.Warnings)
+	for _, w := range warnings {
+		if !slices.Contains(known, w) {
+			r.logFault(slog.LevelWarn, w)
+		}
+	}
+	counts := map[config.Ref]*router.Count{}
+	for i := range report.Counts {
+		counts[report.Counts[i].Ref] = &report.Counts[i]
+	}
+	for _, l := range report.Lines() {
+		ref := config.Ref{Kind: l.Kind, ID: l.ID}
+		r.logLine(slog.LevelInfo, l.Op.String(), &l, counts[ref])
+		delete(counts, ref)
+	}
+	for i := range report.Counts { // what connections end by, and has not changed itself
+		if c := &report.Counts[i]; counts[c.Ref] != nil {
+			l := config.Line{Kind: c.Ref.Kind, ID: c.Ref.ID, Name: nameIn(report, c.Ref)}
+			r.logLine(slog.LevelInfo, "concerned", &l, c)
+		}
+	}
+	for _, l := range restartLines(report.To, f.State()) {
+		r.logLine(slog.LevelWarn, "a restart chooses anew what the file leaves open; state it to keep it:", &l, nil)
+	}
+}
+
+// nameIn is how people call an object that there is, or was.
+func nameIn(report *control.Report, ref config.Ref) string {
+	for _, s := range []*config.State{report.To, report.From} {
+		if o, ok := s.Get(ref); ok {
+			return s.Call(o)
+		}
+	}
+	return string(ref.ID)
+}
+
+// logLine logs what has become of an object: people get one sentence, programs get attributes. The connections that it
+// concerns are counted if there are any.
+func (r *reloader) logLine(level slog.Level, what string, l *config.Line, n *router.Count) {
+	var values []any
+	if r.human() {
+		what += " " + l.Name
+		if changes := l.Changes(); changes != "" {
+			what += ": " + changes
+		}
+		if at := l.Source.String(); at != "" {
+			what += " (" + at + ")"
+		}
+	} else {
+		what = strings.TrimSuffix(what, ":")
+		values = l.KeyValues()
+	}
+	if len(l.Effects) > 0 {
+		var texts []string
+		for _, e := range l.Effects {
+			texts = append(texts, e.Text)
+		}
+		values = append(values, "effects", strings.Join(texts, "; "))
+	}
+	if n != nil {
+		values = append(values, countValues(*n)...)
+	}
+	r.log.Log(context.Background(), level, what, values...)
+}
+
+// countValues are the attributes of a count of connections: those that are not 0.
+func countValues(n router.Count) []any {
+	var values []any
+	for _, v := range []struct {
+		key string
+		n   int
+	}{{"ended", n.Ended}, {"kept", n.Kept}, {"repinned", n.Repinned}} {
+		if v.n > 0 {
+			values = append(values, v.key, v.n)
+		}
+	}
+	return values
+}
+
+// sum logs what a reload has done.
+func (r *reloader) sum(report *control.Report, took time.Duration) {
+	values := []any{"file", r.path, "took", took.Round(time.Microsecond).String()}
+	var ops [3]int
+	var later []string
+	for _, l := range report.Lines() {
+		ops[l.Op]++
+		for _, a := range l.Attributes {
+			if a.AtNextStart {
+				later = append(later, a.Name)
+			}
+		}
+	}
+	if ops == [3]int{} {
+		r.log.Info("reloaded: nothing differs", values...)
+		return
+	}
+	for op, n := range ops {
+		values = append(values, config.Op(op).String(), n)
+	}
+	var all router.Count
+	for _, n := range report.Counts {
+		all.Ended, all.Kept, all.Repinned = all.Ended+n.Ended, all.Kept+n.Kept, all.Repinned+n.Repinned
+	}
+	values = append(values, countValues(all)...)
+	if len(later) > 0 {
+		values = append(values, "at_next_start", strings.Join(later, " "))
+	}
+	r.log.Info("reloaded", values...)
+}
