@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -191,6 +192,13 @@ func TestHangupIgnored(t *testing.T) {
 	path := write(t, quietTopology)
 	p := startCommand(t, "sh", "-c", `trap "" HUP; exec "$0" run "$1"`, os.Args[0], path)
 	p.reads(t, " ready ")
+	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid)); err == nil {
+		var caught uint64
+		_, mask, _ := strings.Cut(string(status), "SigCgt:\t")
+		if _, err := fmt.Sscanf(mask, "%x", &caught); err != nil || caught&(1<<(syscall.SIGHUP-1)) != 0 {
+			t.Errorf("it listens to SIGHUP: %x, %v", caught, err)
+		}
+	}
 	p.signal(t, syscall.SIGHUP)
 	p.signal(t, syscall.SIGTERM)
 	if line := p.reads(t, "\n"); !strings.Contains(line, " stopping ") {

@@ -168,7 +168,7 @@ func TestReloadKeepsWhatIsNotTheFiles(t *testing.T) {
 	}
 	r.edit("cidr = \"10.10.10.0/24\"", "cidr = \"10.10.11.0/24\"") // which it needs
 	log := r.logs(t.Context(), false)
-	if !strings.Contains(log, outside) || !strings.Contains(log, "goes on as before") {
+	if !strings.Contains(log, "error: FILE: floating IP "+outside) || !strings.Contains(log, "goes on as before") {
 		t.Errorf("a file that contradicts it:\n%s", log)
 	}
 }
@@ -360,7 +360,7 @@ func TestServeReloads(t *testing.T) {
 	m := listenAsManager(t)
 	r := newReloading(t, planned, "text", nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	held, goOn := make(chan struct{}), make(chan struct{})
+	held, goOn, late := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	n := 0
 	e := &counting{state: r.engine.State(), hold: func(ctx context.Context) error {
 		n++
@@ -369,6 +369,7 @@ func TestServeReloads(t *testing.T) {
 		case <-goOn:
 			return nil
 		case <-ctx.Done():
+			<-late
 			return ctx.Err()
 		}
 	}}
@@ -408,6 +409,12 @@ func TestServeReloads(t *testing.T) {
 	m.hears(t, "RELOADING=1")
 	cancel()
 	m.hears(t, "STOPPING=1")
+	select {
+	case <-ended:
+		t.Error("it does not wait for the reload")
+	default:
+	}
+	close(late)
 	<-ended
 	if log := r.log.take(); n != 3 || !strings.Contains(log, "not reloaded: the router ends") {
 		t.Errorf("%d reloads:\n%s", n, log)
