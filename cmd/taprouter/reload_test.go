@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
@@ -360,7 +362,7 @@ func TestServeReloads(t *testing.T) {
 	m := listenAsManager(t)
 	r := newReloading(t, planned, "text", nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	held, goOn, late := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	held, goOn := make(chan struct{}), make(chan struct{})
 	n := 0
 	e := &counting{state: r.engine.State(), hold: func(ctx context.Context) error {
 		n++
@@ -369,7 +371,6 @@ func TestServeReloads(t *testing.T) {
 		case <-goOn:
 			return nil
 		case <-ctx.Done():
-			<-late
 			return ctx.Err()
 		}
 	}}
@@ -409,15 +410,43 @@ func TestServeReloads(t *testing.T) {
 	m.hears(t, "RELOADING=1")
 	cancel()
 	m.hears(t, "STOPPING=1")
-	select {
-	case <-ended:
-		t.Error("it does not wait for the reload")
-	default:
-	}
-	close(late)
 	<-ended
 	if log := r.log.take(); n != 3 || !strings.Contains(log, "not reloaded: the router ends") {
 		t.Errorf("%d reloads:\n%s", n, log)
+	}
+}
+
+// A router that ends waits until a reload is taken back, but not for ever.
+func TestEndWaitsForReload(t *testing.T) {
+	path := write(t, planned)
+	f, err := file.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for late, ends := range map[time.Duration]time.Duration{reloadGrace / 2: reloadGrace / 2, time.Hour: reloadGrace} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			e := &counting{state: f.State(), hold: func(context.Context) error {
+				cancel()
+				time.Sleep(late)
+				return nil
+			}}
+			var log logBuffer
+			r := &reloader{path: path, control: control.NewFor(e, control.Options{}),
+				log: newLogger(&log, slog.LevelInfo, "text")}
+			requests := make(chan os.Signal, 1)
+			requests <- os.Interrupt
+			began := time.Now()
+			r.serve(ctx, requests, nil, func() string { return "" }, "")
+			if took := time.Since(began); took != ends {
+				t.Errorf("a reload that ends after %v: the router ends after %v, want %v", late, took, ends)
+			}
+			if text := log.take(); strings.Contains(text, "a reload does not end") != (ends != late) ||
+				strings.Contains(text, "the router ends file") != (ends == late) {
+				t.Errorf("a reload that ends after %v:\n%s", late, text)
+			}
+			time.Sleep(late) // until nothing of it is left
+		})
 	}
 }
 
