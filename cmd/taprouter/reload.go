@@ -206,6 +206,10 @@ func nameIn(report *control.Report, ref config.Ref) string {
 // logLine logs what has become of an object: people get one sentence, programs get attributes. The connections that it
 // concerns are counted if there are any.
 func (r *reloader) logLine(level slog.Level, what string, l *config.Line, n *router.Count) {
+	var effects []string
+	for _, e := range l.Effects {
+		effects = append(effects, e.Text)
+	}
 	var values []any
 	if r.human() {
 		what += " " + l.Name
@@ -215,16 +219,12 @@ func (r *reloader) logLine(level slog.Level, what string, l *config.Line, n *rou
 		if at := l.Source.String(); at != "" {
 			what += " (" + at + ")"
 		}
+		what = strings.Join(append([]string{what}, effects...), "; ")
 	} else {
 		what = strings.TrimSuffix(what, ":")
-		values = l.KeyValues()
-	}
-	if len(l.Effects) > 0 {
-		var texts []string
-		for _, e := range l.Effects {
-			texts = append(texts, e.Text)
+		if values = l.KeyValues(); len(effects) > 0 {
+			values = append(values, "effects", effects)
 		}
-		values = append(values, "effects", strings.Join(texts, "; "))
 	}
 	if n != nil {
 		values = append(values, countValues(*n)...)

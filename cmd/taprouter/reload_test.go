@@ -115,10 +115,10 @@ func TestReload(t *testing.T) {
 	log := r.logs(t.Context(), true)
 	want := []string{
 		"warning: FILE:16: nat: timeouts.udp 1s is less than",
-		"changed settings: nat.timeouts.udp 5m -> 1s; engine.workers 0 -> 2, at the next start (FILE:13) " +
-			`effects="connections have the new timeouts from their next packet on"`,
+		"changed settings: nat.timeouts.udp 5m -> 1s; engine.workers 0 -> 2, at the next start (FILE:13); " +
+			"connections have the new timeouts from their next packet on",
 		`added network "vlan102" (FILE:17)`,
-		`removed floating IP 10.10.10.3 effects="connections through 10.10.10.3 end, TCP with a RST to both sides"`,
+		"removed floating IP 10.10.10.3; connections through 10.10.10.3 end, TCP with a RST to both sides",
 		"warning: a restart chooses anew what the file leaves open; state it to keep it: " +
 			"floating IP 10.10.10.3: address 10.10.10.4 -> 10.10.10.3 (FILE:25)",
 		"reloaded file=FILE took=",
@@ -183,7 +183,7 @@ func TestReloadAsJSON(t *testing.T) {
 	for _, want := range []string{
 		`"level":"WARN","msg":"nat: timeouts.udp 1s is less than`, `"file":"FILE","line":14}`,
 		`"msg":"changed","object":"settings","id":"` + string(config.SettingsID) +
-			`","changes":"nat.timeouts.udp 5m -> 1s","source":"FILE:13","effects":"connections have`,
+			`","changes":"nat.timeouts.udp 5m -> 1s","source":"FILE:13","effects":["connections have`,
 		`"msg":"removed","object":"floating IP 10.10.10.3","id":"`,
 		`"level":"WARN","msg":"a restart chooses anew what the file leaves open; state it to keep it","object":`,
 		`"msg":"reloaded","file":"FILE","took":"`, `"added":0,"changed":1,"removed":1}`,
