@@ -468,6 +468,9 @@ func (p *Prepared) Report() Report {
 		}
 	}
 	for ref, n := range counts {
+		if ref.ID == "" {
+			continue // of the engine's own: the checks of members
+		}
 		n.Ref = ref
 		report.Counts = append(report.Counts, *n)
 	}
