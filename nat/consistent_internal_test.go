@@ -126,8 +126,9 @@ func (d *disorder) some() (*conntrack.Conn, conntrack.Direction) {
 func (d *disorder) configure() {
 	first := 1998 + uint16(d.r.IntN(4))
 	d.table.Configure(Config{
-		Mapping: Behavior(d.r.IntN(3)), Filtering: Behavior(d.r.IntN(3)), HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)],
-		PortMin: first, PortMax: first + uint16(d.r.IntN(5)),
+		Mapping: Behavior(d.r.IntN(3)), Filtering: Behavior(d.r.IntN(3)),
+		HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)],
+		PortMin:   first, PortMax: first + uint16(d.r.IntN(5)),
 	})
 }
 
@@ -243,7 +244,8 @@ func (d *disorder) checkKept(s *portSpace) {
 		c := &s.cooldowns[k]
 		for port, e := range c.by {
 			if s.free(port) || s.mapping(port) != 0 || !slices.Contains(c.list, e) {
-				d.t.Fatalf("port %d is kept back: free %t, mapping %d, %+v", port, s.free(port), s.mapping(port), c.list)
+				d.t.Fatalf("port %d is kept back: free %t, mapping %d, %+v", port, s.free(port), s.mapping(port),
+					c.list)
 			}
 		}
 	}
@@ -259,7 +261,8 @@ func (d *disorder) checkFree() {
 				_, kept := s.cooldowns[groupOf([...]uint8{packet.ProtoTCP, packet.ProtoUDP,
 					packet.ProtoICMP}[pi], p).wellKnown()].by[p]
 				if s.free(p) == (s.mapping(p) != 0 || kept) {
-					d.t.Fatalf("port %d of protocol %d: free %t, mapping %d, kept %t", port, pi, s.free(p), s.mapping(p),
+					d.t.Fatalf("port %d of protocol %d: free %t, mapping %d, kept %t", port, pi, s.free(p),
+						s.mapping(p),
 						kept)
 				}
 			}

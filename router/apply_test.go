@@ -82,14 +82,16 @@ func dumpRouter(line func(string, ...any), s *config.State, r *vrouter) {
 		line("  interface %s external %t addrs %v prefixes %v", name(f.of), f.external, f.addrs, f.prefixes)
 	}
 	if g := r.gateway; g != nil {
-		line("  gateway %s %v snat %t plain %v shared %v", name(g.iface), packet.ToAddr(g.addr), g.snat, g.plain, g.shared)
+		line("  gateway %s %v snat %t plain %v shared %v", name(g.iface), packet.ToAddr(g.addr), g.snat, g.plain,
+			g.shared)
 	}
 	for p, rt := range r.routes.AllSorted4() {
 		line("  route %v via %v %s", p, packet.ToAddr(rt.via), name(rt.out))
 	}
 	var owned []string
 	for addr, o := range r.owned.All() {
-		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", packet.ToAddr(addr), name(o.at), o.arp, o.local))
+		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", packet.ToAddr(addr), name(o.at), o.arp,
+			o.local))
 	}
 	slices.Sort(owned)
 	line("%s", strings.Join(owned, "\n"))
@@ -132,7 +134,8 @@ func dumpShare(line func(string, ...any), s *poolShare, v *vip) {
 			line("    another order")
 		}
 		_, ok := v.numbers[m.ID]
-		line("    member %s %v:%d weight %d backup %t up %t number %t", is.name, packet.ToAddr(m.Addr), m.Port, m.Weight,
+		line("    member %s %v:%d weight %d backup %t up %t number %t", is.name, packet.ToAddr(m.Addr), m.Port,
+			m.Weight,
 			m.Backup, m.AdminStateUp, ok)
 	}
 	if len(v.numbers) != len(s.of.members) {
@@ -317,7 +320,8 @@ func (p *player) play(choice uint64) string {
 	var eth []byte
 	switch rng.IntN(4) {
 	case 0:
-		eth = p.build(h, dst.String(), layers.IPProtocolUDP, nil, &layers.UDP{SrcPort: 4000, DstPort: layers.UDPPort(port)},
+		eth = p.build(h, dst.String(), layers.IPProtocolUDP, nil,
+			&layers.UDP{SrcPort: 4000, DstPort: layers.UDPPort(port)},
 			payload(8))
 	case 1:
 		eth = p.build(h, dst.String(), layers.IPProtocolTCP, nil,

@@ -35,8 +35,8 @@ func (p *Prepared) workersAsked() int {
 	return max(1, runtime.NumCPU()/2)
 }
 
-// An assignment shares what comes out among the workers. Routers that share a network inside should have the same worker.
-// What they share outside, one worker reads for the others.
+// An assignment shares what comes out among the workers. Routers that share a network inside should have the same
+// worker. What they share outside, one worker reads for the others.
 type assignment struct {
 	*Prepared
 	shards   []*shard

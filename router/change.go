@@ -380,7 +380,8 @@ func (c *routerChange) fresh() (all []addrAt) {
 	for i := range c.params.floating {
 		f := &c.params.floating[i]
 		at := addrAt{f.addr, c.next.gateway.iface}
-		if f.to.Fixed != 0 && c.next.owner(f.addr) == at.at && !slices.Contains(all, at) && !slices.Contains(c.come, at.at) {
+		if f.to.Fixed != 0 && c.next.owner(f.addr) == at.at && !slices.Contains(all, at) &&
+			!slices.Contains(c.come, at.at) {
 			all = append(all, at)
 		}
 	}

@@ -358,5 +358,6 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 
 // someMember is a member as somebody adds it.
 func someMember(name, address string) config.Member {
-	return config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr(address), Port: 80, Weight: 1, AdminStateUp: true}
+	return config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr(address), Port: 80, Weight: 1,
+		AdminStateUp: true}
 }

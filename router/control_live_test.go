@@ -296,7 +296,8 @@ func TestChangesUnderTraffic(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(k), 1))
 			fixed := []netip.Addr{netip.MustParseAddr("172.16.100.9"), netip.MustParseAddr("172.16.100.10")}
 			name := fmt.Sprint("extra", k)
-			extra := config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr("172.16.100.10"), Port: 100 + uint16(k),
+			extra := config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr("172.16.100.10"),
+				Port:   100 + uint16(k),
 				Weight: 1}
 			for range 100 {
 				var err error
@@ -311,7 +312,8 @@ func TestChangesUnderTraffic(t *testing.T) {
 				case 2:
 					err = c.Control.SetMember([]string{"tcp", "udp"}[rng.IntN(2)], "one", rng.IntN(2) == 0)
 				case 3:
-					err = errors.Join(c.Control.AddMember("tcp", extra), c.Control.SetMember("tcp", name, rng.IntN(2) == 0),
+					err = errors.Join(c.Control.AddMember("tcp", extra),
+						c.Control.SetMember("tcp", name, rng.IntN(2) == 0),
 						c.Control.RemoveMember("tcp", name))
 				default:
 					e.Stats()
@@ -324,7 +326,8 @@ func TestChangesUnderTraffic(t *testing.T) {
 		})
 	}
 	changes.Wait()
-	if err := errors.Join(c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("172.16.100.9")),
+	if err := errors.Join(c.Control.AssociateFloatingIP(netip.MustParseAddr("10.10.10.3"),
+		netip.MustParseAddr("172.16.100.9")),
 		c.Control.SetMember("tcp", "one", true), c.Control.SetMember("udp", "one", true)); err != nil {
 		t.Fatal(err)
 	}

@@ -452,7 +452,8 @@ func poolOf(s *config.State, of config.ID, number func(id, netip.AddrPort) uint3
 	for m := range s.MembersOf(o.ID) {
 		q.members = append(q.members, member{id(m.ID), m.Name, lb.Member{
 			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.FromAddr(m.Address), Port: m.Port,
-			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp, Healthy: !q.failsClosed(),
+			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
+			Healthy: !q.failsClosed(),
 		}})
 	}
 	return q

@@ -69,11 +69,14 @@ func (r *vrouter) resetBoth(t *turn, c *conntrack.Conn) {
 	for d := range conntrack.Direction(2) {
 		r.cut.add(c.Tuple(d), t.now)
 		to, segment, ok := r.conns.Reset(c, d)
-		if !ok {
+		switch rt, way := r.routes.Lookup(packet.ToAddr(to.Dst)); {
+		case !ok:
 			t.stats.Unsent[UnsentSequence]++
-			continue
+		case !way || r.ifaces[c.In[d]].gone && !r.leaving || rt.out.external != r.ifaces[c.In[d]].external:
+			t.stats.Unsent[UnsentRoute]++ // another network than the one behind which the side is
+		default:
+			r.sendSegment(t, to, &segment)
 		}
-		r.sendSegment(t, to, &segment)
 	}
 }
 

@@ -37,7 +37,10 @@ func TestAnIdleEngineIsPrompt(t *testing.T) {
 			{"SetMemberWeight", func() { err = lab.Control.SetMemberWeight("web", "one", 7) }},
 			{"RemoveMember", func() { err = lab.Control.RemoveMember("web", "one") }},
 			{"AddMember", func() { err = lab.Control.AddMember("web", someMember("one", "172.16.100.9")) }},
-			{"AssociateFloatingIP", func() { err = lab.Control.AssociateFloatingIP(addr("10.10.10.9"), addr("172.16.100.19")) }},
+			{"AssociateFloatingIP", func() {
+				err = lab.Control.AssociateFloatingIP(addr("10.10.10.9"),
+					addr("172.16.100.19"))
+			}},
 			{"DisassociateFloatingIP", func() { err = lab.Control.DisassociateFloatingIP(addr("10.10.10.9")) }},
 			{"the end of Observe", func() { stop() }},
 			{"Close of a device", func() { err = dev.Close() }},

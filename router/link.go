@@ -288,7 +288,8 @@ func (l *link) await(t *turn, err error) {
 func (l *link) wantBack(gone tap.Device, said ...string) {
 	w := l.home
 	w.reopener.add(&lostDevice{
-		link: l, name: l.name, ifname: l.ifname, network: l.network, mtu: l.wantMTU, open: l.reopen, gone: gone, said: said,
+		link: l, name: l.name, ifname: l.ifname, network: l.network, mtu: l.wantMTU, open: l.reopen, gone: gone,
+		said: said,
 		post: w.post, back: func(dev tap.Device) { l.regain(&w.turn, dev) },
 	})
 }

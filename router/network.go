@@ -27,8 +27,9 @@ type network struct {
 	routers  []*station // interfaces of routers, in the order of the topology
 	services []*station // which hear every broadcast
 	table    macTable
-	only     stationAt               // where there is only one station
-	direct   *link                   // of the only port, where there is only one station: what that sends needs no switch
+	only     stationAt // where there is only one station
+	// of the only port, where there is only one station: what that sends needs no switch
+	direct   *link
 	devices  map[config.Device]*port // of the State
 	down     bool                    // it is to carry nothing
 	lookedAt time.Duration           // when the full table was last searched for old addresses

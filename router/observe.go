@@ -108,8 +108,8 @@ func (n *network) judged(t *turn, seen tap.Frame, v verdict, later bool) {
 	t.held = t.held[:0]
 }
 
-// Observe has fn called with every frame that crosses a network's wire (the network is called by its name or id), once, in
-// whichever direction, in the order in which they cross. A frame that came in is shown when
+// Observe has fn called with every frame that crosses a network's wire, once, in whichever direction, in the order in
+// which they cross. The network is called by its name or id. A frame that came in is shown when
 // it has its verdict. If the verdict is Parked, the frame is shown again when it goes on (Later). A frame that is
 // dropped while it waits is only counted.
 //

@@ -8,12 +8,12 @@ import (
 	"math/rand/v2"
 )
 
-// A randomness is where all that an engine chooses at random comes from. Each object has a generator of its own, made of
-// the engine's key and the object's id. So what is added or removed elsewhere changes no choice.
+// A randomness is where all that an engine chooses at random comes from. Each object has a generator of its own, made
+// of the engine's key and the object's id. So what is added or removed elsewhere changes no choice.
 type randomness struct{ key [32]byte }
 
-// newRandomness takes the key from the operating system's randomness, or from a seed. Who sees ports and identifiers must
-// not be able to tell the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
+// newRandomness takes the key from the operating system's randomness, or from a seed. Who sees ports and identifiers
+// must not be able to tell the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
 func newRandomness(seed uint64) *randomness {
 	r := &randomness{}
 	if seed == 0 {

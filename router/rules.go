@@ -234,8 +234,9 @@ func (r *rules) setVIPs(params []vipParams, parts standing, edits *ownEdits) {
 func newVIPRules(p *vipParams, parts standing) *vipRules {
 	of := parts.vipOf(p.id)
 	v := &vipRules{
-		VIP: lb.VIP{ID: of.number, Name: p.name, Addr: p.addr, Proto: p.proto, Port: p.port, Pool: parts.shareOf(p.pool).pool},
-		of:  of, id: p.id, network: p.network, at: parts.ifaceOn(p.network), pool: p.pool, limit: p.limit, idle: p.idle,
+		VIP: lb.VIP{ID: of.number, Name: p.name, Addr: p.addr, Proto: p.proto, Port: p.port,
+			Pool: parts.shareOf(p.pool).pool},
+		of: of, id: p.id, network: p.network, at: parts.ifaceOn(p.network), pool: p.pool, limit: p.limit, idle: p.idle,
 		origin: p.origin,
 	}
 	if len(p.allowed) > 0 {

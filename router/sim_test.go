@@ -102,6 +102,15 @@ func (s *sim) host(network, addr string) *simHost {
 // routerMAC is the router's address on a network.
 func (s *sim) routerMAC(network string) packet.MAC { return interfaces(s.nets[network])[0].mac }
 
+// macTo is the router's address on a network to which packets for dst go: that of the router that has dst there, else
+// of the first.
+func (s *sim) macTo(network, dst string) packet.MAC {
+	for _, st := range s.nets[network].directory.owners[packet.FromAddr(netip.MustParseAddr(dst))] {
+		return st.mac
+	}
+	return s.routerMAC(network)
+}
+
 // put hands a frame to the router and runs it until nothing moves.
 func (s *sim) put(network string, eth []byte) {
 	s.putFrame(network, append(make([]byte, tap.HeaderLen), eth...))
@@ -313,7 +322,7 @@ func df(ip *layers.IPv4) { ip.Flags |= layers.IPv4DontFragment }
 func (s *sim) build(h *simHost, dst string, proto layers.IPProtocol, opts []ipOpt,
 	l4 ...gopacket.SerializableLayer) []byte {
 	s.t.Helper()
-	mac := s.routerMAC(h.net)
+	mac := s.macTo(h.net, dst)
 	eth := &layers.Ethernet{SrcMAC: h.mac[:], DstMAC: mac[:], EthernetType: layers.EthernetTypeIPv4}
 	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 7, Protocol: proto, SrcIP: h.addr.AsSlice(),
 		DstIP: netip.MustParseAddr(dst).AsSlice()}

@@ -11,8 +11,8 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 )
 
-// The tests of this package change what an engine serves by these verbs. They are those of router/control, which imports
-// this package, so its tests cannot use them; only what an edit means to the engine is tested here.
+// The tests of this package change what an engine serves by these verbs. They are those of router/control, which
+// imports this package, so its tests cannot use them. Only what an edit means to the engine is tested here.
 
 func (e *Engine) edit(edit func(d *config.Draft) error) error {
 	d := e.State().Edit()

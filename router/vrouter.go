@@ -48,8 +48,9 @@ func newRouter(of id, p *settingsParams, rng *rand.Rand) *vrouter {
 	own := split(rng)
 	conns := conntrack.NewTable(p.tables.conns, own)
 	r := &vrouter{
-		id: of, rules: noRules, quiet: true, shares: map[id]*poolShare{}, ifaces: []*iface{nil}, exhausted: map[DropReason]time.Duration{},
-		conns: conns, nat: nat.NewTable(p.tables.nat, conns, own), arp: neighbor.NewTable(),
+		id: of, rules: noRules, quiet: true, shares: map[id]*poolShare{}, ifaces: []*iface{nil},
+		exhausted: map[DropReason]time.Duration{},
+		conns:     conns, nat: nat.NewTable(p.tables.nat, conns, own), arp: neighbor.NewTable(),
 		errors: limiter{limits: errorLimits, secret: rng.Uint64() | 1}, idents: newIdents(rng),
 		fragments: newFragments(p.fragment),
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 )
 
 const root = "../../"
@@ -97,13 +98,16 @@ func TestCommandsOfTheREADME(t *testing.T) {
 	}
 }
 
-// The methods in the README's tables are the engine's, with these parameters.
+// The methods in the README's tables are those of a Control or an engine, with these parameters.
 func TestMethodsOfTheREADME(t *testing.T) {
-	engine, n := reflect.TypeFor[*router.Engine](), 0
+	changes, engine, n := reflect.TypeFor[*control.Control](), reflect.TypeFor[*router.Engine](), 0
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z][A-Za-z]+)\\((.*?)\\) ").
 		FindAllStringSubmatch(document(t, "README.md"), -1) {
 		n++
 		method, ok := engine.MethodByName(m[1])
+		if !ok {
+			method, ok = changes.MethodByName(m[1])
+		}
 		if !ok {
 			t.Errorf("the README names the method %s", m[1])
 			continue

@@ -213,7 +213,9 @@ func TestReloadRefused(t *testing.T) {
 	}{
 		"faults of the file itself": {
 			[]string{"[[router]]", "[[ruoter]]", "cidr = \"172.16.101.0/24\"", "cidr = \"172.16.101.0\""},
-			[]string{"error: FILE:5: ", "error: FILE:13: ", `did you mean "router"`, "file=FILE faults=", "mend the file"},
+			[]string{
+				"error: FILE:5: ", "error: FILE:13: ", `did you mean "router"`, "file=FILE faults=", "mend the file",
+			},
 		},
 		"faults of the objects": {
 			[]string{"172.16.101.4", "172.16.101.3", "interfaces = [\"vlan101\"]", "interfaces = [\"vlan1\"]"},
@@ -223,10 +225,12 @@ func TestReloadRefused(t *testing.T) {
 			[]string{"cidr = \"172.16.101.0/24\"", "dhcp = true\ncidr = \"172.16.101.0/24\""},
 			[]string{"error: FILE:5: ", "dhcp is not supported yet", "faults=1", "goes on as before"},
 		},
-		"a device": {device("tap:taken"), []string{`error: reload: network "vlan101": tap:taken: device or resource busy`,
+		"a device": {device("tap:taken"), []string{
+			`error: reload: network "vlan101": tap:taken: device or resource busy`,
 			"error: not reloaded: the router goes on as before file=FILE"}},
 		"a right": {device("tap:tap1@there"), []string{
-			`error: reload: network "vlan101": open tap:tap1@there: entering a network namespace needs CAP_SYS_ADMIN, ` +
+			`error: reload: network "vlan101": open tap:tap1@there: entering a network namespace needs ` +
+				`CAP_SYS_ADMIN, ` +
 				"which the process has given up after its start: restart it with --allow-netns"}},
 		"no file": {nil, []string{"error: reload: ", "no such file", "goes on as before"}},
 	} {
@@ -286,7 +290,8 @@ func TestNothingToReload(t *testing.T) {
 	r := newReloading(t, planned, "text", nil)
 	for path, want := range map[string]string{stdin: "came from standard input", t.TempDir(): "is no regular file"} {
 		r.path = path
-		if log := r.logs(t.Context(), false); !strings.Contains(log, want) || !strings.Contains(log, "restart to serve") {
+		if log := r.logs(t.Context(), false); !strings.Contains(log, want) ||
+			!strings.Contains(log, "restart to serve") {
 			t.Errorf("%s:\n%s", path, log)
 		}
 	}

@@ -27,8 +27,11 @@ func TestConfigureTimeouts(t *testing.T) {
 		"opening": {0, opening, func(d time.Duration) conntrack.Config { return conntrack.Config{TCPOpening: d} }},
 		"established": {0, established,
 			func(d time.Duration) conntrack.Config { return conntrack.Config{TCPEstablished: d} }},
-		"closing":    {0, closing, func(d time.Duration) conntrack.Config { return conntrack.Config{TCPClosing: d} }},
-		"transitory": {0, closing, func(d time.Duration) conntrack.Config { return conntrack.Config{TCPTransitory: d} }},
+		"closing": {0, closing, func(d time.Duration) conntrack.Config { return conntrack.Config{TCPClosing: d} }},
+		"transitory": {0, closing, func(
+			d time.Duration) conntrack.Config {
+			return conntrack.Config{TCPTransitory: d}
+		}},
 	} {
 		for _, want := range []time.Duration{15 * time.Second, 30 * time.Second} {
 			for _, by := range []string{"lookup", "tick"} {
