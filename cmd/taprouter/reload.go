@@ -80,12 +80,16 @@ func (r *reloader) reload(ctx context.Context) bool {
 	f, err := r.read()
 	if err == nil {
 		var report control.Report
+		var lines []config.Line
 		report, err = r.control.EditTold(ctx, func(d *config.Draft) error {
 			f.Edit(d)
 			return nil
-		}, func(report control.Report) { r.tell(f, &report) })
+		}, func(report control.Report) {
+			lines = report.Lines()
+			r.tell(f, &report, lines)
+		})
 		if err == nil {
-			r.sum(&report, time.Since(began))
+			r.sum(&report, lines, time.Since(began))
 			return true
 		}
 		err = placed(f, err)
@@ -106,7 +110,7 @@ func (r *reloader) read() (*file.File, error) {
 	}
 	f, err := file.Open(r.path)
 	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: a running router has given up the rights of root: let its user read the file", err)
+		err = fmt.Errorf("%w: after its start the router has no rights but its user's: let that user read the file", err)
 	}
 	if err != nil {
 		return nil, err
@@ -165,7 +169,7 @@ func (r *reloader) human() bool {
 }
 
 // tell logs what is about to change, object by object, and what a restart would choose otherwise.
-func (r *reloader) tell(f *file.File, report *control.Report) {
+func (r *reloader) tell(f *file.File, report *control.Report, lines []config.Line) {
 	known := f.Warnings()
 	_, warnings := f.Faults(report.Warnings)
 	for _, w := range warnings {
@@ -177,7 +181,7 @@ func (r *reloader) tell(f *file.File, report *control.Report) {
 	for i := range report.Counts {
 		counts[report.Counts[i].Ref] = &report.Counts[i]
 	}
-	for _, l := range report.Lines() {
+	for _, l := range lines {
 		ref := config.Ref{Kind: l.Kind, ID: l.ID}
 		r.logLine(slog.LevelInfo, l.Op.String(), &l, counts[ref])
 		delete(counts, ref)
@@ -247,11 +251,11 @@ func countValues(n router.Count) []any {
 }
 
 // sum logs what a reload has done.
-func (r *reloader) sum(report *control.Report, took time.Duration) {
+func (r *reloader) sum(report *control.Report, lines []config.Line, took time.Duration) {
 	values := []any{"file", r.path, "took", took.Round(time.Microsecond).String()}
 	var ops [3]int
 	var later []string
-	for _, l := range report.Lines() {
+	for _, l := range lines {
 		ops[l.Op]++
 		for _, a := range l.Attributes {
 			if a.AtNextStart {

@@ -376,7 +376,7 @@ func TestReloadRights(t *testing.T) {
 		}
 		r.check(os.Chown(r.file, 65534, 65534))
 		r.check(os.Chmod(r.file, 0o600))
-		if log := r.hangUp(t); !strings.Contains(log, "let its user read the file") {
+		if log := r.hangUp(t); !strings.Contains(log, "let that user read the file") {
 			t.Errorf("a file that root may not read without its rights:\n%s", log)
 		}
 		r.internal.pings(t, externalAddress)
