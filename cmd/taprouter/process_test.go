@@ -174,8 +174,8 @@ func TestReloadBySignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	more := strings.ReplaceAll(quietTopology, "\"x\"", "\"y\"")
-	if err := os.WriteFile(path, []byte(quietTopology+strings.ReplaceAll(more, "192.0.2", "192.0.3")),
-		0o600); err != nil {
+	more = quietTopology + strings.ReplaceAll(more, "192.0.2", "192.0.3")
+	if err := os.WriteFile(path, []byte(more), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_ = w.Close()

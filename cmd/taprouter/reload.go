@@ -110,7 +110,8 @@ func (r *reloader) read() (*file.File, error) {
 	}
 	f, err := file.Open(r.path)
 	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: after its start the router has no rights but its user's: let that user read the file", err)
+		err = fmt.Errorf("%w: after its start the router has no rights but its user's: let that user read the file",
+			err)
 	}
 	if err != nil {
 		return nil, err

@@ -213,9 +213,8 @@ func TestReloadRefused(t *testing.T) {
 	}{
 		"faults of the file itself": {
 			[]string{"[[router]]", "[[ruoter]]", "cidr = \"172.16.101.0/24\"", "cidr = \"172.16.101.0\""},
-			[]string{
-				"error: FILE:5: ", "error: FILE:13: ", `did you mean "router"`, "file=FILE faults=", "mend the file",
-			},
+			[]string{"error: FILE:5: ", "error: FILE:13: ", `did you mean "router"`, "file=FILE faults=",
+				"mend the file"},
 		},
 		"faults of the objects": {
 			[]string{"172.16.101.4", "172.16.101.3", "interfaces = [\"vlan101\"]", "interfaces = [\"vlan1\"]"},
@@ -229,9 +228,8 @@ func TestReloadRefused(t *testing.T) {
 			`error: reload: network "vlan101": tap:taken: device or resource busy`,
 			"error: not reloaded: the router goes on as before file=FILE"}},
 		"a right": {device("tap:tap1@there"), []string{
-			`error: reload: network "vlan101": open tap:tap1@there: entering a network namespace needs ` +
-				`CAP_SYS_ADMIN, ` +
-				"which the process has given up after its start: restart it with --allow-netns"}},
+			`error: reload: network "vlan101": open tap:tap1@there: ` +
+				"entering a network namespace needs CAP_SYS_ADMIN, which the process has given up after its start: restart it with --allow-netns"}},
 		"no file": {nil, []string{"error: reload: ", "no such file", "goes on as before"}},
 	} {
 		t.Run(name, func(t *testing.T) {

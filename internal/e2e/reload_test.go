@@ -110,8 +110,8 @@ func (r *reloaded) downloads(size int, end <-chan struct{}) []download {
 	const format = "%{size_download} bytes, exit %{exitcode}\n"
 	curl := []string{"curl", "-sS", "--limit-rate", "400k", "-o", "/dev/null", "-w", format}
 	return []download{
-		{"through SNAT", r.internal.start(append(curl, "--interface", snatAddress,
-			"http://"+externalAddress+":8000/")...)},
+		{"through SNAT",
+			r.internal.start(append(curl, "--interface", snatAddress, "http://"+externalAddress+":8000/")...)},
 		{"through a floating IP", r.external.start(append(curl, "http://"+floatingIP+":8000/")...)},
 	}
 }
@@ -182,9 +182,8 @@ func TestReload(t *testing.T) {
 
 	r.step("a network, and a router's interface", func(t *testing.T) {
 		log := r.serves(t, r.with(moreNetwork))
-		for _, want := range []string{
-			`added network "more" (`, "added subnet 192.0.2.0/24", "added=2 changed=0 removed=0",
-		} {
+		for _, want := range []string{`added network "more" (`, "added subnet 192.0.2.0/24",
+			"added=2 changed=0 removed=0"} {
 			if !strings.Contains(log, want) {
 				t.Errorf("%q is not in the log:\n%s", want, log)
 			}
