@@ -85,7 +85,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	log.Info("ready", ready...)
 	told := routingStatus(missing)
 	notify(log, "READY=1\n"+told)
-	r := &reloader{path: c.File, control: control.New(engine, control.Options{}), log: log}
+	r := &reloader{path: c.File, control: control.New(engine, control.Options{}), mayOpen: rights.mayOpen, log: log}
 	r.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),

@@ -21,6 +21,7 @@ import (
 type reloader struct {
 	path    string // of the file
 	control *control.Control
+	mayOpen func(config.Device) error // nil: any device
 	log     *slog.Logger
 }
 
@@ -119,7 +120,28 @@ func (r *reloader) read() (*file.File, error) {
 	for _, w := range f.Warnings() {
 		r.logFault(slog.LevelWarn, w)
 	}
+	if faults := r.forbidden(f); len(faults) > 0 {
+		return nil, faults
+	}
 	return f, nil
+}
+
+// forbidden finds the devices that the process has no right to open any more. The engine would find out about most of
+// them when it prepares the change. But one that takes the name of a device that goes is opened only afterwards.
+func (r *reloader) forbidden(f *file.File) file.Faults {
+	var found config.Faults
+	for n := range f.State().Networks() {
+		for _, d := range f.State().DevicesOf(n.ID) {
+			if r.mayOpen == nil {
+				continue
+			}
+			if err := r.mayOpen(d); err != nil {
+				found = append(found, config.Fault{Ref: n.Ref(), Field: "devices", Message: err.Error()})
+			}
+		}
+	}
+	faults, _ := f.Faults(found)
+	return faults
 }
 
 // placed finds the lines of what the Control or the engine has found to be wrong.

@@ -229,7 +229,8 @@ func TestReloadRefused(t *testing.T) {
 			"error: not reloaded: the router goes on as before file=FILE"}},
 		"a right": {device("tap:tap1@there"), []string{
 			`error: reload: network "vlan101": open tap:tap1@there: ` +
-				"entering a network namespace needs CAP_SYS_ADMIN, which the process has given up after its start: restart it with --allow-netns"}},
+				"entering a network namespace needs CAP_SYS_ADMIN, which the process has given up after its start: " +
+				"restart it with --allow-netns"}},
 		"no file": {nil, []string{"error: reload: ", "no such file", "goes on as before"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -266,6 +267,35 @@ func TestReloadRefused(t *testing.T) {
 				t.Errorf("the next reload:\n%s", log)
 			}
 		})
+	}
+}
+
+// A TAP that moves into a namespace can be opened only when the former one is closed. It is refused before that if the
+// process has no right to open it.
+func TestReloadWithoutRight(t *testing.T) {
+	const device = "name = \"vlan101\"\ndevices = [\"tap:tap1\"]"
+	rights := newRights(&file.Topology{}, false)
+	opened := map[tap.Device]bool{}
+	r := newReloading(t, strings.Replace(planned, "name = \"vlan101\"", device, 1), "text",
+		rights.opener(func(d config.Device) (tap.Device, error) {
+			near, _ := tap.Pipe(d.Name, d.Name+"/far", tap.PipeOptions{})
+			dev := &closing{near, opened}
+			opened[dev] = true
+			return dev, nil
+		}))
+	if err := rights.giveUp(slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	r.mayOpen = rights.mayOpen
+	before := r.engine.State()
+	r.edit("tap:tap1", "tap:tap1@there")
+	log := r.logs(t.Context(), false)
+	want := "error: FILE:4: open tap:tap1@there: entering a network namespace needs CAP_SYS_ADMIN"
+	if !strings.Contains(log, want) || !strings.Contains(log, "restart it with --allow-netns") {
+		t.Errorf("%q is not in the log:\n%s", want, log)
+	}
+	if r.engine.State() != before || len(opened) != 1 {
+		t.Errorf("something has changed: %v", opened)
 	}
 }
 

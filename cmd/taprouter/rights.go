@@ -52,14 +52,22 @@ func (r *rights) giveUp(log *slog.Logger) error {
 	return nil
 }
 
-// opener wraps open: it refuses a device that needs a right which the process has given up.
+// mayOpen refuses a device that needs a right which the process has given up.
+func (r *rights) mayOpen(d file.Device) error {
+	if d.Netns != "" && r.done.Load() && !slices.Contains(r.keep, rightSysAdmin) {
+		return fmt.Errorf("open %v: entering a network namespace needs %s, "+
+			"which the process has given up after its start: "+
+			"restart it with --allow-netns, or with such a device in the topology: %w", d, rightSysAdmin,
+			fs.ErrPermission)
+	}
+	return nil
+}
+
+// opener wraps open: it refuses what mayOpen does.
 func (r *rights) opener(open func(file.Device) (tap.Device, error)) func(file.Device) (tap.Device, error) {
 	return func(d file.Device) (tap.Device, error) {
-		if d.Netns != "" && r.done.Load() && !slices.Contains(r.keep, rightSysAdmin) {
-			return nil, fmt.Errorf("open %v: entering a network namespace needs %s, "+
-				"which the process has given up after its start: "+
-				"restart it with --allow-netns, or with such a device in the topology: %w", d, rightSysAdmin,
-				fs.ErrPermission)
+		if err := r.mayOpen(d); err != nil {
+			return nil, err
 		}
 		return open(d)
 	}
