@@ -144,7 +144,7 @@ func (p *Prepared) planStations() {
 		}
 	}
 	for _, n := range p.networks {
-		n.table = newStationTable(n.network.table.seed, n.all())
+		n.list()
 	}
 }
 
@@ -331,7 +331,7 @@ func (p *Prepared) endRouters() {
 		for done := false; !done; {
 			if w.call(func() {
 				if done = c.router.settled(&w.turn); done {
-					w.tables = withoutTicker(w.tables, c.router)
+					w.removeTable(c.router)
 					w.routers = without(w.routers, c.router)
 				}
 			}) != nil {
@@ -339,10 +339,6 @@ func (p *Prepared) endRouters() {
 			}
 		}
 	}
-}
-
-func withoutTicker(all []ticker, r *vrouter) []ticker {
-	return slices.DeleteFunc(slices.Clone(all), func(t ticker) bool { return t == ticker(r) })
 }
 
 // announce tells the networks of what has come.

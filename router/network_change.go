@@ -20,6 +20,7 @@ type networkChange struct {
 	after       *config.Network // nil: gone, hidden, or nothing but its stations changes
 
 	stationsCome, stationsLeft []*station
+	routers, services          []*station // that the network has afterwards
 	table                      *stationTable
 
 	unplug  []config.Device
@@ -40,19 +41,24 @@ type newDevice struct {
 	missing error          // why it is not there yet
 }
 
-// all are the stations that the network has afterwards.
-func (c *networkChange) all() []*station { return slices.Concat(c.routers(), c.services()) }
-
-func (c *networkChange) routers() []*station  { return c.remaining(c.network.routers, isInterface) }
-func (c *networkChange) services() []*station { return c.remaining(c.network.services, isService) }
+// list finds the stations that the network has afterwards.
+func (c *networkChange) list() {
+	c.routers = c.remaining(c.network.routers, isInterface)
+	c.services = c.remaining(c.network.services, isService)
+	c.table = newStationTable(c.network.table.seed, slices.Concat(c.routers, c.services))
+}
 
 func isInterface(s *station) bool { _, ok := s.owner.(*iface); return ok }
 func isService(s *station) bool   { return !isInterface(s) }
 
 func (c *networkChange) remaining(were []*station, kind func(*station) bool) []*station {
 	all := make([]*station, 0, len(were)+len(c.stationsCome))
+	left := map[*station]bool{}
+	for _, s := range c.stationsLeft {
+		left[s] = true
+	}
 	for _, s := range were {
-		if !slices.Contains(c.stationsLeft, s) {
+		if !left[s] {
 			all = append(all, s)
 		}
 	}
@@ -208,7 +214,7 @@ func (p *Prepared) changeNetworks() {
 func (c *networkChange) take(t *turn, home *shard) {
 	n := c.network
 	c.released = map[config.Device]tap.Device{}
-	n.routers, n.services = c.routers(), c.services()
+	n.routers, n.services = c.routers, c.services
 	n.publish(c.table)
 	for _, d := range c.unplug {
 		port := n.devices[d]

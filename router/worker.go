@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ type worker struct {
 	away     []*outbox   // for other workers' links
 	stations stationList // all of the engine's
 	tables   []ticker    // with something to do at times
+	ticking  bool        // some of the tables have had their tick, and the others are to have it,
+	ticked   int         // from this one on
 	busyPoll time.Duration
 	busyAt   time.Duration
 	inbox    []*handover
@@ -138,11 +141,11 @@ func (w *worker) runTurn() bool {
 		w.busyAt = w.now
 		w.wakeAt(w.now + tableTick)
 	}
-	if w.timed && w.now >= w.timer {
+	if w.ticking || w.timed && w.now >= w.timer {
 		w.tick()
 	}
 	w.flush()
-	return more || len(w.ready) > 0 || len(w.queue) > 0
+	return more || w.ticking || len(w.ready) > 0 || len(w.queue) > 0
 }
 
 // readLinks gives every link that may have frames its turn.
@@ -242,17 +245,36 @@ func (w *worker) flush() {
 	w.arena.reset()
 }
 
-// tick does what is due in every table.
+// ticksAtOnce is how many tables have their tick in one turn. There may be thousands, and packets wait meanwhile.
+const ticksAtOnce = 64
+
+// tick does what is due in every table: of some in this turn, and of the others in the next ones.
 func (w *worker) tick() {
-	w.timed = false
-	for _, l := range w.links {
-		l.tick(&w.turn)
+	if !w.ticking {
+		w.timed, w.ticking, w.ticked = false, true, 0
+		for _, l := range w.links {
+			l.tick(&w.turn)
+		}
 	}
-	for _, table := range w.tables {
-		table.tick(&w.turn)
+	for n := 0; n < ticksAtOnce && w.ticked < len(w.tables); n++ {
+		w.ticked++
+		w.tables[w.ticked-1].tick(&w.turn)
 	}
+	w.ticking = w.ticked < len(w.tables)
 	if len(w.queue) > 0 {
 		w.wakeAt(w.now)
+	}
+}
+
+// removeTable ends the ticks of a table.
+func (w *worker) removeTable(table ticker) {
+	i := slices.Index(w.tables, table)
+	if i < 0 {
+		return
+	}
+	w.tables = slices.Delete(slices.Clone(w.tables), i, i+1)
+	if i < w.ticked {
+		w.ticked--
 	}
 }
 
