@@ -2,12 +2,12 @@
 // them that resolve, route, translate and balance, and the devices that join
 // them to the world.
 //
-// An Engine serves one topology. Start opens its devices, or none when it is
+// An Engine serves one config.State. Start opens its devices, or none when it is
 // embedded in a test; Attach gives an in-memory port on a network, which
 // router/host turns into a host with plain net.Conns. Everything that happens to
-// a packet is in forward.go, stage by stage. AssociateFloatingIP, SetMember and
-// their like change a running engine, and settle the connections that are concerned.
-// ARCHITECTURE.md has the whole picture.
+// a packet is in forward.go, stage by stage. Apply has a running engine serve another
+// State, and settles the connections that are concerned; router/control has methods for
+// what people often change. ARCHITECTURE.md has the whole picture.
 //
 // Methods of Engine may be called from any goroutine. Nothing is global:
 // engines are independent of each other, and Close leaves nothing behind.
