@@ -97,7 +97,7 @@ func (e *Engine) plan(ctx context.Context, to *config.State) (*Prepared, error) 
 	}
 	from := e.State()
 	p := &Prepared{
-		e: e, to: to, changes: config.Diff(from, to), byID: map[id]*networkChange{},
+		e: e, to: to, byID: map[id]*networkChange{},
 		byNetwork: map[*network]*networkChange{}, pools: map[config.ID]*pool{}, numbers: map[id]memberNumber{},
 	}
 	if err := p.planAll(from); err != nil {
@@ -107,14 +107,23 @@ func (e *Engine) plan(ctx context.Context, to *config.State) (*Prepared, error) 
 	return p, nil
 }
 
+// isEmpty reports whether a State is that of an engine that has just been made.
+func isEmpty(s *config.State) bool { return s.Version() == 0 }
+
 func (p *Prepared) planAll(from *config.State) error {
 	if p.e.closed.Load() {
 		return os.ErrClosed
 	}
-	if faults := unsupportedBy(p.to, p.changes); len(faults) > 0 {
+	var faults config.Faults
+	if isEmpty(from) {
+		faults, p.touched = Unsupported(p.to), touchedAtFirst(from, p.to)
+	} else {
+		p.changes = config.Diff(from, p.to)
+		faults, p.touched = unsupportedBy(p.to, p.changes), touchedBy(from, p.to, p.changes)
+	}
+	if len(faults) > 0 {
 		return faults
 	}
-	p.touched = touchedBy(from, p.to, p.changes)
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	p.planNetworks()
@@ -238,7 +247,7 @@ func (p *Prepared) Discard() {
 // After Close it changes nothing.
 func (p *Prepared) Commit() Report {
 	e := p.e
-	report := Report{From: e.State(), To: p.to, Changes: p.changes}
+	report := p.report()
 	e.mu.Lock()
 	if e.closed.Load() {
 		e.mu.Unlock()
@@ -250,6 +259,15 @@ func (p *Prepared) Commit() Report {
 	e.mu.Unlock()
 	<-e.applying
 	return report
+}
+
+// report is a Report without counts.
+func (p *Prepared) report() Report {
+	r := Report{From: p.e.State(), To: p.to, Changes: p.changes}
+	if isEmpty(r.From) {
+		r.Changes = config.Diff(r.From, r.To)
+	}
+	return r
 }
 
 // commit is Commit but for the checks of members.
@@ -456,7 +474,7 @@ func (p *Prepared) monitor() {
 // Report counts the connections of the changed routers that the change concerns, as they are at this moment. The
 // workers go on with their packets meanwhile.
 func (p *Prepared) Report() Report {
-	report := Report{From: p.e.State(), To: p.to, Changes: p.changes}
+	report := p.report()
 	counts := map[config.Ref]*Count{}
 	for _, c := range p.routers {
 		if !c.isNew {

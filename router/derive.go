@@ -52,6 +52,19 @@ func touchedBy(from, to *config.State, changes []config.Change) *touched {
 	return c
 }
 
+// touchedAtFirst is what a State touches that follows the empty one: everything.
+func touchedAtFirst(from, to *config.State) *touched {
+	c := touchedBy(from, to, nil)
+	c.engine = true
+	for n := range to.Networks() {
+		c.networks[n.ID] = true
+	}
+	for r := range to.Routers() {
+		c.router(r.ID)
+	}
+	return c
+}
+
 // router is what is touched of a router, nil if the router is not there any more.
 func (c *touched) router(id config.ID) *routerTouch {
 	if id == "" {
