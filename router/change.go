@@ -278,7 +278,7 @@ func (c *routerChange) adopt(t *turn) bool {
 	if c.gone {
 		r.leave(t)
 	} else {
-		c.configure()
+		c.configure(t)
 		c.adoptIfaces(t)
 		c.adoptVIPs()
 		r.adopt(c.next)
@@ -303,7 +303,7 @@ func (c *routerChange) adopt(t *turn) bool {
 }
 
 // configure gives the tables their settings.
-func (c *routerChange) configure() {
+func (c *routerChange) configure(t *turn) {
 	s := c.params.settings
 	if s == nil || c.isNew {
 		return
@@ -311,6 +311,7 @@ func (c *routerChange) configure() {
 	c.router.conns.Configure(s.tables.conns)
 	c.router.nat.Configure(s.tables.nat)
 	c.router.fragments.configure(s.fragment)
+	t.wakeAt(t.now) // something may be due earlier than by the former settings
 }
 
 // adoptIfaces numbers the interfaces that come and parts with those that go.

@@ -201,6 +201,9 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 	}
 	var far tap.Device
 	err := n.home.call(func() {
+		if n.gone {
+			return
+		}
 		var near tap.Device
 		n.attached++
 		name := fmt.Sprintf("%s#%d", network, n.attached)
@@ -209,6 +212,9 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 	})
 	if err != nil {
 		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)
+	}
+	if far == nil {
+		return nil, fmt.Errorf("router: attach to network %q: it has just been taken away", network)
 	}
 	return far, nil
 }

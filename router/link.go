@@ -301,6 +301,7 @@ func (l *link) regain(t *turn, dev tap.Device) {
 		return
 	}
 	l.isDown, l.other = false, false
+	setMTU(dev, l.wantMTU, t.log) // the network may have got another one meanwhile
 	l.plug(t, dev)
 	news := "device is back"
 	if l.awaited {

@@ -32,6 +32,7 @@ type network struct {
 	direct   *link
 	devices  map[config.Device]*port // of the State
 	down     bool                    // it is to carry nothing
+	gone     bool                    // no State has it any more
 	lookedAt time.Duration           // when the full table was last searched for old addresses
 
 	// The workers of other stations on this network may use the fields below.

@@ -223,7 +223,7 @@ func (c *networkChange) take(t *turn, home *shard) {
 			c.released[d] = dev
 		}
 	}
-	if c.gone {
+	if n.gone = c.gone; c.gone {
 		for _, port := range n.ports { // attached in memory
 			if dev := port.unplug(t); dev != nil {
 				c.closing = append(c.closing, dev)

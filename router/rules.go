@@ -208,7 +208,9 @@ func (r *rules) setVIPs(params []vipParams, parts standing, edits *ownEdits) {
 	for i := range params {
 		p := &params[i]
 		if changed[p.id] = true; !p.gone {
-			set = append(set, newVIPRules(p, parts))
+			if v := newVIPRules(p, parts); v.at != nil {
+				set = append(set, v)
+			}
 		}
 	}
 	listed := make([]*vipRules, 0, len(r.listed)+len(set))
@@ -250,11 +252,14 @@ func newVIPRules(p *vipParams, parts standing) *vipRules {
 
 // houseVIPs finds the interfaces of the VIPs anew. What is shared with former rules is not changed.
 func (r *rules) houseVIPs(parts standing) {
-	listed := make([]*vipRules, len(r.listed))
-	for i, v := range r.listed {
+	listed := make([]*vipRules, 0, len(r.listed))
+	for _, v := range r.listed {
 		moved := *v
-		moved.at = parts.ifaceOn(v.network)
-		listed[i] = &moved
+		if moved.at = parts.ifaceOn(v.network); moved.at == nil {
+			r.vips = r.vips.Without(v.Addr, v.Proto, v.Port) // the router is not there any more
+			continue
+		}
+		listed = append(listed, &moved)
 		r.vips = r.vips.With(&moved.VIP)
 	}
 	r.listed = listed
