@@ -90,6 +90,21 @@ func started(t *testing.T, s *config.State) (*Engine, *meter) {
 	return e, m
 }
 
+// dumpLive is dump for an engine that runs: its workers stand still meanwhile.
+func dumpLive(e *Engine) string {
+	release := make(chan struct{})
+	for _, w := range e.workers {
+		holds := make(chan struct{})
+		w.post(func() {
+			close(holds)
+			<-release
+		})
+		<-holds
+	}
+	defer close(release)
+	return dump(e)
+}
+
 // A stream sends datagrams from one network to another, one after the other, and counts those that arrive.
 type stream struct {
 	in, out       tap.Device
@@ -187,7 +202,7 @@ func TestManyRoutersUnderTraffic(t *testing.T) {
 	s.done.Add(1)
 	go s.run()
 
-	before := dump(e)
+	before := dumpLive(e)
 	for k := range many {
 		if err := e.edit(func(d *config.Draft) error { addTenant(d, k); return nil }); err != nil {
 			t.Fatalf("router %d: %v", k, err)
@@ -206,7 +221,7 @@ func TestManyRoutersUnderTraffic(t *testing.T) {
 	if s.lost > 0 || s.arrived == 0 {
 		t.Errorf("%d packets have arrived, %d are lost", s.arrived, s.lost)
 	}
-	if where := firstDifference(dump(e), before); where != "" {
+	if where := firstDifference(dumpLive(e), before); where != "" {
 		t.Errorf("afterwards, %s", where)
 	}
 	e.Close()
@@ -352,7 +367,7 @@ func TestFaultsInPrepare(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			before, first := dump(e), e.State()
+			before, first := dumpLive(e), e.State()
 			d.tries, d.fail, d.err = 0, fail, fault
 			if _, err := e.Apply(t.Context(), b); !errors.Is(err, fault) {
 				t.Errorf("the opening %d fails with %v: %v", fail, fault, err)
@@ -360,7 +375,7 @@ func TestFaultsInPrepare(t *testing.T) {
 			if got := d.names(); got != "a b c" || e.State() != first {
 				t.Errorf("the opening %d fails with %v: open are %s", fail, fault, got)
 			}
-			if where := firstDifference(dump(e), before); where != "" {
+			if where := firstDifference(dumpLive(e), before); where != "" {
 				t.Errorf("the opening %d fails with %v: %s", fail, fault, where)
 			}
 			// A store that refuses comes after that: Discard.
@@ -378,7 +393,7 @@ func TestFaultsInPrepare(t *testing.T) {
 				t.Errorf("prepared: open are %s", got)
 			}
 			p.Discard()
-			if where := firstDifference(dump(e), before); where != "" || d.names() != "a b c" {
+			if where := firstDifference(dumpLive(e), before); where != "" || d.names() != "a b c" {
 				t.Errorf("discarded: open are %s; %s", d.names(), where)
 			}
 			// Without a fault it goes through, and back.
@@ -387,7 +402,7 @@ func TestFaultsInPrepare(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if where := firstDifference(dump(e), before); where != "" || d.names() != "a b c" {
+			if where := firstDifference(dumpLive(e), before); where != "" || d.names() != "a b c" {
 				t.Errorf("there and back: open are %s; %s", d.names(), where)
 			}
 			e.Close()
