@@ -127,3 +127,74 @@ func BenchmarkEdit(b *testing.B) {
 		})
 	}
 }
+
+// tenants is a State of many routers with their gateways on one network. Behind them, all have the same addresses.
+func tenants(t testing.TB, n int) *config.State {
+	t.Helper()
+	d := config.Empty().Edit()
+	d.Put(&config.Network{Meta: meta("out"), External: true},
+		&config.Subnet{Meta: meta("out1"), Network: id("out"), CIDR: netip.MustParsePrefix("20.0.0.0/8"),
+			Gateway: addr(20, 255, 255, 1)})
+	for i := range n {
+		putTenant(d, i)
+	}
+	return mustOK(t, d)
+}
+
+// putTenant puts a router with a gateway and an interface, and its network with a load balancer. One floating IP has a
+// forwarded port of the load balancer, and one is another host's.
+func putTenant(d *config.Draft, i int) {
+	of := func(what string) config.Meta { return meta(fmt.Sprint(what, i)) }
+	network, router, balancer, pool := of("tn").ID, of("tr").ID, of("tb").ID, of("tp").ID
+	d.Put(&config.Network{Meta: of("tn")},
+		&config.Subnet{Meta: of("ts"), Network: network, CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+			Gateway: addr(10, 0, 0, 1)},
+		&config.Router{Meta: of("tr"), Gateway: &config.Gateway{Network: id("out"), SNAT: true},
+			Routes: []config.Route{{Destination: netip.MustParsePrefix("30.0.0.0/8"), NextHop: addr(10, 0, 0, 7)}}},
+		&config.Port{Meta: of("ti"), Network: network, DeviceOwner: config.OwnerInterface, DeviceID: string(router),
+			FixedIPs: []config.FixedIP{{}}},
+		&config.Port{Meta: of("tg"), Network: id("out"), DeviceOwner: config.OwnerGateway, DeviceID: string(router),
+			FixedIPs: []config.FixedIP{{Address: nth(20, 1, i)}}},
+		&config.FloatingIP{Meta: of("tf"), Network: id("out"), Address: nth(20, 2, i), FixedIP: addr(10, 0, 0, 80),
+			Router: router},
+		&config.FloatingIP{Meta: of("th"), Network: id("out"), Address: nth(20, 3, i), Router: router},
+		&config.PortForwarding{Meta: of("tw"), FloatingIP: of("th").ID, Protocol: config.TCP, ExternalPort: 80,
+			FixedIP: addr(10, 0, 0, 80), Port: 80},
+		&config.Pool{Meta: of("tp"), Protocol: config.TCP},
+		&config.Member{Meta: of("tm"), Pool: pool, Address: addr(10, 0, 0, 9), Port: 80},
+		&config.LoadBalancer{Meta: of("tb"), Network: network, Address: addr(10, 0, 0, 80), Router: router},
+		&config.Listener{Meta: of("tl"), LoadBalancer: balancer, Protocol: config.TCP, Port: 80, Pool: pool})
+}
+
+// deleteTenant deletes what putTenant has put.
+func deleteTenant(d *config.Draft, i int) {
+	of := func(k config.Kind, what string) config.Ref { return config.Ref{Kind: k, ID: id(fmt.Sprint(what, i))} }
+	d.Delete(of(config.KindLoadBalancer, "tb"), of(config.KindPool, "tp"), of(config.KindFloatingIP, "tf"),
+		of(config.KindFloatingIP, "th"), of(config.KindPort, "ti"), of(config.KindRouter, "tr"),
+		of(config.KindNetwork, "tn"))
+}
+
+// BenchmarkTenant is the way of one router with all that it has: it comes, and goes.
+func BenchmarkTenant(b *testing.B) {
+	const n = 1000
+	without := tenants(b, n)
+	d := without.Edit()
+	putTenant(d, n)
+	with := mustOK(b, d)
+	b.Run("add", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			d := without.Edit()
+			putTenant(d, n)
+			mustOK(b, d)
+		}
+	})
+	b.Run("remove", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			d := with.Edit()
+			deleteTenant(d, n)
+			mustOK(b, d)
+		}
+	})
+}

@@ -58,7 +58,7 @@ type checker struct {
 	// What depends on these has been marked.
 	allMarked map[marking]bool
 	addressed map[netip.Addr]bool
-	inner     map[netip.Addr]bool
+	served    map[served]bool
 
 	loops map[ID]bool // listeners whose connections may come back
 

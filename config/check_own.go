@@ -37,9 +37,9 @@ func (c *checker) ownAddress(r *Router, a netip.Addr) (own, bool) {
 		return own{what: func() string { return c.owner(b) }, instead: func() string { return c.membersOf(b) },
 			balancer: b}, true
 	}
-	for id := range c.claimants(claim{what: claimShown, addr: a}) {
+	for id := range c.claimants(claim{what: claimServed, scope: string(r.ID), addr: a}) {
 		f := c.FloatingIP(id)
-		if f == nil || f.Router != r.ID || !f.FixedIP.IsValid() && c.count(forwardingOf, f.ID) == 0 {
+		if f == nil || !f.FixedIP.IsValid() && c.count(forwardingOf, f.ID) == 0 {
 			continue
 		}
 		o := own{what: func() string { return c.owner(f) },
@@ -63,8 +63,8 @@ func (c *checker) balancerAt(r *Router, a netip.Addr) *LoadBalancer {
 		return nil
 	}
 	var first *LoadBalancer
-	for id := range c.claimants(claim{what: claimShown, addr: a}) {
-		if b := c.LoadBalancer(id); b != nil && b.Router == r.ID && (first == nil || before(b, first)) {
+	for id := range c.claimants(claim{what: claimServed, scope: string(r.ID), addr: a}) {
+		if b := c.LoadBalancer(id); b != nil && (first == nil || before(b, first)) {
 			first = b
 		}
 	}
@@ -147,12 +147,27 @@ func (c *checker) checkOwnMember(m *Member) {
 
 // isItself says whether a member is a listener that its pool serves.
 func (c *checker) isItself(m *Member) bool {
+	// Many routers may have load balancers with the same address, and many listeners may use a pool.
+	left := c.count(listenerUsing, m.Pool)
 	for id := range c.claimants(claim{what: claimShown, addr: m.Address}) {
+		if left--; left < 0 {
+			return c.isAmong(m)
+		}
 		for _, p := range protocols {
 			l := c.Listener(c.claimant(claim{what: claimListener, scope: string(id), num: endpoint(p, m.Port)}))
 			if l != nil && l.Pool == m.Pool {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// isAmong is isItself by way of the listeners that the member's pool serves.
+func (c *checker) isAmong(m *Member) bool {
+	for l := range c.ListenersUsing(m.Pool) {
+		if b := c.LoadBalancer(l.LoadBalancer); l.Port == m.Port && b != nil && b.Address == m.Address {
+			return true
 		}
 	}
 	return false
@@ -186,8 +201,8 @@ func (c *checker) checkOwnForward(p *PortForwarding) {
 
 // listenerAt finds the listener that a router has at an endpoint, nil if there is none.
 func (c *checker) listenerAt(r *Router, a netip.Addr, proto Protocol, port uint16) *Listener {
-	for id := range c.claimants(claim{what: claimShown, addr: a}) {
-		if b := c.LoadBalancer(id); b == nil || b.Router != r.ID {
+	for id := range c.claimants(claim{what: claimServed, scope: string(r.ID), addr: a}) {
+		if c.LoadBalancer(id) == nil {
 			continue
 		}
 		if l := c.Listener(c.claimant(claim{what: claimListener, scope: string(id),

@@ -36,7 +36,8 @@ const (
 	claimFixed                     // a router; addr: the fixed IP of a floating IP
 	claimShown                     // addr: an address that a floating IP or a load balancer shows, on any network
 	claimTarget                    // addr: the address of a member
-	claimInner                     // addr: the fixed IP of a floating IP or a port forwarding, on any network
+	claimServed                    // a router; addr: an address that its floating IPs and load balancers show
+	claimInner                     // the floating IP's router; addr: the fixed IP of a port forwarding
 	claimHop                       // addr: the next hop of a router's route
 	claimRouterPort                // a router and a network, one ID after the other
 	numClaims
@@ -125,12 +126,12 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 	case *FloatingIP:
 		addr(claimAddress, o.Network, o.Address)
 		addr(claimShown, "", o.Address)
-		addr(claimInner, "", o.FixedIP)
 		if o.Router != "" {
+			addr(claimServed, o.Router, o.Address)
 			addr(claimFixed, o.Router, o.FixedIP)
 		}
 	case *PortForwarding:
-		addr(claimInner, "", o.FixedIP)
+		list = c.appendInner(list, o)
 		if o.ExternalPort != 0 {
 			add(claim{what: claimForward, scope: string(o.FloatingIP), num: endpoint(o.Protocol, o.ExternalPort)})
 		}
@@ -142,6 +143,9 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 	case *LoadBalancer:
 		addr(claimAddress, o.Network, o.Address)
 		addr(claimShown, "", o.Address)
+		if o.Router != "" {
+			addr(claimServed, o.Router, o.Address)
+		}
 	case *Listener:
 		if o.Port != 0 {
 			add(claim{what: claimListener, scope: string(o.LoadBalancer), num: endpoint(o.Protocol, o.Port)})
@@ -177,6 +181,26 @@ func (c *content) linkPorts(ports iter.Seq[*Port], add bool) {
 				n.by = p.ID
 				c.setClaim(n, add)
 			}
+		}
+	}
+}
+
+// appendInner appends the claim of a port forwarding on where it ends, if its floating IP has a router.
+func (c *content) appendInner(list []claim, p *PortForwarding) []claim {
+	f := c.FloatingIP(p.FloatingIP)
+	if f == nil || f.Router == "" || !p.FixedIP.IsValid() {
+		return list
+	}
+	return append(list, claim{what: claimInner, scope: string(f.Router), addr: p.FixedIP})
+}
+
+// innerForwardings adds or removes where the port forwardings of a floating IP end.
+func (c *content) innerForwardings(floatingIP ID, add bool) {
+	for p := range c.ForwardingsOf(floatingIP) {
+		var buffer [1]claim
+		for _, n := range c.appendInner(buffer[:0], p) {
+			n.by = p.ID
+			c.setClaim(n, add)
 		}
 	}
 }

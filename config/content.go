@@ -80,6 +80,7 @@ const (
 	monitorOf         // a pool
 	balancerOn        // a network
 	balancerOf        // a router
+	unservedOn        // a network: a load balancer without a router
 	listenerOf        // a load balancer
 	listenerUsing     // a pool
 	poolOf            // a load balancer
@@ -136,10 +137,11 @@ func (c *content) put(o Object) {
 	if old == o {
 		return
 	}
-	ports := c.linkedBy(old, o)
+	ports, forwards := c.linkedBy(old, o), c.forwardedBy(old, o)
 	if ports != nil {
 		c.linkPorts(ports, false)
 	}
+	c.innerForwardings(forwards, false)
 	if old != nil && sameRelations(old, o) {
 		c.replaceClaims(old, o)
 	} else {
@@ -155,6 +157,7 @@ func (c *content) put(o Object) {
 	if ports != nil {
 		c.linkPorts(ports, true)
 	}
+	c.innerForwardings(forwards, true)
 }
 
 // remove takes an object away. Nothing happens if there is none.
@@ -163,10 +166,11 @@ func (c *content) remove(id ID) {
 	if old == nil {
 		return
 	}
-	ports := c.linkedBy(old, nil)
+	ports, forwards := c.linkedBy(old, nil), c.forwardedBy(old, nil)
 	if ports != nil {
 		c.linkPorts(ports, false)
 	}
+	c.innerForwardings(forwards, false)
 	c.claimAll(old, false)
 	c.relate(old, false)
 	c.objects.Delete(newEntry(id, nil))
@@ -174,6 +178,7 @@ func (c *content) remove(id ID) {
 	if ports != nil {
 		c.linkPorts(ports, true)
 	}
+	c.innerForwardings(forwards, true)
 }
 
 // sumLabel corrects the sum of labelled devices for a physical network that changes under its networks.
@@ -210,6 +215,21 @@ func (c *content) linkedBy(old, o Object) iter.Seq[*Port] {
 		}
 	}
 	return nil
+}
+
+// forwardedBy is the floating IP whose port forwardings get another router with it, empty if none do.
+func (c *content) forwardedBy(old, o Object) ID {
+	was, _ := old.(*FloatingIP)
+	is, _ := o.(*FloatingIP)
+	switch {
+	case was == nil && is == nil:
+		return ""
+	case was == nil:
+		return is.ID
+	case is == nil || is.Router != was.Router:
+		return was.ID
+	}
+	return ""
 }
 
 // gatewayNetwork is the network of a router's gateway, empty if it has none.
@@ -336,6 +356,9 @@ func appendRelations(list []relation, o Object) []relation {
 	case *LoadBalancer:
 		add(balancerOn, o.Network)
 		add(balancerOf, o.Router)
+		if o.Router == "" {
+			add(unservedOn, o.Network)
+		}
 	case *Listener:
 		add(listenerOf, o.LoadBalancer)
 		add(listenerUsing, o.Pool)

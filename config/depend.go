@@ -17,9 +17,8 @@ type marking struct {
 
 // Relations that are no relations of a content, but have been followed.
 const (
-	onDevice   = 255 - how(iota) // networks and labels on a device
-	unservedOn                   // load balancers of a network, without a router
-	loopsOf                      // the listeners of a pool
+	onDevice = 255 - how(iota) // networks and labels on a device
+	loopsOf                    // the listeners of a pool
 )
 
 // A waiting is an object to be checked, with what its turn depends on.
@@ -248,14 +247,7 @@ func (c *checker) followLinks(router ID) {
 
 // followUnserved: a load balancer without a router gets the first one that comes to its network.
 func (c *checker) followUnserved(network ID) {
-	if !c.once(unservedOn, network) {
-		return
-	}
-	for b := range c.LoadBalancersOn(network) {
-		if b.Router == "" {
-			c.mark(b.ID)
-		}
-	}
+	c.markAll(unservedOn, network)
 }
 
 func (c *checker) followFloatingIP(o Object) {
@@ -329,18 +321,61 @@ func (c *checker) followBalancer(o Object) {
 		c.markAll(memberOf, l.Pool)
 		keep(&c.loops, l.ID, true)
 	}
-	c.followAddress(b.Address)
-	c.followInner(b.Address)
+	c.followServed(b)
 }
 
-// followInner: a forwarded port that ends at a load balancer ends at one of its listeners.
-func (c *checker) followInner(a netip.Addr) {
-	if !a.IsValid() || c.inner[a] {
+// A served is an address that a router has for its load balancers.
+type served struct {
+	router ID
+	addr   netip.Addr
+}
+
+// followServed marks what depends on the address of a load balancer at its router: there it is no member and no next
+// hop, and a forwarded port that ends at it ends at one of its listeners. Other routers may have the same address
+// for something else. That connections do not come back is found from the listeners themselves.
+func (c *checker) followServed(b *LoadBalancer) {
+	at := served{b.Router, b.Address}
+	if at.router == "" || !at.addr.IsValid() || c.served[at] {
 		return
 	}
-	keep(&c.inner, a, true)
-	for id := range c.claimants(claim{what: claimInner, addr: a}) {
+	keep(&c.served, at, true)
+	c.markClaimants(claim{what: claimInner, scope: string(at.router), addr: at.addr})
+	hop := claim{what: claimHop, addr: at.addr, by: at.router}
+	if _, ok := c.claims[claimHop].Get(hop); ok {
+		c.mark(at.router)
+	}
+	c.followMembersAt(at)
+}
+
+// followMembersAt marks the members with an address in the pools that a router serves. Members of other pools do no
+// harm if they are few; if they are more than the router's load balancers, these are less work.
+func (c *checker) followMembersAt(at served) {
+	most := c.count(balancerOf, at.router)
+	var few []ID
+	for id := range c.claimants(claim{what: claimTarget, addr: at.addr}) {
+		if few = append(few, id); len(few) > most {
+			c.followMembersOf(at)
+			return
+		}
+	}
+	for _, id := range few {
 		c.mark(id)
+	}
+}
+
+// followMembersOf is followMembersAt by way of the router's load balancers.
+func (c *checker) followMembersOf(at served) {
+	for b := range c.LoadBalancersOf(at.router) {
+		for l := range c.ListenersOf(b.ID) {
+			k := claim{what: claimMember, scope: string(l.Pool), addr: at.addr}
+			c.claims[claimMember].Ascend(k, func(n claim) bool {
+				if n.what != claimMember || n.scope != string(l.Pool) || n.addr != at.addr {
+					return false
+				}
+				c.mark(n.by)
+				return true
+			})
+		}
 	}
 }
 
@@ -352,7 +387,6 @@ func (c *checker) followListener(o Object) {
 	c.markAll(memberOf, l.Pool)
 	keep(&c.loops, l.ID, true)
 	if b := c.LoadBalancer(l.LoadBalancer); b != nil {
-		c.followAddress(b.Address)
-		c.followInner(b.Address)
+		c.followServed(b)
 	}
 }

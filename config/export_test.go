@@ -51,3 +51,10 @@ func (d *Draft) LosesRouter() bool {
 	}
 	return false
 }
+
+// Marked says how many objects a Check of the Draft looks at.
+func (d *Draft) Marked() int {
+	c := newChecker(d)
+	c.run()
+	return len(c.dirty)
+}

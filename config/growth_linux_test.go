@@ -158,3 +158,44 @@ func TestGrowth(t *testing.T) {
 		})
 	}
 }
+
+// tenantEffort is what it takes to add routers to others, one after the other, and to take them away again.
+func tenantEffort(t *testing.T, s *config.State, n int) time.Duration {
+	const edits = 20
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	from := cpu(t)
+	for i := n; i < n+edits; i++ {
+		d := s.Edit()
+		putTenant(d, i)
+		s = mustOK(t, d)
+	}
+	for i := n; i < n+edits; i++ {
+		d := s.Edit()
+		deleteTenant(d, i)
+		s = mustOK(t, d)
+	}
+	return cpu(t) - from
+}
+
+// The effort for a router that comes and goes does not grow with the number of other routers, although all have the same
+// addresses: among eight times as many it is less than three times as high.
+func TestTenantGrowth(t *testing.T) {
+	const n, times, tries = 200, 3, 5
+	few, many := tenants(t, n), tenants(t, 8*n)
+	var least, most time.Duration
+	for try := range tries {
+		small, large := tenantEffort(t, few, n), tenantEffort(t, many, 8*n)
+		if try == 0 || small > least {
+			least = small
+		}
+		if try == 0 || large < most {
+			most = large
+		}
+		if most < times*least {
+			t.Logf("among %d routers %v, among %d routers %v", n, least, 8*n, most)
+			return
+		}
+	}
+	t.Errorf("among %d routers it takes %v, among %d routers %v", n, least, 8*n, most)
+}

@@ -133,3 +133,19 @@ func checkDiff(t *testing.T, where string, from, to *config.State) {
 		t.Fatalf("%s: Diff leaves out %v", where, seen)
 	}
 }
+
+// What a router that comes or goes makes the check look at are its own objects, however many routers there are.
+func TestTenantMarksItsOwn(t *testing.T) {
+	var added, removed [2]int
+	for i, n := range []int{10, 80} {
+		d := tenants(t, n).Edit()
+		putTenant(d, n)
+		added[i] = d.Marked()
+		d = mustOK(t, d).Edit()
+		deleteTenant(d, n)
+		removed[i] = d.Marked()
+	}
+	if added[0] != added[1] || removed[0] != removed[1] {
+		t.Errorf("with 10 and 80 routers, %v objects are checked when one is added, %v when it is removed", added, removed)
+	}
+}

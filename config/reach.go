@@ -237,6 +237,7 @@ func (c *checker) findRouters() {
 			b = copyOf(b)
 			b.Router = router
 			c.change(b)
+			c.followServed(b)
 		}
 	}
 	for _, x := range c.inTurn(KindFloatingIP) {
