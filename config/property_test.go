@@ -149,3 +149,50 @@ func TestTenantMarksItsOwn(t *testing.T) {
 		t.Errorf("with 10 and 80 routers, %v objects are checked when one is added, %v when it is removed", added, removed)
 	}
 }
+
+// Where others have the same addresses, a load balancer that gets an address of its own router's is found all the same.
+func TestTenantsWithOneAddress(t *testing.T) {
+	const n = 6
+	balancerAt := func(i, host int) func(*config.Draft) {
+		return func(d *config.Draft) {
+			b := *d.LoadBalancer(id(fmt.Sprint("tb", i)))
+			b.Address = addr(10, 0, 0, host)
+			d.Put(&b)
+		}
+	}
+	type edit struct {
+		name string
+		kind config.Kind // of the only fault
+		edit func(*config.Draft)
+	}
+	d := tenants(t, n).Edit()
+	var edits []edit
+	for i := range n {
+		of := func(what string) config.Meta { return meta(fmt.Sprint(what, i)) }
+		// A second load balancer, whose member has an address that is free.
+		d.Put(&config.Pool{Meta: of("tp-2-"), Protocol: config.TCP},
+			&config.Member{Meta: of("tm-2-"), Pool: of("tp-2-").ID, Address: addr(10, 0, 0, 70), Port: 80},
+			&config.LoadBalancer{Meta: of("tb-2-"), Network: of("tn").ID, Address: addr(10, 0, 0, 81)},
+			&config.Listener{Meta: of("tl-2-"), LoadBalancer: of("tb-2-").ID, Protocol: config.TCP, Port: 80,
+				Pool: of("tp-2-").ID})
+		edits = append(edits,
+			edit{"a next hop", config.KindRouter, balancerAt(i, 7)},
+			edit{"a member of another pool", config.KindMember, balancerAt(i, 70)},
+			edit{"its own member", config.KindListener, func(d *config.Draft) {
+				d.Put(&config.Member{Meta: of("new"), Pool: of("tp").ID, Address: addr(10, 0, 0, 80), Port: 80})
+			}})
+	}
+	s := mustOK(t, d)
+	for i, e := range edits {
+		d := s.Edit()
+		e.edit(d)
+		_, want := scratch(d).Check()
+		_, faults := d.Check()
+		if got := faults.Errors(); len(got) != 1 || got[0].Ref.Kind != e.kind {
+			t.Errorf("router %d, %s: %v", i/3, e.name, faults)
+		}
+		if !slices.Equal(texts(faults), texts(want)) {
+			t.Errorf("router %d, %s: %v, from scratch %v", i/3, e.name, faults, want)
+		}
+	}
+}
