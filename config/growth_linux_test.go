@@ -178,8 +178,8 @@ func tenantEffort(t *testing.T, s *config.State, n int) time.Duration {
 	return cpu(t) - from
 }
 
-// The effort for a router that comes and goes does not grow with the number of other routers, although all have the same
-// addresses: among sixteen times as many it is less than three times as high.
+// The effort for a router that comes and goes does not grow with the number of other routers, although all have the
+// same addresses: among sixteen times as many it is less than three times as high.
 func TestTenantGrowth(t *testing.T) {
 	const n, times, tries = 200, 3, 5
 	few, many := tenants(t, n), tenants(t, 16*n)

@@ -146,7 +146,8 @@ func TestTenantMarksItsOwn(t *testing.T) {
 		removed[i] = d.Marked()
 	}
 	if added[0] != added[1] || removed[0] != removed[1] {
-		t.Errorf("with 10 and 80 routers, %v objects are checked when one is added, %v when it is removed", added, removed)
+		t.Errorf("with 10 and 80 routers, %v objects are checked when one is added, %v when it is removed",
+			added, removed)
 	}
 }
 
