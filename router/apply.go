@@ -419,7 +419,7 @@ func (p *Prepared) remember() {
 		}
 	}
 	e.state.Store(p.to)
-	if p.seen() {
+	if othersSee(p) {
 		e.show()
 		if e.sim != nil {
 			e.sim.find()
@@ -430,8 +430,8 @@ func (p *Prepared) remember() {
 	}
 }
 
-// seen reports whether others see anything of the change: networks or routers come, go, or have other names.
-func (p *Prepared) seen() bool {
+// othersSee reports whether others see anything of a change: networks or routers come, go, or have other names.
+func othersSee(p *Prepared) bool {
 	for _, c := range p.networks {
 		if c.after != nil || c.gone {
 			return true
