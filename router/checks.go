@@ -146,9 +146,11 @@ func specOf(m *config.Monitor) monitor.Spec {
 func (s *poolShare) targets() []monitor.Target {
 	var all []monitor.Target
 	healthy := map[uint32]bool{}
-	for _, m := range s.pool.Members() {
-		healthy[m.ID] = m.Healthy
-	}
+	_ = s.router.worker.call(func() { // after Close there is nothing to check
+		for _, m := range s.pool.Members() {
+			healthy[m.ID] = m.Healthy
+		}
+	})
 	for i := range s.of.members {
 		m := &s.of.members[i]
 		all = append(all, monitor.Target{
