@@ -418,6 +418,7 @@ func (p *Prepared) remember() {
 			delete(e.numbers, id(ch.Ref.ID))
 		}
 	}
+	e.watchDevices()
 	e.state.Store(p.to)
 	if othersSee(p) {
 		e.show()

@@ -207,7 +207,6 @@ func (p *Prepared) changeNetworks() {
 			c.plugged = true
 		}
 	}
-	p.e.watchDevices()
 }
 
 // take makes the change, but for devices that come. It is called by the network's worker.

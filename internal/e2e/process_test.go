@@ -182,7 +182,7 @@ func TestRefusedTopology(t *testing.T) {
 		{"not TOML", change("[[router]]", "[[router]"), 2, []string{"x.toml:16"}},
 		{"empty", " ", 2, []string{"x.toml"}},
 		{"what comes later", change(`cidr = "172.16.100.0/24"`, "cidr = \"172.16.100.0/24\"\n  dhcp = true"), 2,
-			[]string{"x.toml:5: ", "dhcp is not supported yet"}},
+			[]string{"x.toml:7: ", "dhcp is not supported yet"}},
 		{"no TAP", change("tap:tap-ext", "tap:lo"), 1, []string{"tap:lo", "no TAP device"}},
 	} {
 		out, err := s.try(program, "run", w.file("x.toml", c.text))
