@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -52,34 +51,39 @@ func (d *directory) disown(addr uint32, s *station) {
 	}
 }
 
-// know notes what the router at a station knows of a neighbor there, or that it has forgotten it.
-func (d *directory) know(s *station, n *neighbor.Neighbor, gone bool) {
+// know notes that the router at a station has a neighbor in its table. mac is the neighbor's MAC address as the router
+// knows it; zero: the router wants to hear more.
+func (d *directory) know(s *station, addr uint32, mac packet.MAC) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := d.knowers[n.Addr]
-	k := slices.IndexFunc(all, func(k knower) bool { return k.station == s })
-	if gone {
-		last := len(all) - 1
-		all[k] = all[last]
-		if all = all[:last]; last == 0 {
-			delete(d.knowers, n.Addr)
-			return
-		}
-		d.knowers[n.Addr] = all
-		return
-	}
-	now := knower{station: s}
-	if n.State == neighbor.Reachable {
-		now.mac = n.MAC
-	}
-	if k >= 0 {
+	all := d.knowers[addr]
+	now := knower{station: s, mac: mac}
+	if k := knowerAt(all, s); k >= 0 {
 		all[k] = now
 		return
 	}
 	if d.knowers == nil {
 		d.knowers = map[uint32][]knower{}
 	}
-	d.knowers[n.Addr] = append(all, now)
+	d.knowers[addr] = append(all, now)
+}
+
+// forget notes that the router at a station has forgotten a neighbor.
+func (d *directory) forget(s *station, addr uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.knowers[addr]
+	last := len(all) - 1
+	all[knowerAt(all, s)] = all[last]
+	if all = all[:last]; last == 0 {
+		delete(d.knowers, addr)
+		return
+	}
+	d.knowers[addr] = all
+}
+
+func knowerAt(all []knower, s *station) int {
+	return slices.IndexFunc(all, func(k knower) bool { return k.station == s })
 }
 
 // concerns appends to a list the stations that a broadcast message concerns, each once.
@@ -130,7 +134,7 @@ func (n *network) toRouters(t *turn, from source, f *tap.Frame) verdict {
 			continue
 		}
 		v := s.owner.deliver(t, f, from.how)
-		if first || v == Consumed || all >= dropped && v < dropped {
+		if first || v == Consumed || all.isDrop() && !v.isDrop() {
 			all = v
 		}
 		first = false

@@ -15,7 +15,14 @@ import (
 // neighborChanged keeps the directory of a network up to date with the neighbor table.
 func (r *vrouter) neighborChanged(n *neighbor.Neighbor, gone bool) {
 	i := r.ifaces[n.Iface]
-	i.network.directory.know(&i.station, n, gone)
+	switch d := &i.network.directory; {
+	case gone:
+		d.forget(&i.station, n.Addr)
+	case n.State == neighbor.Reachable:
+		d.know(&i.station, n.Addr, n.MAC)
+	default:
+		d.know(&i.station, n.Addr, packet.MAC{})
+	}
 }
 
 // learn records a neighbor and sends what waited for it.

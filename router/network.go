@@ -285,7 +285,7 @@ func (n *network) flood(t *turn, from source, f *tap.Frame) verdict {
 		others = true
 	}
 	v := n.toRouters(t, from, f)
-	if others && v >= dropped {
+	if others && v.isDrop() {
 		return Forwarded // the switch did its part
 	}
 	return v

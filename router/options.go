@@ -34,7 +34,7 @@ func readOptions(t *turn, x *passage) verdict {
 // record enters the router into the options of a packet that leaves by an interface, towards an
 // address there.
 func record(t *turn, x *passage, out *iface, towards uint32) {
-	x.p.Record(&x.options, out.addrFor(towards), t.timestamp(), x.r.isLocal(x.p.Asked(&x.options)))
+	x.p.Record(&x.options, out.addrFor(towards), timestamp(t), x.r.isLocal(x.p.Asked(&x.options)))
 }
 
 // notStandard marks a timestamp that does not count from midnight (RFC 791, 3.1).
@@ -42,7 +42,7 @@ const notStandard = 1 << 31
 
 // timestamp is the time as the Internet timestamp option wants it: in milliseconds since
 // midnight UT. Without a clock of the day it is that since the start, marked as such.
-func (t *turn) timestamp() uint32 {
+func timestamp(t *turn) uint32 {
 	if t.day == nil {
 		return uint32(t.now/time.Millisecond) | notStandard
 	}

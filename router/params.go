@@ -12,9 +12,6 @@ import (
 // The types in this file are what derive makes of a State: plain values, by which a router's rules are built and
 // changed. They know nothing of config. Objects name each other by id, as they do in a State.
 
-// An id names an object of a State. Parameters and rules hold it, but never look inside.
-type id string
-
 // An origin is where a rule came from: the object, and the line that stated it. Only readers, such as traces, look
 // at it.
 type origin struct {

@@ -247,15 +247,18 @@ func drop(r DropReason) verdict { return dropped + verdict(r) }
 
 // at adds the stage to a drop, unless it has one.
 func (v verdict) at(s Stage) verdict {
-	if v < dropped || v > 0xff {
+	if !v.isDrop() || v > 0xff {
 		return v
 	}
 	return v | verdict(s)<<8
 }
 
+// isDrop reports whether the frame was dropped.
+func (v verdict) isDrop() bool { return v >= dropped }
+
 // Dropped returns why and where the frame was dropped. ok is false for a frame that was not.
 func (v Verdict) Dropped() (reason DropReason, stage Stage, ok bool) {
-	if v < dropped {
+	if !v.isDrop() {
 		return 0, 0, false
 	}
 	return DropReason(v&0xff - dropped), Stage(v >> 8), true
