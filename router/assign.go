@@ -127,14 +127,6 @@ func (a *assignment) worker(r *vrouter) *worker {
 	return nil
 }
 
-// reads is the worker that routers of a network inside should have, nil for any.
-func (n *network) reads() *worker {
-	for _, s := range n.routers {
-		return s.worker
-	}
-	return n.home
-}
-
 // hire makes workers for so many groups, as far as that many were asked for.
 func (a *assignment) hire(use int) error {
 	for most := min(a.workersAsked(), len(a.shards)+use); len(a.shards) < max(1, most); {
@@ -253,54 +245,13 @@ func cmpOr[T any](a, b *T) *T {
 	return b
 }
 
-// stationNumbers numbers the stations of an engine. A frame that one worker hands to another names the station by its
-// number. The number of a station that is gone does not come again before frames for it are long gone: its upper part
-// counts how often the lower part has been used.
-type stationNumbers struct {
-	slots []*station // by the lower part of their numbers
-	uses  []uint32
-	free  []uint32 // the one that has been free for longest comes first
-}
-
-const slotBits = 20
-
-func (g *stationNumbers) add(s *station) {
-	var k uint32
-	if len(g.free) > 0 && (len(g.free) > 64 || len(g.slots) == 1<<slotBits) {
-		k, g.free = g.free[0], g.free[1:]
-	} else {
-		k = uint32(len(g.slots))
-		g.slots, g.uses = append(g.slots, nil), append(g.uses, 0)
-	}
-	g.uses[k]++
-	s.number = g.uses[k]<<slotBits | k
-	g.slots[k] = s
-}
-
-func (g *stationNumbers) remove(s *station) {
-	k := s.number & (1<<slotBits - 1)
-	g.slots[k] = nil
-	g.free = append(g.free, k)
-}
-
-// A stationList finds stations by their numbers. It is never changed.
-type stationList []*station
-
-// find returns the station with a number, or nil.
-func (all stationList) find(number uint32) *station {
-	if k := number & (1<<slotBits - 1); k < uint32(len(all)) && all[k] != nil && all[k].number == number {
-		return all[k]
-	}
-	return nil
-}
-
 // register lets the workers know the stations and rings that come, and takes the workers that come into service.
 func (p *Prepared) register() {
 	e := p.e
 	come := len(p.workers) + len(p.rings)
 	for _, c := range p.networks {
 		for _, s := range c.stationsCome {
-			e.stations.add(s)
+			s.number = e.receivers.add(s)
 			come++
 		}
 	}
@@ -317,10 +268,10 @@ func (p *Prepared) register() {
 	if come == 0 && !p.touched.engine {
 		return
 	}
-	all := stationList(slices.Clone(e.stations.slots))
+	all := e.receivers.list()
 	poll := p.to.Settings().Engine.BusyPoll
 	e.each(func(w *shard) {
-		w.stations, w.busyPoll = all, poll
+		w.receivers, w.busyPoll = all, poll
 		for k, ring := range p.rings {
 			if k.to == w.worker {
 				w.inbox = append(w.inbox[:len(w.inbox):len(w.inbox)], ring)
@@ -343,7 +294,7 @@ func (p *Prepared) unregister() {
 	left := map[*network][]*station{}
 	for _, c := range p.networks {
 		for _, s := range c.stationsLeft {
-			e.stations.remove(s)
+			e.receivers.remove(s.number)
 			left[c.network] = append(left[c.network], s)
 		}
 	}
@@ -361,9 +312,9 @@ func (p *Prepared) unregister() {
 			}
 		}
 	}
-	all := stationList(slices.Clone(e.stations.slots))
+	all := e.receivers.list()
 	e.each(func(w *shard) {
-		w.stations = all
+		w.receivers = all
 		for k, box := range gone {
 			if k.from == w.worker {
 				box.write(&w.turn)
@@ -380,31 +331,5 @@ func (p *Prepared) unregister() {
 				link.stats.Lost += sent.Lost
 			})
 		}
-	}
-}
-
-// accept goes on with a frame where the other worker has stopped.
-func (w *worker) accept(t *turn, got *handed) {
-	s := w.stations.find(got.station)
-	if s == nil {
-		if got.kind == recordReceived || got.kind == recordSent {
-			t.count(drop(DropDetached).at(StageSwitch))
-		}
-		return
-	}
-	switch got.kind {
-	case recordReceived:
-		seen, watched := s.network.lookAt(t, &got.frame)
-		v := s.owner.deliver(t, &got.frame, received)
-		t.count(v)
-		if watched {
-			s.network.judged(t, seen, v, false)
-		}
-	case recordSent:
-		t.count(s.owner.deliver(t, &got.frame, received))
-	case recordFlooded:
-		s.owner.deliver(t, &got.frame, flooded)
-	case recordMade:
-		s.network.switchFrame(t, source{station: s, how: made}, &got.frame)
 	}
 }

@@ -72,17 +72,17 @@ type Engine struct {
 	applying chan struct{} // holds a value from Prepare to Commit or Discard
 
 	// With mu, what the State has been made into. Only Commit changes it.
-	mu       sync.Mutex
-	running  bool
-	workers  []*shard
-	networks map[id]*network
-	routers  map[id]*vrouter
-	pools    map[config.ID]*pool
-	numbers  map[id]memberNumber
-	members  uint32 // how many have had a number
-	stations stationNumbers
-	rings    map[ringKey]*handover
-	boxes    map[boxKey]*outbox
+	mu        sync.Mutex
+	running   bool
+	workers   []*shard
+	networks  map[id]*network
+	routers   map[id]*vrouter
+	pools     map[config.ID]*pool
+	numbers   map[id]memberNumber
+	members   uint32 // how many have had a number
+	receivers receiverNumbers
+	rings     map[ringKey]*handover
+	boxes     map[boxKey]*outbox
 
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	links        linkWatch

@@ -37,7 +37,7 @@ const (
 	handoverMost   = 8 << 20
 	handoverLeast  = 1 << 20
 	handoverBudget = 128 << 20
-	// recordHead is a record's length, kind and interface, before the frame's headroom.
+	// recordHead is a record's length, kind and receiver, before the frame's headroom.
 	recordHead  = 16
 	recordAlign = 64
 )
@@ -45,17 +45,17 @@ const (
 // The kinds of records.
 const (
 	recordSkip     = iota // nothing up to the end of the ring
-	recordReceived        // for the station
-	recordSent            // likewise, from another station of the network, which observers have seen go out
+	recordReceived        // for the receiver, which judges it
+	recordSent            // likewise, from another receiver's place, and observers have seen it go out
 	recordFlooded         // likewise, a copy of a frame that is counted elsewhere
-	recordMade            // from the station, to its network
+	recordMade            // from the receiver, to its network
 )
 
 // A handed frame has come from another worker.
 type handed struct {
-	kind    uint8
-	station uint32 // its number in the engine
-	frame   tap.Frame
+	kind  uint8
+	to    uint32 // the number of its receiver
+	frame tap.Frame
 }
 
 // newHandover makes a ring of n bytes, a power of two.
@@ -72,7 +72,7 @@ func handoverLen(rings int) int {
 
 // push copies a frame into the ring. It reports false when there is no room. The
 // reader does not see it before show.
-func (h *handover) push(kind uint8, iface uint32, f *tap.Frame) bool {
+func (h *handover) push(kind uint8, to uint32, f *tap.Frame) bool {
 	n := f.Tail - f.Head
 	size := uint64(recordHead+tap.Headroom+n+recordAlign-1) &^ (recordAlign - 1)
 	length := uint64(len(h.buf))
@@ -92,17 +92,17 @@ func (h *handover) push(kind uint8, iface uint32, f *tap.Frame) bool {
 		h.written += skip
 		at = 0
 	}
-	h.record(at, size, kind, iface, uint32(n))
+	h.record(at, size, kind, to, uint32(n))
 	copy(h.buf[at+recordHead+tap.Headroom:], f.Buf[f.Head:f.Tail])
 	h.written += size
 	return true
 }
 
-func (h *handover) record(at, size uint64, kind uint8, iface, n uint32) {
+func (h *handover) record(at, size uint64, kind uint8, to, n uint32) {
 	b := h.buf[at:]
 	binary.NativeEndian.PutUint32(b, uint32(size))
 	binary.NativeEndian.PutUint32(b[4:], n)
-	binary.NativeEndian.PutUint32(b[8:], iface)
+	binary.NativeEndian.PutUint32(b[8:], to)
 	b[12] = kind
 }
 
@@ -136,10 +136,10 @@ func (h *handover) pop() (handed, bool) {
 // free gives the writer the room of all that was popped.
 func (h *handover) free() { h.head.Store(h.taken) }
 
-// handOver gives a frame to another worker, with the number of the station that it is for
-// or from. It reports false when there is no room.
-func (t *turn) handOver(h *handover, kind uint8, station uint32, f *tap.Frame) bool {
-	if !h.push(kind, station, f) {
+// handOver gives a frame to another worker, with the number of the receiver that is to go on with
+// it. It reports false when there is no room.
+func (t *turn) handOver(h *handover, kind uint8, to uint32, f *tap.Frame) bool {
+	if !h.push(kind, to, f) {
 		return false
 	}
 	if !h.unshown {
@@ -170,7 +170,7 @@ func (w *worker) takeOver() (any, more bool) {
 			}
 			any = true
 			bytes += got.frame.Tail - got.frame.Head
-			w.accept(&w.turn, &got)
+			w.accept(&got)
 		}
 		if w.flush(); h.taken != h.head.Load() {
 			h.free()
@@ -178,4 +178,14 @@ func (w *worker) takeOver() (any, more bool) {
 		more = more || h.waiting()
 	}
 	return any, more
+}
+
+// accept has a receiver go on with a frame where the other worker has stopped. The receiver may be gone by now.
+func (w *worker) accept(got *handed) {
+	switch r := w.receivers.find(got.to); {
+	case r != nil:
+		r.accept(&w.turn, got.kind, &got.frame)
+	case got.kind == recordReceived, got.kind == recordSent:
+		w.count(drop(DropDetached).at(StageSwitch))
+	}
 }

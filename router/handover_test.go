@@ -63,7 +63,7 @@ func TestHandoverAgainstQueue(t *testing.T) {
 				continue
 			}
 			want := numbered(queue[0], size(queue[0]))
-			if got.kind != recordReceived || got.station != uint32(queue[0]) || got.frame.Head != tap.Headroom ||
+			if got.kind != recordReceived || got.to != uint32(queue[0]) || got.frame.Head != tap.Headroom ||
 				!bytes.Equal(got.frame.Buf[got.frame.Head:got.frame.Tail], want.Buf) {
 				t.Fatalf("frame %d came out as another", queue[0])
 			}

@@ -65,6 +65,14 @@ func (n *network) name() string { return *n.label.Load() }
 // stations are all of the network's.
 func (n *network) stations() []*station { return slices.Concat(n.routers, n.services) }
 
+// reads is the worker that routers of a network inside should have, nil for any.
+func (n *network) reads() *worker {
+	for _, s := range n.routers {
+		return s.worker
+	}
+	return n.home
+}
+
 // publish lets the switch find the stations that there are now.
 func (n *network) publish(table *stationTable) {
 	n.only = stationAt{}
@@ -182,11 +190,14 @@ func (p *port) take(t *turn, f *tap.Frame) {
 // takeSeen is take where somebody looks on.
 func (p *port) takeSeen(t *turn, f *tap.Frame) {
 	seen, watched := p.network.lookAt(t, f)
-	traces := t.tracer.traced()
+	traces := uint64(0)
+	if t.tracer != nil {
+		traces = t.tracer.traced()
+	}
 	v := p.judge(t, f)
 	t.count(v)
-	if t.tracer.traced() == traces {
-		t.tracer.switched(t, p.network, f, v)
+	if t.tracer != nil && t.tracer.traced() == traces {
+		t.tracer.switched(t, p.network.name(), f, v)
 	}
 	if watched {
 		p.network.judged(t, seen, v, false)
@@ -369,7 +380,7 @@ func (s *station) sendMade(t *turn, f tap.Frame) { s.transmitMade(t, &f, nil) }
 func (s *station) transmitMade(t *turn, f *tap.Frame, p *packet.Packet) {
 	t.stats.Made++
 	if t.tracer != nil {
-		t.tracer.made(s.network, f)
+		t.tracer.made(s.network.name(), f)
 	}
 	s.network.transmit(t, s, f, p, true)
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -129,6 +130,20 @@ func (s *Simulation) Take(network string) []tap.Frame {
 // simTurns bounds the turns in which what has been put in must come to rest. A
 // packet passes each router once a turn, and its TTL bounds the routers.
 const simTurns = 1000
+
+// Trace has the way of every frame written to w, a line for each stage that decided something, until it is called
+// with nil. A frame that no router gets has one line, with what the switch did. A packet that waits for a neighbor, or
+// for other fragments, keeps its number when it goes on. Errors of w are ignored. The text is for people and
+// may change.
+func (s *Simulation) Trace(w io.Writer) {
+	var tr tracer
+	if w != nil {
+		tr = newStageTracer(func(tr *trace) { _, _ = io.WriteString(w, tr.String()) })
+	}
+	for _, worker := range s.workers {
+		worker.tracer = tr
+	}
+}
 
 // Run lets the router work until nothing moves. An error says that it does not come
 // to rest.

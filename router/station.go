@@ -31,7 +31,7 @@ const (
 type station struct {
 	owner   stationOwner
 	network *network
-	number  uint32 // in the engine; see stationNumbers
+	number  uint32 // as a receiver
 	mac     packet.MAC
 	worker  *worker
 
@@ -96,6 +96,26 @@ func (s *station) handInward(t *turn, kind uint8, f *tap.Frame) verdict {
 		return drop(DropHandover)
 	}
 	return handedOver
+}
+
+// accept goes on with a frame that another worker has handed over: one for the station, or one from the station for its
+// network.
+func (s *station) accept(t *turn, kind uint8, f *tap.Frame) {
+	switch kind {
+	case recordReceived:
+		seen, watched := s.network.lookAt(t, f)
+		v := s.owner.deliver(t, f, received)
+		t.count(v)
+		if watched {
+			s.network.judged(t, seen, v, false)
+		}
+	case recordSent:
+		t.count(s.owner.deliver(t, f, received))
+	case recordFlooded:
+		s.owner.deliver(t, f, flooded)
+	case recordMade:
+		s.network.switchFrame(t, source{station: s, how: made}, f)
+	}
 }
 
 // A stationTable finds the stations of a network by their MAC addresses: one probe, mostly, however

@@ -3,7 +3,6 @@ package router
 import (
 	"fmt"
 	"hash/maphash"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +11,9 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A tracer looks at a frame between the stages of a router. It changes nothing, so a traced frame goes the
+// A stageTracer looks at a frame between the stages of a router. It changes nothing, so a traced frame goes the
 // same way as any other, to the byte.
-type tracer struct {
+type stageTracer struct {
 	emit  func(*trace)
 	trace *trace // of the frame that is on its way; nil: there is none
 	count uint64 // of traces so far
@@ -57,22 +56,8 @@ type step struct {
 	made     []string // frames that the router made on the way
 }
 
-func newTracer(emit func(*trace)) *tracer {
-	return &tracer{emit: emit, seed: maphash.MakeSeed(), waiting: map[uint64]waitingTrace{}}
-}
-
-// Trace has the way of every frame written to w, a line for each stage that decided something, until it is called
-// with nil. A frame that no router gets has one line, with what the switch did. A packet that waits for a neighbor, or
-// for other fragments, keeps its number when it goes on. Errors of w are ignored. The text is for people and
-// may change.
-func (s *Simulation) Trace(w io.Writer) {
-	var tr *tracer
-	if w != nil {
-		tr = newTracer(func(tr *trace) { _, _ = io.WriteString(w, tr.String()) })
-	}
-	for _, worker := range s.workers {
-		worker.tracer = tr
-	}
+func newStageTracer(emit func(*trace)) *stageTracer {
+	return &stageTracer{emit: emit, seed: maphash.MakeSeed(), waiting: map[uint64]waitingTrace{}}
 }
 
 // forwardTraced is the rest of forward for a traced frame: the same stages in the same order, with a look at the
@@ -100,7 +85,8 @@ func forwardTraced(t *turn, x *passage) verdict {
 		{StageRewrite, stageRewrite, decidedRewrite},
 		{StageEgress, stageEgress, decidedEgress},
 	}
-	tr := t.tracer.begin(t, x)
+	tracer := t.tracer.(*stageTracer)
+	tr := tracer.begin(t, x)
 	v := next
 	for i := range stages {
 		s := &stages[i]
@@ -127,7 +113,7 @@ func forwardTraced(t *turn, x *passage) verdict {
 			tr.after = packet.Summary(x.p.Eth)
 		}
 	}
-	t.tracer.end(t, v)
+	tracer.end(t, v)
 	return v
 }
 
@@ -238,7 +224,7 @@ func decidedEgress(x *passage, s *step) {
 }
 
 // begin begins the trace of the passage's frame, or goes on with it if it has been parked.
-func (tr *tracer) begin(t *turn, x *passage) *trace {
+func (tr *stageTracer) begin(t *turn, x *passage) *trace {
 	now := &trace{at: t.now, router: x.r.name, network: x.in.network.name(), before: packet.Summary(x.frame.Ethernet())}
 	var h maphash.Hash
 	h.SetSeed(tr.seed)
@@ -256,7 +242,7 @@ func (tr *tracer) begin(t *turn, x *passage) *trace {
 }
 
 // end ends the trace.
-func (tr *tracer) end(t *turn, v verdict) {
+func (tr *stageTracer) end(t *turn, v verdict) {
 	now := tr.trace
 	tr.trace = nil
 	now.verdict = v
@@ -277,29 +263,21 @@ func (tr *tracer) end(t *turn, v verdict) {
 }
 
 // made notes a frame that a router has made on the way of the traced one.
-func (tr *tracer) made(n *network, f *tap.Frame) {
+func (tr *stageTracer) made(network string, f *tap.Frame) {
 	if tr.trace == nil {
 		return // it is due at a time
 	}
 	s := &tr.trace.steps[len(tr.trace.steps)-1]
-	s.made = append(s.made, n.name()+": "+packet.Summary(f.Ethernet()))
+	s.made = append(s.made, network+": "+packet.Summary(f.Ethernet()))
 }
 
 // traced is how many traces there have been.
-func (tr *tracer) traced() uint64 {
-	if tr == nil {
-		return 0
-	}
-	return tr.count
-}
+func (tr *stageTracer) traced() uint64 { return tr.count }
 
 // switched traces a frame that no router of the worker has got.
-func (tr *tracer) switched(t *turn, n *network, f *tap.Frame, v verdict) {
-	if tr == nil {
-		return
-	}
+func (tr *stageTracer) switched(t *turn, network string, f *tap.Frame, v verdict) {
 	tr.count++
-	tr.emit(&trace{number: tr.count, at: t.now, network: n.name(), before: packet.Summary(f.Ethernet()), verdict: v})
+	tr.emit(&trace{number: tr.count, at: t.now, network: network, before: packet.Summary(f.Ethernet()), verdict: v})
 }
 
 // String writes the trace as lines.

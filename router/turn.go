@@ -16,7 +16,7 @@ type turn struct {
 	now time.Duration    // since the start; read once a batch
 	day func() time.Time // the clock of the day; nil: there is none
 
-	tracer *tracer // nil: nothing is traced
+	tracer tracer // nil: nothing is traced
 
 	stats     counters
 	strangers int // packets so far that belonged to no known connection
@@ -28,13 +28,24 @@ type turn struct {
 	timer   time.Duration
 	timed   bool
 
-	epoch   time.Time         // when now was 0
-	judging bool              // a frame that is watched has come in and has no verdict yet
-	held    []heldObservation // of what goes out meanwhile
+	epoch   time.Time // when now was 0
+	judging bool      // a frame that is watched has come in and has no verdict yet
+	held    []func()  // what is shown of frames that go out meanwhile
 
 	parser   packet.Parser
 	switched packet.Packet // a frame that the switch has to parse
 	segments []tap.Frame   // what a super-frame is cut into for a device
+}
+
+// A tracer is told of frames that no stage of a router shows. What it sees of the stages themselves is between it and
+// the router.
+type tracer interface {
+	// made: a router has made a frame, and sends it to a network.
+	made(network string, f *tap.Frame)
+	// traced is how many frames have been traced so far.
+	traced() uint64
+	// switched: a frame from a network has its verdict, and no router of the worker has got it.
+	switched(t *turn, network string, f *tap.Frame, v verdict)
 }
 
 // A resumer goes on with a frame that was put aside.

@@ -19,20 +19,20 @@ import (
 // workers, and what they get from it, is in handover.go.
 type worker struct {
 	turn
-	clock    func() time.Duration // since the start
-	links    []*link
-	memory   []*link // those whose devices are in memory
-	ready    []*link // may have frames to read
-	spare    []*link
-	away     []*outbox   // for other workers' links
-	stations stationList // all of the engine's
-	tables   []ticker    // with something to do at times
-	ticking  bool        // some of the tables have had their tick, and the others are to have it,
-	ticked   int         // from this one on
-	busyPoll time.Duration
-	busyAt   time.Duration
-	inbox    []*handover
-	frames   []tap.Frame // the slots that devices read into
+	clock     func() time.Duration // since the start
+	links     []*link
+	memory    []*link // those whose devices are in memory
+	ready     []*link // may have frames to read
+	spare     []*link
+	away      []*outbox    // for other workers' links
+	receivers receiverList // all of the engine's
+	tables    []ticker     // with something to do at times
+	ticking   bool         // some of the tables have had their tick, and the others are to have it,
+	ticked    int          // from this one on
+	busyPoll  time.Duration
+	busyAt    time.Duration
+	inbox     []*handover
+	frames    []tap.Frame // the slots that devices read into
 
 	reopener *reopener
 
