@@ -401,8 +401,10 @@ func (p *Prepared) remember() {
 		case n.network.id == checksNetwork:
 		case n.gone:
 			delete(e.networks, n.network.id)
+			delete(e.devices, n.network)
 		case n.isNew:
 			e.networks[n.network.id] = n.network
+			e.devices[n.network] = n.ports
 		}
 	}
 	for of, q := range p.pools {

@@ -76,6 +76,7 @@ type Engine struct {
 	running   bool
 	workers   []*shard
 	networks  map[id]*network
+	devices   map[*network]map[config.Device]*port
 	routers   map[id]*vrouter
 	pools     map[config.ID]*pool
 	numbers   map[id]memberNumber
@@ -130,7 +131,8 @@ func newEngine(opt Options) *Engine {
 	e := &Engine{
 		opt: opt, log: opt.Logger, random: newRandomness(opt.Seed), bubble: host.InBubble(),
 		applying: make(chan struct{}, 1), networks: map[id]*network{}, routers: map[id]*vrouter{},
-		pools: map[config.ID]*pool{}, numbers: map[id]memberNumber{}, rings: map[ringKey]*handover{},
+		devices: map[*network]map[config.Device]*port{},
+		pools:   map[config.ID]*pool{}, numbers: map[id]memberNumber{}, rings: map[ringKey]*handover{},
 		boxes: map[boxKey]*outbox{},
 	}
 	e.state.Store(config.Empty())

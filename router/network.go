@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
@@ -30,10 +29,9 @@ type network struct {
 	only     stationAt // where there is only one station
 	// of the only port, where there is only one station: what that sends needs no switch
 	direct   *link
-	devices  map[config.Device]*port // of the State
-	down     bool                    // it is to carry nothing
-	gone     bool                    // no State has it any more
-	lookedAt time.Duration           // when the full table was last searched for old addresses
+	down     bool          // it is to carry nothing
+	gone     bool          // no State has it any more
+	lookedAt time.Duration // when the full table was last searched for old addresses
 
 	// The workers of other stations on this network may use the fields below.
 	directory directory

@@ -23,6 +23,7 @@ type networkChange struct {
 	routers, services          []*station // that the network has afterwards
 	table                      *stationTable
 
+	ports   map[config.Device]*port // of devices of the State, up to now
 	unplug  []config.Device
 	plug    []*newDevice
 	plugged bool // a device has come: there may be others on the network than before
@@ -86,7 +87,10 @@ func (p *Prepared) networkChange(n *network) *networkChange {
 	if c := p.byNetwork[n]; c != nil {
 		return c
 	}
-	c := &networkChange{network: n, isNew: n.home == nil}
+	c := &networkChange{network: n, isNew: n.home == nil, ports: p.e.devices[n]}
+	if c.ports == nil {
+		c.ports = map[config.Device]*port{}
+	}
 	p.networks = append(p.networks, c)
 	p.byNetwork[n] = c
 	return c
@@ -126,14 +130,14 @@ func (p *Prepared) planDevices(c *networkChange) {
 				continue
 			}
 			wanted[d] = true
-			if c.network.devices[d] == nil {
+			if c.ports[d] == nil {
 				o := &newDevice{spec: d, network: c, link: linkOf(d, p.e.opt.Open)}
 				c.plug = append(c.plug, o)
 				p.opened = append(p.opened, o)
 			}
 		}
 	}
-	for d := range c.network.devices {
+	for d := range c.ports {
 		if !wanted[d] {
 			c.unplug = append(c.unplug, d)
 		}
@@ -216,8 +220,8 @@ func (c *networkChange) take(t *turn, home *shard) {
 	n.routers, n.services = c.routers, c.services
 	n.publish(c.table)
 	for _, d := range c.unplug {
-		port := n.devices[d]
-		delete(n.devices, d)
+		port := c.ports[d]
+		delete(c.ports, d)
 		if dev := port.unplug(t); dev != nil {
 			c.released[d] = dev
 		}
@@ -274,15 +278,12 @@ func (o *newDevice) handOver(p *Prepared) {
 
 // plug connects the device, or waits for it. It is called by the network's worker.
 func (o *newDevice) plug(t *turn) {
-	n := o.network.network
-	if n.devices == nil {
-		n.devices = map[config.Device]*port{}
-	}
+	n, ports := o.network.network, o.network.ports
 	if o.dev != nil {
-		n.devices[o.spec] = n.plugIn(o.link, o.dev)
+		ports[o.spec] = n.plugIn(o.link, o.dev)
 		return
 	}
-	n.devices[o.spec] = n.addPort(o.link)
+	ports[o.spec] = n.addPort(o.link)
 	o.link.await(t, o.missing)
 }
 

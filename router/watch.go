@@ -21,8 +21,8 @@ func (e *Engine) watchDevices() {
 		return
 	}
 	on := map[string][]*network{}
-	for _, n := range e.networks {
-		for d := range n.devices {
+	for n, ports := range e.devices {
+		for d := range ports {
 			if announced(d) {
 				on[d.Name] = append(on[d.Name], n)
 			}
