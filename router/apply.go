@@ -29,7 +29,7 @@ type Prepared struct {
 	to        *config.State
 	changes   []config.Change
 	touched   *touched
-	routers   []*routerChange
+	routers   []*routerPlan
 	networks  []*networkChange
 	byID      map[id]*networkChange // of those that a State has
 	byNetwork map[*network]*networkChange
@@ -143,9 +143,9 @@ func (p *Prepared) planStations() {
 		for _, i := range c.left {
 			p.networkChange(i.network).left(&i.station)
 		}
-		if was := c.router.checker; was != nil && (c.checks != nil || c.gone) {
-			n := p.networkChange(was.network)
-			n.left(&was.service.station)
+		if c.was != nil && (c.checks != nil || c.gone) {
+			n := p.networkChange(c.was.network)
+			n.left(&c.was.service.station)
 			n.gone = true
 		}
 		if c.checks != nil && c.checks.checker != nil {
@@ -161,14 +161,7 @@ func (p *Prepared) planStations() {
 func (p *Prepared) planRouters() error {
 	for _, ch := range p.changes {
 		if r := p.e.routers[id(ch.Ref.ID)]; r != nil && ch.Ref.Kind == config.KindRouter && ch.After == nil {
-			c := &routerChange{router: r, gone: true}
-			for _, f := range r.attached {
-				c.left = append(c.left, f.of)
-			}
-			for addr, o := range r.owned.All() {
-				c.moved.lost = append(c.moved.lost, addrAt{addr, o.at})
-			}
-			p.routers = append(p.routers, c)
+			p.routers = append(p.routers, &routerPlan{routerChange: r.planEnd(), p: p, was: p.e.checkers[r]})
 		}
 	}
 	for _, o := range inOrder(p.touched.routers, p.to.Router) {
@@ -314,7 +307,7 @@ const atOnce = 16
 
 // changeRouters has the workers make the changes of their routers.
 func (p *Prepared) changeRouters() {
-	byWorker := map[*shard][]*routerChange{}
+	byWorker := map[*shard][]*routerPlan{}
 	for _, c := range p.routers {
 		w := p.e.shardOf(c.router.worker)
 		byWorker[w] = append(byWorker[w], c)
@@ -440,7 +433,7 @@ func othersSee(p *Prepared) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.routers, func(c *routerChange) bool { return c.isNew || c.gone })
+	return slices.ContainsFunc(p.routers, func(c *routerPlan) bool { return c.isNew || c.gone })
 }
 
 // monitor has members checked as the State says.
@@ -448,19 +441,16 @@ func (p *Prepared) monitor() {
 	e := p.e
 	for _, c := range p.routers {
 		r := c.router
-		former := r.checker
 		if c.checks != nil {
-			if r.checker = c.checks.checker; r.checker != nil {
-				k := r.checker
+			if k := c.checks.checker; k != nil {
+				e.checkers[r] = k
 				_ = k.service.worker.call(func() { k.service.plugIn(k.network.name(), k.near) }) // Close ends the host
 			}
 		}
 		for of, s := range r.shares {
 			switch {
 			case c.gone || len(s.vips) == 0:
-				if s.monitor != nil {
-					s.monitor.Close()
-				}
+				e.endMonitor(s)
 				delete(r.shares, of)
 			case c.checks != nil:
 				e.monitorShare(s, true)
@@ -468,8 +458,11 @@ func (p *Prepared) monitor() {
 				e.monitorShare(s, false)
 			}
 		}
-		if former != nil && (c.gone || c.checks != nil) {
-			_ = former.host.Close() // its device is in memory
+		if c.was != nil && (c.gone || c.checks != nil) {
+			_ = c.was.host.Close() // its device is in memory
+			if e.checkers[r] == c.was {
+				delete(e.checkers, r)
+			}
 		}
 	}
 }
@@ -497,8 +490,14 @@ func (p *Prepared) Report() Report {
 	return report
 }
 
+// subjects are the kinds of objects that endings are about.
+var subjects = [...]config.Kind{
+	aboutRouter: config.KindRouter, aboutPort: config.KindPort, aboutFloatingIP: config.KindFloatingIP,
+	aboutListener: config.KindListener, aboutMember: config.KindMember,
+}
+
 // count counts the connections of a router that a change concerns.
-func (c *routerChange) count(counts map[config.Ref]*Count) {
+func (c *routerPlan) count(counts map[config.Ref]*Count) {
 	r, w := c.router, c.router.worker
 	var changes []ending
 	if w.call(func() { changes = c.changes() }) != nil || len(changes) == 0 {
@@ -516,10 +515,11 @@ func (c *routerChange) count(counts map[config.Ref]*Count) {
 					if !concerned {
 						continue
 					}
-					n := counts[changes[i].ref]
+					ref := config.Ref{Kind: subjects[changes[i].about], ID: config.ID(changes[i].id)}
+					n := counts[ref]
 					if n == nil {
 						n = &Count{}
-						counts[changes[i].ref] = n
+						counts[ref] = n
 					}
 					n.add(k, goesOn, changes[i].repins)
 					return true

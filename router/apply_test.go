@@ -31,7 +31,7 @@ func dump(e *Engine) string {
 		}
 	}
 	for o := range s.Routers() {
-		dumpRouter(line, s, e.routers[id(o.ID)])
+		dumpRouter(line, s, e, e.routers[id(o.ID)])
 	}
 	routers, networks := 0, 0
 	for _, w := range e.workers {
@@ -66,7 +66,7 @@ func dumpStations(line func(string, ...any), n *network) {
 	line("%s", strings.Join(owners, "\n"))
 }
 
-func dumpRouter(line func(string, ...any), s *config.State, r *vrouter) {
+func dumpRouter(line func(string, ...any), s *config.State, e *Engine, r *vrouter) {
 	line("router %s rpfilter %v clamp %t fragment %v/%v tables %+v quiet %t", r.name, r.rpFilter, r.clamp, r.fragment,
 		r.fragments.known.life, r.tables, r.quiet)
 	name := func(i *iface) string {
@@ -108,10 +108,10 @@ func dumpRouter(line func(string, ...any), s *config.State, r *vrouter) {
 		}
 		line("  VIP %s %v %d:%d at %s limit %d idle %v allowed %v class %t", v.Name, packet.ToAddr(v.Addr), v.Proto,
 			v.Port, name(v.at), v.limit, v.idle, allowedText(v), v.of.class != 0)
-		dumpShare(line, v.of.share, v.of)
+		dumpShare(line, e, v.of.share, v.of)
 	}
 	line("  listeners %d shares %d", len(r.byListener), len(r.shares))
-	line("  checks %t", r.checker != nil)
+	line("  checks %t", e.checkers[r] != nil)
 }
 
 func allowedText(v *vipRules) string {
@@ -125,9 +125,9 @@ func allowedText(v *vipRules) string {
 	return strings.Join(all, " ")
 }
 
-func dumpShare(line func(string, ...any), s *poolShare, v *vip) {
+func dumpShare(line func(string, ...any), e *Engine, s *poolShare, v *vip) {
 	line("    pool %s %+v keep %t drain %t monitored %t %t", s.of.name, s.of.config, s.of.keepDown, s.of.drainRemoved,
-		s.of.monitor != nil, s.monitor != nil)
+		s.of.monitored, e.monitors[s] != nil)
 	for k, m := range s.pool.Members() {
 		is := s.of.members[k]
 		if is.ID != m.ID {

@@ -280,7 +280,7 @@ const refusedFor = 3 * time.Second
 func retryElsewhere(t *turn, x *passage, c *conntrack.Conn) bool {
 	b := &x.r.backends[c.Backend]
 	v := b.vip
-	if v.share.of.monitor == nil {
+	if !v.share.of.monitored {
 		return false
 	}
 	b.avoid = t.now + refusedFor

@@ -1,11 +1,8 @@
 package router
 
 import (
-	"net/netip"
 	"slices"
-	"time"
 
-	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 )
@@ -16,7 +13,7 @@ import (
 type routerChange struct {
 	router  *vrouter
 	isNew   bool
-	gone    bool // the router is; nothing else is set
+	gone    bool // the router is; only left and moved are set
 	params  *routerParams
 	next    *rules
 	moved   moves
@@ -29,19 +26,32 @@ type routerChange struct {
 	repooled   map[*vip]*poolShare  // VIPs that get another pool
 	shares     map[id]*poolShare    // that have come
 	updates    map[*poolShare]*pool // that change
-	checks     *checksChange        // nil: the checks stay what they are
-	longest    time.Duration        // timeout of a check
 }
 
-// A checksChange gives a router another host for its checks, or none.
-type checksChange struct{ *checker }
+// surroundings are what there is around a router after a change.
+type surroundings interface {
+	networkOf(of id) *network
+	poolOf(of id) *pool
+}
 
 // An ending is a change that ends connections, with the object that it is about.
 type ending struct {
 	conntrack.Change
-	ref    config.Ref
+	about  subject
+	id     id
 	repins bool // what has not been answered, or has no connection, goes to another member
 }
+
+// A subject is the kind of object that an ending is about.
+type subject uint8
+
+const (
+	aboutRouter subject = iota
+	aboutPort           // of an interface
+	aboutFloatingIP
+	aboutListener
+	aboutMember
+)
 
 // ifaceOn implements standing.
 func (c *routerChange) ifaceOn(network id) *iface {
@@ -82,46 +92,42 @@ func (r *vrouter) ifaceOn(network id) *iface {
 	return nil
 }
 
-// changeRouter works out the change of a router that is there afterwards.
-func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) (*routerChange, error) {
+// plan works out the change of a router that is there afterwards.
+func (r *vrouter) plan(p *routerParams, isNew bool, around surroundings) *routerChange {
 	c := &routerChange{
-		router: p.e.routers[id(o.ID)], params: p.touched.params(o, t), vips: map[id]*vip{},
-		repooled: map[*vip]*poolShare{}, shares: map[id]*poolShare{}, updates: map[*poolShare]*pool{},
+		router: r, isNew: isNew, params: p, vips: map[id]*vip{}, repooled: map[*vip]*poolShare{},
+		shares: map[id]*poolShare{}, updates: map[*poolShare]*pool{},
 	}
-	if c.router == nil {
-		c.router, c.isNew = newRouter(c.params.id, c.params.settings, p.e.random.of("router", c.params.id)), true
-	}
-	for of := range t.pools {
-		if s := c.router.shares[id(of)]; s != nil && p.pool(of) != s.of {
-			c.updates[s] = p.pool(of)
-		}
-	}
-	c.planVIPs(p)
-	if c.params.place != nil {
-		if err := c.planPlace(p, o.Name); err != nil {
-			return nil, err
-		}
-	}
-	c.longest = longestCheck(p.to, o)
-	c.next, c.moved = c.router.rules.with(c.params, c)
-	c.endings = c.router.rules.endings(c.next, c.params)
-	return c, nil
-}
-
-// longestCheck is the longest timeout of the checks of a router's members.
-func longestCheck(s *config.State, r *config.Router) (longest time.Duration) {
-	for b := range s.LoadBalancersOf(r.ID) {
-		for l := range s.ListenersOf(b.ID) {
-			if m := monitorOf(s, l.Pool); m != nil {
-				longest = max(longest, m.Timeout)
+	for _, of := range p.pools {
+		if s := r.shares[of]; s != nil {
+			if to := around.poolOf(of); to != s.of {
+				c.updates[s] = to
 			}
 		}
 	}
-	return longest
+	c.planVIPs(around)
+	if p.place != nil {
+		c.planPlace(around)
+	}
+	c.next, c.moved = r.rules.with(p, c)
+	c.endings = r.rules.endings(c.next, p)
+	return c
+}
+
+// planEnd works out the change of a router that is not there any more.
+func (r *vrouter) planEnd() *routerChange {
+	c := &routerChange{router: r, gone: true}
+	for _, f := range r.attached {
+		c.left = append(c.left, f.of)
+	}
+	for addr, o := range r.owned.All() {
+		c.moved.lost = append(c.moved.lost, addrAt{addr, o.at})
+	}
+	return c
 }
 
 // planVIPs finds out which VIPs come and go, and which pools they have.
-func (c *routerChange) planVIPs(p *Prepared) {
+func (c *routerChange) planVIPs(around surroundings) {
 	r := c.router
 	c.listeners = slices.Clone(r.listeners)
 	for i := range c.params.vips {
@@ -138,7 +144,7 @@ func (c *routerChange) planVIPs(p *Prepared) {
 		}
 		share := c.shareOf(vp.pool)
 		if share == nil {
-			share = newShare(r, p.pool(config.ID(vp.pool)))
+			share = newShare(r, around.poolOf(vp.pool))
 			c.shares[vp.pool] = share
 		}
 		switch {
@@ -165,26 +171,13 @@ func (c *routerChange) freeNumber() uint32 {
 }
 
 // planPlace finds out which interfaces come and go.
-func (c *routerChange) planPlace(p *Prepared, name string) error {
+func (c *routerChange) planPlace(around surroundings) {
 	place := c.params.place
-	if place.checked && p.e.sim == nil {
-		if err := c.planChecks(name, p.e.log, p.e.random); err != nil {
-			return err
-		}
-	}
 	stays := map[*iface]bool{}
 	for k := range place.ifaces {
 		pi := &place.ifaces[k]
 		was := c.router.ifaceOn(pi.network)
-		var n *network
-		switch {
-		case !pi.checks:
-			n = p.networkOf(pi.network)
-		case c.checks != nil:
-			n = c.checks.network
-		default:
-			n = was.network
-		}
+		n := around.networkOf(pi.network)
 		if was != nil && was.mac == pi.mac && was.network == n {
 			stays[was] = true
 			continue
@@ -201,10 +194,6 @@ func (c *routerChange) planPlace(p *Prepared, name string) error {
 			c.left = append(c.left, f.of)
 		}
 	}
-	if was := c.router.checker; was != nil && c.checks == nil && !stays[c.router.ifaceOn(checksNetwork)] {
-		c.checks = &checksChange{}
-	}
-	return nil
 }
 
 // changes are the endings, with those of VIPs and members. It is called by the router's worker, before anything has
@@ -214,7 +203,7 @@ func (c *routerChange) changes() []ending {
 	if c.gone {
 		return []ending{{
 			Change: conntrack.Change{Concerns: func(*conntrack.Conn) bool { return true }},
-			ref:    config.Ref{Kind: config.KindRouter, ID: config.ID(r.id)},
+			about:  aboutRouter, id: r.id,
 		}}
 	}
 	all := slices.Clone(c.endings)
@@ -225,7 +214,7 @@ func (c *routerChange) changes() []ending {
 		for _, k := range v.numbers {
 			b = append(b, k)
 		}
-		all = append(all, about(config.KindListener, v.vipRules.id, conntrack.Change{Backends: b}))
+		all = append(all, ends(aboutListener, v.vipRules.id, conntrack.Change{Backends: b}))
 	}
 	for v := range c.repooled {
 		pooled[v] = true
@@ -233,7 +222,7 @@ func (c *routerChange) changes() []ending {
 		for _, k := range v.numbers {
 			b = append(b, k)
 		}
-		e := about(config.KindListener, v.vipRules.id, conntrack.Change{Backends: b, KeepTCP: v.share.of.drainRemoved})
+		e := ends(aboutListener, v.vipRules.id, conntrack.Change{Backends: b, KeepTCP: v.share.of.drainRemoved})
 		e.repins = true
 		all = append(all, e)
 	}
@@ -253,7 +242,7 @@ func (c *routerChange) changes() []ending {
 					ch.Backends = append(ch.Backends, b)
 				}
 			}
-			e := about(config.KindMember, was.id, ch)
+			e := ends(aboutMember, was.id, ch)
 			e.repins = true
 			all = append(all, e)
 		}
@@ -261,8 +250,8 @@ func (c *routerChange) changes() []ending {
 	return all
 }
 
-func about(k config.Kind, of id, ch conntrack.Change) ending {
-	return ending{Change: ch, ref: config.Ref{Kind: k, ID: config.ID(of)}}
+func ends(about subject, of id, ch conntrack.Change) ending {
+	return ending{Change: ch, about: about, id: of}
 }
 
 // adopt makes the change. It is called by the router's worker. It reports false if too many earlier changes are
@@ -361,8 +350,8 @@ func (c *routerChange) classify() {
 		}
 	}
 	former := r.checkClass
-	if r.checkClass = 0; c.longest > 0 {
-		r.checkClass = r.conns.Class(checkLifetime(c.longest))
+	if r.checkClass = 0; c.params.checkLife != (conntrack.Lifetime{}) {
+		r.checkClass = r.conns.Class(c.params.checkLife)
 	}
 	r.conns.ReleaseClass(former)
 }
@@ -454,14 +443,14 @@ func (r *rules) endings(next *rules, p *routerParams) []ending {
 		f := &p.floating[i]
 		was, is := r.static.Get(f.addr), next.static.Get(f.addr)
 		if was.Fixed != is.Fixed || len(was.Forwards) == 0 != (len(is.Forwards) == 0) {
-			all = append(all, about(config.KindFloatingIP, f.origin.id, conntrack.Change{Addrs: []uint32{f.addr}}))
+			all = append(all, ends(aboutFloatingIP, f.origin.id, conntrack.Change{Addrs: []uint32{f.addr}}))
 			continue
 		}
 		for _, gone := range was.Forwards {
 			if slices.Contains(is.Forwards, gone) {
 				continue
 			}
-			all = append(all, about(config.KindFloatingIP, f.origin.id, conntrack.Change{
+			all = append(all, ends(aboutFloatingIP, f.origin.id, conntrack.Change{
 				Concerns: func(c *conntrack.Conn) bool {
 					t := c.Tuple(conntrack.Original)
 					return t.Dst == f.addr && t.Proto == gone.Proto && t.DstPort == gone.Port
@@ -473,7 +462,7 @@ func (r *rules) endings(next *rules, p *routerParams) []ending {
 		return all
 	}
 	if addrs := r.addressesGone(next); len(addrs) > 0 {
-		all = append(all, about(config.KindRouter, p.id, conntrack.Change{Addrs: addrs}))
+		all = append(all, ends(aboutRouter, p.id, conntrack.Change{Addrs: addrs}))
 	}
 	return append(all, r.placeEndings(next, p.id)...)
 }
@@ -509,14 +498,14 @@ func (r *rules) placeEndings(next *rules, of id) []ending {
 		if slices.ContainsFunc(next.attached, func(g *ifaceRules) bool { return g.of == f.of }) {
 			continue
 		}
-		all = append(all, about(config.KindPort, f.origin.id, conntrack.Change{
+		all = append(all, ends(aboutPort, f.origin.id, conntrack.Change{
 			Concerns: func(c *conntrack.Conn) bool { return slices.Contains(c.In[:], number) },
 		}))
 	}
 	if len(external) == 0 || r.sameWays(next) {
 		return all
 	}
-	return append(all, about(config.KindRouter, of, conntrack.Change{Concerns: func(c *conntrack.Conn) bool {
+	return append(all, ends(aboutRouter, of, conntrack.Change{Concerns: func(c *conntrack.Conn) bool {
 		for d := range conntrack.Direction(2) {
 			was, ok := external[c.In[1-d]]
 			if !ok {
@@ -554,13 +543,4 @@ func (r *rules) sameWays(next *rules) bool {
 	return slices.EqualFunc(r.attached, next.attached, func(a, b *ifaceRules) bool {
 		return a.of == b.of && a.external == b.external
 	})
-}
-
-// prefixOfChecks is the prefix of a router's checks, zero if it has none.
-func (r *vrouter) prefixOfChecks() netip.Prefix {
-	i := r.ifaceOn(checksNetwork)
-	if i == nil {
-		return netip.Prefix{}
-	}
-	return netip.PrefixFrom(packet.ToAddr(i.addrs[0].addr), checkNets[0].Bits()).Masked()
 }

@@ -3,7 +3,6 @@ package router
 import (
 	"crypto/sha256"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -39,45 +38,61 @@ const checkQueue = 8192
 // checkLifetime is how long the connection of a check with this timeout lives: until the check is over,
 // and a moment more. There may be thousands a second, so they must not stay in the table for minutes.
 // TCP's are reset, but other connections have no end that shows.
+// It is zero if there is no check: its timeout is 0.
 func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 	const moment = time.Second
+	if timeout == 0 {
+		return conntrack.Lifetime{}
+	}
 	return conntrack.Lifetime{Idle: timeout + moment, Opening: timeout + moment, Closing: moment}
 }
 
 // A checker is where the checks of a router's members come from.
 type checker struct {
-	network *network // with the router's interface and the host
+	prefix  netip.Prefix // of the network
+	network *network     // with the router's interface and the host
 	service *service
 	near    tap.Device // leads to the host
 	host    *host.Host
 	prober  monitor.Prober
 }
 
+// A checksChange gives a router another host for its checks, or none.
+type checksChange struct{ *checker }
+
 // planChecks has a router get an interface for its checks, and the host that they come from. What is there stays, as
-// long as nothing else claims its prefix.
-func (c *routerChange) planChecks(name string, log *slog.Logger, rng *randomness) error {
-	r, place := c.router, c.params.place
-	was := r.prefixOfChecks()
-	at, err := place.freeNet(was)
+// long as nothing else claims its prefix, and the router checks members.
+func (c *routerPlan) planChecks(p *routerParams, name string) error {
+	if !p.place.checked || c.p.e.sim != nil {
+		if c.was != nil {
+			c.checks = &checksChange{}
+		}
+		return nil
+	}
+	was := netip.Prefix{}
+	if c.was != nil {
+		was = c.was.prefix
+	}
+	at, err := freeNet(p.place, was)
 	if err != nil {
 		return err
 	}
-	mac := internalMAC("router", r.id)
+	mac := internalMAC("router", p.id)
 	address := netip.PrefixFrom(at.Addr().Next(), at.Bits())
-	place.ifaces = append(place.ifaces, ifaceParams{
+	p.place.ifaces = append(p.place.ifaces, ifaceParams{
 		network: checksNetwork, checks: true, mac: mac, addrs: []netip.Prefix{address},
 	})
 	if at == was {
 		return nil
 	}
-	n := newNetwork(checksNetwork, "checks of "+name, host.DefaultMTU, rng.of("checks", r.id))
-	k := &checker{network: n, service: newService(n, internalMAC("checks", r.id))}
+	n := newNetwork(checksNetwork, "checks of "+name, host.DefaultMTU, c.p.e.random.of("checks", p.id))
+	k := &checker{prefix: at, network: n, service: newService(n, internalMAC("checks", p.id))}
 	near, far := tap.Pipe(n.name(), n.name()+"/far",
 		tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
 	k.near = near
 	k.host, err = host.New(far, host.Config{
 		Name: n.name(), MAC: k.service.mac, Address: netip.PrefixFrom(address.Addr().Next(), at.Bits()),
-		Gateway: address.Addr(), Logger: log,
+		Gateway: address.Addr(), Logger: c.p.e.log,
 	})
 	if err != nil {
 		return fmt.Errorf("the host of the checks: %w", err)
@@ -91,12 +106,12 @@ func (c *routerChange) planChecks(name string, log *slog.Logger, rng *randomness
 const checksNetwork id = "checks"
 
 // freeNet is a prefix for the checks that is not in use: if possible, the one that they have.
-func (p *placeParams) freeNet(was netip.Prefix) (netip.Prefix, error) {
-	if was.IsValid() && !p.uses(was) {
+func freeNet(p *placeParams, was netip.Prefix) (netip.Prefix, error) {
+	if was.IsValid() && !uses(p, was) {
 		return was, nil
 	}
 	for _, free := range checkNets {
-		if !p.uses(free) {
+		if !uses(p, free) {
 			return free, nil
 		}
 	}
@@ -104,8 +119,8 @@ func (p *placeParams) freeNet(was netip.Prefix) (netip.Prefix, error) {
 		checkNets)
 }
 
-// uses reports whether hosts with an address of a prefix are elsewhere.
-func (p *placeParams) uses(free netip.Prefix) bool {
+// uses reports whether hosts with an address of a prefix are elsewhere, as seen from a place.
+func uses(p *placeParams, free netip.Prefix) bool {
 	taken := func(other netip.Prefix) bool { return other.Bits() >= widest && other.Overlaps(free) }
 	for i := range p.ifaces {
 		if slices.ContainsFunc(p.ifaces[i].addrs, taken) || slices.ContainsFunc(p.ifaces[i].onLink, taken) {
@@ -116,10 +131,10 @@ func (p *placeParams) uses(free netip.Prefix) bool {
 }
 
 // startMonitor has the members of a pool checked for one router.
-func (e *Engine) startMonitor(s *poolShare) {
+func (e *Engine) startMonitor(s *poolShare, spec monitor.Spec) {
 	var m *monitor.Monitor
 	opt := monitor.Options{
-		Spec: specOf(s.of.monitor), Rand: e.random.of("monitor", s.router.id+"/"+s.of.id),
+		Spec: spec, Rand: e.random.of("monitor", s.router.id+"/"+s.of.id),
 		Changed: func(number uint32, up bool, last monitor.Result) { e.checked(s, m, number, up, last) },
 	}
 	if e.sim != nil {
@@ -128,11 +143,19 @@ func (e *Engine) startMonitor(s *poolShare) {
 		if e.checkWorkers == nil {
 			e.checkWorkers = monitor.NewWorkers()
 		}
-		opt.Schedule, opt.Prober = e.checkWorkers, s.router.checker.prober
+		opt.Schedule, opt.Prober = e.checkWorkers, e.checkers[s.router].prober
 	}
 	m = monitor.New(opt)
-	s.monitor = m
-	m.Update(opt.Spec, s.targets())
+	e.monitors[s] = m
+	m.Update(opt.Spec, targetsOf(s))
+}
+
+// endMonitor ends the checks of a share's members, if there are any.
+func (e *Engine) endMonitor(s *poolShare) {
+	if m := e.monitors[s]; m != nil {
+		m.Close()
+		delete(e.monitors, s)
+	}
 }
 
 func specOf(m *config.Monitor) monitor.Spec {
@@ -142,8 +165,8 @@ func specOf(m *config.Monitor) monitor.Spec {
 	}
 }
 
-// targets are the members as their checks know them. What counts until the checks have decided is what counts now.
-func (s *poolShare) targets() []monitor.Target {
+// targetsOf are the members as their checks know them. What counts until the checks have decided is what counts now.
+func targetsOf(s *poolShare) []monitor.Target {
 	var all []monitor.Target
 	healthy := map[uint32]bool{}
 	_ = s.router.worker.call(func() { // after Close there is nothing to check
@@ -160,12 +183,12 @@ func (s *poolShare) targets() []monitor.Target {
 	return all
 }
 
-// monitorShare has a share's members checked as its pool says now.
+// monitorShare has a share's members checked as the State says of its pool now.
 func (e *Engine) monitorShare(s *poolShare, anew bool) {
-	if s.monitor != nil && (s.of.monitor == nil || anew) {
-		s.monitor.Close()
-		s.monitor = nil
-		if s.of.monitor == nil {
+	is := monitorOf(e.State(), config.ID(s.of.id))
+	if e.monitors[s] != nil && (is == nil || anew) {
+		e.endMonitor(s)
+		if is == nil {
 			_ = s.router.worker.call(func() { // after Close there is nothing to change
 				for _, m := range s.pool.Members() {
 					s.pool.SetHealthy(m.ID, true)
@@ -173,12 +196,12 @@ func (e *Engine) monitorShare(s *poolShare, anew bool) {
 			})
 		}
 	}
-	switch {
-	case s.of.monitor == nil:
-	case s.monitor == nil:
-		e.startMonitor(s)
+	switch m := e.monitors[s]; {
+	case is == nil:
+	case m == nil:
+		e.startMonitor(s, specOf(is))
 	default:
-		s.monitor.Update(specOf(s.of.monitor), s.targets())
+		m.Update(specOf(is), targetsOf(s))
 	}
 }
 
@@ -187,7 +210,7 @@ func (e *Engine) checked(s *poolShare, by *monitor.Monitor, number uint32, up bo
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := s.of.member(number)
-	if m == nil || s.monitor != by {
+	if m == nil || e.monitors[s] != by {
 		return // it has been removed meanwhile, or others check it
 	}
 	words := "member is up"
@@ -204,20 +227,14 @@ func (e *Engine) stopChecks() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed.Store(true)
-	for _, r := range e.routers {
-		for _, s := range r.shares {
-			if s.monitor != nil {
-				s.monitor.Close()
-			}
-		}
+	for _, m := range e.monitors {
+		m.Close()
 	}
 	if e.checkWorkers != nil {
 		e.checkWorkers.Close()
 	}
-	for _, r := range e.routers {
-		if r.checker != nil {
-			_ = r.checker.host.Close() // its device is in memory
-		}
+	for _, k := range e.checkers {
+		_ = k.host.Close() // its device is in memory
 	}
 }
 

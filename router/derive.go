@@ -209,6 +209,9 @@ func (c *touched) params(r *config.Router, t *routerTouch) *routerParams {
 		}
 	}
 	p.floating = c.floatingParams(r, t)
+	for _, of := range sorted(t.pools) {
+		p.pools = append(p.pools, id(of))
+	}
 	for _, l := range sorted(t.listeners) {
 		p.vips = append(p.vips, c.vipParams(r, l))
 	}
@@ -455,18 +458,21 @@ func poolOf(s *config.State, of config.ID, number func(id, netip.AddrPort) uint3
 		return &pool{id: id(of), drainRemoved: true, keepDown: true}
 	}
 	q := &pool{
-		id: id(o.ID), name: o.Name, proto: protoNumber(o.Protocol), monitor: monitorOf(s, o.ID), algorithm: o.Algorithm,
+		id: id(o.ID), name: o.Name, proto: protoNumber(o.Protocol), algorithm: o.Algorithm,
 		config:   lb.Config{Algorithm: algorithms[o.Algorithm]},
 		keepDown: o.OnMemberDown != "reset", drainRemoved: o.OnMemberRemoved != "reset",
 	}
 	if o.SessionPersistence != nil {
 		q.config.Persistence = o.SessionPersistence.Timeout
 	}
+	check := monitorOf(s, o.ID)
+	q.monitored = check != nil
+	healthy := check == nil || check.InitialState == "up" // until checks have decided
 	for m := range s.MembersOf(o.ID) {
 		q.members = append(q.members, member{id(m.ID), m.Name, lb.Member{
 			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.FromAddr(m.Address), Port: m.Port,
 			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
-			Healthy: !q.failsClosed(),
+			Healthy: healthy,
 		}})
 	}
 	return q

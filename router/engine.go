@@ -85,6 +85,8 @@ type Engine struct {
 	rings     map[ringKey]*handover
 	boxes     map[boxKey]*outbox
 
+	checkers     map[*vrouter]*checker
+	monitors     map[*poolShare]*monitor.Monitor
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	links        linkWatch
 }
@@ -131,8 +133,9 @@ func newEngine(opt Options) *Engine {
 	e := &Engine{
 		opt: opt, log: opt.Logger, random: newRandomness(opt.Seed), bubble: host.InBubble(),
 		applying: make(chan struct{}, 1), networks: map[id]*network{}, routers: map[id]*vrouter{},
-		devices: map[*network]map[config.Device]*port{},
-		pools:   map[config.ID]*pool{}, numbers: map[id]memberNumber{}, rings: map[ringKey]*handover{},
+		devices: map[*network]map[config.Device]*port{}, checkers: map[*vrouter]*checker{},
+		monitors: map[*poolShare]*monitor.Monitor{},
+		pools:    map[config.ID]*pool{}, numbers: map[id]memberNumber{}, rings: map[ringKey]*handover{},
 		boxes: map[boxKey]*outbox{},
 	}
 	e.state.Store(config.Empty())

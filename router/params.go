@@ -30,6 +30,10 @@ type routerParams struct {
 	place    *placeParams
 	floating []floatingParams // floating addresses whose meaning may have changed
 	vips     []vipParams      // VIPs that have come or changed
+	pools    []id             // pools that may have changed
+
+	// checkLife is the lifetime of the connections of checks. It is set in any case; zero: there are none.
+	checkLife conntrack.Lifetime
 }
 
 // settingsParams are a router's scalar settings.

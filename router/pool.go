@@ -1,9 +1,7 @@
 package router
 
 import (
-	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/lb"
 )
 
@@ -14,10 +12,10 @@ type pool struct {
 	proto        uint8
 	algorithm    string
 	config       lb.Config
-	monitor      *config.Monitor // nil: every member counts as up
-	keepDown     bool            // TCP connections of a member that is down go on,
-	drainRemoved bool            // of one that is removed
-	members      []member        // Healthy: what counts until checks have decided
+	monitored    bool     // the members are checked; else every member counts as up
+	keepDown     bool     // TCP connections of a member that is down go on,
+	drainRemoved bool     // of one that is removed
+	members      []member // Healthy: what counts until checks have decided
 }
 
 // A member has a number, its ID, that no other member of the engine ever has: connections may name one that is gone.
@@ -27,10 +25,6 @@ type member struct {
 	name string
 	lb.Member
 }
-
-// failsClosed reports whether a new member gets connections only when its checks have
-// found it to be up.
-func (p *pool) failsClosed() bool { return p.monitor != nil && p.monitor.InitialState != "up" }
 
 // member finds a member by its number, nil if there is none.
 func (p *pool) member(number uint32) *member {
@@ -62,11 +56,10 @@ func (p *pool) balanced() []lb.Member {
 // A poolShare is a pool at one router. VIPs of one router take turns in common. Another router may know other hosts
 // by the same addresses, so each has checks of its own.
 type poolShare struct {
-	of      *pool // swapped by the router's worker
-	router  *vrouter
-	pool    *lb.Pool
-	vips    []*vip
-	monitor *monitor.Monitor // with control.mu
+	of     *pool // swapped by the router's worker
+	router *vrouter
+	pool   *lb.Pool
+	vips   []*vip
 }
 
 func newShare(r *vrouter, p *pool) *poolShare {

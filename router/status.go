@@ -6,6 +6,7 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
@@ -87,7 +88,7 @@ type Check struct {
 	Why      string // it counts as good or bad
 }
 
-func (u *usage) statistics() Statistics {
+func statisticsOf(u *usage) Statistics {
 	return Statistics{
 		Active: u.active, Total: u.total,
 		PacketsIn: u.packets[conntrack.Original], PacketsOut: u.packets[conntrack.Reply],
@@ -106,7 +107,7 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 	for _, r := range e.view.Load().routers {
 		first := len(all)
 		at := map[uint32]int{}
-		for _, v := range r.vipsOf(s) {
+		for _, v := range vipsOf(s, r) {
 			var c vipCopy
 			if r.worker.call(func() { c = v.copy() }) != nil {
 				return nil
@@ -117,7 +118,7 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 				at[v.Addr] = i
 				all = append(all, LoadBalancer{Router: r.name, Address: packet.ToAddr(v.Addr)})
 			}
-			all[i].Listeners = append(all[i].Listeners, v.status(&c))
+			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &c, e.monitors[v.share]))
 		}
 		for i := range all[first:] {
 			all[first+i].OperatingStatus = all[first+i].status()
@@ -127,7 +128,7 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 }
 
 // vipsOf are the VIPs of a router, in the order of the State.
-func (r *vrouter) vipsOf(s *config.State) (all []*vip) {
+func vipsOf(s *config.State, r *vrouter) (all []*vip) {
 	for b := range s.LoadBalancersOf(config.ID(r.id)) {
 		for l := range s.ListenersOf(b.ID) {
 			if v := r.byListener[id(l.ID)]; v != nil {
@@ -138,49 +139,11 @@ func (r *vrouter) vipsOf(s *config.State) (all []*vip) {
 	return all
 }
 
-// A vipCopy is what only the worker of a VIP may look at.
-type vipCopy struct {
-	refused uint64
-	full    bool    // it has as many connections as it may
-	serves  bool    // a member takes connections
-	members []usage // of the pool's, in their order
-	healthy []bool  // likewise, what their checks have found
-	leaving []departed
-	all     usage // of all present and former members
-}
-
-// A departed is a member that has been removed, with its connections that are left.
-type departed struct {
-	member
-	usage
-}
-
-// copy is made on the worker. lb has the pool's members in the order of the topology's.
-func (v *vip) copy() vipCopy {
-	r := v.share.router
-	c := vipCopy{refused: v.refused, full: v.limit > 0 && v.lasting >= v.limit, all: v.former}
-	for _, m := range v.Pool.Members() {
-		u := &r.backends[v.numbers[m.ID]].usage
-		c.members = append(c.members, *u)
-		c.healthy = append(c.healthy, m.Healthy)
-		c.serves = c.serves || v.Pool.Takes(m.ID)
-		c.all.add(u)
-	}
-	for _, k := range v.leaving {
-		b := &r.backends[k]
-		c.all.add(&b.usage)
-		if b.active > 0 {
-			c.leaving = append(c.leaving, departed{*b.was, b.usage})
-		}
-	}
-	return c
-}
-
-// status is a VIP's.
-func (v *vip) status(c *vipCopy) Listener {
+// listenerOf is a VIP with what its worker has copied. checks are its members', nil if there are none.
+func listenerOf(v *vip, c *vipCopy, checks *monitor.Monitor) Listener {
 	l := Listener{
 		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: c.refused,
-		Statistics: c.all.statistics(),
+		Statistics: statisticsOf(&c.all),
 		Pool:       PoolStatus{Name: v.share.of.name, Algorithm: v.share.of.algorithm},
 	}
 	if c.full {
@@ -190,42 +153,42 @@ func (v *vip) status(c *vipCopy) Listener {
 	for i := range c.members {
 		pool.add(&c.members[i])
 		l.Pool.Members = append(l.Pool.Members,
-			v.share.memberStatus(&v.share.of.members[i], &c.members[i], c.healthy[i]))
+			memberStatus(&v.share.of.members[i], &c.members[i], c.healthy[i], checks))
 	}
 	l.Pool.OperatingStatus = l.Pool.status(c.serves)
 	for i := range c.leaving {
 		d := &c.leaving[i]
 		pool.add(&d.usage)
-		l.Pool.Members = append(l.Pool.Members, d.status())
+		l.Pool.Members = append(l.Pool.Members, removedStatus(d))
 	}
-	l.Pool.Statistics = pool.statistics()
+	l.Pool.Statistics = statisticsOf(&pool)
 	return l
 }
 
-// status is that of a member that has been removed.
-func (d *departed) status() MemberStatus {
-	st := d.member.status(&d.usage)
+// removedStatus is that of a member that has been removed.
+func removedStatus(d *departed) MemberStatus {
+	st := statusOf(&d.member, &d.usage)
 	st.Removed, st.OperatingStatus = true, Draining
 	return st
 }
 
-// status is the part of a member's status that is the same at every router.
-func (m *member) status(u *usage) MemberStatus {
+// statusOf is the part of a member's status that is the same at every router.
+func statusOf(m *member, u *usage) MemberStatus {
 	return MemberStatus{
 		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
-		AdminStateUp: m.AdminStateUp, OperatingStatus: Online, Statistics: u.statistics(),
+		AdminStateUp: m.AdminStateUp, OperatingStatus: Online, Statistics: statisticsOf(u),
 	}
 }
 
 var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
 
-// memberStatus is a member's at this router. healthy is what its checks have found.
-func (s *poolShare) memberStatus(m *member, u *usage, healthy bool) MemberStatus {
-	st := m.status(u)
+// memberStatus is a member's at one router. healthy is what its checks there have found.
+func memberStatus(m *member, u *usage, healthy bool, checks *monitor.Monitor) MemberStatus {
+	st := statusOf(m, u)
 	decided := true
-	if s.monitor != nil {
-		_, decided = s.monitor.Up(m.ID)
-		if last, ok := s.monitor.Last(m.ID); ok {
+	if checks != nil {
+		_, decided = checks.Up(m.ID)
+		if last, ok := checks.Last(m.ID); ok {
 			st.Check = &Check{last.At, last.Took, last.OK, last.Sent, last.Received, last.Why}
 		}
 	}
@@ -236,7 +199,7 @@ func (s *poolShare) memberStatus(m *member, u *usage, healthy bool) MemberStatus
 		st.OperatingStatus = Error
 	case m.Weight == 0:
 		st.OperatingStatus = Draining
-	case s.of.monitor == nil:
+	case checks == nil:
 		st.OperatingStatus = NoMonitor
 	}
 	return st

@@ -30,10 +30,8 @@ type vrouter struct {
 	balancer
 	checkClass conntrack.Class // of the connections of checks
 
-	// These are the control goroutine's.
-	shares  map[id]*poolShare // by pool
-	checker *checker          // where checks come from; nil: there are none
-	arp     *neighbor.Table
+	shares map[id]*poolShare // by pool; only changes look at them
+	arp    *neighbor.Table
 
 	idents       idents
 	fragments    fragments

@@ -1,0 +1,60 @@
+package router
+
+import (
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// A routerPlan is the change of a router, with what the engine does around it.
+type routerPlan struct {
+	*routerChange
+	p      *Prepared
+	checks *checksChange // nil: the checks stay what they are
+	was    *checker      // nil: there are none
+}
+
+// networkOf implements surroundings.
+func (c *routerPlan) networkOf(of id) *network {
+	switch {
+	case of != checksNetwork:
+		return c.p.networkOf(of)
+	case c.checks != nil:
+		return c.checks.network
+	}
+	return c.was.network
+}
+
+// poolOf implements surroundings.
+func (c *routerPlan) poolOf(of id) *pool { return c.p.pool(config.ID(of)) }
+
+// changeRouter works out the change of a router that is there afterwards.
+func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) (*routerPlan, error) {
+	params := p.touched.params(o, t)
+	params.checkLife = checkLifetime(longestCheck(p.to, o))
+	r := p.e.routers[params.id]
+	c := &routerPlan{p: p, was: p.e.checkers[r]}
+	if params.place != nil {
+		if err := c.planChecks(params, o.Name); err != nil {
+			return nil, err
+		}
+	}
+	isNew := r == nil
+	if isNew {
+		r = newRouter(params.id, params.settings, p.e.random.of("router", params.id))
+	}
+	c.routerChange = r.plan(params, isNew, c)
+	return c, nil
+}
+
+// longestCheck is the longest timeout of the checks of a router's members.
+func longestCheck(s *config.State, r *config.Router) (longest time.Duration) {
+	for b := range s.LoadBalancersOf(r.ID) {
+		for l := range s.ListenersOf(b.ID) {
+			if m := monitorOf(s, l.Pool); m != nil {
+				longest = max(longest, m.Timeout)
+			}
+		}
+	}
+	return longest
+}
