@@ -32,12 +32,3 @@ func (r *randomness) of(use string, object id) *rand.Rand {
 	h.Write([]byte(object))
 	return rand.New(rand.NewChaCha8([32]byte(h.Sum(nil))))
 }
-
-// split returns a generator of its own for somebody else.
-func split(rng *rand.Rand) *rand.Rand {
-	var key [32]byte
-	for i := 0; i < len(key); i += 8 {
-		binary.LittleEndian.PutUint64(key[i:], rng.Uint64())
-	}
-	return rand.New(rand.NewChaCha8(key))
-}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"time"
 
@@ -57,6 +58,15 @@ func newRouter(of id, p *settingsParams, rng *rand.Rand) *vrouter {
 	r.conns.Observe(connObserver{r})
 	r.arp.OnChange(r.neighborChanged)
 	return r
+}
+
+// split returns a generator of its own for somebody else.
+func split(rng *rand.Rand) *rand.Rand {
+	var key [32]byte
+	for i := 0; i < len(key); i += 8 {
+		binary.LittleEndian.PutUint64(key[i:], rng.Uint64())
+	}
+	return rand.New(rand.NewChaCha8(key))
 }
 
 // adopt makes rules the router's. While packets flow, it is called by the router's worker.
