@@ -350,8 +350,8 @@ func dnatVIP(t *turn, x *passage) verdict {
 		return next
 	}
 	v := x.r.listeners[found.ID]
-	if verdict := admits(t, x, v); verdict != next {
-		return verdict
+	if refused := admits(t, x, v); refused != next {
+		return refused
 	}
 	m, ok := x.r.pick(t, v, lb.Client{Addr: x.p.Src, Port: x.p.SrcPort})
 	if !ok {
