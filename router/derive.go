@@ -330,7 +330,9 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 			if at := placeText(rt.Source); at != "" {
 				o.at = at
 			}
-			p.routes = append(p.routes, routeParams{rt.Destination, packet.FromAddr(rt.NextHop), o})
+			p.routes = append(p.routes, routeParams{
+				to: rt.Destination, via: packet.FromAddr(rt.NextHop), origin: o,
+			})
 		}
 	}
 	return p
@@ -469,7 +471,7 @@ func poolOf(s *config.State, of config.ID, number func(id, netip.AddrPort) uint3
 	q.monitored = check != nil
 	healthy := check == nil || check.InitialState == "up" // until checks have decided
 	for m := range s.MembersOf(o.ID) {
-		q.members = append(q.members, member{id(m.ID), m.Name, lb.Member{
+		q.members = append(q.members, member{id: id(m.ID), name: m.Name, Member: lb.Member{
 			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.FromAddr(m.Address), Port: m.Port,
 			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
 			Healthy: healthy,

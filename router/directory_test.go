@@ -49,7 +49,7 @@ func (s *sim) checkDirectories() {
 		}
 		want, got := map[entry]bool{}, map[entry]bool{}
 		for _, i := range interfaces(n) {
-			for _, addr := range i.ownAddresses() {
+			for _, addr := range ownAddresses(i) {
 				want[entry{addr, &i.station, i.mac}] = true
 			}
 			i.router.arp.Each(func(n *neighbor.Neighbor) {

@@ -323,7 +323,7 @@ func (q *sequence) addresses() []uint32 {
 	}
 	for _, name := range q.names {
 		for _, i := range interfaces(q.nets[name]) {
-			all = append(all, i.ownAddresses()...)
+			all = append(all, ownAddresses(i)...)
 			all = append(all, i.prefixes[0].addr|^i.prefixes[0].mask)
 		}
 	}

@@ -429,7 +429,7 @@ func stateOf(t testing.TB, topo *file.Topology) *config.State {
 }
 
 // ownAddresses are the addresses that the router answers for at the interface, in ascending order.
-func (i *iface) ownAddresses() []uint32 {
+func ownAddresses(i *iface) []uint32 {
 	var all []uint32
 	for addr, o := range i.router.owned.All() {
 		if o.at == i {

@@ -2,39 +2,12 @@ package router
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"testing"
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
 )
-
-// The table finds every station that it was made of, and no other, whatever their addresses and their number.
-func TestStationTableAgainstMap(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	address := func(spread int) packet.MAC {
-		return packet.MAC{2, 0, 0, 0, byte(rng.IntN(spread)), byte(rng.IntN(256))}
-	}
-	for n := range 300 { // also none, and one
-		want := map[packet.MAC]*station{}
-		var all []*station
-		for range n {
-			s := &station{mac: address(1 + n/100)}
-			all = append(all, s)
-			if want[s.mac] == nil {
-				want[s.mac] = s // the first of two counts
-			}
-		}
-		table := newStationTable(rng.Uint64(), all)
-		for range 1000 {
-			mac := address(4)
-			if got := table.lookup(mac[:]); got != want[mac] {
-				t.Fatalf("%d stations: %v at %v, want %v", n, got, mac, want[mac])
-			}
-		}
-	}
-}
 
 // A frame for one of several routers reaches this one only. What a router sends to its own MAC address goes
 // out, and does not come back to it. A router that has left gets nothing any more, one that has come does.
