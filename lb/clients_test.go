@@ -3,6 +3,8 @@ package lb
 import (
 	"testing"
 	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // Clients that have timed out go as new ones come, faster than they come.
@@ -10,7 +12,7 @@ func TestTimedOutClientsDoNotPileUp(t *testing.T) {
 	p := NewPool(Config{Persistence: time.Minute}, []Member{{ID: 1, Weight: 1, AdminStateUp: true, Healthy: true}})
 	use := func(from, n int, now time.Duration) {
 		for i := range n {
-			c := Client{Addr: uint32(from + i)}
+			c := Client{Addr: packet.Addr(from + i)}
 			p.Commit(c, 1, now)
 			p.End(c, 1, now)
 		}

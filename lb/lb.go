@@ -11,7 +11,11 @@
 // the time, counted from any fixed moment, as an argument.
 package lb
 
-import "time"
+import (
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
 
 // Algorithm is how a pool chooses.
 type Algorithm uint8
@@ -33,7 +37,7 @@ const (
 // Member is one backend endpoint.
 type Member struct {
 	ID           uint32 // the caller's name for it, which it keeps with the connection
-	Addr         uint32 // IPv4, host byte order
+	Addr         packet.Addr
 	Port         uint16
 	Weight       int  // its part of the connections; 0 or less: no new ones; more than 65536 counts as 65536
 	Backup       bool // takes new connections only while no other member does
@@ -59,7 +63,7 @@ func (m *Member) class() int {
 
 // Client is where a connection comes from.
 type Client struct {
-	Addr uint32 // IPv4, host byte order
+	Addr packet.Addr
 	Port uint16
 }
 

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 )
 
 func members(up ...bool) []lb.Member {
 	var m []lb.Member
 	for i, u := range up {
-		m = append(m, lb.Member{ID: uint32(10 + i), Addr: uint32(i), Port: 80, Weight: 1, AdminStateUp: true,
+		m = append(m, lb.Member{ID: uint32(10 + i), Addr: packet.Addr(i), Port: 80, Weight: 1, AdminStateUp: true,
 			Healthy: u})
 	}
 	return m

@@ -43,7 +43,7 @@ func (m *maglev) table(p *Pool) *table {
 }
 
 func (m *maglev) hash(c Client) uint64 {
-	x := uint64(c.Addr) << 16
+	x := c.Addr.Number() << 16
 	if m.ports {
 		x |= uint64(c.Port)
 	}
@@ -177,7 +177,7 @@ func (t *table) make(p *Pool) {
 	claims := make([]claim, len(t.of))
 	for k, i := range t.of {
 		m := &p.members[i]
-		h := mix(uint64(m.Addr)<<16 | uint64(m.Port))
+		h := mix(m.Addr.Number()<<16 | uint64(m.Port))
 		skip := mix(h+1)%(size-1) + 1
 		claims[k] = claim{
 			at: h % size, first: h % size, shift: mix(h+2) % size,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 )
 
@@ -14,8 +15,8 @@ import (
 func hosts(n, subnet int) []lb.Member {
 	var list []lb.Member
 	for i := range n {
-		list = append(list, lb.Member{ID: uint32(i), Addr: uint32(0x0a000002 + subnet<<16 + i), Port: 80, Weight: 1,
-			AdminStateUp: true, Healthy: true})
+		list = append(list, lb.Member{ID: uint32(i), Addr: packet.Addr(0x0a000002 + subnet<<16 + i), Port: 80,
+			Weight: 1, AdminStateUp: true, Healthy: true})
 	}
 	return list
 }
@@ -28,7 +29,7 @@ func without(list []lb.Member, i int) []lb.Member {
 	return slices.Delete(slices.Clone(list), i, i+1)
 }
 
-func client(i int) lb.Client { return lb.Client{Addr: 0xc0a80000 + uint32(i), Port: uint16(i)} }
+func client(i int) lb.Client { return lb.Client{Addr: 0xc0a80000 + packet.Addr(i), Port: uint16(i)} }
 
 // where is which member each of n clients goes to.
 func where(p *lb.Pool, n int) []uint32 {

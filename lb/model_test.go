@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 )
 
@@ -35,7 +36,7 @@ type backend struct {
 }
 
 type known struct {
-	addr   uint32
+	addr   packet.Addr
 	id     uint32
 	pinned bool
 	active int
@@ -74,7 +75,7 @@ func (m *model) find(id uint32) *backend {
 	return nil
 }
 
-func (m *model) known(addr uint32) *known {
+func (m *model) known(addr packet.Addr) *known {
 	for _, k := range m.clients {
 		if k.addr == addr {
 			return k
@@ -133,7 +134,7 @@ func (m *model) order(c lb.Client) (order []*backend, exact bool) {
 }
 
 // use counts a connection of a client, or its end.
-func (m *model) use(addr uint32, n int, now time.Duration) *known {
+func (m *model) use(addr packet.Addr, n int, now time.Duration) *known {
 	if m.cfg.Persistence == 0 {
 		return &known{}
 	}
@@ -231,7 +232,7 @@ type run struct {
 func (x *run) member() lb.Member {
 	x.ids++
 	return lb.Member{
-		ID: x.ids, Addr: 0x0a000000 + uint32(x.ids*5), Port: 80, Weight: x.weight(),
+		ID: x.ids, Addr: 0x0a000000 + packet.Addr(x.ids*5), Port: 80, Weight: x.weight(),
 		Backup: x.r.IntN(4) == 0, AdminStateUp: x.r.IntN(6) > 0, Healthy: x.r.IntN(4) > 0,
 	}
 }
@@ -239,7 +240,7 @@ func (x *run) member() lb.Member {
 func (x *run) weight() int { return x.r.IntN(x.m.weights + 1) }
 
 func (x *run) client() lb.Client {
-	return lb.Client{Addr: uint32(x.r.IntN(6)), Port: uint16(x.r.IntN(3))}
+	return lb.Client{Addr: packet.Addr(x.r.IntN(6)), Port: uint16(x.r.IntN(3))}
 }
 
 // id is a member's, or one that is gone or never was.

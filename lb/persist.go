@@ -1,6 +1,10 @@
 package lb
 
-import "time"
+import (
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+)
 
 // DefaultPersistent is how many clients a pool remembers unless its Config says otherwise. One
 // takes about 50 bytes, when it comes.
@@ -16,7 +20,7 @@ const DefaultPersistent = 65536
 type clients struct {
 	timeout time.Duration
 	max     int
-	at      map[uint32]int32 // by address: index in list
+	at      map[packet.Addr]int32 // by address: index in list
 	list    []client
 	free    []int32
 	idle    line // without connections
@@ -24,7 +28,7 @@ type clients struct {
 }
 
 type client struct {
-	addr       uint32
+	addr       packet.Addr
 	id         uint32 // the member's
 	pinned     bool   // else only its connections are counted
 	active     int32
@@ -36,7 +40,7 @@ type client struct {
 type line struct{ head, tail int32 }
 
 func newClients(timeout time.Duration, limit int) *clients {
-	s := &clients{at: map[uint32]int32{}, idle: line{-1, -1}, busy: line{-1, -1}}
+	s := &clients{at: map[packet.Addr]int32{}, idle: line{-1, -1}, busy: line{-1, -1}}
 	s.setLimits(timeout, limit)
 	return s
 }
@@ -62,7 +66,7 @@ func (s *clients) evict() {
 }
 
 // member is the member that a client is pinned to.
-func (s *clients) member(addr uint32, now time.Duration) (uint32, bool) {
+func (s *clients) member(addr packet.Addr, now time.Duration) (uint32, bool) {
 	i, ok := s.at[addr]
 	if !ok || !s.list[i].pinned || s.expired(i, now) {
 		return 0, false
@@ -75,7 +79,7 @@ func (s *clients) expired(i int32, now time.Duration) bool {
 }
 
 // commit counts a connection, and pins the client if the member takes new connections.
-func (s *clients) commit(addr, id uint32, takes bool, now time.Duration) {
+func (s *clients) commit(addr packet.Addr, id uint32, takes bool, now time.Duration) {
 	i := s.open(addr, now)
 	if takes {
 		s.list[i].id, s.list[i].pinned = id, true
@@ -84,10 +88,10 @@ func (s *clients) commit(addr, id uint32, takes bool, now time.Duration) {
 
 // resume counts a connection and does not pin its client: the client may have been forgotten
 // since, because its member was down.
-func (s *clients) resume(addr uint32, now time.Duration) { s.open(addr, now) }
+func (s *clients) resume(addr packet.Addr, now time.Duration) { s.open(addr, now) }
 
 // open counts a connection of a client.
-func (s *clients) open(addr uint32, now time.Duration) int32 {
+func (s *clients) open(addr packet.Addr, now time.Duration) int32 {
 	i, ok := s.at[addr]
 	if !ok {
 		i = s.insert(addr, now)
@@ -103,7 +107,7 @@ func (s *clients) open(addr uint32, now time.Duration) int32 {
 }
 
 // end takes a connection off a client's count.
-func (s *clients) end(addr uint32, now time.Duration) {
+func (s *clients) end(addr packet.Addr, now time.Duration) {
 	i, ok := s.at[addr]
 	if !ok || s.list[i].active == 0 {
 		return
@@ -133,7 +137,7 @@ func (s *clients) unpin(takes func(id uint32) bool) {
 
 // insert makes an entry, not in a line yet. Each clears up to two that have timed
 // out, so they go faster than new ones come.
-func (s *clients) insert(addr uint32, now time.Duration) int32 {
+func (s *clients) insert(addr packet.Addr, now time.Duration) int32 {
 	for range 2 {
 		if i := s.idle.head; i >= 0 && s.expired(i, now) {
 			s.remove(i)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 )
 
@@ -20,7 +21,7 @@ func script(t *testing.T, name string, pool *lb.Pool, s string) {
 	t.Helper()
 	now := time.Duration(0)
 	for i, w := range strings.Fields(s) {
-		c, last := lb.Client{Addr: uint32(w[0]), Port: uint16(i)}, w[len(w)-1]
+		c, last := lb.Client{Addr: packet.Addr(w[0]), Port: uint16(i)}, w[len(w)-1]
 		id := uint32(10 + last - '0')
 		switch {
 		case w[0] == '@':

@@ -5,11 +5,12 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 )
 
 type endpoint struct {
-	addr  uint32
+	addr  packet.Addr
 	proto uint8
 	port  uint16
 }
@@ -43,7 +44,7 @@ func TestVIPsAgainstMaps(t *testing.T) {
 	all := []version{{}}
 	for range 1000 {
 		from := all[r.IntN(len(all))]
-		k := endpoint{0x0a000000 + r.Uint32N(8)<<r.IntN(20), []uint8{6, 17}[r.IntN(2)], uint16(r.IntN(3))}
+		k := endpoint{0x0a000000 + packet.Addr(r.Uint32N(8)<<r.IntN(20)), []uint8{6, 17}[r.IntN(2)], uint16(r.IntN(3))}
 		next := version{want: map[endpoint]*lb.VIP{}}
 		for k, v := range from.want {
 			next.want[k] = v
@@ -60,7 +61,8 @@ func TestVIPsAgainstMaps(t *testing.T) {
 		}
 		for _, v := range all[max(0, len(all)-10):] {
 			for range 10 {
-				k := endpoint{0x0a000000 + r.Uint32N(8)<<r.IntN(20), []uint8{6, 17}[r.IntN(2)], uint16(r.IntN(3))}
+				k := endpoint{0x0a000000 + packet.Addr(r.Uint32N(8)<<r.IntN(20)), []uint8{6, 17}[r.IntN(2)],
+					uint16(r.IntN(3))}
 				if v.set.Find(k.addr, k.proto, k.port) != v.want[k] {
 					t.Fatalf("%+v: found %v, want %v", k, v.set.Find(k.addr, k.proto, k.port), v.want[k])
 				}
@@ -76,7 +78,7 @@ func TestVIPsAgainstMaps(t *testing.T) {
 
 func manyVIPs(addresses, each int) (s lb.VIPs) {
 	for i := range addresses * each {
-		s = s.With(&lb.VIP{Addr: 0x0a000000 + uint32(i/each), Proto: 6, Port: uint16(1 + i%each)})
+		s = s.With(&lb.VIP{Addr: 0x0a000000 + packet.Addr(i/each), Proto: 6, Port: uint16(1 + i%each)})
 	}
 	return s
 }
@@ -93,7 +95,7 @@ func TestVIPsAreShared(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { s.Find(0x0a000005, 6, 1) }); n != 0 {
 		t.Errorf("%v allocations to find one", n)
 	}
-	for i := range uint32(20000) {
+	for i := range packet.Addr(20000) {
 		if s = s.Without(0x0a000000+i*7919%20000, 6, 1); (s == lb.VIPs{}) != (i == 19999) {
 			t.Fatalf("empty after %d of 20000 have been taken out", i+1)
 		}
@@ -106,7 +108,7 @@ func BenchmarkVIPs(b *testing.B) {
 		b.Run(fmt.Sprintf("Find/%dx%d", c.addresses, c.each), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				k := i * 7919 % n
-				if s.Find(0x0a000000+uint32(k/c.each), 6, uint16(1+k%c.each)) == nil {
+				if s.Find(0x0a000000+packet.Addr(k/c.each), 6, uint16(1+k%c.each)) == nil {
 					b.Fatal("not found")
 				}
 			}
@@ -114,7 +116,7 @@ func BenchmarkVIPs(b *testing.B) {
 		b.Run(fmt.Sprintf("With/%dx%d", c.addresses, c.each), func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				s.With(&lb.VIP{Addr: 0x0a000000 + uint32(i*7919%n/c.each), Proto: 17, Port: 53})
+				s.With(&lb.VIP{Addr: 0x0a000000 + packet.Addr(i*7919%n/c.each), Proto: 17, Port: 53})
 			}
 		})
 	}

@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
 
 func BenchmarkCommitRemove(b *testing.B) {
 	table := newTable(config{})
-	for i := range uint32(1000) {
+	for i := range packet.Addr(1000) {
 		tuple := udp(inside+i, 1024, remote, 53)
 		if c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, 0); c == nil {
 			b.Fatal(r)

@@ -120,7 +120,7 @@ func TestImportedMappingServes(t *testing.T) {
 		c, _ := bind(t, from, udp(inside+1, 2001, remote, 53))
 		r := from.nat.Export(c, ids{}, 0)
 		to.configure(cfg)
-		if _, refusal := to.nat.Import(&r, ids{owned: []uint32{external}}, 0); refusal != conntrack.None {
+		if _, refusal := to.nat.Import(&r, ids{owned: []packet.Addr{external}}, 0); refusal != conntrack.None {
 			t.Fatal(refusal)
 		}
 		if port := outbound(t, to, udp(inside+1, 2001, remote, 54)); port != 2001 || to.Stats().Overloaded != 0 {
@@ -173,7 +173,7 @@ func TestConfigureFiltering(t *testing.T) {
 func TestConfigurePorts(t *testing.T) {
 	cfg := config{PortMin: 2000, PortMax: 2003, HostShare: 1}
 	table := newTable(cfg)
-	host := func(k int) packet.Tuple { return udp(inside+uint32(k), 5000, remote+uint32(k), 53) }
+	host := func(k int) packet.Tuple { return udp(inside+packet.Addr(k), 5000, remote+packet.Addr(k), 53) }
 	for k := range 4 {
 		outbound(t, table, host(k))
 	}
@@ -293,7 +293,7 @@ func TestConfigureSearch(t *testing.T) {
 	table := newTable(cfg)
 	unique := func(k int) uint16 {
 		t.Helper()
-		tuple := udp(inside+uint32(k), 1999, remote, 53)
+		tuple := udp(inside+packet.Addr(k), 1999, remote, 53)
 		port, r := table.UniquePort(external, tuple, tuple)
 		if r != conntrack.None {
 			t.Fatalf("%d: %v", k, r)

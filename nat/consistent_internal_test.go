@@ -61,8 +61,8 @@ func (d *disorder) Ended(c *conntrack.Conn, _ conntrack.Ending) { delete(d.live,
 func (d *disorder) tuple() packet.Tuple {
 	proto := []uint8{packet.ProtoTCP, packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMP}[d.r.IntN(4)]
 	return packet.Tuple{
-		Src: 0x0a000001 + uint32(d.r.IntN(3)), SrcPort: 2000 + uint16(d.r.IntN(4)),
-		Dst: 0x08080801 + uint32(d.r.IntN(2)), DstPort: 80, Proto: proto,
+		Src: 0x0a000001 + packet.Addr(d.r.IntN(3)), SrcPort: 2000 + uint16(d.r.IntN(4)),
+		Dst: 0x08080801 + packet.Addr(d.r.IntN(2)), DstPort: 80, Proto: proto,
 	}
 }
 
@@ -98,7 +98,7 @@ func (d *disorder) begin() {
 		n.Original = original
 	default:
 		n.Backend = 1 + conntrack.Backend(d.r.IntN(4))
-		to.Dst, to.DstPort = 0x0a000100+uint32(n.Backend), 8080
+		to.Dst, to.DstPort = 0x0a000100+packet.Addr(n.Backend), 8080
 		n.Succeeds = original.Proto == packet.ProtoTCP && d.r.IntN(3) > 0
 		if d.r.IntN(2) == 0 {
 			port, refusal := d.table.UniquePort(disorderExt, to, original)
@@ -150,7 +150,7 @@ func (d *disorder) step() {
 	case 10:
 		ch := conntrack.Change{Backends: []conntrack.Backend{1 + conntrack.Backend(d.r.IntN(4))}}
 		if d.r.IntN(4) == 0 {
-			ch.Addrs = []uint32{d.tuple().Dst}
+			ch.Addrs = []packet.Addr{d.tuple().Dst}
 		}
 		d.conns.Apply(ch)
 	case 11:
@@ -183,7 +183,7 @@ func (d *disorder) check() {
 			d.checkMapping(refs, &c.original, &c.reply)
 		}
 	}
-	ports := map[uint32]*[portGroups]int{}
+	ports := map[packet.Addr]*[portGroups]int{}
 	mappings := 0
 	for _, e := range t.externals {
 		for pi, s := range e.ports {
@@ -222,7 +222,7 @@ func (d *disorder) check() {
 	if mappings != len(refs) {
 		d.t.Fatalf("%d mappings, connections use %d", mappings, len(refs))
 	}
-	for a := range uint32(5) {
+	for a := range packet.Addr(5) {
 		for group := range portGroups {
 			want := 0
 			if p := ports[0x0a000000+a]; p != nil {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 	"unsafe"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // cooldownTime is how long a port number is kept back after use, in milliseconds (RFC 6888, REQ-8).
@@ -14,8 +16,9 @@ const cooldownTime = uint32(2 * time.Minute / time.Millisecond)
 // cooldown only; the host that had it may have it again. This is so for endpoint-independent filtering
 // alone, and not for TCP, which is tracked: the exceptions A and C of RFC 6888, REQ-8.
 type keptPort struct {
-	host, since uint32
-	port        uint16
+	host  packet.Addr
+	since uint32
+	port  uint16
 }
 
 // cooldowns are the kept ports of a port space, well-known or not.
@@ -34,7 +37,7 @@ func (t *Table) coolsDown(proto int) bool {
 }
 
 // keepBack keeps a port back that host has had.
-func (s *portSpace) keepBack(port uint16, wellKnown int, host, now uint32) {
+func (s *portSpace) keepBack(port uint16, wellKnown int, host packet.Addr, now uint32) {
 	c := &s.cooldowns[wellKnown]
 	if c.by == nil {
 		c.by = map[uint16]keptPort{}
@@ -78,7 +81,7 @@ func (s *portSpace) freeOldest(wellKnown int) bool {
 }
 
 // keptFor reports whether a port is kept back that host has had, and may have again.
-func (s *portSpace) keptFor(port uint16, wellKnown int, host uint32) bool {
+func (s *portSpace) keptFor(port uint16, wellKnown int, host packet.Addr) bool {
 	e, ok := s.cooldowns[wellKnown].by[port]
 	return ok && e.host == host
 }

@@ -24,12 +24,12 @@ func TestPortsCoolDown(t *testing.T) {
 		{"strangers are kept out", nat.AddressDependent, packet.ProtoUDP, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tuple := func(host uint32) packet.Tuple {
+			tuple := func(host packet.Addr) packet.Tuple {
 				return packet.Tuple{Src: host, Dst: 0x08080808, SrcPort: 4000, DstPort: 53, Proto: c.proto}
 			}
 			table := newTable(config{Filtering: c.filtering, HostShare: 1, UDP: time.Second, ICMP: time.Second,
 				TCPOpening: time.Second})
-			get := func(host uint32, now time.Duration) uint16 {
+			get := func(host packet.Addr, now time.Duration) uint16 {
 				t.Helper()
 				table.Tick(now)
 				conn, port, r := tryBind(table, tuple(host), now)
@@ -88,7 +88,7 @@ func TestKeptPortsMakeRoom(t *testing.T) {
 	table := newTable(config{Filtering: nat.EndpointIndependent, HostShare: 1, PortMin: 2000, PortMax: 2003})
 	tuple := packet.Tuple{Src: 1, Dst: 0x08080808, DstPort: 53, Proto: packet.ProtoUDP}
 	for i, want := range []uint16{2000, 2001, 2002, 2003, 2000, 2001} {
-		tuple.Src, tuple.SrcPort = uint32(1+i), uint16(2000+i%4)
+		tuple.Src, tuple.SrcPort = packet.Addr(1+i), uint16(2000+i%4)
 		if i >= 4 {
 			tuple.SrcPort = 9000 + tuple.SrcPort%2 // no port of its own to have
 		}

@@ -13,7 +13,7 @@ import (
 
 // A host opens a connection through shared source NAT, and the answer finds back.
 func Example() {
-	addr := func(s string) uint32 { return packet.FromAddr(netip.MustParseAddr(s)) }
+	addr := func(s string) packet.Addr { return packet.AddrFrom(netip.MustParseAddr(s)) }
 	rng := rand.New(rand.NewPCG(1, 2))
 	conns := conntrack.NewTable(conntrack.Config{}, rng)
 	table := nat.NewTable(nat.Config{}, conns, rng)
@@ -41,17 +41,17 @@ func Example() {
 
 func ExampleStatic() {
 	var s *nat.Static // empty
-	floating, fixed := uint32(0xc6336407), uint32(0x0a000007)
+	floating, fixed := packet.Addr(0xc6336407), packet.Addr(0x0a000007)
 	s = s.With(floating, nat.Floating{Fixed: fixed})
 	got, ok := s.Fixed(floating)
-	fmt.Println(packet.ToAddr(got), ok)
+	fmt.Println(got.Netip(), ok)
 	got, ok = s.Floating(fixed)
-	fmt.Println(packet.ToAddr(got), ok)
+	fmt.Println(got.Netip(), ok)
 	s = s.With(floating+1, nat.Floating{Forwards: []nat.Forward{
 		{Proto: packet.ProtoTCP, Port: 2222, To: nat.Endpoint{Addr: fixed, Port: 22}},
 	}})
 	e, ok := s.Forwarded(floating+1, packet.ProtoTCP, 2222)
-	fmt.Println(packet.ToAddr(e.Addr), e.Port, ok, s.Owns(floating+1), s.Owns(fixed))
+	fmt.Println(e.Addr.Netip(), e.Port, ok, s.Owns(floating+1), s.Owns(fixed))
 	_, ok = s.Forwarded(floating+1, packet.ProtoUDP, 2222)
 	fmt.Println(ok)
 	// Output:

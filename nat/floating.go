@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/taprouter/taprouter/internal/addrmap"
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // Static holds the address mappings that people configure: floating IPs (one external to one internal
@@ -12,15 +13,15 @@ import (
 // goroutines may read it. With makes another one that shares what did not change. A nil
 // *Static is empty.
 type Static struct {
-	floating addrmap.Map[Floating] // by floating address
-	fixed    addrmap.Map[uint32]   // the floating address of a fixed one
+	floating addrmap.Map[Floating]    // by floating address
+	fixed    addrmap.Map[packet.Addr] // the floating address of a fixed one
 }
 
 // Floating is what a floating address stands for: the fixed address behind it, or some ports. The zero value
 // stands for nothing.
 type Floating struct {
-	Fixed    uint32    // 0: none
-	Forwards []Forward // of an address without Fixed; never changed once given to With
+	Fixed    packet.Addr // 0: none
+	Forwards []Forward   // of an address without Fixed; never changed once given to With
 }
 
 // A Forward maps one port of a floating address to an internal endpoint.
@@ -32,7 +33,7 @@ type Forward struct {
 
 // An Endpoint is an address and a port.
 type Endpoint struct {
-	Addr uint32
+	Addr packet.Addr
 	Port uint16
 }
 
@@ -41,7 +42,7 @@ func (f Floating) empty() bool { return f.Fixed == 0 && len(f.Forwards) == 0 }
 // With returns a Static in which a floating address stands for f and for nothing else; a zero f takes the address out.
 // It costs a few microseconds, however many addresses there are. If several floating addresses have the same
 // fixed one in between, the last one wins.
-func (s *Static) With(addr uint32, f Floating) *Static {
+func (s *Static) With(addr packet.Addr, f Floating) *Static {
 	if s == nil {
 		s = &Static{}
 	}
@@ -66,7 +67,7 @@ func (s *Static) With(addr uint32, f Floating) *Static {
 }
 
 // Get returns what a floating address stands for, zero if it is not in use.
-func (s *Static) Get(addr uint32) (f Floating) {
+func (s *Static) Get(addr packet.Addr) (f Floating) {
 	if p := s.get(addr); p != nil {
 		f = *p
 	}
@@ -74,12 +75,12 @@ func (s *Static) Get(addr uint32) (f Floating) {
 }
 
 // Owns reports whether addr is a floating address that is in use.
-func (s *Static) Owns(addr uint32) bool {
+func (s *Static) Owns(addr packet.Addr) bool {
 	return s.get(addr) != nil
 }
 
 // Fixed returns the address behind an associated floating address.
-func (s *Static) Fixed(floating uint32) (uint32, bool) {
+func (s *Static) Fixed(floating packet.Addr) (packet.Addr, bool) {
 	f := s.get(floating)
 	if f == nil || f.Fixed == 0 {
 		return 0, false
@@ -88,7 +89,7 @@ func (s *Static) Fixed(floating uint32) (uint32, bool) {
 }
 
 // Floating returns the floating address of a fixed one.
-func (s *Static) Floating(fixed uint32) (uint32, bool) {
+func (s *Static) Floating(fixed packet.Addr) (packet.Addr, bool) {
 	if s == nil {
 		return 0, false
 	}
@@ -100,7 +101,7 @@ func (s *Static) Floating(fixed uint32) (uint32, bool) {
 }
 
 // Forwarded returns the endpoint that a port of a floating address leads to.
-func (s *Static) Forwarded(floating uint32, proto uint8, port uint16) (Endpoint, bool) {
+func (s *Static) Forwarded(floating packet.Addr, proto uint8, port uint16) (Endpoint, bool) {
 	f := s.get(floating)
 	if f == nil || len(f.Forwards) == 0 {
 		return Endpoint{}, false
@@ -115,7 +116,7 @@ func (s *Static) Forwarded(floating uint32, proto uint8, port uint16) (Endpoint,
 }
 
 // Each calls fn for every floating address, in ascending order.
-func (s *Static) Each(fn func(addr uint32, f Floating)) {
+func (s *Static) Each(fn func(addr packet.Addr, f Floating)) {
 	if s == nil {
 		return
 	}
@@ -124,7 +125,7 @@ func (s *Static) Each(fn func(addr uint32, f Floating)) {
 	}
 }
 
-func (s *Static) get(addr uint32) *Floating {
+func (s *Static) get(addr packet.Addr) *Floating {
 	if s == nil {
 		return nil
 	}

@@ -9,9 +9,9 @@ import (
 )
 
 // A slow table of floating addresses, to compare the shared one with.
-type slowStatic map[uint32]nat.Floating
+type slowStatic map[packet.Addr]nat.Floating
 
-func (m slowStatic) floating(fixed uint32) (uint32, bool) {
+func (m slowStatic) floating(fixed packet.Addr) (packet.Addr, bool) {
 	for addr, f := range m {
 		if f.Fixed == fixed {
 			return addr, true
@@ -31,7 +31,7 @@ func TestStatic(t *testing.T) {
 	versions := []version{{nil, slowStatic{}}}
 	check := func(v version) {
 		t.Helper()
-		for addr := uint32(0); addr < 24; addr++ {
+		for addr := packet.Addr(0); addr < 24; addr++ {
 			want, owned := v.model[addr]
 			if v.s.Owns(addr) != owned {
 				t.Fatalf("Owns(%d) is %v", addr, !owned)
@@ -55,7 +55,7 @@ func TestStatic(t *testing.T) {
 				}
 			}
 		}
-		for fixed := uint32(100); fixed < 112; fixed++ {
+		for fixed := packet.Addr(100); fixed < 112; fixed++ {
 			want, ok := v.model.floating(fixed)
 			if got, found := v.s.Floating(fixed); got != want || found != ok {
 				t.Fatalf("Floating(%d) = %d, %v, want %d, %v", fixed, got, found, want, ok)
@@ -68,17 +68,18 @@ func TestStatic(t *testing.T) {
 		for a, f := range last.model {
 			model[a] = f
 		}
-		addr, f := rng.Uint32N(24), nat.Floating{}
+		addr, f := packet.Addr(rng.Uint32N(24)), nat.Floating{}
 		switch rng.IntN(3) {
 		case 0:
-			f.Fixed = 100 + rng.Uint32N(12)
+			f.Fixed = 100 + packet.Addr(rng.Uint32N(12))
 			if had, ok := model.floating(f.Fixed); ok && had != addr {
 				continue // the rules of a State forbid it
 			}
 		case 1:
 			for _, port := range rng.Perm(4)[:1+rng.IntN(3)] {
 				f.Forwards = append(f.Forwards, nat.Forward{
-					Proto: packet.ProtoTCP, Port: uint16(port + 1), To: nat.Endpoint{Addr: rng.Uint32(), Port: 80},
+					Proto: packet.ProtoTCP, Port: uint16(port + 1),
+					To: nat.Endpoint{Addr: packet.Addr(rng.Uint32()), Port: 80},
 				})
 			}
 		}
@@ -97,7 +98,7 @@ func TestStatic(t *testing.T) {
 func TestStaticSwap(t *testing.T) {
 	s := (*nat.Static)(nil).With(1, nat.Floating{Fixed: 10}).With(2, nat.Floating{Fixed: 20})
 	s = s.With(1, nat.Floating{Fixed: 20}).With(2, nat.Floating{Fixed: 10})
-	for floating, fixed := range map[uint32]uint32{1: 20, 2: 10} {
+	for floating, fixed := range map[packet.Addr]packet.Addr{1: 20, 2: 10} {
 		if got, ok := s.Floating(fixed); !ok || got != floating {
 			t.Errorf("Floating(%d) = %d, %v, want %d", fixed, got, ok, floating)
 		}
@@ -106,7 +107,7 @@ func TestStaticSwap(t *testing.T) {
 
 func BenchmarkStaticWith(b *testing.B) {
 	var s *nat.Static
-	for k := range uint32(6000) {
+	for k := range packet.Addr(6000) {
 		s = s.With(0x0a000000+k, nat.Floating{Fixed: 0xac100000 + k})
 	}
 	b.ReportAllocs()

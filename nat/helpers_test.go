@@ -66,15 +66,15 @@ func (t *tables) configure(cfg config) {
 
 func newTable(cfg config) *tables { return newTables(cfg, rand.New(rand.NewPCG(1, 2))) }
 
-func (t *tables) Bind(b *nat.Binding, ext uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *tables) Bind(b *nat.Binding, ext packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	return t.nat.Bind(b, ext, tuple, original)
 }
 
-func (t *tables) UniquePort(src uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *tables) UniquePort(src packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	return t.nat.UniquePort(src, tuple, original)
 }
 
-func (t *tables) Inbound(b *nat.Binding, tuple packet.Tuple, filter bool) (uint32, uint16, conntrack.Refusal) {
+func (t *tables) Inbound(b *nat.Binding, tuple packet.Tuple, filter bool) (packet.Addr, uint16, conntrack.Refusal) {
 	return t.nat.Inbound(b, tuple, filter)
 }
 
@@ -113,7 +113,7 @@ func (t *tables) removeIf(now time.Duration, match func(*conntrack.Conn) bool) {
 
 func (t *tables) clear() { t.removeIf(0, func(*conntrack.Conn) bool { return true }) }
 
-func udp(src uint32, srcPort uint16, dst uint32, dstPort uint16) packet.Tuple {
+func udp(src packet.Addr, srcPort uint16, dst packet.Addr, dstPort uint16) packet.Tuple {
 	return packet.Tuple{Src: src, Dst: dst, SrcPort: srcPort, DstPort: dstPort, Proto: packet.ProtoUDP}
 }
 

@@ -80,22 +80,22 @@ func (s *portSpace) unset(port uint16) {
 // remote address or endpoint only. It takes half a cache line: many mappings have one connection only, so
 // its size counts.
 type mapping struct {
-	ext, addr, remote uint32 // remote and its port are 0 if they do not matter
+	ext, addr, remote packet.Addr // remote and its port are 0 if they do not matter
 	port, remotePort  uint16
 	extPort           uint16
 	proto             uint8
-	form              Behavior // the mapping behavior that it was made by
-	refs              uint32   // connections that use it; it ends with the last (RFC 7857, 12)
-	permitted         uint32   // the first remote address, which needs no permit apart; valid if conns is not 0
-	conns             uint32   // connections with that remote address
+	form              Behavior    // the mapping behavior that it was made by
+	refs              uint32      // connections that use it; it ends with the last (RFC 7857, 12)
+	permitted         packet.Addr // the first remote address, which needs no permit apart; valid if conns is not 0
+	conns             uint32      // connections with that remote address
 }
 
 // Link implements conntrack.Linked.
-func (m *mapping) Link() *uint32 { return &m.addr }
+func (m *mapping) Link() *uint32 { return &m.conns }
 
 // mapKey is what a mapping is found by.
 type mapKey struct {
-	ext, addr, remote uint32
+	ext, addr, remote packet.Addr
 	port, remotePort  uint16
 	proto             uint8
 	form              Behavior
@@ -107,7 +107,11 @@ func (m *mapping) key() mapKey {
 
 // A permit says that a mapping has connections with a remote address, which address-dependent filtering
 // lets in. The mapping itself holds that of its first remote address; permits are about the others.
-type permit struct{ mapping, remote, conns uint32 }
+type permit struct {
+	mapping uint32
+	remote  packet.Addr
+	conns   uint32
+}
 
 // Link implements conntrack.Linked.
 func (p *permit) Link() *uint32 { return &p.mapping }
@@ -129,8 +133,8 @@ func (m *mappings) bytes() int {
 }
 
 func (k *mapKey) tag(x *conntrack.Index) uint32 {
-	return x.Hash(uint64(k.addr)<<32|uint64(k.remote),
-		uint64(k.port)<<48|uint64(k.remotePort)<<32|uint64(k.proto)<<24|uint64(k.ext^k.ext>>8)&0xffffff)
+	return x.Hash(k.addr.Number()<<32|k.remote.Number(),
+		uint64(k.port)<<48|uint64(k.remotePort)<<32|uint64(k.proto)<<24|(k.ext^k.ext>>8).Number()&0xffffff)
 }
 
 // findMapping returns the mapping of an internal endpoint, 0 if it has none. Most have the same port
@@ -146,8 +150,8 @@ func (t *Table) findMapping(k *mapKey) uint32 {
 
 // permit returns the number of a mapping's permit for a remote address, 0 if there is none apart from
 // the mapping, and the tag that it belongs under.
-func (m *mappings) permit(mapping, remote uint32) (i, tag uint32) {
-	tag = m.byPermit.Hash(uint64(mapping), uint64(remote))
+func (m *mappings) permit(mapping uint32, remote packet.Addr) (i, tag uint32) {
+	tag = m.byPermit.Hash(uint64(mapping), remote.Number())
 	i, _ = m.byPermit.Lookup(tag, func(i uint32) bool {
 		p := m.permits.At(i)
 		return p.mapping == mapping && p.remote == remote
@@ -156,7 +160,7 @@ func (m *mappings) permit(mapping, remote uint32) (i, tag uint32) {
 }
 
 // lets reports whether a mapping has connections with a remote address.
-func (m *mappings) lets(i, remote uint32) bool {
+func (m *mappings) lets(i uint32, remote packet.Addr) bool {
 	if k := m.list.At(i); k.conns > 0 && k.permitted == remote {
 		return true
 	}
@@ -165,7 +169,7 @@ func (m *mappings) lets(i, remote uint32) bool {
 }
 
 // allow counts a connection of a mapping with a remote address.
-func (m *mappings) allow(mapping, remote uint32) {
+func (m *mappings) allow(mapping uint32, remote packet.Addr) {
 	k := m.list.At(mapping)
 	if k.conns > 0 && k.permitted == remote || k.refs == 1 { // the first has no other before it
 		k.permitted = remote
@@ -188,7 +192,7 @@ func (m *mappings) allow(mapping, remote uint32) {
 }
 
 // disallow takes back what allow has counted.
-func (m *mappings) disallow(mapping, remote uint32) {
+func (m *mappings) disallow(mapping uint32, remote packet.Addr) {
 	if k := m.list.At(mapping); k.conns > 0 && k.permitted == remote {
 		k.conns--
 		return
@@ -261,7 +265,7 @@ func (t *Table) portRange(proto uint8, port uint16) (lo, hi int) {
 	return max(1024, int(t.cfg.PortMin)), int(t.cfg.PortMax)
 }
 
-func (t *Table) ports(addr uint32, proto int) *portSpace {
+func (t *Table) ports(addr packet.Addr, proto int) *portSpace {
 	e := t.externals[addr]
 	if e == nil {
 		e = new(external)
@@ -274,7 +278,7 @@ func (t *Table) ports(addr uint32, proto int) *portSpace {
 }
 
 // remotePart is what a mapping remembers of the remote endpoint.
-func (t *Table) remotePart(addr uint32, port uint16) (uint32, uint16) {
+func (t *Table) remotePart(addr packet.Addr, port uint16) (packet.Addr, uint16) {
 	switch t.cfg.Mapping {
 	case AddressDependent:
 		return addr, 0
@@ -287,7 +291,7 @@ func (t *Table) remotePart(addr uint32, port uint16) (uint32, uint16) {
 // Bind finds the external port, on the external address ext, for a new connection. tuple has the
 // sender's source and the final destination. original is the tuple as it arrived; the two differ if the
 // destination is translated as well. Bind fills b and returns the port.
-func (t *Table) Bind(b *Binding, ext uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *Table) Bind(b *Binding, ext packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	pi, ok := protoIndex(tuple.Proto)
 	if !ok {
 		return 0, NoPort
@@ -348,7 +352,7 @@ const mappingTries = 4
 // overload finds a port that other hosts may use as well, but not towards the same remote endpoint (RFC
 // 7857, 3). A host with more than its share of the ports gets none where half of those towards the
 // endpoint are taken. Otherwise it could shut all other hosts out from there.
-func (t *Table) overload(b *Binding, ext uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *Table) overload(b *Binding, ext packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	pi, _ := protoIndex(tuple.Proto)
 	if over, free := t.usesPorts(t.ports(ext, pi), tuple); over && free > 0 && t.halfTaken(ext, tuple, original) {
 		return 0, conntrack.HostShareUsed
@@ -366,7 +370,7 @@ const sampleSize = 32
 
 // halfTaken reports whether half of the ports towards tuple's destination are taken, in a sample at
 // random: the host may have chosen which ports it takes.
-func (t *Table) halfTaken(ext uint32, tuple, original packet.Tuple) bool {
+func (t *Table) halfTaken(ext packet.Addr, tuple, original packet.Tuple) bool {
 	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
 	n, taken := min(hi-lo+1, sampleSize), 0
 	for k := range n {
@@ -389,7 +393,7 @@ const uniqueTries = 8
 
 // UniquePort finds a source port for one connection only, so that tuple sent from the address src has a
 // reply that no other connection answers to. It keeps the port where it can. original is as for Bind.
-func (t *Table) UniquePort(src uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *Table) UniquePort(src packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	if t.replyFree(tuple, original, src, tuple.SrcPort) {
 		return tuple.SrcPort, conntrack.None
 	}
@@ -400,7 +404,7 @@ func (t *Table) UniquePort(src uint32, tuple, original packet.Tuple) (uint16, co
 }
 
 // searchPort is UniquePort within the range of ports. The port of tuple may lie outside of it.
-func (t *Table) searchPort(src uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *Table) searchPort(src packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
 	if own := int(tuple.SrcPort); own >= lo && own <= hi && t.replyFree(tuple, original, src, tuple.SrcPort) {
 		return tuple.SrcPort, conntrack.None
@@ -417,7 +421,8 @@ func (t *Table) searchPort(src uint32, tuple, original packet.Tuple) (uint16, co
 // Inbound finds the internal endpoint behind an external one for the first packet of a connection, if the
 // filtering behavior lets its source in (RFC 4787, 5). Filtering is about packets from outside. filter is
 // false for a packet from inside, so that two hosts behind the same address can reach each other (REQ-9).
-func (t *Table) Inbound(b *Binding, tuple packet.Tuple, filter bool) (addr uint32, port uint16, r conntrack.Refusal) {
+func (t *Table) Inbound(b *Binding, tuple packet.Tuple, filter bool) (addr packet.Addr, port uint16,
+	r conntrack.Refusal) {
 	i := t.behind(tuple.Dst, tuple.DstPort, tuple.Proto)
 	if i == 0 {
 		return 0, 0, NoMapping
@@ -437,7 +442,7 @@ func (t *Table) Inbound(b *Binding, tuple packet.Tuple, filter bool) (addr uint3
 }
 
 // behind finds the mapping of an external endpoint, 0 if it has none.
-func (t *Table) behind(addr uint32, port uint16, proto uint8) uint32 {
+func (t *Table) behind(addr packet.Addr, port uint16, proto uint8) uint32 {
 	pi, ok := protoIndex(proto)
 	e := t.externals[addr]
 	if !ok || e == nil || e.ports[pi] == nil {
@@ -489,7 +494,7 @@ func (t *Table) hold(c *conntrack.Conn, b *Binding) {
 // remoteOf is the remote address of a connection's mapping, as the internal host sees it. The source's
 // mapping (side 0) talks to where the first packet was sent, the destination's (side 1) to where replies
 // are sent.
-func remoteOf(c *conntrack.Conn, side int) uint32 {
+func remoteOf(c *conntrack.Conn, side int) packet.Addr {
 	return c.Tuple(conntrack.Direction(side)).Dst
 }
 
@@ -531,7 +536,7 @@ func (t *Table) unmap(c *conntrack.Conn, m conntrack.Marks) {
 }
 
 // unuse takes a connection with a remote address from mapping i. The mapping ends with its last one.
-func (t *Table) unuse(i, remote uint32) {
+func (t *Table) unuse(i uint32, remote packet.Addr) {
 	if i == 0 {
 		return
 	}

@@ -35,7 +35,7 @@ func tryBind(table *tables, tuple packet.Tuple, now time.Duration) (*conntrack.C
 }
 
 // inbound asks where a packet from outside to the external address goes.
-func inbound(table *tables, from uint32, fromPort, port uint16) (nat.Endpoint, conntrack.Refusal) {
+func inbound(table *tables, from packet.Addr, fromPort, port uint16) (nat.Endpoint, conntrack.Refusal) {
 	var b nat.Binding
 	addr, p, r := table.Inbound(&b, udp(from, fromPort, external, port), true)
 	return nat.Endpoint{Addr: addr, Port: p}, r
@@ -77,7 +77,7 @@ func TestPortPreservation(t *testing.T) {
 				t.Errorf("protocol %d: %d became %d, it was free", proto, port, got)
 			}
 		}
-		for host := range uint32(20) {
+		for host := range packet.Addr(20) {
 			_, got := bind(t, table, udp(inside+2+host, port, remote, 53))
 			if got == port || got&1 != port&1 || (got < 1024) != (port < 1024) {
 				t.Errorf("%d became %d: taken, other parity or other range", port, got)
@@ -88,7 +88,7 @@ func TestPortPreservation(t *testing.T) {
 
 func TestPortRange(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2100, HostShare: 1})
-	for host := range uint32(40) {
+	for host := range packet.Addr(40) {
 		if _, got := bind(t, table, udp(inside+host, 40001, remote, 53)); got < 2000 || got > 2100 || got&1 == 0 {
 			t.Errorf("40001 became %d", got)
 		}
@@ -168,7 +168,7 @@ func TestPermits(t *testing.T) {
 	a1, port := bind(t, table, udp(inside, 5000, remote, 1))
 	a2, _ := bind(t, table, udp(inside, 5000, remote, 2))
 	bind(t, table, udp(inside, 5000, remote+1, 1))
-	check := func(when string, addr uint32, want conntrack.Refusal) {
+	check := func(when string, addr packet.Addr, want conntrack.Refusal) {
 		t.Helper()
 		if _, r := inbound(table, addr, 7, port); r != want {
 			t.Errorf("%s: %v, want %v", when, r, want)
@@ -218,7 +218,7 @@ func TestOverload(t *testing.T) {
 	const ports = 8
 	table := newTable(config{PortMin: 2000, PortMax: 2000 + ports - 1, HostShare: 1})
 	replies := map[packet.Tuple]bool{}
-	add := func(host uint32, dst uint32) conntrack.Refusal {
+	add := func(host packet.Addr, dst packet.Addr) conntrack.Refusal {
 		c, port, r := tryBind(table, udp(inside+host, 2000, dst, 53), 0)
 		if r != conntrack.None {
 			return r
@@ -233,7 +233,7 @@ func TestOverload(t *testing.T) {
 		}
 		return conntrack.None
 	}
-	for host := range uint32(ports) {
+	for host := range packet.Addr(ports) {
 		if r := add(host, remote); r != conntrack.None {
 			t.Fatalf("host %d: %v", host, r)
 		}
@@ -244,7 +244,7 @@ func TestOverload(t *testing.T) {
 	if r := add(ports, remote); r != nat.NoPort {
 		t.Errorf("a ninth connection to the same endpoint: %v", r)
 	}
-	for host := range uint32(ports / 2) {
+	for host := range packet.Addr(ports / 2) {
 		if r := add(ports+host, remote+1); r != conntrack.None {
 			t.Errorf("to another endpoint: %v", r)
 		}
@@ -263,7 +263,7 @@ func TestOverload(t *testing.T) {
 // The range holds for overloaded ports too: the others may be somebody else's.
 func TestOverloadStaysInRange(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2003, HostShare: 1})
-	for host := range uint32(8) {
+	for host := range packet.Addr(8) {
 		if _, port := bind(t, table, udp(inside+host, 40000, remote+host, 53)); port < 2000 || port > 2003 {
 			t.Errorf("host %d: 40000 became %d", host, port)
 		}
@@ -410,7 +410,7 @@ func TestShareCountsEstablishedInboundOnly(t *testing.T) {
 		return table.Commit(&conntrack.NewConn{Original: original, Reply: original.Reverse(), Owner: o,
 			Segment: packet.Segment{Flags: packet.SYN}}, 0)
 	}
-	tcp := func(src uint32, port uint16, dst uint32) packet.Tuple {
+	tcp := func(src packet.Addr, port uint16, dst packet.Addr) packet.Tuple {
 		return packet.Tuple{Src: src, SrcPort: port, Dst: dst, DstPort: 80, Proto: packet.ProtoTCP}
 	}
 	for i := range uint16(20) {
@@ -548,7 +548,7 @@ func TestPermitsGiveMemoryBack(t *testing.T) {
 	empty := table.Bytes()
 	keep, _ := bind(t, table, udp(inside, 5000, remote, 53))
 	table.Touch(keep, conntrack.Reply, 0, false, 0)
-	for k := range uint32(200_000) {
+	for k := range packet.Addr(200_000) {
 		bind(t, table, udp(inside, 5000, remote+1+k, 53))
 	}
 	peak := table.Bytes()

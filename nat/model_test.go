@@ -48,7 +48,7 @@ type model struct {
 	old   []*modelConn // closed, oldest first
 	ended []*modelConn // since the last operation
 
-	stamps map[uint32]int // when each host got as many half-open connections as it has
+	stamps map[packet.Addr]int // when each host got as many half-open connections as it has
 	stamp  int
 
 	cooling map[[2]uint16]modelCooldown // by protocol and port
@@ -68,9 +68,9 @@ type modelConn struct {
 	tuple    [2]packet.Tuple
 	seen     time.Duration
 	state    conntrack.State
-	owner    uint32
+	owner    packet.Addr
 	counted  bool          // towards its owner's share
-	half     uint32        // the host that it is listed with while it is half open,
+	half     packet.Addr   // the host that it is listed with while it is half open,
 	queued   time.Duration // and the time of its last packet when it was listed
 	backend  conntrack.Backend
 	over     bool // a change has ended it
@@ -79,7 +79,7 @@ type modelConn struct {
 }
 
 type modelMapping struct {
-	addr, remote     uint32
+	addr, remote     packet.Addr
 	port, remotePort uint16
 	proto            uint8
 	form             nat.Behavior // that it was made by
@@ -87,7 +87,7 @@ type modelMapping struct {
 }
 
 func newModel(t *testing.T, ch chooser, cfg config, now time.Duration) *model {
-	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[uint32]int{}, cooling: map[[2]uint16]modelCooldown{},
+	m := &model{t: t, ch: ch, cfg: cfg, now: now, stamps: map[packet.Addr]int{}, cooling: map[[2]uint16]modelCooldown{},
 		ranks: map[packet.Tuple]conntrack.Rank{}}
 	m.table = newTables(cfg, rand.New(rand.NewPCG(5, 6)))
 	m.table.Observe(m)
@@ -97,14 +97,14 @@ func newModel(t *testing.T, ch chooser, cfg config, now time.Duration) *model {
 
 // A modelCooldown is a port whose mapping has ended.
 type modelCooldown struct {
-	host uint32
+	host packet.Addr
 	at   time.Duration
 	free bool // it may be free, because a search of ports in another range has freed it
 }
 
 // cooled says of a port that no mapping has how long it has been so, and whether it is
 // kept for somebody else: 0 it is not, 1 it may be, 2 it is.
-func (m *model) cooled(proto uint8, port uint16, host uint32) int {
+func (m *model) cooled(proto uint8, port uint16, host packet.Addr) int {
 	r, ok := m.cooling[[2]uint16{uint16(proto), port}]
 	switch age := m.now - r.at; {
 	case !ok || r.host == host || proto == packet.ProtoTCP || age > 3*time.Minute:
@@ -312,7 +312,7 @@ func (m *model) tuple() packet.Tuple {
 	ports := []uint16{2000, 2001, 2002, 80, 81, 40000}
 	protos := []uint8{packet.ProtoUDP, packet.ProtoTCP, packet.ProtoTCP, packet.ProtoICMP}
 	return packet.Tuple{
-		Src: inside + uint32(m.ch.IntN(4)), Dst: remote + uint32(m.ch.IntN(3)),
+		Src: inside + packet.Addr(m.ch.IntN(4)), Dst: remote + packet.Addr(m.ch.IntN(3)),
 		SrcPort: ports[m.ch.IntN(len(ports))], DstPort: 53 + uint16(m.ch.IntN(2)),
 		Proto: protos[m.ch.IntN(len(protos))],
 	}
@@ -640,7 +640,7 @@ type outcome struct {
 }
 
 // predict says what becomes of a new connection c among others.
-func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[uint32]int) (o outcome) {
+func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map[packet.Addr]int) (o outcome) {
 	o.room, stamps = true, maps.Clone(stamps)
 	for _, t := range c.tuple { // in whose place it comes
 		i := slices.IndexFunc(conns, func(k *modelConn) bool { return k.tuple[0] == t || k.tuple[1] == t })
@@ -718,9 +718,9 @@ func (c *modelConn) group() uint16 { return uint16(c.half & 1) }
 // of that the oldest. So nobody who has less than a fair share loses one while another has
 // more. A connection that has had packets since it was listed, which is before those in moved were, is passed
 // over, up to eight.
-func halfVictim(c *modelConn, young []*modelConn, stamps map[uint32]int, moved []*modelConn) (victim *modelConn,
+func halfVictim(c *modelConn, young []*modelConn, stamps map[packet.Addr]int, moved []*modelConn) (victim *modelConn,
 	skipped []*modelConn) {
-	groups, hosts := map[uint16]int{}, map[uint32][]*modelConn{}
+	groups, hosts := map[uint16]int{}, map[packet.Addr][]*modelConn{}
 	for _, k := range young {
 		groups[k.group()]++
 		hosts[k.half] = append(hosts[k.half], k)
@@ -806,8 +806,8 @@ func (m *model) apply() {
 	port := uint16(53 + m.ch.IntN(2))
 	switch m.ch.IntN(4) {
 	case 0:
-		addrs := []uint32{inside, inside + 3, remote, external}
-		ch.Addrs = [][]uint32{addrs[:1], addrs[1:3], addrs[2:3], addrs[3:]}[m.ch.IntN(4)]
+		addrs := []packet.Addr{inside, inside + 3, remote, external}
+		ch.Addrs = [][]packet.Addr{addrs[:1], addrs[1:3], addrs[2:3], addrs[3:]}[m.ch.IntN(4)]
 	case 1:
 		ch.Concerns = func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).DstPort == port }
 	default:

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // A Record is a connection with its mappings, as a file or another process holds it: see conntrack.Record.
@@ -34,7 +35,7 @@ const (
 type Numbers interface {
 	conntrack.Numbers
 	// Owns reports whether an address that a translation shows belongs to the router.
-	Owns(addr uint32) bool
+	Owns(addr packet.Addr) bool
 }
 
 // Export returns a Record of a connection that is there. Ports that are kept back after use are not in any.
@@ -160,7 +161,7 @@ func (t *Table) restore(c *conntrack.Conn) {
 }
 
 // use has a connection with a remote address use mapping i.
-func (t *Table) use(i, remote uint32) {
+func (t *Table) use(i uint32, remote packet.Addr) {
 	t.mappings.list.At(i).refs++
 	t.mappings.allow(i, remote)
 }

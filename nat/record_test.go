@@ -20,13 +20,13 @@ import (
 // ids names what the tests' numbers mean, both ways. Class k is the lifetime of backend k.
 type ids struct {
 	classes map[string]conntrack.Class
-	owned   []uint32
+	owned   []packet.Addr
 }
 
 func (ids) InterfaceID(n uint16) string          { return fmt.Sprint("interface-", n) }
 func (ids) BackendID(b conntrack.Backend) string { return fmt.Sprint("backend-", b) }
 func (ids) ClassID(c *conntrack.Conn) string     { return fmt.Sprint("class-", c.Backend) }
-func (s ids) Owns(addr uint32) bool              { return slices.Contains(s.owned, addr) }
+func (s ids) Owns(addr packet.Addr) bool         { return slices.Contains(s.owned, addr) }
 func (ids) Interface(id string) (uint16, bool) {
 	n, ok := number(id, "interface-")
 	return uint16(n), ok
@@ -70,14 +70,14 @@ func (k *copied) table(seed uint64) (*tables, ids) {
 	table := newTables(k.cfg, rand.New(rand.NewPCG(seed, 9)))
 	table.Class(conntrack.Lifetime{Idle: time.Duration(1+seed) * time.Hour}) // so that numbers differ
 	own := table.Class(conntrack.Lifetime{Idle: 70 * time.Second, Reset: true})
-	return table, ids{map[string]conntrack.Class{"class-2": own}, []uint32{external, vip}}
+	return table, ids{map[string]conntrack.Class{"class-2": own}, []packet.Addr{external, vip}}
 }
 
 func (k *copied) tuple() packet.Tuple {
 	proto := []uint8{packet.ProtoTCP, packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMP}[k.r.IntN(4)]
 	return packet.Tuple{
-		Src: inside + uint32(k.r.IntN(3)), SrcPort: 2000 + uint16(k.r.IntN(6)),
-		Dst: remote + uint32(k.r.IntN(3)), DstPort: 80 + uint16(k.r.IntN(2)), Proto: proto,
+		Src: inside + packet.Addr(k.r.IntN(3)), SrcPort: 2000 + uint16(k.r.IntN(6)),
+		Dst: remote + packet.Addr(k.r.IntN(3)), DstPort: 80 + uint16(k.r.IntN(2)), Proto: proto,
 	}
 }
 
@@ -141,7 +141,7 @@ func (k *copied) open(own conntrack.Class) {
 			n.Class = own
 		}
 		to = original
-		to.Dst, to.DstPort = inside+0x100+uint32(n.Backend), 8080
+		to.Dst, to.DstPort = inside+0x100+packet.Addr(n.Backend), 8080
 		n.Succeeds = original.Proto == packet.ProtoTCP
 		if k.r.IntN(2) == 0 {
 			to.Src = external
@@ -260,7 +260,7 @@ func (k *copied) same() {
 	if a, b := k.conns(k.a), k.conns(k.b); !maps.Equal(a, b) || k.a.Len() != k.b.Len() {
 		k.t.Fatalf("%d connections, in the copy %d, or others:\n%v\n%v", k.a.Len(), k.b.Len(), a, b)
 	}
-	for host := range uint32(3) {
+	for host := range packet.Addr(3) {
 		for counter := range conntrack.HostCounters {
 			if a, b := k.a.HostCounter(inside+host, counter), k.b.HostCounter(inside+host, counter); a != b {
 				k.t.Fatalf("host %d has %d ports of kind %d, in the copy %d", host, a, counter, b)
@@ -372,7 +372,7 @@ func TestRecordsGoRound(t *testing.T) {
 // Each reason to refuse a Record has its case. What is refused leaves nothing behind.
 func TestImportRefuses(t *testing.T) {
 	const port = 2001
-	names := ids{classes: map[string]conntrack.Class{}, owned: []uint32{external, vip}}
+	names := ids{classes: map[string]conntrack.Class{}, owned: []packet.Addr{external, vip}}
 	first := func(cfg config) (nat.Record, config) { // a UDP connection of inside by port 2001
 		table := newTable(cfg)
 		c, got := bind(t, table, udp(inside, port, remote, 53))
@@ -434,7 +434,7 @@ func TestImportRefuses(t *testing.T) {
 			plain(t, table, record.Reply, 0)
 		}, want: conntrack.TupleTaken},
 		"table full": {prepare: func(table *tables) {
-			for k := range uint32(4) {
+			for k := range packet.Addr(4) {
 				c := plain(t, table, udp(77+k, 1, remote, 1), 0)
 				table.Touch(c, conntrack.Reply, 0, false, 0)
 			}
@@ -444,7 +444,7 @@ func TestImportRefuses(t *testing.T) {
 			plain(t, table, udp(78, 1, remote, 1), 0)
 		}, want: conntrack.TableFull},
 		"full of what has expired": {prepare: func(table *tables) {
-			for k := range uint32(4) {
+			for k := range packet.Addr(4) {
 				c := plain(t, table, udp(77+k, 1, remote, 1), 0)
 				table.Touch(c, conntrack.Reply, 0, false, 0)
 			}
@@ -506,13 +506,13 @@ func FuzzImport(f *testing.F) {
 		s := &script{data}
 		table := newTable(config{MaxConnections: 8})
 		names := ids{map[string]conntrack.Class{"class-1": table.Class(conntrack.Lifetime{Idle: time.Second})},
-			[]uint32{0, 1, 2}}
+			[]packet.Addr{0, 1, 2}}
 		now := time.Duration(0)
 		for len(s.data) > 0 {
 			b := func(n int) uint8 { return uint8(s.IntN(n)) }
 			var r nat.Record
 			for _, tuple := range []*packet.Tuple{&r.Original, &r.Reply} {
-				tuple.Src, tuple.Dst, tuple.Proto = uint32(b(3)), uint32(b(3)), []uint8{1, 6, 17, 47}[b(4)]
+				tuple.Src, tuple.Dst, tuple.Proto = packet.Addr(b(3)), packet.Addr(b(3)), []uint8{1, 6, 17, 47}[b(4)]
 				tuple.SrcPort, tuple.DstPort = 1022+uint16(b(4)), 1022+uint16(b(4))
 			}
 			if b(4) > 0 {
@@ -552,7 +552,7 @@ func FuzzImport(f *testing.F) {
 		if table.Len() != 0 || table.HasSuccessors() {
 			t.Fatalf("%d connections are left", table.Len())
 		}
-		for addr := range uint32(3) {
+		for addr := range packet.Addr(3) {
 			for counter := range conntrack.HostCounters {
 				if n := table.HostCounter(addr, counter); n != 0 {
 					t.Fatalf("host %d has %d ports of kind %d", addr, n, counter)

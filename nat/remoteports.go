@@ -22,7 +22,7 @@ type remotePorts struct {
 // remoteKey is what the connections of a remotePorts have in common: replies from the remote endpoint to the
 // external address.
 type remoteKey struct {
-	remote, ext uint32
+	remote, ext packet.Addr
 	remotePort  uint16
 	proto       uint8
 	wellKnown   bool // ports below 1024
@@ -44,7 +44,7 @@ func remoteKeyOf(reply *packet.Tuple) remoteKey {
 }
 
 // searchRemote finds a free port for tuple sent from src where random tries have failed.
-func (t *Table) searchRemote(src uint32, tuple, original packet.Tuple, lo, hi int) (uint16, conntrack.Refusal) {
+func (t *Table) searchRemote(src packet.Addr, tuple, original packet.Tuple, lo, hi int) (uint16, conntrack.Refusal) {
 	reply := packet.Tuple{Src: tuple.Dst, SrcPort: tuple.DstPort, Dst: src, DstPort: uint16(lo), Proto: tuple.Proto}
 	key := remoteKeyOf(&reply)
 	p := t.remotes[key]
@@ -76,7 +76,7 @@ func (t *Table) searchRemote(src uint32, tuple, original packet.Tuple, lo, hi in
 
 // recheck looks for a port whose connection has expired since it was noted, and which the sweep has not
 // reached.
-func (t *Table) recheck(p *remotePorts, src uint32, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
+func (t *Table) recheck(p *remotePorts, src packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	for range recheckStep {
 		if p.next >= p.built {
 			p.next = p.lo

@@ -9,7 +9,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-func tupleTo(k, dst uint32, port uint16) packet.Tuple {
+func tupleTo(k, dst packet.Addr, port uint16) packet.Tuple {
 	return packet.Tuple{Src: 0x0a000000 + k, SrcPort: port, Dst: dst, DstPort: 53, Proto: packet.ProtoUDP}
 }
 
@@ -42,9 +42,9 @@ func openUnique(table *Table, tuple packet.Tuple) (*conntrack.Conn, conntrack.Re
 // when there are as many as there may be, a new one takes the place of the oldest.
 func TestRemotePortsEnd(t *testing.T) {
 	table := internalTable(Config{})
-	for dst := uint32(1); dst <= maxRemotes; dst++ {
+	for dst := packet.Addr(1); dst <= maxRemotes; dst++ {
 		had := len(table.remotes)
-		for k := uint32(0); len(table.remotes) == had && k < 1023; k++ {
+		for k := packet.Addr(0); len(table.remotes) == had && k < 1023; k++ {
 			openUnique(table, tupleTo(k, dst, 500))
 		}
 		clearConns(table)
@@ -74,7 +74,7 @@ func TestRemotePortsEnd(t *testing.T) {
 // With one port, half of them is none.
 func TestRemotePortsOfOnePort(t *testing.T) {
 	table := internalTable(Config{PortMin: 4000, PortMax: 4000})
-	for dst := uint32(1); dst <= 300; dst++ {
+	for dst := packet.Addr(1); dst <= 300; dst++ {
 		openUnique(table, tupleTo(0, dst, 4000))
 		openUnique(table, tupleTo(1, dst, 4000)) // finds none
 	}
@@ -86,7 +86,7 @@ func TestRemotePortsOfOnePort(t *testing.T) {
 
 func TestOldestRemotePortsMakeRoom(t *testing.T) {
 	table := internalTable(Config{PortMin: 4000, PortMax: 4000})
-	for dst := uint32(1); dst <= maxRemotes+10; dst++ {
+	for dst := packet.Addr(1); dst <= maxRemotes+10; dst++ {
 		openUnique(table, tupleTo(0, dst, 4000))
 		openUnique(table, tupleTo(1, dst, 4000))
 		if n := len(table.remotes); n != min(int(dst), maxRemotes) || n != len(table.remoteOrder) {

@@ -18,7 +18,7 @@ func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 		bind(t, table, udp(inside+8, lo+2*k, remote+2, 53))
 	}
 	have := map[uint16]*conntrack.Conn{}
-	tuple := func(k int) packet.Tuple { return udp(inside+uint32(k%4), uint16(10000+k/4), remote, 53) }
+	tuple := func(k int) packet.Tuple { return udp(inside+packet.Addr(k%4), uint16(10000+k/4), remote, 53) }
 	for k := range hi - lo + 1 {
 		c, port := tryUntil(t, table, tuple(k))
 		if have[port] != nil || port < lo || port > hi {

@@ -26,7 +26,7 @@ func TestShareLeavesRoom(t *testing.T) {
 			for host, want := range c.want {
 				got := 0
 				for ; got <= 1000; got++ {
-					f := udp(inside+uint32(host), uint16(2000+got), remote+uint32(host), 53)
+					f := udp(inside+packet.Addr(host), uint16(2000+got), remote+packet.Addr(host), 53)
 					if name == "ports" {
 						if c, _, r := tryBind(table, f, 0); r != conntrack.None || !nat.Mapped(c.Marks()) {
 							break
@@ -56,7 +56,7 @@ func TestShareLeavesRoom(t *testing.T) {
 func TestFloodTakesNoShare(t *testing.T) {
 	for name, flags := range map[string]uint8{"half open": packet.SYN, "closed": packet.RST} {
 		table := newTable(config{MaxConnections: 100})
-		for k := range uint32(300) {
+		for k := range packet.Addr(300) {
 			tuple := tcpTuple(uint16(k))
 			tuple.Src = remote + k
 			table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(),
@@ -78,12 +78,12 @@ func TestFloodTakesNoShare(t *testing.T) {
 func TestOverShareIsCounted(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(6) {
-		bind(t, table, udp(inside, 2000+k, remote+uint32(k), 53))
+		bind(t, table, udp(inside, 2000+k, remote+packet.Addr(k), 53))
 	}
 	if s := table.Stats(); s.Overloaded != 1 || s.OverShare != 1 {
 		t.Errorf("one beyond the share: %+v", s)
 	}
-	for host := uint32(1); host < 10; host++ {
+	for host := packet.Addr(1); host < 10; host++ {
 		bind(t, table, udp(inside+host, 2000, remote+host, 53))
 	}
 	if s := table.Stats(); s.Overloaded != 5 || s.OverShare != 1 {
@@ -116,7 +116,7 @@ func TestOverShareWhereHalfTaken(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	// With no port left for mappings, nobody's share is in anybody's way.
-	for host := uint32(2); host < 5; host++ {
+	for host := packet.Addr(2); host < 5; host++ {
 		bind(t, table, udp(inside+host, 2000, remote+2, 53))
 	}
 	for k := range uint16(3) {
@@ -187,7 +187,7 @@ func TestMillionTriesLeaveRoom(t *testing.T) {
 	}
 	refused := 0
 	for k := range 1000 {
-		f := udp(inside+1+uint32(k%10), uint16(20000+k), remote, 53)
+		f := udp(inside+1+packet.Addr(k%10), uint16(20000+k), remote, 53)
 		if _, _, r := tryBind(table, f, 0); r != conntrack.None {
 			refused++
 			tryUntil(t, table, f)

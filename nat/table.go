@@ -17,7 +17,7 @@ type Table struct {
 	rng   *rand.Rand
 	share conntrack.Share // of one host
 
-	externals   map[uint32]*external
+	externals   map[packet.Addr]*external
 	remotes     map[remoteKey]*remotePorts
 	remoteOrder []remoteKey // of remotes, oldest first
 	mappings    mappings
@@ -46,7 +46,7 @@ const (
 func NewTable(cfg Config, conns *conntrack.Table, rng *rand.Rand) *Table {
 	t := &Table{
 		cfg: cfg.withDefaults(), conns: conns, rng: rng, share: conntrack.NewShare(cfg.HostShare),
-		externals: map[uint32]*external{},
+		externals: map[packet.Addr]*external{},
 		remotes:   map[remoteKey]*remotePorts{},
 		mappings: mappings{
 			byInternal: conntrack.NewIndex(rng.Uint64(), rng.Uint64()),
@@ -123,7 +123,7 @@ func (t *Table) Ended(c *conntrack.Conn, _ conntrack.Ending) {
 // replyFree reports whether no connection answers to the replies that tuple would get if it were sent
 // from the external endpoint. Nor may they look like the packets that they answer. Those of a host
 // that talks to itself by its own external endpoint would.
-func (t *Table) replyFree(tuple, original packet.Tuple, ext uint32, port uint16) bool {
+func (t *Table) replyFree(tuple, original packet.Tuple, ext packet.Addr, port uint16) bool {
 	tuple.Src, tuple.SrcPort = ext, port
 	reply := tuple.Reverse()
 	return reply != original && t.conns.Available(&reply)

@@ -12,18 +12,18 @@ import (
 // ARCHITECTURE.md and the README promise connections that are small, whatever they
 // are and however many: the index is emptiest just after it has split.
 func TestMemoryPerConnection(t *testing.T) {
-	routed := func(t *testing.T, table *tables, k uint32) {
+	routed := func(t *testing.T, table *tables, k packet.Addr) {
 		tuple := udp(k, 1, remote, 2)
 		plain(t, table, tuple, 0)
 	}
 	// Each mapping has connections to many remote addresses, as a resolver's or a
 	// peer-to-peer client's has.
-	translated := func(t *testing.T, table *tables, k uint32) {
+	translated := func(t *testing.T, table *tables, k packet.Addr) {
 		mapping := k % 6000
 		bind(t, table, udp(inside+mapping%16, uint16(2000+mapping), remote+k/6000, 53))
 	}
 	// Each has a mapping of its own, as browsers' connections do.
-	single := func(t *testing.T, table *tables, k uint32) {
+	single := func(t *testing.T, table *tables, k packet.Addr) {
 		const perAddress = 30_000
 		ext := external + k/perAddress
 		f := packet.Tuple{Src: inside + k/perAddress, SrcPort: uint16(2000 + 2*(k%perAddress)), Dst: remote + k,
@@ -40,10 +40,10 @@ func TestMemoryPerConnection(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
-	for name, add := range map[string]func(*testing.T, *tables, uint32){"routed": routed, "translated": translated,
+	for name, add := range map[string]func(*testing.T, *tables, packet.Addr){"routed": routed, "translated": translated,
 		"single": single} {
 		t.Run(name, func(t *testing.T) {
-			for n := uint32(50_000); n < 112_000; n += 6_000 {
+			for n := packet.Addr(50_000); n < 112_000; n += 6_000 {
 				var before, after runtime.MemStats
 				runtime.GC()
 				runtime.ReadMemStats(&before)

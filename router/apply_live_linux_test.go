@@ -109,7 +109,7 @@ func dumpLive(e *Engine) string {
 type stream struct {
 	in, out       tap.Device
 	frame         []byte
-	host          uint32 // to which they go
+	host          packet.Addr // to which they go
 	mac           packet.MAC
 	arrived, lost int
 	stop          chan struct{}
@@ -189,14 +189,14 @@ func TestManyRoutersUnderTraffic(t *testing.T) {
 	from, to := l.host("vlan100", "172.16.100.9"), l.host("vlan101", "172.16.101.4")
 	hello := make([]byte, packet.ARPLen)
 	packet.PutARP(hello, to.mac, packet.Broadcast, packet.ARP{
-		Request: true, SenderMAC: to.mac, Sender: packet.FromAddr(to.addr),
-		Target: packet.FromAddr(addr("172.16.101.1")),
+		Request: true, SenderMAC: to.mac, Sender: packet.AddrFrom(to.addr),
+		Target: packet.AddrFrom(addr("172.16.101.1")),
 	})
 	hello = append(make([]byte, tap.HeaderLen), hello...)
 	if _, err := out.Write([]tap.Frame{{Buf: hello, Tail: len(hello)}}); err != nil {
 		t.Fatal(err)
 	}
-	s.host, s.mac = packet.FromAddr(to.addr), to.mac
+	s.host, s.mac = packet.AddrFrom(to.addr), to.mac
 	s.frame = append(make([]byte, tap.HeaderLen),
 		l.build(from, "172.16.101.4", layers.IPProtocolUDP, nil, udpLayer(), payload(18))...)
 	s.done.Add(1)

@@ -59,7 +59,7 @@ func dumpStations(line func(string, ...any), n *network) {
 	var owners []string
 	for addr, all := range n.directory.owners {
 		for _, st := range all {
-			owners = append(owners, fmt.Sprintf("  owner of %v: %v", packet.ToAddr(addr), st.mac))
+			owners = append(owners, fmt.Sprintf("  owner of %v: %v", addr.Netip(), st.mac))
 		}
 	}
 	slices.Sort(owners)
@@ -82,23 +82,23 @@ func dumpRouter(line func(string, ...any), s *config.State, e *Engine, r *vroute
 		line("  interface %s external %t addrs %v prefixes %v", name(f.of), f.external, f.addrs, f.prefixes)
 	}
 	if g := r.gateway; g != nil {
-		line("  gateway %s %v snat %t plain %v shared %v", name(g.iface), packet.ToAddr(g.addr), g.snat, g.plain,
+		line("  gateway %s %v snat %t plain %v shared %v", name(g.iface), g.addr.Netip(), g.snat, g.plain,
 			g.shared)
 	}
 	for p, rt := range r.routes.AllSorted4() {
-		line("  route %v via %v %s", p, packet.ToAddr(rt.via), name(rt.out))
+		line("  route %v via %v %s", p, rt.via.Netip(), name(rt.out))
 	}
 	var owned []string
 	for addr, o := range r.owned.All() {
-		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", packet.ToAddr(addr), name(o.at), o.arp,
+		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", addr.Netip(), name(o.at), o.arp,
 			o.local))
 	}
 	slices.Sort(owned)
 	line("%s", strings.Join(owned, "\n"))
 	for f := range s.FloatingIPs() {
-		if to := r.static.Get(packet.FromAddr(f.Address)); to.Fixed != 0 || len(to.Forwards) > 0 {
+		if to := r.static.Get(packet.AddrFrom(f.Address)); to.Fixed != 0 || len(to.Forwards) > 0 {
 			shown, _ := r.static.Floating(to.Fixed)
-			line("  floating %v %+v shown %v", f.Address, to, packet.ToAddr(shown))
+			line("  floating %v %+v shown %v", f.Address, to, shown.Netip())
 		}
 	}
 	for _, v := range r.listed {
@@ -106,7 +106,7 @@ func dumpRouter(line func(string, ...any), s *config.State, e *Engine, r *vroute
 			v.Pool != v.of.share.pool || r.byListener[v.id] != v.of || r.shares[v.pool] != v.of.share {
 			line("  VIP %s is not in its place", v.Name)
 		}
-		line("  VIP %s %v %d:%d at %s limit %d idle %v allowed %v class %t", v.Name, packet.ToAddr(v.Addr), v.Proto,
+		line("  VIP %s %v %d:%d at %s limit %d idle %v allowed %v class %t", v.Name, v.Addr.Netip(), v.Proto,
 			v.Port, name(v.at), v.limit, v.idle, allowedText(v), v.of.class != 0)
 		dumpShare(line, e, v.of.share, v.of)
 	}
@@ -134,7 +134,7 @@ func dumpShare(line func(string, ...any), e *Engine, s *poolShare, v *vip) {
 			line("    another order")
 		}
 		_, ok := v.numbers[m.ID]
-		line("    member %s %v:%d weight %d backup %t up %t number %t", is.name, packet.ToAddr(m.Addr), m.Port,
+		line("    member %s %v:%d weight %d backup %t up %t number %t", is.name, m.Addr.Netip(), m.Port,
 			m.Weight,
 			m.Backup, m.AdminStateUp, ok)
 	}
@@ -332,7 +332,7 @@ func (p *player) play(choice uint64) string {
 		p.now += time.Duration(rng.IntN(3000)) * time.Millisecond
 		eth = make([]byte, packet.ARPLen)
 		packet.PutARP(eth, h.mac, packet.Broadcast,
-			packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(dst)})
+			packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.AddrFrom(h.addr), Target: packet.AddrFrom(dst)})
 	}
 	if eth[0]&1 == 0 {
 		copy(eth, mac[:])

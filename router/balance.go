@@ -295,7 +295,7 @@ func retryElsewhere(t *turn, x *passage, c *conntrack.Conn) bool {
 // admits refuses a client that the VIP does not allow, and a connection beyond its limit.
 // Only packets that would begin a connection count as refused.
 func admits(t *turn, x *passage, v *vip) verdict {
-	if v.allowed != nil && !v.allowed.Lookup(packet.ToAddr(x.p.Src)) {
+	if v.allowed != nil && !v.allowed.Lookup(x.p.Src.Netip()) {
 		v.count(&x.p)
 		return drop(DropNotAllowed)
 	}

@@ -92,7 +92,7 @@ func TestBackup(t *testing.T) {
 func TestMemberThatIsNoHost(t *testing.T) {
 	l := newLesson(t)
 	for a, want := range map[string]bool{"172.16.100.9": true, "172.16.100.255": false, "172.16.100.0": false} {
-		if got := l.w.routers[0].reachable(&l.w.turn, packet.FromAddr(addr(a))); got != want {
+		if got := l.w.routers[0].reachable(&l.w.turn, packet.AddrFrom(addr(a))); got != want {
 			t.Errorf("a member with the address %s is reachable: %t, want %t", a, got, want)
 		}
 	}
@@ -248,7 +248,7 @@ func TestConnectionLimit(t *testing.T) {
 // turn is the member whose turn it is, by its digit.
 func (l *lesson) turn() byte {
 	m, _ := l.w.routers[0].listeners[0].Pool.Pick(lb.Client{}, 0, nil)
-	s := packet.ToAddr(m.Addr).String()
+	s := m.Addr.Netip().String()
 	return s[len(s)-1]
 }
 

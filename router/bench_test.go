@@ -362,9 +362,9 @@ func BenchmarkScan(b *testing.B) {
 			f.Head = tap.Headroom
 			f.Tail = f.Head + len(frame)
 			b.ReportAllocs()
-			for target := uint32(0x0a640001); b.Loop(); target++ {
+			for target := packet.Addr(0x0a640001); b.Loop(); target++ {
 				packet.PutARP(frame[tap.HeaderLen:], h.mac, packet.Broadcast,
-					packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr), Target: target})
+					packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.AddrFrom(h.addr), Target: target})
 				copy(f.Buf[f.Head:], frame)
 				in.take(&w.turn, f)
 				w.flush()

@@ -276,7 +276,7 @@ func (c *routerChange) adopt(t *turn) bool {
 		}
 		c.classify()
 	}
-	var addrs []uint32
+	var addrs []packet.Addr
 	if !c.gone && c.params.place != nil && !c.isNew {
 		r.conns.Apply(conntrack.Change{}) // connections look for their way anew
 	}
@@ -443,7 +443,7 @@ func (r *rules) endings(next *rules, p *routerParams) []ending {
 		f := &p.floating[i]
 		was, is := r.static.Get(f.addr), next.static.Get(f.addr)
 		if was.Fixed != is.Fixed || len(was.Forwards) == 0 != (len(is.Forwards) == 0) {
-			all = append(all, ends(aboutFloatingIP, f.origin.id, conntrack.Change{Addrs: []uint32{f.addr}}))
+			all = append(all, ends(aboutFloatingIP, f.origin.id, conntrack.Change{Addrs: []packet.Addr{f.addr}}))
 			continue
 		}
 		for _, gone := range was.Forwards {
@@ -468,8 +468,8 @@ func (r *rules) endings(next *rules, p *routerParams) []ending {
 }
 
 // addressesGone are the addresses of interfaces and gateway that the router does not have any more.
-func (r *rules) addressesGone(next *rules) []uint32 {
-	var gone []uint32
+func (r *rules) addressesGone(next *rules) []packet.Addr {
+	var gone []packet.Addr
 	for _, f := range r.attached {
 		for _, a := range f.addrs {
 			if !next.isLocal(a.addr) {
@@ -511,7 +511,7 @@ func (r *rules) placeEndings(next *rules, of id) []ending {
 			if !ok {
 				continue
 			}
-			rt, ok := next.routes.Lookup(packet.ToAddr(c.Translated(d).Dst))
+			rt, ok := next.routes.Lookup(c.Translated(d).Dst.Netip())
 			if ok && rt.out.externalBy(next) != was {
 				return true
 			}

@@ -177,7 +177,7 @@ func targetsOf(s *poolShare) []monitor.Target {
 	for i := range s.of.members {
 		m := &s.of.members[i]
 		all = append(all, monitor.Target{
-			ID: m.ID, Addr: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Up: healthy[m.ID],
+			ID: m.ID, Addr: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Up: healthy[m.ID],
 		})
 	}
 	return all

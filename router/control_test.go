@@ -138,7 +138,7 @@ func (l *lesson) announced(network string) []string {
 	var out []string
 	for _, m := range l.takeARP(network) {
 		if m.Sender == m.Target {
-			out = append(out, packet.ToAddr(m.Sender).String())
+			out = append(out, m.Sender.Netip().String())
 		}
 	}
 	return out
@@ -148,7 +148,7 @@ func (l *lesson) announced(network string) []string {
 func (l *lesson) answers(a string) bool {
 	b := make([]byte, packet.ARPLen)
 	packet.PutARP(b, l.client.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: l.client.mac,
-		Sender: packet.FromAddr(l.client.addr), Target: packet.FromAddr(addr(a))})
+		Sender: packet.AddrFrom(l.client.addr), Target: packet.AddrFrom(addr(a))})
 	l.put("ext_net", b)
 	return len(l.takeARP("ext_net")) > 0
 }
@@ -354,7 +354,7 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		want := resets(f)
 		delete(want, "ext_net")
 		l.wantResets(want)
-		if r.arp.Find(neighbor.Key{Iface: r.gateway.iface.id, Addr: packet.FromAddr(l.client.addr)}) != nil != asked ||
+		if r.arp.Find(neighbor.Key{Iface: r.gateway.iface.id, Addr: packet.AddrFrom(l.client.addr)}) != nil != asked ||
 			l.Stats().Parked != parked {
 			t.Error("it is asked for, or waited for")
 		}
@@ -653,12 +653,12 @@ func TestLargeTableSettlesInSteps(t *testing.T) {
 	l := newLessonOf(t, topo)
 	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
 	table := l.w.routers[0].conns
-	from := packet.FromAddr(addr("11.0.0.0"))
-	for i := range uint32(n) {
-		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.FromAddr(addr("10.10.10.3")), DstPort: 53,
+	from := packet.AddrFrom(addr("11.0.0.0"))
+	for i := range packet.Addr(n) {
+		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.AddrFrom(addr("10.10.10.3")), DstPort: 53,
 			Proto: packet.ProtoUDP}
 		to := in
-		to.Dst = packet.FromAddr(l.vm3.addr)
+		to.Dst = packet.AddrFrom(l.vm3.addr)
 		if _, r := table.Commit(&conntrack.NewConn{Original: in, Reply: to.Reverse(), In: [2]uint16{3, 2},
 			Out: [2]uint16{2, 3}}, l.now); r != conntrack.None {
 			t.Fatal(r)
@@ -668,11 +668,11 @@ func TestLargeTableSettlesInSteps(t *testing.T) {
 	if got := table.Len(); got < n/2 {
 		t.Fatalf("only %d connections left after the first step", got)
 	}
-	far := &simHost{net: "ext_net", addr: packet.ToAddr(from + n - 1), mac: l.client.mac} // the walk has not come to it
+	far := &simHost{net: "ext_net", addr: (from + n - 1).Netip(), mac: l.client.mac} // the walk has not come to it
 	l.udp(far, 4000, "10.10.10.3", 53, "on the way")
 	l.want(l.one("vlan101"), "udp "+far.addr.String()+":4000 > 172.16.101.4:53")
-	l.udp(l.vm3, 53, packet.ToAddr(from+n-2).String(), 4000, "answer")
-	l.want(l.one("ext_net"), "udp 10.10.10.2:53 > "+packet.ToAddr(from+n-2).String()+":4000")
+	l.udp(l.vm3, 53, (from + n - 2).Netip().String(), 4000, "answer")
+	l.want(l.one("ext_net"), "udp 10.10.10.2:53 > "+(from+n-2).Netip().String()+":4000")
 	steps := 0
 	for ; table.Len() > 2 && steps < 10_000; steps++ {
 		before := table.Len()
@@ -692,7 +692,7 @@ func TestChangeDropsCachedWays(t *testing.T) {
 	l := newLesson(t)
 	f := l.tcpFlow(l.vm4, 4000, "10.10.10.1", 80, l.upstream)
 	r := l.w.routers[0]
-	tuple := packet.Tuple{Src: packet.FromAddr(l.vm4.addr), SrcPort: 4000, Dst: packet.FromAddr(l.upstream.addr),
+	tuple := packet.Tuple{Src: packet.AddrFrom(l.vm4.addr), SrcPort: 4000, Dst: packet.AddrFrom(l.upstream.addr),
 		DstPort: 80, Proto: packet.ProtoTCP}
 	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
 	c, _ := r.conns.Lookup(&tuple, l.now)

@@ -9,7 +9,7 @@ import (
 
 func TestCutTuplesAreBounded(t *testing.T) {
 	var c cutTuples
-	tuple := func(i int) packet.Tuple { return packet.Tuple{Src: uint32(i), Proto: packet.ProtoTCP} }
+	tuple := func(i int) packet.Tuple { return packet.Tuple{Src: packet.Addr(i), Proto: packet.ProtoTCP} }
 	again := tuple(-1)
 	for i := range 2 * maxCut {
 		if i == 0 || i == 5 {

@@ -331,7 +331,7 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 				o.at = at
 			}
 			p.routes = append(p.routes, routeParams{
-				to: rt.Destination, via: packet.FromAddr(rt.NextHop), origin: o,
+				to: rt.Destination, via: packet.AddrFrom(rt.NextHop), origin: o,
 			})
 		}
 	}
@@ -356,9 +356,9 @@ func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 		has[sub.ID] = true
 		i.addrs = append(i.addrs, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
 		if g.addr == 0 {
-			g.addr = packet.FromAddr(f.Address)
+			g.addr = packet.AddrFrom(f.Address)
 			if sub.Gateway.Is4() {
-				g.nextHop = packet.FromAddr(sub.Gateway)
+				g.nextHop = packet.AddrFrom(sub.Gateway)
 			}
 		}
 	}
@@ -371,7 +371,7 @@ func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 		}
 	}
 	for _, a := range r.Gateway.SNATAddresses {
-		g.shared = append(g.shared, [2]uint32{packet.FromAddr(a.First), packet.FromAddr(a.Last)})
+		g.shared = append(g.shared, [2]packet.Addr{packet.AddrFrom(a.First), packet.AddrFrom(a.Last)})
 	}
 	p.ifaces = append(p.ifaces, i)
 	p.gateway = g
@@ -379,17 +379,17 @@ func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 
 // floatingParams are the floating addresses of a router that are touched. An address may be another floating IP's now.
 func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []floatingParams) {
-	here := map[uint32]bool{}
+	here := map[packet.Addr]bool{}
 	for _, f := range sorted(t.floating) {
 		if is := c.to.FloatingIP(f); is != nil && is.Router == r.ID && is.Address.Is4() && r.AdminStateUp {
-			p := floatingParams{addr: packet.FromAddr(is.Address), to: floatingTo(c.to, is), origin: originOf(is)}
+			p := floatingParams{addr: packet.AddrFrom(is.Address), to: floatingTo(c.to, is), origin: originOf(is)}
 			here[p.addr] = true
 			all = append(all, p)
 		}
 	}
 	for _, f := range sorted(t.floating) {
 		if was := c.from.FloatingIP(f); was != nil && was.Router == r.ID && was.Address.Is4() {
-			if addr := packet.FromAddr(was.Address); !here[addr] {
+			if addr := packet.AddrFrom(was.Address); !here[addr] {
 				here[addr] = true
 				all = append(all, floatingParams{addr: addr, origin: originOf(was)})
 			}
@@ -401,13 +401,13 @@ func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []floati
 // floatingTo is what a floating IP leads to.
 func floatingTo(s *config.State, f *config.FloatingIP) nat.Floating {
 	if f.FixedIP.Is4() {
-		return nat.Floating{Fixed: packet.FromAddr(f.FixedIP)}
+		return nat.Floating{Fixed: packet.AddrFrom(f.FixedIP)}
 	}
 	var to nat.Floating
 	for p := range s.ForwardingsOf(f.ID) {
 		to.Forwards = append(to.Forwards, nat.Forward{
 			Proto: protoNumber(p.Protocol), Port: p.ExternalPort,
-			To: nat.Endpoint{Addr: packet.FromAddr(p.FixedIP), Port: p.Port},
+			To: nat.Endpoint{Addr: packet.AddrFrom(p.FixedIP), Port: p.Port},
 		})
 	}
 	return to
@@ -431,7 +431,7 @@ func (c *touched) vipParams(r *config.Router, listener config.ID) vipParams {
 		return vipParams{id: id(listener), gone: true}
 	}
 	return vipParams{
-		id: id(l.ID), name: l.Name, network: id(b.Network), addr: packet.FromAddr(b.Address),
+		id: id(l.ID), name: l.Name, network: id(b.Network), addr: packet.AddrFrom(b.Address),
 		proto: protoNumber(l.Protocol), port: l.Port, pool: id(l.Pool), limit: l.ConnectionLimit, idle: l.IdleTimeout,
 		allowed: l.AllowedCIDRs, origin: originOf(l),
 	}
@@ -472,7 +472,7 @@ func poolOf(s *config.State, of config.ID, number func(id, netip.AddrPort) uint3
 	healthy := check == nil || check.InitialState == "up" // until checks have decided
 	for m := range s.MembersOf(o.ID) {
 		q.members = append(q.members, member{id: id(m.ID), name: m.Name, Member: lb.Member{
-			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.FromAddr(m.Address), Port: m.Port,
+			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.AddrFrom(m.Address), Port: m.Port,
 			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
 			Healthy: healthy,
 		}})

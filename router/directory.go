@@ -20,8 +20,8 @@ import (
 // the addresses of the routers and by their neighbor tables. The zero value is empty.
 type directory struct {
 	mu      sync.Mutex
-	owners  map[uint32][]*station
-	knowers map[uint32][]knower
+	owners  map[packet.Addr][]*station
+	knowers map[packet.Addr][]knower
 }
 
 // A knower has a neighbor's address in its neighbor table.
@@ -31,17 +31,17 @@ type knower struct {
 }
 
 // own notes that a station has an address.
-func (d *directory) own(addr uint32, s *station) {
+func (d *directory) own(addr packet.Addr, s *station) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.owners == nil {
-		d.owners = map[uint32][]*station{}
+		d.owners = map[packet.Addr][]*station{}
 	}
 	d.owners[addr] = append(d.owners[addr], s)
 }
 
 // disown is the reverse of own.
-func (d *directory) disown(addr uint32, s *station) {
+func (d *directory) disown(addr packet.Addr, s *station) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if rest := without(d.owners[addr], s); len(rest) > 0 {
@@ -53,7 +53,7 @@ func (d *directory) disown(addr uint32, s *station) {
 
 // know notes that the router at a station has a neighbor in its table. mac is the neighbor's MAC address as the router
 // knows it; zero: the router wants to hear more.
-func (d *directory) know(s *station, addr uint32, mac packet.MAC) {
+func (d *directory) know(s *station, addr packet.Addr, mac packet.MAC) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := d.knowers[addr]
@@ -63,13 +63,13 @@ func (d *directory) know(s *station, addr uint32, mac packet.MAC) {
 		return
 	}
 	if d.knowers == nil {
-		d.knowers = map[uint32][]knower{}
+		d.knowers = map[packet.Addr][]knower{}
 	}
 	d.knowers[addr] = append(all, now)
 }
 
 // forget notes that the router at a station has forgotten a neighbor.
-func (d *directory) forget(s *station, addr uint32) {
+func (d *directory) forget(s *station, addr packet.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := d.knowers[addr]

@@ -43,7 +43,7 @@ func manyRouters(t testing.TB, n, floating, workers int) *file.Topology {
 func (s *sim) checkDirectories() {
 	for name, n := range s.nets {
 		type entry struct {
-			addr  uint32
+			addr  packet.Addr
 			iface *station
 			mac   packet.MAC
 		}
@@ -77,7 +77,7 @@ func (s *sim) checkDirectories() {
 		}
 		for e := range want {
 			if !got[e] {
-				s.t.Errorf("the directory of %s does not say that %v is known to %q", name, packet.ToAddr(e.addr),
+				s.t.Errorf("the directory of %s does not say that %v is known to %q", name, e.addr.Netip(),
 					e.iface.owner.(*iface).router.name)
 			}
 		}
@@ -92,8 +92,8 @@ func (s *sim) broadcast(network string, m packet.ARP) {
 
 // request is a host's broadcast for an address.
 func request(h *simHost, target string) packet.ARP {
-	return packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.FromAddr(h.addr),
-		Target: packet.FromAddr(addr(target))}
+	return packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.AddrFrom(h.addr),
+		Target: packet.AddrFrom(addr(target))}
 }
 
 // Nothing is dropped when a hundred routers with a thousand floating IPs start on one network, and no
@@ -139,12 +139,12 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 			for _, target := range []string{"1", "2", "4"} {
 				m := request(h, fmt.Sprintf("10.%d.0.%s", i, target))
 				if got := n.directory.concerns(nil, &m); len(got) != 1 || got[0].owner != interfaces(n)[i] {
-					t.Errorf("%d routers are asked for %v", len(got), packet.ToAddr(m.Target))
+					t.Errorf("%d routers are asked for %v", len(got), m.Target.Netip())
 				}
 				s.broadcast("ext_net", m)
 				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != interfaces(n)[i].mac ||
 					got[0].Sender != m.Target {
-					t.Errorf("%v is at %v", packet.ToAddr(m.Target), got)
+					t.Errorf("%v is at %v", m.Target.Netip(), got)
 				}
 			}
 		}
@@ -188,7 +188,7 @@ func TestRoutersFollowAHost(t *testing.T) {
 			func() packet.ARP { return request(h, "10.255.0.9") },
 			func() packet.ARP { return request(h, "10.1.0.1") }, // of one that does not know the host yet
 			func() packet.ARP {
-				a := packet.FromAddr(h.addr)
+				a := packet.AddrFrom(h.addr)
 				return packet.ARP{SenderMAC: h.mac, Sender: a, TargetMAC: h.mac, Target: a}
 			},
 		} {
@@ -271,12 +271,12 @@ func TestThirdRouterFollowsAMove(t *testing.T) {
 // A conflict is one of the router that has the address, whatever it is that another host says with it.
 func TestConflictOnASharedNetwork(t *testing.T) {
 	thief := &simHost{net: "ext_net", addr: addr("10.3.0.2"), mac: packet.MAC{2, 0, 0, 0, 0, 9}}
-	a := packet.FromAddr(thief.addr)
+	a := packet.AddrFrom(thief.addr)
 	for _, m := range []packet.ARP{
 		request(thief, "10.3.0.2"), request(thief, "10.255.0.77"), request(thief, "10.3.0.1"),
 		request(thief, "10.4.0.1"),
 		{SenderMAC: thief.mac, Sender: a, TargetMAC: thief.mac, Target: a},
-		{SenderMAC: thief.mac, Sender: a, Target: packet.FromAddr(addr("10.255.0.77"))},
+		{SenderMAC: thief.mac, Sender: a, Target: packet.AddrFrom(addr("10.255.0.77"))},
 	} {
 		for _, workers := range []int{1, 3} {
 			s := newSim(t, manyRouters(t, 5, 1, workers))
@@ -309,7 +309,7 @@ func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 		broken := packet.PutARP(make([]byte, packet.ARPLen), h.mac, packet.Broadcast, request(h, "10.3.0.1"))
 		broken[packet.EthernetLen] = 9
 		nobody := packet.ARP{Request: true, SenderMAC: h.mac, Sender: 127<<24 | 1,
-			Target: packet.FromAddr(addr("10.3.0.1"))}
+			Target: packet.AddrFrom(addr("10.3.0.1"))}
 		other := s.addPort("ext_net", "other")
 		for _, with := range []bool{true, false} { // the other port
 			for _, c := range []struct {

@@ -104,7 +104,7 @@ func (w *wire) send(eth []byte) {
 func (w *wire) arp(mac packet.MAC, sender, target string) {
 	b := make([]byte, packet.ARPLen)
 	packet.PutARP(b, mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: mac,
-		Sender: packet.FromAddr(netip.MustParseAddr(sender)), Target: packet.FromAddr(netip.MustParseAddr(target))})
+		Sender: packet.AddrFrom(netip.MustParseAddr(sender)), Target: packet.AddrFrom(netip.MustParseAddr(target))})
 	w.send(b)
 }
 
@@ -129,8 +129,8 @@ func udpFrame(src, dst packet.MAC, from, to string) []byte {
 	ip := b[14:]
 	ip[0], ip[3], ip[8], ip[9] = 0x45, 28, 64, packet.ProtoUDP
 	a, z := netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)
-	binary.BigEndian.PutUint32(ip[12:], packet.FromAddr(a.Addr()))
-	binary.BigEndian.PutUint32(ip[16:], packet.FromAddr(z.Addr()))
+	packet.AddrFrom(a.Addr()).Put(ip[12:])
+	packet.AddrFrom(z.Addr()).Put(ip[16:])
 	binary.BigEndian.PutUint16(ip[20:], a.Port())
 	binary.BigEndian.PutUint16(ip[22:], z.Port())
 	ip[25] = 8
@@ -164,7 +164,7 @@ func TestEngineForwardsBetweenPorts(t *testing.T) {
 	}
 	left.send(udpFrame(leftMAC, m.SenderMAC, "192.0.2.7:1000", "198.51.100.7:2000"))
 	ask, ok := packet.DecodeARP(right.next(t))
-	if !ok || !ask.Request || packet.ToAddr(ask.Target).String() != "198.51.100.7" {
+	if !ok || !ask.Request || ask.Target.Netip().String() != "198.51.100.7" {
 		t.Fatalf("not asked for the receiver: %+v", ask)
 	}
 	right.arp(rightMAC, "198.51.100.7", "198.51.100.1")
@@ -241,7 +241,7 @@ func TestSimulatedTime(t *testing.T) {
 			t.Errorf("host unreachable after %v, want 3s", d)
 		}
 		for range 3 {
-			if m, ok := packet.DecodeARP(right.next(t)); !ok || packet.ToAddr(m.Target).String() != "198.51.100.99" {
+			if m, ok := packet.DecodeARP(right.next(t)); !ok || m.Target.Netip().String() != "198.51.100.99" {
 				t.Error("not a request for the receiver")
 			}
 		}

@@ -82,7 +82,7 @@ func (l *lesson) only(network string, proto uint8, port int, flags string) sent 
 // one it began with.
 func (l *lesson) stream(from *simHost, i int) {
 	l.t.Helper()
-	tuple := packet.Tuple{Src: packet.FromAddr(from.addr), SrcPort: 6000, Dst: packet.FromAddr(l.client.addr),
+	tuple := packet.Tuple{Src: packet.AddrFrom(from.addr), SrcPort: 6000, Dst: packet.AddrFrom(l.client.addr),
 		DstPort: 514, Proto: fairUDP}
 	if c, _ := l.w.routers[0].conns.Lookup(&tuple, l.now); c == nil && i > 0 {
 		l.t.Fatalf("the stream of %v is forgotten after %d packets of the flood", from.addr, i)

@@ -418,7 +418,7 @@ func findRoute(t *turn, x *passage) verdict {
 	if x.conn == nil && x.in.external && x.r.closed() && !x.fresh.admitted {
 		return drop(DropPolicy)
 	}
-	rt, ok := x.r.routes.Lookup(packet.ToAddr(dst))
+	rt, ok := x.r.routes.Lookup(dst.Netip())
 	if !ok {
 		return sendError(t, x, packet.ICMPUnreachable, 0, 0, DropNoRoute)
 	}
@@ -566,7 +566,7 @@ func exhausted(t *turn, x *passage, reason DropReason) verdict {
 	if at, ok := r.exhausted[reason]; !ok || t.now-at >= time.Minute {
 		r.exhausted[reason] = t.now
 		t.log.Warn("new connections are refused", "router", r.name, "reason", reason.String(),
-			"connections", r.conns.Len(), "sender", packet.ToAddr(x.p.Src))
+			"connections", r.conns.Len(), "sender", x.p.Src.Netip())
 	}
 	return sendError(t, x, packet.ICMPUnreachable, 13, 0, reason)
 }

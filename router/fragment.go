@@ -19,7 +19,7 @@ import (
 // A fragmentKey tells the packets apart that fragments belong to (RFC 791, 3.2).
 type fragmentKey struct {
 	fragmentSource
-	dst   uint32
+	dst   packet.Addr
 	id    uint16
 	proto uint8
 }
@@ -27,7 +27,7 @@ type fragmentKey struct {
 // A fragmentSource is a sender of fragments: an address behind an interface.
 type fragmentSource struct {
 	in  uint16
-	src uint32
+	src packet.Addr
 }
 
 func keyOf(x *passage) fragmentKey {
@@ -270,7 +270,7 @@ func (fs *fragments) forget(t *turn, e *fragmentEntry, reason DropReason) {
 // settleFragments forgets the packets that are under way in pieces to or from one of the
 // addresses, which have another meaning now, or in a connection that a change has ended:
 // their other pieces must not go where the first ones did not.
-func (r *vrouter) settleFragments(t *turn, addrs []uint32) {
+func (r *vrouter) settleFragments(t *turn, addrs []packet.Addr) {
 	fs := &r.fragments
 	var next *list.Element
 	for place := fs.known.Front(); place != nil; place = next {

@@ -1,12 +1,14 @@
 package router
 
+import "github.com/taprouter/taprouter/internal/packet"
+
 // A router with shared SNAT is closed to the outside, and its hosts show addresses of the gateway there.
 
 // closed reports whether new connections from outside need a rule.
 func (r *vrouter) closed() bool { return r.gateway != nil && r.gateway.snat }
 
 // externalAddr is the address an internal host shows outside.
-func (r *vrouter) externalAddr(addr uint32) uint32 {
+func (r *vrouter) externalAddr(addr packet.Addr) packet.Addr {
 	if floating, ok := r.static.Floating(addr); ok {
 		return floating
 	}
@@ -14,7 +16,7 @@ func (r *vrouter) externalAddr(addr uint32) uint32 {
 }
 
 // showsItself reports whether a destination outside sees internal addresses.
-func (g *gateway) showsItself(dst uint32) bool {
+func (g *gateway) showsItself(dst packet.Addr) bool {
 	for _, p := range g.plain {
 		if p.contains(dst) {
 			return true

@@ -27,7 +27,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	ask := func(target string) {
 		b := make([]byte, packet.ARPLen)
 		packet.PutARP(b, client.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: client.mac,
-			Sender: packet.FromAddr(client.addr), Target: packet.FromAddr(addr(target))})
+			Sender: packet.AddrFrom(client.addr), Target: packet.AddrFrom(addr(target))})
 		s.put("ext_net", b)
 	}
 	s.takeARP("ext_net")
@@ -35,7 +35,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 		ask(target)
 		got := s.takeARP("ext_net")
 		if len(got) != 1 || got[0].SenderMAC != interfaces(ext)[i].mac ||
-			got[0].Sender != packet.FromAddr(addr(target)) {
+			got[0].Sender != packet.AddrFrom(addr(target)) {
 			t.Errorf("%s is at %v", target, got)
 		}
 	}

@@ -19,8 +19,8 @@ func answerEcho(t *turn, x *passage) verdict {
 	p.CompleteChecksum()
 	ip, icmp := p.Eth[packet.EthernetLen:p.End], p.Eth[p.L4:p.End]
 	src, dst := p.Src, p.Dst
-	binary.BigEndian.PutUint32(ip[12:], dst)
-	binary.BigEndian.PutUint32(ip[16:], src)
+	dst.Put(ip[12:])
+	src.Put(ip[16:])
 	ip[8] = originTTL
 	if p.Options {
 		record(t, x, x.in, src) // the way here and back (RFC 1812, 4.3.3.6)
@@ -69,7 +69,7 @@ func (r *vrouter) resetBoth(t *turn, c *conntrack.Conn) {
 	for d := range conntrack.Direction(2) {
 		r.cut.add(c.Tuple(d), t.now)
 		to, segment, ok := r.conns.Reset(c, d)
-		switch rt, way := r.routes.Lookup(packet.ToAddr(to.Dst)); {
+		switch rt, way := r.routes.Lookup(to.Dst.Netip()); {
 		case !ok:
 			t.stats.Unsent[UnsentSequence]++
 		case !way || r.ifaces[c.In[d]].gone && !r.leaving || rt.out.external != r.ifaces[c.In[d]].external:
@@ -136,7 +136,7 @@ func (c *cutTuples) tick(t *turn) {
 // sendSegment sends a bare TCP segment on behalf of its source, if it is known how to
 // reach the destination: it is not worth asking for.
 func (r *vrouter) sendSegment(t *turn, tuple packet.Tuple, s *packet.Segment) {
-	rt, ok := r.routes.Lookup(packet.ToAddr(tuple.Dst))
+	rt, ok := r.routes.Lookup(tuple.Dst.Netip())
 	if !ok {
 		t.stats.Unsent[UnsentRoute]++
 		return
@@ -198,7 +198,7 @@ func sendReset(t *turn, x *passage) {
 
 // fillIPv4 writes the Ethernet and IP headers of an answer to x, from src; the
 // frame's length says how long the packet is.
-func (x *passage) fillIPv4(eth []byte, proto uint8, src uint32, tos uint8) {
+func (x *passage) fillIPv4(eth []byte, proto uint8, src packet.Addr, tos uint8) {
 	x.r.putIPv4(eth, x.in.mac, x.p.SourceMAC(), packet.Tuple{Src: src, Dst: x.p.Src, Proto: proto}, tos)
 }
 
@@ -212,8 +212,8 @@ func (r *vrouter) putIPv4(eth []byte, from, to packet.MAC, t packet.Tuple, tos u
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 	binary.BigEndian.PutUint16(ip[4:], r.idents.take(t.Src, t.Dst, t.Proto, 1))
 	ip[8], ip[9] = originTTL, t.Proto
-	binary.BigEndian.PutUint32(ip[12:], t.Src)
-	binary.BigEndian.PutUint32(ip[16:], t.Dst)
+	t.Src.Put(ip[12:])
+	t.Dst.Put(ip[16:])
 	packet.SetIPv4Checksum(ip)
 }
 
@@ -272,7 +272,7 @@ func quote(t *turn, p *packet.Packet, most int) []byte {
 // errorSource is the router's address on the interface the error leaves by
 // (RFC 1812, 4.3.2.4). What is refused at one of the router's own addresses
 // comes from that address, as a host's answer does.
-func (x *passage) errorSource() uint32 {
+func (x *passage) errorSource() packet.Addr {
 	if x.out == nil && (x.r.isLocal(x.p.Dst) || x.r.static.Owns(x.p.Dst)) {
 		return x.p.Dst
 	}
@@ -329,7 +329,7 @@ var (
 )
 
 // allow takes a token if both buckets have one.
-func (l *limiter) allow(to uint32, now time.Duration) bool {
+func (l *limiter) allow(to packet.Addr, now time.Duration) bool {
 	each := &l.to[l.bucket(to)]
 	if !each.ready(now, l.rateEach, l.burstEach) || !l.all.ready(now, l.rate, l.burst) {
 		return false
@@ -340,4 +340,4 @@ func (l *limiter) allow(to uint32, now time.Duration) bool {
 }
 
 // bucket is the place of an address. Hosts cannot foretell it.
-func (l *limiter) bucket(to uint32) uint8 { return uint8((uint64(to) + 1) * l.secret >> 56) }
+func (l *limiter) bucket(to packet.Addr) uint8 { return uint8((to.Number() + 1) * l.secret >> 56) }

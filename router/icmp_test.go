@@ -289,12 +289,12 @@ func TestARPAnswersForOwnedAddressesOnly(t *testing.T) {
 	ask := func(h *simHost, target string) int {
 		b := make([]byte, packet.ARPLen)
 		packet.PutARP(b, h.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: h.mac,
-			Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(addr(target))})
+			Sender: packet.AddrFrom(h.addr), Target: packet.AddrFrom(addr(target))})
 		l.takeARP(h.net)
 		l.put(h.net, b)
 		n := 0
 		for _, m := range l.takeARP(h.net) {
-			if !m.Request && packet.ToAddr(m.Sender) == addr(target) && m.SenderMAC == l.routerMAC(h.net) {
+			if !m.Request && m.Sender.Netip() == addr(target) && m.SenderMAC == l.routerMAC(h.net) {
 				n++
 			}
 		}
@@ -324,7 +324,7 @@ func TestAnnouncementsAtStart(t *testing.T) {
 	var got []string
 	for _, m := range l.takeARP("ext_net") {
 		if m.Sender == m.Target {
-			got = append(got, packet.ToAddr(m.Sender).String())
+			got = append(got, m.Sender.Netip().String())
 		}
 	}
 	if want := "[10.10.10.2 10.10.10.3 10.10.10.7 10.10.10.8]"; fmt.Sprint(got) != want {
@@ -501,7 +501,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	tell := func(sender string, target string, mac packet.MAC) {
 		b := make([]byte, packet.ARPLen)
 		packet.PutARP(b, mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: mac,
-			Sender: packet.FromAddr(addr(sender)), Target: packet.FromAddr(addr(target))})
+			Sender: packet.AddrFrom(addr(sender)), Target: packet.AddrFrom(addr(target))})
 		l.takeARP("vlan101")
 		l.put("vlan101", b)
 	}
@@ -509,7 +509,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 		tell(elsewhere, "172.16.101.1", l.vm4.mac)
 		got := l.takeARP("vlan101")
 		if len(got) != 1 || got[0].Request || got[0].TargetMAC != l.vm4.mac ||
-			packet.ToAddr(got[0].Target).String() != elsewhere {
+			got[0].Target.Netip().String() != elsewhere {
 			t.Errorf("a host that asks with %s got %v", elsewhere, got)
 		}
 		tell(elsewhere, "172.16.101.50", l.vm4.mac)
@@ -549,7 +549,7 @@ func TestRateLimitIsKeyed(t *testing.T) {
 	var a, b limiter
 	a.secret, b.secret = 0x9e3779b97f4a7c15, 0xd1342543de82ef95
 	inOne, inBoth := 0, 0
-	for addr := uint32(1); addr < 20_000; addr++ {
+	for addr := packet.Addr(1); addr < 20_000; addr++ {
 		if a.bucket(addr) == a.bucket(0) {
 			inOne++
 			if b.bucket(addr) == b.bucket(0) {

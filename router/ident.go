@@ -3,6 +3,8 @@ package router
 import (
 	"math/bits"
 	"math/rand/v2"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // The fragments of a packet are told from another's by source, destination,
@@ -25,8 +27,8 @@ func newIdents(rng *rand.Rand) idents {
 }
 
 // take returns the first of n consecutive identifications.
-func (s *idents) take(src, dst uint32, proto uint8, n int) uint16 {
-	hi, lo := bits.Mul64((uint64(src)<<32|uint64(dst))^s.secret[0], uint64(proto)<<32^s.secret[1])
+func (s *idents) take(src, dst packet.Addr, proto uint8, n int) uint16 {
+	hi, lo := bits.Mul64((src.Number()<<32|dst.Number())^s.secret[0], uint64(proto)<<32^s.secret[1])
 	hi, lo = bits.Mul64(hi^lo^s.secret[1], 0x9e3779b97f4a7c15^s.secret[0]|1)
 	h := hi ^ lo
 	used := &s.used[h%uint64(len(s.used))]
@@ -38,12 +40,12 @@ func (s *idents) take(src, dst uint32, proto uint8, n int) uint16 {
 // shared reports whether hosts of ours share an external address: the router's own,
 // also for clients of a VIP, a VIP's, which its members answer from, and that of
 // forwarded ports. A floating IP is one host's, unless it is a VIP's.
-func (r *vrouter) shared(addr uint32) bool {
+func (r *vrouter) shared(addr packet.Addr) bool {
 	return r.gateway != nil && addr == r.gateway.addr || r.sharedElse(addr)
 }
 
 // sharedElse is shared for any other address than the gateway's first.
-func (r *vrouter) sharedElse(addr uint32) bool {
+func (r *vrouter) sharedElse(addr packet.Addr) bool {
 	if r.gateway != nil && r.gateway.shares(addr) {
 		return true
 	}
@@ -57,7 +59,7 @@ func (r *vrouter) sharedElse(addr uint32) bool {
 // all fragments of a packet the same one. A super-frame's segments count on from its
 // own. An ICMP error about the packet will quote the new one, which is not turned back:
 // the receiver of the error goes by the ports.
-func renumber(t *turn, x *passage, src, dst uint32) {
+func renumber(t *turn, x *passage, src, dst packet.Addr) {
 	p := &x.p
 	if src == p.Src || !x.r.shared(src) {
 		return

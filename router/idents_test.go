@@ -3,6 +3,8 @@ package router
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // No identification comes again for 60 000 packets to one place, whatever goes to
@@ -10,7 +12,7 @@ import (
 func TestIdentsDoNotRepeat(t *testing.T) {
 	s := newIdents(rand.New(rand.NewPCG(1, 2)))
 	seen := map[uint16]bool{}
-	for i := range uint32(60000) {
+	for i := range packet.Addr(60000) {
 		if i%1000 == 0 {
 			first := s.take(1, 2, 17, 44)
 			for k := range uint16(44) {
@@ -32,7 +34,7 @@ func TestIdentsAreSpread(t *testing.T) {
 	a, b := newIdents(rand.New(rand.NewPCG(1, 2))), newIdents(rand.New(rand.NewPCG(1, 3)))
 	ids, used, same := map[uint16]bool{}, map[uint16]int{}, 0
 	const n = 8192
-	for dst := range uint32(n) {
+	for dst := range packet.Addr(n) {
 		id := a.take(1, dst, 17, 1)
 		ids[id] = true
 		if id == b.take(1, dst, 17, 1) || id == a.take(1, dst, 6, 1) || id == a.take(2, dst, 17, 1) {

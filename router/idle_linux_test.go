@@ -71,7 +71,7 @@ func TestListsHoldNoWorker(t *testing.T) {
 	defer e.Close()
 	const n = 20 * walkStep
 	if err := w.call(func() {
-		for k := range uint32(n) {
+		for k := range packet.Addr(n) {
 			tuple := packet.Tuple{Src: k, Dst: 1, SrcPort: 2, DstPort: 3, Proto: packet.ProtoUDP}
 			w.routers[0].conns.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, w.now)
 		}
@@ -83,7 +83,7 @@ func TestListsHoldNoWorker(t *testing.T) {
 	if calls := c.wakes.Load() - before; len(all) != n || calls < n/walkStep {
 		t.Errorf("%d connections in %d calls of the worker, want %d in at least %d", len(all), calls, n, n/walkStep)
 	}
-	seen := map[uint32]bool{}
+	seen := map[packet.Addr]bool{}
 	for _, c := range all {
 		seen[c.Original.Src] = true
 	}

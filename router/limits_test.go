@@ -208,7 +208,7 @@ func TestConflictsOfSeveralAddresses(t *testing.T) {
 		l.takeARP("ext_net")
 		a := netip.MustParseAddr(addr)
 		l.put("ext_net", packet.PutARP(make([]byte, packet.ARPLen), l.client.mac, packet.Broadcast,
-			packet.ARP{Request: true, SenderMAC: l.client.mac, Sender: packet.FromAddr(a), Target: packet.FromAddr(a)}))
+			packet.ARP{Request: true, SenderMAC: l.client.mac, Sender: packet.AddrFrom(a), Target: packet.AddrFrom(a)}))
 		if n := strings.Count(log.String(), "address="+addr); n != warned {
 			t.Errorf("%s: %d warnings:\n%s", addr, n, &log)
 		}

@@ -111,7 +111,7 @@ func TestStartWithoutADevice(t *testing.T) {
 	right := m.wire(t, "right")
 	right.arp(rightMAC, "198.51.100.7", "198.51.100.1")
 	if a, ok := packet.DecodeARP(right.next(t)); !ok ||
-		a.Target != packet.FromAddr(netip.MustParseAddr("198.51.100.7")) {
+		a.Target != packet.AddrFrom(netip.MustParseAddr("198.51.100.7")) {
 		t.Error("no answer on the device that has come")
 	}
 	for text, times := range map[string]int{"device is missing": 1, "cannot be opened yet": 1, "taken": 1,

@@ -30,7 +30,7 @@ func (r *vrouter) learn(t *turn, k neighbor.Key, mac packet.MAC, to bool) {
 	waiting, former := r.arp.Learn(k, mac, to, t.now)
 	if !former.IsZero() {
 		t.log.Debug("neighbor has another MAC now", "router", r.name, "network", r.ifaces[k.Iface].network.name(),
-			"neighbor", packet.ToAddr(k.Addr), "mac", mac, "before", former)
+			"neighbor", k.Addr.Netip(), "mac", mac, "before", former)
 	}
 	for _, p := range waiting {
 		t.requeue(&retry{in: r.ifaces[p.Iface]}, p.Frame)
@@ -67,8 +67,8 @@ func sameSegment(p *packet.Packet, eth []byte) bool {
 // reachable reports whether a host is worth a new connection: there is a route to
 // it, on which it is not dropped every time, and its next hop has not just failed to
 // answer. One that has is asked again, so that it is back when it answers.
-func (r *vrouter) reachable(t *turn, addr uint32) bool {
-	rt, ok := r.routes.Lookup(packet.ToAddr(addr))
+func (r *vrouter) reachable(t *turn, addr packet.Addr) bool {
+	rt, ok := r.routes.Lookup(addr.Netip())
 	switch {
 	case !ok || rt.out.checks:
 		return false
@@ -92,7 +92,7 @@ func (in *iface) answerARP(t *turn, m packet.ARP) {
 }
 
 // askARP asks for a neighbor, by unicast if to is not zero.
-func (out *iface) askARP(t *turn, addr uint32, to packet.MAC) {
+func (out *iface) askARP(t *turn, addr packet.Addr, to packet.MAC) {
 	if to.IsZero() {
 		to = packet.Broadcast
 	}
@@ -120,7 +120,7 @@ func (i *iface) announceAll(t *turn) {
 	}
 }
 
-func (i *iface) announceAddr(t *turn, addr uint32) {
+func (i *iface) announceAddr(t *turn, addr packet.Addr) {
 	i.sendARP(t, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.mac, Sender: addr, Target: addr})
 }
 
@@ -135,7 +135,7 @@ func (i *iface) networkUp(t *turn) {
 
 // announceFresh tells a network of one address that the router owns there now, at
 // once and a few times more.
-func (i *iface) announceFresh(t *turn, addr uint32) {
+func (i *iface) announceFresh(t *turn, addr packet.Addr) {
 	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.addr == addr })
 	i.fresh = append(i.fresh, freshAddr{addr, announceTimes, t.now})
 	i.tickFresh(t)
@@ -176,17 +176,17 @@ func (r *vrouter) tickAnnouncements(t *turn) {
 // conflict reports that somebody else uses one of the router's addresses
 // (RFC 5227, 2.4). The router keeps it, and says so to the network, at most
 // every ten seconds for each address.
-func (in *iface) conflict(t *turn, addr uint32, mac packet.MAC) {
+func (in *iface) conflict(t *turn, addr packet.Addr, mac packet.MAC) {
 	t.stats.Conflicts++
 	if at, ok := in.conflicts[addr]; ok && t.now-at < 10*time.Second {
 		return
 	}
 	if in.conflicts == nil {
-		in.conflicts = map[uint32]time.Duration{}
+		in.conflicts = map[packet.Addr]time.Duration{}
 	}
 	in.conflicts[addr] = t.now
 	t.log.Warn("address conflict: another host uses an address of the router", "router", in.router.name,
-		"network", in.network.name(), "address", packet.ToAddr(addr), "mac", mac)
+		"network", in.network.name(), "address", addr.Netip(), "mac", mac)
 	in.announceAddr(t, addr)
 }
 
@@ -199,7 +199,7 @@ func (r *vrouter) tickNeighbors(t *turn) {
 			return
 		}
 		t.log.Debug("neighbor does not answer", "router", r.name, "network", out.network.name(),
-			"neighbor", packet.ToAddr(a.Addr), slog.Int("waiting", len(a.Failed)))
+			"neighbor", a.Addr.Netip(), slog.Int("waiting", len(a.Failed)))
 		for _, p := range a.Failed {
 			t.requeue(&retry{r.ifaces[p.Iface], a.Key}, p.Frame)
 		}

@@ -61,7 +61,7 @@ func meetOutside(t *testing.T, workers int) {
 	learn := func(h *simHost) {
 		b := make([]byte, packet.ARPLen)
 		packet.PutARP(b, h.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: h.mac,
-			Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(addr("192.168.1.1"))})
+			Sender: packet.AddrFrom(h.addr), Target: packet.AddrFrom(addr("192.168.1.1"))})
 		s.put(h.net, b)
 		s.takeARP(h.net)
 	}

@@ -162,7 +162,7 @@ func TestObservedByTheOtherWorker(t *testing.T) {
 func arpRequest(mac packet.MAC, from, target string) []byte {
 	b := make([]byte, packet.ARPLen)
 	packet.PutARP(b, mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: mac,
-		Sender: packet.FromAddr(addr(from)), Target: packet.FromAddr(addr(target))})
+		Sender: packet.AddrFrom(addr(from)), Target: packet.AddrFrom(addr(target))})
 	return b
 }
 

@@ -33,7 +33,7 @@ func readOptions(t *turn, x *passage) verdict {
 
 // record enters the router into the options of a packet that leaves by an interface, towards an
 // address there.
-func record(t *turn, x *passage, out *iface, towards uint32) {
+func record(t *turn, x *passage, out *iface, towards packet.Addr) {
 	x.p.Record(&x.options, out.addrFor(towards), timestamp(t), x.r.isLocal(x.p.Asked(&x.options)))
 }
 

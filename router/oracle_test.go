@@ -211,7 +211,7 @@ func finished(f tap.Frame) [][]byte {
 // way round where mappings do not depend on the destination.
 func (q *sequence) checkTables() {
 	type end struct {
-		addr  uint32
+		addr  packet.Addr
 		port  uint16
 		proto uint8
 	}
@@ -556,7 +556,7 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 
 // recorded is a second, independent account of what a router must record (RFC 791, 3.1), given its
 // address and the time. It knows the options of someOptions only.
-func recorded(opts []byte, addr, now uint32, own *rules) {
+func recorded(opts []byte, addr packet.Addr, now uint32, own *rules) {
 	for len(opts) > 0 && opts[0] != 0 {
 		if opts[0] == 1 {
 			opts = opts[1:]
@@ -570,16 +570,16 @@ func recorded(opts []byte, addr, now uint32, own *rules) {
 		free := o[min(len(o), int(o[2])-1):]
 		switch {
 		case o[0] == 7 && len(free) >= 4:
-			binary.BigEndian.PutUint32(free, addr)
+			addr.Put(free)
 			o[2] += 4
 		case o[0] == 68 && o[3]&15 == 0 && len(free) >= 4:
 			binary.BigEndian.PutUint32(free, now)
 			o[2] += 4
 		case o[0] == 68 && o[3]&15 == 1 && len(free) >= 8:
-			binary.BigEndian.PutUint32(free, addr)
+			addr.Put(free)
 			binary.BigEndian.PutUint32(free[4:], now)
 			o[2] += 8
-		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && own.isLocal(binary.BigEndian.Uint32(free)):
+		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && own.isLocal(packet.ReadAddr(free)):
 			binary.BigEndian.PutUint32(free[4:], now)
 			o[2] += 8
 		case o[0] == 68 && len(free) == 0 && o[3]&15 < 2:
@@ -621,8 +621,8 @@ func (q *sequence) reported(from place, p *packet.Packet, went crossing, fresh b
 	eth := went.frame.Ethernet()
 	quote := eth[packet.EthernetLen:]
 	l4 := append([]byte{packet.ICMPUnreachable, 3, 0, 0, 0, 0, 0, 0}, quote[:min(len(quote), 548)]...)
-	reporter := place{net: went.net, addr: packet.ToAddr(binary.BigEndian.Uint32(eth[30:]))}
-	b := q.packet(reporter, binary.BigEndian.Uint32(eth[26:]), packet.ProtoICMP, 0, l4)
+	reporter := place{net: went.net, addr: packet.ReadAddr(eth[30:]).Netip()}
+	b := q.packet(reporter, packet.ReadAddr(eth[26:]), packet.ProtoICMP, 0, l4)
 	nettest.SetMACs(b[tap.HeaderLen:], packet.MAC(eth[0:6]), packet.MAC(eth[6:12]))
 	dropped, waiting := q.w.stats.Dropped, q.parked()
 	out := q.put(went.net, b)

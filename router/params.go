@@ -74,24 +74,24 @@ type ifaceParams struct {
 // A gatewayParams says how a router reaches the outside, through its interface on an external network.
 type gatewayParams struct {
 	network id
-	addr    uint32
-	nextHop uint32 // 0: none
+	addr    packet.Addr
+	nextHop packet.Addr // 0: none
 	snat    bool
-	plain   []netip.Prefix // destinations towards which nothing is translated
-	shared  [][2]uint32    // first and last address of the ranges that internal hosts share; none: addr
+	plain   []netip.Prefix   // destinations towards which nothing is translated
+	shared  [][2]packet.Addr // first and last address of the ranges that internal hosts share; none: addr
 	origin  origin
 }
 
 // A routeParams is a static route.
 type routeParams struct {
 	to     netip.Prefix
-	via    uint32
+	via    packet.Addr
 	origin origin
 }
 
 // A floatingParams says what a floating address of a router's external network stands for.
 type floatingParams struct {
-	addr   uint32
+	addr   packet.Addr
 	to     nat.Floating // zero: nothing any more
 	origin origin
 }
@@ -102,7 +102,7 @@ type vipParams struct {
 	gone    bool // the router has no such VIP any more; nothing else is set
 	name    string
 	network id
-	addr    uint32
+	addr    packet.Addr
 	proto   uint8
 	port    uint16
 	pool    id

@@ -36,7 +36,7 @@ type passage struct {
 	fresh fresh // of stageConntrack, for a packet of no known connection
 
 	out      *iface
-	nextHop  uint32             // of stageRoute
+	nextHop  packet.Addr        // of stageRoute
 	hop      neighbor.Ref       // of stageRoute: of the next hop, 0: not known yet
 	neighbor *neighbor.Neighbor // the next hop
 	oversize bool               // to be fragmented
@@ -59,7 +59,7 @@ type fresh struct {
 // An errorPath is how an ICMP error about a translated connection is translated
 // itself: its own addresses, and the quoted packet as its sender knows it.
 type errorPath struct {
-	src, dst uint32
+	src, dst packet.Addr
 	quoted   packet.Tuple
 }
 

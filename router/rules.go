@@ -121,7 +121,7 @@ func (r *rules) setPlace(p *placeParams, parts standing) {
 		pi := &p.ifaces[i]
 		f := &ifaceRules{of: parts.ifaceOn(pi.network), external: pi.external, origin: pi.origin}
 		for _, a := range pi.addrs {
-			f.addrs = append(f.addrs, ifaceAddr{packet.FromAddr(a.Addr()), newPrefix(a)})
+			f.addrs = append(f.addrs, ifaceAddr{packet.AddrFrom(a.Addr()), newPrefix(a)})
 			f.prefixes = append(f.prefixes, newPrefix(a))
 			r.routes.Insert(a.Masked(), route{out: f.of})
 		}
@@ -157,7 +157,7 @@ func (r *rules) enforce() {
 }
 
 // towards is the interface on whose network a next hop is, nil if there is none.
-func (r *rules) towards(via uint32) *ifaceRules {
+func (r *rules) towards(via packet.Addr) *ifaceRules {
 	for _, f := range slices.Backward(r.attached) {
 		if f.onLink(via) {
 			return f
@@ -168,7 +168,8 @@ func (r *rules) towards(via uint32) *ifaceRules {
 
 func newGateway(p *gatewayParams, at *iface) *gateway {
 	g := &gateway{
-		iface: at, addr: p.addr, snat: p.snat, shared: []uint32{p.addr}, more: map[uint32]bool{}, origin: p.origin,
+		iface: at, addr: p.addr, snat: p.snat, shared: []packet.Addr{p.addr}, more: map[packet.Addr]bool{},
+		origin: p.origin,
 	}
 	for _, plain := range p.plain {
 		if plain.Addr().Is4() {
@@ -266,7 +267,7 @@ func (r *rules) houseVIPs(parts standing) {
 }
 
 // owner returns the interface at which the router has an address, nil if it has not.
-func (r *rules) owner(addr uint32) *iface {
+func (r *rules) owner(addr packet.Addr) *iface {
 	if o := r.owned.Find(addr); o != nil {
 		return o.at
 	}
@@ -274,21 +275,21 @@ func (r *rules) owner(addr uint32) *iface {
 }
 
 // isLocal reports whether an address is the router's own, and not an associated floating IP.
-func (r *rules) isLocal(addr uint32) bool {
+func (r *rules) isLocal(addr packet.Addr) bool {
 	o := r.owned.Find(addr)
 	return o != nil && o.local > 0
 }
 
 // claims reports whether an address is the router's own or an associated floating IP, so that it cannot be the
 // address of a host.
-func (r *rules) claims(addr uint32) bool {
+func (r *rules) claims(addr packet.Addr) bool {
 	o := r.owned.Find(addr)
 	return o != nil && (o.local > 0 || o.at != r.checks)
 }
 
 // An addrAt is an address that a router has at an interface.
 type addrAt struct {
-	addr uint32
+	addr packet.Addr
 	at   *iface
 }
 
@@ -329,7 +330,7 @@ func (e *ownEdits) placed(r *rules, gone bool) {
 }
 
 // floats adds the reason that a floating IP gives.
-func (e *ownEdits) floats(r *rules, addr uint32, gone bool) {
+func (e *ownEdits) floats(r *rules, addr packet.Addr, gone bool) {
 	if r.gateway != nil && r.static.Owns(addr) {
 		_, associated := r.static.Fixed(addr)
 		// of one with forwarded ports, the rest is for the router
@@ -341,7 +342,7 @@ func (e *ownEdits) floats(r *rules, addr uint32, gone bool) {
 func (r *rules) everything() ownEdits {
 	var e ownEdits
 	e.placed(r, false)
-	r.static.Each(func(addr uint32, _ nat.Floating) { e.floats(r, addr, false) })
+	r.static.Each(func(addr packet.Addr, _ nat.Floating) { e.floats(r, addr, false) })
 	for _, v := range r.listed {
 		e.add(addrAt{v.Addr, v.at}, true, false)
 	}
@@ -378,8 +379,8 @@ func (e *ownEdit) count(o *ownership) {
 }
 
 // addresses are those of the edits.
-func (e *ownEdits) addresses() []uint32 {
-	all := make([]uint32, 0, len(e.all))
+func (e *ownEdits) addresses() []packet.Addr {
+	all := make([]packet.Addr, 0, len(e.all))
 	for _, edit := range e.all {
 		all = append(all, edit.addr)
 	}
@@ -387,7 +388,7 @@ func (e *ownEdits) addresses() []uint32 {
 }
 
 // movesBetween compares where addresses were and are.
-func movesBetween(before, after addrmap.Map[ownership], addrs []uint32) moves {
+func movesBetween(before, after addrmap.Map[ownership], addrs []packet.Addr) moves {
 	var m moves
 	slices.Sort(addrs)
 	for _, a := range slices.Compact(addrs) {

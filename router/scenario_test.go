@@ -286,7 +286,7 @@ func (c *scenario) frame(network string, args []string) ([]byte, error) {
 // addresses are where a frame's packet or ARP message comes from and goes.
 func addresses(eth []byte) (src, dst netip.Addr) {
 	if m, ok := packet.DecodeARP(eth); ok {
-		return packet.ToAddr(m.Sender), packet.ToAddr(m.Target)
+		return m.Sender.Netip(), m.Target.Netip()
 	}
 	if len(eth) < packet.EthernetLen+packet.IPv4Len {
 		return netip.IPv4Unspecified(), netip.IPv4Unspecified()
@@ -296,7 +296,7 @@ func addresses(eth []byte) (src, dst netip.Addr) {
 
 // address fills in the MAC addresses that the line has left out.
 func (c *scenario) address(h *simHost, eth []byte, dst netip.Addr) {
-	to := c.routerFor(h.net, packet.FromAddr(dst))
+	to := c.routerFor(h.net, packet.AddrFrom(dst))
 	if m, ok := packet.DecodeARP(eth); ok {
 		if m.SenderMAC.IsZero() {
 			m.SenderMAC = h.mac
@@ -313,7 +313,7 @@ func (c *scenario) address(h *simHost, eth []byte, dst netip.Addr) {
 }
 
 // routerFor is the router on a network that owns an address, else its first.
-func (c *scenario) routerFor(network string, dst uint32) packet.MAC {
+func (c *scenario) routerFor(network string, dst packet.Addr) packet.MAC {
 	for _, i := range interfaces(c.nets[network]) {
 		if i.owns(dst) {
 			return i.mac

@@ -109,7 +109,7 @@ type sequence struct {
 	in       []byte
 	extra    *simDevice // the second device of the first network, if there is one
 
-	dests  []uint32
+	dests  []packet.Addr
 	id     uint16 // of the packets that it makes
 	frames int
 	sent   []crossing // the latest frames in
@@ -316,10 +316,10 @@ func (q *sequence) reconfigure() {
 
 // addresses is where packets may go: to every host, to everything the routers own,
 // and to some that are nobody's.
-func (q *sequence) addresses() []uint32 {
-	all := []uint32{0x08080808, 0x09090909, 0xffffffff, 0xe0000001, 0x7f000001, 0xc0a80a07}
+func (q *sequence) addresses() []packet.Addr {
+	all := []packet.Addr{0x08080808, 0x09090909, 0xffffffff, 0xe0000001, 0x7f000001, 0xc0a80a07}
 	for _, p := range q.places {
-		all = append(all, packet.FromAddr(p.addr))
+		all = append(all, packet.AddrFrom(p.addr))
 	}
 	for _, name := range q.names {
 		for _, i := range interfaces(q.nets[name]) {
@@ -503,7 +503,7 @@ var someOptions = [][]byte{
 }
 
 // packet is a packet of a host to an address.
-func (q *sequence) packet(from place, dst uint32, proto uint8, how byte, l4 []byte) []byte {
+func (q *sequence) packet(from place, dst packet.Addr, proto uint8, how byte, l4 []byte) []byte {
 	q.id++
 	b := make([]byte, tap.HeaderLen+packet.EthernetLen+packet.IPv4Len)
 	if how&withOptions != 0 {
@@ -523,7 +523,7 @@ func (q *sequence) packet(from place, dst uint32, proto uint8, how byte, l4 []by
 	ip[8], ip[9] = []byte{64, 64, 64, 1, 2, 255, 64, 0}[how>>1&7], proto
 	src := from.addr.As4()
 	copy(ip[12:], src[:])
-	binary.BigEndian.PutUint32(ip[16:], dst)
+	dst.Put(ip[16:])
 	packet.SetIPv4Checksum(ip)
 	packet.SetTransportChecksum(ip)
 	q.address(from, eth, dst)
@@ -532,7 +532,7 @@ func (q *sequence) packet(from place, dst uint32, proto uint8, how byte, l4 []by
 
 // address fills in the MAC addresses of a frame from a host to the router on its
 // network that owns dst, else to the first.
-func (q *sequence) address(from place, eth []byte, dst uint32) {
+func (q *sequence) address(from place, eth []byte, dst packet.Addr) {
 	ifaces := interfaces(q.nets[from.net])
 	to := ifaces[0].mac
 	for _, i := range ifaces {
@@ -599,7 +599,7 @@ func fill(b []byte) {
 }
 
 // target chooses a destination.
-func (q *sequence) target() uint32 { return q.dests[q.pick(len(q.dests))] }
+func (q *sequence) target() packet.Addr { return q.dests[q.pick(len(q.dests))] }
 
 // exchange puts in a right packet of a host, holds what comes out against it, and may
 // have it answered.
@@ -669,7 +669,7 @@ func (q *sequence) report() {
 	ip = ip[:min(len(ip), []int{28, 48, 548, 20}[what>>1&3])]
 	l4 := append(make([]byte, packet.ICMPLen), ip...)
 	l4[0], l4[1] = []byte{3, 11, 12, 4, 5, 3, 3, 3}[what>>3&7], []byte{3, 0, 1, 4}[what>>6]
-	q.put(from.net, q.packet(from, binary.BigEndian.Uint32(ip[12:]), packet.ProtoICMP, 0, l4))
+	q.put(from.net, q.packet(from, packet.ReadAddr(ip[12:]), packet.ProtoICMP, 0, l4))
 }
 
 // reply puts in an answer to a packet that has come out.
@@ -781,7 +781,7 @@ const (
 )
 
 // one is the i-th packet of a burst.
-func (q *sequence) one(what int, from place, dst uint32, i int) {
+func (q *sequence) one(what int, from place, dst packet.Addr, i int) {
 	l4 := make([]byte, 24)
 	if what == burstLater || what == burstPieces {
 		l4 = make([]byte, 1400)
@@ -791,7 +791,7 @@ func (q *sequence) one(what int, from place, dst uint32, i int) {
 	binary.BigEndian.PutUint16(l4[2:], 53)
 	binary.BigEndian.PutUint16(l4[4:], uint16(len(l4)))
 	if what == burstSYN || what == burstNeighbors {
-		from.addr = packet.ToAddr(packet.FromAddr(from.addr)&^0xff | uint32(i))
+		from.addr = (packet.AddrFrom(from.addr)&^0xff | packet.Addr(i)).Netip()
 	}
 	switch what {
 	case burstSYN:
@@ -800,12 +800,12 @@ func (q *sequence) one(what int, from place, dst uint32, i int) {
 		q.put(from.net, q.fragment(what, from, dst, i, l4))
 		return
 	case burstHosts:
-		dst = dst&^0xff | uint32(i)
+		dst = dst&^0xff | packet.Addr(i)
 	case burstServices:
 		binary.BigEndian.PutUint16(l4[2:], uint16(i))
 	case burstNeighbors:
 		b := make([]byte, tap.HeaderLen+packet.ARPLen)
-		m := packet.ARP{Request: true, SenderMAC: q.macOf(from), Sender: packet.FromAddr(from.addr), Target: dst}
+		m := packet.ARP{Request: true, SenderMAC: q.macOf(from), Sender: packet.AddrFrom(from.addr), Target: dst}
 		packet.PutARP(b[tap.HeaderLen:], m.SenderMAC, packet.Broadcast, m)
 		q.put(from.net, b)
 		return
@@ -814,7 +814,7 @@ func (q *sequence) one(what int, from place, dst uint32, i int) {
 }
 
 // fragment is the i-th of a burst of fragments.
-func (q *sequence) fragment(what int, from place, dst uint32, i int, l4 []byte) []byte {
+func (q *sequence) fragment(what int, from place, dst packet.Addr, i int, l4 []byte) []byte {
 	if what == burstPieces && i > 0 {
 		q.id--
 	}
@@ -838,7 +838,7 @@ func (q *sequence) arpMessage() {
 	if how&1 == 0 {
 		about = from
 	}
-	m := packet.ARP{Request: how&2 == 0, SenderMAC: q.macOf(from), Sender: packet.FromAddr(about.addr), Target: target}
+	m := packet.ARP{Request: how&2 == 0, SenderMAC: q.macOf(from), Sender: packet.AddrFrom(about.addr), Target: target}
 	if how&4 != 0 {
 		m.Target = m.Sender
 	}

@@ -48,8 +48,8 @@ func TestSharedAddressesPair(t *testing.T) {
 func TestSharedAddressesAreTheRouters(t *testing.T) {
 	l := newLessonOf(t, sharing())
 	for _, own := range []string{"10.10.10.30", "10.10.10.31", "10.10.10.40"} {
-		if r := l.w.routers[0]; !r.gateway.iface.owns(packet.FromAddr(addr(own))) ||
-			!r.isLocal(packet.FromAddr(addr(own))) {
+		if r := l.w.routers[0]; !r.gateway.iface.owns(packet.AddrFrom(addr(own))) ||
+			!r.isLocal(packet.AddrFrom(addr(own))) {
 			t.Errorf("%s is not owned", own)
 		}
 		l.tcp(l.client, 4000, own, 80, "S")

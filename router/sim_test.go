@@ -105,7 +105,7 @@ func (s *sim) routerMAC(network string) packet.MAC { return interfaces(s.nets[ne
 // macTo is the router's address on a network to which packets for dst go: that of the router that has dst there, else
 // of the first.
 func (s *sim) macTo(network, dst string) packet.MAC {
-	for _, st := range s.nets[network].directory.owners[packet.FromAddr(netip.MustParseAddr(dst))] {
+	for _, st := range s.nets[network].directory.owners[packet.AddrFrom(netip.MustParseAddr(dst))] {
 		return st.mac
 	}
 	return s.routerMAC(network)
@@ -148,7 +148,7 @@ func (s *sim) answer() bool {
 				rest = append(rest, f)
 				continue
 			}
-			h := s.hosts[hostKey{name, packet.ToAddr(m.Target)}]
+			h := s.hosts[hostKey{name, m.Target.Netip()}]
 			if !m.Request || m.Sender == m.Target || h == nil || h.mute {
 				rest = append(rest, f)
 				continue
@@ -429,8 +429,8 @@ func stateOf(t testing.TB, topo *file.Topology) *config.State {
 }
 
 // ownAddresses are the addresses that the router answers for at the interface, in ascending order.
-func ownAddresses(i *iface) []uint32 {
-	var all []uint32
+func ownAddresses(i *iface) []packet.Addr {
+	var all []packet.Addr
 	for addr, o := range i.router.owned.All() {
 		if o.at == i {
 			all = append(all, addr)

@@ -16,7 +16,7 @@ const dummyAddr = 192<<24 | 8
 
 // forwardable reports whether a router forwards from or to a unicast address. The documentation
 // prefixes (RFC 5737) are forwarded, because labs use them.
-func forwardable(addr uint32) bool {
+func forwardable(addr packet.Addr) bool {
 	switch {
 	case addr>>24 == 0, addr>>24 == 127, addr>>28 == 15:
 		return false // this network, loopback, reserved
@@ -32,7 +32,7 @@ func forwardable(addr uint32) bool {
 // shows is the address that the router sends from, by an interface, to addr. hop is addr's next hop, or
 // addr itself. It is the interface's address; where that is link-local and would not get as far as
 // addr, it is another address of the router.
-func (i *iface) shows(hop, addr uint32) uint32 {
+func (i *iface) shows(hop, addr packet.Addr) packet.Addr {
 	own := i.addrFor(hop)
 	if forwardable(own) || !forwardable(addr) {
 		return own
@@ -65,7 +65,7 @@ const (
 // for addresses on link). No host sends from a loopback, multicast or broadcast address, or from an
 // address of the router. An address of a network of the router is on that network only. An address that
 // no router forwards is a neighbor's.
-func (i *iface) martian(src uint32) verdict {
+func (i *iface) martian(src packet.Addr) verdict {
 	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
 		i.router.claims(src) || !forwardable(src) && !i.onLink(src) && src != dummyAddr {
 		return drop(DropMartianSource)
@@ -76,7 +76,7 @@ func (i *iface) martian(src uint32) verdict {
 		}
 	}
 	if r := i.router; r.rpFilter != rpOff {
-		if rt, ok := r.routes.Lookup(packet.ToAddr(src)); !ok || r.rpFilter == rpStrict && rt.out != i {
+		if rt, ok := r.routes.Lookup(src.Netip()); !ok || r.rpFilter == rpStrict && rt.out != i {
 			return drop(DropReversePath)
 		}
 	}
@@ -84,7 +84,7 @@ func (i *iface) martian(src uint32) verdict {
 }
 
 // martianDest refuses destinations that no router forwards to (RFC 1812, 5.3.7).
-func martianDest(dst uint32) verdict {
+func martianDest(dst packet.Addr) verdict {
 	switch {
 	case dst>>28 == 14, dst == 0xffffffff:
 		return drop(DropBroadcast)
@@ -95,14 +95,14 @@ func martianDest(dst uint32) verdict {
 }
 
 // prefixOf is the prefix of a network as a pair of address and mask.
-type prefixOf struct{ addr, mask uint32 }
+type prefixOf struct{ addr, mask packet.Addr }
 
 func newPrefix(p netip.Prefix) prefixOf {
-	mask := ^uint32(0) << (32 - p.Bits())
+	var mask packet.Addr = 0xffffffff << (32 - p.Bits())
 	if p.Bits() == 0 {
 		mask = 0
 	}
-	return prefixOf{packet.FromAddr(p.Addr()) & mask, mask}
+	return prefixOf{packet.AddrFrom(p.Addr()) & mask, mask}
 }
 
-func (p prefixOf) contains(a uint32) bool { return a&p.mask == p.addr }
+func (p prefixOf) contains(a packet.Addr) bool { return a&p.mask == p.addr }

@@ -68,7 +68,7 @@ func TestSpecialPurposeAddresses(t *testing.T) {
 			for _, a := range []string{b.first, b.last} {
 				special := netip.MustParseAddr(a)
 				t.Run(fmt.Sprintf("%t/%s/%s", snat, b.why, a), func(t *testing.T) {
-					if got := forwardable(packet.FromAddr(special)); got != b.forwardable {
+					if got := forwardable(packet.AddrFrom(special)); got != b.forwardable {
 						t.Fatalf("forwardable: %t, want %t", got, b.forwardable)
 					}
 					to := newLessonOf(t, topo)
@@ -97,7 +97,7 @@ func TestSpecialPurposeAddresses(t *testing.T) {
 func TestCheckNetsAreForwarded(t *testing.T) {
 	for _, p := range checkNets {
 		for a := p.Addr(); p.Contains(a); a = a.Next() {
-			if !forwardable(packet.FromAddr(a)) {
+			if !forwardable(packet.AddrFrom(a)) {
 				t.Errorf("%v of %v is not forwarded", a, p)
 			}
 		}
@@ -141,8 +141,8 @@ func TestShownAddress(t *testing.T) {
 		{"ext_net", "10.10.10.1", "8.8.8.8", "10.10.10.2"},
 	} {
 		i := interfaces(l.nets[c.network])[0]
-		if got := packet.ToAddr(i.shows(packet.FromAddr(addr(c.hop)),
-			packet.FromAddr(addr(c.addr)))); got != addr(c.want) {
+		if got := i.shows(packet.AddrFrom(addr(c.hop)),
+			packet.AddrFrom(addr(c.addr))).Netip(); got != addr(c.want) {
 			t.Errorf("on %s, to %s by %s: %v, want %s", c.network, c.addr, c.hop, got, c.want)
 		}
 	}

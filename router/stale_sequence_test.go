@@ -50,12 +50,12 @@ func vipTargets(t *testing.T, p *profile) []byte {
 	var all []byte
 	for i, addr := range q.addresses() {
 		for _, v := range p.topo.VIPs {
-			if addr == packet.FromAddr(v.Address) {
+			if addr == packet.AddrFrom(v.Address) {
 				all = append(all, byte(i))
 			}
 		}
 		for _, f := range p.topo.FloatingIPs {
-			if addr == packet.FromAddr(f.Address) {
+			if addr == packet.AddrFrom(f.Address) {
 				all = append(all, byte(i))
 			}
 		}

@@ -127,7 +127,7 @@ func TestLocalService(t *testing.T) {
 
 	who := make([]byte, packet.ARPLen)
 	packet.PutARP(who, h.mac, packet.Broadcast, packet.ARP{Request: true, SenderMAC: h.mac,
-		Sender: packet.FromAddr(h.addr), Target: packet.FromAddr(addr("172.16.100.1"))})
+		Sender: packet.AddrFrom(h.addr), Target: packet.AddrFrom(addr("172.16.100.1"))})
 	say(who)
 	if got := at(h.mac); got != 1 {
 		t.Fatalf("%d answers to its ARP request, want 1", got)

@@ -106,7 +106,7 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 	var all []LoadBalancer
 	for _, r := range e.view.Load().routers {
 		first := len(all)
-		at := map[uint32]int{}
+		at := map[packet.Addr]int{}
 		for _, v := range vipsOf(s, r) {
 			var c vipCopy
 			if r.worker.call(func() { c = v.copy() }) != nil {
@@ -116,7 +116,7 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 			if !ok {
 				i = len(all)
 				at[v.Addr] = i
-				all = append(all, LoadBalancer{Router: r.name, Address: packet.ToAddr(v.Addr)})
+				all = append(all, LoadBalancer{Router: r.name, Address: v.Addr.Netip()})
 			}
 			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &c, e.monitors[v.share]))
 		}
@@ -175,7 +175,7 @@ func removedStatus(d *departed) MemberStatus {
 // statusOf is the part of a member's status that is the same at every router.
 func statusOf(m *member, u *usage) MemberStatus {
 	return MemberStatus{
-		Name: m.name, Address: netip.AddrPortFrom(packet.ToAddr(m.Addr), m.Port), Weight: m.Weight, Backup: m.Backup,
+		Name: m.name, Address: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Weight: m.Weight, Backup: m.Backup,
 		AdminStateUp: m.AdminStateUp, OperatingStatus: Online, Statistics: statisticsOf(u),
 	}
 }

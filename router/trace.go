@@ -102,7 +102,7 @@ func forwardTraced(t *turn, x *passage) verdict {
 		case v == Forwarded:
 			s.decided(x, st)
 		case v == Parked && s.stage == StageNeighbor:
-			st.decision = "waits for " + packet.ToAddr(x.nextHop).String()
+			st.decision = "waits for " + x.nextHop.Netip().String()
 		case v == Parked:
 			st.decision = "waits for other fragments"
 		}
@@ -143,15 +143,15 @@ func decidedDNAT(x *passage, s *step) {
 	}
 	p, to, r := &x.p, &x.fresh.to, x.r
 	if fixed, ok := r.static.Fixed(p.Dst); ok {
-		s.origins = append(s.origins, origin{kind: "floating_ip", name: packet.ToAddr(p.Dst).String()})
-		s.decision = fmt.Sprintf("%v is %v", packet.ToAddr(p.Dst), packet.ToAddr(fixed))
+		s.origins = append(s.origins, origin{kind: "floating_ip", name: p.Dst.Netip().String()})
+		s.decision = fmt.Sprintf("%v is %v", p.Dst.Netip(), fixed.Netip())
 	} else if e, ok := r.static.Forwarded(p.Dst, p.Proto, p.DstPort); ok {
 		s.origins = append(s.origins, origin{
-			kind: "port_forwarding", name: fmt.Sprintf("%v:%d", packet.ToAddr(p.Dst), p.DstPort),
+			kind: "port_forwarding", name: fmt.Sprintf("%v:%d", p.Dst.Netip(), p.DstPort),
 		})
-		s.decision = fmt.Sprintf("port %d is %v:%d", p.DstPort, packet.ToAddr(e.Addr), e.Port)
+		s.decision = fmt.Sprintf("port %d is %v:%d", p.DstPort, e.Addr.Netip(), e.Port)
 	} else if x.fresh.admitted && !x.fresh.ruled {
-		s.decision = fmt.Sprintf("a mapping leads to %v:%d", packet.ToAddr(to.Dst), to.DstPort)
+		s.decision = fmt.Sprintf("a mapping leads to %v:%d", to.Dst.Netip(), to.DstPort)
 	}
 	if v := x.fresh.vip; v != nil {
 		if s.decision != "" {
@@ -159,7 +159,7 @@ func decidedDNAT(x *passage, s *step) {
 		}
 		s.origins = append(s.origins, origin{kind: "vip", name: v.Name},
 			origin{kind: "pool.member", name: v.share.nameOf(x.fresh.member.ID)})
-		s.decision += fmt.Sprintf("the VIP gives it to %v:%d", packet.ToAddr(to.Dst), to.DstPort)
+		s.decision += fmt.Sprintf("the VIP gives it to %v:%d", to.Dst.Netip(), to.DstPort)
 	}
 }
 
@@ -179,7 +179,7 @@ func decidedRoute(x *passage, s *step) {
 	case x.conn == nil && x.nextHop == x.fresh.to.Dst, x.conn != nil && x.nextHop == x.conn.Translated(x.dir).Dst:
 		s.decision += ", on link"
 	default:
-		s.decision += ", next hop " + packet.ToAddr(x.nextHop).String()
+		s.decision += ", next hop " + x.nextHop.Netip().String()
 	}
 }
 
@@ -194,20 +194,20 @@ func decidedSNAT(x *passage, s *step) {
 	if x.conn != nil || x.err != nil || to.Src == x.p.Src && to.SrcPort == x.p.SrcPort {
 		return
 	}
-	s.decision = fmt.Sprintf("shows %v", packet.ToAddr(to.Src))
+	s.decision = fmt.Sprintf("shows %v", to.Src.Netip())
 	if to.SrcPort != x.p.SrcPort {
 		s.decision += fmt.Sprintf(" and port %d", to.SrcPort)
 	}
 	switch floating, ok := x.r.static.Floating(x.p.Src); {
 	case ok && floating == to.Src:
-		s.origins = append(s.origins, origin{kind: "floating_ip", name: packet.ToAddr(to.Src).String()})
+		s.origins = append(s.origins, origin{kind: "floating_ip", name: to.Src.Netip().String()})
 	case x.fresh.binding.Used():
 		s.origins = append(s.origins, origin{kind: "gateway of router", name: x.r.name})
 	}
 }
 
 func decidedNeighbor(x *passage, s *step) {
-	s.decision = fmt.Sprintf("%v is at %v", packet.ToAddr(x.neighbor.Addr), x.neighbor.MAC)
+	s.decision = fmt.Sprintf("%v is at %v", x.neighbor.Addr.Netip(), x.neighbor.MAC)
 }
 
 func decidedRewrite(x *passage, s *step) {

@@ -321,8 +321,8 @@ func TestWhatWaitsTwice(t *testing.T) {
 		absent.mute = false
 		l.take("vlan100")
 		l.put("vlan100", packet.PutARP(make([]byte, packet.ARPLen), absent.mac, l.routerMAC("vlan100"),
-			packet.ARP{SenderMAC: absent.mac, Sender: packet.FromAddr(absent.addr),
-				Target: packet.FromAddr(addr("172.16.100.1"))}))
+			packet.ARP{SenderMAC: absent.mac, Sender: packet.AddrFrom(absent.addr),
+				Target: packet.AddrFrom(addr("172.16.100.1"))}))
 		got := l.take("vlan100")
 		if len(got) != want || waiting != int64(want) || l.w.stats.Dropped[DropDuplicate]-before != uint64(3-want) {
 			t.Errorf("%s: %d have waited, %d have gone on: %v; want %d", what, waiting, len(got), got, want)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
 
@@ -114,28 +115,30 @@ var nobody = &iface{ifaceRules: &ifaceRules{}}
 // A gateway is a router's place on an external network.
 type gateway struct {
 	iface *iface
-	addr  uint32
+	addr  packet.Addr
 	snat  bool
 	plain []prefixOf // where internal addresses are shown as they are
 
-	shared []uint32        // what internal hosts show outside; mostly addr alone
-	more   map[uint32]bool // those of shared that are not addr
+	shared []packet.Addr        // what internal hosts show outside; mostly addr alone
+	more   map[packet.Addr]bool // those of shared that are not addr
 	origin origin
 }
 
 // sharedBy is the address that an internal host shows outside: always the same, so that
 // peers which know it by one protocol or port recognize it in the others (RFC 4787, REQ-2),
 // also after a restart. Neighbors in a subnet get different ones.
-func (g *gateway) sharedBy(host uint32) uint32 { return g.shared[host%uint32(len(g.shared))] }
+func (g *gateway) sharedBy(host packet.Addr) packet.Addr {
+	return g.shared[host.Number()%uint64(len(g.shared))]
+}
 
 // shares reports whether internal hosts share an address, or could: mappings may be
 // behind it.
-func (g *gateway) shares(addr uint32) bool { return addr == g.addr || g.more[addr] }
+func (g *gateway) shares(addr packet.Addr) bool { return addr == g.addr || g.more[addr] }
 
 // A route leads to a next hop, or on link when via is 0.
 type route struct {
 	out    *iface
-	via    uint32
+	via    packet.Addr
 	origin *origin // of a static route or the gateway's; nil: a subnet that is on link
 }
 
@@ -154,26 +157,26 @@ type iface struct {
 	announcements int // of all its addresses
 	announceAt    time.Duration
 	fresh         []freshAddr
-	conflicts     map[uint32]time.Duration // when each address was last said to be another host's, too
+	conflicts     map[packet.Addr]time.Duration // when each address was last said to be another host's, too
 }
 
 // A freshAddr is an address that an interface has only just got.
 type freshAddr struct {
-	addr          uint32
+	addr          packet.Addr
 	announcements int
 	at            time.Duration
 }
 
 type ifaceAddr struct {
-	addr   uint32
+	addr   packet.Addr
 	prefix prefixOf
 }
 
 // owns reports whether the router has an address at this interface.
-func (i *iface) owns(addr uint32) bool { return i.router.owner(addr) == i }
+func (i *iface) owns(addr packet.Addr) bool { return i.router.owner(addr) == i }
 
 // onLink reports whether an address is in a subnet of the network.
-func (i *ifaceRules) onLink(addr uint32) bool {
+func (i *ifaceRules) onLink(addr packet.Addr) bool {
 	for _, p := range i.prefixes {
 		if p.contains(addr) {
 			return true
@@ -184,7 +187,7 @@ func (i *ifaceRules) onLink(addr uint32) bool {
 
 // isBroadcast reports whether an address is the first or last of a subnet, which
 // is no host's. Subnets of two addresses or one have none (RFC 3021).
-func (i *ifaceRules) isBroadcast(addr uint32) bool {
+func (i *ifaceRules) isBroadcast(addr packet.Addr) bool {
 	for _, p := range i.prefixes {
 		if p.contains(addr) && p.mask < 0xfffffffe && (addr == p.addr || addr == p.addr|^p.mask) {
 			return true
@@ -195,7 +198,7 @@ func (i *ifaceRules) isBroadcast(addr uint32) bool {
 
 // bypasses reports whether b would answer a directly, past the router: both are
 // in one subnet here.
-func (i *ifaceRules) bypasses(a, b uint32) bool {
+func (i *ifaceRules) bypasses(a, b packet.Addr) bool {
 	for _, p := range i.prefixes {
 		if p.contains(a) && p.contains(b) {
 			return true
@@ -205,7 +208,7 @@ func (i *ifaceRules) bypasses(a, b uint32) bool {
 }
 
 // addrFor is the interface's address in the subnet of addr, else its first.
-func (i *ifaceRules) addrFor(addr uint32) uint32 {
+func (i *ifaceRules) addrFor(addr packet.Addr) packet.Addr {
 	for _, a := range i.addrs {
 		if a.prefix.contains(addr) {
 			return a.addr

@@ -10,9 +10,11 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// A Map holds a value for each of its addresses, which are in host byte order. The zero value is empty.
+// A Map holds a value for each of its addresses. The zero value is empty.
 //
 // It is a tree of eight branches a node, by three bits of the address at each level, the last ones first: they
 // differ most between the addresses of one network. A branch ends at the first node where only one address is left.
@@ -31,7 +33,7 @@ type branch[V any] struct {
 }
 
 type entry[V any] struct {
-	addr  uint32
+	addr  packet.Addr
 	value V
 }
 
@@ -39,7 +41,7 @@ type entry[V any] struct {
 func (m Map[V]) Len() int { return m.len }
 
 // Find returns the value of an address, nil if the address is not there. The value must not be changed.
-func (m Map[V]) Find(addr uint32) *V {
+func (m Map[V]) Find(addr packet.Addr) *V {
 	rest := addr
 	for n := m.root; n != nil; rest >>= 3 {
 		b := &n[rest&7]
@@ -52,7 +54,7 @@ func (m Map[V]) Find(addr uint32) *V {
 }
 
 // With returns the map with a value for an address, in the place of the one that it had.
-func (m Map[V]) With(addr uint32, value V) Map[V] {
+func (m Map[V]) With(addr packet.Addr, value V) Map[V] {
 	more := 1
 	if m.Find(addr) != nil {
 		more = 0
@@ -79,7 +81,7 @@ func (n *node[V]) with(e *entry[V], shift int) *node[V] {
 }
 
 // Without returns the map without an address.
-func (m Map[V]) Without(addr uint32) Map[V] {
+func (m Map[V]) Without(addr packet.Addr) Map[V] {
 	switch {
 	case m.Find(addr) == nil:
 		return m
@@ -90,7 +92,7 @@ func (m Map[V]) Without(addr uint32) Map[V] {
 }
 
 // without returns a node without an address that it has.
-func (n *node[V]) without(addr uint32, shift int) *node[V] {
+func (n *node[V]) without(addr packet.Addr, shift int) *node[V] {
 	c := new(node[V])
 	*c = *n
 	b := &c[addr>>shift&7]
@@ -119,8 +121,8 @@ func (n *node[V]) only() (e *entry[V]) {
 }
 
 // All ranges over the addresses, in ascending order, and their values.
-func (m Map[V]) All() iter.Seq2[uint32, V] {
-	return func(yield func(uint32, V) bool) {
+func (m Map[V]) All() iter.Seq2[packet.Addr, V] {
+	return func(yield func(packet.Addr, V) bool) {
 		all := m.root.gather(make([]*entry[V], 0, m.len))
 		slices.SortFunc(all, func(a, b *entry[V]) int { return cmp.Compare(a.addr, b.addr) })
 		for _, e := range all {

@@ -8,21 +8,22 @@ import (
 	"testing"
 
 	"github.com/taprouter/taprouter/internal/addrmap"
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // A map agrees with Go's after every change, and former maps stay what they were. The addresses are few, so that they
 // come and go again and again, and they differ in bits that are asked for early, late and in between.
 func TestMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	var addrs []uint32
-	for _, base := range []uint32{0, 0x0a000000, 0x0a000100, 0xffffffff, 0xf0000000} {
-		for k := range uint32(5) {
+	var addrs []packet.Addr
+	for _, base := range []packet.Addr{0, 0x0a000000, 0x0a000100, 0xffffffff, 0xf0000000} {
+		for k := range packet.Addr(5) {
 			addrs = append(addrs, base+k, base^k<<28, base^1<<(4*k))
 		}
 	}
 	type version struct {
 		m    addrmap.Map[int]
-		want map[uint32]int
+		want map[packet.Addr]int
 	}
 	check := func(v version) {
 		t.Helper()
@@ -35,7 +36,7 @@ func TestMap(t *testing.T) {
 				t.Fatalf("%#x: found %v, want %d, %v", a, got, want, ok)
 			}
 		}
-		var order []uint32
+		var order []packet.Addr
 		for a, got := range v.m.All() {
 			if want, ok := v.want[a]; !ok || got != want {
 				t.Fatalf("All has %#x: %d, want %d, %v", a, got, want, ok)
@@ -46,7 +47,7 @@ func TestMap(t *testing.T) {
 			t.Fatalf("All has %d addresses, want %d; sorted: %v", len(order), len(v.want), slices.IsSorted(order))
 		}
 	}
-	versions := []version{{want: map[uint32]int{}}}
+	versions := []version{{want: map[packet.Addr]int{}}}
 	for i := range 5000 {
 		last := versions[len(versions)-1]
 		next := version{want: maps.Clone(last.want)}
@@ -86,14 +87,14 @@ func TestAllEndsEarly(t *testing.T) {
 // What has gone leaves nothing behind: a map is the same whatever was in it before.
 func TestMapForgets(t *testing.T) {
 	var few, many addrmap.Map[int]
-	for a := range uint32(3) {
+	for a := range packet.Addr(3) {
 		few = few.With(a<<28|5, 1)
 	}
 	many = few
-	for a := range uint32(2000) {
+	for a := range packet.Addr(2000) {
 		many = many.With(a*7919<<4, 1)
 	}
-	for a := range uint32(2000) {
+	for a := range packet.Addr(2000) {
 		many = many.Without(a * 7919 << 4)
 	}
 	if few.Nodes() != many.Nodes() || few.Len() != many.Len() {
@@ -102,14 +103,14 @@ func TestMapForgets(t *testing.T) {
 }
 
 func BenchmarkFind(b *testing.B) {
-	for _, n := range []uint32{0, 10, 10_000} {
+	for _, n := range []packet.Addr{0, 10, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var m addrmap.Map[int]
 			for a := range n {
 				m = m.With(0x0a000000+a, 1)
 			}
 			b.ReportAllocs()
-			for a := uint32(0); b.Loop(); a++ {
+			for a := packet.Addr(0); b.Loop(); a++ {
 				m.Find(0xac100000 + a&0xffff)
 			}
 		})
@@ -117,14 +118,14 @@ func BenchmarkFind(b *testing.B) {
 }
 
 func BenchmarkWith(b *testing.B) {
-	for _, n := range []uint32{0, 10, 10_000} {
+	for _, n := range []packet.Addr{0, 10, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var m addrmap.Map[int]
 			for a := range n {
 				m = m.With(0x0a000000+a, 1)
 			}
 			b.ReportAllocs()
-			for a := uint32(0); b.Loop(); a++ {
+			for a := packet.Addr(0); b.Loop(); a++ {
 				m.With(0xac100000+a&0xffff, 1)
 			}
 		})

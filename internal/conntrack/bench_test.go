@@ -15,7 +15,7 @@ func fill(b *testing.B, n int) (*conntrack.Table, []packet.Tuple) {
 	table := newTable(conntrack.Config{MaxConnections: 2*n + 2})
 	tuples := make([]packet.Tuple, n)
 	for i := range tuples {
-		tuples[i] = udp(inside+uint32(i>>10), uint16(1024+i&1023), remote, 53)
+		tuples[i] = udp(inside+packet.Addr(i>>10), uint16(1024+i&1023), remote, 53)
 		if c, r := table.Commit(&conntrack.NewConn{Original: tuples[i], Reply: tuples[i].Reverse()}, 0); c == nil {
 			b.Fatal(r)
 		}

@@ -10,8 +10,8 @@ import (
 // A Change is rules that have come, gone or changed. It ends connections from before it: those that
 // one of its fields names.
 type Change struct {
-	Addrs    []uint32  // connections with one of these addresses in a tuple
-	Backends []Backend // connections to one of these
+	Addrs    []packet.Addr // connections with one of these addresses in a tuple
+	Backends []Backend     // connections to one of these
 
 	// Concerns says of any other connection whether the change ends it; nil: it does not. The table
 	// calls it until Settle reports that nothing is left: when a packet or a search comes across a
@@ -37,12 +37,12 @@ func (ch *Change) Empty() bool {
 // backends are merged as they come: for each address and backend only the latest change of its kind
 // counts, because it also concerns every connection that an earlier one does.
 type changes struct {
-	snapshot uint32                // of now; never 0
-	addrs    map[uint32]overSince  // by address
-	backends map[Backend]overSince // by backend
-	rules    []ruleChange          // oldest first
-	pos      uint32                // the next connection of the walk
-	until    uint32                // the snapshot when the walk began, 0: there is none
+	snapshot uint32                    // of now; never 0
+	addrs    map[packet.Addr]overSince // by address
+	backends map[Backend]overSince     // by backend
+	rules    []ruleChange              // oldest first
+	pos      uint32                    // the next connection of the walk
+	until    uint32                    // the snapshot when the walk began, 0: there is none
 }
 
 // An overSince holds the snapshots since which connections from before are over: TCP connections
@@ -80,7 +80,7 @@ func (t *Table) Apply(ch Change) {
 		s.snapshot = 1
 	}
 	if s.addrs == nil {
-		s.addrs, s.backends = map[uint32]overSince{}, map[Backend]overSince{}
+		s.addrs, s.backends = map[packet.Addr]overSince{}, map[Backend]overSince{}
 	}
 	for _, addr := range ch.Addrs {
 		s.addrs[addr] = s.addrs[addr].at(s.snapshot, ch.KeepTCP)
@@ -209,7 +209,7 @@ func (s *changes) readdressed(c *Conn) bool {
 	if len(s.addrs) == 0 {
 		return false
 	}
-	for _, addr := range [4]uint32{c.ends[0].src, c.ends[0].dst, c.ends[1].src, c.ends[1].dst} {
+	for _, addr := range [4]packet.Addr{c.ends[0].src, c.ends[0].dst, c.ends[1].src, c.ends[1].dst} {
 		if s.addrs[addr].concerns(c) {
 			return true
 		}

@@ -32,7 +32,7 @@ func newCutTable() *cutTable {
 }
 
 // through is a connection to an external address of an inside host's.
-func through(ext uint32, proto uint8, port uint16) conntrack.NewConn {
+func through(ext packet.Addr, proto uint8, port uint16) conntrack.NewConn {
 	t := packet.Tuple{Src: remote, Dst: ext, SrcPort: port, DstPort: 80, Proto: proto}
 	to := t
 	to.Dst = inside
@@ -68,7 +68,7 @@ func TestChangeEndsAtOnce(t *testing.T) {
 		k.established(t, through(external, packet.ProtoTCP, 1))
 		k.established(t, through(external+1, packet.ProtoTCP, 2))
 		k.commit(t, through(external, packet.ProtoUDP, 1))
-		k.Apply(conntrack.Change{Addrs: []uint32{external}})
+		k.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
 		mine, other := through(external, packet.ProtoTCP, 1), through(external+1, packet.ProtoTCP, 2)
 		if !k.Overruled(&mine.Original) || k.Overruled(&other.Original) {
 			t.Error("Overruled does not know what the change names")
@@ -103,7 +103,7 @@ func TestOverruledTupleIsFree(t *testing.T) {
 	k := newCutTable()
 	before := through(external, packet.ProtoUDP, 1)
 	k.commit(t, before)
-	k.Apply(conntrack.Change{Addrs: []uint32{external}})
+	k.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
 	after := packet.Tuple{Src: inside + 1, Dst: remote, SrcPort: 80, DstPort: 1, Proto: packet.ProtoUDP}
 	if !k.Available(&before.Original) || !k.Has(&before.Original) {
 		t.Errorf("available %t, there %t", k.Available(&before.Original), k.Has(&before.Original))
@@ -165,7 +165,7 @@ func TestResetNumbers(t *testing.T) {
 		n := through(external, packet.ProtoTCP, 1)
 		n.Segment = c.first
 		c.play(k, k.commit(t, n))
-		k.Apply(conntrack.Change{Addrs: []uint32{external}})
+		k.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
 		k.Settle(0)
 		for d, tuple := range []packet.Tuple{n.Original.Reverse(), n.Reply.Reverse()} {
 			s, ok := k.resets[tuple]
@@ -217,11 +217,11 @@ func TestMemberChange(t *testing.T) {
 func TestSettleInSteps(t *testing.T) {
 	const n = 100_000
 	k := newCutTable()
-	for i := range uint32(n) {
+	for i := range packet.Addr(n) {
 		c := udp(remote+i, 1, external+i%2, 2)
 		k.commit(t, conntrack.NewConn{Original: c, Reply: udp(inside, 2, remote+i, 1)})
 	}
-	k.Apply(conntrack.Change{Addrs: []uint32{external}})
+	k.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
 	steps, before := 0, k.Len()
 	for done := false; !done; steps++ {
 		done = k.Settle(0)
@@ -233,7 +233,7 @@ func TestSettleInSteps(t *testing.T) {
 			if k.Len() == n/2 {
 				t.Fatal("the first walk is over")
 			}
-			k.Apply(conntrack.Change{Addrs: []uint32{remote + 1}}) // the walk has passed it
+			k.Apply(conntrack.Change{Addrs: []packet.Addr{remote + 1}}) // the walk has passed it
 		}
 		if steps == 101 && there(k.Table, udp(remote+1, 1, external+1, 2), 0) {
 			t.Error("a connection that the walk has passed is found")
@@ -250,18 +250,18 @@ func TestSettleInSteps(t *testing.T) {
 // An idle connection that the walk has passed ends with the change after that walk began as well.
 func TestChangeBehindTheWalk(t *testing.T) {
 	for name, ch := range map[string]conntrack.Change{
-		"address":  {Addrs: []uint32{external + 7}},
+		"address":  {Addrs: []packet.Addr{external + 7}},
 		"backend":  {Backends: []conntrack.Backend{7}},
 		"function": {Concerns: func(c *conntrack.Conn) bool { return c.Backend == 7 }},
 	} {
 		k := newCutTable()
 		first := udp(remote, 1, external+7, 2)
 		k.commit(t, conntrack.NewConn{Original: first, Reply: udp(inside, 2, remote, 1), Backend: 7})
-		for i := range uint32(40_000) {
+		for i := range packet.Addr(40_000) {
 			k.commit(t, conntrack.NewConn{Original: udp(remote+1+i, 1, external, 2),
 				Reply: udp(inside, 2, remote+1+i, 1)})
 		}
-		k.Apply(conntrack.Change{Addrs: []uint32{external + 1}})
+		k.Apply(conntrack.Change{Addrs: []packet.Addr{external + 1}})
 		if k.Settle(0) {
 			t.Fatal("done in one step")
 		}
@@ -300,7 +300,7 @@ func TestLeave(t *testing.T) {
 func TestExpiredIsNotCut(t *testing.T) {
 	k := newCutTable()
 	k.established(t, through(external, packet.ProtoTCP, 1))
-	k.Apply(conntrack.Change{Addrs: []uint32{external}})
+	k.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
 	if !k.Settle(3*time.Hour) || len(k.resets) != 0 || k.Stats().Settled != 0 {
 		t.Errorf("resets %v", k.resets)
 	}
@@ -352,7 +352,7 @@ func TestChangeByFunction(t *testing.T) {
 			t.Errorf("keep %t: resets %v", keep, k.resets)
 		}
 		asked = 0
-		k.Apply(conntrack.Change{Addrs: []uint32{1}})
+		k.Apply(conntrack.Change{Addrs: []packet.Addr{1}})
 		if k.Settle(0); asked > 0 {
 			t.Errorf("keep %t: a change is asked %d times after it has settled", keep, asked)
 		}
@@ -364,7 +364,9 @@ func TestChangeByFunction(t *testing.T) {
 func TestPendingChanges(t *testing.T) {
 	k := newCutTable()
 	var changes []conntrack.Change
-	of := func(i int) conntrack.NewConn { return through(external+uint32(i%4), packet.ProtoTCP, uint16(1000+i)) }
+	of := func(i int) conntrack.NewConn {
+		return through(external+packet.Addr(i%4), packet.ProtoTCP, uint16(1000+i))
+	}
 	type made struct {
 		n     conntrack.NewConn
 		after int // so many changes
@@ -377,7 +379,7 @@ func TestPendingChanges(t *testing.T) {
 		all = append(all, made{n, len(changes)})
 		port := uint16(1000 + i/2)
 		ch := []conntrack.Change{
-			{Addrs: []uint32{external + uint32(i%5), external + 2}, KeepTCP: i != 4},
+			{Addrs: []packet.Addr{external + packet.Addr(i%5), external + 2}, KeepTCP: i != 4},
 			{Backends: []conntrack.Backend{conntrack.Backend(1 + i%4)}, KeepTCP: i%2 == 0},
 			{Concerns: func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).SrcPort == port },
 				KeepTCP: i%3 == 0},
@@ -416,25 +418,25 @@ func TestPendingChanges(t *testing.T) {
 // none is forgotten before every connection has been judged.
 func TestPendingChangesAreBounded(t *testing.T) {
 	const n = 40_000
-	for name, apply := range map[string]func(k *cutTable, i uint32){
-		"functions": func(k *cutTable, i uint32) {
+	for name, apply := range map[string]func(k *cutTable, i packet.Addr){
+		"functions": func(k *cutTable, i packet.Addr) {
 			k.Apply(
 				conntrack.Change{Concerns: func(
 					c *conntrack.Conn) bool {
 					return c.Tuple(conntrack.Original).Src == remote+n-1-i
 				}})
 		},
-		"addresses": func(k *cutTable, i uint32) {
-			k.Apply(conntrack.Change{Addrs: []uint32{remote + n - 1 - i, 1 + 2*i, 2 + 2*i},
+		"addresses": func(k *cutTable, i packet.Addr) {
+			k.Apply(conntrack.Change{Addrs: []packet.Addr{remote + n - 1 - i, 1 + 2*i, 2 + 2*i},
 				Backends: []conntrack.Backend{conntrack.Backend(i)}})
 		},
 	} {
 		k := newCutTable()
-		for i := range uint32(n) {
+		for i := range packet.Addr(n) {
 			c := udp(remote+i, 1, external, 2)
 			k.commit(t, conntrack.NewConn{Original: c, Reply: udp(inside, 2, remote+i, 1)})
 		}
-		bound, i := map[string]int{"functions": 32, "addresses": 1 << 12}[name], uint32(0)
+		bound, i := map[string]int{"functions": 32, "addresses": 1 << 12}[name], packet.Addr(0)
 		for ; !k.Backlogged(); i++ {
 			if int(i) > bound {
 				t.Fatalf("%s: %d changes are pending", name, i)

@@ -77,7 +77,7 @@ func TestConfigureSweeps(t *testing.T) {
 		const n = 40_000 // several steps
 		plain(t, table, udp(n, 1, remote, 2), 0)
 		now := 59 * time.Minute
-		for k := range uint32(n) {
+		for k := range packet.Addr(n) {
 			plain(t, table, udp(k, 1, remote, 2), now)
 		}
 		if walking { // the first connection is due, and the walk has passed many others
@@ -164,7 +164,7 @@ func TestConfigureBringsNothingBack(t *testing.T) {
 		named, other := through(external, packet.ProtoTCP, 1), through(external+1, packet.ProtoTCP, 2)
 		k.established(t, named)
 		k.established(t, other)
-		k.Apply(conntrack.Change{Addrs: []uint32{external}})
+		k.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
 		for !k.Settle(idle) {
 		}
 		k.Configure(conntrack.Config{TCPEstablished: time.Hour})
@@ -181,7 +181,7 @@ func TestConfigureBringsNothingBack(t *testing.T) {
 func lasting(t *testing.T, table *conntrack.Table, first, n int) {
 	t.Helper()
 	for k := first; k < first+n; k++ {
-		c := plain(t, table, udp(uint32(k), 1, remote, 2), 0)
+		c := plain(t, table, udp(packet.Addr(k), 1, remote, 2), 0)
 		table.Touch(c, conntrack.Reply, 0, false, 0)
 	}
 }
@@ -198,7 +198,7 @@ func over(t *testing.T, table *conntrack.Table, n int) {
 
 // begin tries to make a half-open connection.
 func begin(table *conntrack.Table, k int) conntrack.Refusal {
-	tuple := udp(uint32(k), 7, remote, 2)
+	tuple := udp(packet.Addr(k), 7, remote, 2)
 	_, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, 0)
 	return r
 }
@@ -247,7 +247,7 @@ func TestConfigureSmaller(t *testing.T) {
 		t.Errorf("%v with %d connections in a full table", r, table.Len())
 	}
 	for k := 1; k < 50; k++ {
-		if !there(table, udp(uint32(k), 1, remote, 2), 0) {
+		if !there(table, udp(packet.Addr(k), 1, remote, 2), 0) {
 			t.Errorf("connection %d is gone", k)
 		}
 	}
@@ -340,7 +340,7 @@ func TestConfigureHalfOpenPart(t *testing.T) {
 // Another share is about new connections: a host that holds more keeps what it has.
 func TestConfigureHostShare(t *testing.T) {
 	table := newTable(conntrack.Config{MaxConnections: 100, HostShare: 0.5})
-	own := func(host uint32, port int) conntrack.Refusal {
+	own := func(host packet.Addr, port int) conntrack.Refusal {
 		tuple := udp(host, uint16(port), remote, 2)
 		c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(),
 			Owner: conntrack.OwnerSource}, 0)
@@ -370,7 +370,7 @@ func TestConfigureHostShare(t *testing.T) {
 	}
 	// In a smaller table nothing is free: a host that may have all of it hears that the table is full.
 	table.Configure(conntrack.Config{MaxConnections: 90, HostShare: 1})
-	for _, host := range []uint32{inside + 1, inside + 2} {
+	for _, host := range []packet.Addr{inside + 1, inside + 2} {
 		if r := own(host, 2000); r != conntrack.TableFull {
 			t.Errorf("host %x hears %v", host, r)
 		}

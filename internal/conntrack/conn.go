@@ -33,7 +33,7 @@ type Conn struct {
 
 // ends are the addresses and ports of one direction.
 type ends struct {
-	src, dst         uint32
+	src, dst         packet.Addr
 	srcPort, dstPort uint16
 }
 
@@ -82,7 +82,7 @@ func (c *Conn) matches(d Direction, t *packet.Tuple) bool {
 	// One comparison instead of five: where the tag is the same, hardly any tuple differs.
 	addrs := (e.src ^ t.Src) | (e.dst ^ t.Dst)
 	ports := (e.srcPort ^ t.SrcPort) | (e.dstPort ^ t.DstPort) | uint16(c.proto^t.Proto)
-	return addrs|uint32(ports) == 0
+	return addrs.Number()|uint64(ports) == 0
 }
 
 // Translated returns what packets of direction d look like when they leave: the other direction's

@@ -109,8 +109,8 @@ func (d *disorder) segment() packet.Segment {
 func (d *disorder) tuple() packet.Tuple {
 	proto := []uint8{packet.ProtoTCP, packet.ProtoTCP, packet.ProtoTCP, packet.ProtoUDP}[d.r.IntN(4)]
 	return packet.Tuple{
-		Src: 0x0a000001 + uint32(d.r.IntN(3)), SrcPort: 2000 + uint16(d.r.IntN(4)),
-		Dst: 0x08080801 + uint32(d.r.IntN(2)), DstPort: 80, Proto: proto,
+		Src: 0x0a000001 + packet.Addr(d.r.IntN(3)), SrcPort: 2000 + uint16(d.r.IntN(4)),
+		Dst: 0x08080801 + packet.Addr(d.r.IntN(2)), DstPort: 80, Proto: proto,
 	}
 }
 
@@ -123,7 +123,7 @@ func (d *disorder) begin() {
 	to := original
 	if d.r.IntN(2) == 0 {
 		n.Backend = 1 + Backend(d.r.IntN(4))
-		to.Dst, to.DstPort = 0x0a000100+uint32(n.Backend), 8080
+		to.Dst, to.DstPort = 0x0a000100+packet.Addr(n.Backend), 8080
 		n.Succeeds = original.Proto == packet.ProtoTCP && d.r.IntN(3) > 0
 	}
 	d.next = nil
@@ -251,7 +251,7 @@ func (d *disorder) step() {
 	case 11:
 		ch := Change{KeepTCP: d.r.IntN(2) == 0, Backends: []Backend{1 + Backend(d.r.IntN(4))}}
 		if d.r.IntN(4) == 0 {
-			ch.Addrs = []uint32{d.tuple().Dst}
+			ch.Addrs = []packet.Addr{d.tuple().Dst}
 		}
 		if in := uint16(d.r.IntN(3)); d.r.IntN(4) == 0 {
 			ch.Concerns = func(c *Conn) bool { return c.In[Original] == in }
@@ -286,7 +286,7 @@ func (d *disorder) check() {
 	d.t.Helper()
 	t := d.table
 	live, half, over := 0, 0, 0
-	owned := map[uint32]int{}
+	owned := map[packet.Addr]int{}
 	uses := make([]classUse, len(t.uses))
 	each(t, func(i uint32, c *Conn) {
 		live++
@@ -346,8 +346,8 @@ func (d *disorder) check() {
 			d.t.Fatalf("a SYN is left of %d", i)
 		}
 	}
-	for a := range uint32(6) {
-		for _, addr := range []uint32{0x0a000000 + a, 0x0a000100 + a, 0x08080800 + a} {
+	for a := range packet.Addr(6) {
+		for _, addr := range []packet.Addr{0x0a000000 + a, 0x0a000100 + a, 0x08080800 + a} {
 			if got := t.hosts.connections(addr); got != owned[addr] {
 				d.t.Fatalf("host %x has %d connections, want %d", addr, got, owned[addr])
 			}

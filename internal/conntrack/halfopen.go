@@ -183,7 +183,7 @@ func (t *Table) evictHalf(in uint16) {
 // halfAddr is the host that a half-open connection is listed with: the host that has opened it from
 // inside, or the destination that a packet from outside had. What strangers do in a host's name is
 // not listed with what the host does itself.
-func (c *Conn) halfAddr() uint32 {
+func (c *Conn) halfAddr() packet.Addr {
 	if c.flags&(connCounted|connOwnerDest) == connCounted {
 		return c.ends[Original].src
 	}

@@ -1,22 +1,25 @@
 package conntrack
 
+import "github.com/taprouter/taprouter/internal/packet"
+
 // hosts is what every host holds, found by its address. A host that holds nothing is not there.
 type hosts struct {
 	list   Slab[host, struct{}, *host]
 	byAddr Index
 
-	last, lastAddr uint32 // the host found last, 0: none. One connection asks for the same host several times
+	last     uint32 // the host found last, 0: none. One connection asks for the same host several times
+	lastAddr packet.Addr
 }
 
 type host struct {
-	addr     uint32
+	addr     packet.Addr
 	conns    int32 // connections that count towards its share
 	counters [HostCounters]int32
 	halfHost
 }
 
 // Link implements Linked.
-func (h *host) Link() *uint32 { return &h.addr }
+func (h *host) Link() *uint32 { return &h.prev }
 
 // HostCounters is how many counters each host has for the table's user.
 const HostCounters = 5
@@ -27,7 +30,7 @@ func (h *host) holdsNothing() bool {
 }
 
 // HostCounter returns a counter of the host with this address.
-func (t *Table) HostCounter(addr uint32, counter int) int {
+func (t *Table) HostCounter(addr packet.Addr, counter int) int {
 	if i, _ := t.hosts.find(addr); i != 0 {
 		return int(t.hosts.list.At(i).counters[counter])
 	}
@@ -37,7 +40,7 @@ func (t *Table) HostCounter(addr uint32, counter int) int {
 // CountHost adds n, which is 1 or -1, to a counter that the table's user keeps for the host with
 // this address. The table does not look at it. A counter must be back at 0 in the end, or the host
 // is remembered for ever.
-func (t *Table) CountHost(addr uint32, counter int, n int32) {
+func (t *Table) CountHost(addr packet.Addr, counter int, n int32) {
 	if n > 0 {
 		if i := t.hosts.get(addr); i != 0 {
 			t.hosts.list.At(i).counters[counter] += n
@@ -51,7 +54,7 @@ func (t *Table) CountHost(addr uint32, counter int, n int32) {
 }
 
 // connections is how many connections count towards the share of the host with this address.
-func (h *hosts) connections(addr uint32) int {
+func (h *hosts) connections(addr packet.Addr) int {
 	if i, _ := h.find(addr); i != 0 {
 		return int(h.list.At(i).conns)
 	}
@@ -59,7 +62,7 @@ func (h *hosts) connections(addr uint32) int {
 }
 
 // find returns the number of a host, 0 if it is not there, and then the tag that it belongs under.
-func (h *hosts) find(addr uint32) (i, tag uint32) {
+func (h *hosts) find(addr packet.Addr) (i, tag uint32) {
 	if h.lastAddr == addr && h.last != 0 {
 		return h.last, 0
 	}
@@ -67,8 +70,8 @@ func (h *hosts) find(addr uint32) (i, tag uint32) {
 }
 
 // search is find for another host than the last one.
-func (h *hosts) search(addr uint32) (i, tag uint32) {
-	tag = h.byAddr.Hash(uint64(addr), 0)
+func (h *hosts) search(addr packet.Addr) (i, tag uint32) {
+	tag = h.byAddr.Hash(addr.Number(), 0)
 	s := h.byAddr.segment(tag)
 	for k, e := s.seek(uint(tag), tag); e != 0; k, e = s.seek(k+1, tag) { // as Index.Lookup, for speed
 		if i := uint32(e); h.list.At(i).addr == addr {
@@ -81,7 +84,7 @@ func (h *hosts) search(addr uint32) (i, tag uint32) {
 
 // get returns the number of a host, which it makes if need be. It is 0 when the index has no room,
 // which does not happen in practice. Then what the host holds is not counted.
-func (h *hosts) get(addr uint32) uint32 {
+func (h *hosts) get(addr packet.Addr) uint32 {
 	i, tag := h.find(addr)
 	if i != 0 {
 		return i
@@ -99,7 +102,7 @@ func (h *hosts) get(addr uint32) uint32 {
 // forgetIdle forgets host i if it holds nothing.
 func (h *hosts) forgetIdle(i uint32) {
 	if r := h.list.At(i); r.holdsNothing() {
-		h.byAddr.Remove(h.byAddr.Hash(uint64(r.addr), 0), i)
+		h.byAddr.Remove(h.byAddr.Hash(r.addr.Number(), 0), i)
 		h.list.Free(i)
 		h.last = 0
 	}
@@ -109,7 +112,7 @@ func (h *hosts) forgetIdle(i uint32) {
 func (h *hosts) bytes() int { return h.list.Bytes() + h.byAddr.Bytes() }
 
 // owner is the host whose share a new connection counts towards.
-func (n *NewConn) owner() (uint32, bool) {
+func (n *NewConn) owner() (packet.Addr, bool) {
 	switch n.Owner {
 	case OwnerSource:
 		return n.Original.Src, true
@@ -151,7 +154,7 @@ func (t *Table) uncount(c *Conn) {
 	}
 }
 
-func (c *Conn) ownerAddr() uint32 {
+func (c *Conn) ownerAddr() packet.Addr {
 	if c.flags&connOwnerDest != 0 {
 		return c.ends[Reply].src
 	}
@@ -160,7 +163,7 @@ func (c *Conn) ownerAddr() uint32 {
 
 // usesShare reports whether a host has as many connections as it may. Connections that would make
 // room for others are as good as free: a flood takes no share from other hosts.
-func (t *Table) usesShare(host uint32) bool {
+func (t *Table) usesShare(host packet.Addr) bool {
 	all := t.cfg.MaxConnections
 	free := max(0, all-t.live+t.half.len+int(t.closing.len)) // the table may have become smaller
 	return t.share.Exceeds(t.hosts.connections(host), all, free)

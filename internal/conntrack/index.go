@@ -63,7 +63,7 @@ func (s *segment) used() int   { return int(s[0] >> 8 & (1<<23 - 1)) }
 
 // tag hashes a tuple.
 func (x *Index) tag(t *packet.Tuple) uint32 {
-	return x.Hash(uint64(t.Src)<<32|uint64(t.Dst), uint64(t.SrcPort)<<32|uint64(t.DstPort)<<16|uint64(t.Proto))
+	return x.Hash(t.Src.Number()<<32|t.Dst.Number(), uint64(t.SrcPort)<<32|uint64(t.DstPort)<<16|uint64(t.Proto))
 }
 
 // Hash makes a tag of two words; it is never 0. The seeds are secret, so that a stranger cannot choose

@@ -219,7 +219,8 @@ func TestIndexTagSpreads(t *testing.T) {
 	const n = 1 << 14
 	var buckets [256]int
 	for i := range uint32(n) {
-		p := packet.Tuple{Src: 0x0a000001, Dst: 0x0a000100 + i>>8, SrcPort: 4000, DstPort: uint16(i & 255), Proto: 6}
+		p := packet.Tuple{Src: 0x0a000001, Dst: 0x0a000100 + packet.Addr(i>>8), SrcPort: 4000,
+			DstPort: uint16(i & 255), Proto: 6}
 		buckets[x.tag(&p)>>24]++
 	}
 	for i, k := range buckets {

@@ -33,11 +33,11 @@ func setOf[K comparable](list []K) map[K]struct{} {
 }
 
 // shows reports whether one of a set of addresses is in a tuple of the connection.
-func (c *Conn) shows(addrs map[uint32]struct{}) bool {
+func (c *Conn) shows(addrs map[packet.Addr]struct{}) bool {
 	if len(addrs) == 0 {
 		return false
 	}
-	for _, addr := range [4]uint32{c.ends[0].src, c.ends[0].dst, c.ends[1].src, c.ends[1].dst} {
+	for _, addr := range [4]packet.Addr{c.ends[0].src, c.ends[0].dst, c.ends[1].src, c.ends[1].dst} {
 		if _, ok := addrs[addr]; ok {
 			return true
 		}

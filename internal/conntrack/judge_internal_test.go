@@ -3,6 +3,8 @@ package conntrack
 import (
 	"math"
 	"testing"
+
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // overruledConns notes which connections changes have ended, by number.
@@ -24,7 +26,7 @@ func (d *disorder) someChange() Change {
 	}
 	for range d.r.IntN(2) {
 		a := d.tuple()
-		ch.Addrs = append(ch.Addrs, []uint32{a.Src, a.Dst, disorderExt, 0x0a000101}[d.r.IntN(4)])
+		ch.Addrs = append(ch.Addrs, []packet.Addr{a.Src, a.Dst, disorderExt, 0x0a000101}[d.r.IntN(4)])
 	}
 	if in := uint16(d.r.IntN(3)); d.r.IntN(3) == 0 {
 		ch.Concerns = func(c *Conn) bool { return c.In[Original] == in }
@@ -90,7 +92,7 @@ func TestJudge(t *testing.T) {
 
 // A Judge does not change with the lists that it was made from.
 func TestJudgeHoldsACopy(t *testing.T) {
-	ch := Change{Addrs: []uint32{1}, Backends: []Backend{7}}
+	ch := Change{Addrs: []packet.Addr{1}, Backends: []Backend{7}}
 	judge := ch.Judge()
 	ch.Addrs[0], ch.Backends[0], ch.KeepTCP = 2, 8, true
 	for _, c := range []Conn{{ends: [2]ends{{src: 1}}}, {Backend: 7}} {

@@ -240,7 +240,7 @@ func TestLaterSYNsAreBounded(t *testing.T) {
 	o := &opened{t: t, table: newTable(conntrack.Config{HostShare: 1})}
 	tuple := func(i int) packet.Tuple {
 		tu := tcpTuple(uint16(i%20_000) + 1)
-		tu.Dst += uint32(i / 20_000)
+		tu.Dst += packet.Addr(i / 20_000)
 		return tu
 	}
 	at := func(i int) {

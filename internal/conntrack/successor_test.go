@@ -31,7 +31,7 @@ type paired struct {
 func (p *pairing) tuples(k, m int) (original, reply packet.Tuple) {
 	original = tcpTuple(uint16(1000 + k))
 	reply = original.Reverse()
-	reply.Src += uint32(m) + 1
+	reply.Src += packet.Addr(m) + 1
 	return original, reply
 }
 

@@ -18,7 +18,7 @@ const (
 	remote   = 0xcb007101 // 203.0.113.1
 )
 
-func udp(src uint32, srcPort uint16, dst uint32, dstPort uint16) packet.Tuple {
+func udp(src packet.Addr, srcPort uint16, dst packet.Addr, dstPort uint16) packet.Tuple {
 	return packet.Tuple{Src: src, Dst: dst, SrcPort: srcPort, DstPort: dstPort, Proto: packet.ProtoUDP}
 }
 
@@ -158,7 +158,7 @@ func testExpiry(t *testing.T, cfg conntrack.Config, proto uint8, start, after ti
 func TestTickReclaims(t *testing.T) {
 	for _, start := range []time.Duration{0, (1<<32 - 3000) * time.Millisecond} {
 		table := newTable(conntrack.Config{UDP: 10 * time.Second})
-		for i := range uint32(40000) { // several steps
+		for i := range packet.Addr(40000) { // several steps
 			plain(t, table, udp(i, 1, remote, 2), start+time.Duration(i/8)*time.Millisecond)
 		}
 		last := start + 15*time.Second
@@ -208,7 +208,7 @@ func TestTickHurriesDuringWalk(t *testing.T) {
 	table := newTable(conntrack.Config{UDP: 10 * time.Second, Other: time.Hour, TCPTransitory: transitory})
 	c := play(t, table, "oS rSA oA")
 	plain(t, table, udp(1, 1, 2, 2), 0)
-	for i := range uint32(40000) {
+	for i := range packet.Addr(40000) {
 		plain(t, table, packet.Tuple{Src: i, Dst: remote, Proto: 47}, 0)
 	}
 	now := 10 * time.Second
@@ -227,7 +227,7 @@ func TestTickHurriesDuringWalk(t *testing.T) {
 func TestEvictionOrder(t *testing.T) {
 	const size = 8
 	table := newTable(conntrack.Config{MaxConnections: size})
-	tuple := func(k int) packet.Tuple { return udp(uint32(k), 1, remote, 2) }
+	tuple := func(k int) packet.Tuple { return udp(packet.Addr(k), 1, remote, 2) }
 	open := func(k int) { // replied: may not be evicted
 		c := plain(t, table, tuple(k), 0)
 		table.Touch(c, conntrack.Reply, 0, false, 0)
@@ -280,21 +280,21 @@ func TestHalfOpenShare(t *testing.T) {
 	table := newTable(conntrack.Config{MaxConnections: 10})
 	var first [5]*conntrack.Conn
 	for k := range first {
-		first[k] = plain(t, table, udp(uint32(k), 1, remote, 2), 0)
+		first[k] = plain(t, table, udp(packet.Addr(k), 1, remote, 2), 0)
 	}
 	table.Touch(first[2], conntrack.Reply, 0, false, 0) // from the middle
 	table.Touch(first[4], conntrack.Reply, 0, false, 0) // the last
 	table.Touch(first[0], conntrack.Reply, 0, false, 0) // the first
 	for k := range 20 {
-		plain(t, table, udp(uint32(100+k), 1, remote, 2), 0)
+		plain(t, table, udp(packet.Addr(100+k), 1, remote, 2), 0)
 	}
 	for k, want := range []bool{true, false, true, false, true} {
-		if there(table, udp(uint32(k), 1, remote, 2), 0) != want {
+		if there(table, udp(packet.Addr(k), 1, remote, 2), 0) != want {
 			t.Errorf("connection %d: there %t", k, !want)
 		}
 	}
 	for k := range 20 {
-		if want := k >= 15; there(table, udp(uint32(100+k), 1, remote, 2), 0) != want {
+		if want := k >= 15; there(table, udp(packet.Addr(100+k), 1, remote, 2), 0) != want {
 			t.Errorf("half-open connection %d: there %t", k, !want)
 		}
 	}
@@ -355,12 +355,12 @@ func TestEndedIsCalledOnce(t *testing.T) {
 		}
 		ended[tuple] = e.Reason
 	}})
-	add := func(k uint32) *conntrack.Conn {
+	add := func(k packet.Addr) *conntrack.Conn {
 		tuple := udp(k, 1, remote, 2)
 		c, _ := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse(), Backend: 42}, 0)
 		return c
 	}
-	for k := range uint32(3) { // the first is evicted: two half-open ones at most
+	for k := range packet.Addr(3) { // the first is evicted: two half-open ones at most
 		add(k)
 	}
 	removed, _ := table.Lookup(new(udp(1, 1, remote, 2)), 0)
@@ -374,7 +374,7 @@ func TestEndedIsCalledOnce(t *testing.T) {
 	removeIf(table, func(*conntrack.Conn) bool { return true })
 	want := []conntrack.Reason{conntrack.Evicted, conntrack.Removed, conntrack.TimedOut, conntrack.TimedOut,
 		conntrack.Removed}
-	for k := range uint32(5) {
+	for k := range packet.Addr(5) {
 		if got, ok := ended[udp(k, 1, remote, 2)]; !ok || got != want[k] {
 			t.Errorf("connection %d ended: %t, %v, want %v", k, ok, got, want[k])
 		}
@@ -431,9 +431,9 @@ func TestConnections(t *testing.T) {
 	plain(t, table, udp(1, 1, 2, 2), 0)
 	c := plain(t, table, udp(3, 3, 4, 4), 2*time.Second)
 	table.Touch(c, conntrack.Reply, 0, false, 4*time.Second)
-	got := map[uint32]conntrack.Connection{}
+	got := map[packet.Addr]conntrack.Connection{}
 	shown(table, 9*time.Second, func(c conntrack.Connection) { got[c.Original.Src] = c })
-	want := map[uint32]conntrack.Connection{
+	want := map[packet.Addr]conntrack.Connection{
 		1: {Original: udp(1, 1, 2, 2), Reply: udp(2, 2, 1, 1), Idle: 9 * time.Second, Remaining: time.Second},
 		3: {
 			Original: udp(3, 3, 4, 4), Reply: udp(4, 4, 3, 3), State: conntrack.Established, Replied: true,
@@ -453,11 +453,11 @@ func TestConnections(t *testing.T) {
 // ARCHITECTURE.md and the README promise connections that are small, however many: the index is
 // emptiest just after it has split.
 func TestMemoryOfConnections(t *testing.T) {
-	routed := func(t *testing.T, table *conntrack.Table, k uint32) {
+	routed := func(t *testing.T, table *conntrack.Table, k packet.Addr) {
 		tuple := udp(k, 1, remote, 2)
 		plain(t, table, tuple, 0)
 	}
-	for n := uint32(50_000); n < 112_000; n += 6_000 {
+	for n := packet.Addr(50_000); n < 112_000; n += 6_000 {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -512,7 +512,7 @@ func TestNoAllocations(t *testing.T) {
 func TestWarmChangesNothing(t *testing.T) {
 	table := newTable(conntrack.Config{})
 	var tuples []packet.Tuple
-	for k := range uint32(conntrack.WarmFrom + 10) {
+	for k := range packet.Addr(conntrack.WarmFrom + 10) {
 		tuple := udp(inside, uint16(k), remote+k, 53)
 		if k%conntrack.WarmFrom >= 5 {
 			tuples = append(tuples, tuple) // the first ones are not there
@@ -546,7 +546,7 @@ func TestSweepKeepsUp(t *testing.T) {
 		now := time.Duration(ms) * time.Millisecond
 		for range rate {
 			k++
-			tuple := packet.Tuple{Src: inside + k>>14, SrcPort: uint16(k), Dst: remote, DstPort: 53,
+			tuple := packet.Tuple{Src: inside + packet.Addr(k>>14), SrcPort: uint16(k), Dst: remote, DstPort: 53,
 				Proto: packet.ProtoUDP}
 			c, r := table.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, now)
 			if r != conntrack.None {
@@ -568,7 +568,7 @@ func TestSweepKeepsUp(t *testing.T) {
 func TestExpiredMakeRoom(t *testing.T) {
 	table := newTable(conntrack.Config{UDP: time.Second, MaxConnections: 4, HostShare: .5})
 	for i := range uint16(4) {
-		f := udp(inside+uint32(i/2), 5000+i, remote, 53)
+		f := udp(inside+packet.Addr(i/2), 5000+i, remote, 53)
 		owner := conntrack.OwnerSource
 		if i >= 2 { // a second host may not have all the rest
 			owner = conntrack.OwnerNone
@@ -596,7 +596,7 @@ func TestExpiredMakeRoom(t *testing.T) {
 func TestSecondChances(t *testing.T) {
 	for _, streams := range []int{8, 9} {
 		table := newTable(conntrack.Config{MaxConnections: 20})
-		open := func(k int) *conntrack.Conn { return plain(t, table, udp(uint32(k), 1, remote, 2), 0) }
+		open := func(k int) *conntrack.Conn { return plain(t, table, udp(packet.Addr(k), 1, remote, 2), 0) }
 		for k := range 10 {
 			if c := open(k); k < streams {
 				table.Touch(c, conntrack.Original, 0, false, time.Second)
@@ -604,7 +604,7 @@ func TestSecondChances(t *testing.T) {
 		}
 		open(10)
 		for k := range 10 {
-			if there(table, udp(uint32(k), 1, remote, 2), time.Second) != (k != 8) {
+			if there(table, udp(packet.Addr(k), 1, remote, 2), time.Second) != (k != 8) {
 				t.Errorf("%d streams: connection %d is there %t", streams, k, k == 8)
 			}
 		}
@@ -612,7 +612,7 @@ func TestSecondChances(t *testing.T) {
 		open(11)
 		open(12)
 		for k := range 10 {
-			if there(table, udp(uint32(k), 1, remote, 2), time.Second) != (k > 0 && k < 8) {
+			if there(table, udp(packet.Addr(k), 1, remote, 2), time.Second) != (k > 0 && k < 8) {
 				t.Errorf("%d streams: connection %d is there %t, after two more", streams, k, k == 0 || k > 7)
 			}
 		}

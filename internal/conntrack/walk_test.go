@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // A walk in steps looks at no more than it may in each. However the table changes in between, what
@@ -15,13 +16,13 @@ func TestWalk(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, uint64(most)))
 		table := newTable(conntrack.Config{})
 		const n = 5000
-		for k := range uint32(n) {
+		for k := range packet.Addr(n) {
 			plain(t, table, udp(k, 1, remote, 2), 0)
 		}
 		// a chunk is empty
 		removeIf(table, func(c *conntrack.Conn) bool { return c.Tuple(conntrack.Original).Src/1024 == 2 })
-		removed, comers := map[uint32]bool{}, uint32(n)
-		seen := map[uint32]int{}
+		removed, comers := map[packet.Addr]bool{}, packet.Addr(n)
+		seen := map[packet.Addr]int{}
 		at, steps := conntrack.Cursor(0), 0
 		for {
 			shown := 0
@@ -37,7 +38,7 @@ func TestWalk(t *testing.T) {
 				break
 			}
 			for range min(most, 20) {
-				k := rng.Uint32N(n)
+				k := packet.Addr(rng.Uint32N(n))
 				if c, _ := table.Lookup(new(udp(k, 1, remote, 2)), 0); c != nil {
 					table.Remove(c)
 					removed[k] = true
@@ -54,7 +55,7 @@ func TestWalk(t *testing.T) {
 				t.Errorf("steps of %d: connection %d is shown %d times", most, k, times)
 			}
 		}
-		for k := range uint32(n) {
+		for k := range packet.Addr(n) {
 			if k/1024 != 2 && !removed[k] && seen[k] != 1 {
 				t.Errorf("steps of %d: connection %d stays, and is shown %d times", most, k, seen[k])
 			}
@@ -66,7 +67,7 @@ func TestWalk(t *testing.T) {
 // are not shown.
 func TestWalkOfWhatEnds(t *testing.T) {
 	table := newTable(conntrack.Config{UDP: time.Minute})
-	for k := range uint32(4000) {
+	for k := range packet.Addr(4000) {
 		plain(t, table, udp(k, 1, remote, 2), 0)
 	}
 	at := table.Walk(0, 3500, 0, func(*conntrack.Conn) bool { return true })
@@ -81,8 +82,8 @@ func TestWalkOfWhatEnds(t *testing.T) {
 	plain(t, table, udp(1, 1, remote, 2), 0)
 	plain(t, table, udp(2, 1, external, 2), 2*time.Minute)
 	plain(t, table, udp(3, 1, remote, 2), 2*time.Minute)
-	table.Apply(conntrack.Change{Addrs: []uint32{external}})
-	var got []uint32
+	table.Apply(conntrack.Change{Addrs: []packet.Addr{external}})
+	var got []packet.Addr
 	shown(table, 2*time.Minute, func(c conntrack.Connection) { got = append(got, c.Original.Src) })
 	if len(got) != 1 || got[0] != 3 {
 		t.Errorf("shown: %v, want 3 alone", got)

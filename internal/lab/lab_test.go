@@ -178,9 +178,9 @@ func TestParseCommandFaults(t *testing.T) {
 
 func TestMatching(t *testing.T) {
 	a, b := netip.MustParseAddr("10.10.10.3"), netip.MustParseAddr("10.10.10.4")
-	tcp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 1000,
+	tcp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.AddrFrom(a), Dst: packet.AddrFrom(b), SrcPort: 1000,
 		DstPort: 80, Proto: packet.ProtoTCP}, flags: packet.SYN}
-	icmp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.FromAddr(a), Dst: packet.FromAddr(b), SrcPort: 80,
+	icmp := seen{network: "ext", Tuple: packet.Tuple{Src: packet.AddrFrom(a), Dst: packet.AddrFrom(b), SrcPort: 80,
 		Proto: packet.ProtoICMP}, typ: packet.ICMPEcho, seq: 2}
 	for _, c := range []struct {
 		p         file.PacketPattern

@@ -27,7 +27,7 @@ const maxSeen = 10000
 // A question is what an ARP request asks on a network: for one address, by another.
 type question struct {
 	network        string
-	sender, target uint32
+	sender, target packet.Addr
 }
 
 // An asked question is one that was asked, maybe several times.
@@ -45,9 +45,9 @@ func (a *asked) isAnnouncement() bool { return a.sender == a.target }
 
 // String is the question in the manner of tcpdump, with what became of it.
 func (a *asked) String() string {
-	text := fmt.Sprintf("who-has %v tell %v", packet.ToAddr(a.target), packet.ToAddr(a.sender))
+	text := fmt.Sprintf("who-has %v tell %v", a.target.Netip(), a.sender.Netip())
 	if a.isAnnouncement() {
-		text = fmt.Sprintf("announcement of %v", packet.ToAddr(a.sender))
+		text = fmt.Sprintf("announcement of %v", a.sender.Netip())
 	}
 	if a.n > 1 {
 		text += fmt.Sprintf(", %d times", a.n)
@@ -216,8 +216,8 @@ func (r *recorder) on(network string, max int) []string {
 func (s *seen) matches(p *file.PacketPattern) bool {
 	switch {
 	case p.Network != "" && p.Network != s.network,
-		p.Src.IsValid() && p.Src != packet.ToAddr(s.Src),
-		p.Dst.IsValid() && p.Dst != packet.ToAddr(s.Dst),
+		p.Src.IsValid() && p.Src != s.Src.Netip(),
+		p.Dst.IsValid() && p.Dst != s.Dst.Netip(),
 		p.SrcPort != 0 && (p.SrcPort != s.SrcPort || s.Proto == packet.ProtoICMP),
 		p.DstPort != 0 && (p.DstPort != s.DstPort || s.Proto == packet.ProtoICMP):
 		return false
@@ -227,7 +227,7 @@ func (s *seen) matches(p *file.PacketPattern) bool {
 
 // String is the packet in the manner of tcpdump.
 func (s seen) String() string {
-	src, dst := packet.ToAddr(s.Src), packet.ToAddr(s.Dst)
+	src, dst := s.Src.Netip(), s.Dst.Netip()
 	switch s.Proto {
 	case packet.ProtoTCP:
 		return fmt.Sprintf("IP %v.%d > %v.%d: tcp, flags [%s]", src, s.SrcPort, dst, s.DstPort, flagNames(s.flags))

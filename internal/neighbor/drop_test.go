@@ -85,7 +85,7 @@ func TestDropForgetsTheAskRate(t *testing.T) {
 	table := neighbor.NewTable()
 	ask := func() (asked int) {
 		for i := range 2 * neighbor.AskBurst {
-			if _, _, ask := table.Resolve(neighbor.Key{Iface: 2, Addr: uint32(i)}, 1, 0); ask {
+			if _, _, ask := table.Resolve(neighbor.Key{Iface: 2, Addr: packet.Addr(i)}, 1, 0); ask {
 				asked++
 			}
 		}
@@ -120,7 +120,7 @@ func TestRandomDrops(t *testing.T) {
 			now += time.Duration(rng.IntN(int(200 * time.Millisecond)))
 			table.Tick(now, do)
 			iface := uint16(1 + rng.IntN(4))
-			k := neighbor.Key{Iface: iface, Addr: uint32(rng.IntN(6))}
+			k := neighbor.Key{Iface: iface, Addr: packet.Addr(rng.IntN(6))}
 			switch rng.IntN(12) {
 			case 0:
 				dropped += table.Drop(iface)

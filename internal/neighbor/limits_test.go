@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/neighbor"
+	"github.com/taprouter/taprouter/internal/packet"
 )
 
 // A failed neighbor is asked for again by the first packet whose time has come, also when Tick
@@ -133,12 +134,12 @@ func TestAskRate(t *testing.T) {
 func TestCrowdMakesRoomItself(t *testing.T) {
 	table := neighbor.NewTable()
 	for i := range 3 * neighbor.MaxNeighbors { // long gone: does not count
-		table.Learn(neighbor.Key{Iface: 3, Addr: uint32(i)}, mac, true, 0)
+		table.Learn(neighbor.Key{Iface: 3, Addr: packet.Addr(i)}, mac, true, 0)
 	}
 	table.Forget(3)
 	var others []neighbor.Ref
 	for i := range 1000 {
-		k := neighbor.Key{Iface: 2, Addr: uint32(i)}
+		k := neighbor.Key{Iface: 2, Addr: packet.Addr(i)}
 		table.Learn(k, mac, true, 0)
 		ref, _, _ := table.Resolve(k, 0, 0)
 		others = append(others, ref)

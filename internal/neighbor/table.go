@@ -73,7 +73,7 @@ type Ref uint32
 // A Key is an interface of the router and an address there.
 type Key struct {
 	Iface uint16
-	Addr  uint32
+	Addr  packet.Addr
 }
 
 // A Neighbor is one entry. MAC is valid in the states Reachable and Probing.

@@ -12,7 +12,7 @@ import (
 
 var mac = packet.MAC{2, 0, 0, 0, 0, 1}
 
-func key(n int) neighbor.Key { return neighbor.Key{Iface: 1, Addr: uint32(n)} }
+func key(n int) neighbor.Key { return neighbor.Key{Iface: 1, Addr: packet.Addr(n)} }
 
 // tick runs everything that is due until now, as a worker does: only at the
 // times the table asks for. It returns what happened, with the times.

@@ -38,7 +38,7 @@ func describeARP(eth []byte) string {
 	if !ok {
 		return ""
 	}
-	sender, target := packet.ToAddr(m.Sender), packet.ToAddr(m.Target)
+	sender, target := m.Sender.Netip(), m.Target.Netip()
 	line := fmt.Sprintf("arp reply %s is-at %s for %s", sender, m.SenderMAC, target)
 	if m.Request {
 		line = fmt.Sprintf("arp who-has %s tell %s", target, sender)

@@ -150,15 +150,15 @@ func (w *words) arp() ([]byte, error) {
 	switch kind := w.next(); kind {
 	case "who-has":
 		m.Request = true
-		m.Target = packet.FromAddr(w.addr())
+		m.Target = packet.AddrFrom(w.addr())
 		w.expect("tell")
-		m.Sender = packet.FromAddr(w.addr())
+		m.Sender = packet.AddrFrom(w.addr())
 	case "reply":
-		m.Sender = packet.FromAddr(w.addr())
+		m.Sender = packet.AddrFrom(w.addr())
 		w.expect("is-at")
 		m.SenderMAC = w.mac()
 		w.expect("for")
-		m.Target = packet.FromAddr(w.addr())
+		m.Target = packet.AddrFrom(w.addr())
 	default:
 		w.fail("arp is who-has or reply, not %q", kind)
 	}

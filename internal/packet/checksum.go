@@ -38,13 +38,13 @@ func add(a, b uint16) uint16 {
 	return uint16(s>>16 + s)
 }
 
-// delta32 is what a sum changes by when the 32-bit field old becomes new
+// deltaAddr is what a sum changes by when the address old becomes new
 // (RFC 1624, equation 3). Deltas of several fields are joined by add, in any order.
-func delta32(old, new uint32) uint16 {
-	return fold(^old>>16 + ^old&0xffff + new>>16 + new&0xffff)
+func deltaAddr(old, new Addr) uint16 {
+	return fold(uint32(^old>>16 + ^old&0xffff + new>>16 + new&0xffff))
 }
 
-// delta16 is delta32 for a 16-bit field.
+// delta16 is deltaAddr for a 16-bit field.
 func delta16(old, new uint16) uint16 { return add(^old, new) }
 
 // update applies a delta to a finished checksum.
@@ -58,9 +58,9 @@ func update2(sum, a, b uint16) uint16 { return ^fold(uint32(^sum) + uint32(a) + 
 const ttlDelta = ^uint16(0x0100)
 
 // pseudoSum is the sum of the pseudo header (RFC 793, 768) for length bytes.
-func pseudoSum(src, dst uint32, proto uint8, length int) uint16 {
-	s := src>>16 + src&0xffff + dst>>16 + dst&0xffff + uint32(proto) + uint32(length)
-	return fold(s)
+func pseudoSum(src, dst Addr, proto uint8, length int) uint16 {
+	s := uint32(src>>16 + src&0xffff + dst>>16 + dst&0xffff)
+	return fold(s + uint32(proto) + uint32(length))
 }
 
 // SetIPv4Checksum computes the checksum of the IP header at the start of ip.
@@ -88,8 +88,7 @@ func SetTransportChecksum(ip []byte) {
 		return
 	}
 	if proto != ProtoICMP {
-		src, dst := binary.BigEndian.Uint32(ip[12:]), binary.BigEndian.Uint32(ip[16:])
-		sum = pseudoSum(src, dst, proto, len(l4))
+		sum = pseudoSum(ReadAddr(ip[12:]), ReadAddr(ip[16:]), proto, len(l4))
 	}
 	l4[at], l4[at+1] = 0, 0
 	sum = ^add(sum, Sum(l4))

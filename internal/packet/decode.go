@@ -79,8 +79,8 @@ func (d *Decoder) takeIP(p *Packet) Fault {
 	p.DF = ip.Flags&layers.IPv4DontFragment != 0
 	p.More = ip.Flags&layers.IPv4MoreFragments != 0
 	p.FragOff = ip.FragOffset * 8
-	p.Src = binary.BigEndian.Uint32(ip.SrcIP)
-	p.Dst = binary.BigEndian.Uint32(ip.DstIP)
+	p.Src = ReadAddr(ip.SrcIP)
+	p.Dst = ReadAddr(ip.DstIP)
 	if int(p.FragOff)+p.End-p.L4 > 65535 {
 		return FaultHeader // reassembles to more than a packet can be
 	}
@@ -164,8 +164,8 @@ func (d *Decoder) takeQuote(p *Packet) Fault {
 	q.Off, q.L4 = off, off+n
 	q.FragOff = d.quoted.FragOffset * 8
 	q.Proto = uint8(d.quoted.Protocol)
-	q.Src = binary.BigEndian.Uint32(d.quoted.SrcIP)
-	q.Dst = binary.BigEndian.Uint32(d.quoted.DstIP)
+	q.Src = ReadAddr(d.quoted.SrcIP)
+	q.Dst = ReadAddr(d.quoted.DstIP)
 	if q.FragOff == 0 {
 		q.takePorts(quote[n:])
 	}
@@ -219,7 +219,7 @@ func decode(l gopacket.DecodingLayer, data []byte) (ok bool) {
 type ARP struct {
 	Request              bool
 	SenderMAC, TargetMAC MAC
-	Sender, Target       uint32
+	Sender, Target       Addr
 }
 
 // DecodeARP reads an ARP frame. It reports false for other hardware or protocol
@@ -241,7 +241,7 @@ func DecodeARP(eth []byte) (ARP, bool) {
 	return ARP{
 		Request:   m.Operation == layers.ARPRequest,
 		SenderMAC: MAC(m.SourceHwAddress), TargetMAC: MAC(m.DstHwAddress),
-		Sender: binary.BigEndian.Uint32(m.SourceProtAddress), Target: binary.BigEndian.Uint32(m.DstProtAddress),
+		Sender: ReadAddr(m.SourceProtAddress), Target: ReadAddr(m.DstProtAddress),
 	}, true
 }
 
@@ -256,9 +256,9 @@ func PutARP(b []byte, src, dst MAC, m ARP) []byte {
 		b[21] = 1
 	}
 	copy(b[22:], m.SenderMAC[:])
-	binary.BigEndian.PutUint32(b[28:], m.Sender)
+	m.Sender.Put(b[28:])
 	copy(b[32:], m.TargetMAC[:])
-	binary.BigEndian.PutUint32(b[38:], m.Target)
+	m.Target.Put(b[38:])
 	return b[:ARPLen]
 }
 

@@ -224,7 +224,7 @@ func FuzzTranslate(f *testing.F) {
 		if whole && !(p.Proto == packet.ProtoUDP && eth[p.L4+6] == 0 && eth[p.L4+7] == 0) {
 			packet.SetTransportChecksum(eth[14:p.End])
 		}
-		to := packet.Tuple{Src: src, Dst: dst, SrcPort: sp, DstPort: dp, Proto: p.Proto}
+		to := packet.Tuple{Src: packet.Addr(src), Dst: packet.Addr(dst), SrcPort: sp, DstPort: dp, Proto: p.Proto}
 		switch {
 		case p.Proto != packet.ProtoTCP && p.Proto != packet.ProtoUDP && !p.IsQuery() || p.FragOff != 0:
 			to.SrcPort, to.DstPort = 0, 0

@@ -132,11 +132,11 @@ func entryLen(flags uint8) int {
 }
 
 // Asked is the address in a timestamp option whose owner is to fill in the time, 0: none.
-func (p *Packet) Asked(o *IPOptions) uint32 {
+func (p *Packet) Asked(o *IPOptions) Addr {
 	if o.stamp == 0 || o.stamps != stampAsked {
 		return 0
 	}
-	return binary.BigEndian.Uint32(p.slot(o.stamp))
+	return ReadAddr(p.slot(o.stamp))
 }
 
 // Record enters a router into the options that ask for it: addr, its address on the network that
@@ -144,15 +144,15 @@ func (p *Packet) Asked(o *IPOptions) uint32 {
 // midnight UT, or has its highest bit set (RFC 791, 3.1). mine says that the address that Asked
 // returned is the router's own. It corrects the header checksum. It does not check the
 // options again: the header must be as ReadOptions has seen it.
-func (p *Packet) Record(o *IPOptions, addr, stamp uint32, mine bool) {
+func (p *Packet) Record(o *IPOptions, addr Addr, stamp uint32, mine bool) {
 	if o.route != 0 {
-		binary.BigEndian.PutUint32(p.slot(o.route), addr)
+		addr.Put(p.slot(o.route))
 		p.Eth[o.route+2] += 4
 	}
 	if o.stamp != 0 && (o.stamps != stampAsked || mine) {
 		slot := p.slot(o.stamp)
 		if o.stamps == stampAddress {
-			binary.BigEndian.PutUint32(slot, addr)
+			addr.Put(slot)
 		}
 		n := entryLen(o.stamps)
 		binary.BigEndian.PutUint32(slot[n-4:], stamp)

@@ -89,7 +89,7 @@ func (m MAC) String() string {
 // so that reversing the tuple of a request gives that of its reply. Protocols
 // without ports leave both zero. The zero Tuple matches no packet.
 type Tuple struct {
-	Src, Dst         uint32
+	Src, Dst         Addr
 	SrcPort, DstPort uint16
 	Proto            uint8
 }
@@ -101,8 +101,8 @@ func (t Tuple) Reverse() Tuple {
 
 // String writes t as "tcp 10.0.0.1:1 > 10.0.0.2:80".
 func (t Tuple) String() string {
-	return ProtoName(t.Proto) + " " + netip.AddrPortFrom(ToAddr(t.Src), t.SrcPort).String() +
-		" > " + netip.AddrPortFrom(ToAddr(t.Dst), t.DstPort).String()
+	return ProtoName(t.Proto) + " " + netip.AddrPortFrom(t.Src.Netip(), t.SrcPort).String() +
+		" > " + netip.AddrPortFrom(t.Dst.Netip(), t.DstPort).String()
 }
 
 // ProtoName is the lower-case name of an IP protocol, or its number.
@@ -120,17 +120,6 @@ func ProtoName(proto uint8) string {
 		digits = digits[1:]
 	}
 	return "proto-" + string(digits)
-}
-
-// FromAddr turns an IPv4 address into the form tuples use.
-func FromAddr(a netip.Addr) uint32 {
-	b := a.As4()
-	return binary.BigEndian.Uint32(b[:])
-}
-
-// ToAddr is the reverse of FromAddr.
-func ToAddr(a uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)})
 }
 
 // A Packet is a view of one frame. It refers to the caller's buffer and is
@@ -220,8 +209,8 @@ func (p *Packet) Parse(eth, vnet []byte) Fault {
 	p.ID, p.GSOSize = binary.BigEndian.Uint16(ip[4:]), 0
 	p.DF = frag&0x4000 != 0
 	p.TOS, p.TTL, p.Proto = ip[1], ip[8], ip[9]
-	p.Src = binary.BigEndian.Uint32(ip[12:])
-	p.Dst = binary.BigEndian.Uint32(ip[16:])
+	p.Src = ReadAddr(ip[12:])
+	p.Dst = ReadAddr(ip[16:])
 	p.Quote.Off = 0
 	if vnet != nil && binary.LittleEndian.Uint16(vnet) != 0 {
 		if f := p.readOffload(); f != FaultNone {
@@ -305,7 +294,7 @@ func Peek(eth []byte) (Tuple, bool) {
 		return Tuple{}, false
 	}
 	return Tuple{
-		Src: binary.BigEndian.Uint32(eth[26:]), Dst: binary.BigEndian.Uint32(eth[30:]),
+		Src: ReadAddr(eth[26:]), Dst: ReadAddr(eth[30:]),
 		SrcPort: binary.BigEndian.Uint16(eth[l4:]), DstPort: binary.BigEndian.Uint16(eth[l4+2:]), Proto: eth[23],
 	}, true
 }

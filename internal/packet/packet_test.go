@@ -139,8 +139,8 @@ func TestTranslate(t *testing.T) {
 			if f := p.Parse(eth, nil); f != packet.FaultNone {
 				t.Fatal(f)
 			}
-			to := packet.Tuple{Src: rng.Uint32(), Dst: rng.Uint32(), SrcPort: uint16(rng.Uint32()),
-				DstPort: uint16(rng.Uint32()), Proto: p.Proto}
+			to := packet.Tuple{Src: packet.Addr(rng.Uint32()), Dst: packet.Addr(rng.Uint32()),
+				SrcPort: uint16(rng.Uint32()), DstPort: uint16(rng.Uint32()), Proto: p.Proto}
 			if p.Proto == packet.ProtoICMP && p.Type == 8 {
 				to.DstPort = 0
 			} else if p.Proto == packet.ProtoICMP {
@@ -427,7 +427,8 @@ func TestTranslateError(t *testing.T) {
 				t.Fatalf("fault %d, quote %+v", f, e.Quote)
 			}
 			e.TranslateError(7, from.Src, from)
-			if !right(eth) || binary.BigEndian.Uint32(eth[26:]) != 7 || binary.BigEndian.Uint32(eth[30:]) != from.Src {
+			if !right(eth) || binary.BigEndian.Uint32(eth[26:]) != 7 ||
+				packet.Addr(binary.BigEndian.Uint32(eth[30:])) != from.Src {
 				t.Error("the error itself is wrong")
 			}
 			if got := eth[14+20+8:][:n]; !bytes.Equal(got, original[14:14+n]) {

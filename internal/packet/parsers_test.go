@@ -154,8 +154,9 @@ func transport(proto uint8, b []byte) gopacket.DecodingLayer {
 
 func compareIP(t *testing.T, ip *layers.IPv4, header int, tuple packet.Tuple) {
 	t.Helper()
-	if int(ip.IHL)*4 != header || uint8(ip.Protocol) != tuple.Proto || binary.BigEndian.Uint32(ip.SrcIP) != tuple.Src ||
-		binary.BigEndian.Uint32(ip.DstIP) != tuple.Dst {
+	if int(ip.IHL)*4 != header || uint8(ip.Protocol) != tuple.Proto ||
+		packet.Addr(binary.BigEndian.Uint32(ip.SrcIP)) != tuple.Src ||
+		packet.Addr(binary.BigEndian.Uint32(ip.DstIP)) != tuple.Dst {
 		t.Errorf("%v, header of %d bytes; gopacket says %+v", tuple, header, ip)
 	}
 }
@@ -269,8 +270,8 @@ func compareARP(t *testing.T, frame []byte) {
 		t.Errorf("PutARP writes %x, DecodeARP has read %x", again, eth[:packet.ARPLen])
 	}
 	g, _ := gopacket.NewPacket(eth, layers.LayerTypeEthernet, gopacket.NoCopy).Layer(layers.LayerTypeARP).(*layers.ARP)
-	if g == nil || binary.BigEndian.Uint32(g.SourceProtAddress) != m.Sender ||
-		binary.BigEndian.Uint32(g.DstProtAddress) != m.Target ||
+	if g == nil || packet.Addr(binary.BigEndian.Uint32(g.SourceProtAddress)) != m.Sender ||
+		packet.Addr(binary.BigEndian.Uint32(g.DstProtAddress)) != m.Target ||
 		packet.MAC(g.SourceHwAddress) != m.SenderMAC || packet.MAC(g.DstHwAddress) != m.TargetMAC ||
 		g.Operation == layers.ARPRequest != m.Request {
 		t.Errorf("%+v; gopacket says %+v", m, g)

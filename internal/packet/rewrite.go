@@ -6,7 +6,7 @@ import "encoding/binary"
 // connection. The deltas are those of the checksums, so that applying it costs
 // the same for every packet size.
 type Rewrite struct {
-	Src, Dst         uint32
+	Src, Dst         Addr
 	SrcPort, DstPort uint16
 	AddrDelta        uint16 // of both addresses: IP header and pseudo header
 	PortDelta        uint16 // of both ports, or of an ICMP identifier
@@ -17,7 +17,7 @@ type Rewrite struct {
 func NewRewrite(from, to Tuple) Rewrite {
 	return Rewrite{
 		Src: to.Src, Dst: to.Dst, SrcPort: to.SrcPort, DstPort: to.DstPort,
-		AddrDelta: add(delta32(from.Src, to.Src), delta32(from.Dst, to.Dst)),
+		AddrDelta: add(deltaAddr(from.Src, to.Src), deltaAddr(from.Dst, to.Dst)),
 		PortDelta: add(delta16(from.SrcPort, to.SrcPort), delta16(from.DstPort, to.DstPort)),
 	}
 }
@@ -44,8 +44,8 @@ func (p *Packet) SetID(id uint16) {
 // has no transport header and changes its addresses only.
 func (p *Packet) Translate(r *Rewrite) {
 	ip := p.header()
-	binary.BigEndian.PutUint32(ip[12:], r.Src)
-	binary.BigEndian.PutUint32(ip[16:], r.Dst)
+	r.Src.Put(ip[12:])
+	r.Dst.Put(ip[16:])
 	sum := binary.BigEndian.Uint16(ip[10:])
 	binary.BigEndian.PutUint16(ip[10:], update(sum, r.AddrDelta))
 	if p.FragOff == 0 {
@@ -123,11 +123,11 @@ func (p *Packet) translateQuery(l4 []byte, r *Rewrite) {
 // and the packet it quotes gets the tuple quoted (RFC 5508, REQ-4 and REQ-5). The quoted
 // transport checksum is adjusted where the quote reaches that far, so that the
 // receiver sees the packet as it sent it. The ICMP checksum is computed anew.
-func (p *Packet) TranslateError(src, dst uint32, quoted Tuple) {
+func (p *Packet) TranslateError(src, dst Addr, quoted Tuple) {
 	ip := p.Eth[EthernetLen:]
-	delta := add(delta32(p.Src, src), delta32(p.Dst, dst))
-	binary.BigEndian.PutUint32(ip[12:], src)
-	binary.BigEndian.PutUint32(ip[16:], dst)
+	delta := add(deltaAddr(p.Src, src), deltaAddr(p.Dst, dst))
+	src.Put(ip[12:])
+	dst.Put(ip[16:])
 	binary.BigEndian.PutUint16(ip[10:], update(binary.BigEndian.Uint16(ip[10:]), delta))
 
 	inner := Packet{
@@ -145,8 +145,8 @@ func (p *Packet) TranslateError(src, dst uint32, quoted Tuple) {
 // translateQuoted is Translate for a packet that may be cut off anywhere.
 func (p *Packet) translateQuoted(r *Rewrite, hasPort bool) {
 	ip := p.header()
-	binary.BigEndian.PutUint32(ip[12:], r.Src)
-	binary.BigEndian.PutUint32(ip[16:], r.Dst)
+	r.Src.Put(ip[12:])
+	r.Dst.Put(ip[16:])
 	binary.BigEndian.PutUint16(ip[10:], update(binary.BigEndian.Uint16(ip[10:]), r.AddrDelta))
 	if !hasPort {
 		return

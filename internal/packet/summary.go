@@ -33,19 +33,19 @@ func Summary(eth []byte) string {
 func summarizeARP(m *ARP) string {
 	switch {
 	case !m.Request:
-		return fmt.Sprintf("arp %v is at %v", ToAddr(m.Sender), m.SenderMAC)
+		return fmt.Sprintf("arp %v is at %v", m.Sender.Netip(), m.SenderMAC)
 	case m.Sender == m.Target:
-		return fmt.Sprintf("arp announcement: %v is at %v", ToAddr(m.Sender), m.SenderMAC)
+		return fmt.Sprintf("arp announcement: %v is at %v", m.Sender.Netip(), m.SenderMAC)
 	}
-	return fmt.Sprintf("arp who has %v? tell %v", ToAddr(m.Target), ToAddr(m.Sender))
+	return fmt.Sprintf("arp who has %v? tell %v", m.Target.Netip(), m.Sender.Netip())
 }
 
 // summarizeIP describes an IPv4 packet of at least IPv4Len bytes.
 func summarizeIP(ip []byte) string {
 	fragment := binary.BigEndian.Uint16(ip[6:])
 	more, off := fragment>>13&1 == 1, int(fragment&0x1fff)*8
-	src := ToAddr(binary.BigEndian.Uint32(ip[12:]))
-	dst := ToAddr(binary.BigEndian.Uint32(ip[16:]))
+	src := ReadAddr(ip[12:]).Netip()
+	dst := ReadAddr(ip[16:]).Netip()
 	var l4 []byte
 	if header := int(ip[0]&15) * 4; off == 0 && header >= IPv4Len && header <= len(ip) {
 		l4 = ip[header:]

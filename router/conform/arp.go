@@ -73,7 +73,7 @@ func (c *Case) arps(network string) (all []arpFrame) {
 // answers returns the replies in which the router says that an address is its own.
 func (c *Case) answers(network, address string) (all []arpFrame) {
 	for _, m := range c.arps(network) {
-		if m.Sender == packet.FromAddr(parseAddr(address)) && !m.Request {
+		if m.Sender == packet.AddrFrom(parseAddr(address)) && !m.Request {
 			all = append(all, m)
 		}
 	}
@@ -83,7 +83,7 @@ func (c *Case) answers(network, address string) (all []arpFrame) {
 // announcements returns the messages in which it says so unasked.
 func (c *Case) announcements(network, address string) (all []arpFrame) {
 	for _, m := range c.arps(network) {
-		if m.Sender == packet.FromAddr(parseAddr(address)) && m.Sender == m.Target {
+		if m.Sender == packet.AddrFrom(parseAddr(address)) && m.Sender == m.Target {
 			all = append(all, m)
 		}
 	}
@@ -93,7 +93,7 @@ func (c *Case) announcements(network, address string) (all []arpFrame) {
 // requests counts those for an address, and returns the last.
 func requests(all []arpFrame, address string) (n int, last arpFrame) {
 	for _, m := range all {
-		if m.Request && m.Target == packet.FromAddr(parseAddr(address)) && m.Sender != m.Target {
+		if m.Request && m.Target == packet.AddrFrom(parseAddr(address)) && m.Sender != m.Target {
 			n, last = n+1, m
 		}
 	}
@@ -117,7 +117,7 @@ func answersARP(c *Case) {
 			c.Put(network, "arp who-has %s tell %s", a, who)
 			got := c.answers(network, a)
 			if len(got) != 1 || got[0].Request || got[0].SenderMAC != c.macs[network] ||
-				got[0].Target != packet.FromAddr(parseAddr(who)) ||
+				got[0].Target != packet.AddrFrom(parseAddr(who)) ||
 				got[0].TargetMAC != c.hosts.macOf(network, parseAddr(who)) || got[0].to != got[0].TargetMAC {
 				c.Fail("%s on %s: answered with %v", a, network, got)
 			}
@@ -339,9 +339,9 @@ func requestRate(c *Case) {
 	if n < 2 || n > 4 {
 		c.Fail("%d requests in two and a half seconds", n)
 	}
-	if last.to != packet.Broadcast || last.Sender != packet.FromAddr(parseAddr("172.16.101.1")) ||
+	if last.to != packet.Broadcast || last.Sender != packet.AddrFrom(parseAddr("172.16.101.1")) ||
 		last.SenderMAC != c.macs["blue"] {
-		c.Fail("a request to %v from %v at %v", last.to, packet.ToAddr(last.Sender), last.SenderMAC)
+		c.Fail("a request to %v from %v at %v", last.to, last.Sender.Netip(), last.SenderMAC)
 	}
 }
 
@@ -380,17 +380,17 @@ func unicastProbe(c *Case) {
 func announces(c *Case) {
 	c.Wait(2500 * time.Millisecond)
 	for _, network := range networks {
-		heard := map[uint32]bool{}
+		heard := map[packet.Addr]bool{}
 		for _, m := range c.arps(network) {
 			if m.Sender != m.Target {
 				continue
 			}
 			if heard[m.Sender] = true; m.to != packet.Broadcast || m.SenderMAC != c.macs[network] {
-				c.Fail("%v is announced to %v, at %v", packet.ToAddr(m.Sender), m.to, m.SenderMAC)
+				c.Fail("%v is announced to %v, at %v", m.Sender.Netip(), m.to, m.SenderMAC)
 			}
 		}
 		for _, a := range ownAddresses[network] {
-			if !heard[packet.FromAddr(parseAddr(a))] {
+			if !heard[packet.AddrFrom(parseAddr(a))] {
 				c.Fail("%s is not announced on %s", a, network)
 			}
 		}

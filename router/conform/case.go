@@ -91,7 +91,7 @@ func (c *Case) ask(network string) mac {
 	own := c.hosts.macOf(network, from)
 	eth := make([]byte, packet.ARPLen)
 	packet.PutARP(eth, own, packet.Broadcast,
-		packet.ARP{Request: true, SenderMAC: own, Sender: packet.FromAddr(from), Target: packet.FromAddr(to)})
+		packet.ARP{Request: true, SenderMAC: own, Sender: packet.AddrFrom(from), Target: packet.AddrFrom(to)})
 	c.broken(c.wire.Put(network, eth))
 	var kept [][]byte
 	for {
@@ -99,7 +99,7 @@ func (c *Case) ask(network string) mac {
 		if eth == nil {
 			panic(fmt.Errorf("the router does not answer ARP for %v on %s", to, network))
 		}
-		if m, ok := packet.DecodeARP(eth); ok && !m.Request && m.Sender == packet.FromAddr(to) && m.TargetMAC == own {
+		if m, ok := packet.DecodeARP(eth); ok && !m.Request && m.Sender == packet.AddrFrom(to) && m.TargetMAC == own {
 			c.keep(network, kept)
 			return m.SenderMAC
 		}
@@ -129,7 +129,7 @@ func (c *Case) frame(network, line string) []byte {
 	eth, err := nettest.Parse(line)
 	c.broken(err)
 	if m, ok := packet.DecodeARP(eth); ok {
-		own := c.hosts.macOf(network, packet.ToAddr(m.Sender))
+		own := c.hosts.macOf(network, m.Sender.Netip())
 		if m.SenderMAC.IsZero() {
 			m.SenderMAC = own
 			packet.PutARP(eth, own, packet.Broadcast, m)

@@ -488,7 +488,7 @@ func directedBroadcast(c *Case) {
 	for _, network := range networks { // nor does it look for a host of that name
 		for _, m := range c.arps(network) {
 			if m.Request && m.Target&0xff == 0xff {
-				c.Fail("on %s, the router looks for %v", network, packet.ToAddr(m.Target))
+				c.Fail("on %s, the router looks for %v", network, m.Target.Netip())
 			}
 		}
 	}

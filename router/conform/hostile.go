@@ -175,7 +175,7 @@ func sound(c *Case, network string, eth []byte) error {
 		return fmt.Errorf("%d bytes", len(eth))
 	}
 	if m, ok := packet.DecodeARP(eth); ok {
-		sender := packet.ToAddr(m.Sender).String()
+		sender := m.Sender.Netip().String()
 		if m.SenderMAC != c.macs[network] || !slices.Contains(ownAddresses[network], sender) {
 			return fmt.Errorf("it says that %s is at %v", sender, m.SenderMAC)
 		}

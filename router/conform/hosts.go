@@ -81,7 +81,7 @@ func (h *hosts) answer(network string, eth []byte) []byte {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	who := host{network, packet.ToAddr(m.Target)}
+	who := host{network, m.Target.Netip()}
 	own, ok := h.all[who]
 	if !ok || h.mute[who] {
 		return nil

@@ -40,7 +40,13 @@ func optionChecks() []Check {
 }
 
 // routerOn is the router's address on a network.
-func routerOn(network string) uint32 { return packet.FromAddr(parseAddr(askers[network][1])) }
+func routerOn(network string) uint32 { return word(askers[network][1]) }
+
+// word is an address as a word of an option.
+func word(address string) uint32 {
+	b := parseAddr(address).As4()
+	return binary.BigEndian.Uint32(b[:])
+}
 
 // An option's bytes: a record route, and a timestamp of some flags, with entries of words.
 func recordOption(pointer int, words ...uint32) string {
@@ -143,7 +149,7 @@ func recordOfEcho(c *Case) {
 		if len(opt) != 19 || opt[2] != 12 && opt[2] != 16 || binary.BigEndian.Uint32(opt[3:]) != 7 {
 			c.Fail("the reply's options are %x", p.options())
 		}
-		if got := packet.ToAddr(binary.BigEndian.Uint32(opt[7:])).String(); got != "172.16.101.1" && got != to {
+		if got := packet.ReadAddr(opt[7:]).Netip().String(); got != "172.16.101.1" && got != to {
 			c.Fail("%s is recorded", got)
 		}
 	}
@@ -205,7 +211,7 @@ func stampsAsked(c *Case) {
 		x := &crossings[i]
 		line := x.line("udp %s:4000 > %s:5000 len 20", 9)
 		for _, asked := range []string{"172.16.101.1", "172.16.100.1", "10.10.10.2"} {
-			words := []uint32{packet.FromAddr(parseAddr(asked)), 0, 8, 0}
+			words := []uint32{word(asked), 0, 8, 0}
 			c.Put(x.from, "%s %s", line, stampOption(5, 3, words...))
 			p := c.Want(x.to, "%s", line)
 			words[1] = binary.BigEndian.Uint32(p.options()[8:])
