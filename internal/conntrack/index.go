@@ -23,7 +23,7 @@ type Index struct {
 	depth uint // log2(len(dir))
 	count int  // segments
 	at    [maxDepth + 1]int
-	spare segment // what a split works in
+	spare *segment // what a split works in; nil until there is one
 }
 
 // A segment is a table of slots. The first word is no slot: it holds the segment's depth (how many
@@ -47,10 +47,14 @@ const (
 
 // NewIndex returns an empty index. The seeds must be secret: whoever knows them can choose words that collide.
 func NewIndex(seed0, seed1 uint64) Index {
-	x := Index{seed0: seed0, seed1: seed1 | 1, dir: []*segment{newSegment(0)}, count: 1}
+	x := Index{seed0: seed0, seed1: seed1 | 1, dir: blank, count: 1}
 	x.at[0] = 1
 	return x
 }
+
+// blank is the directory of an index that has never had an entry: most routers leave some of their indexes so, and an
+// index of its own takes 8 KB. Nobody writes to the segment, as Insert replaces it first.
+var blank = []*segment{newSegment(0)}
 
 func newSegment(depth uint) *segment {
 	s := new(segment)
@@ -103,6 +107,10 @@ func (x *Index) Lookup(tag uint32, is func(ref uint32) bool) (uint32, bool) {
 // not happen in practice: far too many tags would have to be alike.
 func (x *Index) Insert(tag, ref uint32) bool {
 	s := x.segment(tag)
+	if s == blank[0] { // the first entry
+		s = newSegment(0)
+		x.dir = []*segment{s}
+	}
 	for s.used() >= splitAt {
 		if !x.split(s, tag) {
 			if s.used() >= segmentLen-2 { // one slot stays empty, to end the probing
@@ -138,7 +146,10 @@ func (x *Index) split(s *segment, tag uint32) bool {
 		}
 		x.double()
 	}
-	low, high := &x.spare, newSegment(d+1)
+	if x.spare == nil {
+		x.spare = new(segment)
+	}
+	low, high := x.spare, newSegment(d+1)
 	clear(low[:])
 	low[0] = high[0]
 	for _, e := range s[1:] {
@@ -260,4 +271,9 @@ func (x *Index) halve() {
 }
 
 // Bytes is the memory that the index takes.
-func (x *Index) Bytes() int { return 8*segmentLen*x.count + 8*len(x.dir) }
+func (x *Index) Bytes() int {
+	if x.dir[0] == blank[0] {
+		return 0
+	}
+	return 8*segmentLen*x.count + 8*len(x.dir)
+}

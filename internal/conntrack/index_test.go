@@ -229,3 +229,16 @@ func TestIndexTagSpreads(t *testing.T) {
 		}
 	}
 }
+
+// Indexes that are empty share a segment, and an index that gets an entry has one of its own from then on.
+func TestIndexesAreEmptyAtNoCost(t *testing.T) {
+	x, y := NewIndex(1, 2), NewIndex(3, 4)
+	y.Remove(5, 6)
+	if n := testing.AllocsPerRun(10, func() { NewIndex(1, 2) }); n != 0 || x.Bytes() != 0 {
+		t.Errorf("an empty index takes %v allocations and %d bytes", n, x.Bytes())
+	}
+	x.Insert(5, 6)
+	if !x.holds(5, 6) || x.Bytes() == 0 || y.holds(5, 6) || y.Bytes() != 0 || y.entries(t) != 0 {
+		t.Errorf("one index has %d entries, another one %d", x.entries(t), y.entries(t))
+	}
+}
