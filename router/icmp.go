@@ -302,7 +302,7 @@ type limiter struct {
 	limits
 	secret uint64
 	all    bucket
-	to     [256]bucket // by address; colliding addresses share one
+	to     *[256]bucket // by address; colliding addresses share one. nil: all are full
 }
 
 // A bucket is a token bucket, full at first.
@@ -330,6 +330,9 @@ var (
 
 // allow takes a token if both buckets have one.
 func (l *limiter) allow(to packet.Addr, now time.Duration) bool {
+	if l.to == nil {
+		l.to = new([256]bucket)
+	}
 	each := &l.to[l.bucket(to)]
 	if !each.ready(now, l.rateEach, l.burstEach) || !l.all.ready(now, l.rate, l.burst) {
 		return false

@@ -19,7 +19,7 @@ import (
 // tell those of another (RFC 7739, 5.3). The zero value hands out what every host can foretell.
 type idents struct {
 	secret [2]uint64
-	used   [4096]uint16 // shared by the destinations that fall on the same
+	used   *[4096]uint16 // shared by the destinations that fall on the same; nil: none has been used
 }
 
 func newIdents(rng *rand.Rand) idents {
@@ -31,6 +31,9 @@ func (s *idents) take(src, dst packet.Addr, proto uint8, n int) uint16 {
 	hi, lo := bits.Mul64((src.Number()<<32|dst.Number())^s.secret[0], uint64(proto)<<32^s.secret[1])
 	hi, lo = bits.Mul64(hi^lo^s.secret[1], 0x9e3779b97f4a7c15^s.secret[0]|1)
 	h := hi ^ lo
+	if s.used == nil {
+		s.used = new([4096]uint16)
+	}
 	used := &s.used[h%uint64(len(s.used))]
 	id := uint16(h>>48) + *used
 	*used += uint16(n)
