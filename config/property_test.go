@@ -97,6 +97,14 @@ func TestEditsAndScratchAgree(t *testing.T) {
 				t.Fatalf("%s: %d entries by edits, %d from scratch", where, len(a), len(b))
 			}
 			checkDiff(t, where, s, next)
+			for n := range next.Networks() {
+				on := next.RoutersOn(n.ID)
+				for r := range next.Routers() {
+					if got := next.IsOn(r.ID, n.ID); got != slices.Contains(on, r) {
+						t.Fatalf("%s: router %s is on network %s: %t", where, r.Name, n.Name, got)
+					}
+				}
+			}
 			s = next
 		}
 	}

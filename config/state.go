@@ -288,6 +288,21 @@ func (c *content) RoutersOn(network ID) []*Router {
 	return slices.Compact(list)
 }
 
+// IsOn says whether a router has an interface or its gateway on a network, as RoutersOn does.
+func (c *content) IsOn(router, network ID) bool {
+	r := c.Router(router)
+	if r == nil || r.Gateway != nil && r.Gateway.Network == network {
+		return r != nil
+	}
+	for id := range c.claimants(claim{what: claimRouterPort, scope: string(router) + string(network)}) {
+		p := c.Port(id)
+		if p.DeviceOwner == OwnerInterface && p.DeviceID == string(router) && p.Network == network {
+			return true
+		}
+	}
+	return false
+}
+
 // GatewaysOn gives the routers with their gateway on a network.
 func (c *content) GatewaysOn(network ID) iter.Seq[*Router] {
 	return each[*Router](c, gatewayOn, network)

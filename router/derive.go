@@ -443,8 +443,7 @@ func isServed(s *config.State, r *config.Router, b *config.LoadBalancer, l *conf
 		return false
 	}
 	n := s.Network(b.Network)
-	return n != nil && n.AdminStateUp &&
-		slices.ContainsFunc(s.RoutersOn(b.Network), func(on *config.Router) bool { return on.ID == r.ID })
+	return n != nil && n.AdminStateUp && s.IsOn(r.ID, n.ID)
 }
 
 var algorithms = map[string]lb.Algorithm{
