@@ -12,8 +12,12 @@ import (
 // its file. Start and Prepare refuse such a State: nothing that somebody wrote into a file is silently ignored.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
-	for o := range s.All() {
-		u.look(o)
+	for _, k := range []config.Kind{ // those that look knows
+		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindPort, config.KindMember,
+	} {
+		for o := range s.Of(k) {
+			u.look(o)
+		}
 	}
 	return u.sorted()
 }
@@ -43,7 +47,10 @@ func (u *unsupported) look(o config.Object) {
 	case *config.Port:
 		u.add(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
 	case *config.Member:
-		if p := u.state.Pool(o.Pool); p != nil && o.Address.Is6() && !u.has(p.Ref()) {
+		if !o.Address.Is6() {
+			return
+		}
+		if p := u.state.Pool(o.Pool); p != nil && !u.has(p.Ref()) {
 			u.add(true, p, "", "pool %q: IPv6", p.Name)
 		}
 	}
