@@ -1,10 +1,10 @@
 package router
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
@@ -21,9 +21,9 @@ type routerTouch struct {
 	all       bool // the router is new, or was down or is
 	settings  bool
 	place     bool
-	floating  map[config.ID]bool // floating IPs
-	listeners map[config.ID]bool
-	pools     map[config.ID]bool
+	floating  []config.ID // floating IPs. Here and below, an object may be there several times
+	listeners []config.ID
+	pools     []config.ID
 }
 
 // touched says what a change of the State touches.
@@ -77,10 +77,7 @@ func (c *touched) router(id config.ID) *routerTouch {
 			return nil
 		}
 		was := c.from.Router(id)
-		t = &routerTouch{
-			all:      was == nil || was.AdminStateUp != is.AdminStateUp,
-			floating: map[config.ID]bool{}, listeners: map[config.ID]bool{}, pools: map[config.ID]bool{},
-		}
+		t = &routerTouch{all: was == nil || was.AdminStateUp != is.AdminStateUp}
 		c.routers[id] = t
 	}
 	return t
@@ -167,15 +164,19 @@ func (c *touched) balanced(s *config.State, router, network config.ID) {
 
 func (c *touched) floats(f *config.FloatingIP) {
 	if r := c.router(f.Router); r != nil {
-		r.floating[f.ID] = true
+		r.floating = append(r.floating, f.ID)
 	}
 }
 
 func (c *touched) listener(router config.ID, l *config.Listener) {
 	if r := c.router(router); r != nil {
-		r.listeners[l.ID] = true
-		r.pools[l.Pool] = true
+		r.listener(l)
 	}
+}
+
+func (t *routerTouch) listener(l *config.Listener) {
+	t.listeners = append(t.listeners, l.ID)
+	t.pools = append(t.pools, l.Pool)
 }
 
 // pool touches a pool at the routers that use it.
@@ -184,7 +185,7 @@ func (c *touched) pool(s *config.State, pool config.ID) {
 	for l := range s.ListenersUsing(pool) {
 		if b := s.LoadBalancer(l.LoadBalancer); b != nil {
 			if r := c.router(b.Router); r != nil {
-				r.pools[pool] = true
+				r.pools = append(r.pools, pool)
 			}
 		}
 	}
@@ -199,11 +200,11 @@ func (c *touched) params(r *config.Router, t *routerTouch) *routerParams {
 	if t.all {
 		for _, s := range []*config.State{c.from, c.to} {
 			for f := range s.FloatingIPsOf(r.ID) {
-				t.floating[f.ID] = true
+				t.floating = append(t.floating, f.ID)
 			}
 			for b := range s.LoadBalancersOf(r.ID) {
 				for l := range s.ListenersOf(b.ID) {
-					c.listener(r.ID, l)
+					t.listener(l)
 				}
 			}
 		}
@@ -215,32 +216,41 @@ func (c *touched) params(r *config.Router, t *routerTouch) *routerParams {
 	for _, l := range sorted(t.listeners) {
 		p.vips = append(p.vips, c.vipParams(r, l))
 	}
-	checked := checkedBy(c.to, r)
-	if t.all || t.place || checked != checkedBy(c.from, c.from.Router(r.ID)) {
+	checked, longest := checksOf(c.to, r)
+	p.checkLife = checkLifetime(longest)
+	place := t.all || t.place
+	if !place {
+		was, _ := checksOf(c.from, c.from.Router(r.ID))
+		place = checked != was
+	}
+	if place {
 		p.place = placeOf(c.to, r)
 		p.place.checked = checked
 	}
 	return p
 }
 
-// sorted are the keys of a set, so that no choice depends on the order of a map.
-func sorted(set map[config.ID]bool) []config.ID {
-	return slices.Sorted(maps.Keys(set))
+// sorted sorts a list and leaves each ID once, so that no choice depends on the order of the changes.
+func sorted(list []config.ID) []config.ID {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
-// checkedBy reports whether a router checks members: a VIP of it has a pool with a monitor.
-func checkedBy(s *config.State, r *config.Router) bool {
-	if r == nil || !r.AdminStateUp {
-		return false
+// checksOf reports whether a router checks members, as a VIP of it has a pool with a monitor. longest is the longest
+// timeout of the checks of its load balancers' members, those that are down included.
+func checksOf(s *config.State, r *config.Router) (checked bool, longest time.Duration) {
+	if r == nil {
+		return false, 0
 	}
 	for b := range s.LoadBalancersOf(r.ID) {
 		for l := range s.ListenersOf(b.ID) {
-			if monitorOf(s, l.Pool) != nil && isServed(s, r, b, l) {
-				return true
+			if m := monitorOf(s, l.Pool); m != nil {
+				checked = checked || isServed(s, r, b, l)
+				longest = max(longest, m.Timeout)
 			}
 		}
 	}
-	return false
+	return checked, longest
 }
 
 // monitorOf is the monitor that checks the members of a pool, nil if there is none.
@@ -380,14 +390,15 @@ func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 // floatingParams are the floating addresses of a router that are touched. An address may be another floating IP's now.
 func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []floatingParams) {
 	here := map[packet.Addr]bool{}
-	for _, f := range sorted(t.floating) {
+	t.floating = sorted(t.floating)
+	for _, f := range t.floating {
 		if is := c.to.FloatingIP(f); is != nil && is.Router == r.ID && is.Address.Is4() && r.AdminStateUp {
 			p := floatingParams{addr: packet.AddrFrom(is.Address), to: floatingTo(c.to, is), origin: originOf(is)}
 			here[p.addr] = true
 			all = append(all, p)
 		}
 	}
-	for _, f := range sorted(t.floating) {
+	for _, f := range t.floating {
 		if was := c.from.FloatingIP(f); was != nil && was.Router == r.ID && was.Address.Is4() {
 			if addr := packet.AddrFrom(was.Address); !here[addr] {
 				here[addr] = true

@@ -1,8 +1,6 @@
 package router
 
 import (
-	"time"
-
 	"github.com/taprouter/taprouter/config"
 )
 
@@ -31,7 +29,6 @@ func (c *routerPlan) poolOf(of id) *pool { return c.p.pool(config.ID(of)) }
 // changeRouter works out the change of a router that is there afterwards.
 func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) (*routerPlan, error) {
 	params := p.touched.params(o, t)
-	params.checkLife = checkLifetime(longestCheck(p.to, o))
 	r := p.e.routers[params.id]
 	c := &routerPlan{p: p, was: p.e.checkers[r]}
 	if params.place != nil {
@@ -45,16 +42,4 @@ func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) (*routerPlan, 
 	}
 	c.routerChange = r.plan(params, isNew, c)
 	return c, nil
-}
-
-// longestCheck is the longest timeout of the checks of a router's members.
-func longestCheck(s *config.State, r *config.Router) (longest time.Duration) {
-	for b := range s.LoadBalancersOf(r.ID) {
-		for l := range s.ListenersOf(b.ID) {
-			if m := monitorOf(s, l.Pool); m != nil {
-				longest = max(longest, m.Timeout)
-			}
-		}
-	}
-	return longest
 }
