@@ -15,6 +15,7 @@ type content struct {
 	relations tree[relation]
 	counts    tree[count]
 	claims    [numClaims]tree[claim]
+	byID      map[ID]Object // the objects once more; nil in most contents: see quicken
 	sums
 }
 
@@ -408,8 +409,22 @@ func (c *content) find(id ID) Object {
 	if id == "" {
 		return nil
 	}
+	if c.byID != nil {
+		return c.byID[id]
+	}
 	e, _ := c.objects.Get(newEntry(id, nil))
 	return e.o
+}
+
+// quicken gives a content that nobody edits any more a second way to find its objects, which takes a tenth of the
+// time. A State of which most is new gets it: whoever serves such a State looks at all of it, at each object several
+// times. The content's forks have the tree alone.
+func (c *content) quicken() {
+	c.byID = make(map[ID]Object, c.objects.Len())
+	c.objects.Scan(func(e entry) bool {
+		c.byID[e.id] = e.o
+		return true
+	})
 }
 
 // lookup finds an object of a type.

@@ -61,6 +61,9 @@ func (s *State) next(c content, touched []Ref) *State {
 			break
 		}
 	}
+	if 2*len(touched) >= c.objects.Len() {
+		c.quicken()
+	}
 	return &State{content: c, version: s.version + 1, history: history{self: new(mark), steps: steps}}
 }
 
