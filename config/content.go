@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/binary"
 	"iter"
 	"slices"
 	"strings"
@@ -34,12 +35,18 @@ type entry struct {
 	o     Object
 }
 
-func newEntry(id ID, o Object) entry {
-	e := entry{id: id, o: o}
-	for i := range min(8, len(id)) {
-		e.first |= uint64(id[i]) << (56 - 8*i)
+func newEntry(id ID, o Object) entry { return entry{id.first(), id, o} }
+
+// first are the ID's first bytes. Their order is that of the IDs, as far as they differ.
+func (id ID) first() uint64 {
+	if len(id) >= 8 {
+		return binary.BigEndian.Uint64([]byte(id[:8]))
 	}
-	return e
+	var n uint64
+	for i := range len(id) {
+		n |= uint64(id[i]) << (56 - 8*i)
+	}
+	return n
 }
 
 func (e entry) less(f entry) bool {
@@ -50,12 +57,17 @@ func (e entry) less(f entry) bool {
 }
 
 // A relation says that an object belongs to another one in some way. Those of one
-// owner are in the order of the objects' positions.
+// owner are in the order of the objects' positions. The owner's first bytes are there as a number, as in an entry.
 type relation struct {
 	how      how
+	first    uint64
 	owner    ID
 	position int64
 	id       ID
+}
+
+func newRelation(h how, owner ID) relation {
+	return relation{how: h, first: owner.first(), owner: owner}
 }
 
 // A how is a way to belong to an owner.
@@ -102,6 +114,9 @@ func emptyContent() content {
 		relations: newTree(func(a, b relation) bool {
 			if a.how != b.how {
 				return a.how < b.how
+			}
+			if a.first != b.first {
+				return a.first < b.first
 			}
 			if c := strings.Compare(string(a.owner), string(b.owner)); c != 0 {
 				return c < 0
@@ -311,7 +326,7 @@ const maxRelations = 8
 func appendRelations(list []relation, o Object) []relation {
 	add := func(h how, owner ID) {
 		if owner != "" {
-			list = append(list, relation{how: h, owner: owner})
+			list = append(list, newRelation(h, owner))
 		}
 	}
 	list = append(list, relation{how: ofKind + how(o.Ref().Kind)})
@@ -380,7 +395,7 @@ func firstIn(all []FixedIP, i int) bool {
 // ids gives the IDs of what belongs to an owner, in order.
 func (c *content) ids(h how, owner ID) iter.Seq[ID] {
 	return func(yield func(ID) bool) {
-		c.relations.Ascend(relation{how: h, owner: owner}, func(r relation) bool {
+		c.relations.Ascend(newRelation(h, owner), func(r relation) bool {
 			return r.how == h && r.owner == owner && yield(r.id)
 		})
 	}
