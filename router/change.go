@@ -95,12 +95,14 @@ func (r *vrouter) ifaceOn(network id) *iface {
 // plan works out the change of a router that is there afterwards.
 func (r *vrouter) plan(p *routerParams, isNew bool, around surroundings) *routerChange {
 	c := &routerChange{
-		router: r, isNew: isNew, params: p, vips: map[id]*vip{}, repooled: map[*vip]*poolShare{},
-		shares: map[id]*poolShare{}, updates: map[*poolShare]*pool{},
+		router: r, isNew: isNew, params: p, vips: map[id]*vip{}, shares: map[id]*poolShare{},
 	}
 	for _, of := range p.pools {
 		if s := r.shares[of]; s != nil {
 			if to := around.poolOf(of); to != s.of {
+				if c.updates == nil {
+					c.updates = map[*poolShare]*pool{}
+				}
 				c.updates[s] = to
 			}
 		}
@@ -110,7 +112,9 @@ func (r *vrouter) plan(p *routerParams, isNew bool, around surroundings) *router
 		c.planPlace(around)
 	}
 	c.next, c.moved = r.rules.with(p, c)
-	c.endings = r.rules.endings(c.next, p)
+	if !isNew { // else there are no connections
+		c.endings = r.rules.endings(c.next, p)
+	}
 	return c
 }
 
@@ -154,6 +158,9 @@ func (c *routerChange) planVIPs(around surroundings) {
 			c.listeners[v.number] = v
 			c.vips[vp.id] = v
 		case old.share != share:
+			if c.repooled == nil {
+				c.repooled = map[*vip]*poolShare{}
+			}
 			c.repooled[old] = share
 		}
 	}
