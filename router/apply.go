@@ -11,6 +11,9 @@ import (
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // A State that the engine serves is followed by another one in these steps:
@@ -31,13 +34,13 @@ type Prepared struct {
 	touched   *touched
 	routers   []*routerPlan
 	networks  []*networkChange
-	byID      map[id]*networkChange // of those that a State has
-	byNetwork map[*network]*networkChange
-	pools     map[config.ID]*pool   // that the change touches
-	numbers   map[id]memberNumber   // of their members
-	workers   []*shard              // that come
-	rings     map[ringKey]*handover // likewise
-	boxes     map[boxKey]*outbox    // likewise
+	byID      map[wire.ID]*networkChange // of those that a State has
+	byNetwork map[*wire.Network]*networkChange
+	pools     map[config.ID]*ip.Pool     // that the change touches
+	numbers   map[wire.ID]memberNumber   // of their members
+	workers   []*shard                   // that come
+	rings     map[ringKey]*loop.Handover // likewise
+	boxes     map[boxKey]*loop.Outbox    // likewise
 	opened    []*newDevice
 	quiet     bool // nothing is announced
 }
@@ -97,8 +100,9 @@ func (e *Engine) plan(ctx context.Context, to *config.State) (*Prepared, error) 
 	}
 	from := e.State()
 	p := &Prepared{
-		e: e, to: to, byID: map[id]*networkChange{},
-		byNetwork: map[*network]*networkChange{}, pools: map[config.ID]*pool{}, numbers: map[id]memberNumber{},
+		e: e, to: to, byID: map[wire.ID]*networkChange{},
+		byNetwork: map[*wire.Network]*networkChange{}, pools: map[config.ID]*ip.Pool{},
+		numbers: map[wire.ID]memberNumber{},
 	}
 	if err := p.planAll(from); err != nil {
 		p.Discard()
@@ -137,19 +141,19 @@ func (p *Prepared) planAll(from *config.State) error {
 // planStations finds the stations of networks that come and go.
 func (p *Prepared) planStations() {
 	for _, c := range p.routers {
-		for _, i := range c.come {
-			p.networkChange(i.network).come(&i.station)
+		for _, i := range c.Come {
+			p.networkChange(i.Network).come(&i.Station)
 		}
-		for _, i := range c.left {
-			p.networkChange(i.network).left(&i.station)
+		for _, i := range c.Left {
+			p.networkChange(i.Network).left(&i.Station)
 		}
-		if c.was != nil && (c.checks != nil || c.gone) {
+		if c.was != nil && (c.checks != nil || c.Gone) {
 			n := p.networkChange(c.was.network)
-			n.left(&c.was.service.station)
+			n.left(&c.was.service.Station)
 			n.gone = true
 		}
 		if c.checks != nil && c.checks.checker != nil {
-			p.networkChange(c.checks.network).come(&c.checks.service.station)
+			p.networkChange(c.checks.network).come(&c.checks.service.Station)
 		}
 	}
 	for _, n := range p.networks {
@@ -160,8 +164,8 @@ func (p *Prepared) planStations() {
 // planRouters works out the changes of routers: those that go first.
 func (p *Prepared) planRouters() error {
 	for _, ch := range p.changes {
-		if r := p.e.routers[id(ch.Ref.ID)]; r != nil && ch.Ref.Kind == config.KindRouter && ch.After == nil {
-			p.routers = append(p.routers, &routerPlan{routerChange: r.planEnd(), p: p, was: p.e.checkers[r]})
+		if r := p.e.routers[wire.ID(ch.Ref.ID)]; r != nil && ch.Ref.Kind == config.KindRouter && ch.After == nil {
+			p.routers = append(p.routers, &routerPlan{Change: r.PlanEnd(), p: p, was: p.e.checkers[r]})
 		}
 	}
 	for _, o := range inOrder(p.touched.routers, p.to.Router) {
@@ -189,7 +193,7 @@ func inOrder[V any, T config.Object](set map[config.ID]V, find func(config.ID) T
 }
 
 // pool is a pool as the State has it.
-func (p *Prepared) pool(of config.ID) *pool {
+func (p *Prepared) pool(of config.ID) *ip.Pool {
 	if q := p.pools[of]; q != nil {
 		return q
 	}
@@ -202,7 +206,7 @@ func (p *Prepared) pool(of config.ID) *pool {
 }
 
 // number is the number of a member: that which it has, or one that no member has ever had.
-func (p *Prepared) number(of id, at netip.AddrPort) uint32 {
+func (p *Prepared) number(of wire.ID, at netip.AddrPort) uint32 {
 	n, ok := p.numbers[of]
 	if !ok {
 		n, ok = p.e.numbers[of]
@@ -228,8 +232,8 @@ func (p *Prepared) Discard() {
 		}
 	}
 	for _, w := range p.workers {
-		w.stop()
-		w.wait.close()
+		w.Stop()
+		w.Waiter.Close()
 	}
 	<-p.e.applying
 }
@@ -280,15 +284,15 @@ func (p *Prepared) commit() {
 // each has every worker run fn, one after the other.
 func (e *Engine) each(fn func(w *shard)) {
 	for _, w := range e.workers {
-		_ = w.call(func() { fn(w) }) // after Close there is nothing to change
+		_ = w.Call(func() { fn(w) }) // after Close there is nothing to change
 	}
 }
 
 // disown has the networks forget who has addresses that go.
 func (p *Prepared) disown() {
 	for _, c := range p.routers {
-		for _, a := range c.moved.lost {
-			a.at.network.directory.disown(a.addr, &a.at.station)
+		for _, a := range c.Moved.Lost {
+			a.At.Network.Directory.Disown(a.Addr, &a.At.Station)
 		}
 	}
 }
@@ -296,8 +300,8 @@ func (p *Prepared) disown() {
 // own tells the networks who has addresses that come.
 func (p *Prepared) own() {
 	for _, c := range p.routers {
-		for _, a := range c.moved.gained {
-			a.at.network.directory.own(a.addr, &a.at.station)
+		for _, a := range c.Moved.Gained {
+			a.At.Network.Directory.Own(a.Addr, &a.At.Station)
 		}
 	}
 }
@@ -309,19 +313,19 @@ const atOnce = 16
 func (p *Prepared) changeRouters() {
 	byWorker := map[*shard][]*routerPlan{}
 	for _, c := range p.routers {
-		w := p.e.shardOf(c.router.worker)
+		w := p.e.shardOf(c.Router.Worker)
 		byWorker[w] = append(byWorker[w], c)
 	}
 	for _, w := range p.e.workers {
 		for todo := byWorker[w]; len(todo) > 0; {
-			if w.call(func() {
+			if w.Call(func() {
 				for range atOnce {
-					if len(todo) == 0 || !todo[0].adopt(&w.turn) {
+					if len(todo) == 0 || !todo[0].Adopt(&w.Turn) {
 						return
 					}
-					if c := todo[0]; c.isNew {
-						w.tables = append(w.tables, c.router)
-						w.routers = append(w.routers, c.router)
+					if c := todo[0]; c.IsNew {
+						w.Tables = append(w.Tables, c.Router)
+						w.routers = append(w.routers, c.Router)
 					}
 					todo = todo[1:]
 				}
@@ -335,15 +339,15 @@ func (p *Prepared) changeRouters() {
 // endRouters waits until the routers that go have told the ends of their connections.
 func (p *Prepared) endRouters() {
 	for _, c := range p.routers {
-		if !c.gone {
+		if !c.Gone {
 			continue
 		}
-		w := p.e.shardOf(c.router.worker)
+		w := p.e.shardOf(c.Router.Worker)
 		for done := false; !done; {
-			if w.call(func() {
-				if done = c.router.settled(&w.turn); done {
-					w.removeTable(c.router)
-					w.routers = without(w.routers, c.router)
+			if w.Call(func() {
+				if done = c.Router.Settled(&w.Turn); done {
+					w.RemoveTable(c.Router)
+					w.routers = loop.Without(w.routers, c.Router)
 				}
 			}) != nil {
 				break
@@ -359,19 +363,19 @@ func (p *Prepared) announce() {
 	}
 	for _, n := range p.networks {
 		if n.plugged && !n.gone {
-			n.network.announce()
+			n.network.Announce()
 			continue
 		}
 		for _, s := range n.stationsCome {
-			s.worker.post(func() { s.owner.networkUp(&s.worker.turn) })
+			s.Worker.Post(func() { s.Owner.NetworkUp(&s.Worker.Turn) })
 		}
 	}
 	for _, c := range p.routers {
-		fresh := c.fresh()
-		if w := c.router.worker; len(fresh) > 0 {
-			w.post(func() {
+		fresh := c.Fresh()
+		if w := c.Router.Worker; len(fresh) > 0 {
+			w.Post(func() {
 				for _, a := range fresh {
-					a.at.announceFresh(&w.turn, a.addr)
+					a.At.AnnounceFresh(&w.Turn, a.Addr)
 				}
 			})
 		}
@@ -383,20 +387,20 @@ func (p *Prepared) remember() {
 	e := p.e
 	for _, c := range p.routers {
 		switch {
-		case c.gone:
-			delete(e.routers, c.router.id)
-		case c.isNew:
-			e.routers[c.router.id] = c.router
+		case c.Gone:
+			delete(e.routers, c.Router.ID)
+		case c.IsNew:
+			e.routers[c.Router.ID] = c.Router
 		}
 	}
 	for _, n := range p.networks {
 		switch {
-		case n.network.id == checksNetwork:
+		case n.network.ID == checksNetwork:
 		case n.gone:
-			delete(e.networks, n.network.id)
+			delete(e.networks, n.network.ID)
 			delete(e.devices, n.network)
 		case n.isNew:
-			e.networks[n.network.id] = n.network
+			e.networks[n.network.ID] = n.network
 			e.devices[n.network] = n.ports
 		}
 	}
@@ -410,7 +414,7 @@ func (p *Prepared) remember() {
 	}
 	for _, ch := range p.changes {
 		if ch.Ref.Kind == config.KindMember && ch.After == nil {
-			delete(e.numbers, id(ch.Ref.ID))
+			delete(e.numbers, wire.ID(ch.Ref.ID))
 		}
 	}
 	e.watchDevices()
@@ -433,32 +437,32 @@ func othersSee(p *Prepared) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.routers, func(c *routerPlan) bool { return c.isNew || c.gone })
+	return slices.ContainsFunc(p.routers, func(c *routerPlan) bool { return c.IsNew || c.Gone })
 }
 
 // monitor has members checked as the State says.
 func (p *Prepared) monitor() {
 	e := p.e
 	for _, c := range p.routers {
-		r := c.router
+		r := c.Router
 		if c.checks != nil {
 			if k := c.checks.checker; k != nil {
 				e.checkers[r] = k
-				_ = k.service.worker.call(func() { k.service.plugIn(k.network.name(), k.near) }) // Close ends the host
+				_ = k.service.Worker.Call(func() { k.service.PlugIn(k.network.Name(), k.near) }) // Close ends the host
 			}
 		}
-		for of, s := range r.shares {
+		for of, s := range r.Shares {
 			switch {
-			case c.gone || len(s.vips) == 0:
+			case c.Gone || len(s.VIPs) == 0:
 				e.endMonitor(s)
-				delete(r.shares, of)
+				delete(r.Shares, of)
 			case c.checks != nil:
 				e.monitorShare(s, true)
-			case c.updates[s] != nil || c.shares[of] == s:
+			case c.Updates[s] != nil || c.Shares[of] == s:
 				e.monitorShare(s, false)
 			}
 		}
-		if c.was != nil && (c.gone || c.checks != nil) {
+		if c.was != nil && (c.Gone || c.checks != nil) {
 			_ = c.was.host.Close() // its device is in memory
 			if e.checkers[r] == c.was {
 				delete(e.checkers, r)
@@ -473,7 +477,7 @@ func (p *Prepared) Report() Report {
 	report := p.report()
 	counts := map[config.Ref]*Count{}
 	for _, c := range p.routers {
-		if !c.isNew {
+		if !c.IsNew {
 			c.count(counts)
 		}
 	}
@@ -492,15 +496,15 @@ func (p *Prepared) Report() Report {
 
 // subjects are the kinds of objects that endings are about.
 var subjects = [...]config.Kind{
-	aboutRouter: config.KindRouter, aboutPort: config.KindPort, aboutFloatingIP: config.KindFloatingIP,
-	aboutListener: config.KindListener, aboutMember: config.KindMember,
+	ip.AboutRouter: config.KindRouter, ip.AboutPort: config.KindPort, ip.AboutFloatingIP: config.KindFloatingIP,
+	ip.AboutListener: config.KindListener, ip.AboutMember: config.KindMember,
 }
 
 // count counts the connections of a router that a change concerns.
 func (c *routerPlan) count(counts map[config.Ref]*Count) {
-	r, w := c.router, c.router.worker
-	var changes []ending
-	if w.call(func() { changes = c.changes() }) != nil || len(changes) == 0 {
+	r, w := c.Router, c.Router.Worker
+	var changes []ip.Ending
+	if w.Call(func() { changes = c.Changes() }) != nil || len(changes) == 0 {
 		return
 	}
 	judges := make([]func(*conntrack.Conn) (bool, bool), len(changes))
@@ -508,20 +512,20 @@ func (c *routerPlan) count(counts map[config.Ref]*Count) {
 		judges[i] = changes[i].Judge()
 	}
 	for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
-		if w.call(func() {
-			at = r.conns.Walk(at, walkStep, w.now, func(k *conntrack.Conn) bool {
+		if w.Call(func() {
+			at = r.Conns.Walk(at, walkStep, w.Now, func(k *conntrack.Conn) bool {
 				for i, judge := range judges {
 					concerned, goesOn := judge(k)
 					if !concerned {
 						continue
 					}
-					ref := config.Ref{Kind: subjects[changes[i].about], ID: config.ID(changes[i].id)}
+					ref := config.Ref{Kind: subjects[changes[i].About], ID: config.ID(changes[i].ID)}
 					n := counts[ref]
 					if n == nil {
 						n = &Count{}
 						counts[ref] = n
 					}
-					n.add(k, goesOn, changes[i].repins)
+					n.add(k, goesOn, changes[i].Repins)
 					return true
 				}
 				return true

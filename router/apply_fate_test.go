@@ -9,6 +9,8 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // These tests say, change by change, what becomes of connections: the table in ARCHITECTURE.md.
@@ -70,7 +72,7 @@ func TestInterfaceGone(t *testing.T) {
 	})
 	stays.lives()
 	l.advance(time.Minute)
-	if r := l.w.routers[0]; r.ifaces[2] != nobody || len(r.departed) != 0 {
+	if r := l.w.routers[0]; r.Interfaces[2] != ip.Nobody || len(r.Departed) != 0 {
 		t.Error("the number of the interface is not free again")
 	}
 	// The same network again, with the number of before.
@@ -81,8 +83,8 @@ func TestInterfaceGone(t *testing.T) {
 			DeviceID: string(theRouter(d).ID), FixedIPs: []config.FixedIP{{Address: addr("172.16.101.1")}},
 		})
 	})
-	if r := l.w.routers[0]; len(r.ifaces) != 4 || r.ifaces[2].on != id(l.nets["vlan101"].id) {
-		t.Errorf("%d numbers of interfaces, want 4", len(r.ifaces))
+	if r := l.w.routers[0]; len(r.Interfaces) != 4 || r.Interfaces[2].On != wire.ID(l.nets["vlan101"].ID) {
+		t.Errorf("%d numbers of interfaces, want 4", len(r.Interfaces))
 	}
 	l.tcpFlow(l.vm4, 4002, "10.10.10.1", 80, l.upstream)
 	stays.lives()
@@ -101,7 +103,7 @@ func TestGatewayGone(t *testing.T) {
 	})
 	l.wantResets(map[string][]string{"vlan101": append(resets(away)["vlan101"], resets(in)["vlan101"]...)})
 	inside.lives()
-	if len(l.nets["ext_net"].routers) != 0 || len(l.nets["ext_net"].directory.owners) != 0 {
+	if len(l.nets["ext_net"].Routers) != 0 || len(l.nets["ext_net"].Directory.Owners) != 0 {
 		t.Error("the router is still on the external network")
 	}
 }
@@ -162,9 +164,9 @@ func TestVIPGone(t *testing.T) {
 	stays.lives()
 	l.change(func(d *config.Draft) { d.Delete(named[*config.Listener](d, config.KindListener, "other").Ref()) })
 	l.wantResets(resets(stays))
-	if r := l.w.routers[0]; len(r.byListener) != 0 || len(r.shares) != 0 || len(r.unused) != len(r.backends)-1 {
-		t.Errorf("%d VIPs, %d pools, %d of %d backends are left", len(r.byListener), len(r.shares),
-			len(r.backends)-1-len(r.unused), len(r.backends)-1)
+	if r := l.w.routers[0]; len(r.ByListener) != 0 || len(r.Shares) != 0 || len(r.Unused) != len(r.Backends)-1 {
+		t.Errorf("%d VIPs, %d pools, %d of %d backends are left", len(r.ByListener), len(r.Shares),
+			len(r.Backends)-1-len(r.Unused), len(r.Backends)-1)
 	}
 }
 
@@ -193,8 +195,8 @@ func TestVIPGetsAnotherPool(t *testing.T) {
 			l.wantResets(resets(f))
 		}
 		l.tcpFlow(l.client, 4001, "10.10.10.7", 80, l.vm4).lives()
-		if r := l.w.routers[0]; len(r.shares) != 1 {
-			t.Errorf("%s: %d pools at the router, want one", removed, len(r.shares))
+		if r := l.w.routers[0]; len(r.Shares) != 1 {
+			t.Errorf("%s: %d pools at the router, want one", removed, len(r.Shares))
 		}
 	}
 }
@@ -240,12 +242,12 @@ func TestRouterGone(t *testing.T) {
 		})
 		l.wantResets(resets(gone))
 		stays.lives()
-		if len(l.routers) != 1 || len(l.nets["red"].stations()) != 0 || len(l.nets["red"].directory.owners) != 0 {
+		if len(l.routers) != 1 || len(l.nets["red"].Stations()) != 0 || len(l.nets["red"].Directory.Owners) != 0 {
 			t.Errorf("%d workers: something of the router is left", workers)
 		}
 		n := 0
 		for _, w := range l.workers {
-			n += len(w.routers) + len(w.tables)
+			n += len(w.routers) + len(w.Tables)
 		}
 		if n != 2 {
 			t.Errorf("%d workers: %d routers and tables of workers, want one each", workers, n)
@@ -282,8 +284,8 @@ func TestMTUChanges(t *testing.T) {
 	l.udp(l.vm4, 4000, "10.10.10.1", 53, string(make([]byte, 1450)), df)
 	l.want(l.one("vlan101"), "icmp 172.16.101.1 > 172.16.101.4 type 3 code 4 about udp 172.16.101.4:4000 > "+
 		"10.10.10.1:53")
-	if i := l.nets["ext_net"].routers[0].owner.(*iface); i.mtu != 1400 {
-		t.Errorf("the interface has %d", i.mtu)
+	if i := l.nets["ext_net"].Routers[0].Owner.(*ip.Interface); i.MTU != 1400 {
+		t.Errorf("the interface has %d", i.MTU)
 	}
 }
 

@@ -15,16 +15,16 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-	"golang.org/x/sys/unix"
-
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
+	"golang.org/x/sys/unix"
 )
 
 // A meter measures the turns of a worker: the processor time of its thread from one wait to the next.
 type meter struct {
-	waiter
+	loop.Waiter
 	began time.Duration
 	turns []time.Duration
 }
@@ -37,17 +37,17 @@ func threadTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-func (m *meter) locked() bool { return true }
+func (m *meter) Locked() bool { return true }
 
-func (m *meter) wait(d time.Duration) {
+func (m *meter) Wait(d time.Duration) {
 	m.end()
-	m.waiter.wait(d)
+	m.Waiter.Wait(d)
 	m.began = threadTime()
 }
 
-func (m *meter) look() {
+func (m *meter) Look() {
 	m.end()
-	m.waiter.look()
+	m.Waiter.Look()
 	m.began = threadTime()
 }
 
@@ -79,12 +79,12 @@ func started(t *testing.T, s *config.State) (*Engine, *meter) {
 	if _, err := e.Apply(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	m := &meter{waiter: e.workers[0].wait}
-	e.workers[0].wait = m
+	m := &meter{Waiter: e.workers[0].Waiter}
+	e.workers[0].Waiter = m
 	e.running = true
 	for _, w := range e.workers {
-		w.direct = false
-		go w.run()
+		w.Direct = false
+		go w.Run()
 	}
 	t.Cleanup(func() { e.Close() })
 	return e, m
@@ -95,7 +95,7 @@ func dumpLive(e *Engine) string {
 	release := make(chan struct{})
 	for _, w := range e.workers {
 		holds := make(chan struct{})
-		w.post(func() {
+		w.Post(func() {
 			close(holds)
 			<-release
 		})

@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/configtest"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // dump writes down everything that packets obey: two engines with the same dump give the same answers, as long as
@@ -23,123 +24,123 @@ func dump(e *Engine) string {
 	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
 	s := e.State()
 	for o := range s.Networks() {
-		n := e.networks[id(o.ID)]
-		line("network %s mtu %d/%d external %t down %t", n.name(), n.mtu, n.linkMTU, n.external, n.down)
+		n := e.networks[wire.ID(o.ID)]
+		line("network %s mtu %d/%d external %t down %t", n.Name(), n.MTU, n.LinkMTU, n.External, n.Down)
 		dumpStations(line, n)
-		for _, p := range n.ports {
-			line("  port %s mtu %d network %s exempt %t", p.link.name, p.link.wantMTU, p.link.network, p.link.exempt)
+		for _, p := range n.Ports {
+			line("  port %s mtu %d network %s exempt %t", p.Link.Name, p.Link.WantMTU, p.Link.Network, p.Link.Exempt)
 		}
 	}
 	for o := range s.Routers() {
-		dumpRouter(line, s, e, e.routers[id(o.ID)])
+		dumpRouter(line, s, e, e.routers[wire.ID(o.ID)])
 	}
 	routers, networks := 0, 0
 	for _, w := range e.workers {
 		routers, networks = routers+len(w.routers), networks+len(w.networks)
 	}
-	line("%d routers, %d networks, polls %v", routers, networks, e.workers[0].busyPoll)
+	line("%d routers, %d networks, polls %v", routers, networks, e.workers[0].BusyPoll)
 	return b.String()
 }
 
-func dumpStations(line func(string, ...any), n *network) {
+func dumpStations(line func(string, ...any), n *wire.Network) {
 	var stations []string
-	for _, st := range n.stations() {
+	for _, st := range n.Stations() {
 		what := "service"
-		if i, ok := st.owner.(*iface); ok {
-			what = fmt.Sprintf("router %s gone %t mtu %d", i.router.name, i.gone, i.mtu)
+		if i, ok := st.Owner.(*ip.Interface); ok {
+			what = fmt.Sprintf("router %s gone %t mtu %d", i.Router.Name, i.Gone, i.MTU)
 		}
-		if n.byMAC.Load().lookup(st.mac[:]) != st {
+		if n.ByMAC.Load().Lookup(st.MAC[:]) != st {
 			what += " not found"
 		}
-		stations = append(stations, fmt.Sprintf("  station %v %s", st.mac, what))
+		stations = append(stations, fmt.Sprintf("  station %v %s", st.MAC, what))
 	}
 	slices.Sort(stations)
 	line("%s", strings.Join(stations, "\n"))
-	line("  only %v direct %t sole %t", n.only.station != nil, n.direct != nil, n.sole.Load() != nil)
+	line("  only %v direct %t sole %t", n.Only.Station != nil, n.Direct != nil, n.Sole.Load() != nil)
 	var owners []string
-	for addr, all := range n.directory.owners {
+	for addr, all := range n.Directory.Owners {
 		for _, st := range all {
-			owners = append(owners, fmt.Sprintf("  owner of %v: %v", addr.Netip(), st.mac))
+			owners = append(owners, fmt.Sprintf("  owner of %v: %v", addr.Netip(), st.MAC))
 		}
 	}
 	slices.Sort(owners)
 	line("%s", strings.Join(owners, "\n"))
 }
 
-func dumpRouter(line func(string, ...any), s *config.State, e *Engine, r *vrouter) {
-	line("router %s rpfilter %v clamp %t fragment %v/%v tables %+v quiet %t", r.name, r.rpFilter, r.clamp, r.fragment,
-		r.fragments.known.life, r.tables, r.quiet)
-	name := func(i *iface) string {
+func dumpRouter(line func(string, ...any), s *config.State, e *Engine, r *ip.Router) {
+	line("router %s rpfilter %v clamp %t fragment %v/%v tables %+v quiet %t", r.Name, r.RPFilter, r.Clamp, r.Fragment,
+		r.Fragments.Known.Life, r.Tables, r.Quiet)
+	name := func(i *ip.Interface) string {
 		if i == nil {
 			return "none"
 		}
-		return fmt.Sprintf("%s (%v)", i.network.name(), i.mac)
+		return fmt.Sprintf("%s (%v)", i.Network.Name(), i.MAC)
 	}
-	for _, f := range r.attached {
-		if r.ifaces[f.of.id] != f.of || f.of.ifaceRules != f {
-			line("  interface %s is not in its place", name(f.of))
+	for _, f := range r.Attached {
+		if r.Interfaces[f.Of.ID] != f.Of || f.Of.InterfaceRules != f {
+			line("  interface %s is not in its place", name(f.Of))
 		}
-		line("  interface %s external %t addrs %v prefixes %v", name(f.of), f.external, f.addrs, f.prefixes)
+		line("  interface %s external %t addrs %v prefixes %v", name(f.Of), f.External, f.Addrs, f.Prefixes)
 	}
-	if g := r.gateway; g != nil {
-		line("  gateway %s %v snat %t plain %v shared %v", name(g.iface), g.addr.Netip(), g.snat, g.plain,
-			g.shared)
+	if g := r.Gateway; g != nil {
+		line("  gateway %s %v snat %t plain %v shared %v", name(g.Interface), g.Addr.Netip(), g.SNAT, g.Plain,
+			g.Shared)
 	}
-	for p, rt := range r.routes.AllSorted4() {
-		line("  route %v via %v %s", p, rt.via.Netip(), name(rt.out))
+	for p, rt := range r.Routes.AllSorted4() {
+		line("  route %v via %v %s", p, rt.Via.Netip(), name(rt.Out))
 	}
 	var owned []string
-	for addr, o := range r.owned.All() {
-		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", addr.Netip(), name(o.at), o.arp,
-			o.local))
+	for addr, o := range r.Owned.All() {
+		owned = append(owned, fmt.Sprintf("  owns %v at %s: %d, local %d", addr.Netip(), name(o.At), o.ARP,
+			o.Local))
 	}
 	slices.Sort(owned)
 	line("%s", strings.Join(owned, "\n"))
 	for f := range s.FloatingIPs() {
-		if to := r.static.Get(packet.AddrFrom(f.Address)); to.Fixed != 0 || len(to.Forwards) > 0 {
-			shown, _ := r.static.Floating(to.Fixed)
+		if to := r.Static.Get(packet.AddrFrom(f.Address)); to.Fixed != 0 || len(to.Forwards) > 0 {
+			shown, _ := r.Static.Floating(to.Fixed)
 			line("  floating %v %+v shown %v", f.Address, to, shown.Netip())
 		}
 	}
-	for _, v := range r.listed {
-		if r.vips.Find(v.Addr, v.Proto, v.Port) != &v.VIP || r.listeners[v.VIP.ID] != v.of || v.of.vipRules != v ||
-			v.Pool != v.of.share.pool || r.byListener[v.id] != v.of || r.shares[v.pool] != v.of.share {
+	for _, v := range r.Listed {
+		if r.VIPs.Find(v.Addr, v.Proto, v.Port) != &v.VIP || r.Listeners[v.VIP.ID] != v.Of || v.Of.VIPRules != v ||
+			v.Pool != v.Of.Share.Pool || r.ByListener[v.ListenerID] != v.Of || r.Shares[v.PoolID] != v.Of.Share {
 			line("  VIP %s is not in its place", v.Name)
 		}
 		line("  VIP %s %v %d:%d at %s limit %d idle %v allowed %v class %t", v.Name, v.Addr.Netip(), v.Proto,
-			v.Port, name(v.at), v.limit, v.idle, allowedText(v), v.of.class != 0)
-		dumpShare(line, e, v.of.share, v.of)
+			v.Port, name(v.At), v.Limit, v.Idle, allowedText(v), v.Of.Class != 0)
+		dumpShare(line, e, v.Of.Share, v.Of)
 	}
-	line("  listeners %d shares %d", len(r.byListener), len(r.shares))
+	line("  listeners %d shares %d", len(r.ByListener), len(r.Shares))
 	line("  checks %t", e.checkers[r] != nil)
 }
 
-func allowedText(v *vipRules) string {
-	if v.allowed == nil {
+func allowedText(v *ip.VIPRules) string {
+	if v.Allowed == nil {
 		return "all"
 	}
 	var all []string
-	for p := range v.allowed.AllSorted4() {
+	for p := range v.Allowed.AllSorted4() {
 		all = append(all, p.String())
 	}
 	return strings.Join(all, " ")
 }
 
-func dumpShare(line func(string, ...any), e *Engine, s *poolShare, v *vip) {
-	line("    pool %s %+v keep %t drain %t monitored %t %t", s.of.name, s.of.config, s.of.keepDown, s.of.drainRemoved,
-		s.of.monitored, e.monitors[s] != nil)
-	for k, m := range s.pool.Members() {
-		is := s.of.members[k]
+func dumpShare(line func(string, ...any), e *Engine, s *ip.PoolShare, v *ip.VIP) {
+	line("    pool %s %+v keep %t drain %t monitored %t %t", s.Of.Name, s.Of.Config, s.Of.KeepDown, s.Of.DrainRemoved,
+		s.Of.Monitored, e.monitors[s] != nil)
+	for k, m := range s.Pool.Members() {
+		is := s.Of.Members[k]
 		if is.ID != m.ID {
 			line("    another order")
 		}
-		_, ok := v.numbers[m.ID]
-		line("    member %s %v:%d weight %d backup %t up %t number %t", is.name, m.Addr.Netip(), m.Port,
+		_, ok := v.Numbers[m.ID]
+		line("    member %s %v:%d weight %d backup %t up %t number %t", is.Name, m.Addr.Netip(), m.Port,
 			m.Weight,
 			m.Backup, m.AdminStateUp, ok)
 	}
-	if len(v.numbers) != len(s.of.members) {
-		line("    %d numbers of %d members", len(v.numbers), len(s.of.members))
+	if len(v.Numbers) != len(s.Of.Members) {
+		line("    %d numbers of %d members", len(v.Numbers), len(s.Of.Members))
 	}
 }
 
@@ -259,12 +260,12 @@ type player struct {
 }
 
 func newPlayer(t *testing.T, s *Simulation) *player {
-	p := &player{sim: &sim{Simulation: s, t: t, all: s.workers, w: s.workers[0], nets: map[string]*network{},
+	p := &player{sim: &sim{Simulation: s, t: t, all: s.workers, w: s.workers[0], nets: map[string]*wire.Network{},
 		hosts: map[hostKey]*simHost{}}}
 	state := s.State()
 	for n := range state.Networks() {
 		if name := string(n.ID); p.nets[name] == nil {
-			p.nets[name] = s.networks[id(n.ID)]
+			p.nets[name] = s.networks[wire.ID(n.ID)]
 			p.names = append(p.names, name)
 		}
 		for sub := range state.SubnetsOf(n.ID) {
@@ -308,13 +309,15 @@ func (p *player) play(choice uint64) string {
 	h, dst := p.hosts[rng.IntN(len(p.hosts))], p.dests[rng.IntN(len(p.dests))]
 	n := p.nets[h.net]
 	var mac packet.MAC
-	routers := interfaces(n)
+	routers := ip.Interfaces(n)
 	if len(routers) == 0 {
 		return ""
 	}
 	{
-		slices.SortFunc(routers, func(a, b *iface) int { return strings.Compare(a.mac.String(), b.mac.String()) })
-		mac = routers[rng.IntN(len(routers))].mac
+		slices.SortFunc(routers, func(a, b *ip.Interface) int {
+			return strings.Compare(a.MAC.String(), b.MAC.String())
+		})
+		mac = routers[rng.IntN(len(routers))].MAC
 	}
 	port := []uint16{22, 53, 80, 2222, 8080}[rng.IntN(5)]
 	var eth []byte
@@ -341,7 +344,7 @@ func (p *player) play(choice uint64) string {
 	var out []string
 	for _, name := range p.names {
 		for _, f := range p.Take(name) {
-			out = append(out, fmt.Sprintf("%s %x", p.nets[name].name(), f.Buf[f.Head:f.Tail]))
+			out = append(out, fmt.Sprintf("%s %x", p.nets[name].Name(), f.Buf[f.Head:f.Tail]))
 		}
 	}
 	slices.Sort(out) // workers take turns

@@ -3,20 +3,24 @@ package router
 import (
 	"runtime"
 	"slices"
+
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // A shard is a worker with its share of the routers and networks.
 type shard struct {
-	*worker
-	networks []*network
-	routers  []*vrouter
-	scratch  scratch // of the routers
+	*loop.Worker
+	networks []*wire.Network
+	routers  []*ip.Router
+	scratch  ip.Scratch // of the routers
 }
 
 // shardOf is the share of a worker.
-func (e *Engine) shardOf(w *worker) *shard {
+func (e *Engine) shardOf(w *loop.Worker) *shard {
 	for _, s := range e.workers {
-		if s.worker == w {
+		if s.Worker == w {
 			return s
 		}
 	}
@@ -42,15 +46,15 @@ type assignment struct {
 	shards   []*shard
 	routers  map[*shard]int
 	networks map[*shard]int
-	parent   map[*vrouter]*vrouter // of routers that come and share networks; see group
-	bound    map[*vrouter]*worker  // of groups, which those that are there already run
+	parent   map[*ip.Router]*ip.Router   // of routers that come and share networks; see group
+	bound    map[*ip.Router]*loop.Worker // of groups, which those that are there already run
 }
 
 // assign gives what comes its workers.
 func (p *Prepared) assign() error {
 	a := &assignment{
 		Prepared: p, shards: slices.Clone(p.e.workers), routers: map[*shard]int{}, networks: map[*shard]int{},
-		parent: map[*vrouter]*vrouter{}, bound: map[*vrouter]*worker{},
+		parent: map[*ip.Router]*ip.Router{}, bound: map[*ip.Router]*loop.Worker{},
 	}
 	for _, w := range a.shards {
 		a.routers[w], a.networks[w] = len(w.routers), len(w.networks)
@@ -67,17 +71,17 @@ func (p *Prepared) assign() error {
 // group finds the routers that come and share networks, with each other or with those that are there. It returns how
 // many workers all that comes has use for.
 func (a *assignment) group() int {
-	first := map[*network]*vrouter{}
-	groups := map[*vrouter]bool{}
+	first := map[*wire.Network]*ip.Router{}
+	groups := map[*ip.Router]bool{}
 	for _, c := range a.Prepared.routers {
-		r := c.router
-		if !c.isNew {
+		r := c.Router
+		if !c.IsNew {
 			continue
 		}
 		a.parent[r] = r
-		for _, i := range c.come {
-			n := i.network
-			if n.external || i.checks {
+		for _, i := range c.Come {
+			n := i.Network
+			if n.External || i.Checks {
 				continue
 			}
 			if other := first[n]; other != nil {
@@ -85,7 +89,7 @@ func (a *assignment) group() int {
 			} else {
 				first[n] = r
 			}
-			if w := n.reads(); w != nil && a.bound[a.find(r)] == nil {
+			if w := n.Reads(); w != nil && a.bound[a.find(r)] == nil {
 				a.bound[a.find(r)] = w
 			}
 		}
@@ -108,7 +112,7 @@ func (a *assignment) group() int {
 }
 
 // find is what stands for the group of a router.
-func (a *assignment) find(r *vrouter) *vrouter {
+func (a *assignment) find(r *ip.Router) *ip.Router {
 	for a.parent[r] != r {
 		a.parent[r] = a.parent[a.parent[r]]
 		r = a.parent[r]
@@ -117,7 +121,7 @@ func (a *assignment) find(r *vrouter) *vrouter {
 }
 
 // worker is that of a router's group, nil if it has none yet.
-func (a *assignment) worker(r *vrouter) *worker {
+func (a *assignment) worker(r *ip.Router) *loop.Worker {
 	g := a.find(r)
 	for m, w := range a.bound {
 		if a.find(m) == g {
@@ -130,12 +134,12 @@ func (a *assignment) worker(r *vrouter) *worker {
 // hire makes workers for so many groups, as far as that many were asked for.
 func (a *assignment) hire(use int) error {
 	for most := min(a.workersAsked(), len(a.shards)+use); len(a.shards) < max(1, most); {
-		w, err := newWorker(a.e.log, a.e.waits)
+		w, err := loop.NewWorker(a.e.log, a.e.waits)
 		if err != nil {
 			return err
 		}
 		a.e.equip(w)
-		s := &shard{worker: w}
+		s := &shard{Worker: w}
 		a.shards, a.workers = append(a.shards, s), append(a.workers, s)
 	}
 	return nil
@@ -144,23 +148,23 @@ func (a *assignment) hire(use int) error {
 // assignRouters gives the routers that come to workers: those of a group to one, which has the fewest.
 func (a *assignment) assignRouters() {
 	for _, c := range a.Prepared.routers {
-		r := c.router
-		if !c.isNew {
+		r := c.Router
+		if !c.IsNew {
 			continue
 		}
 		w := a.shard(a.bound[a.find(r)])
 		if w == nil {
 			w = slices.MinFunc(a.shards, func(x, y *shard) int { return a.routers[x] - a.routers[y] })
-			a.bound[a.find(r)] = w.worker
+			a.bound[a.find(r)] = w.Worker
 		}
-		r.worker, r.scratch = w.worker, &w.scratch
+		r.Worker, r.Scratch = w.Worker, &w.scratch
 		a.routers[w]++
 	}
 }
 
-func (a *assignment) shard(w *worker) *shard {
+func (a *assignment) shard(w *loop.Worker) *shard {
 	for _, s := range a.shards {
-		if s.worker == w {
+		if s.Worker == w {
 			return s
 		}
 	}
@@ -174,66 +178,66 @@ func (a *assignment) assignNetworks() {
 		if n := c.network; c.isNew {
 			may := a.shards
 			for k, s := range c.stationsCome {
-				if i, ok := s.owner.(*iface); ok {
+				if i, ok := s.Owner.(*ip.Interface); ok {
 					if k == 0 {
 						may = nil
 					}
-					may = append(may, a.shard(i.router.worker))
+					may = append(may, a.shard(i.Router.Worker))
 				}
 			}
 			home := slices.MinFunc(may, func(x, y *shard) int { return a.networks[x] - a.networks[y] })
 			a.networks[home]++
-			n.home = home.worker
+			n.Home = home.Worker
 		}
 		for _, s := range c.stationsCome {
-			if s.worker = c.network.home; isInterface(s) {
-				s.worker = s.owner.(*iface).router.worker
+			if s.Worker = c.network.Home; isInterface(s) {
+				s.Worker = s.Owner.(*ip.Interface).Router.Worker
 			}
 		}
 	}
 }
 
 // A ringKey is the way from one worker to another.
-type ringKey struct{ from, to *worker }
+type ringKey struct{ from, to *loop.Worker }
 
 // A boxKey is a network, as another worker sends to it.
 type boxKey struct {
-	network *network
-	from    *worker
+	network *wire.Network
+	from    *loop.Worker
 }
 
 // connect finds the rings between the workers that read networks and those of the stations that come.
 func (p *Prepared) connect() {
 	e := p.e
-	each := func(fn func(s *station, in, out ringKey)) {
+	each := func(fn func(s *wire.Station, in, out ringKey)) {
 		for _, c := range p.networks {
 			for _, s := range c.stationsCome {
-				if home := c.network.home; s.worker != home {
-					fn(s, ringKey{home, s.worker}, ringKey{s.worker, home})
+				if home := c.network.Home; s.Worker != home {
+					fn(s, ringKey{home, s.Worker}, ringKey{s.Worker, home})
 				}
 			}
 		}
 	}
 	wanted := map[ringKey]bool{}
-	each(func(_ *station, in, out ringKey) {
+	each(func(_ *wire.Station, in, out ringKey) {
 		for _, k := range [...]ringKey{in, out} {
 			if e.rings[k] == nil {
 				wanted[k] = true
 			}
 		}
 	})
-	length := handoverLen(len(e.rings) + len(wanted))
-	p.rings = make(map[ringKey]*handover, len(wanted))
+	length := loop.HandoverLen(len(e.rings) + len(wanted))
+	p.rings = make(map[ringKey]*loop.Handover, len(wanted))
 	for k := range wanted {
-		p.rings[k] = newHandover(k.to, length)
+		p.rings[k] = loop.NewHandover(k.to, length)
 	}
-	p.boxes = map[boxKey]*outbox{}
-	each(func(s *station, in, out ringKey) {
-		s.inward, s.outward = cmpOr(e.rings[in], p.rings[in]), cmpOr(e.rings[out], p.rings[out])
-		k := boxKey{s.network, s.worker}
-		if s.away = cmpOr(e.boxes[k], p.boxes[k]); s.away == nil {
-			s.away = &outbox{}
-			p.boxes[k] = s.away
+	p.boxes = map[boxKey]*loop.Outbox{}
+	each(func(s *wire.Station, in, out ringKey) {
+		s.Inward, s.Outward = cmpOr(e.rings[in], p.rings[in]), cmpOr(e.rings[out], p.rings[out])
+		k := boxKey{s.Network, s.Worker}
+		if s.Away = cmpOr(e.boxes[k], p.boxes[k]); s.Away == nil {
+			s.Away = &loop.Outbox{}
+			p.boxes[k] = s.Away
 		}
 	})
 }
@@ -251,15 +255,15 @@ func (p *Prepared) register() {
 	come := len(p.workers) + len(p.rings)
 	for _, c := range p.networks {
 		for _, s := range c.stationsCome {
-			s.number = e.receivers.add(s)
+			s.Number = e.receivers.Add(s)
 			come++
 		}
 	}
 	for _, w := range p.workers {
 		e.workers = append(e.workers[:len(e.workers):len(e.workers)], w)
 		if e.running {
-			w.direct = false
-			go w.run()
+			w.Direct = false
+			go w.Run()
 		}
 	}
 	for k, ring := range p.rings {
@@ -268,18 +272,18 @@ func (p *Prepared) register() {
 	if come == 0 && !p.touched.engine {
 		return
 	}
-	all := e.receivers.list()
+	all := e.receivers.List()
 	poll := p.to.Settings().Engine.BusyPoll
 	e.each(func(w *shard) {
-		w.receivers, w.busyPoll = all, poll
+		w.Receivers, w.BusyPoll = all, poll
 		for k, ring := range p.rings {
-			if k.to == w.worker {
-				w.inbox = append(w.inbox[:len(w.inbox):len(w.inbox)], ring)
+			if k.to == w.Worker {
+				w.Inbox = append(w.Inbox[:len(w.Inbox):len(w.Inbox)], ring)
 			}
 		}
 		for k, box := range p.boxes {
-			if k.from == w.worker {
-				w.away = append(w.away[:len(w.away):len(w.away)], box)
+			if k.from == w.Worker {
+				w.Away = append(w.Away[:len(w.Away):len(w.Away)], box)
 			}
 		}
 	})
@@ -291,44 +295,44 @@ func (p *Prepared) register() {
 // unregister has the workers forget the stations that are gone.
 func (p *Prepared) unregister() {
 	e := p.e
-	left := map[*network][]*station{}
+	left := map[*wire.Network][]*wire.Station{}
 	for _, c := range p.networks {
 		for _, s := range c.stationsLeft {
-			e.receivers.remove(s.number)
+			e.receivers.Remove(s.Number)
 			left[c.network] = append(left[c.network], s)
 		}
 	}
 	if len(left) == 0 {
 		return
 	}
-	gone := map[boxKey]*outbox{}
+	gone := map[boxKey]*loop.Outbox{}
 	for n, stations := range left {
 		for _, s := range stations {
-			k := boxKey{n, s.worker}
-			others := slices.ContainsFunc(n.stations(), func(o *station) bool { return o.worker == s.worker })
+			k := boxKey{n, s.Worker}
+			others := slices.ContainsFunc(n.Stations(), func(o *wire.Station) bool { return o.Worker == s.Worker })
 			if box := e.boxes[k]; box != nil && !others {
 				gone[k] = box
 				delete(e.boxes, k)
 			}
 		}
 	}
-	all := e.receivers.list()
+	all := e.receivers.List()
 	e.each(func(w *shard) {
-		w.receivers = all
+		w.Receivers = all
 		for k, box := range gone {
-			if k.from == w.worker {
-				box.write(&w.turn)
-				w.away = without(w.away, box)
+			if k.from == w.Worker {
+				box.Write(&w.Turn)
+				w.Away = loop.Without(w.Away, box)
 			}
 		}
 	})
 	for k, box := range gone { // what was sent stays in the count of the device
-		home, link, sent := k.network.home, box.link, box.stats
-		if box.seen != nil {
-			home.post(func() {
-				link.stats.TxFrames += sent.TxFrames
-				link.stats.TxBytes += sent.TxBytes
-				link.stats.Lost += sent.Lost
+		home, link, sent := k.network.Home, box.Link, box.Stats
+		if box.Seen != nil {
+			home.Post(func() {
+				link.Stats.TxFrames += sent.TxFrames
+				link.Stats.TxBytes += sent.TxBytes
+				link.Stats.Lost += sent.Lost
 			})
 		}
 	}

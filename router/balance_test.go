@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
+	"github.com/taprouter/taprouter/router/internal/ip"
 )
 
 // pooled is the tutorial's network with a pool and a VIP that are not as usual.
@@ -92,7 +92,7 @@ func TestBackup(t *testing.T) {
 func TestMemberThatIsNoHost(t *testing.T) {
 	l := newLesson(t)
 	for a, want := range map[string]bool{"172.16.100.9": true, "172.16.100.255": false, "172.16.100.0": false} {
-		if got := l.w.routers[0].reachable(&l.w.turn, packet.AddrFrom(addr(a))); got != want {
+		if got := l.w.routers[0].Reachable(&l.w.Turn, packet.AddrFrom(addr(a))); got != want {
 			t.Errorf("a member with the address %s is reachable: %t, want %t", a, got, want)
 		}
 	}
@@ -247,7 +247,7 @@ func TestConnectionLimit(t *testing.T) {
 
 // turn is the member whose turn it is, by its digit.
 func (l *lesson) turn() byte {
-	m, _ := l.w.routers[0].listeners[0].Pool.Pick(lb.Client{}, 0, nil)
+	m, _ := l.w.routers[0].Listeners[0].Pool.Pick(lb.Client{}, 0, nil)
 	s := m.Addr.Netip().String()
 	return s[len(s)-1]
 }
@@ -383,7 +383,7 @@ func TestStatisticsAreWhatACaptureShows(t *testing.T) {
 		l.advance(10 * time.Minute)
 	}
 	check("members that came and went", 0, 110)
-	if n := len(l.w.routers[0].backends) - 1; n > 3 {
+	if n := len(l.w.routers[0].Backends) - 1; n > 3 {
 		t.Errorf("%d backends after as many members", n)
 	}
 }
@@ -474,7 +474,7 @@ func TestRefusedIsBetterThanUnreachable(t *testing.T) {
 	l.advance(200 * time.Millisecond) // it has not answered
 	l.take("vlan100")
 	l.take("ext_net")
-	l.w.routers[0].backends[1].avoid = l.now + refusedFor
+	l.w.routers[0].Backends[1].Avoid = l.now + ip.RefusedFor
 	if got := l.members(l.client, 5000, 3); got != "999" {
 		t.Errorf("one refuses, the other does not answer: %q", got)
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -31,13 +31,13 @@ func (d *nullDevice) Write(frames []tap.Frame) (int, error) {
 
 // established is a lesson with one UDP connection and a frame of it, as it
 // arrives: from a host behind SNAT. establishedTCP is the same with TCP.
-func established(t testing.TB) (w *shard, in *port, frame []byte, out *nullDevice) {
+func established(t testing.TB) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
 	return establishedOf(t, func(l *lesson) []byte {
 		return l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))
 	})
 }
 
-func establishedTCP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDevice) {
+func establishedTCP(t testing.TB) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
 	return establishedOf(t, func(l *lesson) []byte {
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")
 		l.tcp(l.client, 80, "10.10.10.2", 4000, "S.")
@@ -49,7 +49,7 @@ func establishedTCP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDe
 
 // establishedVIP is what a member sends to a client of its VIP's floating IP, which counts for the
 // VIP as well.
-func establishedVIP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDevice) {
+func establishedVIP(t testing.TB) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
 	w, _, frame, out = establishedOf(t, func(l *lesson) []byte {
 		l.tcp(l.client, 4000, "10.10.10.7", 80, "S")
 		l.tcp(l.web1, 80, "10.10.10.4", 4000, "S.")
@@ -60,7 +60,7 @@ func establishedVIP(t testing.TB) (w *shard, in *port, frame []byte, out *nullDe
 	return w, lessonPort(w, "vlan100"), frame, out
 }
 
-func establishedOf(t testing.TB, open func(*lesson) []byte) (w *shard, in *port, frame []byte, out *nullDevice) {
+func establishedOf(t testing.TB, open func(*lesson) []byte) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
 	t.Helper()
 	l := newLesson(t)
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
@@ -68,15 +68,15 @@ func establishedOf(t testing.TB, open func(*lesson) []byte) (w *shard, in *port,
 	l.udp(l.vm4, 4000, "8.8.8.8", 53, "x") // so that the next hop is known
 	eth := open(l)
 	out = &nullDevice{}
-	lessonPort(l.w, "ext_net").link.dev = out
+	lessonPort(l.w, "ext_net").Link.Dev = out
 	frame = append(make([]byte, tap.HeaderLen), eth...)
 	return l.w, lessonPort(l.w, "vlan101"), frame, out
 }
 
 // lessonPort is the only port of a network.
-func lessonPort(w *shard, name string) *port {
-	i := slices.IndexFunc(w.networks, func(n *network) bool { return n.name() == name })
-	return w.networks[i].ports[0]
+func lessonPort(w *shard, name string) *wire.Port {
+	i := slices.IndexFunc(w.networks, func(n *wire.Network) bool { return n.Name() == name })
+	return w.networks[i].Ports[0]
 }
 
 // BenchmarkForward is one small packet of an established connection through
@@ -89,16 +89,16 @@ func BenchmarkForwardTCP(b *testing.B) { benchmarkForward(b, establishedTCP) }
 // BenchmarkForwardVIP is the same through a VIP and its floating IP.
 func BenchmarkForwardVIP(b *testing.B) { benchmarkForward(b, establishedVIP) }
 
-func benchmarkForward(b *testing.B, established func(testing.TB) (*shard, *port, []byte, *nullDevice)) {
+func benchmarkForward(b *testing.B, established func(testing.TB) (*shard, *wire.Port, []byte, *nullDevice)) {
 	w, in, frame, out := established(b)
-	f := &w.frames[0]
+	f := &w.Frames[0]
 	f.Head = tap.Headroom
 	f.Tail = f.Head + len(frame)
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(f.Buf[f.Head:], frame)
-		in.take(&w.turn, f)
-		w.flush()
+		in.Take(&w.Turn, f)
+		w.Flush()
 	}
 	if out.taken == 0 {
 		b.Fatal("nothing was forwarded")
@@ -107,18 +107,18 @@ func benchmarkForward(b *testing.B, established func(testing.TB) (*shard, *port,
 
 // A packet of an established connection allocates nothing.
 func TestForwardDoesNotAllocate(t *testing.T) {
-	for name, established := range map[string]func(testing.TB) (*shard, *port, []byte, *nullDevice){
+	for name, established := range map[string]func(testing.TB) (*shard, *wire.Port, []byte, *nullDevice){
 		"udp": established, "tcp": establishedTCP, "vip": establishedVIP,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, in, frame, out := established(t)
-			f := &w.frames[0]
+			f := &w.Frames[0]
 			f.Head = tap.Headroom
 			f.Tail = f.Head + len(frame)
 			n := testing.AllocsPerRun(1000, func() {
 				copy(f.Buf[f.Head:], frame)
-				in.take(&w.turn, f)
-				w.flush()
+				in.Take(&w.Turn, f)
+				w.Flush()
 			})
 			if n != 0 || out.taken < 1000 {
 				t.Errorf("%v allocations a packet, %d packets", n, out.taken)
@@ -131,7 +131,7 @@ func TestForwardDoesNotAllocate(t *testing.T) {
 // many hosts to many destinations, as a table of a million fills up.
 func BenchmarkNewConnection(b *testing.B) {
 	w, in, frame, _ := established(b)
-	f := &w.frames[0]
+	f := &w.Frames[0]
 	f.Head = tap.Headroom
 	f.Tail = f.Head + len(frame)
 	ip := frame[tap.HeaderLen+packet.EthernetLen:]
@@ -142,7 +142,7 @@ func BenchmarkNewConnection(b *testing.B) {
 		if i%(1<<20) == 0 {
 			b.StopTimer()
 			w, in, _, _ = established(b)
-			f = &w.frames[0]
+			f = &w.Frames[0]
 			f.Head = tap.Headroom
 			f.Tail = f.Head + len(frame)
 			b.StartTimer()
@@ -155,8 +155,8 @@ func BenchmarkNewConnection(b *testing.B) {
 		packet.SetIPv4Checksum(ip)
 		i++
 		copy(f.Buf[f.Head:], frame)
-		in.take(&w.turn, f)
-		w.flush()
+		in.Take(&w.Turn, f)
+		w.Flush()
 	}
 }
 
@@ -170,7 +170,7 @@ func BenchmarkNewConnectionVIP(b *testing.B) {
 }
 
 func newConnectionVIP(b *testing.B, algorithm string, mute bool) {
-	begin := func() (l *lesson, in *port, f *tap.Frame, frame []byte) {
+	begin := func() (l *lesson, in *wire.Port, f *tap.Frame, frame []byte) {
 		topo := tutorial()
 		topo.Pools[0].Algorithm = algorithm
 		topo.Routers[0].NAT.MaxConnections = 1 << 20
@@ -181,11 +181,11 @@ func newConnectionVIP(b *testing.B, algorithm string, mute bool) {
 			l.udp(l.vm4, 4000, []string{"172.16.100.9", "172.16.100.10"}[i%2], 53, "x") // so that both are known
 			l.advance(4 * time.Second)
 		}
-		lessonPort(l.w, "vlan100").link.dev = &nullDevice{}
+		lessonPort(l.w, "vlan100").Link.Dev = &nullDevice{}
 		in = lessonPort(l.w, "ext_net")
 		frame = append(make([]byte, tap.HeaderLen), l.build(l.client, "10.10.10.7", 6, nil,
 			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1000, SYN: true, Window: 65535})...)
-		f = &l.w.frames[0]
+		f = &l.w.Frames[0]
 		f.Head = tap.Headroom
 		f.Tail = f.Head + len(frame)
 		return l, in, f, frame
@@ -205,8 +205,8 @@ func newConnectionVIP(b *testing.B, algorithm string, mute bool) {
 		binary.BigEndian.PutUint16(ip[20:], uint16(1024+i/4000))
 		copy(f.Buf[f.Head:], frame)
 		i++
-		in.take(&l.w.turn, f)
-		l.w.flush()
+		in.Take(&l.w.Turn, f)
+		l.w.Flush()
 	}
 	if st := l.stats(); st.Dropped() > uint64(b.N)/10+10 {
 		b.Fatalf("%v", st.Drops)
@@ -238,18 +238,18 @@ func forwardAmong(b *testing.B, n int) {
 	l.one("ext_net")
 	frame := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "8.8.8.8", 17, nil, udpLayer(), payload(18))...)
 	source := &generator{frame: frame, n: n}
-	lessonPort(l.w, "ext_net").link.dev = &nullDevice{}
-	in := lessonPort(l.w, "vlan101").link
-	in.dev = source
+	lessonPort(l.w, "ext_net").Link.Dev = &nullDevice{}
+	in := lessonPort(l.w, "vlan101").Link
+	in.Dev = source
 	send := func(packets, step int) {
 		for source.left, source.step = packets, step; source.left > 0; {
-			in.read(&l.w.turn)
+			in.Read(&l.w.Turn)
 		}
 	}
 	heap := heapInUse()
 	send(n, 1)
 	router := l.w.routers[0]
-	if got := router.conns.Len(); got < n {
+	if got := router.Conns.Len(); got < n {
 		b.Fatalf("%d connections, want %d; drops %v", got, n, l.stats().Drops)
 	}
 	memory := float64(heapInUse()-heap) / float64(n)
@@ -279,7 +279,7 @@ func forwardAmong(b *testing.B, n int) {
 	b.ReportMetric(longestSince(pauses)*1e3, "ms-pause")
 	stop.Store(true)
 	<-done
-	if got := router.conns.Len(); got != n+1 {
+	if got := router.Conns.Len(); got != n+1 {
 		b.Errorf("%d connections afterwards", got)
 	}
 }
@@ -353,12 +353,12 @@ func BenchmarkScan(b *testing.B) {
 	for _, routers := range []int{1, 10, 100} {
 		b.Run(strconv.Itoa(routers), func(b *testing.B) {
 			s := newSim(b, manyRouters(b, routers, 10, 1))
-			w, in := s.w, s.nets["ext_net"].ports[0]
+			w, in := s.w, s.nets["ext_net"].Ports[0]
 			out := &nullDevice{}
-			in.link.dev = out
+			in.Link.Dev = out
 			h := s.host("ext_net", "10.255.0.9")
 			frame := append(make([]byte, tap.HeaderLen), make([]byte, packet.ARPLen)...)
-			f := &w.frames[0]
+			f := &w.Frames[0]
 			f.Head = tap.Headroom
 			f.Tail = f.Head + len(frame)
 			b.ReportAllocs()
@@ -366,8 +366,8 @@ func BenchmarkScan(b *testing.B) {
 				packet.PutARP(frame[tap.HeaderLen:], h.mac, packet.Broadcast,
 					packet.ARP{Request: true, SenderMAC: h.mac, Sender: packet.AddrFrom(h.addr), Target: target})
 				copy(f.Buf[f.Head:], frame)
-				in.take(&w.turn, f)
-				w.flush()
+				in.Take(&w.Turn, f)
+				w.Flush()
 			}
 		})
 	}

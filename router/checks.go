@@ -12,6 +12,8 @@ import (
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -49,9 +51,9 @@ func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 
 // A checker is where the checks of a router's members come from.
 type checker struct {
-	prefix  netip.Prefix // of the network
-	network *network     // with the router's interface and the host
-	service *service
+	prefix  netip.Prefix  // of the network
+	network *wire.Network // with the router's interface and the host
+	service *wire.Service
 	near    tap.Device // leads to the host
 	host    *host.Host
 	prober  monitor.Prober
@@ -62,8 +64,8 @@ type checksChange struct{ *checker }
 
 // planChecks has a router get an interface for its checks, and the host that they come from. What is there stays, as
 // long as nothing else claims its prefix, and the router checks members.
-func (c *routerPlan) planChecks(p *routerParams, name string) error {
-	if !p.place.checked || c.p.e.sim != nil {
+func (c *routerPlan) planChecks(p *ip.Params, name string) error {
+	if !p.Place.Checked || c.p.e.sim != nil {
 		if c.was != nil {
 			c.checks = &checksChange{}
 		}
@@ -73,25 +75,25 @@ func (c *routerPlan) planChecks(p *routerParams, name string) error {
 	if c.was != nil {
 		was = c.was.prefix
 	}
-	at, err := freeNet(p.place, was)
+	at, err := freeNet(p.Place, was)
 	if err != nil {
 		return err
 	}
-	mac := internalMAC("router", p.id)
+	mac := internalMAC("router", p.ID)
 	address := netip.PrefixFrom(at.Addr().Next(), at.Bits())
-	p.place.ifaces = append(p.place.ifaces, ifaceParams{
-		network: checksNetwork, checks: true, mac: mac, addrs: []netip.Prefix{address},
+	p.Place.Interfaces = append(p.Place.Interfaces, ip.InterfaceParams{
+		Network: checksNetwork, Checks: true, MAC: mac, Addrs: []netip.Prefix{address},
 	})
 	if at == was {
 		return nil
 	}
-	n := newNetwork(checksNetwork, "checks of "+name, host.DefaultMTU, c.p.e.random.of("checks", p.id))
-	k := &checker{prefix: at, network: n, service: newService(n, internalMAC("checks", p.id))}
-	near, far := tap.Pipe(n.name(), n.name()+"/far",
+	n := wire.NewNetwork(checksNetwork, "checks of "+name, host.DefaultMTU, c.p.e.random.of("checks", p.ID))
+	k := &checker{prefix: at, network: n, service: wire.NewService(n, internalMAC("checks", p.ID))}
+	near, far := tap.Pipe(n.Name(), n.Name()+"/far",
 		tap.PipeOptions{A: allFeatures, B: host.Accepts, Frames: checkQueue})
 	k.near = near
 	k.host, err = host.New(far, host.Config{
-		Name: n.name(), MAC: k.service.mac, Address: netip.PrefixFrom(address.Addr().Next(), at.Bits()),
+		Name: n.Name(), MAC: k.service.MAC, Address: netip.PrefixFrom(address.Addr().Next(), at.Bits()),
 		Gateway: address.Addr(), Logger: c.p.e.log,
 	})
 	if err != nil {
@@ -103,10 +105,10 @@ func (c *routerPlan) planChecks(p *routerParams, name string) error {
 }
 
 // checksNetwork stands for the id of the network of a router's checks, which is no object.
-const checksNetwork id = "checks"
+const checksNetwork wire.ID = "checks"
 
 // freeNet is a prefix for the checks that is not in use: if possible, the one that they have.
-func freeNet(p *placeParams, was netip.Prefix) (netip.Prefix, error) {
+func freeNet(p *ip.PlaceParams, was netip.Prefix) (netip.Prefix, error) {
 	if was.IsValid() && !uses(p, was) {
 		return was, nil
 	}
@@ -120,21 +122,21 @@ func freeNet(p *placeParams, was netip.Prefix) (netip.Prefix, error) {
 }
 
 // uses reports whether hosts with an address of a prefix are elsewhere, as seen from a place.
-func uses(p *placeParams, free netip.Prefix) bool {
+func uses(p *ip.PlaceParams, free netip.Prefix) bool {
 	taken := func(other netip.Prefix) bool { return other.Bits() >= widest && other.Overlaps(free) }
-	for i := range p.ifaces {
-		if slices.ContainsFunc(p.ifaces[i].addrs, taken) || slices.ContainsFunc(p.ifaces[i].onLink, taken) {
+	for i := range p.Interfaces {
+		if slices.ContainsFunc(p.Interfaces[i].Addrs, taken) || slices.ContainsFunc(p.Interfaces[i].OnLink, taken) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.routes, func(r routeParams) bool { return taken(r.to) })
+	return slices.ContainsFunc(p.Routes, func(r ip.RouteParams) bool { return taken(r.To) })
 }
 
 // startMonitor has the members of a pool checked for one router.
-func (e *Engine) startMonitor(s *poolShare, spec monitor.Spec) {
+func (e *Engine) startMonitor(s *ip.PoolShare, spec monitor.Spec) {
 	var m *monitor.Monitor
 	opt := monitor.Options{
-		Spec: spec, Rand: e.random.of("monitor", s.router.id+"/"+s.of.id),
+		Spec: spec, Rand: e.random.of("monitor", s.Router.ID+"/"+s.Of.ID),
 		Changed: func(number uint32, up bool, last monitor.Result) { e.checked(s, m, number, up, last) },
 	}
 	if e.sim != nil {
@@ -143,7 +145,7 @@ func (e *Engine) startMonitor(s *poolShare, spec monitor.Spec) {
 		if e.checkWorkers == nil {
 			e.checkWorkers = monitor.NewWorkers()
 		}
-		opt.Schedule, opt.Prober = e.checkWorkers, e.checkers[s.router].prober
+		opt.Schedule, opt.Prober = e.checkWorkers, e.checkers[s.Router].prober
 	}
 	m = monitor.New(opt)
 	e.monitors[s] = m
@@ -151,7 +153,7 @@ func (e *Engine) startMonitor(s *poolShare, spec monitor.Spec) {
 }
 
 // endMonitor ends the checks of a share's members, if there are any.
-func (e *Engine) endMonitor(s *poolShare) {
+func (e *Engine) endMonitor(s *ip.PoolShare) {
 	if m := e.monitors[s]; m != nil {
 		m.Close()
 		delete(e.monitors, s)
@@ -166,16 +168,16 @@ func specOf(m *config.Monitor) monitor.Spec {
 }
 
 // targetsOf are the members as their checks know them. What counts until the checks have decided is what counts now.
-func targetsOf(s *poolShare) []monitor.Target {
+func targetsOf(s *ip.PoolShare) []monitor.Target {
 	var all []monitor.Target
 	healthy := map[uint32]bool{}
-	_ = s.router.worker.call(func() { // after Close there is nothing to check
-		for _, m := range s.pool.Members() {
+	_ = s.Router.Worker.Call(func() { // after Close there is nothing to check
+		for _, m := range s.Pool.Members() {
 			healthy[m.ID] = m.Healthy
 		}
 	})
-	for i := range s.of.members {
-		m := &s.of.members[i]
+	for i := range s.Of.Members {
+		m := &s.Of.Members[i]
 		all = append(all, monitor.Target{
 			ID: m.ID, Addr: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Up: healthy[m.ID],
 		})
@@ -184,14 +186,14 @@ func targetsOf(s *poolShare) []monitor.Target {
 }
 
 // monitorShare has a share's members checked as the State says of its pool now.
-func (e *Engine) monitorShare(s *poolShare, anew bool) {
-	is := monitorOf(e.State(), config.ID(s.of.id))
+func (e *Engine) monitorShare(s *ip.PoolShare, anew bool) {
+	is := monitorOf(e.State(), config.ID(s.Of.ID))
 	if e.monitors[s] != nil && (is == nil || anew) {
 		e.endMonitor(s)
 		if is == nil {
-			_ = s.router.worker.call(func() { // after Close there is nothing to change
-				for _, m := range s.pool.Members() {
-					s.pool.SetHealthy(m.ID, true)
+			_ = s.Router.Worker.Call(func() { // after Close there is nothing to change
+				for _, m := range s.Pool.Members() {
+					s.Pool.SetHealthy(m.ID, true)
 				}
 			})
 		}
@@ -206,10 +208,10 @@ func (e *Engine) monitorShare(s *poolShare, anew bool) {
 }
 
 // checked acts on what a member's checks have found at a router.
-func (e *Engine) checked(s *poolShare, by *monitor.Monitor, number uint32, up bool, last monitor.Result) {
+func (e *Engine) checked(s *ip.PoolShare, by *monitor.Monitor, number uint32, up bool, last monitor.Result) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	m := s.of.member(number)
+	m := s.Of.Member(number)
 	if m == nil || e.monitors[s] != by {
 		return // it has been removed meanwhile, or others check it
 	}
@@ -217,9 +219,9 @@ func (e *Engine) checked(s *poolShare, by *monitor.Monitor, number uint32, up bo
 	if !up {
 		words = "member is down"
 	}
-	s.router.worker.log.Info(words, "router", s.router.name, "pool", s.of.name, "member", m.name,
+	s.Router.Worker.Log.Info(words, "router", s.Router.Name, "pool", s.Of.Name, "member", m.Name,
 		"check", last.Sent, "answer", last.Received, "reason", last.Why)
-	_ = s.setHealthy(m, up) // after Close there is nothing to change
+	_ = s.SetHealthy(m, up) // after Close there is nothing to change
 }
 
 // stopChecks ends all checks, and their hosts.
@@ -239,7 +241,7 @@ func (e *Engine) stopChecks() {
 }
 
 // internalMAC chooses the address of a station of the engine's own: the same one each time.
-func internalMAC(station string, of id) packet.MAC {
+func internalMAC(station string, of wire.ID) packet.MAC {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s", station, of))
 	return packet.MAC{0xfa, 0x16, 0x3e, sum[0], sum[1], sum[2]} // the prefix Neutron uses, locally administered
 }

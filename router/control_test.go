@@ -12,11 +12,11 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
 )
 
 // A flow is a live connection between two hosts, whose ends say what they see.
@@ -305,7 +305,7 @@ func TestHairpinsFollow(t *testing.T) {
 		l.exchange(l.vm3, 4000, "10.10.10.5", 53, l.vm4, "10.10.10.3")
 		l.do(l.DisassociateFloatingIP(addr(gone)))
 		l.wantResets(resets(f))
-		if n := l.w.routers[0].conns.Len(); n != 0 {
+		if n := l.w.routers[0].Conns.Len(); n != 0 {
 			t.Errorf("%d connections are left without %s", n, gone)
 		}
 	}
@@ -343,7 +343,7 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		l := newLesson(t)
 		f := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3)
 		r := l.w.routers[0]
-		r.arp.Forget(r.gateway.iface.id)
+		r.Neighbors.Forget(r.Gateway.Interface.ID)
 		l.client.mute = true
 		var parked uint64
 		if asked { // by somebody else
@@ -354,7 +354,8 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		want := resets(f)
 		delete(want, "ext_net")
 		l.wantResets(want)
-		if r.arp.Find(neighbor.Key{Iface: r.gateway.iface.id, Addr: packet.AddrFrom(l.client.addr)}) != nil != asked ||
+		if r.Neighbors.Find(neighbor.Key{Iface: r.Gateway.Interface.ID,
+			Addr: packet.AddrFrom(l.client.addr)}) != nil != asked ||
 			l.Stats().Parked != parked {
 			t.Error("it is asked for, or waited for")
 		}
@@ -397,18 +398,18 @@ func TestLostResetIsRepeated(t *testing.T) {
 	l.dropped(DropCut, 10)
 	l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm4).lives()
 	r := l.w.routers[0]
-	r.conns.Walk(0, math.MaxInt, l.now, func(c *conntrack.Conn) bool {
-		r.conns.Remove(c)
+	r.Conns.Walk(0, math.MaxInt, l.now, func(c *conntrack.Conn) bool {
+		r.Conns.Remove(c)
 		return true
 	})
-	r.arp = neighbor.NewTable() // nothing else is due
-	r.arp.OnChange(r.neighborChanged)
+	r.Neighbors = neighbor.NewTable() // nothing else is due
+	r.Neighbors.OnChange(r.NeighborChanged)
 	for _, n := range l.nets {
-		n.directory.knowers = nil
+		n.Directory.Knowers = nil
 	}
 	l.advance(5 * time.Minute)
-	if r.cut.until != nil || r.cut.order != nil {
-		t.Errorf("remembered for ever: %v", r.cut)
+	if r.Cut.Until != nil || r.Cut.Order != nil {
+		t.Errorf("remembered for ever: %v", r.Cut)
 	}
 	l.segment(l.vm3, 4001, "10.10.10.1", 80, packet.ACK, out.seq, 777, 0)
 	l.dropped(DropCut, 10)
@@ -508,7 +509,7 @@ func TestMoveToAnotherRouter(t *testing.T) {
 				macs[m.SenderMAC]++
 			}
 		}
-		second := interfaces(l.nets["ext_net"])[1].mac
+		second := ip.Interfaces(l.nets["ext_net"])[1].MAC
 		if len(macs) != 1 || macs[second] != 1 {
 			t.Errorf("announced by %v, want %v", macs, second)
 		}
@@ -652,7 +653,7 @@ func TestLargeTableSettlesInSteps(t *testing.T) {
 	topo.Routers[0].NAT.MaxConnections = 1 << 20
 	l := newLessonOf(t, topo)
 	l.exchange(l.client, 4000, "10.10.10.3", 53, l.vm3, "10.10.10.4")
-	table := l.w.routers[0].conns
+	table := l.w.routers[0].Conns
 	from := packet.AddrFrom(addr("11.0.0.0"))
 	for i := range packet.Addr(n) {
 		in := packet.Tuple{Src: from + i, SrcPort: 4000, Dst: packet.AddrFrom(addr("10.10.10.3")), DstPort: 53,
@@ -695,13 +696,13 @@ func TestChangeDropsCachedWays(t *testing.T) {
 	tuple := packet.Tuple{Src: packet.AddrFrom(l.vm4.addr), SrcPort: 4000, Dst: packet.AddrFrom(l.upstream.addr),
 		DstPort: 80, Proto: packet.ProtoTCP}
 	l.do(l.DisassociateFloatingIP(addr("10.10.10.3")))
-	c, _ := r.conns.Lookup(&tuple, l.now)
-	if c == nil || r.conns.Current(c) {
+	c, _ := r.Conns.Lookup(&tuple, l.now)
+	if c == nil || r.Conns.Current(c) {
 		t.Fatal("the connection is not judged again")
 	}
 	c.Out, c.Hop = [2]uint16{1, 1}, [2]uint32{} // what may have been right before
 	f.lives()
-	if c, _ = r.conns.Lookup(&tuple, l.now); !r.conns.Current(c) || c.Out != [2]uint16{3, 2} {
+	if c, _ = r.Conns.Lookup(&tuple, l.now); !r.Conns.Current(c) || c.Out != [2]uint16{3, 2} {
 		t.Errorf("out %v", c.Out)
 	}
 }

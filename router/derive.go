@@ -11,6 +11,8 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // This file turns a State into the plain parameters by which routers are built. It is the only one that knows both
@@ -192,10 +194,10 @@ func (c *touched) pool(s *config.State, pool config.ID) {
 }
 
 // params makes the parameters of a router that is touched: all of them of a new one.
-func (c *touched) params(r *config.Router, t *routerTouch) *routerParams {
-	p := &routerParams{id: id(r.ID)}
+func (c *touched) params(r *config.Router, t *routerTouch) *ip.Params {
+	p := &ip.Params{ID: wire.ID(r.ID)}
 	if t.all || t.settings {
-		p.settings = settingsOf(c.to, r)
+		p.Settings = settingsOf(c.to, r)
 	}
 	if t.all {
 		for _, s := range []*config.State{c.from, c.to} {
@@ -209,23 +211,23 @@ func (c *touched) params(r *config.Router, t *routerTouch) *routerParams {
 			}
 		}
 	}
-	p.floating = c.floatingParams(r, t)
+	p.Floating = c.floatingParams(r, t)
 	for _, of := range sorted(t.pools) {
-		p.pools = append(p.pools, id(of))
+		p.Pools = append(p.Pools, wire.ID(of))
 	}
 	for _, l := range sorted(t.listeners) {
-		p.vips = append(p.vips, c.vipParams(r, l))
+		p.VIPs = append(p.VIPs, c.vipParams(r, l))
 	}
 	checked, longest := checksOf(c.to, r)
-	p.checkLife = checkLifetime(longest)
+	p.CheckLife = checkLifetime(longest)
 	place := t.all || t.place
 	if !place {
 		was, _ := checksOf(c.from, c.from.Router(r.ID))
 		place = checked != was
 	}
 	if place {
-		p.place = placeOf(c.to, r)
-		p.place.checked = checked
+		p.Place = placeOf(c.to, r)
+		p.Place.Checked = checked
 	}
 	return p
 }
@@ -262,9 +264,9 @@ func monitorOf(s *config.State, pool config.ID) *config.Monitor {
 }
 
 // originOf says where an object came from.
-func originOf(o config.Object) origin {
+func originOf(o config.Object) ip.Origin {
 	m := o.About()
-	return origin{kind: o.Ref().Kind.String(), id: id(m.ID), name: m.Name, at: placeText(m.Source)}
+	return ip.Origin{Kind: o.Ref().Kind.String(), ID: wire.ID(m.ID), Name: m.Name, At: placeText(m.Source)}
 }
 
 func placeText(s config.Source) string {
@@ -283,19 +285,19 @@ var behaviors = map[string]nat.Behavior{
 	"address-and-port-dependent": nat.AddressAndPortDependent,
 }
 
-var rpFilters = map[string]rpFilter{"loose": rpLoose, "strict": rpStrict}
+var rpFilters = map[string]ip.RPFilter{"loose": ip.RPLoose, "strict": ip.RPStrict}
 
-func settingsOf(s *config.State, r *config.Router) *settingsParams {
+func settingsOf(s *config.State, r *config.Router) *ip.SettingsParams {
 	c := s.NATOf(r.ID)
-	return &settingsParams{
-		name: r.Name, rpFilter: rpFilters[r.RPFilter], clamp: c.MSSClamp != nil && *c.MSSClamp,
-		fragment: c.Timeouts.Fragment, origin: originOf(r),
-		tables: tableParams{
-			nat: nat.Config{
+	return &ip.SettingsParams{
+		Name: r.Name, RPFilter: rpFilters[r.RPFilter], Clamp: c.MSSClamp != nil && *c.MSSClamp,
+		Fragment: c.Timeouts.Fragment, Origin: originOf(r),
+		Tables: ip.TableParams{
+			NAT: nat.Config{
 				Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
 				HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,
 			},
-			conns: conntrack.Config{
+			Conns: conntrack.Config{
 				MaxConnections: c.MaxConnections, HostShare: c.HostShare,
 				UDP: c.Timeouts.UDP, ICMP: c.Timeouts.ICMP, TCPEstablished: c.Timeouts.TCPEstablished,
 				TCPOpening: c.Timeouts.TCPOpening, TCPClosing: c.Timeouts.TCPClosing,
@@ -305,8 +307,8 @@ func settingsOf(s *config.State, r *config.Router) *settingsParams {
 }
 
 // placeOf says where a router is. Its ports on one network are one interface.
-func placeOf(s *config.State, r *config.Router) *placeParams {
-	p := &placeParams{}
+func placeOf(s *config.State, r *config.Router) *ip.PlaceParams {
+	p := &ip.PlaceParams{}
 	if !r.AdminStateUp {
 		return p
 	}
@@ -318,16 +320,16 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 		}
 		k := at[n.ID]
 		if k == 0 {
-			p.ifaces = append(p.ifaces, ifaceParams{
-				network: id(n.ID), mac: packet.MAC(port.MAC), origin: originOf(port),
+			p.Interfaces = append(p.Interfaces, ip.InterfaceParams{
+				Network: wire.ID(n.ID), MAC: packet.MAC(port.MAC), Origin: originOf(port),
 			})
-			k = len(p.ifaces)
+			k = len(p.Interfaces)
 			at[n.ID] = k
 		}
-		i := &p.ifaces[k-1]
+		i := &p.Interfaces[k-1]
 		for _, f := range port.FixedIPs {
 			if sub := s.Subnet(f.Subnet); sub != nil && f.Address.Is4() {
-				i.addrs = append(i.addrs, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
+				i.Addrs = append(i.Addrs, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
 			}
 		}
 	}
@@ -338,10 +340,10 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 		if rt.NextHop.Is4() {
 			o := originOf(r)
 			if at := placeText(rt.Source); at != "" {
-				o.at = at
+				o.At = at
 			}
-			p.routes = append(p.routes, routeParams{
-				to: rt.Destination, via: packet.AddrFrom(rt.NextHop), origin: o,
+			p.Routes = append(p.Routes, ip.RouteParams{
+				To: rt.Destination, Via: packet.AddrFrom(rt.NextHop), Origin: o,
 			})
 		}
 	}
@@ -350,13 +352,14 @@ func placeOf(s *config.State, r *config.Router) *placeParams {
 
 // placeGateway adds the interface on the external network. All of that network's subnets are on link, as floating IPs
 // may come from any.
-func placeGateway(s *config.State, r *config.Router, p *placeParams) {
+func placeGateway(s *config.State, r *config.Router, p *ip.PlaceParams) {
 	port, n := s.GatewayPort(r.ID), s.Network(r.Gateway.Network)
 	if port == nil || n == nil || !n.AdminStateUp {
 		return
 	}
-	i := ifaceParams{network: id(n.ID), external: true, mac: packet.MAC(port.MAC), origin: originOf(port)}
-	g := &gatewayParams{network: i.network, snat: r.Gateway.SNAT, plain: s.NATOf(r.ID).NoSNAT, origin: originOf(port)}
+	i := ip.InterfaceParams{Network: wire.ID(n.ID), External: true, MAC: packet.MAC(port.MAC), Origin: originOf(port)}
+	g := &ip.GatewayParams{Network: i.Network, SNAT: r.Gateway.SNAT, Plain: s.NATOf(r.ID).NoSNAT,
+		Origin: originOf(port)}
 	has := map[config.ID]bool{}
 	for _, f := range port.FixedIPs {
 		sub := s.Subnet(f.Subnet)
@@ -364,37 +367,37 @@ func placeGateway(s *config.State, r *config.Router, p *placeParams) {
 			continue
 		}
 		has[sub.ID] = true
-		i.addrs = append(i.addrs, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
-		if g.addr == 0 {
-			g.addr = packet.AddrFrom(f.Address)
+		i.Addrs = append(i.Addrs, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))
+		if g.Addr == 0 {
+			g.Addr = packet.AddrFrom(f.Address)
 			if sub.Gateway.Is4() {
-				g.nextHop = packet.AddrFrom(sub.Gateway)
+				g.NextHop = packet.AddrFrom(sub.Gateway)
 			}
 		}
 	}
-	if g.addr == 0 {
+	if g.Addr == 0 {
 		return
 	}
 	for sub := range s.SubnetsOf(n.ID) {
 		if !has[sub.ID] && sub.CIDR.Addr().Is4() {
-			i.onLink = append(i.onLink, sub.CIDR)
+			i.OnLink = append(i.OnLink, sub.CIDR)
 		}
 	}
 	for _, a := range r.Gateway.SNATAddresses {
-		g.shared = append(g.shared, [2]packet.Addr{packet.AddrFrom(a.First), packet.AddrFrom(a.Last)})
+		g.Shared = append(g.Shared, [2]packet.Addr{packet.AddrFrom(a.First), packet.AddrFrom(a.Last)})
 	}
-	p.ifaces = append(p.ifaces, i)
-	p.gateway = g
+	p.Interfaces = append(p.Interfaces, i)
+	p.Gateway = g
 }
 
 // floatingParams are the floating addresses of a router that are touched. An address may be another floating IP's now.
-func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []floatingParams) {
+func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []ip.FloatingParams) {
 	here := map[packet.Addr]bool{}
 	t.floating = sorted(t.floating)
 	for _, f := range t.floating {
 		if is := c.to.FloatingIP(f); is != nil && is.Router == r.ID && is.Address.Is4() && r.AdminStateUp {
-			p := floatingParams{addr: packet.AddrFrom(is.Address), to: floatingTo(c.to, is), origin: originOf(is)}
-			here[p.addr] = true
+			p := ip.FloatingParams{Addr: packet.AddrFrom(is.Address), To: floatingTo(c.to, is), Origin: originOf(is)}
+			here[p.Addr] = true
 			all = append(all, p)
 		}
 	}
@@ -402,7 +405,7 @@ func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []floati
 		if was := c.from.FloatingIP(f); was != nil && was.Router == r.ID && was.Address.Is4() {
 			if addr := packet.AddrFrom(was.Address); !here[addr] {
 				here[addr] = true
-				all = append(all, floatingParams{addr: addr, origin: originOf(was)})
+				all = append(all, ip.FloatingParams{Addr: addr, Origin: originOf(was)})
 			}
 		}
 	}
@@ -432,19 +435,20 @@ func protoNumber(p config.Protocol) uint8 {
 }
 
 // vipParams is a listener of a router. One that is not there, not up, or at another router now is gone.
-func (c *touched) vipParams(r *config.Router, listener config.ID) vipParams {
+func (c *touched) vipParams(r *config.Router, listener config.ID) ip.VIPParams {
 	l := c.to.Listener(listener)
 	if l == nil {
-		return vipParams{id: id(listener), gone: true}
+		return ip.VIPParams{ID: wire.ID(listener), Gone: true}
 	}
 	b := c.to.LoadBalancer(l.LoadBalancer)
 	if b == nil || !isServed(c.to, r, b, l) {
-		return vipParams{id: id(listener), gone: true}
+		return ip.VIPParams{ID: wire.ID(listener), Gone: true}
 	}
-	return vipParams{
-		id: id(l.ID), name: l.Name, network: id(b.Network), addr: packet.AddrFrom(b.Address),
-		proto: protoNumber(l.Protocol), port: l.Port, pool: id(l.Pool), limit: l.ConnectionLimit, idle: l.IdleTimeout,
-		allowed: l.AllowedCIDRs, origin: originOf(l),
+	return ip.VIPParams{
+		ID: wire.ID(l.ID), Name: l.Name, Network: wire.ID(b.Network), Addr: packet.AddrFrom(b.Address),
+		Proto: protoNumber(l.Protocol), Port: l.Port, Pool: wire.ID(l.Pool), Limit: l.ConnectionLimit,
+		Idle:    l.IdleTimeout,
+		Allowed: l.AllowedCIDRs, Origin: originOf(l),
 	}
 }
 
@@ -464,25 +468,26 @@ var algorithms = map[string]lb.Algorithm{
 
 // poolOf is a pool with its members, as every router that uses it has it. Without a pool a listener has no members.
 // number gives each member its number.
-func poolOf(s *config.State, of config.ID, number func(id, netip.AddrPort) uint32) *pool {
+func poolOf(s *config.State, of config.ID, number func(wire.ID, netip.AddrPort) uint32) *ip.Pool {
 	o := s.Pool(of)
 	if o == nil {
-		return &pool{id: id(of), drainRemoved: true, keepDown: true}
+		return &ip.Pool{ID: wire.ID(of), DrainRemoved: true, KeepDown: true}
 	}
-	q := &pool{
-		id: id(o.ID), name: o.Name, proto: protoNumber(o.Protocol), algorithm: o.Algorithm,
-		config:   lb.Config{Algorithm: algorithms[o.Algorithm]},
-		keepDown: o.OnMemberDown != "reset", drainRemoved: o.OnMemberRemoved != "reset",
+	q := &ip.Pool{
+		ID: wire.ID(o.ID), Name: o.Name, Proto: protoNumber(o.Protocol), Algorithm: o.Algorithm,
+		Config:   lb.Config{Algorithm: algorithms[o.Algorithm]},
+		KeepDown: o.OnMemberDown != "reset", DrainRemoved: o.OnMemberRemoved != "reset",
 	}
 	if o.SessionPersistence != nil {
-		q.config.Persistence = o.SessionPersistence.Timeout
+		q.Config.Persistence = o.SessionPersistence.Timeout
 	}
 	check := monitorOf(s, o.ID)
-	q.monitored = check != nil
+	q.Monitored = check != nil
 	healthy := check == nil || check.InitialState == "up" // until checks have decided
 	for m := range s.MembersOf(o.ID) {
-		q.members = append(q.members, member{id: id(m.ID), name: m.Name, Member: lb.Member{
-			ID: number(id(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.AddrFrom(m.Address), Port: m.Port,
+		q.Members = append(q.Members, ip.Member{ObjectID: wire.ID(m.ID), Name: m.Name, Member: lb.Member{
+			ID: number(wire.ID(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.AddrFrom(m.Address),
+			Port:   m.Port,
 			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
 			Healthy: healthy,
 		}})

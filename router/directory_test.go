@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // manyRouters is n routers with so many floating IPs each on one external network, and as many workers
@@ -44,32 +45,32 @@ func (s *sim) checkDirectories() {
 	for name, n := range s.nets {
 		type entry struct {
 			addr  packet.Addr
-			iface *station
+			iface *wire.Station
 			mac   packet.MAC
 		}
 		want, got := map[entry]bool{}, map[entry]bool{}
-		for _, i := range interfaces(n) {
+		for _, i := range ip.Interfaces(n) {
 			for _, addr := range ownAddresses(i) {
-				want[entry{addr, &i.station, i.mac}] = true
+				want[entry{addr, &i.Station, i.MAC}] = true
 			}
-			i.router.arp.Each(func(n *neighbor.Neighbor) {
-				e := entry{addr: n.Addr, iface: &i.station}
+			i.Router.Neighbors.Each(func(n *neighbor.Neighbor) {
+				e := entry{addr: n.Addr, iface: &i.Station}
 				if n.State == neighbor.Reachable {
 					e.mac = n.MAC
 				}
-				if n.Iface == i.id {
+				if n.Iface == i.ID {
 					want[e] = true
 				}
 			})
 		}
-		for addr, all := range n.directory.owners {
+		for addr, all := range n.Directory.Owners {
 			for _, i := range all {
-				got[entry{addr, i, i.mac}] = true
+				got[entry{addr, i, i.MAC}] = true
 			}
 		}
-		for addr, all := range n.directory.knowers {
+		for addr, all := range n.Directory.Knowers {
 			for _, k := range all {
-				got[entry{addr, k.station, k.mac}] = true
+				got[entry{addr, k.Station, k.MAC}] = true
 			}
 		}
 		if len(got) != len(want) {
@@ -78,7 +79,7 @@ func (s *sim) checkDirectories() {
 		for e := range want {
 			if !got[e] {
 				s.t.Errorf("the directory of %s does not say that %v is known to %q", name, e.addr.Netip(),
-					e.iface.owner.(*iface).router.name)
+					e.iface.Owner.(*ip.Interface).Router.Name)
 			}
 		}
 	}
@@ -105,7 +106,7 @@ func TestManyRoutersStartWithoutDrops(t *testing.T) {
 			t.Fatalf("%d workers", len(s.all))
 		}
 		for _, name := range s.names {
-			s.nets[name].announce()
+			s.nets[name].Announce()
 		}
 		s.run()
 		s.advance(10 * time.Second)
@@ -138,11 +139,11 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 		for i := range 10 {
 			for _, target := range []string{"1", "2", "4"} {
 				m := request(h, fmt.Sprintf("10.%d.0.%s", i, target))
-				if got := n.directory.concerns(nil, &m); len(got) != 1 || got[0].owner != interfaces(n)[i] {
+				if got := n.Directory.Concerns(nil, &m); len(got) != 1 || got[0].Owner != ip.Interfaces(n)[i] {
 					t.Errorf("%d routers are asked for %v", len(got), m.Target.Netip())
 				}
 				s.broadcast("ext_net", m)
-				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != interfaces(n)[i].mac ||
+				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != ip.Interfaces(n)[i].MAC ||
 					got[0].Sender != m.Target {
 					t.Errorf("%v is at %v", m.Target.Netip(), got)
 				}
@@ -150,7 +151,7 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 		}
 		for _, nobodys := range []string{"10.3.0.77", "10.255.0.1", "10.255.0.9", "192.168.1.1", "0.0.0.0"} {
 			m := request(h, nobodys)
-			if got := n.directory.concerns(nil, &m); len(got) != 0 {
+			if got := n.Directory.Concerns(nil, &m); len(got) != 0 {
 				t.Errorf("%d routers are asked for %s", len(got), nobodys)
 			}
 			s.broadcast("ext_net", m)
@@ -194,7 +195,7 @@ func TestRoutersFollowAHost(t *testing.T) {
 		} {
 			h.mac[5] = byte(0x70 + i)
 			m := say()
-			if got := n.directory.concerns(nil, &m); len(got) < 3 || len(got) > 4 ||
+			if got := n.Directory.Concerns(nil, &m); len(got) < 3 || len(got) > 4 ||
 				len(slices.Compact(got)) != len(got) {
 				t.Errorf("message %d concerns %d routers", i, len(got))
 			}
@@ -204,12 +205,12 @@ func TestRoutersFollowAHost(t *testing.T) {
 			if m.Request && m.Target>>16&0xff == 1 {
 				continue // its target is asked each time
 			}
-			if got := n.directory.concerns(nil, &m); len(got) != 0 {
+			if got := n.Directory.Concerns(nil, &m); len(got) != 0 {
 				t.Errorf("message %d concerns %d routers, though they know it", i, len(got))
 			}
 		}
 		s.advance(time.Hour)
-		if got := len(n.directory.knowers); got != 0 {
+		if got := len(n.Directory.Knowers); got != 0 {
 			t.Errorf("%d hosts are known to somebody after an hour", got)
 		}
 		if st := s.stats(); len(st.Drops) != 0 {
@@ -247,7 +248,8 @@ func TestThirdRouterFollowsAMove(t *testing.T) {
 			}
 			s.run()
 			m := request(client, "10.0.0.9")
-			if got := n.directory.concerns(nil, &m); len(got) != 1 || got[0].owner.(*iface).router.name != where {
+			if got := n.Directory.Concerns(nil, &m); len(got) != 1 ||
+				got[0].Owner.(*ip.Interface).Router.Name != where {
 				t.Errorf("it is at %s, %d routers say so", where, len(got))
 			}
 			s.udp(client, 4000, "10.0.0.9", 53, "still there?")
@@ -284,7 +286,7 @@ func TestConflictOnASharedNetwork(t *testing.T) {
 			s.broadcast("ext_net", m)
 			defended := 0
 			for _, got := range s.takeARP("ext_net") {
-				if got.Sender == a && got.Target == a && got.SenderMAC == interfaces(n)[3].mac {
+				if got.Sender == a && got.Target == a && got.SenderMAC == ip.Interfaces(n)[3].MAC {
 					defended++
 				}
 			}
@@ -336,9 +338,9 @@ func TestOtherBroadcastsHaveOneVerdict(t *testing.T) {
 			}
 			if with {
 				ext := s.nets["ext_net"]
-				second := ext.ports[1]
-				ext.removePort(second)
-				ext.home.removeLink(second.link)
+				second := ext.Ports[1]
+				ext.RemovePort(second)
+				ext.Home.RemoveLink(second.Link)
 			}
 		}
 	}

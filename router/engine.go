@@ -26,6 +26,9 @@ import (
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -64,7 +67,7 @@ type Engine struct {
 	sim      *Simulation // nil: it is a real one
 	bubble   bool        // it was started in a testing/synctest bubble
 	waits    bool        // its workers can wait for devices of the operating system
-	reopen   *reopener
+	reopen   *loop.Reopener
 	state    atomic.Pointer[config.State]
 	view     atomic.Pointer[view]
 	close    sync.Once
@@ -75,18 +78,18 @@ type Engine struct {
 	mu        sync.Mutex
 	running   bool
 	workers   []*shard
-	networks  map[id]*network
-	devices   map[*network]map[config.Device]*port
-	routers   map[id]*vrouter
-	pools     map[config.ID]*pool
-	numbers   map[id]memberNumber
+	networks  map[wire.ID]*wire.Network
+	devices   map[*wire.Network]map[config.Device]*wire.Port
+	routers   map[wire.ID]*ip.Router
+	pools     map[config.ID]*ip.Pool
+	numbers   map[wire.ID]memberNumber
 	members   uint32 // how many have had a number
-	receivers receiverNumbers
-	rings     map[ringKey]*handover
-	boxes     map[boxKey]*outbox
+	receivers loop.ReceiverNumbers
+	rings     map[ringKey]*loop.Handover
+	boxes     map[boxKey]*loop.Outbox
 
-	checkers     map[*vrouter]*checker
-	monitors     map[*poolShare]*monitor.Monitor
+	checkers     map[*ip.Router]*checker
+	monitors     map[*ip.PoolShare]*monitor.Monitor
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	links        linkWatch
 }
@@ -94,8 +97,8 @@ type Engine struct {
 // A view is what those look at who ask the engine. It never changes: with what it shows comes another one.
 type view struct {
 	workers  []*shard
-	networks map[string]*network // by name, and by id
-	routers  []*vrouter          // in the order of the State
+	networks map[string]*wire.Network // by name, and by id
+	routers  []*ip.Router             // in the order of the State
 }
 
 // Start serves a State: file.Open and Topology.State make one of a topology file, config.Empty().Edit one by hand. It
@@ -108,7 +111,7 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 	e := newEngine(opt)
 	e.waits = opt.Open != nil && (anyDevice(s) || !e.bubble)
 	if opt.Open != nil {
-		e.reopen = newReopener(opt.Logger, opt.OnMissing)
+		e.reopen = loop.NewReopener(opt.Logger, opt.OnMissing)
 	}
 	p, err := e.Prepare(context.Background(), s)
 	if err != nil {
@@ -120,8 +123,8 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 	p.commit()
 	e.running = true
 	for _, w := range e.workers {
-		w.direct = false
-		go w.run()
+		w.Direct = false
+		go w.Run()
 	}
 	p.monitor() // results need the workers
 	<-e.applying
@@ -132,11 +135,11 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 func newEngine(opt Options) *Engine {
 	e := &Engine{
 		opt: opt, log: opt.Logger, random: newRandomness(opt.Seed), bubble: host.InBubble(),
-		applying: make(chan struct{}, 1), networks: map[id]*network{}, routers: map[id]*vrouter{},
-		devices: map[*network]map[config.Device]*port{}, checkers: map[*vrouter]*checker{},
-		monitors: map[*poolShare]*monitor.Monitor{},
-		pools:    map[config.ID]*pool{}, numbers: map[id]memberNumber{}, rings: map[ringKey]*handover{},
-		boxes: map[boxKey]*outbox{},
+		applying: make(chan struct{}, 1), networks: map[wire.ID]*wire.Network{}, routers: map[wire.ID]*ip.Router{},
+		devices: map[*wire.Network]map[config.Device]*wire.Port{}, checkers: map[*ip.Router]*checker{},
+		monitors: map[*ip.PoolShare]*monitor.Monitor{},
+		pools:    map[config.ID]*ip.Pool{}, numbers: map[wire.ID]memberNumber{}, rings: map[ringKey]*loop.Handover{},
+		boxes: map[boxKey]*loop.Outbox{},
 	}
 	e.state.Store(config.Empty())
 	e.show()
@@ -144,8 +147,8 @@ func newEngine(opt Options) *Engine {
 }
 
 // equip gives a worker that does not run yet what the engine has for it.
-func (e *Engine) equip(w *worker) {
-	w.direct, w.day, w.reopener = true, e.opt.Clock, e.reopen
+func (e *Engine) equip(w *loop.Worker) {
+	w.Direct, w.Day, w.Reopener = true, e.opt.Clock, e.reopen
 	if e.sim != nil {
 		e.sim.equip(w)
 	}
@@ -154,21 +157,21 @@ func (e *Engine) equip(w *worker) {
 // show lets others see what is served.
 func (e *Engine) show() {
 	s := e.State()
-	v := &view{workers: e.workers, networks: make(map[string]*network, 2*len(e.networks))}
+	v := &view{workers: e.workers, networks: make(map[string]*wire.Network, 2*len(e.networks))}
 	for n := range s.Networks() {
-		v.networks[string(n.ID)] = e.networks[id(n.ID)]
+		v.networks[string(n.ID)] = e.networks[wire.ID(n.ID)]
 		if v.networks[n.Name] == nil {
-			v.networks[n.Name] = e.networks[id(n.ID)]
+			v.networks[n.Name] = e.networks[wire.ID(n.ID)]
 		}
 	}
 	for r := range s.Routers() {
-		v.routers = append(v.routers, e.routers[id(r.ID)])
+		v.routers = append(v.routers, e.routers[wire.ID(r.ID)])
 	}
 	e.view.Store(v)
 }
 
 // network finds a network by its name or id, nil if there is none.
-func (e *Engine) network(name string) *network { return e.view.Load().networks[name] }
+func (e *Engine) network(name string) *wire.Network { return e.view.Load().networks[name] }
 
 func anyDevice(s *config.State) bool {
 	for n := range s.Networks() {
@@ -186,7 +189,7 @@ func (e *Engine) Missing() []string {
 	if e.reopen == nil {
 		return nil
 	}
-	return e.reopen.missing()
+	return e.reopen.Missing()
 }
 
 // Attach adds a port to a network, which is called by its name or id, and returns its far end, an in-memory device:
@@ -205,15 +208,15 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 			"start it, and attach, in the function that synctest.Test calls", network)
 	}
 	var far tap.Device
-	err := n.home.call(func() {
-		if n.gone {
+	err := n.Home.Call(func() {
+		if n.Gone {
 			return
 		}
 		var near tap.Device
-		n.attached++
-		name := fmt.Sprintf("%s#%d", network, n.attached)
+		n.Attached++
+		name := fmt.Sprintf("%s#%d", network, n.Attached)
 		near, far = tap.Pipe("pipe:"+name, "pipe:"+name+"/far", tap.PipeOptions{A: allFeatures, B: accepts})
-		n.plugIn(&link{memory: true, name: near.Name()}, near)
+		n.PlugIn(&loop.Link{Memory: true, Name: near.Name()}, near)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("router: attach to network %q: %w", network, err)
@@ -232,7 +235,7 @@ const allFeatures = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureTSO6 | ta
 func (e *Engine) Stats() Stats {
 	t := tally{Stats: Stats{Drops: map[DropReason]uint64{}}}
 	for _, w := range e.view.Load().workers {
-		if w.call(func() { t.add(w) }) != nil {
+		if w.Call(func() { t.add(w) }) != nil {
 			return Stats{} // after Close there is nothing to count
 		}
 	}
@@ -251,9 +254,9 @@ func (e *Engine) Connections() []Connection {
 	for _, r := range e.view.Load().routers {
 		for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
 			step = step[:0]
-			if w := r.worker; w.call(func() {
-				at = r.conns.Walk(at, walkStep, w.now, func(c *conntrack.Conn) bool {
-					step = append(step, Connection{r.name, r.conns.Show(c, w.now), nat.Mapped(c.Marks())})
+			if w := r.Worker; w.Call(func() {
+				at = r.Conns.Walk(at, walkStep, w.Now, func(c *conntrack.Conn) bool {
+					step = append(step, Connection{r.Name, r.Conns.Show(c, w.Now), nat.Mapped(c.Marks())})
 					return true
 				})
 			}) != nil {
@@ -273,11 +276,11 @@ func (e *Engine) Close() error {
 		e.stopOpening()
 		workers := e.view.Load().workers
 		for _, w := range workers {
-			w.post(w.stop)
+			w.Post(w.Stop)
 		}
 		for _, w := range workers {
-			<-w.done
-			w.wait.close()
+			<-w.Done
+			w.Waiter.Close()
 		}
 	})
 	return nil

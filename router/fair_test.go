@@ -84,7 +84,7 @@ func (l *lesson) stream(from *simHost, i int) {
 	l.t.Helper()
 	tuple := packet.Tuple{Src: packet.AddrFrom(from.addr), SrcPort: 6000, Dst: packet.AddrFrom(l.client.addr),
 		DstPort: 514, Proto: fairUDP}
-	if c, _ := l.w.routers[0].conns.Lookup(&tuple, l.now); c == nil && i > 0 {
+	if c, _ := l.w.routers[0].Conns.Lookup(&tuple, l.now); c == nil && i > 0 {
 		l.t.Fatalf("the stream of %v is forgotten after %d packets of the flood", from.addr, i)
 	}
 	l.udp(from, 6000, "10.10.10.4", 514, "log")
@@ -142,7 +142,7 @@ func testFlood(t *testing.T, flood func(l *lesson, i int)) {
 	topo.Routers[0].NAT.MaxConnections = fairTable
 	topo.VIPs[0].Port, topo.Pools[0].Members[0].AdminStateUp = 80, false
 	l := newLessonOf(t, topo)
-	table := l.w.routers[0].conns
+	table := l.w.routers[0].Conns
 
 	// Something of everything comes and goes.
 	flood(l, 0)

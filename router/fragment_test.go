@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -35,28 +35,28 @@ func (l *lesson) piecesOf(h *simHost, sport uint16, id uint16, n int) [][]byte {
 // checkFragments fails unless the table of fragments is consistent and within its bounds.
 func (l *lesson) checkFragments() {
 	l.t.Helper()
-	fs := &l.w.routers[0].fragments
-	if n := fs.known.Len() + fs.waiting.Len(); n != len(fs.entries) {
-		l.t.Fatalf("%d known, %d waiting, of %d", fs.known.Len(), fs.waiting.Len(), len(fs.entries))
+	fs := &l.w.routers[0].Fragments
+	if n := fs.Known.Len() + fs.Waiting.Len(); n != len(fs.Entries) {
+		l.t.Fatalf("%d known, %d waiting, of %d", fs.Known.Len(), fs.Waiting.Len(), len(fs.Entries))
 	}
 	held := 0
-	for _, list := range []*fragmentList{&fs.known, &fs.waiting} {
-		if list.Len() > list.most {
-			l.t.Fatalf("%d entries, at most %d", list.Len(), list.most)
+	for _, list := range []*ip.FragmentList{&fs.Known, &fs.Waiting} {
+		if list.Len() > list.Most {
+			l.t.Fatalf("%d entries, at most %d", list.Len(), list.Most)
 		}
 		all := 0
-		for s, share := range list.sources {
-			if all += share.Len(); share.Len() == 0 || share.Len() > list.each || share.held > maxHeldEach {
-				l.t.Fatalf("%d entries, %d bytes of %v", share.Len(), share.held, s)
+		for s, share := range list.Sources {
+			if all += share.Len(); share.Len() == 0 || share.Len() > list.Each || share.Held > ip.MaxHeldEach {
+				l.t.Fatalf("%d entries, %d bytes of %v", share.Len(), share.Held, s)
 			}
-			held += share.held
+			held += share.Held
 		}
 		if all != list.Len() {
 			l.t.Fatalf("%d entries of all sources, %d in the list", all, list.Len())
 		}
 	}
-	if held != fs.held || held > maxHeldBytes {
-		l.t.Fatalf("%d bytes held by sources, %d in all", held, fs.held)
+	if held != fs.Held || held > ip.MaxHeldBytes {
+		l.t.Fatalf("%d bytes held by sources, %d in all", held, fs.Held)
 	}
 }
 
@@ -114,9 +114,9 @@ func TestFragmentFlood(t *testing.T) {
 			}
 			l.advance(31 * time.Second)
 			l.checkFragments()
-			fs := &l.w.routers[0].fragments
-			if len(fs.entries) != 0 || fs.held != 0 || len(fs.known.sources) != 0 || len(fs.waiting.sources) != 0 {
-				t.Errorf("left: %d entries, %d bytes", len(fs.entries), fs.held)
+			fs := &l.w.routers[0].Fragments
+			if len(fs.Entries) != 0 || fs.Held != 0 || len(fs.Known.Sources) != 0 || len(fs.Waiting.Sources) != 0 {
+				t.Errorf("left: %d entries, %d bytes", len(fs.Entries), fs.Held)
 			}
 		})
 	}
@@ -128,7 +128,7 @@ func TestFragmentedShare(t *testing.T) {
 	first := l.piecesOf(l.web1, 5000, 1, 3000)
 	l.put("vlan100", first[0])
 	l.take("ext_net")
-	for i := range 2 * maxFragmented {
+	for i := range 2 * ip.MaxFragmented {
 		l.put("vlan101", l.piecesOf(l.vm4, 5000, uint16(i), 3000)[0])
 		l.take("ext_net")
 	}
@@ -164,7 +164,7 @@ func TestFirstFragmentThatContradicts(t *testing.T) {
 	l.put("vlan101", a[0])
 	l.none("ext_net")
 	l.dropped(DropFragmentChanged, 2)
-	l.advance(holdFragmentFor)
+	l.advance(ip.HoldFragmentFor)
 	port(4000, a[0])
 
 	// One that waited for its next hop is not counted twice.
@@ -179,12 +179,12 @@ func TestFirstFragmentThatContradicts(t *testing.T) {
 // has more waiting than it may loses its oldest.
 func TestHeldFragmentsOfOneSource(t *testing.T) {
 	l := newLesson(t)
-	for i := range maxWaitingEach + 1 {
+	for i := range ip.MaxWaitingEach + 1 {
 		l.put("vlan101", l.piecesOf(l.vm4, 5000, uint16(i), 3000)[1])
 	}
 	l.checkFragments()
 	l.dropped(DropFragmentFull, 1)
-	for i, want := range map[int]int{0: 1, 1: 2, maxWaitingEach: 2} {
+	for i, want := range map[int]int{0: 1, 1: 2, ip.MaxWaitingEach: 2} {
 		l.put("vlan101", l.piecesOf(l.vm4, 5000, uint16(i), 3000)[0])
 		if got := l.take("ext_net"); len(got) != want {
 			t.Errorf("packet %d: %d fragments, want %d", i, len(got), want)
@@ -195,19 +195,19 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 	l.udp(l.vm4, 4000, "8.8.8.8", 53, "asks for the neighbor")
 	l.one("ext_net")
 	for id := range uint16(4) {
-		for i := range maxHeldPieces {
+		for i := range ip.MaxHeldPieces {
 			l.put("vlan101", l.build(l.vm4, "8.8.8.8", layers.IPProtocolUDP, []ipOpt{func(ip *layers.IPv4) {
 				ip.Id, ip.Flags, ip.FragOffset = id, layers.IPv4MoreFragments, uint16(100*(i+1))
 			}}, gopacket.Payload(make([]byte, 800))))
 			l.checkFragments()
 		}
 	}
-	if held := l.w.routers[0].fragments.held; held < maxHeldEach/2 {
+	if held := l.w.routers[0].Fragments.Held; held < ip.MaxHeldEach/2 {
 		t.Errorf("%d bytes held", held)
 	}
 	l.put("vlan101", l.piecesOf(l.vm4, 5000, 3, 3000)[0])
-	if got := l.take("ext_net"); len(got) != 1+maxHeldPieces {
-		t.Errorf("%d fragments of the latest packet, want all %d", len(got), 1+maxHeldPieces)
+	if got := l.take("ext_net"); len(got) != 1+ip.MaxHeldPieces {
+		t.Errorf("%d fragments of the latest packet, want all %d", len(got), 1+ip.MaxHeldPieces)
 	}
 	// More pieces than are held of any packet.
 	l = newLesson(t)
@@ -217,7 +217,7 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 		}}, gopacket.Payload(make([]byte, 8)))
 		l.put("vlan101", eth)
 	}
-	l.dropped(DropFragmentFull, 200-maxHeldPieces)
+	l.dropped(DropFragmentFull, 200-ip.MaxHeldPieces)
 	l.checkFragments()
 }
 
@@ -225,8 +225,8 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 // its bytes come out. Every segment's first fragment has the record.
 func TestSuperFrameWithOptionsInFragments(t *testing.T) {
 	l := newLesson(t)
-	for _, i := range interfaces(l.nets["ext_net"]) {
-		i.mtu = 600
+	for _, i := range ip.Interfaces(l.nets["ext_net"]) {
+		i.MTU = 600
 	}
 	eth := l.build(l.vm3, "10.10.10.4", 6, nil, tcpLayer())
 	l.put(l.vm3.net, eth)

@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -19,7 +20,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	topo.Engine.Workers = 2
 	s := newSim(t, topo)
 	ext := s.nets["ext_net"]
-	if ext.home != s.nets["red"].home && ext.home != s.nets["blue"].home || s.nets["red"].home == s.nets["blue"].home {
+	if ext.Home != s.nets["red"].Home && ext.Home != s.nets["blue"].Home || s.nets["red"].Home == s.nets["blue"].Home {
 		t.Fatal("the networks are not shared out as they should")
 	}
 	client := s.host("ext_net", "10.10.10.4")
@@ -34,7 +35,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	for target, i := range map[string]int{"10.10.10.2": 0, "10.10.10.5": 1, "10.10.10.6": 1} {
 		ask(target)
 		got := s.takeARP("ext_net")
-		if len(got) != 1 || got[0].SenderMAC != interfaces(ext)[i].mac ||
+		if len(got) != 1 || got[0].SenderMAC != ip.Interfaces(ext)[i].MAC ||
 			got[0].Sender != packet.AddrFrom(addr(target)) {
 			t.Errorf("%s is at %v", target, got)
 		}
@@ -45,7 +46,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 		s.udp(host, 4000, "10.10.10.4", 53, "out")
 		s.want(s.one("ext_net"), "udp "+external+":4000 > 10.10.10.4:53")
 		back := s.build(client, external, 17, nil, &layers.UDP{SrcPort: 53, DstPort: 4000}, payload(4))
-		copy(back, interfaces(ext)[i].mac[:])
+		copy(back, ip.Interfaces(ext)[i].MAC[:])
 		s.put("ext_net", back)
 		s.want(s.one(name), "udp 10.10.10.4:53 > 192.168.1.7:4000")
 	}
@@ -59,7 +60,7 @@ func TestSharedNetworkIsASwitch(t *testing.T) {
 	s := newSim(t, topo)
 	ext := s.nets["ext_net"]
 	far := "red"
-	if ext.home == s.nets["red"].home {
+	if ext.Home == s.nets["red"].Home {
 		far = "blue"
 	}
 	second := s.addPort("ext_net", "second")
@@ -82,30 +83,30 @@ func TestHandoverIsFull(t *testing.T) {
 	s := newSim(t, topo)
 	ext := s.nets["ext_net"]
 	far := 0
-	if interfaces(ext)[0].router.worker == ext.home {
+	if ip.Interfaces(ext)[0].Router.Worker == ext.Home {
 		far = 1
 	}
 	frame := make([]byte, 60)
-	mac := interfaces(ext)[far].mac
+	mac := ip.Interfaces(ext)[far].MAC
 	copy(frame, mac[:])
 	copy(frame[6:], []byte{2, 0, 0, 0, 0, 9, 8, 0})
 	d := s.devs["ext_net"]
-	const n = handoverMost/192 + 100
+	const n = loop.HandoverMost/192 + 100
 	for range n {
 		b := append(make([]byte, tap.HeaderLen), frame...)
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
 	}
 	for len(d.in) > 0 { // the other worker does not get to run
-		for _, p := range ext.home.links {
-			p.pending.Store(true)
+		for _, p := range ext.Home.Links {
+			p.Pending.Store(true)
 		}
-		ext.home.runTurn()
+		ext.Home.RunTurn()
 	}
 	for other := s.all[0]; ; {
-		if other.worker == ext.home {
+		if other.Worker == ext.Home {
 			other = s.all[1]
 		}
-		if !other.runTurn() {
+		if !other.RunTurn() {
 			break
 		}
 	}
@@ -159,8 +160,8 @@ interfaces = ["c"]
 				t.Errorf("with %d workers, one has nothing to do", workers)
 			}
 		}
-		if s.nets["a"].home != s.nets["b"].home ||
-			interfaces(s.nets["a"])[0].router.worker != interfaces(s.nets["b"])[1].router.worker {
+		if s.nets["a"].Home != s.nets["b"].Home ||
+			ip.Interfaces(s.nets["a"])[0].Router.Worker != ip.Interfaces(s.nets["b"])[1].Router.Worker {
 			t.Errorf("with %d workers, routers that share a network are apart", workers)
 		}
 	}
@@ -189,14 +190,14 @@ func TestFloodedNetworkLeavesOthersTheirTurn(t *testing.T) {
 	for range 10 {
 		one := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
 		l.devs["vlan101"].in = append(l.devs["vlan101"].in, tap.Frame{Buf: one, Tail: len(one)})
-		for _, p := range l.w.links {
-			p.pending.Store(true)
+		for _, p := range l.w.Links {
+			p.Pending.Store(true)
 		}
-		l.w.runTurn()
+		l.w.RunTurn()
 		if len(l.devs["vlan101"].in) > 0 {
 			t.Fatal("the other network's frame is not read")
 		}
-		if n := len(l.devs["ext_net"].out); n > readBudget*batchFrames+8 {
+		if n := len(l.devs["ext_net"].out); n > loop.ReadBudget*loop.BatchFrames+8 {
 			t.Fatalf("%d frames of the flood in one turn", n)
 		}
 		l.devs["ext_net"].out = nil

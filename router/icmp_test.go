@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -42,7 +42,7 @@ func TestTimeExceededComesFromTheNearSide(t *testing.T) {
 	l.none("vlan100")
 	l.udp(l.client, 4000, "10.10.10.3", 33434, "probe", ttl(1))
 	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 11 code 0 about udp 10.10.10.4:4000 > 10.10.10.3:33434")
-	if n := l.w.routers[0].conns.Len(); n != 0 {
+	if n := l.w.routers[0].Conns.Len(); n != 0 {
 		t.Errorf("%d connections after dropped packets, want none", n)
 	}
 }
@@ -234,7 +234,7 @@ func TestNobodyAnswersARP(t *testing.T) {
 	l.want(got[0], "icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4000 > 172.16.100.50:53")
 	l.want(got[1], "icmp 172.16.101.1 > 172.16.101.3 type 3 code 1 about udp 172.16.101.3:4001 > 172.16.100.50:53")
 	l.dropped(DropNeighborFailed, 2)
-	if n := l.w.routers[0].conns.Len(); n != 0 {
+	if n := l.w.routers[0].Conns.Len(); n != 0 {
 		t.Errorf("%d connections, want none", n)
 	}
 }
@@ -272,15 +272,15 @@ func TestAbsentNeighborUnderTraffic(t *testing.T) {
 	if asked < seconds-1 || asked > seconds+1 {
 		t.Errorf("asked %d times in %d seconds", asked, seconds)
 	}
-	failed, full := l.w.stats.Dropped[DropNeighborFailed], l.w.stats.Dropped[DropNeighborFull]
+	failed, full := l.w.Stats.Dropped[DropNeighborFailed], l.w.Stats.Dropped[DropNeighborFull]
 	if want := uint64(seconds / neighbor.Tries * neighbor.MaxParked); failed != want || full == 0 ||
-		failed+full+uint64(l.w.stats.Parked) != 200 || told < 60 {
+		failed+full+uint64(l.w.Stats.Parked) != 200 || told < 60 {
 		t.Errorf("%d packets have failed, want %d; %d found no room, %d wait; %d errors", failed, want, full,
-			l.w.stats.Parked, told)
+			l.w.Stats.Parked, told)
 	}
 	l.advance(3 * time.Second)
-	if l.w.stats.Parked != 0 {
-		t.Errorf("%d packets still wait", l.w.stats.Parked)
+	if l.w.Stats.Parked != 0 {
+		t.Errorf("%d packets still wait", l.w.Stats.Parked)
 	}
 }
 
@@ -319,7 +319,7 @@ func TestARPAnswersForOwnedAddressesOnly(t *testing.T) {
 
 func TestAnnouncementsAtStart(t *testing.T) {
 	l := newLesson(t)
-	l.nets["ext_net"].announce()
+	l.nets["ext_net"].Announce()
 	l.run()
 	var got []string
 	for _, m := range l.takeARP("ext_net") {
@@ -360,8 +360,8 @@ func TestSuperFrameCrossesWholeOrInSegments(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
 		l := newLesson(t)
 		l.devs["ext_net"].features = features
-		for _, p := range l.w.links {
-			p.takes = p.dev.Features()
+		for _, p := range l.w.Links {
+			p.Takes = p.Dev.Features()
 		}
 		frame := l.build(l.vm4, "8.8.8.8", layers.IPProtocolTCP, []ipOpt{df},
 			&layers.TCP{SrcPort: 4000, DstPort: 80, Seq: 1, SYN: true, Window: 65535}, payload(10000))
@@ -513,7 +513,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 			t.Errorf("a host that asks with %s got %v", elsewhere, got)
 		}
 		tell(elsewhere, "172.16.101.50", l.vm4.mac)
-		if got := l.takeARP("vlan101"); len(got) != 0 || l.w.stats.Consumed != uint64(2*i+2) {
+		if got := l.takeARP("vlan101"); len(got) != 0 || l.w.Stats.Consumed != uint64(2*i+2) {
 			t.Errorf("asking for another with %s: %v", elsewhere, got)
 		}
 	}
@@ -525,7 +525,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 		}
 		l.dropped(DropARPSender, uint64(i+1))
 	}
-	if n := l.w.routers[0].arp.Len(); n != 0 {
+	if n := l.w.routers[0].Neighbors.Len(); n != 0 {
 		t.Errorf("%d neighbors are learned from addresses of elsewhere", n)
 	}
 	tell("0.0.0.0", "172.16.101.1", l.vm4.mac) // a probe (RFC 5227)
@@ -534,25 +534,25 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	}
 	tell("172.16.101.1", "172.16.101.1", l.vm4.mac) // somebody else claims the gateway
 	got := l.takeARP("vlan101")
-	if len(got) != 1 || got[0].SenderMAC != l.routerMAC("vlan101") || l.w.stats.Conflicts != 1 {
-		t.Errorf("after a conflict: %v, %d conflicts", got, l.w.stats.Conflicts)
+	if len(got) != 1 || got[0].SenderMAC != l.routerMAC("vlan101") || l.w.Stats.Conflicts != 1 {
+		t.Errorf("after a conflict: %v, %d conflicts", got, l.w.Stats.Conflicts)
 	}
 	l.dropped(DropARPSender, 7)
 	tell("172.16.101.99", "172.16.101.50", l.vm4.mac) // not for us: no entry
-	if n := l.w.routers[0].arp.Len(); n != 0 {
+	if n := l.w.routers[0].Neighbors.Len(); n != 0 {
 		t.Errorf("%d neighbors, want none", n)
 	}
 }
 
 // Nobody can choose addresses that use up what another one is allowed.
 func TestRateLimitIsKeyed(t *testing.T) {
-	var a, b limiter
-	a.secret, b.secret = 0x9e3779b97f4a7c15, 0xd1342543de82ef95
+	var a, b ip.Limiter
+	a.Secret, b.Secret = 0x9e3779b97f4a7c15, 0xd1342543de82ef95
 	inOne, inBoth := 0, 0
 	for addr := packet.Addr(1); addr < 20_000; addr++ {
-		if a.bucket(addr) == a.bucket(0) {
+		if a.Bucket(addr) == a.Bucket(0) {
 			inOne++
-			if b.bucket(addr) == b.bucket(0) {
+			if b.Bucket(addr) == b.Bucket(0) {
 				inBoth++
 			}
 		}
@@ -561,7 +561,7 @@ func TestRateLimitIsKeyed(t *testing.T) {
 		t.Errorf("%d addresses share a bucket with one secret, %d of them with another", inOne, inBoth)
 	}
 	for _, l := range []*lesson{newLesson(t), newLesson(t)} {
-		if l.w.routers[0].errors.secret == 0 {
+		if l.w.routers[0].Errors.Secret == 0 {
 			t.Error("a router without secret")
 		}
 	}
@@ -575,12 +575,12 @@ func TestErrorsAreRateLimited(t *testing.T) {
 		}
 		return len(l.take("vlan101"))
 	}
-	if got := errors(200); got != int(errorLimits.burstEach) {
-		t.Errorf("%d errors in a burst, want %d", got, int(errorLimits.burstEach))
+	if got := errors(200); got != int(ip.ErrorLimits.BurstEach) {
+		t.Errorf("%d errors in a burst, want %d", got, int(ip.ErrorLimits.BurstEach))
 	}
 	l.advance(time.Second)
-	if got := errors(200); got != int(errorLimits.rateEach) {
-		t.Errorf("%d errors after a second, want %d", got, int(errorLimits.rateEach))
+	if got := errors(200); got != int(ip.ErrorLimits.RateEach) {
+		t.Errorf("%d errors after a second, want %d", got, int(ip.ErrorLimits.RateEach))
 	}
 }
 
@@ -593,7 +593,7 @@ func TestEchoRepliesAreRateLimited(t *testing.T) {
 		}
 		return len(l.take("vlan101"))
 	}
-	each := int(echoLimits.burstEach)
+	each := int(ip.EchoLimits.BurstEach)
 	if got := replies(l.vm4, 3*each); got != each {
 		t.Errorf("%d replies in a burst, want %d", got, each)
 	}
@@ -602,7 +602,7 @@ func TestEchoRepliesAreRateLimited(t *testing.T) {
 		t.Errorf("%d replies to somebody else, want 10", got)
 	}
 	l.advance(time.Second / 20)
-	if got, want := replies(l.vm4, 3*each), int(echoLimits.rateEach)/20; got != want {
+	if got, want := replies(l.vm4, 3*each), int(ip.EchoLimits.RateEach)/20; got != want {
 		t.Errorf("%d replies after a twentieth of a second, want %d", got, want)
 	}
 }

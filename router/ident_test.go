@@ -233,8 +233,8 @@ func TestSuperFrameTakesIdents(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
 		l := newLesson(t)
 		l.devs["ext_net"].features = features
-		for _, p := range l.w.links {
-			p.takes = p.dev.Features()
+		for _, p := range l.w.Links {
+			p.Takes = p.Dev.Features()
 		}
 		l.tcp(l.vm4, 4000, "10.10.10.4", 80, "S")
 		first := l.one("ext_net").ip.Id

@@ -9,45 +9,46 @@ import (
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/loop"
 )
 
 // A countingWaiter counts the waits of a worker, and how often it is woken.
 type countingWaiter struct {
-	waiter
+	loop.Waiter
 	waits, wakes atomic.Int64
 }
 
-func (c *countingWaiter) wake() {
+func (c *countingWaiter) Wake() {
 	c.wakes.Add(1)
-	c.waiter.wake()
+	c.Waiter.Wake()
 }
 
-func (c *countingWaiter) wait(d time.Duration) {
+func (c *countingWaiter) Wait(d time.Duration) {
 	c.waits.Add(1)
-	c.waiter.wait(d)
+	c.Waiter.Wait(d)
 }
 
 // A worker that is told to stop does not go to sleep once more. Nothing would wake it before the
 // next look at its tables.
 func TestStopIsTheLastTurn(t *testing.T) {
 	for _, devices := range []bool{false, true} { // by a channel, by epoll
-		w, err := newWorker(slog.New(slog.DiscardHandler), devices)
+		w, err := loop.NewWorker(slog.New(slog.DiscardHandler), devices)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &countingWaiter{waiter: w.wait}
-		w.wait = c
-		go w.run()
-		if err := w.call(func() {}); err != nil { // what it has just done has it wake up again soon
+		c := &countingWaiter{Waiter: w.Waiter}
+		w.Waiter = c
+		go w.Run()
+		if err := w.Call(func() {}); err != nil { // what it has just done has it wake up again soon
 			t.Fatal(err)
 		}
 		before := int64(-1)
-		w.post(func() { w.stop(); before = c.waits.Load() })
-		<-w.done
+		w.Post(func() { w.Stop(); before = c.waits.Load() })
+		<-w.Done
 		if n := c.waits.Load() - before; n != 0 {
 			t.Errorf("devices %t: %d waits after the end", devices, n)
 		}
-		w.wait.close()
+		w.Waiter.Close()
 	}
 }
 
@@ -64,16 +65,16 @@ func TestListsHoldNoWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := e.workers[0]
-	w.direct = false
-	c := &countingWaiter{waiter: w.wait}
-	w.wait = c
-	go w.run()
+	w.Direct = false
+	c := &countingWaiter{Waiter: w.Waiter}
+	w.Waiter = c
+	go w.Run()
 	defer e.Close()
 	const n = 20 * walkStep
-	if err := w.call(func() {
+	if err := w.Call(func() {
 		for k := range packet.Addr(n) {
 			tuple := packet.Tuple{Src: k, Dst: 1, SrcPort: 2, DstPort: 3, Proto: packet.ProtoUDP}
-			w.routers[0].conns.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, w.now)
+			w.routers[0].Conns.Commit(&conntrack.NewConn{Original: tuple, Reply: tuple.Reverse()}, w.Now)
 		}
 	}); err != nil {
 		t.Fatal(err)

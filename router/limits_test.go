@@ -13,6 +13,8 @@ import (
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // Without SNAT a router routes both ways; floating IPs work all the same.
@@ -78,12 +80,12 @@ func TestReversePath(t *testing.T) {
 		l := newLessonOf(t, topo)
 		for src, passes := range map[string]bool{"192.168.10.5": c.other, "198.51.100.1": c.nowhere,
 			"192.168.11.5": c.back} {
-			before := l.w.stats.Dropped[DropReversePath]
+			before := l.w.Stats.Dropped[DropReversePath]
 			from := *l.vm4
 			from.addr = netip.MustParseAddr(src)
 			l.udp(&from, 4000, "172.16.100.9", 53, "in")
 			got := len(l.take("vlan100"))
-			if drops := l.w.stats.Dropped[DropReversePath] - before; got == 1 != passes || drops == 0 != passes {
+			if drops := l.w.Stats.Dropped[DropReversePath] - before; got == 1 != passes || drops == 0 != passes {
 				t.Errorf("%q: %s: %d forwarded, %d dropped", c.filter, src, got, drops)
 			}
 		}
@@ -112,7 +114,7 @@ func TestFullTable(t *testing.T) {
 	l.want(l.one("ext_net"), "udp 10.10.10.2:4000 > 10.10.10.4:53")
 	l.udp(l.vm3, 4000, "172.16.100.9", 53, "not translated")
 	l.want(l.one("vlan100"), "udp 172.16.101.3:4000 > 172.16.100.9:53")
-	if n := l.w.routers[0].conns.Len(); n != 8 {
+	if n := l.w.routers[0].Conns.Len(); n != 8 {
 		t.Errorf("%d connections", n)
 	}
 }
@@ -144,7 +146,7 @@ func TestPortExhaustion(t *testing.T) {
 	l.udp(l.upstream, 53, "10.10.10.2", int(out.udp.SrcPort), "answer")
 	l.want(l.one("vlan101"), "udp 10.10.10.1:53 > 172.16.101.4:5000")
 	r := l.w.routers[0]
-	if got, mapped := r.conns.Stats(), r.nat.Stats(); got != (conntrack.Stats{Created: 5}) ||
+	if got, mapped := r.Conns.Stats(), r.NAT.Stats(); got != (conntrack.Stats{Created: 5}) ||
 		mapped != (nat.Stats{Overloaded: 1}) {
 		t.Errorf("%+v, %+v", got, mapped)
 	}
@@ -152,7 +154,9 @@ func TestPortExhaustion(t *testing.T) {
 
 // A seed gives the same again; without one nothing comes again.
 func TestRandomness(t *testing.T) {
-	of := func(seed uint64, use string, object id) uint64 { return newRandomness(seed).of(use, object).Uint64() }
+	of := func(seed uint64, use string, object wire.ID) uint64 {
+		return newRandomness(seed).of(use, object).Uint64()
+	}
 	if first, again := of(5, "router", "a"), of(5, "router", "a"); first != again || first == of(6, "router", "a") {
 		t.Error("a seed does not say what comes")
 	}
@@ -163,7 +167,7 @@ func TestRandomness(t *testing.T) {
 		t.Error("without a seed the same comes again")
 	}
 	r := newRandomness(5).of("router", "a")
-	if split(r).Uint64() == split(r).Uint64() {
+	if ip.Split(r).Uint64() == ip.Split(r).Uint64() {
 		t.Error("two who split one generator have the same")
 	}
 }
@@ -174,7 +178,7 @@ func TestExhaustionIsLogged(t *testing.T) {
 	topo.Routers[0].NAT.MaxConnections, topo.Routers[0].NAT.HostShare = 4, 0.5
 	l := newLessonOf(t, topo)
 	var log bytes.Buffer
-	l.w.log = slog.New(slog.NewTextHandler(&log, nil))
+	l.w.Log = slog.New(slog.NewTextHandler(&log, nil))
 	flood := func() {
 		for i := range 20 {
 			l.udp(l.vm4, 4000+i, "10.10.10.4", 53, "new")
@@ -201,7 +205,7 @@ func TestExhaustionIsLogged(t *testing.T) {
 func TestConflictsOfSeveralAddresses(t *testing.T) {
 	l := newLesson(t)
 	var log bytes.Buffer
-	l.w.log = slog.New(slog.NewTextHandler(&log, nil))
+	l.w.Log = slog.New(slog.NewTextHandler(&log, nil))
 	claim := func(addr string, warned, defended int) {
 		t.Helper()
 		log.Reset()

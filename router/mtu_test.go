@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/gopacket/layers"
-
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -14,8 +14,8 @@ import (
 // narrow gives a network's device another MTU, as if its interface had been told so.
 func (s *sim) narrow(network string, mtu int) {
 	n := s.nets[network]
-	n.ports[0].link.ifname = network
-	n.resize(&n.home.turn, network, mtu)
+	n.Ports[0].Link.Ifname = network
+	n.Resize(&n.Home.Turn, network, mtu)
 }
 
 // The MTU of an interface is lowered while the router runs. Larger packets are refused with the new
@@ -26,7 +26,7 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 	l := newLessonOf(t, topo)
 	for _, name := range []string{"ext_net", "vlan101"} { // a super-frame crosses whole where it fits
 		l.devs[name].features = allFeatures
-		l.nets[name].ports[0].link.takes = allFeatures
+		l.nets[name].Ports[0].Link.Takes = allFeatures
 	}
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "known before")
 	l.one("ext_net")
@@ -91,7 +91,7 @@ func TestMTUFollowsTheInterface(t *testing.T) {
 	}
 	l.narrow("ext_net", 20) // no interface for IPv4
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, strings.Repeat("x", 300))
-	l.fit("ext_net", leastMTU, 308)
+	l.fit("ext_net", loop.LeastMTU, 308)
 }
 
 // fit fails unless the router has sent something to a network, in packets of at most so many
@@ -132,19 +132,20 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	l := newLesson(t)
 	n := l.nets["ext_net"]
 	near, far := tap.Pipe("near", "far", tap.PipeOptions{})
-	n.plugIn(&link{memory: true, name: "second", ifname: "second"}, near)
+	n.PlugIn(&loop.Link{Memory: true, Name: "second", Ifname: "second"}, near)
 	check := func(want int) {
 		t.Helper()
-		if l.w.routers[0].gateway.iface.mtu != want || n.linkMTU != want {
-			t.Errorf("the router goes by %d, the network by %d, want %d", l.w.routers[0].gateway.iface.mtu, n.linkMTU,
+		if l.w.routers[0].Gateway.Interface.MTU != want || n.LinkMTU != want {
+			t.Errorf("the router goes by %d, the network by %d, want %d", l.w.routers[0].Gateway.Interface.MTU,
+				n.LinkMTU,
 				want)
 		}
 	}
 	check(1500)
 	l.narrow("ext_net", 1300)
-	n.resize(&n.home.turn, "second", 1200)
+	n.Resize(&n.Home.Turn, "second", 1200)
 	check(1200)
-	n.resize(&n.home.turn, "another", 1100) // is none of its devices
+	n.Resize(&n.Home.Turn, "another", 1100) // is none of its devices
 	check(1200)
 	far.Close()
 	l.run()

@@ -10,20 +10,23 @@ import (
 	"syscall"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // A networkChange is what a change of the State means for one network.
 type networkChange struct {
-	network     *network
+	network     *wire.Network
 	isNew, gone bool
 	after       *config.Network // nil: gone, hidden, or nothing but its stations changes
 
-	stationsCome, stationsLeft []*station
-	routers, services          []*station // that the network has afterwards
-	table                      *stationTable
+	stationsCome, stationsLeft []*wire.Station
+	routers, services          []*wire.Station // that the network has afterwards
+	table                      *wire.StationTable
 
-	ports   map[config.Device]*port // of devices of the State, up to now
+	ports   map[config.Device]*wire.Port // of devices of the State, up to now
 	unplug  []config.Device
 	plug    []*newDevice
 	plugged bool // a device has come: there may be others on the network than before
@@ -36,7 +39,7 @@ type networkChange struct {
 type newDevice struct {
 	spec    config.Device
 	network *networkChange
-	link    *link
+	link    *loop.Link
 	dev     tap.Device
 	from    *networkChange // the network that has had the device; nil: it is opened
 	missing error          // why it is not there yet
@@ -44,17 +47,17 @@ type newDevice struct {
 
 // list finds the stations that the network has afterwards.
 func (c *networkChange) list() {
-	c.routers = c.remaining(c.network.routers, isInterface)
-	c.services = c.remaining(c.network.services, isService)
-	c.table = newStationTable(c.network.table.seed, slices.Concat(c.routers, c.services))
+	c.routers = c.remaining(c.network.Routers, isInterface)
+	c.services = c.remaining(c.network.Services, isService)
+	c.table = wire.NewStationTable(c.network.Table.Seed, slices.Concat(c.routers, c.services))
 }
 
-func isInterface(s *station) bool { _, ok := s.owner.(*iface); return ok }
-func isService(s *station) bool   { return !isInterface(s) }
+func isInterface(s *wire.Station) bool { _, ok := s.Owner.(*ip.Interface); return ok }
+func isService(s *wire.Station) bool   { return !isInterface(s) }
 
-func (c *networkChange) remaining(were []*station, kind func(*station) bool) []*station {
-	all := make([]*station, 0, len(were)+len(c.stationsCome))
-	left := map[*station]bool{}
+func (c *networkChange) remaining(were []*wire.Station, kind func(*wire.Station) bool) []*wire.Station {
+	all := make([]*wire.Station, 0, len(were)+len(c.stationsCome))
+	left := map[*wire.Station]bool{}
 	for _, s := range c.stationsLeft {
 		left[s] = true
 	}
@@ -71,11 +74,11 @@ func (c *networkChange) remaining(were []*station, kind func(*station) bool) []*
 	return all
 }
 
-func (c *networkChange) come(s *station) { c.stationsCome = append(c.stationsCome, s) }
-func (c *networkChange) left(s *station) { c.stationsLeft = append(c.stationsLeft, s) }
+func (c *networkChange) come(s *wire.Station) { c.stationsCome = append(c.stationsCome, s) }
+func (c *networkChange) left(s *wire.Station) { c.stationsLeft = append(c.stationsLeft, s) }
 
 // networkOf is a network that is there afterwards.
-func (p *Prepared) networkOf(of id) *network {
+func (p *Prepared) networkOf(of wire.ID) *wire.Network {
 	if c := p.byID[of]; c != nil {
 		return c.network
 	}
@@ -83,13 +86,13 @@ func (p *Prepared) networkOf(of id) *network {
 }
 
 // networkChange is the change of a network.
-func (p *Prepared) networkChange(n *network) *networkChange {
+func (p *Prepared) networkChange(n *wire.Network) *networkChange {
 	if c := p.byNetwork[n]; c != nil {
 		return c
 	}
-	c := &networkChange{network: n, isNew: n.home == nil, ports: p.e.devices[n]}
+	c := &networkChange{network: n, isNew: n.Home == nil, ports: p.e.devices[n]}
 	if c.ports == nil {
-		c.ports = map[config.Device]*port{}
+		c.ports = map[config.Device]*wire.Port{}
 	}
 	p.networks = append(p.networks, c)
 	p.byNetwork[n] = c
@@ -99,20 +102,20 @@ func (p *Prepared) networkChange(n *network) *networkChange {
 // planNetworks works out which networks and devices come, change and go.
 func (p *Prepared) planNetworks() {
 	for _, o := range inOrder(p.touched.networks, p.to.Network) {
-		n := p.e.networks[id(o.ID)]
+		n := p.e.networks[wire.ID(o.ID)]
 		if n == nil {
-			n = newNetwork(id(o.ID), o.Name, o.MTU, p.e.random.of("network", id(o.ID)))
-			n.external = o.External
+			n = wire.NewNetwork(wire.ID(o.ID), o.Name, o.MTU, p.e.random.of("network", wire.ID(o.ID)))
+			n.External = o.External
 		}
 		c := p.networkChange(n)
 		c.after = o
-		p.byID[n.id] = c
+		p.byID[n.ID] = c
 	}
 	for of := range p.touched.networks {
-		if n := p.e.networks[id(of)]; n != nil && p.to.Network(of) == nil {
+		if n := p.e.networks[wire.ID(of)]; n != nil && p.to.Network(of) == nil {
 			c := p.networkChange(n)
 			c.gone = true
-			p.byID[n.id] = c
+			p.byID[n.ID] = c
 		}
 	}
 	for _, c := range p.networks {
@@ -173,8 +176,8 @@ func (p *Prepared) open() error {
 		if err == nil {
 			o.dev = dev
 			mtu := o.network.after.MTU
-			setMTU(dev, mtu, p.e.log)
-			err = checkMTU(dev, mtu)
+			loop.SetMTU(dev, mtu, p.e.log)
+			err = loop.CheckMTU(dev, mtu)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("network %q: %w", o.network.after.Name, err))
@@ -191,8 +194,8 @@ func (p *Prepared) open() error {
 func (p *Prepared) changeNetworks() {
 	for _, c := range p.networks {
 		n := c.network
-		home := p.e.shardOf(n.home)
-		_ = home.call(func() { c.take(&home.turn, home) }) // after Close there is nothing to change
+		home := p.e.shardOf(n.Home)
+		_ = home.Call(func() { c.take(&home.Turn, home) }) // after Close there is nothing to change
 	}
 	for _, c := range p.networks {
 		n := c.network
@@ -201,7 +204,7 @@ func (p *Prepared) changeNetworks() {
 		}
 		for _, o := range c.plug {
 			o.handOver(p)
-			if n.home.call(func() { o.plug(&n.home.turn) }) != nil && o.dev != nil {
+			if n.Home.Call(func() { o.plug(&n.Home.Turn) }) != nil && o.dev != nil {
 				_ = o.dev.Close() // the worker has ended
 			}
 			c.plugged = c.plugged || o.dev != nil
@@ -214,50 +217,50 @@ func (p *Prepared) changeNetworks() {
 }
 
 // take makes the change, but for devices that come. It is called by the network's worker.
-func (c *networkChange) take(t *turn, home *shard) {
+func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n := c.network
 	c.released = map[config.Device]tap.Device{}
-	n.routers, n.services = c.routers, c.services
-	n.publish(c.table)
+	n.Routers, n.Services = c.routers, c.services
+	n.Publish(c.table)
 	for _, d := range c.unplug {
 		port := c.ports[d]
 		delete(c.ports, d)
-		if dev := port.unplug(t); dev != nil {
+		if dev := port.Unplug(t); dev != nil {
 			c.released[d] = dev
 		}
 	}
-	if n.gone = c.gone; c.gone {
-		for _, port := range n.ports { // attached in memory
-			if dev := port.unplug(t); dev != nil {
+	if n.Gone = c.gone; c.gone {
+		for _, port := range n.Ports { // attached in memory
+			if dev := port.Unplug(t); dev != nil {
 				c.closing = append(c.closing, dev)
 			}
 		}
-		home.networks = without(home.networks, n)
+		home.networks = loop.Without(home.networks, n)
 		return
 	}
 	if c.isNew {
 		home.networks = append(home.networks, n)
 	}
 	for _, s := range c.stationsCome {
-		mtu := n.linkMTU
-		s.worker.post(func() { s.owner.setMTU(mtu) })
+		mtu := n.LinkMTU
+		s.Worker.Post(func() { s.Owner.SetMTU(mtu) })
 	}
 	if c.after == nil {
 		return
 	}
-	n.rename(c.after.Name)
-	n.external, n.down = c.after.External, !c.after.AdminStateUp
-	n.mtu = c.after.MTU
-	for _, port := range n.ports {
-		l := port.link
-		l.network, l.exempt, l.wantMTU = c.after.Name, n.external, n.mtu
-		if l.dev != nil && !l.memory {
-			setMTU(l.dev, n.mtu, t.log)
-			l.mtu = mtuOf(l.dev)
+	n.Rename(c.after.Name)
+	n.External, n.Down = c.after.External, !c.after.AdminStateUp
+	n.MTU = c.after.MTU
+	for _, port := range n.Ports {
+		l := port.Link
+		l.Network, l.Exempt, l.WantMTU = c.after.Name, n.External, n.MTU
+		if l.Dev != nil && !l.Memory {
+			loop.SetMTU(l.Dev, n.MTU, t.Log)
+			l.MTU = loop.MTUOf(l.Dev)
 		}
 	}
 	if !c.isNew {
-		n.obeyMTU(t)
+		n.ObeyMTU(t)
 	}
 }
 
@@ -273,18 +276,18 @@ func (o *newDevice) handOver(p *Prepared) {
 	}
 	delete(o.from.released, o.spec)
 	o.dev = dev
-	setMTU(dev, o.network.after.MTU, p.e.log)
+	loop.SetMTU(dev, o.network.after.MTU, p.e.log)
 }
 
 // plug connects the device, or waits for it. It is called by the network's worker.
-func (o *newDevice) plug(t *turn) {
+func (o *newDevice) plug(t *loop.Turn) {
 	n, ports := o.network.network, o.network.ports
 	if o.dev != nil {
-		ports[o.spec] = n.plugIn(o.link, o.dev)
+		ports[o.spec] = n.PlugIn(o.link, o.dev)
 		return
 	}
-	ports[o.spec] = n.addPort(o.link)
-	o.link.await(t, o.missing)
+	ports[o.spec] = n.AddPort(o.link)
+	o.link.Await(t, o.missing)
 }
 
 // closeDevices closes what nobody has any more. The kernel takes its time to remove a device, but removes many at once.

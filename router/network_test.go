@@ -12,6 +12,8 @@ import (
 
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -77,7 +79,7 @@ func meetOutside(t *testing.T, workers int) {
 func (s *sim) addPort(network, name string) *simDevice {
 	d := &simDevice{}
 	s.devs[name] = d
-	s.nets[network].plugIn(&link{memory: true, name: name}, d)
+	s.nets[network].PlugIn(&loop.Link{Memory: true, Name: name}, d)
 	return d
 }
 
@@ -120,7 +122,7 @@ func TestSwitchLearnsAndFloods(t *testing.T) {
 		t.Errorf("back to its port: frames out %v", got)
 	}
 	l.dropped(DropSamePort, 1)
-	l.advance(macAge)
+	l.advance(wire.MACAge)
 	l.put("third", frame(b, packet.MAC{2, 0, 0, 0, 0, 9}))
 	if got := count(); got != [3]int{1, 1, 0} {
 		t.Errorf("forgotten destination: frames out %v", got)
@@ -242,9 +244,9 @@ func TestPriorityTag(t *testing.T) {
 	f := tap.Frame{Buf: make([]byte, tap.SlotLen)}
 	f.Head = tap.Headroom
 	f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], insert(half, 12, tag...))
-	(&virtio.Header{Flags: virtio.NeedsChecksum, HdrLen: start + tagLen + 8, CsumStart: start + tagLen,
+	(&virtio.Header{Flags: virtio.NeedsChecksum, HdrLen: start + wire.TagLen + 8, CsumStart: start + wire.TagLen,
 		CsumOffset: field}).Put(f.Header())
-	untag(&f)
+	wire.Untag(&f)
 	var h virtio.Header
 	h.Parse(f.Header())
 	if h.CsumStart != start || h.CsumOffset != field || h.HdrLen != start+8 || !bytes.Equal(f.Ethernet(), half) {
@@ -264,11 +266,11 @@ func fixIP(b []byte, change func(ip []byte)) []byte {
 func TestMailBehindTheEnd(t *testing.T) {
 	w := newLesson(t).w
 	ran := false
-	w.post(w.stop)
-	w.post(func() { ran = true })
-	w.runTurn()
-	if ran || !w.stopping {
-		t.Errorf("ran %t, stopping %t", ran, w.stopping)
+	w.Post(w.Stop)
+	w.Post(func() { ran = true })
+	w.RunTurn()
+	if ran || !w.Stopping {
+		t.Errorf("ran %t, stopping %t", ran, w.Stopping)
 	}
 }
 
@@ -277,19 +279,19 @@ func TestDeviceThatLosesFrames(t *testing.T) {
 	d := l.devs["ext_net"]
 	d.err = tap.ErrDown
 	l.udp(l.vm3, 1, "10.10.10.4", 2, "x")
-	var ext *link
-	for _, p := range l.w.links {
-		if p.network == "ext_net" {
+	var ext *loop.Link
+	for _, p := range l.w.Links {
+		if p.Network == "ext_net" {
 			ext = p
 		}
 	}
-	if !ext.isDown || ext.stats.Lost == 0 || ext.stats.TxBytes != 0 {
-		t.Errorf("down %v, lost %d, sent %d bytes", ext.isDown, ext.stats.Lost, ext.stats.TxBytes)
+	if !ext.IsDown || ext.Stats.Lost == 0 || ext.Stats.TxBytes != 0 {
+		t.Errorf("down %v, lost %d, sent %d bytes", ext.IsDown, ext.Stats.Lost, ext.Stats.TxBytes)
 	}
 	d.err = nil
 	l.advance(5 * time.Second)
 	l.udp(l.vm3, 1, "10.10.10.4", 2, "x")
-	if ext.isDown {
+	if ext.IsDown {
 		t.Error("still down after a frame was taken")
 	}
 }
@@ -299,14 +301,14 @@ func TestDeviceThatIsGoneWhileItIsRead(t *testing.T) {
 	l := newLesson(t)
 	d := l.devs["vlan101"]
 	ping := l.build(l.vm4, "172.16.101.1", 1, nil, pingLayer(), payload(8))
-	for range 3 * batchFrames {
+	for range 3 * loop.BatchFrames {
 		b := append(make([]byte, tap.HeaderLen), ping...)
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
 	}
 	d.err = tap.ErrGone
 	l.run()
-	for _, p := range l.w.links {
-		if p.network == "vlan101" {
+	for _, p := range l.w.Links {
+		if p.Network == "vlan101" {
 			t.Error("the port is still there")
 		}
 	}
@@ -323,7 +325,7 @@ func TestNeighborsAfterADeviceIsBack(t *testing.T) {
 	if packet.MAC(l.one("ext_net").eth[:6]) == l.client.mac {
 		t.Fatal("it knows already; the test misses its point")
 	}
-	l.nets["ext_net"].announce()
+	l.nets["ext_net"].Announce()
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
 	if got := packet.MAC(l.one("ext_net").eth[:6]); got != l.client.mac {
 		t.Errorf("sent to %s, the host is %s now", got, l.client.mac)
@@ -348,32 +350,32 @@ func (d *oddDevice) Read(frames []tap.Frame) (int, error) {
 // there are many errors. But a device that does nothing else than fail must not keep
 // the worker busy.
 func TestReadErrors(t *testing.T) {
-	for _, n := range []int{1, readBudget - 1, readBudget, 1000} {
+	for _, n := range []int{1, loop.ReadBudget - 1, loop.ReadBudget, 1000} {
 		l := newLesson(t)
-		for _, p := range l.w.links {
-			if p.network == "vlan101" {
-				p.dev = &oddDevice{l.devs["vlan101"], n}
+		for _, p := range l.w.Links {
+			if p.Network == "vlan101" {
+				p.Dev = &oddDevice{l.devs["vlan101"], n}
 			}
 		}
 		d := l.devs["vlan101"]
 		b := append(make([]byte, tap.HeaderLen), l.build(l.vm4, "172.16.101.1", 1, nil, pingLayer(), payload(8))...)
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
-		for _, p := range l.w.links {
-			p.pending.Store(true)
+		for _, p := range l.w.Links {
+			p.Pending.Store(true)
 		}
-		if more := l.w.runTurn(); n >= readBudget && (len(d.in) == 0 || more) {
+		if more := l.w.RunTurn(); n >= loop.ReadBudget && (len(d.in) == 0 || more) {
 			t.Errorf("%d errors: read at once, or more to do (%t)", n, more)
-		} else if n < readBudget && len(d.in) > 0 {
+		} else if n < loop.ReadBudget && len(d.in) > 0 {
 			t.Errorf("%d errors: the frame behind them is not read", n)
 		}
 		turns := 0
 		for end := l.now + 5*time.Second; l.now < end; l.now += time.Millisecond {
-			for l.w.timed && l.w.timer <= l.now || len(l.w.ready) > 0 {
-				l.w.runTurn()
+			for l.w.Timed && l.w.Timer <= l.now || len(l.w.Ready) > 0 {
+				l.w.RunTurn()
 				turns++
 			}
 		}
-		if len(d.in) > 0 || turns > 2*n/readBudget+60 {
+		if len(d.in) > 0 || turns > 2*n/loop.ReadBudget+60 {
 			t.Errorf("%d errors: %d frames left after %d turns", n, len(d.in), turns)
 		}
 	}

@@ -5,8 +5,12 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
+
+// An Observation is a frame that has crossed a network, and what has become of it.
+type Observation = wire.Observation
 
 // Observe has fn called with every frame that crosses a network's wire, once, in whichever direction, in the order in
 // which they cross. The network is called by its name or id. A frame that came in is shown when
@@ -24,8 +28,8 @@ func (e *Engine) Observe(network string, fn func(Observation)) (stop func(), err
 	if n == nil {
 		return nil, fmt.Errorf("router: observe network %q: no such network", network)
 	}
-	var watch *watcher
-	if err := n.home.call(func() { watch = n.watch(fn) }); err != nil {
+	var watch *wire.Watcher
+	if err := n.Home.Call(func() { watch = n.Watch(fn) }); err != nil {
 		return nil, fmt.Errorf("router: observe network %q: %w", network, err)
 	}
 	var once sync.Once
@@ -33,10 +37,10 @@ func (e *Engine) Observe(network string, fn func(Observation)) (stop func(), err
 }
 
 // unwatch ends an observation. After Close nobody calls it anyway.
-func (e *Engine) unwatch(n *network, watch *watcher) {
-	_ = n.home.call(func() { n.unwatch(watch) })
+func (e *Engine) unwatch(n *wire.Network, watch *wire.Watcher) {
+	_ = n.Home.Call(func() { n.Unwatch(watch) })
 	for _, w := range e.view.Load().workers {
-		_ = w.call(func() {}) // it may have been in the middle of a frame
+		_ = w.Call(func() {}) // it may have been in the middle of a frame
 	}
 }
 
@@ -84,7 +88,7 @@ func (e *Engine) networkNames() []string {
 	v := e.view.Load()
 	var names []string
 	for n := range e.State().Networks() {
-		if at := v.networks[n.Name]; at != nil && at.id == id(n.ID) {
+		if at := v.networks[n.Name]; at != nil && at.ID == wire.ID(n.ID) {
 			names = append(names, n.Name)
 		} else {
 			names = append(names, string(n.ID))

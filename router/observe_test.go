@@ -109,7 +109,7 @@ func TestObservedVerdicts(t *testing.T) {
 	}
 	in("vlan101", "udp 172.16.101.3:4000 > 10.10.10.4:53 len 1")
 	w.wants(t)
-	if n := c.w.arena.used; n > 1<<16 {
+	if n := c.w.Arena.Used; n > 1<<16 {
 		t.Errorf("%d bytes of the arena are in use", n)
 	}
 }
@@ -117,7 +117,7 @@ func TestObservedVerdicts(t *testing.T) {
 // A network that another worker's router is on: the worker that has the frame tells its verdict, and nobody else does.
 func TestObservedByTheOtherWorker(t *testing.T) {
 	s := newSim(t, manyRouters(t, 2, 1, 2))
-	if s.nets["net0"].home == s.nets["net1"].home {
+	if s.nets["net0"].Home == s.nets["net1"].Home {
 		t.Fatal("one worker has both routers")
 	}
 	var w spectator
@@ -135,7 +135,7 @@ func TestObservedByTheOtherWorker(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nettest.SetMACs(eth, outside.mac, s.nets["ext_net"].routers[k].mac)
+		nettest.SetMACs(eth, outside.mac, s.nets["ext_net"].Routers[k].MAC)
 		s.put("ext_net", eth)
 		w.wants(t, fmt.Sprintf("ext_net in 10.255.0.9:1 > 10.%d.0.1:53 udp, ttl 64, length 29: dropped at local: "+
 			"refused", k),

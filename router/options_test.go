@@ -21,13 +21,13 @@ func TestTimestamp(t *testing.T) {
 		{"long ago", time.Date(1969, 12, 31, 23, 0, 0, 0, time.UTC), 82_800_000},
 	} {
 		l := newLesson(t)
-		l.w.day = func() time.Time { return c.clock }
+		l.w.Day = func() time.Time { return c.clock }
 		if got := l.stamped(); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 	l := newLesson(t)
-	l.w.day = nil
+	l.w.Day = nil
 	l.advance(90 * time.Second)
 	if got, want := l.stamped(), uint32(1<<31|90_000); got != want {
 		t.Errorf("without a clock: %#x, want %#x", got, want)

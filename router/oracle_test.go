@@ -13,6 +13,9 @@ import (
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/verdict"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -69,16 +72,16 @@ func (q *sequence) settle(in []byte) []crossing {
 
 // parked is how many frames wait in the router.
 func (q *sequence) parked() int64 {
-	n := q.w.stats.Parked
+	n := q.w.Stats.Parked
 	for _, r := range q.w.routers {
-		n -= int64(r.arp.Lost())
+		n -= int64(r.Neighbors.Lost())
 	}
 	return n
 }
 
 // checkCounts: every frame received has exactly one verdict.
 func (q *sequence) checkCounts() {
-	s := &q.w.stats
+	s := &q.w.Stats
 	sum := s.Forwarded + s.Consumed + uint64(s.Parked)
 	for _, n := range s.Dropped {
 		sum += n
@@ -93,7 +96,7 @@ func (q *sequence) checkCounts() {
 func (q *sequence) tableBytes() int {
 	n := 0
 	for _, r := range q.w.routers {
-		n += r.conns.Bytes() + r.nat.Bytes()
+		n += r.Conns.Bytes() + r.NAT.Bytes()
 	}
 	return n
 }
@@ -104,51 +107,51 @@ const tableSlack = 1 << 19
 
 // checkBounds: no table is larger than it may be, nor anything left in a queue.
 func (q *sequence) checkBounds() {
-	if n := len(q.w.queue); n != 0 {
+	if n := len(q.w.Queue); n != 0 {
 		q.t.Fatalf("%d frames left in the queue", n)
 	}
 	for _, r := range q.w.routers {
-		fs, held := &r.fragments, 0
-		for k, e := range fs.entries {
-			if len(e.held) > maxHeldPieces {
-				q.t.Fatalf("%d fragments held for %v", len(e.held), k)
+		fs, held := &r.Fragments, 0
+		for k, e := range fs.Entries {
+			if len(e.Held) > ip.MaxHeldPieces {
+				q.t.Fatalf("%d fragments held for %v", len(e.Held), k)
 			}
-			for _, b := range e.held {
+			for _, b := range e.Held {
 				held += len(b)
 			}
 		}
-		gathered, own := 0, map[fragmentSource]int{}
-		for _, g := range r.reassemblies {
-			gathered = max(gathered, g.bytes)
-			if own[g.key.fragmentSource]++; own[g.key.fragmentSource] > maxReassembliesEach {
-				q.t.Fatalf("%v has %d packets to put together", g.key.fragmentSource, own[g.key.fragmentSource])
+		gathered, own := 0, map[ip.FragmentSource]int{}
+		for _, g := range r.Reassemblies {
+			gathered = max(gathered, g.Bytes)
+			if own[g.Key.FragmentSource]++; own[g.Key.FragmentSource] > ip.MaxReassembliesEach {
+				q.t.Fatalf("%v has %d packets to put together", g.Key.FragmentSource, own[g.Key.FragmentSource])
 			}
 		}
 		for _, x := range []struct {
 			what    string
 			n, most int
 		}{
-			{"fragmented packets", fs.known.Len(), maxFragmented},
-			{"packets without their first fragment", fs.waiting.Len(), maxWaiting},
-			{"packets in these lists", len(fs.entries), fs.known.Len() + fs.waiting.Len()},
-			{"bytes of fragments", fs.held, maxHeldBytes},
-			{"packets to put together", len(r.reassemblies), maxReassemblies},
-			{"bytes of one of them", gathered, maxIPLen},
-			{"neighbors", r.arp.Len(), neighbor.MaxNeighbors},
-			{"connections", r.conns.Len(), r.tables.conns.MaxConnections},
+			{"fragmented packets", fs.Known.Len(), ip.MaxFragmented},
+			{"packets without their first fragment", fs.Waiting.Len(), ip.MaxWaiting},
+			{"packets in these lists", len(fs.Entries), fs.Known.Len() + fs.Waiting.Len()},
+			{"bytes of fragments", fs.Held, ip.MaxHeldBytes},
+			{"packets to put together", len(r.Reassemblies), ip.MaxReassemblies},
+			{"bytes of one of them", gathered, ip.MaxIPLen},
+			{"neighbors", r.Neighbors.Len(), neighbor.MaxNeighbors},
+			{"connections", r.Conns.Len(), r.Tables.Conns.MaxConnections},
 			{"bytes of tables", q.tableBytes(), q.empty + 1<<22},
 		} {
 			if x.n < 0 || x.n > x.most {
 				q.t.Fatalf("%d %s, at most %d are allowed", x.n, x.what, x.most)
 			}
 		}
-		for from, share := range fs.waiting.sources {
-			if share.Len() > maxWaitingEach || share.held > maxHeldEach || share.Len() == 0 {
-				q.t.Fatalf("%v has %d packets without their first fragment, %d bytes", from, share.Len(), share.held)
+		for from, share := range fs.Waiting.Sources {
+			if share.Len() > ip.MaxWaitingEach || share.Held > ip.MaxHeldEach || share.Len() == 0 {
+				q.t.Fatalf("%v has %d packets without their first fragment, %d bytes", from, share.Len(), share.Held)
 			}
 		}
-		if held != fs.held {
-			q.t.Fatalf("%d bytes of fragments are held, counted as %d", held, fs.held)
+		if held != fs.Held {
+			q.t.Fatalf("%d bytes of fragments are held, counted as %d", held, fs.Held)
 		}
 	}
 }
@@ -160,8 +163,8 @@ func (q *sequence) checkFrame(c crossing, in []byte) bool {
 	checkOut(q.t, q.sim, c.net, c.frame)
 	mac := packet.MAC(c.frame.Ethernet()[6:12])
 	ours := false
-	for _, i := range interfaces(q.nets[c.net]) {
-		ours = ours || i.mac == mac
+	for _, i := range ip.Interfaces(q.nets[c.net]) {
+		ours = ours || i.MAC == mac
 	}
 	if !ours {
 		if plain := in != nil && in[0] == 0 && in[1] == 0; plain &&
@@ -218,40 +221,40 @@ func (q *sequence) checkTables() {
 	for _, r := range q.w.routers {
 		tuples := map[packet.Tuple]bool{}
 		internal, external := map[end]end{}, map[end]end{}
-		independent := r.tables.nat.Mapping == nat.EndpointIndependent
+		independent := r.Tables.NAT.Mapping == nat.EndpointIndependent
 		mapped := func(in, out end) {
 			if was, ok := internal[out]; ok && was != in {
-				q.t.Fatalf("%s: %+v and %+v share the external %+v", r.name, was, in, out)
+				q.t.Fatalf("%s: %+v and %+v share the external %+v", r.Name, was, in, out)
 			}
 			if was, ok := external[in]; ok && was != out && independent {
-				q.t.Fatalf("%s: %+v is mapped to %+v and %+v", r.name, in, was, out)
+				q.t.Fatalf("%s: %+v is mapped to %+v and %+v", r.Name, in, was, out)
 			}
 			internal[out], external[in] = in, out
 		}
-		r.conns.Walk(0, math.MaxInt, q.now, func(conn *conntrack.Conn) bool {
-			c := r.conns.Show(conn, q.now)
+		r.Conns.Walk(0, math.MaxInt, q.now, func(conn *conntrack.Conn) bool {
+			c := r.Conns.Show(conn, q.now)
 			o, p := c.Original, c.Reply
 			if tuples[o] && !c.Succeeds || tuples[p] || o == p {
-				q.t.Fatalf("%s: two connections are found by the same tuple: %v, %v", r.name, o, p)
+				q.t.Fatalf("%s: two connections are found by the same tuple: %v, %v", r.Name, o, p)
 			}
 			tuples[o], tuples[p] = tuples[o] || !c.Succeeds, true
 			switch {
-			case !nat.Mapped(c.Marks) || r.gateway == nil:
-			case o.Dst == r.gateway.addr: // its source may be overloaded: that says nothing
+			case !nat.Mapped(c.Marks) || r.Gateway == nil:
+			case o.Dst == r.Gateway.Addr: // its source may be overloaded: that says nothing
 				mapped(end{p.Src, p.SrcPort, p.Proto}, end{o.Dst, o.DstPort, o.Proto})
-			case p.Dst == r.gateway.addr:
+			case p.Dst == r.Gateway.Addr:
 				mapped(end{o.Src, o.SrcPort, o.Proto}, end{p.Dst, p.DstPort, p.Proto})
 			}
 			return true
 		})
 		q.checkBackends(r)
-		for _, v := range r.listeners {
+		for _, v := range r.Listeners {
 			if v == nil {
 				continue // a free number
 			}
-			if v.limit > 0 && v.lasting > v.limit || v.lasting > v.active || v.active > r.conns.Len() {
+			if v.Limit > 0 && v.Lasting > v.Limit || v.Lasting > v.Active || v.Active > r.Conns.Len() {
 				q.t.Fatalf("VIP %s: %d established connections, %d active, %d in the table, and at most %d may be",
-					v.Name, v.lasting, v.active, r.conns.Len(), v.limit)
+					v.Name, v.Lasting, v.Active, r.Conns.Len(), v.Limit)
 			}
 		}
 	}
@@ -266,24 +269,24 @@ func (k known) Ended(c *conntrack.Conn, _ conntrack.Ending)           { delete(k
 
 // observe follows the connections of every router from here on.
 func (q *sequence) observe() {
-	q.conns = map[*vrouter]known{}
+	q.conns = map[*ip.Router]known{}
 	for _, w := range q.all {
 		for _, r := range w.routers {
 			q.conns[r] = known{}
-			r.conns.Observe(q.conns[r])
+			r.Conns.Observe(q.conns[r])
 		}
 	}
 }
 
 // observeNew follows the connections of routers that have come, and forgets routers that are gone.
 func (q *sequence) observeNew() {
-	now := map[*vrouter]known{}
+	now := map[*ip.Router]known{}
 	q.all = q.workers
 	for _, w := range q.all {
 		for _, r := range w.routers {
 			if now[r] = q.conns[r]; now[r] == nil {
 				now[r] = known{}
-				r.conns.Observe(now[r])
+				r.Conns.Observe(now[r])
 			}
 		}
 	}
@@ -291,9 +294,9 @@ func (q *sequence) observeNew() {
 }
 
 // checkBackends: what is counted of VIPs and members is what the table has.
-func (q *sequence) checkBackends(r *vrouter) {
-	conns, active := make([]int, len(r.backends)), make([]int, len(r.backends))
-	lasting := map[*vip]int{}
+func (q *sequence) checkBackends(r *ip.Router) {
+	conns, active := make([]int, len(r.Backends)), make([]int, len(r.Backends))
+	lasting := map[*ip.VIP]int{}
 	for c := range q.conns[r] {
 		k := c.Backend
 		if k == 0 {
@@ -303,36 +306,36 @@ func (q *sequence) checkBackends(r *vrouter) {
 		if !c.Ended() {
 			active[k]++
 			if c.State() >= conntrack.Established {
-				lasting[r.backends[k].vip]++
+				lasting[r.Backends[k].VIP]++
 			}
 		}
 	}
 	type pooled struct {
-		share  *poolShare
+		share  *ip.PoolShare
 		member uint32
 	}
-	ofVIP, ofMember := map[*vip]int{}, map[pooled]int{}
-	for k := range r.backends {
-		b := &r.backends[k]
-		if b.conns != conns[k] || b.active != active[k] {
+	ofVIP, ofMember := map[*ip.VIP]int{}, map[pooled]int{}
+	for k := range r.Backends {
+		b := &r.Backends[k]
+		if b.Conns != conns[k] || b.Active != active[k] {
 			q.t.Fatalf("backend %d has %d connections, %d of them active, and counts %d and %d", k, conns[k], active[k],
-				b.conns, b.active)
+				b.Conns, b.Active)
 		}
-		if b.vip != nil {
-			ofVIP[b.vip] += active[k]
-			ofMember[pooled{b.share, b.member}] += active[k]
+		if b.VIP != nil {
+			ofVIP[b.VIP] += active[k]
+			ofMember[pooled{b.Share, b.Member}] += active[k]
 		}
 	}
-	for _, v := range r.listeners {
+	for _, v := range r.Listeners {
 		if v == nil {
 			continue // a free number
 		}
-		if v.active != ofVIP[v] || v.lasting != lasting[v] {
+		if v.Active != ofVIP[v] || v.Lasting != lasting[v] {
 			q.t.Fatalf("VIP %s has %d connections, %d of them established, and counts %d and %d", v.Name, ofVIP[v],
-				lasting[v], v.active, v.lasting)
+				lasting[v], v.Active, v.Lasting)
 		}
 		for _, m := range v.Pool.Members() {
-			if want := ofMember[pooled{v.share, m.ID}]; m.Active != want {
+			if want := ofMember[pooled{v.Share, m.ID}]; m.Active != want {
 				q.t.Fatalf("member %d has %d connections, and %d by the pool's account", m.ID, want, m.Active)
 			}
 		}
@@ -343,11 +346,11 @@ func (q *sequence) checkBackends(r *vrouter) {
 // be the same but for what its connection says, and an answer must come back as the
 // answer to what was put in: forward and reverse are identity.
 func (q *sequence) translated(from place, b []byte, how int) {
-	before, forwarded := q.w.stats.Dropped, q.w.stats.Forwarded
+	before, forwarded := q.w.Stats.Dropped, q.w.Stats.Forwarded
 	created := q.created()
 	waiting := q.parked()
 	out := q.put(from.net, b)
-	if len(out) == 0 || q.w.stats.Dropped != before || q.parked() != waiting || q.w.stats.Forwarded == forwarded {
+	if len(out) == 0 || q.w.Stats.Dropped != before || q.parked() != waiting || q.w.Stats.Forwarded == forwarded {
 		return
 	}
 	went := q.whole(out)
@@ -361,14 +364,14 @@ func (q *sequence) translated(from place, b []byte, how int) {
 	if got.Proto == packet.ProtoICMP && got.Type != p.Type {
 		return // the router's own answer
 	}
-	c, d := r.conns.Lookup(&p.Tuple, q.now)
+	c, d := r.Conns.Lookup(&p.Tuple, q.now)
 	if c == nil {
 		if !q.full(r) {
 			q.t.Fatalf("forwarded without a connection: %v", p.Tuple)
 		}
 		return
 	}
-	if next := r.conns.Successor(c); d == conntrack.Original && next != nil && got.Tuple == next.Translated(d) {
+	if next := r.Conns.Successor(c); d == conntrack.Original && next != nil && got.Tuple == next.Translated(d) {
 		c = next
 	}
 	if want := c.Translated(d); got.Tuple != want {
@@ -475,16 +478,16 @@ func (q *sequence) checkSegments(b []byte, out []crossing) {
 func (q *sequence) created() uint64 {
 	n := uint64(0)
 	for _, r := range q.w.routers {
-		n += r.conns.Stats().Created
+		n += r.Conns.Stats().Created
 	}
 	return n
 }
 
 // full reports whether a router may forward without keeping a connection.
-func (q *sequence) full(r *vrouter) bool {
+func (q *sequence) full(r *ip.Router) bool {
 	for i := range q.topology.Routers {
-		if q.topology.Routers[i].Name == r.name {
-			return r.tables.conns.MaxConnections <= 24
+		if q.topology.Routers[i].Name == r.Name {
+			return r.Tables.Conns.MaxConnections <= 24
 		}
 	}
 	return false
@@ -498,18 +501,18 @@ func (q *sequence) decode(p *packet.Packet, eth []byte) {
 }
 
 // routerOf is the router that a frame is addressed to, sender the one it comes from.
-func (q *sequence) routerOf(network string, eth []byte) *vrouter {
+func (q *sequence) routerOf(network string, eth []byte) *ip.Router {
 	return routerAt(q.nets[network], eth[:6])
 }
 
-func (q *sequence) sender(c crossing) *vrouter {
+func (q *sequence) sender(c crossing) *ip.Router {
 	return routerAt(q.nets[c.net], c.frame.Ethernet()[6:12])
 }
 
 // routerAt is the router that has a MAC address on a network, or nil.
-func routerAt(n *network, mac []byte) *vrouter {
-	if s := n.stationAt(mac); s != nil {
-		return s.owner.(*iface).router
+func routerAt(n *wire.Network, mac []byte) *ip.Router {
+	if s := n.StationAt(mac); s != nil {
+		return s.Owner.(*ip.Interface).Router
 	}
 	return nil
 }
@@ -524,9 +527,9 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 	}
 	l4 := in.L4 - packet.EthernetLen
 	for _, r := range q.w.routers {
-		for _, i := range r.ifaces[1:] {
-			if i.network == q.nets[at.net] && i.mac == packet.MAC(out.Eth[6:12]) {
-				recorded(a[packet.IPv4Len:l4], i.addrs[0].addr, uint32(q.now%(24*time.Hour)/time.Millisecond), r.rules)
+		for _, i := range r.Interfaces[1:] {
+			if i.Network == q.nets[at.net] && i.MAC == packet.MAC(out.Eth[6:12]) {
+				recorded(a[packet.IPv4Len:l4], i.Addrs[0].Addr, uint32(q.now%(24*time.Hour)/time.Millisecond), r.Rules)
 			}
 		}
 	}
@@ -556,7 +559,7 @@ func (q *sequence) checkSame(in, out *packet.Packet, at crossing) {
 
 // recorded is a second, independent account of what a router must record (RFC 791, 3.1), given its
 // address and the time. It knows the options of someOptions only.
-func recorded(opts []byte, addr packet.Addr, now uint32, own *rules) {
+func recorded(opts []byte, addr packet.Addr, now uint32, own *ip.Rules) {
 	for len(opts) > 0 && opts[0] != 0 {
 		if opts[0] == 1 {
 			opts = opts[1:]
@@ -579,7 +582,7 @@ func recorded(opts []byte, addr packet.Addr, now uint32, own *rules) {
 			addr.Put(free)
 			binary.BigEndian.PutUint32(free[4:], now)
 			o[2] += 8
-		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && own.isLocal(packet.ReadAddr(free)):
+		case o[0] == 68 && o[3]&15 == 3 && len(free) >= 8 && own.IsLocal(packet.ReadAddr(free)):
 			binary.BigEndian.PutUint32(free[4:], now)
 			o[2] += 8
 		case o[0] == 68 && len(free) == 0 && o[3]&15 < 2:
@@ -595,13 +598,14 @@ func (q *sequence) canAnswer(from place, went crossing, c *conntrack.Conn, d con
 		return false
 	}
 	r := q.sender(went)
-	return q.allUp() && r.ifaces[c.In[1-d]].network.name() == went.net && r.ifaces[c.In[d]].network.name() == from.net
+	return q.allUp() && r.Interfaces[c.In[1-d]].Network.Name() == went.net &&
+		r.Interfaces[c.In[d]].Network.Name() == from.net
 }
 
 // crowded reports whether more than may wait for a neighbor have since, or one that waits there has
 // come again.
-func (q *sequence) crowded(before [numDropReasons]uint64) bool {
-	d := &q.w.stats.Dropped
+func (q *sequence) crowded(before [verdict.NumDropReasons]uint64) bool {
+	d := &q.w.Stats.Dropped
 	return d[DropNeighborFull] != before[DropNeighborFull] || d[DropDuplicate] != before[DropDuplicate]
 }
 
@@ -624,9 +628,9 @@ func (q *sequence) reported(from place, p *packet.Packet, went crossing, fresh b
 	reporter := place{net: went.net, addr: packet.ReadAddr(eth[30:]).Netip()}
 	b := q.packet(reporter, packet.ReadAddr(eth[26:]), packet.ProtoICMP, 0, l4)
 	nettest.SetMACs(b[tap.HeaderLen:], packet.MAC(eth[0:6]), packet.MAC(eth[6:12]))
-	dropped, waiting := q.w.stats.Dropped, q.parked()
+	dropped, waiting := q.w.Stats.Dropped, q.parked()
 	out := q.put(went.net, b)
-	if q.parked() != waiting || q.crowded(dropped) || !fresh && q.w.stats.Dropped != dropped {
+	if q.parked() != waiting || q.crowded(dropped) || !fresh && q.w.Stats.Dropped != dropped {
 		return
 	}
 	if len(out) != 1 || out[0].net != from.net {
@@ -649,9 +653,9 @@ func (q *sequence) answered(from place, tuple packet.Tuple, went crossing, fresh
 	}
 	var sent packet.Packet
 	q.decode(&sent, bytes.Clone(b[tap.HeaderLen:]))
-	before, waiting := q.w.stats.Dropped, q.parked()
+	before, waiting := q.w.Stats.Dropped, q.parked()
 	out := q.put(went.net, b)
-	refused := q.w.stats.Dropped[DropTCPWindow] != before[DropTCPWindow]
+	refused := q.w.Stats.Dropped[DropTCPWindow] != before[DropTCPWindow]
 	if q.parked() != waiting || q.crowded(before) || refused && !fresh {
 		return
 	}
@@ -681,28 +685,29 @@ func (q *sequence) finish() {
 	}
 	for _, r := range q.w.routers {
 		for what, n := range map[string]int{
-			"connections": r.conns.Len(), "neighbors": r.arp.Len(), "fragmented packets": len(r.fragments.entries),
-			"bytes of fragments": r.fragments.held, "packets to put together": len(r.reassemblies),
-			"sources of fragments": len(r.fragments.known.sources) + len(r.fragments.waiting.sources),
+			"connections": r.Conns.Len(), "neighbors": r.Neighbors.Len(),
+			"fragmented packets": len(r.Fragments.Entries),
+			"bytes of fragments": r.Fragments.Held, "packets to put together": len(r.Reassemblies),
+			"sources of fragments": len(r.Fragments.Known.Sources) + len(r.Fragments.Waiting.Sources),
 		} {
 			if n != 0 {
-				q.t.Errorf("%s: %d %s are left", r.name, n, what)
+				q.t.Errorf("%s: %d %s are left", r.Name, n, what)
 			}
 		}
 	}
 	for _, r := range q.w.routers {
-		for _, v := range r.listeners {
+		for _, v := range r.Listeners {
 			if v == nil {
 				continue // a free number
 			}
-			if v.active != 0 || v.lasting != 0 || len(v.leaving) != 0 {
-				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.active,
-					v.lasting, len(v.leaving))
+			if v.Active != 0 || v.Lasting != 0 || len(v.Leaving) != 0 {
+				q.t.Errorf("VIP %s: %d active, %d established connections are left, %d members leave", v.Name, v.Active,
+					v.Lasting, len(v.Leaving))
 			}
 			for _, m := range v.Pool.Members() {
-				if b := &r.backends[v.numbers[m.ID]]; b.conns != 0 || b.active != 0 || m.Active != 0 {
+				if b := &r.Backends[v.Numbers[m.ID]]; b.Conns != 0 || b.Active != 0 || m.Active != 0 {
 					q.t.Errorf("VIP %s, member %d: %d connections, %d active, %d by the pool's account", v.Name, m.ID,
-						b.conns, b.active, m.Active)
+						b.Conns, b.Active, m.Active)
 				}
 			}
 		}

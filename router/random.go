@@ -2,6 +2,9 @@ package router
 
 import (
 	"crypto/hmac"
+
+	"github.com/taprouter/taprouter/router/internal/wire"
+
 	crand "crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -25,7 +28,7 @@ func newRandomness(seed uint64) *randomness {
 }
 
 // of returns the generator for one use of an object.
-func (r *randomness) of(use string, object id) *rand.Rand {
+func (r *randomness) of(use string, object wire.ID) *rand.Rand {
 	h := hmac.New(sha256.New, r.key[:])
 	h.Write([]byte(use))
 	h.Write([]byte{0})

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
 )
 
 // pingPieces is a ping of n bytes to the router in fragments of at most mtu.
@@ -38,7 +38,7 @@ func TestReassemblyTimeExceeded(t *testing.T) {
 	if n := l.stats().Parked; n != 2 {
 		t.Errorf("%d fragments wait, want 2", n)
 	}
-	l.advance(reassemblyTime - time.Millisecond)
+	l.advance(ip.ReassemblyTime - time.Millisecond)
 	l.none("vlan101")
 	l.advance(time.Millisecond)
 	got := l.one("vlan101")
@@ -46,7 +46,7 @@ func TestReassemblyTimeExceeded(t *testing.T) {
 	l.dropped(DropFragmentWait, 2)
 	l.advance(time.Minute)
 	l.none("vlan101")
-	if n := len(l.w.routers[0].reassemblies); n != 0 {
+	if n := len(l.w.routers[0].Reassemblies); n != 0 {
 		t.Errorf("%d packets are still waited for", n)
 	}
 
@@ -65,25 +65,25 @@ func TestReassemblyFlood(t *testing.T) {
 	l.take("vlan101")
 	mine := l.pingPieces(l.vm3, 1, 4000, 1500)
 	l.put("vlan101", mine[0])
-	for id := range uint16(5 * maxReassemblies) {
+	for id := range uint16(5 * ip.MaxReassemblies) {
 		l.put("vlan101", l.pingPieces(l.vm4, id, 4000, 1500)[0])
 	}
-	if n := len(l.w.routers[0].reassemblies); n != 1+maxReassembliesEach {
-		t.Errorf("%d packets are waited for, want %d", n, 1+maxReassembliesEach)
+	if n := len(l.w.routers[0].Reassemblies); n != 1+ip.MaxReassembliesEach {
+		t.Errorf("%d packets are waited for, want %d", n, 1+ip.MaxReassembliesEach)
 	}
-	l.dropped(DropFragmentFull, 5*maxReassemblies-maxReassembliesEach)
+	l.dropped(DropFragmentFull, 5*ip.MaxReassemblies-ip.MaxReassembliesEach)
 	l.put("vlan101", mine[1])
 	l.put("vlan101", mine[2])
 	if got := l.take("vlan101"); len(got) != 3 {
 		t.Errorf("%d fragments of the answer, want 3", len(got))
 	}
 	// Under many names there is still room for the latest.
-	for i := range 5 * maxReassemblies {
+	for i := range 5 * ip.MaxReassemblies {
 		frame := l.pingPieces(l.vm4, 1, 4000, 1500)[0]
 		frame[packet.EthernetLen+15] = byte(10 + i%200)
 		packet.SetIPv4Checksum(frame[packet.EthernetLen : packet.EthernetLen+20])
 		l.put("vlan101", frame)
-		if n := len(l.w.routers[0].reassemblies); n > maxReassemblies {
+		if n := len(l.w.routers[0].Reassemblies); n > ip.MaxReassemblies {
 			t.Fatalf("%d packets are waited for", n)
 		}
 	}
@@ -100,7 +100,7 @@ func TestReassemblyOfManyPieces(t *testing.T) {
 	l := newLesson(t)
 	l.ping(l.vm4, "172.16.101.1", 1, 1)
 	l.take("vlan101")
-	for _, piece := range l.pingPieces(l.vm4, 1, 16*(maxPieces+2), 36) {
+	for _, piece := range l.pingPieces(l.vm4, 1, 16*(ip.MaxPieces+2), 36) {
 		l.put("vlan101", piece)
 	}
 	l.none("vlan101")

@@ -18,6 +18,8 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // A scenario is a file of testdata: a topology, a line of three dashes, and what
@@ -117,7 +119,7 @@ func readScenario(name, text string) (topo *file.Topology, top, rest string, err
 func (c *scenario) watch() {
 	for _, name := range c.names {
 		n := c.nets[name]
-		n.watchers.Store(&[]*watcher{{fn: func(o Observation) {
+		n.Watchers.Store(&[]*wire.Watcher{{Fn: func(o Observation) {
 			if o.Later {
 				return
 			}
@@ -194,7 +196,7 @@ func (c *scenario) step(verb string, args []string) error {
 	case "nothing":
 		return c.nothing(name)
 	case "announce":
-		c.nets[name].announce()
+		c.nets[name].Announce()
 		c.run()
 		return nil
 	}
@@ -314,9 +316,9 @@ func (c *scenario) address(h *simHost, eth []byte, dst netip.Addr) {
 
 // routerFor is the router on a network that owns an address, else its first.
 func (c *scenario) routerFor(network string, dst packet.Addr) packet.MAC {
-	for _, i := range interfaces(c.nets[network]) {
-		if i.owns(dst) {
-			return i.mac
+	for _, i := range ip.Interfaces(c.nets[network]) {
+		if i.Owns(dst) {
+			return i.MAC
 		}
 	}
 	return c.routerMAC(network)
@@ -360,7 +362,7 @@ func (c *scenario) happened() string { return "drops " + dropString(c.newDrops()
 // its destination, or else to some host, which forwards it; an ARP message may go anywhere.
 func (c *scenario) checkMACs(network string, eth []byte, to netip.Addr) error {
 	src, dst := packet.MAC(eth[6:12]), packet.MAC(eth[0:6])
-	if !slices.ContainsFunc(interfaces(c.nets[network]), func(i *iface) bool { return i.mac == src }) {
+	if !slices.ContainsFunc(ip.Interfaces(c.nets[network]), func(i *ip.Interface) bool { return i.MAC == src }) {
 		return fmt.Errorf("it comes from %s, which is no router's", src)
 	}
 	if m, isARP := packet.DecodeARP(eth); isARP {

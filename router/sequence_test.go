@@ -13,6 +13,8 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
 	"github.com/taprouter/taprouter/tap/virtio"
 )
@@ -116,7 +118,7 @@ type sequence struct {
 	seen   []crossing // the latest packets out that the router forwarded or made
 	record []crossing // everything that came out
 	empty  int        // bytes of the tables at the start
-	conns  map[*vrouter]known
+	conns  map[*ip.Router]known
 
 	bad map[string]bool // members whose checks fail
 
@@ -149,7 +151,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []
 	q.topology = q.tuned(head[1], head[2], v)
 	q.sim = newSim(t, q.topology)
 	q.observe()
-	q.w.parser.DecodeAll = how&decoded != 0
+	q.w.Parser.DecodeAll = how&decoded != 0
 	if how&watched != 0 {
 		q.Trace(io.Discard)
 		for _, name := range q.names {
@@ -162,12 +164,12 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []
 	if v&switched != 0 {
 		n := q.nets[q.names[0]]
 		q.extra = &simDevice{}
-		n.plugIn(&link{memory: true, name: "second"}, q.extra)
+		n.PlugIn(&loop.Link{Memory: true, Name: "second"}, q.extra)
 	}
 	if v&offloaded != 0 {
 		n := q.nets[q.names[len(q.names)-1]]
-		q.devs[n.name()].features = allFeatures
-		n.ports[0].link.takes = allFeatures
+		q.devs[n.Name()].features = allFeatures
+		n.Ports[0].Link.Takes = allFeatures
 	}
 	for _, p := range q.places {
 		if p.real {
@@ -176,7 +178,7 @@ func playSequence(t testing.TB, profiles []*profile, data []byte, how manner) []
 	}
 	q.dests = q.addresses()
 	for _, name := range q.names {
-		q.nets[name].announce()
+		q.nets[name].Announce()
 	}
 	q.empty = q.tableBytes()
 	q.run()
@@ -322,9 +324,9 @@ func (q *sequence) addresses() []packet.Addr {
 		all = append(all, packet.AddrFrom(p.addr))
 	}
 	for _, name := range q.names {
-		for _, i := range interfaces(q.nets[name]) {
+		for _, i := range ip.Interfaces(q.nets[name]) {
 			all = append(all, ownAddresses(i)...)
-			all = append(all, i.prefixes[0].addr|^i.prefixes[0].mask)
+			all = append(all, i.Prefixes[0].Addr|^i.Prefixes[0].Mask)
 		}
 	}
 	return all
@@ -533,11 +535,11 @@ func (q *sequence) packet(from place, dst packet.Addr, proto uint8, how byte, l4
 // address fills in the MAC addresses of a frame from a host to the router on its
 // network that owns dst, else to the first.
 func (q *sequence) address(from place, eth []byte, dst packet.Addr) {
-	ifaces := interfaces(q.nets[from.net])
-	to := ifaces[0].mac
+	ifaces := ip.Interfaces(q.nets[from.net])
+	to := ifaces[0].MAC
 	for _, i := range ifaces {
-		if i.owns(dst) {
-			to = i.mac
+		if i.Owns(dst) {
+			to = i.MAC
 		}
 	}
 	nettest.SetMACs(eth, q.macOf(from), to)
@@ -628,7 +630,7 @@ func (q *sequence) pieces() {
 		all = append(all, b)
 		return b[tap.HeaderLen:]
 	})
-	waiting, dropped := q.parked(), q.w.stats.Dropped
+	waiting, dropped := q.parked(), q.w.Stats.Dropped
 	var out []crossing
 	for i := range all {
 		k := (i + order&3) % len(all)
@@ -644,8 +646,8 @@ func (q *sequence) pieces() {
 		}
 	}
 	// What is for the router itself has nothing to wait for.
-	local := kind == opEcho && q.routerOf(from.net, whole[tap.HeaderLen:]).isLocal(dst)
-	if order&(16|32) == 0 && q.allUp() && (q.parked() == waiting || local) && q.w.stats.Dropped == dropped {
+	local := kind == opEcho && q.routerOf(from.net, whole[tap.HeaderLen:]).IsLocal(dst)
+	if order&(16|32) == 0 && q.allUp() && (q.parked() == waiting || local) && q.w.Stats.Dropped == dropped {
 		q.checkPieces(&p, out)
 	}
 }
@@ -871,8 +873,8 @@ func (q *sequence) super() {
 	}
 	unfinish(b, gso, 700)
 	q.unfinished = true
-	waiting, dropped := q.parked(), q.w.stats.Dropped
-	if out := q.put(from.net, b); len(out) > 0 && q.parked() == waiting && q.w.stats.Dropped == dropped {
+	waiting, dropped := q.parked(), q.w.Stats.Dropped
+	if out := q.put(from.net, b); len(out) > 0 && q.parked() == waiting && q.w.Stats.Dropped == dropped {
 		q.checkSegments(b, out)
 	}
 	q.unfinished = false

@@ -48,8 +48,8 @@ func TestSharedAddressesPair(t *testing.T) {
 func TestSharedAddressesAreTheRouters(t *testing.T) {
 	l := newLessonOf(t, sharing())
 	for _, own := range []string{"10.10.10.30", "10.10.10.31", "10.10.10.40"} {
-		if r := l.w.routers[0]; !r.gateway.iface.owns(packet.AddrFrom(addr(own))) ||
-			!r.isLocal(packet.AddrFrom(addr(own))) {
+		if r := l.w.routers[0]; !r.Gateway.Interface.Owns(packet.AddrFrom(addr(own))) ||
+			!r.IsLocal(packet.AddrFrom(addr(own))) {
 			t.Errorf("%s is not owned", own)
 		}
 		l.tcp(l.client, 4000, own, 80, "S")
@@ -88,7 +88,7 @@ func TestSharedAddressesHaveTheirOwnPorts(t *testing.T) {
 		l.udp(l.vm4, 4000+i, "10.10.10.4", 53+i, "many")
 		l.one("ext_net")
 	}
-	over := l.w.routers[0].nat.Stats().Overloaded
+	over := l.w.routers[0].NAT.Stats().Overloaded
 	if over != 1 {
 		t.Errorf("%d overloaded, want the fifth", over)
 	}
@@ -96,7 +96,7 @@ func TestSharedAddressesHaveTheirOwnPorts(t *testing.T) {
 	if got := l.one("ext_net"); got.udp.SrcPort != 2001 {
 		t.Errorf("the other address's port is %d, want 2001 as it is free", got.udp.SrcPort)
 	}
-	if l.w.routers[0].nat.Stats().Overloaded != over {
+	if l.w.routers[0].NAT.Stats().Overloaded != over {
 		t.Error("the other address is overloaded as well")
 	}
 }

@@ -13,10 +13,11 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
-
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -27,7 +28,7 @@ type sim struct {
 	t     testing.TB
 	w     *shard   // the only one, mostly
 	all   []*shard // all of them
-	nets  map[string]*network
+	nets  map[string]*wire.Network
 	names []string // of the networks, in the order of the topology
 	hosts map[hostKey]*simHost
 }
@@ -100,13 +101,13 @@ func (s *sim) host(network, addr string) *simHost {
 }
 
 // routerMAC is the router's address on a network.
-func (s *sim) routerMAC(network string) packet.MAC { return interfaces(s.nets[network])[0].mac }
+func (s *sim) routerMAC(network string) packet.MAC { return ip.Interfaces(s.nets[network])[0].MAC }
 
 // macTo is the router's address on a network to which packets for dst go: that of the router that has dst there, else
 // of the first.
 func (s *sim) macTo(network, dst string) packet.MAC {
-	for _, st := range s.nets[network].directory.owners[packet.AddrFrom(netip.MustParseAddr(dst))] {
-		return st.mac
+	for _, st := range s.nets[network].Directory.Owners[packet.AddrFrom(netip.MustParseAddr(dst))] {
+		return st.MAC
 	}
 	return s.routerMAC(network)
 }
@@ -220,7 +221,7 @@ func (s *sim) none(network string) {
 // dropped fails unless a reason has been counted n times since the last call.
 func (s *sim) dropped(r DropReason, n uint64) {
 	s.t.Helper()
-	if got := s.w.stats.Dropped[r]; got != n {
+	if got := s.w.Stats.Dropped[r]; got != n {
 		s.t.Fatalf("drops %v: got %d, want %d; all: %v", r, got, n, s.stats().Drops)
 	}
 }
@@ -429,10 +430,10 @@ func stateOf(t testing.TB, topo *file.Topology) *config.State {
 }
 
 // ownAddresses are the addresses that the router answers for at the interface, in ascending order.
-func ownAddresses(i *iface) []packet.Addr {
+func ownAddresses(i *ip.Interface) []packet.Addr {
 	var all []packet.Addr
-	for addr, o := range i.router.owned.All() {
-		if o.at == i {
+	for addr, o := range i.Router.Owned.All() {
+		if o.At == i {
 			all = append(all, addr)
 		}
 	}

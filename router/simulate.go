@@ -10,6 +10,9 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -31,7 +34,7 @@ type Simulation struct {
 	*Engine
 	now      time.Duration
 	devs     map[string]*simDevice // by the names of networks, and by their ids
-	byID     map[id]*simDevice
+	byID     map[wire.ID]*simDevice
 	schedule simSchedule
 	checks   func(router, pool, member string, at time.Duration) CheckResult // nil: all are good
 }
@@ -46,7 +49,7 @@ func Simulate(state *config.State, seed uint64) (*Simulation, error) {
 func simulate(state *config.State, seed uint64, quiet bool) (*Simulation, error) {
 	s := &Simulation{
 		Engine: newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: seed}), devs: map[string]*simDevice{},
-		byID: map[id]*simDevice{},
+		byID: map[wire.ID]*simDevice{},
 	}
 	s.sim = s
 	s.schedule.now = func() time.Duration { return s.now }
@@ -60,27 +63,27 @@ func simulate(state *config.State, seed uint64, quiet bool) (*Simulation, error)
 }
 
 // equip gives a worker the clock of the simulation.
-func (s *Simulation) equip(w *worker) {
-	w.clock = func() time.Duration { return s.now }
-	w.epoch = time.Unix(0, 0).UTC()
-	w.day = func() time.Time { return w.epoch.Add(s.now) }
-	w.now = s.now
+func (s *Simulation) equip(w *loop.Worker) {
+	w.Clock = func() time.Duration { return s.now }
+	w.Epoch = time.Unix(0, 0).UTC()
+	w.Day = func() time.Time { return w.Epoch.Add(s.now) }
+	w.Now = s.now
 }
 
 // plugIn gives a network its device.
-func (s *Simulation) plugIn(n *network) {
+func (s *Simulation) plugIn(n *wire.Network) {
 	d := &simDevice{}
-	s.byID[n.id] = d
-	n.plugIn(&link{memory: true, name: n.name()}, d)
+	s.byID[n.ID] = d
+	n.PlugIn(&loop.Link{Memory: true, Name: n.Name()}, d)
 }
 
 // find finds the devices by the names and ids that networks have now.
 func (s *Simulation) find() {
 	clear(s.devs)
-	known := map[id]*simDevice{}
+	known := map[wire.ID]*simDevice{}
 	for name, n := range s.view.Load().networks {
-		s.devs[name] = s.byID[n.id]
-		known[n.id] = s.byID[n.id]
+		s.devs[name] = s.byID[n.ID]
+		known[n.ID] = s.byID[n.ID]
 	}
 	s.byID = known
 }
@@ -136,12 +139,12 @@ const simTurns = 1000
 // for other fragments, keeps its number when it goes on. Errors of w are ignored. The text is for people and
 // may change.
 func (s *Simulation) Trace(w io.Writer) {
-	var tr tracer
+	var tr loop.Tracer
 	if w != nil {
-		tr = newStageTracer(func(tr *trace) { _, _ = io.WriteString(w, tr.String()) })
+		tr = ip.NewStageTracer(func(tr *ip.Trace) { _, _ = io.WriteString(w, tr.String()) })
 	}
 	for _, worker := range s.workers {
-		worker.tracer = tr
+		worker.Tracer = tr
 	}
 }
 
@@ -150,19 +153,19 @@ func (s *Simulation) Trace(w io.Writer) {
 func (s *Simulation) Run() error {
 	for range simTurns {
 		for _, w := range s.workers {
-			for _, l := range w.links {
-				l.pending.Store(true)
+			for _, l := range w.Links {
+				l.Pending.Store(true)
 			}
-			w.runTurn()
+			w.RunTurn()
 		}
 		more := false
 		for _, w := range s.workers {
-			if w.runTurn() {
+			if w.RunTurn() {
 				more = true
 			}
 		}
 		for _, w := range s.workers { // the last one may have handed something to the first
-			if slices.ContainsFunc(w.inbox, (*handover).waiting) {
+			if slices.ContainsFunc(w.Inbox, (*loop.Handover).Waiting) {
 				more = true
 			}
 		}
@@ -186,8 +189,8 @@ func (s *Simulation) Step(end time.Duration) (bool, error) {
 	}
 	step := end
 	for _, w := range s.workers {
-		if w.timed && w.timer < step {
-			step = max(w.timer, s.now+time.Millisecond)
+		if w.Timed && w.Timer < step {
+			step = max(w.Timer, s.now+time.Millisecond)
 		}
 	}
 	if at, ok := s.schedule.next(); ok && at < step {
@@ -256,7 +259,7 @@ func (q *simSchedule) run() bool {
 // A simProber makes the checks of a pool at one router: the results are the test's.
 type simProber struct {
 	*Simulation
-	of *poolShare
+	of *ip.PoolShare
 }
 
 func (p simProber) Prepare(spec monitor.Spec) func(monitor.Target) monitor.Check {
@@ -269,7 +272,7 @@ func (p simProber) Prepare(spec monitor.Spec) func(monitor.Target) monitor.Check
 func (p simProber) check(spec *monitor.Spec, id uint32, done func(monitor.Result)) {
 	c := CheckResult{OK: true}
 	if p.checks != nil {
-		c = p.checks(p.of.router.name, p.of.of.name, p.of.of.nameOf(id), p.now)
+		c = p.checks(p.of.Router.Name, p.of.Of.Name, p.of.Of.NameOf(id), p.now)
 	}
 	r := monitor.Result{OK: c.OK, Took: max(c.Took, 0), Sent: "check", Received: "nothing", Why: c.Why}
 	switch {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
 )
 
 // registry is IANA's IPv4 Special-Purpose Address Registry (RFC 6890, RFC 8190 and what has been added since), in
@@ -68,7 +69,7 @@ func TestSpecialPurposeAddresses(t *testing.T) {
 			for _, a := range []string{b.first, b.last} {
 				special := netip.MustParseAddr(a)
 				t.Run(fmt.Sprintf("%t/%s/%s", snat, b.why, a), func(t *testing.T) {
-					if got := forwardable(packet.AddrFrom(special)); got != b.forwardable {
+					if got := ip.Forwardable(packet.AddrFrom(special)); got != b.forwardable {
 						t.Fatalf("forwardable: %t, want %t", got, b.forwardable)
 					}
 					to := newLessonOf(t, topo)
@@ -97,7 +98,7 @@ func TestSpecialPurposeAddresses(t *testing.T) {
 func TestCheckNetsAreForwarded(t *testing.T) {
 	for _, p := range checkNets {
 		for a := p.Addr(); p.Contains(a); a = a.Next() {
-			if !forwardable(packet.AddrFrom(a)) {
+			if !ip.Forwardable(packet.AddrFrom(a)) {
 				t.Errorf("%v of %v is not forwarded", a, p)
 			}
 		}
@@ -140,8 +141,8 @@ func TestShownAddress(t *testing.T) {
 		{"vlan101", "172.16.101.9", "192.168.9.9", "172.16.101.1"},
 		{"ext_net", "10.10.10.1", "8.8.8.8", "10.10.10.2"},
 	} {
-		i := interfaces(l.nets[c.network])[0]
-		if got := i.shows(packet.AddrFrom(addr(c.hop)),
+		i := ip.Interfaces(l.nets[c.network])[0]
+		if got := i.Shows(packet.AddrFrom(addr(c.hop)),
 			packet.AddrFrom(addr(c.addr))).Netip(); got != addr(c.want) {
 			t.Errorf("on %s, to %s by %s: %v, want %s", c.network, c.addr, c.hop, got, c.want)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/nettest"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/verdict"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -32,11 +33,12 @@ func TestStages(t *testing.T) {
 	if got := tableOf(t, "| stage | job |"); !slices.Equal(firsts(got), names) {
 		t.Errorf("ARCHITECTURE.md has the stages\n     %v\nwant %v", firsts(got), names)
 	}
-	file := parseGo(t, "forward.go")
+	file := parseGo(t, "internal/ip/forward.go")
 	if got := listedCalls(t, funcOf(t, file, "forward")); !slices.Equal(got, want) {
 		t.Errorf("forward calls\n     %v\nwant %v", got, want)
 	}
-	if got := tabledStages(t, funcOf(t, parseGo(t, "trace.go"), "forwardTraced")); !slices.Equal(got, want) {
+	traced := funcOf(t, parseGo(t, "internal/ip/trace.go"), "forwardTraced")
+	if got := tabledStages(t, traced); !slices.Equal(got, want) {
 		t.Errorf("forwardTraced runs\n     %v\nwant %v", got, want)
 	}
 }
@@ -56,8 +58,8 @@ func listedCalls(t *testing.T, fn *ast.FuncDecl) []string {
 				calls = append(calls, strings.ToLower(name))
 			}
 		case *ast.SelectorExpr:
-			if id, ok := call.Args[0].(*ast.Ident); ok && f.Sel.Name == "at" {
-				named = append(named, strings.ToLower(strings.TrimPrefix(id.Name, "Stage")))
+			if stage, ok := call.Args[0].(*ast.SelectorExpr); ok && f.Sel.Name == "At" {
+				named = append(named, strings.ToLower(strings.TrimPrefix(stage.Sel.Name, "Stage")))
 			}
 		}
 		return true
@@ -77,7 +79,7 @@ func tabledStages(t *testing.T, fn *ast.FuncDecl) []string {
 		if !ok || len(row.Elts) != 3 {
 			return true
 		}
-		stage, run := row.Elts[0].(*ast.Ident).Name, row.Elts[1].(*ast.Ident).Name
+		stage, run := row.Elts[0].(*ast.SelectorExpr).Sel.Name, row.Elts[1].(*ast.Ident).Name
 		if "s"+strings.TrimPrefix(stage, "S") != run {
 			t.Errorf("the row of %s runs %s", stage, run)
 		}
@@ -137,15 +139,15 @@ const dropTable = "| drop reason | stages | meaning |"
 // stages, and the comment of each. go test -update writes the table anew.
 func TestGoldenDropReasons(t *testing.T) {
 	var reasons, comments []string
-	ast.Inspect(parseGo(t, "verdict.go"), func(n ast.Node) bool {
+	ast.Inspect(parseGo(t, "internal/verdict/verdict.go"), func(n ast.Node) bool {
 		if v, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(v.Names[0].Name, "Drop") {
 			reasons = append(reasons, v.Names[0].Name)
 			comments = append(comments, strings.TrimSpace(v.Comment.Text()))
 		}
 		return true
 	})
-	if len(reasons) != int(numDropReasons) {
-		t.Fatalf("found %d reasons, there are %d", len(reasons), numDropReasons)
+	if len(reasons) != int(verdict.NumDropReasons) {
+		t.Fatalf("found %d reasons, there are %d", len(reasons), verdict.NumDropReasons)
 	}
 	var want []string
 	names := map[string]bool{}
@@ -220,11 +222,11 @@ func TestDropsByStage(t *testing.T) {
 		if c.header == nil {
 			c.header = make([]byte, tap.HeaderLen)
 		}
-		before := l.w.stats.DroppedAt
+		before := l.w.Stats.DroppedAt
 		l.putFrame(c.network, append(slices.Clone(c.header), eth...))
 		want := before
 		want[c.stage][c.reason]++
-		if got := l.w.stats.DroppedAt; got != want {
+		if got := l.w.Stats.DroppedAt; got != want {
 			t.Errorf("%s: want one drop more at %v: %v, got %v", c.frame, c.stage, c.reason, l.stats().DropsAt)
 		}
 	}

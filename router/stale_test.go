@@ -52,7 +52,7 @@ func (f *flow) complete() {
 }
 
 // connections is how many a lesson's router has.
-func (l *lesson) connections() int { return l.w.routers[0].conns.Len() }
+func (l *lesson) connections() int { return l.w.routers[0].Conns.Len() }
 
 // staleWays are how a member may come to have no new connections.
 var staleWays = map[string]func(l *lesson) error{

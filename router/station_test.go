@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -19,15 +21,15 @@ func TestFramesForStations(t *testing.T) {
 			h := s.host("ext_net", "10.255.0.9")
 			ping := func(k int) []sent {
 				t.Helper()
-				i := interfaces(n)[k]
+				i := ip.Interfaces(n)[k]
 				frame := s.build(h, fmt.Sprintf("10.%d.0.1", k), 1, nil, pingLayer(), payload(8))
-				copy(frame, i.mac[:])
+				copy(frame, i.MAC[:])
 				s.put("ext_net", frame)
 				return s.take("ext_net")
 			}
-			all := interfaces(n)
+			all := ip.Interfaces(n)
 			for k, i := range all {
-				if got := ping(k); len(got) != 1 || packet.MAC(got[0].eth[6:12]) != i.mac {
+				if got := ping(k); len(got) != 1 || packet.MAC(got[0].eth[6:12]) != i.MAC {
 					t.Fatalf("router %d: answers %v", k, got)
 				}
 			}
@@ -35,10 +37,10 @@ func TestFramesForStations(t *testing.T) {
 			// To itself.
 			before := s.stats()
 			i := all[0]
-			frame := i.router.worker.alloc(60)
-			copy(frame.Ethernet(), i.mac[:])
-			copy(frame.Ethernet()[6:], i.mac[:])
-			n.transmit(&i.router.worker.turn, &i.station, &frame, nil, false)
+			frame := i.Router.Worker.Alloc(60)
+			copy(frame.Ethernet(), i.MAC[:])
+			copy(frame.Ethernet()[6:], i.MAC[:])
+			n.Transmit(&i.Router.Worker.Turn, &i.Station, &frame, nil, false)
 			s.run()
 			if got := s.Take("ext_net"); len(got) != 1 {
 				t.Errorf("to itself: %d frames out, want 1", len(got))
@@ -48,19 +50,19 @@ func TestFramesForStations(t *testing.T) {
 			}
 
 			// The last router leaves.
-			last := &all[2].station
-			n.routers = n.routers[:2]
-			n.publish(newStationTable(n.table.seed, n.stations()))
+			last := &all[2].Station
+			n.Routers = n.Routers[:2]
+			n.Publish(wire.NewStationTable(n.Table.Seed, n.Stations()))
 			frame2 := s.build(h, "10.2.0.1", 1, nil, pingLayer(), payload(8))
-			copy(frame2, last.mac[:])
+			copy(frame2, last.MAC[:])
 			s.put("ext_net", frame2)
 			s.none("ext_net")
 			s.dropped(DropNotOurs, 1)
 			if got := ping(1); len(got) != 1 {
 				t.Errorf("the others: answers %v", got)
 			}
-			n.routers = append(n.routers, last)
-			n.publish(newStationTable(n.table.seed, n.stations()))
+			n.Routers = append(n.Routers, last)
+			n.Publish(wire.NewStationTable(n.Table.Seed, n.Stations()))
 			if got := ping(2); len(got) != 1 {
 				t.Errorf("back again: answers %v", got)
 			}
@@ -74,11 +76,11 @@ func TestLocalService(t *testing.T) {
 	l := newLesson(t)
 	n, d := l.nets["vlan100"], &simDevice{}
 	h := &simHost{net: "vlan100", addr: addr("172.16.100.77"), mac: packet.MAC{2, 0, 0, 0, 7, 7}}
-	s := newService(n, h.mac)
-	n.services = append(n.services, &s.station)
-	s.worker = n.home
-	n.publish(newStationTable(n.table.seed, n.stations()))
-	s.plugIn("service", d)
+	s := wire.NewService(n, h.mac)
+	n.Services = append(n.Services, &s.Station)
+	s.Worker = n.Home
+	n.Publish(wire.NewStationTable(n.Table.Seed, n.Stations()))
+	s.PlugIn("service", d)
 	at := func(dst packet.MAC) int {
 		t.Helper()
 		l.run()
@@ -94,7 +96,7 @@ func TestLocalService(t *testing.T) {
 	say := func(frame []byte) {
 		b := append(make([]byte, tap.HeaderLen), frame...)
 		d.in = append(d.in, tap.Frame{Buf: b, Tail: len(b)})
-		s.link.pending.Store(true)
+		s.Link.Pending.Store(true)
 	}
 	toHost := func(dst packet.MAC) []byte {
 		frame := l.build(h, "172.16.100.9", 17, nil, udpLayer(), payload(8))
@@ -148,7 +150,7 @@ func BenchmarkAmongRouters(b *testing.B) {
 			k := routers - 1
 			floating, inside := fmt.Sprintf("10.%d.%d.2", k%250, k/250), fmt.Sprint("net", k)
 			client, server := s.host("ext_net", "10.255.0.9"), s.host(inside, "192.168.1.2")
-			out := interfaces(s.nets["ext_net"])[k].mac
+			out := ip.Interfaces(s.nets["ext_net"])[k].MAC
 			there := s.build(client, floating, 17, nil, udpLayer(), payload(18))
 			copy(there, out[:])
 			s.put("ext_net", there)
@@ -159,27 +161,27 @@ func BenchmarkAmongRouters(b *testing.B) {
 				b.Fatalf("no answer; drops %v", s.stats().Drops)
 			}
 			type end struct {
-				in    *port
+				in    *wire.Port
 				frame []byte
 			}
 			var ends [2]end
 			for i, network := range []string{"ext_net", inside} {
-				ends[i] = end{s.nets[network].ports[0],
+				ends[i] = end{s.nets[network].Ports[0],
 					append(make([]byte, tap.HeaderLen), [][]byte{there, back}[i]...)}
-				ends[i].in.link.dev = &nullDevice{}
+				ends[i].in.Link.Dev = &nullDevice{}
 			}
 			w := s.w
-			f := &w.frames[0]
+			f := &w.Frames[0]
 			b.ReportAllocs()
 			for b.Loop() {
 				for i := range ends {
 					f.Head = tap.Headroom
 					f.Tail = f.Head + copy(f.Buf[f.Head:], ends[i].frame)
-					ends[i].in.take(&w.turn, f)
+					ends[i].in.Take(&w.Turn, f)
 				}
-				w.flush()
+				w.Flush()
 			}
-			if sent := ends[0].in.link.dev.(*nullDevice).taken; sent < b.N {
+			if sent := ends[0].in.Link.Dev.(*nullDevice).taken; sent < b.N {
 				b.Fatalf("%d answers", sent)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/verdict"
 )
 
 // Stats is a copy of an engine's counters. Every frame received is exactly one
@@ -72,20 +74,20 @@ type RouterStats struct {
 type tally struct {
 	Stats
 	parked  int64
-	at      [numStages][numDropReasons]uint64
-	devices map[*link]int // index in Stats.Devices
+	at      [verdict.NumStages][verdict.NumDropReasons]uint64
+	devices map[*loop.Link]int // index in Stats.Devices
 	away    []awayStats
 }
 
 // awayStats is what one worker has sent to another's device.
 type awayStats struct {
-	link *link
-	linkStats
+	link *loop.Link
+	loop.LinkStats
 }
 
 // add adds one worker's counters, on that worker.
 func (t *tally) add(w *shard) {
-	c := &w.stats
+	c := &w.Stats
 	t.Received += c.Received
 	t.Forwarded += c.Forwarded
 	t.Consumed += c.Consumed
@@ -111,31 +113,31 @@ func (t *tally) add(w *shard) {
 		}
 	}
 	for _, r := range w.routers {
-		if lost := r.arp.Lost(); lost > 0 { // what waited for a neighbor that had to make room
+		if lost := r.Neighbors.Lost(); lost > 0 { // what waited for a neighbor that had to make room
 			t.parked -= int64(lost)
 			t.Drops[DropNeighborFull] += lost
 			t.at[StageNeighbor][DropNeighborFull] += lost
 		}
-		n, mapped := r.conns.Stats(), r.nat.Stats()
+		n, mapped := r.Conns.Stats(), r.NAT.Stats()
 		t.Routers = append(t.Routers, RouterStats{
-			Router: r.name, Connections: r.conns.Len(), Created: n.Created, Expired: n.Expired,
+			Router: r.Name, Connections: r.Conns.Len(), Created: n.Created, Expired: n.Expired,
 			Evicted: n.Evicted, Settled: n.Settled, Overloaded: mapped.Overloaded, OverShare: mapped.OverShare,
-			Neighbors: r.arp.Len(), TableBytes: r.conns.Bytes() + r.nat.Bytes(),
+			Neighbors: r.Neighbors.Len(), TableBytes: r.Conns.Bytes() + r.NAT.Bytes(),
 		})
 	}
 	if t.devices == nil {
-		t.devices = map[*link]int{}
+		t.devices = map[*loop.Link]int{}
 	}
-	for _, l := range w.links {
+	for _, l := range w.Links {
 		t.devices[l] = len(t.Devices)
 		t.Devices = append(t.Devices, DeviceStats{
-			Device: l.name, Network: l.network, Present: l.dev != nil, Lost: l.stats.Lost,
-			RxFrames: l.stats.RxFrames, RxBytes: l.stats.RxBytes, TxFrames: l.stats.TxFrames, TxBytes: l.stats.TxBytes,
+			Device: l.Name, Network: l.Network, Present: l.Dev != nil, Lost: l.Stats.Lost,
+			RxFrames: l.Stats.RxFrames, RxBytes: l.Stats.RxBytes, TxFrames: l.Stats.TxFrames, TxBytes: l.Stats.TxBytes,
 		})
 	}
-	for _, b := range w.away {
-		if b.seen != nil {
-			t.away = append(t.away, awayStats{b.link, b.stats})
+	for _, b := range w.Away {
+		if b.Seen != nil {
+			t.away = append(t.away, awayStats{b.Link, b.Stats})
 		}
 	}
 }

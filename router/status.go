@@ -8,6 +8,8 @@ import (
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // An OperatingStatus is the state of a part of a load balancer, in Octavia's words.
@@ -88,11 +90,11 @@ type Check struct {
 	Why      string // it counts as good or bad
 }
 
-func statisticsOf(u *usage) Statistics {
+func statisticsOf(u *ip.Usage) Statistics {
 	return Statistics{
-		Active: u.active, Total: u.total,
-		PacketsIn: u.packets[conntrack.Original], PacketsOut: u.packets[conntrack.Reply],
-		BytesIn: u.bytes[conntrack.Original], BytesOut: u.bytes[conntrack.Reply],
+		Active: u.Active, Total: u.Total,
+		PacketsIn: u.Packets[conntrack.Original], PacketsOut: u.Packets[conntrack.Reply],
+		BytesIn: u.Bytes[conntrack.Original], BytesOut: u.Bytes[conntrack.Reply],
 	}
 }
 
@@ -108,17 +110,17 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 		first := len(all)
 		at := map[packet.Addr]int{}
 		for _, v := range vipsOf(s, r) {
-			var c vipCopy
-			if r.worker.call(func() { c = v.copy() }) != nil {
+			var c ip.VIPCopy
+			if r.Worker.Call(func() { c = v.Copy() }) != nil {
 				return nil
 			}
 			i, ok := at[v.Addr]
 			if !ok {
 				i = len(all)
 				at[v.Addr] = i
-				all = append(all, LoadBalancer{Router: r.name, Address: v.Addr.Netip()})
+				all = append(all, LoadBalancer{Router: r.Name, Address: v.Addr.Netip()})
 			}
-			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &c, e.monitors[v.share]))
+			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &c, e.monitors[v.Share]))
 		}
 		for i := range all[first:] {
 			all[first+i].OperatingStatus = all[first+i].status()
@@ -128,10 +130,10 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 }
 
 // vipsOf are the VIPs of a router, in the order of the State.
-func vipsOf(s *config.State, r *vrouter) (all []*vip) {
-	for b := range s.LoadBalancersOf(config.ID(r.id)) {
+func vipsOf(s *config.State, r *ip.Router) (all []*ip.VIP) {
+	for b := range s.LoadBalancersOf(config.ID(r.ID)) {
 		for l := range s.ListenersOf(b.ID) {
-			if v := r.byListener[id(l.ID)]; v != nil {
+			if v := r.ByListener[wire.ID(l.ID)]; v != nil {
 				all = append(all, v)
 			}
 		}
@@ -140,25 +142,25 @@ func vipsOf(s *config.State, r *vrouter) (all []*vip) {
 }
 
 // listenerOf is a VIP with what its worker has copied. checks are its members', nil if there are none.
-func listenerOf(v *vip, c *vipCopy, checks *monitor.Monitor) Listener {
+func listenerOf(v *ip.VIP, c *ip.VIPCopy, checks *monitor.Monitor) Listener {
 	l := Listener{
-		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: c.refused,
-		Statistics: statisticsOf(&c.all),
-		Pool:       PoolStatus{Name: v.share.of.name, Algorithm: v.share.of.algorithm},
+		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: c.Refused,
+		Statistics: statisticsOf(&c.All),
+		Pool:       PoolStatus{Name: v.Share.Of.Name, Algorithm: v.Share.Of.Algorithm},
 	}
-	if c.full {
+	if c.Full {
 		l.OperatingStatus = Degraded
 	}
-	var pool usage
-	for i := range c.members {
-		pool.add(&c.members[i])
+	var pool ip.Usage
+	for i := range c.Members {
+		pool.Add(&c.Members[i])
 		l.Pool.Members = append(l.Pool.Members,
-			memberStatus(&v.share.of.members[i], &c.members[i], c.healthy[i], checks))
+			memberStatus(&v.Share.Of.Members[i], &c.Members[i], c.Healthy[i], checks))
 	}
-	l.Pool.OperatingStatus = l.Pool.status(c.serves)
-	for i := range c.leaving {
-		d := &c.leaving[i]
-		pool.add(&d.usage)
+	l.Pool.OperatingStatus = l.Pool.status(c.Serves)
+	for i := range c.Leaving {
+		d := &c.Leaving[i]
+		pool.Add(&d.Usage)
 		l.Pool.Members = append(l.Pool.Members, removedStatus(d))
 	}
 	l.Pool.Statistics = statisticsOf(&pool)
@@ -166,16 +168,16 @@ func listenerOf(v *vip, c *vipCopy, checks *monitor.Monitor) Listener {
 }
 
 // removedStatus is that of a member that has been removed.
-func removedStatus(d *departed) MemberStatus {
-	st := statusOf(&d.member, &d.usage)
+func removedStatus(d *ip.Departed) MemberStatus {
+	st := statusOf(&d.Member, &d.Usage)
 	st.Removed, st.OperatingStatus = true, Draining
 	return st
 }
 
 // statusOf is the part of a member's status that is the same at every router.
-func statusOf(m *member, u *usage) MemberStatus {
+func statusOf(m *ip.Member, u *ip.Usage) MemberStatus {
 	return MemberStatus{
-		Name: m.name, Address: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Weight: m.Weight, Backup: m.Backup,
+		Name: m.Name, Address: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Weight: m.Weight, Backup: m.Backup,
 		AdminStateUp: m.AdminStateUp, OperatingStatus: Online, Statistics: statisticsOf(u),
 	}
 }
@@ -183,7 +185,7 @@ func statusOf(m *member, u *usage) MemberStatus {
 var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
 
 // memberStatus is a member's at one router. healthy is what its checks there have found.
-func memberStatus(m *member, u *usage, healthy bool, checks *monitor.Monitor) MemberStatus {
+func memberStatus(m *ip.Member, u *ip.Usage, healthy bool, checks *monitor.Monitor) MemberStatus {
 	st := statusOf(m, u)
 	decided := true
 	if checks != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
-
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -22,11 +22,11 @@ func TestPortRests(t *testing.T) {
 		other int    // frames from another tenant
 		rests bool
 	}{
-		{"new connections, another busy", "vlan100", strangers, busyFrames, true},
-		{"new connections, another idle", "vlan100", strangers, busyFrames - 1, false},
+		{"new connections, another busy", "vlan100", strangers, loop.BusyFrames, true},
+		{"new connections, another idle", "vlan100", strangers, loop.BusyFrames - 1, false},
 		{"new connections, nobody else", "vlan100", strangers, 0, false},
-		{"one connection, another busy", "vlan100", known, busyFrames, false},
-		{"from outside", "ext_net", strangers, busyFrames, false},
+		{"one connection, another busy", "vlan100", known, loop.BusyFrames, false},
+		{"from outside", "ext_net", strangers, loop.BusyFrames, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLesson(t)
@@ -41,13 +41,13 @@ func TestPortRests(t *testing.T) {
 				}
 			}
 			pending := func() {
-				for _, p := range l.w.links {
-					p.pending.Store(true)
+				for _, p := range l.w.Links {
+					p.Pending.Store(true)
 				}
 			}
 			turn := func() {
 				pending()
-				l.w.runTurn()
+				l.w.RunTurn()
 			}
 			// Known connections and neighbors, and a second of silence.
 			put("vlan100", l.web1, "10.10.10.4", 1, false)
@@ -84,15 +84,15 @@ func TestPortRests(t *testing.T) {
 			if len(l.devs["vlan101"].in) > 0 {
 				t.Error("the busy port is not read while the other one rests")
 			}
-			l.now += floodPause
+			l.now += loop.FloodPause
 			turn()
 			turn()
 			if in() >= first {
 				t.Error("not read again when the rest is over")
 			}
 			// When the others have fallen silent it is read to the end without a rest.
-			l.now += 3 * busyFor
-			for range flood/(readBudget*batchFrames) + 2 {
+			l.now += 3 * loop.BusyFor
+			for range flood/(loop.ReadBudget*loop.BatchFrames) + 2 {
 				turn()
 			}
 			if in() > 0 {
@@ -103,9 +103,9 @@ func TestPortRests(t *testing.T) {
 }
 
 // starvedWaiter is that of a worker that lacks a processor.
-type starvedWaiter struct{ waiter }
+type starvedWaiter struct{ loop.Waiter }
 
-func (starvedWaiter) starved(time.Duration) bool { return true }
+func (starvedWaiter) Starved(time.Duration) bool { return true }
 
 // Small packets of known connections make a port rest when there are more of them than the worker
 // gets done, it lacks a processor, and another tenant is busy; not who has fallen behind
@@ -120,13 +120,13 @@ func TestFloodRests(t *testing.T) {
 		busy    int // frames from the other one
 		rests   bool
 	}{
-		{"flood", true, 18, floodBacklog, 200, busyFrames, true},
-		{"processors to spare", false, 18, floodBacklog, 200, busyFrames, false},
-		{"bulk", true, 1400, floodBacklog, 200, busyFrames, false},
-		{"a burst", true, 18, 0, 200, busyFrames, false},
-		{"behind because of another", true, 18, floodBacklog, 20 * floodBacklog, busyFrames, false},
-		{"two floods", true, 18, floodBacklog, 2 * floodBacklog, busyFrames, true},
-		{"nobody else", true, 18, floodBacklog, 0, 0, false},
+		{"flood", true, 18, loop.FloodBacklog, 200, loop.BusyFrames, true},
+		{"processors to spare", false, 18, loop.FloodBacklog, 200, loop.BusyFrames, false},
+		{"bulk", true, 1400, loop.FloodBacklog, 200, loop.BusyFrames, false},
+		{"a burst", true, 18, 0, 200, loop.BusyFrames, false},
+		{"behind because of another", true, 18, loop.FloodBacklog, 20 * loop.FloodBacklog, loop.BusyFrames, false},
+		{"two floods", true, 18, loop.FloodBacklog, 2 * loop.FloodBacklog, loop.BusyFrames, true},
+		{"nobody else", true, 18, loop.FloodBacklog, 0, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLesson(t)
@@ -134,7 +134,7 @@ func TestFloodRests(t *testing.T) {
 			l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
 			l.advance(time.Second)
 			if c.starved {
-				l.w.wait = starvedWaiter{l.w.wait}
+				l.w.Waiter = starvedWaiter{l.w.Waiter}
 			}
 			put := func(net string, from *simHost, n int) {
 				frame := append(make([]byte, tap.HeaderLen),
@@ -145,31 +145,31 @@ func TestFloodRests(t *testing.T) {
 			}
 			put("vlan101", l.vm4, c.busy)
 			put("vlan100", l.web1, 2000)
-			for _, p := range l.w.links {
-				p.pending.Store(true)
+			for _, p := range l.w.Links {
+				p.Pending.Store(true)
 			}
-			l.w.runTurn()
-			for _, p := range l.w.links {
-				switch p.network {
+			l.w.RunTurn()
+			for _, p := range l.w.Links {
+				switch p.Network {
 				case "vlan100":
-					p.backlog = c.behind
+					p.Backlog = c.behind
 				case "vlan101":
-					p.backlog = c.other
+					p.Backlog = c.other
 				}
 			}
-			l.w.runTurn()
+			l.w.RunTurn()
 			before := len(l.devs["vlan100"].in)
-			l.w.runTurn()
+			l.w.RunTurn()
 			if rested := len(l.devs["vlan100"].in) == before; rested != c.rests {
 				t.Errorf("rests: %t, want %t", rested, c.rests)
 			}
 			if !c.rests {
 				return
 			}
-			for _, d := range []time.Duration{starvedPause - time.Millisecond, time.Millisecond} {
+			for _, d := range []time.Duration{loop.StarvedPause - time.Millisecond, time.Millisecond} {
 				l.now += d
-				l.w.runTurn()
-				l.w.runTurn()
+				l.w.RunTurn()
+				l.w.RunTurn()
 				if again := len(l.devs["vlan100"].in) < before; again != (d == time.Millisecond) {
 					t.Errorf("read again: %t", again)
 				}

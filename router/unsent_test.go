@@ -63,11 +63,11 @@ func TestUnsentResets(t *testing.T) {
 		spoil func(l *lesson)
 	}{
 		{"nobody knows the next hop", UnsentNeighbor,
-			func(l *lesson) { r := l.w.routers[0]; r.arp.Forget(r.gateway.iface.id) }},
+			func(l *lesson) { r := l.w.routers[0]; r.Neighbors.Forget(r.Gateway.Interface.ID) }},
 		{"there is no route", UnsentRoute, func(l *lesson) {
 			r := l.w.routers[0]
-			r.routes.Delete(prefix("10.10.10.0/24"))
-			r.routes.Delete(prefix("0.0.0.0/0"))
+			r.Routes.Delete(prefix("10.10.10.0/24"))
+			r.Routes.Delete(prefix("0.0.0.0/0"))
 		}},
 	} {
 		l := newLesson(t)
@@ -131,8 +131,8 @@ func TestSuperFrameWithoutPayload(t *testing.T) {
 		for _, kind := range []uint8{virtio.GSOTCPv4, virtio.GSOUDP} {
 			l := newLesson(t)
 			l.devs["ext_net"].features = features
-			for _, p := range l.w.links {
-				p.takes = p.dev.Features()
+			for _, p := range l.w.Links {
+				p.Takes = p.Dev.Features()
 			}
 			frame := l.build(l.vm3, "10.10.10.4", layers.IPProtocolUDP, nil, udpLayer())[:42]
 			if kind == virtio.GSOTCPv4 {
@@ -155,19 +155,19 @@ func TestSuperFrameWithoutPayload(t *testing.T) {
 func TestFloodToAnAbsentDevice(t *testing.T) {
 	l := newLesson(t)
 	l.addPort("vlan100", "second")
-	away := l.nets["vlan100"].ports[1].link
-	away.dev = nil
-	before := away.stats.Lost
-	l.nets["vlan100"].announce() // two addresses are announced
+	away := l.nets["vlan100"].Ports[1].Link
+	away.Dev = nil
+	before := away.Stats.Lost
+	l.nets["vlan100"].Announce() // two addresses are announced
 	l.run()
-	if got := away.stats.Lost - before; got != 2 {
+	if got := away.Stats.Lost - before; got != 2 {
 		t.Errorf("%d frames are lost at the device that is away, want 2", got)
 	}
 	frame := make([]byte, 60)
 	copy(frame, []byte{2, 9, 9, 9, 9, 9, 2, 0, 0, 0, 0, 9, 0x86, 0xdd})
-	before = away.stats.Lost
+	before = away.Stats.Lost
 	l.put("vlan100", frame)
-	if got := away.stats.Lost - before; got != 1 {
+	if got := away.Stats.Lost - before; got != 1 {
 		t.Errorf("%d frames to nobody known are lost at the device that is away, want 1", got)
 	}
 }

@@ -267,7 +267,7 @@ func TestErrorsAboutForgottenConnections(t *testing.T) {
 	l.icmpError(l.web1, "172.16.101.3", 3, 3, inside)
 	l.want(l.one("vlan101"), "icmp 172.16.100.9 > 172.16.101.3 type 3 code 3 about udp 172.16.101.3:4000 > "+
 		"172.16.100.9:9")
-	if n := l.w.routers[0].conns.Len(); n != 0 {
+	if n := l.w.routers[0].Conns.Len(); n != 0 {
 		t.Errorf("%d connections", n)
 	}
 }
@@ -313,23 +313,23 @@ func TestWhatWaitsTwice(t *testing.T) {
 	count := func(want int, what string, send func()) {
 		t.Helper()
 		absent.mute = true
-		before := l.w.stats.Dropped[DropDuplicate]
+		before := l.w.Stats.Dropped[DropDuplicate]
 		for range 3 {
 			send()
 		}
-		waiting := l.w.stats.Parked
+		waiting := l.w.Stats.Parked
 		absent.mute = false
 		l.take("vlan100")
 		l.put("vlan100", packet.PutARP(make([]byte, packet.ARPLen), absent.mac, l.routerMAC("vlan100"),
 			packet.ARP{SenderMAC: absent.mac, Sender: packet.AddrFrom(absent.addr),
 				Target: packet.AddrFrom(addr("172.16.100.1"))}))
 		got := l.take("vlan100")
-		if len(got) != want || waiting != int64(want) || l.w.stats.Dropped[DropDuplicate]-before != uint64(3-want) {
+		if len(got) != want || waiting != int64(want) || l.w.Stats.Dropped[DropDuplicate]-before != uint64(3-want) {
 			t.Errorf("%s: %d have waited, %d have gone on: %v; want %d", what, waiting, len(got), got, want)
 		}
 		for _, r := range l.w.routers {
-			r.arp.Forget(r.ifaces[2].id)
-			r.arp.Forget(r.ifaces[1].id)
+			r.Neighbors.Forget(r.Interfaces[2].ID)
+			r.Neighbors.Forget(r.Interfaces[1].ID)
 		}
 	}
 	count(1, "SYN", func() { segment(l.vm3, "S", 1000, 4000) })

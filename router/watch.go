@@ -4,13 +4,15 @@ import (
 	"sync/atomic"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // A linkWatch hears of the machine's interfaces, if any device of the State is on one. Without that, devices are looked
 // for at intervals.
 type linkWatch struct {
-	on    atomic.Pointer[map[string][]*network] // the networks that have a device on an interface
+	on    atomic.Pointer[map[string][]*wire.Network] // the networks that have a device on an interface
 	tried bool
 	stop  func() // nil: it does not hear
 }
@@ -20,7 +22,7 @@ func (e *Engine) watchDevices() {
 	if e.reopen == nil {
 		return
 	}
-	on := map[string][]*network{}
+	on := map[string][]*wire.Network{}
 	for n, ports := range e.devices {
 		for d := range ports {
 			if announced(d) {
@@ -39,9 +41,9 @@ func (e *Engine) watchDevices() {
 		return
 	}
 	e.links.stop = stop
-	e.reopen.mu.Lock()
-	e.reopen.watched = true
-	e.reopen.mu.Unlock()
+	e.reopen.Mu.Lock()
+	e.reopen.Watched = true
+	e.reopen.Mu.Unlock()
 }
 
 // announced reports whether a device is on an interface that the kernel tells of. Of
@@ -49,22 +51,22 @@ func (e *Engine) watchDevices() {
 func announced(d config.Device) bool { return d.Kind == config.DeviceRaw }
 
 // linkOf is the link for a device of the State. open opens it.
-func linkOf(d config.Device, open func(config.Device) (tap.Device, error)) *link {
-	l := &link{name: d.String(), reopen: func() (tap.Device, error) { return open(d) }}
+func linkOf(d config.Device, open func(config.Device) (tap.Device, error)) *loop.Link {
+	l := &loop.Link{Name: d.String(), Reopen: func() (tap.Device, error) { return open(d) }}
 	if announced(d) {
-		l.ifname = d.Name
+		l.Ifname = d.Name
 	}
 	return l
 }
 
 // linkTold takes news of an interface. on are the networks that have a device on it.
-func (e *Engine) linkTold(on []*network, l tap.Link) {
+func (e *Engine) linkTold(on []*wire.Network, l tap.Link) {
 	if len(on) == 0 || l.Gone {
 		return
 	}
-	e.reopen.call(l.Name)
+	e.reopen.Call(l.Name)
 	for _, n := range on {
-		n.home.post(func() { n.resize(&n.home.turn, l.Name, l.MTU) })
+		n.Home.Post(func() { n.Resize(&n.Home.Turn, l.Name, l.MTU) })
 	}
 }
 
@@ -74,6 +76,6 @@ func (e *Engine) stopOpening() {
 		e.links.stop()
 	}
 	if e.reopen != nil {
-		e.reopen.stop()
+		e.reopen.Stop()
 	}
 }

@@ -1,0 +1,109 @@
+package ip
+
+import (
+	"net/netip"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/verdict"
+)
+
+// Some addresses are never forwarded from or to (RFC 6890 and the registry that it keeps, where
+// "Forwardable" is "False"). Packets for the router itself may come from and go to such addresses:
+// the router may have neighbors, and serve addresses, to which no other router leads.
+
+// dummyAddr is what a router without an IPv4 address sends ICMP errors from (RFC 7600, RFC
+// 9229).
+const dummyAddr = 192<<24 | 8
+
+// Forwardable reports whether a router forwards from or to a unicast address. The documentation
+// prefixes (RFC 5737) are forwarded, because labs use them.
+func Forwardable(addr packet.Addr) bool {
+	switch {
+	case addr>>24 == 0, addr>>24 == 127, addr>>28 == 15:
+		return false // this network, loopback, reserved
+	case addr>>16 == 169<<8|254:
+		return false // link-local (RFC 3927, 2.7)
+	case addr>>8 == 192<<16: // for protocols, except RFC 7335, RFC 7723 and RFC 8155
+		last := addr & 0xff
+		return last < 8 || last == 9 || last == 10
+	}
+	return true
+}
+
+// Shows is the address that the router sends from, by an interface, to addr. hop is addr's next hop, or
+// addr itself. It is the interface's address; where that is link-local and would not get as far as
+// addr, it is another address of the router.
+func (i *Interface) Shows(hop, addr packet.Addr) packet.Addr {
+	own := i.addrFor(hop)
+	if Forwardable(own) || !Forwardable(addr) {
+		return own
+	}
+	r := i.Router
+	if i.External && Forwardable(r.Gateway.Shared[0]) {
+		return r.Gateway.Shared[0]
+	}
+	for _, other := range r.Interfaces[1:] {
+		for _, a := range other.Addrs {
+			if !other.Checks && Forwardable(a.Addr) {
+				return a.Addr
+			}
+		}
+	}
+	return own
+}
+
+// An RPFilter says what a source address must have to do with the interface that it
+// comes from (RFC 3704).
+type RPFilter uint8
+
+const (
+	RPOff    RPFilter = iota // no more than martian asks
+	RPLoose                  // a route to it
+	RPStrict                 // the route to it, out of that interface
+)
+
+// martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
+// for addresses on link). No host sends from a loopback, multicast or broadcast address, or from an
+// address of the router. An address of a network of the router is on that network only. An address that
+// no router forwards is a neighbor's.
+func (i *Interface) martian(src packet.Addr) verdict.Verdict {
+	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
+		i.Router.claims(src) || !Forwardable(src) && !i.onLink(src) && src != dummyAddr {
+		return verdict.Drop(verdict.DropMartianSource)
+	}
+	for _, other := range i.Router.Interfaces[1:] {
+		if other != i && other.onLink(src) {
+			return verdict.Drop(verdict.DropMartianSource)
+		}
+	}
+	if r := i.Router; r.RPFilter != RPOff {
+		if rt, ok := r.Routes.Lookup(src.Netip()); !ok || r.RPFilter == RPStrict && rt.Out != i {
+			return verdict.Drop(verdict.DropReversePath)
+		}
+	}
+	return verdict.Next
+}
+
+// martianDest refuses destinations that no router forwards to (RFC 1812, 5.3.7).
+func martianDest(dst packet.Addr) verdict.Verdict {
+	switch {
+	case dst>>28 == 14, dst == 0xffffffff:
+		return verdict.Drop(verdict.DropBroadcast)
+	case dst>>24 == 0, dst>>24 == 127, dst >= 0xf0000000:
+		return verdict.Drop(verdict.DropMartianDest)
+	}
+	return verdict.Next
+}
+
+// prefixOf is the prefix of a network as a pair of address and mask.
+type prefixOf struct{ Addr, Mask packet.Addr }
+
+func newPrefix(p netip.Prefix) prefixOf {
+	var mask packet.Addr = 0xffffffff << (32 - p.Bits())
+	if p.Bits() == 0 {
+		mask = 0
+	}
+	return prefixOf{packet.AddrFrom(p.Addr()) & mask, mask}
+}
+
+func (p prefixOf) contains(a packet.Addr) bool { return a&p.Mask == p.Addr }

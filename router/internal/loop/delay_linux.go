@@ -1,0 +1,71 @@
+package loop
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A runDelay is how long a thread had to wait for a processor, as the kernel's scheduler
+// counts it. Where there is no such file, it is not known to have had to.
+type runDelay struct {
+	file    int // of the thread + 1; 0: not opened, -1: there is none
+	at      time.Duration
+	waited  time.Duration // until then
+	starves bool
+}
+
+const (
+	// delayEvery is how often it is asked for.
+	delayEvery = 10 * time.Millisecond
+	// delayShare is the part of the time that a thread waits which is starved.
+	delayShare = 0.1
+)
+
+// starved is for the thread itself.
+func (d *runDelay) starved(now time.Duration) bool {
+	if d.file < 0 || d.file > 0 && now-d.at < delayEvery {
+		return d.starves
+	}
+	if d.file == 0 {
+		fd, err := unix.Open("/proc/thread-self/schedstat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if d.file = fd + 1; err != nil {
+			d.file = -1
+			return false
+		}
+	}
+	var b [64]byte
+	n, err := unix.Pread(d.file-1, b[:], 0)
+	if err != nil {
+		return d.starves
+	}
+	waited, ok := parseRunDelay(b[:n])
+	if !ok {
+		return d.starves
+	}
+	if d.at > 0 {
+		d.starves = float64(waited-d.waited) > delayShare*float64(now-d.at)
+	}
+	d.at, d.waited = now, waited
+	return d.starves
+}
+
+// parseRunDelay reads the second of three numbers: nanoseconds on a processor, nanoseconds of
+// waiting for one, and turns (proc_pid_schedstat(5)).
+func parseRunDelay(line []byte) (time.Duration, bool) {
+	f := bytes.Fields(line)
+	if len(f) < 2 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(f[1]), 10, 64)
+	return time.Duration(n), err == nil
+}
+
+func (d *runDelay) close() {
+	if d.file > 0 {
+		_ = unix.Close(d.file - 1)
+	}
+	d.file = -1
+}

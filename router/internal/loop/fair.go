@@ -1,0 +1,102 @@
+package loop
+
+import "time"
+
+const (
+	// FloodPause is how long a link pauses: with the budget of a turn between two pauses, its
+	// hosts still begin some 30 000 connections a second.
+	FloodPause = 2 * time.Millisecond
+	// StarvedPause is how long a link pauses if the worker lacks a processor: 10 000 a second.
+	StarvedPause = 6 * time.Millisecond
+	// BusyFor and BusyFrames are what makes a link busy: so many frames in such a
+	// time, or in the one before. A ping now and then makes no other link pause.
+	BusyFor    = 10 * time.Millisecond
+	BusyFrames = 64
+)
+
+const (
+	// FloodBacklog is how many frames in a row are a flood: more than a device's queue holds at
+	// once. A host that waits for answers before it sends more does not get there.
+	FloodBacklog = 1024
+	// smallFrame bounds the mean size of a flood's frames, in bytes. Larger ones are a bulk transfer.
+	smallFrame = 256
+)
+
+// pace is how much a link has been read lately, and whether it pauses.
+type pace struct {
+	paused       bool
+	since        time.Duration // when frames began to count
+	frames, last int           // that came since then, and in the time before
+	Backlog      int           // frames read since it was last dry
+}
+
+// count notes that so many frames of a link have been read.
+func (p *pace) count(n int, now time.Duration) {
+	switch d := now - p.since; {
+	case d >= 2*BusyFor:
+		p.since, p.last, p.frames = now, 0, 0
+	case d >= BusyFor:
+		p.since, p.last, p.frames = now, p.frames, 0
+	}
+	p.frames += n
+}
+
+func (p *pace) busy(now time.Duration) bool {
+	return now-p.since < 2*BusyFor && max(p.frames, p.last) >= BusyFrames
+}
+
+// shouldPause reports whether a link that has used up its turn has to pause, because another tenant's link
+// is busy. A link pauses in two cases. Most of its frames were strangers: they belonged to no known
+// connection, so each cost several times as much as another link's. Or the frames are a flood of small
+// ones.
+//
+// A turn for a turn would be fair if the worker had its processor to itself. Where the worker competes with
+// the hosts that it serves, these hosts lack the time that a flood takes. The links of an external network
+// never pause, because the packets of all tenants come from there.
+func (w *Worker) shouldPause(l *Link, frames, strangers, size int) bool {
+	if l.Exempt || 2*strangers <= frames && !w.floods(l, frames, size) {
+		return false
+	}
+	for _, q := range w.Links {
+		if q != l && q.Dev != nil && !q.Exempt && q.busy(w.Now) {
+			return true
+		}
+	}
+	return false
+}
+
+// floods reports whether a link has more small packets than the worker gets done, while the worker
+// lacks a processor. If the backlog of another link is many times as long, that one is the cause, and
+// this link does not pause.
+func (w *Worker) floods(l *Link, frames, size int) bool {
+	if l.Backlog < FloodBacklog || size > smallFrame*frames || !w.Waiter.Starved(w.Now) {
+		return false
+	}
+	for _, q := range w.Links {
+		if q.Backlog > 8*l.Backlog && !q.Exempt {
+			return false
+		}
+	}
+	return true
+}
+
+// pause leaves a link alone for a while. Frames that come meanwhile wait in the device's queue. What does not
+// fit into the queue is lost there, where it costs the router nothing.
+func (l *Link) pause(t *Turn) {
+	l.paused = true
+	l.home.Waiter.Pause(l, true)
+	d := FloodPause
+	if l.home.Waiter.Starved(t.Now) {
+		d = StarvedPause
+	}
+	l.lookAgain(t, d)
+}
+
+// resume has a link that may have paused read again.
+func (l *Link) resume() {
+	if l.paused {
+		l.paused = false
+		l.home.Waiter.Pause(l, false)
+	}
+	l.home.mark(l)
+}

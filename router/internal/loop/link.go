@@ -1,0 +1,343 @@
+package loop
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A Link is one device with its I/O state, read by one worker. What it does not know is what its
+// frames are for: they go up to its owner. Its device, dev, is nil while the device is away.
+type Link struct {
+	Outbox // what its own worker sends
+
+	Owner   linkOwner
+	home    *Worker
+	closed  bool   // it is no link any more
+	Network string // of its owner, in messages and statistics
+	Name    string // what messages call the device
+	Ifname  string // the interface that it is on, if the kernel tells of that one; else empty
+	Reopen  func() (tap.Device, error)
+	Memory  bool // in memory: gone for good when its far end closes
+	awaited bool // the device did not exist at the start and has not come yet
+	WantMTU int  // what a device that has its MTU from the router is to get
+	MTU     int  // the largest packet that the device takes, as far as it says
+	Exempt  bool // it never pauses
+
+	inMemory bool // the device has no descriptor to wait for
+
+	Open atomic.Pointer[openDevice] // for other workers; nil: there is no device
+
+	ready bool // is on the worker's list of links to read
+	trouble
+	pace
+}
+
+// A linkOwner takes the frames of a link, and hears what becomes of its device. Its methods are
+// called by the worker of the link.
+type linkOwner interface {
+	// Receive takes a batch of frames. Their buffers are the worker's again when the batch is flushed.
+	Receive(t *Turn, frames []tap.Frame)
+	// LinkChanged: the device has come or gone, or takes packets of another size.
+	LinkChanged(t *Turn)
+	// LinkUp: frames pass again. There may be other hosts behind the device than before.
+	LinkUp(t *Turn)
+	// LinkLost: the device is gone, forGood if it will not be opened again.
+	LinkLost(t *Turn, forGood bool)
+}
+
+// trouble is what a device has been found to suffer from, so that it is logged
+// once and not for every frame.
+type trouble struct {
+	IsDown  bool
+	downAt  time.Duration // when it was last found to be
+	other   bool          // an error that is neither down nor gone
+	again   bool          // to be read at lookAt, whatever it says until then
+	lookAt  time.Duration
+	Pending pending
+}
+
+// An openDevice is what other workers know of a link's device. It is made anew for each change.
+type openDevice struct {
+	link *Link
+	dev  tap.Device
+	down bool // the link's own worker has found it to be
+}
+
+// publish tells other workers of the link's device.
+func (l *Link) publish() {
+	if l.Dev == nil {
+		l.Open.Store(nil)
+		return
+	}
+	l.Open.Store(&openDevice{l, l.Dev, l.IsDown})
+}
+
+// WarmBatch is how many frames make it worth while to look ahead.
+const WarmBatch = 4
+
+// Read reads the link's frames and has them forwarded, until the device is dry or the budget of a turn
+// is spent. With frames left, the link stays on the worker's list. It reports whether there were any.
+func (l *Link) Read(t *Turn) bool {
+	w := l.home
+	any, failed := false, false
+	frames, strangers, size := 0, t.Strangers, 0
+	// Answering what was read may show that the device is gone.
+	for range ReadBudget {
+		n, err := l.Dev.Read(w.Frames)
+		bytes := 0
+		for i := range w.Frames[:n] {
+			bytes += w.Frames[i].Tail - w.Frames[i].Head
+		}
+		l.Stats.RxFrames += uint64(n)
+		l.Stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
+		l.Owner.Receive(t, w.Frames[:n])
+		if len(t.Queue) > 0 {
+			w.runQueue()
+		}
+		w.Flush()
+		any = any || n > 0
+		frames += n
+		size += bytes
+		l.Backlog += n
+		l.count(n, t.Now)
+		if l.Dev == nil {
+			return any
+		}
+		if n > 0 && l.IsDown && t.Now-l.downAt >= downPause {
+			l.cameUp(t)
+		}
+		switch {
+		case err != nil:
+			l.readTrouble(t, err)
+			if l.Dev == nil {
+				return any
+			}
+			failed = true // there may be frames behind the error
+		case n == 0, n < len(w.Frames) && bytes < tap.BatchBytes && !l.inMemory:
+			l.Backlog = 0
+			return any // dry; a device in memory says that it is gone only when it is empty
+		}
+	}
+	switch {
+	case !any && failed:
+		l.lookAgain(t, failPause) // a device that does nothing but fail must not keep the worker busy
+	case w.shouldPause(l, frames, t.Strangers-strangers, size):
+		l.pause(t)
+	default:
+		w.mark(l)
+	}
+	return any
+}
+
+// readTrouble deals with a device that cannot be read.
+func (l *Link) readTrouble(t *Turn, err error) {
+	switch {
+	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
+		l.lose(t, err)
+	case errors.Is(err, tap.ErrDown):
+		l.wentDown(t)
+	case errors.Is(err, tap.ErrBusy):
+		// It is read again in a moment.
+	default:
+		l.complain(t, "reading", err)
+	}
+}
+
+// writeTrouble deals with a device that did not take a frame.
+func (l *Link) writeTrouble(t *Turn, err error) {
+	switch {
+	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
+		l.lose(t, err)
+	case errors.Is(err, tap.ErrDown):
+		l.wentDown(t)
+	case errors.Is(err, tap.ErrFull):
+		// Counted as lost; a slow reader is no trouble of the device.
+	case errors.Is(err, syscall.EMSGSIZE) && l.measure(t):
+		// The interface has been told to take less, which has just been noticed.
+	default:
+		l.complain(t, "writing", err)
+	}
+}
+
+func (l *Link) wentDown(t *Turn) {
+	l.downAt = t.Now
+	l.lookAgain(t, downInterval)
+	if !l.IsDown {
+		l.IsDown = true
+		l.publish()
+		t.Log.Warn("device is down, its frames are lost until it is up again", "device", l.Name, "network", l.Network)
+	}
+}
+
+func (l *Link) cameUp(t *Turn) {
+	l.IsDown = false
+	l.publish()
+	t.Log.Info("device is up again", "device", l.Name, "network", l.Network)
+	l.Owner.LinkUp(t)
+}
+
+// complain logs other trouble with a device, once.
+func (l *Link) complain(t *Turn, doing string, err error) {
+	if !l.other {
+		l.other = true
+		t.Log.Error("device trouble, logged once", "device", l.Name, "network", l.Network, "doing", doing, "err", err)
+	}
+}
+
+const (
+	// downInterval is how often a device that is down is looked at: nothing tells
+	// when it disappears meanwhile.
+	downInterval = time.Second
+	// downPause is how long a device must not have failed for a frame from it to
+	// mean that it is up: it may still hold some from before.
+	downPause = 100 * time.Millisecond
+	// failPause is the time between attempts to read a device that only fails.
+	failPause = 10 * time.Millisecond
+)
+
+// lookAgain has a link read in a while, even if the device does not tell of frames.
+func (l *Link) lookAgain(t *Turn, d time.Duration) {
+	if !l.again || t.Now+d < l.lookAt {
+		l.again, l.lookAt = true, t.Now+d
+	}
+	t.WakeAt(l.lookAt)
+}
+
+// Tick has the link read if it is time to look again.
+func (l *Link) Tick(t *Turn) {
+	if !l.again {
+		return
+	}
+	if t.Now < l.lookAt {
+		t.WakeAt(l.lookAt)
+		return
+	}
+	l.again = false
+	if l.Dev == nil {
+		return
+	}
+	l.resume()
+	if l.IsDown {
+		l.lookAgain(t, downInterval)
+	}
+}
+
+// lose gives up a device that is gone. One in memory is gone for good, any
+// other is reopened when it can be.
+func (l *Link) lose(t *Turn, err error) {
+	if l.Dev == nil {
+		return
+	}
+	w := l.home
+	w.Waiter.Remove(l)
+	l.paused = false
+	gone := l.Dev
+	l.Dev = nil
+	w.memory = Without(w.memory, l)
+	l.publish()
+	l.Owner.LinkLost(t, l.Memory)
+	if l.Memory || w.Reopener == nil {
+		_ = gone.Close() // what could be wrong has been said by err
+	}
+	if l.Memory {
+		w.RemoveLink(l)
+		return
+	}
+	t.Log.Warn("device is gone, trying to open it again", "device", l.Name, "network", l.Network, "err", err)
+	if w.Reopener != nil {
+		l.wantBack(gone) // closing it takes the kernel some time
+	}
+}
+
+// Withdraw ends the link, and returns its device, nil if that is away. What is waiting to be sent goes out before.
+func (l *Link) Withdraw(t *Turn) tap.Device {
+	w := l.home
+	l.Write(t)
+	l.closed = true
+	if w.Reopener != nil {
+		w.Reopener.forget(l)
+	}
+	w.RemoveLink(l)
+	dev := l.Dev
+	if dev == nil {
+		return nil
+	}
+	w.Waiter.Remove(l)
+	w.memory = Without(w.memory, l)
+	l.Dev, l.paused = nil, false
+	l.publish()
+	dev.Notify(func() {})
+	return dev
+}
+
+// Await is for a link whose device does not exist yet.
+func (l *Link) Await(t *Turn, err error) {
+	l.awaited = true
+	t.Log.Warn("device is missing, it is opened when it comes", "device", l.Name, "network", l.Network, "err", err)
+	l.wantBack(nil, err.Error())
+}
+
+// wantBack has a link's device opened when that can be done. gone is what to close
+// before, nil if there was nothing. said is why it cannot be opened, as far as that has
+// been logged.
+func (l *Link) wantBack(gone tap.Device, said ...string) {
+	w := l.home
+	w.Reopener.add(&lostDevice{
+		link: l, name: l.Name, ifname: l.Ifname, network: l.Network, mtu: l.WantMTU, open: l.Reopen, gone: gone,
+		said: said,
+		post: w.Post, back: func(dev tap.Device) { l.regain(&w.Turn, dev) },
+	})
+}
+
+// regain takes a reopened device into use.
+func (l *Link) regain(t *Turn, dev tap.Device) {
+	if l.closed {
+		_ = dev.Close() // nobody has used it
+		return
+	}
+	l.IsDown, l.other = false, false
+	SetMTU(dev, l.WantMTU, t.Log) // the network may have got another one meanwhile
+	l.Plug(t, dev)
+	news := "device is back"
+	if l.awaited {
+		l.awaited, news = false, "device is there"
+	}
+	t.Log.Info(news, "device", l.Name, "network", l.Network)
+	l.Owner.LinkUp(t)
+}
+
+// Plug connects a device to its link.
+func (l *Link) Plug(t *Turn, dev tap.Device) {
+	w := l.home
+	l.Dev, l.Takes, l.MTU = dev, dev.Features(), MTUOf(dev)
+	l.publish()
+	l.Owner.LinkChanged(t)
+	l.inMemory = dev.FD() < 0
+	if l.inMemory {
+		w.memory = append(w.memory, l)
+	} else if err := w.Waiter.Add(l); err != nil {
+		l.complain(t, "waiting for", err)
+	}
+	dev.Notify(func() {
+		l.Pending.Store(true)
+		w.Waiter.Wake()
+	})
+	w.mark(l) // it may have frames already
+	w.Waiter.Wake()
+}
+
+// measure asks a device for its MTU, and reports whether that has changed.
+func (l *Link) measure(t *Turn) bool {
+	mtu := MTUOf(l.Dev)
+	if mtu == l.MTU {
+		return false
+	}
+	l.MTU = mtu
+	l.Owner.LinkChanged(t)
+	return true
+}

@@ -1,0 +1,210 @@
+package loop
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
+)
+
+// An Outbox is the frames that one worker has for one device, until the end of the batch. A link has
+// one for its own worker. Another worker that sends to the link has an outbox of its own.
+type Outbox struct {
+	Link  *Link
+	Dev   tap.Device // nil while the device is away
+	Takes tap.Features
+	out   []tap.Frame
+	Stats LinkStats // of what was sent; of a link's own outbox, also of what was received
+
+	// Of another worker's outbox: the device as it was when something was last sent, nil before, and
+	// how the last write went.
+	Seen  *openDevice
+	wrote writeClass
+}
+
+// LinkStats count frames and the bytes of Ethernet frames.
+type LinkStats struct {
+	RxFrames, RxBytes uint64
+	TxFrames, TxBytes uint64
+	Lost              uint64 // frames that the device did not take
+}
+
+// SendOrLose is send for a frame that has its verdict.
+func (b *Outbox) SendOrLose(t *Turn, f *tap.Frame, p *packet.Packet) {
+	if !b.Send(t, f, p) {
+		b.Stats.Lost++
+	}
+}
+
+// Send queues a frame for a device, in the form that the device takes. It reports
+// false if there is none: a super-frame of a protocol that only the device could
+// cut.
+func (b *Outbox) Send(t *Turn, f *tap.Frame, p *packet.Packet) bool {
+	if b.Dev == nil {
+		b.Stats.Lost++
+		return true
+	}
+	h := f.Header()
+	if h[0]&virtio.NeedsChecksum == 0 && h[1] == virtio.GSONone || b.carries(h) {
+		b.enqueue(t, *f)
+		return true
+	}
+	return b.sendPlain(t, f, p)
+}
+
+// carries reports whether the device takes a frame with this header as it is.
+func (b *Outbox) carries(h []byte) bool {
+	need := tap.FeatureChecksum
+	switch h[1] &^ virtio.GSOECN {
+	case virtio.GSONone:
+	case virtio.GSOTCPv4:
+		need |= tap.FeatureTSO4
+	case virtio.GSOUDP:
+		need |= tap.FeatureUSO
+	default:
+		need |= tap.FeatureTSO6
+	}
+	return b.Takes&need == need
+}
+
+// sendPlain does in software what the device does not: segments, checksums.
+func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet) bool {
+	eth := f.Ethernet()
+	if p == nil {
+		p = &t.switched
+		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 ||
+			t.Parser.Parse(p, eth, f.Header()) != packet.FaultNone {
+			return b.completeAny(t, f)
+		}
+	}
+	if p.GSOSize == 0 {
+		c := *f
+		if p.VNet == nil || !p.Partial {
+			return b.completeAny(t, f)
+		}
+		p.CompleteChecksum()
+		b.enqueue(t, c)
+		return true
+	}
+	t.segments = t.segments[:0]
+	p.Segment(func(n int) []byte {
+		s := t.Alloc(n)
+		t.segments = append(t.segments, s)
+		return s.Ethernet()
+	})
+	for _, s := range t.segments {
+		t.Stats.Made++
+		b.enqueue(t, s)
+	}
+	return true
+}
+
+// completeAny finishes the checksum of a frame of any protocol, as its
+// virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
+func (b *Outbox) completeAny(t *Turn, f *tap.Frame) bool {
+	var h virtio.Header
+	if h.Parse(f.Header()); h.GSOType != virtio.GSONone || !h.Complete(f.Ethernet()) {
+		return false
+	}
+	clear(f.Header())
+	b.enqueue(t, *f)
+	return true
+}
+
+// enqueue adds a frame to the batch.
+func (b *Outbox) enqueue(t *Turn, f tap.Frame) {
+	if len(b.out) == 0 {
+		t.dirty = append(t.dirty, b)
+	}
+	b.out = append(b.out, f)
+}
+
+// Write gives the device the frames of the batch.
+func (b *Outbox) Write(t *Turn) {
+	if len(b.out) == 0 {
+		return
+	}
+	if b.Dev == nil {
+		b.Stats.Lost += uint64(len(b.out))
+		b.out = b.out[:0]
+		return
+	}
+	n, err := b.Dev.Write(b.out)
+	b.Stats.TxFrames += uint64(n)
+	b.Stats.Lost += uint64(len(b.out) - n)
+	if n == len(b.out) {
+		for i := range b.out {
+			b.Stats.TxBytes += uint64(b.out[i].Tail - b.out[i].Head - tap.HeaderLen)
+		}
+	}
+	b.out = b.out[:0]
+	switch {
+	case b.Seen != nil:
+		b.reportWrite(err)
+	case err != nil:
+		b.Link.writeTrouble(t, err)
+	case b.Link.IsDown:
+		b.Link.cameUp(t)
+	}
+}
+
+// Refresh makes another worker's outbox go by the device as it is now, which may be another one.
+func (b *Outbox) Refresh(t *Turn, now *openDevice) {
+	b.Write(t) // what waits is in the form that the former device takes
+	if b.Link != now.link {
+		b.Stats = LinkStats{}
+	}
+	if b.Dev != now.dev {
+		b.wrote = wroteWell
+	}
+	b.Link, b.Seen, b.Dev, b.Takes = now.link, now, now.dev, now.dev.Features()
+}
+
+// A writeClass is what a write to another worker's device has shown.
+type writeClass uint8
+
+const (
+	wroteWell writeClass = iota
+	wroteDown
+	wroteGone
+	wroteElse
+)
+
+func classify(err error) writeClass {
+	switch {
+	case err == nil, errors.Is(err, tap.ErrFull):
+		return wroteWell
+	case errors.Is(err, tap.ErrDown):
+		return wroteDown
+	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
+		return wroteGone
+	}
+	return wroteElse
+}
+
+// reportWrite tells the link's own worker what a write by another worker has shown, when that is news.
+func (b *Outbox) reportWrite(err error) {
+	class, seen := classify(err), b.Seen
+	if class == b.wrote && !(class == wroteWell && seen.down) {
+		return
+	}
+	over := class == wroteWell && b.wrote == wroteElse && !seen.down
+	b.wrote = class
+	if over {
+		return // that some frames are refused is logged once
+	}
+	l := seen.link
+	home := l.home
+	home.Post(func() {
+		switch {
+		case l.Dev != seen.dev: // it has been noticed
+		case class != wroteWell:
+			l.writeTrouble(&home.Turn, err)
+		case l.IsDown:
+			l.cameUp(&home.Turn)
+		}
+	})
+}

@@ -1,0 +1,171 @@
+package loop
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/verdict"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// A Turn is all that a stage may do to its worker: read the time, make frames, put frames aside,
+// count, log, ask to be woken. Each worker has one turn, and goes on using it. A turn belongs to its
+// worker's goroutine, so a function does not keep it beyond the call.
+type Turn struct {
+	Log *slog.Logger
+	Now time.Duration    // since the start; read once a batch
+	Day func() time.Time // the clock of the day; nil: there is none
+
+	Tracer Tracer // nil: nothing is traced
+
+	Stats     counters
+	Strangers int // packets so far that belonged to no known connection
+
+	Arena   arena       // frames that the router makes
+	Queue   []queued    // frames that were put aside
+	dirty   []*Outbox   // those with frames to write
+	unshown []*Handover // rings with frames that their readers do not know of yet
+	Timer   time.Duration
+	Timed   bool
+
+	Epoch   time.Time // when now was 0
+	Judging bool      // a frame that is watched has come in and has no verdict yet
+	Held    []func()  // what is shown of frames that go out meanwhile
+
+	Parser   packet.Parser
+	switched packet.Packet // a frame that the switch has to parse
+	segments []tap.Frame   // what a super-frame is cut into for a device
+}
+
+// A Tracer is told of frames that no stage of a router shows. What it sees of the stages themselves is between it and
+// the router.
+type Tracer interface {
+	// Made: a router has made a frame, and sends it to a network.
+	Made(network string, f *tap.Frame)
+	// Traced is how many frames have been traced so far.
+	Traced() uint64
+	// Switched: a frame from a network has its verdict, and no router of the worker has got it.
+	Switched(t *Turn, network string, f *tap.Frame, v verdict.Verdict)
+}
+
+// A Resumer goes on with a frame that was put aside.
+type Resumer interface {
+	Resume(t *Turn, f *tap.Frame)
+}
+
+// A queued frame belongs to the turn until it has been resumed.
+type queued struct {
+	to    Resumer
+	frame []byte // virtio-net header and Ethernet frame
+}
+
+// Requeue has a frame resumed after the batch. The frame is the turn's from now on.
+func (t *Turn) Requeue(to Resumer, frame []byte) {
+	t.Queue = append(t.Queue, queued{to, frame})
+}
+
+// IsOf reports whether the turn is a worker's.
+func (t *Turn) IsOf(w *Worker) bool { return t == &w.Turn }
+
+// WakeAt has every table looked at for what is due at a time, if not earlier.
+func (t *Turn) WakeAt(at time.Duration) {
+	if !t.Timed || at < t.Timer {
+		t.Timer, t.Timed = at, true
+	}
+}
+
+// Alloc returns a frame of n bytes, all zero, that lives until the next flush.
+func (t *Turn) Alloc(n int) tap.Frame {
+	buf := t.Arena.alloc(tap.Headroom + tap.HeaderLen + n)
+	return tap.Frame{Buf: buf, Head: tap.Headroom, Tail: len(buf)}
+}
+
+// Copy returns a copy of a frame that lives until the next flush.
+func (t *Turn) Copy(f *tap.Frame) tap.Frame {
+	c := t.Alloc(f.Tail - f.Head - tap.HeaderLen)
+	copy(c.Buf[c.Head:], f.Buf[f.Head:f.Tail])
+	return c
+}
+
+// frame makes a queued frame one in the arena, with headroom.
+func (t *Turn) frame(b []byte) tap.Frame {
+	f := t.Alloc(len(b) - tap.HeaderLen)
+	copy(f.Buf[f.Head:], b)
+	return f
+}
+
+// Count enters the verdict about a frame that has been received.
+func (t *Turn) Count(v verdict.Verdict) {
+	s := &t.Stats
+	switch v {
+	case verdict.Next:
+		panic("router: a frame without a verdict")
+	case verdict.Forwarded:
+		s.Forwarded++
+	case verdict.Consumed:
+		s.Consumed++
+	case verdict.HandedOver:
+		// The worker that has the frame now counts the verdict.
+	case verdict.Parked:
+		s.Parked++
+	default:
+		reason, stage, _ := v.Dropped()
+		s.Drop(reason, stage, 1)
+	}
+}
+
+// CountParked enters the verdict about a frame that was parked. It has been received once only.
+func (t *Turn) CountParked(v verdict.Verdict) {
+	t.Stats.Parked--
+	t.Count(v)
+}
+
+// An arena hands out buffers that are all given back at once.
+type arena struct {
+	block []byte
+	Used  int
+}
+
+const arenaLen = 1 << 20
+
+func (a *arena) alloc(n int) []byte {
+	n8 := (n + 63) &^ 63
+	if a.Used+n8 > len(a.block) {
+		// What was handed out keeps the former block alive.
+		a.block, a.Used = make([]byte, max(arenaLen, n8)), 0
+	}
+	b := a.block[a.Used : a.Used+n : a.Used+n]
+	a.Used += n8
+	clear(b)
+	return b
+}
+
+func (a *arena) reset() { a.Used = 0 }
+
+// counters is what a worker counts.
+type counters struct {
+	Received, Forwarded, Consumed, Made uint64
+	Conflicts                           uint64
+	Parked                              int64
+	Dropped                             [verdict.NumDropReasons]uint64
+	DroppedAt                           [verdict.NumStages][verdict.NumDropReasons]uint64 // the same drops, by stage
+	Unsent                              [verdict.NumUnsentReasons]uint64
+}
+
+// Drop counts n drops for a reason at a stage.
+func (c *counters) Drop(reason verdict.DropReason, stage verdict.Stage, n uint64) {
+	c.Dropped[reason] += n
+	c.DroppedAt[stage][reason] += n
+}
+
+// Without returns a new slice, as another function may be walking over the old one.
+func Without[T comparable](s []T, x T) []T {
+	out := make([]T, 0, len(s))
+	for _, y := range s {
+		if y != x {
+			out = append(out, y)
+		}
+	}
+	return out
+}

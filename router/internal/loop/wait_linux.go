@@ -1,0 +1,183 @@
+package loop
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// newWaiter returns the waiter for a worker that reads descriptors, if devices
+// says that it will. mark is told which ports have frames, doubt which of them
+// have trouble, too.
+func newWaiter(devices bool, mark, doubt func(*Link)) (Waiter, error) {
+	if !devices {
+		return newChanWaiter(), nil
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot})
+	}
+	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	return &epollWaiter{mark: mark, doubt: doubt, epoll: epoll, event: event}, nil
+}
+
+// epollFrames is what devices are watched for. EPOLLET is the sign bit of a number
+// that is declared to be positive.
+const epollFrames = unix.EPOLLIN | 1<<31
+
+// wakeSlot stands for the eventfd among the slots of the ports.
+const wakeSlot = -1
+
+// An epollWaiter sleeps in epoll, which tells the Go scheduler that the thread
+// blocks. It watches the devices edge-triggered: a port is read until it is dry
+// anyway, and the kernel then does not look at the device for every frame. Others
+// wake it by an eventfd.
+type epollWaiter struct {
+	mark     func(*Link)
+	doubt    func(*Link)
+	epoll    int
+	slots    []*Link // what an event's number stands for
+	events   [64]unix.EpollEvent
+	sleeping atomic.Bool
+	woken    atomic.Bool
+
+	delays runDelay
+
+	mu    sync.Mutex // of event towards those who wake
+	event int        // -1 once closed: the number may be somebody else's then
+}
+
+func (e *epollWaiter) Add(p *Link) error {
+	fd := p.Dev.FD()
+	if fd < 0 {
+		return nil
+	}
+	slot := -1
+	for i, q := range e.slots {
+		if q == nil {
+			slot = i
+			break
+		}
+	}
+	if slot < 0 {
+		slot = len(e.slots)
+		e.slots = append(e.slots, nil)
+	}
+	event := &unix.EpollEvent{Events: epollFrames, Fd: int32(slot)}
+	if err := unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, fd, event); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	e.slots[slot] = p
+	return nil
+}
+
+func (e *epollWaiter) Remove(p *Link) {
+	for i, q := range e.slots {
+		if q == p {
+			e.slots[i] = nil
+			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_DEL, p.Dev.FD(), nil) // closing it does the same
+		}
+	}
+}
+
+// Pause changes what the device is watched for: of errors epoll tells anyway. To
+// watch it for frames again tells of those that are there.
+func (e *epollWaiter) Pause(p *Link, on bool) {
+	for i, q := range e.slots {
+		if q == p {
+			event := &unix.EpollEvent{Fd: int32(i)}
+			if !on {
+				event.Events = epollFrames
+			}
+			// a resting port is read when its time comes
+			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.Dev.FD(), event)
+		}
+	}
+}
+
+func (e *epollWaiter) Wake() {
+	e.woken.Store(true)
+	if !e.sleeping.Load() {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.event >= 0 {
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		_, _ = unix.Write(e.event, one[:]) // full means that a wake-up is pending
+	}
+}
+
+func (e *epollWaiter) Look() {
+	// A raw call: it does not block, and the scheduler need not know.
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])),
+		uintptr(len(e.events)), 0, 0, 0)
+	if errno == 0 {
+		e.collect(int(n))
+	}
+}
+
+func (e *epollWaiter) Wait(d time.Duration) {
+	e.sleeping.Store(true)
+	if e.woken.Swap(false) {
+		e.sleeping.Store(false)
+		e.Look()
+		return
+	}
+	ms := -1
+	if d >= 0 {
+		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	n, err := unix.EpollWait(e.epoll, e.events[:], ms)
+	e.sleeping.Store(false)
+	if err == nil {
+		e.collect(n)
+	}
+}
+
+// collect tells which ports the events are about.
+func (e *epollWaiter) collect(n int) {
+	for _, event := range e.events[:n] {
+		if event.Fd == wakeSlot {
+			var b [8]byte
+			_, _ = unix.Read(e.event, b[:])
+			e.woken.Store(false)
+			continue
+		}
+		p := e.slots[event.Fd]
+		if p == nil {
+			continue
+		}
+		e.mark(p)
+		if event.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			// The kernel says so before reads do, and does not say it again.
+			e.doubt(p)
+		}
+	}
+}
+
+func (e *epollWaiter) Locked() bool { return true }
+
+func (e *epollWaiter) Starved(now time.Duration) bool { return e.delays.starved(now) }
+
+func (e *epollWaiter) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_ = unix.Close(e.event)
+	e.event = -1
+	_ = unix.Close(e.epoll)
+	e.delays.close()
+}

@@ -1,0 +1,466 @@
+package wire
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/verdict"
+	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
+)
+
+// A Network is one Ethernet segment: a switch between endpoints. It learns which hosts are behind which
+// port, and knows the stations. It belongs to the worker that reads its links.
+type Network struct {
+	ID       ID
+	label    atomic.Pointer[string] // its name; several workers write it into their logs
+	MTU      int                    // the State's
+	LinkMTU  int                    // what its devices take of that: its stations go by it
+	External bool
+	Home     *loop.Worker
+	Ports    []*Port
+	Attached int        // ports that have been attached while the engine runs: no two have one name
+	Routers  []*Station // interfaces of routers, in the order of the topology
+	Services []*Station // which hear every broadcast
+	Table    macTable
+	Only     stationAt // where there is only one station
+	// of the only port, where there is only one station: what that sends needs no switch
+	Direct   *loop.Link
+	Down     bool          // it is to carry nothing
+	Gone     bool          // no State has it any more
+	lookedAt time.Duration // when the full table was last searched for old addresses
+
+	// The workers of other stations on this network may use the fields below.
+	Directory directory
+	Watchers  atomic.Pointer[[]*Watcher]
+	ByMAC     atomic.Pointer[StationTable]
+	Sole      atomic.Pointer[loop.Link] // of the only port; nil where there is not exactly one
+}
+
+// A Port is the membership of a link in a network.
+type Port struct {
+	network *Network
+	Link    *loop.Link
+}
+
+// NewNetwork makes a network that has nothing on it yet.
+func NewNetwork(of ID, name string, mtu int, rng *rand.Rand) *Network {
+	n := &Network{ID: of, MTU: mtu, LinkMTU: mtu, Table: macTable{Seed: rng.Uint64()}}
+	n.Rename(name)
+	n.ByMAC.Store(NewStationTable(n.Table.Seed, nil))
+	return n
+}
+
+// Rename gives the network another name.
+func (n *Network) Rename(name string) { n.label.Store(&name) }
+
+// Name is what messages call the network.
+func (n *Network) Name() string { return *n.label.Load() }
+
+// Stations are all of the network's.
+func (n *Network) Stations() []*Station { return slices.Concat(n.Routers, n.Services) }
+
+// Reads is the worker that routers of a network inside should have, nil for any.
+func (n *Network) Reads() *loop.Worker {
+	for _, s := range n.Routers {
+		return s.Worker
+	}
+	return n.Home
+}
+
+// Publish lets the switch find the stations that there are now.
+func (n *Network) Publish(table *StationTable) {
+	n.Only = stationAt{}
+	if all := n.Stations(); len(all) == 1 {
+		n.Only = stationAt{macKey(all[0].MAC[:]), all[0]}
+	}
+	n.ByMAC.Store(table)
+	n.setPorts(n.Ports)
+}
+
+// AddPort makes a link a port of the network. Its device may come later.
+func (n *Network) AddPort(l *loop.Link) *Port {
+	p := &Port{n, l}
+	l.Owner, l.Network, l.Exempt, l.WantMTU = p, n.Name(), n.External, n.MTU
+	n.Home.AddLink(l)
+	n.setPorts(append(n.Ports[:len(n.Ports):len(n.Ports)], p))
+	return p
+}
+
+// PlugIn is addPort with the link's device.
+func (n *Network) PlugIn(l *loop.Link, dev tap.Device) *Port {
+	p := n.AddPort(l)
+	l.Plug(&n.Home.Turn, dev)
+	return p
+}
+
+func (n *Network) RemovePort(p *Port) { n.setPorts(loop.Without(n.Ports, p)) }
+
+// Unplug takes a port away. It returns the port's device, nil if that is away.
+func (p *Port) Unplug(t *loop.Turn) tap.Device {
+	p.network.forgetPort(p)
+	p.network.RemovePort(p)
+	return p.Link.Withdraw(t)
+}
+
+// setPorts notes and publishes whether there is only one port.
+func (n *Network) setPorts(ports []*Port) {
+	n.Ports, n.Direct = ports, nil
+	if len(ports) != 1 {
+		n.Sole.Store(nil)
+		return
+	}
+	n.Sole.Store(ports[0].Link)
+	if len(n.Routers) == 1 && len(n.Services) == 0 {
+		n.Direct = ports[0].Link
+	}
+}
+
+// LinkChanged, LinkUp and LinkLost are about the port's link; see linkOwner.
+func (p *Port) LinkChanged(t *loop.Turn) { p.network.fitMTU(t) }
+
+func (p *Port) LinkUp(*loop.Turn) { p.network.Announce() }
+
+func (p *Port) LinkLost(t *loop.Turn, forGood bool) {
+	p.network.forgetPort(p)
+	p.network.fitMTU(t)
+	if forGood {
+		p.network.RemovePort(p)
+	}
+}
+
+// Deliver sends a frame to the hosts behind the port.
+func (p *Port) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict {
+	if how != Received {
+		p.Link.SendOrLose(t, f, nil)
+	} else if !p.Link.Send(t, f, nil) {
+		return verdict.Drop(verdict.DropOffload)
+	}
+	return verdict.Forwarded
+}
+
+// Announce has the stations of a network that has come up say so, as behind a device that was away
+// there may be others now.
+func (n *Network) Announce() {
+	for _, s := range n.Stations() {
+		s.Worker.Post(func() { s.Owner.NetworkUp(&s.Worker.Turn) })
+	}
+}
+
+// Receive takes the frames of a batch. If they are many, the station that the first one is for may look
+// ahead.
+func (p *Port) Receive(t *loop.Turn, frames []tap.Frame) {
+	if p.network.Down {
+		t.Stats.Received += uint64(len(frames))
+		t.Stats.Drop(verdict.DropDetached, verdict.StageSwitch, uint64(len(frames)))
+		return
+	}
+	if len(frames) >= loop.WarmBatch {
+		if eth := frames[0].Ethernet(); len(eth) >= packet.EthernetLen {
+			if s := p.network.StationAt(eth[:6]); s != nil && t.IsOf(s.Worker) {
+				if o, ok := s.Owner.(foresighted); ok {
+					o.LookAhead(t, frames)
+				}
+			}
+		}
+	}
+	for i := range frames {
+		p.Take(t, &frames[i])
+	}
+}
+
+// StationAt returns the station that has a MAC address on the network, or nil.
+func (n *Network) StationAt(mac []byte) *Station { return n.ByMAC.Load().Lookup(mac) }
+
+// Take takes one frame from a port. The frame's buffer is the worker's until the batch is flushed.
+func (p *Port) Take(t *loop.Turn, f *tap.Frame) {
+	t.Stats.Received++
+	if p.network.Watchers.Load() == nil && t.Tracer == nil {
+		t.Count(p.judge(t, f))
+		return
+	}
+	p.takeSeen(t, f)
+}
+
+// takeSeen is take where somebody looks on.
+func (p *Port) takeSeen(t *loop.Turn, f *tap.Frame) {
+	seen, watched := p.network.LookAt(t, f)
+	traces := uint64(0)
+	if t.Tracer != nil {
+		traces = t.Tracer.Traced()
+	}
+	v := p.judge(t, f)
+	t.Count(v)
+	if t.Tracer != nil && t.Tracer.Traced() == traces {
+		t.Tracer.Switched(t, p.network.Name(), f, v)
+	}
+	if watched {
+		p.network.Judged(t, seen, v, false)
+	}
+}
+
+// judge finds out who a frame of the port is for: for a station, for another port, or for everybody.
+func (p *Port) judge(t *loop.Turn, f *tap.Frame) verdict.Verdict {
+	n := p.network
+	eth := f.Ethernet()
+	if len(eth) < packet.EthernetLen {
+		return verdict.Drop(verdict.DropRunt)
+	}
+	if eth[12] == packet.EtherTypeVLAN>>8 {
+		Untag(f)
+		eth = f.Ethernet()
+	}
+	if eth[6]&1 != 0 {
+		return verdict.Drop(verdict.DropSourceMAC)
+	}
+	if len(n.Ports) > 1 {
+		n.learn(packet.MAC(eth[6:12]), p, t.Now)
+	}
+	return n.switchFrame(t, source{port: p, how: Received}, f)
+}
+
+// TagLen is the length of an IEEE 802.1Q tag.
+const TagLen = 4
+
+// Untag takes away a tag that names no VLAN, only a priority (IEEE 802.1Q, 6.9):
+// the frame is of the network that an untagged one would be of. A frame with another
+// tag inside stays as it is.
+func Untag(f *tap.Frame) {
+	eth := f.Ethernet()
+	if len(eth) < packet.EthernetLen+TagLen || binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeVLAN ||
+		binary.BigEndian.Uint16(eth[14:])&0xfff != 0 || tagged(eth[TagLen:]) {
+		return
+	}
+	var h virtio.Header
+	if h.Parse(f.Header()); h.Flags&virtio.NeedsChecksum != 0 {
+		h.CsumStart -= TagLen
+	}
+	if h.HdrLen >= packet.EthernetLen+TagLen {
+		h.HdrLen -= TagLen
+	}
+	h.Put(f.Header())
+	copy(f.Buf[f.Head+TagLen:], f.Buf[f.Head:f.Head+tap.HeaderLen+12])
+	f.Head += TagLen
+}
+
+// tagged reports whether an Ethernet header has a tag instead of a type.
+func tagged(eth []byte) bool {
+	t := binary.BigEndian.Uint16(eth[12:])
+	return t == packet.EtherTypeVLAN || t == packet.EtherTypeQinQ
+}
+
+// switchFrame sends a frame where its destination address says, but not back to where it comes from.
+func (n *Network) switchFrame(t *loop.Turn, from source, f *tap.Frame) verdict.Verdict {
+	dst := f.Ethernet()[:6]
+	if dst[0]&1 != 0 {
+		if reserved := [5]byte{1, 0x80, 0xc2}; [5]byte(dst) == reserved && dst[5] < 16 {
+			return verdict.Drop(verdict.DropReserved)
+		}
+		return n.flood(t, from, f)
+	}
+	s := n.Only.Station
+	if key := macKey(dst); key != n.Only.mac {
+		s = n.ByMAC.Load().find(key).Station
+	}
+	if s != nil && s != from.station {
+		return s.Owner.Deliver(t, f, from.how)
+	}
+	if len(n.Ports) == 1 {
+		if n.Ports[0] == from.port {
+			return verdict.Drop(verdict.DropNotOurs)
+		}
+		return n.Ports[0].Deliver(t, f, from.how)
+	}
+	if seen := n.Table.lookup(dst); seen != nil && t.Now-seen.at < MACAge {
+		if seen.port == from.port {
+			return verdict.Drop(verdict.DropSamePort)
+		}
+		return seen.port.Deliver(t, f, from.how)
+	}
+	n.toOthers(t, from, f)
+	return verdict.Forwarded
+}
+
+// flood gives a broadcast or multicast to every other port, and to the stations that it concerns.
+func (n *Network) flood(t *loop.Turn, from source, f *tap.Frame) verdict.Verdict {
+	others := n.toOthers(t, from, f)
+	if from.how == Received {
+		from.how = Flooded
+	}
+	if n.toServices(t, from, f) {
+		others = true
+	}
+	v := n.toRouters(t, from, f)
+	if others && v.IsDrop() {
+		return verdict.Forwarded // the switch did its part
+	}
+	return v
+}
+
+// toOthers copies a frame to every port but the one it came from, and reports
+// whether there was one.
+func (n *Network) toOthers(t *loop.Turn, from source, f *tap.Frame) bool {
+	sent := false
+	for _, p := range n.Ports {
+		switch {
+		case p == from.port:
+			continue
+		case p.Link.Dev == nil:
+			p.Link.Stats.Lost++
+			continue
+		}
+		c := t.Copy(f)
+		if sent {
+			t.Stats.Made++
+		}
+		p.Link.SendOrLose(t, &c, nil)
+		sent = true
+	}
+	return sent
+}
+
+// toServices copies a broadcast to every local service but its sender, and reports whether there
+// was one.
+func (n *Network) toServices(t *loop.Turn, from source, f *tap.Frame) bool {
+	sent := false
+	for _, s := range n.Services {
+		if s != from.station {
+			c := t.Copy(f)
+			s.Owner.Deliver(t, &c, from.how)
+			sent = true
+		}
+	}
+	return sent
+}
+
+// Transmit puts a frame onto a network that a station of it made or rewrote. p is its
+// parsed form, if there is one. own is set for a frame that the station made.
+func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.Packet, own bool) {
+	n.observeOut(t, f, own)
+	switch {
+	case !t.IsOf(n.Home):
+		from.transmitAbroad(t, f, p)
+	case n.Direct != nil:
+		n.Direct.SendOrLose(t, f, p)
+	default:
+		n.switchFrame(t, source{station: from, how: Made}, f)
+	}
+}
+
+// transmitAbroad sends a frame to a network of another worker: straight to the
+// device if the frame is for a host behind the only one, by way of the other worker if a switch has to
+// look where it goes.
+func (s *Station) transmitAbroad(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
+	if dst := f.Ethernet()[:6]; dst[0]&1 == 0 && s.Network.StationAt(dst) == nil {
+		if l := s.Network.Sole.Load(); l != nil {
+			if dev := l.Open.Load(); dev != nil {
+				if s.Away.Seen != dev {
+					s.Away.Refresh(t, dev)
+				}
+				s.Away.SendOrLose(t, f, p)
+				return
+			}
+		}
+	}
+	if !t.HandOver(s.Outward, loop.RecordMade, s.Number, f) {
+		t.Stats.Received++ // by the other worker's switch, if there had been room
+		t.Stats.Drop(verdict.DropHandover, verdict.StageSwitch, 1)
+	}
+}
+
+// SendMade transmits a frame that the station made.
+func (s *Station) SendMade(t *loop.Turn, f tap.Frame) { s.TransmitMade(t, &f, nil) }
+
+// TransmitMade is SendMade for a frame that may have a parsed form.
+func (s *Station) TransmitMade(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
+	t.Stats.Made++
+	if t.Tracer != nil {
+		t.Tracer.Made(s.Network.Name(), f)
+	}
+	s.Network.Transmit(t, s, f, p, true)
+}
+
+// Resize notes that the interface of a network's device has another MTU.
+func (n *Network) Resize(t *loop.Turn, name string, mtu int) {
+	for _, p := range n.Ports {
+		if p.Link.Ifname == name && p.Link.Dev != nil {
+			p.Link.MTU = mtu
+		}
+	}
+	n.fitMTU(t)
+}
+
+// fitMTU has the routers on a network use the MTU of its devices. Of several devices the
+// smallest counts for all. Only the switch knows which host is behind which device, and it
+// cannot send an ICMP error.
+func (n *Network) fitMTU(t *loop.Turn) {
+	mtu, narrow, any := n.MTU, (*loop.Link)(nil), false
+	for _, p := range n.Ports {
+		l := p.Link
+		any = any || l.Dev != nil
+		if l.Dev != nil && l.MTU > 0 && l.MTU < mtu {
+			mtu, narrow = max(l.MTU, loop.LeastMTU), l
+		}
+	}
+	if mtu == n.LinkMTU || !any { // without a device there is nothing to say
+		return
+	}
+	n.setLinkMTU(t, mtu)
+	if narrow != nil {
+		t.Log.Warn("the network carries smaller packets only, as a device takes no larger ones", "network", n.Name(),
+			"mtu", mtu, "device", narrow.Name, "configured", n.MTU)
+	} else {
+		t.Log.Info("the network carries its largest packets again", "network", n.Name(), "mtu", mtu)
+	}
+}
+
+// ObeyMTU has the network go by another MTU of its own.
+func (n *Network) ObeyMTU(t *loop.Turn) {
+	open := func(p *Port) bool { return p.Link.Dev != nil }
+	if slices.ContainsFunc(n.Ports, open) {
+		n.fitMTU(t)
+	} else if n.LinkMTU != n.MTU {
+		n.setLinkMTU(t, n.MTU)
+	}
+}
+
+// setLinkMTU tells the stations what the network carries.
+func (n *Network) setLinkMTU(t *loop.Turn, mtu int) {
+	n.LinkMTU = mtu
+	for _, s := range n.Stations() {
+		if t.IsOf(s.Worker) {
+			s.Owner.SetMTU(mtu)
+		} else {
+			s.Worker.Post(func() { s.Owner.SetMTU(mtu) })
+		}
+	}
+}
+
+// learn notes where a sender is.
+func (n *Network) learn(mac packet.MAC, p *Port, now time.Duration) {
+	if seen := n.Table.lookup(mac[:]); seen != nil {
+		seen.port, seen.at = p, now
+		return
+	}
+	if n.Table.used >= maxMACs {
+		if now-n.lookedAt < macSearch {
+			return // a flood of addresses must not make each frame search them all
+		}
+		n.lookedAt = now
+		n.Table.forget(func(s *seenAt) bool { return now-s.at >= MACAge })
+		if n.Table.used >= maxMACs {
+			return
+		}
+	}
+	n.Table.add(mac[:], p, now)
+}
+
+// forgetPort drops the addresses seen at a port that is going away.
+func (n *Network) forgetPort(p *Port) {
+	n.Table.forget(func(s *seenAt) bool { return s.port == p })
+}

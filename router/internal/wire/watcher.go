@@ -1,0 +1,124 @@
+package wire
+
+import (
+	"sync"
+	"time"
+
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/verdict"
+	"github.com/taprouter/taprouter/tap"
+)
+
+// An Observation is a frame that has crossed a network, and what has become of it.
+type Observation struct {
+	Network string
+	// Frame is the frame as it crossed, whole, with its virtio-net header. A super-frame is one frame, and its
+	// checksum may be unfinished.
+	Frame tap.Frame
+	// At is when the frame was read or made. All frames of a batch have the same time. It counts from the start
+	// of the engine: a clock that is set later does not change it. In a Simulation it counts from the beginning
+	// of 1970.
+	At time.Time
+	// Out is set for a frame that a router has sent to the network. Other frames came from a device.
+	Out bool
+	// Made is set for a frame that a router has made: an answer, an error, a fragment, an ARP message. Other
+	// frames that go out have been forwarded.
+	Made bool
+	// Verdict is what has become of a frame that came in. It is zero for a frame that goes out.
+	Verdict verdict.Verdict
+	// Later is set when a frame that was parked goes on and gets another verdict. The frame has been observed
+	// before, when it crossed the network.
+	Later bool
+}
+
+// Comment says in words what the frame is or what has become of it, such as "dropped at route: no-route".
+func (o *Observation) Comment() string {
+	switch {
+	case o.Made:
+		return "made by a router"
+	case o.Out:
+		return "sent by a router"
+	case o.Later:
+		return "waited, then " + o.Verdict.String()
+	}
+	return o.Verdict.String()
+}
+
+// A Watcher sees every frame that crosses a network, one at a time.
+type Watcher struct {
+	mu sync.Mutex // two workers may send to the network
+	Fn func(Observation)
+}
+
+// show tells those who watch of a frame.
+func (n *Network) show(o Observation) {
+	all := n.Watchers.Load()
+	if all == nil {
+		return
+	}
+	for _, watch := range *all {
+		watch.mu.Lock()
+		watch.Fn(o)
+		watch.mu.Unlock()
+	}
+}
+
+// observeOut shows a frame that goes out, after the frame that came in before, if that has no verdict yet.
+func (n *Network) observeOut(t *loop.Turn, f *tap.Frame, made bool) {
+	if n.Watchers.Load() == nil {
+		return
+	}
+	o := Observation{Network: n.Name(), Frame: *f, At: t.Epoch.Add(t.Now), Out: true, Made: made}
+	if !t.Judging {
+		n.show(o)
+		return
+	}
+	o.Frame = t.Copy(f) // the frame may be finished, or cut, before it is shown
+	t.Held = append(t.Held, func() { n.show(o) })
+}
+
+// LookAt keeps a copy of a frame that has come in, if anybody watches. The router changes the frame in its place, and
+// the verdict comes after that.
+func (n *Network) LookAt(t *loop.Turn, f *tap.Frame) (seen tap.Frame, watched bool) {
+	if n.Watchers.Load() == nil {
+		return tap.Frame{}, false
+	}
+	t.Judging = true
+	return t.Copy(f), true
+}
+
+// Judged shows a frame that lookAt has kept, with its verdict, and then what went out meanwhile. What another worker
+// judges is shown by that worker. A frame that goes on is not shown if it waits again, or if it came from another
+// station, as it went out then.
+func (n *Network) Judged(t *loop.Turn, seen tap.Frame, v verdict.Verdict, later bool) {
+	if v != verdict.HandedOver && !(later && (v == verdict.Parked || n.StationAt(seen.Ethernet()[6:12]) != nil)) {
+		n.show(Observation{Network: n.Name(), Frame: seen, At: t.Epoch.Add(t.Now), Verdict: v, Later: later})
+	}
+	t.Judging = false
+	for _, show := range t.Held {
+		show()
+	}
+	clear(t.Held)
+	t.Held = t.Held[:0]
+}
+
+// Watch has fn called with every frame that crosses the network, one at a time, from now on. It is called by the worker
+// of the network.
+func (n *Network) Watch(fn func(Observation)) *Watcher {
+	watch := &Watcher{Fn: fn}
+	all := []*Watcher{watch}
+	if others := n.Watchers.Load(); others != nil {
+		all = append(all, *others...)
+	}
+	n.Watchers.Store(&all)
+	return watch
+}
+
+// Unwatch ends what watch began. Other workers may be in the middle of a frame still. It is called by the worker of the
+// network.
+func (n *Network) Unwatch(watch *Watcher) {
+	all := loop.Without(*n.Watchers.Load(), watch)
+	if n.Watchers.Store(&all); len(all) == 0 {
+		n.Watchers.Store(nil)
+	}
+}
