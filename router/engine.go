@@ -23,11 +23,11 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )

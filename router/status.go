@@ -6,9 +6,9 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 

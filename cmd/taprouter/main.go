@@ -1,6 +1,6 @@
 // An HTTPS check of a member verifies nothing, so it must not fail for what crypto/tls and
 // crypto/x509 find too weak or too odd. Only a main package can say so to them. The tests of
-// internal/monitor have the same settings.
+// router/internal/monitor have the same settings.
 //
 //go:debug rsa1024min=0
 //go:debug tlsmaxrsasize=16384

@@ -56,22 +56,22 @@ var allowed = map[string][]string{
 	"config/file":       {"config", "github.com/BurntSushi/toml"},
 	"tap": {"tap/virtio", "github.com/songgao/water", "github.com/vishvananda/netlink",
 		"golang.org/x/sys"},
-	"tap/virtio":        {"gvisor.dev/gvisor/pkg/tcpip/checksum"},
-	"tap/taptest":       {"tap"},
-	"nat":               {"internal/addrmap", "internal/conntrack", "internal/packet"},
-	"lb":                {"internal/packet"},
-	"internal/addrmap":  {"internal/packet"},
-	"internal/packet":   {"tap/virtio", "github.com/google/gopacket", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
-	"internal/neighbor": {"internal/packet"},
-	"internal/monitor":  {"lb", "router/host"},
-	"internal/nettest":  {"internal/packet", "github.com/google/gopacket"},
-	"internal/archtest": {},
-	"internal/e2e":      {},
+	"tap/virtio":              {"gvisor.dev/gvisor/pkg/tcpip/checksum"},
+	"tap/taptest":             {"tap"},
+	"nat":                     {"internal/addrmap", "internal/conntrack", "internal/packet"},
+	"lb":                      {"internal/packet"},
+	"internal/addrmap":        {"internal/packet"},
+	"internal/packet":         {"tap/virtio", "github.com/google/gopacket", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
+	"internal/neighbor":       {"internal/packet"},
+	"router/internal/monitor": {"lb", "router/host"},
+	"internal/nettest":        {"internal/packet", "github.com/google/gopacket"},
+	"internal/archtest":       {},
+	"internal/e2e":            {},
 	"internal/lab": {"config", "config/file", "router", "router/control", "router/host", "tap", "internal/packet",
 		"github.com/rivo/uniseg"},
 	"router": {"config", "tap", "lb", "nat", "internal/conntrack", "internal/packet", "router/host",
 		"router/internal/verdict", "router/internal/loop", "router/internal/wire", "router/internal/ip",
-		"internal/monitor"},
+		"router/internal/monitor"},
 	"router/internal/verdict": {},
 	"router/internal/loop": {"router/internal/verdict", "tap", "tap/virtio", "internal/packet",
 		"golang.org/x/sys"},
@@ -195,7 +195,7 @@ func TestBuildsElsewhere(t *testing.T) {
 		} else {
 			args = []string{"build"}
 			for _, name := range []string{"config/file", "tap", "nat", "lb", "router", "router/host",
-				"router/routertest", "internal/lab", "internal/monitor"} {
+				"router/routertest", "internal/lab", "router/internal/monitor"} {
 				args = append(args, module+"/"+name)
 			}
 		}

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 // A server may want a second handshake when it has seen the request, for instance if it wants

@@ -30,8 +30,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 // must is for what fails only when a test is wrong.
@@ -228,7 +228,7 @@ func TestTheBinaryOffersTheSame(t *testing.T) {
 		}
 		return found
 	}
-	here, there := lines("tls_test.go"), lines("../../cmd/taprouter/main.go")
+	here, there := lines("tls_test.go"), lines("../../../cmd/taprouter/main.go")
 	if len(here) != 4 || !slices.Equal(here, there) {
 		t.Errorf("tests: %q\nbinary: %q", here, there)
 	}

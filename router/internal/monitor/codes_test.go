@@ -3,7 +3,7 @@ package monitor_test
 import (
 	"testing"
 
-	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 func TestCodes(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 // once returns the result of a member's first check.

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 // A script is a Schedule and a Prober of a test: a clock that pass moves, and results that the test gives.

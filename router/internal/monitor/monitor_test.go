@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 var member = netip.MustParseAddrPort("192.0.2.1:80")

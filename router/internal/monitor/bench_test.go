@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
 // Ten thousand members every 5 s. Of what is reported, the world's own work is a

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/taprouter/taprouter/internal/monitor"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/router/internal/monitor"
 	"github.com/taprouter/taprouter/tap"
 )
 
