@@ -231,3 +231,40 @@ func TestDropsByStage(t *testing.T) {
 		}
 	}
 }
+
+// TestVerdictsAreExportedAgain holds the constants of router/verdict.go to those of package verdict: each is there,
+// by the same name.
+func TestVerdictsAreExportedAgain(t *testing.T) {
+	exported := func(path string) map[string]string {
+		all := map[string]string{}
+		ast.Inspect(parseGo(t, path), func(n ast.Node) bool {
+			v, ok := n.(*ast.ValueSpec)
+			if !ok || !v.Names[0].IsExported() || strings.HasPrefix(v.Names[0].Name, "Num") {
+				return true
+			}
+			all[v.Names[0].Name] = ""
+			if len(v.Values) == 1 {
+				if s, ok := v.Values[0].(*ast.SelectorExpr); ok {
+					all[v.Names[0].Name] = s.Sel.Name
+				}
+			}
+			return true
+		})
+		return all
+	}
+	want, got := exported("internal/verdict/verdict.go"), exported("verdict.go")
+	internal := map[string]bool{"Next": true, "HandedOver": true} // no frame ends with them
+	for name := range want {
+		if _, ok := got[name]; !ok && !internal[name] {
+			t.Errorf("package router has no %s", name)
+		}
+	}
+	for name, of := range got {
+		if name != of {
+			t.Errorf("%s is verdict.%s", name, of)
+		}
+	}
+	if len(got) < int(verdict.NumDropReasons) {
+		t.Errorf("only %d names were found", len(got))
+	}
+}
