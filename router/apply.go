@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
@@ -168,14 +171,42 @@ func (p *Prepared) planRouters() error {
 			p.routers = append(p.routers, &routerPlan{Change: r.PlanEnd(), p: p, was: p.e.checkers[r]})
 		}
 	}
-	for _, o := range inOrder(p.touched.routers, p.to.Router) {
-		c, err := p.changeRouter(o, p.touched.routers[o.ID])
-		if err != nil {
-			return fmt.Errorf("router %q: %w", o.Name, err)
+	gone := len(p.routers)
+	all := inOrder(p.touched.routers, p.to.Router)
+	p.routers = append(p.routers, make([]*routerPlan, len(all))...)
+	changes := p.routers[gone:]
+	spread(len(all), func(k int) { changes[k] = p.changeRouter(all[k], p.touched.routers[all[k].ID]) })
+	for k, c := range changes { // one after the other, as pools and members are common to routers
+		if err := c.planParts(all[k]); err != nil {
+			p.routers = p.routers[:gone+k+1]
+			return fmt.Errorf("router %q: %w", all[k].Name, err)
 		}
-		p.routers = append(p.routers, c)
 	}
+	spread(len(changes), func(k int) { changes[k].PlanRules() })
 	return nil
+}
+
+// spreadFrom is how many things make it worthwhile to have several goroutines do them.
+const spreadFrom = 128
+
+// spread calls fn for the numbers below n. If they are many, several goroutines do it, in any order.
+func spread(n int, fn func(k int)) {
+	if n < spreadFrom {
+		for k := range n {
+			fn(k)
+		}
+		return
+	}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for k := int(next.Add(1)) - 1; k < n; k = int(next.Add(1)) - 1 {
+				fn(k)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // inOrder gives the objects of a set that are there, in the order of their positions.

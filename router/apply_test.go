@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -349,4 +350,41 @@ func (p *player) play(choice uint64) string {
 	}
 	slices.Sort(out) // workers take turns
 	return strings.Join(out, "\n")
+}
+
+// What several goroutines do is done once, and what is numbered is numbered in the order of the routers all the same.
+func TestManyRoutersArePlannedInOrder(t *testing.T) {
+	var done [3 * spreadFrom]atomic.Int32
+	for _, n := range []int{0, 1, spreadFrom, len(done)} {
+		spread(n, func(k int) { done[k].Add(1) })
+	}
+	for k := range done {
+		want := int32(1)
+		if k < spreadFrom {
+			want++
+		}
+		if k == 0 {
+			want++
+		}
+		if got := done[k].Load(); got != want {
+			t.Fatalf("%d was done %d times, want %d", k, got, want)
+		}
+	}
+	e, err := Start(crowd(t, 0, 2*spreadFrom), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	next := uint32(0)
+	for k, r := range e.view.Load().routers {
+		for _, s := range r.Shares {
+			if got := s.Of.Members[0].ID; got != next || r.Worker == nil || len(r.Attached) != 2 {
+				t.Fatalf("router %d has member %d, want %d, and %d interfaces", k, got, next, len(r.Attached))
+			}
+			next++
+		}
+	}
+	if next != 2*spreadFrom {
+		t.Errorf("%d members", next)
+	}
 }

@@ -52,6 +52,10 @@ type assignment struct {
 
 // assign gives what comes its workers.
 func (p *Prepared) assign() error {
+	isNew := func(c *routerPlan) bool { return c.IsNew }
+	if len(p.e.workers) > 0 && len(p.networks) == 0 && !slices.ContainsFunc(p.routers, isNew) {
+		return nil // nothing comes
+	}
 	a := &assignment{
 		Prepared: p, shards: slices.Clone(p.e.workers), routers: map[*shard]int{}, networks: map[*shard]int{},
 		parent: map[*ip.Router]*ip.Router{}, bound: map[*ip.Router]*loop.Worker{},

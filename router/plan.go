@@ -9,6 +9,7 @@ import (
 // A routerPlan is the change of a router, with what the engine does around it.
 type routerPlan struct {
 	*ip.Change
+	params *ip.Params // of a router that is there afterwards
 	p      *Prepared
 	checks *checksChange // nil: the checks stay what they are
 	was    *checker      // nil: there are none
@@ -28,20 +29,26 @@ func (c *routerPlan) NetworkOf(of wire.ID) *wire.Network {
 // PoolOf implements surroundings.
 func (c *routerPlan) PoolOf(of wire.ID) *ip.Pool { return c.p.pool(config.ID(of)) }
 
-// changeRouter works out the change of a router that is there afterwards.
-func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) (*routerPlan, error) {
+// changeRouter begins the change of a router that is there afterwards: planParts and PlanRules work it out. Several
+// goroutines may call it for different routers.
+func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) *routerPlan {
 	params := p.touched.params(o, t)
 	r := p.e.routers[params.ID]
-	c := &routerPlan{p: p, was: p.e.checkers[r]}
-	if params.Place != nil {
-		if err := c.planChecks(params, o.Name); err != nil {
-			return nil, err
-		}
-	}
+	was := p.e.checkers[r]
 	isNew := r == nil
 	if isNew {
 		r = ip.NewRouter(params.ID, params.Settings, p.e.random.of("router", params.ID))
 	}
-	c.Change = r.Plan(params, isNew, c)
-	return c, nil
+	return &routerPlan{Change: ip.NewChange(r, params, isNew), params: params, p: p, was: was}
+}
+
+// planParts finds out which parts of a router come and go, and which host its checks come from.
+func (c *routerPlan) planParts(o *config.Router) error {
+	if c.params.Place != nil {
+		if err := c.planChecks(c.params, o.Name); err != nil {
+			return err
+		}
+	}
+	c.PlanParts(c)
+	return nil
 }

@@ -95,13 +95,15 @@ func (r *Router) ifaceOn(network wire.ID) *Interface {
 	return nil
 }
 
-// Plan works out the change of a router that is there afterwards.
-func (r *Router) Plan(p *Params, isNew bool, around surroundings) *Change {
-	c := &Change{
-		Router: r, IsNew: isNew, params: p, vips: map[wire.ID]*VIP{}, Shares: map[wire.ID]*PoolShare{},
-	}
-	for _, of := range p.Pools {
-		if s := r.Shares[of]; s != nil {
+// NewChange begins the change of a router that is there afterwards: PlanParts and PlanRules work it out.
+func NewChange(r *Router, p *Params, isNew bool) *Change {
+	return &Change{Router: r, IsNew: isNew, params: p, vips: map[wire.ID]*VIP{}, Shares: map[wire.ID]*PoolShare{}}
+}
+
+// PlanParts finds out which parts of the router come and go.
+func (c *Change) PlanParts(around surroundings) {
+	for _, of := range c.params.Pools {
+		if s := c.Router.Shares[of]; s != nil {
 			if to := around.PoolOf(of); to != s.Of {
 				if c.Updates == nil {
 					c.Updates = map[*PoolShare]*Pool{}
@@ -111,14 +113,17 @@ func (r *Router) Plan(p *Params, isNew bool, around surroundings) *Change {
 		}
 	}
 	c.planVIPs(around)
-	if p.Place != nil {
+	if c.params.Place != nil {
 		c.planPlace(around)
 	}
-	c.next, c.Moved = r.Rules.with(p, c)
-	if !isNew { // else there are no connections
-		c.endings = r.Rules.endings(c.next, p)
+}
+
+// PlanRules makes the rules that the router has afterwards. Several goroutines may plan the rules of different routers.
+func (c *Change) PlanRules() {
+	c.next, c.Moved = c.Router.Rules.with(c.params, c)
+	if !c.IsNew { // else there are no connections
+		c.endings = c.Router.Rules.endings(c.next, c.params)
 	}
-	return c
 }
 
 // PlanEnd works out the change of a router that is not there any more.
