@@ -5,23 +5,12 @@ package config_test
 import (
 	"fmt"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/config/configtest"
 )
-
-// cpu is the time that this thread has worked. Other work on the machine does not count.
-func cpu(t *testing.T) time.Duration {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(now.Nano())
-}
 
 // A growth is a kind of Draft that can have any number of objects of one sort.
 type growth struct {
@@ -124,11 +113,9 @@ func growths() []growth {
 func (g growth) effort(t *testing.T, n int) time.Duration {
 	d := config.Empty().Edit()
 	g.put(d, n)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	from := cpu(t)
-	s, faults := d.Check()
-	took := cpu(t) - from
+	var s *config.State
+	var faults config.Faults
+	took := configtest.Effort(func() { s, faults = d.Check() })
 	if g.valid != (s != nil) {
 		t.Fatalf("%d: %.300v", n, faults)
 	}
@@ -138,23 +125,14 @@ func (g growth) effort(t *testing.T, n int) time.Duration {
 // The effort of a check grows with the objects, not with their square: for four times as many it is less than ten times
 // as high, where a square makes it sixteen times.
 func TestGrowth(t *testing.T) {
-	const n, times, tries = 400, 10, 5
+	const n, times = 400, 10
 	for _, g := range growths() {
 		t.Run(g.name, func(t *testing.T) {
-			var least, most time.Duration
-			for try := range tries {
-				small, large := g.effort(t, n), g.effort(t, 4*n)
-				if try == 0 || small > least {
-					least = small // the slowest: a short time is measured badly
-				}
-				if try == 0 || large < most {
-					most = large
-				}
-				if most < times*least {
-					return
-				}
+			few, many, grows := configtest.Grows(times, func() time.Duration { return g.effort(t, n) },
+				func() time.Duration { return g.effort(t, 4*n) })
+			if grows {
+				t.Errorf("%d objects take %v, %d objects %v", n, few, 4*n, many)
 			}
-			t.Errorf("%d objects take %v, %d objects %v", n, least, 4*n, most)
 		})
 	}
 }
@@ -162,40 +140,30 @@ func TestGrowth(t *testing.T) {
 // tenantEffort is what it takes to add routers to others, one after the other, and to take them away again.
 func tenantEffort(t *testing.T, s *config.State, n int) time.Duration {
 	const edits = 20
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	from := cpu(t)
-	for i := n; i < n+edits; i++ {
-		d := s.Edit()
-		putTenant(d, i)
-		s = mustOK(t, d)
-	}
-	for i := n; i < n+edits; i++ {
-		d := s.Edit()
-		deleteTenant(d, i)
-		s = mustOK(t, d)
-	}
-	return cpu(t) - from
+	return configtest.Effort(func() {
+		for i := n; i < n+edits; i++ {
+			d := s.Edit()
+			putTenant(d, i)
+			s = mustOK(t, d)
+		}
+		for i := n; i < n+edits; i++ {
+			d := s.Edit()
+			deleteTenant(d, i)
+			s = mustOK(t, d)
+		}
+	})
 }
 
 // The effort for a router that comes and goes does not grow with the number of other routers, although all have the
 // same addresses: among sixteen times as many it is less than three times as high.
 func TestTenantGrowth(t *testing.T) {
-	const n, times, tries = 200, 3, 5
+	const n, times = 200, 3
 	few, many := tenants(t, n), tenants(t, 16*n)
-	var least, most time.Duration
-	for try := range tries {
-		small, large := tenantEffort(t, few, n), tenantEffort(t, many, 16*n)
-		if try == 0 || small > least {
-			least = small
-		}
-		if try == 0 || large < most {
-			most = large
-		}
-		if most < times*least {
-			t.Logf("among %d routers %v, among %d routers %v", n, least, 16*n, most)
-			return
-		}
+	small, large, grows := configtest.Grows(times, func() time.Duration { return tenantEffort(t, few, n) },
+		func() time.Duration { return tenantEffort(t, many, 16*n) })
+	if grows {
+		t.Errorf("among %d routers it takes %v, among %d routers %v", n, small, 16*n, large)
+		return
 	}
-	t.Errorf("among %d routers it takes %v, among %d routers %v", n, least, 16*n, most)
+	t.Logf("among %d routers %v, among %d routers %v", n, small, 16*n, large)
 }

@@ -1,6 +1,6 @@
 // Package configtest makes random States and random edits of them, for tests that compare what a State does
-// after edits with what it does from scratch. It is a package of its own because the tests of several packages
-// need the same States.
+// after edits with what it does from scratch. It also measures how the effort of a job grows. It is a package of
+// its own because the tests of several packages need the same.
 package configtest
 
 import (
