@@ -34,7 +34,7 @@ type Fault struct {
 	More    int    // if it is not 0, the fault stands for so many that are not listed
 }
 
-// String gives the fault in the form FILE:LINE: MESSAGE, less what is unknown.
+// String gives the fault in the form FILE:LINE: MESSAGE. A file or a line that is unknown is left out.
 func (f Fault) String() string {
 	switch s := f.Source; {
 	case s.File != "" && s.Line > 0:

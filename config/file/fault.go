@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // A Fault is one thing wrong with a topology, or, in [Topology.Warnings], one
@@ -16,17 +18,9 @@ type Fault struct {
 	Message string // names the object and what is wrong with it
 }
 
-// String gives the fault in the form FILE:LINE: MESSAGE, less what is unknown.
+// String gives the fault in the form FILE:LINE: MESSAGE, as [config.Fault.String] does.
 func (f Fault) String() string {
-	switch {
-	case f.File != "" && f.Line > 0:
-		return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Message)
-	case f.File != "":
-		return f.File + ": " + f.Message
-	case f.Line > 0:
-		return fmt.Sprintf("line %d: %s", f.Line, f.Message)
-	}
-	return f.Message
+	return config.Fault{Source: config.Source{File: f.File, Line: f.Line}, Message: f.Message}.String()
 }
 
 // Faults is everything wrong with a topology, sorted by line. It is never
