@@ -34,15 +34,15 @@ type Link struct {
 // maxName is the longest interface name, in bytes (IFNAMSIZ less the final zero).
 const maxName = 15
 
-// checkName refuses what the kernel does not take for a name, and "%", which
-// it would take for a pattern and make a device of another name.
+// checkName refuses what the kernel does not take for a name. It refuses "%", too, which the kernel takes for a
+// pattern, and a zero byte, which ends the name for the kernel: it would make a device of another name.
 func checkName(kind, name string) error {
 	if name == "" || len(name) > maxName {
 		return fmt.Errorf("tap: open %s:%s: an interface name has 1 to %d bytes", kind, name, maxName)
 	}
-	if name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r") {
-		return fmt.Errorf("tap: open %s:%q: an interface name has no slash, colon, percent sign or space in it, "+
-			"and is not a dot or two", kind, name)
+	if name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r\x00") {
+		return fmt.Errorf("tap: open %s:%q: an interface name has no slash, colon, percent sign, space or zero "+
+			"byte in it, and is not a dot or two", kind, name)
 	}
 	return nil
 }

@@ -1,0 +1,4 @@
+package tap
+
+// CheckName is checkName.
+var CheckName = checkName
