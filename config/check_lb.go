@@ -127,18 +127,9 @@ func validCode(text string) bool {
 func (c *checker) checkBalancer(b *LoadBalancer) {
 	w := at(b)
 	n, ok := refer[*Network](c, w, "network", KindNetwork, b.Network)
-	if !ok || !b.Address.IsValid() {
-		return
+	if ok && b.Address.IsValid() {
+		c.checkServiceAddress(w, n, b.Address)
 	}
-	if _, ok := c.checkHost(w, "address", "address", n, b.Address); !ok ||
-		!c.checkForwarded(w, "address", "address", b.Address) {
-		return
-	}
-	if c.isGateway(n.ID, b.Address) {
-		c.fault(w, "address", Taken, "address %v is the gateway of its subnet", b.Address)
-		return
-	}
-	c.checkAddress(w, "address", n.ID, b.Address)
 }
 
 // checkBalancerRouter checks the router that serves a load balancer. It is one per address: only one MAC can answer for

@@ -119,18 +119,21 @@ func (c *checker) checkFloatingIP(f *FloatingIP) {
 		c.fault(w, "port_forwarding", Invalid,
 			"fixed_ip and port_forwarding exclude each other: all of the address is mapped, or some ports are")
 	}
-	if !ok || !f.Address.IsValid() {
+	if ok && f.Address.IsValid() {
+		c.checkServiceAddress(w, n, f.Address)
+	}
+}
+
+// checkServiceAddress checks the address of a floating IP or of a load balancer.
+func (c *checker) checkServiceAddress(w where, n *Network, a netip.Addr) {
+	if _, ok := c.checkHost(w, "address", "address", n, a); !ok || !c.checkForwarded(w, "address", "address", a) {
 		return
 	}
-	if _, ok := c.checkHost(w, "address", "address", n, f.Address); !ok ||
-		!c.checkForwarded(w, "address", "address", f.Address) {
+	if c.isGateway(n.ID, a) {
+		c.fault(w, "address", Taken, "address %v is the gateway of its subnet", a)
 		return
 	}
-	if c.isGateway(n.ID, f.Address) {
-		c.fault(w, "address", Taken, "address %v is the gateway of its subnet", f.Address)
-		return
-	}
-	c.checkAddress(w, "address", n.ID, f.Address)
+	c.checkAddress(w, "address", n.ID, a)
 }
 
 // checkForwarding checks one forwarded port. TCP and UDP have the same port numbers independently.

@@ -213,34 +213,31 @@ func takeOver(o, before Object) (left open, ips []int) {
 		return o.takeOver(was)
 	case *FloatingIP:
 		was, _ := before.(*FloatingIP)
-		if !o.Address.IsValid() {
-			left |= openAddress
-			if was != nil && was.Network == o.Network {
-				o.Address = was.Address
-			}
+		if was == nil || was.Network != o.Network {
+			was = &FloatingIP{}
 		}
-		if o.Router == "" {
-			left |= openRouter
-			if was != nil && was.Network == o.Network {
-				o.Router = was.Router
-			}
-		}
+		return takeAddress(&o.Address, &o.Router, was.Address, was.Router), nil
 	case *LoadBalancer:
 		was, _ := before.(*LoadBalancer)
-		if !o.Address.IsValid() {
-			left |= openAddress
-			if was != nil && was.Network == o.Network {
-				o.Address = was.Address
-			}
+		if was == nil || was.Network != o.Network {
+			was = &LoadBalancer{}
 		}
-		if o.Router == "" {
-			left |= openRouter
-			if was != nil && was.Network == o.Network {
-				o.Router = was.Router
-			}
-		}
+		return takeAddress(&o.Address, &o.Router, was.Address, was.Router), nil
 	}
-	return left, nil
+	return 0, nil
+}
+
+// takeAddress gives an object the former version's address and router where it leaves them open.
+func takeAddress(address *netip.Addr, router *ID, was netip.Addr, wasRouter ID) (left open) {
+	if !address.IsValid() {
+		left |= openAddress
+		*address = was
+	}
+	if *router == "" {
+		left |= openRouter
+		*router = wasRouter
+	}
+	return left
 }
 
 // takeOver is takeOver for a port. The addresses of the former version that the new one does not name go to

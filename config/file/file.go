@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -84,17 +85,10 @@ func (f *File) Lesson(s *config.State) *Lesson {
 	for i := range t.Networks {
 		l.Networks[t.Networks[i].Name] = t.Networks[i].ID
 	}
-	ports := map[portKey]config.ID{}
-	for i := range t.Ports {
-		setFirst(ports, portKey{t.Ports[i].Network, t.Ports[i].Name}, t.Ports[i].ID)
-	}
+	ports := t.portIDs()
 	for i := range l.Instances {
 		h := &l.Instances[i]
-		id, ok := ports[portKey{h.Network, h.Name}]
-		if !ok {
-			id = h.ID
-		}
-		h.fill(s, s.Port(id), l.Networks[h.Network])
+		h.fill(s, s.Port(cmp.Or(ports[portKey{h.Network, h.Name}], h.ID)), l.Networks[h.Network])
 	}
 	return l
 }

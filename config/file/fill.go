@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/taprouter/taprouter/config"
@@ -48,18 +49,20 @@ func (t *Topology) fill(s *config.State) {
 		l := s.Listener(v.ID)
 		v.Protocol, v.Router = l.Protocol, names[s.LoadBalancer(l.LoadBalancer).Router]
 	}
+	ports := t.portIDs()
+	for i := range t.Instances {
+		h := &t.Instances[i]
+		h.fill(s, s.Port(cmp.Or(ports[portKey{h.Network, h.Name}], h.ID)), networks[h.Network])
+	}
+}
+
+// portIDs are the IDs of the ports by their networks and names.
+func (t *Topology) portIDs() map[portKey]config.ID {
 	ports := map[portKey]config.ID{}
 	for i := range t.Ports {
 		setFirst(ports, portKey{t.Ports[i].Network, t.Ports[i].Name}, t.Ports[i].ID)
 	}
-	for i := range t.Instances {
-		h := &t.Instances[i]
-		id, ok := ports[portKey{h.Network, h.Name}]
-		if !ok {
-			id = h.ID
-		}
-		h.fill(s, s.Port(id), networks[h.Network])
-	}
+	return ports
 }
 
 // take takes what a State has chosen for a network.
