@@ -56,10 +56,10 @@ func (c *checker) makeGatewayPort(r *Router) {
 // gatewayPortID is the ID of the port that is made for a router's gateway.
 func gatewayPortID(router ID) ID { return NameID(KindPort, "gateway", string(router)) }
 
-// comesLast gives a port that Check has put somewhere the precedence of what is put last.
+// comesLast ranks a port that Check has made or moved behind every object that the Draft puts.
 func (c *checker) comesLast(id ID) { c.rank[id] = len(c.Draft.order) + len(c.made) }
 
-// isPut says whether somebody has put or deleted the object in this Draft.
+// isPut says whether the object was put or deleted in this Draft.
 func (c *checker) isPut(id ID) bool { return c.edits[id] != nil }
 
 // change puts a version of an object that Check has made.
@@ -190,7 +190,7 @@ func (c *checker) choose() {
 	}
 }
 
-// like is an address of the family that a floating IP must have: one of those it maps to.
+// like is an address of the family that a floating IP must have: a fixed address that the floating IP maps to.
 func (c *checker) like(f *FloatingIP) netip.Addr {
 	for p := range c.ForwardingsOf(f.ID) {
 		return p.FixedIP
@@ -256,12 +256,12 @@ func (s *Subnet) hasGateway() bool { return s.Gateway.IsValid() && s.CIDR.Contai
 
 // A cursor is a subnet's allocation pools as far as they have not been tried.
 type cursor struct {
-	pools []AddressRange // by address; without those that are used up
+	pools []AddressRange // by address; pools without a free address are left out
 	next  netip.Addr     // the first address not tried yet of the first pool
 }
 
-// chooseAddress finds the lowest free address of the allocation pools, subnet by subnet, those of IPv4 first. Like says
-// which family is wanted, if any; subnet, in which one.
+// chooseAddress finds the lowest free address of the allocation pools, subnet by subnet, IPv4 subnets first. If like is
+// valid, the address is of its family. If subnet is not empty, the address is in that subnet.
 func (c *checker) chooseAddress(w where, field string, n *Network, subnet ID, like netip.Addr) (netip.Addr, ID, bool) {
 	families := []int{32, 128}
 	if like.Is4() {

@@ -211,7 +211,7 @@ func (p *Port) addresses() string {
 	return strings.Join(all, ", ")
 }
 
-// values lists the attributes of an object, those of Meta first. An attribute that makes no sense for the object
+// values lists the attributes of an object, first its Meta. An attribute that makes no sense for the object
 // is left out.
 func (c *content) values(o Object) []value {
 	m := o.About()
@@ -337,7 +337,7 @@ func (c *content) gatewayValues(g *Gateway) []value {
 	}
 }
 
-// values lists the settings of the translation. What is not set is as unset says.
+// values lists the settings of the translation. The text unset stands for a setting that is not set.
 func (n *NAT) values(unset string) []value {
 	ports := ""
 	if n.PortMin != 0 || n.PortMax != 0 {

@@ -27,18 +27,19 @@ func (d *Draft) Check() (*State, Faults) {
 	return s, c.bounded()
 }
 
-// A checker checks a Draft. Its content is the Draft's, with what is chosen.
+// A checker checks a Draft. Its content is the Draft's, with the addresses and routers that the check has chosen.
 type checker struct {
 	*Draft
 	content
-	order []Ref      // the Draft's edits, and then what Check has changed
-	made  []ID       // what Check has changed
-	rank  map[ID]int // of what was put or deleted, and differs from the base State: its place among the edits, from 1
+	order []Ref // the Draft's edits, and then what Check has changed
+	made  []ID  // what Check has changed
+	// rank has the objects that were put or deleted, and differ from the base State: their places in the edits, from 1.
+	rank map[ID]int
 
-	changed map[ID]bool // what differs from the base State
+	changed map[ID]bool // objects that differ from the base State
 
 	faults   Faults
-	reported bool // there is a fault that somebody else has reported
+	reported bool // the Draft's caller has reported a fault, see Draft.Reported
 	known    map[key]bool
 	done     map[ID]bool // subnets that have been checked
 	faulty   map[ID]bool // objects with a fault
@@ -50,12 +51,12 @@ type checker struct {
 	tried   map[familyOf][]*Subnet // the first ones of free, as many as a message lists
 	usual   map[ID]FixedIP         // of a network: the gateway of its first subnet that has one
 
-	dirty  map[ID]bool         // what is to be checked
-	todo   [NumKinds][]waiting // the same
-	sorted [NumKinds]int       // how much of it is in order
+	dirty  map[ID]bool         // the objects to check
+	todo   [NumKinds][]waiting // the same, by kind
+	sorted [NumKinds]int       // how many of todo are in order
 	linked map[ID]bool         // routers whose links have changed
 
-	// What depends on these has been marked.
+	// The objects that depend on these are in dirty already.
 	allMarked map[marking]bool
 	addressed map[netip.Addr]bool
 	served    map[served]bool
@@ -67,7 +68,7 @@ type checker struct {
 	devices   map[ID]map[string]bool // of networks, as written
 	attached  map[ID]map[string]Device
 	routersOf map[ID][]serving
-	unsure    map[ID]bool // what is known of networks and routers
+	unsure    map[ID]bool // networks: see isUnsure; shaky and doubtful: see isShaky and isDoubtful
 	shaky     map[ID]bool
 	doubtful  map[ID]bool
 	numbers   map[ID]int // of subnets in their networks, from 1
@@ -107,8 +108,8 @@ func keep[K comparable, V any](m *map[K]V, k K, v V) {
 	(*m)[k] = v
 }
 
-// run does all in the order in which one thing needs the other: addresses are claimed by name before any is chosen,
-// routers are found when all addresses are known, and what is wrong is told last.
+// run does the steps in the order in which they need each other. Addresses that are named are claimed before other
+// addresses are chosen. Routers are found when all addresses are known. Faults are reported last.
 func (c *checker) run() {
 	c.makeGatewayPorts()
 	c.findSubnets()
@@ -155,7 +156,7 @@ func (c *checker) precedes(a, b ID) bool {
 	return before(o, p)
 }
 
-// group is what an object's claims count as: those of a router and of its ports never exclude each other.
+// group is the object that a claim counts for: claims of a router and claims of its ports never exclude each other.
 func (c *checker) group(id ID) ID {
 	if p := c.Port(id); p != nil && p.isRouters() {
 		return ID(p.DeviceID)

@@ -9,8 +9,8 @@ const (
 	// each device.
 	maxLabelled = 1 << 18
 
-	// maxBackends bounds the members of all listeners, those of a pool counted for each of its listeners: a member of
-	// each listener is numbered, and counts the connections that the listener has given it.
+	// maxBackends bounds the members of all listeners. The members of a pool count once for each of its listeners: each
+	// such pair of listener and member has a number, and counts the connections that the listener has given the member.
 	maxBackends = 1 << 20
 )
 

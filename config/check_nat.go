@@ -22,8 +22,8 @@ func (c *checker) checkSettings(s *Settings) {
 // isZero says whether nothing is set.
 func (n *NAT) isZero() bool { return reflect.ValueOf(n).Elem().IsZero() }
 
-// checkNAT checks settings. Timeouts equal to the known ones were warned of where those stand. Of the list of
-// destinations only the one that stands here is checked.
+// checkNAT checks settings. A timeout that equals the known one gets no warning here: there was one where the known
+// timeout is set. Destinations is the part of no_snat that is set here; only that part is checked.
 func (c *checker) checkNAT(w where, field string, n NAT, destinations []netip.Prefix, known Timeouts) {
 	field += "."
 	oneOf(c, w, field+"mapping", n.Mapping, behaviors)

@@ -133,7 +133,7 @@ func (c *checker) checkDevices(w where, n *Network) {
 	for i, d := range devices {
 		a := d.attachment()
 		if n.PhysicalNetwork != "" {
-			// What is wrong with the device is reported where the label is declared.
+			// A fault of the device is reported where the label is declared.
 			if d.check() == nil && !seen[a] {
 				c.checkDeviceUse(w, "physical_network", n, d)
 			}

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// hostInstead is what to name instead of an address that leads nowhere.
+// hostInstead is the advice for an address that cannot be reached through the router.
 const hostInstead = "name the host that has the service"
 
-// An own is what a router has an address for. A packet that the router sends to such an
+// An own is the thing that a router has an address for, such as a VIP. A packet that the router sends to such an
 // address is lost: the router translates once, and does not ask itself by ARP.
 type own struct {
 	what     func() string // such as: VIP "a" (line 12)
 	instead  func() string // what to name in its place
 	link     bool          // an interface's or gateway's
-	balancer *LoadBalancer // the one that is there, or behind the floating IP that is there
+	balancer *LoadBalancer // the one with the address, or with the address that the floating IP maps to
 }
 
-// ownAddress says what a router has an address for.
+// ownAddress finds the thing that a router has an address for.
 func (c *checker) ownAddress(r *Router, a netip.Addr) (own, bool) {
 	hosts := func() string { return hostInstead }
 	if l, ok := c.linkOf(r, a); ok && l.address == a {

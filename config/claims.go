@@ -23,7 +23,7 @@ type claimed uint8
 
 const (
 	claimAddress    claimed = iota // a network; addr
-	claimGateway                   // a network; addr: a subnet's gateway, whoever has it
+	claimGateway                   // a network; addr: a subnet's gateway, also if no object has the address
 	claimMAC                       // a network; num
 	claimPrefix                    // a network; addr and num: a subnet's prefix
 	claimLink                      // a router; addr and num: the prefix of a subnet that it has an interface in
@@ -222,7 +222,7 @@ func (c *content) claimAll(o Object, add bool) {
 	}
 }
 
-// replaceClaims goes from the claims of one version of an object to those of another one.
+// replaceClaims takes back the claims of an object's old version, and makes the claims of the new one.
 func (c *content) replaceClaims(old, o Object) {
 	var x, y [maxClaims]claim
 	before, after := c.appendClaims(x[:0], old), c.appendClaims(y[:0], o)
@@ -259,7 +259,7 @@ func without(list, other []claim) []claim {
 	return rest
 }
 
-// claimants gives who has a claim.
+// claimants gives the IDs of the objects that have a claim.
 func (c *content) claimants(n claim) iter.Seq[ID] {
 	n.by = ""
 	return func(yield func(ID) bool) {

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// A content is a set of objects with what is needed to find them. All its parts are
-// trees that forks share. It may hold anything: what is wrong with it, Draft.Check finds out.
+// A content is a set of objects with the indexes that find them. All its parts are
+// trees that forks share. Its objects may be invalid: Draft.Check finds that out.
 //
-// The methods that read it are those of State and Draft. They return objects that nobody may change.
+// State and Draft embed a content: its reading methods are theirs. The caller may not change an object that they
+// return.
 type content struct {
 	objects   tree[entry]
 	relations tree[relation]
@@ -56,7 +57,7 @@ func (e entry) less(f entry) bool {
 	return e.id < f.id
 }
 
-// A relation says that an object belongs to another one in some way. Those of one
+// A relation says that an object belongs to another one, the owner, in some way. The relations of one
 // owner are in the order of the objects' positions. The owner's first bytes are there as a number, as in an entry.
 type relation struct {
 	how      how

@@ -51,7 +51,7 @@ var defaultTimeouts = Timeouts{
 	Fragment:       30 * time.Second,
 }
 
-// Limits and defaults of load balancing; those of monitors and weights are Octavia's.
+// Limits and defaults of load balancing. For monitors and weights they are the same as Octavia's.
 const (
 	roundRobin = "ROUND_ROBIN"
 	maxWeight  = 256
@@ -103,7 +103,8 @@ func (n *NAT) fillDefaults() {
 	})
 }
 
-// over is n where n says something, and m elsewhere. A transitory timeout of n stands for its two parts, too.
+// over is m with the settings of n put over it: a setting that n leaves out stays as m has it. A transitory timeout
+// of n stands for its two parts, too.
 func (n NAT) over(m NAT) NAT {
 	if n.Timeouts.TCPTransitory != 0 {
 		fallback(&n.Timeouts.TCPOpening, n.Timeouts.TCPTransitory)
@@ -148,7 +149,7 @@ var timeouts = []timeout{
 	{"fragment", func(t *Timeouts) *time.Duration { return &t.Fragment }, 0, "", false},
 }
 
-// NATOf returns a router's settings: its own, and those of Settings where it has none.
+// NATOf returns a router's settings: its own, and for a setting that it leaves out the one of Settings.
 func (c *content) NATOf(router ID) NAT {
 	all := c.Settings().NAT
 	if r := c.Router(router); r != nil {

@@ -28,7 +28,7 @@ type waiting struct {
 	id       ID
 }
 
-// inTurn lists what is to be checked of a kind, in order.
+// inTurn lists the objects of a kind that are to be checked, in order.
 func (c *checker) inTurn(k Kind) []waiting {
 	list := c.todo[k]
 	if c.sorted[k] < len(list) {
@@ -62,8 +62,8 @@ func (c *checker) markAll(h how, owner ID) {
 	}
 }
 
-// once says whether it is the first time that somebody goes over what has a relation to an owner. Many objects may
-// share an owner, and each of them would go over all the others.
+// once says whether the objects related to an owner are gone over for the first time. Many objects may share an owner.
+// Without once, the check of each of them would go over all the others.
 func (c *checker) once(h how, owner ID) bool {
 	k := marking{h, owner}
 	if c.allMarked[k] {

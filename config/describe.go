@@ -117,7 +117,7 @@ func (c *checker) nameOf(id ID, k Kind) string {
 // networkName is nameOf for the networks that most messages name.
 func (c *checker) networkName(id ID) string { return c.nameOf(id, KindNetwork) }
 
-// owner says in a message who has something, and from where.
+// owner names in a message the object that has a value, and the place where the object was declared.
 func (c *checker) owner(o Object) string {
 	who := o
 	if p, ok := o.(*Port); ok && p.isRouters() {
@@ -134,7 +134,7 @@ func (c *checker) owner(o Object) string {
 	return c.describe(who) + place(who.About().Source)
 }
 
-// place writes a line behind the name of what stands there.
+// place writes an object's line behind its name.
 func place(s Source) string {
 	if s.Line == 0 {
 		return ""
@@ -170,7 +170,7 @@ func (w where) in(part string, s Source) where {
 // takes memory.
 const maxFaults = 1000
 
-// full says whether the report lists as much as it may: what is found from now on is counted only.
+// full says whether the report is full: faults that are found from now on are only counted.
 func (c *checker) full() bool { return c.found >= maxFaults }
 
 func (c *checker) fault(w where, field string, code Code, format string, args ...any) {

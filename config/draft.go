@@ -26,8 +26,8 @@ type Draft struct {
 	// function: by its name, or else by its address.
 	Name func(Ref) string
 
-	// Reported reports whether the caller has said already what is wrong with a field of an object. Check does not say
-	// it again; there is no State all the same. It may be nil.
+	// Reported says whether the caller has reported a fault of this field already. Check then does not report the
+	// field again, but still gives no State. Reported may be nil.
 	Reported func(r Ref, field string) bool
 
 	// Unsure reports whether a part of an object is unknown, such as a value of a file that could not be read.
@@ -40,7 +40,7 @@ type edit struct {
 	ref  Ref
 	put  Object // as it was put, with defaults; nil: deleted
 	open open   // what was left open
-	ips  []int  // of a port's fixed IPs: those without an address
+	ips  []int  // the places of a port's fixed IPs that have no address
 
 	subnets []ID // of a port's fixed IPs, as they were put
 	same    bool // put, but equal to what the base State has, or deleted, and not in there
@@ -59,11 +59,11 @@ const (
 // given is the i-th fixed IP of a port as it was put.
 func (e *edit) given(i int) FixedIP { return FixedIP{Subnet: e.subnets[i]} }
 
-// Put adds objects, or replaces those with the same IDs. What an object leaves open, and what stands for a
-// default, is filled in: from the State's object of that ID if there is one, else by Check. The
-// Draft keeps slices and pointers of what it is given, and never writes to them.
+// Put adds objects, or replaces the objects with the same IDs. Fields that an object leaves open, and fields whose zero
+// value stands for a default, are filled in: from the State's object of that ID if there is one, else by Check. The
+// Draft keeps slices and pointers of the objects, and never writes to them.
 //
-// An object that says what the State's says, but for its Source, is no change.
+// An object that equals the State's object in all but its Source is no change.
 func (d *Draft) Put(objects ...Object) {
 	for _, o := range objects {
 		d.putOne(o)
@@ -121,8 +121,9 @@ func (d *Draft) note(e *edit) {
 	d.edits[e.ref.ID] = e
 }
 
-// Delete takes objects away, with those that are part of them: the subnets of a network, the forwarded ports of a
-// floating IP, the members and the monitor of a pool, the listeners of a load balancer, the gateway's port of a router.
+// Delete takes objects away, and with each the objects that are part of it: the subnets of a network, the forwarded
+// ports of a floating IP, the members and the monitor of a pool, the listeners of a load balancer, the gateway's port
+// of a router.
 // An object that others need is InUse when the Draft is checked. Nothing happens if there is no such object.
 func (d *Draft) Delete(refs ...Ref) {
 	for _, r := range refs {

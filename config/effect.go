@@ -28,8 +28,9 @@ type Effect struct {
 	Text string `json:"text"` // a whole sentence, without a full stop
 }
 
-// Effects says what a change from one State to another means for connections. It is empty where only new connections
-// notice. What is part of an object that goes as a whole has no effects of its own: those of the object say it.
+// Effects says what a change from one State to another means for connections. It is empty if only new connections
+// notice the change. If an object goes as a whole, its parts have no effects of their own: the object's effects
+// cover them.
 func Effects(from, to *State, c Change) []Effect {
 	e := effects{from: from, to: to}
 	c, ok := c.ofSettings(from, to)

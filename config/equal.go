@@ -73,5 +73,5 @@ func sameFields(a, b reflect.Value, passOver bool) bool {
 
 var metaType = reflect.TypeFor[Meta]()
 
-// ownFields are those of Meta that Draft.Check sets with each change.
+// ownFields are the fields of Meta that Draft.Check sets with each change.
 var ownFields = map[string]bool{"Revision": true, "Created": true, "Updated": true}

@@ -14,7 +14,7 @@ const (
 	Invalid     Code = iota // a value cannot be that, or not together with another one
 	Unknown                 // it refers to an object that does not exist
 	Taken                   // an address, MAC or endpoint is another object's
-	InUse                   // other objects need what is to be deleted or changed
+	InUse                   // other objects need the object that is to be deleted or changed
 	Exhausted               // nothing is left to choose from
 	Unreached               // no router, or more than one, does what the object needs
 	ReadOnly                // the attribute cannot be changed

@@ -14,7 +14,7 @@ type Line struct {
 	Kind       Kind        `json:"kind"`
 	ID         ID          `json:"id"`
 	Name       string      `json:"name"`                 // as people call it, with its kind: network "vlan102"
-	Attributes []Attribute `json:"attributes,omitempty"` // of a new object those that may have been chosen
+	Attributes []Attribute `json:"attributes,omitempty"` // of a new object, only attributes that may have been chosen
 	Former     *Former     `json:"former,omitempty"`     // of a new object that looks like a renamed one
 	Effects    []Effect    `json:"effects,omitempty"`    // for connections of a router that runs
 	Source     Source      `json:"source,omitzero"`      // of the object as it is now
@@ -65,8 +65,8 @@ func Describe(from, to *State, changes []Change) []Line {
 	return lines
 }
 
-// ofSettings is the change of settings that come or go: they are the default ones before or after. It is none if those
-// are equal.
+// ofSettings is a change of Settings that come or go, as a change from or to the default Settings. It reports false if
+// these are equal.
 func (c Change) ofSettings(from, to *State) (Change, bool) {
 	if c.Ref.Kind == KindSettings && c.Op != Changed {
 		c = Change{Changed, c.Ref, from.Settings(), to.Settings()}

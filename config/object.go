@@ -106,7 +106,7 @@ type Meta struct {
 	Description string
 	Tags        []string
 	Revision    int64 // 1 for a new object, and one more with every change; Draft.Check sets it
-	Position    int64 // place among the objects of its kind, from 1; Draft.Put sets what is 0 there, and it stays
+	Position    int64 // place among the objects of its kind, from 1; Draft.Put sets it if it is 0, and it stays
 	Created     time.Time
 	Updated     time.Time
 	Source      Source
@@ -239,7 +239,7 @@ type Router struct {
 	Gateway      *Gateway // nil: no external gateway
 	Routes       []Route
 	RPFilter     string // off, loose or strict
-	NAT          NAT    // what is not zero in it goes before the Settings
+	NAT          NAT    // a field that is not zero goes before the Settings
 }
 
 // A Gateway joins a router to an external network. Its address is that of the Port with the
@@ -380,7 +380,7 @@ type Listener struct {
 	LoadBalancer    ID
 	Protocol        Protocol
 	Port            uint16
-	Pool            ID            // empty: nobody serves
+	Pool            ID            // empty: no member serves the listener
 	ConnectionLimit int           // 0: none
 	IdleTimeout     time.Duration // 0: as the connection table has it
 	AllowedCIDRs    []netip.Prefix

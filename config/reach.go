@@ -267,7 +267,7 @@ func only(list []*Router) ID {
 	return ""
 }
 
-// routerOf finds the router of a floating IP. One that maps nothing has none, unless somebody has named it.
+// routerOf finds the router of a floating IP. A floating IP that maps nothing has only a router that it names.
 func (c *checker) routerOf(f *FloatingIP) ID {
 	targets := c.targets(f, false)
 	if len(targets) == 0 {
@@ -302,7 +302,7 @@ func (c *checker) checkRouterIs(w where, router ID, want func() string, ok func(
 	if known && !ok(r) {
 		code := Unreached
 		if c.rank[w.o.About().ID] == 0 {
-			code = InUse // what has changed elsewhere cannot
+			code = InUse // another object has changed, and this one keeps it from doing so
 		}
 		if !c.isDoubtful(r) {
 			c.fault(w, "router", code, "router %s does not %s", c.nameOf(router, KindRouter), want())

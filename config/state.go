@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// A State is one consistent set of objects. It never changes, and any number of goroutines may use it. Nor
-// may anybody change the objects that it returns: versions of a State share them.
+// A State is one consistent set of objects. It never changes, and any number of goroutines may use it. A caller
+// may not change the objects that it returns: versions of a State share them.
 //
-// The lists are in the order of the objects' positions: those that were put first come first.
+// The lists are in the order of the objects' positions: an object that was put earlier comes first.
 type State struct {
 	content
 	version uint64
@@ -198,7 +198,7 @@ func (c *content) NetworksOf(physical ID) iter.Seq[*Network] {
 	return each[*Network](c, networkOf, physical)
 }
 
-// DevicesOf lists a network's devices: its own, or those of its physical network.
+// DevicesOf lists a network's devices: its own, or the devices of its physical network.
 func (c *content) DevicesOf(network ID) []Device {
 	n := c.Network(network)
 	if n == nil {

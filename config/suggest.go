@@ -8,7 +8,7 @@ import (
 )
 
 // UnknownWord says that got is none of the known words, and which one was probably
-// meant. What is a noun: key, protocol, network.
+// meant. The argument what is a noun: key, protocol, network.
 func UnknownWord(what, got string, known []string) string {
 	text := fmt.Sprintf("unknown %s %q", what, got)
 	if near := Nearest(got, known); near != "" {

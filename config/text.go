@@ -45,7 +45,7 @@ func ParseDevice(text string) (Device, error) {
 	return d, nil
 }
 
-// check says what is wrong with a device, nil if nothing is.
+// check returns the fault of a device, nil if it has none.
 func (d Device) check() error {
 	switch d.Kind {
 	case DeviceTAP, DeviceRaw:

@@ -4,9 +4,9 @@ import "github.com/tidwall/btree"
 
 // A tree is an ordered set that shares its nodes with the sets that were forked from it.
 //
-// A BTreeG copies on write. Its own method of copying writes to the original, which may be a State's and in use
-// elsewhere; a fork therefore copies the tree's head first. The nodes keep the original's mark, so the fork never
-// writes to them. It does so when it is first written to: most edits write to few trees. The original of a fork must
+// A BTreeG copies on write. Its own method of copying writes to the original, which may belong to a State that other
+// goroutines read. A fork therefore copies the tree's head before its first write, and not earlier, because most edits
+// write to few trees. The nodes keep the original's mark, so the fork never writes to them. The original of a fork must
 // not be written to any more.
 type tree[T any] struct {
 	*btree.BTreeG[T]

@@ -99,7 +99,7 @@ func (r *reloader) reload(ctx context.Context) bool {
 	return false
 }
 
-// read reads the file, and logs what is unwise about it.
+// read reads the file, and logs its warnings.
 func (r *reloader) read() (*file.File, error) {
 	if r.path == stdin {
 		return nil, fmt.Errorf("there is nothing to reload, because the topology came from standard input: " +
@@ -191,7 +191,7 @@ func (r *reloader) human() bool {
 	return human
 }
 
-// tell logs what is about to change, object by object, and what a restart would choose otherwise.
+// tell logs the coming changes, object by object, and the choices that a restart would make differently.
 func (r *reloader) tell(f *file.File, report *control.Report, lines []config.Line) {
 	known := f.Warnings()
 	_, warnings := f.Faults(report.Warnings)
@@ -259,7 +259,7 @@ func (r *reloader) logLine(level slog.Level, what string, l *config.Line, n *rou
 	r.log.Log(context.Background(), level, what, values...)
 }
 
-// countValues are the attributes of a count of connections: those that are not 0.
+// countValues are the log attributes of a count of connections. Numbers that are 0 are left out.
 func countValues(n router.Count) []any {
 	var values []any
 	for _, v := range []struct {

@@ -17,8 +17,8 @@ type Maker struct {
 	// Devices gives networks devices, which are named and need not exist.
 	Devices bool
 
-	// Wrong is how many edits in a hundred have a value that nothing may have, or refer to nothing. Others may
-	// be invalid for what is there already.
+	// Wrong is how many edits in a hundred have a value that nothing may have, or refer to nothing. Other edits may
+	// be invalid, too: because of an object that exists already.
 	Wrong int
 
 	// Allow says which States may be made; nil: all.
@@ -180,7 +180,7 @@ func (g *Maker) prefix(external bool, i int) netip.Prefix {
 	case g.chance(10):
 		return netip.MustParsePrefix(fmt.Sprintf("fd00:0:0:%d::/120", i))
 	case g.chance(12):
-		return netip.MustParsePrefix("10.0.0.0/24") // around some of those below
+		return netip.MustParsePrefix("10.0.0.0/24") // it holds some of the prefixes below
 	case g.chance(20):
 		return netip.MustParsePrefix("169.254.1.0/28")
 	case external:

@@ -13,8 +13,8 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// A checker checks what is a rule of the file: that names are there and unique, that they refer to something, and
-// that a lesson can be played. What is about the network, config checks.
+// A checker checks the rules of the file: that names are there and unique, that they refer to something, and
+// that a lesson can be played. Package config checks the rules of the network.
 type checker struct {
 	*Topology
 	root     scope
@@ -289,7 +289,7 @@ func (c *checker) checkFloatingIPs() {
 	}
 }
 
-// An owner is who has a name or an id.
+// An owner is the table that has a name or an id.
 type owner struct {
 	what string // such as: router "r1"
 	line int
@@ -424,7 +424,7 @@ func (c *checker) router(s scope, name string) {
 	}
 }
 
-// setFirst sets what is not in a map yet.
+// setFirst sets a key that is not in the map yet.
 func setFirst[K comparable, V any](m map[K]V, key K, v V) {
 	if _, ok := m[key]; !ok {
 		m[key] = v

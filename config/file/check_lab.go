@@ -193,7 +193,7 @@ func routerAddresses(s *config.State, network config.ID) []netip.Addr {
 }
 
 // warnMembers warns, in a lab, of a pool none of whose members is an instance: nothing
-// answers there. A floating IP or another VIP stands for an instance elsewhere. A
+// answers there. A member that is a floating IP or another VIP counts as an instance, which is behind it. A
 // topology is a lab if it has steps, or instances that serve something.
 func (c *checker) warnMembers() {
 	serves := func(h Instance) bool { return len(h.Serve) > 0 }

@@ -74,7 +74,7 @@ func tables[T, E any](name, kind, id string, sub keys[E], blank func(line int) E
 			if raw, ok := element.table(); ok {
 				sub.decode(s, raw, &e)
 			}
-			// A table that cannot be read keeps its place, so that those behind
+			// A table that cannot be read keeps its place, so that the tables behind
 			// it keep their lines.
 			*field(t) = append(*field(t), e)
 		}
@@ -82,7 +82,7 @@ func tables[T, E any](name, kind, id string, sub keys[E], blank func(line int) E
 	return key[T]{name: name, set: set, sub: sub, many: true}
 }
 
-// decode reads a table's keys and reports those that it should not have.
+// decode reads a table's keys, and reports the keys that do not belong there.
 func (ks keys[T]) decode(s scope, raw map[string]any, t *T) {
 	known := make([]string, len(ks))
 	for i, k := range ks {
@@ -117,7 +117,7 @@ func (s scope) unknownKey(name string, known []string) {
 	s.fault(pathKey(name), "%s", text)
 }
 
-// homesOf lists the tables that have the key, out of the given one and those in
+// homesOf lists the tables that have the key, out of the given table and the tables in
 // it.
 func homesOf(key, table string, many bool, ks keyNames) []string {
 	var found []string

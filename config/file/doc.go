@@ -10,7 +10,7 @@
 //	     └────── lines.go ─────> line of every key                │                           │
 //	                                  └───────> Faults <── check*.go      <── state.go <── Draft.Check
 //
-// What is wrong with addresses, references, claims and limits, [config.Draft.Check] finds, for files as for programs.
+// [config.Draft.Check] finds the faults of addresses, references, claims and limits, for files as for programs.
 // The checks here are about the file: names are there and refer to something, each name is there once, a zero that is
 // written is not taken for a default, and a lesson can be played. state.go gives the faults of both their lines.
 // fill.go writes back into the Topology what the State has chosen.

@@ -15,7 +15,7 @@ type Fault struct {
 	File    string // name given to Parse; may be empty
 	Line    int    // 1 for the first line; 0: the topology was made by hand
 	Path    string // key path, such as network[0].subnet[1].gateway
-	Message string // names the object and what is wrong with it
+	Message string // names the object and the fault
 }
 
 // String gives the fault in the form FILE:LINE: MESSAGE, as [config.Fault.String] does.
@@ -59,7 +59,7 @@ type report struct {
 // takes memory.
 const maxFaults = 1000
 
-// full says whether the report lists as much as it may: what is found from now on is counted only.
+// full says whether the report is full: faults that are found from now on are only counted.
 func (r *report) full() bool { return r.found >= maxFaults }
 
 // err returns the faults as an error, nil when there are none. Faults found on
@@ -141,7 +141,7 @@ func (s scope) doubtful(key string) bool {
 	return s.spoiledIn(key) || s.r.mutedIn[joinPath(s.path, key)]
 }
 
-// mute has no more faults reported about a key: what is wrong with it has been said.
+// mute has no more faults reported about a key, because its fault has been reported.
 func (s scope) mute(key string) {
 	path := joinPath(s.path, key)
 	s.r.muted[path] = true
@@ -269,8 +269,8 @@ func (s scope) lineOf(key string) int {
 	return s.r.line(joinPath(s.path, key))
 }
 
-// given says whether the file has the key. It tells a zero that somebody wrote
-// from one that stands for the default; by hand there is no telling.
+// given says whether the file has the key: a zero that the file has is not a zero that stands for the
+// default. A topology made by hand cannot tell the two apart.
 func (s scope) given(key string) bool {
 	_, ok := s.r.lineAt(joinPath(s.path, key))
 	return ok && s.r.first && s.indexed

@@ -25,21 +25,21 @@ func (f *File) Name() string { return f.name }
 // State returns the State that the file makes alone.
 func (f *File) State() *config.State { return f.state }
 
-// Topology returns the file's tables, with what is chosen in State. Nobody may change it.
+// Topology returns the file's tables, filled in as State fills them in. The caller may not change it.
 func (f *File) Topology() *Topology { return f.topology }
 
-// Warnings returns what is allowed but unwise, sorted by line.
+// Warnings returns faults that are allowed but unwise, sorted by line.
 func (f *File) Warnings() Faults { return f.topology.Warnings }
 
-// Edit makes a Draft say what the file says. It puts the file's objects and takes away those that a file has declared
-// before and this one does not. What was chosen for an object, such as an address or a router, stays chosen. What
-// programs have made stays, and so do an object's description and tags.
+// Edit puts the file's objects into a Draft. It takes away objects that a file has declared before and this file does
+// not. A choice that was made for an object, such as an address or a router, stays. Objects that programs have made
+// stay, and so do an object's description and tags.
 //
-// The Draft's messages call the file's objects as the file's own messages do. Give what Check finds to Faults.
+// The Draft's messages call the file's objects as the file's own messages do. Give the faults of Check to Faults.
 func (f *File) Edit(d *config.Draft) { f.declared.edit(d) }
 
-// Faults places what Draft.Check has found at lines of the file. The first result is everything wrong, the second is
-// what is unwise. Both are sorted by line. An object that the file does not declare has no line.
+// Faults gives the faults that Draft.Check has found their lines in the file. The second result has the warnings. Both
+// are sorted by line. An object that the file does not declare has no line.
 func (f *File) Faults(found config.Faults) (faults, warnings Faults) {
 	rep := f.report.blank()
 	f.declared.place(found, rep)

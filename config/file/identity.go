@@ -27,11 +27,11 @@ type identified struct {
 	id    *config.ID
 	kind  config.Kind
 	at    func() scope
-	parts func() []string // what the ID is made of; asked for when those of earlier tables are set
+	parts func() []string // what the ID is made of; called when the IDs of earlier tables are set
 }
 
-// identify gives IDs to the tables that have none. It comes before anything is filled in, because an ID is made
-// of what the table says. Whoever has to say in a table which object it is, writes its id there.
+// identify gives IDs to the tables that have none. It comes before defaults and choices are filled in, because an ID is
+// made of the keys that the file has. A table with the key id has that ID instead.
 func (c *checker) identify() {
 	taken := map[config.ID]identified{}
 	given := map[config.ID]bool{}

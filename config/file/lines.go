@@ -61,7 +61,7 @@ func withoutMark(doc string) string {
 
 // A lineScanner walks through a document once, counting lines.
 type lineScanner struct {
-	text   string // what is still to be read
+	text   string // the part that is not read yet
 	line   int
 	index  lineIndex
 	tables map[string]int // how many [[tables]] each path has so far

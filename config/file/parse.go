@@ -40,10 +40,10 @@ func tablesOf(f *File, err error) (*Topology, error) {
 // error is [Faults], unless reading itself failed.
 //
 // Read takes at most 16 MB, 16 tables and lists inside each other, 256 bytes of a
-// key's path and 1048576 keys, tables and list elements; more of any is a fault. So are more interfaces
-// of a router than 65533, and what few lines multiply beyond the bounds: 262144 devices of physical networks,
-// counted for each network, as many subnets, counted for each router, and 1048576 members, for each VIP.
-// Of a file with more than 1000 faults, overlaps beyond those count once for each subnet.
+// key's path and 1048576 keys, tables and list elements; more of any is a fault. A router has at most 65533 interfaces.
+// A few lines may stand for many objects, which have bounds, too: 262144 devices of physical networks, counted for each
+// network; 262144 subnets, counted for each router; 1048576 members, counted for each VIP.
+// In a file with more than 1000 faults, further overlaps count once for each subnet.
 func Read(name string, r io.Reader) (*File, error) {
 	text, err := readText(name, r)
 	if err != nil {
@@ -75,12 +75,12 @@ func decode(name, doc string, raw map[string]any) *File {
 	return &File{name: name, topology: t, report: rep}
 }
 
-// check checks a file that was decoded. What is wrong goes to the report.
+// check checks a file that was decoded. Faults go to the report.
 func (f *File) check() {
 	f.declared, f.instances, f.state = f.topology.check(f.report)
 }
 
-// check checks a topology. If all is well it is filled in. The instances are those before.
+// check checks a topology. If it is valid it is filled in. The instances that check returns are not filled in.
 func (t *Topology) check(rep *report) (*declarations, []Instance, *config.State) {
 	c := newChecker(t, rep)
 	c.identify()
@@ -107,8 +107,7 @@ func (t *Topology) check(rep *report) (*declarations, []Instance, *config.State)
 // as Parse does for a file. An error is [Faults]; the topology then has nothing but its
 // IDs filled in. A valid topology may be validated again, which changes nothing.
 //
-// Validate writes to the topology, so callers see to it that nobody else uses
-// it meanwhile.
+// Validate writes to the topology: no other goroutine may use it meanwhile.
 func (t *Topology) Validate() error {
 	t.unshare()
 	rep := newReport(t)

@@ -7,9 +7,9 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// The tables of the file: every key it may have and where its value goes. The
-// defaults here are those that a zero value cannot stand for; the others are
-// the check's, which applies them to hand-made topologies as well.
+// The tables of the file: every key it may have and where its value goes. A
+// default stands here if a zero value cannot stand for it. The check applies all
+// other defaults, because it applies them to topologies made by hand as well.
 
 // indexes matches the list indexes in a path.
 var indexes = regexp.MustCompile(`\[\d+\]`)

@@ -7,12 +7,12 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// Edit puts a topology's objects into a Draft, and takes away those that a file has declared before and this one no
-// longer does. What has been chosen for an object that the Draft has already, such as an address, stays chosen.
+// Edit puts a topology's objects into a Draft. It takes away objects that a file has declared before and this topology
+// does not. A choice that was made for an object in the Draft, such as an address, stays.
 //
-// The topology stays as it is. It need not have been validated. What is wrong with it, the Draft's Check finds. But the
-// Draft has no names: of one that refers to nothing, Check says that the reference is missing. State and Validate say
-// more.
+// The topology stays as it is. It need not have been validated: the Draft's Check finds its faults. But the Draft has
+// IDs, not names. If a name refers to nothing, Check only says that the reference is missing; State and Validate also
+// say the name.
 func (t *Topology) Edit(d *config.Draft) {
 	t = t.clone()
 	rep := newReport(t)
@@ -107,7 +107,7 @@ func (t *Topology) declarations(r *report) *declarations {
 	return ds
 }
 
-// edit puts the objects into a Draft, and takes away those that a file has declared before.
+// edit puts the objects into a Draft, and takes away other objects that a file has declared before.
 func (ds *declarations) edit(d *config.Draft) {
 	var gone []config.Ref
 	for o := range d.All() {
@@ -168,7 +168,7 @@ func (t *declaration) withOthers(d *config.Draft) config.Object {
 	return o
 }
 
-// check edits and checks a Draft, and reports what is found at the lines of the tables. The State is nil if
+// check edits and checks a Draft, and reports the faults at the lines of their tables. The State is nil if
 // there are faults.
 func (ds *declarations) check(d *config.Draft, r *report) *config.State {
 	ds.edit(d)

@@ -115,7 +115,7 @@ func parsePortRange(text string) (portRange, error) {
 	return portRange{first: a, last: b}, nil
 }
 
-// prefixText and addrText are the ids of what is known by its address.
+// prefixText and addrText are the ids of objects that are known by their address.
 func prefixText(p netip.Prefix) string {
 	if p.IsValid() {
 		return p.String()

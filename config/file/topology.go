@@ -13,9 +13,9 @@ import (
 // each floating IP and VIP.
 //
 // A Topology is plain data: nothing in it is shared with the package, and it is
-// safe for concurrent use as long as nobody changes it. The Line fields are lines
-// of the file; they are 0 in what is made by hand. The ID fields hold what the key id says, or, after
-// validation, what the ID is made of the table's name.
+// safe for concurrent use as long as no goroutine changes it. The Line fields are lines
+// of the file; they are 0 in a table made by hand. An ID field holds the table's key id. Without that key, the field is
+// empty until validation makes an ID of the table's name.
 type Topology struct {
 	File string // name given to Parse, used in messages; may be empty
 
@@ -33,8 +33,8 @@ type Topology struct {
 	Instances []Instance
 	Steps     []Step
 
-	// Warnings is what is allowed but unwise, sorted by line. Parse and Validate
-	// set it; what was there before is forgotten.
+	// Warnings has faults that are allowed but unwise, sorted by line. Parse and Validate
+	// set it; warnings that it had before are lost.
 	Warnings []Fault
 
 	lines lineIndex // of the file; nil for a topology made by hand
@@ -70,7 +70,7 @@ type Network struct {
 	Line            int // line in the file, 0 when made by hand
 	ID              config.ID
 	Name            string
-	Devices         []Device // after validation those of PhysicalNetwork, if that is set
+	Devices         []Device // after validation, the devices of PhysicalNetwork if that is set
 	VLAN            int      // 0: untagged
 	MTU             int      // IP MTU in bytes, 1500 by default
 	External        bool     // floating IPs and router gateways live here
@@ -79,7 +79,7 @@ type Network struct {
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
 	Subnets         []Subnet
 
-	filled bool // Devices are those of PhysicalNetwork
+	filled bool // Devices were taken from PhysicalNetwork
 }
 
 // A PhysicalNetwork is a label for devices. One called default exists without
@@ -116,7 +116,7 @@ type Route struct {
 }
 
 // A Router is one virtual router with its own address space: no two networks
-// that it joins overlap, while those of different routers may.
+// that it joins overlap. Networks of different routers may.
 type Router struct {
 	Line       int
 	ID         config.ID
@@ -125,7 +125,7 @@ type Router struct {
 	Gateway    *RouterGateway // nil: no external gateway
 	Routes     []Route
 	RPFilter   string // off, loose or strict
-	NAT        *NAT   // nil: a copy of Topology.NAT; what is zero in it is as it is there
+	NAT        *NAT   // nil: a copy of Topology.NAT; a zero field is as in Topology.NAT
 }
 
 // A RouterInterface joins a router to a tenant network. After validation
