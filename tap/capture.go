@@ -178,8 +178,8 @@ func (c *captured) Read(frames []Frame) (int, error) {
 	return n, err
 }
 
-// Write implements Device. The frames are offered one by one, so that only those
-// that were taken are captured.
+// Write implements Device. The frames are offered one by one, so that only frames
+// that the device has taken are captured.
 func (c *captured) Write(frames []Frame) (int, error) {
 	taken, first := 0, error(nil)
 	now := c.w.now()

@@ -27,7 +27,7 @@ const (
 )
 
 var (
-	// ErrDown says that the device exists but is down: what is written is lost,
+	// ErrDown says that the device exists but is down: frames written to it are lost,
 	// and it works again when it is up.
 	ErrDown = errors.New("device is down")
 	// ErrGone says that the device does not exist any more: close and reopen it.

@@ -73,7 +73,7 @@ func (d *faulty) Notify(fn func()) {
 	d.Device.Notify(fn)
 }
 
-// apply decides what becomes of a frame and appends what is to be delivered.
+// apply decides what becomes of a frame, and appends the frames that are to be delivered now.
 // expired is called once a frame has been held back for long enough.
 func (s *faults) apply(opt *FaultOptions, frame []byte, to [][]byte, expired func()) [][]byte {
 	// One draw for each kind, so that one fault does not move the others.
@@ -183,7 +183,7 @@ func (d *faulty) Write(frames []Frame) (int, error) {
 	return max(0, len(frames)-(len(list)-n)), err
 }
 
-// send writes what is left of a batch to the device.
+// send writes the frames of a batch that are left to the device.
 func (d *faulty) send(list [][]byte) (int, error) {
 	out := make([]Frame, len(list))
 	for i, b := range list {
@@ -193,7 +193,7 @@ func (d *faulty) send(list [][]byte) (int, error) {
 }
 
 // writeLate sends a frame that nothing has overtaken. Its Write has long
-// returned, so an error has nobody to go to: the frame is lost, as on a wire.
+// returned, so no caller is left to get an error: the frame is lost, as on a wire.
 func (d *faulty) writeLate() {
 	d.outMutex.Lock()
 	defer d.outMutex.Unlock()

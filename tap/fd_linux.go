@@ -23,8 +23,8 @@ type fdDevice struct {
 	ours     bool // a TAP that the process has made
 	mtu      int  // when it was opened, in bytes
 
-	// Close waits for calls under way, so that nobody else's file is read once
-	// the number is used again.
+	// Close waits for calls under way. Without that, a call could read another file that has
+	// got the same descriptor number.
 	mu     sync.RWMutex
 	closed bool
 }
@@ -50,7 +50,7 @@ func (d *fdDevice) Close() error {
 	}
 	d.closed = true
 	if d.restore {
-		// Whoever opens the device next may know nothing of offloads.
+		// The next program that opens the device may know nothing of offloads.
 		_ = unix.IoctlSetInt(d.fd, unix.TUNSETOFFLOAD, 0)
 	}
 	if err := unix.Close(d.fd); err != nil {

@@ -169,7 +169,8 @@ func (g *Guard) start() error {
 		handle: handle, raw: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: raw}},
 		events: events,
 	}
-	g.self, _ = os.Open("/proc/thread-self/ns/net") // without it, what was moved elsewhere is not found
+	// Without self, an interface that was moved to another namespace is not found.
+	g.self, _ = os.Open("/proc/thread-self/ns/net")
 	g.filter, g.missing = newIngressFilter()
 	g.busy.Add(1)
 	go g.listen(g.guardState)

@@ -245,7 +245,7 @@ func (d *rawDevice) Read(frames []Frame) (int, error) {
 		errno := d.next(&frames[i])
 		switch {
 		case errno == unix.EAGAIN:
-			return i, d.dry() // nobody may come again before there are frames
+			return i, d.dry() // the caller may not call Read again before there are frames
 		case errno == unix.ENETDOWN:
 			return i, d.downOrGone()
 		case errno != 0:
@@ -266,7 +266,7 @@ func (d *rawDevice) next(f *Frame) unix.Errno {
 	return d.fromRing(f)
 }
 
-// dry says what is known of an interface from which nothing comes.
+// dry returns the reason why no frames come from an interface, nil if there is none.
 func (d *rawDevice) dry() error {
 	if d.ring != nil {
 		switch errno := d.socketError(); errno {

@@ -11,7 +11,7 @@ import (
 
 const (
 	// ringSlots bounds the burst that a device takes while the worker is busy
-	// elsewhere. Twice as many, and a quarter, measured no better.
+	// with other work. Twice as many, and a quarter, measured no better.
 	ringSlots = 2048
 	// ringSlot holds a frame of an ordinary MTU behind the kernel's description
 	// of it, in bytes.
@@ -70,7 +70,7 @@ func (r *ring) close(fd int) {
 }
 
 // filled returns the slot that is the next to read, or nil while it is the
-// kernel's. The load orders what is read from the slot behind it.
+// kernel's. The atomic load comes before all reads of the slot.
 func (r *ring) filled() *unix.Tpacket2Hdr {
 	h := (*unix.Tpacket2Hdr)(unsafe.Pointer(&r.memory[r.next]))
 	if atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER == 0 {

@@ -86,7 +86,7 @@ func (c *command) parseMemberSet(words []string) error {
 	return nil
 }
 
-// split takes a line apart as a shell does: what is in quotes is one word.
+// split takes a line apart as a shell does: a text in quotes is one word.
 func split(line string) ([]string, error) {
 	var words []string
 	word, inWord, quote := "", false, rune(0)

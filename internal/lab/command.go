@@ -141,7 +141,7 @@ func (c *command) parseWait(args []string) error {
 	return nil
 }
 
-// arguments takes what is no option.
+// arguments takes the arguments that are no options.
 func (c *command) arguments(args []string) error {
 	want := map[string]string{"ping": "an address", "traceroute": "an address", "curl": "a URL",
 		"connect": "ADDRESS:PORT", "send": "ADDRESS:PORT TEXT"}[c.tool()]

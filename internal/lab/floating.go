@@ -94,7 +94,7 @@ func (c *command) floatingOptions(words []string) (names []string, err error) {
 	return names, nil
 }
 
-// floatingNames takes what is no option.
+// floatingNames takes the arguments that are no options.
 func (c *command) floatingNames(names []string) error {
 	target := c.port != "" || c.fixed.IsValid()
 	switch {

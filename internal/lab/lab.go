@@ -70,7 +70,7 @@ func CheckLesson(topo *file.Topology) file.Faults {
 var ErrUnexpected = errors.New("the lesson did not go as expected")
 
 // Run plays a lesson. It returns ErrUnexpected if an expectation failed,
-// file.Faults for what is wrong with the file, and the context's error when
+// file.Faults if the file has faults, and the context's error when
 // it was interrupted.
 func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	if faults := CheckLesson(topo); len(faults) > 0 {

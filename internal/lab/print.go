@@ -47,7 +47,7 @@ func heading(s *file.Step) string {
 	return s.Title
 }
 
-// prompt prints who does what.
+// prompt prints the instance and its command, as a shell's prompt does.
 func (p printer) prompt(s *file.Step) {
 	on := s.On
 	if on == "" {

@@ -1,6 +1,6 @@
 // Package virtio reads and writes the virtio-net header (virtio 1.2, 5.1.6)
-// that stands before every frame of package tap: what is left to do to the
-// frame. It also does the part that needs no protocol: it finishes a checksum.
+// that stands before every frame of package tap. The header says which work on the frame is
+// not done yet. The package also does the part that needs no protocol: it finishes a checksum.
 //
 // Devices, wrappers and the router's packets share it, so it imports neither
 // of them. It does not cut super-frames, which needs to know TCP and UDP.
@@ -71,7 +71,7 @@ func (h *Header) ChecksumField() int { return int(h.CsumStart) + int(h.CsumOffse
 // the field lies outside eth. The header itself still asks for the checksum
 // afterwards: it is the caller's to clear.
 //
-// The field holds the sum of what is not in the frame, a pseudo header. To that
+// The field holds the sum of the pseudo header, which is not in the frame. To that
 // sum is added everything from CsumStart to the end of eth. A result of zero is
 // written as 0xffff for every protocol, as Linux does: it is the same number in
 // ones' complement, and in UDP zero says that there is no checksum (RFC 768).

@@ -22,7 +22,7 @@ import (
 
 const (
 	// maxHead bounds a response's status line and headers, informational
-	// responses before it included; maxBody what is read of its body.
+	// responses before it included. maxBody bounds the part of the body that is read.
 	maxHead = 16 << 10
 	maxBody = 16 << 10
 )
@@ -254,5 +254,6 @@ func wayOut(err error) string {
 
 func isNetError(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op != "remote error" && op.Op != "local error" // those are TLS alerts
+	// A "remote error" or "local error" is a TLS alert.
+	return errors.As(err, &op) && op.Op != "remote error" && op.Op != "local error"
 }

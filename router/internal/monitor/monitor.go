@@ -86,7 +86,7 @@ type Schedule interface {
 // A Prober makes the checks of members. FromHost returns the real one.
 type Prober interface {
 	// Prepare makes ready for checks by a Spec, whose zero values have been replaced. It returns
-	// a function that makes ready for those of one target.
+	// a function that makes ready for the checks of one target.
 	Prepare(Spec) func(Target) Check
 }
 
@@ -132,7 +132,7 @@ type rules struct {
 	prepare func(Target) Check
 }
 
-// A member is a target with what is known of it.
+// A member is a target with its state and its next check.
 type member struct {
 	Target
 	check   Check
@@ -202,8 +202,8 @@ func (m *Monitor) remove(id uint32) {
 }
 
 // Update has the monitor check these members from now on, by this Spec. A member that stays is known by
-// its ID, and keeps its state, of which Up says nothing then. If the Spec is another one, what a check
-// under way finds is forgotten, and checks begin anew, as often as those of a new member; the state stays
+// its ID. It keeps its state, and Up is not called for it. If the Spec is another one, the result of a check
+// under way is ignored, and checks begin anew, as often as the checks of a new member; the state stays
 // until they have decided. A member whose address is another one is a new member.
 func (m *Monitor) Update(s Spec, targets []Target) {
 	m.mu.Lock()
@@ -256,7 +256,7 @@ func (m *Monitor) Last(id uint32) (Result, bool) {
 	return Result{}, false
 }
 
-// Close ends all checks. What those under way find is forgotten; Close does not wait for them.
+// Close ends all checks. It does not wait for checks under way, and ignores their results.
 func (m *Monitor) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -324,8 +324,8 @@ func (m *Monitor) record(e *member, r Result) (changed, up bool) {
 	} else {
 		e.due = e.due.Add(m.interval(e))
 	}
-	// A check that is late begins at once, and leaves the times of those after
-	// it as they are. Of several that have been missed only the last is made up
+	// A check that is late begins at once, and leaves the times of later checks
+	// as they are. Of several that have been missed only the last is made up
 	// for.
 	if late := m.opt.Schedule.Now().Sub(e.due); late > 0 {
 		e.due = e.due.Add(late.Truncate(m.interval(e)))
