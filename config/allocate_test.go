@@ -73,7 +73,7 @@ func TestChosenStaysChosen(t *testing.T) {
 	}
 }
 
-// What was chosen makes way for what is asked for by name, when it is put again.
+// An address that was chosen for an object makes way for another object that names it, when the first is put again.
 func TestChosenMakesWay(t *testing.T) {
 	d := lab()
 	d.Put(floating("a", none, none))

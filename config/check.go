@@ -31,8 +31,8 @@ func (d *Draft) Check() (*State, Faults) {
 type checker struct {
 	*Draft
 	content
-	order []Ref // the Draft's edits, and then what Check has changed
-	made  []ID  // what Check has changed
+	order []Ref // the Draft's edits, and then the objects that Check has changed
+	made  []ID  // objects that Check has changed
 	// rank has the objects that were put or deleted, and differ from the base State: their places in the edits, from 1.
 	rank map[ID]int
 

@@ -19,7 +19,7 @@ type growth struct {
 	put   func(d *config.Draft, n int)
 }
 
-// growths are Drafts that no topology file makes; those of files are tested where files are read.
+// growths are Drafts that no topology file makes. Package config/file tests the Drafts that files make.
 func growths() []growth {
 	prefix := netip.MustParsePrefix
 	net24 := func(i int) netip.Prefix { return netip.PrefixFrom(addr(10, i>>8, i, 0), 24) }

@@ -11,7 +11,7 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// What is found by the order of prefixes is what going through all subnets finds: the subnet around an address, and the
+// The order of prefixes finds the same as a search of all subnets: the subnet around an address, and the
 // subnets that overlap.
 func TestPrefixes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -41,7 +41,7 @@ func TestPrefixes(t *testing.T) {
 		}
 		var want []string
 		for i, s := range subnets {
-			overlaps := map[netip.Prefix]bool{} // those of earlier subnets
+			overlaps := map[netip.Prefix]bool{} // the prefixes of earlier subnets
 			for _, other := range subnets[:i] {
 				if other.CIDR.Overlaps(s.CIDR) {
 					overlaps[other.CIDR] = true

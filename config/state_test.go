@@ -69,7 +69,7 @@ func TestEditsLeaveTheStateAlone(t *testing.T) {
 	}
 }
 
-// What is put again as it was is no change; another Source is taken over all the same.
+// An object that is put again as it was is no change. Another Source is taken over all the same.
 func TestPutTheSame(t *testing.T) {
 	put := func(line int) *config.Network {
 		m := meta("a")

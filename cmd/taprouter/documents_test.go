@@ -98,7 +98,7 @@ func TestCommandsOfTheREADME(t *testing.T) {
 	}
 }
 
-// The methods in the README's tables are those of a Control or an engine, with these parameters.
+// Each method in the README's tables is a method of a Control or an engine, and has the same parameters there.
 func TestMethodsOfTheREADME(t *testing.T) {
 	changes, engine, n := reflect.TypeFor[*control.Control](), reflect.TypeFor[*router.Engine](), 0
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z][A-Za-z]+)\\((.*?)\\) ").
@@ -121,7 +121,7 @@ func TestMethodsOfTheREADME(t *testing.T) {
 	}
 }
 
-// parameters counts those of a list in Go.
+// parameters counts the parameters of a list in Go.
 func parameters(list string) int {
 	if list == "" {
 		return 0

@@ -94,7 +94,7 @@ func (r *reloading) edit(pairs ...string) {
 	}
 }
 
-// logs reloads the file, and returns what is logged, with FILE for its name.
+// logs reloads the file, and returns the log, with FILE in place of its name.
 func (r *reloading) logs(ctx context.Context, want bool) string {
 	r.t.Helper()
 	ok := r.reload(ctx)
@@ -202,7 +202,7 @@ func TestReloadAsJSON(t *testing.T) {
 	}
 }
 
-// A file that cannot be served changes nothing, and the log says what is wrong, where, and what to do.
+// A file that cannot be served changes nothing. The log names the fault, its line, and the way out.
 func TestReloadRefused(t *testing.T) {
 	device := func(spec string) []string {
 		return []string{"name = \"vlan101\"", fmt.Sprintf("name = \"vlan101\"\ndevices = [\"tap:fine\", %q]", spec)}
@@ -389,8 +389,8 @@ func TestReloadCounts(t *testing.T) {
 	}
 }
 
-// Requests come one after the other, those during a reload are one, and the service manager hears of each. A router
-// that is told to end during a reload takes that back.
+// Reloads run one after the other. Requests that come during a reload are served by one further reload. The service
+// manager is told of each. A router that is told to end during a reload takes the reload back.
 func TestServeReloads(t *testing.T) {
 	m := listenAsManager(t)
 	r := newReloading(t, planned, "text", nil)

@@ -57,7 +57,7 @@ port = 80
 `
 )
 
-// A faultCase is a file that says of itself what is wrong with it: what follows
+// A faultCase is a file that names its own faults: the text that follows
 // #! is the message of a fault of that line. There may be several.
 type faultCase struct{ name, text string }
 

@@ -104,7 +104,7 @@ func TestEdit(t *testing.T) {
 		"removed router r1", "removed subnet", "removed subnet", "removed network green", "removed network blue")
 }
 
-// What is wrong for the State that is there is said at the file's lines, and names both objects.
+// A fault that comes from an object of the State has a line of the file, and names both objects.
 func TestEditFaults(t *testing.T) {
 	s := read(t, blue).State()
 	d := s.Edit()
@@ -243,7 +243,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// goldenText is what tells an object from others, and what is chosen for it.
+// goldenText has the names that tell an object from others, and the choices made for it.
 func goldenText(o config.Object) string {
 	text := ""
 	if name := o.About().Name; name != "" {

@@ -35,7 +35,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(checkText)
 }
 
-// checkText holds what is true of any text.
+// checkText checks the properties that every text has.
 func checkText(t *testing.T, text string) {
 	topology, err := file.Parse("f", strings.NewReader(text))
 	if err != nil {

@@ -343,8 +343,8 @@ func TestByHandFaults(t *testing.T) {
 	}
 }
 
-// TestChangedAfterParse: lines are those of the objects, also when a harness
-// has moved or added some.
+// TestChangedAfterParse: faults have the lines of their objects, also when a harness
+// has moved or added objects.
 func TestChangedAfterParse(t *testing.T) {
 	topology := parse(t, routed)
 	topology.Networks = append(topology.Networks[1:], file.Network{Name: "new", MTU: 1})

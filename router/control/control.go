@@ -15,7 +15,7 @@ import (
 // An Engine is what serves a State: a router.Engine, or something like it (see NewFor). Its methods are called by one
 // goroutine at a time.
 type Engine interface {
-	// State returns what is served.
+	// State returns the served State.
 	State() *config.State
 
 	// Prepare gets everything ready for another State, and changes nothing that is served. An error wraps os.ErrClosed
@@ -64,7 +64,7 @@ func (r *Report) Lines() []config.Line { return config.Describe(r.From, r.To, r.
 type Control struct {
 	engine  Engine
 	opt     Options
-	writing chan struct{} // holds a value while somebody writes
+	writing chan struct{} // holds a value while a change is made
 }
 
 // New returns the Control of a router's engine. An engine has one.
@@ -107,15 +107,15 @@ func randomID() config.ID {
 	return config.NewID(b)
 }
 
-// State returns what is served.
+// State returns the served State.
 func (c *Control) State() *config.State {
 	_ = c.lock(context.Background())
 	defer c.unlock()
 	return c.engine.State()
 }
 
-// Edit makes a change: the function edits a Draft of what is served. All or nothing is changed. If the function returns
-// an error, that is Edit's, and nothing is changed. It may not call the Control, nor keep the Draft.
+// Edit makes a change: the function edits a Draft of the served State. All or nothing is changed. If the function
+// returns an error, Edit returns it, and nothing is changed. The function may not call the Control, nor keep the Draft.
 //
 // An error is a *Refusal if the Draft is wrong. It wraps os.ErrClosed after the engine's end, and the context's error
 // if that ends first.
@@ -123,10 +123,10 @@ func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Rep
 	return c.EditTold(ctx, edit, nil)
 }
 
-// EditTold is Edit for a caller that wants to say what is about to happen. When the change is prepared, the connections
-// that it concerns are counted, which takes a while for large tables. When it is stored, and nothing can fail any more,
-// tell gets its Report. Then the change is made. The function is also told that nothing
-// differs. It may not call the Control.
+// EditTold is Edit for a caller that announces a change before it is made. When the change is prepared, the connections
+// that it concerns are counted, which takes a while for large tables. When the change is stored, and nothing can fail
+// any more, tell gets the Report. Then the change is made. If nothing differs, tell is called, too. It may not call the
+// Control.
 func (c *Control) EditTold(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
 	if err := c.lock(ctx); err != nil {
 		return Report{}, err
@@ -147,7 +147,7 @@ func (c *Control) EditTold(ctx context.Context, edit func(*config.Draft) error, 
 	return r, err
 }
 
-// make makes a change that was checked, and tells of it before if somebody wants to hear.
+// make makes a change that was checked. Before that it calls tell, unless tell is nil.
 func (c *Control) make(ctx context.Context, r *Report, tell func(Report)) error {
 	p, err := c.engine.Prepare(ctx, r.To)
 	if err != nil {
@@ -195,8 +195,9 @@ func (c *Control) lock(ctx context.Context) error {
 
 func (c *Control) unlock() { <-c.writing }
 
-// A Refusal says why a change was refused. errors.Is finds fs.ErrInvalid, fs.ErrExist (something has what is asked
-// for, or needs what is to go), fs.ErrNotExist (something that is needed is not there) and fs.ErrPermission in it.
+// A Refusal says why a change was refused. errors.Is finds one of these in it: fs.ErrInvalid; fs.ErrExist, if another
+// object has the value asked for, or needs the object that is to go; fs.ErrNotExist, if an object that is needed is
+// not there; fs.ErrPermission.
 type Refusal struct {
 	Faults config.Faults // without warnings
 

@@ -17,12 +17,12 @@ import (
 // that has its gateway on that external network. A floating IP that is associated with another address moves, if need
 // be to another router, and is announced.
 //
-// When the method returns, all new connections obey. What the host has going on through shared SNAT keeps its
-// translation until it ends, so that nothing breaks that works. The connections of a floating IP that moves end at
-// once: both sides of a TCP connection get a RST, while those of UDP and ICMP begin anew with their next packet. In a
+// When the method returns, all new connections follow the change. Connections that the host has through shared SNAT
+// keep their translation until they end, so that they do not break. The connections of a floating IP that moves end at
+// once: both sides of a TCP connection get a RST, while UDP and ICMP begin anew with their next packet. In a
 // large table the last RSTs may follow a moment later.
 //
-// Associating what is associated already changes nothing. An error wraps fs.ErrInvalid if an address cannot be that,
+// If the two are associated already, nothing changes. An error wraps fs.ErrInvalid if an address cannot be that,
 // fs.ErrNotExist if no router, or more than one, reaches both, fs.ErrExist if the floating IP is taken, is a member of
 // a VIP of the same router, or the fixed address has another one there, and os.ErrClosed after the engine's end.
 func (c *Control) AssociateFloatingIP(floating, fixed netip.Addr) error {
@@ -54,8 +54,8 @@ func memberInTheWay(err error) error {
 	return err
 }
 
-// DisassociateFloatingIP takes a floating IP away from the address that has it. Its connections end at once, as those
-// of one that moves do, and no router answers for the address any more. The floating IP stays reserved. An error wraps
+// DisassociateFloatingIP takes a floating IP away from the address that has it. Its connections end at once, as when a
+// floating IP moves, and no router answers for the address any more. The floating IP stays reserved. An error wraps
 // fs.ErrNotExist if the address is not associated, or by more than one router, and os.ErrClosed after the engine's end.
 func (c *Control) DisassociateFloatingIP(floating netip.Addr) error {
 	return c.DisassociateFloatingIPAt("", floating)
@@ -192,7 +192,7 @@ func disassociate(d *config.Draft, f *config.FloatingIP) {
 	d.Put(&g)
 }
 
-// theFloatingIP finds the one floating IP with an address, of those that may be meant.
+// theFloatingIP finds the one floating IP with an address, among the floating IPs that may be meant.
 func theFloatingIP(d *config.Draft, a netip.Addr, none string,
 	may func(*config.FloatingIP) bool) (*config.FloatingIP, error) {
 	list := slices.Collect(d.FloatingIPsAt(a))

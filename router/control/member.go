@@ -20,8 +20,8 @@ func (c *Control) SetMember(pool, member string, up bool) error {
 }
 
 // SetMemberWeight changes a member's part of the connections, from 0 to 256. With 0 the member drains: it gets no new
-// connections, and what it has goes on until it ends; the engine's LoadBalancers tells how many there are. Errors are
-// those of SetMember, and one that wraps fs.ErrInvalid for another weight.
+// connections, and its own go on until they end; the engine's LoadBalancers tells how many there are. Errors are
+// as for SetMember; another weight gives one that wraps fs.ErrInvalid.
 func (c *Control) SetMemberWeight(pool, member string, weight int) error {
 	return c.changeMember("set the weight of member %q of pool %q", pool, member,
 		func(m *config.Member) { m.Weight = weight })

@@ -23,7 +23,7 @@ type query struct {
 // thousands of checks that wait for absent members would each read all messages.
 type answers struct {
 	mu      sync.Mutex
-	ep      tcpip.Endpoint // nil until somebody waits
+	ep      tcpip.Endpoint // nil until a caller waits for an answer
 	queue   waiter.Queue
 	entry   waiter.Entry
 	buf     bytes.Buffer

@@ -27,7 +27,7 @@
 //
 // # Errors
 //
-// Errors are those of package net: a [net.OpError] around a system call's error
+// Errors are as in package net: a [net.OpError] around a system call's error
 // number, such as syscall.ECONNREFUSED, syscall.EHOSTUNREACH for a neighbor
 // that does not answer ARP (after three seconds), [os.ErrDeadlineExceeded],
 // [net.ErrClosed]. An ICMP error that answers a ping or a traceroute is an

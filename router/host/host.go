@@ -43,7 +43,7 @@ const (
 	bufferMax     = 8 << 20
 
 	// Linux's range of ephemeral ports, so that a host's connections look
-	// like those of the machines it stands for.
+	// like connections of the machine that it stands for.
 	firstEphemeral, lastEphemeral = 32768, 60999
 )
 
@@ -147,8 +147,8 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MAC == ([6]byte{}) {
 		ip := c.Address.Addr().As4()
-		// 02 says locally administered and unicast (IEEE 802, clause 8.4); the
-		// second byte keeps hosts apart from whoever else derives addresses so.
+		// 02 says locally administered and unicast (IEEE 802, clause 8.4). The
+		// second byte keeps hosts apart from other programs that derive MAC addresses from IP addresses.
 		c.MAC = [6]byte{0x02, 'h', ip[0], ip[1], ip[2], ip[3]}
 	}
 	if c.MAC[0]&1 != 0 {
@@ -292,8 +292,8 @@ func (h *Host) kick() {
 
 // Close ends the host: its listeners and services stop, open TCP connections
 // are reset, calls that wait return with an error, the device is closed. It
-// returns when all goroutines of the host are gone, those of HTTP handlers
-// included: a handler has to return when its request's context ends. A second
+// returns when all goroutines of the host are gone, also the goroutines of HTTP
+// handlers: a handler has to return when its request's context ends. A second
 // call waits for the first and returns the same.
 func (h *Host) Close() error {
 	if err := h.checkBubble(); err != nil {

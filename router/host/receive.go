@@ -22,8 +22,8 @@ import (
 // well (tap.BatchBytes), so more would only pay for the shortest frames.
 const batchLen = 16
 
-// A batch is what one read fills. Batches are shared by all hosts: only those
-// that are just receiving hold one.
+// A batch holds the frames of one read. All hosts share the batches: a host holds one only
+// while it receives.
 type batch struct {
 	frames [batchLen]tap.Frame
 }
@@ -71,7 +71,7 @@ func (l *link) run() {
 			l.log.Info("the host's network is gone", "err", err)
 			return
 		case err != nil:
-			// Nobody promises a notification when it is better.
+			// There may be no notification when the device can be read again.
 			l.down.Do(func() { l.log.Warn("the device cannot be read, trying on, logged once", "err", err) })
 			again = time.After(downInterval)
 		}

@@ -73,7 +73,7 @@ func (h *Host) serve(port uint16, c io.Closer, run func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		_ = c.Close() // nobody uses it yet; the answer is that the host is closed
+		_ = c.Close() // no caller has it yet; the caller gets the error that the host is closed
 		return net.ErrClosed
 	}
 	h.servers = append(h.servers, service{c, port})

@@ -95,8 +95,8 @@ func (s *socket) ended(expired <-chan struct{}) error {
 	}
 }
 
-// translate returns the error of a call, which is that of a closed socket if
-// somebody closed it meanwhile: what the stack says then is of no interest.
+// translate returns the error of a call. If the socket was closed meanwhile it is net.ErrClosed, whatever error
+// the stack gives.
 func (s *socket) translate(err tcpip.Error) error {
 	if err == nil {
 		return nil
@@ -282,10 +282,10 @@ func fullAddress(a netip.AddrPort) tcpip.FullAddress {
 // Dial connects to an address, as [net.Dial] does: "tcp" or "udp", and an IPv4
 // address with a port. TCP connections have the methods of [*net.TCPConn] that
 // make sense here (CloseRead, CloseWrite, SetLinger, SetNoDelay, SetKeepAlive,
-// SetKeepAlivePeriod), UDP ones also those of [net.PacketConn].
+// SetKeepAlivePeriod). UDP connections also have the methods of [net.PacketConn].
 //
-// A connection attempt ends with an error after three seconds if nobody answers
-// ARP for the next hop, and otherwise when TCP gives up, after some two minutes.
+// A connection attempt ends with an error after three seconds if the next hop does not answer
+// ARP, and otherwise when TCP gives up, after some two minutes.
 func (h *Host) Dial(network, address string) (net.Conn, error) {
 	return h.DialContext(context.Background(), network, address)
 }

@@ -51,8 +51,8 @@ func (p *stepper) run() {
 		case <-p.work:
 		}
 		p.once()
-		// A nanosecond passes only when everybody else in the bubble waits. What
-		// a goroutine held a connection for is done by then, and what it left
+		// A nanosecond passes only when all other goroutines in the bubble wait. By then
+		// every goroutine that held a connection has let it go, and the work that it left
 		// to TCP's goroutines is in their queue.
 		time.Sleep(time.Nanosecond)
 		p.once()

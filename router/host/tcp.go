@@ -30,7 +30,7 @@ func (h *Host) dialTCP(ctx context.Context, from, to netip.AddrPort) (net.Conn, 
 		return nil, err
 	}
 	if err := s.connect(ctx, from, to); err != nil {
-		_ = s.Close() // nobody has seen the socket; the reason is in err
+		_ = s.Close() // no caller has the socket yet; the reason is in err
 		return nil, err
 	}
 	return &tcpConn{s}, nil
@@ -209,7 +209,7 @@ func (c *tcpConn) Write(b []byte) (int, error) {
 // CloseRead ends the reading side.
 func (c *tcpConn) CloseRead() error { return c.shutdown(tcpip.ShutdownRead) }
 
-// CloseWrite ends the writing side: the peer reads what is left, then io.EOF.
+// CloseWrite ends the writing side: the peer reads the data that is left, then io.EOF.
 func (c *tcpConn) CloseWrite() error { return c.shutdown(tcpip.ShutdownWrite) }
 
 func (c *tcpConn) shutdown(how tcpip.ShutdownFlags) error {

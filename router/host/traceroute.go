@@ -26,7 +26,7 @@ type TracerouteMode int
 
 // The modes of Traceroute.
 const (
-	// TracerouteUDP sends datagrams to ports that nobody uses, from 33434 on.
+	// TracerouteUDP sends datagrams to ports that are usually unused, from 33434 on.
 	TracerouteUDP TracerouteMode = iota
 	// TracerouteICMP sends echo requests, as traceroute -I.
 	TracerouteICMP
@@ -50,7 +50,7 @@ type TracerouteOptions struct {
 // A Hop is one line of a traceroute.
 type Hop struct {
 	TTL  int
-	From netip.Addr    // who answered; the zero Addr if nobody did
+	From netip.Addr    // the sender of the answer; the zero Addr if there was none
 	RTT  time.Duration // from sending to receiving
 }
 

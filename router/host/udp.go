@@ -25,7 +25,7 @@ func (h *Host) dialUDP(ctx context.Context, from, to netip.AddrPort) (net.Conn, 
 	})
 }
 
-// listenUDP makes a UDP socket that receives from anybody.
+// listenUDP makes a UDP socket that receives from every address.
 func (h *Host) listenUDP(at netip.AddrPort) (net.PacketConn, error) {
 	return h.openUDP(func(s *socket) error {
 		return callError("bind", errno(s.ep.Bind(fullAddress(at))))
@@ -79,12 +79,12 @@ func (c *udpConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom reads one datagram, as Read, and says who sent it.
+// ReadFrom reads one datagram, as Read, and returns its sender's address.
 func (c *udpConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	var res tcpip.ReadResult
 	room := b
 	if len(room) == 0 {
-		room = make([]byte, 1) // the stack keeps a datagram that it can write nowhere
+		room = make([]byte, 1) // the stack keeps a datagram for which there is no room
 	}
 	w := tcpip.SliceWriter(room)
 	err := c.await(waiter.ReadableEvents, c.read.wait(), func() (err tcpip.Error) {

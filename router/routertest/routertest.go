@@ -99,7 +99,7 @@ func Start(t testing.TB, topo *file.Topology) *Lab {
 
 // Host attaches a host to a network. Its address must be in one of the
 // network's subnets. Its gateway is the subnet's; on an external network it is a
-// router's address there, so that the host reaches what is behind it.
+// router's address there, so that the host reaches the networks behind the router.
 //
 // An address that is taken on that network ends the test. It is taken by another host or
 // instance that is attached already, by a router, a floating IP or a VIP. At the address of
