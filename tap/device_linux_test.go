@@ -46,7 +46,7 @@ func link(t *testing.T, name string) netlink.Link {
 	return l
 }
 
-// packetSocket is the kernel's side of a device: what is sent there arrives at
+// packetSocket is the kernel's side of a device: a frame sent to the socket arrives at
 // the device's reader, and the other way round.
 func packetSocket(t *testing.T, name string) int {
 	t.Helper()

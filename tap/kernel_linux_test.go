@@ -60,7 +60,7 @@ func namespace(t *testing.T) (string, netns.NsHandle, *netlink.Handle) {
 	return name, ns, h
 }
 
-// Whoever enters a namespace comes back: the main thread never ends, and would
+// A thread that enters a namespace comes back: the main thread never ends, and would
 // hold on to the namespace after its name is removed.
 func TestNoThreadStaysInTheNamespace(t *testing.T) {
 	inNamespace(t)
@@ -217,7 +217,7 @@ func TestTAPThatHasNoHeaders(t *testing.T) {
 	for i := range s[0].Buf {
 		s[0].Buf[i] = 0xee // of a frame before
 	}
-	// What is no IP is one flow for the kernel, whatever its addresses.
+	// For the kernel all frames that are no IP are one flow, whatever their addresses.
 	b := experimental("")
 	binary.BigEndian.PutUint16(b[tap.HeaderLen+12:], 0x0800)
 	udp := []byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 0, 0, 9, 0, 8, 0, 0}
@@ -375,7 +375,7 @@ func TestNoDriver(t *testing.T) {
 	must(t, unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""))
 	_, err = tap.OpenTAP("tap0", "", tap.Options{})
 	refused(t, "tap:tap0", err, "modprobe tun", "`taprouter lab`")
-	must(t, unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 254)))) // nobody's
+	must(t, unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 254)))) // no driver has this number
 	_, err = tap.OpenTAP("tap0", "", tap.Options{})
 	refused(t, "tap:tap0", err, "modprobe tun", "`taprouter lab`")
 	// A namespace may come, a driver does not.

@@ -41,7 +41,7 @@ func TestPipeRefusesWhatNoSlotHolds(t *testing.T) {
 	}
 }
 
-// Long and short frames in turn meet every slot of the ring in both roles.
+// Long and short frames take turns, so that every slot of the ring gets both.
 func TestPipeOfMixedSizesDoesNotAllocate(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector has sync.Pool forget on purpose")
@@ -124,7 +124,7 @@ func TestFaultKeepsAnErrorBesideFrames(t *testing.T) {
 	near, far := tap.Pipe("a", "b", tap.PipeOptions{})
 	dev := tap.Fault(&failsOnce{near, tap.ErrDown}, tap.FaultOptions{})
 	write(t, far, "x")
-	// With the last frame, since nobody may come again after fewer than asked for.
+	// With the last frame: a reader that gets fewer frames than it asked for may not read again.
 	s := slots(2)
 	if n, err := dev.Read(s); n != 1 || !errors.Is(err, tap.ErrDown) {
 		t.Errorf("%d frames, %v", n, err)

@@ -394,8 +394,8 @@ func TestRawUnmapsItsRing(t *testing.T) {
 	}
 }
 
-// Whoever is behind a TAP may send a super-frame of a kind that has no
-// virtio-net header. It may be lost, the device not.
+// A guest behind a TAP may send a super-frame of a kind that has no
+// virtio-net header. The frame may be lost, the device may not.
 func TestRawSurvivesAFrameThatJamsTheRing(t *testing.T) {
 	eachWay(t, func(t *testing.T, open func(string) tap.Device) {
 		guest := openTUN(t, "tap0", unix.IFF_VNET_HDR)

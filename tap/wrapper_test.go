@@ -121,7 +121,7 @@ func pass(t *testing.T, opt tap.FaultOptions, n int, inbound bool) []string {
 		t.Fatal(taken, err)
 	}
 	got := read(t, to)
-	time.Sleep(time.Second) // in the bubble: what is held back comes
+	time.Sleep(time.Second) // in the bubble: frames that were held back come
 	return append(got, read(t, to)...)
 }
 

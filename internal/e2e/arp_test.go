@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Whoever is there when the router starts hears which addresses it owns, three
-// times (RFC 5227, section 2.3), and whoever is connected later hears it then.
+// A host that is connected when the router starts hears which addresses the router owns, three
+// times (RFC 5227, section 2.3). A host that is connected later hears it then.
 func TestAnnouncements(t *testing.T) {
 	t.Parallel()
 	need(t, "tcpdump")

@@ -237,7 +237,7 @@ func TestMemberDies(t *testing.T) {
 		len(all), len(bad), out.Sub(killed).Round(time.Millisecond), detection)
 }
 
-// TestDrain and a rolling restart: nobody notices.
+// TestDrain drains a member, and restarts members one after the other: no client notices.
 func TestDrain(t *testing.T) {
 	need(t, "nginx")
 	b := newBalance(t)

@@ -44,7 +44,7 @@ func TestHostileFrames(t *testing.T) {
 			_ = send(mutate(rng, seeds)) // the kernel refuses the shortest
 		}
 	}
-	// Some of the frames were good ARP with a wrong MAC: say who is who again.
+	// Some of the frames were good ARP with a wrong MAC: announce the right one again.
 	p.internal.run("arping", "-c", "1", "-U", "-I", "tap100", internalAddress)
 	p.external.run("arping", "-c", "1", "-U", "-I", "tap-ext", externalAddress)
 	p.internal.pings(t, externalAddress)

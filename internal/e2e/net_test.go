@@ -58,12 +58,12 @@ func testMain(m *testing.M) int {
 
 // shareNamespaces has the ip command prepare the directory of namespace names,
 // which netns does not: only on a shared mount does a name that is removed here
-// disappear from the processes of "ip netns exec" as well. Otherwise each of
-// those keeps every namespace that it has seen at its start.
+// disappear from the processes of "ip netns exec" as well. Otherwise each of these
+// processes keeps every namespace that it has seen at its start.
 func shareNamespaces() {
 	name := fmt.Sprintf("tre%d-first", os.Getpid())
 	if exec.Command("ip", "netns", "add", name).Run() == nil {
-		_ = exec.Command("ip", "netns", "del", name).Run() // nobody is in there
+		_ = exec.Command("ip", "netns", "del", name).Run() // no process is in it
 	}
 }
 
@@ -283,9 +283,9 @@ func (s *space) start(args ...string) (p *process) {
 	return p
 }
 
-// spawner is a thread that starts every process in the background: they are to
-// end with the tests, however those end, and what the kernel watches for that
-// (PR_SET_PDEATHSIG) is the thread that started them.
+// spawner is a thread that starts every process in the background. The processes have to
+// end with the tests, in whatever way the tests end. For that the kernel watches the thread
+// that started a process (PR_SET_PDEATHSIG), so this thread lives as long as the tests.
 var spawner = make(chan func())
 
 func runSpawner() {
@@ -311,7 +311,7 @@ type process struct {
 	ended  chan struct{}
 	err    error
 
-	hostile bool // a router that meets segments which nobody sends
+	hostile bool // a router that gets segments which no real host sends
 }
 
 // stop ends the process by SIGTERM and returns what it has printed.
@@ -340,7 +340,7 @@ func (p *process) waitTimes(t *testing.T, text string, times int) {
 	}
 }
 
-// An output is a buffer that somebody may wait on.
+// An output is a buffer whose content a test can wait for.
 type output struct {
 	mu   sync.Mutex
 	b    bytes.Buffer
@@ -480,7 +480,7 @@ func exitCode(err error) int {
 	return 0
 }
 
-// file writes a file of the test that anybody may read.
+// file writes a file of the test that every user may read.
 func (w *world) file(name, text string) string {
 	w.t.Helper()
 	dir := w.t.TempDir()

@@ -24,7 +24,7 @@ type pair struct {
 	*world
 	router, internal, external *space
 	process                    *process
-	logStart                   int // what is before is of no interest to logged
+	logStart                   int // logged ignores the log before this place
 }
 
 var pairTopology = nettest.CloudOn("tap:tap100", "tap:tap-ext")

@@ -238,7 +238,7 @@ func with(wrappers [][]string, command ...string) []string {
 	return append(all, command...)
 }
 
-// Without a right or the TUN driver, one line says what is missing, and what
+// Without a right or the TUN driver, one line says what is missing, and which command
 // needs neither.
 func TestWithoutRights(t *testing.T) {
 	need(t, "setpriv", "unshare")

@@ -111,7 +111,7 @@ func TestSoak(t *testing.T) {
 
 // run is one half.
 func (s *soak) run(d time.Duration) {
-	s.start() // once for what is opened once for all
+	s.start() // a first time, so that files which stay open are open before the count
 	s.stop()
 	before := resources()
 	s.start()
@@ -219,7 +219,7 @@ func (s *soak) traffic(d time.Duration) {
 	}
 }
 
-// buffered bounds a socket's buffers: what is under way fits the queues of the TAPs,
+// buffered bounds a socket's buffers: the data under way fits the queues of the TAPs,
 // so that the kernel has no reason to drop any of it.
 func buffered(size int) func(string, string, syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) (err error) {
@@ -233,7 +233,7 @@ func buffered(size int) func(string, string, syscall.RawConn) error {
 
 const (
 	tcpBuffer = 64 << 10
-	udpBuffer = 8 << 20 // of those who may have to wait for their turn on a busy machine
+	udpBuffer = 8 << 20 // for sockets whose process may have to wait for its turn on a busy machine
 )
 
 // connect opens a connection from a host.
@@ -374,7 +374,7 @@ func (s *soak) echo(h *space, address string) {
 				return
 			}
 			if err == nil {
-				_, _ = c.WriteTo(b[:n], from) // what is lost is missed by its sender
+				_, _ = c.WriteTo(b[:n], from) // the sender misses a datagram that is lost
 			}
 		}
 	})
@@ -424,7 +424,7 @@ func (s *soak) datagrams(name string, from *space, to string) {
 			break
 		}
 	}
-	time.Sleep(2 * time.Second) // for what is on its way
+	time.Sleep(2 * time.Second) // for packets that are on their way
 	c.Close()
 	<-done
 	lost, more := sent-len(seen), 0

@@ -11,8 +11,8 @@ import (
 )
 
 // speedFloor is the part of the kernel's throughput that the router must reach
-// where speed is asserted at all (TAPROUTER_E2E_SPEED=1): elsewhere, a shared or
-// busy machine would decide.
+// where speed is asserted at all (TAPROUTER_E2E_SPEED=1). Without that variable the test asserts no
+// speed, because a shared or busy machine would decide.
 const speedFloor = 0.4
 
 // TestSpeed compares TCP through SNAT with the kernel's own NAT between veths, in

@@ -89,7 +89,7 @@ func TestRoutersOnTwoWorkers(t *testing.T) {
 			c.from.pings(t, strings.TrimSuffix(c.dial, ":"))
 		})
 	}
-	// The shared device goes and comes back: whoever wrote to it finds the new one.
+	// The shared device goes and comes back: every worker that wrote to the old one writes to the new one.
 	w.check(ext.LinkDel(ext.link("tr-ext")))
 	w.step("the external device is made anew", func(t *testing.T) {
 		var link netlink.Link

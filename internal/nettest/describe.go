@@ -100,7 +100,7 @@ func (p *ipPacket) set(f field, on bool) {
 	}
 }
 
-// keepSums notes wrong checksums: those that differ from the packet's when it is built
+// keepSums notes wrong checksums: a checksum is wrong if it differs when the packet is built
 // again. Only n bytes of the packet are there; the rest of whole is zeros.
 func (p *ipPacket) keepSums(whole []byte, header, n int) {
 	full := *p

@@ -54,7 +54,7 @@ func TestParseDescribe(t *testing.T) {
 	}
 }
 
-// Headers from elsewhere: the language agrees with the world.
+// Headers of other programs: a line gives the same bytes.
 func TestParseBytes(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"udp 192.168.0.1:1024 > 192.168.0.199:53 id 0 df len 87", // the example of many textbooks
@@ -140,8 +140,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// FuzzDescribe: any bytes can be described, and what is described is built again
-// to the same bytes, and matches itself.
+// FuzzDescribe: any bytes can be described. The description is built again
+// to the same bytes, and matches them.
 func FuzzDescribe(f *testing.F) {
 	for _, line := range []string{
 		"udp 1.2.3.4:5 > 6.7.8.9:10 more len 16 of 24",

@@ -10,7 +10,7 @@ import (
 )
 
 // Verify recomputes every length and checksum of an Ethernet frame, and of the
-// packet that an ICMP error quotes as far as it is quoted. It says what is wrong first.
+// packet that an ICMP error quotes as far as it is quoted. It returns the first fault.
 func Verify(eth []byte) error {
 	if len(eth) < packet.EthernetLen {
 		return errors.New("nettest: shorter than an Ethernet header")

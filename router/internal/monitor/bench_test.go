@@ -11,7 +11,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/monitor"
 )
 
-// Ten thousand members every 5 s. Of what is reported, the world's own work is a
+// Ten thousand members every 5 s. The reported values include the work of the test's world, a
 // few microseconds.
 func BenchmarkTCP(b *testing.B) {
 	for _, bb := range []struct {

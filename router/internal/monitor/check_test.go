@@ -183,7 +183,7 @@ func resets(c net.Conn) {
 	_ = c.(interface{ SetLinger(int) error }).SetLinger(0)
 }
 
-// forEver writes a text again and again, as long as somebody takes it.
+// forEver writes a text again and again, as long as the peer takes it.
 func forEver(first, text string) func(net.Conn) {
 	return func(c net.Conn) {
 		_, err := io.WriteString(c, first)
@@ -317,7 +317,7 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// certificate makes one that nobody has signed.
+// certificate makes a certificate that no authority has signed.
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -113,8 +113,8 @@ func TestDeathAndReturn(t *testing.T) {
 	}
 }
 
-// What nobody answers from the beginning: down at once, or after its first
-// checks where new members count as up.
+// A member that never answers is down at once, or after its first
+// checks if new members count as up.
 func TestNeverAlive(t *testing.T) {
 	for _, up := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -176,7 +176,7 @@ func TestManyDead(t *testing.T) {
 	})
 }
 
-// Close and Remove abandon what is under way: the bubble fails if anything is
+// Close and Remove abandon checks under way: the bubble fails if a goroutine is
 // left.
 func TestCloseUnderWay(t *testing.T) {
 	for _, typ := range []string{"TCP", "HTTP", "HTTPS", "PING", "UDP-CONNECT"} {

@@ -105,8 +105,8 @@ func targets(ids ...uint32) (all []monitor.Target) {
 	return all
 }
 
-// Other checks than before leave a member's state as it is until they have decided, and come as often as
-// those of a new member until then.
+// Checks of another Spec leave a member's state as it is until they have decided. Until then they come as often as
+// the checks of a new member.
 func TestUpdateOfTheSpec(t *testing.T) {
 	spec := monitor.Spec{Type: "TCP", Delay: time.Minute, Rise: 2, Fall: 2}
 	s, m := scripted(spec)
@@ -135,7 +135,7 @@ func TestUpdateOfTheSpec(t *testing.T) {
 		t.Errorf("%d checks in ten minutes, a minute apart", n)
 	}
 
-	// The state that it has is told to nobody again, and good ones have to be as many as they are now.
+	// The member's state is not reported again. The new Spec says how many good checks it takes.
 	spec.Rise, spec.Method = 4, "HEAD"
 	m.Update(spec, targets(1))
 	s.bad[1] = false
@@ -151,7 +151,7 @@ func TestUpdateOfTheSpec(t *testing.T) {
 	}
 }
 
-// What a check finds that had begun before the change says nothing about the new ones, and no member is
+// The result of a check that began before the change does not count for the new Spec. No member is
 // checked twice at one time.
 func TestUpdateWhileACheckIsUnderWay(t *testing.T) {
 	spec := monitor.Spec{Type: "TCP", Delay: 10 * time.Second, Rise: 1, Fall: 1}
@@ -188,7 +188,7 @@ func TestUpdateWhileACheckIsUnderWay(t *testing.T) {
 	}
 }
 
-// Members are known by their ID: those that stay do not notice that others come and go.
+// Members are known by their ID: members that stay do not notice that others come and go.
 func TestUpdateOfMembers(t *testing.T) {
 	spec := monitor.Spec{Type: "TCP", Delay: 10 * time.Second, Rise: 1, Fall: 1}
 	s, m := scripted(spec)
@@ -234,7 +234,7 @@ func TestUpdateOfMembers(t *testing.T) {
 	}
 }
 
-// Workers make no call after Close, which waits for those that are under way.
+// Workers make no call after Close. Close waits for calls under way.
 func TestWorkersClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := monitor.NewWorkers()
