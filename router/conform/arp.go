@@ -90,7 +90,7 @@ func (c *Case) announcements(network, address string) (all []arpFrame) {
 	return all
 }
 
-// requests counts those for an address, and returns the last.
+// requests counts the requests for an address, and returns the last.
 func requests(all []arpFrame, address string) (n int, last arpFrame) {
 	for _, m := range all {
 		if m.Request && m.Target == packet.AddrFrom(parseAddr(address)) && m.Sender != m.Target {
@@ -125,8 +125,8 @@ func answersARP(c *Case) {
 	}
 }
 
-// answersForNobodyElse: no answer for other hosts, other networks' addresses, addresses that
-// are translated elsewhere or not at all, and addresses that no host has.
+// answersForNobodyElse: on a network the router does not answer for other hosts, for addresses of other
+// networks, for addresses that it translates on another network or not at all, or for addresses that no host has.
 func answersForNobodyElse(c *Case) {
 	for _, x := range []struct {
 		network string
@@ -149,7 +149,7 @@ func answersForNobodyElse(c *Case) {
 	}
 }
 
-// answersProbes: who asks before it takes the address has none itself.
+// answersProbes: a host that probes for an address before it takes it has no address yet (RFC 5227).
 func answersProbes(c *Case) {
 	for _, network := range networks {
 		for _, a := range ownAddresses[network] {
@@ -218,7 +218,7 @@ func knownSendersFollowed(c *Case) {
 	if c.reach("172.16.101.4") != c.hosts.macOf("blue", parseAddr("172.16.101.4")) {
 		c.Fail("the host is not reached at all")
 	}
-	c.Wait(1200 * time.Millisecond) // Linux lets nobody move more often than once a second
+	c.Wait(1200 * time.Millisecond) // Linux lets a neighbor change its MAC address once a second at most
 	c.Put("blue", "arp who-has 172.16.101.1 tell 172.16.101.4 from %v", otherMAC)
 	if got := c.reach("172.16.101.4"); got != otherMAC {
 		c.Fail("the host has moved to %v, packets go to %v", otherMAC, got)
@@ -226,7 +226,7 @@ func knownSendersFollowed(c *Case) {
 }
 
 // unknownStays fails if a host that the router has never asked for is reached at the MAC address
-// that somebody has claimed for it.
+// that an attacker has claimed for it.
 func (c *Case) unknownStays(host string) {
 	if got, want := c.reach(host), c.hosts.macOf("blue", parseAddr(host)); got != want {
 		c.Fail("nobody has asked for %s, packets go to %v, not to %v", host, got, want)
@@ -426,7 +426,7 @@ func claimedByAnother(c *Case) {
 	c.Want("blue", "udp 10.10.10.4:4000 > 172.16.101.3:5000")
 }
 
-// defends: others hear at once who has the address.
+// defends: if a host announces an address of the router, the router announces it again at once.
 func defends(c *Case) {
 	for _, network := range networks {
 		all := ownAddresses[network]

@@ -128,7 +128,7 @@ func (c *Case) bystanders() *bystanders {
 	return b
 }
 
-// goOn: what is open loses nothing, and a new connection opens at the first SYN.
+// goOn: open connections lose nothing, and a new connection opens at the first SYN.
 func (b *bystanders) goOn() {
 	c := b.c
 	for i, p := range b.open {
@@ -143,8 +143,8 @@ func (b *bystanders) goOn() {
 	b.port++
 }
 
-// during has somebody attack, with the tenants at work in the middle of bursts, and fails unless
-// they notice nothing. What has come out is seen to after each burst.
+// during sends the frames of an attack, with the tenants at work in the middle of bursts. It fails if a
+// tenant notices the attack. After each burst, seeTo judges or drops the frames that have come out.
 func (b *bystanders) during(frame func(i int), seeTo func()) {
 	for i := range floodLen {
 		frame(i)
@@ -243,7 +243,7 @@ func arpFlood(c *Case) {
 	b.goOn()
 }
 
-// claim has somebody say, in every way that ARP has, that he is a host.
+// claim has an attacker claim the address of a host, in every way that ARP has.
 func (c *Case) claim(network, addr string) {
 	for _, line := range []string{
 		"arp who-has %[1]s tell %[1]s from %[2]v", "arp reply %[1]s is-at %[2]v for %[1]s",
@@ -282,7 +282,7 @@ func foreignClaims(c *Case) {
 	}
 }
 
-// claimsForUnknown: who has not been asked about a host cannot be believed about it.
+// claimsForUnknown: a claim for a host that the router has not asked for cannot be believed.
 func claimsForUnknown(c *Case) {
 	for range 50 {
 		for _, line := range []string{"arp who-has %[1]s tell %[1]s from %[2]v",
@@ -305,7 +305,7 @@ func victimSpeaks(c *Case) {
 	const host = "172.16.101.4"
 	c.reach(host)
 	for range 3 {
-		c.Wait(1200 * time.Millisecond) // Linux lets nobody move more often than once a second
+		c.Wait(1200 * time.Millisecond) // Linux lets a neighbor change its MAC address once a second at most
 		c.claim("blue", host)
 		c.Wait(1200 * time.Millisecond)
 		c.Put("blue", "arp who-has 172.16.101.1 tell %s", host)
@@ -355,8 +355,8 @@ func callsForErrors(c *Case) {
 	c.Want("green", "icmp 172.16.100.1 > 172.16.100.9 type 11")
 }
 
-// pingFlood: as fast as they can come. Not all of them are answered, since the answers go to
-// whom the pings name; and others' are, whatever there is of the flood.
+// pingFlood: pings come as fast as they can. The router does not answer all of them, since the answers go to the
+// address that the pings name as their sender. Pings of other hosts are answered during the flood.
 func pingFlood(c *Case) {
 	b := c.bystanders()
 	pings := make([][]byte, 4*floodLen)
@@ -397,9 +397,9 @@ func (c *Case) echoesOf(network, host string) (n int) {
 	return n
 }
 
-// packetIdentifiers: who gets packets does not know from theirs which identifiers others
-// get, to whom he may then send fragments. A router that passes on the sender's own has
-// none to be guessed.
+// packetIdentifiers: a receiver cannot guess from the identifiers of its packets which identifiers other receivers
+// get. If it could, it could send them false fragments. A router that passes on the sender's identifiers has
+// none of its own to guess.
 func packetIdentifiers(c *Case) {
 	var through, own []uint16
 	for i := range 51 {

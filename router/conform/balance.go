@@ -90,7 +90,7 @@ func (c *Case) begin(w *way, proto string, port int) (member string, p *path) {
 	return addrOf(p.real), p
 }
 
-// Turns are those of two members.
+// A turnsOf checks that two members take turns.
 type turnsOf struct{ last string }
 
 // next fails if a member has its turn twice.
@@ -348,7 +348,7 @@ func noMember(c *Case) {
 	c.Quiet()
 }
 
-// membersBack: who was refused may try again, from the same port.
+// membersBack: a client that was refused may try again, from the same port.
 func membersBack(c *Case) {
 	for _, m := range []string{"web1", "web2"} {
 		c.SetMember("web", m, false)
@@ -365,7 +365,7 @@ func membersBack(c *Case) {
 	c.Quiet()
 }
 
-// clientShown: a member sees who asks, and from which port.
+// clientShown: a member sees the client's own address and port.
 func clientShown(c *Case, proto string) {
 	for i, w := range clients {
 		if w.shared {
@@ -380,8 +380,8 @@ func clientShown(c *Case, proto string) {
 	c.Quiet()
 }
 
-// clientBeside: who is beside the member would be answered past the router, and has asked
-// somebody else.
+// clientBeside: the client is on the member's network. If the member answered it directly, past the router, the client
+// would get an answer from another address than the VIP that it has asked.
 func clientBeside(c *Case, proto string) {
 	for port := 4000; port < 4004; port++ {
 		p, out, in := c.open(clients[2], proto, port)

@@ -50,16 +50,16 @@ func (c *Case) Fail(format string, args ...any) { panic(errFailed(fmt.Sprintf(fo
 // Skip ends the check without an outcome.
 func (c *Case) Skip(format string, args ...any) { panic(errSkipped(fmt.Sprintf(format, args...))) }
 
-// broken ends the check because the target is broken, or says that it cannot do
-// what is asked.
+// broken ends the check with the error of a target that is broken, or that cannot do
+// what the check asks for.
 func (c *Case) broken(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-// meet finds out the router's MAC address on every network, as a host would.
-func (c *Case) meet() {
+// learnMACs finds out the router's MAC address on every network, as a host would.
+func (c *Case) learnMACs() {
 	c.macs, c.kept = map[string]mac{}, map[string][][]byte{}
 	c.wire.Answer(c.hosts.answer)
 	for _, network := range networks {
@@ -75,7 +75,7 @@ func (c *Case) restart() {
 	old := c.wire
 	c.wire = wire
 	c.broken(old.Close())
-	c.meet()
+	c.learnMACs()
 }
 
 // askers are the hosts that look for the router, and where they look.
@@ -227,7 +227,7 @@ func (c *Case) changer() Changer {
 	return ch
 }
 
-// Associate gives a floating IP to an internal host, whoever has had it.
+// Associate gives a floating IP to an internal host, and takes it from the host that had it.
 func (c *Case) Associate(floating, fixed string) {
 	c.broken(c.changer().Associate(parseAddr(floating), parseAddr(fixed)))
 }
@@ -242,7 +242,7 @@ func (c *Case) SetMember(pool, member string, up bool) {
 	c.broken(c.changer().SetMember(pool, member, up))
 }
 
-// keep has frames come before those that are still to be got.
+// keep puts frames before the frames of a network that the check has not taken yet.
 func (c *Case) keep(network string, frames [][]byte) {
 	c.kept[network] = append(frames, c.kept[network]...)
 }

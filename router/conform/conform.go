@@ -1,15 +1,15 @@
 // Package conform is a black-box suite for NAT routers: frames in, frames out.
-// Each check is one requirement of an RFC, or one behavior that the people behind a
+// Each check is one requirement of an RFC, or one behavior that the users of a
 // router rely on, and is played against a fresh router of a fixed network (Topology).
 //
-// What is tested is a Target: taprouter in memory, where hours of a timeout pass in
+// The router under test is a Target: taprouter in memory, where hours of a timeout pass in
 // microseconds, taprouter on TAP devices, and Linux's own routing with nftables NAT in a
 // network namespace, for comparison. A target of your own implements two small
 // interfaces, and Changer if it can be changed while it runs. nat/CONFORMANCE.md lists all
 // items with their checks.
 //
-// A check needs nothing but frames, so what it finds wrong can be seen from outside by
-// anybody; the words for frames are those of the project's scenarios.
+// A check needs nothing but frames, so a fault that it finds can be seen from outside the
+// router. Frames are written in the language of the project's scenarios.
 package conform
 
 import (
@@ -49,7 +49,7 @@ type Check struct {
 // ID names a check: "U1/default".
 func (c *Check) ID() string { return c.Item + "/" + c.Name }
 
-// Checks returns all checks, those of one item together.
+// Checks returns all checks. The checks of an item stand together.
 func Checks() []Check {
 	all := slices.Concat(udpChecks(), tcpChecks(), icmpChecks(), poolChecks(), fragmentChecks(), routerChecks(),
 		optionChecks(), specialChecks(), fieldChecks(), arpChecks(),
@@ -136,7 +136,7 @@ func (c *Case) run(check *Check) (result Result, err error) {
 			panic(end)
 		}
 	}()
-	c.meet()
+	c.learnMACs()
 	check.play(c)
 	return Result{Outcome: Passed}, nil
 }

@@ -33,7 +33,7 @@ var errOutOfOrder = errors.New("out of order")
 func (outOfOrder) Name() string                { return "none" }
 func (outOfOrder) Start(Profile) (Wire, error) { return nil, errOutOfOrder }
 
-// Whatever is played at the same time, each result is in its row and column; what is broken
+// Checks are played at the same time, and each result is in its row and column. A broken target
 // ends the run by its own error.
 func TestRunAll(t *testing.T) {
 	checks := []Check{}

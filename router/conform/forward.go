@@ -236,8 +236,8 @@ func noRoute(c *Case) {
 	c.Quiet()
 }
 
-// hostUnreachable: all who wait for a host hear that it does not answer, and they reach
-// it soon after it does. The TTL that is quoted may be that before or behind the router.
+// hostUnreachable: every sender that waits for a host gets an error if the host does not answer, and reaches the host
+// soon after it answers. The error may quote the packet with its TTL before or behind the router.
 func hostUnreachable(c *Case) {
 	const line = "udp %s:4000 > 172.16.101.4:5000 id 9 tos 0 len 20"
 	senders := []string{"10.10.10.4", "10.10.10.5", "198.51.100.7"}
@@ -343,7 +343,7 @@ func noErrorAboutErrors(c *Case) {
 	}
 	c.None("blue")
 	c.Drop()
-	// The fragments are those of a packet that has begun well.
+	// The first fragment of the packet is good.
 	c.Put("blue", "udp 192.168.10.20:4000 > 198.51.100.7:5000 id 77 off 0 more len 16 of 1040")
 	c.Put("blue", "udp 192.168.10.20 > 198.51.100.7 id 77 off 24 more len 16 ttl 1")
 	c.Put("blue", "udp 192.168.10.20 > 198.51.100.7 id 77 off 40 len 1008 ttl 1")
@@ -391,7 +391,7 @@ func noErrorToNobody(c *Case) {
 	c.liveError()
 }
 
-// quotes: as much as 576 bytes can hold, and all of what is shorter.
+// quotes: an error quotes as much of a packet as 576 bytes can hold, and a shorter packet as a whole.
 func quotes(c *Case) {
 	for i, n := range []int{0, 1, 8, 519, 520, 521, 1400} {
 		line := fmt.Sprintf("udp 192.168.10.%d:4000 > 198.51.100.7:5000 ttl 1 id 9 tos 0 len %d", 10+i, n)
@@ -588,7 +588,7 @@ func martianDests(c *Case, dests []string) {
 	}
 }
 
-// addressesOfAnother: an address of a network that is attached elsewhere.
+// addressesOfAnother: the source address is on another network of the router.
 func addressesOfAnother(c *Case) {
 	for _, kind := range packetKinds {
 		c.Put("blue", kind.line, "172.16.100.9", "198.51.100.7")
@@ -623,7 +623,7 @@ func sourceRoutes(c *Case) {
 	c.Want("blue", "udp 198.51.100.7:4000 > 172.16.101.4:5000 len 20")
 }
 
-// unknownOptions pass as they are, and so do those about which a router has nothing to say.
+// unknownOptions pass as they are, and so do options that are none of a router's business.
 func unknownOptions(c *Case) {
 	for _, opts := range []string{"5e040102", "9e040102", "01010101", "00000000", "94040000",
 		"5e0801020304050600000000",
@@ -693,7 +693,7 @@ func noRedirects(c *Case) {
 	c.Quiet()
 }
 
-// redirectsNotBelieved has the upstream, and then somebody else, tell of a better way.
+// redirectsNotBelieved has the upstream, and then another host, send redirects.
 func redirectsNotBelieved(c *Case) {
 	port := c.external(carriers[0], "172.16.101.4:4000", "198.51.100.7:53")
 	about := fmt.Sprintf("about [udp 10.10.10.2:%d > 198.51.100.7:53]", port)

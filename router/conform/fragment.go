@@ -158,8 +158,8 @@ func inOrder(c *Case) {
 	}
 }
 
-// pathMTU: who hears that a segment is too large sends its bytes again in smaller ones. The one
-// that was dropped has not happened.
+// pathMTU: a sender that gets the error for a segment that is too large sends its bytes again in smaller segments. The
+// dropped segment has changed nothing in the state of the connection.
 func pathMTU(c *Case, w *way, back int) {
 	l := c.legs(w, "tcp", 4000)
 	to, fro := l[back], l[1-back]
@@ -200,8 +200,8 @@ func everyOrder(c *Case, w *way) {
 	c.Quiet()
 }
 
-// beginInPieces: no packet of the connection has come before, and nobody has asked for the next
-// hop's address.
+// beginInPieces: no packet of the connection has come before, and the router has not asked for the next
+// hop's address yet.
 func beginInPieces(c *Case, w *way) {
 	for i, order := range orders {
 		p := c.newPath(w, "udp", 4000+i)
@@ -213,8 +213,7 @@ func beginInPieces(c *Case, w *way) {
 	c.Quiet()
 }
 
-// offPathPieces: a segment from somebody who does not know the sequence numbers is worth no more
-// in pieces.
+// offPathPieces: a segment from a sender that does not know the sequence numbers is refused in pieces, too.
 func offPathPieces(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	for i, order := range orders {
@@ -468,8 +467,8 @@ func overlapsForRouter(c *Case) {
 	c.pingInPieces("blue", 9, orders[0])
 }
 
-// beginnings of many packets leave room for another host's: those of one host also for
-// one that has begun before.
+// beginnings: first pieces of many packets leave room for another host's packet. If they are all of one host, they
+// also leave room for a packet that has begun before them.
 func beginnings(c *Case) {
 	begin := func(host string, id int) {
 		c.putPieces("blue", orders[0][:1+id%2], "icmp %s > 172.16.101.1 request id 5 seq 1 ipid %d len 600", host, id)
@@ -487,7 +486,7 @@ func beginnings(c *Case) {
 	c.pingInPieces("blue", 9, orders[5])
 }
 
-// reassemblyTime: who sends a packet of which a part is lost is told, once.
+// reassemblyTime: if a part of a packet is lost, its sender gets one error.
 func reassemblyTime(c *Case) {
 	request, _ := pingRouter("blue", 1)
 	c.putPieces("blue", []int{0, 2}, "%s len 600", request)
@@ -570,8 +569,8 @@ func fewest(c *Case) {
 	}
 }
 
-// cutAgain: pieces that are too large themselves, in every order. Only what is at the end of the
-// last one is a last piece.
+// cutAgain: pieces that are too large themselves, in every order. Each is cut again. Only the end of the last piece
+// becomes a last piece.
 func cutAgain(c *Case) {
 	toSmall(func(network, _ string, header int, next func() string) {
 		for _, at := range [][]int{{1400, 2800}, {1480, 1488}, {40, 1400}} {
@@ -588,8 +587,8 @@ func cutAgain(c *Case) {
 	c.Quiet()
 }
 
-// copiedOptions: what says that it is to be copied is in every piece, the rest in the first
-// one. No operation and end of list are no options to speak of.
+// copiedOptions: an option with the copy flag is in every piece, another option in the first
+// one only. "No operation" and "end of list" do not count.
 func copiedOptions(c *Case) {
 	for i, x := range []struct{ all, copied string }{
 		{"5e040102", ""}, {"9e040102", "9e040102"}, {"5e0401029e040304", "9e040304"}, {"9e0401025e040304", "9e040102"},
@@ -607,7 +606,7 @@ func copiedOptions(c *Case) {
 	}
 }
 
-// options are those of a packet that say something.
+// options are the IP options of a packet, without "no operation" and "end of list".
 func options(p *Packet) (all []string) {
 	ip := p.Eth[packet.EthernetLen:]
 	for o := ip[packet.IPv4Len : int(ip[0]&15)*4]; len(o) > 0 && o[0] != 0; {

@@ -13,7 +13,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// hostileChecks are about frames that nobody should send. After each flood of them the
+// hostileChecks are about frames that no host should send. After each flood of them the
 // router has to serve as before, and nothing invalid may have come out.
 func hostileChecks() []Check {
 	check := func(item, name, source string, play func(*Case)) Check {
@@ -121,8 +121,8 @@ func (o *opening) frame(s seed) []byte {
 	return o.c.frame(s.network, line)
 }
 
-// goesOn fails unless the router serves all as before, once the hosts have said anew
-// who they are: some of the flood was good ARP.
+// goesOn fails unless the router serves all hosts as before. First the hosts announce themselves
+// again, because some of the flood was good ARP.
 func (o *opening) goesOn() {
 	c := o.c
 	for _, network := range networks {
@@ -161,7 +161,7 @@ func (c *Case) judge(sound func(c *Case, network string, eth []byte) error) {
 	}
 }
 
-// sound says what is wrong with a frame from the router, whatever it is.
+// sound returns the fault of a frame from the router, nil if it has none.
 func sound(c *Case, network string, eth []byte) error {
 	if err := valid(eth); err != nil {
 		return err
@@ -266,7 +266,7 @@ func sweepBytes(c *Case, from, to int, seeds []seed) {
 	o.goesOn()
 }
 
-// sumOf is where a frame's transport checksum is; -1: nowhere.
+// sumOf is the place of a frame's transport checksum, -1 if it has none.
 func sumOf(eth []byte) int {
 	if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 {
 		return -1
@@ -309,7 +309,7 @@ func mend(eth []byte, changed int) {
 	}
 }
 
-// mendTransport mends what is behind the IP header; changed counts from there.
+// mendTransport mends the bytes behind the IP header. The place changed counts from the end of that header.
 func mendTransport(ip []byte, header, changed int) {
 	if ip[0]>>4 != 4 || int(ip[0]&15)*4 != header {
 		return
@@ -455,7 +455,7 @@ func land(c *Case) {
 	o.goesOn()
 }
 
-// spoofedGateway has hosts of one network speak for those of another, and for the router.
+// spoofedGateway has hosts of one network claim addresses of another network's hosts, and of the router.
 func spoofedGateway(c *Case) {
 	c.opening() // the neighbors are known
 	for _, line := range []string{

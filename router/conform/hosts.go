@@ -23,7 +23,7 @@ type hosts struct {
 	all  map[host]mac
 }
 
-// population is who is where.
+// population has the hosts of each network.
 var population = map[string][]string{
 	"blue":  {"172.16.101.2", "172.16.101.3", "172.16.101.4", "172.16.101.5", "172.16.101.254"},
 	"green": {"172.16.100.9", "172.16.100.10", "172.16.100.20"},
@@ -70,7 +70,7 @@ func (h *hosts) macOf(network string, src netip.Addr) mac {
 	case "blue":
 		return h.all[host{network, netip.MustParseAddr("172.16.101.254")}]
 	}
-	return mac{2, 0, 0, 0, 0, 0xee} // somebody
+	return mac{2, 0, 0, 0, 0, 0xee} // a host that is on none of the networks
 }
 
 // answer is a host's answer to an ARP request, nil if the frame is none for a host.

@@ -110,10 +110,10 @@ func addrOf(endpoint string) string { addr, _, _ := strings.Cut(endpoint, ":"); 
 // onPath are other routers, where a packet may find that it cannot go on.
 var onPath = map[string]string{"blue": "172.16.101.254", "green": "172.16.100.20", "ext": "10.10.10.1"}
 
-// wantError takes the next packet, which is to be an ICMP error, "type ...". One that somebody
-// on the path has sent may come from him, or from the address that the client talks to, or
-// from an external one of the router's, which it has to where his own means nothing
-// (RFC 5508, REQ-5).
+// wantError takes the next packet, which is to be an ICMP error, "type ...". An error that a router
+// on the path has sent may come from that router's address, from the address that the client talks to, or
+// from an external address of the router under test. The last is required where the sender's own address
+// means nothing (RFC 5508, REQ-5).
 func (c *Case) wantError(w *way, network, path, to, rest string) {
 	got := c.Get(network)
 	if got == nil {
@@ -178,7 +178,7 @@ func quoted(n int, proto, from, to, words string) string {
 	return fmt.Sprintf("about [%s %s > %s %s]", proto, from, to, words)
 }
 
-// traceroute: the router itself, somebody behind it, and the destination, each by the
+// traceroute: the client sees the router under test, the router behind it, and the destination, each by the
 // address that the client may know.
 func traceroute(c *Case, w *way, proto string) {
 	words := "len 20 "
@@ -505,7 +505,7 @@ func quotesOfEveryLength(c *Case) {
 			out := p.there("%s", words)
 			for n := 28; n < 60; n++ {
 				if n == 37 && proto == "tcp" {
-					continue // nobody can mend half of a checksum
+					continue // the quote ends in the middle of the checksum, which cannot be mended
 				}
 				c.Put(w.to, "icmp %s > %s type 3 code 1 %s", addrOf(p.real), addrOf(p.shown), out.Quote(n))
 				c.Want(w.from, "icmp %s > %s type 3 code 1 %s", w.dest, w.client,

@@ -102,7 +102,7 @@ func (w *inKernel) cables(p *Profile) error {
 	return nil
 }
 
-// kernelAddresses are the router's: its own, and those it translates, so that it
+// kernelAddresses are the router's own addresses, and the addresses that it translates. It has the latter so that it
 // answers ARP for them.
 var kernelAddresses = map[string][]string{
 	"blue": {"172.16.101.1/24"}, "small": {"172.16.102.1/24", "172.16.103.0/31"},
@@ -214,7 +214,7 @@ func newTranslated() translated {
 	return translated{floating, map[string]bool{}}
 }
 
-// associate gives a floating IP to a host; "": to nobody.
+// associate gives a floating IP to a host. With "" as the host it only takes it away.
 func (t *translated) associate(floating, fixed string) {
 	t.floating = slices.DeleteFunc(t.floating, func(f [2]string) bool { return f[0] == floating })
 	if fixed != "" {
@@ -222,7 +222,7 @@ func (t *translated) associate(floating, fixed string) {
 	}
 }
 
-// rules are those of the NAT table.
+// rules are the rules of the NAT table.
 func (t *translated) rules(p *Profile) string {
 	var in, out, shared, balanced []string
 	vips := []string{kernelVIP}
@@ -312,8 +312,8 @@ func (w *inKernel) nft(text string) error {
 	})
 }
 
-// changed replaces the rules of translation. What is going on keeps what it has, as
-// connection tracking has it.
+// changed replaces the rules of translation. Connections that exist keep their translation, which
+// connection tracking stores.
 func (w *inKernel) changed() error {
 	return w.nft("flush chain ip nat prerouting\nflush chain ip nat postrouting\n" + w.translated.rules(&w.profile))
 }

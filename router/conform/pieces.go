@@ -39,7 +39,7 @@ func (c *Case) legs(w *way, proto string, port int) [2]leg {
 		{c, w.to, w.from, addrOf(p.real), line(p.real, p.shown, back), line(p.dest, p.client, back)}}
 }
 
-// protocols are those that go a way.
+// protocols are the protocols of a way.
 func (w *way) protocols() []string {
 	if w.echoes {
 		return []string{"udp", "tcp", "icmp"}
@@ -94,7 +94,7 @@ func pieces(eth []byte, at ...int) [][]byte {
 	return all
 }
 
-// orders are those of three pieces.
+// orders are the orders in which three pieces may come.
 var orders = [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
 
 // putPieces sends a line's packet in three pieces, in an order.

@@ -158,7 +158,7 @@ func (e *ends) take(network string, dev tap.Device, f *tap.Frame) {
 	defer e.mu.Unlock()
 	if e.answer != nil {
 		if reply := e.answer(network, eth); reply != nil {
-			_, _ = dev.Write([]tap.Frame{frameOf(reply)}) // as on any wire, what is lost is asked for again
+			_, _ = dev.Write([]tap.Frame{frameOf(reply)}) // the router asks again for an answer that is lost
 			return
 		}
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 // staticChecks are about floating IPs and forwarded ports, and about what becomes of
-// connections when those come, move and go. No RFC is about floating IPs; what clouds
-// promise of them is in the documentation of OpenStack Networking (Neutron).
+// connections when floating IPs and forwarded ports come, move and go. No RFC is about floating IPs. The
+// documentation of OpenStack Networking (Neutron) says how they behave.
 func staticChecks() []Check {
 	const (
 		neutron = "Neutron, floating IPs"
@@ -123,8 +123,8 @@ var oneToOne = []oneToOneKind{
 		summed(packet.ProtoUDPLite, 5000, 4000, 0, "0405060708", 0)},
 }
 
-// usual are those of them that connection tracking without a checksum of its own for them
-// does not spoil: checks about something else leave the two last ones out.
+// usual is oneToOne without DCCP and UDP-Lite, the last two. Connection tracking that does not know their checksums
+// spoils them, so checks about something else leave them out.
 var usual = oneToOne[:len(oneToOne)-2]
 
 func line(format string) func(src, dst string) string {
@@ -382,7 +382,7 @@ func forwardedGoOn(c *Case) {
 // announced: neighbors that have asked for the address before know another MAC address for it.
 // A floating IP that is gone is not announced.
 func announced(c *Case, moves bool) {
-	c.Wait(5 * time.Second) // those of the start are over
+	c.Wait(5 * time.Second) // the announcements of the start are over
 	c.Drop()
 	address := unused
 	if moves {
@@ -449,7 +449,7 @@ func (c *Case) talk(w *way, port int) *path {
 	return p
 }
 
-// resets are those of both sides of such a connection.
+// resets are the RSTs that both sides of such a connection get when it ends.
 func (p *path) resets() []reset {
 	return []reset{{p.w.from, p.dest, p.client, 531, 121}, {p.w.to, p.shown, p.real, 121, 531}}
 }
@@ -507,7 +507,7 @@ func (c *Case) not(network string, bad func(*Packet) bool) {
 	}
 }
 
-// resetsOpening: who waits for an answer is told, too, and so is who may have sent one.
+// resetsOpening: the client that waits for an answer gets a RST, too, and so does the server that may have answered.
 func resetsOpening(c *Case) {
 	c.answersFor(float3) // which it is asked before the SYN comes
 	c.first(wayOf("into a floating ip"), "tcp", 4000, "S seq 100")
@@ -563,7 +563,7 @@ func resetsAll(c *Case) {
 	c.Quiet()
 }
 
-// resetAgain: a RST may be lost; who goes on talking gets another.
+// resetAgain: a RST may be lost. A side that goes on sending gets another one.
 func resetAgain(c *Case) {
 	p := c.talk(wayOf("into a floating ip"), 4000)
 	c.Disassociate(float3)
@@ -711,7 +711,7 @@ func (c *Case) refuses(network, client, address string, tcp, udp []int) {
 	}
 }
 
-// otherPorts: an address with forwarded ports refuses all others. Among those are the same numbers
+// otherPorts: an address with forwarded ports refuses all other ports. Among the other ports are the same numbers
 // of the other protocol, and the internal ports.
 func otherPorts(c *Case) {
 	c.refuses("ext", x1, forwarded, []int{22, 80, 2221, 2223, 5353}, []int{53, 2222, 5352})
@@ -732,7 +732,7 @@ func ownConnections(c *Case) {
 	c.Quiet()
 }
 
-// senders are internal hosts, and what somebody sees of them who is behind an external address.
+// senders are internal hosts. A host that is reached by an external address sees them with the address shown.
 var senders = []struct{ network, host, shown string }{
 	{"blue", vm3, float3}, {"blue", vm5, float5}, {"blue", vm4, shared}, {"blue", vm2, shared},
 	{"green", inner, shared}, {"green", web1, shared}, {"small", vm6, shared},
@@ -786,7 +786,7 @@ func hairpinEchoes(c *Case) {
 	c.Quiet()
 }
 
-// hairpinOthers is about those that shared SNAT could not tell apart.
+// hairpinOthers is about protocols without ports, which shared SNAT could not tell apart.
 func hairpinOthers(c *Case) {
 	for i := range usual {
 		o := &usual[i]
@@ -861,7 +861,7 @@ func unreachableFromInside(c *Case) {
 	}
 }
 
-// ownOr is whom an error about a floating IP's host may be from: the router, or the address that
+// ownOr is the address that an error about a floating IP's host may be from: the router's, or the address that
 // the sender knows.
 func ownOr(p *Packet, router string) string {
 	if p.Src.String() == float3 {
@@ -880,8 +880,8 @@ func floatingWithoutSNAT(c *Case) {
 	c.Quiet()
 }
 
-// ownAddressesWithoutSNAT: who has no floating IP is routed both ways, and who has one is
-// reached by either address, and answers from that one.
+// ownAddressesWithoutSNAT: a host without a floating IP is routed both ways. A host with one is
+// reached by both of its addresses, and answers from the address that was used.
 func ownAddressesWithoutSNAT(c *Case) {
 	c.uses(out1(vm4, vm4), 4000)
 	c.uses(to1(vm4, vm4), 4001)

@@ -29,7 +29,7 @@ type Wire interface {
 	// Answer has the hosts' answers to the router's own frames (ARP requests) go back at
 	// once: answer returns nil for a frame that is to be got.
 	Answer(answer func(network string, eth []byte) []byte)
-	// Wait lets time pass. A target whose time is everybody's refuses long waits with
+	// Wait lets time pass. A target that lives in real time refuses long waits with
 	// NotPossible.
 	Wait(d time.Duration) error
 	// Timeouts are the router's, as the profile has set them.
@@ -41,7 +41,7 @@ type Wire interface {
 // A Changer is a Wire whose router can be changed while it runs. When a method returns,
 // new connections obey. Checks that need one are skipped without.
 type Changer interface {
-	// Associate gives a floating IP to an internal host, whoever has had it, and
+	// Associate gives a floating IP to an internal host, and takes it from the host that had it.
 	// Disassociate takes it away.
 	Associate(floating, fixed netip.Addr) error
 	Disassociate(floating netip.Addr) error
@@ -49,7 +49,7 @@ type Changer interface {
 	SetMember(pool, member string, up bool) error
 }
 
-// Timeouts are how long a router keeps what is idle. Checks count in them, since
+// Timeouts are how long a router keeps idle connections and mappings. Checks count in them, since
 // targets in real time have short ones where a profile allows it.
 type Timeouts struct {
 	UDP, ICMP, TCPEstablished, TCPTransitory time.Duration
@@ -76,8 +76,8 @@ type Profile struct {
 	PortRange      string
 	// Short allows a target in real time to shorten its timeouts: to a few seconds.
 	Short bool
-	// Restarts is how often the router has been started before: what is left to chance
-	// is another one each time, in simulated time as well.
+	// Restarts is how often the router has been started before. Random choices differ from
+	// start to start, in simulated time as well.
 	Restarts int
 	// More is further lines of the topology file, for taprouter only.
 	More string

@@ -5,15 +5,15 @@ package conform
 import "errors"
 
 // TAPs is taprouter on TAP devices; it needs Linux.
-func TAPs() Target { return elsewhere("on TAPs") }
+func TAPs() Target { return needsLinux("on TAPs") }
 
 // Kernel is Linux's own routing and NAT; it needs Linux.
-func Kernel() Target { return elsewhere("Linux") }
+func Kernel() Target { return needsLinux("Linux") }
 
-type elsewhere string
+type needsLinux string
 
 // Name implements Target.
-func (e elsewhere) Name() string { return string(e) }
+func (e needsLinux) Name() string { return string(e) }
 
 // Start implements Target.
-func (elsewhere) Start(Profile) (Wire, error) { return nil, errors.New("needs Linux") }
+func (needsLinux) Start(Profile) (Wire, error) { return nil, errors.New("needs Linux") }

@@ -77,8 +77,8 @@ func untouchedSegments(c *Case, w *way) {
 	c.Quiet()
 }
 
-// offPath: who knows addresses and ports, but has not seen the connection, cannot send
-// into it, nor end it.
+// offPath: an attacker that knows addresses and ports, but has not seen the connection's packets, can neither send
+// into it nor end it.
 func offPath(c *Case, w *way) {
 	p := c.connect(w, 4000)
 	p.there("P. seq 101 ack 501 len 20")
@@ -94,7 +94,7 @@ func offPath(c *Case, w *way) {
 	p.there(". seq 121 ack 531")
 	p.reply("R seq 88000000")
 	p.reply("P. seq 88000000 ack 121 len 9")
-	c.Quiet() // above all no RST, which would have what is forged end the connection after all
+	c.Quiet() // above all no RST: with one, a forged segment would end the connection after all
 }
 
 func simultaneousOpen(c *Case) {
@@ -164,8 +164,8 @@ func keepalive(c *Case) {
 	c.Quiet()
 }
 
-// unsolicited: a SYN that nobody inside has asked for may be the other half of a
-// simultaneous open; an answer would spoil that.
+// unsolicited: a SYN from outside that no internal host has asked for may be the other half of a
+// simultaneous open. An answer would spoil that.
 func unsolicited(c *Case, wait time.Duration) {
 	port := c.external(carriers[1], "172.16.101.4:4000", "10.10.10.4:80 S seq 100")
 	c.Put("ext", "tcp 10.10.10.5:90 > 10.10.10.2:%d S seq 500", port)
@@ -238,8 +238,8 @@ func resetPasses(c *Case) {
 	c.Quiet()
 }
 
-// revived: a RST may be a forgery; whoever goes on talking still has a connection, for
-// as long as one lives.
+// revived: a RST may be a forgery. If the two sides go on talking, their connection lives on, with the timeout of an
+// established one.
 func revived(c *Case) {
 	p := c.connect(wayOf("snat"), 4000)
 	p.back("R. seq 501 ack 101")

@@ -15,7 +15,7 @@ import (
 //	green 172.16.100.0/24   web1 .9 and web2 .10 behind the VIP .11 (TCP 80, UDP 53)
 //	small 172.16.102.0/24   vm6 .6, with an MTU of 1000; and 172.16.103.0/31, vm7 .1
 //	ext   10.10.10.0/24     the router .2, its upstream .1; hosts x1 .4 and x2 .5;
-//	                        floating IPs .3 (vm3), .15 (vm5), .7 (the VIP), .9 (nobody's),
+//	                        floating IPs .3 (vm3), .15 (vm5), .7 (the VIP), .9 (unused),
 //	                        .8 (ports: TCP 2222 is vm4's 22, UDP 5353 its 53,
 //	                        TCP 8000 its 80, and UDP 8000 vm2's 53)
 //

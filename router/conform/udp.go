@@ -23,7 +23,7 @@ var carriers = []carrier{
 	{"tcp", "tcp %s > %s S", "tcp %s > %s S", [2]string{"T1", "RFC 5382, REQ-1"}, [2]string{"T3", "RFC 5382, REQ-3"}},
 }
 
-// behaviorChecks are about how mappings are made, and whom they let in.
+// behaviorChecks are about how mappings are made, and which external hosts they let in.
 func behaviorChecks(by carrier) []Check {
 	all := []Check{{Item: by.mapping[0], Name: "default", Level: Must, Source: by.mapping[1],
 		play: func(c *Case) { mappingBehavior(c, by, "endpoint-independent") }}}
@@ -116,7 +116,7 @@ func filteringBehavior(c *Case, by carrier, filtering string) {
 	port := c.external(by, "172.16.101.4:4000", "10.10.10.4:53")
 	c.Put("ext", by.in, "10.10.10.4:53", fmt.Sprintf("10.10.10.2:%d", port))
 	c.Want("blue", by.in, "10.10.10.4:53", "172.16.101.4:4000")
-	// Whom the filter lets in does not depend on how mappings are made (RFC 4787, 5).
+	// Filtering does not depend on how mappings are made (RFC 4787, 5).
 	otherPort, otherAddr := filtering != "address-and-port-dependent", filtering == "endpoint-independent"
 	for _, x := range []struct {
 		peer string
@@ -206,7 +206,7 @@ func inboundRefreshes(c *Case) {
 	c.Want("blue", "udp 10.10.10.4:53 > 172.16.101.4:4000")
 }
 
-// hairpinUDP has two hosts behind the shared address meet over their mappings.
+// hairpinUDP has two hosts behind the shared address talk over their mappings.
 func hairpinUDP(c *Case) {
 	a := c.external(carriers[0], "172.16.101.4:4000", "10.10.10.4:53")
 	b := c.external(carriers[0], "172.16.101.2:5000", "10.10.10.4:53")

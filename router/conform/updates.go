@@ -74,8 +74,8 @@ func updateChecks() []Check {
 	return all
 }
 
-// behavior tells, in the RFC's words, how an endpoint that is still unused is mapped, and who
-// is let in to it.
+// behavior tells, in the RFC's words, how an endpoint that is still unused is mapped, and which external hosts
+// are let in to it.
 func (c *Case) behavior(by carrier, from string) string {
 	first := c.external(by, from, "10.10.10.4:53")
 	port, addr := c.external(by, from, "10.10.10.4:54"), c.external(by, from, "10.10.10.5:53")
@@ -188,7 +188,7 @@ func mappingOfOneProtocol(c *Case, by carrier) {
 	c.Quiet()
 }
 
-// filteringOfOneProtocol: what lets anybody in lets in what it is for.
+// filteringOfOneProtocol: a mapping that lets every host in lets in packets of its own protocol only.
 func filteringOfOneProtocol(c *Case, by carrier) {
 	port := c.external(by, "172.16.101.4:4000", "10.10.10.4:53")
 	if c.letsIn(by.other(), "198.51.100.7:53", port, "blue") || c.letsIn(by.other(), "10.10.10.4:53", port, "blue") {
@@ -199,7 +199,7 @@ func filteringOfOneProtocol(c *Case, by carrier) {
 	}
 }
 
-// refusedDoesNotRefresh: a stranger who knocks at a door does not keep it open for a friend.
+// refusedDoesNotRefresh: packets that the filter refuses do not keep a mapping alive.
 func refusedDoesNotRefresh(c *Case, proto string, lives time.Duration) {
 	p, _, in := c.open(wayOf("snat"), proto, 4000)
 	for range 2 {
@@ -224,7 +224,7 @@ func errorDoesNotRefresh(c *Case) {
 	c.None("blue")
 }
 
-// resetDoesNotRefresh: the same of TCP. What is answered is no data, which might revive
+// resetDoesNotRefresh: the same for TCP. The host answers a segment without data, because data might revive
 // the connection.
 func resetDoesNotRefresh(c *Case) {
 	p := c.connect(wayOf("snat"), 4000)
@@ -284,7 +284,7 @@ func (c *Case) scattered(what string, all []uint16) {
 	}
 }
 
-// otherPortsEachStart: who has watched one start does not know the next.
+// otherPortsEachStart: the ports after one start do not tell the ports after the next.
 func otherPortsEachStart(c *Case, by carrier) {
 	before := c.colliding(by)
 	c.restart()
@@ -426,11 +426,11 @@ func someAsTheyAre(c *Case) {
 	}
 	c.Put("ext", "udp 10.10.10.4:5000 > 172.16.101.4:4000 len 20")
 	c.Want("blue", "udp 10.10.10.4:5000 > 172.16.101.4:4000 len 20")
-	c.Put("ext", "udp 10.10.10.4:5001 > 172.16.101.4:4001 len 20") // nobody has asked for it
+	c.Put("ext", "udp 10.10.10.4:5001 > 172.16.101.4:4001 len 20") // the internal host has not asked for it
 	c.None("blue")
 }
 
-// formerPeer: who talked to the host that had a port is not let in to the next one.
+// formerPeer: a peer of the host that had a port is not let in to the next host with that port.
 func formerPeer(c *Case) {
 	for _, x := range []struct {
 		by    carrier

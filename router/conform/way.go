@@ -12,10 +12,10 @@ type way struct {
 	name     string
 	from, to string // networks
 	client   string // address
-	dest     string // whom the client talks to: an address,
+	dest     string // where the client sends to: an address,
 	port     uint16 // and the port; UDP has udpPort
 	udpPort  uint16
-	servers  []string // who that may be: addresses,
+	servers  []string // the hosts that may answer: addresses,
 	real     uint16   // and the port
 	realUDP  uint16
 	shown    string // the client's address, as the server sees it
