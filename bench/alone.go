@@ -243,7 +243,7 @@ func (b *bench) atRest() error {
 	return nil
 }
 
-// bare is a world with hosts' devices but nobody between them.
+// bare is a world with hosts' devices, but without a router between them.
 type bare struct{}
 
 func (bare) name() string { return "nobody" }

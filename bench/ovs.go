@@ -136,7 +136,7 @@ func (o ovs) flows(w *world, m mode) error {
 		flows = append(flows, "table=0,ip,actions=ct(zone=1,nat,table=1)",
 			"table=1,priority=90,ct_state=+est+trk,ip,actions=resubmit(,2)",
 			"table=1,priority=90,ct_state=+rel+trk,ip,actions=resubmit(,2)",
-			// What nobody has answered is still new, but translated already.
+			// A connection that has no answer yet is still new, but translated already.
 			"table=1,priority=110,ct_state=+trk+snat,ip,actions=resubmit(,2)",
 			"table=1,priority=110,ct_state=+trk+dnat,ip,actions=resubmit(,2)")
 	}

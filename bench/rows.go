@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A row is one line of the table: what is measured, in which unit.
+// A row is one line of the table: a measured quantity and its unit.
 type row struct {
 	group  string // heads a part of the table, and is a plot
 	title  string

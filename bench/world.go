@@ -113,7 +113,7 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 	return w, nil
 }
 
-// namespaces are those of the world, the contestant's first.
+// namespaces are the world's namespaces, the contestant's first.
 func (w *world) namespaces() []string {
 	all := []string{w.router, w.internal, w.external}
 	if w.flooder != "" {

@@ -66,7 +66,7 @@ type flow struct {
 }
 
 // flowAt numbers the connections so that consecutive ones differ in address and
-// port, as those of many hosts do.
+// port, as connections of many hosts do.
 func (o *options) flowAt(i int) flow {
 	host, k := i%o.sources, i/o.sources
 	return flow{

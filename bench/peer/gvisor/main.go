@@ -121,7 +121,7 @@ func addNIC(s *stack.Stack, id tcpip.NICID, name string, addrs ...tcpip.Address)
 		// One processor works in the goroutine that reads. More of them would only
 		// pass packets on, through a queue without a limit.
 		ProcessorsPerChannel: 1,
-		// The kernel has computed the checksums just before. Whoever receives a packet
+		// The kernel has computed the checksums just before. The receiver of a packet
 		// verifies them; the router translates by their difference.
 		RXChecksumOffload: true,
 		ClosedFunc:        func(err tcpip.Error) { log.Fatalf("gvisor: %s: %v", name, err) },
@@ -184,7 +184,7 @@ func snat(a tcpip.Address, ports bool) stack.Target {
 		ChangePort: ports}
 }
 
-// service matches what is for one of its ports.
+// service matches packets to one of its ports.
 type service []uint16
 
 // Match implements stack.Matcher.

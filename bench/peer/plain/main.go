@@ -284,8 +284,8 @@ func (p *port) resolve(hop addr, frame []byte) {
 	p.sendARP(layers.ARPRequest, p.own[0], hop, layers.EthernetBroadcast, make([]byte, 6))
 }
 
-// receiveARP learns who is there, answers for the router's own addresses and
-// sends what waited. An address stays known for good: here, nobody moves.
+// receiveARP learns neighbors, answers for the router's own addresses and
+// sends packets that waited. An address stays known for good: in a benchmark no host changes its MAC address.
 func (p *port) receiveARP(arp *layers.ARP) {
 	if len(arp.SourceProtAddress) != 4 || len(arp.DstProtAddress) != 4 || len(arp.SourceHwAddress) != 6 {
 		return

@@ -31,7 +31,7 @@ type connection struct {
 }
 
 // A table holds the connections. Each is on one of two lists, in the order of last
-// use, so that what is too old is always at the end and nothing is swept.
+// use, so that connections that are too old are always at the end and nothing is swept.
 type table struct {
 	mu          sync.Mutex
 	conns       map[tuple]*connection
