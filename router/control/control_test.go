@@ -120,7 +120,7 @@ func (e *slow) Prepare(ctx context.Context, to *config.State) (control.Prepared,
 	return e.fake.Prepare(ctx, to)
 }
 
-// What is stored, made and told is the same, in this order, and only where something has changed.
+// The same change is stored, made and told, in this order, and only if something has changed.
 func TestOrder(t *testing.T) {
 	e := &fake{state: parse(t, tutorial)}
 	var said []string
@@ -157,8 +157,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A caller that wants to know hears of a change after it is stored and before it is made, with the connections that it
-// concerns. It hears nothing of a change that is not made, and nobody else has connections counted.
+// A caller of EditTold is told of a change after it is stored and before it is made, with the connections that it
+// concerns. It is told nothing of a change that is not made. Only EditTold has connections counted.
 func TestTold(t *testing.T) {
 	e := &fake{state: parse(t, tutorial), counts: []router.Count{{Ended: 3}}}
 	stored := 0
@@ -216,7 +216,7 @@ func TestOneWriter(t *testing.T) {
 	}
 }
 
-// Whoever waits for another one's change may give up.
+// A caller that waits for another caller's change may give up.
 func TestWaitingEnds(t *testing.T) {
 	c, _ := start(t, tutorial)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -234,7 +234,7 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
-// Every code is an error of fs, and a refusal has those of all its faults.
+// Every code is an error of fs, and a refusal has the errors of all its faults.
 func TestRefusal(t *testing.T) {
 	want := map[config.Code]error{config.Invalid: fs.ErrInvalid, config.Unknown: fs.ErrNotExist,
 		config.Taken: fs.ErrExist,

@@ -201,7 +201,7 @@ func do(t *testing.T, err error) {
 	}
 }
 
-// floating is what is known of a floating IP: the fixed address and the router's name.
+// floating is a floating IP's fixed address and its router's name.
 func floating(t *testing.T, c *control.Control, a string) string {
 	t.Helper()
 	text := "none"

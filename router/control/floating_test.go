@@ -16,7 +16,7 @@ import (
 func TestAssociate(t *testing.T) {
 	c, e := start(t, tutorial)
 	for range 2 { // the second time changes nothing
-		do(t, c.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4"))) // nobody has made it
+		do(t, c.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.101.4"))) // it was not created before
 		do(t, c.AssociateFloatingIP(addr("10.10.10.9"), addr("172.16.100.9"))) // reserved
 		do(t, c.AssociateFloatingIP(addr("10.10.10.3"), addr("172.16.101.5"))) // moves
 		for a, want := range map[string]string{"10.10.10.5": "172.16.101.4", "10.10.10.9": "172.16.100.9",
@@ -134,7 +134,7 @@ func TestAssociationErrors(t *testing.T) {
 		{"10.10.10.1", "172.16.101.4", fs.ErrExist},  // the upstream gateway
 		{"10.10.10.2", "172.16.101.4", fs.ErrExist},  // the router
 		{"10.10.10.8", "172.16.101.4", fs.ErrExist},  // forwards ports
-		{"10.10.10.30", "172.16.101.4", fs.ErrExist}, // somebody's port
+		{"10.10.10.30", "172.16.101.4", fs.ErrExist}, // another port has it
 		{"10.10.10.5", "172.16.101.3", fs.ErrExist},  // has another one
 		{"10.10.10.12", "172.16.101.4", fs.ErrExist}, // a member
 	} {
@@ -198,7 +198,7 @@ func TestFloatingIPVerbs(t *testing.T) {
 	if f := list[0]; f.Address != addr("10.10.10.3") || f.Port != config.NameID(config.KindPort, "cirros-vm3") {
 		t.Errorf("%+v", f)
 	}
-	for range 2 { // what is not associated may be unset, too
+	for range 2 { // a floating IP that is not associated may be unset, too
 		do(t, c.UnsetFloatingIP(a))
 		if got := floating(t, c, a.String()); got != "free" {
 			t.Error(got)

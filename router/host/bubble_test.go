@@ -222,8 +222,8 @@ func probes(seen *capture) (n int) {
 	return n
 }
 
-// A host lives by the clock of the bubble that it is made in. To use it elsewhere
-// is a mistake, which is said instead of a panic in the stack.
+// A host lives by the clock of the bubble that it is made in. If it is used outside
+// that bubble its methods return an error, and the stack does not panic.
 func TestBubbleOfAnother(t *testing.T) {
 	use := func(t *testing.T, where string, a *host.Host, c net.Conn, l net.Listener) {
 		t.Helper()

@@ -250,7 +250,7 @@ func TestDialFrom(t *testing.T) {
 	}
 }
 
-// Ports come one after the other, around those that are taken.
+// Ports come one after the other, and ports that are taken are left out.
 func TestEphemeralPorts(t *testing.T) {
 	a, b := pair(t, false)
 	port := func() int {
@@ -333,7 +333,7 @@ func TestTCPDeadlines(t *testing.T) {
 	client.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	expect("earlier deadline", <-reading)
 
-	// Nobody reads more at the other end, so that writing stops at some point.
+	// The other end does not read, so that writing stops at some point.
 	long := make([]byte, 64<<20)
 	type result struct {
 		n   int
@@ -466,7 +466,7 @@ func TestTCPCloseEndsCalls(t *testing.T) {
 		errs <- err
 	}()
 	go func() {
-		_, err := client.Write(make([]byte, 64<<20)) // nobody reads it
+		_, err := client.Write(make([]byte, 64<<20)) // the other end does not read
 		errs <- err
 	}()
 	// Once a megabyte is here the writer has begun; the reader has nothing to

@@ -102,8 +102,8 @@ func TestHostReachesItself(t *testing.T) {
 	})
 }
 
-// What listens at a loopback address only is not there for the network, and the
-// network's packets to and from loopback addresses go nowhere (RFC 1122, 3.2.1.3).
+// The network cannot reach a listener at a loopback address, and the
+// network's packets to and from loopback addresses are dropped (RFC 1122, 3.2.1.3).
 func TestLoopbackStaysInside(t *testing.T) {
 	a, b := pair(t, false)
 	l, err := a.Listen("tcp", "127.0.0.1:80")

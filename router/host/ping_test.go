@@ -113,7 +113,7 @@ func TestPingICMPErrors(t *testing.T) {
 	var answer key
 	from := mustAddr("10.10.10.2")
 	s := newSegment(t, host.Config{}, func(s *segment, p gopacket.Packet) {
-		// An error for somebody else's echo comes first, and means nothing.
+		// An error for another host's echo comes first, and has no effect.
 		other := append([]byte{}, p.Data()...)
 		other[14+20+5]++ // the identifier
 		s.refuse(gopacket.NewPacket(other, layers.LayerTypeEthernet, gopacket.Default), peerIP, 3, 0, 0)

@@ -94,7 +94,7 @@ func TestAddressConflictIsLogged(t *testing.T) {
 	for range 3 {
 		s.send(arpPacket(t, layers.ARPRequest, peerMAC, mustAddr(addrA), everyone, mustAddr(addrA)))
 	}
-	// The answer to this one says that those before have been seen.
+	// The answer to this request says that the host has seen the frames before it.
 	s.send(arpPacket(t, layers.ARPRequest, peerMAC, peerIP, everyone, mustAddr(addrA)))
 	for arp := range got {
 		if bytes.Equal(arp.DstProtAddress, peerIP.AsSlice()) {
@@ -107,8 +107,8 @@ func TestAddressConflictIsLogged(t *testing.T) {
 	}
 }
 
-// A neighbor that moves to another MAC says so in an announcement; what is sent
-// afterwards goes there at once, on old connections too.
+// A neighbor that moves to another MAC says so in an announcement. Packets sent
+// afterwards go there at once, on old connections too.
 func TestNeighborMoves(t *testing.T) {
 	old, moved := peerMAC, net.HardwareAddr{2, 0, 0, 0, 0, 2}
 	for _, op := range []uint16{layers.ARPRequest, layers.ARPReply} {

@@ -137,7 +137,7 @@ func BenchmarkHTTP(b *testing.B) {
 }
 
 // A service that has stopped is like a program that has ended: its connections are
-// over, nobody gets in, and it may start again.
+// over, no client gets in, and it may start again.
 func TestStopServing(t *testing.T) {
 	a, b := pair(t, false)
 	if err := errors.Join(b.ServeName(80), b.ServeEcho(7)); err != nil {
