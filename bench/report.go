@@ -142,11 +142,10 @@ func (b *bench) conditions() string {
 		}
 	}
 	version, _, _ := strings.Cut(said("uname", "-r"), "-")
-	return fmt.Sprintf("Measured %s at revision %s: %d processors (%s), Linux %s, %s, default congestion control %s; "+
-		"%d runs of %v each, the contestants in turn. "+
-		"A cell holds the median and, in bold, the median of the ratios to the kernel's value in the same run, "+
-		"with their spread; "+
-		"where the kernel has none, the spread of the values.\n",
+	return fmt.Sprintf("Measured %s at revision %s: %d processors (%s), Linux %s, %s,\n"+
+		"default congestion control %s; %d runs of %v each, the contestants in turn.\n"+
+		"A cell holds the median and, in bold, the median of the ratios to the kernel's value in the same run,\n"+
+		"with the spread of the ratios. Where the kernel has no value, the cell has the spread of the values.\n",
 		time.Now().UTC().Format("2006-01-02"), said("git", "describe", "--always", "--dirty"), runtime.NumCPU(), model,
 		version,
 		runtime.Version(), b.defaultCC, b.runs, b.time)

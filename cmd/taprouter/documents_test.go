@@ -129,6 +129,25 @@ func parameters(list string) int {
 	return strings.Count(list, ",") + 1
 }
 
+// A document is read in an editor, too: its lines end by column 120. Only a table's row may be longer.
+func TestLinesOfDocumentsEndInTime(t *testing.T) {
+	const most = 120
+	files := []string{"README.md", "ARCHITECTURE.md", "examples/README.md", "bench/README.md",
+		"bench/results/README.md", "nat/CONFORMANCE.md"}
+	for _, name := range files {
+		text, lines := bufio.NewScanner(strings.NewReader(document(t, name))), 0
+		for ; text.Scan(); lines++ {
+			n := utf8.RuneCountInString(text.Text())
+			if n > most && !strings.HasPrefix(text.Text(), "|") {
+				t.Errorf("%s:%d: %d characters, want at most %d", name, lines+1, n, most)
+			}
+		}
+		if lines < 20 {
+			t.Errorf("%s: %d lines found", name, lines)
+		}
+	}
+}
+
 // A table's cell is read in an editor, too: it has at most two lines of 120 columns.
 func TestCellsAreShort(t *testing.T) {
 	const most = 2 * 120
