@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// What objects leave open is chosen here. An address that is asked for by name is known before any is chosen,
-// because the content holds the claims of all objects.
+// This file chooses the values that objects leave open. An address that an object names is known before any other is
+// chosen, because the content holds the claims of all objects.
 
 // makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway.
-// The port's turn to choose an address is that of the router.
+// The port chooses its address when it is the router's turn.
 func (c *checker) makeGatewayPorts() {
 	var order []Ref
 	for _, ref := range slices.Clone(c.order) {

@@ -31,7 +31,7 @@ const (
 	isUsual                   // the default: not shown where the attribute comes or goes as a whole
 	atStart                   // a running process goes on with what it has; the next start obeys
 	isName                    // the object's own name
-	isOwner                   // what the object is a part of
+	isOwner                   // the object that this one is a part of
 	isOrder                   // the place among others
 	isMade                    // made of the object's ID, or chosen
 	isRef                     // refers to objects: another name of the same one is no difference

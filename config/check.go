@@ -10,8 +10,8 @@ import (
 // faults that are no warnings, the State is nil, and the Draft is as it was: it may be edited further. Else the Draft
 // goes on as an edit of the new State.
 //
-// Where two objects exclude each other, the fault is that of the one that was put later; what the State had
-// comes before all that was put.
+// If two objects exclude each other, the object that was put later has the fault. Objects of the State count as put
+// before all others.
 func (d *Draft) Check() (*State, Faults) {
 	if len(d.order) == 0 && len(d.bad) == 0 {
 		return d.base, nil
@@ -128,7 +128,7 @@ func (c *checker) run() {
 	c.checkAll()
 }
 
-// edit notes that Check itself changes an object. The object keeps its precedence: what it had, it had before.
+// edit notes that Check itself changes an object. The object keeps its rank.
 func (c *checker) edit(o Object) {
 	id := o.About().ID
 	if c.changed[id] {
@@ -232,8 +232,8 @@ func (c *checker) require(w where, field string, there bool) bool {
 	return there
 }
 
-// refer finds what an attribute refers to. What was deleted in this Draft is InUse; the fault is that of the deleted
-// object.
+// refer finds the object that an attribute refers to. If that object was deleted in this Draft, it gets a fault of code
+// InUse, and the object with the attribute gets none.
 func refer[T Object](c *checker, w where, field string, k Kind, id ID) (T, bool) {
 	o, ok := c.find(id).(T)
 	switch {

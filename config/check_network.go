@@ -42,7 +42,7 @@ func (c *checker) checkAll() {
 			}
 		}
 	}
-	// What follows needs to know which ports and addresses are in order.
+	// The steps below need to know which ports and addresses are in order.
 	for _, x := range c.inTurn(KindRouter) {
 		c.checkRoutes(c.Router(x.id))
 		c.warnNoGateway(c.Router(x.id))
@@ -293,8 +293,9 @@ func (c *checker) checkSubnet(s *Subnet) {
 	c.checkServers(w, s)
 }
 
-// checkSubnetOverlaps reports each pair of subnets that overlap at the later one. Of several with one prefix, the
-// others overlap the first. So the work is that of the pairs of prefixes, and a prefix is in few others.
+// checkSubnetOverlaps reports each pair of subnets that overlap at the later one. Of several subnets with one prefix,
+// all others are compared with the first only. So the work grows with the pairs of prefixes that overlap, and a prefix
+// lies in few others.
 func (c *checker) checkSubnetOverlaps(w where, s *Subnet, n *Network) {
 	prefix := s.CIDR.Masked()
 	report := func(other ID) {

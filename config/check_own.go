@@ -14,7 +14,7 @@ const hostInstead = "name the host that has the service"
 // address is lost: the router translates once, and does not ask itself by ARP.
 type own struct {
 	what     func() string // such as: VIP "a" (line 12)
-	instead  func() string // what to name in its place
+	instead  func() string // advice: what to name in its place
 	link     bool          // an interface's or gateway's
 	balancer *LoadBalancer // the one with the address, or with the address that the floating IP maps to
 }

@@ -2,7 +2,7 @@ package config
 
 import "net/netip"
 
-// checkPort checks a port: a router's, or that of a host.
+// checkPort checks a port of a router or of a host.
 func (c *checker) checkPort(p *Port) {
 	w := at(p)
 	if p.MAC.isGroup() {

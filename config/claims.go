@@ -18,7 +18,7 @@ type claim struct {
 	by    ID
 }
 
-// A claimed is what a claim is about. The comment says what its scope is, and what the claim has besides.
+// A claimed is the subject of a claim. Its comment names the scope, then the other fields that the claim has.
 type claimed uint8
 
 const (
@@ -280,8 +280,9 @@ func (c *content) claimant(n claim) ID {
 }
 
 // around gives the prefixes around an address that objects of a scope claim, each once, the longest first. It looks for
-// the last prefix that begins at or before the address. If that one does not contain it, one that does is shorter than
-// what the two have in common, and begins at or before that.
+// the last prefix P that begins at or before the address. If P does not contain the address, let C be the longest
+// prefix that contains the address and the beginning of P. A claimed prefix around the address is not longer than C, so
+// it begins at or before C. The search goes on from C.
 func (c *content) around(what claimed, scope ID, a netip.Addr) iter.Seq[claim] {
 	return func(yield func(claim) bool) {
 		if !a.IsValid() || a.Zone() != "" {

@@ -99,7 +99,7 @@ const (
 	listenerUsing     // a pool
 	poolOf            // a load balancer
 	networkOf         // a physical network
-	portOfDevice      // whatever DeviceID says
+	portOfDevice      // also if DeviceID names no object
 )
 
 // A count is how many relations of a kind an owner has.
@@ -283,7 +283,7 @@ func (c *content) relate(o Object, add bool) {
 	}
 }
 
-// sum adds a relation to the sums, or takes it away. What it is multiplied by is the number of the other relations.
+// sum adds a relation to the sums, or takes it away. A gateway, for example, counts once per subnet of its network.
 func (c *content) sum(o Object, r relation, add bool) {
 	sign := 1
 	if !add {

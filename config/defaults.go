@@ -9,7 +9,7 @@ import (
 // Limits and defaults of networks.
 const (
 	DefaultMTU = 1500
-	MinMTU     = 576  // RFC 791: what every IPv4 host must accept
+	MinMTU     = 576  // RFC 791: every IPv4 host must accept a packet of this length
 	minMTU6    = 1280 // RFC 8200, section 5
 	MaxMTU     = 9216 // jumbo frames, as switches mean the word
 	MaxVLAN    = 4094 // IEEE 802.1Q, table 9-2: 0 and 4095 are reserved
@@ -31,7 +31,7 @@ const (
 	MaxMaxConnections     = 1 << 28 // some 40 GB of table: a slip of the keyboard
 	defaultHostShare      = 0.5
 
-	// Sources below 1024 are mapped below 1024 whatever the range says
+	// Source ports below 1024 are mapped to ports below 1024 in any case
 	// (RFC 4787, REQ-3a), so the range is about the others.
 	minPort = 1024
 	maxPort = 65535
@@ -158,7 +158,7 @@ func (c *content) NATOf(router ID) NAT {
 	return all
 }
 
-// word writes a word of a fixed set as the set does, whatever its upper and lower case.
+// word writes a word of a fixed set in the set's upper and lower case.
 func word[T ~string](v *T, words ...T) {
 	for _, w := range words {
 		if strings.EqualFold(string(w), string(*v)) {
@@ -263,7 +263,7 @@ func fillPairs(p *Port) []AddressPair {
 	return pairs
 }
 
-// FirstHost is the lowest address of a prefix that a host can have: what a subnet's gateway mostly is.
+// FirstHost is the lowest address of a prefix that a host can have. It is usually the subnet's gateway.
 func FirstHost(p netip.Prefix) netip.Addr {
 	first := p.Masked().Addr()
 	if hasNetworkAddress(p) {

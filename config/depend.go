@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// A Check looks at what has changed, and at what that may make wrong. What this is, stands here, kind by kind. The test
-// for it checks random edits, and the same content from scratch.
+// A Check looks at the objects that have changed, and at objects that the changes may make invalid. This file finds the
+// latter, kind by kind. Its test checks random edits, and compares with a check of the same content from scratch.
 
 // A marking is what has been marked: all objects with a relation to an owner.
 type marking struct {
@@ -52,7 +52,8 @@ func (c *checker) mark(id ID) {
 	}
 }
 
-// markAll marks what has a relation to an owner, once: what gets the relation later has changed itself.
+// markAll marks the objects with a relation to an owner. It does so once: an object that gets the relation later has
+// changed itself, so it is marked anyway.
 func (c *checker) markAll(h how, owner ID) {
 	if !c.once(h, owner) {
 		return
@@ -230,7 +231,7 @@ func (c *checker) followRouter(id ID, was, is *Router) {
 	}
 }
 
-// followLinks: what a router leads to depends on its links.
+// followLinks marks the objects that a router leads to, because they depend on its links.
 func (c *checker) followLinks(router ID) {
 	if c.linked[router] {
 		return

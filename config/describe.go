@@ -99,7 +99,7 @@ func (c *checker) describePort(p *Port) string {
 	return "port " + c.label(p)
 }
 
-// isInstance says whether the port is that of an instance that has no other one.
+// isInstance says whether the port stands for an instance: an instance without a declared port has a port with its ID.
 func (p *Port) isInstance() bool { return p.DeviceOwner == OwnerCompute && p.DeviceID == string(p.ID) }
 
 // nameOf is the name of an object as messages write it, or its ID. The object may have been deleted.
@@ -148,7 +148,7 @@ type where struct {
 	part   string // which messages name
 	source Source
 
-	instead Object // what messages call it by, if not o
+	instead Object // messages name this object in place of o
 }
 
 // at is an object as a whole.

@@ -8,7 +8,7 @@ import (
 // An Op says what has happened to an object.
 type Op uint8
 
-// What may happen.
+// The kinds of changes.
 const (
 	Added Op = iota
 	Changed
@@ -26,9 +26,9 @@ type Change struct {
 	After  Object // nil if it was removed
 }
 
-// Diff lists what has changed from one State to another: what was added and what has changed first, parents before
-// their children, then what was removed, children before their parents. An object that differs in its Source only has
-// not changed.
+// Diff lists the changes from one State to another. Objects that were added or changed come first, parents before
+// their children. Objects that were removed follow, children before their parents. An object that differs in its Source
+// only has not changed.
 //
 // It takes as long as the edits are many if one State was made from the other in a few steps, else as long as the
 // States are large.

@@ -39,7 +39,7 @@ type Draft struct {
 type edit struct {
 	ref  Ref
 	put  Object // as it was put, with defaults; nil: deleted
-	open open   // what was left open
+	open open   // the fields that were left open
 	ips  []int  // the places of a port's fixed IPs that have no address
 
 	subnets []ID // of a port's fixed IPs, as they were put
@@ -206,7 +206,7 @@ func copyOf[T any](p *T) *T {
 	return &v
 }
 
-// takeOver gives an object what it has left open and the former version of it has, and says what was left open.
+// takeOver fills in the fields that an object leaves open from its former version. It returns which fields those were.
 func takeOver(o, before Object) (left open, ips []int) {
 	switch o := o.(type) {
 	case *Port:

@@ -242,7 +242,7 @@ func (e *effects) floatingIP(was, is *FloatingIP) {
 	}
 }
 
-// isBalancer says whether an address is that of a load balancer of the router, which begins no connections.
+// isBalancer says whether a load balancer of the router has the address. A load balancer begins no connections.
 func (e *effects) isBalancer(r *Router, a netip.Addr) bool {
 	for b := range e.to.LoadBalancersOf(r.ID) {
 		if b.Address == a {
@@ -291,7 +291,7 @@ func (e *effects) member(op Op, was, is *Member) {
 	pool := e.to.Pool(was.Pool)
 	switch {
 	case pool == nil:
-		return // what becomes of the VIP says it
+		return // the effects of the VIP cover it
 	case op == Removed || was.Address != is.Address || was.Port != is.Port:
 		e.leaves(pool.Protocol, "of "+e.from.call(was), pool.OnMemberRemoved == "drain")
 	case was.AdminStateUp && !is.AdminStateUp:

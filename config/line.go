@@ -38,8 +38,8 @@ type Former struct {
 }
 
 // Describe says in words what changes, one Line for each change, in the order of the changes. The changes are
-// what Diff finds from one State to the other, or some of that. Settings that are put for the first time and are
-// the default ones change nothing.
+// all or some of the changes that Diff finds from one State to the other. Settings that are put for the first time and
+// are the default ones change nothing.
 func Describe(from, to *State, changes []Change) []Line {
 	former := renamed(from, to, changes)
 	lines := make([]Line, 0, len(changes))

@@ -8,8 +8,8 @@ import (
 )
 
 // An ID names an object: a UUID in lower case with dashes. It never changes, and no two objects of a
-// State have the same one. What a file declares has the ID that NameID makes of its key (version 5, RFC 9562,
-// 5.5), so that the same file gives the same IDs. What a program makes has the ID that NewID makes
+// State have the same one. An object of a file has the ID that NameID makes of its key (version 5, RFC 9562,
+// 5.5), so that the same file gives the same IDs. An object of a program has the ID that NewID makes
 // of 16 random bytes (version 4).
 type ID string
 
@@ -189,7 +189,7 @@ type PhysicalNetwork struct {
 	Devices []Device
 }
 
-// What a network's Host may be.
+// Values of a network's Host.
 const (
 	HostClosed = "closed" // the host's own stack hears nothing from the interface
 	HostOpen   = "open"   // it does, as if the interface were not open
@@ -242,8 +242,7 @@ type Router struct {
 	NAT          NAT    // a field that is not zero goes before the Settings
 }
 
-// A Gateway joins a router to an external network. Its address is that of the Port with the
-// owner OwnerGateway.
+// A Gateway joins a router to an external network. The Port with the owner OwnerGateway has its address.
 type Gateway struct {
 	Network ID
 	SNAT    bool

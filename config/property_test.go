@@ -46,8 +46,8 @@ func isDeletedInUse(f config.Fault) bool {
 	return f.Code == config.InUse && strings.Contains(f.Message, "cannot be deleted")
 }
 
-// What a Check finds that looks at edits is what a Check finds that looks at everything; and a State that came about by
-// edits is the one that its content gives.
+// A Check that looks at edits finds the same as a Check that looks at everything. A State that was made by
+// edits is the same as the State that its content gives.
 func TestEditsAndScratchAgree(t *testing.T) {
 	rounds, valid, invalid := 60, 0, 0
 	if testing.Short() {
@@ -142,7 +142,7 @@ func checkDiff(t *testing.T, where string, from, to *config.State) {
 	}
 }
 
-// What a router that comes or goes makes the check look at are its own objects, however many routers there are.
+// When a router comes or goes, the check looks at the router's own objects only, however many routers there are.
 func TestTenantMarksItsOwn(t *testing.T) {
 	var added, removed [2]int
 	for i, n := range []int{10, 80} {

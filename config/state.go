@@ -42,8 +42,8 @@ func Empty() *State {
 	return &State{content: emptyContent(), history: history{self: new(mark)}}
 }
 
-// Version is 0 for what Empty returns, and one more than that of the State that was edited for what
-// Draft.Check returns.
+// Version is 0 for the State that Empty returns. The State that Draft.Check returns has a Version one higher than the
+// State that was edited.
 func (s *State) Version() uint64 { return s.version }
 
 // Edit returns a Draft with the content of the State.

@@ -90,7 +90,7 @@ func TestPutTheSame(t *testing.T) {
 	}
 }
 
-// What a caller has reported, Check does not say again. There is no State all the same.
+// Check does not repeat a fault that the caller has reported. There is no State all the same.
 func TestReported(t *testing.T) {
 	d := config.Empty().Edit()
 	d.Put(&config.Network{Meta: meta("a"), MTU: 5, VLAN: -1})

@@ -209,7 +209,7 @@ func (r *reloader) tell(f *file.File, report *control.Report, lines []config.Lin
 		r.logLine(slog.LevelInfo, l.Op.String(), &l, counts[ref])
 		delete(counts, ref)
 	}
-	for i := range report.Counts { // what connections end by, and has not changed itself
+	for i := range report.Counts { // objects that have not changed themselves, but whose connections end
 		if c := &report.Counts[i]; counts[c.Ref] != nil {
 			l := config.Line{Kind: c.Ref.Kind, ID: c.Ref.ID, Name: nameIn(report, c.Ref)}
 			r.logLine(slog.LevelInfo, "concerned", &l, c)

@@ -107,7 +107,7 @@ func (r *reloading) logs(ctx context.Context, want bool) string {
 
 const firstFloatingIP = "[[floating_ip]]\nnetwork = \"ext_net\"\nfixed_ip = \"172.16.101.3\"\n"
 
-// What differs is logged object by object and done, and what was chosen stays chosen.
+// Differences are logged object by object, and made. Choices stay.
 func TestReload(t *testing.T) {
 	r := newReloading(t, planned, "text", nil)
 	r.edit(firstFloatingIP, "", "[[router]]",
@@ -154,7 +154,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// What programs have made stays.
+// Objects that programs have made stay.
 func TestReloadKeepsWhatIsNotTheFiles(t *testing.T) {
 	r := newReloading(t, planned, "text", nil)
 	outside, inside := "10.10.10.77", "172.16.101.77"
@@ -313,7 +313,7 @@ func (c *closing) Close() error {
 	return c.Device.Close()
 }
 
-// What cannot be read twice is not reloaded.
+// A file that cannot be read twice, such as a pipe, is not reloaded.
 func TestNothingToReload(t *testing.T) {
 	r := newReloading(t, planned, "text", nil)
 	for path, want := range map[string]string{stdin: "came from standard input", t.TempDir(): "is no regular file"} {

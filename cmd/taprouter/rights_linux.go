@@ -24,7 +24,7 @@ func dropCapabilities(keep []string) error {
 	}
 	had := cap.GetProc()
 	left := cap.NewSet()
-	// First, what needs CAP_SETPCAP. Without that, no_new_privs does the same.
+	// The steps that need CAP_SETPCAP come first. Without that right, no_new_privs does the same.
 	setpcap, err := had.GetFlag(cap.Effective, cap.SETPCAP)
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func excessive() map[string]struct {
 	}
 }
 
-// What would cost much to parse is refused before, with its line.
+// A text that would cost much to parse is refused before it is parsed, with its line.
 func TestBounds(t *testing.T) {
 	for name, c := range excessive() {
 		_, err := file.Parse("f", strings.NewReader(c.text))

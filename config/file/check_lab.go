@@ -226,8 +226,8 @@ func (c *checker) warnMembers() {
 	}
 }
 
-// The first words of what a step can do: on an instance, and without one. The
-// rest of the latter are the command line's verbs, which the lab knows.
+// The first words of commands that a step can have on an instance. Without an instance a step can have wait, or a
+// command of the router, which the lab knows.
 var (
 	hostVerbs = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop", waitVerb}
 	waitVerb  = "wait"

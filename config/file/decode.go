@@ -278,8 +278,8 @@ func listOf[T any](v value, get func(value) T) []T {
 }
 
 // tables reads a list of tables. A single table in its place is the usual slip
-// of writing [x] for [[x]]; it is reported and read, so that it does not hide
-// what else is wrong.
+// of writing [x] for [[x]]. It is reported and read, so that it does not hide
+// other faults.
 func (v value) tables() []value {
 	if _, single := v.raw.(map[string]any); !single {
 		return v.list()

@@ -150,8 +150,8 @@ func (s scope) mute(key string) {
 	}
 }
 
-// spoiled says whether path, or something around it, could not be read. What
-// was read in its place means nothing, so nothing is said about it.
+// spoiled says whether path, or a table around it, could not be read. Its value is not the file's
+// then, so no fault of the value is reported.
 func (r *report) spoiled(path string) bool {
 	for ; path != ""; path = parentPath(path) {
 		if r.bad[path] {
@@ -217,7 +217,7 @@ func (s scope) reported(key string) bool {
 	return s.r.spoiled(path) || s.r.muted[path]
 }
 
-// isNew says whether a fault or warning is found for the first time: what two checks find is one.
+// isNew says whether a fault or warning is found for the first time. A fault that two checks find counts once.
 func (r *report) isNew(f Fault) bool {
 	f.Path = ""
 	if r.known[f] {

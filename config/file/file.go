@@ -74,8 +74,8 @@ type Lesson struct {
 // LineOf returns the line of a key in the lesson's file, as Topology.LineOf does.
 func (l *Lesson) LineOf(path string) int { return l.topology.LineOf(path) }
 
-// Lesson returns the file's lesson. What its instances leave open is as in a State that was made with the file: their
-// ports have addresses there, and their subnets gateways.
+// Lesson returns the file's lesson. Addresses and gateways that its instances leave open are taken from a State that
+// was made with the file.
 func (f *File) Lesson(s *config.State) *Lesson {
 	t := f.topology
 	l := &Lesson{

@@ -62,7 +62,7 @@ func changes(from, to *config.State) []string {
 	return list
 }
 
-// What was chosen for one table stays chosen when others come and go. What a program has made stays.
+// A choice for one table stays when other tables come and go. An object that a program has made stays.
 func TestEdit(t *testing.T) {
 	const fip = "[[floating_ip]]\nnetwork = \"ext\"\nfixed_ip = \"%s\"\n"
 	s := apply(t, config.Empty(), read(t, routed+fmt.Sprintf(fip, "10.1.0.5")))

@@ -49,7 +49,7 @@ fragment = "1s"
 	}
 }
 
-// What a lab's file says and its author can hardly have meant.
+// A lab's file gets a warning where its author can hardly have meant what it says.
 func TestLabWarnings(t *testing.T) {
 	const lab = `
 [[network]]
@@ -261,7 +261,7 @@ func TestByHand(t *testing.T) {
 	}
 }
 
-// What a hand-made topology says is the same whether Validate has written its choices into it or not.
+// A topology made by hand has the same State before Validate has written its choices into it, and after.
 func TestByHandState(t *testing.T) {
 	topology, empty := byHand(), dump(t, byHand())
 	valid := byHand()

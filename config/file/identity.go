@@ -9,7 +9,7 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// What tells IDs of one kind apart that are made of different things. A port can be called like a router, and
+// These words keep IDs of one kind apart that are made of different tables. A port can be called like a router, and
 // then the router's gateway still has another ID.
 const (
 	idByName     = "name"

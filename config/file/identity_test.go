@@ -57,7 +57,7 @@ name = "r"
 interfaces = [{ network = "blue", ` + one + ` }] #! router "r": interface "blue": id is for one port, and the interface has 2 addresses; write { network, address, id } for each`},
 }
 
-// What a table's ID depends on: on what names it, and on nothing else of the file.
+// A table's ID depends on the keys that name the table, and on nothing else of the file.
 func TestIDsStay(t *testing.T) {
 	const text = web + `
 [[port]]

@@ -7,12 +7,12 @@ import (
 )
 
 // A lineIndex holds the line of every key, table and list element of a TOML
-// document by its path: network[0].subnet[1].cidr. A table's line is that of
+// document by its path: network[0].subnet[1].cidr. A table's line is the line of
 // its header, or of its first mention when it has none.
 //
 // The toml module tells positions of syntax errors only, hence this second,
-// much simpler reading. It relies on the module having accepted the document:
-// what it makes of a broken one is unspecified, but it always ends.
+// much simpler reading. It relies on the module having accepted the document.
+// Its result for a broken document is unspecified, but it always ends.
 type lineIndex map[string]int
 
 // indexLines reads a document that the toml module accepted.
@@ -96,7 +96,7 @@ func (s *lineScanner) header() string {
 			s.seen(path, line)
 			s.tables[path]++
 		}
-		// A header names the list; what follows belongs to its newest element.
+		// A header names the list. The keys below it belong to the list's newest element.
 		if n := s.tables[path]; n > 0 {
 			path = indexKey(path, n-1)
 		}

@@ -33,9 +33,9 @@ type declarer struct {
 	made      map[config.ID]int // IDs of interfaces
 }
 
-// declare makes an object of every table that stands for one. What a table leaves open, its object leaves
-// open, too. Parents come before children; and of two objects that want the same address, the first has it. The
-// topology has its IDs.
+// declare makes an object of every table that stands for one. A value that a table leaves open is also open in its
+// object. Parents come before children. If two objects want the same address, the first has it. The topology has its
+// IDs already.
 func (t *Topology) declare(root scope) []declaration {
 	d := &declarer{
 		Topology: t, root: root,

@@ -40,7 +40,7 @@ type Topology struct {
 	lines lineIndex // of the file; nil for a topology made by hand
 }
 
-// What a State has, too.
+// Types that are the same in a State.
 type (
 	DeviceKind   = config.DeviceKind
 	Device       = config.Device
