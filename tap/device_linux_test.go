@@ -261,7 +261,7 @@ func TestRaw(t *testing.T) {
 		cable(t, "near", "far")
 		dev := open("near")
 		both(t, dev, "far")
-		// What the device sends, it does not read.
+		// The device does not read the frames that it sends itself.
 		b := experimental("our own")
 		if _, err := dev.Write([]tap.Frame{{Buf: b, Tail: len(b)}}); err != nil {
 			t.Fatal(err)

@@ -59,13 +59,13 @@ type guardState struct {
 
 // A watched is an interface with raw devices.
 type watched struct {
-	device  string // what messages call it
+	device  string // its name in messages
 	ifname  string
 	devices int
 	closed  bool
 	why     string // it is open
 	mode    genMode
-	quiet   *quietened // what to put back; nil: nothing
+	quiet   *quietened // the settings to put back; nil: none
 }
 
 const (

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the host has on an interface that it would lose. The kinds of interfaces that
+// The guard finds what the host would lose if an interface were closed. The kinds of interfaces that
 // the machine's kernel may lack are here; internal/e2e has the others for real.
 func TestNeeded(t *testing.T) {
 	const index = 2

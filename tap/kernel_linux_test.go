@@ -227,7 +227,7 @@ func TestTAPThatHasNoHeaders(t *testing.T) {
 		if _, err := unix.Write(peer, b); err != nil {
 			t.Fatal(err)
 		}
-		// What the kernel has to say itself about a new interface may come first.
+		// Frames that the kernel itself sends on a new interface may come first.
 		for n := 1; n > 0; {
 			n, err = dev.Read(s)
 			must(t, err)

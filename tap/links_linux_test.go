@@ -79,7 +79,7 @@ func TestWatchLinksTellsAgainWhatWasLost(t *testing.T) {
 	}
 }
 
-// What waiting can cure is told apart from what it cannot.
+// An error wraps ErrMissing only if waiting can help: an interface or a namespace may come later.
 func TestMissing(t *testing.T) {
 	inNamespace(t)
 	name, _, _ := namespace(t)

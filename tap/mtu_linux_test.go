@@ -50,7 +50,7 @@ func TestTAPGetsAnMTU(t *testing.T) {
 	}
 }
 
-// What a TAP takes is not limited by its MTU: that is about what its host sends.
+// A TAP takes frames longer than its MTU. The MTU bounds the frames that its host sends.
 func TestTAPTakesMoreThanItsMTU(t *testing.T) {
 	inNamespace(t)
 	dev, err := tap.OpenTAP("tap0", "", tap.Options{})

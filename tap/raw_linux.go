@@ -135,7 +135,7 @@ func explainRaw(name string, err error) error {
 }
 
 // guard puts the interface into a guard's care, and reports whether it is closed
-// to the host. Without a guard, what a killed process has left is put back.
+// to the host. Without a guard, settings that a killed process has left are put back.
 func (d *rawDevice) guard(g *Guard, link netlink.Link) (closed bool) {
 	d.release = func() {}
 	if g != nil {
@@ -395,8 +395,8 @@ func (f *Frame) insertTag(tpid, tci uint16) {
 // sendBatch is how many frames one system call sends.
 const sendBatch = 32
 
-// Write implements Device. What the qdisc does with a frame stays as it is:
-// going round it would drop super-frames that the interface cannot take.
+// Write implements Device. Frames go through the qdisc: without the qdisc, the kernel
+// would drop super-frames that the interface cannot take.
 func (d *rawDevice) Write(frames []Frame) (int, error) {
 	if len(frames) < 2 {
 		return d.fdDevice.Write(frames)
@@ -423,8 +423,8 @@ func (d *rawDevice) Write(frames []Frame) (int, error) {
 	return taken, first
 }
 
-// send sends frames up to one that fails, and says why only if that is the
-// first. What it hands to the kernel lies on the stack: any goroutine may send,
+// send sends frames up to one that fails. It returns an error only if the first frame
+// fails. The headers that it hands to the kernel lie on the stack: any goroutine may send,
 // and nothing keeps hold of the frames.
 func (d *rawDevice) send(frames []Frame) (int, unix.Errno) {
 	var messages [sendBatch]unix.Mmsghdr

@@ -139,7 +139,7 @@ type ringWatcher struct {
 
 	slots  int           // of the ring
 	since  time.Time     // when there was a ring again
-	pause  time.Duration // what the last jam has cost
+	pause  time.Duration // the pause after the last jam
 	passed int           // looks at which frames waited that a ring would lose
 }
 
@@ -232,7 +232,7 @@ func (d *rawDevice) takeRing() time.Duration {
 		return w.pause
 	}
 	w.since, w.empty = time.Now(), false
-	// What was dropped meanwhile says nothing of the ring; reading the count clears it.
+	// Frames that were dropped meanwhile say nothing of the ring. Reading the count clears it.
 	_, _ = unix.GetsockoptTpacketStats(d.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	d.log.Info("receive ring is used again", "device", d.name, "rx", d.rx())
 	return ringWatch

@@ -278,7 +278,7 @@ func TestRawWakesAnEdgeTriggeredPoller(t *testing.T) {
 			}
 			same(t, readAll(t, dev, batch), [][]byte{b})
 		}
-		// What was read is news no more.
+		// Frames that were read do not make the descriptor readable again.
 		poll := []unix.PollFd{{Fd: int32(dev.FD()), Events: unix.POLLIN}}
 		if n, _ := unix.Poll(poll, 0); n != 0 && len(readAll(t, dev, batch)) > 0 {
 			t.Errorf("dry, and poll says %x", poll[0].Revents)

@@ -18,7 +18,7 @@ type survey struct {
 	links     map[int]netlink.Link
 	addresses []netlink.Addr
 	routes    []netlink.Route // the default ones
-	foreign   map[int]string  // what lies above an interface in another namespace, by index
+	foreign   map[int]string  // names of what lies above an interface in another namespace, by index
 	at        time.Time
 }
 

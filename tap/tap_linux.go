@@ -228,8 +228,8 @@ func tunMode() string {
 
 // leftoverMark is the alias (ifalias) of a device that the process has made. If
 // it dies between making and taking over, the device stays, and the mark tells
-// the next start that it is ours to remove. What little time there is before
-// the mark leaves a device that is used again, but kept.
+// the next start that it is ours to remove. If the process dies in the short time before the mark,
+// the next start uses the device, but does not remove it.
 const leftoverMark = "taprouter: made by this program, removed with it"
 
 // createTAP has water make a persistent device and lets go of its descriptor:
@@ -260,7 +260,7 @@ func createTAP(name string) (*netlink.Tuntap, error) {
 	return link, nil
 }
 
-// findTAP looks for the device, and returns nil if there is none. What has the
+// findTAP looks for the device, and returns nil if there is none. An interface that has the
 // name and is no TAP is an error.
 func findTAP(name string) (*netlink.Tuntap, error) {
 	link, err := netlink.LinkByName(name)

@@ -199,7 +199,7 @@ func failures(all []visit) (bad []visit) {
 	return bad
 }
 
-// TestMemberDies kills a member in the middle of everything: what it was at is lost and nothing
+// TestMemberDies kills a member in the middle of everything: its own connections are lost and nothing
 // else, and its checks take it out in the time that they have.
 func TestMemberDies(t *testing.T) {
 	need(t, "nginx")

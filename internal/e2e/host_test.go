@@ -226,8 +226,8 @@ func TestHostIsClosed(t *testing.T) {
 	g.answers(t, "after kill -9, start and SIGTERM", true)
 }
 
-// What a killed process has left is put back by the next start, even if that one leaves
-// the interface open.
+// The next start puts back the settings that a killed process has left, even if the next start
+// leaves the interface open.
 func TestHostIsOpen(t *testing.T) {
 	t.Parallel()
 	need(t, "arping", "ping", "nft")

@@ -158,7 +158,7 @@ func invoke(t *testing.T, args ...string) (string, int) {
 	return string(out), exitCode(err)
 }
 
-// What cannot be served is refused before any device is there.
+// A topology that cannot be served is refused before a device is opened.
 func TestRefusedTopology(t *testing.T) {
 	need(t)
 	w := newWorld(t)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What capabilities look like in /proc: CAP_NET_ADMIN and CAP_NET_RAW, and with CAP_SYS_ADMIN.
+// Sets of capabilities as /proc shows them: CAP_NET_ADMIN and CAP_NET_RAW, and with CAP_SYS_ADMIN.
 const (
 	netRights   = "0000000000003000"
 	netnsRights = "0000000000203000"

@@ -136,7 +136,7 @@ func TestStatusThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// What a command names must be in the file.
+// A name in a command must be in the file.
 func TestUnknownNamesAreFaults(t *testing.T) {
 	const noMember = `pool "the pool" has no member "d": there are "b", "198.51.100.11:80"`
 	for step, want := range map[string]string{

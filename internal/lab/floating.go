@@ -64,7 +64,7 @@ func (c *command) floatingOptions(words []string) (names []string, err error) {
 		words = words[1:]
 		option, value, joined := strings.Cut(w, "=")
 		if w == "--port" && c.verb == "unset" {
-			continue // what else could be unset
+			continue // a floating IP has only a port to unset
 		}
 		known := map[string][]string{"create": {"--floating-ip-address", "--fixed-ip-address", "--port"},
 			"set": {"--fixed-ip-address", "--port"}}[c.verb]

@@ -89,7 +89,7 @@ do = "floating ip list"
 	}
 }
 
-// What a command names must be in the file.
+// A name in a command must be in the file.
 func TestFloatingIPNames(t *testing.T) {
 	const ports = `there are "a", "b", "inside", "outside"`
 	for do, want := range map[string]string{

@@ -27,7 +27,7 @@ import (
 type Options struct {
 	Out    io.Writer    // where the lesson is told
 	Color  bool         // use terminal colours
-	Logger *slog.Logger // what the router and the hosts log; nil discards it
+	Logger *slog.Logger // gets the logs of the router and the hosts; nil discards them
 
 	FailFast bool // end at the first step that fails
 }
@@ -282,8 +282,8 @@ func (l *lab) explain(before, after router.Stats) {
 	}
 }
 
-// perform does what a step says once. What shows a state that changes by itself is
-// looked at until it is as expected, or the step's time is over.
+// perform does a step's command once. A command that shows a state which changes by itself is
+// repeated until its output is as expected, or the step's time is over.
 func (l *lab) perform(ctx context.Context, s *file.Step, c *command, want string, out io.Writer) result {
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()

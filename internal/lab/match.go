@@ -269,7 +269,7 @@ func (s *seen) icmpName() string {
 	return fmt.Sprintf("type %d code %d", s.typ, s.code)
 }
 
-// patternString is a pattern as people read it: what was looked for.
+// patternString writes a pattern for people.
 func patternString(p *file.PacketPattern) string {
 	parts := []string{}
 	if p.Protocol != "" {

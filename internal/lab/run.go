@@ -104,7 +104,7 @@ func (c *command) curl(step context.Context, client *http.Client, out io.Writer)
 	}
 	if c.headers {
 		fmt.Fprintf(body, "%s %s\n", res.Proto, res.Status)
-		_ = res.Header.Write(body) // what cannot be printed is lost
+		_ = res.Header.Write(body) // output that cannot be printed is lost
 		fmt.Fprintln(body)
 	}
 	n, err := io.Copy(body, res.Body)

@@ -40,7 +40,7 @@ func sum(b []byte) uint16 {
 	return uint16(s)
 }
 
-// What a receiver sums is the pseudo header and everything from CsumStart on: 0xffff if
+// A receiver adds up the pseudo header and all bytes from CsumStart on. The sum is 0xffff if
 // the checksum is right. The bytes before CsumStart stay as they are.
 func TestComplete(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -260,7 +260,7 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
-// What members are asked.
+// The requests that members get.
 func TestRequest(t *testing.T) {
 	for _, tt := range []struct {
 		method, path string

@@ -60,7 +60,7 @@ func (c *checker) newRequest(to netip.AddrPort) *http.Request {
 	if to.Port() == port {
 		name = to.Addr().String()
 	}
-	// Opaque is written as it is: the path is the user's, whatever it escapes.
+	// Opaque is written as it is: the user's path is not escaped again.
 	u := &url.URL{Scheme: scheme, Host: to.String(), Opaque: c.spec.Path}
 	if strings.HasPrefix(c.spec.Path, "//") { // which Opaque would take for a host
 		u.Opaque = ""
@@ -118,9 +118,9 @@ func refuses(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// request is one attempt of http; the error is that of a connection or handshake. The client
-// is not net/http's: its connections have goroutines that outlive the request, and would
-// outlive Close; its request and response are.
+// request is one attempt of http. Its error is an error of the connection or the handshake. The request and
+// the response are net/http's types, but the client is not net/http's: connections of that client have goroutines that
+// outlive the request, and would outlive Close.
 func (c *checker) request(ctx context.Context, t *target, began time.Time, offer *tls.Config) (Result, error) {
 	conn, err := c.dial(ctx, t)
 	if err != nil {
@@ -228,7 +228,7 @@ func (c *checker) broken(ctx context.Context, sent string, err error) Result {
 		r.Received, r.Why = "headers", fmt.Sprintf("more than %d KB of headers", maxHead>>10)
 	case isNetError(err):
 		return c.failed(sent, err)
-	default: // what net/http or crypto/tls makes of the member's bytes
+	default: // an error that net/http or crypto/tls makes of the member's bytes
 		r.Received, r.Why = "garbage", clip(err.Error())+wayOut(err)
 	}
 	return r

@@ -60,7 +60,7 @@ func or[T int | time.Duration](v *T, fallback T) {
 type Target struct {
 	ID   uint32
 	Addr netip.AddrPort
-	Up   bool // what counts until its checks have decided
+	Up   bool // its state until its checks have decided
 }
 
 // A Result is what one check found, in words for people.
@@ -184,7 +184,7 @@ func (m *Monitor) add(t Target) {
 	m.arm(e, m.soon(e))
 }
 
-// Remove ends the checks of a member; what one under way finds is forgotten.
+// Remove ends the checks of a member. The result of a check under way is ignored.
 func (m *Monitor) Remove(id uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

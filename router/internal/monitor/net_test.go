@@ -71,7 +71,7 @@ type change struct {
 	last monitor.Result
 }
 
-// What a world does with TCP.
+// Modes: what a world does with TCP.
 const (
 	accepts = iota
 	refuses

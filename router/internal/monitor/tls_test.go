@@ -1,4 +1,4 @@
-// What crypto/tls and crypto/x509 let only a main package choose. cmd/taprouter chooses the same.
+// Settings of crypto/tls and crypto/x509 that only a main package can choose. cmd/taprouter has the same ones.
 //
 //go:debug rsa1024min=0
 //go:debug tlsmaxrsasize=16384
