@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// What taprouter is measured for by itself, or in a way of its own: packets among
+// Measurements of taprouter alone, or in a way of their own: packets among
 // many connections, memory, start, idleness.
 
 const (

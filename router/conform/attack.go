@@ -175,8 +175,8 @@ func underFlood(c *Case, frame func(c *Case, i int)) {
 	c.Quiet()
 }
 
-// tableFull: answered connections, which no rule of a flood's makes room, of host after host.
-// What each of them has leaves room for the next.
+// tableFull: host after host opens connections that are answered. Such connections do not make room, as half-open ones
+// of a flood do. The connections of each host leave room for the next host.
 func tableFull(c *Case) {
 	b := c.bystanders()
 	for host, addr := range []string{"172.16.101.4", "192.168.10.7", "172.16.100.9"} {

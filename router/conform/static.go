@@ -215,7 +215,7 @@ func neverShared(c *Case) {
 			c.Want("ext", "%s", usual[i].out(float3, to))
 		}
 	}
-	// What it answers to is no connection of its own, and an error is no connection at all.
+	// An answer begins no connection of the host's own, and an error begins none at all.
 	c.Put("ext", "udp %s:5000 > %s:9 ttl 64 len 20", x1, float3)
 	got := c.Want("blue", "udp %s:5000 > %s:9 ttl 63 len 20", x1, vm3)
 	c.Put("blue", "icmp %s > %s type 3 code 3 %s", vm3, x1, got.Quote(576))

@@ -10,8 +10,8 @@
 // It answers ARP requests and pings for its address, announces itself once when
 // it starts (RFC 5227, section 2.3), refuses TCP connections to closed ports
 // with RST and UDP datagrams to closed ports with port unreachable (RFC 1122,
-// 3.2.2.1), reassembles fragments, and forwards nothing. What it sends to its
-// own address, or to one of 127.0.0.0/8, stays inside. Frames for other MAC
+// 3.2.2.1), reassembles fragments, and forwards nothing. Packets that it sends to
+// its own address, or to one of 127.0.0.0/8, stay inside. Frames for other MAC
 // addresses are ignored. There is no DNS and no IPv6: addresses are written as
 // numbers.
 //

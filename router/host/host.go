@@ -31,8 +31,8 @@ const (
 	// maxMTU is the largest that a network may have.
 	maxMTU = 9216
 
-	// Accepts says which frames a host understands when they arrive: what to
-	// tell the far end of its device, whether or not it sends such itself.
+	// Accepts says which frames a host understands when they arrive. Tell it to the
+	// far end of its device. It says nothing about the frames that the host sends.
 	Accepts = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureUSO
 
 	// nicID is the number of a host's interface on the network.
@@ -62,7 +62,7 @@ type Config struct {
 	// MTU is the largest IP packet the host sends, in bytes; 0 means 1500.
 	MTU int
 	// Logger gets the host's few messages; nil discards them. It also gets, as debug
-	// lines, what the TCP/IP stacks of all hosts in the process have to say.
+	// lines, the messages of the TCP/IP stacks of all hosts in the process.
 	Logger *slog.Logger
 	// Offload lets the host send TCP super-frames of up to 64 KB with
 	// unfinished checksums, when the device takes them. Such frames are always

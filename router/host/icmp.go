@@ -93,7 +93,7 @@ type packet struct {
 	src, dst netip.Addr
 	ttl      int
 	proto    uint8
-	body     []byte // what follows the IP header
+	body     []byte // the bytes behind the IP header
 }
 
 // parsePacket reads an IPv4 packet, or the part of one that an ICMP error
@@ -204,8 +204,8 @@ func (s *sniffer) poll() (packet, bool) {
 	return packet{}, false
 }
 
-// orClosed returns net.ErrClosed on a closed host, else the error: what happens to
-// calls while their host goes is of no interest.
+// orClosed returns net.ErrClosed on a closed host, else the error. An error that a call gets
+// because its host is being closed would tell the caller nothing.
 func (h *Host) orClosed(err error) error {
 	select {
 	case <-h.done:

@@ -22,7 +22,7 @@ const (
 )
 
 // A link joins a stack to a device: it is the stack's link endpoint. Frames go
-// out on whatever goroutine sends them, as a device never blocks. Frames come in
+// out on the goroutine that sends them, because a device never blocks. Frames come in
 // on a goroutine of its own (receive.go); the device's queue lies between the
 // two, so that two hosts on one cable never wait for each other's locks.
 type link struct {

@@ -151,7 +151,7 @@ func TestPingICMPErrors(t *testing.T) {
 	}
 }
 
-// What the network may answer to an echo, and what Ping makes of it.
+// Answers that the network may give to an echo, and the results of Ping.
 func TestPingReplies(t *testing.T) {
 	to := mustAddr("192.0.2.1")
 	reply := func(s *segment, p gopacket.Packet, change func(*layers.ICMPv4, []byte)) {

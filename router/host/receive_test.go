@@ -252,8 +252,8 @@ func TestReceiveUDPSuperFrames(t *testing.T) {
 	}
 }
 
-// What a split datagram looks like is seen where it is quoted: in the error that
-// a closed port answers with.
+// A datagram that arrives in pieces is put together. The error of a closed port, which quotes it,
+// shows that.
 func TestSplitDatagramsAreWhole(t *testing.T) {
 	got := make(chan *layers.ICMPv4, 10)
 	s := newSegment(t, host.Config{}, func(_ *segment, p gopacket.Packet) {

@@ -179,7 +179,7 @@ func echoUDP(p net.PacketConn) {
 			return
 		}
 		if err == nil {
-			// What cannot be sent is lost, as any datagram may be.
+			// A datagram that cannot be sent is lost, as any datagram may be.
 			_, _ = p.WriteTo(b[:n], from)
 		}
 	}

@@ -47,7 +47,7 @@ func provoke(t *testing.T, log *slog.Logger) {
 	}
 }
 
-// What gVisor logs becomes debug lines of the hosts' loggers.
+// Messages of gVisor become debug lines of the hosts' loggers.
 func TestStackLog(t *testing.T) {
 	var out lines
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -65,8 +65,8 @@ func (p *stepper) once() {
 	p.stack.Pause()
 }
 
-// bubbleYears ends the time span in which a clock is taken for that of a
-// synctest bubble, which starts at midnight UTC 2000-01-01 by definition.
+// bubbleYears ends the years in which a clock is taken for the clock of a
+// synctest bubble. A bubble's clock starts at midnight UTC 2000-01-01.
 const bubbleYears = 2020
 
 // InBubble reports whether the caller is in a testing/synctest bubble, as far as

@@ -31,7 +31,7 @@ const (
 	// TracerouteICMP sends echo requests, as traceroute -I.
 	TracerouteICMP
 	// TracerouteTCP sends SYN to one port, as traceroute -T, and never opens a
-	// connection: what answers is reset.
+	// connection: an answer gets a RST.
 	TracerouteTCP
 )
 

@@ -71,7 +71,7 @@ func (c *udpConn) LocalAddr() net.Addr { return netAddr("udp", c.local()) }
 // RemoteAddr returns the other end, a *net.UDPAddr; nil if it is not connected.
 func (c *udpConn) RemoteAddr() net.Addr { return netAddr("udp", c.remote()) }
 
-// Read reads one datagram; what does not fit is lost. On a connected socket it
+// Read reads one datagram; bytes that do not fit are lost. On a connected socket it
 // returns syscall.ECONNREFUSED when a datagram was answered with port
 // unreachable.
 func (c *udpConn) Read(b []byte) (int, error) {

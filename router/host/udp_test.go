@@ -100,7 +100,7 @@ func TestUDPSizes(t *testing.T) {
 	}
 }
 
-// What does not fit a buffer is lost, and the next datagram is the next one.
+// Bytes that do not fit a buffer are lost, and the next read begins with the next datagram.
 func TestUDPShortBuffer(t *testing.T) {
 	a, b := pair(t, false)
 	bt := listenUDP(t, b, ":2000")

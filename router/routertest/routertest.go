@@ -29,7 +29,7 @@ import (
 type Lab struct {
 	// Engine is the running topology.
 	Engine *router.Engine
-	// Control changes it while it runs: floating IPs, members of pools, or whatever an edit says.
+	// Control changes it while it runs: floating IPs, members of pools, or anything else by an edit.
 	Control *control.Control
 
 	t      testing.TB

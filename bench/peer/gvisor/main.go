@@ -209,7 +209,7 @@ func (e *everyOther) Match(stack.Hook, *stack.PacketBuffer, string, string) (mat
 }
 
 // setNAT installs a NAT table with these rules for prerouting and postrouting.
-// What they do not match is accepted.
+// Packets that no rule matches are accepted.
 func setNAT(s *stack.Stack, pre, post []stack.Rule) {
 	accept := stack.Rule{Filter: stack.EmptyFilter4(),
 		Target: &stack.AcceptTarget{NetworkProtocol: header.IPv4ProtocolNumber}}
