@@ -206,7 +206,7 @@ func copyOf[T any](p *T) *T {
 	return &v
 }
 
-// takeOver fills in the fields that an object leaves open from its former version. It returns which fields those were.
+// takeOver fills in the fields that an object leaves open from its former version. It returns the open fields.
 func takeOver(o, before Object) (left open, ips []int) {
 	switch o := o.(type) {
 	case *Port:
