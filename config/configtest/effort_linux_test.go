@@ -16,7 +16,8 @@ func TestGrows(t *testing.T) {
 		"at once":            {[]time.Duration{10}, []time.Duration{99}, false},
 		"just as much":       {[]time.Duration{10, 10, 10, 10, 10}, []time.Duration{100, 100, 100, 100, 100}, true},
 		"a fast run of many": {[]time.Duration{10, 10}, []time.Duration{200, 99}, false},
-		"of an earlier run":  {[]time.Duration{10, 13}, []time.Duration{120, 300}, false},
+		"few of this run":    {[]time.Duration{10, 13}, []time.Duration{120, 300}, false},
+		"few of an earlier":  {[]time.Duration{13, 10}, []time.Duration{140, 125}, false},
 		"a slow run of few":  {[]time.Duration{15, 10, 20}, []time.Duration{300, 300, 190}, false},
 		"in the last run":    {[]time.Duration{1, 1, 1, 1, 1}, []time.Duration{90, 90, 90, 90, 9}, false},
 	} {
