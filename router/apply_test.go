@@ -310,7 +310,7 @@ func (p *player) play(choice uint64) string {
 	h, dst := p.hosts[rng.IntN(len(p.hosts))], p.dests[rng.IntN(len(p.dests))]
 	n := p.nets[h.net]
 	var mac packet.MAC
-	routers := ip.Interfaces(n)
+	routers := interfaces(n)
 	if len(routers) == 0 {
 		return ""
 	}

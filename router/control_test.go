@@ -16,7 +16,6 @@ import (
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/router/internal/ip"
 )
 
 // A flow is a live connection between two hosts, whose ends say what they see.
@@ -509,7 +508,7 @@ func TestMoveToAnotherRouter(t *testing.T) {
 				macs[m.SenderMAC]++
 			}
 		}
-		second := ip.Interfaces(l.nets["ext_net"])[1].MAC
+		second := interfaces(l.nets["ext_net"])[1].MAC
 		if len(macs) != 1 || macs[second] != 1 {
 			t.Errorf("announced by %v, want %v", macs, second)
 		}

@@ -49,7 +49,7 @@ func (s *sim) checkDirectories() {
 			mac   packet.MAC
 		}
 		want, got := map[entry]bool{}, map[entry]bool{}
-		for _, i := range ip.Interfaces(n) {
+		for _, i := range interfaces(n) {
 			for _, addr := range ownAddresses(i) {
 				want[entry{addr, &i.Station, i.MAC}] = true
 			}
@@ -139,11 +139,11 @@ func TestRequestGoesToTheOwner(t *testing.T) {
 		for i := range 10 {
 			for _, target := range []string{"1", "2", "4"} {
 				m := request(h, fmt.Sprintf("10.%d.0.%s", i, target))
-				if got := n.Directory.Concerns(nil, &m); len(got) != 1 || got[0].Owner != ip.Interfaces(n)[i] {
+				if got := n.Directory.Concerns(nil, &m); len(got) != 1 || got[0].Owner != interfaces(n)[i] {
 					t.Errorf("%d routers are asked for %v", len(got), m.Target.Netip())
 				}
 				s.broadcast("ext_net", m)
-				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != ip.Interfaces(n)[i].MAC ||
+				if got := s.takeARP("ext_net"); len(got) != 1 || got[0].SenderMAC != interfaces(n)[i].MAC ||
 					got[0].Sender != m.Target {
 					t.Errorf("%v is at %v", m.Target.Netip(), got)
 				}
@@ -286,7 +286,7 @@ func TestConflictOnASharedNetwork(t *testing.T) {
 			s.broadcast("ext_net", m)
 			defended := 0
 			for _, got := range s.takeARP("ext_net") {
-				if got.Sender == a && got.Target == a && got.SenderMAC == ip.Interfaces(n)[3].MAC {
+				if got.Sender == a && got.Target == a && got.SenderMAC == interfaces(n)[3].MAC {
 					defended++
 				}
 			}

@@ -225,7 +225,7 @@ func TestHeldFragmentsOfOneSource(t *testing.T) {
 // its bytes come out. Every segment's first fragment has the record.
 func TestSuperFrameWithOptionsInFragments(t *testing.T) {
 	l := newLesson(t)
-	for _, i := range ip.Interfaces(l.nets["ext_net"]) {
+	for _, i := range interfaces(l.nets["ext_net"]) {
 		i.MTU = 600
 	}
 	eth := l.build(l.vm3, "10.10.10.4", 6, nil, tcpLayer())

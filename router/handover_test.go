@@ -8,7 +8,6 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -35,7 +34,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	for target, i := range map[string]int{"10.10.10.2": 0, "10.10.10.5": 1, "10.10.10.6": 1} {
 		ask(target)
 		got := s.takeARP("ext_net")
-		if len(got) != 1 || got[0].SenderMAC != ip.Interfaces(ext)[i].MAC ||
+		if len(got) != 1 || got[0].SenderMAC != interfaces(ext)[i].MAC ||
 			got[0].Sender != packet.AddrFrom(addr(target)) {
 			t.Errorf("%s is at %v", target, got)
 		}
@@ -46,7 +45,7 @@ func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 		s.udp(host, 4000, "10.10.10.4", 53, "out")
 		s.want(s.one("ext_net"), "udp "+external+":4000 > 10.10.10.4:53")
 		back := s.build(client, external, 17, nil, &layers.UDP{SrcPort: 53, DstPort: 4000}, payload(4))
-		copy(back, ip.Interfaces(ext)[i].MAC[:])
+		copy(back, interfaces(ext)[i].MAC[:])
 		s.put("ext_net", back)
 		s.want(s.one(name), "udp 10.10.10.4:53 > 192.168.1.7:4000")
 	}
@@ -83,11 +82,11 @@ func TestHandoverIsFull(t *testing.T) {
 	s := newSim(t, topo)
 	ext := s.nets["ext_net"]
 	far := 0
-	if ip.Interfaces(ext)[0].Router.Worker == ext.Home {
+	if interfaces(ext)[0].Router.Worker == ext.Home {
 		far = 1
 	}
 	frame := make([]byte, 60)
-	mac := ip.Interfaces(ext)[far].MAC
+	mac := interfaces(ext)[far].MAC
 	copy(frame, mac[:])
 	copy(frame[6:], []byte{2, 0, 0, 0, 0, 9, 8, 0})
 	d := s.devs["ext_net"]
@@ -161,7 +160,7 @@ interfaces = ["c"]
 			}
 		}
 		if s.nets["a"].Home != s.nets["b"].Home ||
-			ip.Interfaces(s.nets["a"])[0].Router.Worker != ip.Interfaces(s.nets["b"])[1].Router.Worker {
+			interfaces(s.nets["a"])[0].Router.Worker != interfaces(s.nets["b"])[1].Router.Worker {
 			t.Errorf("with %d workers, routers that share a network are apart", workers)
 		}
 	}

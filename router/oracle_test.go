@@ -163,7 +163,7 @@ func (q *sequence) checkFrame(c crossing, in []byte) bool {
 	checkOut(q.t, q.sim, c.net, c.frame)
 	mac := packet.MAC(c.frame.Ethernet()[6:12])
 	ours := false
-	for _, i := range ip.Interfaces(q.nets[c.net]) {
+	for _, i := range interfaces(q.nets[c.net]) {
 		ours = ours || i.MAC == mac
 	}
 	if !ours {

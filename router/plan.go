@@ -15,7 +15,7 @@ type routerPlan struct {
 	was    *checker      // nil: there are none
 }
 
-// NetworkOf implements surroundings.
+// NetworkOf implements ip.Surroundings.
 func (c *routerPlan) NetworkOf(of wire.ID) *wire.Network {
 	switch {
 	case of != checksNetwork:
@@ -26,7 +26,7 @@ func (c *routerPlan) NetworkOf(of wire.ID) *wire.Network {
 	return c.was.network
 }
 
-// PoolOf implements surroundings.
+// PoolOf implements ip.Surroundings.
 func (c *routerPlan) PoolOf(of wire.ID) *ip.Pool { return c.p.pool(config.ID(of)) }
 
 // changeRouter begins the change of a router that is there afterwards: planParts and PlanRules work it out. Several

@@ -316,7 +316,7 @@ func (c *scenario) address(h *simHost, eth []byte, dst netip.Addr) {
 
 // routerFor is the router on a network that owns an address, else its first.
 func (c *scenario) routerFor(network string, dst packet.Addr) packet.MAC {
-	for _, i := range ip.Interfaces(c.nets[network]) {
+	for _, i := range interfaces(c.nets[network]) {
 		if i.Owns(dst) {
 			return i.MAC
 		}
@@ -362,7 +362,7 @@ func (c *scenario) happened() string { return "drops " + dropString(c.newDrops()
 // its destination, or else to some host, which forwards it; an ARP message may go anywhere.
 func (c *scenario) checkMACs(network string, eth []byte, to netip.Addr) error {
 	src, dst := packet.MAC(eth[6:12]), packet.MAC(eth[0:6])
-	if !slices.ContainsFunc(ip.Interfaces(c.nets[network]), func(i *ip.Interface) bool { return i.MAC == src }) {
+	if !slices.ContainsFunc(interfaces(c.nets[network]), func(i *ip.Interface) bool { return i.MAC == src }) {
 		return fmt.Errorf("it comes from %s, which is no router's", src)
 	}
 	if m, isARP := packet.DecodeARP(eth); isARP {

@@ -324,7 +324,7 @@ func (q *sequence) addresses() []packet.Addr {
 		all = append(all, packet.AddrFrom(p.addr))
 	}
 	for _, name := range q.names {
-		for _, i := range ip.Interfaces(q.nets[name]) {
+		for _, i := range interfaces(q.nets[name]) {
 			all = append(all, ownAddresses(i)...)
 			all = append(all, i.Prefixes[0].Addr|^i.Prefixes[0].Mask)
 		}
@@ -535,7 +535,7 @@ func (q *sequence) packet(from place, dst packet.Addr, proto uint8, how byte, l4
 // address fills in the MAC addresses of a frame from a host to the router on its
 // network that owns dst, else to the first.
 func (q *sequence) address(from place, eth []byte, dst packet.Addr) {
-	ifaces := ip.Interfaces(q.nets[from.net])
+	ifaces := interfaces(q.nets[from.net])
 	to := ifaces[0].MAC
 	for _, i := range ifaces {
 		if i.Owns(dst) {

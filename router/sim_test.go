@@ -101,7 +101,7 @@ func (s *sim) host(network, addr string) *simHost {
 }
 
 // routerMAC is the router's address on a network.
-func (s *sim) routerMAC(network string) packet.MAC { return ip.Interfaces(s.nets[network])[0].MAC }
+func (s *sim) routerMAC(network string) packet.MAC { return interfaces(s.nets[network])[0].MAC }
 
 // macTo is the router's address on a network to which packets for dst go: that of the router that has dst there, else
 // of the first.
@@ -436,6 +436,15 @@ func ownAddresses(i *ip.Interface) []packet.Addr {
 		if o.At == i {
 			all = append(all, addr)
 		}
+	}
+	return all
+}
+
+// interfaces are those of the routers on a network.
+func interfaces(n *wire.Network) []*ip.Interface {
+	var all []*ip.Interface
+	for _, s := range n.Routers {
+		all = append(all, s.Owner.(*ip.Interface))
 	}
 	return all
 }

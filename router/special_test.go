@@ -141,7 +141,7 @@ func TestShownAddress(t *testing.T) {
 		{"vlan101", "172.16.101.9", "192.168.9.9", "172.16.101.1"},
 		{"ext_net", "10.10.10.1", "8.8.8.8", "10.10.10.2"},
 	} {
-		i := ip.Interfaces(l.nets[c.network])[0]
+		i := interfaces(l.nets[c.network])[0]
 		if got := i.Shows(packet.AddrFrom(addr(c.hop)),
 			packet.AddrFrom(addr(c.addr))).Netip(); got != addr(c.want) {
 			t.Errorf("on %s, to %s by %s: %v, want %s", c.network, c.addr, c.hop, got, c.want)

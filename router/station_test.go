@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/taprouter/taprouter/internal/packet"
-	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -21,13 +20,13 @@ func TestFramesForStations(t *testing.T) {
 			h := s.host("ext_net", "10.255.0.9")
 			ping := func(k int) []sent {
 				t.Helper()
-				i := ip.Interfaces(n)[k]
+				i := interfaces(n)[k]
 				frame := s.build(h, fmt.Sprintf("10.%d.0.1", k), 1, nil, pingLayer(), payload(8))
 				copy(frame, i.MAC[:])
 				s.put("ext_net", frame)
 				return s.take("ext_net")
 			}
-			all := ip.Interfaces(n)
+			all := interfaces(n)
 			for k, i := range all {
 				if got := ping(k); len(got) != 1 || packet.MAC(got[0].eth[6:12]) != i.MAC {
 					t.Fatalf("router %d: answers %v", k, got)
@@ -150,7 +149,7 @@ func BenchmarkAmongRouters(b *testing.B) {
 			k := routers - 1
 			floating, inside := fmt.Sprintf("10.%d.%d.2", k%250, k/250), fmt.Sprint("net", k)
 			client, server := s.host("ext_net", "10.255.0.9"), s.host(inside, "192.168.1.2")
-			out := ip.Interfaces(s.nets["ext_net"])[k].MAC
+			out := interfaces(s.nets["ext_net"])[k].MAC
 			there := s.build(client, floating, 17, nil, udpLayer(), payload(18))
 			copy(there, out[:])
 			s.put("ext_net", there)

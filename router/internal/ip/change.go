@@ -31,8 +31,8 @@ type Change struct {
 	Updates    map[*PoolShare]*Pool   // that change
 }
 
-// surroundings are what there is around a router after a change.
-type surroundings interface {
+// Surroundings are what there is around a router after a change.
+type Surroundings interface {
 	NetworkOf(of wire.ID) *wire.Network
 	PoolOf(of wire.ID) *Pool
 }
@@ -101,7 +101,7 @@ func NewChange(r *Router, p *Params, isNew bool) *Change {
 }
 
 // PlanParts finds out which parts of the router come and go.
-func (c *Change) PlanParts(around surroundings) {
+func (c *Change) PlanParts(around Surroundings) {
 	for _, of := range c.params.Pools {
 		if s := c.Router.Shares[of]; s != nil {
 			if to := around.PoolOf(of); to != s.Of {
@@ -139,7 +139,7 @@ func (r *Router) PlanEnd() *Change {
 }
 
 // planVIPs finds out which VIPs come and go, and which pools they have.
-func (c *Change) planVIPs(around surroundings) {
+func (c *Change) planVIPs(around Surroundings) {
 	r := c.Router
 	c.listeners = slices.Clone(r.Listeners)
 	for i := range c.params.VIPs {
@@ -186,7 +186,7 @@ func (c *Change) freeNumber() uint32 {
 }
 
 // planPlace finds out which interfaces come and go.
-func (c *Change) planPlace(around surroundings) {
+func (c *Change) planPlace(around Surroundings) {
 	place := c.params.Place
 	stays := map[*Interface]bool{}
 	for k := range place.Interfaces {

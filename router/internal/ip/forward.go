@@ -22,8 +22,8 @@ import (
 // because the connection is known, costs next to nothing: what it does for other packets is in a function of
 // its own, so that the compiler puts the rest of the stage in line in forward.
 
-// forward takes one frame that the switch has found to be for a router, or for
-// everybody, and sees it through. A drop has the stage it came from.
+// forward takes one frame that the switch has found to be for a router, or a broadcast,
+// and sees it through. A drop has the stage it came from.
 func forward(t *loop.Turn, in *Interface, f *tap.Frame, again bool) verdict.Verdict {
 	x := &in.Router.Scratch.passage
 	x.begin(in, f, again)
@@ -75,16 +75,7 @@ func forward(t *loop.Turn, in *Interface, f *tap.Frame, again bool) verdict.Verd
 	return stageEgress(t, x).At(verdict.StageEgress)
 }
 
-// Interfaces are those of the routers on a network.
-func Interfaces(n *wire.Network) []*Interface {
-	var all []*Interface
-	for _, s := range n.Routers {
-		all = append(all, s.Owner.(*Interface))
-	}
-	return all
-}
-
-// Deliver takes a frame that the switch has found to be for the router at the interface, or for everybody.
+// Deliver takes a frame that the switch has found to be for the router at the interface, or a broadcast.
 // The frame of another station waits for the next turn, as a router may be in the middle of its own.
 func (i *Interface) Deliver(t *loop.Turn, f *tap.Frame, how wire.Kind) verdict.Verdict {
 	if how == wire.Made || !t.IsOf(i.Router.Worker) {
@@ -109,6 +100,7 @@ func (i *Interface) LookAhead(_ *loop.Turn, frames []tap.Frame) {
 	r.Conns.Warm(tuples)
 }
 
+// SetMTU implements wire.StationOwner.
 func (i *Interface) SetMTU(mtu int) { i.MTU = mtu }
 
 // Resume takes a frame that was put aside for the router at the interface.
@@ -120,6 +112,7 @@ func (i *Interface) Resume(t *loop.Turn, f *tap.Frame) {
 	t.Count(forward(t, i, f, false))
 }
 
+// Resume has the packet go through the stages anew.
 func (q *retry) Resume(t *loop.Turn, f *tap.Frame) {
 	if q.in.Gone {
 		t.CountParked(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))

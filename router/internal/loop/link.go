@@ -15,7 +15,7 @@ import (
 type Link struct {
 	Outbox // what its own worker sends
 
-	Owner   linkOwner
+	Owner   LinkOwner
 	home    *Worker
 	closed  bool   // it is no link any more
 	Network string // of its owner, in messages and statistics
@@ -37,9 +37,9 @@ type Link struct {
 	pace
 }
 
-// A linkOwner takes the frames of a link, and hears what becomes of its device. Its methods are
+// A LinkOwner takes the frames of a link, and hears what becomes of its device. Its methods are
 // called by the worker of the link.
-type linkOwner interface {
+type LinkOwner interface {
 	// Receive takes a batch of frames. Their buffers are the worker's again when the batch is flushed.
 	Receive(t *Turn, frames []tap.Frame)
 	// LinkChanged: the device has come or gone, or takes packets of another size.

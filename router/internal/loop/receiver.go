@@ -6,8 +6,8 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A receiver takes the frames that another worker hands over. It is called by its own worker.
-type receiver interface {
+// A Receiver takes the frames that another worker hands over. It is called by its own worker.
+type Receiver interface {
 	// Accept takes a frame. kind is what its record says. The frame's buffer is the turn's, until the batch is flushed.
 	Accept(t *Turn, kind uint8, f *tap.Frame)
 }
@@ -16,7 +16,7 @@ type receiver interface {
 // that number. The number of a receiver that is gone does not come again before frames for it are long gone: its upper
 // part counts how often the lower part has been used. The zero value is empty.
 type ReceiverNumbers struct {
-	slots receiverList // by the lower part of the numbers
+	slots ReceiverList // by the lower part of the numbers
 	uses  []uint32
 	free  []uint32 // the one that has been free for longest comes first
 }
@@ -24,13 +24,13 @@ type ReceiverNumbers struct {
 // A receiverAt is a receiver with its number.
 type receiverAt struct {
 	number uint32
-	to     receiver
+	to     Receiver
 }
 
 const slotBits = 20
 
 // Add gives a receiver a number.
-func (g *ReceiverNumbers) Add(to receiver) uint32 {
+func (g *ReceiverNumbers) Add(to Receiver) uint32 {
 	var k uint32
 	if len(g.free) > 0 && (len(g.free) > 64 || len(g.slots) == 1<<slotBits) {
 		k, g.free = g.free[0], g.free[1:]
@@ -52,13 +52,13 @@ func (g *ReceiverNumbers) Remove(number uint32) {
 }
 
 // List is a copy for the workers.
-func (g *ReceiverNumbers) List() receiverList { return slices.Clone(g.slots) }
+func (g *ReceiverNumbers) List() ReceiverList { return slices.Clone(g.slots) }
 
-// A receiverList finds receivers by their numbers. It is never changed.
-type receiverList []receiverAt
+// A ReceiverList finds receivers by their numbers. It is never changed.
+type ReceiverList []receiverAt
 
 // find returns the receiver with a number, or nil.
-func (all receiverList) find(number uint32) receiver {
+func (all ReceiverList) find(number uint32) Receiver {
 	if k := number & (1<<slotBits - 1); k < uint32(len(all)) && all[k].number == number {
 		return all[k].to
 	}

@@ -25,8 +25,8 @@ type Worker struct {
 	Ready     []*Link // may have frames to read
 	spare     []*Link
 	Away      []*Outbox    // for other workers' links
-	Receivers receiverList // all of the engine's
-	Tables    []ticker     // with something to do at times
+	Receivers ReceiverList // all of the engine's
+	Tables    []Ticker     // with something to do at times
 	ticking   bool         // some of the tables have had their tick, and the others are to have it,
 	ticked    int          // from this one on
 	BusyPoll  time.Duration
@@ -45,8 +45,8 @@ type Worker struct {
 	Done     chan struct{}
 }
 
-// A ticker does what is due at a time, and asks to be woken for what is due later.
-type ticker interface {
+// A Ticker does what is due at a time, and asks to be woken for what is due later.
+type Ticker interface {
 	Tick(t *Turn)
 }
 
@@ -267,7 +267,7 @@ func (w *Worker) tick() {
 }
 
 // RemoveTable ends the ticks of a table.
-func (w *Worker) RemoveTable(table ticker) {
+func (w *Worker) RemoveTable(table Ticker) {
 	i := slices.Index(w.Tables, table)
 	if i < 0 {
 		return

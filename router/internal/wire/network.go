@@ -121,7 +121,7 @@ func (n *Network) setPorts(ports []*Port) {
 	}
 }
 
-// LinkChanged, LinkUp and LinkLost are about the port's link; see linkOwner.
+// LinkChanged, LinkUp and LinkLost are about the port's link; see LinkOwner.
 func (p *Port) LinkChanged(t *loop.Turn) { p.network.fitMTU(t) }
 
 func (p *Port) LinkUp(*loop.Turn) { p.network.Announce() }

@@ -12,8 +12,8 @@ import (
 // A network joins endpoints: ports, behind which there are other hosts, and stations, which are the
 // engine's own: the interfaces of routers, and local services.
 
-// An endpoint takes the frames that the switch has for it.
-type endpoint interface {
+// An Endpoint takes the frames that the switch has for it.
+type Endpoint interface {
 	// Deliver gives a frame to the endpoint. The verdict is the frame's if how is received. The frame's
 	// buffer is the turn's, until the batch is flushed.
 	Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict
@@ -31,7 +31,7 @@ const (
 // A Station is an endpoint of the engine's own at a network, with one MAC address. Its owner is run by
 // one worker, which need not be the network's.
 type Station struct {
-	Owner   stationOwner
+	Owner   StationOwner
 	Network *Network
 	Number  uint32 // as a receiver
 	MAC     packet.MAC
@@ -49,10 +49,10 @@ type source struct {
 	how     Kind // received or made
 }
 
-// A stationOwner is what a station is: the interface of a router, or a local service. Its methods are
+// A StationOwner is what a station is: the interface of a router, or a local service. Its methods are
 // called by the worker of the station.
-type stationOwner interface {
-	endpoint
+type StationOwner interface {
+	Endpoint
 	loop.Resumer
 	// NetworkUp: there may be others on the network than before.
 	NetworkUp(t *loop.Turn)
