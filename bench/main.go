@@ -82,7 +82,7 @@ func (b *bench) prepare() error {
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces and devices need root: try sudo make bench (make bench-micro needs none)")
 	}
-	for _, tool := range []string{"ip", "iperf3", "nft", "sysctl", "go"} {
+	for _, tool := range []string{"ip", "ping", "iperf3", "nft", "sysctl", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is missing: make test-deps installs it", tool)
 		}

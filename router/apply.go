@@ -284,6 +284,7 @@ func (p *Prepared) Commit() Report {
 	}
 	p.commit()
 	p.monitor()
+	e.events.tell(Event{Kind: Applied, State: p.to})
 	e.mu.Unlock()
 	<-e.applying
 	return report

@@ -215,13 +215,17 @@ func (e *Engine) checked(s *ip.PoolShare, by *monitor.Monitor, number uint32, up
 	if m == nil || e.monitors[s] != by {
 		return // it has been removed meanwhile, or others check it
 	}
-	words := "member is up"
+	words, kind := "member is up", MemberUp
 	if !up {
-		words = "member is down"
+		words, kind = "member is down", MemberDown
 	}
 	s.Router.Worker.Log.Info(words, "router", s.Router.Name, "pool", s.Of.Name, "member", m.Name,
 		"check", last.Sent, "answer", last.Received, "reason", last.Why)
 	_ = s.SetHealthy(m, up) // after Close there is nothing to change
+	e.events.tell(Event{
+		Kind: kind, Router: s.Router.Name, Pool: s.Of.Name, Member: m.Name, Reason: last.Why,
+		Ref: config.Ref{Kind: config.KindMember, ID: config.ID(m.ObjectID)},
+	})
 }
 
 // stopChecks ends all checks, and their hosts.

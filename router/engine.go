@@ -73,6 +73,7 @@ type Engine struct {
 	close    sync.Once
 	closed   atomic.Bool
 	applying chan struct{} // holds a value from Prepare to Commit or Discard
+	events   events
 
 	// With mu, what the State has been made into. Only Commit changes it.
 	mu        sync.Mutex
@@ -148,7 +149,7 @@ func newEngine(opt Options) *Engine {
 
 // equip gives a worker that does not run yet what the engine has for it.
 func (e *Engine) equip(w *loop.Worker) {
-	w.Direct, w.Day, w.Reopener = true, e.opt.Clock, e.reopen
+	w.Direct, w.Day, w.Reopener, w.Tell = true, e.opt.Clock, e.reopen, e.events.hear
 	if e.sim != nil {
 		e.sim.equip(w)
 	}
@@ -282,6 +283,7 @@ func (e *Engine) Close() error {
 			<-w.Done
 			w.Waiter.Close()
 		}
+		e.events.end()
 	})
 	return nil
 }

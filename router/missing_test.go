@@ -157,3 +157,37 @@ func TestStartRefusesWhatWaitingDoesNotCure(t *testing.T) {
 		<-gone // the other device is closed
 	}
 }
+
+// A lost device and its return are told.
+func TestEventsOfDevices(t *testing.T) {
+	m := newMachine()
+	m.set("right", tap.ErrMissing)
+	e, err := router.Start(parse(t, twoNetworks), router.Options{Open: m.open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	heard := make(chan string, 10)
+	defer e.Events(func(ev router.Event) { heard <- fmt.Sprint(ev.Kind, " ", ev.Device, " ", ev.Network) })()
+	next := func(want string) {
+		t.Helper()
+		if got := <-heard; got != want {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+	m.set("right", nil)
+	next("device-back tap:right right")
+	m.wire(t, "right").dev.Close()
+	next("device-lost tap:right right")
+	next("device-back tap:right right")
+	far, err := e.Attach("left", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far.Close() // what a program attaches is its own affair
+	select {
+	case got := <-heard:
+		t.Errorf("heard %q", got)
+	case <-time.After(50 * time.Millisecond):
+	}
+}

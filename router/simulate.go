@@ -51,7 +51,7 @@ func simulate(state *config.State, seed uint64, quiet bool) (*Simulation, error)
 		Engine: newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: seed}), devs: map[string]*simDevice{},
 		byID: map[wire.ID]*simDevice{},
 	}
-	s.sim = s
+	s.sim, s.events.sim = s, s
 	s.schedule.now = func() time.Duration { return s.now }
 	p, err := s.Prepare(context.Background(), state)
 	if err != nil {

@@ -188,6 +188,11 @@ func (in *Interface) conflict(t *loop.Turn, addr packet.Addr, mac packet.MAC) {
 	in.conflicts[addr] = t.Now
 	t.Log.Warn("address conflict: another host uses an address of the router", "router", in.Router.Name,
 		"network", in.Network.Name(), "address", addr.Netip(), "mac", mac)
+	if t.Tell != nil {
+		t.Tell(loop.News{
+			What: loop.Conflict, Network: in.Network.Name(), Router: in.Router.Name, Addr: addr, MAC: mac,
+		})
+	}
 	in.announceAddr(t, addr)
 }
 

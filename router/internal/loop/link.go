@@ -171,6 +171,7 @@ func (l *Link) wentDown(t *Turn) {
 		l.IsDown = true
 		l.publish()
 		t.Log.Warn("device is down, its frames are lost until it is up again", "device", l.Name, "network", l.Network)
+		l.tell(t, DeviceDown)
 	}
 }
 
@@ -178,6 +179,7 @@ func (l *Link) cameUp(t *Turn) {
 	l.IsDown = false
 	l.publish()
 	t.Log.Info("device is up again", "device", l.Name, "network", l.Network)
+	l.tell(t, DeviceUp)
 	l.Owner.LinkUp(t)
 }
 
@@ -249,6 +251,7 @@ func (l *Link) lose(t *Turn, err error) {
 		return
 	}
 	t.Log.Warn("device is gone, trying to open it again", "device", l.Name, "network", l.Network, "err", err)
+	l.tell(t, DeviceLost)
 	if w.Reopener != nil {
 		l.wantBack(gone) // closing it takes the kernel some time
 	}
@@ -279,6 +282,7 @@ func (l *Link) Withdraw(t *Turn) tap.Device {
 func (l *Link) Await(t *Turn, err error) {
 	l.awaited = true
 	t.Log.Warn("device is missing, it is opened when it comes", "device", l.Name, "network", l.Network, "err", err)
+	l.tell(t, DeviceLost)
 	l.wantBack(nil, err.Error())
 }
 
@@ -308,6 +312,7 @@ func (l *Link) regain(t *Turn, dev tap.Device) {
 		l.awaited, news = false, "device is there"
 	}
 	t.Log.Info(news, "device", l.Name, "network", l.Network)
+	l.tell(t, DeviceBack)
 	l.Owner.LinkUp(t)
 }
 

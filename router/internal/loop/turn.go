@@ -17,7 +17,8 @@ type Turn struct {
 	Now time.Duration    // since the start; read once a batch
 	Day func() time.Time // the clock of the day; nil: there is none
 
-	Tracer Tracer // nil: nothing is traced
+	Tracer Tracer     // nil: nothing is traced
+	Tell   func(News) // tells the engine of what has happened; nil: there is no engine
 
 	Stats     counters
 	Strangers int // packets so far that belonged to no known connection
