@@ -72,6 +72,7 @@ type Config struct {
 	Algorithm   Algorithm
 	Persistence time.Duration // how long a client's address keeps its member, since the last use; 0: not at all
 	Persistent  int           // how many clients are remembered at most; 0: DefaultPersistent
+	Tables      *Tables       // for these members, by NewTables; nil: the pool makes its own
 }
 
 // Pool is a set of members that share the connections of its VIPs. A member takes new connections

@@ -18,7 +18,9 @@ import (
 // all others, and no others move.
 type maglev struct {
 	ports  bool     // hash the client's port too
-	tables [2]table // primaries, backups; made when they are needed
+	made   *Tables  // made beforehand; nil: there are none for these members
+	tables [2]table // else; primaries, backups; made when they are needed
+	met    []bool   // ranking's, by slot of the pool
 }
 
 // tries is how often a client is hashed again before it goes through the members
@@ -28,18 +30,62 @@ const tries = 64
 
 func (m *maglev) before(*Pool) {}
 
-func (m *maglev) after(_ *Pool, weights bool) {
-	if weights {
-		m.tables[0].made, m.tables[1].made = false, false
+func (m *maglev) after(p *Pool, weights bool) {
+	if !weights {
+		return
+	}
+	m.tables[0].made, m.tables[1].made, m.made = false, false, nil
+	if t := p.cfg.Tables; t != nil && t.Fit(p.plain()) {
+		m.made = t
 	}
 }
 
 func (m *maglev) table(p *Pool) *table {
+	if m.made != nil {
+		return &m.made.tables[p.class]
+	}
 	t := &m.tables[p.class]
 	if !t.made {
-		t.make(p)
+		t.make(p.plain(), p.class)
 	}
 	return t
+}
+
+// plain are the members as they were given.
+func (p *Pool) plain() []Member {
+	all := make([]Member, len(p.members))
+	for i := range p.members {
+		all[i] = p.members[i].Member
+	}
+	return all
+}
+
+// Tables are the hash tables of SourceIP and SourceIPPort for a list of members, made before a pool needs them. They
+// never change, so pools on several goroutines may have the same.
+type Tables struct {
+	members []Member
+	tables  [2]table
+}
+
+// NewTables makes the tables for a pool with these members, in this order. It returns nil where that is not worthwhile:
+// for other algorithms, and for members that are so few that the pool makes its table in less than a millisecond when
+// the first client comes.
+func NewTables(a Algorithm, members []Member) *Tables {
+	if a != SourceIP && a != SourceIPPort || len(members) <= sizes[0].members {
+		return nil
+	}
+	t := &Tables{members: slices.Clone(members)}
+	for class := range t.tables {
+		t.tables[class].make(members, class)
+	}
+	return t
+}
+
+// Fit reports whether the tables are right for a list of members: by endpoints, weights and what is a backup.
+func (t *Tables) Fit(members []Member) bool {
+	return slices.EqualFunc(t.members, members, func(a, b Member) bool {
+		return a.Addr == b.Addr && a.Port == b.Port && a.weight() == b.weight() && a.Backup == b.Backup
+	})
 }
 
 func (m *maglev) hash(c Client) uint64 {
@@ -67,13 +113,13 @@ func (m *maglev) first(p *Pool, c Client) int {
 // ranking is the order in which a client meets the eligible members, each once.
 func (m *maglev) ranking(p *Pool, c Client, order []int) []int {
 	t, h := m.table(p), m.hash(c)
-	if len(t.met) < len(p.eligible) {
-		t.met = make([]bool, len(p.eligible))
+	if len(m.met) < len(p.eligible) {
+		m.met = make([]bool, len(p.eligible))
 	}
-	clear(t.met)
+	clear(m.met)
 	meet := func(i int) {
-		if s := p.members[i].slot; s >= 0 && !t.met[s] {
-			t.met[s] = true
+		if s := p.members[i].slot; s >= 0 && !m.met[s] {
+			m.met[s] = true
 			order = append(order, i)
 		}
 	}
@@ -107,7 +153,6 @@ type table struct {
 	made  bool
 	of    []int    // places of the members, by endpoint
 	slots []uint32 // index in of
-	met   []bool   // ranking's, by slot of the pool
 }
 
 // sizes are the sizes of a table, primes, by the number of members. At a step of
@@ -155,16 +200,20 @@ type claim struct {
 	turns    uint64 // due, in sums of weights
 }
 
-func (t *table) make(p *Pool) {
+// make makes the table of the members of a class. Without such a member it is empty.
+func (t *table) make(members []Member, class int) {
 	t.made = true
 	t.of = t.of[:0]
-	for i := range p.members {
-		if m := &p.members[i]; m.weight() > 0 && m.class() == p.class {
+	for i := range members {
+		if m := &members[i]; m.weight() > 0 && m.class() == class {
 			t.of = append(t.of, i)
 		}
 	}
+	if len(t.of) == 0 {
+		return
+	}
 	slices.SortStableFunc(t.of, func(a, b int) int {
-		x, y := &p.members[a], &p.members[b]
+		x, y := &members[a], &members[b]
 		return cmp.Or(cmp.Compare(x.Addr, y.Addr), cmp.Compare(x.Port, y.Port), cmp.Compare(x.weight(), y.weight()))
 	})
 	size := sizes[0].slots
@@ -176,7 +225,7 @@ func (t *table) make(p *Pool) {
 	}
 	claims := make([]claim, len(t.of))
 	for k, i := range t.of {
-		m := &p.members[i]
+		m := &members[i]
 		h := mix(m.Addr.Number()<<16 | uint64(m.Port))
 		skip := mix(h+1)%(size-1) + 1
 		claims[k] = claim{

@@ -284,3 +284,59 @@ func TestHashHealthMakesNoTable(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Tables that are made beforehand give each client the member that it gets without, also after changes: the pool uses
+// them as long as they fit.
+func TestTablesMadeBeforehand(t *testing.T) {
+	members := hosts(150, 0)
+	members[3].Weight, members[140].Backup = 5, true
+	tables := lb.NewTables(lb.SourceIP, members)
+	if tables == nil || lb.NewTables(lb.RoundRobin, members) != nil || lb.NewTables(lb.SourceIP, hosts(128, 0)) != nil {
+		t.Fatal("tables are made where they should not be, or not where they should")
+	}
+	with := lb.NewPool(lb.Config{Algorithm: lb.SourceIP, Tables: tables}, members)
+	without := lb.NewPool(lb.Config{Algorithm: lb.SourceIP}, members)
+	same := func(when string) {
+		t.Helper()
+		for k := range 3000 {
+			c := lb.Client{Addr: packet.Addr(k * 7919)}
+			a, okA := with.Pick(c, 0, nil)
+			b, okB := without.Pick(c, 0, nil)
+			if a != b || okA != okB {
+				t.Fatalf("%s: client %d gets %v, want %v", when, k, a, b)
+			}
+		}
+	}
+	same("at first")
+	if n := testing.AllocsPerRun(10, func() { with.Pick(lb.Client{Addr: 1}, 0, nil) }); n != 0 {
+		t.Errorf("a choice allocates %v times", n)
+	}
+	for _, m := range members[:149] { // only the backup is left in the end
+		if m.ID != members[140].ID {
+			with.SetHealthy(m.ID, m.ID%2 == 0)
+			without.SetHealthy(m.ID, m.ID%2 == 0)
+		}
+	}
+	same("with half of them")
+	for _, m := range members {
+		with.SetHealthy(m.ID, m.Backup)
+		without.SetHealthy(m.ID, m.Backup)
+	}
+	same("with the backup alone")
+	for _, m := range members {
+		with.SetHealthy(m.ID, true)
+		without.SetHealthy(m.ID, true)
+	}
+	other := slices.Clone(members)
+	other[7].Port++
+	other[7].ID = 9999
+	if tables.Fit(other) || !tables.Fit(members) {
+		t.Error("the tables fit other members, or not their own")
+	}
+	with.Update(lb.Config{Algorithm: lb.SourceIP, Tables: tables}, other) // of the former members
+	without.Update(lb.Config{Algorithm: lb.SourceIP}, other)
+	same("with another member, and former tables")
+	with.Update(lb.Config{Algorithm: lb.SourceIP, Tables: lb.NewTables(lb.SourceIP, members)}, members)
+	without.Update(lb.Config{Algorithm: lb.SourceIP}, members)
+	same("with new tables")
+}

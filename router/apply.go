@@ -231,7 +231,7 @@ func (p *Prepared) pool(of config.ID) *ip.Pool {
 	if q := p.e.pools[of]; q != nil && !p.touched.pools[of] {
 		return q
 	}
-	q := poolOf(p.to, of, p.number)
+	q := poolOf(p.to, of, p.e.pools[of], p.number)
 	p.pools[of] = q
 	return q
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/configtest"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
@@ -128,7 +129,10 @@ func allowedText(v *ip.VIPRules) string {
 }
 
 func dumpShare(line func(string, ...any), e *Engine, s *ip.PoolShare, v *ip.VIP) {
-	line("    pool %s %+v keep %t drain %t monitored %t %t", s.Of.Name, s.Of.Config, s.Of.KeepDown, s.Of.DrainRemoved,
+	c := s.Of.Config
+	tables := c.Tables != nil
+	c.Tables = nil
+	line("    pool %s %+v tables %t keep %t drain %t monitored %t %t", s.Of.Name, c, tables, s.Of.KeepDown, s.Of.DrainRemoved,
 		s.Of.Monitored, e.monitors[s] != nil)
 	for k, m := range s.Pool.Members() {
 		is := s.Of.Members[k]
@@ -386,5 +390,66 @@ func TestManyRoutersArePlannedInOrder(t *testing.T) {
 	}
 	if next != 2*spreadFrom {
 		t.Errorf("%d members", next)
+	}
+}
+
+// The hash table of a large pool is made before the change, once for all routers, and anew only with the members.
+func TestTablesOfAPoolAreMadeOnce(t *testing.T) {
+	d := stateOf(t, tutorial()).Edit()
+	var pool *config.Pool
+	for o := range d.All() {
+		if p, ok := o.(*config.Pool); ok {
+			changed := *p
+			changed.Algorithm = "SOURCE_IP"
+			pool = &changed
+		}
+	}
+	d.Put(pool)
+	member := func(k int) *config.Member {
+		return &config.Member{
+			Meta: config.Meta{ID: tenantID(k, "member"), Name: fmt.Sprint("m", k)}, Pool: pool.ID, Port: 80, Weight: 1,
+			Address: netip.AddrFrom4([4]byte{172, 16, 100, byte(20 + k)}), AdminStateUp: true,
+		}
+	}
+	for k := range 150 {
+		d.Put(member(k))
+	}
+	s, faults := d.Check()
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Start(s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	tables := func() *lb.Tables { return e.pools[pool.ID].Config.Tables }
+	change := func(o config.Object) {
+		t.Helper()
+		d := e.State().Edit()
+		d.Put(o)
+		to, faults := d.Check()
+		if err := faults.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Apply(t.Context(), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := tables()
+	if first == nil {
+		t.Fatal("there are none")
+	}
+	down := member(3)
+	down.AdminStateUp = false
+	change(down)
+	if tables() != first {
+		t.Error("they are made anew for a member that is down")
+	}
+	heavy := member(3)
+	heavy.Weight = 7
+	change(heavy)
+	if tables() == first || tables() == nil {
+		t.Error("they are not made anew for another weight")
 	}
 }

@@ -467,8 +467,10 @@ var algorithms = map[string]lb.Algorithm{
 }
 
 // poolOf is a pool with its members, as every router that uses it has it. Without a pool a listener has no members.
-// number gives each member its number.
-func poolOf(s *config.State, of config.ID, number func(wire.ID, netip.AddrPort) uint32) *ip.Pool {
+// number gives each member its number. former is the pool as it was, nil if there was none.
+func poolOf(
+	s *config.State, of config.ID, former *ip.Pool, number func(wire.ID, netip.AddrPort) uint32,
+) *ip.Pool {
 	o := s.Pool(of)
 	if o == nil {
 		return &ip.Pool{ID: wire.ID(of), DrainRemoved: true, KeepDown: true}
@@ -491,6 +493,11 @@ func poolOf(s *config.State, of config.ID, number func(wire.ID, netip.AddrPort) 
 			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
 			Healthy: healthy,
 		}})
+	}
+	if list := q.Balanced(); former != nil && former.Config.Tables != nil && former.Config.Tables.Fit(list) {
+		q.Config.Tables = former.Config.Tables
+	} else {
+		q.Config.Tables = lb.NewTables(q.Config.Algorithm, list)
 	}
 	return q
 }

@@ -46,8 +46,8 @@ func (p *Pool) NameOf(number uint32) string {
 	return ""
 }
 
-// balanced is the pool's members as lb knows them.
-func (p *Pool) balanced() []lb.Member {
+// Balanced is the pool's members as lb knows them.
+func (p *Pool) Balanced() []lb.Member {
 	list := make([]lb.Member, len(p.Members))
 	for i := range p.Members {
 		list[i] = p.Members[i].Member
@@ -65,7 +65,7 @@ type PoolShare struct {
 }
 
 func newShare(r *Router, p *Pool) *PoolShare {
-	return &PoolShare{Of: p, Router: r, Pool: lb.NewPool(p.Config, p.balanced())}
+	return &PoolShare{Of: p, Router: r, Pool: lb.NewPool(p.Config, p.Balanced())}
 }
 
 // numbers are the backends that a member is: one for each VIP.
@@ -83,7 +83,7 @@ func (s *PoolShare) numbers(member uint32) []conntrack.Backend {
 func (s *PoolShare) update(to *Pool) {
 	was := s.Of
 	s.Of = to
-	s.Pool.Update(to.Config, to.balanced())
+	s.Pool.Update(to.Config, to.Balanced())
 	for i := range was.Members {
 		if m := &was.Members[i]; to.Member(m.ID) == nil {
 			for _, v := range s.VIPs {
