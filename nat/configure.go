@@ -9,14 +9,14 @@ import "github.com/taprouter/taprouter/internal/conntrack"
 //
 // Mapping: a mapping lives on with its connections, and packets to its external endpoint find the host behind
 // it, as before. New connections use the mappings of the behavior of now alone. A mapping of another behavior
-// would give them its external port for remote endpoints that it was not made for (REQ-1), or would be shared
-// by those that are to be kept apart. So a host may have two external ports for one internal endpoint until
+// would give them its external port for remote endpoints that it was not made for (REQ-1). Or connections would
+// share it that are to be kept apart. So a host may have two external ports for one internal endpoint until
 // the connections of the former mapping have ended. If the former behavior comes back before, its mappings
 // serve again.
 //
-// Filtering: it holds at once for packets that belong to no connection (REQ-8), also for those to mappings
-// that are there, since each mapping remembers whom it has connections with. What belongs to a connection goes
-// on. Ports that are kept back after use stay so until their time is over.
+// Filtering: it holds at once for packets that belong to no connection (REQ-8). It also holds for mappings from
+// before, since each mapping remembers its remote addresses. Packets of connections go on. Ports that are kept
+// back after use stay so until their time is over.
 //
 // PortMin and PortMax: new mappings, and new connections that overload ports, get ports from the range of
 // now. A mapping with a port outside of it lives on, and new connections of its internal endpoint use it

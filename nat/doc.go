@@ -4,9 +4,9 @@
 //
 // Shared source NAT goes through mappings: internal endpoint to external endpoint. All connections of
 // that internal endpoint share the mapping as the mapping behavior says (RFC 4787, 4.1;
-// endpoint-independent by default). The filtering behavior says who may send to it from outside (RFC
-// 4787, 5; address-dependent by default). Port numbers are preserved where possible, else their
-// parity is. When an external address has no free port left, new connections overload its ports: two
+// endpoint-independent by default). The filtering behavior says which remote hosts may send to the
+// mapping (RFC 4787, 5; address-dependent by default). Port numbers are preserved where possible, else
+// their parity is. When an external address has no free port left, new connections overload its ports: two
 // connections may then share a port as long as they go to different endpoints.
 //
 // The package has no goroutine, clock, lock or I/O. The time (since any fixed start) and randomness

@@ -13,15 +13,15 @@ type external struct {
 	ports [3]*portSpace
 }
 
-// A portSpace is the ports of one address and protocol: those that are free, and the mappings of the
-// others.
+// A portSpace is the ports of one address and protocol: the set of free ports, and the mappings of the
+// other ports.
 type portSpace struct {
 	portSet
-	taken     [2]int                            // how many of the range have a mapping; 1: of the well-known ones
+	taken     [2]int                            // how many ports have a mapping; 0: of the range, 1: well-known
 	mapped    [1 << 16 / rowLen]*[rowLen]uint32 // the mapping of each port, 0: none
 	used      [1 << 16 / rowLen]uint16          // how many mappings each row has
 	spare     *[rowLen]uint32                   // a row that has become empty, kept for the next
-	cooldowns [2]cooldowns                      // like taken
+	cooldowns [2]cooldowns                      // 0: of the range, 1: of the well-known ports
 }
 
 // rowLen is how many ports' mappings are allocated together.
@@ -226,7 +226,7 @@ type Binding struct {
 // Used reports whether the connection goes through a mapping or overloads a port.
 func (b *Binding) Used() bool { return b.ok }
 
-// marks are those of the binding's connection.
+// marks are the marks that the binding's connection gets.
 func (b *Binding) marks() (m conntrack.Marks) {
 	if b.src != 0 || b.new {
 		m |= sourceMapped
@@ -345,13 +345,13 @@ func (t *Table) usesPorts(space *portSpace, tuple packet.Tuple) (over bool, free
 	return t.share.Exceeds(t.conns.HostCounter(tuple.Src, int(group)), hi-lo+1, free), free
 }
 
-// mappingTries bounds the search for a port of a connection's own among those that others overload. A
-// host that must overload is worse off than it pays for a longer search.
+// mappingTries is how many more free ports a new mapping tries where another connection overloads the
+// first one towards the same endpoint. These tries cost the host less than overloading a port does.
 const mappingTries = 4
 
 // overload finds a port that other hosts may use as well, but not towards the same remote endpoint (RFC
-// 7857, 3). A host with more than its share of the ports gets none where half of those towards the
-// endpoint are taken. Otherwise it could shut all other hosts out from there.
+// 7857, 3). A host with more than its share of the ports gets none where half of the ports towards the
+// endpoint are taken. Otherwise it could keep all other hosts from that endpoint.
 func (t *Table) overload(b *Binding, ext packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	pi, _ := protoIndex(tuple.Proto)
 	if over, free := t.usesPorts(t.ports(ext, pi), tuple); over && free > 0 && t.halfTaken(ext, tuple, original) {
@@ -430,7 +430,7 @@ func (t *Table) Inbound(b *Binding, tuple packet.Tuple, filter bool) (addr packe
 	switch {
 	case !filter:
 	case t.cfg.Filtering == AddressAndPortDependent:
-		return 0, 0, Filtered // what the endpoint may send belongs to a connection
+		return 0, 0, Filtered // the remote endpoint may send only in a connection
 	case t.cfg.Filtering == AddressDependent:
 		if !t.mappings.lets(i, tuple.Src) {
 			return 0, 0, Filtered
@@ -522,8 +522,8 @@ func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	return i
 }
 
-// unmap takes a connection from its mappings: those of the external endpoints that its replies and its
-// first packet were sent to.
+// unmap takes a connection from its mappings. They are the mappings of the external endpoints that its
+// replies and its first packet were sent to.
 func (t *Table) unmap(c *conntrack.Conn, m conntrack.Marks) {
 	if m&sourceMapped != 0 {
 		reply := c.Tuple(conntrack.Reply)
@@ -571,8 +571,8 @@ func (t *Table) endMapping(i uint32) {
 	ms.list.Free(i)
 }
 
-// A portGroup is the ports that a host has a share of: those of one protocol. Well-known ones are apart,
-// because mappings keep them apart. It is the number of a host's counter in the connection table.
+// A portGroup is the ports that a host has a share of: the ports of one protocol from 1024 up, or its well-known
+// ports. Mappings keep the two apart, too. A portGroup is the number of a host's counter in the connection table.
 type portGroup int
 
 const portGroups = 5

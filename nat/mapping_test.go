@@ -133,7 +133,7 @@ func TestBindLeavesNothing(t *testing.T) {
 	}
 }
 
-// RFC 4787, 5: who may send to a mapping.
+// RFC 4787, 5: which remote endpoints may send to a mapping.
 func TestFilteringBehavior(t *testing.T) {
 	f, ok := nat.Filtered, conntrack.None
 	for behavior, want := range map[nat.Behavior][3]conntrack.Refusal{
@@ -260,7 +260,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// The range holds for overloaded ports too: the others may be somebody else's.
+// The range holds for overloaded ports too: ports outside of it may belong to another program or host.
 func TestOverloadStaysInRange(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2003, HostShare: 1})
 	for host := range packet.Addr(8) {
@@ -484,7 +484,7 @@ func TestRefusedCommitEndsUnusedMapping(t *testing.T) {
 		4*time.Second); ref != conntrack.None {
 		t.Fatal(ref)
 	}
-	// r's connection expires; nobody has swept yet. x goes to r by a forwarded port.
+	// r's connection has expired, but no sweep has removed it yet. x goes to r by a forwarded port.
 	now := 5 * time.Second
 	if _, ref := open(udp(x, 1500, floating, 80), udp(x, 1500, r, 8080), false, now); ref != conntrack.HostShareUsed {
 		t.Fatalf("want host share used, got %v", ref)
@@ -519,8 +519,8 @@ func TestShareOfWellKnownPorts(t *testing.T) {
 	}
 }
 
-// A port that somebody overloads towards the same endpoint costs nobody else a
-// mapping, as long as there are free ones.
+// A host asks for a port that another host overloads towards the same endpoint. It gets a mapping with another
+// port, as long as there are free ports.
 func TestOverloadDoesNotSpread(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2099, HostShare: 0.1})
 	for k := range uint16(10) {

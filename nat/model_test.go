@@ -102,8 +102,8 @@ type modelCooldown struct {
 	free bool // it may be free, because a search of ports in another range has freed it
 }
 
-// cooled says of a port that no mapping has how long it has been so, and whether it is
-// kept for somebody else: 0 it is not, 1 it may be, 2 it is.
+// cooled says whether a port without a mapping is kept for another host than this one: 0 it is not, 1 it may be,
+// 2 it is.
 func (m *model) cooled(proto uint8, port uint16, host packet.Addr) int {
 	r, ok := m.cooling[[2]uint16{uint16(proto), port}]
 	switch age := m.now - r.at; {
@@ -213,7 +213,7 @@ func (m *model) expired(c *modelConn) bool {
 // past reports whether a connection is not there any more, noticed or not.
 func (m *model) past(c *modelConn) bool { return c.over || m.expired(c) }
 
-// find also returns what is past but nobody has noticed.
+// find also returns a connection that is past, if the table has not noticed that yet.
 func (m *model) find(tuple packet.Tuple) (*modelConn, conntrack.Direction) {
 	for _, c := range m.conns {
 		for d := range c.tuple {
@@ -466,7 +466,7 @@ func (m *model) overShare(held, n, free int) bool {
 	return held > 0 && (more > share*float64(n) || more > share/(1-share)*float64(free))
 }
 
-// freeReplies counts the ports that no connection has, but for those that have expired.
+// freeReplies counts the ports that no live connection has.
 func (m *model) freeReplies(tuple packet.Tuple, lo, hi int) int {
 	n := 0
 	for p := lo; p <= hi; p++ {
@@ -553,7 +553,7 @@ func (m *model) inbound() {
 	m.commit(conntrack.NewConn{Original: tuple, Reply: reply, Owner: conntrack.OwnerDest}, b, c)
 }
 
-// plain is a connection that nothing translates and nobody owns.
+// plain is a connection without a translation and without an owner.
 func (m *model) plain() {
 	tuple := m.tuple()
 	tuple.Proto = 47 + uint8(m.ch.IntN(2))
@@ -634,7 +634,7 @@ type outcome struct {
 	r     conntrack.Refusal
 	ended []*modelConn
 	moved []*modelConn // half-open ones that have ended to make room or are listed anew, as it happens
-	room  bool         // without ending what is in nobody's way
+	room  bool         // the table and the owner's share have room for it: no reason to sweep
 
 	trimmed bool // half-open connections fill no more than their part from here on
 }
@@ -713,11 +713,13 @@ func (m *model) predict(c *modelConn, conns, young, old []*modelConn, stamps map
 // group is the interface that a host is behind.
 func (c *modelConn) group() uint16 { return uint16(c.half & 1) }
 
-// halfVictim is the half-open connection that makes room for c: of the group that has the
-// most, c's own if others have no more, the host that has the most, for the longest, and
-// of that the oldest. So nobody who has less than a fair share loses one while another has
-// more. A connection that has had packets since it was listed, which is before those in moved were, is passed
-// over, up to eight.
+// halfVictim is the half-open connection that makes room for c. Its group is the one that has the most; c's own
+// group, if no other has more. Its host is the one of that group that has the most, and of several the one that
+// has had them for the longest. The oldest connection of that host makes room. So a host with less than a fair
+// share loses none while another host has more.
+//
+// Up to eight connections are passed over: of other protocols than TCP, with packets since they were listed.
+// The connections in moved have been listed anew, so they are not passed over.
 func halfVictim(c *modelConn, young []*modelConn, stamps map[packet.Addr]int, moved []*modelConn) (victim *modelConn,
 	skipped []*modelConn) {
 	groups, hosts := map[uint16]int{}, map[packet.Addr][]*modelConn{}
@@ -828,7 +830,7 @@ func (m *model) apply() {
 	}
 }
 
-// settle ends what is over, and nothing else.
+// settle ends the connections that are over, and no others.
 func (m *model) settle() {
 	for !m.table.Settle(m.now) {
 	}

@@ -32,7 +32,7 @@ func TestPortSetAgainstArray(t *testing.T) {
 			for range 40 {
 				lo, take := r.IntN(65536), r.IntN(12) > round/2
 				for p := lo; p < min(65536, lo+r.IntN(6000)); p++ {
-					if free[p] == take { // take only what is free
+					if free[p] == take { // take only free ports, and put back only taken ones
 						free[p] = !take
 						if take {
 							s.take(uint16(p))
@@ -177,7 +177,7 @@ func TestPortSetChoose(t *testing.T) {
 	}
 }
 
-// RFC 6056: whoever sees one port must not know the next.
+// RFC 6056: a host that sees one port must not know the next.
 func TestPortSetChoiceIsSpread(t *testing.T) {
 	s := newPortSet()
 	s.take(5000)

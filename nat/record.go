@@ -23,12 +23,14 @@ type Mapping struct {
 
 // The reasons why a Record cannot be imported, beside those of package conntrack.
 const (
-	UnknownAddress conntrack.Refusal = "unknown address" // an address that it shows is not the router's
-	// by another internal endpoint, or kept back after use
+	// UnknownAddress: the Record shows an address that is not the router's.
+	UnknownAddress conntrack.Refusal = "unknown address"
+	// PortTaken: another internal endpoint has the external port, or it is kept back after use.
 	PortTaken conntrack.Refusal = "port taken"
-	// by the settings such a source does not get this port
+	// PortOutsideRange: by the settings of now, such a source does not get this port.
 	PortOutsideRange conntrack.Refusal = "port outside range"
-	MappedElsewhere  conntrack.Refusal = "mapped to another port" // the internal endpoint has another external port
+	// MappedElsewhere: the internal endpoint has another external port.
+	MappedElsewhere conntrack.Refusal = "mapped to another port"
 )
 
 // Numbers turns ids into numbers, for Import.
@@ -76,9 +78,9 @@ type planned struct {
 }
 
 // Import makes the connection of a Record, and its mappings where they are not there, with the same external
-// ports. Or it says why not: for the reasons above, and those of conntrack.Table.Import. What is said there
-// about room and shares goes for the shares of ports, too. r.Marks is not read, but set. A Record with
-// mappings must come by this method, not by the connection table's.
+// ports. Or it says why not: for the reasons above, or a reason of conntrack.Table.Import. What that method says
+// about room and shares holds for the shares of ports, too. Import does not read r.Marks, it sets them. A Record
+// with mappings must come by this method, not by the connection table's.
 func (t *Table) Import(r *Record, numbers Numbers, now time.Duration) (*conntrack.Conn, conntrack.Refusal) {
 	shown := r.Reply.Reverse()
 	if shown.Src != r.Original.Src && !numbers.Owns(shown.Src) ||

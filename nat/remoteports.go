@@ -8,15 +8,15 @@ import (
 )
 
 // A remotePorts is the ports of one external address that are free towards one remote endpoint. It is kept
-// where so many ports are taken that trying at random hardly ever finds a free one. It is built a part at
-// a time, by those who look for a port, and kept up to date by every connection that comes and goes. It
-// is forgotten when half of the ports that it knows are free again.
+// where so many ports are taken that trying at random hardly ever finds a free one. Each search for a port
+// builds a part of it. Every connection that comes or goes keeps it up to date. It is forgotten when half of
+// the ports that it knows are free again.
 type remotePorts struct {
 	portSet
 	lo, hi int
 	built  int // ports from lo up to here are known
-	taken  int // among them
-	next   int // the one to look at again first, for a connection that has expired
+	taken  int // how many of the known ports are taken
+	next   int // the known port to look at again first: its connection may have expired
 }
 
 // remoteKey is what the connections of a remotePorts have in common: replies from the remote endpoint to the

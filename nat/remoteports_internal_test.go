@@ -38,8 +38,8 @@ func openUnique(table *Table, tuple packet.Tuple) (*conntrack.Conn, conntrack.Re
 	return table.Commit(&conntrack.NewConn{Original: tuple, Reply: out.Reverse()}, &Binding{}, 0)
 }
 
-// Remote ports are forgotten with their connections, also those that are known in part only, and
-// when there are as many as there may be, a new one takes the place of the oldest.
+// A remotePorts is forgotten with its connections, also one that is known in part only. When there are as many
+// as there may be, a new one takes the place of the oldest.
 func TestRemotePortsEnd(t *testing.T) {
 	table := internalTable(Config{})
 	for dst := packet.Addr(1); dst <= maxRemotes; dst++ {

@@ -56,8 +56,8 @@ func TestEveryPortTowardsOneEndpoint(t *testing.T) {
 	}
 }
 
-// A port whose connection has expired is free, also where nobody has swept yet: for one who
-// gets to know the ports only then, and for one who has known them all taken.
+// A port whose connection has expired is free, also before a sweep has removed the connection. That holds where
+// the ports get known only then, and where all ports were known to be taken.
 func TestExpiredPortTowardsOneEndpoint(t *testing.T) {
 	const lo, hi, timeout = 2000, 2999, 10 * time.Second
 	for known, searches := range map[int]int{0: 1, 14: 10} { // one looks at 64 known ports again, all round

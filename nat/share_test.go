@@ -51,8 +51,7 @@ func TestShareLeavesRoom(t *testing.T) {
 	}
 }
 
-// What makes room for others takes nobody's share: neither half-open nor closed
-// connections do.
+// Half-open and closed connections make room for others. So the share of another host does not get smaller by them.
 func TestFloodTakesNoShare(t *testing.T) {
 	for name, flags := range map[string]uint8{"half open": packet.SYN, "closed": packet.RST} {
 		table := newTable(config{MaxConnections: 100})
@@ -73,8 +72,7 @@ func TestFloodTakesNoShare(t *testing.T) {
 	}
 }
 
-// Ports that are overloaded because of a share are counted apart from those for want of
-// any.
+// Two reasons to overload a port are counted apart: the host has its share of the ports, or no port is left.
 func TestOverShareIsCounted(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(6) {
@@ -91,8 +89,8 @@ func TestOverShareIsCounted(t *testing.T) {
 	}
 }
 
-// A host with its share of the ports overloads others only where half of those towards the
-// remote endpoint are free, and can have been refused there before it goes elsewhere.
+// A host with its share of the ports overloads ports only towards a remote endpoint where more than half of them
+// are free. Where it has been refused, another endpoint may still let it.
 func TestOverShareWhereHalfTaken(t *testing.T) {
 	table := newTable(config{PortMin: 2000, PortMax: 2009, HostShare: 0.5})
 	for k := range uint16(5) {
@@ -115,7 +113,7 @@ func TestOverShareWhereHalfTaken(t *testing.T) {
 	if s := table.Stats(); s.OverShare != 5 {
 		t.Errorf("%+v", s)
 	}
-	// With no port left for mappings, nobody's share is in anybody's way.
+	// With no port left for mappings, the hosts' shares of them no longer count.
 	for host := packet.Addr(2); host < 5; host++ {
 		bind(t, table, udp(inside+host, 2000, remote+2, 53))
 	}
