@@ -4,11 +4,11 @@ package lb
 // to change it, so that one lost packet ends nothing.
 type Health struct {
 	rise, fall int
-	run        int  // checks in a row with the same result,
-	last       bool // this one
+	run        int  // checks in a row with the same result
+	last       bool // the result of the last check
 	up         bool
-	decided    bool // ever
-	sure       bool // by the checks as they are now
+	decided    bool // checks have ever decided
+	sure       bool // the checks as they are now have decided
 }
 
 // NewHealth returns the health of a member that is taken to be up, or not, until

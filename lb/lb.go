@@ -22,8 +22,8 @@ type Algorithm uint8
 
 // The algorithms.
 const (
-	// RoundRobin is one after the other, in the order of the members; those of
-	// more weight have more turns, evenly spread.
+	// RoundRobin is one member after the other, in their order. A member of more
+	// weight has more turns, evenly spread.
 	RoundRobin Algorithm = iota
 	// LeastConnections is the member with the fewest connections for its weight.
 	LeastConnections
@@ -142,12 +142,12 @@ func NewPool(cfg Config, members []Member) *Pool {
 // of the list, which the pool copies.
 //
 // A member that stays keeps its connections, its turn, its clients and its health: Healthy
-// counts for new members only. What was the turn of a member that is gone is the next one's. The
+// counts for new members only. The turn of a member that is gone passes to the next one. The
 // ID of a member that is gone should not come again for another one: its connections may not be
 // over. With another algorithm turns begin anew, from the connections that there are.
 //
 // With another timeout of the persistence clients keep their members. With a smaller number of
-// clients those are forgotten that have been unused longest.
+// clients, the clients that have been unused longest are forgotten.
 func (p *Pool) Update(cfg Config, members []Member) {
 	p.setPersistence(cfg)
 	anew := cfg.Algorithm != p.cfg.Algorithm
@@ -327,7 +327,7 @@ func (p *Pool) Commit(c Client, id uint32, now time.Duration) {
 
 // End records that a connection that was committed or resumed is over: it is
 // active no longer, and when it was the client's last, the persistence timeout
-// begins. It also ends those of a member that is gone.
+// begins. It also ends connections of a member that is gone.
 func (p *Pool) End(c Client, id uint32, now time.Duration) {
 	if i, ok := p.at[id]; ok && p.members[i].active > 0 {
 		p.members[i].active--
@@ -339,7 +339,7 @@ func (p *Pool) End(c Client, id uint32, now time.Duration) {
 }
 
 // Resume records that a connection that was over is open again. It counts as
-// active; it is no turn and pins nobody.
+// active. It takes no turn, and pins no client to the member.
 func (p *Pool) Resume(c Client, id uint32, now time.Duration) {
 	if i, ok := p.at[id]; ok {
 		p.members[i].active++

@@ -87,7 +87,7 @@ func TestPickAloneMovesNothing(t *testing.T) {
 	if m, ok := p.Choice(lb.Client{}, 2, 0); ok {
 		t.Errorf("a third choice of two: %v", m)
 	}
-	p.Commit(lb.Client{}, 99, 0) // nobody's
+	p.Commit(lb.Client{}, 99, 0) // not the ID of a member
 	if got := take(t, p, 3); got != "010" {
 		t.Errorf("got %s", got)
 	}
@@ -110,8 +110,8 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 }
 
-// Taking a member out passes over nobody and gives nobody two turns; a new one is the
-// last in the order.
+// Where a member is taken out, each other member keeps its turn: none is passed over, none has two. A new member
+// is the last in the order.
 func TestMembersAreAddedAndRemoved(t *testing.T) {
 	for _, c := range []struct {
 		turns  int
@@ -163,7 +163,7 @@ func TestPoolKeepsItsOwnMembers(t *testing.T) {
 	}
 }
 
-// The pool says what a plain walk over its members would, whoever is up.
+// The pool says what a plain walk over its members would, whichever members are up.
 func TestPickAgainstWalk(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {

@@ -101,7 +101,7 @@ func TestActive(t *testing.T) {
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 1}, // what it has lives on
 			{func(c lb.Client, id uint32) { pool.Resume(c, id, 0) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.SetHealthy(id, true) }, 10, 2},
-			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 99, 2}, // nobody
+			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 99, 2}, // not a member
 			{func(c lb.Client, id uint32) { pool.Resume(c, id, 0) }, 99, 2},
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 1},
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 0},

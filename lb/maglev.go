@@ -9,13 +9,13 @@ import (
 
 // maglev chooses by the hash of the client, in a table of slots that the members
 // share (see table). The table depends only on the members' endpoints and weights, so every
-// router with the same members makes the same choice, and a member less moves few
-// clients but its own. The hash has no secret for the same reason: someone who knows the
+// router with the same members makes the same choice. Where a member goes, few clients
+// move but its own. The hash has no secret for the same reason. So a sender who knows the
 // members can choose addresses that all go to one of them.
 //
 // Health does not change the table. A client whose member is not eligible is hashed again
-// until it meets one that is: the clients of a member that is down are spread over
-// all others, and no others move.
+// until the hash gives an eligible one. So the clients of a member that is down are spread
+// over all other members, and no other clients move.
 type maglev struct {
 	ports  bool     // hash the client's port too
 	made   *Tables  // made beforehand; nil: there are none for these members
@@ -110,7 +110,7 @@ func (m *maglev) first(p *Pool, c Client) int {
 	return t.of[i]
 }
 
-// ranking is the order in which a client meets the eligible members, each once.
+// ranking is the order in which a client's hash gives the eligible members, each once.
 func (m *maglev) ranking(p *Pool, c Client, order []int) []int {
 	t, h := m.table(p), m.hash(c)
 	if len(m.met) < len(p.eligible) {
@@ -191,7 +191,7 @@ const rest = 512
 // happen to be in a simple ratio keep following each other, and one of 31 was seen to
 // move 2 % of all others' clients by its going.
 type claim struct {
-	at, skip uint64 // the cube root's
+	at, skip uint64 // the cube root's present value and its step
 	shift    uint64
 	first    uint64 // offset
 	inverse  uint64 // of skip
@@ -337,7 +337,7 @@ func inverse(a, prime uint64) uint64 {
 	return r
 }
 
-// find is the place of the member in the slot that a client meets at a try.
+// find is the place of the member in the slot that the hash of a client gives at a try.
 func (t *table) find(h, try uint64) int {
 	if try > 0 {
 		h = mix(h + try)

@@ -41,7 +41,7 @@ func where(p *lb.Pool, n int) []uint32 {
 	return out
 }
 
-// moved is the part of the clients that go to another member, beside those of one.
+// moved is the part of the clients that go to another member. Clients of the member but are not counted.
 func moved(a, b []uint32, but uint32) float64 {
 	n := 0
 	for i := range a {
@@ -255,7 +255,8 @@ func TestHashSecondChoice(t *testing.T) {
 	}
 }
 
-// Backups have a table of their own: that there are some moves nobody.
+// Backups have a table of their own. So the clients of primaries do not move because there are backups, nor the
+// clients of backups because there are primaries.
 func TestHashBackupsMoveNobody(t *testing.T) {
 	list := hosts(9, 6)
 	for i := 5; i < 9; i++ {

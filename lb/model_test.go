@@ -13,7 +13,7 @@ import (
 )
 
 // model is what a Pool does, slow and obvious: lists, sorted and searched through each
-// time. For turns by weight it only says who may be chosen (TestTurnsStayFair and
+// time. For turns by weight it only says which members may be chosen (TestTurnsStayFair and
 // TestWeightedIsNginx say how); for hashing it asks a new pool of the same
 // members, which is what another router would do.
 type model struct {
@@ -50,7 +50,7 @@ func class(m *backend) int {
 	return 0
 }
 
-// may is who may take new connections.
+// may returns the members that may take new connections.
 func (m *model) may() []*backend {
 	var out []*backend
 	for c := range 2 {
@@ -84,7 +84,7 @@ func (m *model) known(addr packet.Addr) *known {
 	return nil
 }
 
-// forget removes who has timed out, and unpins who is pinned to one that may not.
+// forget removes the clients that have timed out. It unpins a client whose member may not take new connections.
 func (m *model) forget(now time.Duration) {
 	may := m.may()
 	m.clients = slices.DeleteFunc(m.clients, func(k *known) bool {
@@ -93,7 +93,7 @@ func (m *model) forget(now time.Duration) {
 	})
 }
 
-// order is who may, first choice first; exact if that is the only right order.
+// order returns the members that may take c, first choice first. exact: that is the only right order.
 func (m *model) order(c lb.Client) (order []*backend, exact bool) {
 	may := m.may()
 	exact = true

@@ -10,8 +10,8 @@ import (
 	"github.com/taprouter/taprouter/lb"
 )
 
-// A script is read word by word: what happens, and at the end of a word after ">" who
-// the client's next connection would go to. Clients are A to Z, members digits.
+// A script is read word by word: what happens, or after ">" the member that the client's
+// next connection would go to. Clients are A to Z, members digits.
 //
 //	A>0     client A would go to 0
 //	A=0     A's connection to 0 is committed; A:0 ends, A~0 is resumed
@@ -83,7 +83,7 @@ func TestPersistence(t *testing.T) {
 	}
 }
 
-// Without persistence nobody has anything of his own.
+// Without persistence no client keeps its member.
 func TestNoPersistence(t *testing.T) {
 	script(t, "none", lb.NewPool(lb.Config{}, members(true, true)), "A=0 A>1 A=1 A>0")
 }

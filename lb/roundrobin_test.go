@@ -74,8 +74,8 @@ func TestWeightedIsNginx(t *testing.T) {
 	}
 }
 
-// In each round of as many turns as the weights add up to, everybody has exactly its
-// weight.
+// With weights 3 and 5, of eight turns the members have three and five. In general: in each round of as many turns
+// as the weights add up to, each member has as many as its weight.
 func TestWeightedDistribution(t *testing.T) {
 	for _, w := range [][]int{{1, 1, 1, 1}, {2, 1, 1}, {10, 20, 30, 40}, {3, 5}, {256, 1, 1, 242}, {1, 0, 4}} {
 		pool, count, sum := lb.NewPool(lb.Config{}, weighted(w...)), make([]int, len(w)), 0
@@ -154,9 +154,8 @@ func TestTurnsAcrossChanges(t *testing.T) {
 	}
 }
 
-// Members come, go and change at any moment. As long as they stay as they are, what
-// each has had of the turns is never two from its share: nobody gets two turns that
-// are one's, and nobody is passed over, just because somebody came or went.
+// Members come, go and change at any moment. While none does, the turns of each member differ from its share by
+// less than two. So no member gets a turn twice, or is passed over, because another one has come or gone.
 func TestTurnsStayFair(t *testing.T) {
 	worst := 0.0
 	for seed := range uint64(100) {
@@ -235,9 +234,9 @@ func TestPassedOverSavesNothing(t *testing.T) {
 	}
 }
 
-// Each leaves just after its turn, when the others are owed theirs. When they are all
-// back, it is as if they had not left: the first to have left has the first turn of
-// them, and not the last one, who had his but now.
+// Each member leaves just after its turn, when the others are still to have theirs. When all are back, it is as if
+// they had not left. The first to have left has the first turn among them, and not the last one, which has just
+// had its turn.
 func TestLeavingInTurn(t *testing.T) {
 	pool, order := lb.NewPool(lb.Config{}, weighted(20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)), []uint32{}
 	turn := func() uint32 {

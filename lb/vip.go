@@ -13,7 +13,7 @@ type VIP struct {
 }
 
 // VIPs is a set of VIPs. It is a value that never changes: With and Without return another one, which
-// shares what is the same. So each of them takes about a microsecond, whether there are ten VIPs or ten
+// shares its unchanged parts. So each call takes about a microsecond, whether there are ten VIPs or ten
 // thousand, and any goroutine may read any set. The zero value is empty.
 //
 // It is a tree of 16 branches a node, by four bits of the endpoint's hash at each level. Of two endpoints
