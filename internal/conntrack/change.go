@@ -7,7 +7,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// A Change is rules that have come, gone or changed. It ends connections from before it: those that
+// A Change says which rules have come, gone or changed. It ends the connections from before it that
 // one of its fields names.
 type Change struct {
 	Addrs    []packet.Addr // connections with one of these addresses in a tuple
@@ -19,7 +19,7 @@ type Change struct {
 	// connection, must give the same answer for the same connection, and must change nothing.
 	Concerns func(*Conn) bool
 
-	// KeepTCP lets TCP connections go on, except for those that are no more than a SYN.
+	// KeepTCP lets TCP connections go on, except for connections that are no more than a SYN.
 	KeepTCP bool
 }
 
@@ -28,8 +28,8 @@ func (ch *Change) Empty() bool {
 	return len(ch.Addrs) == 0 && len(ch.Backends) == 0 && ch.Concerns == nil
 }
 
-// changes are the pending changes: those that connections from before may still have to be judged
-// by. A large table is not walked at once. A connection from before that a packet or a search comes
+// changes are the pending changes: connections from before them may still have to be judged by
+// them. A large table is not walked at once. A connection from before that a packet or a search comes
 // across is judged there and then, and a walk in steps comes to the others.
 //
 // A snapshot is the number of a state of the rules. Each connection has the snapshot by which it was
@@ -59,9 +59,9 @@ const (
 	settleStep    = 1 << 14 // connections looked at in one Settle at most
 	settleRemoval = 64      // what ending one costs, compared with looking at one
 
-	// maxRules and maxNamed bound the pending changes: those that a function judges by, and the
-	// addresses and backends named.
+	// maxRules bounds the pending changes that a function judges by.
 	maxRules = 32
+	// maxNamed bounds the addresses and backends that pending changes name.
 	maxNamed = 1 << 14
 )
 
@@ -122,7 +122,7 @@ func (o overSince) concerns(c *Conn) bool {
 	return since != 0 && before(c.snapshot, since)
 }
 
-// forget forgets what is not newer than a snapshot.
+// forget clears each snapshot that is not newer than until.
 func (o overSince) forget(until uint32) overSince {
 	if o.tcp != 0 && !before(until, o.tcp) {
 		o.tcp = 0
@@ -174,8 +174,8 @@ func (t *Table) settleOne(i, ms uint32) int {
 	return settleRemoval
 }
 
-// walked forgets the changes that the walk has been about. If others have come since, the next walk
-// is about those.
+// walked forgets the changes that the walk has been about. If other changes have come
+// since, the next walk is about them.
 func (s *changes) walked() {
 	forget(s.addrs, s.until)
 	forget(s.backends, s.until)
@@ -186,7 +186,7 @@ func (s *changes) walked() {
 	}
 }
 
-// forget forgets what is not newer than a snapshot.
+// forget does the same for every key, and deletes the keys without a snapshot.
 func forget[K comparable](all map[K]overSince, until uint32) {
 	for k, o := range all {
 		if all[k] = o.forget(until); all[k] == (overSince{}) {
@@ -260,7 +260,7 @@ func (t *Table) Leave(c *Conn, d Direction, out uint16, hop uint32) {
 
 // Reset returns the RST that ends a TCP connection for the side that sends direction d: the tuple that
 // it has there, and sequence numbers which that side accepts (RFC 5961, 3.2). It reports false if
-// those are not known.
+// the sequence numbers are not known.
 func (t *Table) Reset(c *Conn, d Direction) (packet.Tuple, packet.Segment, bool) {
 	k, o := &t.conns.Column(c.self).stream, 1-d
 	s := packet.Segment{Seq: k.end[o], Flags: packet.RST}

@@ -10,7 +10,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// cutTable is a table that notes the RSTs of what is cut.
+// cutTable is a table that notes the RSTs of the connections that are cut.
 type cutTable struct {
 	*conntrack.Table
 	resets map[packet.Tuple]packet.Segment
@@ -60,10 +60,10 @@ func (k *cutTable) established(t *testing.T, n conntrack.NewConn) {
 	k.send(c, conntrack.Original, tcpSeg(packet.ACK, 1001, 5001, 0))
 }
 
-// What a change names is not found from then on, before anybody has ended it, and
-// what it does not name is.
+// A connection that a change names is not found from then on, although it has not been removed yet. A connection
+// that the change does not name is found.
 func TestChangeEndsAtOnce(t *testing.T) {
-	for _, asked := range []bool{true, false} { // somebody comes across it, or the walk does
+	for _, asked := range []bool{true, false} { // a lookup comes across it, or the walk does
 		k := newCutTable()
 		k.established(t, through(external, packet.ProtoTCP, 1))
 		k.established(t, through(external+1, packet.ProtoTCP, 2))
@@ -98,7 +98,7 @@ func TestChangeEndsAtOnce(t *testing.T) {
 	}
 }
 
-// A connection that is over stands in nobody's way.
+// The tuple of a connection that a change has ended is free for another connection.
 func TestOverruledTupleIsFree(t *testing.T) {
 	k := newCutTable()
 	before := through(external, packet.ProtoUDP, 1)
@@ -127,7 +127,7 @@ func TestResetNumbers(t *testing.T) {
 	for name, c := range map[string]struct {
 		first packet.Segment
 		play  func(k *cutTable, c *conntrack.Conn)
-		want  [2]numbers // towards who opened it, and towards the other side
+		want  [2]numbers // towards the side that opened it, and towards the other side
 	}{
 		"only a SYN": {tcpSeg(packet.SYN, 1000, 0, 0), func(*cutTable, *conntrack.Conn) {},
 			[2]numbers{{0, 1001, rst | ack}, {1001, 0, rst}}},
@@ -212,8 +212,8 @@ func TestMemberChange(t *testing.T) {
 }
 
 // A large table is settled in steps, each of which ends a bounded number of
-// connections. What changes meanwhile is settled, too, also for those that the walk
-// has passed; and what is found to be right by its own packets stays.
+// connections. A change that comes meanwhile is settled, too, also for connections that
+// the walk has passed. A connection that its own packets have found to be right stays.
 func TestSettleInSteps(t *testing.T) {
 	const n = 100_000
 	k := newCutTable()
@@ -296,7 +296,7 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// Expired connections are nobody's to reset.
+// A connection that has expired is not reset, even if a change names it.
 func TestExpiredIsNotCut(t *testing.T) {
 	k := newCutTable()
 	k.established(t, through(external, packet.ProtoTCP, 1))
@@ -348,7 +348,7 @@ func TestChangeByFunction(t *testing.T) {
 		if !k.Settle(0) || asked == 0 || !there(k.Table, after.Original, 0) {
 			t.Errorf("keep %t: asked %d times, or a new connection has ended", keep, asked)
 		}
-		if want := map[bool]int{true: 2, false: 4}[keep]; len(k.resets) != want { // of the SYN, and of what is open
+		if want := map[bool]int{true: 2, false: 4}[keep]; len(k.resets) != want { // of the SYN; also of the open one
 			t.Errorf("keep %t: resets %v", keep, k.resets)
 		}
 		asked = 0
@@ -359,8 +359,8 @@ func TestChangeByFunction(t *testing.T) {
 	}
 }
 
-// Several changes are pending at once. Each connection is judged by those that are newer than it, each
-// with its own answer about TCP.
+// Several changes are pending at once. Each connection is judged by the changes that are newer than it, each
+// change with its own KeepTCP.
 func TestPendingChanges(t *testing.T) {
 	k := newCutTable()
 	var changes []conntrack.Change

@@ -81,7 +81,7 @@ func (t *Table) Class(l Lifetime) Class {
 	return best
 }
 
-// nearestClass is the class, of those that Class has returned, whose idle comes nearest.
+// nearestClass is the class whose idle comes nearest, among the classes that Class has returned.
 func (t *Table) nearestClass(idle uint32) Class {
 	near := func(k lifetime) uint32 { return max(k.idle, idle) - min(k.idle, idle) }
 	best := firstOwn

@@ -8,9 +8,8 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// An established TCP connection that has been idle for too long ends, and both sides are
-// told, if its class says so; nobody is told of one that is half open or over, nor by the
-// protocols' own classes.
+// An established TCP connection that has been idle for too long ends. If its class says so, both sides get a RST.
+// No RST is sent for a half-open connection, or for one of the protocols' own classes.
 func TestIdleIsReset(t *testing.T) {
 	for _, reset := range []bool{true, false} {
 		for _, by := range []string{"lookup", "tick", "commit"} {

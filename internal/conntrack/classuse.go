@@ -1,6 +1,7 @@
 package conntrack
 
-// A classUse counts what keeps the number of a class: those that hold it, and the connections of the class.
+// A classUse counts what keeps the number of a class in use: calls of Class that have not been taken back, and
+// connections of the class.
 type classUse struct{ holders, conns int32 }
 
 // takeClass returns the number of a class that has a lifetime, and false if all numbers are taken by others.
@@ -32,8 +33,8 @@ func (t *Table) takeClass(want lifetime) (Class, bool) {
 }
 
 // ReleaseClass takes back what one call of Class has returned. Once every such call for the class is taken
-// back, new connections must not have it. Those that have it keep its lifetime. After the last of them,
-// another lifetime may get the number. The classes of protocols, and those that nobody holds, are left alone.
+// back, new connections must not have it. Connections that have it keep its lifetime. After the last of them,
+// another lifetime may get the number. For the class of a protocol, or one that is taken back, nothing happens.
 func (t *Table) ReleaseClass(c Class) {
 	if t.holds(c) {
 		t.uses[c].holders--

@@ -77,7 +77,7 @@ type classNames struct {
 func (classNames) ClassID(*conntrack.Conn) string         { return "vip" }
 func (n classNames) Class(string) (conntrack.Class, bool) { return n.class, true }
 
-// A record of a class that nobody holds is refused: the number may be another one's soon.
+// A record is refused if its class has been released: the number may soon be that of another class.
 func TestImportOfReleasedClass(t *testing.T) {
 	table := newTable(conntrack.Config{})
 	class := table.Class(conntrack.Lifetime{Idle: time.Hour})

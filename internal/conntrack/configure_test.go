@@ -224,8 +224,8 @@ func TestConfigureLarger(t *testing.T) {
 	}
 }
 
-// In a table that has become smaller, what lasts stays. Nothing begins as long as that alone fills the table,
-// and then nothing ends in vain. What makes room does so before what is new is refused.
+// In a table that has become smaller, lasting connections stay. As long as they alone fill the table, a new
+// connection is refused, and none is ended for it. Else connections that may make room do so, and it begins.
 func TestConfigureSmaller(t *testing.T) {
 	table := newTable(conntrack.Config{MaxConnections: 100})
 	lasting(t, table, 0, 50)

@@ -37,22 +37,22 @@ func (q *queue) unlink(t *Table, i uint32) {
 	q.len--
 }
 
-// A sweep walks over the connections to reclaim those whose deadline has passed. Lookup is exact
+// A sweep walks over the connections, and reclaims the ones whose deadline has passed. Lookup is exact
 // about deadlines; the sweep is about memory. A small table is walked as a whole whenever a
 // connection is due. A large one is walked in steps, so that no walk stalls the packets.
 type sweep struct {
 	pos   uint32 // next connection to look at
 	due   uint32 // earliest deadline seen, valid if set
 	set   bool
-	next  uint32 // earliest deadline among those passed in the present walk
+	next  uint32 // earliest deadline among the connections passed in the present walk
 	found bool   // next is valid
 }
 
 const (
 	sweepStep    = 1 << 14 // connections looked at in one Tick at most
 	sweepRemoval = 8       // what removing one costs, compared with looking at one
-	sweepPause   = 50      // milliseconds between the steps of one walk,
-	sweepHaste   = 5       // and where many have expired
+	sweepPause   = 50      // milliseconds between the steps of one walk
+	sweepHaste   = 5       // milliseconds between the steps where many connections have expired
 	sweepMany    = sweepStep / sweepRemoval / 8
 	sweepWait    = 250 // milliseconds between one walk and the next
 )

@@ -7,12 +7,12 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// halfOpen lists the half-open connections: of TCP those whose handshake is not over, of other
-// protocols those that have had no answer. A flood is made of them, so they are the first to make
-// room. The flood's own make room: first the interface that has the most of them, on that the host
-// that has the most, and of that host the oldest. So a host loses no connection while another host
-// has more. Neither a network shared with a flooding host hurts, nor the addresses that a flooding
-// host makes up on another network.
+// halfOpen lists the half-open connections: TCP connections whose handshake is not over, and
+// connections of other protocols that have had no answer. A flood is made of them, so they are the
+// first to make room, the flood's own before others. The interface that has the most makes room: on it
+// the host that has the most, and of that host the oldest connection. So a host loses no connection
+// while another host on its interface has more: a flooding host does not hurt the others on its
+// network. The addresses that it makes up there hurt no host on another network.
 type halfOpen struct {
 	len    int
 	excess bool        // the table has become smaller, and there may be more than one too many

@@ -45,7 +45,7 @@ const (
 	maxSpread = 64
 )
 
-// NewIndex returns an empty index. The seeds must be secret: whoever knows them can choose words that collide.
+// NewIndex returns an empty index. The seeds must be secret: a sender who knows them can choose words that collide.
 func NewIndex(seed0, seed1 uint64) Index {
 	x := Index{seed0: seed0, seed1: seed1 | 1, dir: blank, count: 1}
 	x.at[0] = 1

@@ -125,7 +125,7 @@ func TestIndexAgainstMap(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 7))
 				m := newIndexModel(t)
 				most := 0
-				// It grows and shrinks in waves, so that removals meet every phase.
+				// It grows and shrinks in waves, so that there are removals in every phase.
 				for wave := range 4 {
 					for k := range 6000 {
 						insert := r.IntN(10) < 9

@@ -95,10 +95,10 @@ func (t *Table) Export(c *Conn, names Names, now time.Duration) Record {
 
 // Import makes the connection of a Record, or says why not: TableFull, TupleTaken, Expired, Malformed or
 // UnknownName. It ends no live connection to make room, and does not apply the owner's share, which the
-// connection has had already. Its present rules are those of now: no pending Change concerns it.
+// connection has had already. It is right by the rules of now: no pending Change concerns it.
 //
-// A Record that Succeeds must come after that of the connection whose place it is to take. Connections
-// make room in the order that they are imported.
+// A Record that Succeeds must come after the Record of the connection whose place it is to take.
+// Connections make room in the order that they are imported.
 func (t *Table) Import(r *Record, numbers Numbers, now time.Duration) (*Conn, Refusal) {
 	t.now = millis(now)
 	c, refusal := t.restore(r, numbers)
@@ -192,7 +192,7 @@ func (r *Record) wellFormed() bool {
 		(r.State == Established || r.State == FinOriginal || r.State == FinReply))
 }
 
-// hasRoom reports whether there is room for an imported connection beside those there are.
+// hasRoom says why there is no room for an imported connection beside the ones in the table, or None.
 func (t *Table) hasRoom(r *Record, c *Conn, tags [2]uint32) Refusal {
 	if t.taken(tags[Reply], &r.Reply) {
 		return TupleTaken

@@ -79,8 +79,8 @@ func (m *slabModel) check() {
 	}
 }
 
-// Numbers are given out once, from the lowest chunks, and never 0. Records stay what they are, and memory
-// follows what is in use.
+// Numbers are given out once, from the lowest chunks, and never 0. Records keep their contents, and
+// memory follows the number of records in use.
 func TestSlab(t *testing.T) {
 	m := slabModel{t: t, r: rand.New(rand.NewPCG(1, 2)), want: map[uint32]uint32{}}
 	for round, most := range []int{3000, 10, 100_000, 0, 70_000, 1, 1023, 1024, 0} {

@@ -72,8 +72,8 @@ func NewTable(cfg Config, rng *rand.Rand) *Table {
 	return t
 }
 
-// Len is the number of connections. It includes those whose deadline has passed since the last Tick,
-// and those that a change has ended and Settle has not come to.
+// Len is the number of connections. It includes connections whose deadline has passed since the last
+// Tick, and connections that a change has ended and Settle has not come to.
 func (t *Table) Len() int { return t.live }
 
 // Stats returns the table's counters.
@@ -238,7 +238,7 @@ func (t *Table) setState(c *Conn, s State, d Direction) Move {
 	return Move{from, to}
 }
 
-// list puts a connection where those of its rank are evicted from.
+// list puts a connection into the list that connections of its rank are evicted from.
 func (t *Table) list(i uint32, c *Conn) {
 	switch c.Rank() {
 	case HalfOpen:
@@ -394,7 +394,7 @@ func (t *Table) admit(n *NewConn, tags [2]uint32) Refusal {
 	}
 	if t.live >= t.cfg.MaxConnections {
 		switch {
-		case t.closing.len > 0: // what is over goes before what begins
+		case t.closing.len > 0: // closed connections go before half-open ones
 			t.evict(&t.closing)
 		case t.half.len > 0:
 			t.evictHalf(n.In[Original])

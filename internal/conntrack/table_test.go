@@ -247,7 +247,7 @@ func TestEvictionOrder(t *testing.T) {
 	plain(t, table, tuple(10), 0)
 	plain(t, table, tuple(11), 0)
 
-	open(4) // what is over goes first
+	open(4) // closed connections go first
 	if there(table, tcpTuple(1), 0) || !there(table, tcpTuple(2), 0) || !there(table, tuple(10), 0) {
 		t.Fatal("the oldest closed connection should have made room")
 	}
@@ -507,8 +507,7 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// Warm is about time only: it finds what is there and what is not, in a table of any
-// size, and changes nothing.
+// Warm saves time only, and changes nothing: for tuples that are in the table and others, in a table of any size.
 func TestWarmChangesNothing(t *testing.T) {
 	table := newTable(conntrack.Config{})
 	var tuples []packet.Tuple
@@ -535,8 +534,8 @@ func TestWarmChangesNothing(t *testing.T) {
 	}
 }
 
-// Where connections end faster than the sweep goes at its usual pace, it makes haste:
-// those that have expired do not keep others out.
+// Where connections end faster than the sweep goes at its usual pace, it makes haste: expired connections do not
+// keep new ones out.
 func TestSweepKeepsUp(t *testing.T) {
 	const rate, timeout, limit = 60, 2, 200_000 // a millisecond; seconds: 120 000 live at a time
 	table := newTable(conntrack.Config{UDP: timeout * time.Second, MaxConnections: limit, HostShare: 1})
@@ -591,8 +590,8 @@ func TestExpiredMakeRoom(t *testing.T) {
 	}
 }
 
-// Streams that nobody answers are passed over while they are used, eight at a time: who
-// looks for room does not look for ever.
+// Unanswered streams are passed over while they are used. A search for room passes over eight of them at most, so
+// it ends.
 func TestSecondChances(t *testing.T) {
 	for _, streams := range []int{8, 9} {
 		table := newTable(conntrack.Config{MaxConnections: 20})

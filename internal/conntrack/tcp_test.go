@@ -149,8 +149,8 @@ func TestTCPStates(t *testing.T) {
 	}
 }
 
-// RFC 5382 REQ-5: what is half open or closed may live shorter than what is open
-// or half closed; RFC 7857, 2.1: each its own time.
+// RFC 5382 REQ-5: half-open and closed connections may live shorter than open and half-closed ones. RFC 7857, 2.1:
+// each of the two has a time of its own.
 func TestTCPTimeouts(t *testing.T) {
 	const open, opening, closing = "oS rSA oA ", 5 * time.Minute, 6 * time.Minute
 	for script, want := range map[string]time.Duration{

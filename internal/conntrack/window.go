@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	// leastWindow is what is allowed in any case, 2 to the power of this.
+	// leastWindow: every window counts as 2 to the power of this at least.
 	leastWindow = 14
 	// ackWindow is the window that acknowledgements are judged by at least: a side that
 	// sends little may receive much.

@@ -198,7 +198,7 @@ func TestFitOfReopened(t *testing.T) {
 	o.send(conntrack.Reply, tcpSeg(ack, 5001, 78, 50), conntrack.Foreign)
 }
 
-// Somebody who remembers another connection may say so, and is not believed.
+// While a connection opens, segments of a host that remembers another connection are forwarded, but not believed.
 func TestFitWhileOpening(t *testing.T) {
 	o := open(t, tcpSeg(syn, 1000, 0, 0))
 	o.send(conntrack.Reply, tcpSeg(ack, 3_000_000_000, 4_000_000_000, 0), conntrack.Suspicious)
@@ -220,8 +220,8 @@ func TestFitWhileOpening(t *testing.T) {
 	o.state(conntrack.Reset)
 }
 
-// What was not seen from the beginning is believed: one direction only, or both
-// with a scale that nobody knows.
+// The segments of a connection that was not seen from the beginning are believed: of one direction only, or of both
+// with an unknown window scale.
 func TestFitInTheMiddle(t *testing.T) {
 	o := open(t, tcpSeg(ack, 1_000_000, 2_000_000, 10))
 	for k := range uint32(20) {
@@ -241,8 +241,8 @@ func TestFitOfFragments(t *testing.T) {
 	o.send(conntrack.Reply, tcpSeg(ack, 5001, 9001, 0), conntrack.Fits)
 }
 
-// They say where it begins: somebody who does not know the connection does not get through in
-// pieces, nor have others after them believed.
+// Fragments say where the whole begins. So a sender who does not know the connection gets nothing through in
+// fragments, and what it sends after them is not believed either.
 func TestFitOfForeignFragments(t *testing.T) {
 	for _, s := range []packet.Segment{tcpSeg(ack, 3_000_000_000, 1001, 8), tcpSeg(ack, 5001, 3_000_000_000, 8),
 		tcpSeg(rst, 3_999_999_999, 0, 0)} {
@@ -295,7 +295,7 @@ func TestFitLetsEverythingRightThrough(t *testing.T) {
 	}
 }
 
-// An exchange is two hosts, with what is on its way before and behind the router.
+// An exchange is two hosts, with the segments on their way before and behind the router.
 type exchange struct {
 	t      *testing.T
 	r      *rand.Rand
@@ -440,8 +440,8 @@ func (x *exchange) receive(i int, s packet.Segment) {
 	}
 }
 
-// RFC 5927, 4.1: an ICMP error is believed about what may be under way, and wherever
-// nobody here knows.
+// RFC 5927, 4.1: an ICMP error is believed if the segment that it quotes may be under way. It is also believed where
+// the table cannot know.
 func TestMaySend(t *testing.T) {
 	const window = 1 << 17 // of 1000 << 7, as follow rounds it
 	type ask struct {
