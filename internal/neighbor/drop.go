@@ -2,11 +2,11 @@ package neighbor
 
 import "slices"
 
-// Drop removes every neighbor of an interface that goes away, also those that are being asked for at this
-// moment, and tells OnChange of each. It returns how many parked frames are lost: those that wait for these
-// neighbors, and those that came in at the interface and wait for neighbors elsewhere. Lost does not count
-// them. What packets from the interface have asked for is forgotten, so another interface may have its
-// number. The time is bounded by MaxNeighbors.
+// Drop removes every neighbor of an interface that goes away, also neighbors that are being asked for at this
+// moment, and tells OnChange of each. It returns how many parked frames are lost: the frames that wait for these
+// neighbors, and frames that came in at the interface and wait for neighbors elsewhere. Lost does not count
+// them. How many requests the interface's packets have had is forgotten, too, so another interface may have
+// its number. The time is bounded by MaxNeighbors.
 func (t *Table) Drop(iface uint16) (parked int) {
 	for i, n := range t.slots {
 		switch {

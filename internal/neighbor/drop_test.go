@@ -52,7 +52,7 @@ func TestDrop(t *testing.T) {
 	if table.Drop(1) != 0 || table.Drop(9) != 0 {
 		t.Error("frames are lost by an interface that has none")
 	}
-	want(t, tick(t, table, now, now+neighbor.ProbeAfter-1)) // nobody is asked any more
+	want(t, tick(t, table, now, now+neighbor.ProbeAfter-1)) // no neighbor is asked for any more
 }
 
 // The room that dropped frames have taken is free again, that of the interface and that of all.

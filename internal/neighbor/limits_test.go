@@ -22,7 +22,7 @@ func TestFailedIsAskedForAgainInTime(t *testing.T) {
 	want(t, tick(t, table, 3400*time.Millisecond, 8*time.Second), "4.4s ask", "5.4s ask", "6.4s failed 0")
 }
 
-// One use makes one probe; who is not used any more is left in peace.
+// One use makes one probe. A neighbor that is not used any more gets no other one.
 func TestProbedOncePerUse(t *testing.T) {
 	table := neighbor.NewTable()
 	table.Learn(key(1), mac, true, 0)
@@ -51,8 +51,8 @@ func TestMessageKeepsNeighbor(t *testing.T) {
 	}
 }
 
-// The bytes that wait are counted exactly, and given back. What one interface may
-// have waiting is what is free beside it: a half, of the rest a half, and so on.
+// The bytes that wait are counted exactly, and given back. One interface may
+// have as much waiting as is free beside it: the first one a half, the second one a quarter, and so on.
 func TestParkedBytesAreExact(t *testing.T) {
 	table := neighbor.NewTable()
 	_, first, _ := table.Resolve(key(1), 0, 0)
@@ -81,7 +81,7 @@ func TestParkedBytesAreExact(t *testing.T) {
 	if !table.Park(n, make([]byte, 1600/2), 3) || table.Park(n, []byte{1}, 3) {
 		t.Error("what was handed over is not given back, or more than that")
 	}
-	tick(t, table, 0, 3*time.Second) // nobody else answers
+	tick(t, table, 0, 3*time.Second) // no other neighbor answers
 	for i := range 8 {
 		if !table.Park(n, make([]byte, neighbor.MaxParkedBytes/16), 1) {
 			t.Errorf("only %d sixteenths are free when nothing waits", i)
@@ -89,8 +89,8 @@ func TestParkedBytesAreExact(t *testing.T) {
 	}
 }
 
-// Packets of one interface have only so many neighbors asked for, and others are not
-// held to that; who is asked for already costs nothing.
+// The packets of one interface have no more than AskRate neighbors a second asked for, after AskBurst. Other
+// interfaces, and the router itself, are not held to that. A neighbor that is asked for already costs nothing.
 func TestAskRate(t *testing.T) {
 	table := neighbor.NewTable()
 	ask := func(from uint16, first, n int, now time.Duration) (asked int) {
@@ -157,7 +157,7 @@ func TestCrowdMakesRoomItself(t *testing.T) {
 	}
 }
 
-// In a table full of resolved neighbors, those in use stay, and the others go,
+// In a table full of resolved neighbors, the neighbors in use stay, and the others go,
 // longest confirmed first.
 func TestFullTableOfResolvedNeighbors(t *testing.T) {
 	table := neighbor.NewTable()

@@ -1,6 +1,6 @@
 // Package neighbor is a router's neighbor table (RFC 826, with the timing of RFC
-// 1122, 2.3.2, and the states of RFC 4861): who is known, who is being asked
-// for, and which packets wait for the answer.
+// 1122, 2.3.2, and the states of RFC 4861): which neighbors are known, which are
+// being asked for, and which packets wait for the answer.
 //
 // A neighbor goes from Incomplete to Reachable when it answers. A neighbor in use
 // is asked again, by unicast, before it gets stale. An unused one is forgotten.
@@ -38,19 +38,19 @@ const (
 	// confirmed longest ago.
 	MaxNeighbors = 8192
 	// MaxParked bounds the packets that wait for one neighbor (RFC 1122,
-	// 2.3.2.2 asks for at least one), MaxParkedBytes those that wait in all. An
-	// interface may have as much waiting as is free beside it, so that one whose
-	// packets wait for many absent hosts leaves room for the others'.
+	// 2.3.2.2 asks for at least one), MaxParkedBytes all packets that wait. An
+	// interface may have as many bytes waiting as are free beside them. So an
+	// interface whose packets wait for many absent hosts leaves room for others.
 	MaxParked      = 16
 	MaxParkedBytes = 4 << 20
 	// AskRate is how many neighbors a second the packets of one interface may have
-	// asked for, after a burst of AskBurst: who scans a large network through the
-	// router makes it broadcast no more than that.
+	// asked for, after a burst of AskBurst. A host that scans a large network through
+	// the router makes it broadcast no more than that.
 	AskRate  = 1000
 	AskBurst = 1000
 )
 
-// A State is what is known of a neighbor.
+// A State says how far the table knows a neighbor.
 type State uint8
 
 // The states.
@@ -256,7 +256,7 @@ func (t *Table) add(k Key, now time.Duration) uint16 {
 }
 
 // victim picks the neighbor that is missed least. It looks at a bounded number
-// of slots, all over the table: those of one interface may lie together.
+// of slots, all over the table: the neighbors of one interface may lie together.
 func (t *Table) victim() uint16 {
 	const look = 64
 	best, bestScore := uint16(0), time.Duration(0)
@@ -270,7 +270,7 @@ func (t *Table) victim() uint16 {
 		}
 		score := n.confirmed
 		if t.crowd[n.Iface] == most {
-			score -= 1 << 62 // who fills the table makes room
+			score -= 1 << 62 // the interface with the most makes room
 		}
 		if !n.Usable() {
 			score -= 1 << 61 // unresolved ones go first
@@ -285,7 +285,7 @@ func (t *Table) victim() uint16 {
 	return best
 }
 
-// remove forgets a neighbor; what is parked there is lost.
+// remove forgets a neighbor. The packets that are parked there are lost.
 func (t *Table) remove(i uint16) {
 	n := t.slots[i]
 	t.changed(n, true)
@@ -370,8 +370,8 @@ func (t *Table) Learn(k Key, mac packet.MAC, to bool, now time.Duration) (parked
 // An Action is something that Tick wants done.
 type Action struct {
 	Key
-	Ask    bool       // send a request ...
-	To     packet.MAC // ... to this address, or by broadcast if it is zero
+	Ask    bool       // send a request
+	To     packet.MAC // where the request goes; zero: it is a broadcast
 	Failed []Parked   // the neighbor has not answered: the packets that waited for it
 }
 

@@ -68,7 +68,7 @@ func TestSuspect(t *testing.T) {
 			t.Errorf("at %v: suspect %t, ask %t", at, got, ask)
 		}
 	}
-	suspect(0, false, false) // nobody has ever asked for it
+	suspect(0, false, false) // it has never been asked for
 	table.Resolve(key(1), 0, 0)
 	suspect(0, false, false)
 	want(t, tick(t, table, 0, 3*time.Second), "1s ask", "2s ask", "3s failed 0")
@@ -303,7 +303,7 @@ func TestRequestRate(t *testing.T) {
 	}
 }
 
-// Random operations: what is parked comes back exactly once or is counted as
+// Random operations: a parked packet comes back exactly once or is counted as
 // lost, and the table always says when it has something to do.
 func TestRandomOperations(t *testing.T) {
 	for seed := range uint64(20) {
@@ -371,7 +371,7 @@ func reachableAt(n *neighbor.Neighbor) (mac packet.MAC) {
 	return mac
 }
 
-// Forget leaves other interfaces alone, and those who are being asked for.
+// Forget leaves other interfaces alone, and neighbors that are being asked for.
 func TestForget(t *testing.T) {
 	table := neighbor.NewTable()
 	other := neighbor.Key{Iface: 2, Addr: 1}
