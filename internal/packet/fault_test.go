@@ -157,7 +157,7 @@ func TestTranslateErrorCutAnywhere(t *testing.T) {
 	}
 }
 
-// The MSS of an unfinished packet is lowered without touching what is not there.
+// The MSS of an unfinished packet is lowered without touching its checksum, which is finished later.
 func TestClampMSSUnfinished(t *testing.T) {
 	mss := []layers.TCPOption{{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}}
 	// without padding

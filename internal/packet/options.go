@@ -31,8 +31,8 @@ type IPOptions struct {
 
 	route    int   // a record route option with room for an address
 	stamp    int   // a timestamp option with room
-	stamps   uint8 // and its flags
-	overflow int   // a timestamp option without
+	stamps   uint8 // the flags of the option at stamp
+	overflow int   // a timestamp option without room
 }
 
 // ReadOptions fills o from the options of a packet whose header has been parsed. It stops

@@ -248,7 +248,7 @@ func (p *Packet) parseTransport(l4 []byte) Fault {
 			return FaultTransport
 		}
 		if len(l4) == UDPLen {
-			p.GSOSize = 0 // likewise
+			p.GSOSize = 0 // without a payload there is nothing to cut
 		}
 		// A super-frame's length field may describe the whole or one segment.
 		n := int(binary.BigEndian.Uint16(l4[4:]))

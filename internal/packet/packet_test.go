@@ -178,8 +178,8 @@ func TestTranslateUDPWithoutChecksum(t *testing.T) {
 	}
 }
 
-// unfinished makes the frame's TCP or UDP checksum one that somebody is still to
-// finish, and returns its virtio-net header.
+// unfinished makes the frame's TCP or UDP checksum one that is still to be finished,
+// and returns its virtio-net header.
 func unfinished(eth []byte, gso uint8, size int) []byte {
 	h := make([]byte, virtio.HeaderLen)
 	h[0], h[1] = virtio.NeedsChecksum, gso
@@ -210,8 +210,8 @@ func TestTranslateUnfinished(t *testing.T) {
 	}
 }
 
-// Ethernet padding is behind the packet and not in its checksum. A super-frame's
-// checksums are those of its segments, so the request stays.
+// Ethernet padding is behind the packet and not in its checksum. A super-frame
+// has no checksum of its own, only its segments have. So the request stays.
 func TestCompleteChecksum(t *testing.T) {
 	eth := tcp(t, 1)[:55] // without padding
 	h := unfinished(eth, 0, 0)
@@ -554,7 +554,7 @@ func TestSetID(t *testing.T) {
 	}
 }
 
-// Atomic is what is whole and must stay so (RFC 6864, 4).
+// A packet is atomic if it is no fragment and must not become one (RFC 6864, 4).
 func TestAtomic(t *testing.T) {
 	for _, c := range []struct {
 		p    packet.Packet

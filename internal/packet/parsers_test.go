@@ -249,7 +249,7 @@ func compareQuote(t *testing.T, p *packet.Packet, quote []byte) {
 }
 
 // compareARP: DecodeARP accepts what RFC 826 says of IPv4 over Ethernet and nothing
-// else, reads what is there, and PutARP writes it again.
+// else. It reads the fields as they are, and PutARP writes the same bytes again.
 func compareARP(t *testing.T, frame []byte) {
 	t.Helper()
 	eth := bytes.Clone(frame)

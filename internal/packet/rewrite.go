@@ -3,8 +3,8 @@ package packet
 import "encoding/binary"
 
 // A Rewrite is what a translation does to every packet of one direction of a
-// connection. The deltas are those of the checksums, so that applying it costs
-// the same for every packet size.
+// connection. The deltas are what the checksums change by, so that applying it
+// costs the same for every packet size.
 type Rewrite struct {
 	Src, Dst         Addr
 	SrcPort, DstPort uint16

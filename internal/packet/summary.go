@@ -9,7 +9,7 @@ import (
 
 // Summary describes an Ethernet frame in one line for people, much as tcpdump does:
 // "10.0.0.1:4000 > 10.0.0.2:80 tcp S, ttl 64, length 60". Length is that of the IP packet, in bytes. Summary
-// takes any bytes, also those of a frame that has been cut off. It allocates, so it is not for the path of
+// takes any bytes, also a frame that has been cut off. It allocates, so it is not for the path of
 // the packets.
 func Summary(eth []byte) string {
 	if len(eth) < EthernetLen {
