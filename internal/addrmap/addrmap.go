@@ -1,5 +1,5 @@
-// Package addrmap is a map by IPv4 address that never changes: a change makes another map, which shares with the
-// former one what is the same. So a change costs about a microsecond, whether there are ten addresses or ten
+// Package addrmap is a map by IPv4 address that never changes: a change makes another map, which shares its
+// unchanged parts with the former one. So a change costs about a microsecond, whether there are ten addresses or ten
 // thousand, and any number of goroutines may read any map. Finding an address takes a few nanoseconds.
 //
 // A table of prefixes answers the same questions, but it also asks whether a shorter prefix matches. Packets ask
