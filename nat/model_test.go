@@ -70,8 +70,8 @@ type modelConn struct {
 	state    conntrack.State
 	owner    packet.Addr
 	counted  bool          // towards its owner's share
-	half     packet.Addr   // the host that it is listed with while it is half open,
-	queued   time.Duration // and the time of its last packet when it was listed
+	half     packet.Addr   // the host that it is listed with while it is half open
+	queued   time.Duration // the time of its last packet when it was listed as half open
 	backend  conntrack.Backend
 	over     bool // a change has ended it
 	swept    bool // it has ended because it had expired
