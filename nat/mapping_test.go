@@ -382,8 +382,8 @@ func TestRefusedCommitKeepsMapping(t *testing.T) {
 	}
 }
 
-// A host that talks to itself by its own external endpoint must not see answers
-// that look like what it has sent.
+// A host talks to itself by its own external endpoint. The answers that it gets must not look like the packets
+// that it has sent.
 func TestOwnEndpoint(t *testing.T) {
 	table := newTable(config{})
 	bind(t, table, udp(inside, 6000, remote, 1))
@@ -441,8 +441,8 @@ func TestShareCountsEstablishedInboundOnly(t *testing.T) {
 	}
 }
 
-// A commit that is refused after what it made room for has ended gives the mapping up
-// that only that had used.
+// A commit through a mapping first sweeps, which ends the mapping's only connection. Then it is refused. The mapping
+// must end, too.
 func TestRefusedCommitEndsUnusedMapping(t *testing.T) {
 	const x, r, floating = inside, inside + 1, external + 50
 	table := newTable(config{UDP: 5 * time.Second, MaxConnections: 40, HostShare: 1. / 40, PortMin: 1024,

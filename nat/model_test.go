@@ -61,7 +61,7 @@ type model struct {
 	either bool // the last Bind may have made a mapping or not
 	quota  bool // it overloads because the host has its share of the ports
 
-	refused int // by Bind, because of that share
+	refused int // by Bind, because of the host's share of the ports
 }
 
 type modelConn struct {
@@ -565,7 +565,7 @@ func (m *model) plain() {
 	}
 }
 
-// commit predicts what Commit answers and whom it evicts.
+// commit predicts what Commit answers and which connections it evicts.
 func (m *model) commit(n conntrack.NewConn, b nat.Binding, c *modelConn) bool {
 	conns, young, old, stamps := slices.Clone(m.conns), slices.Clone(m.young), slices.Clone(m.old), maps.Clone(m.stamps)
 	if c.half = n.Original.Dst; n.Owner == conntrack.OwnerSource {
