@@ -18,8 +18,8 @@ func NewHealth(rise, fall int, up bool) Health {
 	return Health{rise: rise, fall: fall, up: up}
 }
 
-// Restart is for other checks than before, or other numbers of them. The state stays what it is, and
-// counts as decided if it was, until rise good or fall bad checks in a row from now on have decided anew.
+// Restart is for other checks than before, or other numbers of them. The member stays up or down, and
+// decided or not, until rise good or fall bad checks in a row from now on have decided anew.
 func (h *Health) Restart(rise, fall int) {
 	h.rise, h.fall, h.run, h.sure = rise, fall, 0, false
 }

@@ -1,7 +1,7 @@
 // Package lb chooses: which member of a VIP's pool takes a new connection. It
 // keeps what the choice needs (turns, how many connections a member has, which
 // client goes where) and nothing else about connections, which nat remembers. It
-// sends no health checks either: it is told what they found.
+// sends no health checks either: its caller tells it their results.
 //
 // Choosing and counting are two steps. Pick proposes a member; Commit says that
 // the connection was really made. A packet that is dropped in between moves no

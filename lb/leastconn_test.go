@@ -73,7 +73,7 @@ func TestLeastConnectionsTakesTurns(t *testing.T) {
 	if got != "0120120" {
 		t.Errorf("got %s", got)
 	}
-	// One that was away keeps what it has; a new one has nothing yet.
+	// A member that was away keeps its connections. A new member has none yet.
 	pool = lb.NewPool(least, members(true, true))
 	take(t, pool, 4)
 	pool.SetHealthy(11, false)
@@ -98,7 +98,7 @@ func TestActive(t *testing.T) {
 			{func(c lb.Client, id uint32) { pool.Commit(c, id, 0) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.Commit(c, id, 0) }, 11, 2},
 			{func(c lb.Client, id uint32) { pool.SetHealthy(id, false) }, 10, 2},
-			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 1}, // what it has lives on
+			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 10, 1}, // its connections live on
 			{func(c lb.Client, id uint32) { pool.Resume(c, id, 0) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.SetHealthy(id, true) }, 10, 2},
 			{func(c lb.Client, id uint32) { pool.End(c, id, 0) }, 99, 2}, // not a member

@@ -170,26 +170,27 @@ type table struct {
 //	share, worst   0.5   0.5   1.3   3.4   3.9   3.8    1.3    3.8 %
 //	make           0.3   0.4   0.6   0.7   0.9   0.9    3.6    5   ms
 //
-// With turns for all slots the worst of 100 members moves 1.5 % in 16361 slots, 0.97 %
-// in twice as many and 0.6 % in four times, which take as much longer to make.
+// With turns for all slots (see rest), the worst of 100 members moves 1.5 % in 16361
+// slots, 0.97 % in twice as many, and 0.6 % in four times as many. A table of twice the
+// slots takes twice as long to make.
 var sizes = []struct {
 	members int
 	slots   uint64
 }{{128, 16361}, {1024, 65519}, {8192, 1048571}, {math.MaxInt, 16777199}}
 
-// rest is how many slots the members do not take turns at. The last slots are most
-// of the work of filling a table, as hardly any is free, and most of what moves when a
-// member comes or goes, as one claim earlier or later changes all that follow. So each
-// goes to the member that comes to it first in its permutation, whatever the others
-// have. The price is a few slots more or less than a member's share, so no member gets
-// more than twice its share of the rest.
+// rest is how many slots the members do not take turns at. With turns, the last slots
+// would be most of the work of filling a table, as hardly any is free. They would also be
+// most of the slots that move when a member comes or goes, as one claim earlier or later
+// changes all that follow. So each of them goes to the member that comes to it first in its
+// permutation, whatever the other members have. A member may then have a few slots more or
+// less than its share. It gets no more than twice its share of the rest.
 const rest = 512
 
 // claim is a member on its way through its permutation: the cubes of offset,
 // offset+skip, offset+2*skip ..., plus a shift. Modulo a prime that is 2 modulo 3
-// each has one cube root. The paper has no cubes; without them, members whose skips
-// happen to be in a simple ratio keep following each other, and one of 31 was seen to
-// move 2 % of all others' clients by its going.
+// each has one cube root. The paper has no cubes. Without them, members whose skips
+// happen to be in a simple ratio keep following each other. Where one of 31 members went,
+// 2 % of all others' clients were seen to move.
 type claim struct {
 	at, skip uint64 // the cube root's present value and its step
 	shift    uint64

@@ -82,8 +82,8 @@ func share(at []uint32, id uint32) float64 {
 	return float64(n) / float64(len(at))
 }
 
-// bound is how far from its share a member of n may be, of all its share: 4 % for its
-// slots, and what a sample of so many clients may be off (4.5 standard deviations).
+// bound is how far from its share a member of n may be, as a part of the share. It may be 4 % for its
+// slots, and 4.5 standard deviations for the sample of so many clients.
 func bound(n, clients int) float64 { return 0.04 + 4.5*math.Sqrt(float64(n)/float64(clients)) }
 
 func TestHashShares(t *testing.T) {
@@ -235,8 +235,7 @@ func TestHashOfTheLiving(t *testing.T) {
 	}
 }
 
-// The second choice of a member's clients is spread like that, too, and is what they
-// get when the first is down.
+// The second choice of a member's clients is spread like that, too. They get it when the first is down.
 func TestHashSecondChoice(t *testing.T) {
 	pool := hashed(hosts(5, 5))
 	for i := range 1000 {

@@ -96,9 +96,8 @@ func TestWeightedDistribution(t *testing.T) {
 	}
 }
 
-// What a change of the members does to the order. Members are numbers, and a change
-// is written down between the turns: -n and +n down and up, n=w the weight, xn
-// removed, a a new one, of weight 1 (a2: of 2).
+// What a change of the members does to the order. Members are numbers. A change is written down between the turns:
+// -n and +n down and up, n=w the weight, xn removed, a a new member of weight 1 (a2: of weight 2).
 func TestTurnsAcrossChanges(t *testing.T) {
 	for _, c := range []struct {
 		name    string
