@@ -96,8 +96,8 @@ func (t *Table) Apply(ch Change) {
 	}
 }
 
-// Backlogged reports whether so many changes are pending (32 with a function, or 16384 addresses and
-// backends) that the next Apply begins with all the steps of Settle that are left. In a large table
+// Backlogged reports whether 32 changes with a function are pending, or changes that name 16384 addresses
+// and backends. The next Apply then begins with all the steps of Settle that are left. In a large table
 // that takes long. A caller that must not stop for so long calls Settle, with packets in between,
 // until Backlogged reports false.
 func (t *Table) Backlogged() bool {
@@ -158,7 +158,7 @@ func (t *Table) settleFor(ms uint32) (done bool) {
 	return true
 }
 
-// settleOne ends connection i if it is over. It returns what that cost.
+// settleOne ends connection i if it is over. It returns the cost: 1 is that of looking at a connection.
 func (t *Table) settleOne(i, ms uint32) int {
 	c := t.conn(i)
 	switch {

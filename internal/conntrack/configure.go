@@ -1,10 +1,10 @@
 package conntrack
 
-// Configure gives the table other settings, for what it holds and for what comes. The zero value of every
-// field means its default, as for NewTable.
+// Configure gives the table other settings, for the connections that it holds and for new ones. The zero value
+// of every field means its default, as for NewTable.
 //
-// Timeouts hold at once: a connection's deadline is by its last packet and the timeout of now. What is over
-// by a shorter timeout ends like everything whose deadline has passed. A connection whose deadline has
+// Timeouts hold at once: a connection's deadline is by its last packet and the timeout of now. A connection
+// that is over by a shorter timeout ends like any other whose deadline has passed. A connection whose deadline has
 // passed, and that nothing has come across since, goes on if a longer timeout lets it. The classes that
 // Class has returned keep their lifetimes, but an Opening or Closing that was left to the table is the new
 // one. Call Tick afterwards: it may want to be called earlier than it said.
@@ -42,8 +42,8 @@ func (t *Table) Configure(cfg Config) {
 const evictMost = 32
 
 // shrink makes room for a new connection that comes in at interface in, where the table has more connections
-// than it may have now. It reports false if the table must still not have a new one. It ends nothing if too
-// many do not make room.
+// than it may have now. It reports false if the table must still not have a new one. It ends no connection
+// if too many do not make room.
 func (t *Table) shrink(in uint16) bool {
 	if t.reclaim(); t.live <= t.cfg.MaxConnections {
 		return true // it may be full, like any other

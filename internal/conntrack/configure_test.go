@@ -104,8 +104,8 @@ func TestConfigureSweeps(t *testing.T) {
 	}
 }
 
-// Of a class that is got by Class, what the lifetime says stays, and what it leaves to the table follows the
-// table. A lifetime that says the same as the table's own does not follow it.
+// A class keeps the times that its Lifetime names, also times that are the same as the table's. The times that the
+// Lifetime leaves to the table follow the table.
 func TestConfigureAndClasses(t *testing.T) {
 	table := newTable(conntrack.Config{TCPOpening: 20 * time.Second, TCPClosing: 30 * time.Second})
 	lifetimes := []conntrack.Lifetime{

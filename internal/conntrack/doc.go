@@ -7,8 +7,8 @@
 // holds its whole translation, whatever rules the translation was made of. Where the two tuples
 // are each other's reverse, nothing is translated.
 //
-// The table follows TCP states, sequence numbers and windows, ends idle connections, makes room
-// where it is full, bounds what one host may have, and ends what a change of the rules concerns.
+// The table follows TCP states, sequence numbers and windows. It ends idle connections, and the ones
+// that a change of the rules concerns. It makes room where it is full, and bounds the share of one host.
 // Observers hear of every connection that begins, moves or ends. The table knows nothing of the
 // rules that translations come from: package nat adds mappings and external ports.
 //

@@ -132,7 +132,7 @@ func (t *Table) sweepOn(budget int, ms uint32) bool {
 }
 
 // sweepOne removes connection i if it is due, else notes its deadline. It
-// returns what that cost.
+// returns the cost: 1 is that of looking at a connection.
 func (t *Table) sweepOne(i, ms uint32) int {
 	c := t.conn(i)
 	if c.flags&connLive == 0 {

@@ -48,8 +48,8 @@ func (h *halfOpen) bytes() int { return cap(h.groups) * int(unsafe.Sizeof(halfGr
 
 // secondChances is how many connections may be passed over in a search for one that makes room. A
 // connection that has had packets since it was listed is listed anew, and its host comes last among
-// the hosts of its bucket: a stream that has no answer is not what a flood is made of. More of them
-// in a row are.
+// the hosts of its bucket: a flood is hardly made of streams, even unanswered ones. More of them in
+// a row do look like one.
 const secondChances = 8
 
 // halfHost is what a host's record says about its half-open connections.

@@ -101,8 +101,8 @@ func TestBeginsAnewWithData(t *testing.T) {
 	}
 }
 
-// A SYN with data (RFC 7413) that is not answered in time is sent again without the data, and
-// the answer may be to the first copy or to the second, an acceptance or a refusal.
+// A SYN with data (RFC 7413) that is not answered in time is sent again without the data. The answer may be to
+// the first copy or to the second. It may be an acceptance or a refusal.
 func TestSYNWithDataIsRepeatedWithout(t *testing.T) {
 	for _, first := range []uint32{1400, 0} {
 		for _, acks := range []uint32{0, 1400} {
@@ -233,8 +233,8 @@ func TestStrangersBeginNothingAnew(t *testing.T) {
 	}
 }
 
-// However many connections have a SYN that waits for its answer, they take little memory, and
-// it is the first ones that are forgotten.
+// However many connections have a SYN that waits for its answer, the SYNs take little memory. The SYNs that came
+// first are forgotten.
 func TestLaterSYNsAreBounded(t *testing.T) {
 	const n = 40_000
 	o := &opened{t: t, table: newTable(conntrack.Config{HostShare: 1})}

@@ -381,8 +381,8 @@ func TestEndedIsCalledOnce(t *testing.T) {
 	}
 }
 
-// Observers hear of an event one after the other, and of the ranks as they are at the time. What Touch
-// returns is what they hear.
+// Observers hear of an event one after the other, and of the ranks as they are at the time. They
+// hear the same move that Touch returns.
 func TestObservers(t *testing.T) {
 	var got []string
 	observer := func(name string) conntrack.Observer {

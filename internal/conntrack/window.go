@@ -98,8 +98,8 @@ func (k *stream) fitSYN(c *Conn, d Direction, s *packet.Segment) Fit {
 	return Fits
 }
 
-// differs reports whether a SYN is another one than the one that its side has begun with. One
-// that is repeated may come without the data that it had at first.
+// differs reports whether a SYN is another one than the SYN that its side has begun with. A
+// repeated SYN may come without the data that it had at first.
 func (k *stream) differs(d Direction, s *packet.Segment) bool {
 	if k.marks[d]&streamOpened == 0 {
 		return false
@@ -166,8 +166,8 @@ func (t *Table) MaySend(c *Conn, d Direction, seq uint32) bool {
 	return ahead <= 0 && ahead >= -2*k.offered(o)
 }
 
-// Refuses reports whether a TCP segment of direction d says no to the SYN that the
-// connection has begun with, or is to begin anew with, and is all that there is of an answer.
+// Refuses reports whether a TCP segment of direction d is the refusal of a SYN that has no other
+// answer: the SYN that the connection has begun with, or one that it is to begin anew with.
 func (t *Table) Refuses(c *Conn, d Direction, s *packet.Segment) bool {
 	k := &t.conns.Column(c.self).stream
 	return d == Reply && s.Flags&packet.RST != 0 && (c.unanswered() && k.refusal(d, s) || t.answersLater(c, d, s))
@@ -224,8 +224,8 @@ func (t *Table) followSYN(c *Conn, d Direction, s *packet.Segment) {
 		k.marks[o], k.window[o], k.end[o] = 0, 0, 0
 		t.later.forget(c.self)
 	case k.marks[d]&streamOpened != 0 && s.Seq+s.Len != k.end[d]:
-		// The one before may be the one that is answered. So may the one with data, where it is
-		// repeated without (RFC 7413, 4.1.3).
+		// The answer may be to the SYN before this one. It may also be to the copy with data, where
+		// this one is the copy without (RFC 7413, 4.1.3).
 		t.later.note(c.self, d, laterSYN{next: k.end[d], scale: k.marks[d] & scaleMask})
 	}
 	k.end[d], k.window[d] = s.Seq+s.Len, uint8(bits.Len16(s.Window))

@@ -116,7 +116,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// Without window scales on both sides the windows are what they say.
+// Unless both sides have a window scale, a window is the number in its segment.
 func TestFitWithoutScale(t *testing.T) {
 	for _, offered := range []conntrack.Direction{conntrack.Original, conntrack.Reply} {
 		first, second := tcpSeg(syn, 1000, 0, 0), tcpSeg(syn|ack, 5000, 1001, 0)
@@ -131,8 +131,8 @@ func TestFitWithoutScale(t *testing.T) {
 	}
 }
 
-// Nobody outside ends a connection that he does not see: neither at once nor by
-// making the router forget it.
+// A sender who does not see a connection cannot end it by guessing: neither at once, nor by making the router
+// forget it.
 func TestForeignSegmentsChangeNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	o := handshake(t)
