@@ -125,8 +125,8 @@ func NewTable() *Table {
 	return &Table{byKey: map[Key]uint16{}, slots: []*Neighbor{{}}}
 }
 
-// OnChange has fn called each time a neighbor is made or forgotten (gone is true then), and each time it
-// becomes Reachable, changes its MAC address, or is no longer Reachable. The table calls fn within its
+// OnChange has fn called each time a neighbor is made or forgotten (gone is true then). fn is also called each
+// time a neighbor becomes Reachable, changes its MAC address, or is no longer Reachable. The table calls fn within its
 // own methods, so fn must not call the table. fn must not keep the neighbor. There is one such function;
 // set it while the table is empty.
 func (t *Table) OnChange(fn func(n *Neighbor, gone bool)) { t.change = fn }
@@ -200,7 +200,7 @@ func (t *Table) Suspect(k Key, now time.Duration) (suspect, ask bool) {
 }
 
 // mayAsk reports whether packets from an interface may have one more neighbor asked
-// for, and takes it off what they may.
+// for. If so, it counts this one towards their rate.
 func (t *Table) mayAsk(from uint16, now time.Duration) bool {
 	if from == 0 {
 		return true
