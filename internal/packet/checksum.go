@@ -13,8 +13,8 @@ func Sum(b []byte) uint16 { return checksum.Checksum(b, 0) }
 
 // headerSum is Sum for the 20 bytes of a header without options.
 func headerSum(ip *[IPv4Len]byte) uint16 {
-	// Ones-complement addition does not care how wide the words are, nor which of their ends comes first
-	// (RFC 1071, 2), as long as carries come back in at the low end.
+	// The ones-complement sum is the same with words of any width, and in either byte order (RFC 1071, 2), as long
+	// as carries come back in at the low end.
 	s, carry := bits.Add64(binary.LittleEndian.Uint64(ip[:]), binary.LittleEndian.Uint64(ip[8:]), 0)
 	s, carry = bits.Add64(s, uint64(binary.LittleEndian.Uint32(ip[16:])), carry)
 	s += carry

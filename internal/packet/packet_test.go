@@ -407,8 +407,8 @@ func TestClampMSS(t *testing.T) {
 	}
 }
 
-// Errors are translated so that their receiver recognizes what it has sent, even
-// if only eight bytes of it are quoted.
+// Errors are translated so that their receiver recognizes the packet that it has sent,
+// even if only eight bytes of its payload are quoted.
 func TestTranslateError(t *testing.T) {
 	d := new(packet.Decoder)
 	for _, original := range [][]byte{udp(t, 40), tcp(t, 40), echo(t, 8, 40)} {
@@ -532,8 +532,7 @@ func BenchmarkTranslate(b *testing.B) {
 	}
 }
 
-// A new identification leaves a right header, also where the old one's checksum is
-// at the ends of what it can be.
+// With a new identification the header's checksum is right, also where the old one is at an end of its range.
 func TestSetID(t *testing.T) {
 	for _, frag := range []uint16{0, 0x2000, 0x4000} {
 		ip := make([]byte, 28)

@@ -18,8 +18,8 @@ func (r *Parser) Parse(p *Packet, eth, vnet []byte) Fault {
 	return r.GoOn(p, eth, vnet, p.Parse(eth, vnet))
 }
 
-// GoOn is the rest of Parse for a caller that has called Packet.Parse itself: fault is what that has said. A plain
-// frame does not need it.
+// GoOn is the rest of Parse for a caller that has called Packet.Parse itself: fault is the result of that call. A
+// plain frame does not need it.
 func (r *Parser) GoOn(p *Packet, eth, vnet []byte, fault Fault) Fault {
 	if fault == NeedsDecoder || r.DecodeAll {
 		return r.decoder.Decode(p, eth, vnet)
