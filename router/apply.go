@@ -536,7 +536,7 @@ var subjects = [...]config.Kind{
 func (c *routerPlan) count(counts map[config.Ref]*Count) {
 	r, w := c.Router, c.Router.Worker
 	var changes []ip.Ending
-	if w.Call(func() { changes = c.Changes() }) != nil || len(changes) == 0 {
+	if w.Call(func() { changes = c.Endings() }) != nil || len(changes) == 0 {
 		return
 	}
 	judges := make([]func(*conntrack.Conn) (bool, bool), len(changes))

@@ -72,7 +72,7 @@ func TestInterfaceGone(t *testing.T) {
 	})
 	stays.lives()
 	l.advance(time.Minute)
-	if r := l.w.routers[0]; r.Interfaces[2] != ip.Nobody || len(r.Departed) != 0 {
+	if r := l.w.routers[0]; r.Interfaces[2] != ip.NoInterface || len(r.Departed) != 0 {
 		t.Error("the number of the interface is not free again")
 	}
 	// The same network again, with the number of before.

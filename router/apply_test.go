@@ -58,7 +58,7 @@ func dumpStations(line func(string, ...any), n *wire.Network) {
 	}
 	slices.Sort(stations)
 	line("%s", strings.Join(stations, "\n"))
-	line("  only %v direct %t sole %t", n.Only.Station != nil, n.Direct != nil, n.Sole.Load() != nil)
+	line("  only %v direct %t sole %t", n.OnlyStation.Station != nil, n.Shortcut != nil, n.OnlyLink.Load() != nil)
 	var owners []string
 	for addr, all := range n.Directory.Owners {
 		for _, st := range all {

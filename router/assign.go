@@ -93,7 +93,7 @@ func (a *assignment) group() int {
 			} else {
 				first[n] = r
 			}
-			if w := n.Reads(); w != nil && a.bound[a.find(r)] == nil {
+			if w := n.PreferredWorker(); w != nil && a.bound[a.find(r)] == nil {
 				a.bound[a.find(r)] = w
 			}
 		}
@@ -239,9 +239,9 @@ func (p *Prepared) connect() {
 	each(func(s *wire.Station, in, out ringKey) {
 		s.Inward, s.Outward = cmpOr(e.rings[in], p.rings[in]), cmpOr(e.rings[out], p.rings[out])
 		k := boxKey{s.Network, s.Worker}
-		if s.Away = cmpOr(e.boxes[k], p.boxes[k]); s.Away == nil {
-			s.Away = &loop.Outbox{}
-			p.boxes[k] = s.Away
+		if s.Outbox = cmpOr(e.boxes[k], p.boxes[k]); s.Outbox == nil {
+			s.Outbox = &loop.Outbox{}
+			p.boxes[k] = s.Outbox
 		}
 	})
 }
@@ -287,7 +287,7 @@ func (p *Prepared) register() {
 		}
 		for k, box := range p.boxes {
 			if k.from == w.Worker {
-				w.Away = append(w.Away[:len(w.Away):len(w.Away)], box)
+				w.Outboxes = append(w.Outboxes[:len(w.Outboxes):len(w.Outboxes)], box)
 			}
 		}
 	})
@@ -326,7 +326,7 @@ func (p *Prepared) unregister() {
 		for k, box := range gone {
 			if k.from == w.Worker {
 				box.Write(&w.Turn)
-				w.Away = loop.Without(w.Away, box)
+				w.Outboxes = loop.Without(w.Outboxes, box)
 			}
 		}
 	})

@@ -189,8 +189,8 @@ var news = [...]EventKind{
 
 // hear takes the news of a worker.
 func (ev *events) hear(n loop.News) {
-	what := Event{Kind: news[n.What], Network: n.Network, Device: n.Device, Router: n.Router}
-	if n.What == loop.Conflict {
+	what := Event{Kind: news[n.Kind], Network: n.Network, Device: n.Device, Router: n.Router}
+	if n.Kind == loop.Conflict {
 		what.Address, what.MAC = n.Addr.Netip().String(), n.MAC.String()
 	}
 	ev.tell(what)

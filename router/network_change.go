@@ -49,7 +49,7 @@ type newDevice struct {
 func (c *networkChange) list() {
 	c.routers = c.remaining(c.network.Routers, isInterface)
 	c.services = c.remaining(c.network.Services, isService)
-	c.table = wire.NewStationTable(c.network.Table.Seed, slices.Concat(c.routers, c.services))
+	c.table = wire.NewStationTable(c.network.MACs.Seed, slices.Concat(c.routers, c.services))
 }
 
 func isInterface(s *wire.Station) bool { _, ok := s.Owner.(*ip.Interface); return ok }

@@ -51,7 +51,7 @@ func TestFramesForStations(t *testing.T) {
 			// The last router leaves.
 			last := &all[2].Station
 			n.Routers = n.Routers[:2]
-			n.Publish(wire.NewStationTable(n.Table.Seed, n.Stations()))
+			n.Publish(wire.NewStationTable(n.MACs.Seed, n.Stations()))
 			frame2 := s.build(h, "10.2.0.1", 1, nil, pingLayer(), payload(8))
 			copy(frame2, last.MAC[:])
 			s.put("ext_net", frame2)
@@ -61,7 +61,7 @@ func TestFramesForStations(t *testing.T) {
 				t.Errorf("the others: answers %v", got)
 			}
 			n.Routers = append(n.Routers, last)
-			n.Publish(wire.NewStationTable(n.Table.Seed, n.Stations()))
+			n.Publish(wire.NewStationTable(n.MACs.Seed, n.Stations()))
 			if got := ping(2); len(got) != 1 {
 				t.Errorf("back again: answers %v", got)
 			}
@@ -78,7 +78,7 @@ func TestLocalService(t *testing.T) {
 	s := wire.NewService(n, h.mac)
 	n.Services = append(n.Services, &s.Station)
 	s.Worker = n.Home
-	n.Publish(wire.NewStationTable(n.Table.Seed, n.Stations()))
+	n.Publish(wire.NewStationTable(n.MACs.Seed, n.Stations()))
 	s.PlugIn("service", d)
 	at := func(dst packet.MAC) int {
 		t.Helper()

@@ -135,7 +135,7 @@ func (t *tally) add(w *shard) {
 			RxFrames: l.Stats.RxFrames, RxBytes: l.Stats.RxBytes, TxFrames: l.Stats.TxFrames, TxBytes: l.Stats.TxBytes,
 		})
 	}
-	for _, b := range w.Away {
+	for _, b := range w.Outboxes {
 		if b.Seen != nil {
 			t.away = append(t.away, awayStats{b.Link, b.Stats})
 		}

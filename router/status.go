@@ -168,7 +168,7 @@ func listenerOf(v *ip.VIP, c *ip.VIPCopy, checks *monitor.Monitor) Listener {
 }
 
 // removedStatus is that of a member that has been removed.
-func removedStatus(d *ip.Departed) MemberStatus {
+func removedStatus(d *ip.RemovedMember) MemberStatus {
 	st := statusOf(&d.Member, &d.Usage)
 	st.Removed, st.OperatingStatus = true, Draining
 	return st

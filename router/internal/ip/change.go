@@ -212,9 +212,9 @@ func (c *Change) planPlace(around Surroundings) {
 	}
 }
 
-// Changes are the endings, with those of VIPs and members. It is called by the router's worker, before anything has
-// changed.
-func (c *Change) Changes() []Ending {
+// Endings are all endings of connections that the change brings, also those because of VIPs and members. The router's
+// worker calls it, before anything has changed.
+func (c *Change) Endings() []Ending {
 	r := c.Router
 	if c.Gone {
 		return []Ending{{
@@ -279,7 +279,7 @@ func (c *Change) Adopt(t *loop.Turn) bool {
 			return false
 		}
 	}
-	changes := c.Changes()
+	changes := c.Endings()
 	if c.Gone {
 		r.leave(t)
 	} else {

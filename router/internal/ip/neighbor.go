@@ -190,7 +190,7 @@ func (in *Interface) conflict(t *loop.Turn, addr packet.Addr, mac packet.MAC) {
 		"network", in.Network.Name(), "address", addr.Netip(), "mac", mac)
 	if t.Tell != nil {
 		t.Tell(loop.News{
-			What: loop.Conflict, Network: in.Network.Name(), Router: in.Router.Name, Addr: addr, MAC: mac,
+			Kind: loop.Conflict, Network: in.Network.Name(), Router: in.Router.Name, Addr: addr, MAC: mac,
 		})
 	}
 	in.announceAddr(t, addr)

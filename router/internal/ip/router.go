@@ -106,14 +106,14 @@ func (r *Router) settle(t *loop.Turn) {
 		return
 	}
 	for _, i := range r.Departed {
-		r.Interfaces[i.ID] = Nobody
+		r.Interfaces[i.ID] = NoInterface
 		r.unnumbered = append(r.unnumbered, i.ID)
 	}
 	r.Departed = nil
 }
 
-// Nobody stands for the interface of a number that is free.
-var Nobody = &Interface{InterfaceRules: &InterfaceRules{}}
+// NoInterface stands for the interface of a number that is free.
+var NoInterface = &Interface{InterfaceRules: &InterfaceRules{}}
 
 // A gateway is a router's place on an external network.
 type gateway struct {

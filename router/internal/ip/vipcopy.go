@@ -7,12 +7,12 @@ type VIPCopy struct {
 	Serves  bool    // a member takes connections
 	Members []Usage // of the pool's, in their order
 	Healthy []bool  // likewise, what their checks have found
-	Leaving []Departed
+	Leaving []RemovedMember
 	All     Usage // of all present and former members
 }
 
-// A Departed is a member that has been removed, with its connections that are left.
-type Departed struct {
+// A RemovedMember is a member that has been removed, with its connections that are left.
+type RemovedMember struct {
 	Member
 	Usage
 }
@@ -32,7 +32,7 @@ func (v *VIP) Copy() VIPCopy {
 		b := &r.Backends[k]
 		c.All.Add(&b.Usage)
 		if b.Active > 0 {
-			c.Leaving = append(c.Leaving, Departed{*b.was, b.Usage})
+			c.Leaving = append(c.Leaving, RemovedMember{*b.was, b.Usage})
 		}
 	}
 	return c

@@ -58,7 +58,7 @@ type trouble struct {
 	other   bool          // an error that is neither down nor gone
 	again   bool          // to be read at lookAt, whatever it says until then
 	lookAt  time.Duration
-	Pending pending
+	Pending atomic.Bool // set by a device in memory when it has frames; see Device.Notify
 }
 
 // An openDevice is what other workers know of a link's device. It is made anew for each change.

@@ -4,31 +4,31 @@ import "github.com/taprouter/taprouter/internal/packet"
 
 // News is what a worker tells the engine of, beside its log: something has happened that the State does not say.
 type News struct {
-	What    What
-	Network string // its name
-	Device  string // of a device
+	Kind    NewsKind
+	Network string // the network's name
+	Device  string // the device's name; empty in a Conflict
 
-	// Of a Conflict: the router that has the address, and the other host that uses it.
-	Router string
-	Addr   packet.Addr
-	MAC    packet.MAC
+	// Of a Conflict only.
+	Router string      // the router that has the address
+	Addr   packet.Addr // the address
+	MAC    packet.MAC  // the MAC address of the other host that uses it
 }
 
-// What has happened.
-type What uint8
+// A NewsKind says what has happened.
+type NewsKind uint8
 
 // The kinds of news.
 const (
-	DeviceDown What = iota // a device carries no frames
-	DeviceUp               // it carries frames again
-	DeviceLost             // a device is gone, or was not there at the start; it is opened again when that can be done
-	DeviceBack             // such a device is open
-	Conflict               // another host uses an address of a router
+	DeviceDown NewsKind = iota // a device carries no frames
+	DeviceUp                   // it carries frames again
+	DeviceLost                 // a device is gone, or was not there at the start; it is opened when it comes
+	DeviceBack                 // such a device is open
+	Conflict                   // another host uses an address of a router
 )
 
 // tell tells of a device, unless it is in memory: such a device comes and goes with the program that has the far end.
-func (l *Link) tell(t *Turn, what What) {
+func (l *Link) tell(t *Turn, what NewsKind) {
 	if t.Tell != nil && !l.Memory {
-		t.Tell(News{What: what, Network: l.Network, Device: l.Name})
+		t.Tell(News{Kind: what, Network: l.Network, Device: l.Name})
 	}
 }

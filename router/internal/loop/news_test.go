@@ -30,7 +30,7 @@ func TestNewsOfADevice(t *testing.T) {
 	l.wentDown(&w.Turn)
 	l.cameUp(&w.Turn)
 	want := []News{
-		{What: DeviceDown, Network: "net", Device: "tap:x"}, {What: DeviceUp, Network: "net", Device: "tap:x"},
+		{Kind: DeviceDown, Network: "net", Device: "tap:x"}, {Kind: DeviceUp, Network: "net", Device: "tap:x"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %+v, want %+v", got, want)

@@ -1,9 +1,6 @@
 package loop
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // A Waiter is how a worker sleeps: until a device has frames, somebody wakes it,
 // or time has passed. All but wake is the worker's.
@@ -66,6 +63,3 @@ func (c *chanWaiter) Look()                      {}
 func (c *chanWaiter) Starved(time.Duration) bool { return false }
 func (c *chanWaiter) Locked() bool               { return false }
 func (c *chanWaiter) Close()                     {}
-
-// pending is set by a device in memory when it has frames; see Device.Notify.
-type pending = atomic.Bool

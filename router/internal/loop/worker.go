@@ -24,7 +24,7 @@ type Worker struct {
 	memory    []*Link // those whose devices are in memory
 	Ready     []*Link // may have frames to read
 	spare     []*Link
-	Away      []*Outbox    // for other workers' links
+	Outboxes  []*Outbox    // for other workers' links
 	Receivers ReceiverList // all of the engine's
 	Tables    []Ticker     // with something to do at times
 	ticking   bool         // some of the tables have had their tick, and the others are to have it,

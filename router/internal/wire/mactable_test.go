@@ -16,8 +16,8 @@ func TestMACFlood(t *testing.T) {
 	for i := range maxMACs + 100 {
 		n.learn(mac(i), p, now)
 	}
-	if n.Table.used != maxMACs || n.lookedAt != now {
-		t.Errorf("%d addresses, searched at %v", n.Table.used, n.lookedAt)
+	if n.MACs.used != maxMACs || n.lookedAt != now {
+		t.Errorf("%d addresses, searched at %v", n.MACs.used, n.lookedAt)
 	}
 	now += macSearch - 1
 	n.learn(mac(1<<20), p, now)
@@ -26,7 +26,7 @@ func TestMACFlood(t *testing.T) {
 	}
 	now += MACAge
 	n.learn(mac(1<<20), p, now)
-	if n.Table.used != 1 {
-		t.Errorf("%d addresses are left of those that are too old", n.Table.used)
+	if n.MACs.used != 1 {
+		t.Errorf("%d addresses are left of those that are too old", n.MACs.used)
 	}
 }

@@ -27,10 +27,11 @@ type Network struct {
 	Attached int        // ports that have been attached while the engine runs: no two have one name
 	Routers  []*Station // interfaces of routers, in the order of the topology
 	Services []*Station // which hear every broadcast
-	Table    macTable
-	Only     stationAt // where there is only one station
-	// of the only port, where there is only one station: what that sends needs no switch
-	Direct   *loop.Link
+	MACs     macTable   // which port each MAC address was seen at
+	// The station, where there is only one; zero where there is another number of them.
+	OnlyStation stationAt
+	// The link of the only port, where there is only one station, too: what that station sends needs no switch.
+	Shortcut *loop.Link
 	Down     bool          // it is to carry nothing
 	Gone     bool          // no State has it any more
 	lookedAt time.Duration // when the full table was last searched for old addresses
@@ -39,7 +40,7 @@ type Network struct {
 	Directory directory
 	Watchers  atomic.Pointer[[]*Watcher]
 	ByMAC     atomic.Pointer[StationTable]
-	Sole      atomic.Pointer[loop.Link] // of the only port; nil where there is not exactly one
+	OnlyLink  atomic.Pointer[loop.Link] // of the only port; nil where there is another number of ports
 }
 
 // A Port is the membership of a link in a network.
@@ -50,9 +51,9 @@ type Port struct {
 
 // NewNetwork makes a network that has nothing on it yet.
 func NewNetwork(of ID, name string, mtu int, rng *rand.Rand) *Network {
-	n := &Network{ID: of, MTU: mtu, LinkMTU: mtu, Table: macTable{Seed: rng.Uint64()}}
+	n := &Network{ID: of, MTU: mtu, LinkMTU: mtu, MACs: macTable{Seed: rng.Uint64()}}
 	n.Rename(name)
-	n.ByMAC.Store(NewStationTable(n.Table.Seed, nil))
+	n.ByMAC.Store(NewStationTable(n.MACs.Seed, nil))
 	return n
 }
 
@@ -65,8 +66,8 @@ func (n *Network) Name() string { return *n.label.Load() }
 // Stations are all of the network's.
 func (n *Network) Stations() []*Station { return slices.Concat(n.Routers, n.Services) }
 
-// Reads is the worker that routers of a network inside should have, nil for any.
-func (n *Network) Reads() *loop.Worker {
+// PreferredWorker is the worker that routers of a network inside should have, nil for any.
+func (n *Network) PreferredWorker() *loop.Worker {
 	for _, s := range n.Routers {
 		return s.Worker
 	}
@@ -75,9 +76,9 @@ func (n *Network) Reads() *loop.Worker {
 
 // Publish lets the switch find the stations that there are now.
 func (n *Network) Publish(table *StationTable) {
-	n.Only = stationAt{}
+	n.OnlyStation = stationAt{}
 	if all := n.Stations(); len(all) == 1 {
-		n.Only = stationAt{macKey(all[0].MAC[:]), all[0]}
+		n.OnlyStation = stationAt{macKey(all[0].MAC[:]), all[0]}
 	}
 	n.ByMAC.Store(table)
 	n.setPorts(n.Ports)
@@ -110,14 +111,14 @@ func (p *Port) Unplug(t *loop.Turn) tap.Device {
 
 // setPorts notes and publishes whether there is only one port.
 func (n *Network) setPorts(ports []*Port) {
-	n.Ports, n.Direct = ports, nil
+	n.Ports, n.Shortcut = ports, nil
 	if len(ports) != 1 {
-		n.Sole.Store(nil)
+		n.OnlyLink.Store(nil)
 		return
 	}
-	n.Sole.Store(ports[0].Link)
+	n.OnlyLink.Store(ports[0].Link)
 	if len(n.Routers) == 1 && len(n.Services) == 0 {
-		n.Direct = ports[0].Link
+		n.Shortcut = ports[0].Link
 	}
 }
 
@@ -263,8 +264,8 @@ func (n *Network) switchFrame(t *loop.Turn, from source, f *tap.Frame) verdict.V
 		}
 		return n.flood(t, from, f)
 	}
-	s := n.Only.Station
-	if key := macKey(dst); key != n.Only.mac {
+	s := n.OnlyStation.Station
+	if key := macKey(dst); key != n.OnlyStation.mac {
 		s = n.ByMAC.Load().find(key).Station
 	}
 	if s != nil && s != from.station {
@@ -276,7 +277,7 @@ func (n *Network) switchFrame(t *loop.Turn, from source, f *tap.Frame) verdict.V
 		}
 		return n.Ports[0].Deliver(t, f, from.how)
 	}
-	if seen := n.Table.lookup(dst); seen != nil && t.Now-seen.at < MACAge {
+	if seen := n.MACs.lookup(dst); seen != nil && t.Now-seen.at < MACAge {
 		if seen.port == from.port {
 			return verdict.Drop(verdict.DropSamePort)
 		}
@@ -345,8 +346,8 @@ func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.
 	switch {
 	case !t.IsOf(n.Home):
 		from.transmitAbroad(t, f, p)
-	case n.Direct != nil:
-		n.Direct.SendOrLose(t, f, p)
+	case n.Shortcut != nil:
+		n.Shortcut.SendOrLose(t, f, p)
 	default:
 		n.switchFrame(t, source{station: from, how: Made}, f)
 	}
@@ -357,12 +358,12 @@ func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.
 // look where it goes.
 func (s *Station) transmitAbroad(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	if dst := f.Ethernet()[:6]; dst[0]&1 == 0 && s.Network.StationAt(dst) == nil {
-		if l := s.Network.Sole.Load(); l != nil {
+		if l := s.Network.OnlyLink.Load(); l != nil {
 			if dev := l.Open.Load(); dev != nil {
-				if s.Away.Seen != dev {
-					s.Away.Refresh(t, dev)
+				if s.Outbox.Seen != dev {
+					s.Outbox.Refresh(t, dev)
 				}
-				s.Away.SendOrLose(t, f, p)
+				s.Outbox.SendOrLose(t, f, p)
 				return
 			}
 		}
@@ -443,24 +444,24 @@ func (n *Network) setLinkMTU(t *loop.Turn, mtu int) {
 
 // learn notes where a sender is.
 func (n *Network) learn(mac packet.MAC, p *Port, now time.Duration) {
-	if seen := n.Table.lookup(mac[:]); seen != nil {
+	if seen := n.MACs.lookup(mac[:]); seen != nil {
 		seen.port, seen.at = p, now
 		return
 	}
-	if n.Table.used >= maxMACs {
+	if n.MACs.used >= maxMACs {
 		if now-n.lookedAt < macSearch {
 			return // a flood of addresses must not make each frame search them all
 		}
 		n.lookedAt = now
-		n.Table.forget(func(s *seenAt) bool { return now-s.at >= MACAge })
-		if n.Table.used >= maxMACs {
+		n.MACs.forget(func(s *seenAt) bool { return now-s.at >= MACAge })
+		if n.MACs.used >= maxMACs {
 			return
 		}
 	}
-	n.Table.add(mac[:], p, now)
+	n.MACs.add(mac[:], p, now)
 }
 
 // forgetPort drops the addresses seen at a port that is going away.
 func (n *Network) forgetPort(p *Port) {
-	n.Table.forget(func(s *seenAt) bool { return s.port == p })
+	n.MACs.forget(func(s *seenAt) bool { return s.port == p })
 }

@@ -39,7 +39,7 @@ type Station struct {
 
 	// Where the network is another worker's: from there, to there, and straight to its device.
 	Inward, Outward *loop.Handover
-	Away            *loop.Outbox
+	Outbox          *loop.Outbox
 }
 
 // A source is where a frame comes from that the switch is given: a port or a station, which do not get it back.
