@@ -9,22 +9,22 @@ import (
 )
 
 // A runDelay is how long a thread had to wait for a processor, as the kernel's scheduler
-// counts it. Where there is no such file, it is not known to have had to.
+// counts it. Where the kernel has no such file, a thread counts as one that never waits.
 type runDelay struct {
-	file    int // of the thread + 1; 0: not opened, -1: there is none
-	at      time.Duration
-	waited  time.Duration // until then
+	file    int           // descriptor of the thread's file + 1; 0: not opened, -1: there is none
+	at      time.Duration // when the file was last read
+	waited  time.Duration // how long the thread had waited until then
 	starves bool
 }
 
 const (
-	// delayEvery is how often it is asked for.
+	// delayEvery is how often the file is read at most.
 	delayEvery = 10 * time.Millisecond
-	// delayShare is the part of the time that a thread waits which is starved.
+	// delayShare is the part of the time from which on a thread that waits so long is starved.
 	delayShare = 0.1
 )
 
-// starved is for the thread itself.
+// starved reports whether the calling thread is starved. No other thread may call it: the file is the caller's.
 func (d *runDelay) starved(now time.Duration) bool {
 	if d.file < 0 || d.file > 0 && now-d.at < delayEvery {
 		return d.starves

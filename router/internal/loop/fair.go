@@ -8,10 +8,10 @@ const (
 	FloodPause = 2 * time.Millisecond
 	// StarvedPause is how long a link pauses if the worker lacks a processor: 10 000 a second.
 	StarvedPause = 6 * time.Millisecond
-	// BusyFor and BusyFrames are what makes a link busy: so many frames in such a
-	// time, or in the one before. A ping now and then makes no other link pause.
+	// BusyFor and BusyFrames say when a link is busy: when it has had BusyFrames frames in the
+	// present period of BusyFor, or in the one before. A ping now and then makes no other link pause.
 	BusyFor    = 10 * time.Millisecond
-	BusyFrames = 64
+	BusyFrames = 64 // see BusyFor
 )
 
 const (
@@ -25,9 +25,9 @@ const (
 // pace is how much a link has been read lately, and whether it pauses.
 type pace struct {
 	paused       bool
-	since        time.Duration // when frames began to count
-	frames, last int           // that came since then, and in the time before
-	Backlog      int           // frames read since it was last dry
+	since        time.Duration // when the present period of BusyFor began
+	frames, last int           // frames in this period, and in the one before
+	Backlog      int           // frames read since the link was last dry
 }
 
 // count notes that so many frames of a link have been read.
@@ -80,8 +80,8 @@ func (w *Worker) floods(l *Link, frames, size int) bool {
 	return true
 }
 
-// pause leaves a link alone for a while. Frames that come meanwhile wait in the device's queue. What does not
-// fit into the queue is lost there, where it costs the router nothing.
+// pause leaves a link alone for a while. Frames that come meanwhile wait in the device's queue. Frames that do not
+// fit into the queue are lost there, where they cost the router nothing.
 func (l *Link) pause(t *Turn) {
 	l.paused = true
 	l.home.Waiter.Pause(l, true)

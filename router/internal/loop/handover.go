@@ -8,33 +8,32 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// Workers own different routers. What one of them has to give to another on the
-// way of a packet goes through a handover: frames that its network's device
-// received for a router of the other, and what a router sends to a network that is
-// not its worker's.
+// A Handover is a ring of bytes by which one worker hands frames to another. One worker
+// writes and the other reads, without a lock. The reader forwards frames where they lie in
+// the ring, and frees them once they have been written to their devices.
 //
-// A handover is a ring of bytes between two workers, one of which writes and the
-// other reads, without a lock. The reader forwards frames where they lie, and
-// frees them once they are written.
+// Workers own different routers. Two kinds of frames go from one worker to another: those that the
+// device of a worker's network has received for a router of the other worker, and those that a
+// router sends to a network of another worker.
 type Handover struct {
 	buf  []byte
 	to   *Worker
-	head atomic.Uint64 // read up to here
-	tail atomic.Uint64 // written up to here
+	head atomic.Uint64 // the reader has freed everything up to here; bytes since the start
+	tail atomic.Uint64 // the writer has shown everything up to here
 
-	// The writer's: what it has written but not yet shown, and where the
-	// reader was when it last looked.
+	// The writer's: up to where it has written, some of it not shown yet, and where the
+	// reader's head was when the writer last looked.
 	written, known uint64
-	unshown        bool
-	// The reader's: what it has read but not yet freed.
+	unshown        bool // written is ahead of tail
+	// The reader's: up to where it has read, some of it not freed yet.
 	taken uint64
 }
 
 const (
-	// HandoverMost is what one ring holds, unless there are many: a hundred
-	// super-frames, or tens of thousands of small ones. What does not fit is dropped,
-	// as a device's queue would. All of them share handoverBudget, as they are
-	// written through from end to end, and so stay in memory.
+	// HandoverMost is how many bytes one ring holds, unless there are many rings: a hundred
+	// super-frames, or tens of thousands of small ones. Frames that do not fit are dropped,
+	// as by a device whose queue is full. handoverBudget bounds all rings together: each is
+	// written from end to end again and again, and so stays in memory.
 	HandoverMost   = 8 << 20
 	handoverLeast  = 1 << 20
 	handoverBudget = 128 << 20
@@ -43,13 +42,13 @@ const (
 	recordAlign = 64
 )
 
-// The kinds of records.
+// The kinds of records. The receiver is the one that the record names.
 const (
-	recordSkip     = iota // nothing up to the end of the ring
-	RecordReceived        // for the receiver, which judges it
-	RecordSent            // likewise, from another receiver's place, and observers have seen it go out
-	RecordFlooded         // likewise, a copy of a frame that is counted elsewhere
-	RecordMade            // from the receiver, to its network
+	recordSkip     = iota // there is nothing up to the end of the ring
+	RecordReceived        // a frame from a device, for the receiver, which judges it
+	RecordSent            // a frame for the receiver that a station has sent, and that observers have seen go out
+	RecordFlooded         // a copy for the receiver; the frame itself is counted by the worker that read it
+	RecordMade            // a frame that the receiver has made, for its network
 )
 
 // A handed frame has come from another worker.
@@ -59,10 +58,10 @@ type handed struct {
 	frame tap.Frame
 }
 
-// NewHandover makes a ring of n bytes, a power of two.
+// NewHandover makes a ring that leads to a worker, of n bytes, a power of two.
 func NewHandover(to *Worker, n int) *Handover { return &Handover{buf: make([]byte, n), to: to} }
 
-// HandoverLen is the length of each of so many rings.
+// HandoverLen is how many bytes each ring has when there are so many: a power of two.
 func HandoverLen(rings int) int {
 	n := HandoverMost
 	for n > handoverLeast && n*rings > handoverBudget {
@@ -113,7 +112,7 @@ func (h *Handover) show() {
 	h.to.Waiter.Wake()
 }
 
-// Waiting reports whether there is anything to pop.
+// Waiting reports whether there is a frame to read. It is called by the worker that reads.
 func (h *Handover) Waiting() bool { return h.taken != h.tail.Load() }
 
 // pop takes the next frame. It stays where it is until free.
@@ -137,8 +136,9 @@ func (h *Handover) pop() (handed, bool) {
 // free gives the writer the room of all that was popped.
 func (h *Handover) free() { h.head.Store(h.taken) }
 
-// HandOver gives a frame to another worker, with the number of the receiver that is to go on with
-// it. It reports false when there is no room.
+// HandOver copies a frame into a ring, for another worker. kind is one of the kinds of records, to the number
+// of the receiver that goes on with the frame. The other worker sees the frame after the next flush. HandOver
+// reports false when there is no room.
 func (t *Turn) HandOver(h *Handover, kind uint8, to uint32, f *tap.Frame) bool {
 	if !h.push(kind, to, f) {
 		return false

@@ -10,27 +10,30 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A Link is one device with its I/O state, read by one worker. What it does not know is what its
-// frames are for: they go up to its owner. Its device, dev, is nil while the device is away.
+// A Link is one device with its I/O state, read by one worker. It hands frames up to its owner, and
+// does not know what they are for. Its device, Outbox.Dev, is nil while the device is away.
+//
+// The maker of a link sets Name and Memory, and Ifname and Reopen if the device has them. Then come
+// Worker.AddLink, and Plug or Await.
 type Link struct {
-	Outbox // what its own worker sends
+	Outbox // the frames that its own worker sends
 
 	Owner   LinkOwner
 	home    *Worker
-	closed  bool   // it is no link any more
-	Network string // of its owner, in messages and statistics
-	Name    string // what messages call the device
-	Ifname  string // the interface that it is on, if the kernel tells of that one; else empty
-	Reopen  func() (tap.Device, error)
-	Memory  bool // in memory: gone for good when its far end closes
-	awaited bool // the device did not exist at the start and has not come yet
-	WantMTU int  // what a device that has its MTU from the router is to get
-	MTU     int  // the largest packet that the device takes, as far as it says
-	Exempt  bool // it never pauses
+	closed  bool                       // it is no link any more
+	Network string                     // the name of its owner's network, for messages and statistics
+	Name    string                     // what messages call the device
+	Ifname  string                     // the interface that it is on, if the kernel tells of that one; else empty
+	Reopen  func() (tap.Device, error) // opens the device when it comes back; on the reopener's goroutine
+	Memory  bool                       // the device is in memory: gone for good when its far end closes
+	awaited bool                       // the device did not exist at the start and has not come yet
+	WantMTU int                        // the MTU for a device that has its MTU from the router; bytes, as MTU
+	MTU     int                        // the largest packet that the device takes; 0: it does not say
+	Exempt  bool                       // it never pauses
 
 	inMemory bool // the device has no descriptor to wait for
 
-	Open atomic.Pointer[openDevice] // for other workers; nil: there is no device
+	Open atomic.Pointer[openDevice] // the device as other workers may use it; nil: there is none
 
 	ready bool // is on the worker's list of links to read
 	trouble
@@ -50,13 +53,13 @@ type LinkOwner interface {
 	LinkLost(t *Turn, forGood bool)
 }
 
-// trouble is what a device has been found to suffer from, so that it is logged
+// trouble is what is wrong with a link's device. It is noted so that it is logged
 // once and not for every frame.
 type trouble struct {
-	IsDown  bool
-	downAt  time.Duration // when it was last found to be
-	other   bool          // an error that is neither down nor gone
-	again   bool          // to be read at lookAt, whatever it says until then
+	IsDown  bool          // the device exists and carries no frames
+	downAt  time.Duration // when it was last found to be down
+	other   bool          // it has had an error that means neither down nor gone
+	again   bool          // the link is read at lookAt, even if the device tells of no frames until then
 	lookAt  time.Duration
 	Pending atomic.Bool // set by a device in memory when it has frames; see Device.Notify
 }
@@ -65,7 +68,7 @@ type trouble struct {
 type openDevice struct {
 	link *Link
 	dev  tap.Device
-	down bool // the link's own worker has found it to be
+	down bool // the link's own worker has found the device to be down
 }
 
 // publish tells other workers of the link's device.
@@ -77,11 +80,12 @@ func (l *Link) publish() {
 	l.Open.Store(&openDevice{l, l.Dev, l.IsDown})
 }
 
-// WarmBatch is how many frames make it worth while to look ahead.
+// WarmBatch is how many frames a batch must have for looking ahead at them to be worth its time.
 const WarmBatch = 4
 
-// Read reads the link's frames and has them forwarded, until the device is dry or the budget of a turn
-// is spent. With frames left, the link stays on the worker's list. It reports whether there were any.
+// Read reads the link's frames and has its owner take them, until the device is dry or the budget of a turn
+// (ReadBudget) is spent. If frames may be left, the link stays on the worker's list of links to read. Read reports
+// whether there were any frames.
 func (l *Link) Read(t *Turn) bool {
 	w := l.home
 	any, failed := false, false
@@ -229,8 +233,8 @@ func (l *Link) Tick(t *Turn) {
 	}
 }
 
-// lose gives up a device that is gone. One in memory is gone for good, any
-// other is reopened when it can be.
+// lose gives up a device that is gone. A device in memory is gone for good, any
+// other device is opened again when that can be done.
 func (l *Link) lose(t *Turn, err error) {
 	if l.Dev == nil {
 		return
@@ -257,7 +261,8 @@ func (l *Link) lose(t *Turn, err error) {
 	}
 }
 
-// Withdraw ends the link, and returns its device, nil if that is away. What is waiting to be sent goes out before.
+// Withdraw ends the link, and returns its device, nil if the device is away. The device is the caller's. Frames that
+// wait to be sent go out before.
 func (l *Link) Withdraw(t *Turn) tap.Device {
 	w := l.home
 	l.Write(t)
@@ -278,7 +283,8 @@ func (l *Link) Withdraw(t *Turn) tap.Device {
 	return dev
 }
 
-// Await is for a link whose device does not exist yet.
+// Await has the device of a link opened when it comes. It is for a device that does not exist yet; err says why it
+// could not be opened.
 func (l *Link) Await(t *Turn, err error) {
 	l.awaited = true
 	t.Log.Warn("device is missing, it is opened when it comes", "device", l.Name, "network", l.Network, "err", err)
@@ -286,9 +292,8 @@ func (l *Link) Await(t *Turn, err error) {
 	l.wantBack(nil, err.Error())
 }
 
-// wantBack has a link's device opened when that can be done. gone is what to close
-// before, nil if there was nothing. said is why it cannot be opened, as far as that has
-// been logged.
+// wantBack has a link's device opened when that can be done. gone is the former device, which is closed
+// before, nil if there was none. said are the reasons why it cannot be opened that have been logged.
 func (l *Link) wantBack(gone tap.Device, said ...string) {
 	w := l.home
 	w.Reopener.add(&lostDevice{
@@ -316,7 +321,7 @@ func (l *Link) regain(t *Turn, dev tap.Device) {
 	l.Owner.LinkUp(t)
 }
 
-// Plug connects a device to its link.
+// Plug connects a device to its link, which owns the device from now on. The link is one of the worker's (AddLink).
 func (l *Link) Plug(t *Turn, dev tap.Device) {
 	w := l.home
 	l.Dev, l.Takes, l.MTU = dev, dev.Features(), MTUOf(dev)

@@ -8,16 +8,16 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A network's MTU is the topology's. A TAP that is made for it gets that. An interface that
-// is there has one of its own, which must be as large at the start, and may change at
-// any time: then the network's routers go by the smaller one, and tell senders so
-// (RFC 1191), instead of losing larger packets.
+// A network has the MTU that the topology says. A TAP that is made for the network gets this
+// MTU. An interface that exists already has an MTU of its own. It must be as large at the start,
+// and may change at any time. If it becomes smaller, the network's routers go by it, and tell
+// senders so (RFC 1191), instead of losing larger packets.
 
-// LeastMTU is the smallest packet that every network carries (RFC 791, 3.2). An interface
-// that takes less is no use.
+// LeastMTU is the size of a packet, in bytes, that every network must carry whole (RFC 791, 3.2). A
+// smaller MTU of an interface is taken for this one.
 const LeastMTU = 68
 
-// MTUOf is the largest packet that a device takes, 0 if it does not say.
+// MTUOf is the largest packet that a device takes, in bytes, 0 if the device does not say.
 func MTUOf(dev tap.Device) int {
 	if d, ok := dev.(interface{ MTU() int }); ok {
 		return d.MTU()
@@ -25,7 +25,7 @@ func MTUOf(dev tap.Device) int {
 	return 0
 }
 
-// SetMTU gives a device the MTU of its network, if it is one that has it from the router.
+// SetMTU gives a device the MTU of its network, if the device has a method for that. A failure is logged.
 func SetMTU(dev tap.Device, mtu int, log *slog.Logger) {
 	if d, ok := dev.(interface{ SetMTU(int) error }); ok {
 		if err := d.SetMTU(mtu); err != nil {

@@ -11,37 +11,38 @@ import (
 )
 
 // An Outbox is the frames that one worker has for one device, until the end of the batch. A link has
-// one for its own worker. Another worker that sends to the link has an outbox of its own.
+// one for its own worker. Another worker that sends to the link has an outbox of its own. An outbox
+// belongs to the worker that sends by it.
 type Outbox struct {
-	Link  *Link
-	Dev   tap.Device // nil while the device is away
-	Takes tap.Features
+	Link  *Link        // the device's
+	Dev   tap.Device   // nil while the device is away
+	Takes tap.Features // which offloaded frames the device takes
 	out   []tap.Frame
-	Stats LinkStats // of what was sent; of a link's own outbox, also of what was received
+	Stats LinkStats // of frames sent; of a link's own outbox, also of frames received
 
-	// Of another worker's outbox: the device as it was when something was last sent, nil before, and
-	// how the last write went.
+	// Of another worker's outbox: the device as it was when a frame was last sent, nil before the first one,
+	// and how the last write went.
 	Seen  *openDevice
 	wrote writeClass
 }
 
-// LinkStats count frames and the bytes of Ethernet frames.
+// LinkStats count the frames of a link and their bytes: Ethernet frames without the virtio-net header.
 type LinkStats struct {
-	RxFrames, RxBytes uint64
-	TxFrames, TxBytes uint64
+	RxFrames, RxBytes uint64 // received from the device
+	TxFrames, TxBytes uint64 // sent to the device
 	Lost              uint64 // frames that the device did not take
 }
 
-// SendOrLose is send for a frame that has its verdict.
+// SendOrLose is Send for a frame that has its verdict: where Send reports false, the frame counts as lost.
 func (b *Outbox) SendOrLose(t *Turn, f *tap.Frame, p *packet.Packet) {
 	if !b.Send(t, f, p) {
 		b.Stats.Lost++
 	}
 }
 
-// Send queues a frame for a device, in the form that the device takes. It reports
-// false if there is none: a super-frame of a protocol that only the device could
-// cut.
+// Send queues a frame for a device, in a form that the device takes. p is the frame's parsed form, nil if there
+// is none. Send reports false if there is no such form: a super-frame of a protocol that only the device could
+// cut. The frame's buffer must stay as it is until the next flush. A frame for a device that is away is lost.
 func (b *Outbox) Send(t *Turn, f *tap.Frame, p *packet.Packet) bool {
 	if b.Dev == nil {
 		b.Stats.Lost++
@@ -70,7 +71,7 @@ func (b *Outbox) carries(h []byte) bool {
 	return b.Takes&need == need
 }
 
-// sendPlain does in software what the device does not: segments, checksums.
+// sendPlain does in software the work that the device does not do: segments, checksums.
 func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet) bool {
 	eth := f.Ethernet()
 	if p == nil {
@@ -122,7 +123,8 @@ func (b *Outbox) enqueue(t *Turn, f tap.Frame) {
 	b.out = append(b.out, f)
 }
 
-// Write gives the device the frames of the batch.
+// Write gives the device the frames of the batch, and empties the outbox. Frames that the device does not take are
+// lost.
 func (b *Outbox) Write(t *Turn) {
 	if len(b.out) == 0 {
 		return
@@ -151,9 +153,9 @@ func (b *Outbox) Write(t *Turn) {
 	}
 }
 
-// Refresh makes another worker's outbox go by the device as it is now, which may be another one.
+// Refresh makes another worker's outbox go by the device as it is now (Link.Open), which may be another one.
 func (b *Outbox) Refresh(t *Turn, now *openDevice) {
-	b.Write(t) // what waits is in the form that the former device takes
+	b.Write(t) // the frames that wait are in a form that the former device takes
 	if b.Link != now.link {
 		b.Stats = LinkStats{}
 	}
@@ -163,7 +165,7 @@ func (b *Outbox) Refresh(t *Turn, now *openDevice) {
 	b.Link, b.Seen, b.Dev, b.Takes = now.link, now, now.dev, now.dev.Features()
 }
 
-// A writeClass is what a write to another worker's device has shown.
+// A writeClass is what a write has shown of another worker's device.
 type writeClass uint8
 
 const (
@@ -185,7 +187,8 @@ func classify(err error) writeClass {
 	return wroteElse
 }
 
-// reportWrite tells the link's own worker what a write by another worker has shown, when that is news.
+// reportWrite tells the link's own worker what a write by another worker has shown, if that differs from the write
+// before.
 func (b *Outbox) reportWrite(err error) {
 	class, seen := classify(err), b.Seen
 	if class == b.wrote && !(class == wroteWell && seen.down) {

@@ -11,20 +11,21 @@ import (
 
 // A Reopener opens devices that have gone away, or have not been there yet, on a
 // goroutine of its own: opening takes longer than a packet may wait. It tries at
-// intervals, and at once when it hears of a new interface.
+// intervals, and at once when it hears of a new interface. Any goroutine may call its methods.
 type Reopener struct {
 	log     *slog.Logger
-	changed func([]string) // Options.OnMissing, or nil
-	wake    chan struct{}  // look at the devices that are called
+	changed func([]string) // Options.OnMissing of package router, or nil
+	wake    chan struct{}  // the goroutine is to look for devices that are called, or given up
 	close   chan struct{}
 	done    chan struct{}
 
-	Mu      sync.Mutex // held for a few instructions only: workers take it
+	// Mu guards the fields below. It is held for a few instructions only, because workers take it.
+	Mu      sync.Mutex
 	lost    []*lostDevice
 	given   []*lostDevice // given up
 	news    bool          // lost has changed since changed was called
 	ended   bool
-	Watched bool // called is called for each interface that comes
+	Watched bool // Call is called for each interface that comes
 }
 
 // A lostDevice is a device to open. Unless a comment says otherwise, a field belongs to the
@@ -38,26 +39,28 @@ type lostDevice struct {
 	open    func() (tap.Device, error)
 	post    func(func()) bool // to the worker that misses it
 	back    func(tap.Device)
-	gone    tap.Device // to be closed
-	called  bool       // its interface has come or changed; with the reopener's mu
-	calls   int        // attempts for that since the last interval
-	turn    int        // of unannouncedTurns
-	said    []string   // why it cannot be opened
+	gone    tap.Device // the former device, to be closed; nil: there is none
+	called  bool       // its interface has come or changed; with the reopener's Mu
+	calls   int        // attempts because of that since the last interval
+	turn    int        // intervals so far, modulo unannouncedTurns
+	said    []string   // reasons why it cannot be opened that have been logged
 }
 
 const (
 	// reopenInterval is the time between two attempts.
 	reopenInterval = time.Second
-	// unannouncedTurns is how many intervals there are between attempts to open what
-	// is announced when it comes.
+	// unannouncedTurns is how many intervals there are between attempts to open a device
+	// whose interface is announced when it comes.
 	unannouncedTurns = 10
-	// callsMost bounds the attempts in one interval: opening an interface changes it,
-	// which is told as well.
+	// callsMost bounds the attempts in one interval: to open an interface changes it, and
+	// the kernel tells of this change, too.
 	callsMost = 5
 	// saidMost bounds the reasons that are logged why one device does not come.
 	saidMost = 8
 )
 
+// NewReopener starts a reopener, which Stop ends. changed, unless nil, is called with the names of the missing devices
+// each time that these change, one call at a time, on the reopener's goroutine.
 func NewReopener(log *slog.Logger, changed func([]string)) *Reopener {
 	r := &Reopener{
 		log: log, changed: changed, wake: make(chan struct{}, 1),
@@ -84,8 +87,8 @@ func (r *Reopener) add(l *lostDevice) {
 	r.rouse()
 }
 
-// finish closes the devices that are gone; what could be wrong has been logged. The
-// kernel takes its time over each, but ends many at once.
+// finish closes the devices that are gone. Their errors have been logged. The
+// kernel takes its time over each device, but ends many at once.
 func finish(lost []*lostDevice) {
 	var closed sync.WaitGroup
 	for _, l := range lost {
@@ -136,7 +139,7 @@ func (r *Reopener) Call(name string) {
 	}
 }
 
-// Missing returns the names of the devices that are not open, in order.
+// Missing returns the names of the devices that are not open, in alphabetical order. The caller owns the slice.
 func (r *Reopener) Missing() []string {
 	r.Mu.Lock()
 	defer r.Mu.Unlock()
@@ -246,7 +249,7 @@ func (r *Reopener) explain(l *lostDevice, err error) {
 	}
 }
 
-// Stop ends the goroutine and waits for it.
+// Stop ends the goroutine, waits for it, and closes the devices that are gone. It is called once.
 func (r *Reopener) Stop() {
 	close(r.close)
 	<-r.done

@@ -9,11 +9,11 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A Turn is all that a stage may do to its worker: read the time, make frames, put frames aside,
-// count, log, ask to be woken. Each worker has one turn, and goes on using it. A turn belongs to its
+// A Turn is everything that a stage may do to its worker: read the time, make frames, put frames aside,
+// count, log, ask to be woken. Each worker has one Turn, and goes on using it. It belongs to its
 // worker's goroutine, so a function does not keep it beyond the call.
 type Turn struct {
-	Log *slog.Logger
+	Log *slog.Logger     // never nil
 	Now time.Duration    // since the start; read once a batch
 	Day func() time.Time // the clock of the day; nil: there is none
 
@@ -23,24 +23,24 @@ type Turn struct {
 	Stats     counters
 	Strangers int // packets so far that belonged to no known connection
 
-	Arena   arena       // frames that the router makes
-	Queue   []queued    // frames that were put aside
-	dirty   []*Outbox   // those with frames to write
-	unshown []*Handover // rings with frames that their readers do not know of yet
-	Timer   time.Duration
-	Timed   bool
+	Arena   arena         // the buffers of frames that the engine makes, until the next flush
+	Queue   []queued      // frames that were put aside (Requeue)
+	dirty   []*Outbox     // outboxes with frames to write
+	unshown []*Handover   // rings with frames that their readers do not know of yet
+	Timer   time.Duration // when the worker wakes at the latest, if Timed
+	Timed   bool          // something is due at a time
 
-	Epoch   time.Time // when now was 0
+	Epoch   time.Time // when Now was 0
 	Judging bool      // a frame that is watched has come in and has no verdict yet
-	Held    []func()  // what is shown of frames that go out meanwhile
+	Held    []func()  // these show the frames that go out until it has one
 
-	Parser   packet.Parser
-	switched packet.Packet // a frame that the switch has to parse
-	segments []tap.Frame   // what a super-frame is cut into for a device
+	Parser   packet.Parser // the decoder of packets that a plain parse does not do
+	switched packet.Packet // the parsed form of a frame that has none when it is sent
+	segments []tap.Frame   // the segments that a super-frame is cut into for a device
 }
 
-// A Tracer is told of frames that no stage of a router shows. What it sees of the stages themselves is between it and
-// the router.
+// A Tracer is told of frames that no stage of a router shows. A router shows it the stages in a way of its own
+// (stageTracer in package ip).
 type Tracer interface {
 	// Made: a router has made a frame, and sends it to a network.
 	Made(network string, f *tap.Frame)
@@ -50,8 +50,10 @@ type Tracer interface {
 	Switched(t *Turn, network string, f *tap.Frame, v verdict.Verdict)
 }
 
-// A Resumer goes on with a frame that was put aside.
+// A Resumer goes on with a frame that was put aside. It is called by the worker that put the frame aside.
 type Resumer interface {
+	// Resume goes on with a frame, and counts its verdict. The frame's buffer is the turn's, until the batch is
+	// flushed.
 	Resume(t *Turn, f *tap.Frame)
 }
 
@@ -61,7 +63,8 @@ type queued struct {
 	frame []byte // virtio-net header and Ethernet frame
 }
 
-// Requeue has a frame resumed after the batch. The frame is the turn's from now on.
+// Requeue has a frame resumed after the batch. frame is a virtio-net header and an Ethernet frame. It belongs to the
+// turn from now on.
 func (t *Turn) Requeue(to Resumer, frame []byte) {
 	t.Queue = append(t.Queue, queued{to, frame})
 }
@@ -69,34 +72,35 @@ func (t *Turn) Requeue(to Resumer, frame []byte) {
 // IsOf reports whether the turn is a worker's.
 func (t *Turn) IsOf(w *Worker) bool { return t == &w.Turn }
 
-// WakeAt has every table looked at for what is due at a time, if not earlier.
+// WakeAt has the worker look at every table at a time, or earlier. Something may be due there then.
 func (t *Turn) WakeAt(at time.Duration) {
 	if !t.Timed || at < t.Timer {
 		t.Timer, t.Timed = at, true
 	}
 }
 
-// Alloc returns a frame of n bytes, all zero, that lives until the next flush.
+// Alloc returns an Ethernet frame of n bytes, all zero, behind a virtio-net header and headroom. It lives until the
+// next flush.
 func (t *Turn) Alloc(n int) tap.Frame {
 	buf := t.Arena.alloc(tap.Headroom + tap.HeaderLen + n)
 	return tap.Frame{Buf: buf, Head: tap.Headroom, Tail: len(buf)}
 }
 
-// Copy returns a copy of a frame that lives until the next flush.
+// Copy returns a copy of a frame. The copy lives until the next flush.
 func (t *Turn) Copy(f *tap.Frame) tap.Frame {
 	c := t.Alloc(f.Tail - f.Head - tap.HeaderLen)
 	copy(c.Buf[c.Head:], f.Buf[f.Head:f.Tail])
 	return c
 }
 
-// frame makes a queued frame one in the arena, with headroom.
+// frame copies a queued frame into the arena, with headroom before it.
 func (t *Turn) frame(b []byte) tap.Frame {
 	f := t.Alloc(len(b) - tap.HeaderLen)
 	copy(f.Buf[f.Head:], b)
 	return f
 }
 
-// Count enters the verdict about a frame that has been received.
+// Count counts the verdict about a frame that has been received. Each such frame is counted once.
 func (t *Turn) Count(v verdict.Verdict) {
 	s := &t.Stats
 	switch v {
@@ -116,7 +120,7 @@ func (t *Turn) Count(v verdict.Verdict) {
 	}
 }
 
-// CountParked enters the verdict about a frame that was parked. It has been received once only.
+// CountParked counts the verdict about a frame that was counted as parked before.
 func (t *Turn) CountParked(v verdict.Verdict) {
 	t.Stats.Parked--
 	t.Count(v)
@@ -125,7 +129,7 @@ func (t *Turn) CountParked(v verdict.Verdict) {
 // An arena hands out buffers that are all given back at once.
 type arena struct {
 	block []byte
-	Used  int
+	Used  int // bytes of block that are handed out
 }
 
 const arenaLen = 1 << 20
@@ -133,7 +137,7 @@ const arenaLen = 1 << 20
 func (a *arena) alloc(n int) []byte {
 	n8 := (n + 63) &^ 63
 	if a.Used+n8 > len(a.block) {
-		// What was handed out keeps the former block alive.
+		// The buffers that were handed out keep the former block alive.
 		a.block, a.Used = make([]byte, max(arenaLen, n8)), 0
 	}
 	b := a.block[a.Used : a.Used+n : a.Used+n]
@@ -144,7 +148,8 @@ func (a *arena) alloc(n int) []byte {
 
 func (a *arena) reset() { a.Used = 0 }
 
-// counters is what a worker counts.
+// counters is what a worker counts: frames, by what became of them. Stats of package router says what each is.
+// Parked may be negative at one worker, where a frame that another worker has parked goes on.
 type counters struct {
 	Received, Forwarded, Consumed, Made uint64
 	Conflicts                           uint64
@@ -160,7 +165,7 @@ func (c *counters) Drop(reason verdict.DropReason, stage verdict.Stage, n uint64
 	c.DroppedAt[stage][reason] += n
 }
 
-// Without returns a new slice, as another function may be walking over the old one.
+// Without returns a new slice without x. The old slice stays as it is, because another function may be walking over it.
 func Without[T comparable](s []T, x T) []T {
 	out := make([]T, 0, len(s))
 	for _, y := range s {

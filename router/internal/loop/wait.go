@@ -2,29 +2,29 @@ package loop
 
 import "time"
 
-// A Waiter is how a worker sleeps: until a device has frames, somebody wakes it,
-// or time has passed. All but wake is the worker's.
+// A Waiter is how a worker sleeps: until a device has frames, another goroutine wakes it,
+// or time has passed. The worker calls all methods but Wake.
 type Waiter interface {
-	// Add watches a port's device from now on; remove ends that, and comes
-	// before the device is closed. Devices in memory are not watched: they call.
+	// Add watches a link's device from now on. Remove ends that, and comes
+	// before the device is closed. A device in memory is not watched: it calls (tap.Device.Notify).
 	Add(p *Link) error
+	// Remove ends what Add began.
 	Remove(p *Link)
-	// Pause says that a port's frames need not wake the worker, or that they need to
-	// again. It may be told of some all the same.
+	// Pause says whether a link pauses. Its frames need not wake the worker as long as it does, but they may.
 	Pause(p *Link, on bool)
-	// Look tells the worker which devices have got frames, without waiting.
+	// Look marks the links whose devices have got frames, without waiting.
 	Look()
-	// Wait is look, and sleeps if there is nothing: for at most d, forever if d
+	// Wait is Look, and sleeps if there are no frames: for at most d, without a limit if d
 	// is negative.
 	Wait(d time.Duration)
-	// Wake ends a wait, or the next one; any goroutine may call it.
+	// Wake ends a wait, or the next one. Any goroutine may call it.
 	Wake()
 	// Starved reports whether the worker has had to wait for a processor lately, because
-	// others want more of them than there are.
+	// other threads had all of them.
 	Starved(now time.Duration) bool
 	// Locked reports whether the worker needs a thread of its own.
 	Locked() bool
-	// Close comes when the worker has ended.
+	// Close gives back what the waiter holds, after the worker has ended.
 	Close()
 }
 

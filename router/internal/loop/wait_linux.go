@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newWaiter returns the waiter for a worker that reads descriptors, if devices
-// says that it will. mark is told which ports have frames, doubt which of them
-// have trouble, too.
+// newWaiter returns a waiter. devices says whether the worker will read devices that have a descriptor; without that,
+// the waiter serves devices in memory only. mark is told which links have frames, doubt which of these links have
+// trouble, too.
 func newWaiter(devices bool, mark, doubt func(*Link)) (Waiter, error) {
 	if !devices {
 		return newChanWaiter(), nil
@@ -37,26 +37,26 @@ func newWaiter(devices bool, mark, doubt func(*Link)) (Waiter, error) {
 // that is declared to be positive.
 const epollFrames = unix.EPOLLIN | 1<<31
 
-// wakeSlot stands for the eventfd among the slots of the ports.
+// wakeSlot stands for the eventfd among the slots of the links.
 const wakeSlot = -1
 
 // An epollWaiter sleeps in epoll, which tells the Go scheduler that the thread
-// blocks. It watches the devices edge-triggered: a port is read until it is dry
-// anyway, and the kernel then does not look at the device for every frame. Others
-// wake it by an eventfd.
+// blocks. It watches the devices edge-triggered: a link is read until it is dry
+// anyway, and the kernel then does not look at the device for every frame. Other
+// goroutines wake it by an eventfd.
 type epollWaiter struct {
 	mark     func(*Link)
 	doubt    func(*Link)
 	epoll    int
-	slots    []*Link // what an event's number stands for
+	slots    []*Link // by the number in an event
 	events   [64]unix.EpollEvent
 	sleeping atomic.Bool
 	woken    atomic.Bool
 
 	delays runDelay
 
-	mu    sync.Mutex // of event towards those who wake
-	event int        // -1 once closed: the number may be somebody else's then
+	mu    sync.Mutex // guards event, which other goroutines use in Wake
+	event int        // -1 once closed: another file may have the number then
 }
 
 func (e *epollWaiter) Add(p *Link) error {
@@ -92,8 +92,8 @@ func (e *epollWaiter) Remove(p *Link) {
 	}
 }
 
-// Pause changes what the device is watched for: of errors epoll tells anyway. To
-// watch it for frames again tells of those that are there.
+// Pause changes what a device is watched for. epoll tells of errors in any case. When it begins to
+// watch for frames again, it tells of those that are there already.
 func (e *epollWaiter) Pause(p *Link, on bool) {
 	for i, q := range e.slots {
 		if q == p {
@@ -101,7 +101,7 @@ func (e *epollWaiter) Pause(p *Link, on bool) {
 			if !on {
 				event.Events = epollFrames
 			}
-			// a resting port is read when its time comes
+			// an error does no harm: a link that pauses is read when its time comes
 			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.Dev.FD(), event)
 		}
 	}
@@ -148,7 +148,7 @@ func (e *epollWaiter) Wait(d time.Duration) {
 	}
 }
 
-// collect tells which ports the events are about.
+// collect marks the links that the events are about.
 func (e *epollWaiter) collect(n int) {
 	for _, event := range e.events[:n] {
 		if event.Fd == wakeSlot {
@@ -163,7 +163,7 @@ func (e *epollWaiter) collect(n int) {
 		}
 		e.mark(p)
 		if event.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-			// The kernel says so before reads do, and does not say it again.
+			// The kernel tells of the error before a read does, and does not tell of it again.
 			e.doubt(p)
 		}
 	}

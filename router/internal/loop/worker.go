@@ -14,39 +14,40 @@ import (
 )
 
 // A Worker runs frames to completion: it reads a batch of them from a link, reads the clock once, has
-// the link's owner decide and rewrite, writes, and sleeps when every device is dry. Everything it owns
-// is touched by its goroutine only. Other goroutines send it functions to run. What it gets from other
-// workers, and what they get from it, is in handover.go.
+// the link's owner decide and rewrite, writes, and sleeps when every device is dry. Only its own goroutine
+// touches what it owns; other goroutines send it functions to run (Post, Call). Workers hand frames to each
+// other by rings (handover.go).
 type Worker struct {
 	Turn
 	Clock     func() time.Duration // since the start
-	Links     []*Link
-	memory    []*Link // those whose devices are in memory
-	Ready     []*Link // may have frames to read
-	spare     []*Link
-	Outboxes  []*Outbox    // for other workers' links
-	Receivers ReceiverList // all of the engine's
-	Tables    []Ticker     // with something to do at times
-	ticking   bool         // some of the tables have had their tick, and the others are to have it,
-	ticked    int          // from this one on
-	BusyPoll  time.Duration
-	busyAt    time.Duration
-	Inbox     []*Handover
-	Frames    []tap.Frame // the slots that devices read into
+	Links     []*Link              // the links that it reads; AddLink adds one
+	memory    []*Link              // links whose devices are in memory
+	Ready     []*Link              // links that may have frames to read
+	spare     []*Link              // the former list of ready links, for its memory
+	Outboxes  []*Outbox            // for the links of other workers
+	Receivers ReceiverList         // all receivers of the engine
+	Tables    []Ticker             // these have something to do at times
+	ticking   bool                 // some of the tables have had their tick, and the others are to have it,
+	ticked    int                  // from the one with this index on
+	BusyPoll  time.Duration        // how long it reads its devices again and again before it sleeps
+	busyAt    time.Duration        // when it last had something to do
+	Inbox     []*Handover          // rings from other workers
+	Frames    []tap.Frame          // the slots that devices read into
 
-	Reopener *Reopener
+	Reopener *Reopener // nil: a lost device is not opened again
 
 	Waiter   Waiter
-	mu       sync.Mutex
-	mail     []func()
+	mu       sync.Mutex // guards mail
+	mail     []func()   // functions that others have sent
 	hasMail  atomic.Bool
-	Stopping bool
-	Direct   bool // it has no goroutine: its turns, and what is sent to it, run on the caller's
-	Done     chan struct{}
+	Stopping bool          // Run is to end
+	Direct   bool          // it has no goroutine: RunTurn, and functions sent to it, run on the caller's
+	Done     chan struct{} // closed when it has ended
 }
 
-// A Ticker does what is due at a time, and asks to be woken for what is due later.
+// A Ticker is a table in which things are due at times. It is called by its worker.
 type Ticker interface {
+	// Tick does what is due now, and asks by Turn.WakeAt to be called again when something else is due.
 	Tick(t *Turn)
 }
 
@@ -56,16 +57,17 @@ const (
 	BatchFrames = 16
 	// slotStride keeps the heads of the slots in different cache sets.
 	slotStride = tap.SlotLen + 5*64
-	// ReadBudget is how many batches one port may have in a turn.
+	// ReadBudget is how many batches one link may have in a turn.
 	ReadBudget = 4
-	// MaxQueue bounds the frames between routers, and those that wait to be
-	// forwarded again.
+	// MaxQueue bounds the frames from one router to another that wait in Turn.Queue.
 	MaxQueue = 4096
-	// tableTick is the longest time between traffic and the next look at what
-	// has expired.
+	// tableTick is the longest time between traffic and the next look for
+	// expired entries of tables.
 	tableTick = 250 * time.Millisecond
 )
 
+// NewWorker makes a worker that does not run yet. devices says whether it will read devices that have a descriptor. The
+// caller closes the Waiter when the worker has ended, or will not run.
 func NewWorker(log *slog.Logger, devices bool) (*Worker, error) {
 	start := time.Now()
 	w := &Worker{
@@ -81,7 +83,8 @@ func NewWorker(log *slog.Logger, devices bool) (*Worker, error) {
 	return w, err
 }
 
-// Run is the worker's loop. It ends when a function sent to it sets stopping.
+// Run is the worker's loop, on a goroutine of its own. It ends when a function sent to the worker calls Stop, and
+// closes Done.
 func (w *Worker) Run() {
 	defer close(w.Done)
 	if w.Waiter.Locked() {
@@ -94,7 +97,7 @@ func (w *Worker) Run() {
 			return // nothing would end another wait before its time
 		}
 		if more {
-			w.Waiter.Look() // devices that have got frames meanwhile have their turn as well
+			w.Waiter.Look() // devices that have got frames meanwhile are read in the next turn, too
 			continue
 		}
 		if w.BusyPoll > 0 && w.Clock()-w.busyAt < w.BusyPoll {
@@ -119,8 +122,9 @@ func (w *Worker) mark(p *Link) {
 	}
 }
 
-// RunTurn does everything that is there to do once: each link and each other worker
-// has its share. It reports whether something is left.
+// RunTurn is one round of the loop. Everything that waits gets a bounded part of it: functions, frames of other
+// workers, each link, frames that were put aside, tables. It reports whether there is more to do at once. The worker's
+// goroutine calls it; if the worker is Direct, the goroutine that owns the worker.
 func (w *Worker) RunTurn() bool {
 	w.Now = w.Clock()
 	busy := w.runMail()
@@ -182,7 +186,8 @@ func (w *Worker) runMail() bool {
 	return len(mail) > 0
 }
 
-// Post has fn run by the worker. It reports false when the worker has ended.
+// Post has fn run by the worker, between two batches, and does not wait for it. It reports false when the worker has
+// ended. Any goroutine may call it. If the worker is Direct, fn runs at once.
 func (w *Worker) Post(fn func()) bool {
 	select {
 	case <-w.Done:
@@ -203,7 +208,8 @@ func (w *Worker) Post(fn func()) bool {
 	return true
 }
 
-// Call is post, and waits until fn has run.
+// Call is Post, and waits until fn has run. It returns os.ErrClosed if the worker ends before. Any goroutine but the
+// worker's own may call it.
 func (w *Worker) Call(fn func()) error {
 	ran := make(chan struct{})
 	if !w.Post(func() { fn(); close(ran) }) {
@@ -222,8 +228,8 @@ func (w *Worker) Call(fn func()) error {
 	}
 }
 
-// runQueue goes on with the frames that were put aside. What is put aside meanwhile waits for
-// the next turn.
+// runQueue goes on with the frames that were put aside. A frame that is put aside meanwhile waits for
+// the next call.
 func (w *Worker) runQueue() {
 	queue := w.Queue
 	w.Queue = nil
@@ -233,7 +239,8 @@ func (w *Worker) runQueue() {
 	}
 }
 
-// Flush writes what the outboxes have gathered.
+// Flush ends a batch: it writes the frames that the outboxes have gathered, and shows other workers the frames for
+// them. The buffers of frames are the worker's again.
 func (w *Worker) Flush() {
 	for _, b := range w.dirty {
 		b.Write(&w.Turn)
@@ -248,7 +255,7 @@ func (w *Worker) Flush() {
 // ticksAtOnce is how many tables have their tick in one turn. There may be thousands, and packets wait meanwhile.
 const ticksAtOnce = 64
 
-// tick does what is due in every table: of some in this turn, and of the others in the next ones.
+// tick gives every link and table its tick: some of the tables in this turn, and the others in the next ones.
 func (w *Worker) tick() {
 	if !w.ticking {
 		w.Timed, w.ticking, w.ticked = false, true, 0
@@ -278,7 +285,7 @@ func (w *Worker) RemoveTable(table Ticker) {
 	}
 }
 
-// Stop ends the loop and closes the devices.
+// Stop ends the loop and closes the devices. It is called by the worker, or before the worker runs.
 func (w *Worker) Stop() {
 	w.Stopping = true
 	var closed sync.WaitGroup
@@ -305,4 +312,5 @@ func (w *Worker) AddLink(l *Link) {
 	w.Links = append(w.Links, l)
 }
 
+// RemoveLink ends what AddLink began. The link's device is not touched.
 func (w *Worker) RemoveLink(l *Link) { w.Links = Without(w.Links, l) }

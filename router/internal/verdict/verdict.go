@@ -3,8 +3,8 @@
 package verdict
 
 // A Stage is a step on the way of a frame. The stages stand in the order in which a frame
-// passes them: the switch of its network, then those of a router (forward.go). The names are the
-// words of traces, counters and documents.
+// passes them: the switch of its network (wire/network.go), then the stages of a router
+// (ip/forward.go). Their names are the words of traces, counters and documents.
 type Stage uint8
 
 // The stages. ARCHITECTURE.md says what each of them does.
@@ -240,8 +240,8 @@ const (
 	dropped                   // + reason
 )
 
-// Drop is the verdict for a reason, at the switch; a drop without a reason cannot be said. The list of a
-// router's stages adds the stage.
+// Drop is the verdict that a frame is dropped for a reason. There is no verdict for a drop without a reason.
+// The stage is the switch until At names another one: the caller of a router's stages does so.
 func Drop(r DropReason) Verdict { return dropped + Verdict(r) }
 
 // At adds the stage to a drop, unless it has one.
@@ -280,8 +280,8 @@ type UnsentReason uint8
 const (
 	UnsentRate     UnsentReason = iota // an ICMP error or a RST beyond what the router sends in a second
 	UnsentRoute                        // the RST for one side of a connection that ends, to which there is no route
-	UnsentNeighbor                     // likewise, where the next hop is not known: a RST is not worth an ARP request
-	UnsentSequence                     // likewise, where it is not known which sequence number that side expects
+	UnsentNeighbor                     // such a RST, where the next hop is not known: a RST is not worth an ARP request
+	UnsentSequence                     // such a RST, where it is not known which sequence number that side expects
 	UnsentFragment                     // a RST in answer to a TCP segment in fragments, whose length is not known
 	UnsentPieces                       // a part of a super-frame that cannot be cut any further
 	NumUnsentReasons
