@@ -22,17 +22,17 @@ import (
 // the addresses of the routers and by their neighbor tables. The zero value is empty.
 type directory struct {
 	mu      sync.Mutex
-	Owners  map[packet.Addr][]*Station
-	Knowers map[packet.Addr][]knower
+	Owners  map[packet.Addr][]*Station // the stations that have an address
+	Knowers map[packet.Addr][]knower   // the stations that have a neighbor with an address in their table
 }
 
-// A knower has a neighbor's address in its neighbor table.
+// A knower is a station whose router has a neighbor in its neighbor table.
 type knower struct {
 	Station *Station
-	MAC     packet.MAC // as it knows the neighbor; zero: it wants to hear more
+	MAC     packet.MAC // the neighbor's, as the router knows it; zero: the router wants to hear more
 }
 
-// Own notes that a station has an address.
+// Own notes that a station has an address. Any goroutine may call the methods of a directory.
 func (d *directory) Own(addr packet.Addr, s *Station) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -42,12 +42,12 @@ func (d *directory) Own(addr packet.Addr, s *Station) {
 	d.Owners[addr] = append(d.Owners[addr], s)
 }
 
-// Disown is the reverse of own.
+// Disown is the reverse of Own.
 func (d *directory) Disown(addr packet.Addr, s *Station) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if rest := loop.Without(d.Owners[addr], s); len(rest) > 0 {
-		d.Owners[addr] = rest
+	if others := loop.Without(d.Owners[addr], s); len(others) > 0 {
+		d.Owners[addr] = others
 	} else {
 		delete(d.Owners, addr)
 	}
@@ -70,7 +70,7 @@ func (d *directory) Know(s *Station, addr packet.Addr, mac packet.MAC) {
 	d.Knowers[addr] = append(all, now)
 }
 
-// Forget notes that the router at a station has forgotten a neighbor.
+// Forget notes that the router at a station has forgotten a neighbor. It has known the neighbor before (Know).
 func (d *directory) Forget(s *Station, addr packet.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,7 +129,7 @@ func (n *Network) toRouters(t *loop.Turn, from source, f *tap.Frame) verdict.Ver
 		return v.At(verdict.StageARP)
 	}
 	var room [8]*Station
-	all := verdict.Consumed // if it concerns no router here
+	all := verdict.Consumed // unless it concerns a router here
 	first := true
 	for _, s := range n.Directory.Concerns(room[:0], &m) {
 		if s == from.station {
@@ -144,7 +144,7 @@ func (n *Network) toRouters(t *loop.Turn, from source, f *tap.Frame) verdict.Ver
 	return all
 }
 
-// JudgeType refuses what a router has no use for, whichever router it is.
+// JudgeType refuses a frame of a type that no router has a use for. eth has an Ethernet header at least.
 func JudgeType(eth []byte) verdict.Verdict {
 	switch binary.BigEndian.Uint16(eth[12:]) {
 	case packet.EtherTypeIPv4:
@@ -163,8 +163,8 @@ func JudgeType(eth []byte) verdict.Verdict {
 	return verdict.Drop(verdict.DropEtherType)
 }
 
-// JudgeARP refuses a malformed ARP message, and a message whose sender has an address that no
-// host can have. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
+// JudgeARP refuses a malformed ARP message (ok is false: it cannot be decoded), and a message whose
+// sender has an address that no host can have. 0.0.0.0 is the sender of a probe (RFC 5227, 2.1.1).
 func JudgeARP(m *packet.ARP, ok bool) verdict.Verdict {
 	switch {
 	case !ok, m.SenderMAC.IsGroup() || m.SenderMAC.IsZero():

@@ -7,23 +7,22 @@ import (
 )
 
 // A macTable is what a switch has learned: which port each MAC address was last
-// seen at. Open addressing with linear probing, as every frame asks it twice. An
-// address that is forgotten leaves by making the table anew. The zero value is
-// empty.
+// seen at. It has open addressing with linear probing, because every frame asks it twice. To forget
+// addresses, the table is made anew. The zero value is empty.
 type macTable struct {
-	Seed  uint64 // secret, so that nobody can choose addresses that collide
+	Seed  uint64 // secret, so that no host can choose addresses that collide
 	slots []seenAt
 	used  int
 }
 
 // seenAt is where a MAC address was last seen.
 type seenAt struct {
-	mac  uint64 // 0: nothing
+	mac  uint64 // of macKey; 0: the slot is free
 	port *Port
-	at   time.Duration
+	at   time.Duration // by Turn.Now
 }
 
-// macKey is an address as a number other than 0.
+// macKey is a MAC address, its bytes read as a big-endian number, with the top bit set, so that it is never 0.
 func macKey(mac []byte) uint64 {
 	return 1<<63 | uint64(binary.BigEndian.Uint16(mac))<<32 | uint64(binary.BigEndian.Uint32(mac[2:]))
 }
@@ -34,8 +33,8 @@ func macHash(key, seed uint64) uint64 {
 	return hi ^ lo
 }
 
-// find returns the slot of an address, or the free one where it would go; nil if
-// there is no table yet.
+// find returns the slot of an address, or the free slot where it would go; nil if
+// the table has no slots yet.
 func (t *macTable) find(key uint64) *seenAt {
 	if len(t.slots) == 0 {
 		return nil
@@ -48,7 +47,7 @@ func (t *macTable) find(key uint64) *seenAt {
 	}
 }
 
-// lookup returns where an address was seen, or nil.
+// lookup returns where an address was seen; nil: nowhere.
 func (t *macTable) lookup(mac []byte) *seenAt {
 	if s := t.find(macKey(mac)); s != nil && s.mac != 0 {
 		return s
@@ -65,12 +64,12 @@ func (t *macTable) add(mac []byte, p *Port, at time.Duration) {
 	t.used++
 }
 
-// forget drops the addresses that match says yes to.
+// forget drops the addresses for which match is true.
 func (t *macTable) forget(match func(*seenAt) bool) {
 	t.rebuild(len(t.slots), func(s *seenAt) bool { return !match(s) })
 }
 
-// rebuild makes the table anew, with n slots, of what is to be kept.
+// rebuild makes the table anew, with n slots, of the addresses for which keep is true. n is a power of two.
 func (t *macTable) rebuild(n int, keep func(*seenAt) bool) {
 	old := t.slots
 	t.slots, t.used = make([]seenAt, n), 0
@@ -83,7 +82,7 @@ func (t *macTable) rebuild(n int, keep func(*seenAt) bool) {
 }
 
 const (
-	// maxMACs bounds what a network learns; beyond that, frames are flooded.
+	// maxMACs bounds the addresses that a network learns. Frames to others are flooded.
 	maxMACs = 8192
 	// MACAge is how long an address is remembered (IEEE 802.1Q, 8.8.3).
 	MACAge = 300 * time.Second

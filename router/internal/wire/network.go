@@ -19,14 +19,14 @@ import (
 type Network struct {
 	ID       ID
 	label    atomic.Pointer[string] // its name; several workers write it into their logs
-	MTU      int                    // the State's
-	LinkMTU  int                    // what its devices take of that: its stations go by it
-	External bool
-	Home     *loop.Worker
+	MTU      int                    // the State's, in bytes, as LinkMTU
+	LinkMTU  int                    // the smallest of MTU and those of its devices: its stations go by it
+	External bool                   // it is the outside of routers
+	Home     *loop.Worker           // reads its links
 	Ports    []*Port
 	Attached int        // ports that have been attached while the engine runs: no two have one name
 	Routers  []*Station // interfaces of routers, in the order of the topology
-	Services []*Station // which hear every broadcast
+	Services []*Station // local services. They hear every broadcast
 	MACs     macTable   // which port each MAC address was seen at
 	// The station, where there is only one; zero where there is another number of them.
 	OnlyStation stationAt
@@ -37,19 +37,19 @@ type Network struct {
 	lookedAt time.Duration // when the full table was last searched for old addresses
 
 	// The workers of other stations on this network may use the fields below.
-	Directory directory
-	Watchers  atomic.Pointer[[]*Watcher]
-	ByMAC     atomic.Pointer[StationTable]
-	OnlyLink  atomic.Pointer[loop.Link] // of the only port; nil where there is another number of ports
+	Directory directory                    // which routers a broadcast ARP message concerns
+	Watchers  atomic.Pointer[[]*Watcher]   // nil: there are none
+	ByMAC     atomic.Pointer[StationTable] // all stations
+	OnlyLink  atomic.Pointer[loop.Link]    // of the only port; nil where there is another number of ports
 }
 
-// A Port is the membership of a link in a network.
+// A Port is the membership of a link in a network. It is called by the worker of the network.
 type Port struct {
 	network *Network
 	Link    *loop.Link
 }
 
-// NewNetwork makes a network that has nothing on it yet.
+// NewNetwork makes a network that has nothing on it yet. rng gives the secret of its tables.
 func NewNetwork(of ID, name string, mtu int, rng *rand.Rand) *Network {
 	n := &Network{ID: of, MTU: mtu, LinkMTU: mtu, MACs: macTable{Seed: rng.Uint64()}}
 	n.Rename(name)
@@ -57,16 +57,17 @@ func NewNetwork(of ID, name string, mtu int, rng *rand.Rand) *Network {
 	return n
 }
 
-// Rename gives the network another name.
+// Rename gives the network another name. Any goroutine may call Rename and Name.
 func (n *Network) Rename(name string) { n.label.Store(&name) }
 
 // Name is what messages call the network.
 func (n *Network) Name() string { return *n.label.Load() }
 
-// Stations are all of the network's.
+// Stations are all stations of the network, in a slice of the caller's.
 func (n *Network) Stations() []*Station { return slices.Concat(n.Routers, n.Services) }
 
-// PreferredWorker is the worker that routers of a network inside should have, nil for any.
+// PreferredWorker is the worker that another router on an internal network should have, so that frames need not be
+// handed over: that of the routers there, else the one that reads the network. nil: the network has none yet.
 func (n *Network) PreferredWorker() *loop.Worker {
 	for _, s := range n.Routers {
 		return s.Worker
@@ -74,7 +75,7 @@ func (n *Network) PreferredWorker() *loop.Worker {
 	return n.Home
 }
 
-// Publish lets the switch find the stations that there are now.
+// Publish lets the switch find the stations that there are now. table has all of them.
 func (n *Network) Publish(table *StationTable) {
 	n.OnlyStation = stationAt{}
 	if all := n.Stations(); len(all) == 1 {
@@ -84,7 +85,8 @@ func (n *Network) Publish(table *StationTable) {
 	n.setPorts(n.Ports)
 }
 
-// AddPort makes a link a port of the network. Its device may come later.
+// AddPort makes a link a port of the network, which the network's worker reads from now on. Its device may come later.
+// It is called by the worker of the network, as are the other methods, unless their comments say otherwise.
 func (n *Network) AddPort(l *loop.Link) *Port {
 	p := &Port{n, l}
 	l.Owner, l.Network, l.Exempt, l.WantMTU = p, n.Name(), n.External, n.MTU
@@ -93,16 +95,18 @@ func (n *Network) AddPort(l *loop.Link) *Port {
 	return p
 }
 
-// PlugIn is addPort with the link's device.
+// PlugIn is AddPort with the link's device. The link owns the device.
 func (n *Network) PlugIn(l *loop.Link, dev tap.Device) *Port {
 	p := n.AddPort(l)
 	l.Plug(&n.Home.Turn, dev)
 	return p
 }
 
+// RemovePort takes a port away. Its link and the addresses seen at it stay.
 func (n *Network) RemovePort(p *Port) { n.setPorts(loop.Without(n.Ports, p)) }
 
-// Unplug takes a port away. It returns the port's device, nil if that is away.
+// Unplug takes a port away, with its link. It returns the port's device, which is the caller's, nil if the device is
+// away.
 func (p *Port) Unplug(t *loop.Turn) tap.Device {
 	p.network.forgetPort(p)
 	p.network.RemovePort(p)
@@ -122,11 +126,13 @@ func (n *Network) setPorts(ports []*Port) {
 	}
 }
 
-// LinkChanged, LinkUp and LinkLost are about the port's link; see LinkOwner.
+// LinkChanged implements loop.LinkOwner.
 func (p *Port) LinkChanged(t *loop.Turn) { p.network.fitMTU(t) }
 
+// LinkUp implements loop.LinkOwner.
 func (p *Port) LinkUp(*loop.Turn) { p.network.Announce() }
 
+// LinkLost implements loop.LinkOwner.
 func (p *Port) LinkLost(t *loop.Turn, forGood bool) {
 	p.network.forgetPort(p)
 	p.network.fitMTU(t)
@@ -135,7 +141,7 @@ func (p *Port) LinkLost(t *loop.Turn, forGood bool) {
 	}
 }
 
-// Deliver sends a frame to the hosts behind the port.
+// Deliver implements Endpoint: it sends a frame to the hosts behind the port.
 func (p *Port) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict {
 	if how != Received {
 		p.Link.SendOrLose(t, f, nil)
@@ -145,16 +151,16 @@ func (p *Port) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict {
 	return verdict.Forwarded
 }
 
-// Announce has the stations of a network that has come up say so, as behind a device that was away
-// there may be others now.
+// Announce has the stations of a network announce themselves, and ask anew who is there. It is for a network that
+// has come up: behind a device that was away there may be other hosts now.
 func (n *Network) Announce() {
 	for _, s := range n.Stations() {
 		s.Worker.Post(func() { s.Owner.NetworkUp(&s.Worker.Turn) })
 	}
 }
 
-// Receive takes the frames of a batch. If they are many, the station that the first one is for may look
-// ahead.
+// Receive implements loop.LinkOwner: it takes the frames of a batch, one after the other. If they are many
+// (loop.WarmBatch), the station that the first frame is for may look ahead at all of them.
 func (p *Port) Receive(t *loop.Turn, frames []tap.Frame) {
 	if p.network.Down {
 		t.Stats.Received += uint64(len(frames))
@@ -175,7 +181,7 @@ func (p *Port) Receive(t *loop.Turn, frames []tap.Frame) {
 	}
 }
 
-// StationAt returns the station that has a MAC address on the network, or nil.
+// StationAt returns the station that has a MAC address on the network, or nil. Any worker may call it.
 func (n *Network) StationAt(mac []byte) *Station { return n.ByMAC.Load().Lookup(mac) }
 
 // Take takes one frame from a port. The frame's buffer is the worker's until the batch is flushed.
@@ -188,7 +194,7 @@ func (p *Port) Take(t *loop.Turn, f *tap.Frame) {
 	p.takeSeen(t, f)
 }
 
-// takeSeen is take where somebody looks on.
+// takeSeen is Take for a network that is watched, or a worker that traces.
 func (p *Port) takeSeen(t *loop.Turn, f *tap.Frame) {
 	seen, watched := p.network.LookAt(t, f)
 	traces := uint64(0)
@@ -205,7 +211,7 @@ func (p *Port) takeSeen(t *loop.Turn, f *tap.Frame) {
 	}
 }
 
-// judge finds out who a frame of the port is for: for a station, for another port, or for everybody.
+// judge gives a frame of the port to its receiver: a station, another port, or all of them.
 func (p *Port) judge(t *loop.Turn, f *tap.Frame) verdict.Verdict {
 	n := p.network
 	eth := f.Ethernet()
@@ -228,8 +234,8 @@ func (p *Port) judge(t *loop.Turn, f *tap.Frame) verdict.Verdict {
 // TagLen is the length of an IEEE 802.1Q tag.
 const TagLen = 4
 
-// Untag takes away a tag that names no VLAN, only a priority (IEEE 802.1Q, 6.9):
-// the frame is of the network that an untagged one would be of. A frame with another
+// Untag takes away a tag that names no VLAN, only a priority (IEEE 802.1Q, 6.9): such a
+// frame belongs to the same network as an untagged frame. A frame with another
 // tag inside stays as it is.
 func Untag(f *tap.Frame) {
 	eth := f.Ethernet()
@@ -255,7 +261,8 @@ func tagged(eth []byte) bool {
 	return t == packet.EtherTypeVLAN || t == packet.EtherTypeQinQ
 }
 
-// switchFrame sends a frame where its destination address says, but not back to where it comes from.
+// switchFrame gives a frame to the endpoint that its destination address names, but not back to the endpoint that it
+// comes from.
 func (n *Network) switchFrame(t *loop.Turn, from source, f *tap.Frame) verdict.Verdict {
 	dst := f.Ethernet()[:6]
 	if dst[0]&1 != 0 {
@@ -339,8 +346,9 @@ func (n *Network) toServices(t *loop.Turn, from source, f *tap.Frame) bool {
 	return sent
 }
 
-// Transmit puts a frame onto a network that a station of it made or rewrote. p is its
-// parsed form, if there is one. own is set for a frame that the station made.
+// Transmit puts a frame onto a network. A station of the network, from, has made or rewritten the frame. p is its
+// parsed form, if there is one. own is set for a frame that the station made. The frame's buffer must stay as it is
+// until the next flush. Transmit is called by the worker of the station.
 func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.Packet, own bool) {
 	n.observeOut(t, f, own)
 	switch {
@@ -353,9 +361,9 @@ func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.
 	}
 }
 
-// transmitAbroad sends a frame to a network of another worker: straight to the
-// device if the frame is for a host behind the only one, by way of the other worker if a switch has to
-// look where it goes.
+// transmitAbroad sends a frame to a network of another worker. If the network has only one device, and the frame is
+// for a host behind it, the frame goes straight to the device. Otherwise the other worker gets the frame, because
+// its switch has to find the receiver.
 func (s *Station) transmitAbroad(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	if dst := f.Ethernet()[:6]; dst[0]&1 == 0 && s.Network.StationAt(dst) == nil {
 		if l := s.Network.OnlyLink.Load(); l != nil {
@@ -374,10 +382,10 @@ func (s *Station) transmitAbroad(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	}
 }
 
-// SendMade transmits a frame that the station made.
+// SendMade transmits a frame that the station made. It is called by the worker of the station.
 func (s *Station) SendMade(t *loop.Turn, f tap.Frame) { s.TransmitMade(t, &f, nil) }
 
-// TransmitMade is SendMade for a frame that may have a parsed form.
+// TransmitMade is SendMade for a frame that may have a parsed form, p.
 func (s *Station) TransmitMade(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	t.Stats.Made++
 	if t.Tracer != nil {
@@ -386,7 +394,8 @@ func (s *Station) TransmitMade(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	s.Network.Transmit(t, s, f, p, true)
 }
 
-// Resize notes that the interface of a network's device has another MTU.
+// Resize notes that the operating system's interface of this name has another MTU, in bytes. A device of the network
+// may be on it.
 func (n *Network) Resize(t *loop.Turn, name string, mtu int) {
 	for _, p := range n.Ports {
 		if p.Link.Ifname == name && p.Link.Dev != nil {
@@ -408,7 +417,7 @@ func (n *Network) fitMTU(t *loop.Turn) {
 			mtu, narrow = max(l.MTU, loop.LeastMTU), l
 		}
 	}
-	if mtu == n.LinkMTU || !any { // without a device there is nothing to say
+	if mtu == n.LinkMTU || !any { // without a device the former MTU stays
 		return
 	}
 	n.setLinkMTU(t, mtu)
@@ -420,7 +429,7 @@ func (n *Network) fitMTU(t *loop.Turn) {
 	}
 }
 
-// ObeyMTU has the network go by another MTU of its own.
+// ObeyMTU has the network go by its own MTU, n.MTU, which a change of the State has set.
 func (n *Network) ObeyMTU(t *loop.Turn) {
 	open := func(p *Port) bool { return p.Link.Dev != nil }
 	if slices.ContainsFunc(n.Ports, open) {

@@ -8,30 +8,31 @@ import (
 )
 
 // A Service is a host in this process at a network: a local service. The switch knows its MAC address, and
-// gives it every broadcast, so the host answers ARP and whatever else it serves. What the host sends goes
-// through the switch as everything does. A link in memory leads to the host.
+// gives it every broadcast, so the host answers ARP and whatever else it serves. The frames that the host sends go
+// through the switch as all others do. A link in memory leads to the host. The worker of a service is that of its
+// network.
 type Service struct {
 	Station
-	Link *loop.Link
+	Link *loop.Link // nil: the host is not there
 }
 
-// NewService makes a local service of a network, whose host comes with plugIn.
+// NewService makes a local service of a network. Its host comes with PlugIn.
 func NewService(n *Network, mac packet.MAC) *Service {
 	s := &Service{Station: Station{Network: n, MAC: mac}}
 	s.Owner = s
 	return s
 }
 
-// PlugIn connects the service's host, whose frames come and go by dev. It is called by the worker of the
-// network.
+// PlugIn connects the service's host, whose frames come and go by dev, a device in memory. The service owns the device
+// from now on. PlugIn is called by the worker of the network.
 func (s *Service) PlugIn(name string, dev tap.Device) {
 	s.Link = &loop.Link{Owner: s, Network: s.Network.Name(), Memory: true, Name: name}
 	s.Worker.AddLink(s.Link)
 	s.Link.Plug(&s.Worker.Turn, dev)
 }
 
-// Deliver gives the host a frame. Nothing comes back before the frame has been sent, so the host can take
-// a frame that a station has made at once.
+// Deliver implements Endpoint: it gives the host a frame. The host's answer comes by the link later, so, other than a
+// router, a service can take a frame that a station has made at once.
 func (s *Service) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict {
 	switch {
 	case !t.IsOf(s.Worker):
@@ -46,10 +47,10 @@ func (s *Service) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict 
 	return verdict.Forwarded
 }
 
-// Resume gives the host a frame that was put aside.
+// Resume implements loop.Resumer: it gives the host a frame that was put aside.
 func (s *Service) Resume(t *loop.Turn, f *tap.Frame) { t.Count(s.Deliver(t, f, Received)) }
 
-// Receive takes what the host sends.
+// Receive implements loop.LinkOwner: it takes the frames that the host sends.
 func (s *Service) Receive(t *loop.Turn, frames []tap.Frame) {
 	for i := range frames {
 		f := &frames[i]
@@ -67,11 +68,17 @@ func (s *Service) Receive(t *loop.Turn, frames []tap.Frame) {
 	}
 }
 
-// A host in the process asks its network when it has something to say, and takes what it is given.
+// NetworkUp implements StationOwner. The host has nothing to announce: it asks by ARP when it has a packet to send.
 func (s *Service) NetworkUp(*loop.Turn) {}
-func (s *Service) SetMTU(int)           {}
 
+// SetMTU implements StationOwner. The host has an MTU of its own.
+func (s *Service) SetMTU(int) {}
+
+// LinkChanged implements loop.LinkOwner.
 func (s *Service) LinkChanged(*loop.Turn) {}
-func (s *Service) LinkUp(*loop.Turn)      {}
 
+// LinkUp implements loop.LinkOwner.
+func (s *Service) LinkUp(*loop.Turn) {}
+
+// LinkLost implements loop.LinkOwner.
 func (s *Service) LinkLost(*loop.Turn, bool) { s.Link = nil }

@@ -14,17 +14,19 @@ import (
 
 // An Endpoint takes the frames that the switch has for it.
 type Endpoint interface {
-	// Deliver gives a frame to the endpoint. The verdict is the frame's if how is received. The frame's
-	// buffer is the turn's, until the batch is flushed.
+	// Deliver gives a frame to the endpoint. It returns what became of the frame there. That is the frame's verdict
+	// only if how is Received; otherwise the switch or the sender says what the verdict is. The frame's buffer is
+	// the turn's, until the batch is flushed.
 	Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict
 }
 
-// A Kind says where a frame comes from that is delivered.
+// A Kind says where a frame that is delivered comes from.
 type Kind uint8
 
+// The kinds of delivered frames.
 const (
 	Received Kind = iota // from a device, for this endpoint alone
-	Flooded              // from a device, for others as well
+	Flooded              // from a device, for other endpoints as well
 	Made                 // from a station. It has its verdict already
 )
 
@@ -33,40 +35,41 @@ const (
 type Station struct {
 	Owner   StationOwner
 	Network *Network
-	Number  uint32 // as a receiver
-	MAC     packet.MAC
-	Worker  *loop.Worker
+	Number  uint32       // its number as a loop.Receiver
+	MAC     packet.MAC   // its address on the network
+	Worker  *loop.Worker // runs the owner
 
-	// Where the network is another worker's: from there, to there, and straight to its device.
-	Inward, Outward *loop.Handover
-	Outbox          *loop.Outbox
+	// Of a station whose network belongs to another worker; nil otherwise.
+	Inward, Outward *loop.Handover // from the network's worker, and to it
+	Outbox          *loop.Outbox   // straight to the network's only device
 }
 
-// A source is where a frame comes from that the switch is given: a port or a station, which do not get it back.
+// A source is the port or the station that a frame in the switch comes from. It does not get the frame back.
 type source struct {
 	port    *Port
 	station *Station
-	how     Kind // received or made
+	how     Kind // Received or Made
 }
 
-// A StationOwner is what a station is: the interface of a router, or a local service. Its methods are
-// called by the worker of the station.
+// A StationOwner is what is at a station: the interface of a router, or a local service. Its methods are
+// called by the worker of the station, and Deliver by that of the network, too.
 type StationOwner interface {
 	Endpoint
 	loop.Resumer
-	// NetworkUp: there may be others on the network than before.
+	// NetworkUp says that there may be other hosts on the network than before.
 	NetworkUp(t *loop.Turn)
-	// SetMTU: the network carries packets of so many bytes.
+	// SetMTU says how large a packet the network carries now, in bytes.
 	SetMTU(mtu int)
 }
 
 // A foresighted owner wants to see the frames of a batch before they are delivered one by one.
 type foresighted interface {
+	// LookAhead must not change the frames. Some may be for other stations.
 	LookAhead(t *loop.Turn, frames []tap.Frame)
 }
 
-// Deliver hands a frame to the worker of the station, or puts it aside for this one's next turn. Only
-// the owner knows whether it can take a frame at once.
+// Deliver hands a frame to the worker of the station. If that is the calling worker, it puts the frame aside for its
+// next turn. The owner calls it where it cannot take a frame at once.
 func (s *Station) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict {
 	switch how {
 	case Received:
@@ -76,7 +79,7 @@ func (s *Station) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict 
 			t.Stats.Received++ // the copy, by the other worker
 			t.Stats.Drop(verdict.DropHandover, verdict.StageSwitch, 1)
 		}
-		return verdict.Forwarded // another worker's station is as good as a port
+		return verdict.Forwarded // to another worker's station, as to a port
 	}
 	t.Stats.Received++
 	switch {
@@ -100,8 +103,8 @@ func (s *Station) handInward(t *loop.Turn, kind uint8, f *tap.Frame) verdict.Ver
 	return verdict.HandedOver
 }
 
-// Accept goes on with a frame that another worker has handed over: one for the station, or one from the station for its
-// network.
+// Accept implements loop.Receiver: it goes on with a frame that another worker has handed over. The worker of the
+// station gets frames for the station, and the worker of the network frames from the station.
 func (s *Station) Accept(t *loop.Turn, kind uint8, f *tap.Frame) {
 	switch kind {
 	case loop.RecordReceived:
@@ -123,16 +126,18 @@ func (s *Station) Accept(t *loop.Turn, kind uint8, f *tap.Frame) {
 // A StationTable finds the stations of a network by their MAC addresses: one probe, mostly, however
 // many there are. It is never changed, so other workers may read it.
 type StationTable struct {
-	seed  uint64 // secret, so that nobody can choose addresses that collide
+	seed  uint64 // secret, so that no host can choose addresses that collide
 	slots []stationAt
 }
 
+// stationAt is a slot of a StationTable.
 type stationAt struct {
-	mac     uint64 // 0: nothing
+	mac     uint64 // of macKey; 0: the slot is free
 	Station *Station
 }
 
-// NewStationTable makes a table. Of two stations with one MAC address, the first counts.
+// NewStationTable makes a table of stations. Of two stations with one MAC address, the table has the first. seed is
+// secret, such as the one of the network's MACs.
 func NewStationTable(seed uint64, all []*Station) *StationTable {
 	t := &StationTable{seed: seed, slots: make([]stationAt, 2<<bits.Len(uint(len(all))))}
 	for _, s := range all {

@@ -9,8 +9,9 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// An Observation is a frame that has crossed a network, and what has become of it.
+// An Observation is a frame that has crossed a network, and its verdict.
 type Observation struct {
+	// Network is the network's name.
 	Network string
 	// Frame is the frame as it crossed, whole, with its virtio-net header. A super-frame is one frame, and its
 	// checksum may be unfinished.
@@ -24,7 +25,7 @@ type Observation struct {
 	// Made is set for a frame that a router has made: an answer, an error, a fragment, an ARP message. Other
 	// frames that go out have been forwarded.
 	Made bool
-	// Verdict is what has become of a frame that came in. It is zero for a frame that goes out.
+	// Verdict says what has become of a frame that came in. It is zero for a frame that goes out.
 	Verdict verdict.Verdict
 	// Later is set when a frame that was parked goes on and gets another verdict. The frame has been observed
 	// before, when it crossed the network.
@@ -44,13 +45,13 @@ func (o *Observation) Comment() string {
 	return o.Verdict.String()
 }
 
-// A Watcher sees every frame that crosses a network, one at a time.
+// A Watcher is a function that sees every frame that crosses a network, one at a time.
 type Watcher struct {
-	mu sync.Mutex // two workers may send to the network
-	Fn func(Observation)
+	mu sync.Mutex        // two workers may send to the network
+	Fn func(Observation) // runs on the path of the packets; see Engine.Observe
 }
 
-// show tells those who watch of a frame.
+// show shows a frame to the network's watchers.
 func (n *Network) show(o Observation) {
 	all := n.Watchers.Load()
 	if all == nil {
@@ -63,7 +64,7 @@ func (n *Network) show(o Observation) {
 	}
 }
 
-// observeOut shows a frame that goes out, after the frame that came in before, if that has no verdict yet.
+// observeOut shows a frame that goes out. While a frame that came in has no verdict, it is shown after that frame.
 func (n *Network) observeOut(t *loop.Turn, f *tap.Frame, made bool) {
 	if n.Watchers.Load() == nil {
 		return
@@ -77,8 +78,8 @@ func (n *Network) observeOut(t *loop.Turn, f *tap.Frame, made bool) {
 	t.Held = append(t.Held, func() { n.show(o) })
 }
 
-// LookAt keeps a copy of a frame that has come in, if anybody watches. The router changes the frame in its place, and
-// the verdict comes after that.
+// LookAt keeps a copy of a frame that has come in, if the network is watched: the router changes the frame in its
+// place, and the verdict comes after that. The caller then calls Judged. The copy lives until the next flush.
 func (n *Network) LookAt(t *loop.Turn, f *tap.Frame) (seen tap.Frame, watched bool) {
 	if n.Watchers.Load() == nil {
 		return tap.Frame{}, false
@@ -87,9 +88,9 @@ func (n *Network) LookAt(t *loop.Turn, f *tap.Frame) (seen tap.Frame, watched bo
 	return t.Copy(f), true
 }
 
-// Judged shows a frame that lookAt has kept, with its verdict, and then what went out meanwhile. What another worker
-// judges is shown by that worker. A frame that goes on is not shown if it waits again, or if it came from another
-// station, as it went out then.
+// Judged shows a frame that LookAt has kept, with its verdict, and then the frames that went out meanwhile. A frame
+// that another worker judges is shown by that worker. later is set for a frame that was parked and goes on. Such a
+// frame is not shown if it waits again, or if it came from another station: then it was shown when it went out.
 func (n *Network) Judged(t *loop.Turn, seen tap.Frame, v verdict.Verdict, later bool) {
 	if v != verdict.HandedOver && !(later && (v == verdict.Parked || n.StationAt(seen.Ethernet()[6:12]) != nil)) {
 		n.show(Observation{Network: n.Name(), Frame: seen, At: t.Epoch.Add(t.Now), Verdict: v, Later: later})
@@ -114,8 +115,8 @@ func (n *Network) Watch(fn func(Observation)) *Watcher {
 	return watch
 }
 
-// Unwatch ends what watch began. Other workers may be in the middle of a frame still. It is called by the worker of the
-// network.
+// Unwatch ends an observation that Watch began. Other workers may be in the middle of a frame, and call the function
+// once more. Unwatch is called by the worker of the network.
 func (n *Network) Unwatch(watch *Watcher) {
 	all := loop.Without(*n.Watchers.Load(), watch)
 	if n.Watchers.Store(&all); len(all) == 0 {
