@@ -15,47 +15,48 @@ import (
 type balancer struct {
 	router     *Router
 	Listeners  []*VIP              // by number, the ID of a lb.VIP; nil: the number is free
-	ByListener map[wire.ID]*VIP    // only changes look at it
+	ByListener map[wire.ID]*VIP    // by the listener's id; only changes and readers of the status look at it
 	Backends   []backend           // by number; 0 is none
 	Unused     []conntrack.Backend // numbers that no backend has
 }
 
-// A VIP is a VIP at its router: where clients connect, which clients may, and how many.
+// A VIP is one listener of a load balancer at its router, with the state that stays when its rules change.
 type VIP struct {
 	*VIPRules
-	number uint32 // at the router
-	Share  *PoolShare
+	number uint32          // at the router
+	Share  *PoolShare      // its pool
 	Class  conntrack.Class // of its connections
 
-	Numbers map[uint32]conntrack.Backend // of its backends, by the member's ID
-	Leaving []conntrack.Backend          // of those whose member is gone, and which still have connections
-	former  Usage                        // of members that are gone
-	refused uint64                       // new connections, for whichever reason of the VIP's own
+	Numbers map[uint32]conntrack.Backend // the numbers of its backends, by the member's ID
+	Leaving []conntrack.Backend          // backends whose member is gone, and which still have connections
+	former  Usage                        // of members that are gone, and have no connections any more
+	refused uint64                       // new connections that the VIP refused, or had no member for
 	Active  int                          // connections that are not over, half-open ones too
-	Lasting int                          // those among them that are established
+	Lasting int                          // connections among these that are established
 }
 
 // A backend is a member of a pool as the connections of one VIP use it. A connection's Backend is
-// its number.
+// the number of a backend.
 type backend struct {
 	VIP    *VIP
-	Share  *PoolShare    // whose member it is; the VIP may have got another pool since
-	Member uint32        // its ID
+	Share  *PoolShare    // the pool of the member; the VIP may have got another pool since
+	Member uint32        // the member's ID
 	gone   bool          // out of the pool; the number is free when the last connection has left the table
-	was    *Member       // the member, when it left
-	Conns  int           // in the table, over or not
-	Avoid  time.Duration // until when others are tried first: it has refused a connection
+	was    *Member       // the member, when it left the pool
+	Conns  int           // connections in the table, over or not
+	Avoid  time.Duration // until this time other members come first: this one has refused a connection
 	Usage
 }
 
-// Usage is what went to a member and back.
+// Usage counts the connections and packets of a member: those to it and back.
 type Usage struct {
-	Active  int
+	Active  int       // connections that are not over
 	Total   uint64    // connections so far
 	Packets [2]uint64 // by conntrack.Direction
-	Bytes   [2]uint64 // of IP packets
+	Bytes   [2]uint64 // of IP packets, by conntrack.Direction
 }
 
+// Add adds the numbers of v.
 func (u *Usage) Add(v *Usage) {
 	u.Active += v.Active
 	u.Total += v.Total
@@ -74,7 +75,7 @@ func (bl *balancer) joinPool(v *VIP, s *PoolShare) {
 	}
 }
 
-// leavePool takes a VIP's members away from it, as those of another pool follow, or none.
+// leavePool takes a VIP's members away from it. The members of another pool may follow.
 func (bl *balancer) leavePool(v *VIP) {
 	s := v.Share
 	s.VIPs = loop.Without(s.VIPs, v)
@@ -97,7 +98,7 @@ func (bl *balancer) addBackend(v *VIP, member uint32) {
 	bl.Backends = append(bl.Backends, b)
 }
 
-// removeBackend takes a member from a VIP.
+// removeBackend takes a member from a VIP. The member's connections stay.
 func (bl *balancer) removeBackend(v *VIP, m *Member) {
 	k, ok := v.Numbers[m.ID]
 	if !ok {
@@ -106,11 +107,11 @@ func (bl *balancer) removeBackend(v *VIP, m *Member) {
 	delete(v.Numbers, m.ID)
 	bl.Backends[k].gone, bl.Backends[k].was = true, m
 	v.Leaving = append(v.Leaving, k)
-	bl.release(k)
+	bl.retire(k)
 }
 
-// release lets the number of a backend that is gone be used again, once no connection has it.
-func (bl *balancer) release(k conntrack.Backend) {
+// retire lets the number of a backend that is gone be used again, once no connection has it.
+func (bl *balancer) retire(k conntrack.Backend) {
 	b := &bl.Backends[k]
 	if !b.gone || b.Conns > 0 {
 		return
@@ -121,14 +122,14 @@ func (bl *balancer) release(k conntrack.Backend) {
 	bl.Unused = append(bl.Unused, k)
 }
 
-// clientOf is who has opened a connection to a VIP, as it arrived.
+// clientOf is the client of a VIP's connection: address and port before any translation.
 func clientOf(c *conntrack.Conn) lb.Client {
 	t := c.Tuple(conntrack.Original)
 	return lb.Client{Addr: t.Src, Port: t.SrcPort}
 }
 
-// A connObserver hears of a router's connections: it counts those of VIPs, and tells both sides of
-// one that is cut.
+// A connObserver hears of a router's connections. It counts connections of VIPs, and tells both sides when a change
+// cuts one.
 type connObserver struct{ *Router }
 
 // Began implements conntrack.Observer.
@@ -149,7 +150,7 @@ func (o connObserver) Ended(c *conntrack.Conn, e conntrack.Ending) {
 	o.Moved(c, c.Rank(), conntrack.Absent)
 }
 
-// balanced follows what becomes of a connection of a VIP.
+// balanced counts a connection of a VIP whose rank moves.
 func (bl *balancer) balanced(c *conntrack.Conn, from, to conntrack.Rank) {
 	k := c.Backend
 	b, now := &bl.Backends[k], bl.router.Worker.Now
@@ -182,11 +183,11 @@ func (bl *balancer) balanced(c *conntrack.Conn, from, to conntrack.Rank) {
 	}
 	if to == conntrack.Absent {
 		b.Conns--
-		bl.release(k)
+		bl.retire(k)
 	}
 }
 
-// account counts a packet of a VIP's connection that is sent on.
+// account counts a packet of a VIP's connection that goes on.
 func (bl *balancer) account(c *conntrack.Conn, d conntrack.Direction, p *packet.Packet) {
 	u := &bl.Backends[c.Backend].Usage
 	u.Packets[d&1]++
@@ -209,7 +210,8 @@ func (bl *balancer) pick(t *loop.Turn, v *VIP, c lb.Client) (lb.Member, bool) {
 		m, ok = v.Pool.Pick(c, t.Now, func(m *lb.Member) bool { return bl.router.Reachable(t, m.Addr) })
 	}
 	if !ok {
-		m, ok = v.Pool.Pick(c, t.Now, nil) // no member, or none in reach: then the first says why
+		// None is in reach. The packet fails on its way to the first choice, and the client is told why.
+		m, ok = v.Pool.Pick(c, t.Now, nil)
 	}
 	return m, ok
 }
@@ -236,7 +238,7 @@ func connectionOf(t *loop.Turn, x *passage, c *conntrack.Conn) (known *conntrack
 	}
 	if c.Ended() { // the sender uses its port again
 		conns.Remove(c)
-		c, next = next, nil // which has the tuple now
+		c, next = next, nil // the successor has the tuple now
 	}
 	switch {
 	case c == nil:
@@ -244,20 +246,20 @@ func connectionOf(t *loop.Turn, x *passage, c *conntrack.Conn) (known *conntrack
 	case c.Backend == 0:
 		return c, false
 	case p.More:
-		return c, false // no host sends a SYN in fragments, and where segments end would not be known afterwards
+		return c, false // no host sends a SYN in fragments, and a new connection needs the segment's length
 	case next != nil && !next.Ended() && x.r.serves(t, next):
 		return next, false
 	case x.r.serves(t, c) || c.State() != conntrack.SynSent && conns.Repeats(c, conntrack.Original, &x.segment):
 		return c, false
 	case c.State() == conntrack.SynSent:
-		conns.Remove(c) // there is nothing to keep
+		conns.Remove(c) // its member has not answered, so there is nothing to keep
 		return nil, false
 	}
 	return nil, true
 }
 
-// serves reports whether the member of a connection may have new ones, and is in reach if any
-// other one is.
+// serves reports whether the member of a connection may have new connections, and is in reach. It need not be in reach
+// if no other member is.
 func (bl *balancer) serves(t *loop.Turn, c *conntrack.Conn) bool {
 	b := &bl.Backends[c.Backend]
 	if b.gone || !b.VIP.Pool.Takes(b.Member) {
@@ -270,8 +272,8 @@ func (bl *balancer) serves(t *loop.Turn, c *conntrack.Conn) bool {
 	return !ok || m.ID == b.Member
 }
 
-// RefusedFor is how long a member that has refused a connection comes last. A client repeats
-// its SYN after a second, and must not come to the same member. Thousands of other clients should not
+// RefusedFor is how long a member that has refused a connection comes last: longer than the second after which a
+// client repeats its SYN (RFC 6298, 2.1), so that it comes to another member. Thousands of other clients should not
 // come to that member, either, until its checks have failed.
 const RefusedFor = 3 * time.Second
 
@@ -304,7 +306,7 @@ func admits(t *loop.Turn, x *passage, v *VIP) verdict.Verdict {
 	}
 	lasting := v.Lasting
 	if x.fresh.succeeds {
-		lasting-- // whose place it takes
+		lasting-- // it takes the place of the connection that it succeeds
 	}
 	if v.Limit > 0 && lasting >= v.Limit {
 		v.count(&x.p)
@@ -313,6 +315,7 @@ func admits(t *loop.Turn, x *passage, v *VIP) verdict.Verdict {
 	return verdict.Next
 }
 
+// count counts a refused packet, if it would begin a connection.
 func (v *VIP) count(p *packet.Packet) {
 	if p.Proto != packet.ProtoTCP || p.Flags&opening == packet.SYN {
 		v.refused++
@@ -340,7 +343,7 @@ func (bl *balancer) overLimit(c *conntrack.Conn, m conntrack.Move) bool {
 	return v.Limit > 0 && v.Lasting > v.Limit
 }
 
-// idleClass is the class of the connections of a VIP with an idle timeout of its own.
+// idleClass is the class of the connections of a VIP with such an idle timeout of its own; 0: it has none.
 func (r *Router) idleClass(idle time.Duration) conntrack.Class {
 	if idle == 0 {
 		return 0

@@ -10,50 +10,53 @@ import (
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
-// A Change is what a change of the State means for one router. It is worked out while packets flow, and the
-// router's worker makes it between two batches. What it looks at belongs to the worker, but only changes
-// change it, and these come one after the other.
+// A Change is what a change of the State means for one router. It is planned while packets flow (PlanParts, PlanRules,
+// PlanEnd), and the router's worker makes it between two batches (Adopt). Planning reads fields that belong to the
+// worker. No packet changes these fields, only changes do, and one Change is planned and adopted before the next.
 type Change struct {
 	Router  *Router
-	IsNew   bool
-	Gone    bool // the router is; only left and moved are set
+	IsNew   bool // the router comes with this change
+	Gone    bool // the router goes with this change; only Left and Moved are set
 	params  *Params
 	next    *Rules
-	Moved   moves
-	endings []Ending // but for those of VIPs and members
+	Moved   moves    // addresses that the router gets and loses
+	endings []Ending // without those because of VIPs and members
 
-	Come, Left []*Interface
-	vips       map[wire.ID]*VIP // that have come: new ones, or in place of one with another endpoint
-	vipsGone   []*VIP
-	listeners  []*VIP                 // of all VIPs, by number
+	Come, Left []*Interface           // interfaces that come and go
+	vips       map[wire.ID]*VIP       // VIPs that come: new ones, or in place of one with another endpoint
+	vipsGone   []*VIP                 // VIPs that go
+	listeners  []*VIP                 // all VIPs afterwards, by number
 	repooled   map[*VIP]*PoolShare    // VIPs that get another pool
-	Shares     map[wire.ID]*PoolShare // that have come
-	Updates    map[*PoolShare]*Pool   // that change
+	Shares     map[wire.ID]*PoolShare // pools that come to this router, by id
+	Updates    map[*PoolShare]*Pool   // pools that change, with the State's new ones
 }
 
-// Surroundings are what there is around a router after a change.
+// Surroundings are the networks and pools around a router after a change. PlanParts calls them.
 type Surroundings interface {
+	// NetworkOf returns the network with an id. It is not nil for a network that Params name.
 	NetworkOf(of wire.ID) *wire.Network
+	// PoolOf returns the pool with an id. It is not nil: a pool that no State has is one without members.
 	PoolOf(of wire.ID) *Pool
 }
 
 // An Ending is a change that ends connections, with the object that it is about.
 type Ending struct {
 	conntrack.Change
-	About  subject
-	ID     wire.ID
-	Repins bool // what has not been answered, or has no connection, goes to another member
+	About  subject // the kind of the object
+	ID     wire.ID // the object's
+	Repins bool    // TCP that the member has not answered, and other protocols, go to another member
 }
 
 // A subject is the kind of object that an ending is about.
 type subject uint8
 
+// The subjects.
 const (
-	AboutRouter subject = iota
-	AboutPort           // of an interface
-	AboutFloatingIP
-	AboutListener
-	AboutMember
+	AboutRouter     subject = iota
+	AboutPort               // the port of an interface
+	AboutFloatingIP         // with its forwarded ports
+	AboutListener           // a VIP
+	AboutMember             // of a pool
 )
 
 // InterfaceOn implements standing.
@@ -95,12 +98,14 @@ func (r *Router) ifaceOn(network wire.ID) *Interface {
 	return nil
 }
 
-// NewChange begins the change of a router that is there afterwards: PlanParts and PlanRules work it out.
+// NewChange begins the change of a router that is there afterwards. PlanParts and then PlanRules plan it. isNew: the
+// router comes with this change.
 func NewChange(r *Router, p *Params, isNew bool) *Change {
 	return &Change{Router: r, IsNew: isNew, params: p, vips: map[wire.ID]*VIP{}, Shares: map[wire.ID]*PoolShare{}}
 }
 
-// PlanParts finds out which parts of the router come and go.
+// PlanParts finds out which parts of the router come and go. One goroutine plans the parts of all routers, because
+// they share networks and pools.
 func (c *Change) PlanParts(around Surroundings) {
 	for _, of := range c.params.Pools {
 		if s := c.Router.Shares[of]; s != nil {
@@ -118,7 +123,8 @@ func (c *Change) PlanParts(around Surroundings) {
 	}
 }
 
-// PlanRules makes the rules that the router has afterwards. Several goroutines may plan the rules of different routers.
+// PlanRules makes the rules that the router has afterwards, after PlanParts. Several goroutines may plan the rules of
+// different routers at the same time.
 func (c *Change) PlanRules() {
 	c.next, c.Moved = c.Router.Rules.with(c.params, c)
 	if !c.IsNew { // else there are no connections
@@ -126,7 +132,7 @@ func (c *Change) PlanRules() {
 	}
 }
 
-// PlanEnd works out the change of a router that is not there any more.
+// PlanEnd plans the change of a router that is not there any more.
 func (r *Router) PlanEnd() *Change {
 	c := &Change{Router: r, Gone: true}
 	for _, f := range r.Attached {
@@ -270,8 +276,8 @@ func ends(about subject, of wire.ID, ch conntrack.Change) Ending {
 	return Ending{Change: ch, About: about, ID: of}
 }
 
-// Adopt makes the change. It is called by the router's worker. It reports false if too many earlier changes are
-// pending, and has done nothing then but a step of settling those.
+// Adopt makes the change. It is called by the router's worker. If too many earlier changes are pending, Adopt settles
+// them one step further and reports false: the caller calls it again in another turn.
 func (c *Change) Adopt(t *loop.Turn) bool {
 	r := c.Router
 	if r.Conns.Backlogged() {
@@ -307,7 +313,7 @@ func (c *Change) Adopt(t *loop.Turn) bool {
 	return true
 }
 
-// configure gives the tables their settings.
+// configure gives the router's tables their settings, if these have changed.
 func (c *Change) configure(t *loop.Turn) {
 	s := c.params.Settings
 	if s == nil || c.IsNew {
@@ -372,8 +378,8 @@ func (c *Change) classify() {
 	r.Conns.ReleaseClass(former)
 }
 
-// Fresh are the addresses to announce at interfaces that were there before: those that come, and floating IPs that lead
-// elsewhere.
+// Fresh are the addresses to announce at interfaces that were there before: addresses that come, and floating IPs that
+// lead elsewhere. Interfaces that come announce all of theirs (Interface.NetworkUp).
 func (c *Change) Fresh() (all []addrAt) {
 	for _, a := range c.Moved.Gained {
 		if !slices.Contains(c.Come, a.At) && !a.At.Checks {
@@ -394,7 +400,7 @@ func (c *Change) Fresh() (all []addrAt) {
 	return all
 }
 
-// number gives an interface a number, which no connection names.
+// number gives an interface a number that no connection names.
 func (r *Router) number(i *Interface) {
 	if n := len(r.unnumbered); n > 0 {
 		i.ID = r.unnumbered[n-1]
@@ -406,7 +412,8 @@ func (r *Router) number(i *Interface) {
 	r.Interfaces = append(r.Interfaces, i)
 }
 
-// detach ends what an interface does. Connections may name its number until they are settled.
+// detach ends an interface: it owns nothing, and packets that wait there are dropped. Connections may name its number
+// until they are settled.
 func (i *Interface) detach(t *loop.Turn) {
 	i.Gone = true
 	i.InterfaceRules = &InterfaceRules{}
@@ -426,8 +433,8 @@ func (r *Router) leave(t *loop.Turn) {
 	}
 }
 
-// Settled reports whether nothing of the router's earlier changes is left. A router that leaves gives back what it
-// has then.
+// Settled settles the connections that earlier changes concern one step further, and reports whether all are settled.
+// A router that leaves then drops the packets that wait in its tables.
 func (r *Router) Settled(t *loop.Turn) bool {
 	if r.settle(t); !r.Quiet {
 		return false
@@ -444,15 +451,15 @@ func (r *Router) Settled(t *loop.Turn) bool {
 	return true
 }
 
-// endings says which connections from before end by the next rules.
-// What becomes of members and VIPs is not here: see Change.changes.
+// endings says which connections from before end by the next rules. Change.Endings adds those that end because of VIPs
+// and members.
 //
-//	floating IP gone or moved      what has its address in a tuple
-//	forwarded port gone or moved   what began at that port of the floating address
-//	interface gone                 what came or went by it
-//	address of the router gone     what has it in a tuple: it was shown in place of a sender's
-//	shared address gone            likewise
-//	route or subnet                what leaves on the other side of the gateway than before
+//	floating IP gone or moved      those with its address in a tuple
+//	forwarded port gone or moved   those that began at that port of the floating address
+//	interface gone                 those that came or went by it
+//	address of the router gone     those with it in a tuple: it was shown in place of a sender's
+//	shared address gone            those with it in a tuple
+//	route or subnet                those that leave on the other side of the gateway than before
 func (r *Rules) endings(next *Rules, p *Params) []Ending {
 	var all []Ending
 	for i := range p.Floating {
@@ -504,7 +511,7 @@ func (r *Rules) addressesGone(next *Rules) []packet.Addr {
 	return slices.Compact(gone)
 }
 
-// placeEndings concerns what cannot go on where the router is now.
+// placeEndings are the endings because interfaces are gone, or routes lead to the other side of the gateway.
 func (r *Rules) placeEndings(next *Rules, of wire.ID) []Ending {
 	var all []Ending
 	external := map[uint16]bool{}
@@ -536,7 +543,7 @@ func (r *Rules) placeEndings(next *Rules, of wire.ID) []Ending {
 	}}))
 }
 
-// externalBy reports whether an interface is external by rules that need not be in force.
+// externalBy reports whether an interface is external by these rules, in force or not.
 func (i *Interface) externalBy(r *Rules) bool {
 	for _, f := range r.Attached {
 		if f.Of == i {
@@ -546,7 +553,7 @@ func (i *Interface) externalBy(r *Rules) bool {
 	return false
 }
 
-// sameWays reports whether two rules lead every packet to the same interface.
+// sameWays reports whether the next rules lead every packet to the same interface.
 func (r *Rules) sameWays(next *Rules) bool {
 	if r.Routes.Size() != next.Routes.Size() {
 		return false

@@ -16,14 +16,15 @@ import (
 )
 
 // This file is the way of a packet through a router: the stages below, in the
-// order of the file. Each looks at the packet and fills in the passage; nothing is
-// rewritten before the stage of that name, so that a packet that is dropped or
-// quoted on the way is still the sender's. A stage that has nothing to decide,
-// because the connection is known, costs next to nothing: what it does for other packets is in a function of
-// its own, so that the compiler puts the rest of the stage in line in forward.
+// order of the file. Each looks at the packet and fills in the passage. Nothing is
+// rewritten before the stage of that name: a packet that is dropped or
+// quoted on the way is still as its sender sent it.
+//
+// A stage costs next to nothing if it has nothing to decide, because the connection is known. Its work for
+// other packets is in a function of its own. So the stage itself is small, and the compiler inlines it in forward.
 
-// forward takes one frame that the switch has found to be for a router, or a broadcast,
-// and sees it through. A drop has the stage it came from.
+// forward takes one frame through the stages. The switch has found it to be for the router at an interface, or a
+// broadcast. again is set for a frame that was parked. The verdict of a drop has the stage it came from.
 func forward(t *loop.Turn, in *Interface, f *tap.Frame, again bool) verdict.Verdict {
 	x := &in.Router.Scratch.passage
 	x.begin(in, f, again)
@@ -75,8 +76,9 @@ func forward(t *loop.Turn, in *Interface, f *tap.Frame, again bool) verdict.Verd
 	return stageEgress(t, x).At(verdict.StageEgress)
 }
 
-// Deliver takes a frame that the switch has found to be for the router at the interface, or a broadcast.
-// The frame of another station waits for the next turn, as a router may be in the middle of its own.
+// Deliver implements wire.Endpoint: it takes a frame that the switch has found to be for the router at the interface,
+// or a broadcast. A frame that another station has made waits for the next turn, because that station may be a router
+// in the middle of a frame, and the routers of one worker share a passage.
 func (i *Interface) Deliver(t *loop.Turn, f *tap.Frame, how wire.Kind) verdict.Verdict {
 	if how == wire.Made || !t.IsOf(i.Router.Worker) {
 		return i.Station.Deliver(t, f, how)
@@ -84,8 +86,8 @@ func (i *Interface) Deliver(t *loop.Turn, f *tap.Frame, how wire.Kind) verdict.V
 	return forward(t, i, f, false)
 }
 
-// LookAhead looks at the frames of a batch, if the router's table is large, and has their connections fetched
-// into the cache at the same time.
+// LookAhead looks at the frames of a batch, if the router's connection table is large, and has the connections of all
+// of them fetched into the processor's cache at the same time.
 func (i *Interface) LookAhead(_ *loop.Turn, frames []tap.Frame) {
 	r := i.Router
 	if r.Conns.Len() < conntrack.WarmFrom {
@@ -103,7 +105,7 @@ func (i *Interface) LookAhead(_ *loop.Turn, frames []tap.Frame) {
 // SetMTU implements wire.StationOwner.
 func (i *Interface) SetMTU(mtu int) { i.MTU = mtu }
 
-// Resume takes a frame that was put aside for the router at the interface.
+// Resume implements loop.Resumer: it takes a frame that was put aside for the router at the interface.
 func (i *Interface) Resume(t *loop.Turn, f *tap.Frame) {
 	if i.Gone {
 		t.Count(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))
@@ -112,7 +114,7 @@ func (i *Interface) Resume(t *loop.Turn, f *tap.Frame) {
 	t.Count(forward(t, i, f, false))
 }
 
-// Resume has the packet go through the stages anew.
+// Resume implements loop.Resumer: the packet goes through the stages anew.
 func (q *retry) Resume(t *loop.Turn, f *tap.Frame) {
 	if q.in.Gone {
 		t.CountParked(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))
@@ -129,9 +131,9 @@ func (q *retry) Resume(t *loop.Turn, f *tap.Frame) {
 	x.failed = neighbor.Key{}
 }
 
-// stageIngress: what kind of frame is it?
+// stageIngress finds out what kind of frame it is. A kind that the router has no use for ends here.
 func stageIngress(t *loop.Turn, x *passage) verdict.Verdict {
-	eth := (*[packet.EthernetLen]byte)(x.frame.Ethernet()) // the switch has found that it is there
+	eth := (*[packet.EthernetLen]byte)(x.frame.Ethernet()) // the switch has found that the frame is long enough
 	if binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeIPv4 && eth[0]&1 == 0 {
 		return verdict.Next
 	}
@@ -139,7 +141,7 @@ func stageIngress(t *loop.Turn, x *passage) verdict.Verdict {
 	return wire.JudgeType(x.frame.Ethernet())
 }
 
-// stageARP: an ARP message ends here.
+// stageARP ends the way of an ARP message.
 func stageARP(t *loop.Turn, x *passage) verdict.Verdict {
 	if !x.isARP {
 		return verdict.Next
@@ -148,9 +150,9 @@ func stageARP(t *loop.Turn, x *passage) verdict.Verdict {
 }
 
 // hearARP learns the sender, and answers for every address that the router has on that network.
-// A sender whose address is in none of the network's subnets is answered, too: a host asks with the address
-// that its packet comes from, which may be one of its loopback interface or of another network of the
-// host. Nothing is learned from such a sender.
+// A sender whose address is in none of the network's subnets is answered, too: a host may ask with the address
+// that its packet comes from, such as an address of its loopback interface or of another network that it is on.
+// Nothing is learned from such a sender.
 func hearARP(t *loop.Turn, x *passage) verdict.Verdict {
 	eth := x.frame.Ethernet()
 	m, ok := packet.DecodeARP(eth)
@@ -160,7 +162,7 @@ func hearARP(t *loop.Turn, x *passage) verdict.Verdict {
 	in := x.in
 	switch {
 	case m.SenderMAC == in.MAC:
-		return verdict.Drop(verdict.DropARP) // our own, come back
+		return verdict.Drop(verdict.DropARP) // the router's own message, come back
 	case in.Owns(m.Sender) && m.Sender != 0:
 		in.conflict(t, m.Sender, m.SenderMAC)
 		return verdict.Drop(verdict.DropARPSender)
@@ -191,7 +193,7 @@ var parseDrops = [...]verdict.DropReason{
 	packet.FaultOffload:   verdict.DropOffload,
 }
 
-// stageParse: validate the headers once.
+// stageParse validates the headers, once.
 func stageParse(t *loop.Turn, x *passage) verdict.Verdict {
 	fault := x.p.Parse(x.frame.Ethernet(), x.frame.Header())
 	if fault == packet.FaultNone && !t.Parser.DecodeAll {
@@ -212,7 +214,7 @@ func parseUnusual(t *loop.Turn, x *passage, fault packet.Fault) verdict.Verdict 
 	return verdict.Next
 }
 
-// stageFragment: a fragment borrows the ports of its first one, or waits for it.
+// stageFragment gives a fragment the ports of the packet's first fragment, or lets it wait for that one.
 func stageFragment(t *loop.Turn, x *passage) verdict.Verdict {
 	if !x.p.Fragmented() {
 		return verdict.Next
@@ -220,10 +222,9 @@ func stageFragment(t *loop.Turn, x *passage) verdict.Verdict {
 	return joinFragments(t, x)
 }
 
-// stageConntrack: a known connection carries its translation, egress and next hop;
-// an ICMP error is found by the packet it quotes. A TCP segment that is not where its
-// connection is ends here. Only packets of no known connection are asked where they
-// come from.
+// stageConntrack finds the connection of a packet. A known connection carries its translation, egress and next hop.
+// The connection of an ICMP error is that of the packet it quotes. A TCP segment outside its connection's
+// window ends here (RFC 5961). The source address is checked only if there is no known connection.
 func stageConntrack(t *loop.Turn, x *passage) verdict.Verdict {
 	p := &x.p
 	if p.IsICMPError() {
@@ -269,8 +270,8 @@ func stageConntrack(t *loop.Turn, x *passage) verdict.Verdict {
 }
 
 // wrongInterface judges a packet of a known connection that arrives on another
-// interface than its earlier ones did. Inside, routes may be asymmetric; but
-// nothing gets into a connection between inside and inside from outside, nor the
+// interface than the earlier ones. Between internal networks routes may be asymmetric. But
+// no packet from outside gets into a connection whose earlier packets came from inside, nor the
 // other way round.
 func wrongInterface(t *loop.Turn, x *passage, usual uint16) verdict.Verdict {
 	if x.r.Interfaces[usual].External != x.in.External {
@@ -293,8 +294,7 @@ func beginNew(t *loop.Turn, x *passage, succeeds bool) verdict.Verdict {
 	return martianDest(x.p.Dst)
 }
 
-// stageDNAT: a new connection to a floating IP, a forwarded port, a mapping or a VIP
-// goes somewhere else.
+// stageDNAT finds the destination of a new connection to a floating IP, a forwarded port, a mapping or a VIP.
 func stageDNAT(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.conn != nil || x.err != nil {
 		return verdict.Next
@@ -302,7 +302,7 @@ func stageDNAT(t *loop.Turn, x *passage) verdict.Verdict {
 	return dnatNew(t, x)
 }
 
-// dnatNew finds where a new connection goes, if not where its first packet says.
+// dnatNew finds where a new connection goes, if that is not the destination of its first packet.
 func dnatNew(t *loop.Turn, x *passage) verdict.Verdict {
 	r, to := x.r, &x.fresh.to
 	if fixed, ok := r.Static.Fixed(to.Dst); ok {
@@ -365,8 +365,8 @@ func dnatVIP(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// stageLocal: what is for the router itself. It answers pings to every address it
-// owns, and refuses the rest. Of other ICMP it has no use, and counts it (RFC 1812, 4.2.1 and 4.3.2.1).
+// stageLocal takes packets for the router itself. The router answers pings to every address it
+// owns, and refuses other packets. ICMP that is no ping is dropped and counted (RFC 1812, 4.2.1 and 4.3.2.1).
 func stageLocal(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.conn != nil || x.err != nil {
 		return verdict.Next
@@ -396,8 +396,8 @@ func localNew(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Drop(verdict.DropICMPType)
 }
 
-// stageRoute: the longest prefix that matches gives egress and next hop. What comes
-// from outside stays outside, unless a rule has let it in.
+// stageRoute finds egress and next hop by the longest prefix that matches. A packet from outside
+// stays outside, unless a rule has let it in.
 func stageRoute(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.out != nil {
 		return verdict.Next // a known connection
@@ -437,7 +437,7 @@ func findRoute(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// stageTTL: a packet whose time is over is reported to its sender.
+// stageTTL reports a packet whose time to live is over to its sender.
 func stageTTL(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.p.TTL > 1 {
 		return verdict.Next
@@ -445,14 +445,14 @@ func stageTTL(t *loop.Turn, x *passage) verdict.Verdict {
 	return expire(t, x)
 }
 
-// expire tells the sender of a packet that its time is over. It is apart so that stageTTL is inlined.
+// expire tells the sender of a packet that its time to live is over. It is apart so that stageTTL is inlined.
 //
 //go:noinline
 func expire(t *loop.Turn, x *passage) verdict.Verdict {
 	return sendError(t, x, packet.ICMPTimeExceeded, 0, 0, verdict.DropTTL)
 }
 
-// stageMTU: a packet that is too large for the egress is cut later, or reported to its sender.
+// stageMTU has a packet that is too large for the egress cut later, or reports it to its sender.
 func stageMTU(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.p.End-packet.EthernetLen <= x.out.MTU {
 		return verdict.Next
@@ -460,7 +460,7 @@ func stageMTU(t *loop.Turn, x *passage) verdict.Verdict {
 	return tooLarge(t, x)
 }
 
-// tooLarge decides about a packet that is larger than the MTU, unless it is a super-frame whose segments are not.
+// tooLarge decides about a packet that is larger than the MTU. A super-frame whose segments are not passes.
 func tooLarge(t *loop.Turn, x *passage) verdict.Verdict {
 	p := &x.p
 	if p.IPLen() <= x.out.MTU {
@@ -473,9 +473,9 @@ func tooLarge(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// stageSNAT: whom a new connection shows as its source. One-to-one before shared,
-// and only where it leaves for the outside, goes through an external address of
-// ours, or would be answered past us.
+// stageSNAT finds the source that a new connection shows. One-to-one NAT comes before shared SNAT. The source
+// changes only where the connection leaves for the outside, goes through an external address of
+// the router, or would be answered past the router.
 func stageSNAT(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.conn != nil || x.err != nil {
 		return verdict.Next
@@ -490,7 +490,7 @@ func snatNew(t *loop.Turn, x *passage) verdict.Verdict {
 	}
 	to := &x.fresh.to
 	switch {
-	case x.in.Checks: // what the router asks its members, it asks by its own address there
+	case x.in.Checks: // a check of a member comes from the router's address on the member's network
 		to.Src = x.out.Shows(x.nextHop, to.Dst)
 	case x.leaves():
 		return snatExternal(t, x)
@@ -500,8 +500,8 @@ func snatNew(t *loop.Turn, x *passage) verdict.Verdict {
 	return uniquePort(t, x)
 }
 
-// uniquePort keeps the source port, unless the answers could not be told from
-// another connection's: whoever talks to a VIP may talk to its member directly,
+// uniquePort keeps the source port, unless the answers could not be told from those of
+// another connection: a client of a VIP may also talk to its member directly,
 // from the same port.
 func uniquePort(t *loop.Turn, x *passage) verdict.Verdict {
 	port, refusal := x.r.NAT.UniquePort(x.fresh.to.Src, x.fresh.to, x.p.Tuple)
@@ -512,9 +512,9 @@ func uniquePort(t *loop.Turn, x *passage) verdict.Verdict {
 	return refusedBy(t, x, refusal)
 }
 
-// snatExternal gives an internal sender its external address, unless there is to be
-// no translation towards that destination (RFC 6888, REQ-6): its floating IP,
-// else a mapping on the router's.
+// snatExternal gives an internal sender its external address: its floating IP, else
+// a mapping on an address of the router. Towards some destinations there is to be no
+// translation (RFC 6888, REQ-6).
 func snatExternal(t *loop.Turn, x *passage) verdict.Verdict {
 	r, to := x.r, &x.fresh.to
 	if !x.fresh.external && r.Gateway.showsItself(to.Dst) {
@@ -548,7 +548,7 @@ func translatable(p *packet.Packet) bool {
 	return p.Proto == packet.ProtoICMP && p.Type == packet.ICMPEcho
 }
 
-// refusedBy turns nat's word into a verdict.
+// refusedBy turns a refusal of the connection table or of nat into a verdict.
 func refusedBy(t *loop.Turn, x *passage, r conntrack.Refusal) verdict.Verdict {
 	switch r {
 	case conntrack.None:
@@ -573,9 +573,9 @@ func exhausted(t *loop.Turn, x *passage, reason verdict.DropReason) verdict.Verd
 	return sendError(t, x, packet.ICMPUnreachable, 13, 0, reason)
 }
 
-// stageNeighbor: which MAC address has the next hop? If that is not known yet, the packet waits as it
-// came, and starts anew when there is an answer, or none in time. Then it does not wait for
-// the same neighbor again, whatever others have it asked for.
+// stageNeighbor finds the MAC address of the next hop. If the address is not known yet, the packet waits as it
+// came. It starts anew when there is an answer, or when there is none in time. In the second case it does not
+// wait for the same neighbor again, even if other packets have the router ask for it again.
 func stageNeighbor(t *loop.Turn, x *passage) verdict.Verdict {
 	table := x.r.Neighbors
 	if x.hop != 0 {
@@ -626,8 +626,8 @@ func reroute(t *loop.Turn, x *passage) verdict.Verdict {
 	return stageRoute(t, x).At(verdict.StageRoute)
 }
 
-// stageCommit: now that the packet is really sent, the connection exists. The table
-// may be full: what needs no translation is forwarded all the same.
+// stageCommit makes the connection, now that the packet is really sent. The table
+// may be full: a packet that needs no translation is forwarded all the same.
 func stageCommit(t *loop.Turn, x *passage) verdict.Verdict {
 	p := &x.p
 	if x.err != nil {
@@ -653,7 +653,7 @@ func stageCommit(t *loop.Turn, x *passage) verdict.Verdict {
 		return verdict.Next
 	}
 	if p.IsICMPError() {
-		return verdict.Next // about nothing that is known: it begins nothing
+		return verdict.Next // it is about no known connection, and begins none
 	}
 	changed := x.fresh.to != p.Tuple
 	if p.Proto == packet.ProtoTCP && p.Flags&opening != packet.SYN && (x.fresh.vip != nil || x.fresh.binding.Used()) {
@@ -696,7 +696,7 @@ func stageCommit(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// stageRewrite: the one place where addresses, ports, checksums and recorded options change.
+// stageRewrite is the one place where addresses, ports, checksums and recorded options change.
 func stageRewrite(t *loop.Turn, x *passage) verdict.Verdict {
 	p := &x.p
 	p.DecrementTTL()
@@ -721,7 +721,7 @@ func stageRewrite(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// stageEgress: the Ethernet header, and onto the network.
+// stageEgress writes the Ethernet header and sends the frame to its network.
 func stageEgress(t *loop.Turn, x *passage) verdict.Verdict {
 	eth := (*[packet.EthernetLen]byte)(x.p.Eth)
 	*(*packet.MAC)(eth[0:6]) = x.neighbor.MAC
@@ -736,7 +736,7 @@ func stageEgress(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Forwarded
 }
 
-// Tick does what is due in every table of the router.
+// Tick implements loop.Ticker: it does what is due in every table of the router.
 func (r *Router) Tick(t *loop.Turn) {
 	r.tickNeighbors(t)
 	r.Fragments.Tick(t)

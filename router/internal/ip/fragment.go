@@ -11,11 +11,11 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A fragment other than the first has no ports. It borrows those of its first
-// fragment, which most often has just passed; when it has not, the fragment is
+// A fragment other than the first has no ports. It borrows those of the first
+// fragment of its packet, which most often has just passed. If the first one has not passed, the fragment is
 // held for a moment. Nothing is reassembled: fragments are translated one by one
-// (RFC 4787 REQ-14), and a flood of them can only ever fill these tables, its sender's
-// share of them before others'. Fragments that overlap are forwarded as they are. The
+// (RFC 4787 REQ-14). A flood of fragments can fill no more than these tables, and its sender's
+// part of them is full before they are. Fragments that overlap are forwarded as they are. The
 // host that puts them together judges them (RFC 5722, RFC 8900).
 
 // A fragmentKey tells the packets apart that fragments belong to (RFC 791, 3.2).
@@ -41,54 +41,55 @@ func keyOf(x *passage) fragmentKey {
 type fragmentEntry struct {
 	key fragmentKey
 
-	known            bool // the first fragment has passed
-	srcPort, dstPort uint16
-	typ              uint8 // of an ICMP query
-	foreign          bool  // its TCP segment has nothing to do with its connection
-	renumbered       bool  // its fragments leave with id
+	known            bool   // the first fragment has passed
+	srcPort, dstPort uint16 // of the first fragment
+	typ              uint8  // of an ICMP query
+	foreign          bool   // its TCP segment has nothing to do with its connection
+	renumbered       bool   // its fragments leave with id
 	id               uint16
 
-	seen, total  int // payload bytes that have come, and that there are: 0, not known yet
+	seen, total  int // payload bytes that have come, and that the packet has; total is 0 until the last piece says it
 	since, until time.Duration
-	Held         [][]byte
+	Held         [][]byte // fragments that wait for the first one: virtio-net header and Ethernet frame
 
 	list       *FragmentList
 	share      *fragmentShare
-	place, own *list.Element // in the list, and in its source's share
+	place, own *list.Element // in the list, and among its source's entries
 }
 
 // fragments is a router's table of packets under way in pieces.
 type fragments struct {
 	Entries map[fragmentKey]*fragmentEntry
-	Known   FragmentList // the first fragment has passed
-	Waiting FragmentList // it has not
-	Held    int          // bytes
+	Known   FragmentList // packets whose first fragment has passed
+	Waiting FragmentList // packets whose first fragment has not passed
+	Held    int          // bytes of all fragments that wait
 }
 
-// A FragmentList holds packets by age, the oldest first, of all and of each source.
-// They have the same time, so the oldest is also the first that is due.
+// A FragmentList holds packets by age, the oldest first, those of all sources and those of each source.
+// All have the same lifetime, so the oldest is also the first that is due.
 type FragmentList struct {
 	list.List
 	Sources    map[FragmentSource]*fragmentShare
-	Most, Each int // entries
-	Life       time.Duration
+	Most, Each int           // how many entries there may be, and of each source
+	Life       time.Duration // of an entry
 }
 
-// A fragmentShare is what one source has in a list.
+// A fragmentShare is the entries of one source in a list.
 type fragmentShare struct {
 	list.List
-	Held int // bytes
+	Held int // bytes of the source's fragments that wait
 }
 
+// The limits of a router's table of fragments.
 const (
 	MaxFragmented     = 4096              // packets whose first fragment has passed
-	maxFragmentedEach = MaxFragmented / 4 // of one source
-	MaxWaiting        = MaxFragmented / 2 // without it
-	MaxWaitingEach    = 64
-	MaxHeldPieces     = 64      // fragments held for one packet: 64 KB in pieces of 1 KB
-	MaxHeldBytes      = 1 << 20 // in all
-	MaxHeldEach       = 1 << 17 // of one source
-	HoldFragmentFor   = 2 * time.Second
+	maxFragmentedEach = MaxFragmented / 4 // such packets of one source
+	MaxWaiting        = MaxFragmented / 2 // packets whose first fragment has not passed
+	MaxWaitingEach    = 64                // such packets of one source
+	MaxHeldPieces     = 64                // fragments held for one packet: 64 KB in pieces of 1 KB
+	MaxHeldBytes      = 1 << 20           // of all fragments held
+	MaxHeldEach       = 1 << 17           // of the fragments of one source
+	HoldFragmentFor   = 2 * time.Second   // how long a fragment waits for the first one
 )
 
 func newFragments(timeout time.Duration) fragments {
@@ -120,7 +121,7 @@ func joinFragments(t *loop.Turn, x *passage) verdict.Verdict {
 	case e == nil || !e.known:
 		return fs.hold(t, x, k, e)
 	case e.foreign:
-		return verdict.Drop(verdict.DropTCPWindow) // as the first one was
+		return verdict.Drop(verdict.DropTCPWindow) // as the first fragment was
 	}
 	e.count(x)
 	p.SrcPort, p.DstPort, p.Type = e.srcPort, e.dstPort, e.typ
@@ -128,10 +129,9 @@ func joinFragments(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// first takes the ports from a first fragment. It is nil for one that says
-// otherwise than the one before: that would lead what follows elsewhere. But when
-// all of a packet has come, or the rest would have by now, its sender may use the
-// identification again.
+// first takes the ports from a first fragment. It returns nil if the packet has had a first fragment with other
+// ports: the later fragments would go somewhere else then. But if all of that packet has come, or should have come
+// by now, this is another packet: a sender may use an identification again.
 func (fs *fragments) first(t *loop.Turn, x *passage, k fragmentKey, e *fragmentEntry) *fragmentEntry {
 	p := &x.p
 	if e != nil && e.known && !x.again && (e.complete() || t.Now-e.since >= HoldFragmentFor) {
@@ -148,15 +148,15 @@ func (fs *fragments) first(t *loop.Turn, x *passage, k fragmentKey, e *fragmentE
 		}
 		return e
 	default:
-		fs.releaseHeld(t, x, e)
+		fs.resumeHeld(t, x, e)
 	}
 	e.known, e.srcPort, e.dstPort, e.typ = true, p.SrcPort, p.DstPort, p.Type
 	fs.enlist(t, &fs.Known, e)
 	return e
 }
 
-// releaseHeld has what was held forwarded, after the first fragment, which is on its way.
-func (fs *fragments) releaseHeld(t *loop.Turn, x *passage, e *fragmentEntry) {
+// resumeHeld has the fragments forwarded that were held, after the first fragment, which is on its way.
+func (fs *fragments) resumeHeld(t *loop.Turn, x *passage, e *fragmentEntry) {
 	for _, frame := range e.Held {
 		t.Requeue(&retry{in: x.in}, frame)
 	}
@@ -164,7 +164,7 @@ func (fs *fragments) releaseHeld(t *loop.Turn, x *passage, e *fragmentEntry) {
 	e.delist()
 }
 
-// count notes what has come of a packet. One that was parked has been counted.
+// count notes how much of a packet has come. A fragment that was parked has been counted before.
 func (e *fragmentEntry) count(x *passage) {
 	if x.again {
 		return
@@ -197,8 +197,8 @@ func (fs *fragments) hold(t *loop.Turn, x *passage, k fragmentKey, e *fragmentEn
 	return verdict.Parked
 }
 
-// makeRoom lets older packets of the same source make room for n bytes more of e, and
-// those of anybody if need be. It reports false if e itself is the oldest.
+// makeRoom forgets older packets until there is room for n bytes more of e: packets of the same source if the source
+// holds too much, else of any source. It reports false if e itself is the oldest.
 func (fs *fragments) makeRoom(t *loop.Turn, e *fragmentEntry, n int) bool {
 	for {
 		var oldest *list.Element
@@ -218,8 +218,8 @@ func (fs *fragments) makeRoom(t *loop.Turn, e *fragmentEntry, n int) bool {
 	}
 }
 
-// enlist gives an entry a place in a list. Where its source has its share of that,
-// the source's oldest makes room, where the list is full the oldest of all.
+// enlist gives an entry a place in a list. If its source has as many entries as it may, the source's oldest
+// makes room; if the list is full, the oldest of all.
 func (fs *fragments) enlist(t *loop.Turn, l *FragmentList, e *fragmentEntry) {
 	s := l.Sources[e.key.FragmentSource]
 	if s == nil {
@@ -251,7 +251,7 @@ func (e *fragmentEntry) delist() {
 	}
 }
 
-// free forgets what an entry holds.
+// free forgets the fragments that an entry holds.
 func (fs *fragments) free(e *fragmentEntry) {
 	for _, frame := range e.Held {
 		fs.Held -= len(frame)
@@ -260,7 +260,7 @@ func (fs *fragments) free(e *fragmentEntry) {
 	e.Held = nil
 }
 
-// forget ends the wait for a packet; what was held is dropped.
+// forget ends the wait for a packet. Its fragments that were held are dropped.
 func (fs *fragments) forget(t *loop.Turn, e *fragmentEntry, reason verdict.DropReason) {
 	t.Stats.Parked -= int64(len(e.Held))
 	t.Stats.Drop(reason, verdict.StageFragment, uint64(len(e.Held)))
@@ -269,9 +269,9 @@ func (fs *fragments) forget(t *loop.Turn, e *fragmentEntry, reason verdict.DropR
 	delete(fs.Entries, e.key)
 }
 
-// settleFragments forgets the packets that are under way in pieces to or from one of the
-// addresses, which have another meaning now, or in a connection that a change has ended:
-// their other pieces must not go where the first ones did not.
+// settleFragments forgets packets that are under way in pieces: those to or from one of the
+// addresses, which have another meaning now, and those of connections that a change has ended.
+// Otherwise their later pieces could go to another host than the first ones.
 func (r *Router) settleFragments(t *loop.Turn, addrs []packet.Addr) {
 	fs := &r.Fragments
 	var next *list.Element
@@ -298,7 +298,7 @@ func (fs *fragments) configure(timeout time.Duration) {
 	fs.Known.Life, fs.Waiting.Life = timeout, min(HoldFragmentFor, timeout)
 }
 
-// Tick drops what has waited long enough.
+// Tick forgets the packets whose time is over.
 func (fs *fragments) Tick(t *loop.Turn) {
 	for _, l := range []*FragmentList{&fs.Waiting, &fs.Known} {
 		for l.Len() > 0 {
@@ -335,7 +335,7 @@ func sendFragments(t *loop.Turn, x *passage) {
 		var s packet.Packet
 		if t.Parser.Parse(&s, own.segments[i].Ethernet(), own.segments[i].Header()) != packet.FaultNone {
 			t.Stats.Unsent[verdict.UnsentPieces]++
-			continue // cut from a packet that has been parsed: it cannot be
+			continue // it is cut from a packet that has been parsed, so this does not happen
 		}
 		if s.End-packet.EthernetLen <= x.out.MTU {
 			x.out.sendPieces(t, own.segments[i:i+1])

@@ -11,7 +11,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/verdict"
 )
 
-// answerEcho turns an echo request for the router into its reply, in place, where the
+// answerEcho turns an echo request for the router into its reply, in place (RFC 792; RFC 1122, 3.2.2.6), where the
 // rate limit allows.
 func answerEcho(t *loop.Turn, x *passage) verdict.Verdict {
 	p := &x.p
@@ -45,7 +45,7 @@ func answerEcho(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Consumed
 }
 
-// originTTL is the time to live of what the router sends itself (RFC 1700).
+// originTTL is the time to live of packets that the router makes (RFC 1700).
 const originTTL = 64
 
 // refuse answers a packet that reached the router itself, or a VIP without
@@ -75,28 +75,29 @@ func (r *Router) resetBoth(t *loop.Turn, c *conntrack.Conn) {
 		case !ok:
 			t.Stats.Unsent[verdict.UnsentSequence]++
 		case !way || r.Interfaces[c.In[d]].Gone && !r.leaving || rt.Out.External != r.Interfaces[c.In[d]].External:
-			t.Stats.Unsent[verdict.UnsentRoute]++ // another network than the one behind which the side is
+			t.Stats.Unsent[verdict.UnsentRoute]++ // no route to the side, or one out of the other side of the gateway
 		default:
 			r.sendSegment(t, to, &segment)
 		}
 	}
 }
 
-// cutTuples remembers for a while what the segments of TCP connections look like
-// that have been cut off.
+// cutTuples remembers for a while the tuples of the segments of TCP connections
+// that have been cut off. The zero value is empty.
 type cutTuples struct {
 	Until map[packet.Tuple]time.Duration
-	Order []cutTuple // oldest first; may name some twice
+	Order []cutTuple // oldest first; a tuple that was cut off again is there twice
 }
 
+// A cutTuple is a tuple with the time at which it is forgotten.
 type cutTuple struct {
 	packet.Tuple
 	until time.Duration
 }
 
 const (
-	maxCut = 8192                           // tuples, two a connection
-	cutFor = conntrack.TCPTransitoryTimeout // as long as one that is over by itself
+	maxCut = 8192                           // tuples, two for a connection
+	cutFor = conntrack.TCPTransitoryTimeout // as long as a connection that is over by itself stays
 )
 
 func (c *cutTuples) add(tuple packet.Tuple, now time.Duration) {
@@ -125,7 +126,7 @@ func (c *cutTuples) has(tuple *packet.Tuple) bool {
 	return ok
 }
 
-// Tick forgets what has been cut off long ago.
+// Tick forgets the tuples whose time is over.
 func (c *cutTuples) Tick(t *loop.Turn) {
 	for len(c.Order) > 0 && t.Now >= c.Order[0].until {
 		c.forgetFirst()
@@ -135,8 +136,8 @@ func (c *cutTuples) Tick(t *loop.Turn) {
 	}
 }
 
-// sendSegment sends a bare TCP segment on behalf of its source, if it is known how to
-// reach the destination: it is not worth asking for.
+// sendSegment sends a TCP segment without data in the name of its source. It does so only if the neighbor
+// on the way is known: a RST is not worth an ARP request.
 func (r *Router) sendSegment(t *loop.Turn, tuple packet.Tuple, s *packet.Segment) {
 	rt, ok := r.Routes.Lookup(tuple.Dst.Netip())
 	if !ok {
@@ -165,12 +166,12 @@ func (r *Router) sendSegment(t *loop.Turn, tuple packet.Tuple, s *packet.Segment
 	rt.Out.SendMade(t, f)
 }
 
-// sendReset answers a TCP segment with a RST that its sender will accept.
+// sendReset answers a TCP segment with a RST that its sender will accept (RFC 9293, 3.10.7.1).
 func sendReset(t *loop.Turn, x *passage) {
 	p := &x.p
 	switch {
 	case p.FragOff != 0 || p.Flags&packet.RST != 0:
-		return // the first fragment says what it is, and nothing answers a RST
+		return // only the first fragment has the TCP header, and nothing answers a RST
 	case p.More: // neither the end of its header nor its length is known
 		t.Stats.Unsent[verdict.UnsentFragment]++
 		return
@@ -198,13 +199,13 @@ func sendReset(t *loop.Turn, x *passage) {
 	x.in.SendMade(t, f)
 }
 
-// fillIPv4 writes the Ethernet and IP headers of an answer to x, from src; the
-// frame's length says how long the packet is.
+// fillIPv4 writes the Ethernet and IP headers of an answer to the passage's packet, from src. The
+// length of eth says how long the answer is.
 func (x *passage) fillIPv4(eth []byte, proto uint8, src packet.Addr, tos uint8) {
 	x.r.putIPv4(eth, x.in.MAC, x.p.SourceMAC(), packet.Tuple{Src: src, Dst: x.p.Src, Proto: proto}, tos)
 }
 
-// putIPv4 writes the Ethernet and IP headers of what the router sends itself.
+// putIPv4 writes the Ethernet and IP headers of a packet that the router makes. t.SrcPort and t.DstPort are not used.
 func (r *Router) putIPv4(eth []byte, from, to packet.MAC, t packet.Tuple, tos uint8) {
 	copy(eth[0:6], to[:])
 	copy(eth[6:12], from[:])
@@ -220,9 +221,9 @@ func (r *Router) putIPv4(eth []byte, from, to packet.MAC, t packet.Tuple, tos ui
 }
 
 const (
-	// errorLen is the size of the largest ICMP error (RFC 1812, 4.3.2.3).
+	// errorLen is the size in bytes of the largest ICMP error, with its IP header (RFC 1812, 4.3.2.3).
 	errorLen = 576
-	// errorTOS is internetwork control (RFC 1812, 4.3.2.5).
+	// errorTOS is the type of service of ICMP errors, internetwork control (RFC 1812, 4.3.2.5).
 	errorTOS = 0xc0
 )
 
@@ -233,13 +234,13 @@ func sendError(t *loop.Turn, x *passage, typ, code uint8, mtu int, reason verdic
 	return report(t, x, typ, code, uint32(mtu), reason)
 }
 
-// report is sendError with whatever the type has in its second word.
+// report is sendError for a type that has something else in the second word of its header (RFC 792).
 func report(t *loop.Turn, x *passage, typ, code uint8, second uint32, reason verdict.DropReason) verdict.Verdict {
 	p := &x.p
 	if !errorAllowed(x) {
 		return verdict.Drop(reason)
 	}
-	// The router's own checks are told in any case.
+	// The host of the router's own checks gets every error.
 	if !x.in.Checks && !x.r.Errors.allow(p.Src, t.Now) {
 		t.Stats.Unsent[verdict.UnsentRate]++
 		return verdict.Drop(reason)
@@ -257,8 +258,8 @@ func report(t *loop.Turn, x *passage, typ, code uint8, second uint32, reason ver
 	return verdict.Drop(reason)
 }
 
-// quote is what an ICMP error of at most so many bytes shows of a packet: of a
-// super-frame, the first segment that it stands for.
+// quote is the beginning of a packet, as an ICMP error of at most so many bytes quotes it. Of a
+// super-frame it is the first of its segments.
 func quote(t *loop.Turn, p *packet.Packet, most int) []byte {
 	p.CompleteChecksum()
 	eth := p.Eth[:p.End]
@@ -271,9 +272,9 @@ func quote(t *loop.Turn, p *packet.Packet, most int) []byte {
 	return ip[:min(len(ip), most-packet.IPv4Len-packet.ICMPLen)]
 }
 
-// errorSource is the router's address on the interface the error leaves by
-// (RFC 1812, 4.3.2.4). What is refused at one of the router's own addresses
-// comes from that address, as a host's answer does.
+// errorSource is the address that an ICMP error comes from: the router's address on the interface the error leaves by
+// (RFC 1812, 4.3.2.4). If the packet was refused at one of the router's own addresses,
+// the error comes from that address, as a host's answer does.
 func (x *passage) errorSource() packet.Addr {
 	if x.out == nil && (x.r.IsLocal(x.p.Dst) || x.r.Static.Owns(x.p.Dst)) {
 		return x.p.Dst
@@ -281,7 +282,7 @@ func (x *passage) errorSource() packet.Addr {
 	return x.in.Shows(x.p.Src, x.p.Src)
 }
 
-// errorAllowed applies the rules about when no ICMP error is sent.
+// errorAllowed applies the rules about when no ICMP error is sent (RFC 1812, 4.3.2.7).
 func errorAllowed(x *passage) bool {
 	p := &x.p
 	switch {
@@ -298,20 +299,22 @@ func errorAllowed(x *passage) bool {
 	return !x.in.isBroadcast(p.Src) && (Forwardable(p.Src) || x.in.onLink(p.Src))
 }
 
-// A Limiter bounds what a router sends to hosts that have not asked for it (RFC 1812,
+// A Limiter bounds the packets that a router sends to hosts that may not have asked for them (RFC 1812,
 // 4.3.2.8): so many a second in all, and fewer to any one address.
 type Limiter struct {
 	limits
-	Secret uint64
+	Secret uint64 // an odd number that hosts must not know; see Bucket
 	all    bucket
-	to     *[256]bucket // by address; colliding addresses share one. nil: all are full
+	to     *[256]bucket // by Bucket of the address; some addresses have the same one. nil: all are full
 }
 
-// A bucket is a token bucket, full at first.
+// A bucket is a token bucket, full at first. Its spent tokens come back with time.
 type bucket struct {
 	spent float64
-	last  time.Duration
+	last  time.Duration // when spent was last brought up to date
 }
+
+// ready reports whether the bucket has a token. rate is how many come back in a second, burst how many there are.
 
 func (b *bucket) ready(now time.Duration, rate, burst float64) bool {
 	b.spent = max(0, b.spent-(now-b.last).Seconds()*rate)
@@ -319,14 +322,15 @@ func (b *bucket) ready(now time.Duration, rate, burst float64) bool {
 	return b.spent+1 <= burst
 }
 
-// limits are a second's, in all and to one address, and how many may come at once.
+// limits are how many packets a Limiter allows: in a second and at once, in all and, in the fields with Each, to one
+// address.
 type limits struct{ rate, burst, RateEach, BurstEach float64 }
 
 var (
-	// ErrorLimits are about ICMP errors and RSTs: enough for three traceroutes at once.
+	// ErrorLimits are the limits of ICMP errors and RSTs: enough for three traceroutes at once.
 	ErrorLimits = limits{rate: 1000, burst: 200, RateEach: 20, BurstEach: 30}
-	// EchoLimits are about echo replies. They are as many and as long as the requests, but
-	// they go to whom the requests name, and take the router's time.
+	// EchoLimits are the limits of echo replies. Replies are as many and as long as the requests. But
+	// they go to the host that a request names as its source, and take the router's time.
 	EchoLimits = limits{rate: 40_000, burst: 4000, RateEach: 10_000, BurstEach: 1000}
 )
 
@@ -344,5 +348,6 @@ func (l *Limiter) allow(to packet.Addr, now time.Duration) bool {
 	return true
 }
 
-// Bucket is the place of an address. Hosts cannot foretell it.
+// Bucket is the number of the bucket of an address. A host that does not know Secret cannot tell which addresses have
+// the same one.
 func (l *Limiter) Bucket(to packet.Addr) uint8 { return uint8((to.Number() + 1) * l.Secret >> 56) }

@@ -8,19 +8,19 @@ import (
 	"github.com/taprouter/taprouter/router/internal/loop"
 )
 
-// The fragments of a packet are told from another's by source, destination,
+// The fragments of a packet are told from those of another packet by source, destination,
 // protocol and identification (RFC 791, 3.2). Hosts that share a source address do not
-// know of each other's identifications: where their packets take it on, they get new
-// ones, as if the router were the sender (RFC 6864, 5.3.1; RFC 7857, 11). A packet that
+// know of each other's identifications. So a packet gets a new identification when its source becomes
+// a shared address, as if the router were the sender (RFC 6864, 5.3.1; RFC 7857, 11). A packet that
 // is not a fragment and must not become one (atomic, RFC 6864, 4) needs none.
 
 // idents hands out IPv4 identifications: for one source, destination and protocol
 // none comes again before 65535 others have been used. They are counted, but from a
-// secret start in a secret counter, so that a host which sees those of one destination cannot
-// tell those of another (RFC 7739, 5.3). The zero value hands out what every host can foretell.
+// secret start in a secret counter. So a host that sees the identifications for one destination cannot
+// tell those for another (RFC 7739, 5.3). The zero value has no secrets: every host can foretell its identifications.
 type idents struct {
 	secret [2]uint64
-	used   *[4096]uint16 // shared by the destinations that fall on the same; nil: none has been used
+	used   *[4096]uint16 // counters; some destinations have the same one. nil: none has been used
 }
 
 func newIdents(rng *rand.Rand) idents {
@@ -41,14 +41,14 @@ func (s *idents) take(src, dst packet.Addr, proto uint8, n int) uint16 {
 	return id
 }
 
-// shared reports whether hosts of ours share an external address: the router's own,
-// also for clients of a VIP, a VIP's, which its members answer from, and that of
-// forwarded ports. A floating IP is one host's, unless it is a VIP's.
+// shared reports whether several hosts behind the router send from an address. These are the router's own addresses,
+// which clients of a VIP may show, too; the addresses of VIPs, from which members answer; and those of
+// forwarded ports. A floating IP is one host's, unless it leads to a VIP.
 func (r *Router) shared(addr packet.Addr) bool {
 	return r.Gateway != nil && addr == r.Gateway.Addr || r.sharedElse(addr)
 }
 
-// sharedElse is shared for any other address than the gateway's first.
+// sharedElse is shared for an address other than the gateway's first.
 func (r *Router) sharedElse(addr packet.Addr) bool {
 	if r.Gateway != nil && r.Gateway.shares(addr) {
 		return true
@@ -59,9 +59,9 @@ func (r *Router) sharedElse(addr packet.Addr) bool {
 	return r.IsLocal(addr)
 }
 
-// renumber gives a packet a new identification, if it will leave from a shared address;
-// all fragments of a packet the same one. A super-frame's segments count on from its
-// own. An ICMP error about the packet will quote the new one, which is not turned back:
+// renumber gives a packet a new identification, if it will leave from a shared address.
+// All fragments of a packet get the same one. The segments of a super-frame count on from
+// the super-frame's. An ICMP error about the packet will quote the new identification, which is not translated back:
 // the receiver of the error goes by the ports.
 func renumber(t *loop.Turn, x *passage, src, dst packet.Addr) {
 	p := &x.p

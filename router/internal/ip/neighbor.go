@@ -26,7 +26,8 @@ func (r *Router) NeighborChanged(n *neighbor.Neighbor, gone bool) {
 	}
 }
 
-// learn records a neighbor and sends what waited for it.
+// learn records a neighbor, and resumes the packets that waited for it. to: the neighbor has asked for an address of
+// the router.
 func (r *Router) learn(t *loop.Turn, k neighbor.Key, mac packet.MAC, to bool) {
 	waiting, former := r.Neighbors.Learn(k, mac, to, t.Now)
 	if !former.IsZero() {
@@ -38,10 +39,9 @@ func (r *Router) learn(t *loop.Turn, k neighbor.Key, mac packet.MAC, to bool) {
 	}
 }
 
-// repeats reports whether the passage's packet is a SYN, or the answer to one, of which a copy waits for the
-// neighbor already. A host repeats it because it gets no answer: one copy is all that the receiver
-// needs, however this ends. Of other packets each counts: two datagrams may look alike and be two, and so
-// may acknowledgements.
+// repeats reports whether the passage's packet is a SYN, or the answer to one, and a copy of it waits for the
+// neighbor already. A host repeats such a segment because it gets no answer, and the receiver needs only one copy.
+// Of other packets each counts: two datagrams may look alike and be two, and so may two acknowledgements.
 func (x *passage) repeats(n *neighbor.Neighbor) bool {
 	p := &x.p
 	if p.Proto != packet.ProtoTCP || p.Flags&packet.SYN == 0 || p.Fragmented() {
@@ -55,7 +55,8 @@ func (x *passage) repeats(n *neighbor.Neighbor) bool {
 	return false
 }
 
-// sameSegment reports whether a frame has the same TCP segment as a packet: addresses, ports, numbers, and what it is.
+// sameSegment reports whether a frame has the same TCP segment as a packet: the same addresses, ports, sequence
+// numbers, and flags among opening.
 func sameSegment(p *packet.Packet, eth []byte) bool {
 	const proto, addresses, numbers, flags = packet.EthernetLen + 9, packet.EthernetLen + 12, 12, 13
 	at := p.L4
@@ -65,9 +66,9 @@ func sameSegment(p *packet.Packet, eth []byte) bool {
 		bytes.Equal(eth[at:at+numbers], p.Eth[at:at+numbers]) && (eth[at+flags]^p.Flags)&opening == 0
 }
 
-// Reachable reports whether a host is worth a new connection: there is a route to
-// it, on which it is not dropped every time, and its next hop has not just failed to
-// answer. One that has is asked again, so that it is back when it answers.
+// Reachable reports whether a host is worth a new connection: a route leads to it, its address is not
+// a broadcast address, and its next hop has not just failed to answer. A next hop that has
+// failed is asked for again, so that the host counts as reachable when it answers.
 func (r *Router) Reachable(t *loop.Turn, addr packet.Addr) bool {
 	rt, ok := r.Routes.Lookup(addr.Netip())
 	switch {
@@ -107,7 +108,7 @@ func (out *Interface) sendARP(t *loop.Turn, to packet.MAC, m packet.ARP) {
 }
 
 const (
-	// An address that is new is announced so many times (RFC 5227, 2.3).
+	// announceTimes is how many times a new address is announced (RFC 5227, 2.3).
 	announceTimes    = 3
 	announceInterval = 2 * time.Second
 )
@@ -125,8 +126,8 @@ func (i *Interface) announceAddr(t *loop.Turn, addr packet.Addr) {
 	i.sendARP(t, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.MAC, Sender: addr, Target: addr})
 }
 
-// NetworkUp has the router announce its addresses on a network that has come up, and ask anew who else is
-// there: behind a device that was away there may be others now.
+// NetworkUp implements wire.StationOwner: the router announces its addresses on a network that has come up, and
+// forgets its neighbors there. Behind a device that was away there may be other hosts now.
 func (i *Interface) NetworkUp(t *loop.Turn) {
 	i.Router.Neighbors.Forget(i.ID)
 	i.announcements = announceTimes
@@ -142,7 +143,7 @@ func (i *Interface) AnnounceFresh(t *loop.Turn, addr packet.Addr) {
 	i.tickFresh(t)
 }
 
-// tickFresh announces those that are due.
+// tickFresh announces the fresh addresses that are due.
 func (i *Interface) tickFresh(t *loop.Turn) {
 	i.fresh = slices.DeleteFunc(i.fresh, func(f freshAddr) bool { return f.announcements == 0 })
 	for k := range i.fresh {
@@ -174,8 +175,8 @@ func (r *Router) tickAnnouncements(t *loop.Turn) {
 	}
 }
 
-// conflict reports that somebody else uses one of the router's addresses
-// (RFC 5227, 2.4). The router keeps it, and says so to the network, at most
+// conflict reports that another host uses one of the router's addresses
+// (RFC 5227, 2.4). The router keeps the address, and announces it to the network, at most
 // every ten seconds for each address.
 func (in *Interface) conflict(t *loop.Turn, addr packet.Addr, mac packet.MAC) {
 	t.Stats.Conflicts++

@@ -9,9 +9,8 @@ import (
 )
 
 // IP options: a router records its address, and the time, where a packet asks for it (RFC
-// 791, 3.1; RFC 1812, 5.3.13). It does so when the packet leaves, so what it quotes in an
-// error is still the sender's. Addresses that other routers have recorded before are theirs to
-// show: no translation changes them.
+// 791, 3.1; RFC 1812, 5.3.13). It does so when the packet leaves, so the packet that it quotes in an
+// error is still as its sender sent it. No translation changes addresses that other routers have recorded before.
 
 // readOptions looks at the options of a packet. A source route ends here, and so does an
 // option that cannot be read: the sender is told which octet is wrong (RFC 1812, 4.3.3.5), unless
@@ -34,7 +33,7 @@ func readOptions(t *loop.Turn, x *passage) verdict.Verdict {
 }
 
 // record enters the router into the options of a packet that leaves by an interface, towards an
-// address there.
+// address on its network.
 func record(t *loop.Turn, x *passage, out *Interface, towards packet.Addr) {
 	x.p.Record(&x.options, out.addrFor(towards), timestamp(t), x.r.IsLocal(x.p.Asked(&x.options)))
 }
@@ -42,8 +41,8 @@ func record(t *loop.Turn, x *passage, out *Interface, towards packet.Addr) {
 // notStandard marks a timestamp that does not count from midnight (RFC 791, 3.1).
 const notStandard = 1 << 31
 
-// timestamp is the time as the Internet timestamp option wants it: in milliseconds since
-// midnight UT. Without a clock of the day it is that since the start, marked as such.
+// timestamp is the time as the Internet timestamp option has it: in milliseconds since
+// midnight UT. Without a clock of the day it is the time since the start, with a mark (notStandard).
 func timestamp(t *loop.Turn) uint32 {
 	if t.Day == nil {
 		return uint32(t.Now/time.Millisecond) | notStandard

@@ -10,25 +10,27 @@ import (
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
-// The types in this file are what derive makes of a State: plain values, by which a router's rules are built and
-// changed. They know nothing of config. Objects name each other by id, as they do in a State.
+// The types in this file are plain values by which a router's rules are built and changed. Package router makes them
+// of a State (derive.go). They know nothing of config. Objects name each other by id, as they do in a State.
 
-// An Origin is where a rule came from: the object, and the line that stated it. Only readers, such as traces, look
-// at it.
+// An Origin says where a rule came from: the object, and the line that stated it. No packet's way depends on it; it is
+// for readers, such as those of traces.
 type Origin struct {
 	Kind string // in the words of config.Kind, or of the topology file
-	Name string
+	Name string // the object's
 	ID   wire.ID
 	At   string // such as lab.toml:12; empty if unknown
 }
 
+// String returns kind and name, such as "vip web".
 func (o Origin) String() string { return o.Kind + " " + o.Name }
 
-// A Params says what a router is to obey. What is nil stays as it is.
+// A Params says what a router is to obey. A part that is nil stays as it is. A Params is not changed once it is made,
+// except that package router adds the interface of checks.
 type Params struct {
-	ID       wire.ID
-	Settings *SettingsParams
-	Place    *PlaceParams
+	ID       wire.ID          // the router's
+	Settings *SettingsParams  // never nil for a new router
+	Place    *PlaceParams     // never nil for a new router
 	Floating []FloatingParams // floating addresses whose meaning may have changed
 	VIPs     []VIPParams      // VIPs that have come or changed
 	Pools    []wire.ID        // pools that may have changed
@@ -39,8 +41,8 @@ type Params struct {
 
 // SettingsParams are a router's scalar settings.
 type SettingsParams struct {
-	Name     string
-	RPFilter RPFilter
+	Name     string        // the router's, for messages
+	RPFilter RPFilter      // which source addresses are refused
 	Clamp    bool          // lower the TCP MSS to what the MTU allows
 	Fragment time.Duration // how long a packet may be on its way in fragments
 	Tables   TableParams
@@ -56,18 +58,18 @@ type TableParams struct {
 // PlaceParams say where a router is: its interfaces, its gateway and its routes.
 type PlaceParams struct {
 	Interfaces []InterfaceParams // the gateway's, too; at most one on a network
-	Gateway    *GatewayParams
-	Routes     []RouteParams
-	Checked    bool // the router checks members
+	Gateway    *GatewayParams    // nil: the router has none
+	Routes     []RouteParams     // static routes
+	Checked    bool              // the router checks members
 }
 
 // An InterfaceParams is one interface of a router.
 type InterfaceParams struct {
 	Network  wire.ID
-	External bool
-	Checks   bool // the network of the router's own checks of members
-	MAC      packet.MAC
-	Addrs    []netip.Prefix // the router's, with the lengths of their subnets
+	External bool           // it leads to the gateway's network
+	Checks   bool           // it leads to the host of the router's own checks of members
+	MAC      packet.MAC     // for all addresses of the interface
+	Addrs    []netip.Prefix // the router's addresses, with the lengths of their subnets
 	OnLink   []netip.Prefix // subnets of the network without an address of the router
 	Origin   Origin
 }
@@ -75,40 +77,40 @@ type InterfaceParams struct {
 // A GatewayParams says how a router reaches the outside, through its interface on an external network.
 type GatewayParams struct {
 	Network wire.ID
-	Addr    packet.Addr
-	NextHop packet.Addr // 0: none
-	SNAT    bool
+	Addr    packet.Addr      // the router's first address there
+	NextHop packet.Addr      // of the default route; 0: there is none
+	SNAT    bool             // shared SNAT; without it, only floating IPs translate
 	Plain   []netip.Prefix   // destinations towards which nothing is translated
-	Shared  [][2]packet.Addr // first and last address of the ranges that internal hosts share; none: addr
+	Shared  [][2]packet.Addr // first and last address of the ranges that internal hosts share; none: Addr
 	Origin  Origin
 }
 
 // A RouteParams is a static route.
 type RouteParams struct {
-	To     netip.Prefix
-	Via    packet.Addr
+	To     netip.Prefix // destinations
+	Via    packet.Addr  // the next hop. A route to a next hop on none of the router's networks is ignored
 	Origin Origin
 }
 
 // A FloatingParams says what a floating address of a router's external network stands for.
 type FloatingParams struct {
 	Addr   packet.Addr
-	To     nat.Floating // zero: nothing any more
+	To     nat.Floating // zero: the address stands for nothing any more
 	Origin Origin
 }
 
 // A VIPParams is a VIP of a router: one listener of a load balancer.
 type VIPParams struct {
-	ID      wire.ID
-	Gone    bool // the router has no such VIP any more; nothing else is set
+	ID      wire.ID // the listener's
+	Gone    bool    // the router has no such VIP any more; of the other fields only ID is set
 	Name    string
-	Network wire.ID
+	Network wire.ID // the network on which the address is
 	Addr    packet.Addr
-	Proto   uint8
+	Proto   uint8 // packet.ProtoTCP or packet.ProtoUDP
 	Port    uint16
-	Pool    wire.ID
-	Limit   int           // established connections at most, 0: any number
-	Idle    time.Duration // 0: as the connection table has it
-	Allowed []netip.Prefix
+	Pool    wire.ID        // empty: the VIP has no members
+	Limit   int            // established connections at most, 0: any number
+	Idle    time.Duration  // idle timeout of connections, 0: that of the connection table
+	Allowed []netip.Prefix // clients that may connect; none: all
 	Origin  Origin
 }

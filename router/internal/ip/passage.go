@@ -10,9 +10,9 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A passage is one frame on its way through one router: what came in, what the
-// stages have found out, and what is to be done with it. begin resets what a stage might
-// read before it is set. The other fields are the former packet's until the stage that their
+// A passage is one frame on its way through one router: the frame as it came in, the findings of
+// the stages, and the changes to make. begin resets the fields that a stage might
+// read before they are set. The other fields are the former packet's until the stage that their
 // comment names has set them.
 type passage struct {
 	r     *Router
@@ -22,23 +22,23 @@ type passage struct {
 	again bool          // it was parked before, and has been counted
 	isARP bool          // of stageIngress
 
-	failed neighbor.Key // the neighbor that it has waited for in vain; set by retry.resume
+	failed neighbor.Key // the neighbor that it has waited for in vain; set by retry.Resume
 
-	conn *conntrack.Conn // the connection it belongs to, nil: a new one
+	conn *conntrack.Conn // the connection it belongs to; nil: a new one
 	dir  conntrack.Direction
 	err  *errorPath // set for an ICMP error about a connection
 
 	options   packet.IPOptions // of stageParse, if the packet has some
 	fragments *fragmentEntry   // of stageParse: the packet that it is a fragment of
 
-	segment packet.Segment // of stageConntrack: a TCP segment in a known connection,
-	fit     conntrack.Fit  // and whether it belongs there
+	segment packet.Segment // of stageConntrack: a TCP segment in a known connection
+	fit     conntrack.Fit  // of stageConntrack: whether the segment belongs there
 
 	fresh fresh // of stageConntrack, for a packet of no known connection
 
 	out      *Interface
 	nextHop  packet.Addr        // of stageRoute
-	hop      neighbor.Ref       // of stageRoute: of the next hop, 0: not known yet
+	hop      neighbor.Ref       // of stageRoute: the next hop's place in the neighbor table; 0: not known yet
 	neighbor *neighbor.Neighbor // the next hop
 	oversize bool               // to be fragmented
 	rewrites bool               // rewrite changes something
@@ -48,30 +48,30 @@ type passage struct {
 // fresh is what the stages find out about a packet that belongs to no known connection.
 type fresh struct {
 	to       packet.Tuple // the packet as it will leave
-	binding  nat.Binding
-	external bool // addressed to an external address of ours: the sender shows its own
-	admitted bool // may come in from outside
-	ruled    bool // a floating IP, forwarded port or VIP decided the destination
-	succeeds bool // it may take the place of a connection with the same tuple, see connectionOf
+	binding  nat.Binding  // the mapping that it goes through, if one
+	external bool         // its destination is an external address of the router: the sender shows its own
+	admitted bool         // may come in from outside
+	ruled    bool         // a floating IP, forwarded port or VIP decided the destination
+	succeeds bool         // it may take the place of a connection with the same tuple, see connectionOf
 	vip      *VIP
 	member   lb.Member // of vip
 }
 
-// An errorPath is how an ICMP error about a translated connection is translated
-// itself: its own addresses, and the quoted packet as its sender knows it.
+// An errorPath is the translation of an ICMP error about a translated connection: its own
+// addresses, and the quoted packet as that packet's sender knows it.
 type errorPath struct {
 	src, dst packet.Addr
 	quoted   packet.Tuple
 }
 
-// Scratch is what the routers of one worker use for a packet, and no longer.
+// Scratch is memory that the routers of one worker use for one packet after the other. The zero value is ready.
 type Scratch struct {
 	passage  passage
 	errPath  errorPath
 	newConn  conntrack.NewConn
 	ahead    [conntrack.WarmMost]packet.Tuple // of the frames of a batch
 	segments []tap.Frame                      // of a super-frame that is larger than the MTU
-	pieces   []tap.Frame                      // of a packet, or of a segment, that is
+	pieces   []tap.Frame                      // of a packet, or of a segment, that is larger than the MTU
 }
 
 // begin resets what a stage may read before it is set.
@@ -86,9 +86,9 @@ func (x *passage) begin(in *Interface, f *tap.Frame, again bool) {
 // there by an external address.
 func (x *passage) leaves() bool { return !x.in.External && (x.out.External || x.fresh.external) }
 
-// owner is the internal host whose share a new connection counts towards: its
-// sender, or for one from outside the host it is for. A VIP's members share
-// what comes from outside.
+// owner is the internal host whose host share a new connection counts towards: its
+// sender, or for a connection from outside its receiver. Connections from outside to a VIP count
+// towards no host's, because the members have them together.
 func (x *passage) owner() conntrack.Owner {
 	switch {
 	case !x.in.External:

@@ -7,24 +7,26 @@ import (
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
-// A Pool is what a State says of a pool and its members. It never changes: with the State comes another one.
+// A Pool is a pool and its members as a State has them. It never changes, so any goroutine may read it: a State that
+// changes the pool brings another one.
 type Pool struct {
 	ID           wire.ID
 	Name         string
-	Proto        uint8
-	Algorithm    string
-	Config       lb.Config
-	Monitored    bool     // the members are checked; else every member counts as up
-	KeepDown     bool     // TCP connections of a member that is down go on,
-	DrainRemoved bool     // of one that is removed
-	Members      []Member // Healthy: what counts until checks have decided
+	Proto        uint8     // packet.ProtoTCP or packet.ProtoUDP
+	Algorithm    string    // in the words of the topology
+	Config       lb.Config // the algorithm, and for how long clients are pinned to members
+	Monitored    bool      // the members are checked; else every member counts as up
+	KeepDown     bool      // TCP connections of a member that is down go on
+	DrainRemoved bool      // TCP connections of a member that is removed go on
+	Members      []Member  // in the State's order. Healthy is the state of a new member until checks have decided
 }
 
-// A Member has a number, its ID, that no other member of the engine ever has: connections may name one that is gone.
-// One that gets another address or port is another member.
+// A Member is a member of a pool. Its number, lb.Member.ID, is no other member's as long as the engine runs:
+// connections may name a member that is gone. An object that gets another address or port is another member from then
+// on.
 type Member struct {
-	ObjectID wire.ID
-	Name     string
+	ObjectID wire.ID // of the State's object
+	Name     string  // may be empty
 	lb.Member
 }
 
@@ -46,7 +48,7 @@ func (p *Pool) NameOf(number uint32) string {
 	return ""
 }
 
-// Balanced is the pool's members as lb knows them.
+// Balanced are the pool's members as lb knows them. The caller owns the slice.
 func (p *Pool) Balanced() []lb.Member {
 	list := make([]lb.Member, len(p.Members))
 	for i := range p.Members {
@@ -55,20 +57,20 @@ func (p *Pool) Balanced() []lb.Member {
 	return list
 }
 
-// A PoolShare is a pool at one router. VIPs of one router take turns in common. Another router may know other hosts
-// by the same addresses, so each has checks of its own.
+// A PoolShare is a pool at one router. The VIPs of that router take turns in the pool together. Another router may know
+// other hosts by the same addresses, so each router has its own PoolShare, with its own checks.
 type PoolShare struct {
-	Of     *Pool // swapped by the router's worker
-	Router *Router
-	Pool   *lb.Pool
-	VIPs   []*VIP
+	Of     *Pool    // the pool as the State has it; swapped by the router's worker
+	Router *Router  // which uses the pool
+	Pool   *lb.Pool // the members that are chosen from, with what the checks have found at this router
+	VIPs   []*VIP   // of the router, that use the pool
 }
 
 func newShare(r *Router, p *Pool) *PoolShare {
 	return &PoolShare{Of: p, Router: r, Pool: lb.NewPool(p.Config, p.Balanced())}
 }
 
-// numbers are the backends that a member is: one for each VIP.
+// numbers are the numbers of a member's backends: one for each VIP.
 func (s *PoolShare) numbers(member uint32) []conntrack.Backend {
 	var all []conntrack.Backend
 	for _, v := range s.VIPs {
@@ -79,7 +81,7 @@ func (s *PoolShare) numbers(member uint32) []conntrack.Backend {
 	return all
 }
 
-// update gives the share the pool as it is now. It is called by the router's worker.
+// update gives the PoolShare the pool as the State has it now. It is called by the router's worker.
 func (s *PoolShare) update(to *Pool) {
 	was := s.Of
 	s.Of = to
@@ -100,8 +102,10 @@ func (s *PoolShare) update(to *Pool) {
 	}
 }
 
-// SetHealthy says what the checks have found a member to be at this router, and settles the
-// connections of one that is down. Those of a member that is down by hand have been settled before.
+// SetHealthy says whether the checks have found a member to be up at this router, and settles the
+// connections of a member that is down. The connections of a member that is down by hand have been settled before.
+// Any goroutine but the router's worker may call it; it waits for that worker. The error is os.ErrClosed when the
+// worker has ended.
 func (s *PoolShare) SetHealthy(m *Member, healthy bool) error {
 	ch := conntrack.Change{}
 	if !healthy && m.AdminStateUp {
@@ -110,7 +114,7 @@ func (s *PoolShare) SetHealthy(m *Member, healthy bool) error {
 	return s.Router.change(ch, func(*loop.Turn) { s.Pool.SetHealthy(m.ID, healthy) })
 }
 
-// down is what it means for connections that a member is down.
+// down is the change for the connections of a member that is down.
 func (s *PoolShare) down(m *Member) conntrack.Change {
 	return conntrack.Change{Backends: s.numbers(m.ID), KeepTCP: s.Of.KeepDown}
 }

@@ -20,25 +20,29 @@ type reassembly struct {
 	Key    fragmentKey
 	in     *Interface
 	pieces []piece // by offset
-	total  int     // payload length, known with the last piece; 0 before
-	Bytes  int
-	first  []byte // the first fragment as it came, with its virtio-net header
-	spoilt bool
+	total  int     // payload length in bytes, known with the last piece; 0 before
+	Bytes  int     // of payload that have come
+	first  []byte  // the first fragment as it came, with its virtio-net header
+	spoilt bool    // the packet cannot be completed; its later pieces are dropped
 	until  time.Duration
 }
 
+// A piece is the payload of one fragment, with its offset in bytes.
 type piece struct {
 	off  int
 	data []byte
 }
 
+// The limits of a router's reassembly.
 const (
-	MaxReassemblies     = 64 // of a router
-	MaxReassembliesEach = 8  // of one source
+	MaxReassemblies     = 64 // packets of a router
+	MaxReassembliesEach = 8  // packets of one source
 	// MaxPieces is enough for the largest packet through the smallest usual MTU, 576.
-	MaxPieces      = 128
-	ReassemblyTime = 30 * time.Second // RFC 1122, 3.3.2 asks for 60 to 120, RFC 791 for 15
-	MaxIPLen       = 65535
+	MaxPieces = 128
+	// ReassemblyTime is how long a packet may take. RFC 1122, 3.3.2 asks for 60 to 120 s, RFC 791 for 15.
+	ReassemblyTime = 30 * time.Second
+	// MaxIPLen is the largest length of an IPv4 packet, in bytes (RFC 791, 3.1).
+	MaxIPLen = 65535
 )
 
 // reassemble takes a fragment that is for the router, and has the whole packet
@@ -103,7 +107,7 @@ func (all *reassemblies) find(t *loop.Turn, k fragmentKey, in *Interface) *reass
 
 func (all *reassemblies) remove(i int) { *all = slices.Delete(*all, i, i+1) }
 
-// detach drops what has come by an interface that is gone.
+// detach drops the packets whose pieces have come by an interface that is gone.
 func (all *reassemblies) detach(t *loop.Turn, in *Interface) {
 	*all = slices.DeleteFunc(*all, func(g *reassembly) bool {
 		if g.in == in {
@@ -120,8 +124,8 @@ func (g *reassembly) drop(t *loop.Turn, reason verdict.DropReason) {
 	g.pieces, g.Bytes = nil, 0
 }
 
-// Tick gives up what has not been completed in time, and says so to its
-// sender if the first fragment is there to be quoted (RFC 792; RFC 1122, 3.3.2).
+// Tick gives up the packets that have not been completed in time. The sender is told
+// if the first fragment is there to be quoted (RFC 792; RFC 1122, 3.3.2).
 func (all *reassemblies) Tick(t *loop.Turn) {
 	for len(*all) > 0 {
 		g := (*all)[0]
@@ -142,11 +146,11 @@ func (all *reassemblies) Tick(t *loop.Turn) {
 	}
 }
 
-// What a fragment does to a reassembly.
+// The results of reassembly.add.
 const (
 	pieceAdded  = iota
-	pieceKnown  // it is there already
-	pieceSpoils // it cannot belong to what is there
+	pieceKnown  // the fragment is there already
+	pieceSpoils // the fragment cannot belong to the same packet as the others
 )
 
 // add puts a fragment in its place.
@@ -180,7 +184,7 @@ func (g *reassembly) add(x *passage) int {
 // headerLen is the length of the IP header of the first fragment, which has all options (RFC 791, 3.1).
 func (g *reassembly) headerLen() int { return int(g.first[tap.HeaderLen+packet.EthernetLen]&15) * 4 }
 
-// whole is the packet as a frame with its virtio-net header.
+// whole is the completed packet as a frame with its virtio-net header.
 func (g *reassembly) whole() []byte {
 	b := append([]byte(nil), g.first[:tap.HeaderLen+packet.EthernetLen+g.headerLen()]...)
 	for _, q := range g.pieces {

@@ -9,10 +9,10 @@ import (
 )
 
 // conntrackError finds the connection that an ICMP error is about, by the
-// packet it quotes: one that left here, so its reverse is how an answer would
-// arrive. The error goes where that answer would go (RFC 5508, REQ-4 and
-// REQ-5). It neither refreshes nor ends the connection (REQ-6). One about a TCP segment that
-// its sender cannot have sent is dropped.
+// packet it quotes. The quoted packet has left the router as it is quoted, so an answer to it would
+// arrive with the reverse tuple. The error goes where that answer would go (RFC 5508, REQ-4 and
+// REQ-5). It neither refreshes nor ends the connection (REQ-6). An error about a TCP segment that
+// its sender cannot have sent is dropped (RFC 5927, 4.1).
 func conntrackError(t *loop.Turn, x *passage) verdict.Verdict {
 	p, r := &x.p, x.r
 	if p.Type == packet.ICMPRedirect || p.Type == packet.ICMPSourceQuench {
@@ -22,7 +22,7 @@ func conntrackError(t *loop.Turn, x *passage) verdict.Verdict {
 		return v
 	}
 	if p.Quote.Src != p.Dst {
-		return verdict.Drop(verdict.DropICMPUnknown) // errors go to whom they are about
+		return verdict.Drop(verdict.DropICMPUnknown) // an error goes to the sender of the packet that it quotes
 	}
 	q := p.Quote.Reverse()
 	c, d := r.Conns.Lookup(&q, t.Now)
@@ -30,7 +30,7 @@ func conntrackError(t *loop.Turn, x *passage) verdict.Verdict {
 		if x.in.External && r.closed() && !x.in.Owns(p.Dst) || r.Gateway != nil && r.Gateway.shares(p.Dst) {
 			return verdict.Drop(verdict.DropICMPUnknown)
 		}
-		return verdict.Next // one-to-one, or a plain packet to a plain address
+		return verdict.Next // about one-to-one NAT, or about a packet that is not translated
 	}
 	if r.Interfaces[c.In[d]].External != x.in.External {
 		return verdict.Drop(verdict.DropICMPUnknown)
@@ -55,13 +55,13 @@ func conntrackError(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Next
 }
 
-// translateUnknown sees to an ICMP error about no known connection. Where floating
-// IPs alone stand between the two sides, addresses are enough to translate it, and
-// what it quotes. What a forgotten mapping was, the router does not know.
+// translateUnknown translates an ICMP error about no known connection. Where only floating
+// IPs stand between the two sides, the addresses alone say how the error, and the packet
+// it quotes, are translated. An error about a forgotten mapping is dropped.
 func translateUnknown(t *loop.Turn, x *passage) verdict.Verdict {
 	p, r := &x.p, x.r
 	src, q := p.Src, p.Quote.Tuple
-	q.Src = x.fresh.to.Dst // they were the same
+	q.Src = x.fresh.to.Dst // the quoted source is the destination of the error: conntrackError has checked it
 	if x.leaves() {
 		floating, ok := r.Static.Floating(q.Dst)
 		switch {

@@ -14,24 +14,23 @@ import (
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
-// A Router is one virtual router with an address space of its own. What its packets obey is in its rules,
-// which its worker swaps; what its packets change is in its tables, which live on.
+// A Router is one virtual router with an address space of its own. Its packets obey its rules,
+// which its worker swaps, and change its tables, which stay when the rules are swapped.
 type Router struct {
 	*Rules
 	ID         wire.ID
-	Worker     *loop.Worker
+	Worker     *loop.Worker // owns the router
 	Scratch    *Scratch     // its worker's
 	Interfaces []*Interface // by number; 0 is none
-	// Numbers that connections from before a change may still name, and numbers that none names.
-	Departed   []*Interface
-	unnumbered []uint16
-	Quiet      bool // no change is being settled
-	leaving    bool // the router ends
+	Departed   []*Interface // interfaces that are gone, and whose numbers connections may still name
+	unnumbered []uint16     // numbers that no interface has, and no connection names
+	Quiet      bool         // no change is being settled
+	leaving    bool         // the router ends
 
-	exhausted map[verdict.DropReason]time.Duration // when it was last said that connections are refused for a reason
+	exhausted map[verdict.DropReason]time.Duration // when the log last said that connections are refused for a reason
 
-	Conns *conntrack.Table
-	NAT   *nat.Table
+	Conns *conntrack.Table // all connections
+	NAT   *nat.Table       // mappings and their ports
 	balancer
 	checkClass conntrack.Class // of the connections of checks
 
@@ -39,14 +38,15 @@ type Router struct {
 	Neighbors *neighbor.Table
 
 	idents       idents
-	Fragments    fragments
-	Reassemblies reassemblies // the oldest first
-	Errors       Limiter
-	echoes       Limiter
-	Cut          cutTuples
+	Fragments    fragments    // of packets that are forwarded
+	Reassemblies reassemblies // of packets for the router itself; the oldest first
+	Errors       Limiter      // of ICMP errors and RSTs
+	echoes       Limiter      // of echo replies
+	Cut          cutTuples    // of connections that changes have cut off
 }
 
-// NewRouter makes a router that has no rules yet.
+// NewRouter makes a router that has no rules yet. p are its first settings. rng gives its secrets; it is not kept.
+// Before the first packet the caller sets Worker and Scratch, and the worker adopts a Change.
 func NewRouter(of wire.ID, p *SettingsParams, rng *rand.Rand) *Router {
 	own := Split(rng)
 	conns := conntrack.NewTable(p.Tables.Conns, own)
@@ -64,7 +64,7 @@ func NewRouter(of wire.ID, p *SettingsParams, rng *rand.Rand) *Router {
 	return r
 }
 
-// Split returns a generator of its own for somebody else.
+// Split returns a generator that is seeded by another one, and does not share its state.
 func Split(rng *rand.Rand) *rand.Rand {
 	var key [32]byte
 	for i := 0; i < len(key); i += 8 {
@@ -84,8 +84,8 @@ func (r *Router) adopt(next *Rules) {
 	}
 }
 
-// change has the router's worker make a change, and settle the connections that it
-// concerns, if there are any.
+// change has the router's worker call do, and settle the connections that ch concerns, if there are any. It waits
+// for the worker.
 func (r *Router) change(ch conntrack.Change, do func(*loop.Turn)) error {
 	w := r.Worker
 	return w.Call(func() {
@@ -98,8 +98,8 @@ func (r *Router) change(ch conntrack.Change, do func(*loop.Turn)) error {
 	})
 }
 
-// settle goes on with ending the connections that changes have left behind: a step
-// now, the next one in the next turn.
+// settle judges the connections that changes concern: some of them now, and others in the next turn. When
+// all are settled, no connection names a departed interface, and its number is free.
 func (r *Router) settle(t *loop.Turn) {
 	if r.Quiet = r.Conns.Settle(t.Now); !r.Quiet {
 		t.WakeAt(t.Now)
@@ -112,37 +112,37 @@ func (r *Router) settle(t *loop.Turn) {
 	r.Departed = nil
 }
 
-// NoInterface stands for the interface of a number that is free.
+// NoInterface stands in Router.Interfaces for a number that is free. It owns no address.
 var NoInterface = &Interface{InterfaceRules: &InterfaceRules{}}
 
 // A gateway is a router's place on an external network.
 type gateway struct {
 	Interface *Interface
-	Addr      packet.Addr
-	SNAT      bool
-	Plain     []prefixOf // where internal addresses are shown as they are
+	Addr      packet.Addr // the router's first address there
+	SNAT      bool        // internal hosts without a floating IP share addresses
+	Plain     []prefixOf  // destinations that see internal addresses untranslated
 
-	Shared []packet.Addr        // what internal hosts show outside; mostly addr alone
-	more   map[packet.Addr]bool // those of shared that are not addr
+	Shared []packet.Addr        // the addresses that internal hosts share; mostly Addr alone
+	more   map[packet.Addr]bool // addresses of Shared that are not Addr
 	origin Origin
 }
 
-// sharedBy is the address that an internal host shows outside: always the same, so that
-// peers which know it by one protocol or port recognize it in the others (RFC 4787, REQ-2),
-// also after a restart. Neighbors in a subnet get different ones.
+// sharedBy is the address that an internal host shows outside. It is always the same, also after a restart, so that
+// a peer that knows the host by one protocol or port recognizes it in others (RFC 4787, REQ-2).
+// Hosts with consecutive addresses get different ones.
 func (g *gateway) sharedBy(host packet.Addr) packet.Addr {
 	return g.Shared[host.Number()%uint64(len(g.Shared))]
 }
 
-// shares reports whether internal hosts share an address, or could: mappings may be
+// shares reports whether internal hosts share an address, or could with other settings: mappings may be
 // behind it.
 func (g *gateway) shares(addr packet.Addr) bool { return addr == g.Addr || g.more[addr] }
 
-// A route leads to a next hop, or on link when via is 0.
+// A route leads to a next hop, or on link when Via is 0.
 type route struct {
 	Out    *Interface
-	Via    packet.Addr
-	origin *Origin // of a static route or the gateway's; nil: a subnet that is on link
+	Via    packet.Addr // the next hop
+	origin *Origin     // of a static route or the gateway's; nil: a subnet that is on link
 }
 
 // An Interface is a router's interface on a network, with one MAC for all the
@@ -151,25 +151,26 @@ type Interface struct {
 	wire.Station
 	*InterfaceRules
 	ID     uint16  // its number at the router; connections name it
-	On     wire.ID // its network
+	On     wire.ID // its network's
 	Router *Router
-	Checks bool // the network of the router's own checks of members
+	Checks bool // it leads to the host of the router's own checks of members
 	Gone   bool // the router has no such interface any more
 	MTU    int  // the network's LinkMTU, as its router's worker knows it
 
-	announcements int // of all its addresses
-	announceAt    time.Duration
+	announcements int           // how many times all its addresses are to be announced yet
+	announceAt    time.Duration // when the next time is
 	fresh         []freshAddr
-	conflicts     map[packet.Addr]time.Duration // when each address was last said to be another host's, too
+	conflicts     map[packet.Addr]time.Duration // when a conflict about each address was last reported
 }
 
-// A freshAddr is an address that an interface has only just got.
+// A freshAddr is an address that an interface has only just got. It is announced by itself.
 type freshAddr struct {
 	addr          packet.Addr
-	announcements int
-	at            time.Duration
+	announcements int           // how many times it is to be announced yet
+	at            time.Duration // when the next time is
 }
 
+// An ifaceAddr is an address of an interface, with its subnet.
 type ifaceAddr struct {
 	Addr   packet.Addr
 	prefix prefixOf
@@ -188,8 +189,8 @@ func (i *InterfaceRules) onLink(addr packet.Addr) bool {
 	return false
 }
 
-// isBroadcast reports whether an address is the first or last of a subnet, which
-// is no host's. Subnets of two addresses or one have none (RFC 3021).
+// isBroadcast reports whether an address is the first or last of a subnet, so that
+// no host has it. Subnets of two addresses or one have no such address (RFC 3021).
 func (i *InterfaceRules) isBroadcast(addr packet.Addr) bool {
 	for _, p := range i.Prefixes {
 		if p.contains(addr) && p.Mask < 0xfffffffe && (addr == p.Addr || addr == p.Addr|^p.Mask) {
@@ -199,8 +200,8 @@ func (i *InterfaceRules) isBroadcast(addr packet.Addr) bool {
 	return false
 }
 
-// bypasses reports whether b would answer a directly, past the router: both are
-// in one subnet here.
+// bypasses reports whether b would answer a directly, past the router, because both are
+// in one subnet of the interface.
 func (i *InterfaceRules) bypasses(a, b packet.Addr) bool {
 	for _, p := range i.Prefixes {
 		if p.contains(a) && p.contains(b) {
@@ -210,7 +211,7 @@ func (i *InterfaceRules) bypasses(a, b packet.Addr) bool {
 	return false
 }
 
-// addrFor is the interface's address in the subnet of addr, else its first.
+// addrFor is the interface's address in the subnet of addr, else its first address.
 func (i *InterfaceRules) addrFor(addr packet.Addr) packet.Addr {
 	for _, a := range i.Addrs {
 		if a.prefix.contains(addr) {

@@ -16,21 +16,21 @@ import (
 
 // Rules is everything that a packet at one router obeys. It is derived from one State and never changes. The router's
 // worker swaps it for the next one between two batches of packets. The next one shares with the former one
-// what did not change (with). Any goroutine may read it.
+// the parts that did not change (with). Any goroutine may read it.
 type Rules struct {
 	SettingsParams
-	Attached []*InterfaceRules // the interfaces, in the order of the params
-	Gateway  *gateway          // nil: no external network
-	checks   *Interface        // where the checks of members come from; nil: there are none
-	Routes   *bart.Table[route]
+	Attached []*InterfaceRules      // of the interfaces, in the order of the params
+	Gateway  *gateway               // nil: no external network
+	checks   *Interface             // leads to the host of the checks of members; nil: there is none
+	Routes   *bart.Table[route]     // by destination
 	floating *nat.Static            // all floating IPs
-	Static   *nat.Static            // those in force: without a gateway none is
-	VIPs     lb.VIPs                // the ID of one is its vip's number at the router
-	Listed   []*VIPRules            // those of vips, in the order of address, protocol and port
+	Static   *nat.Static            // the floating IPs that are in force: without a gateway none is
+	VIPs     lb.VIPs                // the ID of a lb.VIP is the number of its VIP at the router
+	Listed   []*VIPRules            // of all VIPs, in the order of address, protocol and port
 	Owned    addrmap.Map[ownership] // every address that the router answers for by ARP
 }
 
-// noRules are those of a router that does nothing yet.
+// noRules are the rules of a router that does nothing yet.
 var noRules = &Rules{Routes: new(bart.Table[route])}
 
 // An ownership says where a router has an address, and counts the reasons. An address may have several, as the
@@ -38,16 +38,17 @@ var noRules = &Rules{Routes: new(bart.Table[route])}
 type ownership struct {
 	At  *Interface // where the address is answered for and announced
 	ARP uint16     // reasons to answer for it
-	// reasons why it is the router's own, so that pings are answered. An associated floating IP is its host's
+	// Local counts the reasons why the address is the router's own, so that pings are answered. An associated floating
+	// IP is its host's.
 	Local uint16
 }
 
 // InterfaceRules is what an interface obeys. The interface itself stays when its rules change.
 type InterfaceRules struct {
 	Of       *Interface
-	External bool
-	Addrs    []ifaceAddr
-	Prefixes []prefixOf // every subnet that is on link
+	External bool        // it leads to the gateway's network
+	Addrs    []ifaceAddr // the router's
+	Prefixes []prefixOf  // every subnet that is on link
 	origin   Origin
 }
 
@@ -55,31 +56,32 @@ type InterfaceRules struct {
 type VIPRules struct {
 	lb.VIP
 	Of         *VIP
-	ListenerID wire.ID
+	ListenerID wire.ID // of the State's listener
 	network    wire.ID
-	At         *Interface // where its address is, on the network
-	PoolID     wire.ID
+	At         *Interface    // the interface on the network of its address
+	PoolID     wire.ID       // of the State's pool
 	Limit      int           // established connections at most, 0: any number
-	Idle       time.Duration // 0: as the connection table has it
+	Idle       time.Duration // idle timeout of connections, 0: that of the connection table
 	Allowed    *bart.Lite    // clients that may connect; nil: all
 	origin     Origin
 }
 
-// standing finds the parts of a router that stay when its rules change, by the ids that params have.
+// standing finds the parts of a router that stay when its rules change, by the ids that params have. Each method
+// returns nil if there is no such part.
 type standing interface {
 	InterfaceOn(network wire.ID) *Interface
 	VIPOf(listener wire.ID) *VIP
 	ShareOf(pool wire.ID) *PoolShare
 }
 
-// with makes the rules that follow from a change. It shares with r what the params do not touch. moved are the
-// addresses that the router has in one of the two at an interface where it does not have them in the other.
+// with makes the rules that follow from a change. They share with r the parts that the params do not touch. moved are
+// the addresses that the router gets and loses at its interfaces.
 func (r *Rules) with(p *Params, parts standing) (next *Rules, moved moves) {
 	n := *r
 	if p.Settings != nil {
 		n.SettingsParams = *p.Settings
 	}
-	anew := false // where the addresses are is found anew
+	anew := false // the interfaces of all addresses are found anew
 	if p.Place != nil {
 		n.setPlace(p.Place, parts)
 		n.enforce()
@@ -114,7 +116,7 @@ func (r *Rules) with(p *Params, parts standing) (next *Rules, moved moves) {
 	return &n, movesBetween(r.Owned, n.Owned, addrs)
 }
 
-// setPlace makes interfaces, gateway and routes anew: a router has few of them.
+// setPlace makes the rules of interfaces, gateway and routes anew: a router has few of them.
 func (r *Rules) setPlace(p *PlaceParams, parts standing) {
 	r.Attached, r.Gateway, r.checks, r.Routes = nil, nil, nil, new(bart.Table[route])
 	for i := range p.Interfaces {
@@ -149,7 +151,7 @@ func (r *Rules) setPlace(p *PlaceParams, parts standing) {
 	}
 }
 
-// enforce has the floating IPs in force that may be.
+// enforce puts the floating IPs in force, if there is a gateway.
 func (r *Rules) enforce() {
 	if r.Static = r.floating; r.Gateway == nil {
 		r.Static = nil
@@ -202,7 +204,7 @@ func (r *Rules) rehoused(before *Rules) bool {
 	return at(r.Gateway) != at(before.Gateway) || !slices.EqualFunc(r.Attached, before.Attached, same)
 }
 
-// setVIPs sets VIPs that have come or changed, and takes away those that are gone.
+// setVIPs sets the rules of VIPs that have come or changed, and takes away the VIPs that are gone.
 func (r *Rules) setVIPs(params []VIPParams, parts standing, edits *ownEdits) {
 	changed := map[wire.ID]bool{}
 	set := make([]*VIPRules, 0, len(params))
@@ -252,7 +254,7 @@ func newVIPRules(p *VIPParams, parts standing) *VIPRules {
 	return v
 }
 
-// houseVIPs finds the interfaces of the VIPs anew. What is shared with former rules is not changed.
+// houseVIPs finds the interfaces of the VIPs anew. It copies the VIPRules, because the former rules have them, too.
 func (r *Rules) houseVIPs(parts standing) {
 	listed := make([]*VIPRules, 0, len(r.Listed))
 	for _, v := range r.Listed {
@@ -294,15 +296,16 @@ type addrAt struct {
 	At   *Interface
 }
 
-// moves are the addresses that a router has got and lost. An address that is at another interface now is in both.
+// moves are the addresses that a router gets and loses. An address that moves to another interface is in both lists.
 type moves struct{ Gained, Lost []addrAt }
 
 // ownEdits are the reasons to own addresses that have come and gone.
 type ownEdits struct {
-	skip bool // nobody will ask
+	skip bool // the edits are not needed
 	all  []ownEdit
 }
 
+// An ownEdit is one reason to own an address. local: the reason makes the address the router's own. gone: it has gone.
 type ownEdit struct {
 	addrAt
 	local, gone bool
@@ -334,12 +337,12 @@ func (e *ownEdits) placed(r *Rules, gone bool) {
 func (e *ownEdits) floats(r *Rules, addr packet.Addr, gone bool) {
 	if r.Gateway != nil && r.Static.Owns(addr) {
 		_, associated := r.Static.Fixed(addr)
-		// of one with forwarded ports, the rest is for the router
+		// If the address has forwarded ports, packets to its other ports are for the router.
 		e.add(addrAt{addr, r.Gateway.Interface}, !associated, gone)
 	}
 }
 
-// everything is all reasons that there are.
+// everything are all reasons to own an address that the rules give.
 func (r *Rules) everything() ownEdits {
 	var e ownEdits
 	e.placed(r, false)
@@ -379,7 +382,7 @@ func (e *ownEdit) count(o *ownership) {
 	}
 }
 
-// addresses are those of the edits.
+// addresses are the addresses that the edits are about. Some may be there several times.
 func (e *ownEdits) addresses() []packet.Addr {
 	all := make([]packet.Addr, 0, len(e.all))
 	for _, edit := range e.all {

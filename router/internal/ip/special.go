@@ -7,11 +7,11 @@ import (
 	"github.com/taprouter/taprouter/router/internal/verdict"
 )
 
-// Some addresses are never forwarded from or to (RFC 6890 and the registry that it keeps, where
+// No router forwards packets from or to some addresses (RFC 6890 and its registry, where
 // "Forwardable" is "False"). Packets for the router itself may come from and go to such addresses:
 // the router may have neighbors, and serve addresses, to which no other router leads.
 
-// dummyAddr is what a router without an IPv4 address sends ICMP errors from (RFC 7600, RFC
+// dummyAddr is 192.0.0.8, from which a router without an IPv4 address sends ICMP errors (RFC 7600, RFC
 // 9229).
 const dummyAddr = 192<<24 | 8
 
@@ -30,9 +30,9 @@ func Forwardable(addr packet.Addr) bool {
 	return true
 }
 
-// Shows is the address that the router sends from, by an interface, to addr. hop is addr's next hop, or
-// addr itself. It is the interface's address; where that is link-local and would not get as far as
-// addr, it is another address of the router.
+// Shows is the source address of a packet that the router sends to addr by the interface. hop is the next hop to addr,
+// or addr itself. The source is the interface's address. Where that is link-local, and no other router would forward
+// packets to it, the source is another address of the router.
 func (i *Interface) Shows(hop, addr packet.Addr) packet.Addr {
 	own := i.addrFor(hop)
 	if Forwardable(own) || !Forwardable(addr) {
@@ -52,20 +52,21 @@ func (i *Interface) Shows(hop, addr packet.Addr) packet.Addr {
 	return own
 }
 
-// An RPFilter says what a source address must have to do with the interface that it
-// comes from (RFC 3704).
+// An RPFilter says which source addresses are refused because of the routes back to them (reverse-path filtering,
+// RFC 3704). It is about packets that belong to no known connection.
 type RPFilter uint8
 
+// The reverse-path filters.
 const (
-	RPOff    RPFilter = iota // no more than martian asks
-	RPLoose                  // a route to it
-	RPStrict                 // the route to it, out of that interface
+	RPOff    RPFilter = iota // routes back do not matter
+	RPLoose                  // there must be a route to the source address
+	RPStrict                 // that route must lead out of the interface that the packet came in by
 )
 
-// martian checks where a packet may come from (RFC 1812, 5.3.7; RFC 3704, 2.2
+// martian refuses a packet whose source address cannot be behind the interface (RFC 1812, 5.3.7; RFC 3704, 2.2
 // for addresses on link). No host sends from a loopback, multicast or broadcast address, or from an
 // address of the router. An address of a network of the router is on that network only. An address that
-// no router forwards is a neighbor's.
+// no router forwards may be a neighbor's, on link.
 func (i *Interface) martian(src packet.Addr) verdict.Verdict {
 	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
 		i.Router.claims(src) || !Forwardable(src) && !i.onLink(src) && src != dummyAddr {
@@ -95,7 +96,7 @@ func martianDest(dst packet.Addr) verdict.Verdict {
 	return verdict.Next
 }
 
-// prefixOf is the prefix of a network as a pair of address and mask.
+// prefixOf is the prefix of a subnet as a pair of address and mask.
 type prefixOf struct{ Addr, Mask packet.Addr }
 
 func newPrefix(p netip.Prefix) prefixOf {

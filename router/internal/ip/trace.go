@@ -53,16 +53,19 @@ type Trace struct {
 // A step is what one stage has decided.
 type step struct {
 	stage    verdict.Stage
-	decision string   // in words; empty: only made or the verdict says something
-	origins  []Origin // what it was decided by
-	made     []string // frames that the router made on the way
+	decision string   // in words; empty: the step has frames or a verdict only
+	origins  []Origin // of the rules that decided
+	made     []string // frames that the router has made in the stage
 }
 
+// NewStageTracer returns a loop.Tracer that calls emit with the trace of each frame when the frame has its verdict.
+// emit is called by the worker of the frame. One tracer may serve the workers of a Simulation, because they run on one
+// goroutine.
 func NewStageTracer(emit func(*Trace)) *stageTracer {
 	return &stageTracer{emit: emit, seed: maphash.MakeSeed(), waiting: map[uint64]waitingTrace{}}
 }
 
-// forwardTraced is the rest of forward for a traced frame: the same stages in the same order, with a look at the
+// forwardTraced does the work of forward for a traced frame: the same stages in the same order, with a look at the
 // passage after each. The table is a local variable because a package variable would depend on itself: stages send
 // frames, which the switch gives to routers.
 func forwardTraced(t *loop.Turn, x *passage) verdict.Verdict {
@@ -165,7 +168,7 @@ func decidedDNAT(x *passage, s *step) {
 	}
 }
 
-// nameOf is what the topology calls a member of a pool.
+// nameOf is the name of a member of the pool, its number if it has left the pool.
 func (s *PoolShare) nameOf(id uint32) string {
 	if i := slices.IndexFunc(s.Of.Members, func(m Member) bool { return m.ID == id }); i >= 0 {
 		return s.Of.Members[i].Name
@@ -230,7 +233,7 @@ func (tr *stageTracer) begin(t *loop.Turn, x *passage) *Trace {
 	now := &Trace{at: t.Now, router: x.r.Name, network: x.in.Network.Name(), before: packet.Summary(x.frame.Ethernet())}
 	var h maphash.Hash
 	h.SetSeed(tr.seed)
-	_, _ = h.WriteString(x.r.Name + "\x00" + x.in.Network.Name() + "\x00") // never fails, as the next
+	_, _ = h.WriteString(x.r.Name + "\x00" + x.in.Network.Name() + "\x00") // a write to a hash never fails
 	_, _ = h.Write(x.frame.Ethernet())
 	now.key = h.Sum64()
 	if was, ok := tr.waiting[now.key]; ok && x.again {
@@ -264,25 +267,25 @@ func (tr *stageTracer) end(t *loop.Turn, v verdict.Verdict) {
 	tr.emit(now)
 }
 
-// Made notes a frame that a router has made on the way of the traced one.
+// Made implements loop.Tracer: it notes a frame that a router has made on the way of the traced one.
 func (tr *stageTracer) Made(network string, f *tap.Frame) {
 	if tr.trace == nil {
-		return // it is due at a time
+		return // no received frame is the cause, such as of an announcement
 	}
 	s := &tr.trace.steps[len(tr.trace.steps)-1]
 	s.made = append(s.made, network+": "+packet.Summary(f.Ethernet()))
 }
 
-// Traced is how many traces there have been.
+// Traced implements loop.Tracer: it returns how many frames have been traced, a frame that goes on counted once.
 func (tr *stageTracer) Traced() uint64 { return tr.count }
 
-// Switched traces a frame that no router of the worker has got.
+// Switched implements loop.Tracer: it traces a frame that no router of the worker has got.
 func (tr *stageTracer) Switched(t *loop.Turn, network string, f *tap.Frame, v verdict.Verdict) {
 	tr.count++
 	tr.emit(&Trace{number: tr.count, at: t.Now, network: network, before: packet.Summary(f.Ethernet()), verdict: v})
 }
 
-// String writes the trace as lines.
+// String returns the trace as lines of text, the last one with the verdict.
 func (tr *Trace) String() string {
 	var b strings.Builder
 	to := ""

@@ -1,14 +1,14 @@
 package ip
 
-// A VIPCopy is what only the worker of a VIP may look at.
+// A VIPCopy is a copy of the counts of a VIP, at one moment. Only the VIP's worker may look at the VIP itself.
 type VIPCopy struct {
-	Refused uint64
-	Full    bool    // it has as many connections as it may
-	Serves  bool    // a member takes connections
-	Members []Usage // of the pool's, in their order
-	Healthy []bool  // likewise, what their checks have found
-	Leaving []RemovedMember
-	All     Usage // of all present and former members
+	Refused uint64          // connections that the VIP refused, or had no member for
+	Full    bool            // it has as many connections as it may
+	Serves  bool            // a member takes connections
+	Members []Usage         // of the pool's members, in their order
+	Healthy []bool          // of the pool's members, in their order: what the checks have found
+	Leaving []RemovedMember // with connections
+	All     Usage           // the sum of all present and former members
 }
 
 // A RemovedMember is a member that has been removed, with its connections that are left.
@@ -17,7 +17,8 @@ type RemovedMember struct {
 	Usage
 }
 
-// Copy is made on the worker. lb has the pool's members in the order of the topology's.
+// Copy copies the counts of a VIP. It is called by the router's worker. lb has the pool's members in the order of the
+// State.
 func (v *VIP) Copy() VIPCopy {
 	r := v.Share.Router
 	c := VIPCopy{Refused: v.refused, Full: v.Limit > 0 && v.Lasting >= v.Limit, All: v.former}
