@@ -22,7 +22,7 @@ import (
 // A State that the engine serves is followed by another one in these steps:
 //
 //	Prepare  the difference; what it means for each router and network; devices, hosts and tables that come
-//	Commit   workers: what may be taken over, by number (stations, rings)
+//	Commit   workers learn the stations and rings by which they hand over frames
 //	         addresses that go; routers, a few of a worker at a time: rules, interfaces, VIPs, pools, settling
 //	         addresses that come; networks: stations, devices; announcements
 //	         routers that end; devices that go; monitors
@@ -37,15 +37,15 @@ type Prepared struct {
 	touched   *touched
 	routers   []*routerPlan
 	networks  []*networkChange
-	byID      map[wire.ID]*networkChange // of those that a State has
+	byID      map[wire.ID]*networkChange // of networks of a State, without those of checks
 	byNetwork map[*wire.Network]*networkChange
-	pools     map[config.ID]*ip.Pool     // that the change touches
-	numbers   map[wire.ID]memberNumber   // of their members
-	workers   []*shard                   // that come
-	rings     map[ringKey]*loop.Handover // likewise
-	boxes     map[boxKey]*loop.Outbox    // likewise
-	opened    []*newDevice
-	quiet     bool // nothing is announced
+	pools     map[config.ID]*ip.Pool     // pools that the change touches
+	numbers   map[wire.ID]memberNumber   // of the members of these pools
+	workers   []*shard                   // workers that come
+	rings     map[ringKey]*loop.Handover // rings that come
+	boxes     map[boxKey]*loop.Outbox    // outboxes that come
+	opened    []*newDevice               // devices that come
+	quiet     bool                       // nothing is announced
 }
 
 // A memberNumber is the number that a member has for as long as its endpoint is the same.
@@ -209,7 +209,8 @@ func spread(n int, fn func(k int)) {
 	all.Wait()
 }
 
-// inOrder gives the objects of a set that are there, in the order of their positions.
+// inOrder returns the objects with the IDs of a set, in the order of their positions. find returns nil for an ID whose
+// object is gone.
 func inOrder[V any, T config.Object](set map[config.ID]V, find func(config.ID) T) []T {
 	var all []T
 	for of := range set {
@@ -236,7 +237,7 @@ func (p *Prepared) pool(of config.ID) *ip.Pool {
 	return q
 }
 
-// number is the number of a member: that which it has, or one that no member has ever had.
+// number is the number of a member at an endpoint: the number that it has there, or one that no member has ever had.
 func (p *Prepared) number(of wire.ID, at netip.AddrPort) uint32 {
 	n, ok := p.numbers[of]
 	if !ok {
@@ -250,11 +251,11 @@ func (p *Prepared) number(of wire.ID, at netip.AddrPort) uint32 {
 	return n.number
 }
 
-// Discard gives back what was prepared.
+// Discard closes everything that was prepared. The engine goes on serving the State that it serves.
 func (p *Prepared) Discard() {
 	for _, o := range p.opened {
 		if o.dev != nil && o.from == nil {
-			_ = o.dev.Close() // nobody has used it
+			_ = o.dev.Close() // it has not been used, so an error does not matter
 		}
 	}
 	for _, c := range p.routers {
@@ -269,8 +270,8 @@ func (p *Prepared) Discard() {
 	<-p.e.applying
 }
 
-// Commit has the engine serve the State. It cannot fail. When it returns, new connections obey, and what was taken away
-// is gone.
+// Commit has the engine serve the State. It cannot fail. When it returns, new connections obey, and objects that were
+// taken away are gone.
 //
 // After Close it changes nothing.
 func (p *Prepared) Commit() Report {
@@ -320,7 +321,7 @@ func (e *Engine) each(fn func(w *shard)) {
 	}
 }
 
-// disown has the networks forget who has addresses that go.
+// disown takes the addresses that go out of the directories of networks.
 func (p *Prepared) disown() {
 	for _, c := range p.routers {
 		for _, a := range c.Moved.Lost {
@@ -329,7 +330,7 @@ func (p *Prepared) disown() {
 	}
 }
 
-// own tells the networks who has addresses that come.
+// own enters the addresses that come into the directories of networks.
 func (p *Prepared) own() {
 	for _, c := range p.routers {
 		for _, a := range c.Moved.Gained {
@@ -368,7 +369,7 @@ func (p *Prepared) changeRouters() {
 	}
 }
 
-// endRouters waits until the routers that go have told the ends of their connections.
+// endRouters waits until the routers that go have settled their connections: both sides of each have been told.
 func (p *Prepared) endRouters() {
 	for _, c := range p.routers {
 		if !c.Gone {
@@ -388,7 +389,7 @@ func (p *Prepared) endRouters() {
 	}
 }
 
-// announce tells the networks of what has come.
+// announce has addresses that have come announced to their networks.
 func (p *Prepared) announce() {
 	if p.quiet {
 		return
@@ -462,7 +463,7 @@ func (p *Prepared) remember() {
 	}
 }
 
-// othersSee reports whether others see anything of a change: networks or routers come, go, or have other names.
+// othersSee reports whether the view of the engine changes: networks or routers come, go, or have other names.
 func othersSee(p *Prepared) bool {
 	for _, c := range p.networks {
 		if c.after != nil || c.gone {
@@ -515,7 +516,7 @@ func (p *Prepared) Report() Report {
 	}
 	for ref, n := range counts {
 		if ref.ID == "" {
-			continue // of the engine's own: the checks of members
+			continue // about the interface of the checks of members, which is no object
 		}
 		n.Ref = ref
 		report.Counts = append(report.Counts, *n)
@@ -572,15 +573,15 @@ func (c *routerPlan) count(counts map[config.Ref]*Count) {
 type Report struct {
 	From, To *config.State
 	Changes  []config.Change // none: nothing differs
-	Counts   []Count         // of connections that the change concerns; only Plan and Prepared.Report count
+	Counts   []Count         // of connections that the change concerns; set by Plan and Prepared.Report only
 }
 
-// A Count is how many connections a change concerns because of one object, which may have changed itself or not.
+// A Count is how many connections a change concerns because of one object. The object itself need not have changed.
 type Count struct {
-	Ref      config.Ref
-	Ended    int // they end
-	Kept     int // they go on until they end, as what they go to is gone or down
-	Repinned int // their next packet goes to another member
+	Ref      config.Ref // the object
+	Ended    int        // they end
+	Kept     int        // they go on until they end, although their member is gone or down
+	Repinned int        // their next packet goes to another member
 }
 
 // lasts reports whether a change that lets TCP connections go on lets this one.

@@ -9,7 +9,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
-// A shard is a worker with its share of the routers and networks.
+// A shard is a worker with the routers and networks that belong to it. Its fields are the worker's.
 type shard struct {
 	*loop.Worker
 	networks []*wire.Network
@@ -17,7 +17,7 @@ type shard struct {
 	scratch  ip.Scratch // of the routers
 }
 
-// shardOf is the share of a worker.
+// shardOf is the shard of a worker.
 func (e *Engine) shardOf(w *loop.Worker) *shard {
 	for _, s := range e.workers {
 		if s.Worker == w {
@@ -28,7 +28,7 @@ func (e *Engine) shardOf(w *loop.Worker) *shard {
 }
 
 // workersAsked is how many workers there may be: as many as were asked for, else one for two processors (the other
-// one is for those who send and receive).
+// processor is for the programs that send and receive).
 func (p *Prepared) workersAsked() int {
 	if asked := p.to.Settings().Engine.Workers; asked > 0 {
 		return asked
@@ -39,18 +39,18 @@ func (p *Prepared) workersAsked() int {
 	return max(1, runtime.NumCPU()/2)
 }
 
-// An assignment shares what comes out among the workers. Routers that share a network inside should have the same
-// worker. What they share outside, one worker reads for the others.
+// An assignment distributes the routers and networks that come over the workers. Routers on the same internal
+// network should have the same worker. An external network of several routers is read by one worker for the others.
 type assignment struct {
 	*Prepared
 	shards   []*shard
-	routers  map[*shard]int
-	networks map[*shard]int
-	parent   map[*ip.Router]*ip.Router   // of routers that come and share networks; see group
-	bound    map[*ip.Router]*loop.Worker // of groups, which those that are there already run
+	routers  map[*shard]int              // how many each shard has, with those that come
+	networks map[*shard]int              // how many each shard has, with those that come
+	parent   map[*ip.Router]*ip.Router   // makes trees of the routers that come and share networks; see group and find
+	bound    map[*ip.Router]*loop.Worker // by a router of a group: the worker that reads a network of it already
 }
 
-// assign gives what comes its workers.
+// assign gives the routers and networks that come their workers.
 func (p *Prepared) assign() error {
 	isNew := func(c *routerPlan) bool { return c.IsNew }
 	if len(p.e.workers) > 0 && len(p.networks) == 0 && !slices.ContainsFunc(p.routers, isNew) {
@@ -72,8 +72,9 @@ func (p *Prepared) assign() error {
 	return nil
 }
 
-// group finds the routers that come and share networks, with each other or with those that are there. It returns how
-// many workers all that comes has use for.
+// group finds the routers that come and share internal networks, with each other or with routers that are there. It
+// returns for how many more workers there is use: one for each group that has no worker, and for each network without
+// a router.
 func (a *assignment) group() int {
 	first := map[*wire.Network]*ip.Router{}
 	groups := map[*ip.Router]bool{}
@@ -115,7 +116,7 @@ func (a *assignment) group() int {
 	return use
 }
 
-// find is what stands for the group of a router.
+// find is the router that stands for the group of a router.
 func (a *assignment) find(r *ip.Router) *ip.Router {
 	for a.parent[r] != r {
 		a.parent[r] = a.parent[a.parent[r]]
@@ -124,7 +125,7 @@ func (a *assignment) find(r *ip.Router) *ip.Router {
 	return r
 }
 
-// worker is that of a router's group, nil if it has none yet.
+// worker is the worker of a router's group, nil if the group has none yet.
 func (a *assignment) worker(r *ip.Router) *loop.Worker {
 	g := a.find(r)
 	for m, w := range a.bound {
@@ -135,7 +136,7 @@ func (a *assignment) worker(r *ip.Router) *loop.Worker {
 	return nil
 }
 
-// hire makes workers for so many groups, as far as that many were asked for.
+// hire makes workers for so many groups, up to the number that was asked for.
 func (a *assignment) hire(use int) error {
 	for most := min(a.workersAsked(), len(a.shards)+use); len(a.shards) < max(1, most); {
 		w, err := loop.NewWorker(a.e.log, a.e.waits)
@@ -149,7 +150,8 @@ func (a *assignment) hire(use int) error {
 	return nil
 }
 
-// assignRouters gives the routers that come to workers: those of a group to one, which has the fewest.
+// assignRouters gives the routers that come to workers: all routers of a group to one, the worker with the fewest
+// routers.
 func (a *assignment) assignRouters() {
 	for _, c := range a.Prepared.routers {
 		r := c.Router
@@ -166,6 +168,7 @@ func (a *assignment) assignRouters() {
 	}
 }
 
+// shard is the shard of a worker, those of workers that come included; nil: there is none.
 func (a *assignment) shard(w *loop.Worker) *shard {
 	for _, s := range a.shards {
 		if s.Worker == w {
@@ -175,8 +178,8 @@ func (a *assignment) shard(w *loop.Worker) *shard {
 	return nil
 }
 
-// assignNetworks gives the networks that come to workers. A network is read by the worker of its routers; where several
-// have routers there, by the one with the fewest networks.
+// assignNetworks gives the networks that come to workers. A network is read by a worker of its routers. If these have
+// several workers, it is the one with the fewest networks.
 func (a *assignment) assignNetworks() {
 	for _, c := range a.Prepared.networks {
 		if n := c.network; c.isNew {
@@ -204,13 +207,13 @@ func (a *assignment) assignNetworks() {
 // A ringKey is the way from one worker to another.
 type ringKey struct{ from, to *loop.Worker }
 
-// A boxKey is a network, as another worker sends to it.
+// A boxKey is a network together with another worker that sends to it.
 type boxKey struct {
 	network *wire.Network
 	from    *loop.Worker
 }
 
-// connect finds the rings between the workers that read networks and those of the stations that come.
+// connect gives the stations that come their rings and outboxes, if their worker is not the one that reads the network.
 func (p *Prepared) connect() {
 	e := p.e
 	each := func(fn func(s *wire.Station, in, out ringKey)) {

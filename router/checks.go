@@ -17,9 +17,9 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// The checks of members come from a host of the router's own: an in-process host, on a hidden network
-// that only this host and the router are on. Its packets take the way of all others, so a check finds
-// what a client would find. They leave with the router's own address on the member's network. The
+// The checks of members come from a host of the router's own: an in-process host, on a network that
+// no State has, and that only this host and the router are on. Its packets take the same way as all others, so a
+// check fails where a client would fail. They leave with the router's own address on the member's network. The
 // answers find their way back like those of any other connection.
 
 // checkNets are prefixes for that network, in the order of preference. No host on the Internet
@@ -29,18 +29,18 @@ var checkNets = []netip.Prefix{
 	netip.MustParsePrefix("192.0.2.252/30"),
 }
 
-// widest is the length of the widest prefix that counts as used. A route to a wider one says nothing
-// about who is there: 0.0.0.0/1 and 128.0.0.0/1 together are a default route.
+// widest is the length of the widest prefix that counts as used. A route to a wider one does not say
+// that the prefix of the checks is used: 0.0.0.0/1 and 128.0.0.0/1 together are a default route.
 const widest = 8
 
-// checkQueue is how many frames may wait for the host of the checks: thousands of them may
+// checkQueue is how many frames may wait for the host of the checks: thousands of checks may
 // begin in the same moment.
 const checkQueue = 8192
 
 // checkLifetime is how long the connection of a check with this timeout lives: until the check is over,
-// and a moment more. There may be thousands a second, so they must not stay in the table for minutes.
-// TCP's are reset, but other connections have no end that shows.
-// It is zero if there is no check: its timeout is 0.
+// and a moment more. There may be thousands of checks in a second, so their connections must not stay in the table
+// for minutes. TCP ends with a reset, but the packets of other protocols do not show that a connection is over.
+// A timeout of 0 means that there are no checks: the lifetime is zero.
 func checkLifetime(timeout time.Duration) conntrack.Lifetime {
 	const moment = time.Second
 	if timeout == 0 {
@@ -62,8 +62,8 @@ type checker struct {
 // A checksChange gives a router another host for its checks, or none.
 type checksChange struct{ *checker }
 
-// planChecks has a router get an interface for its checks, and the host that they come from. What is there stays, as
-// long as nothing else claims its prefix, and the router checks members.
+// planChecks has a router get an interface for its checks, and the host that they come from. A present host stays as
+// long as nothing else uses its prefix, and the router checks members.
 func (c *routerPlan) planChecks(p *ip.Params, name string) error {
 	if !p.Place.Checked || c.p.e.sim != nil {
 		if c.was != nil {
@@ -107,7 +107,7 @@ func (c *routerPlan) planChecks(p *ip.Params, name string) error {
 // checksNetwork stands for the id of the network of a router's checks, which is no object.
 const checksNetwork wire.ID = "checks"
 
-// freeNet is a prefix for the checks that is not in use: if possible, the one that they have.
+// freeNet is a prefix for the checks that is not in use: if possible, the present one.
 func freeNet(p *ip.PlaceParams, was netip.Prefix) (netip.Prefix, error) {
 	if was.IsValid() && !uses(p, was) {
 		return was, nil
@@ -121,7 +121,7 @@ func freeNet(p *ip.PlaceParams, was netip.Prefix) (netip.Prefix, error) {
 		checkNets)
 }
 
-// uses reports whether hosts with an address of a prefix are elsewhere, as seen from a place.
+// uses reports whether an interface or a route of a place leads to hosts with addresses of a prefix.
 func uses(p *ip.PlaceParams, free netip.Prefix) bool {
 	taken := func(other netip.Prefix) bool { return other.Bits() >= widest && other.Overlaps(free) }
 	for i := range p.Interfaces {
@@ -167,7 +167,7 @@ func specOf(m *config.Monitor) monitor.Spec {
 	}
 }
 
-// targetsOf are the members as their checks know them. What counts until the checks have decided is what counts now.
+// targetsOf are the members as their checks know them. A member keeps its present state until the checks have decided.
 func targetsOf(s *ip.PoolShare) []monitor.Target {
 	var all []monitor.Target
 	healthy := map[uint32]bool{}
@@ -213,7 +213,7 @@ func (e *Engine) checked(s *ip.PoolShare, by *monitor.Monitor, number uint32, up
 	defer e.mu.Unlock()
 	m := s.Of.Member(number)
 	if m == nil || e.monitors[s] != by {
-		return // it has been removed meanwhile, or others check it
+		return // the member has been removed meanwhile, or another monitor checks it
 	}
 	words, kind := "member is up", MemberUp
 	if !up {

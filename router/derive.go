@@ -54,7 +54,7 @@ func touchedBy(from, to *config.State, changes []config.Change) *touched {
 	return c
 }
 
-// touchedAtFirst is what a State touches that follows the empty one: everything.
+// touchedAtFirst is touchedBy for a State that follows the empty one: everything is touched.
 func touchedAtFirst(from, to *config.State) *touched {
 	c := touchedBy(from, to, nil)
 	c.engine = true
@@ -67,7 +67,7 @@ func touchedAtFirst(from, to *config.State) *touched {
 	return c
 }
 
-// router is what is touched of a router, nil if the router is not there any more.
+// router is the routerTouch of a router, nil if the router is not there any more.
 func (c *touched) router(id config.ID) *routerTouch {
 	if id == "" {
 		return nil
@@ -85,7 +85,7 @@ func (c *touched) router(id config.ID) *routerTouch {
 	return t
 }
 
-// touch notes what an object has to do with, in the State that has the object.
+// touch notes which parts depend on an object. s is the State that has the object.
 func (c *touched) touch(s *config.State, o config.Object) {
 	switch o := o.(type) {
 	case *config.Settings:
@@ -193,7 +193,7 @@ func (c *touched) pool(s *config.State, pool config.ID) {
 	}
 }
 
-// params makes the parameters of a router that is touched: all of them of a new one.
+// params makes the parameters of a router that is touched: of a new router, all of them.
 func (c *touched) params(r *config.Router, t *routerTouch) *ip.Params {
 	p := &ip.Params{ID: wire.ID(r.ID)}
 	if t.all || t.settings {
@@ -238,8 +238,8 @@ func sorted(list []config.ID) []config.ID {
 	return slices.Compact(list)
 }
 
-// checksOf reports whether a router checks members, as a VIP of it has a pool with a monitor. longest is the longest
-// timeout of the checks of its load balancers' members, those that are down included.
+// checksOf reports whether a router checks members: a VIP of it has a pool with a monitor. longest is the longest
+// timeout of the checks of its load balancers' members, members that are down included.
 func checksOf(s *config.State, r *config.Router) (checked bool, longest time.Duration) {
 	if r == nil {
 		return false, 0
@@ -412,7 +412,7 @@ func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []ip.Flo
 	return all
 }
 
-// floatingTo is what a floating IP leads to.
+// floatingTo is the fixed address that a floating IP leads to, or its forwarded ports.
 func floatingTo(s *config.State, f *config.FloatingIP) nat.Floating {
 	if f.FixedIP.Is4() {
 		return nat.Floating{Fixed: packet.AddrFrom(f.FixedIP)}
@@ -434,7 +434,7 @@ func protoNumber(p config.Protocol) uint8 {
 	return packet.ProtoTCP
 }
 
-// vipParams is a listener of a router. One that is not there, not up, or at another router now is gone.
+// vipParams is a listener of a router. A listener is gone if it is not there, not up, or at another router now.
 func (c *touched) vipParams(r *config.Router, listener config.ID) ip.VIPParams {
 	l := c.to.Listener(listener)
 	if l == nil {
@@ -452,7 +452,7 @@ func (c *touched) vipParams(r *config.Router, listener config.ID) ip.VIPParams {
 	}
 }
 
-// isServed reports whether a router has the VIP that a listener is.
+// isServed reports whether a router has a VIP for a listener, l, of a load balancer, b.
 func isServed(s *config.State, r *config.Router, b *config.LoadBalancer, l *config.Listener) bool {
 	if !r.AdminStateUp || !b.AdminStateUp || !l.AdminStateUp || b.Router != r.ID || !b.Address.Is4() {
 		return false
@@ -466,8 +466,8 @@ var algorithms = map[string]lb.Algorithm{
 	"SOURCE_IP": lb.SourceIP, "SOURCE_IP_PORT": lb.SourceIPPort,
 }
 
-// poolOf is a pool with its members, as every router that uses it has it. Without a pool a listener has no members.
-// number gives each member its number. former is the pool as it was, nil if there was none.
+// poolOf is a pool with its members, the same for every router that uses it. If a listener has no pool (of is empty),
+// it is one without members. number gives each member its number. former is the pool as it was, nil if there was none.
 func poolOf(
 	s *config.State, of config.ID, former *ip.Pool, number func(wire.ID, netip.AddrPort) uint32,
 ) *ip.Pool {

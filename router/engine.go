@@ -5,9 +5,9 @@
 // An Engine serves one config.State. Start opens its devices, or none when it is
 // embedded in a test; Attach gives an in-memory port on a network, which
 // router/host turns into a host with plain net.Conns. Everything that happens to
-// a packet is in forward.go, stage by stage. Apply has a running engine serve another
+// a packet is in internal/ip/forward.go, stage by stage. Apply has a running engine serve another
 // State, and settles the connections that are concerned; router/control has methods for
-// what people often change. ARCHITECTURE.md has the whole picture.
+// frequent changes. ARCHITECTURE.md has the whole picture.
 //
 // Methods of Engine may be called from any goroutine. Nothing is global:
 // engines are independent of each other, and Close leaves nothing behind.
@@ -75,7 +75,8 @@ type Engine struct {
 	applying chan struct{} // holds a value from Prepare to Commit or Discard
 	events   events
 
-	// With mu, what the State has been made into. Only Commit changes it.
+	// mu guards the fields below: the objects that the State has been made into. Only Commit changes them, except that
+	// Prepare numbers members.
 	mu        sync.Mutex
 	running   bool
 	workers   []*shard
@@ -84,7 +85,7 @@ type Engine struct {
 	routers   map[wire.ID]*ip.Router
 	pools     map[config.ID]*ip.Pool
 	numbers   map[wire.ID]memberNumber
-	members   uint32 // how many have had a number
+	members   uint32 // how many members have had a number so far
 	receivers loop.ReceiverNumbers
 	rings     map[ringKey]*loop.Handover
 	boxes     map[boxKey]*loop.Outbox
@@ -95,7 +96,8 @@ type Engine struct {
 	links        linkWatch
 }
 
-// A view is what those look at who ask the engine. It never changes: with what it shows comes another one.
+// A view is the workers, networks and routers for methods that any goroutine may call. It never changes: a change of
+// the State makes another one.
 type view struct {
 	workers  []*shard
 	networks map[string]*wire.Network // by name, and by id
@@ -147,7 +149,7 @@ func newEngine(opt Options) *Engine {
 	return e
 }
 
-// equip gives a worker that does not run yet what the engine has for it.
+// equip sets the fields of a worker that does not run yet: clock, reopener, events.
 func (e *Engine) equip(w *loop.Worker) {
 	w.Direct, w.Day, w.Reopener, w.Tell = true, e.opt.Clock, e.reopen, e.events.hear
 	if e.sim != nil {
@@ -155,7 +157,7 @@ func (e *Engine) equip(w *loop.Worker) {
 	}
 }
 
-// show lets others see what is served.
+// show makes the view of the State that is served.
 func (e *Engine) show() {
 	s := e.State()
 	v := &view{workers: e.workers, networks: make(map[string]*wire.Network, 2*len(e.networks))}
@@ -228,7 +230,7 @@ func (e *Engine) Attach(network string, accepts tap.Features) (tap.Device, error
 	return far, nil
 }
 
-// allFeatures is what the router itself takes.
+// allFeatures are the offloaded frames that the router itself takes: all kinds.
 const allFeatures = tap.FeatureChecksum | tap.FeatureTSO4 | tap.FeatureTSO6 | tap.FeatureUSO
 
 // Stats returns a copy of the counters; zero after Close. Each worker gives its
@@ -273,7 +275,7 @@ func (e *Engine) Connections() []Connection {
 // is left when Close returns. Further calls do nothing.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
-		e.stopChecks() // while there is a router to hear what they have to say
+		e.stopChecks() // while there are workers: the last results call them
 		e.stopOpening()
 		workers := e.view.Load().workers
 		for _, w := range workers {

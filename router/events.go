@@ -31,18 +31,18 @@ type Event struct {
 	Kind EventKind
 	At   time.Time
 
-	Network string // its name: of a device, of a conflict
-	Device  string // its name, as in the State
-	Router  string // its name: of a conflict, of checks
-	Pool    string // its name: of a member
-	Member  string // its name; empty if it has none
-	Ref     config.Ref
-	Address string // of a conflict
-	MAC     string // likewise, the other host's
-	Reason  string // of a member, in words
+	Network string     // the network's name: of a device, of a conflict
+	Device  string     // the device's name, as in the State
+	Router  string     // the router's name: of a conflict, of checks
+	Pool    string     // the pool's name: of a member
+	Member  string     // the member's name; empty if it has none
+	Ref     config.Ref // the member
+	Address string     // the router's address: of a conflict
+	MAC     string     // the MAC address of the other host: of a conflict
+	Reason  string     // why the member is up or down, in words
 
 	State *config.State // of Applied: the State that is served now
-	Lost  int           // of EventsLost: how many
+	Lost  int           // of EventsLost: how many events
 }
 
 // maxEvents bounds the events that wait for one function.
@@ -72,7 +72,7 @@ type listener struct {
 // call the Simulation. If fn is so slow that 1024 events wait for it, the
 // next ones are not delivered, and an event of the kind EventsLost says how many they were. fn may call the engine,
 // except Close. stop ends this, and returns once fn will not be called again; fn must not call it. Close does the
-// same, after fn has got what has happened before.
+// same, after fn has got all events from before.
 func (e *Engine) Events(fn func(Event)) (stop func()) {
 	l := &listener{fn: fn}
 	l.idle.L = &l.mu
@@ -85,7 +85,7 @@ func (e *Engine) Events(fn func(Event)) (stop func()) {
 	}
 }
 
-// change changes the functions that hear.
+// change replaces the list of functions by the one that do makes of it.
 func (ev *events) change(do func([]*listener) []*listener) {
 	ev.mu.Lock()
 	defer ev.mu.Unlock()
@@ -119,7 +119,7 @@ func (ev *events) tell(what Event) {
 	}
 }
 
-// end ends the calls of all functions, after the calls for what has happened before.
+// end ends the calls of all functions, after the calls for the events that wait.
 func (ev *events) end() {
 	if all := ev.all.Swap(nil); all != nil {
 		for _, l := range *all {
@@ -168,7 +168,7 @@ func (l *listener) run() {
 	l.idle.Broadcast()
 }
 
-// end waits until the function is not called any more. now drops what waits.
+// end waits until the function is not called any more. now drops the events that wait.
 func (l *listener) end(now bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,7 +181,7 @@ func (l *listener) end(now bool) {
 	}
 }
 
-// news are the kinds of what workers tell.
+// news are the kinds of events for the kinds of news that workers tell.
 var news = [...]EventKind{
 	loop.DeviceDown: DeviceDown, loop.DeviceUp: DeviceUp, loop.DeviceLost: DeviceLost, loop.DeviceBack: DeviceBack,
 	loop.Conflict: AddressConflict,

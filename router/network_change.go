@@ -20,7 +20,7 @@ import (
 type networkChange struct {
 	network     *wire.Network
 	isNew, gone bool
-	after       *config.Network // nil: gone, hidden, or nothing but its stations changes
+	after       *config.Network // nil: gone, a network of checks, or only its stations change
 
 	stationsCome, stationsLeft []*wire.Station
 	routers, services          []*wire.Station // that the network has afterwards
@@ -29,10 +29,10 @@ type networkChange struct {
 	ports   map[config.Device]*wire.Port // of devices of the State, up to now
 	unplug  []config.Device
 	plug    []*newDevice
-	plugged bool // a device has come: there may be others on the network than before
-	// devices that nobody has any more: of the State, which another network may take over, and in memory
-	released map[config.Device]tap.Device
-	closing  []tap.Device
+	plugged bool // a device has come: there may be other hosts on the network than before
+	// Devices that the network gives up: those of the State, which another network may take over, and those in memory.
+	freed   map[config.Device]tap.Device
+	closing []tap.Device
 }
 
 // A newDevice is a device of the State that comes.
@@ -55,6 +55,7 @@ func (c *networkChange) list() {
 func isInterface(s *wire.Station) bool { _, ok := s.Owner.(*ip.Interface); return ok }
 func isService(s *wire.Station) bool   { return !isInterface(s) }
 
+// remaining are the stations of a kind after the change: those that were there and stay, and those that come.
 func (c *networkChange) remaining(were []*wire.Station, kind func(*wire.Station) bool) []*wire.Station {
 	all := make([]*wire.Station, 0, len(were)+len(c.stationsCome))
 	left := map[*wire.Station]bool{}
@@ -77,7 +78,7 @@ func (c *networkChange) remaining(were []*wire.Station, kind func(*wire.Station)
 func (c *networkChange) come(s *wire.Station) { c.stationsCome = append(c.stationsCome, s) }
 func (c *networkChange) left(s *wire.Station) { c.stationsLeft = append(c.stationsLeft, s) }
 
-// networkOf is a network that is there afterwards.
+// networkOf is a network that is there after the change.
 func (p *Prepared) networkOf(of wire.ID) *wire.Network {
 	if c := p.byID[of]; c != nil {
 		return c.network
@@ -85,7 +86,7 @@ func (p *Prepared) networkOf(of wire.ID) *wire.Network {
 	return p.e.networks[of]
 }
 
-// networkChange is the change of a network.
+// networkChange is the change of a network, which begins here if there is none yet.
 func (p *Prepared) networkChange(n *wire.Network) *networkChange {
 	if c := p.byNetwork[n]; c != nil {
 		return c
@@ -216,17 +217,17 @@ func (p *Prepared) changeNetworks() {
 	}
 }
 
-// take makes the change, but for devices that come. It is called by the network's worker.
+// take makes the change, without the devices that come: plug does that. It is called by the network's worker.
 func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n := c.network
-	c.released = map[config.Device]tap.Device{}
+	c.freed = map[config.Device]tap.Device{}
 	n.Routers, n.Services = c.routers, c.services
 	n.Publish(c.table)
 	for _, d := range c.unplug {
 		port := c.ports[d]
 		delete(c.ports, d)
 		if dev := port.Unplug(t); dev != nil {
-			c.released[d] = dev
+			c.freed[d] = dev
 		}
 	}
 	if n.Gone = c.gone; c.gone {
@@ -269,12 +270,12 @@ func (o *newDevice) handOver(p *Prepared) {
 	if o.from == nil {
 		return
 	}
-	dev := o.from.released[o.spec]
+	dev := o.from.freed[o.spec]
 	if dev == nil {
 		o.missing = tap.ErrMissing // it had been lost
 		return
 	}
-	delete(o.from.released, o.spec)
+	delete(o.from.freed, o.spec)
 	o.dev = dev
 	loop.SetMTU(dev, o.network.after.MTU, p.e.log)
 }
@@ -290,11 +291,12 @@ func (o *newDevice) plug(t *loop.Turn) {
 	o.link.Await(t, o.missing)
 }
 
-// closeDevices closes what nobody has any more. The kernel takes its time to remove a device, but removes many at once.
+// closeDevices closes the devices that no network has any more. The kernel takes its time to remove a device, but
+// removes many at once.
 func (p *Prepared) closeDevices() {
 	var closed sync.WaitGroup
 	for _, c := range p.networks {
-		for _, dev := range slices.Concat(c.closing, slices.Collect(maps.Values(c.released))) {
+		for _, dev := range slices.Concat(c.closing, slices.Collect(maps.Values(c.freed))) {
 			closed.Go(func() {
 				if err := dev.Close(); err != nil {
 					p.e.log.Warn("closing a device", "device", dev.Name(), "err", err)

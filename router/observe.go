@@ -9,7 +9,7 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// An Observation is a frame that has crossed a network, and what has become of it.
+// An Observation is a frame that has crossed a network, and its verdict.
 type Observation = wire.Observation
 
 // Observe has fn called with every frame that crosses a network's wire, once, in whichever direction, in the order in
@@ -21,8 +21,8 @@ type Observation = wire.Observation
 // is not shown if the router belongs to another worker than the network.
 //
 // fn runs on the path of the packets: it must not block, call the engine or keep the frame. stop
-// ends the observation and returns once fn will not be called again. Nothing is paid while nobody observes;
-// with an observer each frame that comes in is copied.
+// ends the observation and returns once fn will not be called again. Without an observer a network costs
+// nothing extra; with one, each frame that comes in is copied.
 func (e *Engine) Observe(network string, fn func(Observation)) (stop func(), err error) {
 	n := e.network(network)
 	if n == nil {
@@ -36,7 +36,7 @@ func (e *Engine) Observe(network string, fn func(Observation)) (stop func(), err
 	return func() { once.Do(func() { e.unwatch(n, watch) }) }, nil
 }
 
-// unwatch ends an observation. After Close nobody calls it anyway.
+// unwatch ends an observation. After Close fn is not called in any case.
 func (e *Engine) unwatch(n *wire.Network, watch *wire.Watcher) {
 	_ = n.Home.Call(func() { n.Unwatch(watch) })
 	for _, w := range e.view.Load().workers {
@@ -46,8 +46,8 @@ func (e *Engine) unwatch(n *wire.Network, watch *wire.Watcher) {
 
 // Capture writes every frame that crosses the networks to a capture file (pcapng), each with its direction, and
 // with a comment that says what has become of it (Observation.Comment). Without names it is every network of the
-// topology. A packet that is parked and then dropped is written a second time, with that verdict. Wireshark finds
-// what was dropped by the filter
+// State. A packet that is parked and then dropped is written a second time, with that verdict. Wireshark finds
+// dropped frames by the filter
 //
 //	frame.comment contains "dropped"
 //

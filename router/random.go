@@ -12,11 +12,11 @@ import (
 )
 
 // A randomness is where all that an engine chooses at random comes from. Each object has a generator of its own, made
-// of the engine's key and the object's id. So what is added or removed elsewhere changes no choice.
+// of the engine's key and the object's id. So an object that is added or removed changes no choice of another.
 type randomness struct{ key [32]byte }
 
-// newRandomness takes the key from the operating system's randomness, or from a seed. Who sees ports and identifiers
-// must not be able to tell the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
+// newRandomness takes the key from the operating system's randomness, or from a seed. A host that sees ports and
+// identifiers must not be able to foretell the next ones (RFC 6056, 3.3), so the generators are cryptographic ones.
 func newRandomness(seed uint64) *randomness {
 	r := &randomness{}
 	if seed == 0 {

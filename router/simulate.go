@@ -22,8 +22,8 @@ import (
 // waiting, so a test of a timeout of hours takes microseconds, and the same frames
 // with the same seed give the same answers to the byte.
 //
-// The Engine's methods work as well, on the caller's goroutine; what they have the
-// router send comes out with the next Put, Run or Step. One goroutine at a time may
+// The Engine's methods work as well, on the caller's goroutine. Frames that they have the
+// router send come out with the next Put, Run or Step. One goroutine at a time may
 // use a Simulation. It needs no Close.
 //
 // The members of a pool with a monitor are checked at the times and by the numbers of results that
@@ -77,7 +77,7 @@ func (s *Simulation) plugIn(n *wire.Network) {
 	n.PlugIn(&loop.Link{Memory: true, Name: n.Name()}, d)
 }
 
-// find finds the devices by the names and ids that networks have now.
+// find brings devs and byID up to date with the networks that there are now.
 func (s *Simulation) find() {
 	clear(s.devs)
 	known := map[wire.ID]*simDevice{}
@@ -90,9 +90,9 @@ func (s *Simulation) find() {
 
 // A CheckResult is what a simulated check of a member finds.
 type CheckResult struct {
-	OK   bool
-	Took time.Duration // until the answer came; a check that takes longer than its timeout is bad after that
-	Why  string        // in words, for LoadBalancers; may be empty
+	OK   bool          // the member has answered well
+	Took time.Duration // until the answer came; a check that takes longer than its timeout is bad after the timeout
+	Why  string        // why it counts as good or bad, in words, for LoadBalancers; may be empty
 }
 
 // Checks has fn give the results of all checks from now on. fn gets the names of the router, the pool and
@@ -130,8 +130,8 @@ func (s *Simulation) Take(network string) []tap.Frame {
 	return out
 }
 
-// simTurns bounds the turns in which what has been put in must come to rest. A
-// packet passes each router once a turn, and its TTL bounds the routers.
+// simTurns bounds the turns of Run. A packet passes one router in a turn, and its TTL bounds the routers, so
+// frames come to rest long before.
 const simTurns = 1000
 
 // Trace has the way of every frame written to w, a line for each stage that decided something, until it is called
@@ -181,7 +181,7 @@ func (s *Simulation) Run() error {
 
 // Step moves the clock to the next time at which the router has something to do, but
 // not past end, and lets it work. It reports whether the clock is still short of
-// end: to let time pass is to call it until it says no, and to look at what has come
+// end. To let time pass, call it until it reports false, and Take the frames that have come
 // out in between.
 func (s *Simulation) Step(end time.Duration) (bool, error) {
 	if s.now >= end {
@@ -200,7 +200,8 @@ func (s *Simulation) Step(end time.Duration) (bool, error) {
 	return s.now < end, s.Run()
 }
 
-// A simSchedule is what the checks of members have planned, the earliest first.
+// A simSchedule is the calls that the checks of members have planned, the earliest first. It implements
+// monitor.Schedule.
 type simSchedule struct {
 	now   func() time.Duration
 	calls []*simCall
@@ -256,7 +257,8 @@ func (q *simSchedule) run() bool {
 	return any
 }
 
-// A simProber makes the checks of a pool at one router: the results are the test's.
+// A simProber makes the checks of a pool at one router, with the results that Simulation.Checks gives. It implements
+// monitor.Prober.
 type simProber struct {
 	*Simulation
 	of *ip.PoolShare
@@ -268,7 +270,7 @@ func (p simProber) Prepare(spec monitor.Spec) func(monitor.Target) monitor.Check
 	}
 }
 
-// check makes a check, whose result is there when it has taken its time.
+// check makes a check, and calls done with its result when the time that it takes has passed.
 func (p simProber) check(spec *monitor.Spec, id uint32, done func(monitor.Result)) {
 	c := CheckResult{OK: true}
 	if p.checks != nil {
@@ -288,8 +290,8 @@ func (p simProber) check(spec *monitor.Spec, id uint32, done func(monitor.Result
 	p.schedule.At(p.schedule.Now().Add(r.Took), func() { done(r) })
 }
 
-// A simDevice is one network's device: what is put in is read by the router,
-// what the router writes piles up.
+// A simDevice is one network's device: the router reads the frames that are put in, and
+// the frames that it writes are kept for Take.
 type simDevice struct {
 	features tap.Features
 	in       []tap.Frame

@@ -15,16 +15,16 @@ import (
 // own that it did not send, by reason.
 type Stats struct {
 	Received  uint64 // from devices, and from one router to another
-	Forwarded uint64
-	Consumed  uint64 // answered, learned from, or for nobody else
+	Forwarded uint64 // sent on, or switched
+	Consumed  uint64 // answered, learned from, or for no other receiver
 	Parked    uint64 // waiting for a neighbor or other fragments at this moment
-	Made      uint64
+	Made      uint64 // frames that the engine has made
 	Conflicts uint64 // ARP messages that claim an address of a router
 
 	Drops   map[DropReason]uint64   // reasons that have occurred
 	DropsAt []DropCount             // the same drops, by stage and reason
-	Unsent  map[UnsentReason]uint64 // likewise; these frames are in no other count
-	Devices []DeviceStats
+	Unsent  map[UnsentReason]uint64 // reasons that have occurred; these frames are in no other count
+	Devices []DeviceStats           // also of devices in memory: of attached ports, and of the hosts of checks
 	Routers []RouterStats
 }
 
@@ -37,17 +37,17 @@ func (s *Stats) Dropped() uint64 {
 	return n
 }
 
-// A DropCount is how many frames were dropped at one stage for one reason. A list of them has
-// those that have occurred, in the order of stages and reasons.
+// A DropCount is how many frames were dropped at one stage for one reason. Stats.DropsAt has
+// the counts that are not 0, in the order of stages and reasons.
 type DropCount struct {
 	Stage  Stage
 	Reason DropReason
 	Frames uint64
 }
 
-// DeviceStats counts what went through one device. Bytes are those of Ethernet
-// frames; a super-frame counts once. Those of a batch that the device took in
-// part only are not in TxBytes.
+// DeviceStats counts the frames that went through one device, and their bytes, from the Ethernet
+// header on. A super-frame counts once. If the device took only a part of a batch, the bytes of the
+// batch are not in TxBytes.
 type DeviceStats struct {
 	Device, Network   string
 	RxFrames, RxBytes uint64
@@ -59,15 +59,15 @@ type DeviceStats struct {
 // RouterStats describes one router's tables.
 type RouterStats struct {
 	Router      string
-	Connections int
-	Created     uint64
-	Expired     uint64
-	Evicted     uint64
-	Settled     uint64 // ended because a floating IP or a member has gone or moved
-	Overloaded  uint64 // connections that share an external port,
-	OverShare   uint64 // of these because their host has its share of the ports
-	Neighbors   int
-	TableBytes  int
+	Connections int    // in the table now
+	Created     uint64 // connections so far
+	Expired     uint64 // connections that ended by their timeout
+	Evicted     uint64 // connections that ended to make room for others
+	Settled     uint64 // connections that ended because of a change of the State
+	Overloaded  uint64 // connections that share an external port with others (port overloading, RFC 4787, 4.2.1)
+	OverShare   uint64 // connections among these that share it because their host has its host share of the ports
+	Neighbors   int    // in the neighbor table now
+	TableBytes  int    // memory of the tables of connections and mappings
 }
 
 // A tally adds up what the workers of an engine have counted.
@@ -79,7 +79,7 @@ type tally struct {
 	away    []awayStats
 }
 
-// awayStats is what one worker has sent to another's device.
+// awayStats is how much one worker has sent to the device of another worker.
 type awayStats struct {
 	link *loop.Link
 	loop.LinkStats
@@ -113,7 +113,7 @@ func (t *tally) add(w *shard) {
 		}
 	}
 	for _, r := range w.routers {
-		if lost := r.Neighbors.Lost(); lost > 0 { // what waited for a neighbor that had to make room
+		if lost := r.Neighbors.Lost(); lost > 0 { // packets that waited for a neighbor that had to make room
 			t.parked -= int64(lost)
 			t.Drops[DropNeighborFull] += lost
 			t.at[StageNeighbor][DropNeighborFull] += lost

@@ -66,7 +66,7 @@ type MemberStatus struct {
 	Removed         bool // it was a member; these are its last settings
 	OperatingStatus OperatingStatus
 	Statistics      Statistics
-	Check           *Check // the last one; nil: there was none
+	Check           *Check // the last check; nil: there was none
 }
 
 // Statistics count a VIP's connections and packets. While the engine runs, a listener's numbers
@@ -80,14 +80,14 @@ type Statistics struct {
 	BytesIn, BytesOut     uint64
 }
 
-// A Check is what the last check of a member has found.
+// A Check is the result of the last check of a member.
 type Check struct {
-	At       time.Time // when it began
-	Took     time.Duration
-	OK       bool
-	Sent     string // in words
-	Received string // in words
-	Why      string // it counts as good or bad
+	At       time.Time     // when it began
+	Took     time.Duration // until the result was there
+	OK       bool          // it counts as good
+	Sent     string        // the request, in words
+	Received string        // the answer, in words
+	Why      string        // why it counts as good or bad, in words
 }
 
 func statisticsOf(u *ip.Usage) Statistics {
@@ -167,7 +167,7 @@ func listenerOf(v *ip.VIP, c *ip.VIPCopy, checks *monitor.Monitor) Listener {
 	return l
 }
 
-// removedStatus is that of a member that has been removed.
+// removedStatus is the status of a member that has been removed.
 func removedStatus(d *ip.RemovedMember) MemberStatus {
 	st := statusOf(&d.Member, &d.Usage)
 	st.Removed, st.OperatingStatus = true, Draining
@@ -184,7 +184,7 @@ func statusOf(m *ip.Member, u *ip.Usage) MemberStatus {
 
 var protocols = map[uint8]string{packet.ProtoTCP: "TCP", packet.ProtoUDP: "UDP"}
 
-// memberStatus is a member's at one router. healthy is what its checks there have found.
+// memberStatus is the status of a member at one router. healthy says whether its checks there have found it to be up.
 func memberStatus(m *ip.Member, u *ip.Usage, healthy bool, checks *monitor.Monitor) MemberStatus {
 	st := statusOf(m, u)
 	decided := true
@@ -207,7 +207,7 @@ func memberStatus(m *ip.Member, u *ip.Usage, healthy bool, checks *monitor.Monit
 	return st
 }
 
-// status is a pool's, by those of its members. serves: at least one member takes connections.
+// status is the status of a pool, by those of its members. serves: at least one member takes connections.
 func (p *PoolStatus) status(serves bool) OperatingStatus {
 	down := false
 	for i := range p.Members {
@@ -222,8 +222,8 @@ func (p *PoolStatus) status(serves bool) OperatingStatus {
 	return Online
 }
 
-// status is a load balancer's: ERROR if all its listeners' pools have that, else DEGRADED if any listener
-// or pool has it, or ERROR.
+// status is the status of a load balancer: ERROR if the pools of all listeners have ERROR. Otherwise it is DEGRADED
+// if any listener or pool is DEGRADED, or any pool has ERROR.
 func (b *LoadBalancer) status() OperatingStatus {
 	failed, impaired := 0, 0
 	for i := range b.Listeners {

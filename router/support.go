@@ -9,10 +9,10 @@ import (
 )
 
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
-// its file. Start and Prepare refuse such a State: nothing that somebody wrote into a file is silently ignored.
+// its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
-	for _, k := range []config.Kind{ // those that look knows
+	for _, k := range []config.Kind{ // the kinds that look knows
 		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindPort, config.KindMember,
 	} {
 		for o := range s.Of(k) {
@@ -65,12 +65,13 @@ func (u *unsupported) sorted() config.Faults {
 	return u.faults
 }
 
+// unsupported gathers faults.
 type unsupported struct {
 	state  *config.State
 	faults config.Faults
 }
 
-// add notes that what the words name is not supported, if it is asked for.
+// add notes, if asked is set, that something is not supported: format and args say what it is.
 func (u *unsupported) add(asked bool, o config.Object, field, format string, args ...any) {
 	if asked {
 		u.faults = append(u.faults, config.Fault{

@@ -9,12 +9,12 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A linkWatch hears of the machine's interfaces, if any device of the State is on one. Without that, devices are looked
-// for at intervals.
+// A linkWatch hears of the machine's interfaces, if any device of the State is on one that the kernel announces.
+// Without it, lost devices are looked for at intervals.
 type linkWatch struct {
 	on    atomic.Pointer[map[string][]*wire.Network] // the networks that have a device on an interface
 	tried bool
-	stop  func() // nil: it does not hear
+	stop  func() // ends it; nil: it has not begun
 }
 
 // watchDevices has the engine hear of the interfaces that its devices are on now.
@@ -46,8 +46,8 @@ func (e *Engine) watchDevices() {
 	e.reopen.Mu.Unlock()
 }
 
-// announced reports whether a device is on an interface that the kernel tells of. Of
-// namespaces it tells nothing.
+// announced reports whether a device is on an interface that the kernel announces. It announces only
+// interfaces of the engine's own network namespace.
 func announced(d config.Device) bool { return d.Kind == config.DeviceRaw }
 
 // linkOf is the link for a device of the State. open opens it.
@@ -70,7 +70,7 @@ func (e *Engine) linkTold(on []*wire.Network, l tap.Link) {
 	}
 }
 
-// stopOpening ends what opens devices while the engine runs.
+// stopOpening ends the reopener, and the watch over interfaces.
 func (e *Engine) stopOpening() {
 	if e.links.stop != nil {
 		e.links.stop()

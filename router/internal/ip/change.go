@@ -325,7 +325,7 @@ func (c *Change) configure(t *loop.Turn) {
 	t.WakeAt(t.Now) // something may be due earlier than by the former settings
 }
 
-// adoptIfaces numbers the interfaces that come and parts with those that go.
+// adoptIfaces numbers the interfaces that come, and detaches the interfaces that go.
 func (c *Change) adoptIfaces(t *loop.Turn) {
 	for _, i := range c.Come {
 		c.Router.number(i)
@@ -336,7 +336,7 @@ func (c *Change) adoptIfaces(t *loop.Turn) {
 	}
 }
 
-// adoptVIPs gives VIPs and pools what they have now.
+// adoptVIPs updates VIPs and pools: pools get their members, VIPs their pools.
 func (c *Change) adoptVIPs() {
 	r := c.Router
 	for s, to := range c.Updates {

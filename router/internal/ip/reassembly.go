@@ -77,7 +77,7 @@ func reassemble(t *loop.Turn, x *passage) verdict.Verdict {
 	return verdict.Consumed
 }
 
-// reassemblies are those of a router, the oldest first.
+// reassemblies are the incomplete packets of a router, the oldest first.
 type reassemblies []*reassembly
 
 // find returns the reassembly that a fragment belongs to, or begins it. The oldest of the same

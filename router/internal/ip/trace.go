@@ -20,7 +20,7 @@ type stageTracer struct {
 	trace *Trace // of the frame that is on its way; nil: there is none
 	count uint64 // of traces so far
 
-	// The frames that are parked, by a hash of what they are and where they came in. Of too many the oldest
+	// The frames that are parked, by a hash of their bytes, router and network. If they are too many, the oldest
 	// are forgotten; their traces then begin anew.
 	seed    maphash.Seed
 	waiting map[uint64]waitingTrace

@@ -90,7 +90,7 @@ func (l *Link) Read(t *Turn) bool {
 	w := l.home
 	any, failed := false, false
 	frames, strangers, size := 0, t.Strangers, 0
-	// Answering what was read may show that the device is gone.
+	// To answer a frame may show that the device is gone, so Dev is looked at again after each batch.
 	for range ReadBudget {
 		n, err := l.Dev.Read(w.Frames)
 		bytes := 0
@@ -248,7 +248,7 @@ func (l *Link) lose(t *Turn, err error) {
 	l.publish()
 	l.Owner.LinkLost(t, l.Memory)
 	if l.Memory || w.Reopener == nil {
-		_ = gone.Close() // what could be wrong has been said by err
+		_ = gone.Close() // err has said already that something is wrong
 	}
 	if l.Memory {
 		w.RemoveLink(l)
@@ -306,7 +306,7 @@ func (l *Link) wantBack(gone tap.Device, said ...string) {
 // regain takes a reopened device into use.
 func (l *Link) regain(t *Turn, dev tap.Device) {
 	if l.closed {
-		_ = dev.Close() // nobody has used it
+		_ = dev.Close() // it has not been used, so an error does not matter
 		return
 	}
 	l.IsDown, l.other = false, false

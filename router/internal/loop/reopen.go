@@ -73,7 +73,7 @@ func NewReopener(log *slog.Logger, changed func([]string)) *Reopener {
 // add hands over a device to open. It does not wait for the goroutine, which may be
 // opening another one.
 func (r *Reopener) add(l *lostDevice) {
-	l.turn = -1 // the next interval is its turn: what it needs may have come unheard
+	l.turn = -1 // so it is tried at the end of this interval: its interface may have come before add
 	r.Mu.Lock()
 	ended := r.ended
 	if !ended {

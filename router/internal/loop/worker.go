@@ -114,7 +114,7 @@ func (w *Worker) Run() {
 	}
 }
 
-// mark puts a link on the list of those to read.
+// mark puts a link on the list of links to read.
 func (w *Worker) mark(p *Link) {
 	if !p.ready {
 		p.ready = true
