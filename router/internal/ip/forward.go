@@ -76,61 +76,6 @@ func forward(t *loop.Turn, in *Interface, f *tap.Frame, again bool) verdict.Verd
 	return stageEgress(t, x).At(verdict.StageEgress)
 }
 
-// Deliver implements wire.Endpoint: it takes a frame that the switch has found to be for the router at the interface,
-// or a broadcast. A frame that another station has made waits for the next turn, because that station may be a router
-// in the middle of a frame, and the routers of one worker share a passage.
-func (i *Interface) Deliver(t *loop.Turn, f *tap.Frame, how wire.Kind) verdict.Verdict {
-	if how == wire.Made || !t.IsOf(i.Router.Worker) {
-		return i.Station.Deliver(t, f, how)
-	}
-	return forward(t, i, f, false)
-}
-
-// LookAhead looks at the frames of a batch, if the router's connection table is large, and has the connections of all
-// of them fetched into the processor's cache at the same time.
-func (i *Interface) LookAhead(_ *loop.Turn, frames []tap.Frame) {
-	r := i.Router
-	if r.Conns.Len() < conntrack.WarmFrom {
-		return
-	}
-	tuples := r.Scratch.ahead[:0]
-	for k := range frames {
-		if tuple, ok := packet.Peek(frames[k].Ethernet()); ok {
-			tuples = append(tuples, tuple)
-		}
-	}
-	r.Conns.Warm(tuples)
-}
-
-// SetMTU implements wire.StationOwner.
-func (i *Interface) SetMTU(mtu int) { i.MTU = mtu }
-
-// Resume implements loop.Resumer: it takes a frame that was put aside for the router at the interface.
-func (i *Interface) Resume(t *loop.Turn, f *tap.Frame) {
-	if i.Gone {
-		t.Count(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))
-		return
-	}
-	t.Count(forward(t, i, f, false))
-}
-
-// Resume implements loop.Resumer: the packet goes through the stages anew.
-func (q *retry) Resume(t *loop.Turn, f *tap.Frame) {
-	if q.in.Gone {
-		t.CountParked(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))
-		return
-	}
-	x := &q.in.Router.Scratch.passage
-	x.failed = q.failed
-	seen, watched := q.in.Network.LookAt(t, f)
-	v := forward(t, q.in, f, true)
-	t.CountParked(v)
-	if watched {
-		q.in.Network.Judged(t, seen, v, true)
-	}
-	x.failed = neighbor.Key{}
-}
-
 // stageIngress finds out what kind of frame it is. A kind that the router has no use for ends here.
 func stageIngress(t *loop.Turn, x *passage) verdict.Verdict {
 	eth := (*[packet.EthernetLen]byte)(x.frame.Ethernet()) // the switch has found that the frame is long enough
@@ -734,19 +679,4 @@ func stageEgress(t *loop.Turn, x *passage) verdict.Verdict {
 	}
 	x.out.Network.Transmit(t, &x.out.Station, x.frame, &x.p, false)
 	return verdict.Forwarded
-}
-
-// Tick implements loop.Ticker: it does what is due in every table of the router.
-func (r *Router) Tick(t *loop.Turn) {
-	r.tickNeighbors(t)
-	r.Fragments.Tick(t)
-	r.Reassemblies.Tick(t)
-	r.tickAnnouncements(t)
-	r.settle(t)
-	r.Cut.Tick(t)
-	for _, at := range [...]time.Duration{r.Conns.Tick(t.Now), r.NAT.Tick(t.Now)} {
-		if at != 0 {
-			t.WakeAt(at)
-		}
-	}
 }

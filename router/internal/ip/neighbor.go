@@ -126,15 +126,6 @@ func (i *Interface) announceAddr(t *loop.Turn, addr packet.Addr) {
 	i.sendARP(t, packet.Broadcast, packet.ARP{Request: true, SenderMAC: i.MAC, Sender: addr, Target: addr})
 }
 
-// NetworkUp implements wire.StationOwner: the router announces its addresses on a network that has come up, and
-// forgets its neighbors there. Behind a device that was away there may be other hosts now.
-func (i *Interface) NetworkUp(t *loop.Turn) {
-	i.Router.Neighbors.Forget(i.ID)
-	i.announcements = announceTimes
-	i.announceAt = t.Now
-	t.WakeAt(t.Now)
-}
-
 // AnnounceFresh tells a network of one address that the router owns there now, at
 // once and a few times more.
 func (i *Interface) AnnounceFresh(t *loop.Turn, addr packet.Addr) {

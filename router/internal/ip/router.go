@@ -145,78 +145,17 @@ type route struct {
 	origin *Origin     // of a static route or the gateway's; nil: a subnet that is on link
 }
 
-// An Interface is a router's interface on a network, with one MAC for all the
-// addresses the router owns there. Its rules are swapped with the router's.
-type Interface struct {
-	wire.Station
-	*InterfaceRules
-	ID     uint16  // its number at the router; connections name it
-	On     wire.ID // its network's
-	Router *Router
-	Checks bool // it leads to the host of the router's own checks of members
-	Gone   bool // the router has no such interface any more
-	MTU    int  // the network's LinkMTU, as its router's worker knows it
-
-	announcements int           // how many times all its addresses are to be announced yet
-	announceAt    time.Duration // when the next time is
-	fresh         []freshAddr
-	conflicts     map[packet.Addr]time.Duration // when a conflict about each address was last reported
-}
-
-// A freshAddr is an address that an interface has only just got. It is announced by itself.
-type freshAddr struct {
-	addr          packet.Addr
-	announcements int           // how many times it is to be announced yet
-	at            time.Duration // when the next time is
-}
-
-// An ifaceAddr is an address of an interface, with its subnet.
-type ifaceAddr struct {
-	Addr   packet.Addr
-	prefix prefixOf
-}
-
-// Owns reports whether the router has an address at this interface.
-func (i *Interface) Owns(addr packet.Addr) bool { return i.Router.owner(addr) == i }
-
-// onLink reports whether an address is in a subnet of the network.
-func (i *InterfaceRules) onLink(addr packet.Addr) bool {
-	for _, p := range i.Prefixes {
-		if p.contains(addr) {
-			return true
+// Tick implements loop.Ticker: it does what is due in every table of the router.
+func (r *Router) Tick(t *loop.Turn) {
+	r.tickNeighbors(t)
+	r.Fragments.Tick(t)
+	r.Reassemblies.Tick(t)
+	r.tickAnnouncements(t)
+	r.settle(t)
+	r.Cut.Tick(t)
+	for _, at := range [...]time.Duration{r.Conns.Tick(t.Now), r.NAT.Tick(t.Now)} {
+		if at != 0 {
+			t.WakeAt(at)
 		}
 	}
-	return false
-}
-
-// isBroadcast reports whether an address is the first or last of a subnet, so that
-// no host has it. Subnets of two addresses or one have no such address (RFC 3021).
-func (i *InterfaceRules) isBroadcast(addr packet.Addr) bool {
-	for _, p := range i.Prefixes {
-		if p.contains(addr) && p.Mask < 0xfffffffe && (addr == p.Addr || addr == p.Addr|^p.Mask) {
-			return true
-		}
-	}
-	return false
-}
-
-// bypasses reports whether b would answer a directly, past the router, because both are
-// in one subnet of the interface.
-func (i *InterfaceRules) bypasses(a, b packet.Addr) bool {
-	for _, p := range i.Prefixes {
-		if p.contains(a) && p.contains(b) {
-			return true
-		}
-	}
-	return false
-}
-
-// addrFor is the interface's address in the subnet of addr, else its first address.
-func (i *InterfaceRules) addrFor(addr packet.Addr) packet.Addr {
-	for _, a := range i.Addrs {
-		if a.prefix.contains(addr) {
-			return a.Addr
-		}
-	}
-	return i.Addrs[0].Addr
 }

@@ -30,28 +30,6 @@ func Forwardable(addr packet.Addr) bool {
 	return true
 }
 
-// Shows is the source address of a packet that the router sends to addr by the interface. hop is the next hop to addr,
-// or addr itself. The source is the interface's address. Where that is link-local, and no other router would forward
-// packets to it, the source is another address of the router.
-func (i *Interface) Shows(hop, addr packet.Addr) packet.Addr {
-	own := i.addrFor(hop)
-	if Forwardable(own) || !Forwardable(addr) {
-		return own
-	}
-	r := i.Router
-	if i.External && Forwardable(r.Gateway.Shared[0]) {
-		return r.Gateway.Shared[0]
-	}
-	for _, other := range r.Interfaces[1:] {
-		for _, a := range other.Addrs {
-			if !other.Checks && Forwardable(a.Addr) {
-				return a.Addr
-			}
-		}
-	}
-	return own
-}
-
 // An RPFilter says which source addresses are refused because of the routes back to them (reverse-path filtering,
 // RFC 3704). It is about packets that belong to no known connection.
 type RPFilter uint8
