@@ -104,6 +104,9 @@ func dumpRouter(line func(string, ...any), s *config.State, e *Engine, r *ip.Rou
 			line("  floating %v %+v shown %v", f.Address, to, shown.Netip())
 		}
 	}
+	for addr, o := range r.Origins.Floating.All() {
+		line("  origin of %v: %v, of forwarded ports %v", addr.Netip(), o.Origin, o.Forwards)
+	}
 	for _, v := range r.Listed {
 		if r.VIPs.Find(v.Addr, v.Proto, v.Port) != &v.VIP || r.Listeners[v.VIP.ID] != v.Of || v.Of.VIPRules != v ||
 			v.Pool != v.Of.Share.Pool || r.ByListener[v.ListenerID] != v.Of || r.Shares[v.PoolID] != v.Of.Share {
@@ -132,7 +135,8 @@ func dumpShare(line func(string, ...any), e *Engine, s *ip.PoolShare, v *ip.VIP)
 	c := s.Of.Config
 	tables := c.Tables != nil
 	c.Tables = nil
-	line("    pool %s %+v tables %t keep %t drain %t monitored %t %t", s.Of.Name, c, tables, s.Of.KeepDown, s.Of.DrainRemoved,
+	line("    pool %s %+v tables %t keep %t drain %t monitored %t %t", s.Of.Name, c, tables, s.Of.KeepDown,
+		s.Of.DrainRemoved,
 		s.Of.Monitored, e.monitors[s] != nil)
 	for k, m := range s.Pool.Members() {
 		is := s.Of.Members[k]

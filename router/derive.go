@@ -263,10 +263,27 @@ func monitorOf(s *config.State, pool config.ID) *config.Monitor {
 	return nil
 }
 
-// originOf says where an object came from.
-func originOf(o config.Object) ip.Origin {
+// originOf says where an object came from. kind is the word for what it is to a router.
+func originOf(kind string, o config.Object) ip.Origin {
 	m := o.About()
-	return ip.Origin{Kind: o.Ref().Kind.String(), ID: wire.ID(m.ID), Name: m.Name, At: placeText(m.Source)}
+	return ip.Origin{Kind: kind, ID: wire.ID(m.ID), Name: m.Name, At: placeText(m.Source)}
+}
+
+// partOf is originOf for an object that is a part of a router, and is called by the router's name.
+func partOf(r *config.Router, kind string, o config.Object) ip.Origin {
+	origin := originOf(kind+" of router", o)
+	origin.Name = r.Name
+	return origin
+}
+
+// natOrigin is where a setting of [nat] came from: the router has its own, or else it is that of all routers.
+func natOrigin(s *config.State, r *config.Router, own bool, key string) ip.Origin {
+	if own {
+		return partOf(r, key, r)
+	}
+	origin := originOf(key, s.Settings())
+	origin.Name = ""
+	return origin
 }
 
 func placeText(s config.Source) string {
@@ -291,7 +308,8 @@ func settingsOf(s *config.State, r *config.Router) *ip.SettingsParams {
 	c := s.NATOf(r.ID)
 	return &ip.SettingsParams{
 		Name: r.Name, RPFilter: rpFilters[r.RPFilter], Clamp: c.MSSClamp != nil && *c.MSSClamp,
-		Fragment: c.Timeouts.Fragment, Origin: originOf(r),
+		Fragment: c.Timeouts.Fragment, Origin: originOf("router", r),
+		Timeouts: natOrigin(s, r, r.NAT.Timeouts != (config.Timeouts{}), "nat.timeouts"),
 		Tables: ip.TableParams{
 			NAT: nat.Config{
 				Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
@@ -321,7 +339,7 @@ func placeOf(s *config.State, r *config.Router) *ip.PlaceParams {
 		k := at[n.ID]
 		if k == 0 {
 			p.Interfaces = append(p.Interfaces, ip.InterfaceParams{
-				Network: wire.ID(n.ID), MAC: packet.MAC(port.MAC), Origin: originOf(port),
+				Network: wire.ID(n.ID), MAC: packet.MAC(port.MAC), Origin: partOf(r, "interface", port),
 			})
 			k = len(p.Interfaces)
 			at[n.ID] = k
@@ -338,7 +356,7 @@ func placeOf(s *config.State, r *config.Router) *ip.PlaceParams {
 	}
 	for _, rt := range r.Routes {
 		if rt.NextHop.Is4() {
-			o := originOf(r)
+			o := partOf(r, "route", r)
 			if at := placeText(rt.Source); at != "" {
 				o.At = at
 			}
@@ -357,9 +375,13 @@ func placeGateway(s *config.State, r *config.Router, p *ip.PlaceParams) {
 	if port == nil || n == nil || !n.AdminStateUp {
 		return
 	}
-	i := ip.InterfaceParams{Network: wire.ID(n.ID), External: true, MAC: packet.MAC(port.MAC), Origin: originOf(port)}
-	g := &ip.GatewayParams{Network: i.Network, SNAT: r.Gateway.SNAT, Plain: s.NATOf(r.ID).NoSNAT,
-		Origin: originOf(port)}
+	i := ip.InterfaceParams{
+		Network: wire.ID(n.ID), External: true, MAC: packet.MAC(port.MAC), Origin: partOf(r, "interface", port),
+	}
+	g := &ip.GatewayParams{
+		Network: i.Network, SNAT: r.Gateway.SNAT, Origin: partOf(r, "gateway", port),
+		Plain: s.NATOf(r.ID).NoSNAT, NoSNAT: natOrigin(s, r, r.NAT.NoSNAT != nil, "no_snat"),
+	}
 	has := map[config.ID]bool{}
 	for _, f := range port.FixedIPs {
 		sub := s.Subnet(f.Subnet)
@@ -396,7 +418,8 @@ func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []ip.Flo
 	t.floating = sorted(t.floating)
 	for _, f := range t.floating {
 		if is := c.to.FloatingIP(f); is != nil && is.Router == r.ID && is.Address.Is4() && r.AdminStateUp {
-			p := ip.FloatingParams{Addr: packet.AddrFrom(is.Address), To: floatingTo(c.to, is), Origin: originOf(is)}
+			p := ip.FloatingParams{Addr: packet.AddrFrom(is.Address), Origin: floatingOrigin(is)}
+			p.To, p.Forwards = floatingTo(c.to, is)
 			here[p.Addr] = true
 			all = append(all, p)
 		}
@@ -405,26 +428,35 @@ func (c *touched) floatingParams(r *config.Router, t *routerTouch) (all []ip.Flo
 		if was := c.from.FloatingIP(f); was != nil && was.Router == r.ID && was.Address.Is4() {
 			if addr := packet.AddrFrom(was.Address); !here[addr] {
 				here[addr] = true
-				all = append(all, ip.FloatingParams{Addr: addr, Origin: originOf(was)})
+				all = append(all, ip.FloatingParams{Addr: addr, Gone: true, Origin: floatingOrigin(was)})
 			}
 		}
 	}
 	return all
 }
 
-// floatingTo is the fixed address that a floating IP leads to, or its forwarded ports.
-func floatingTo(s *config.State, f *config.FloatingIP) nat.Floating {
+// floatingTo is what a floating IP leads to, with the origin of each of its forwarded ports.
+func floatingTo(s *config.State, f *config.FloatingIP) (to nat.Floating, forwards []ip.Origin) {
 	if f.FixedIP.Is4() {
-		return nat.Floating{Fixed: packet.AddrFrom(f.FixedIP)}
+		return nat.Floating{Fixed: packet.AddrFrom(f.FixedIP)}, nil
 	}
-	var to nat.Floating
 	for p := range s.ForwardingsOf(f.ID) {
 		to.Forwards = append(to.Forwards, nat.Forward{
 			Proto: protoNumber(p.Protocol), Port: p.ExternalPort,
 			To: nat.Endpoint{Addr: packet.AddrFrom(p.FixedIP), Port: p.Port},
 		})
+		origin := originOf("port_forwarding", p)
+		origin.Name = netip.AddrPortFrom(f.Address, p.ExternalPort).String()
+		forwards = append(forwards, origin)
 	}
-	return to
+	return to, forwards
+}
+
+// floatingOrigin is the origin of a floating IP, which is called by its address.
+func floatingOrigin(f *config.FloatingIP) ip.Origin {
+	origin := originOf("floating_ip", f)
+	origin.Name = f.Address.String()
+	return origin
 }
 
 func protoNumber(p config.Protocol) uint8 {
@@ -448,7 +480,7 @@ func (c *touched) vipParams(r *config.Router, listener config.ID) ip.VIPParams {
 		ID: wire.ID(l.ID), Name: l.Name, Network: wire.ID(b.Network), Addr: packet.AddrFrom(b.Address),
 		Proto: protoNumber(l.Protocol), Port: l.Port, Pool: wire.ID(l.Pool), Limit: l.ConnectionLimit,
 		Idle:    l.IdleTimeout,
-		Allowed: l.AllowedCIDRs, Origin: originOf(l),
+		Allowed: l.AllowedCIDRs, Origin: originOf("vip", l),
 	}
 }
 
@@ -487,12 +519,14 @@ func poolOf(
 	q.Monitored = check != nil
 	healthy := check == nil || check.InitialState == "up" // until checks have decided
 	for m := range s.MembersOf(o.ID) {
-		q.Members = append(q.Members, ip.Member{ObjectID: wire.ID(m.ID), Name: m.Name, Member: lb.Member{
-			ID: number(wire.ID(m.ID), netip.AddrPortFrom(m.Address, m.Port)), Addr: packet.AddrFrom(m.Address),
-			Port:   m.Port,
-			Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp && o.AdminStateUp,
-			Healthy: healthy,
-		}})
+		q.Members = append(q.Members, ip.Member{
+			ObjectID: wire.ID(m.ID), Name: m.Name, Origin: originOf("pool.member", m),
+			Member: lb.Member{
+				ID:   number(wire.ID(m.ID), netip.AddrPortFrom(m.Address, m.Port)),
+				Addr: packet.AddrFrom(m.Address), Port: m.Port, Weight: m.Weight, Backup: m.Backup,
+				AdminStateUp: m.AdminStateUp && o.AdminStateUp, Healthy: healthy,
+			},
+		})
 	}
 	if list := q.Balanced(); former != nil && former.Config.Tables != nil && former.Config.Tables.Fit(list) {
 		q.Config.Tables = former.Config.Tables

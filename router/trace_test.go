@@ -31,6 +31,21 @@ external = true
 name = "r"
 interfaces = ["vlan100", "vlan101"]
 gateway = { network = "ext", address = "10.10.10.2" }
+  [[router.routes]]
+  destination = "192.168.20.0/24"
+  nexthop = "172.16.101.254"
+
+[nat]
+no_snat = ["10.10.10.64/28"]
+
+[[floating_ip]]
+network = "ext"
+address = "10.10.10.8"
+  [[floating_ip.port_forwarding]]
+  protocol = "TCP"
+  external_port = 2222
+  fixed_ip = "172.16.101.3"
+  port = 22
 
 [[pool]]
 name = "web"
@@ -57,6 +72,8 @@ host vlan100 172.16.100.9
 host vlan101 172.16.101.3
 host ext 10.10.10.4
 host ext 10.10.10.1
+host ext 10.10.10.70
+host vlan101 172.16.101.254
 `
 
 // traced are scenarios whose traces are golden files, testdata/trace/NAME.golden. Of a scenario's lines only
@@ -80,6 +97,18 @@ trace
 < vlan101 icmp 10.10.10.4 > 172.16.101.3 type 3 code 3 ttl 63 about [udp 172.16.101.3:4000 > 10.10.10.4:53 len 1 ttl 63]
 > ext udp 10.10.10.4:53 > 10.10.10.2:4000 len 1
 < vlan101 udp 10.10.10.4:53 > 172.16.101.3:4000 len 1 ttl 63
+`,
+	"origins": `
+> ext arp who-has 10.10.10.2 tell 10.10.10.4
+trace
+> ext tcp 10.10.10.4:4000 > 10.10.10.8:2222 S seq 1 len 0
+< vlan101 tcp 10.10.10.4:4000 > 172.16.101.3:22 S seq 1 len 0 ttl 63
+> vlan101 udp 172.16.101.3:4000 > 10.10.10.70:53 len 1
+< ext udp 172.16.101.3:4000 > 10.10.10.70:53 len 1 ttl 63
+> vlan100 udp 172.16.100.9:4000 > 192.168.20.7:53 len 1
+< vlan101 udp 172.16.100.9:4000 > 192.168.20.7:53 len 1 ttl 63
+> vlan101 udp 172.16.101.3:4000 > 198.51.100.7:53 len 1
+< ext udp 10.10.10.2:4000 > 198.51.100.7:53 len 1 ttl 63
 `,
 	"error": `
 trace

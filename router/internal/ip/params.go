@@ -13,18 +13,6 @@ import (
 // The types in this file are plain values by which a router's rules are built and changed. Package router makes them
 // of a State (derive.go). They know nothing of config. Objects name each other by id, as they do in a State.
 
-// An Origin says where a rule came from: the object, and the line that stated it. No packet's way depends on it; it is
-// for readers, such as those of traces.
-type Origin struct {
-	Kind string // in the words of config.Kind, or of the topology file
-	Name string // the object's
-	ID   wire.ID
-	At   string // such as lab.toml:12; empty if unknown
-}
-
-// String returns kind and name, such as "vip web".
-func (o Origin) String() string { return o.Kind + " " + o.Name }
-
 // A Params says what a router is to obey. A part that is nil stays as it is. A Params is not changed once it is made,
 // except that package router adds the interface of checks.
 type Params struct {
@@ -47,6 +35,7 @@ type SettingsParams struct {
 	Fragment time.Duration // how long a packet may be on its way in fragments
 	Tables   TableParams
 	Origin   Origin
+	Timeouts Origin // of the timeouts and limits in Tables: the router, or the settings for all routers
 }
 
 // TableParams are the settings of a router's tables.
@@ -83,6 +72,7 @@ type GatewayParams struct {
 	Plain   []netip.Prefix   // destinations towards which nothing is translated
 	Shared  [][2]packet.Addr // first and last address of the ranges that internal hosts share; none: Addr
 	Origin  Origin
+	NoSNAT  Origin // of Plain
 }
 
 // A RouteParams is a static route.
@@ -95,8 +85,11 @@ type RouteParams struct {
 // A FloatingParams says what a floating address of a router's external network stands for.
 type FloatingParams struct {
 	Addr   packet.Addr
-	To     nat.Floating // zero: the address stands for nothing any more
+	To     nat.Floating // zero: the address stands for nothing
+	Gone   bool         // the router has no such address any more; To is zero
 	Origin Origin
+
+	Forwards []Origin // of To.Forwards, in their order
 }
 
 // A VIPParams is a VIP of a router: one listener of a load balancer.

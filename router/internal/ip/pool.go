@@ -27,6 +27,7 @@ type Pool struct {
 type Member struct {
 	ObjectID wire.ID // of the State's object
 	Name     string  // may be empty
+	Origin   Origin
 	lb.Member
 }
 

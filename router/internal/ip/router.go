@@ -125,6 +125,7 @@ type gateway struct {
 	Shared []packet.Addr        // the addresses that internal hosts share; mostly Addr alone
 	more   map[packet.Addr]bool // addresses of Shared that are not Addr
 	origin Origin
+	noSNAT Origin // of Plain
 }
 
 // sharedBy is the address that an internal host shows outside. It is always the same, also after a restart, so that

@@ -19,11 +19,12 @@ import (
 // the parts that did not change (with). Any goroutine may read it.
 type Rules struct {
 	SettingsParams
-	Attached []*InterfaceRules      // of the interfaces, in the order of the params
-	Gateway  *gateway               // nil: no external network
-	checks   *Interface             // leads to the host of the checks of members; nil: there is none
-	Routes   *bart.Table[route]     // by destination
-	floating *nat.Static            // all floating IPs
+	Attached []*InterfaceRules  // of the interfaces, in the order of the params
+	Gateway  *gateway           // nil: no external network
+	checks   *Interface         // leads to the host of the checks of members; nil: there is none
+	Routes   *bart.Table[route] // by destination
+	floating *nat.Static        // all floating IPs
+	Origins  Origins
 	Static   *nat.Static            // the floating IPs that are in force: without a gateway none is
 	VIPs     lb.VIPs                // the ID of a lb.VIP is the number of its VIP at the router
 	Listed   []*VIPRules            // of all VIPs, in the order of address, protocol and port
@@ -96,6 +97,7 @@ func (r *Rules) with(p *Params, parts standing) (next *Rules, moved moves) {
 		f := &p.Floating[i]
 		edits.floats(r, f.Addr, true)
 		n.floating = n.floating.With(f.Addr, f.To)
+		n.Origins = n.Origins.with(f)
 		n.enforce()
 		edits.floats(&n, f.Addr, false)
 	}
@@ -171,7 +173,7 @@ func (r *Rules) towards(via packet.Addr) *InterfaceRules {
 func newGateway(p *GatewayParams, at *Interface) *gateway {
 	g := &gateway{
 		Interface: at, Addr: p.Addr, SNAT: p.SNAT, Shared: []packet.Addr{p.Addr}, more: map[packet.Addr]bool{},
-		origin: p.Origin,
+		origin: p.Origin, noSNAT: p.NoSNAT,
 	}
 	for _, plain := range p.Plain {
 		if plain.Addr().Is4() {

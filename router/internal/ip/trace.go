@@ -148,12 +148,10 @@ func decidedDNAT(x *passage, s *step) {
 	}
 	p, to, r := &x.p, &x.fresh.to, x.r
 	if fixed, ok := r.Static.Fixed(p.Dst); ok {
-		s.origins = append(s.origins, Origin{Kind: "floating_ip", Name: p.Dst.Netip().String()})
+		s.origins = append(s.origins, r.ofFloating(p.Dst))
 		s.decision = fmt.Sprintf("%v is %v", p.Dst.Netip(), fixed.Netip())
 	} else if e, ok := r.Static.Forwarded(p.Dst, p.Proto, p.DstPort); ok {
-		s.origins = append(s.origins, Origin{
-			Kind: "port_forwarding", Name: fmt.Sprintf("%v:%d", p.Dst.Netip(), p.DstPort),
-		})
+		s.origins = append(s.origins, r.ofForward(p.Dst, p.Proto, p.DstPort))
 		s.decision = fmt.Sprintf("port %d is %v:%d", p.DstPort, e.Addr.Netip(), e.Port)
 	} else if x.fresh.admitted && !x.fresh.ruled {
 		s.decision = fmt.Sprintf("a mapping leads to %v:%d", to.Dst.Netip(), to.DstPort)
@@ -162,30 +160,30 @@ func decidedDNAT(x *passage, s *step) {
 		if s.decision != "" {
 			s.decision += "; "
 		}
-		s.origins = append(s.origins, Origin{Kind: "vip", Name: v.Name},
-			Origin{Kind: "pool.member", Name: v.Share.nameOf(x.fresh.member.ID)})
+		s.origins = append(s.origins, v.origin)
+		if m := v.Share.Of.Member(x.fresh.member.ID); m != nil {
+			s.origins = append(s.origins, m.Origin)
+		}
 		s.decision += fmt.Sprintf("the VIP gives it to %v:%d", to.Dst.Netip(), to.DstPort)
 	}
 }
 
-// nameOf is the name of a member of the pool, its number if it has left the pool.
-func (s *PoolShare) nameOf(id uint32) string {
-	if i := slices.IndexFunc(s.Of.Members, func(m Member) bool { return m.ID == id }); i >= 0 {
-		return s.Of.Members[i].Name
-	}
-	return fmt.Sprint(id)
-}
-
 func decidedRoute(x *passage, s *step) {
-	s.decision = "by " + x.out.Network.Name()
+	s.decision = "to " + x.out.Network.Name()
+	dst := x.fresh.to.Dst
+	if x.conn != nil {
+		dst = x.conn.Translated(x.dir).Dst
+	}
 	switch {
 	case x.hop != 0: // the connection knows it
 		s.decision += ", as before"
-	case x.conn == nil && x.nextHop == x.fresh.to.Dst, x.conn != nil && x.nextHop == x.conn.Translated(x.dir).Dst:
+		return
+	case x.nextHop == dst:
 		s.decision += ", on link"
 	default:
 		s.decision += ", next hop " + x.nextHop.Netip().String()
 	}
+	s.origins = append(s.origins, x.r.ofRoute(dst.Netip()))
 }
 
 func decidedMTU(x *passage, s *step) {
@@ -195,8 +193,15 @@ func decidedMTU(x *passage, s *step) {
 }
 
 func decidedSNAT(x *passage, s *step) {
-	to := &x.fresh.to
-	if x.conn != nil || x.err != nil || to.Src == x.p.Src && to.SrcPort == x.p.SrcPort {
+	if x.conn != nil || x.err != nil {
+		return
+	}
+	to, g := &x.fresh.to, x.r.Gateway
+	if to.Src == x.p.Src && to.SrcPort == x.p.SrcPort {
+		if x.leaves() && !x.fresh.external && g.SNAT && g.showsItself(to.Dst) {
+			s.decision = "shows itself"
+			s.origins = append(s.origins, g.noSNAT)
+		}
 		return
 	}
 	s.decision = fmt.Sprintf("shows %v", to.Src.Netip())
@@ -205,9 +210,9 @@ func decidedSNAT(x *passage, s *step) {
 	}
 	switch floating, ok := x.r.Static.Floating(x.p.Src); {
 	case ok && floating == to.Src:
-		s.origins = append(s.origins, Origin{Kind: "floating_ip", Name: to.Src.Netip().String()})
+		s.origins = append(s.origins, x.r.ofFloating(to.Src))
 	case x.fresh.binding.Used():
-		s.origins = append(s.origins, Origin{Kind: "gateway of router", Name: x.r.Name})
+		s.origins = append(s.origins, g.origin)
 	}
 }
 
