@@ -66,7 +66,7 @@ func TestInterfaceGone(t *testing.T) {
 		deleteFloatingIPs(d)
 		d.Delete(interfaceOn(d, "vlan101").Ref())
 	})
-	// Those who are still reached are told.
+	// The hosts that can still be reached are told.
 	l.wantResets(map[string][]string{
 		"ext_net": resets(away)["ext_net"], "vlan100": resets(inside)["vlan100"],
 	})
@@ -313,7 +313,8 @@ func TestNetworkDown(t *testing.T) {
 	l.tcpFlow(l.vm4, 4001, "172.16.100.9", 80, l.web1)
 }
 
-// What comes while packets flow is used at once: a network with its device, a router with SNAT, a floating IP, a VIP.
+// Objects that come while packets flow are used at once: a network with its device, a router with SNAT, a floating IP,
+// a VIP.
 func TestEverythingComes(t *testing.T) {
 	l := newLesson(t)
 	f := l.tcpFlow(l.vm4, 4000, "10.10.10.1", 80, l.upstream)

@@ -162,8 +162,8 @@ func (s *stream) run() {
 }
 
 // Many routers, each with a network, a gateway, a floating IP and a VIP, come one by one and go again, while packets of
-// another router flow: none of these is lost. The histogram is for the reader, who may ask for a thousand routers by
-// TAPROUTER_ROUTERS.
+// another router flow: none of these packets is lost. The histogram is for the reader. TAPROUTER_ROUTERS sets the
+// number of routers, such as a thousand.
 func TestManyRoutersUnderTraffic(t *testing.T) {
 	many := 300
 	if n, err := strconv.Atoi(os.Getenv("TAPROUTER_ROUTERS")); err == nil {

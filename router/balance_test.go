@@ -87,8 +87,8 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// A member that no packet can reach costs nobody a connection: a turn that is never taken would
-// be everybody's next one.
+// A member that no packet can reach costs no client a connection. If it had a turn, which is never taken, it would
+// be the choice for every next client.
 func TestMemberThatIsNoHost(t *testing.T) {
 	l := newLesson(t)
 	for a, want := range map[string]bool{"172.16.100.9": true, "172.16.100.255": false, "172.16.100.0": false} {
@@ -216,7 +216,7 @@ func TestAllowedClients(t *testing.T) {
 }
 
 // The connection beyond the limit is refused with a RST, and one may come when another has
-// ended. SYNs alone shut nobody out.
+// ended. SYNs alone shut no client out.
 func TestConnectionLimit(t *testing.T) {
 	l := pooled(t, func(_ *file.Pool, v *file.VIP) { v.ConnectionLimit = 2 })
 	for i := range 5 {
@@ -314,8 +314,8 @@ func TestIdleTimeoutOfUDP(t *testing.T) {
 	}
 }
 
-// What the router counts for a VIP is what has crossed the member's network, and it only ever
-// grows, whoever comes and goes.
+// The router's counts for a VIP are those of a capture on the member's network. They never become smaller, even
+// if members come and go.
 func TestStatisticsAreWhatACaptureShows(t *testing.T) {
 	l := newLesson(t)
 	var in, out, bytesIn, bytesOut, before uint64
@@ -421,8 +421,8 @@ func (l *lesson) refuse(f *flow) {
 	l.segment(f.server, f.sport, f.from, f.fromPort, packet.RST|packet.ACK, 0, f.seq, 0)
 }
 
-// A member that refuses a connection costs its client the time until it asks again, and the
-// others nothing for a while. Its RST is not seen, unless nobody else is there.
+// A member that refuses a connection costs its client the time until the client asks again, and
+// other clients nothing for a while. The client does not get the member's RST if there is another member.
 func TestRefusedByAMember(t *testing.T) {
 	l := monitored(t)
 	f := l.syn(l.client, 4000, "10.10.10.7", 80, l.web1)
@@ -457,7 +457,7 @@ func TestRefusedByAllMembers(t *testing.T) {
 	l.advance(time.Second)
 	l.refuse(l.syn(l.client, 4000, "10.10.10.7", 80, l.web2))
 	l.want(l.one("ext_net"), "tcp 10.10.10.7:80 > 10.10.10.4:4000 R.")
-	f := l.tcpFlow(l.client, 5000, "10.10.10.7", 80, l.server(l.turn())) // and who has come back, serves
+	f := l.tcpFlow(l.client, 5000, "10.10.10.7", 80, l.server(l.turn())) // the member is back, and serves
 	f.lives()
 	l.segment(f.server, f.sport, f.from, f.fromPort, packet.RST|packet.ACK, f.sseq, f.seq, 0)
 	l.want(l.one("ext_net"), "tcp 10.10.10.7:80 > 10.10.10.4:5000 R.") // of a connection: no refusal
@@ -485,7 +485,7 @@ func monitored(t *testing.T) *lesson {
 	return pooled(t, func(p *file.Pool, _ *file.VIP) { p.Monitor = &file.Monitor{Type: "TCP", InitialState: "up"} })
 }
 
-// Without checks nobody says that the member should be up: the client hears its refusal.
+// Without checks nothing says that the member should be up: the client gets its refusal.
 func TestRefusedWithoutMonitor(t *testing.T) {
 	l := newLesson(t)
 	l.refuse(l.syn(l.client, 4000, "10.10.10.7", 80, l.web1))
@@ -530,7 +530,7 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 	}
 }
 
-// A route to half of all addresses says as little about who is there as one to all of them.
+// A route to half of all addresses does not say that the addresses of the checks are used, as a default route does not.
 func TestChecksBesideADefaultRouteInHalves(t *testing.T) {
 	topo := tutorial()
 	topo.Pools[0].Monitor = &file.Monitor{Type: "TCP", InitialState: "up"}

@@ -67,7 +67,7 @@ func (c *checked) wantStatus(want string, within time.Duration) time.Duration {
 	return time.Since(began)
 }
 
-// pages gets so many pages, each on a connection of its own, and says who answers.
+// pages gets so many pages, each on a connection of its own, and says which members answer.
 func (c *checked) pages(n int) string {
 	c.t.Helper()
 	out := ""
@@ -263,7 +263,7 @@ func TestChecksLeaveNoConnections(t *testing.T) {
 	})
 }
 
-// What the host of a member says in ICMP, a check hears: that is all there is to a UDP service which
+// A check hears ICMP errors of a member's host: that is all there is to a UDP service which
 // is not there.
 func TestCheckIsRefusedByICMP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -282,8 +282,8 @@ func TestCheckIsRefusedByICMP(t *testing.T) {
 	})
 }
 
-// What the router's checks are and where they come from is nobody else's business: the host that they
-// come from cannot be reached, and on the member's network they have the router's address.
+// Other hosts see nothing of the host that the router's checks come from: they cannot reach it, and on the
+// member's network the checks have the router's address.
 func TestChecksAreTheRoutersOwn(t *testing.T) {
 	inBubble(t, `{ type = "TCP", delay = "1s" }`, func(t *testing.T, c *checked) {
 		var wrong []string
@@ -356,7 +356,7 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 	}
 }
 
-// someMember is a member as somebody adds it.
+// someMember is a member as a caller adds it, before the choices of a Draft.
 func someMember(name, address string) config.Member {
 	return config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr(address), Port: 80, Weight: 1,
 		AdminStateUp: true}

@@ -34,7 +34,7 @@ var echoServers = []nettest.Member{
 }
 
 // A liveCloud is the cloud with its hosts, which are real TCP/IP stacks. The names of
-// hosts say who answers.
+// hosts say which host answers.
 type liveCloud struct {
 	*routertest.Lab
 	t                *testing.T

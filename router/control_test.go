@@ -144,7 +144,7 @@ func TestDisassociate(t *testing.T) {
 	l.dropped(DropPolicy, 2)
 	l.dropped(DropCut, 1)
 	l.want(l.one("ext_net"), "tcp 10.10.10.3:22 > 10.10.10.4:4000 R")
-	l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.2") // like everybody else
+	l.exchange(l.vm3, 4001, "10.10.10.1", 53, l.upstream, "10.10.10.2") // like hosts without a floating IP
 	if f := l.tcpFlow(l.vm3, 4005, "10.10.10.1", 80, l.upstream); f.from != "10.10.10.2" {
 		t.Errorf("shows %s", f.from)
 	}
@@ -184,7 +184,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// What goes through two floating IPs ends with either; a VIP's floating IP takes only
+// A connection through two floating IPs ends with either; a VIP's floating IP takes only
 // those with it that came through it.
 func TestHairpinsFollow(t *testing.T) {
 	for _, gone := range []string{"10.10.10.3", "10.10.10.5"} {
@@ -213,8 +213,8 @@ func TestHairpinsFollow(t *testing.T) {
 	l.tcpFlow(l.client, 4001, "10.10.10.9", 80, l.web2)
 }
 
-// Whoever waits for the answer to a SYN is told, too, and so is the host that may have
-// sent one.
+// A client that waits for the answer to its SYN is told, too, and so is the host that may have
+// sent an answer.
 func TestDisassociateHalfOpen(t *testing.T) {
 	l := newLesson(t)
 	l.syn(l.client, 4000, "10.10.10.3", 22, l.vm3)
@@ -238,7 +238,7 @@ func TestResetNeedsNeighbor(t *testing.T) {
 		r.Neighbors.Forget(r.Gateway.Interface.ID)
 		l.client.mute = true
 		var parked uint64
-		if asked { // by somebody else
+		if asked { // another host's packet has the router ask for the client already
 			l.udp(l.vm4, 4000, "10.10.10.4", 53, "waits")
 			parked = 1
 		}
@@ -267,9 +267,9 @@ func TestFloatingIPOfAStoppedHost(t *testing.T) {
 	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 3 code 1 about udp 10.10.10.4:4000 > 10.10.10.3:53")
 }
 
-// Who has not got its RST, or not all that was sent before it and so asks back, gets
-// one for what it sends next, for as long as an unused port is remembered; a new
-// connection from the same port is none of this.
+// A host may not have got its RST, or may ask back because a segment before the RST was lost. It gets
+// a RST for the next segment that it sends, for as long as an unused port is remembered. A new
+// connection from the same port gets none.
 func TestLostResetIsRepeated(t *testing.T) {
 	l := newLesson(t)
 	in, out := l.tcpFlow(l.client, 4000, "10.10.10.3", 22, l.vm3), l.tcpFlow(l.vm3, 4001, "10.10.10.1", 80, l.upstream)
@@ -342,7 +342,7 @@ func TestFragmentsFollow(t *testing.T) {
 	begin(l.client, "10.10.10.3", 1)
 	begin(l.vm3, "10.10.10.1", 2)
 	begin(l.vm4, "10.10.10.1", 3)
-	begin(l.client, "10.10.10.5", 4) // nobody's yet
+	begin(l.client, "10.10.10.5", 4) // the floating IP of no host yet
 	l.take("vlan101")
 	l.take("ext_net")
 	l.do(l.AssociateFloatingIP(addr("10.10.10.5"), addr("172.16.100.9")))

@@ -18,15 +18,15 @@ const (
 	fairUDP   = packet.ProtoUDP
 )
 
-// A bystander is somebody who has nothing to do with a flood.
+// A bystander is a pair of hosts that have nothing to do with a flood.
 type bystander struct {
 	l        *lesson
 	from, to *simHost
-	dst      string // whom it calls,
-	dport    int
-	server   int // and the port that answers there;
-	phase    int // when it begins, and
-	rtt      int // how long it takes, in packets of the flood
+	dst      string // the address that from connects to,
+	dport    int    // and the port
+	server   int    // the port at which to answers
+	phase    int    // when it begins, in packets of the flood
+	rtt      int    // how long an answer takes, in packets of the flood
 	begun    []handshake
 	done     int
 }
@@ -78,8 +78,8 @@ func (l *lesson) only(network string, proto uint8, port int, flags string) sent 
 	return got[0]
 }
 
-// stream sends one more packet of a stream that nobody answers. Its connection is the
-// one it began with.
+// stream sends one more packet of a stream that gets no answers. It must have the same connection as the
+// packets before.
 func (l *lesson) stream(from *simHost, i int) {
 	l.t.Helper()
 	tuple := packet.Tuple{Src: packet.AddrFrom(from.addr), SrcPort: 6000, Dst: packet.AddrFrom(l.client.addr),
@@ -97,8 +97,8 @@ func tcpFlags(f sent) string {
 	return flags
 }
 
-// One tenant's flood, of ten times the table, takes nothing from anybody else: neither
-// from handshakes, nor from a stream that nobody answers, nor from what is established.
+// One tenant's flood, of ten times the table, takes nothing from other tenants: neither
+// from handshakes, nor from a stream that gets no answers, nor from established connections.
 // Afterwards the memory is given back.
 func TestFloodOfHalfOpenConnections(t *testing.T) {
 	spoofed := func(l *lesson, network string, i int) *simHost {

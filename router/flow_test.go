@@ -9,16 +9,16 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// A flow is a live connection between two hosts, whose ends say what they see.
+// A flow is a live TCP connection between two hosts, with the addresses and ports that each of them sees.
 type flow struct {
 	l              *lesson
 	client, server *simHost
 	port, sport    int    // of the client, of the server
-	to             string // whom the client talks to ...
+	to             string // the server's address as the client sees it
 	toPort         int
-	from           string // ... and who that is to the server
+	from           string // the client's address as the server sees it
 	fromPort       int
-	seq, sseq      uint32 // what either side sends next
+	seq, sseq      uint32 // the next sequence numbers of the client, of the server
 }
 
 func (l *lesson) segment(h *simHost, sport int, dst string, dport int, flags uint8, seq, ack uint32, data int) {

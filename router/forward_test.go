@@ -205,7 +205,7 @@ func TestHairpinOverMappings(t *testing.T) {
 		topo := tutorial()
 		topo.Routers[0].NAT.Filtering = filtering // that is about the outside
 		l := newLessonOf(t, topo)
-		l.udp(l.vm4, 4000, "10.10.10.2", 5000, "hi") // nobody there yet: the router itself refuses
+		l.udp(l.vm4, 4000, "10.10.10.2", 5000, "hi") // no mapping there yet: the router itself refuses
 		l.want(l.one("vlan101"), "icmp 10.10.10.2 > 172.16.101.4 type 3 code 3 about udp 172.16.101.4:4000 > "+
 			"10.10.10.2:5000")
 		l.udp(l.vm4, 4000, "10.10.10.4", 9, "open")
@@ -272,7 +272,7 @@ func TestClosedPortsAreUsedAgain(t *testing.T) {
 
 func TestTCPOutOfNowhere(t *testing.T) {
 	l := newLesson(t)
-	l.tcp(l.vm4, 4000, "10.10.10.4", 80, ".") // its external port, nobody knows
+	l.tcp(l.vm4, 4000, "10.10.10.4", 80, ".") // its external port is not known
 	l.none("ext_net")
 	l.tcp(l.client, 4000, "10.10.10.7", 80, ".") // nor its member
 	l.none("vlan100")

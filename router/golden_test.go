@@ -155,7 +155,7 @@ func TestGoldenDiffers(t *testing.T) {
 	}
 }
 
-// What is not as a scenario says is named with its line, want and got.
+// A frame that is not as the scenario says is reported with its line, want and got.
 func TestScenarioFails(t *testing.T) {
 	top := `[[network]]
 name = "a"
@@ -180,7 +180,7 @@ host b 10.0.1.5
 		{in, "x.txt:15: at the end: \n got udp 10.0.0.5:1 > 10.0.1.5:2 ttl 63 id 7 len 3\nwant nothing on b"},
 		{in + "nothing b", "x.txt:16: \n got udp"},
 		{in + "< a udp 10.0.0.5:1 > 10.0.1.5:2", "got nothing on a; drops none"},
-		{in + "< b to 10.0.1.6 udp 10.0.0.5:1 > 10.0.1.5:2", ""}, // nobody is 10.0.1.6
+		{in + "< b to 10.0.1.6 udp 10.0.0.5:1 > 10.0.1.5:2", ""}, // no host is 10.0.1.6
 		{"host b 10.0.1.6\n" + in + "< b to 10.0.1.6 udp 10.0.0.5:1 > 10.0.1.5:2",
 			"it goes to 02:00:0a:00:01:05, want 02:00:0a:00:01:06"},
 		{"> a udp 10.0.0.5:1 > 10.9.9.9:2", "want nothing on a"},

@@ -12,8 +12,8 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// Whoever reads the shared network, both routers answer there, send there and
-// are told what concerns everybody.
+// Both routers answer and send on a shared network, and get its broadcasts, whichever of
+// their workers reads it.
 func TestSharedNetworkOfTwoWorkers(t *testing.T) {
 	topo := twoRouters()
 	topo.Engine.Workers = 2

@@ -116,7 +116,7 @@ func TestUnknownErrorsFromOutsideAreDropped(t *testing.T) {
 }
 
 // A redirect is for the link it is sent on (RFC 1812, 5.2.7.2), and source quench is
-// for nobody any more (RFC 6633): neither crosses the router, nor changes anything.
+// obsolete (RFC 6633): neither crosses the router, nor changes anything.
 func TestRedirectsDoNotCross(t *testing.T) {
 	l := newLesson(t)
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
@@ -532,7 +532,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	if got := l.takeARP("vlan101"); len(got) != 1 {
 		t.Errorf("a probe got %v", got)
 	}
-	tell("172.16.101.1", "172.16.101.1", l.vm4.mac) // somebody else claims the gateway
+	tell("172.16.101.1", "172.16.101.1", l.vm4.mac) // another host claims the gateway's address
 	got := l.takeARP("vlan101")
 	if len(got) != 1 || got[0].SenderMAC != l.routerMAC("vlan101") || l.w.Stats.Conflicts != 1 {
 		t.Errorf("after a conflict: %v, %d conflicts", got, l.w.Stats.Conflicts)
@@ -544,7 +544,7 @@ func TestARPFromStrangersAndConflicts(t *testing.T) {
 	}
 }
 
-// Nobody can choose addresses that use up what another one is allowed.
+// No host can choose addresses that use up the packets that another host is allowed.
 func TestRateLimitIsKeyed(t *testing.T) {
 	var a, b ip.Limiter
 	a.Secret, b.Secret = 0x9e3779b97f4a7c15, 0xd1342543de82ef95

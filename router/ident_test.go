@@ -47,7 +47,7 @@ func together(t *testing.T, pieces []sent) map[string]string {
 	return out
 }
 
-// text is n bytes, none of them zero, that say who wrote them.
+// text is n bytes, none of them zero, that differ by their writer.
 func text(who byte, n int) gopacket.Payload {
 	b := make([]byte, n)
 	for i := range b {
@@ -228,7 +228,7 @@ func TestRouterCountsAlong(t *testing.T) {
 	}
 }
 
-// A super-frame takes an identification for each of its segments, whoever cuts it.
+// A super-frame takes an identification for each of its segments, whether the router or the device cuts it.
 func TestSuperFrameTakesIdents(t *testing.T) {
 	for _, features := range []tap.Features{0, allFeatures} {
 		l := newLesson(t)

@@ -172,7 +172,7 @@ func TestRandomness(t *testing.T) {
 	}
 }
 
-// RFC 6888, REQ-11: who runs the router hears of it, and not a thousand times.
+// RFC 6888, REQ-11: the administrator is told, and not a thousand times.
 func TestExhaustionIsLogged(t *testing.T) {
 	topo := tutorial()
 	topo.Routers[0].NAT.MaxConnections, topo.Routers[0].NAT.HostShare = 4, 0.5

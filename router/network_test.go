@@ -145,8 +145,8 @@ func TestReservedAddressesAreNotForwarded(t *testing.T) {
 	l.dropped(DropReserved, 16)
 }
 
-// Nothing behind the packet crosses the router: it is nobody's, and would get a
-// small packet past the MTU.
+// Bytes behind the packet do not cross the router: they belong to no packet, and a small packet
+// with them could be larger than the MTU.
 func TestTrailersEndAtTheRouter(t *testing.T) {
 	l := newLesson(t)
 	for _, tail := range []int{1, 18, 9000} {
@@ -262,7 +262,7 @@ func fixIP(b []byte, change func(ip []byte)) []byte {
 	return b
 }
 
-// What is sent to a worker behind its end does not happen: nobody would undo it.
+// A function that waits behind the one that ends the worker does not run: its effects would not be undone.
 func TestMailBehindTheEnd(t *testing.T) {
 	w := newLesson(t).w
 	ran := false
@@ -346,7 +346,7 @@ func (d *oddDevice) Read(frames []tap.Frame) (int, error) {
 	return d.simDevice.Read(frames)
 }
 
-// Nobody tells of frames behind an error: they are looked for, after a while if
+// epoll does not tell of frames behind an error: the worker looks for them, after a while if
 // there are many errors. But a device that does nothing else than fail must not keep
 // the worker busy.
 func TestReadErrors(t *testing.T) {

@@ -60,7 +60,7 @@ func (w *spectator) wants(t *testing.T, want ...string) {
 	w.lines, w.frames = nil, nil
 }
 
-// An observer hears of every frame in the order of the wire, of those that came in as they came, with their verdict.
+// An observer hears of every frame in the order of the wire. It sees a frame that came in as it came, with its verdict.
 func TestObservedVerdicts(t *testing.T) {
 	c, err := runScenario(t, "observed", traceTopology)
 	if err != nil {
@@ -114,7 +114,7 @@ func TestObservedVerdicts(t *testing.T) {
 	}
 }
 
-// A network that another worker's router is on: the worker that has the frame tells its verdict, and nobody else does.
+// A network that another worker's router is on: only the worker that judges a frame tells its verdict.
 func TestObservedByTheOtherWorker(t *testing.T) {
 	s := newSim(t, manyRouters(t, 2, 1, 2))
 	if s.nets["net0"].Home == s.nets["net1"].Home {

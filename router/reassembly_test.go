@@ -27,7 +27,7 @@ func (l *lesson) pingPieces(h *simHost, id uint16, n, mtu int) [][]byte {
 	return out
 }
 
-// Who sends the router a packet whose last fragments never come is told so, once.
+// A sender whose packet for the router never gets its last fragments is told so, once.
 func TestReassemblyTimeExceeded(t *testing.T) {
 	l := newLesson(t)
 	l.ping(l.vm4, "172.16.101.1", 1, 1) // the router knows the host
@@ -50,7 +50,7 @@ func TestReassemblyTimeExceeded(t *testing.T) {
 		t.Errorf("%d packets are still waited for", n)
 	}
 
-	// What was spoilt is not spoken of.
+	// No error tells of a packet that was spoilt.
 	l.put("vlan101", pieces[0])
 	l.put("vlan101", l.pingPieces(l.vm4, 1, 4000, 1000)[1])
 	l.advance(time.Minute)
@@ -95,7 +95,7 @@ func TestReassemblyFlood(t *testing.T) {
 	}
 }
 
-// A packet in more pieces than anybody needs is given up.
+// A packet in more pieces than any usual MTU makes is given up.
 func TestReassemblyOfManyPieces(t *testing.T) {
 	l := newLesson(t)
 	l.ping(l.vm4, "172.16.101.1", 1, 1)

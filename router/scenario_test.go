@@ -130,7 +130,7 @@ func (c *scenario) watch() {
 	}
 }
 
-// save leaves a pcap of each network for whoever looks into a failure.
+// save leaves a pcap of each network, for the search for a failure's cause.
 func (c *scenario) save() {
 	if c.sim == nil {
 		return

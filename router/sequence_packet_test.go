@@ -10,11 +10,11 @@ import (
 	"github.com/taprouter/taprouter/tap/virtio"
 )
 
-// What a packet is like, beside its transport: the bits of how.
+// The bits of how: properties of a packet beside its transport.
 const (
 	dontFragment = 0x01
 	anyTTL       = 0x0e // one of eight
-	answerIt     = 0x10 // an exchange is answered,
+	answerIt     = 0x10 // an exchange is answered
 	reportIt     = 0x20 // an ICMP error about it comes back
 	withOptions  = 0x40
 	withTOS      = 0x80
@@ -171,7 +171,7 @@ func (q *sequence) pieces() {
 			out = append(out, q.put(from.net, all[k])...)
 		}
 	}
-	// What is for the router itself has nothing to wait for.
+	// A ping of the router itself waits for no neighbor.
 	local := kind == opEcho && q.routerOf(from.net, whole[tap.HeaderLen:]).IsLocal(dst)
 	if order&(16|32) == 0 && q.allUp() && (q.parked() == waiting || local) && q.w.Stats.Dropped == dropped {
 		q.checkPieces(&p, out)
@@ -211,8 +211,8 @@ func (q *sequence) reply() {
 	}
 }
 
-// answerTo is what a host would answer to a packet, nil if nobody does. how is more
-// about TCP.
+// answerTo is the answer of a host to a packet, nil if hosts do not answer it. how chooses among the
+// answers of TCP.
 func answerTo(eth []byte, how int) []byte {
 	var p packet.Packet
 	if new(packet.Decoder).Decode(&p, eth, nil) != packet.FaultNone || p.Fragmented() || p.Options ||
@@ -298,13 +298,13 @@ func (q *sequence) burst() {
 // The bursts.
 const (
 	burstPorts     = iota // from many ports
-	burstSYN              // a SYN flood, from everybody in the host's network
+	burstSYN              // a SYN flood, from all addresses in the host's network
 	burstLater            // later fragments of many packets
 	burstFirst            // first fragments of many packets
 	burstPieces           // later fragments of one packet
 	burstHosts            // to many hosts that may not be there
 	burstServices         // to many ports
-	burstNeighbors        // ARP requests for dst, from everybody in the host's network
+	burstNeighbors        // ARP requests for dst, from all addresses in the host's network
 	numBursts
 )
 

@@ -123,7 +123,7 @@ func rawSeed(network byte, eth []byte) []byte {
 	return append(b, eth...)
 }
 
-// meetings is every host talking to everybody, in every protocol, from two ports, with
+// meetings is every host sending to every address, in every protocol, from two ports, with
 // answers and with errors.
 func meetings(p *profile, number, behaviors, limits byte, v variant) []byte {
 	seed := []byte{number, behaviors, limits, byte(decodedToo | v)}
@@ -178,7 +178,7 @@ func everything(number, behaviors, limits byte, v variant) []byte {
 	return seed
 }
 
-// bursts is each kind of burst to the router itself and to somebody else.
+// bursts is each kind of burst, to the router itself and to another address.
 func bursts(p *profile, number, limits byte, v variant) []byte {
 	seed := []byte{number, 0, limits, byte(decodedToo | v)}
 	for what := range byte(numBursts) {

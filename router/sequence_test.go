@@ -79,7 +79,7 @@ const (
 	shortTime // UDP mappings last five seconds
 )
 
-// A profile is a topology and who is there.
+// A profile is a topology with its hosts.
 type profile struct {
 	name   string
 	topo   *file.Topology
@@ -121,9 +121,9 @@ type sequence struct {
 
 	bad map[string]bool // members whose checks fail
 
-	unfinished bool // what goes in is right, but for the checksum that a device is to finish
-	tainted    bool // what comes out may be as wrong as what went in
-	puzzled    bool // fragments for the router went in: nobody has verified the whole
+	unfinished bool // the frame that goes in is right, except for the checksum that a device is to finish
+	tainted    bool // frames that come out may be as wrong as those that went in
+	puzzled    bool // fragments for the router went in: the whole packet has not been verified
 }
 
 // A crossing is a frame on a network.
@@ -316,7 +316,7 @@ func (q *sequence) reconfigure() {
 }
 
 // addresses is where packets may go: to every host, to everything the routers own,
-// and to some that are nobody's.
+// and to some that no host has.
 func (q *sequence) addresses() []packet.Addr {
 	all := []packet.Addr{0x08080808, 0x09090909, 0xffffffff, 0xe0000001, 0x7f000001, 0xc0a80a07}
 	for _, p := range q.places {

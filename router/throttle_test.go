@@ -107,9 +107,9 @@ type starvedWaiter struct{ loop.Waiter }
 
 func (starvedWaiter) Starved(time.Duration) bool { return true }
 
-// Small packets of known connections make a port rest when there are more of them than the worker
-// gets done, it lacks a processor, and another tenant is busy; not who has fallen behind
-// because of that, nor bulk, nor a machine that has processors to spare.
+// Small packets of known connections make a link pause when there are more of them than the worker
+// gets done, the worker lacks a processor, and another tenant is busy. A link that has only fallen behind
+// because of another one does not pause, nor does one with bulk, nor one on a machine that has processors to spare.
 func TestFloodRests(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -151,7 +151,7 @@ func TestSuperFrameWithoutPayload(t *testing.T) {
 	}
 }
 
-// What the switch cannot give to a device that is away is lost there.
+// A frame that the switch has for a device that is away is lost there.
 func TestFloodToAnAbsentDevice(t *testing.T) {
 	l := newLesson(t)
 	l.addPort("vlan100", "second")

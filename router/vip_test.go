@@ -14,7 +14,7 @@ import (
 )
 
 // A member that does not answer ARP costs the connections that wait for it a
-// moment, and then nobody anything, until it answers again.
+// moment. After that, it costs no client any time until it answers again.
 func TestVIPPassesOverUnreachableMembers(t *testing.T) {
 	l := newLesson(t)
 	l.web1.mute = true
@@ -62,8 +62,8 @@ func TestVIPWithoutReachableMember(t *testing.T) {
 	l.want(l.one("ext_net"), "icmp 10.10.10.2 > 10.10.10.4 type 3 code 1 about tcp 10.10.10.4:4000 > 10.10.10.7:80")
 }
 
-// Nobody can tell which member a connection had that begins with anything but a
-// plain SYN; and it must not cost a turn.
+// A connection whose first packet here is no plain SYN had a member that the router does not
+// know. It is refused, and must not cost a turn.
 func TestVIPOpensBySYNOnly(t *testing.T) {
 	l := newLesson(t)
 	for i, flags := range []string{"S.", "SR", "SF", ".", "F.", "R"} {
@@ -92,8 +92,8 @@ func TestVIPWithoutMembersAndFragments(t *testing.T) {
 	l.dropped(DropNoMember, 3)
 }
 
-// Whoever talks to a VIP may talk to its member directly, from the same port and
-// in either order; the answers must not be mixed up.
+// A client of a VIP may also talk to its member directly, from the same port and
+// in either order. The answers must not be mixed up.
 func TestVIPAndItsMemberFromOnePort(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		topo := tutorial()
@@ -112,8 +112,8 @@ func TestVIPAndItsMemberFromOnePort(t *testing.T) {
 	}
 }
 
-// A message without ports cannot get another one: where its answers would look like
-// those of another connection, it is refused, not sent to nobody knows whom.
+// A message without ports cannot get another port. Where its answers would look like
+// those of another connection, it is refused, because the answers might go to the wrong host.
 func TestTwoWaysToOneHostWithoutPorts(t *testing.T) {
 	topo := tutorial()
 	topo.Routers[0].Gateway.SNAT = false
@@ -212,7 +212,7 @@ func TestNothingGetsIntoInsideConnections(t *testing.T) {
 	l.want(l.one("vlan101"), "icmp 10.10.10.4 > 172.16.101.4 type 3 code 3 about udp 172.16.101.4:4001 > 8.8.8.8:53")
 }
 
-// The router's floating IPs are its own: nobody else sends from them.
+// The router's floating IPs are its own: a packet from another host with such a source is dropped.
 func TestFloatingIPAsSource(t *testing.T) {
 	l := newLesson(t)
 	for i, network := range []string{"ext_net", "vlan100"} {

@@ -88,7 +88,7 @@ func TestWorkersCarryTrafficBetweenThem(t *testing.T) {
 			c, err := h.DialContext(ctx, "tcp", fmt.Sprintf("10.10.10.%d:80", 100+k))
 			if err != nil {
 				t.Errorf("tenant %d to tenant %d: %v", i, k, err)
-				listeners[k].Close() // nobody else will come
+				listeners[k].Close() // no other client will come
 				return
 			}
 			defer c.Close()
@@ -216,7 +216,7 @@ func TestFarEndWritesAndCloses(t *testing.T) {
 	stop() // does nothing
 }
 
-// What one worker sends to another's device counts for that device, not for the
+// A frame that one worker sends to another's device counts for that device, not for the
 // one that comes after it.
 func TestSharedDeviceIsReplaced(t *testing.T) {
 	lab := routertest.Parse(t, tenants(2, 2))
