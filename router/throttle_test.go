@@ -10,21 +10,21 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// A port that spends its turns on beginning connections rests while another one is
-// busy, and is read again in time. Known connections are no reason to rest, an idle
-// neighbor is none either, and the network outside never rests.
-func TestPortRests(t *testing.T) {
+// A link that spends its turns on beginning connections pauses while another link is
+// busy, and is read again in time. It does not pause for known connections, nor if all other
+// links are idle. The link of the network outside never pauses.
+func TestLinkPauses(t *testing.T) {
 	const known, strangers = false, true
 	for _, c := range []struct {
-		name  string
-		net   string // that floods
-		begin bool   // each frame a connection
-		other int    // frames from another tenant
-		rests bool
+		name   string
+		net    string // that floods
+		begin  bool   // each frame a connection
+		other  int    // frames from another tenant
+		pauses bool
 	}{
 		{"new connections, another busy", "vlan100", strangers, loop.BusyFrames, true},
 		{"new connections, another idle", "vlan100", strangers, loop.BusyFrames - 1, false},
-		{"new connections, nobody else", "vlan100", strangers, 0, false},
+		{"new connections, no other", "vlan100", strangers, 0, false},
 		{"one connection, another busy", "vlan100", known, loop.BusyFrames, false},
 		{"from outside", "ext_net", strangers, loop.BusyFrames, false},
 	} {
@@ -66,37 +66,37 @@ func TestPortRests(t *testing.T) {
 			}
 			in := func() int { return len(l.devs[c.net].in) }
 			turn()
-			turn() // the order of the ports does not matter any more
+			turn() // the order of the links does not matter any more
 			first := in()
 			if first == 0 {
 				t.Fatal("the flood is over; the test misses its point")
 			}
 			turn()
-			if rested := in() == first; rested != c.rests {
-				t.Fatalf("rests: %t, want %t", rested, c.rests)
+			if paused := in() == first; paused != c.pauses {
+				t.Fatalf("pauses: %t, want %t", paused, c.pauses)
 			}
-			if !c.rests {
+			if !c.pauses {
 				return
 			}
 			// Others are served meanwhile.
 			put("vlan101", l.vm4, "10.10.10.4", 1, false)
 			turn()
 			if len(l.devs["vlan101"].in) > 0 {
-				t.Error("the busy port is not read while the other one rests")
+				t.Error("the busy link is not read while the other one pauses")
 			}
 			l.now += loop.FloodPause
 			turn()
 			turn()
 			if in() >= first {
-				t.Error("not read again when the rest is over")
+				t.Error("not read again when the pause is over")
 			}
-			// When the others have fallen silent it is read to the end without a rest.
+			// When the others have fallen silent it is read to the end without a pause.
 			l.now += 3 * loop.BusyFor
 			for range flood/(loop.ReadBudget*loop.BatchFrames) + 2 {
 				turn()
 			}
 			if in() > 0 {
-				t.Errorf("%d frames left, with nobody else busy", in())
+				t.Errorf("%d frames left, with no other link busy", in())
 			}
 		})
 	}
@@ -110,15 +110,15 @@ func (starvedWaiter) Starved(time.Duration) bool { return true }
 // Small packets of known connections make a link pause when there are more of them than the worker
 // gets done, the worker lacks a processor, and another tenant is busy. A link that has only fallen behind
 // because of another one does not pause, nor does one with bulk, nor one on a machine that has processors to spare.
-func TestFloodRests(t *testing.T) {
+func TestFloodPauses(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		starved bool
 		size    int // of the payload
-		behind  int // frames since the port was last dry,
-		other   int // and since the other one was
-		busy    int // frames from the other one
-		rests   bool
+		behind  int // frames since the link was last dry
+		other   int // frames since the other link was last dry
+		busy    int // frames from the other link
+		pauses  bool
 	}{
 		{"flood", true, 18, loop.FloodBacklog, 200, loop.BusyFrames, true},
 		{"processors to spare", false, 18, loop.FloodBacklog, 200, loop.BusyFrames, false},
@@ -126,7 +126,7 @@ func TestFloodRests(t *testing.T) {
 		{"a burst", true, 18, 0, 200, loop.BusyFrames, false},
 		{"behind because of another", true, 18, loop.FloodBacklog, 20 * loop.FloodBacklog, loop.BusyFrames, false},
 		{"two floods", true, 18, loop.FloodBacklog, 2 * loop.FloodBacklog, loop.BusyFrames, true},
-		{"nobody else", true, 18, loop.FloodBacklog, 0, 0, false},
+		{"no other", true, 18, loop.FloodBacklog, 0, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLesson(t)
@@ -160,10 +160,10 @@ func TestFloodRests(t *testing.T) {
 			l.w.RunTurn()
 			before := len(l.devs["vlan100"].in)
 			l.w.RunTurn()
-			if rested := len(l.devs["vlan100"].in) == before; rested != c.rests {
-				t.Errorf("rests: %t, want %t", rested, c.rests)
+			if paused := len(l.devs["vlan100"].in) == before; paused != c.pauses {
+				t.Errorf("pauses: %t, want %t", paused, c.pauses)
 			}
-			if !c.rests {
+			if !c.pauses {
 				return
 			}
 			for _, d := range []time.Duration{loop.StarvedPause - time.Millisecond, time.Millisecond} {
