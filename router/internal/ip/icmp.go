@@ -2,7 +2,6 @@ package ip
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
@@ -79,60 +78,6 @@ func (r *Router) resetBoth(t *loop.Turn, c *conntrack.Conn) {
 		default:
 			r.sendSegment(t, to, &segment)
 		}
-	}
-}
-
-// cutTuples remembers for a while the tuples of the segments of TCP connections
-// that have been cut off. The zero value is empty.
-type cutTuples struct {
-	Until map[packet.Tuple]time.Duration
-	Order []cutTuple // oldest first; a tuple that was cut off again is there twice
-}
-
-// A cutTuple is a tuple with the time at which it is forgotten.
-type cutTuple struct {
-	packet.Tuple
-	until time.Duration
-}
-
-const (
-	maxCut = 8192                           // tuples, two for a connection
-	cutFor = conntrack.TCPTransitoryTimeout // as long as a connection that is over by itself stays
-)
-
-func (c *cutTuples) add(tuple packet.Tuple, now time.Duration) {
-	if c.Until == nil {
-		c.Until = map[packet.Tuple]time.Duration{}
-	}
-	if len(c.Order) >= maxCut {
-		c.forgetFirst()
-	}
-	c.Until[tuple] = now + cutFor
-	c.Order = append(c.Order, cutTuple{tuple, now + cutFor})
-}
-
-func (c *cutTuples) forgetFirst() {
-	if first := c.Order[0]; c.Until[first.Tuple] == first.until { // else it has been cut off again
-		delete(c.Until, first.Tuple)
-	}
-	if c.Order = c.Order[1:]; len(c.Order) == 0 {
-		*c = cutTuples{}
-	}
-}
-
-// has reports whether a segment with this tuple is of a connection that was cut off.
-func (c *cutTuples) has(tuple *packet.Tuple) bool {
-	_, ok := c.Until[*tuple]
-	return ok
-}
-
-// Tick forgets the tuples whose time is over.
-func (c *cutTuples) Tick(t *loop.Turn) {
-	for len(c.Order) > 0 && t.Now >= c.Order[0].until {
-		c.forgetFirst()
-	}
-	if len(c.Order) > 0 {
-		t.WakeAt(c.Order[0].until)
 	}
 }
 
@@ -299,55 +244,4 @@ func errorAllowed(x *passage) bool {
 	return !x.in.isBroadcast(p.Src) && (Forwardable(p.Src) || x.in.onLink(p.Src))
 }
 
-// A Limiter bounds the packets that a router sends to hosts that may not have asked for them (RFC 1812,
-// 4.3.2.8): so many a second in all, and fewer to any one address.
-type Limiter struct {
-	limits
-	Secret uint64 // an odd number that hosts must not know; see Bucket
-	all    bucket
-	to     *[256]bucket // by Bucket of the address; some addresses have the same one. nil: all are full
-}
-
-// A bucket is a token bucket, full at first. Its spent tokens come back with time.
-type bucket struct {
-	spent float64
-	last  time.Duration // when spent was last brought up to date
-}
-
 // ready reports whether the bucket has a token. rate is how many come back in a second, burst how many there are.
-
-func (b *bucket) ready(now time.Duration, rate, burst float64) bool {
-	b.spent = max(0, b.spent-(now-b.last).Seconds()*rate)
-	b.last = now
-	return b.spent+1 <= burst
-}
-
-// limits are how many packets a Limiter allows: in a second and at once, in all and, in the fields with Each, to one
-// address.
-type limits struct{ rate, burst, RateEach, BurstEach float64 }
-
-var (
-	// ErrorLimits are the limits of ICMP errors and RSTs: enough for three traceroutes at once.
-	ErrorLimits = limits{rate: 1000, burst: 200, RateEach: 20, BurstEach: 30}
-	// EchoLimits are the limits of echo replies. Replies are as many and as long as the requests. But
-	// they go to the host that a request names as its source, and take the router's time.
-	EchoLimits = limits{rate: 40_000, burst: 4000, RateEach: 10_000, BurstEach: 1000}
-)
-
-// allow takes a token if both buckets have one.
-func (l *Limiter) allow(to packet.Addr, now time.Duration) bool {
-	if l.to == nil {
-		l.to = new([256]bucket)
-	}
-	each := &l.to[l.Bucket(to)]
-	if !each.ready(now, l.RateEach, l.BurstEach) || !l.all.ready(now, l.rate, l.burst) {
-		return false
-	}
-	each.spent++
-	l.all.spent++
-	return true
-}
-
-// Bucket is the number of the bucket of an address. A host that does not know Secret cannot tell which addresses have
-// the same one.
-func (l *Limiter) Bucket(to packet.Addr) uint8 { return uint8((to.Number() + 1) * l.Secret >> 56) }

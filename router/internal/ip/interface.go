@@ -155,3 +155,25 @@ func (i *Interface) NetworkUp(t *loop.Turn) {
 	i.announceAt = t.Now
 	t.WakeAt(t.Now)
 }
+
+// martian refuses a packet whose source address cannot be behind the interface (RFC 1812, 5.3.7; RFC 3704, 2.2
+// for addresses on link). No host sends from a loopback, multicast or broadcast address, or from an
+// address of the router. An address of a network of the router is on that network only. An address that
+// no router forwards may be a neighbor's, on link.
+func (i *Interface) martian(src packet.Addr) verdict.Verdict {
+	if src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000 || i.isBroadcast(src) ||
+		i.Router.claims(src) || !Forwardable(src) && !i.onLink(src) && src != dummyAddr {
+		return verdict.Drop(verdict.DropMartianSource)
+	}
+	for _, other := range i.Router.Interfaces[1:] {
+		if other != i && other.onLink(src) {
+			return verdict.Drop(verdict.DropMartianSource)
+		}
+	}
+	if r := i.Router; r.RPFilter != RPOff {
+		if rt, ok := r.Routes.Lookup(src.Netip()); !ok || r.RPFilter == RPStrict && rt.Out != i {
+			return verdict.Drop(verdict.DropReversePath)
+		}
+	}
+	return verdict.Next
+}

@@ -107,3 +107,14 @@ type VIPParams struct {
 	Allowed []netip.Prefix // clients that may connect; none: all
 	Origin  Origin
 }
+
+// An RPFilter says which source addresses are refused because of the routes back to them (reverse-path filtering,
+// RFC 3704). It is about packets that belong to no known connection.
+type RPFilter uint8
+
+// The reverse-path filters.
+const (
+	RPOff    RPFilter = iota // routes back do not matter
+	RPLoose                  // there must be a route to the source address
+	RPStrict                 // that route must lead out of the interface that the packet came in by
+)

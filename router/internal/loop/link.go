@@ -351,3 +351,10 @@ func (l *Link) measure(t *Turn) bool {
 	l.Owner.LinkChanged(t)
 	return true
 }
+
+// tell tells of a device, unless it is in memory: such a device comes and goes with the program that has the far end.
+func (l *Link) tell(t *Turn, what NewsKind) {
+	if t.Tell != nil && !l.Memory {
+		t.Tell(News{Kind: what, Network: l.Network, Device: l.Name})
+	}
+}

@@ -25,10 +25,3 @@ const (
 	DeviceBack                 // such a device is open
 	Conflict                   // another host uses an address of a router
 )
-
-// tell tells of a device, unless it is in memory: such a device comes and goes with the program that has the far end.
-func (l *Link) tell(t *Turn, what NewsKind) {
-	if t.Tell != nil && !l.Memory {
-		t.Tell(News{Kind: what, Network: l.Network, Device: l.Name})
-	}
-}

@@ -69,9 +69,6 @@ func (t *Turn) Requeue(to Resumer, frame []byte) {
 	t.Queue = append(t.Queue, queued{to, frame})
 }
 
-// IsOf reports whether the turn is a worker's.
-func (t *Turn) IsOf(w *Worker) bool { return t == &w.Turn }
-
 // WakeAt has the worker look at every table at a time, or earlier. Something may be due there then.
 func (t *Turn) WakeAt(at time.Duration) {
 	if !t.Timed || at < t.Timer {
@@ -124,45 +121,6 @@ func (t *Turn) Count(v verdict.Verdict) {
 func (t *Turn) CountParked(v verdict.Verdict) {
 	t.Stats.Parked--
 	t.Count(v)
-}
-
-// An arena hands out buffers that are all given back at once.
-type arena struct {
-	block []byte
-	Used  int // bytes of block that are handed out
-}
-
-const arenaLen = 1 << 20
-
-func (a *arena) alloc(n int) []byte {
-	n8 := (n + 63) &^ 63
-	if a.Used+n8 > len(a.block) {
-		// The buffers that were handed out keep the former block alive.
-		a.block, a.Used = make([]byte, max(arenaLen, n8)), 0
-	}
-	b := a.block[a.Used : a.Used+n : a.Used+n]
-	a.Used += n8
-	clear(b)
-	return b
-}
-
-func (a *arena) reset() { a.Used = 0 }
-
-// counters is what a worker counts: frames, by what became of them. Stats of package router says what each is.
-// Parked may be negative at one worker, where a frame that another worker has parked goes on.
-type counters struct {
-	Received, Forwarded, Consumed, Made uint64
-	Conflicts                           uint64
-	Parked                              int64
-	Dropped                             [verdict.NumDropReasons]uint64
-	DroppedAt                           [verdict.NumStages][verdict.NumDropReasons]uint64 // the same drops, by stage
-	Unsent                              [verdict.NumUnsentReasons]uint64
-}
-
-// Drop counts n drops for a reason at a stage.
-func (c *counters) Drop(reason verdict.DropReason, stage verdict.Stage, n uint64) {
-	c.Dropped[reason] += n
-	c.DroppedAt[stage][reason] += n
 }
 
 // Without returns a new slice without x. The old slice stays as it is, because another function may be walking over it.

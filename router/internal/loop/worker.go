@@ -314,3 +314,6 @@ func (w *Worker) AddLink(l *Link) {
 
 // RemoveLink ends what AddLink began. The link's device is not touched.
 func (w *Worker) RemoveLink(l *Link) { w.Links = Without(w.Links, l) }
+
+// IsOf reports whether the turn is a worker's.
+func (t *Turn) IsOf(w *Worker) bool { return t == &w.Turn }
