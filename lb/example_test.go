@@ -13,7 +13,7 @@ func Example() {
 		{ID: 2, Port: 80, Weight: 1, AdminStateUp: true, Healthy: true},
 	})
 	for k := range 6 {
-		client, now := lb.Client{Addr: 0x0a000001, Port: uint16(1000 + k)}, time.Duration(k)*time.Second
+		client, now := lb.Client{Addr: lb.Addr(0x0a000000 + k%2), Port: uint16(1000 + k)}, time.Duration(k)*time.Second
 		m, ok := pool.Pick(client, now, nil)
 		fmt.Println(m.ID, ok)
 		pool.Commit(client, m.ID, now) // the connection was made

@@ -17,6 +17,9 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
+// Addr is an IPv4 address as a number: 10.0.0.1 is 0x0a000001. Its method Netip returns it as a netip.Addr.
+type Addr = packet.Addr
+
 // Algorithm is how a pool chooses.
 type Algorithm uint8
 
@@ -37,7 +40,7 @@ const (
 // Member is one backend endpoint.
 type Member struct {
 	ID           uint32 // the caller's name for it, which it keeps with the connection
-	Addr         packet.Addr
+	Addr         Addr
 	Port         uint16
 	Weight       int  // its part of the connections; 0 or less: no new ones; more than 65536 counts as 65536
 	Backup       bool // takes new connections only while no other member does
@@ -63,7 +66,7 @@ func (m *Member) class() int {
 
 // Client is where a connection comes from.
 type Client struct {
-	Addr packet.Addr
+	Addr Addr
 	Port uint16
 }
 

@@ -1,12 +1,10 @@
 package lb
 
-import "github.com/taprouter/taprouter/internal/packet"
-
 // VIP is where clients connect.
 type VIP struct {
 	ID    uint32 // the caller's number for it
 	Name  string
-	Addr  packet.Addr
+	Addr  Addr
 	Proto uint8 // the IP protocol number
 	Port  uint16
 	Pool  *Pool
@@ -29,14 +27,14 @@ type branch struct {
 }
 
 // hash is a different number for each endpoint, all bits of which look random.
-func hash(addr packet.Addr, proto uint8, port uint16) uint64 {
+func hash(addr Addr, proto uint8, port uint16) uint64 {
 	return mix(addr.Number()<<24 | uint64(proto)<<16 | uint64(port))
 }
 
 func (v *VIP) hash() uint64 { return hash(v.Addr, v.Proto, v.Port) }
 
 // Find returns the VIP at an endpoint, or nil.
-func (s VIPs) Find(addr packet.Addr, proto uint8, port uint16) *VIP {
+func (s VIPs) Find(addr Addr, proto uint8, port uint16) *VIP {
 	h := hash(addr, proto, port)
 	for n := s.root; n != nil; h >>= 4 {
 		b := &n[h&15]
@@ -71,7 +69,7 @@ func (n *node) with(v *VIP, shift int) *node {
 }
 
 // Without returns the set without the VIP at an endpoint.
-func (s VIPs) Without(addr packet.Addr, proto uint8, port uint16) VIPs {
+func (s VIPs) Without(addr Addr, proto uint8, port uint16) VIPs {
 	v := s.Find(addr, proto, port)
 	if v == nil {
 		return s
