@@ -81,3 +81,48 @@ func BenchmarkStart(b *testing.B) {
 		})
 	}
 }
+
+func tenantID(k int, what string) config.ID {
+	return config.NameID(config.KindNetwork, "tenant", fmt.Sprint(k), what)
+}
+
+// addTenant adds a router with a network, a gateway, a floating IP and a VIP.
+func addTenant(d *config.Draft, k int) {
+	meta := func(what string) config.Meta {
+		return config.Meta{ID: tenantID(k, what), Name: fmt.Sprint(what, k)}
+	}
+	ext := named[*config.Network](d, config.KindNetwork, "ext_net")
+	n := &config.Network{Meta: meta("net"), AdminStateUp: true}
+	r := &config.Router{Meta: meta("router"), AdminStateUp: true, Gateway: &config.Gateway{Network: ext.ID, SNAT: true}}
+	b := &config.LoadBalancer{
+		Meta: meta("balancer"), Network: n.ID, Address: addr("192.168.1.80"), AdminStateUp: true, Router: r.ID,
+	}
+	p := &config.Pool{Meta: meta("pool"), AdminStateUp: true, Protocol: config.TCP, Algorithm: "ROUND_ROBIN"}
+	outside := func(third byte) netip.Addr {
+		return netip.AddrFrom4([4]byte{10, 10, third + byte(k/200), byte(1 + k%200)})
+	}
+	d.Put(n,
+		&config.Subnet{
+			Meta: meta("subnet"), Network: n.ID, CIDR: prefix("192.168.1.0/24"), Gateway: addr("192.168.1.1"),
+		},
+		r,
+		&config.Port{
+			Meta: meta("interface"), Network: n.ID, AdminStateUp: true, DeviceOwner: config.OwnerInterface,
+			DeviceID: string(r.ID), FixedIPs: []config.FixedIP{{Address: addr("192.168.1.1")}},
+		},
+		&config.Port{
+			Meta: meta("gateway"), Network: ext.ID, AdminStateUp: true, DeviceOwner: config.OwnerGateway,
+			DeviceID: string(r.ID), FixedIPs: []config.FixedIP{{Address: outside(100)}},
+		},
+		&config.FloatingIP{
+			Meta: meta("floating"), Network: ext.ID, Address: outside(200), FixedIP: addr("192.168.1.80"), Router: r.ID,
+		},
+		p,
+		&config.Member{Meta: meta("member"), Pool: p.ID, Address: addr("192.168.1.9"), Port: 80, Weight: 1,
+			AdminStateUp: true},
+		b,
+		&config.Listener{
+			Meta: meta("listener"), LoadBalancer: b.ID, Protocol: config.TCP, Port: 80, Pool: p.ID, AdminStateUp: true,
+		},
+	)
+}
