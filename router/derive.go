@@ -330,21 +330,21 @@ func placeOf(s *config.State, r *config.Router) *ip.PlaceParams {
 	if !r.AdminStateUp {
 		return p
 	}
-	at := map[config.ID]int{} // index + 1
+	at := map[config.ID]int{} // indices of p.Interfaces
 	for port := range s.InterfacesOf(r.ID) {
 		n := s.Network(port.Network)
 		if n == nil || !n.AdminStateUp {
 			continue
 		}
-		k := at[n.ID]
-		if k == 0 {
+		k, ok := at[n.ID]
+		if !ok {
+			k = len(p.Interfaces)
+			at[n.ID] = k
 			p.Interfaces = append(p.Interfaces, ip.InterfaceParams{
 				Network: wire.ID(n.ID), MAC: packet.MAC(port.MAC), Origin: partOf(r, "interface", port),
 			})
-			k = len(p.Interfaces)
-			at[n.ID] = k
 		}
-		i := &p.Interfaces[k-1]
+		i := &p.Interfaces[k]
 		for _, f := range port.FixedIPs {
 			if sub := s.Subnet(f.Subnet); sub != nil && f.Address.Is4() {
 				i.Addrs = append(i.Addrs, netip.PrefixFrom(f.Address, sub.CIDR.Bits()))

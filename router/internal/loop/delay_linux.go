@@ -11,7 +11,8 @@ import (
 // A runDelay is how long a thread had to wait for a processor, as the kernel's scheduler
 // counts it. Where the kernel has no such file, a thread counts as one that never waits.
 type runDelay struct {
-	file    int           // descriptor of the thread's file + 1; 0: not opened, -1: there is none
+	asked   bool          // the file has been looked for
+	file    int           // the descriptor of the thread's file, if asked; -1: there is none
 	at      time.Duration // when the file was last read
 	waited  time.Duration // how long the thread had waited until then
 	starves bool
@@ -26,18 +27,20 @@ const (
 
 // starved reports whether the calling thread is starved. No other thread may call it: the file is the caller's.
 func (d *runDelay) starved(now time.Duration) bool {
-	if d.file < 0 || d.file > 0 && now-d.at < delayEvery {
-		return d.starves
-	}
-	if d.file == 0 {
-		fd, err := unix.Open("/proc/thread-self/schedstat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if d.file = fd + 1; err != nil {
+	switch {
+	case !d.asked:
+		var err error
+		d.asked = true
+		d.file, err = unix.Open("/proc/thread-self/schedstat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
 			d.file = -1
 			return false
 		}
+	case d.file < 0, now-d.at < delayEvery:
+		return d.starves
 	}
 	var b [64]byte
-	n, err := unix.Pread(d.file-1, b[:], 0)
+	n, err := unix.Pread(d.file, b[:], 0)
 	if err != nil {
 		return d.starves
 	}
@@ -64,8 +67,8 @@ func parseRunDelay(line []byte) (time.Duration, bool) {
 }
 
 func (d *runDelay) close() {
-	if d.file > 0 {
-		_ = unix.Close(d.file - 1)
+	if d.asked && d.file >= 0 {
+		_ = unix.Close(d.file)
 	}
-	d.file = -1
+	d.asked, d.file = true, -1
 }
