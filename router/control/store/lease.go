@@ -34,7 +34,7 @@ func (t *table) Lease(ctx context.Context, ttl time.Duration) (Lease, error) {
 	}
 	defer t.unlock()
 	id := LeaseID(rand.Int64())
-	for id == 0 || t.content.leases[id] != 0 {
+	for id == 0 || t.alive[id] != nil {
 		id = LeaseID(rand.Int64())
 	}
 	err := t.make(change{rev: t.content.rev, grants: map[LeaseID]time.Duration{id: ttl}})

@@ -12,13 +12,13 @@ import (
 )
 
 // Memory returns a Store that keeps nothing after its end.
-func Memory() Store { return newTable(newContent(), nil) }
+func Memory() Store { return newTable(&content{}, nil) }
 
 // A content is what a store has kept.
 type content struct {
 	rev    int64
 	keys   btree.Map[string, record]
-	leases map[LeaseID]time.Duration // how long they live without being renewed
+	leases btree.Map[LeaseID, time.Duration] // how long they live without being renewed
 }
 
 // A record is what belongs to a key.
@@ -28,7 +28,10 @@ type record struct {
 	value []byte
 }
 
-func newContent() *content { return &content{leases: map[LeaseID]time.Duration{}} }
+// copy returns a content that later changes of c leave alone. It shares what stays the same.
+func (c *content) copy() *content {
+	return &content{c.rev, *c.keys.Copy(), *c.leases.Copy()}
+}
 
 // A change is one step from a content to the next one.
 type change struct {
@@ -40,12 +43,11 @@ type change struct {
 
 // A journal writes changes down.
 type journal interface {
-	// write returns when the change will be there after a crash. The content is the one before it. On an error the
+	// write returns when the change will be there after a crash. It gets a copy of the content before. On an error the
 	// change is as if it had never been, but for a crash before the next write.
 	write(before *content, c change) error
 
-	// close is the end, with the content at that time.
-	close(last *content) error
+	close() error
 }
 
 // A table is a Store whose content is in memory. It has a change written down before it makes it, so what it
@@ -71,9 +73,10 @@ func newTable(c *content, j journal) *table {
 	}
 	t.mu.Lock() // a lease may end at once
 	defer t.mu.Unlock()
-	for id, ttl := range c.leases {
+	c.leases.Scan(func(id LeaseID, ttl time.Duration) bool {
 		t.begin(id, ttl)
-	}
+		return true
+	})
 	c.keys.Scan(func(key string, r record) bool {
 		if l := t.alive[r.lease]; l != nil {
 			l.keys[key] = true
@@ -153,7 +156,10 @@ func (t *table) judge(cmps []Cmp, ops []Op) (change, bool, error) {
 // make writes a change down and then makes it. The caller holds writing.
 func (t *table) make(c change) error {
 	if t.journal != nil {
-		if err := t.journal.write(t.content, c); err != nil {
+		t.mu.Lock()
+		before := t.content.copy()
+		t.mu.Unlock()
+		if err := t.journal.write(before, c); err != nil {
 			return err
 		}
 	}
@@ -187,7 +193,7 @@ func (t *table) make(c change) error {
 func (c *content) apply(ch change) {
 	c.rev = ch.rev
 	for id, ttl := range ch.grants {
-		c.leases[id] = ttl
+		c.leases.Set(id, ttl)
 	}
 	for _, o := range ch.ops {
 		if o.Delete {
@@ -197,7 +203,7 @@ func (c *content) apply(ch change) {
 		}
 	}
 	for _, id := range ch.ends {
-		delete(c.leases, id)
+		c.leases.Delete(id)
 	}
 }
 
@@ -238,5 +244,8 @@ func (t *table) Close() error {
 	if t.journal == nil {
 		return nil
 	}
-	return t.journal.close(t.content)
+	if err := t.journal.close(); err != nil {
+		return fmt.Errorf("store: close: %w", err)
+	}
+	return nil
 }
