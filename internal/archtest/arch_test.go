@@ -81,7 +81,7 @@ var allowed = map[string][]string{
 		"lb", "internal/conntrack", "internal/neighbor", "internal/addrmap", "internal/packet",
 		"github.com/gaissmai/bart"},
 	"router/control":                 {"config", "router"},
-	"router/control/store":           {"github.com/tidwall/btree", "go.etcd.io/bbolt"},
+	"router/control/store":           {"config", "github.com/tidwall/btree", "go.etcd.io/bbolt"},
 	"router/control/store/storetest": {"router/control/store"},
 	"router/host":                    {"tap", "tap/virtio", "gvisor.dev/gvisor"},
 	"router/routertest":              {"config/file", "router", "router/control", "router/host"},

@@ -50,9 +50,10 @@ const (
 // change. The content is in memory as well; no method but Bolt reads the file.
 //
 // The file is checked as a whole when it is opened. A broken file is renamed, and never written to. The error, which
-// wraps ErrBroken, names it, and BoltOptions.Accept says how to go on. Beside the file is its last good copy. It is written
-// from memory, so it has no fault of the file: when the file has been opened and checked, an hour after a change, and
-// by Close.
+// wraps ErrBroken, names it, and BoltOptions.Accept says how to go on.
+//
+// Beside the file is its last good copy. The copy is written from memory, so it has no fault of the file. It is written
+// when the file has been opened and checked, an hour after a change, and by Close.
 func Bolt(path string, opt BoltOptions) (Store, error) {
 	if opt.Timeout == 0 {
 		opt.Timeout = time.Second / 2
@@ -87,7 +88,7 @@ type boltFile struct {
 	copying sync.Mutex // held while the good copy is written, before mu
 	mu      sync.Mutex // guards what follows
 	latest  *content
-	copied  int64       // revision of the good copy; -1: there is none, or it is unknown
+	copied  int64       // revision of the good copy; -1: unknown
 	timer   *time.Timer // of the next copy; nil: none is due
 }
 

@@ -6,6 +6,15 @@ import (
 	"unsafe"
 )
 
+// What tests of values need.
+var (
+	Encode = encode
+	Decode = decode
+	Seal   = seal
+	KeyOf  = keyOf
+	New    = newObject
+)
+
 // Inspect says what is wrong with a file.
 func Inspect(data []byte) (rev int64, err error) {
 	c, err := inspect(data)
