@@ -375,28 +375,82 @@ func TestChangeInDoubt(t *testing.T) {
 	}
 }
 
-// FuzzInspect: what inspect lets pass can be given to bbolt. No file makes either of them panic.
+// whole is a file of a store, with pages of every kind.
+func whole(t testing.TB) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "state.db")
+	s, err := store.Bolt(path, store.BoltOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		ops := []store.Op{{Key: fmt.Sprint("big", i%2), Value: make([]byte, 9000)}}
+		for j := range 30 {
+			ops = append(ops, store.Op{Key: fmt.Sprintf("key/%d/%02d", i, j), Value: bytes.Repeat([]byte("v"), 70)})
+		}
+		if _, _, err := s.Txn(context.Background(), nil, ops); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// checkInspect: what inspect lets pass can be given to bbolt. No file makes either of them panic.
+func checkInspect(t *testing.T, data []byte) (passed bool) {
+	t.Helper()
+	if _, err := store.Inspect(data); err != nil {
+		return false
+	}
+	path := filepath.Join(t.TempDir(), "state.db")
+	write(t, path, data)
+	if err := store.OpenDB(path); err != nil && !errors.Is(err, os.ErrInvalid) {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// The headers of all pages and their entries, each changed in some ways.
+func TestInspect(t *testing.T) {
+	data := whole(t)
+	refused, passed := 0, 0
+	for page := 0; page < len(data); page += 4096 {
+		for at := page; at < page+16+3*16; at++ {
+			for _, xor := range []byte{1, 0x10, 0x80} {
+				data[at] ^= xor
+				if _, err := store.Inspect(data); err != nil {
+					refused++
+				} else if passed++; passed%128 == 0 {
+					checkInspect(t, data)
+				}
+				data[at] ^= xor
+			}
+		}
+	}
+	for cut := 0; cut < len(data); cut += 1000 {
+		checkInspect(t, data[:cut])
+	}
+	if refused < 1000 || passed < 100 {
+		t.Errorf("%d refused, %d passed: the test tests little", refused, passed)
+	}
+	t.Logf("%d refused, %d passed, as in pages that are free", refused, passed)
+}
+
 func FuzzInspect(f *testing.F) {
+	data := whole(f)
 	f.Add(uint32(4096*2+10), byte(1), uint32(100), byte(0xff))
 	f.Add(uint32(4096*3), byte(0x80), uint32(4096*2+2), byte(7))
 	f.Add(uint32(0), byte(1), uint32(4096), byte(1))
 	f.Fuzz(func(t *testing.T, at uint32, xor byte, other uint32, set byte) {
-		folder := t.TempDir()
-		s := openBolt(t, folder)
-		for i := range 40 {
-			put(t, s, fmt.Sprintf("key/%02d", i), strings.Repeat("v", 40))
-		}
-		closeStore(t, s)
-		path := filepath.Join(folder, "state.db")
-		data := read(t, path)
-		data[at%uint32(len(data))] ^= xor
-		data[other%uint32(len(data))] = set
-		if _, err := store.Inspect(data); err != nil {
-			return
-		}
-		write(t, path, data)
-		if err := store.OpenDB(path); err != nil && !errors.Is(err, os.ErrInvalid) {
-			t.Fatal(err)
-		}
+		broken := bytes.Clone(data)
+		broken[at%uint32(len(data))] ^= xor
+		broken[other%uint32(len(data))] = set
+		checkInspect(t, broken)
 	})
 }

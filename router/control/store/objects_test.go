@@ -1,11 +1,9 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,8 +11,6 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/configtest"
-	"github.com/taprouter/taprouter/router"
-	"github.com/taprouter/taprouter/router/control"
 	"github.com/taprouter/taprouter/router/control/store"
 )
 
@@ -229,67 +225,4 @@ func TestLoadNamesWhatIsBroken(t *testing.T) {
 	_, _, err := store.NewObjects(kv).Load(t.Context())
 	wants(t, err, store.ErrBrokenValue, `"/taprouter/v1/port/p"`, `"/taprouter/v1/router/r"`, `"/taprouter/v1/trunk/t"`)
 	wants(t, err, store.ErrNewerValue)
-}
-
-// A served is an engine that serves nothing, but has a State.
-type served struct{ state *config.State }
-
-func (s *served) State() *config.State { return s.state }
-
-func (s *served) Prepare(_ context.Context, to *config.State) (control.Prepared, error) {
-	return &prepared{s, to}, nil
-}
-
-type prepared struct {
-	engine *served
-	to     *config.State
-}
-
-func (p *prepared) Counts() []router.Count { return nil }
-func (p *prepared) Commit()                { p.engine.state = p.to }
-func (p *prepared) Discard()               {}
-
-// What a Control has acknowledged is in the file, and a change that cannot be stored is not made.
-func TestControlStores(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
-	kv := openBolt(t, filepath.Dir(path))
-	objects, s := load(t, kv)
-	engine := &served{s}
-	c := control.NewFor(engine, control.Options{
-		Store: func(ctx context.Context, r control.Report) error { return objects.Save(ctx, r.To) },
-	})
-	add := func(n config.Object) error {
-		_, err := c.Edit(t.Context(), func(d *config.Draft) error {
-			d.Put(n)
-			return nil
-		})
-		return err
-	}
-	for i := range 5 {
-		if err := add(network(fmt.Sprint("n", i))); err != nil {
-			t.Fatal(err)
-		}
-		crashed := t.TempDir()
-		write(t, filepath.Join(crashed, "state.db"), read(t, path))
-		after := openBolt(t, crashed)
-		_, got := load(t, after)
-		closeStore(t, after)
-		if got.Count(config.KindNetwork) != i+1 {
-			t.Fatalf("%d networks after a crash, want %d", got.Count(config.KindNetwork), i+1)
-		}
-	}
-	before := c.State()
-	closeStore(t, kv)
-	if err := add(network("late")); !errors.Is(err, store.ErrClosed) {
-		t.Errorf("a change without its store: %v", err)
-	}
-	if c.State() != before {
-		t.Error("a change was made that is not stored")
-	}
-	kv = openBolt(t, filepath.Dir(path))
-	_, got := load(t, kv)
-	if diff := config.Diff(before, got); len(diff) > 0 {
-		t.Errorf("opened again: %+v", diff)
-	}
-	closeStore(t, kv)
 }
