@@ -140,6 +140,24 @@ func checkDiff(t *testing.T, where string, from, to *config.State) {
 	if len(seen) > 0 {
 		t.Fatalf("%s: Diff leaves out %v", where, seen)
 	}
+	versions := map[config.ID]bool{}
+	config.Versions(from, to, func(before, after config.Object) {
+		o := after
+		if o == nil {
+			o = before
+		}
+		versions[o.About().ID] = true
+		was, _ := from.Get(o.Ref())
+		is, _ := to.Get(o.Ref())
+		if was == is || after != nil && is != after || before != nil && after == nil && was != before {
+			t.Fatalf("%s: %v has versions %p and %p, not %p and %p", where, o.Ref(), was, is, before, after)
+		}
+	})
+	for _, c := range short {
+		if !versions[c.Ref.ID] {
+			t.Fatalf("%s: Versions leaves out %v", where, c.Ref)
+		}
+	}
 }
 
 // When a router comes or goes, the check looks at the router's own objects only, however many routers there are.

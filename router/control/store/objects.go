@@ -20,14 +20,14 @@ var ErrConflict = errors.New("another program has changed the same objects")
 //
 //	Store: func(ctx context.Context, r control.Report) error { return objects.Save(ctx, r.To) },
 type Objects struct {
-	store Store
-	saved map[config.Ref]saved
+	store  Store
+	stored map[config.Ref]stored
+	last   *config.State // that was saved; nil: none since Load
 }
 
-// A saved is what the store has of an object.
-type saved struct {
-	object config.Object // as it was saved; nil: it was only loaded
-	value  []byte        // as it was loaded; nil: it was saved since
+// A stored is what the store has of an object.
+type stored struct {
+	value  []byte // as it was loaded; nil: it was saved since
 	modRev int64
 }
 
@@ -44,7 +44,7 @@ func (s *Objects) Load(ctx context.Context) (objects []config.Object, rev int64,
 	if err != nil {
 		return nil, 0, err
 	}
-	found := make(map[config.Ref]saved, len(kvs))
+	found := make(map[config.Ref]stored, len(kvs))
 	var faults []error
 	for _, kv := range kvs {
 		r, ok, err := parseKey(kv.Key)
@@ -56,7 +56,7 @@ func (s *Objects) Load(ctx context.Context) (objects []config.Object, rev int64,
 			faults = append(faults, err)
 		} else if ok {
 			objects = append(objects, o)
-			found[r] = saved{nil, kv.Value, kv.ModRev}
+			found[r] = stored{kv.Value, kv.ModRev}
 		}
 	}
 	if len(faults) > 0 {
@@ -67,84 +67,79 @@ func (s *Objects) Load(ctx context.Context) (objects []config.Object, rev int64,
 		return cmp.Or(cmp.Compare(a.Ref().Kind, b.Ref().Kind), cmp.Compare(x.Position, y.Position),
 			strings.Compare(string(x.ID), string(y.ID)))
 	})
-	s.saved = found
+	s.stored, s.last = found, nil
 	return objects, rev, nil
 }
 
 // Save makes the store say what a State says, in one Txn: it puts what has been added or changed, Sources included, and
 // deletes what has been removed. Nothing is written if nothing differs. If another writer has changed one of these
-// objects since they were loaded or saved, the error wraps ErrConflict, and nothing is written.
+// objects since they were loaded or saved, the error wraps ErrConflict, and nothing is written. So it does if a store
+// behind a network has made a change of which it has only reported an error. Then the caller has to Load again.
 //
 // It compares the State with what it has saved, not with the State before. So a change that was saved and then not made
 // is taken back by the next one.
 func (s *Objects) Save(ctx context.Context, to *config.State) error {
-	if s.saved == nil {
+	if s.stored == nil {
 		return errors.New("store: objects are saved before they were loaded")
 	}
-	next, err := s.differing(to)
+	ops, err := s.differing(to)
 	if err != nil {
 		return err
 	}
 	var cmps []Cmp
-	var ops []Op
-	for r, n := range next {
-		key, was := keyOf(r), s.saved[r]
-		if n.object != nil && was.value != nil && bytes.Equal(n.value, was.value) {
-			n.modRev = was.modRev
-			next[r] = n
-			continue
-		}
-		cmps = append(cmps, Cmp{key, was.modRev})
-		ops = append(ops, Op{Key: key, Value: n.value, Delete: n.object == nil})
+	list := make([]Op, 0, len(ops))
+	for r, o := range ops {
+		cmps = append(cmps, Cmp{o.Key, s.stored[r].modRev})
+		list = append(list, o)
 	}
-	slices.SortFunc(ops, func(a, b Op) int { return strings.Compare(a.Key, b.Key) })
-	rev := int64(0)
-	if len(ops) > 0 {
-		var ok bool
-		if rev, ok, err = s.store.Txn(ctx, cmps, ops); err != nil {
+	if len(list) > 0 {
+		slices.SortFunc(list, func(a, b Op) int { return strings.Compare(a.Key, b.Key) })
+		rev, ok, err := s.store.Txn(ctx, cmps, list)
+		if err != nil {
 			return err
 		} else if !ok {
 			return fmt.Errorf("store: save: %w", ErrConflict)
 		}
-	}
-	for r, n := range next {
-		if n.object == nil {
-			delete(s.saved, r)
-			continue
+		for r, o := range ops {
+			if s.stored[r] = (stored{modRev: rev}); o.Delete {
+				delete(s.stored, r)
+			}
 		}
-		if n.modRev == 0 {
-			n.modRev = rev
-		}
-		s.saved[r] = saved{n.object, nil, n.modRev}
 	}
+	s.last = to
 	return nil
 }
 
-// differing finds the objects that are not the ones that were saved. One that has been removed has no object.
-func (s *Objects) differing(to *config.State) (map[config.Ref]saved, error) {
-	next := map[config.Ref]saved{}
-	known := 0
+// differing lists what makes the store say what a State says.
+func (s *Objects) differing(to *config.State) (map[config.Ref]Op, error) {
+	ops := map[config.Ref]Op{}
+	var fault error
+	differ := func(before, after config.Object) {
+		if before != nil && (after == nil || after.Ref() != before.Ref()) {
+			ops[before.Ref()] = Op{Key: keyOf(before.Ref()), Delete: true}
+		}
+		if after == nil || fault != nil {
+			return
+		}
+		r := after.Ref()
+		value, err := encode(after)
+		if was := s.stored[r].value; err != nil {
+			fault = err
+		} else if was == nil || !bytes.Equal(was, value) {
+			ops[r] = Op{Key: keyOf(r), Value: value}
+		}
+	}
+	if s.last != nil {
+		config.Versions(s.last, to, differ)
+		return ops, fault
+	}
 	for o := range to.All() {
-		was, there := s.saved[o.Ref()]
-		if there {
-			known++
-		}
-		if was.object == o { // versions of a State share what has not changed
-			continue
-		}
-		value, err := encode(o)
-		if err != nil {
-			return nil, err
-		}
-		next[o.Ref()] = saved{object: o, value: value}
+		differ(nil, o)
 	}
-	if known == len(s.saved) {
-		return next, nil
-	}
-	for r := range s.saved {
-		if _, ok := to.Get(r); !ok {
-			next[r] = saved{}
+	for r := range s.stored {
+		if _, there := to.Get(r); !there {
+			ops[r] = Op{Key: keyOf(r), Delete: true}
 		}
 	}
-	return next, nil
+	return ops, fault
 }
