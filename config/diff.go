@@ -58,9 +58,9 @@ func Diff(from, to *State) []Change {
 	return list
 }
 
-// Versions calls a function for each object of which two States have other versions, in the order of IDs: nil stands for
-// one that is not there. Unlike Diff, it also gives objects that differ in their Source only. It takes as long as the
-// States are large, but looks into no object.
+// Versions calls a function for each object of which two States have other versions, in the order of IDs. A version
+// that is not there is nil. Unlike Diff, it also gives objects that differ in their Source only. It takes as long as
+// the States are large, but looks into no object.
 func Versions(from, to *State, f func(before, after Object)) {
 	bothOf(from, to, func(before, after Object) {
 		if before != after {

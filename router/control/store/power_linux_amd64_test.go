@@ -455,7 +455,8 @@ func TestPowerCut(t *testing.T) {
 	if acked != int64(len(want)-1) || syncs < 2*len(want) || ahead == 0 {
 		t.Errorf("%d revisions acknowledged, %d syncs, %d times one was there ahead", acked, syncs, ahead)
 	}
-	t.Logf("%d calls with %d syncs, %d cuts, %d of them with the next revision complete", len(calls), syncs, cuts, ahead)
+	t.Logf("%d calls with %d syncs, %d cuts, %d of them with the next revision complete", len(calls), syncs, cuts,
+		ahead)
 }
 
 // keepOpen is a store that outlives Close.
