@@ -287,7 +287,7 @@ func (c *checker) checkSubnet(s *Subnet) {
 	case s.Gateway.IsValid():
 		c.checkHostIn(w, "gateway", "gateway", s.Gateway, cidr)
 	case s.DHCP:
-		c.fault(w, "dhcp", Invalid, "dhcp needs a gateway: its address is the one that answers")
+		c.warn(w, "dhcp", Unreached, "dhcp needs a gateway: its address is the one that answers")
 	}
 	c.checkRanges(w, s, cidr)
 	c.checkServers(w, s)

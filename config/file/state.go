@@ -178,10 +178,11 @@ func (ds *declarations) check(d *config.Draft, r *report) *config.State {
 }
 
 // place reports the faults of objects at the lines of their tables. A program may make a load balancer before the
-// router that is to serve it. A file has both.
+// router that is to serve it, and a subnet before its gateway. A file has both.
 func (ds *declarations) place(faults config.Faults, r *report) {
 	for _, f := range faults {
-		isWarning := f.Warning && !(f.Code == config.Unreached && f.Ref.Kind == config.KindLoadBalancer)
+		isWarning := f.Warning && !(f.Code == config.Unreached &&
+			(f.Ref.Kind == config.KindLoadBalancer || f.Ref.Kind == config.KindSubnet))
 		if f.More > 0 && isWarning {
 			r.warned += f.More
 			continue
