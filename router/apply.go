@@ -46,6 +46,8 @@ type Prepared struct {
 	boxes     map[boxKey]*loop.Outbox    // outboxes that come
 	opened    []*newDevice               // devices that come
 	quiet     bool                       // nothing is announced
+
+	unserved config.Faults // warnings: what is kept, but not obeyed
 }
 
 // A memberNumber is the number that a member has for as long as its endpoint is the same.
@@ -128,9 +130,10 @@ func (p *Prepared) planAll(from *config.State) error {
 		p.changes = config.Diff(from, p.to)
 		faults, p.touched = unsupportedBy(p.to, p.changes), touchedBy(from, p.to, p.changes)
 	}
-	if len(faults) > 0 {
-		return faults
+	if err := faults.Err(); err != nil {
+		return err
 	}
+	p.unserved = faults
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	p.planNetworks()
@@ -286,6 +289,9 @@ func (p *Prepared) Commit() Report {
 	p.commit()
 	p.monitor()
 	e.events.tell(Event{Kind: Applied, State: p.to})
+	for _, f := range p.unserved {
+		e.log.Warn("kept, but not obeyed", "err", f.Message)
+	}
 	e.mu.Unlock()
 	<-e.applying
 	return report

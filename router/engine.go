@@ -178,7 +178,7 @@ func (e *Engine) network(name string) *wire.Network { return e.view.Load().netwo
 
 func anyDevice(s *config.State) bool {
 	for n := range s.Networks() {
-		if len(s.DevicesOf(n.ID)) > 0 {
+		if len(devicesOf(s, n)) > 0 {
 			return true
 		}
 	}

@@ -471,6 +471,50 @@ func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
 	}
 }
 
+// What a request has made is kept where it asks for more than the engine can do. The log says so, and a network with a
+// VLAN has no device.
+func TestUnsupportedOfRequestsIsKept(t *testing.T) {
+	var log bytes.Buffer
+	e, err := router.Start(config.Empty(), router.Options{
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Open: func(d config.Device) (tap.Device, error) {
+			t.Errorf("device %v is opened", d)
+			return nil, errors.New("no")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	edit := func(by config.Source) *config.State {
+		meta := func(n byte) config.Meta {
+			return config.Meta{ID: config.NewID([16]byte{n}), Name: "left", Source: by}
+		}
+		d := e.State().Edit()
+		d.Put(&config.PhysicalNetwork{Meta: meta(1), Devices: []config.Device{{Kind: config.DeviceTAP, Name: "left0"}}},
+			&config.Network{Meta: meta(2), VLAN: 100, PhysicalNetwork: meta(1).ID, PortSecurity: true},
+			&config.Subnet{Meta: meta(3), Network: meta(2).ID, CIDR: netip.MustParsePrefix("192.0.2.0/24"), DHCP: true})
+		s, faults := d.Check()
+		if err := faults.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var faults config.Faults
+	if _, err := e.Apply(t.Context(), edit(config.Source{File: "a.toml", Line: 1})); !errors.As(err, &faults) ||
+		len(faults) != 3 {
+		t.Errorf("a file: %v", err)
+	}
+	if _, err := e.Apply(t.Context(), edit(config.Source{Request: "req-1"})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"vlan", "port_security", "dhcp"} {
+		if !strings.Contains(log.String(), want+" is not supported yet") {
+			t.Errorf("the log does not name %s:\n%s", want, &log)
+		}
+	}
+}
+
 func TestUnsupportedIsRefusedInPlainWords(t *testing.T) {
 	topo := parse(t, `
 [[network]]

@@ -128,7 +128,7 @@ func (p *Prepared) planNetworks() {
 func (p *Prepared) planDevices(c *networkChange) {
 	wanted := map[config.Device]bool{}
 	if !c.gone && p.e.opt.Open != nil {
-		for _, d := range p.to.DevicesOf(c.after.ID) {
+		for _, d := range devicesOf(p.to, c.after) {
 			d.HostOpen = d.Kind == config.DeviceRaw && c.after.Host == config.HostOpen
 			if wanted[d] {
 				continue

@@ -10,6 +10,10 @@ import (
 
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
+//
+// What a request of an API has made may ask for vlan, port_security and dhcp. Clients set them without having been
+// asked. Then the fault is a warning: the engine keeps the attribute, logs the warning, and does not obey it. A network
+// with a vlan has no devices, because its frames may not leave without a tag.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
@@ -36,13 +40,13 @@ func unsupportedBy(s *config.State, changes []config.Change) config.Faults {
 func (u *unsupported) look(o config.Object) {
 	switch o := o.(type) {
 	case *config.Network:
-		u.add(o.VLAN != 0, o, "vlan", "network %q: vlan", o.Name)
-		u.add(o.PortSecurity, o, "port_security", "network %q: port_security", o.Name)
+		u.addKept(o.VLAN != 0, o, "vlan", "network %q: vlan", o.Name)
+		u.addKept(o.PortSecurity, o, "port_security", "network %q: port_security", o.Name)
 		u.devices(o, o.Devices)
 	case *config.PhysicalNetwork:
 		u.devices(o, o.Devices)
 	case *config.Subnet:
-		u.add(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
+		u.addKept(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
 		u.add(o.CIDR.Addr().Is6(), o, "cidr", "subnet %v: IPv6", o.CIDR)
 	case *config.Port:
 		u.add(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
@@ -79,6 +83,23 @@ func (u *unsupported) add(asked bool, o config.Object, field, format string, arg
 			Message: fmt.Sprintf(format, args...) + " is not supported yet",
 		})
 	}
+}
+
+// addKept is add for what an object of a request may ask for.
+func (u *unsupported) addKept(asked bool, o config.Object, field, format string, args ...any) {
+	n := len(u.faults)
+	u.add(asked, o, field, format, args...)
+	for i := n; i < len(u.faults); i++ {
+		u.faults[i].Warning = o.About().Source.Request != ""
+	}
+}
+
+// devicesOf lists the devices that the engine opens for a network.
+func devicesOf(s *config.State, n *config.Network) []config.Device {
+	if n.VLAN != 0 {
+		return nil // not supported yet: without its tag it would be another network
+	}
+	return s.DevicesOf(n.ID)
 }
 
 func (u *unsupported) devices(of config.Object, devices []config.Device) {
