@@ -1,0 +1,298 @@
+package neutron
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router/control"
+)
+
+// DefaultProject is the id of the one project that owns everything.
+const DefaultProject = "00000000000000000000000000000001"
+
+// Options are the settings of an API. All may be left out.
+type Options struct {
+	Project string           // the id of the project that owns everything; DefaultProject
+	Logger  *slog.Logger     // nil: no log
+	NewID   func() config.ID // of new objects and of requests; random ones
+
+	// Stated says where a topology file states an attribute of an object, by the attribute's key in the file. The
+	// result is false if no file does. With nil, all attributes of an object with a file as its Source are the file's,
+	// apart from its description and tags.
+	Stated func(r config.Ref, field string) (config.Source, bool)
+}
+
+// An API is the handler of all requests below the base URL. Any number of goroutines may use it.
+type API struct {
+	control *control.Control
+	opt     Options
+	mux     *http.ServeMux
+
+	collections [][2]string // the singular and plural names of the resources
+}
+
+// New returns the API of a Control.
+func New(c *control.Control, opt Options) *API {
+	if opt.Project == "" {
+		opt.Project = DefaultProject
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.NewID == nil {
+		opt.NewID = func() config.ID { return config.NewID(uuid.New()) }
+	}
+	a := &API{control: c, opt: opt, mux: http.NewServeMux()}
+	a.handle("/{$}", methods{http.MethodGet: a.versions})
+	a.handle("/v2.0", methods{http.MethodGet: a.resources})
+	a.handle("/", nil)
+	mount(a, networks)
+	mount(a, subnets)
+	mount(a, ports)
+	mount(a, routers)
+	mount(a, floatingIPs)
+	a.mountRouterActions()
+	a.mountExtensions()
+	return a
+}
+
+// A request is a request on its way through the API.
+type request struct {
+	*http.Request
+	id  string // as in the answer's X-Openstack-Request-Id
+	api *API
+}
+
+// A reply is what a request is answered with. A body that is nil is none.
+type reply struct {
+	status int
+	body   any
+}
+
+type methods map[string]func(*request) (reply, error)
+
+// handle serves a pattern of http.ServeMux, without a method. With nil there is nothing at the pattern.
+func (a *API) handle(pattern string, by methods) {
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		id := r.Context().Value(requestKey{}).(string)
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		serve, ok := by[method]
+		var answer reply
+		var err error
+		switch {
+		case ok:
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			answer, err = serve(&request{Request: r, id: id, api: a})
+		case by == nil:
+			err = failure(http.StatusNotFound, "HTTPNotFound", "The resource could not be found.")
+		default:
+			w.Header().Set("Allow", by.allowed())
+			err = failure(http.StatusMethodNotAllowed, "HTTPMethodNotAllowed",
+				"The method %s is not allowed for this resource.", r.Method)
+		}
+		a.answer(w, r, id, answer, err)
+	})
+}
+
+// allowed lists the methods for the header Allow.
+func (m methods) allowed() string {
+	var list []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if m[method] != nil {
+			list = append(list, method)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// requestKey is the key of a request's id in its context.
+type requestKey struct{}
+
+// maxBody bounds the body of a request, in bytes.
+const maxBody = 1 << 20
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := "req-" + string(a.opt.NewID())
+	w.Header().Set("X-Openstack-Request-Id", id)
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+	if p := cleanPath(r.URL.Path); p != r.URL.Path {
+		u := *r.URL
+		u.Path, u.RawPath = p, ""
+		r.URL = &u
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			a.answer(w, r, id, reply{}, fmt.Errorf("neutron: panic: %v", v))
+		}
+	}()
+	a.mux.ServeHTTP(w, r)
+}
+
+// cleanPath takes out what users write too much in a base URL: double slashes, and one at the end.
+func cleanPath(p string) string {
+	if !strings.Contains(p, "//") && (p == "/" || !strings.HasSuffix(p, "/")) {
+		return p
+	}
+	return path.Clean("/" + p)
+}
+
+// answer writes an answer, and a line to the log: at Info for what may have changed something.
+func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer reply, err error) {
+	log := a.opt.Logger.With("request", id, "method", r.Method, "path", r.URL.Path)
+	if err != nil {
+		f := failureOf(err)
+		answer = reply{f.status, f.body()}
+		level := slog.LevelInfo
+		if f.status >= http.StatusInternalServerError {
+			level = slog.LevelError
+		}
+		log.Log(r.Context(), level, "request refused", "status", f.status, "err", err)
+	} else if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		log.Info("request served", "status", answer.status)
+	} else {
+		log.Debug("request served", "status", answer.status)
+	}
+	if answer.body == nil {
+		w.WriteHeader(answer.status)
+		return
+	}
+	text, err := encode(answer.body)
+	if err != nil {
+		log.Error("answer not written", "err", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+	w.WriteHeader(answer.status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(text) // a client that has gone needs no answer
+	}
+}
+
+// encode writes JSON as people read it, with < and > as they are.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
+// base is the base URL as the client sees it, without a slash at its end.
+func (r *request) base() string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}
+
+func (a *API) versions(r *request) (reply, error) {
+	links := []link{{Rel: "self", Href: r.base() + "/v2.0/"}}
+	return reply{http.StatusOK, map[string]any{"versions": []any{
+		map[string]any{"id": "v2.0", "status": "CURRENT", "links": links},
+	}}}, nil
+}
+
+// A link is where to find something.
+type link struct {
+	Rel  string `json:"rel"`
+	Href string `json:"href"`
+}
+
+func (a *API) resources(r *request) (reply, error) {
+	list := []any{}
+	for _, c := range a.collections {
+		list = append(list, map[string]any{"name": c[0], "collection": c[1],
+			"links": []link{{Rel: "self", Href: r.base() + "/v2.0/" + c[1]}}})
+	}
+	return reply{http.StatusOK, map[string]any{"resources": list}}, nil
+}
+
+// A reader is a State or a Draft.
+type reader interface {
+	PhysicalNetwork(config.ID) *config.PhysicalNetwork
+	Network(config.ID) *config.Network
+	Subnet(config.ID) *config.Subnet
+	Router(config.ID) *config.Router
+	Port(config.ID) *config.Port
+	FloatingIP(config.ID) *config.FloatingIP
+	LoadBalancer(config.ID) *config.LoadBalancer
+	SubnetsOf(config.ID) iter.Seq[*config.Subnet]
+	SubnetAt(config.ID, netip.Addr) *config.Subnet
+	InterfacesOf(config.ID) iter.Seq[*config.Port]
+	InterfacesOn(config.ID) iter.Seq[*config.Port]
+	GatewayPort(config.ID) *config.Port
+	FloatingIPs() iter.Seq[*config.FloatingIP]
+	FloatingIPsOf(config.ID) iter.Seq[*config.FloatingIP]
+	FloatingIPTo(config.ID, netip.Addr) *config.FloatingIP
+	ForwardingsOf(config.ID) iter.Seq[*config.PortForwarding]
+	LoadBalancers() iter.Seq[*config.LoadBalancer]
+	Owner(config.ID, netip.Addr) config.Object
+}
+
+// An edit is the Draft of a request.
+type edit struct {
+	*config.Draft
+	request *request
+}
+
+// change makes the change of a request, and returns the State after it.
+func (r *request) change(fn func(e *edit) error) (*config.State, error) {
+	report, err := r.api.control.Edit(r.Context(), func(d *config.Draft) error { return fn(&edit{d, r}) })
+	return report.To, err
+}
+
+// newID is the ID of a new object.
+func (e *edit) newID() config.ID { return e.request.api.opt.NewID() }
+
+// meta is the Meta of a new object.
+func (e *edit) meta() config.Meta {
+	return config.Meta{ID: e.newID(), Source: config.Source{Request: e.request.id}}
+}
+
+// own says whether a request may change an attribute of an object, or, for an empty field, take the object away. It
+// may not if a file states it.
+func (e *edit) own(o config.Object, field string) error {
+	at, ok := e.stated(o, field)
+	if !ok {
+		return nil
+	}
+	return declared(o, field, at)
+}
+
+func (e *edit) stated(o config.Object, field string) (config.Source, bool) {
+	if s := e.request.api.opt.Stated; s != nil {
+		return s(o.Ref(), field)
+	}
+	at := o.About().Source
+	return at, at.File != "" && field != "description" && field != "tags"
+}
+
+func declared(o config.Object, field string, at config.Source) error {
+	what := field
+	if what == "" {
+		what = o.Ref().Kind.String()
+	}
+	return failure(http.StatusConflict, "DeclaredInFile", "%s of %v %s is declared in %s:%d; change the file "+
+		"and reload", what, o.Ref().Kind, o.About().ID, at.File, at.Line)
+}

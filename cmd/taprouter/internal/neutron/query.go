@@ -1,0 +1,302 @@
+package neutron
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// A query is what a list was asked for.
+type query[T config.Object] struct {
+	filters []func(o T) bool
+	fields  []string
+	order   []order[T]
+	limit   int // 0: none
+	marker  string
+	reverse bool // the page before the marker
+	values  url.Values
+}
+
+// An order is one key of a sort.
+type order[T config.Object] struct {
+	by   attribute[T]
+	desc bool
+}
+
+// index answers GET of a collection.
+func (m *mounted[T]) index(r *request) (reply, error) {
+	s := m.api.control.State()
+	q, err := m.query(r, s)
+	if err != nil {
+		return reply{}, err
+	}
+	var list []T
+	for o := range m.all(s) {
+		if q.match(o) {
+			list = append(list, o)
+		}
+	}
+	list, before, after, err := m.page(s, q, list)
+	if err != nil {
+		return reply{}, err
+	}
+	out := make([]any, 0, len(list))
+	for _, o := range list {
+		out = append(out, m.render(s, o, q.fields))
+	}
+	body := map[string]any{m.plural: out}
+	if links := q.links(r, list, before, after); len(links) > 0 {
+		body[m.plural+"_links"] = links
+	}
+	return reply{http.StatusOK, body}, nil
+}
+
+func (q *query[T]) match(o T) bool {
+	for _, f := range q.filters {
+		if !f(o) {
+			return false
+		}
+	}
+	return true
+}
+
+// query reads a query. A key that the resource does not have is refused, also where no object is there.
+func (m *mounted[T]) query(r *request, s *config.State) (*query[T], error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, malformed("Malformed query: %v", err)
+	}
+	q := &query[T]{values: values, fields: fieldsOf(values)}
+	for _, key := range sortedKeys(values) {
+		list := values[key]
+		switch key {
+		case "fields", "sort_key", "sort_dir":
+		case "limit":
+			n, err := strconv.ParseUint(list[len(list)-1], 10, 31)
+			if err != nil {
+				return nil, malformed("Invalid input for limit. Reason: '%s' is not a non-negative integer.", list[0])
+			}
+			q.limit = int(n)
+		case "marker":
+			q.marker = list[len(list)-1]
+		case "page_reverse":
+			v, err := flag.read(list[len(list)-1])
+			if err != nil {
+				return nil, invalid("page_reverse", "%v.", err)
+			}
+			q.reverse = v.(bool)
+		case "tags", "tags-any", "not-tags", "not-tags-any":
+			q.filters = append(q.filters, tagFilter[T](key, list))
+		default:
+			f, err := m.filter(s, key, list)
+			if err != nil {
+				return nil, err
+			}
+			q.filters = append(q.filters, f)
+		}
+	}
+	q.order, err = m.orders(values["sort_key"], values["sort_dir"])
+	return q, err
+}
+
+// fieldsOf lists the attributes that the answer is to have. None: all.
+func fieldsOf(values url.Values) []string {
+	return slices.DeleteFunc(slices.Clone(values["fields"]), func(f string) bool { return f == "" })
+}
+
+// filter makes a filter of a key: the attribute, or an element of its list, is one of the values.
+func (m *mounted[T]) filter(s *config.State, key string, values []string) (func(o T) bool, error) {
+	if f := m.filters[key]; f != nil {
+		return f(s, values)
+	}
+	a, ok := find(m.list, key)
+	if !ok || a.format.parts || a.may.has(hidden) {
+		return nil, malformed("'%s' is invalid attribute for filtering", key)
+	}
+	wanted := map[string]bool{}
+	for _, v := range values {
+		if a.format.filter != nil {
+			v = a.format.filter(v)
+		}
+		wanted[v] = true
+	}
+	return func(o T) bool {
+		v := a.get(s, o)
+		if list, ok := v.([]string); ok {
+			return slices.ContainsFunc(list, func(x string) bool { return wanted[x] })
+		}
+		return wanted[queryText(v)]
+	}, nil
+}
+
+// queryText writes a value as a query does.
+func queryText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case int:
+		return strconv.Itoa(v)
+	}
+	return ""
+}
+
+// tagFilter makes a filter of tags: with all of them or any of them, or not.
+func tagFilter[T config.Object](key string, values []string) func(o T) bool {
+	var tags []string
+	for _, v := range values {
+		tags = append(tags, strings.Split(v, ",")...)
+	}
+	return func(o T) bool {
+		n := 0
+		for _, t := range tags {
+			if slices.Contains(o.About().Tags, t) {
+				n++
+			}
+		}
+		switch key {
+		case "tags":
+			return n == len(tags)
+		case "tags-any":
+			return n > 0
+		case "not-tags":
+			return n < len(tags)
+		}
+		return n == 0
+	}
+}
+
+// orders reads the keys of a sort. Without directions, all go up.
+func (m *mounted[T]) orders(keys, dirs []string) ([]order[T], error) {
+	if len(dirs) > 0 && len(dirs) != len(keys) {
+		return nil, malformed("The number of sort_keys and sort_dirs must be same")
+	}
+	var list []order[T]
+	for i, key := range keys {
+		a, ok := find(m.list, key)
+		if !ok || a.format.parts || a.may.has(hidden) {
+			return nil, malformed("'%s' is invalid attribute for sort keys", key)
+		}
+		o := order[T]{by: a}
+		if len(dirs) > 0 {
+			if dirs[i] != "asc" && dirs[i] != "desc" {
+				return nil, malformed("'%s' is invalid value for sort_dirs, valid value is 'asc' and 'desc'", dirs[i])
+			}
+			o.desc = dirs[i] == "desc"
+		}
+		list = append(list, o)
+	}
+	return list, nil
+}
+
+// page sorts a list, and takes the page out of it that was asked for. It says whether anything comes before the page
+// and after it. Objects that are equal in the order of a query are in the order in which they were created.
+func (m *mounted[T]) page(s *config.State, q *query[T], list []T) (page []T, before, after bool, err error) {
+	var marker T
+	hasMarker := q.marker != ""
+	if hasMarker {
+		var ok bool
+		if marker, ok = m.get(s, config.ID(q.marker)); !ok {
+			return nil, false, false, notFound(m.title, config.ID(q.marker))
+		}
+		if !q.match(marker) { // it still has its place among the others
+			list = m.insert(s, list, marker)
+		}
+	}
+	if len(q.order) > 0 {
+		slices.SortStableFunc(list, func(a, b T) int {
+			for _, o := range q.order {
+				n := compare(o.by.get(s, a), o.by.get(s, b))
+				if o.desc {
+					n = -n
+				}
+				if n != 0 {
+					return n
+				}
+			}
+			return 0
+		})
+	}
+	at := -1
+	if hasMarker {
+		at = slices.IndexFunc(list, func(o T) bool { return o.About().ID == marker.About().ID })
+	}
+	switch {
+	case q.reverse && at >= 0:
+		page, after = list[:at], true
+	case q.reverse:
+		page = list
+	default:
+		page, before = list[at+1:], at >= 0
+	}
+	if n := len(page) - q.limit; q.limit > 0 && n > 0 {
+		if q.reverse {
+			page, before = page[n:], true
+		} else {
+			page, after = page[:q.limit], true
+		}
+	}
+	return page, before, after, nil
+}
+
+// insert puts an object into a list, at the place that it has among all objects.
+func (m *mounted[T]) insert(s *config.State, list []T, o T) []T {
+	in := map[config.ID]bool{o.About().ID: true}
+	for _, x := range list {
+		in[x.About().ID] = true
+	}
+	list = list[:0]
+	for x := range m.all(s) {
+		if in[x.About().ID] {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// compare orders values of an attribute: null comes first, lists are compared by their elements.
+func compare(a, b any) int {
+	switch x := a.(type) {
+	case int:
+		if y, ok := b.(int); ok {
+			return cmp.Compare(x, y)
+		}
+	case []string:
+		if y, ok := b.([]string); ok {
+			return slices.Compare(x, y)
+		}
+	}
+	return cmp.Compare(queryText(a), queryText(b))
+}
+
+// links says where the list goes on: after the page, or before it if the pages go backward.
+func (q *query[T]) links(r *request, page []T, before, after bool) []link {
+	if q.limit == 0 || len(page) == 0 {
+		return nil
+	}
+	to := func(rel string, marker config.ID, reverse bool) []link {
+		values := url.Values{}
+		for k, v := range q.values {
+			values[k] = v
+		}
+		values.Set("marker", string(marker))
+		values.Del("page_reverse")
+		if reverse {
+			values.Set("page_reverse", "True")
+		}
+		return []link{{Rel: rel, Href: r.base() + r.URL.Path + "?" + values.Encode()}}
+	}
+	switch {
+	case q.reverse && before:
+		return to("previous", page[0].About().ID, true)
+	case !q.reverse && after:
+		return to("next", page[len(page)-1].About().ID, false)
+	}
+	return nil
+}

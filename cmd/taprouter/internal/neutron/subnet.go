@@ -1,0 +1,207 @@
+package neutron
+
+import (
+	"iter"
+	"net/netip"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+var subnets = resource[*config.Subnet]{
+	singular: "subnet", plural: "subnets", title: "Subnet",
+	attributes: subnetAttributes,
+	all:        func(s *config.State) iter.Seq[*config.Subnet] { return s.Subnets() },
+	get: func(r reader, id config.ID) (*config.Subnet, bool) {
+		s := r.Subnet(id)
+		return s, s != nil
+	},
+	fresh:  func(m config.Meta) *config.Subnet { return &config.Subnet{Meta: m, DHCP: true} },
+	copied: copied[config.Subnet],
+	create: createSubnet,
+	update: updateSubnet,
+	remove: removeSubnet,
+}
+
+func subnetAttributes(project string) []attribute[*config.Subnet] {
+	type subnet = *config.Subnet
+	return append(common[subnet](project),
+		named[subnet](),
+		field("network_id", identifier, onCreate|required, "network", func(s subnet) *config.ID { return &s.Network }),
+		attribute[subnet]{name: "ip_version", format: number, may: onCreate | required,
+			get: func(_ reader, s subnet) any { return versionOf(s.CIDR.Addr()) },
+			set: func(_ *edit, _ subnet, v any) error {
+				if v != 4 && v != 6 {
+					return invalid("ip_version", "%v is not in [4, 6].", v)
+				}
+				return nil
+			}},
+		attribute[subnet]{name: "cidr", format: prefix, may: onCreate | required, field: "cidr",
+			get: func(_ reader, s subnet) any { return s.CIDR.String() },
+			set: func(_ *edit, s subnet, v any) error {
+				s.CIDR = v.(netip.Prefix).Masked() // as Neutron takes it
+				return nil
+			}},
+		attribute[subnet]{name: "gateway_ip", format: address, may: always | mayBeNull, field: "gateway",
+			get: func(_ reader, s subnet) any { return addressText(s.Gateway) },
+			set: func(_ *edit, s subnet, v any) error {
+				s.Gateway, _ = v.(netip.Addr)
+				return nil
+			}},
+		attribute[subnet]{name: "allocation_pools", format: listOf[record](recordOf(part{"start", address},
+			part{"end", address})), may: always, field: "allocation_pools", get: poolsOf, set: setPools},
+		field("enable_dhcp", flag, always, "dhcp", func(s subnet) *bool { return &s.DHCP }),
+		attribute[subnet]{name: "dns_nameservers", format: listOf[netip.Addr](address), may: always,
+			field: "dns_nameservers",
+			get: func(_ reader, s subnet) any {
+				list := []string{}
+				for _, a := range s.DNSNameservers {
+					list = append(list, a.String())
+				}
+				return list
+			},
+			set: func(_ *edit, s subnet, v any) error {
+				s.DNSNameservers = orNone(v.([]netip.Addr))
+				return nil
+			}},
+		attribute[subnet]{name: "host_routes", format: routeList, may: always, field: "host_routes",
+			get: func(_ reader, s subnet) any { return routesOf(s.HostRoutes) },
+			set: func(_ *edit, s subnet, v any) (err error) {
+				s.HostRoutes, err = readRoutes("host_routes", v.([]record))
+				return err
+			}},
+		constant[subnet]("ipv6_ra_mode", text, nil),
+		constant[subnet]("ipv6_address_mode", text, nil),
+		constant[subnet]("subnetpool_id", identifier, nil),
+		constant[subnet]("segment_id", identifier, nil),
+		constant[subnet]("service_types", listOf[string](text), []string{}),
+		constant[subnet]("dns_publish_fixed_ip", flag, false),
+	)
+}
+
+// orNone is a list, or nil if it is empty, as a State has it.
+func orNone[V any](list []V) []V {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+func versionOf(a netip.Addr) int {
+	if a.Is6() {
+		return 6
+	}
+	return 4
+}
+
+// addressText is an address, or null if there is none.
+func addressText(a netip.Addr) any {
+	if !a.IsValid() {
+		return nil
+	}
+	return a.String()
+}
+
+func poolsOf(_ reader, s *config.Subnet) any {
+	list := []any{}
+	for _, p := range s.AllocationPools {
+		list = append(list, map[string]any{"start": p.First.String(), "end": p.Last.String()})
+	}
+	return list
+}
+
+// setPools: without pools, all addresses but the gateway can be given out.
+func setPools(_ *edit, s *config.Subnet, v any) error {
+	s.AllocationPools = nil
+	for _, r := range v.([]record) {
+		first, err := has[netip.Addr](r, "start")
+		if err != nil {
+			return invalid("allocation_pools", "%v.", err)
+		}
+		last, err := has[netip.Addr](r, "end")
+		if err != nil {
+			return invalid("allocation_pools", "%v.", err)
+		}
+		s.AllocationPools = append(s.AllocationPools, config.AddressRange{First: first, Last: last})
+	}
+	return nil
+}
+
+var routeList = listOf[record](recordOf(part{"destination", prefix}, part{"nexthop", address}))
+
+func routesOf(routes []config.Route) any {
+	list := []any{}
+	for _, r := range routes {
+		list = append(list, map[string]any{"destination": r.Destination.String(), "nexthop": r.NextHop.String()})
+	}
+	return list
+}
+
+func readRoutes(name string, list []record) ([]config.Route, error) {
+	var routes []config.Route
+	for _, r := range list {
+		to, err := has[netip.Prefix](r, "destination")
+		if err != nil {
+			return nil, invalid(name, "%v.", err)
+		}
+		via, err := has[netip.Addr](r, "nexthop")
+		if err != nil {
+			return nil, invalid(name, "%v.", err)
+		}
+		routes = append(routes, config.Route{Destination: to, NextHop: via})
+	}
+	return routes, nil
+}
+
+func createSubnet(e *edit, s *config.Subnet, body map[string]any) error {
+	if e.Network(s.Network) == nil {
+		return notFound("Network", s.Network)
+	}
+	version, err := number.read(body["ip_version"])
+	if err != nil || version != versionOf(s.CIDR.Addr()) {
+		return failure(400, "InvalidInput", "Invalid input for operation: cidr %v does not match the ip_version '%v'.",
+			s.CIDR, version)
+	}
+	if _, given := body["gateway_ip"]; !given {
+		s.Gateway = config.FirstHost(s.CIDR)
+	}
+	e.Put(s)
+	return nil
+}
+
+func updateSubnet(e *edit, was, s *config.Subnet, _ map[string]any) error {
+	if was.Gateway != s.Gateway {
+		for p := range e.InterfacesOn(s.Network) {
+			for _, f := range p.FixedIPs {
+				if f.Subnet == s.ID && f.Address == was.Gateway {
+					return conflict("GatewayIpInUse", "Current gateway ip %v already in use by port %s. Unable to " +
+						"update.",
+						was.Gateway, p.ID)
+				}
+			}
+		}
+	}
+	e.Put(s)
+	return nil
+}
+
+func removeSubnet(e *edit, s *config.Subnet) error {
+	inUse := func(by string) error {
+		return conflict("SubnetInUse", "Unable to complete operation on subnet %s: One or more ports have an IP "+
+			"allocation from this subnet: %s.", s.ID, by)
+	}
+	for p := range e.PortsIn(s.ID) {
+		return inUse(string(p.ID))
+	}
+	for f := range e.FloatingIPsOn(s.Network) {
+		if s.CIDR.Contains(f.Address) {
+			return inUse(string(floatingPortID(f)))
+		}
+	}
+	for b := range e.LoadBalancersOn(s.Network) {
+		if s.CIDR.Contains(b.Address) {
+			return inUse(string(balancerPortID(b)))
+		}
+	}
+	e.Delete(s.Ref())
+	return nil
+}
