@@ -146,13 +146,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// cleanPath takes out what users write too much in a base URL: double slashes, and one at the end.
-func cleanPath(p string) string {
-	if !strings.Contains(p, "//") && (p == "/" || !strings.HasSuffix(p, "/")) {
-		return p
-	}
-	return path.Clean("/" + p)
-}
+// cleanPath takes out what users write too much in a base URL: double slashes, and one at the end. A ServeMux would
+// redirect the client, and not every client follows.
+func cleanPath(p string) string { return path.Clean("/" + p) }
 
 // answer writes an answer, and a line to the log: at Info for what may have changed something.
 func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer reply, err error) {

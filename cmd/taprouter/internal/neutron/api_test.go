@@ -26,7 +26,7 @@ func TestRoot(t *testing.T) {
 		c.equals(o["resources"].([]any)[0].(map[string]any), `{"name":"network","collection":"networks",
 			"links":[{"rel":"self","href":"http://`+host+`/v2.0/networks"}]}`)
 	}
-	for _, path := range []string{"//v2.0//networks", "/v2.0/networks/"} {
+	for _, path := range []string{"//v2.0//networks", "/v2.0/networks/", "/./v2.0/x/../networks"} {
 		c.list(path)
 	}
 	req, _ := http.NewRequest("GET", c.server.URL+"/", nil)

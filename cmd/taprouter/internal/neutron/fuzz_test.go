@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 // play sends a request, and checks what holds for all answers: a status that is meant, JSON, and an error that says
@@ -59,11 +61,26 @@ func FuzzBody(f *testing.F) {
 		f.Add(x[0], x[1], x[2])
 	}
 	c, h := fuzzed(f)
+	base := c.control.State()
 	f.Fuzz(func(t *testing.T, method, path, body string) {
-		method = map[bool]string{true: "POST", false: "PUT"}[len(method) == len("POST")]
+		if method = strings.ToUpper(method); method != "POST" && method != "DELETE" {
+			method = "PUT"
+		}
 		target := (&url.URL{Path: "/v2.0/" + c.fill(path)}).String()
 		play(t, h, method, target, c.fill(body))
 		consistent(t, c.control.State())
+		if _, err := c.control.Edit(t.Context(), func(d *config.Draft) error {
+			for _, ch := range config.Diff(d.Base(), base) {
+				if ch.After != nil {
+					d.Put(ch.After)
+				} else {
+					d.Delete(ch.Ref)
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err) // the next body would find something else
+		}
 	})
 }
 

@@ -95,10 +95,10 @@ func TestFields(t *testing.T) {
 	c := newCloud(t)
 	c.build()
 	for query, want := range map[string]string{
-		"?fields=name":                                 `{"name":"vm3"}`,
-		"?fields=name&fields=id":                       `{"name":"vm3","id":"{port}"}`,
-		"?fields=name&fields=security_group_ids":       `{"name":"vm3"}`,
-		"?fields=security_group_ids":                   `{}`,
+		"?fields=name":                           `{"name":"vm3"}`,
+		"?fields=name&fields=id":                 `{"name":"vm3","id":"{port}"}`,
+		"?fields=name&fields=security_group_ids": `{"name":"vm3"}`,
+		"?fields=security_group_ids":             `{}`,
 		"?fields=status&fields=fixed_ips&fields=admin": `{"status":"ACTIVE",
 			"fixed_ips":[{"subnet_id":"{sub}","ip_address":"172.16.101.3"}]}`,
 	} {

@@ -120,7 +120,7 @@ func ownRoute(r *config.Router, x config.Route) error {
 	if x.Source.File == "" {
 		return nil
 	}
-	return conflict("DeclaredInFile", "the route %v via %v of router %s is declared in %s:%d; change the file and " +
+	return conflict("DeclaredInFile", "the route %v via %v of router %s is declared in %s:%d; change the file and "+
 		"reload",
 		x.Destination, x.NextHop, r.ID, x.Source.File, x.Source.Line)
 }
@@ -130,7 +130,7 @@ func putRouter(e *edit, was, r *config.Router, body map[string]any) error {
 		for range e.FloatingIPsOf(r.ID) {
 			return conflict("RouterExternalGatewayInUseByFloatingIp",
 				"Gateway cannot be updated for router %s, since a "+
-				"gateway to external network %s is required by one or more floating IPs.", r.ID, was.Gateway.Network)
+					"gateway to external network %s is required by one or more floating IPs.", r.ID, was.Gateway.Network)
 		}
 	}
 	if r.Gateway != nil {
@@ -311,7 +311,7 @@ func addInterface(e *edit, r *config.Router, j joint) (*config.Port, []config.Fi
 		case was == nil:
 			return nil, nil, notFound("Port", j.port)
 		case was.DeviceID != "":
-			return nil, nil, conflict("PortInUse", "Unable to complete operation on port %s for network %s. Port " +
+			return nil, nil, conflict("PortInUse", "Unable to complete operation on port %s for network %s. Port "+
 				"already "+
 				"has an attached device %s.", was.ID, was.Network, was.DeviceID)
 		case len(was.FixedIPs) == 0:
@@ -425,7 +425,7 @@ func interfaceIsFree(e *edit, r *config.Router, s *config.Subnet) error {
 		if used {
 			return conflict("RouterInterfaceInUseByFloatingIP",
 				"Router interface for subnet %s on router %s cannot be "+
-				"deleted, as it is required by one or more floating IPs.", s.ID, r.ID)
+					"deleted, as it is required by one or more floating IPs.", s.ID, r.ID)
 		}
 	}
 	for _, x := range r.Routes {

@@ -173,7 +173,7 @@ func updateSubnet(e *edit, was, s *config.Subnet, _ map[string]any) error {
 		for p := range e.InterfacesOn(s.Network) {
 			for _, f := range p.FixedIPs {
 				if f.Subnet == s.ID && f.Address == was.Gateway {
-					return conflict("GatewayIpInUse", "Current gateway ip %v already in use by port %s. Unable to " +
+					return conflict("GatewayIpInUse", "Current gateway ip %v already in use by port %s. Unable to "+
 						"update.",
 						was.Gateway, p.ID)
 				}
