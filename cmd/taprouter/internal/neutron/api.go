@@ -62,6 +62,7 @@ func New(c *control.Control, opt Options) *API {
 	mount(a, ports)
 	mount(a, routers)
 	mount(a, floatingIPs)
+	a.mountForwardings()
 	a.mountRouterActions()
 	a.mountExtensions()
 	return a
@@ -240,6 +241,7 @@ type reader interface {
 	GatewayPort(config.ID) *config.Port
 	FloatingIPs() iter.Seq[*config.FloatingIP]
 	FloatingIPsOf(config.ID) iter.Seq[*config.FloatingIP]
+	PortForwarding(config.ID) *config.PortForwarding
 	FloatingIPTo(config.ID, netip.Addr) *config.FloatingIP
 	ForwardingsOf(config.ID) iter.Seq[*config.PortForwarding]
 	LoadBalancers() iter.Seq[*config.LoadBalancer]

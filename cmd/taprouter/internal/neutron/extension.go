@@ -18,6 +18,7 @@ var extensions = []extension{
 	{"extraroute", "Neutron Extra Route", "Static routes of routers."},
 	{"extraroute-atomic", "Atomically add/remove extra routes", "Adding and removing some routes of a router."},
 	{"fip-port-details", "Floating IP Port Details Extension", "A floating IP shows its port."},
+	{"floating-ip-port-forwarding", "Floating IP Port Forwarding", "Single ports of a floating IP lead to ports."},
 	{"ip-substring-filtering", "IP address substring filtering", "Filtering ports by a part of an address."},
 	{"net-mtu", "Network MTU", "The MTU of a network."},
 	{"network_availability_zone", "Network Availability Zone", "The availability zones of networks."},

@@ -63,7 +63,7 @@ func floatingAttributes(project string) []attribute[*config.FloatingIP] {
 			for p := range r.ForwardingsOf(f.ID) {
 				list = append(list, map[string]any{"id": string(p.ID), "protocol": strings.ToLower(string(p.Protocol)),
 					"external_port": int(p.ExternalPort), "internal_ip_address": p.FixedIP.String(),
-					"internal_port": int(p.Port)})
+					"internal_port": int(p.Port), "internal_port_id": forwardedPort(r, p)})
 			}
 			return list
 		}),
@@ -201,16 +201,9 @@ func associate(e *edit, f *config.FloatingIP, body map[string]any) error {
 	if err != nil {
 		return err
 	}
-	var leading []*config.Router
-	for _, r := range routersIn(e, p.Network, fixed.Subnet) {
-		if r.Gateway != nil && r.Gateway.Network == f.Network {
-			leading = append(leading, r)
-		}
-	}
+	leading := leadingTo(e, p.Network, fixed.Subnet, f.Network)
 	if len(leading) == 0 {
-		return failure(http.StatusNotFound, "ExternalGatewayForFloatingIPNotFound",
-			"External network %s is not reachable from subnet %s. Therefore, cannot associate Port %s with a "+
-				"Floating IP.", f.Network, fixed.Subnet, p.ID)
+		return unreachable(f, p, fixed.Subnet)
 	}
 	for _, r := range leading {
 		if other := e.FloatingIPTo(r.ID, fixed.Address); other != nil && other.ID != f.ID {
@@ -221,6 +214,19 @@ func associate(e *edit, f *config.FloatingIP, body map[string]any) error {
 	}
 	f.FixedIP, f.Router = fixed.Address, chooseRouter(e, leading, f, fixed.Subnet)
 	return nil
+}
+
+// leadingTo lists the routers that lead from a network outside to a subnet.
+func leadingTo(e *edit, network, subnet, outside config.ID) []*config.Router {
+	return slices.DeleteFunc(routersIn(e, network, subnet), func(r *config.Router) bool {
+		return r.Gateway == nil || r.Gateway.Network != outside
+	})
+}
+
+func unreachable(f *config.FloatingIP, p *config.Port, subnet config.ID) error {
+	return failure(http.StatusNotFound, "ExternalGatewayForFloatingIPNotFound",
+		"External network %s is not reachable from subnet %s. Therefore, cannot associate Port %s with a Floating IP.",
+		f.Network, subnet, p.ID)
 }
 
 // chooseRouter prefers the router that a floating IP has, then the one that is the subnet's gateway, to the first.

@@ -171,7 +171,8 @@ func TestFloatingIPOfAPortThatGoes(t *testing.T) {
 	}
 	o := c.do(200, "GET", "/v2.0/floatingips/{fip2}", "")
 	c.equals(map[string]any{"p": o["port_forwardings"]}, `{"p":[{"id":"`+string(forwarded.ID)+`","protocol":"tcp",
-		"external_port":80,"internal_port":80,"internal_ip_address":"172.16.101.8"}]}`)
+		"external_port":80,"internal_port":80,"internal_ip_address":"172.16.101.8",
+		"internal_port_id":"{port}"}]}`)
 	c.refuse(409, "FipInUseByPortForwarding", "PUT", "/v2.0/floatingips/{fip2}", `{"floatingip":{"port_id":"{port}"}}`)
 	c.do(204, "DELETE", "/v2.0/ports/{port}", "")
 	if fip() != nil || c.control.State().PortForwarding(forwarded.ID) != nil {
