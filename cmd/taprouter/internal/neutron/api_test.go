@@ -1,9 +1,12 @@
 package neutron_test
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taprouter/taprouter/cmd/taprouter/internal/neutron"
 	"github.com/taprouter/taprouter/config"
@@ -327,11 +330,21 @@ address = "10.10.10.5"
 		if len(o["routes"].([]any)) != 2 {
 			t.Errorf("routes %v", o["routes"])
 		}
+		c.ids["ext"] = o["external_gateway_info"].(map[string]any)["network_id"].(string)
+		owned("PUT", "/v2.0/routers/{router}", `{"router":{"routes":[
+			{"destination":"10.8.0.0/16","nexthop":"10.1.0.9"}]}}`)
+		gateway := func(a string) string {
+			return `{"router":{"external_gateway_info":{"network_id":"{ext}",
+				"external_fixed_ips":[{"ip_address":"` + a + `"}]}}}`
+		}
+		c.do(200, "PUT", "/v2.0/routers/{router}", gateway("10.10.10.1")) // which it has
 		associate := `{"floatingip":{"port_id":"{port}"}}`
 		if stated { // the file does not say where the floating IP leads
 			c.do(200, "PUT", "/v2.0/floatingips/{fip}", associate)
 			c.do(200, "PUT", "/v2.0/networks/{net}", `{"network":{"mtu":1400}}`)
+			c.do(200, "PUT", "/v2.0/routers/{router}", gateway("10.10.10.8"))
 		} else {
+			owned("PUT", "/v2.0/routers/{router}", gateway("10.10.10.8"))
 			owned("PUT", "/v2.0/floatingips/{fip}", associate)
 		}
 	}
@@ -345,4 +358,51 @@ func TestClosed(t *testing.T) {
 	c := cloudOn(t, e, neutron.Options{})
 	e.Close()
 	c.refuse(503, "HTTPServiceUnavailable", "POST", "/v2.0/networks", `{"network":{}}`)
+}
+
+// A request's id is in the answer, in the log and in the object that it makes. Objects show when they changed.
+func TestRequestsLeaveTheirMark(t *testing.T) {
+	e, err := router.Start(config.Empty(), router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var log bytes.Buffer
+	c := cloudOn(t, e, neutron.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	a := c.ask("POST", "/v2.0/networks", `{"network":{"name":"n"}}`)
+	id := a.header.Get("X-Openstack-Request-Id")
+	for n := range c.control.State().Networks() {
+		if n.Source.Request != id {
+			t.Errorf("the network is of %q, not %q", n.Source.Request, id)
+		}
+		c.ids["net"] = string(n.ID)
+	}
+	c.now = c.now.Add(time.Hour)
+	o := c.do(200, "PUT", "/v2.0/networks/{net}", `{"network":{"name":"m"}}`)
+	if o["created_at"] != "2026-01-02T03:04:05Z" || o["updated_at"] != "2026-01-02T04:04:05Z" {
+		t.Errorf("%v", o)
+	}
+	c.do(200, "GET", "/v2.0/networks", "") // which changes nothing
+	c.refuse(404, "NetworkNotFound", "DELETE", "/v2.0/networks/x", "")
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], "request="+id+" method=POST path=/v2.0/networks status=201") ||
+		!strings.Contains(lines[2], "status=404") || !strings.Contains(lines[2], "could not be found") {
+		t.Errorf("log:\n%s", &log)
+	}
+}
+
+// A bug in one request is no end of the others.
+func TestPanic(t *testing.T) {
+	e, err := router.Start(config.Empty(), router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c := cloudOn(t, e, neutron.Options{Stated: func(config.Ref, string) (config.Source, bool) { panic("a bug") }})
+	c.make("net", "/v2.0/networks", `{"network":{}}`)
+	got := c.refuse(500, "HTTPInternalServerError", "DELETE", "/v2.0/networks/{net}", "")
+	if strings.Contains(got, "bug") {
+		t.Errorf("the client is told %q", got)
+	}
+	c.make("net2", "/v2.0/networks", `{"network":{}}`)
 }

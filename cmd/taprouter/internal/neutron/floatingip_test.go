@@ -2,6 +2,8 @@ package neutron_test
 
 import (
 	"testing"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 func TestFloatingIP(t *testing.T) {
@@ -130,5 +132,39 @@ func TestSameAddressesOfTwoTenants(t *testing.T) {
 	o := c.do(201, "POST", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"{p4}"}}`)
 	if o["router_id"] != c.ids["router"] {
 		t.Errorf("%v", o)
+	}
+}
+
+// Of several routers on a subnet, a floating IP keeps its own, and takes the subnet's gateway otherwise. Through all of
+// them, an address has one floating IP on a network outside.
+func TestSeveralRoutersOnASubnet(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	c.make("net2", "/v2.0/networks", `{"network":{}}`)
+	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net2}","ip_version":4,"cidr":"10.2.0.0/24"}}`)
+	c.make("side", "/v2.0/ports", `{"port":{"network_id":"{net2}","fixed_ips":[{"ip_address":"10.2.0.254"}]}}`)
+	c.make("r2", "/v2.0/routers", `{"router":{"external_gateway_info":{"network_id":"{ext}"}}}`)
+	c.do(200, "PUT", "/v2.0/routers/{r2}/add_router_interface", `{"port_id":"{side}"}`) // the first one there
+	c.do(200, "PUT", "/v2.0/routers/{router}/add_router_interface", `{"subnet_id":"{sub2}"}`)
+	c.make("a", "/v2.0/ports", `{"port":{"network_id":"{net2}"}}`)
+	c.make("b", "/v2.0/ports", `{"port":{"network_id":"{net2}"}}`)
+	const path = "/v2.0/floatingips"
+	f := c.make("f", path, `{"floatingip":{"floating_network_id":"{ext}","port_id":"{a}"}}`)
+	if f["router_id"] != c.ids["router"] {
+		t.Errorf("not by the subnet's gateway: %v", f)
+	}
+	c.make("g", path, `{"floatingip":{"floating_network_id":"{ext}","port_id":"{b}"}}`)
+	if _, err := c.control.Edit(t.Context(), func(d *config.Draft) error {
+		g := *d.FloatingIP(config.ID(c.ids["g"]))
+		g.Router = config.ID(c.ids["r2"])
+		d.Put(&g)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.refuse(409, "FloatingIPPortAlreadyAssociated", "PUT", path+"/{g}", `{"floatingip":{"port_id":"{a}"}}`)
+	c.do(204, "DELETE", path+"/{f}", "")
+	if g := c.do(200, "PUT", path+"/{g}", `{"floatingip":{"port_id":"{a}"}}`); g["router_id"] != c.ids["r2"] {
+		t.Errorf("not by its own router: %v", g)
 	}
 }

@@ -123,8 +123,8 @@ func putForwarding(e *edit, was, p *config.PortForwarding, body map[string]any) 
 		return notFound("Floating IP", p.FloatingIP)
 	}
 	if f.FixedIP.IsValid() {
-		return conflict("FipPortForwardingConflict", "Floating IP %s is associated with fixed IP %v, so it can have no "+
-			"port forwardings.", f.ID, f.FixedIP)
+		return conflict("FipPortForwardingConflict", "Floating IP %s is associated with fixed IP %v, so it can have "+
+			"no port forwardings.", f.ID, f.FixedIP)
 	}
 	for other := range e.ForwardingsOf(f.ID) {
 		if other.ID != p.ID && other.Protocol == p.Protocol && other.ExternalPort == p.ExternalPort {

@@ -166,3 +166,34 @@ func TestSubnetErrors(t *testing.T) {
 	c.do(204, "DELETE", path+"/{extsub}", "")
 	c.list(path, "sub")
 }
+
+// A load balancer's address has its network and subnet in use. A physical network may be any that is declared.
+func TestWhatTheAPIDidNotMake(t *testing.T) {
+	c := newCloud(t)
+	c.make("net", "/v2.0/networks", `{"network":{}}`)
+	c.make("sub", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"10.0.0.0/24"}}`)
+	lb := config.Ref{Kind: config.KindLoadBalancer, ID: config.NewID([16]byte{9})}
+	edit := func(fn func(d *config.Draft)) {
+		t.Helper()
+		if _, err := c.control.Edit(t.Context(), func(d *config.Draft) error {
+			fn(d)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(d *config.Draft) {
+		d.Put(&config.LoadBalancer{Meta: config.Meta{ID: lb.ID}, Network: config.ID(c.ids["net"])},
+			&config.PhysicalNetwork{Meta: config.Meta{ID: config.NewID([16]byte{8}), Name: "uplink"}})
+	})
+	c.refuse(409, "SubnetInUse", "DELETE", "/v2.0/subnets/{sub}", "")
+	c.refuse(409, "NetworkInUse", "DELETE", "/v2.0/networks/{net}", "")
+	edit(func(d *config.Draft) { d.Delete(lb) })
+	c.do(204, "DELETE", "/v2.0/subnets/{sub}", "")
+	c.do(204, "DELETE", "/v2.0/networks/{net}", "")
+	n := c.make("flat", "/v2.0/networks", `{"network":{"provider:network_type":"flat",
+		"provider:physical_network":"uplink"}}`)
+	if n["provider:physical_network"] != "uplink" || n["provider:network_type"] != "flat" {
+		t.Errorf("%v", n)
+	}
+}

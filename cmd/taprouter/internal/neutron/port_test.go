@@ -1,7 +1,9 @@
 package neutron_test
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -142,11 +144,36 @@ func TestServicePorts(t *testing.T) {
 	}
 }
 
+// A MAC address that is chosen is none that a port has.
+func TestChosenMAC(t *testing.T) {
+	c := newCloud(t)
+	c.make("net", "/v2.0/networks", `{"network":{}}`)
+	// IDs are counted here, and a MAC address is made of the next one.
+	last, err := strconv.ParseUint(c.ids["net"][24:], 16, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var taken []string
+	for k := range uint64(10) {
+		taken = append(taken, fmt.Sprintf(`{"network_id":"{net}","mac_address":"fa:16:3e:00:00:%02x"}`, last+20+k))
+	}
+	c.do(201, "POST", "/v2.0/ports", `{"ports":[`+strings.Join(taken, ",")+`]}`)
+	for range 10 {
+		c.do(201, "POST", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
+	}
+}
+
 // A floating IP does not lead to where no port is.
 func TestFloatingIPOfAPortThatGoes(t *testing.T) {
 	c := newCloud(t)
 	c.build()
-	fip := func() any { return c.do(200, "GET", "/v2.0/floatingips/{fip}", "")["port_id"] }
+	fip := func() any {
+		o := c.do(200, "GET", "/v2.0/floatingips/{fip}", "")
+		if (o["port_id"] == nil) != (o["status"] == "DOWN") {
+			t.Errorf("%v", o)
+		}
+		return o["port_id"]
+	}
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"{port}"}}`)
 	c.do(200, "PUT", "/v2.0/ports/{port}", `{"port":{"fixed_ips":[{"ip_address":"172.16.101.3"},
 		{"ip_address":"172.16.101.8"}],"name":"x"}}`)

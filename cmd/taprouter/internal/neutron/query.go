@@ -286,7 +286,6 @@ func (q *query[T]) links(r *request, page []T, before, after bool) []link {
 			values[k] = v
 		}
 		values.Set("marker", string(marker))
-		values.Del("page_reverse")
 		if reverse {
 			values.Set("page_reverse", "True")
 		}

@@ -120,8 +120,8 @@ func ownRoute(r *config.Router, x config.Route) error {
 	if x.Source.File == "" {
 		return nil
 	}
-	return conflict("DeclaredInFile", "the route %v via %v of router %s is declared in %s:%d; change the file and "+
-		"reload",
+	return conflict("DeclaredInFile", "the route %v via %v of router %s is declared in %s:%d; change the file "+
+		"and reload",
 		x.Destination, x.NextHop, r.ID, x.Source.File, x.Source.Line)
 }
 
@@ -129,8 +129,8 @@ func putRouter(e *edit, was, r *config.Router, body map[string]any) error {
 	if was != nil && was.Gateway != nil && (r.Gateway == nil || r.Gateway.Network != was.Gateway.Network) {
 		for range e.FloatingIPsOf(r.ID) {
 			return conflict("RouterExternalGatewayInUseByFloatingIp",
-				"Gateway cannot be updated for router %s, since a "+
-					"gateway to external network %s is required by one or more floating IPs.", r.ID, was.Gateway.Network)
+				"Gateway cannot be updated for router %s, since a gateway to external network %s is required by one "+
+					"or more floating IPs.", r.ID, was.Gateway.Network)
 		}
 	}
 	if r.Gateway != nil {
@@ -171,20 +171,28 @@ func putGatewayPort(e *edit, r *config.Router, addresses any) error {
 		p.MAC = config.MAC{}
 	}
 	p.Network = r.Gateway.Network
-	was := p.FixedIPs
+	was := addressesOf(p)
 	if err := setFixedIPs(e, p, v.(record)["external_fixed_ips"]); err != nil {
 		return err
 	}
 	if err := checkFixedIPs(e, p); err != nil {
 		return err
 	}
-	if !slices.Equal(was, p.FixedIPs) {
+	if !slices.Equal(was, addressesOf(p)) {
 		if err := e.own(p, "fixed_ips"); err != nil {
 			return err
 		}
 	}
 	e.Put(p)
 	return nil
+}
+
+func addressesOf(p *config.Port) []netip.Addr {
+	var list []netip.Addr
+	for _, f := range p.FixedIPs {
+		list = append(list, f.Address)
+	}
+	return list
 }
 
 func removeRouter(e *edit, r *config.Router) error {
@@ -312,8 +320,7 @@ func addInterface(e *edit, r *config.Router, j joint) (*config.Port, []config.Fi
 			return nil, nil, notFound("Port", j.port)
 		case was.DeviceID != "":
 			return nil, nil, conflict("PortInUse", "Unable to complete operation on port %s for network %s. Port "+
-				"already "+
-				"has an attached device %s.", was.ID, was.Network, was.DeviceID)
+				"already has an attached device %s.", was.ID, was.Network, was.DeviceID)
 		case len(was.FixedIPs) == 0:
 			return nil, nil, badRequest("Bad router request: Router port must have at least one fixed IP.")
 		}
@@ -424,8 +431,8 @@ func interfaceIsFree(e *edit, r *config.Router, s *config.Subnet) error {
 		}
 		if used {
 			return conflict("RouterInterfaceInUseByFloatingIP",
-				"Router interface for subnet %s on router %s cannot be "+
-					"deleted, as it is required by one or more floating IPs.", s.ID, r.ID)
+				"Router interface for subnet %s on router %s cannot be deleted, as it is required by one or more "+
+					"floating IPs.", s.ID, r.ID)
 		}
 	}
 	for _, x := range r.Routes {

@@ -2,7 +2,10 @@ package neutron_test
 
 import (
 	"encoding/json"
+	"net/netip"
 	"testing"
+
+	"github.com/taprouter/taprouter/config"
 )
 
 func mustJSON(t *testing.T, v any) string {
@@ -50,7 +53,18 @@ func TestRouter(t *testing.T) {
 		same(gateway(`"external_gateway_info":{"network_id":"{ext}"}`), `{"network_id":"{ext}","enable_snat":true,
 			"external_fixed_ips":[{"subnet_id":"{extsub}","ip_address":"10.10.10.1"}]}`)
 	}
-	// Another external network: another address.
+	// Another external network: another address, and none of the former one's addresses for SNAT.
+	if _, err := c.control.Edit(t.Context(), func(d *config.Draft) error {
+		r := *d.Router(config.ID(c.ids["router"]))
+		g := *r.Gateway
+		g.SNATAddresses = []config.AddressRange{{First: netip.MustParseAddr("10.10.10.80"),
+			Last: netip.MustParseAddr("10.10.10.81")}}
+		r.Gateway = &g
+		d.Put(&r)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	c.make("ext2", "/v2.0/networks", `{"network":{"router:external":true}}`)
 	c.make("ext2sub", "/v2.0/subnets", `{"subnet":{"network_id":"{ext2}","ip_version":4,"cidr":"10.20.0.0/24"}}`)
 	same(gateway(`"external_gateway_info":{"network_id":"{ext2}"}`), `{"network_id":"{ext2}","enable_snat":true,
