@@ -211,6 +211,9 @@ func (e *Engine) monitorShare(s *ip.PoolShare, anew bool) {
 func (e *Engine) checked(s *ip.PoolShare, by *monitor.Monitor, number uint32, up bool, last monitor.Result) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed.Load() {
+		return
+	}
 	m := s.Of.Member(number)
 	if m == nil || e.monitors[s] != by {
 		return // the member has been removed meanwhile, or another monitor checks it
@@ -228,17 +231,21 @@ func (e *Engine) checked(s *ip.PoolShare, by *monitor.Monitor, number uint32, up
 	})
 }
 
-// stopChecks ends all checks, and their hosts.
+// stopChecks ends all checks, and their hosts. It waits for the results of checks that are on their way, which may wait
+// for mu: so it does not hold that meanwhile. No change begins any more.
 func (e *Engine) stopChecks() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.closed.Store(true)
 	for _, m := range e.monitors {
 		m.Close()
 	}
-	if e.checkWorkers != nil {
-		e.checkWorkers.Close()
+	workers := e.checkWorkers
+	e.mu.Unlock()
+	if workers != nil {
+		workers.Close()
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, k := range e.checkers {
 		_ = k.host.Close() // its device is in memory
 	}

@@ -169,7 +169,7 @@ func TestManyDead(t *testing.T) {
 			tenths[min(int(r.At.Sub(began)*10/time.Second), 9)]++
 		}
 		for i, got := range tenths {
-			if got < int(n)/15 || got > int(n)/7 {
+			if got < int(n)/25 || got > int(n)/6 { // of 500, five standard deviations from 50
 				t.Errorf("%d of %d first checks in tenth %d of the second", got, n, i)
 			}
 		}
