@@ -304,6 +304,7 @@ func (c *content) values(o Object) []value {
 			number("port", o.Port),
 			one("weight", strconv.Itoa(o.Weight)),
 			yesNo("backup", o.Backup),
+			c.refer("subnet", KindSubnet, o.Subnet),
 			yesNo("admin_state_up", o.AdminStateUp))
 	case *LoadBalancer:
 		return append(list,

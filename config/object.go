@@ -361,6 +361,7 @@ type Member struct {
 	Port         uint16
 	Weight       int  // 0: no new connections
 	Backup       bool // used only when no other member is up
+	Subnet       ID   // that a request has named for the address; nothing follows from it
 	AdminStateUp bool
 }
 
