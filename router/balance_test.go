@@ -526,6 +526,9 @@ func TestVIPFromAnotherRoutersTenant(t *testing.T) {
 		if all := s.LoadBalancers(); len(all) != 1 || all[0].Router != "blue" ||
 			all[0].Listeners[0].Statistics.Active != 1 {
 			t.Errorf("%d workers: %+v", workers, all)
+		} else if v := all[0].Listeners[0]; s.State().Listener(v.ID) == nil ||
+			s.State().Member(v.Pool.Members[0].ID) == nil {
+			t.Errorf("%d workers: these are no ids: %+v", workers, all)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type LoadBalancer struct {
 // A Listener is one VIP, with its pool. Statistics of the pool and its members are those of
 // this VIP's connections.
 type Listener struct {
+	ID              config.ID // of the State's listener
 	Name            string
 	Protocol        string // TCP, UDP
 	Port            uint16
@@ -58,6 +59,7 @@ type PoolStatus struct {
 // after the present ones until the last of its connections is over. Another member may have the
 // removed one's name or address by then.
 type MemberStatus struct {
+	ID              config.ID // of the State's member
 	Name            string
 	Address         netip.AddrPort
 	Weight          int
@@ -144,7 +146,8 @@ func vipsOf(s *config.State, r *ip.Router) (all []*ip.VIP) {
 // listenerOf is a VIP with what its worker has copied. checks are its members', nil if there are none.
 func listenerOf(v *ip.VIP, c *ip.VIPCopy, checks *monitor.Monitor) Listener {
 	l := Listener{
-		Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port, OperatingStatus: Online, Refused: c.Refused,
+		ID: config.ID(v.ListenerID), Name: v.Name, Protocol: protocols[v.Proto], Port: v.Port,
+		OperatingStatus: Online, Refused: c.Refused,
 		Statistics: statisticsOf(&c.All),
 		Pool:       PoolStatus{Name: v.Share.Of.Name, Algorithm: v.Share.Of.Algorithm},
 	}
@@ -177,8 +180,9 @@ func removedStatus(d *ip.RemovedMember) MemberStatus {
 // statusOf is the part of a member's status that is the same at every router.
 func statusOf(m *ip.Member, u *ip.Usage) MemberStatus {
 	return MemberStatus{
-		Name: m.Name, Address: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Weight: m.Weight, Backup: m.Backup,
-		AdminStateUp: m.AdminStateUp, OperatingStatus: Online, Statistics: statisticsOf(u),
+		ID: config.ID(m.ObjectID), Name: m.Name, Address: netip.AddrPortFrom(m.Addr.Netip(), m.Port),
+		Weight: m.Weight, Backup: m.Backup, AdminStateUp: m.AdminStateUp, OperatingStatus: Online,
+		Statistics: statisticsOf(u),
 	}
 }
 
