@@ -88,7 +88,7 @@ var allowed = map[string][]string{
 	"router/conform": {"config", "config/file", "router", "router/control", "tap", "tap/virtio",
 		"internal/packet", "internal/nettest",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter/internal/neutron": {"config", "router/control", "github.com/google/uuid"},
+	"cmd/taprouter/internal/neutron": {"config", "router", "router/control", "github.com/google/uuid"},
 	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "router/control", "tap", "internal/lab",
 		"github.com/alecthomas/kong",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},

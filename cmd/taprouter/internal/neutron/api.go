@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
 )
 
@@ -31,6 +32,15 @@ type Options struct {
 	// result is false if no file does. With nil, all attributes of an object with a file as its Source are the file's,
 	// apart from its description and tags.
 	Stated func(r config.Ref, field string) (config.Source, bool)
+
+	// Balancers says how load balancers are doing. With nil, their statuses follow the State alone, and their
+	// statistics are zero.
+	Balancers Balancers
+}
+
+// Balancers is what a router.Engine says of the load balancers that it serves.
+type Balancers interface {
+	LoadBalancers() []router.LoadBalancer
 }
 
 // An API is the handler of all requests below the base URL. Any number of goroutines may use it.
@@ -40,6 +50,7 @@ type API struct {
 	mux     *http.ServeMux
 
 	collections [][2]string // the singular and plural names of the resources
+	balancing   balancing
 }
 
 // New returns the API of a Control.
@@ -65,6 +76,7 @@ func New(c *control.Control, opt Options) *API {
 	a.mountForwardings()
 	a.mountRouterActions()
 	a.mountExtensions()
+	a.mountBalancing()
 	return a
 }
 
@@ -157,6 +169,9 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer r
 	if err != nil {
 		f := failureOf(err)
 		answer = reply{f.status, f.body()}
+		if isBalancing(r.URL.Path) {
+			answer.body = f.fault()
+		}
 		level := slog.LevelInfo
 		if f.status >= http.StatusInternalServerError {
 			level = slog.LevelError
@@ -234,6 +249,15 @@ type reader interface {
 	Port(config.ID) *config.Port
 	FloatingIP(config.ID) *config.FloatingIP
 	LoadBalancer(config.ID) *config.LoadBalancer
+	Listener(config.ID) *config.Listener
+	Pool(config.ID) *config.Pool
+	Member(config.ID) *config.Member
+	Monitor(config.ID) *config.Monitor
+	ListenersOf(config.ID) iter.Seq[*config.Listener]
+	ListenersUsing(config.ID) iter.Seq[*config.Listener]
+	PoolsOf(config.ID) iter.Seq[*config.Pool]
+	MembersOf(config.ID) iter.Seq[*config.Member]
+	MonitorOf(config.ID) *config.Monitor
 	SubnetsOf(config.ID) iter.Seq[*config.Subnet]
 	SubnetAt(config.ID, netip.Addr) *config.Subnet
 	InterfacesOf(config.ID) iter.Seq[*config.Port]

@@ -26,6 +26,16 @@ func (f *refusal) body() any {
 	return map[string]any{"NeutronError": map[string]any{"type": f.typ, "message": f.message, "detail": ""}}
 }
 
+// fault is the body of an error of the load-balancing API, which has another form.
+func (f *refusal) fault() any {
+	code := "Client"
+	if f.status >= http.StatusInternalServerError {
+		code = "Server"
+	}
+	return map[string]any{"faultcode": code, "debuginfo": nil,
+		"faultstring": strings.Replace(f.message, " could not be found.", " not found.", 1)}
+}
+
 func failure(status int, typ, format string, args ...any) error {
 	return &refusal{status, typ, fmt.Sprintf(format, args...)}
 }

@@ -144,15 +144,21 @@ func takeFrom(e *edit, f *config.FloatingIP, id config.ID) error {
 	case f.Address.IsValid():
 		return nil
 	}
+	a, err := freeIn(e, s)
+	f.Address = a
+	return err
+}
+
+// freeIn finds the first free address of a subnet's pools.
+func freeIn(e *edit, s *config.Subnet) (netip.Addr, error) {
 	for _, pool := range s.AllocationPools {
 		for a := pool.First; a.IsValid() && pool.Contains(a); a = a.Next() {
 			if a != s.Gateway && e.Owner(s.Network, a) == nil && (e.Claimed == nil || !e.Claimed(s.Network, a)) {
-				f.Address = a
-				return nil
+				return a, nil
 			}
 		}
 	}
-	return conflict("IpAddressGenerationFailure", "No more IP addresses available on subnet %s.", id)
+	return netip.Addr{}, conflict("IpAddressGenerationFailure", "No more IP addresses available on subnet %s.", s.ID)
 }
 
 func updateFloatingIP(e *edit, was, f *config.FloatingIP, body map[string]any) error {

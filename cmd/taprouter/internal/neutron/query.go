@@ -31,7 +31,8 @@ type order[T config.Object] struct {
 // index answers GET of a collection.
 func (m *mounted[T]) index(r *request) (reply, error) {
 	s := m.api.control.State()
-	q, err := m.query(r, s)
+	v := m.view(s)
+	q, err := m.query(r, v)
 	if err != nil {
 		return reply{}, err
 	}
@@ -41,16 +42,16 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 			list = append(list, o)
 		}
 	}
-	list, before, after, err := m.page(s, q, list)
+	list, before, after, err := m.page(s, v, q, list)
 	if err != nil {
 		return reply{}, err
 	}
 	out := make([]any, 0, len(list))
 	for _, o := range list {
-		out = append(out, m.render(s, o, q.fields))
+		out = append(out, m.render(v, o, q.fields))
 	}
 	body := map[string]any{m.plural: out}
-	if links := q.links(r, list, before, after); len(links) > 0 {
+	if links := q.links(r, list, before, after); len(links) > 0 || m.linked {
 		body[m.plural+"_links"] = links
 	}
 	return reply{http.StatusOK, body}, nil
@@ -66,7 +67,7 @@ func (q *query[T]) match(o T) bool {
 }
 
 // query reads a query. A key that the resource does not have is refused, also where no object is there.
-func (m *mounted[T]) query(r *request, s *config.State) (*query[T], error) {
+func (m *mounted[T]) query(r *request, s reader) (*query[T], error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, malformed("Malformed query: %v", err)
@@ -110,7 +111,7 @@ func fieldsOf(values url.Values) []string {
 }
 
 // filter makes a filter of a key: the attribute, or an element of its list, is one of the values.
-func (m *mounted[T]) filter(s *config.State, key string, values []string) (func(o T) bool, error) {
+func (m *mounted[T]) filter(s reader, key string, values []string) (func(o T) bool, error) {
 	if f := m.filters[key]; f != nil {
 		return f(s, values)
 	}
@@ -197,7 +198,8 @@ func (m *mounted[T]) orders(keys, dirs []string) ([]order[T], error) {
 
 // page sorts a list, and takes the page out of it that was asked for. It says whether anything comes before the page
 // and after it. Objects that are equal in the order of a query are in the order in which they were created.
-func (m *mounted[T]) page(s *config.State, q *query[T], list []T) (page []T, before, after bool, err error) {
+func (m *mounted[T]) page(s *config.State, v reader, q *query[T], list []T) (page []T, before, after bool,
+	err error) {
 	var marker T
 	hasMarker := q.marker != ""
 	if hasMarker {
@@ -212,7 +214,7 @@ func (m *mounted[T]) page(s *config.State, q *query[T], list []T) (page []T, bef
 	if len(q.order) > 0 {
 		slices.SortStableFunc(list, func(a, b T) int {
 			for _, o := range q.order {
-				n := compare(o.by.get(s, a), o.by.get(s, b))
+				n := compare(o.by.get(v, a), o.by.get(v, b))
 				if o.desc {
 					n = -n
 				}
@@ -278,7 +280,7 @@ func compare(a, b any) int {
 // links says where the list goes on: after the page, or before it if the pages go backward.
 func (q *query[T]) links(r *request, page []T, before, after bool) []link {
 	if q.limit == 0 || len(page) == 0 {
-		return nil
+		return []link{}
 	}
 	to := func(rel string, marker config.ID, reverse bool) []link {
 		values := url.Values{}
@@ -297,5 +299,5 @@ func (q *query[T]) links(r *request, page []T, before, after bool) []link {
 	case !q.reverse && after:
 		return to("next", page[len(page)-1].About().ID, false)
 	}
-	return nil
+	return []link{}
 }

@@ -39,6 +39,11 @@ type resource[T config.Object] struct {
 	// remove takes an object out of the Draft, unless it is needed.
 	remove func(e *edit, o T) error
 
+	// shows is what POST answers for a new object; nil: the same as GET.
+	shows func(m *mounted[T], r reader, o T, body map[string]any) map[string]any
+
+	linked bool // lists have their links also where there are none
+
 	// filters are further keys of queries, by name.
 	filters map[string]func(r reader, values []string) (func(o T) bool, error)
 }
@@ -63,7 +68,7 @@ func mount[T config.Object](a *API, r resource[T]) {
 }
 
 // render is an object as the answer shows it: all attributes, or the ones asked for.
-func (m *mounted[T]) render(s *config.State, o T, fields []string) map[string]any {
+func (m *mounted[T]) render(s reader, o T, fields []string) map[string]any {
 	out := make(map[string]any, len(m.list))
 	if len(fields) == 0 {
 		for _, a := range m.list {
@@ -92,7 +97,7 @@ func (m *mounted[T]) look(r *request, in reader) (T, error) {
 }
 
 func (m *mounted[T]) one(s *config.State, o T, status int) reply {
-	return reply{status, map[string]any{m.singular: m.render(s, o, nil)}}
+	return reply{status, map[string]any{m.singular: m.render(m.view(s), o, nil)}}
 }
 
 // show answers GET of one object. Clients send further parameters, which mean nothing here.
@@ -102,7 +107,7 @@ func (m *mounted[T]) show(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{m.singular: m.render(s, o, fieldsOf(r.URL.Query()))}}, nil
+	return reply{http.StatusOK, map[string]any{m.singular: m.render(m.view(s), o, fieldsOf(r.URL.Query()))}}, nil
 }
 
 // post creates one object, or several: all of them, or none.
@@ -149,9 +154,14 @@ func (m *mounted[T]) post(r *request) (reply, error) {
 		return reply{}, err
 	}
 	list := make([]any, 0, len(made))
-	for _, id := range made {
+	v := m.view(s)
+	for i, id := range made {
 		o, _ := m.get(s, id)
-		list = append(list, m.render(s, o, nil))
+		if m.shows != nil {
+			list = append(list, m.shows(m, v, o, items[i].(map[string]any)))
+		} else {
+			list = append(list, m.render(v, o, nil))
+		}
 	}
 	if many {
 		return reply{http.StatusCreated, map[string]any{m.plural: list}}, nil

@@ -1,0 +1,184 @@
+package neutron
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+var listeners = resource[*config.Listener]{
+	singular: "listener", plural: "listeners", title: "Listener", linked: true,
+	attributes: listenerAttributes,
+	all:        func(s *config.State) iter.Seq[*config.Listener] { return s.Listeners() },
+	get: func(r reader, id config.ID) (*config.Listener, bool) {
+		l := r.Listener(id)
+		return l, l != nil
+	},
+	fresh:  func(m config.Meta) *config.Listener { return &config.Listener{Meta: m, AdminStateUp: true} },
+	copied: copied[config.Listener],
+	create: createListener,
+	update: func(e *edit, _, l *config.Listener, _ map[string]any) error { return putListener(e, l) },
+	remove: func(e *edit, l *config.Listener) error {
+		e.Delete(l.Ref())
+		return nil
+	},
+	filters: map[string]func(r reader, values []string) (func(l *config.Listener) bool, error){
+		"loadbalancer_id": func(_ reader, values []string) (func(l *config.Listener) bool, error) {
+			return func(l *config.Listener) bool { return slices.Contains(values, string(l.LoadBalancer)) }, nil
+		},
+	},
+}
+
+// Octavia's defaults, which stand for none of our own.
+const (
+	unlimited   = -1
+	usualIdling = 50000 // ms
+)
+
+func listenerAttributes(project string) []attribute[*config.Listener] {
+	type listener = *config.Listener
+	list := append(balanced[listener](project, func(l listener) *bool { return &l.AdminStateUp },
+		func(r reader, l listener) any { return listenerStatus(r, l) }),
+		attribute[listener]{name: "loadbalancer_id", format: identifier, may: onCreate | hidden,
+			set: func(_ *edit, l listener, v any) error { return parent("loadbalancer_id", &l.LoadBalancer, v) }},
+		shown("loadbalancers", anything, func(r reader, l listener) any {
+			if b := r.LoadBalancer(l.LoadBalancer); b != nil {
+				return idList(b)
+			}
+			return []any{}
+		}),
+		attribute[listener]{name: "protocol", format: text, may: onCreate | required,
+			get: func(_ reader, l listener) any { return string(l.Protocol) },
+			set: func(_ *edit, l listener, v any) (err error) {
+				l.Protocol, err = balancedProtocol(v)
+				return err
+			}},
+		attribute[listener]{name: "protocol_port", format: number, may: onCreate | required,
+			get: func(_ reader, l listener) any { return int(l.Port) },
+			set: func(_ *edit, l listener, v any) (err error) {
+				l.Port, err = portNumber("protocol_port", v)
+				return err
+			}},
+		attribute[listener]{name: "default_pool_id", format: identifier, may: always | mayBeNull, field: "pool",
+			get: func(_ reader, l listener) any { return orNull(l.Pool) },
+			set: func(_ *edit, l listener, v any) error {
+				l.Pool, _ = v.(config.ID)
+				return nil
+			}},
+		attribute[listener]{name: "default_pool", format: anything, may: onCreate | hidden, set: noSet[listener]},
+		attribute[listener]{name: "connection_limit", format: number.or(unlimited), may: always,
+			field: "connection_limit",
+			get: func(_ reader, l listener) any {
+				if l.ConnectionLimit == 0 {
+					return unlimited
+				}
+				return l.ConnectionLimit
+			},
+			set: func(_ *edit, l listener, v any) error {
+				l.ConnectionLimit = v.(int)
+				if v == unlimited {
+					l.ConnectionLimit = 0
+				} else if l.ConnectionLimit < 1 {
+					return invalid("connection_limit", "%v is neither -1 nor more than 0.", v)
+				}
+				return nil
+			}},
+		attribute[listener]{name: "allowed_cidrs", format: listOf[netip.Prefix](prefix), may: always | mayBeNull,
+			field: "allowed_cidrs",
+			get: func(_ reader, l listener) any {
+				if l.AllowedCIDRs == nil {
+					return nil
+				}
+				list := []string{}
+				for _, p := range l.AllowedCIDRs {
+					list = append(list, p.String())
+				}
+				return list
+			},
+			set: func(_ *edit, l listener, v any) error {
+				l.AllowedCIDRs = nil
+				given, _ := v.([]netip.Prefix)
+				for _, p := range given {
+					l.AllowedCIDRs = append(l.AllowedCIDRs, p.Masked())
+				}
+				return nil
+			}},
+		constant[listener]("insert_headers", anything, map[string]any{}),
+		constant[listener]("l7policies", anything, []any{}),
+		constant[listener]("sni_container_refs", anything, []any{}),
+		constant[listener]("client_authentication", text, "NONE"),
+	)
+	list = append(list, timeoutAttributes()...)
+	return append(list, secrets[listener]("default_tls_container_ref", "client_ca_tls_container_ref",
+		"client_crl_container_ref")...)
+}
+
+// timeoutAttributes: the default of a client's timeout stands for what the connection table has.
+func timeoutAttributes() []attribute[*config.Listener] {
+	type listener = *config.Listener
+	return []attribute[listener]{
+		{name: "timeout_client_data", format: number.or(usualIdling), may: always, field: "idle_timeout",
+			get: func(_ reader, l listener) any {
+				if l.IdleTimeout == 0 {
+					return usualIdling
+				}
+				return int(l.IdleTimeout / time.Millisecond)
+			},
+			set: func(_ *edit, l listener, v any) error {
+				if v.(int) < 1 {
+					return invalid("timeout_client_data", "%v is less than 1.", v)
+				}
+				l.IdleTimeout = 0
+				if v != usualIdling {
+					l.IdleTimeout = time.Duration(v.(int)) * time.Millisecond
+				}
+				return nil
+			}},
+		constant[listener]("timeout_member_connect", number, 5000),
+		constant[listener]("timeout_member_data", number, usualIdling),
+		constant[listener]("timeout_tcp_inspect", number, 0),
+	}
+}
+
+func createListener(e *edit, l *config.Listener, body map[string]any) error {
+	switch {
+	case l.LoadBalancer == "":
+		return malformed("Invalid input for field/attribute loadbalancer_id. Mandatory field missing.")
+	case e.LoadBalancer(l.LoadBalancer) == nil:
+		return notFound("Load Balancer", l.LoadBalancer)
+	case body["default_pool"] != nil && l.Pool != "":
+		return malformed("Only one of default_pool and default_pool_id can be specified.")
+	case body["default_pool"] != nil:
+		p, err := makeOf(e, e.request.api.balancing.pools, body["default_pool"],
+			func(p *config.Pool) { p.LoadBalancer = l.LoadBalancer })
+		if err != nil {
+			return err
+		}
+		l.Pool = p.ID
+	}
+	return putListener(e, l)
+}
+
+// putListener checks that a listener's pool is its load balancer's, or a file's that nobody else uses.
+func putListener(e *edit, l *config.Listener) error {
+	if l.Pool != "" {
+		p := e.Pool(l.Pool)
+		if p == nil {
+			return notFound("Pool", l.Pool)
+		}
+		for _, b := range balancersOf(e, p) {
+			if b.ID == l.LoadBalancer {
+				continue
+			}
+			if p.LoadBalancer == "" {
+				return conflict("Conflict", "Pool %s is used by load balancer %s.", p.ID, b.ID)
+			}
+			return malformed("Pool %s is one of load balancer %s.", p.ID, b.ID)
+		}
+	}
+	e.Put(l)
+	return nil
+}
