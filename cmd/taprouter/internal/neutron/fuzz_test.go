@@ -18,7 +18,7 @@ func play(t *testing.T, h http.Handler, method, target, body string) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, target, strings.NewReader(body)))
 	switch w.Code {
-	case 200, 201, 204, 400, 404, 405, 409, 413:
+	case 200, 201, 202, 204, 400, 404, 405, 409, 413:
 	default:
 		t.Fatalf("%s %s %s: status %d: %s", method, target, body, w.Code, w.Body)
 	}
@@ -31,7 +31,11 @@ func play(t *testing.T, h http.Handler, method, target, body string) {
 	if err := json.Unmarshal(text, &any); err != nil {
 		t.Fatalf("%s %s: %v: %s", method, target, err, text)
 	}
-	if w.Code >= 400 {
+	if w.Code >= 400 && any["faultstring"] != nil {
+		if any["faultcode"] != "Client" || any["faultstring"] == "" {
+			t.Fatalf("%s %s: %s", method, target, text)
+		}
+	} else if w.Code >= 400 {
 		if err := json.Unmarshal(text, &answer); err != nil || answer["NeutronError"]["message"] == "" {
 			t.Fatalf("%s %s: %s", method, target, text)
 		}
@@ -57,6 +61,24 @@ func FuzzBody(f *testing.F) {
 		{"POST", "floatingips", `{"floatingip":{"floating_network_id":"{ext}","subnet_id":"{extsub}"}}`},
 		{"PUT", "networks/{net}/tags", `{"tags":["a"]}`},
 		{"DELETE", "ports/{port}", ``}, {"DELETE", "floatingips/{fip}", ``},
+		{"POST", "lbaas/loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub}","pools":[{"name":"x","protocol":"TCP",
+			"lb_algorithm":"SOURCE_IP","members":[{"address":"172.16.101.9","protocol_port":1}],"healthmonitor":
+			{"type":"TCP","delay":5,"timeout":5,"max_retries":1}}],"listeners":[{"protocol":"TCP","protocol_port":1,
+			"default_pool":{"name":"x"}}]}}`},
+		{"PUT", "lbaas/loadbalancers/{lb}", `{"loadbalancer":{"name":null,"tags":["t"],"admin_state_up":"False"}}`},
+		{"POST", "lbaas/loadbalancers", `{"loadbalancer":{"vip_network_id":"{net}","listeners":[],"pools":null}}`},
+		{"POST", "lbaas/listeners", `{"listener":{"loadbalancer_id":"{lb}","protocol":"UDP","protocol_port":"53",
+			"default_pool":{"protocol":"UDP","lb_algorithm":"ROUND_ROBIN"},"allowed_cidrs":["10.0.0.0/8"]}}`},
+		{"PUT", "lbaas/listeners/{li}", `{"listener":{"default_pool_id":null,"connection_limit":-1}}`},
+		{"PUT", "lbaas/pools/{pool}", `{"pool":{"session_persistence":{"type":"SOURCE_IP"}}}`},
+		{"PUT", "lbaas/pools/{pool}/members", `{"members":[{"address":"172.16.101.3","protocol_port":8080}]}`},
+		{"PUT", "lbaas/pools/{pool}/members/{m1}", `{"member":{"weight":null}}`},
+		{"POST", "lbaas/pools/{pool}/members", `{"member":{"address":"172.16.101.50","protocol_port":80}}`},
+		{"POST", "lbaas/healthmonitors", `{"healthmonitor":{"pool_id":"{pool}","type":"HTTP","delay":5,"timeout":5,
+			"max_retries":1,"expected_codes":"200-204"}}`},
+		{"PUT", "lbaas/healthmonitors/{hm}", `{"healthmonitor":{"http_method":null,"delay":60}}`},
+		{"DELETE", "lbaas/loadbalancers/{lb}", ``}, {"DELETE", "lbaas/pools/{pool}", ``},
+		{"DELETE", "lbaas/listeners/{li}", ``}, {"PUT", "lbaas/loadbalancers/{lb}/failover", ``},
 	} {
 		f.Add(x[0], x[1], x[2])
 	}
@@ -88,12 +110,16 @@ func FuzzBody(f *testing.F) {
 func FuzzQuery(f *testing.F) {
 	for _, query := range []string{"", "name=a&name=b", "fixed_ips=ip_address%3D172.16.101.3", "limit=1&marker={port}",
 		"sort_key=mtu&sort_dir=desc", "fields=id&fields=x", "tags=a,b&not-tags-any=c", "page_reverse=True&limit=2",
-		"limit=1&marker={net}&sort_key=name&page_reverse=1", "id={port}", "%zz", "port_id=", "mac_address=02-00"} {
+		"limit=1&marker={net}&sort_key=name&page_reverse=1", "id={port}", "%zz", "port_id=", "mac_address=02-00",
+		"loadbalancer_id={lb}&tags=a", "listener_id={li}&limit=1", "address=172.16.101.3",
+		"operating_status=ONLINE&marker={m2}", "cascade=true"} {
 		f.Add(query)
 	}
 	c, h := fuzzed(f)
 	f.Fuzz(func(t *testing.T, query string) {
-		for _, path := range []string{"networks", "subnets", "ports", "routers", "floatingips"} {
+		for _, path := range []string{"networks", "subnets", "ports", "routers", "floatingips",
+			"lbaas/loadbalancers", "lbaas/listeners", "lbaas/pools", c.fill("lbaas/pools/{pool}/members"),
+			"lbaas/healthmonitors", c.fill("lbaas/loadbalancers/{lb}/status")} {
 			u := url.URL{Path: "/v2.0/" + path, RawQuery: strings.Map(func(r rune) rune {
 				if r <= ' ' || r == 0x7f || r == '#' {
 					return '+'

@@ -142,3 +142,106 @@ func TestManyClients(t *testing.T) {
 		t.Errorf("%d floating IPs", n)
 	}
 }
+
+// A load balancer shares out connections as soon as the request that makes it is answered, follows its members, and
+// stops when it is deleted. Its statistics are the engine's.
+func TestBalancerServesAtOnce(t *testing.T) {
+	sim, err := router.Simulate(config.Empty(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cloudOn(t, sim.Engine, neutron.Options{Balancers: sim})
+	c.build()
+	c.make("net2", "/v2.0/networks", `{"network":{"name":"vlan102"}}`)
+	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net2}","ip_version":4,"cidr":"172.16.102.0/24"}}`)
+	c.do(200, "PUT", "/v2.0/routers/{router}/add_router_interface", `{"subnet_id":"{sub2}"}`)
+	broadcast := packet.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	client := packet.MAC{2, 0, 0, 0, 0, 4}
+	put := func(network, line string, from, to packet.MAC) {
+		t.Helper()
+		eth, err := nettest.Parse(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nettest.SetMACs(eth, from, to)
+		if err := sim.Put(network, append(make([]byte, tap.HeaderLen), eth...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, x := range []struct{ address, mac string }{{"172.16.101.3", "02:00:00:00:65:03"},
+		{"172.16.101.4", "02:00:00:00:65:04"}} {
+		m, err := config.ParseMAC(x.mac)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put("vlan101", "arp who-has 172.16.101.1 tell "+x.address+" from "+x.mac, packet.MAC(m), broadcast)
+	}
+	put("vlan102", "arp who-has 172.16.102.1 tell 172.16.102.9 from 02:00:00:00:00:04", client, broadcast)
+	ours, err := config.ParseMAC(c.do(200, "GET", "/v2.0/ports?network_id={net2}&device_owner=network:router_interface",
+		"")["ports"].([]any)[0].(map[string]any)["mac_address"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := 4000
+	// dial begins a connection, and says which member gets it.
+	dial := func(port int) string {
+		t.Helper()
+		sim.Take("vlan101")
+		from++
+		put("vlan102", fmt.Sprintf("tcp 172.16.102.9:%d > 172.16.101.50:%d S", from, port), client, packet.MAC(ours))
+		for _, f := range sim.Take("vlan101") {
+			if _, to, ok := strings.Cut(nettest.Describe(f.Ethernet()), " > 172.16.101."); ok {
+				return strings.Fields(to)[0]
+			}
+		}
+		return "none"
+	}
+	dials := func(port, times int, want string) {
+		t.Helper()
+		var got []string
+		for range times {
+			got = append(got, dial(port))
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("port %d: %s, want %s", port, s, want)
+		}
+	}
+	dials(80, 1, "none")
+	c.make("lb", "/v2.0/lbaas/loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub}","vip_address":"172.16.101.50",
+		"listeners":[{"protocol":"HTTP","protocol_port":80,"default_pool":{"protocol":"HTTP",
+		"lb_algorithm":"ROUND_ROBIN","members":[{"address":"172.16.101.3","protocol_port":8080},
+		{"address":"172.16.101.4","protocol_port":8080}]}}]}}`)
+	for name, path := range map[string]string{"pool": "pools", "li": "listeners"} {
+		list := c.do(200, "GET", "/v2.0/lbaas/"+path, "")[path].([]any)
+		c.ids[name] = list[0].(map[string]any)["id"].(string)
+	}
+	dials(80, 4, "3:8080 4:8080 3:8080 4:8080")
+	o := c.do(200, "GET", "/v2.0/lbaas/listeners/{li}/stats", "")
+	if o["active_connections"] != 4. || o["total_connections"] != 4. || o["bytes_in"] == 0. || o["bytes_out"] != 0. {
+		t.Errorf("%v", o)
+	}
+	c.do(202, "PUT", "/v2.0/lbaas/pools/{pool}/members", `{"members":[{"address":"172.16.101.4","protocol_port":8080},
+		{"address":"172.16.101.3","protocol_port":8081,"weight":0}]}`)
+	dials(80, 3, "4:8080 4:8080 4:8080")
+	c.make("li2", "/v2.0/lbaas/listeners", `{"listener":{"loadbalancer_id":"{lb}","protocol":"TCP",
+		"protocol_port":81,"default_pool_id":"{pool}"}}`)
+	dials(81, 1, "4:8080")
+	c.do(200, "PUT", "/v2.0/lbaas/listeners/{li2}", `{"listener":{"admin_state_up":false}}`)
+	dials(81, 1, "none")
+	tree := c.do(200, "GET", "/v2.0/lbaas/loadbalancers/{lb}/status", "")["loadbalancer"].(map[string]any)
+	members := tree["pools"].([]any)[0].(map[string]any)["members"].([]any)
+	for i, want := range []string{"NO_MONITOR", "DRAINING"} {
+		if got := members[i].(map[string]any)["operating_status"]; got != want {
+			t.Errorf("member %d: %v, want %s", i, got, want)
+		}
+	}
+	c.do(204, "DELETE", "/v2.0/lbaas/loadbalancers/{lb}?cascade=true", "")
+	dials(80, 1, "none")
+	put("vlan101", "arp who-has 172.16.101.50 tell 172.16.101.3 from 02:00:00:00:65:03",
+		packet.MAC{2, 0, 0, 0, 0x65, 3}, broadcast)
+	for _, f := range sim.Take("vlan101") {
+		if got := nettest.Describe(f.Ethernet()); strings.Contains(got, "arp reply 172.16.101.50") {
+			t.Errorf("deleted: %s", got)
+		}
+	}
+}

@@ -229,7 +229,7 @@ func TestPages(t *testing.T) {
 // fuzzed is a cloud to which a fuzz target sends requests without a network in between.
 func fuzzed(f *testing.F) (*cloud, http.Handler) {
 	c := newCloud(f)
-	c.build()
+	c.buildBalancer()
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"{port}"}}`)
 	return c, c.server.Config.Handler
 }
