@@ -269,11 +269,17 @@ func status(r reader, of func(s *seen) (router.OperatingStatus, bool), or router
 	return string(or)
 }
 
-// reached says whether anything answers for a load balancer.
-func reached(b *config.LoadBalancer) bool { return b != nil && b.AdminStateUp && b.Router != "" }
+// reached says whether a router answers for a load balancer.
+func reached(r reader, b *config.LoadBalancer) bool {
+	if b == nil || !b.AdminStateUp {
+		return false
+	}
+	by, on := r.Router(b.Router), r.Network(b.Network)
+	return by != nil && by.AdminStateUp && on != nil && on.AdminStateUp
+}
 
 func balancerStatus(r reader, b *config.LoadBalancer) any {
-	if !reached(b) {
+	if !reached(r, b) {
 		return string(router.Offline)
 	}
 	return status(r, func(s *seen) (router.OperatingStatus, bool) { st, ok := s.balancers[b.ID]; return st, ok },
@@ -281,7 +287,7 @@ func balancerStatus(r reader, b *config.LoadBalancer) any {
 }
 
 func listenerStatus(r reader, l *config.Listener) any {
-	if !l.AdminStateUp || !reached(r.LoadBalancer(l.LoadBalancer)) {
+	if !l.AdminStateUp || !reached(r, r.LoadBalancer(l.LoadBalancer)) {
 		return string(router.Offline)
 	}
 	return status(r, func(s *seen) (router.OperatingStatus, bool) {
@@ -294,7 +300,8 @@ func listenerStatus(r reader, l *config.Listener) any {
 
 // poolStatus: a pool that no load balancer serves is offline.
 func poolStatus(r reader, p *config.Pool) any {
-	if !p.AdminStateUp || !slices.ContainsFunc(balancersOf(r, p), reached) {
+	if !p.AdminStateUp || !slices.ContainsFunc(balancersOf(r, p),
+		func(b *config.LoadBalancer) bool { return reached(r, b) }) {
 		return string(router.Offline)
 	}
 	return status(r, func(s *seen) (router.OperatingStatus, bool) { st, ok := s.pools[p.ID]; return st, ok },
@@ -311,7 +318,13 @@ func memberStatus(r reader, m *config.Member) any {
 	case monitor == nil || !monitor.AdminStateUp:
 		or = router.NoMonitor
 	}
-	return status(r, func(s *seen) (router.OperatingStatus, bool) { st, ok := s.members[m.ID]; return st, ok }, or)
+	return status(r, func(s *seen) (router.OperatingStatus, bool) {
+		st, ok := s.members[m.ID]
+		if !ok && s.from != nil && or == router.Online { // nobody uses the pool, so nobody checks the member
+			return router.Offline, true
+		}
+		return st, ok
+	}, or)
 }
 
 func monitorStatus(_ reader, m *config.Monitor) any {

@@ -449,6 +449,39 @@ func TestStatuses(t *testing.T) {
 	is("loadbalancers/{lb2}", "OFFLINE")
 	c.do(200, "PUT", "/v2.0/routers/{router}/add_router_interface", `{"subnet_id":"{sub2}"}`)
 	is("loadbalancers/{lb2}", "ONLINE")
+	c.do(200, "PUT", "/v2.0/networks/{net2}", `{"network":{"admin_state_up":false}}`)
+	is("loadbalancers/{lb2}", "OFFLINE")
+	c.do(200, "PUT", "/v2.0/networks/{net2}", `{"network":{"admin_state_up":true}}`)
+	c.do(200, "PUT", "/v2.0/routers/{router}", `{"router":{"admin_state_up":false}}`)
+	is("loadbalancers/{lb2}", "OFFLINE")
+}
+
+// A VIP is in the subnet that was named. Of several routers, the one that is the subnet's gateway serves it.
+func TestPlaceOfAVIP(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	c.make("r2", "/v2.0/routers", `{"router":{"name":"r2"}}`)
+	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"172.16.109.0/24"}}`)
+	for _, subnet := range []string{"sub", "sub2"} {
+		c.make("i-"+subnet, "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"subnet_id":"{`+subnet+`}"}]}}`)
+		c.do(200, "PUT", "/v2.0/routers/{r2}/add_router_interface", `{"port_id":"{i-`+subnet+`}"}`)
+	}
+	c.do(200, "PUT", "/v2.0/routers/{router}/add_router_interface", `{"subnet_id":"{sub2}"}`)
+	for i, x := range []struct{ body, address, subnet string }{
+		{`"vip_subnet_id":"{sub2}"`, "172.16.109.3", "sub2"},
+		{`"vip_subnet_id":"{sub2}","vip_network_id":"{net}","vip_address":"172.16.109.77"`, "172.16.109.77", "sub2"},
+		{`"vip_network_id":"{net}","vip_address":"172.16.109.78"`, "172.16.109.78", "sub2"},
+		{`"vip_network_id":"{net}"`, "172.16.101.4", "sub"},
+	} {
+		name := "lb" + strconv.Itoa(i)
+		o := c.make(name, lb+"loadbalancers", `{"loadbalancer":{`+x.body+`}}`)
+		if o["vip_address"] != x.address || o["vip_subnet_id"] != c.ids[x.subnet] {
+			t.Errorf("%s: %v %v", x.body, o["vip_address"], o["vip_subnet_id"])
+		}
+		if b := c.control.State().LoadBalancer(config.ID(c.ids[name])); string(b.Router) != c.ids["router"] {
+			t.Errorf("%s is served by %s", x.body, b.Router)
+		}
+	}
 }
 
 // What a file states is the file's; what the API adds to it is the API's.
@@ -540,6 +573,42 @@ pool = "web"
 	}
 }
 
+// A load balancer of the API leaves the file's pool that it uses, when it goes.
+func TestBalancerLeavesAFilesPool(t *testing.T) {
+	f, err := file.Read("lab.toml", strings.NewReader(`
+[[network]]
+name = "blue"
+  [[network.subnet]]
+  cidr = "10.1.0.0/24"
+
+[[pool]]
+name = "web"
+protocol = "TCP"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := router.Start(f.State(), router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c := cloudOn(t, e, neutron.Options{Stated: f.Source})
+	for x := range c.control.State().Subnets() {
+		c.ids["sub"] = string(x.ID)
+	}
+	for x := range c.control.State().Pools() {
+		c.ids["pool"] = string(x.ID)
+	}
+	c.make("lb", lb+"loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub}","listeners":[{"protocol":"TCP",
+		"protocol_port":80,"default_pool_id":"{pool}"}]}}`)
+	if o := c.do(200, "GET", lb+"pools/{pool}", ""); len(o["loadbalancers"].([]any)) != 1 {
+		t.Errorf("%v", o)
+	}
+	c.do(204, "DELETE", lb+"loadbalancers/{lb}?cascade=true", "")
+	c.list(lb+"pools", "web")
+}
+
 // A fake says how load balancers are doing.
 type fake []router.LoadBalancer
 
@@ -579,6 +648,13 @@ func TestLiveStatuses(t *testing.T) {
 	says[0].Listeners[1] = router.Listener{ID: id("li2"), OperatingStatus: router.Online,
 		Pool: router.PoolStatus{OperatingStatus: router.Online}}
 	if o := c.do(200, "GET", lb+"pools/{pool}", ""); o["operating_status"] != "ERROR" { // the worse of two
+		t.Errorf("%v", o)
+	}
+	c.make("p2", lb+"pools", `{"pool":{"loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN",
+		"members":[{"address":"172.16.101.3","protocol_port":1}],
+		"healthmonitor":{"type":"TCP","delay":5,"timeout":5,"max_retries":1}}}`)
+	members := c.do(200, "GET", lb+"pools/{p2}/members", "")["members"].([]any)
+	if o := members[0].(map[string]any); o["operating_status"] != "OFFLINE" {
 		t.Errorf("%v", o)
 	}
 }
