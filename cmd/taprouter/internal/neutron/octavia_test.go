@@ -200,6 +200,7 @@ func TestBalancerFaults(t *testing.T) {
 400 "loadbalancer_id":"{lb}","protocol":"TCP"
 404 "loadbalancer_id":"{li}","protocol":"TCP","protocol_port":81
 404 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"default_pool_id":"{lb}"
+400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"default_pool_id":"{pool}","default_pool":{"protocol":"TCP","lb_algorithm":"ROUND_ROBIN"}
 409 "loadbalancer_id":"{lb}","protocol":"HTTP","protocol_port":80
 400 "loadbalancer_id":"{lb}","protocol":"UDP","protocol_port":80,"default_pool_id":"{pool}"
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"connection_limit":0
@@ -217,6 +218,8 @@ func TestBalancerFaults(t *testing.T) {
 409 "listener_id":"{li}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN"
 400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"HTTP_COOKIE"}
 400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"SOURCE_IP","persistence_timeout":0}
+400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"SOURCE_IP","cookie_name":"c"}
+400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"SOURCE_IP","persistence_granularity":"255.255.0.0"}
 400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","tls_enabled":true`)
 	c.faults("POST", lb+"pools/{pool}/members", "member", `
 400 "address":"172.16.101.5"
@@ -250,7 +253,16 @@ func TestBalancerFaults(t *testing.T) {
 400 "lb_algorithm":null`)
 	c.faults("PUT", lb+"loadbalancers/{lb}", "loadbalancer", `
 400 "vip_address":"172.16.101.51"
+400 "tags":["t`+numbered()+`"]
 400 "name":3`)
+	for _, path := range []string{"listeners", "pools"} {
+		got := c.fault(404, "POST", lb+path, `{"`+strings.TrimSuffix(path, "s")+`":{"loadbalancer_id":"{net}",
+			"protocol":"TCP"`+map[string]string{"listeners": `,"protocol_port":1`,
+			"pools": `,"lb_algorithm":"ROUND_ROBIN"`}[path]+`}}`)
+		if got != c.fill("Load Balancer {net} not found.") {
+			t.Errorf("%q", got)
+		}
+	}
 	c.fault(400, "DELETE", lb+"loadbalancers/{lb}", "")
 	c.fault(400, "DELETE", lb+"loadbalancers/{lb}?cascade=perhaps", "")
 	c.fault(400, "PUT", lb+"pools/{pool}/members", `{"members":{}}`)
@@ -261,6 +273,14 @@ func TestBalancerFaults(t *testing.T) {
 	c.list(lb+"pools/{pool}/members", "m1", "m2")
 	c.list(lb+"loadbalancers", "lb1")
 	c.list(lb+"pools", "p")
+	c.make("parent", lb+"loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub}"}}`)
+	for path, body := range map[string]string{"listeners": `"protocol_port":1`, "pools": `"lb_algorithm":"SOURCE_IP"`} {
+		c.make("child", lb+path, `{"`+strings.TrimSuffix(path, "s")+`":{"loadbalancer_id":"{parent}","protocol":"TCP",`+
+			body+`}}`)
+		c.fault(400, "DELETE", lb+"loadbalancers/{parent}", "")
+		c.do(204, "DELETE", lb+path+"/{child}", "")
+	}
+	c.do(204, "DELETE", lb+"loadbalancers/{parent}", "")
 
 	// A pool is one load balancer's.
 	c.make("lb2", lb+"loadbalancers", `{"loadbalancer":{"name":"lb2","vip_network_id":"{net}"}}`)
@@ -323,6 +343,9 @@ func TestBalancerNull(t *testing.T) {
 			`"false"`, "false", `"60"`, `60,"cookie_name":null,"persistence_granularity":null`).Replace(x.set))
 		some(c.do(200, "PUT", lb+x.path, `{"`+x.wrap+`":{`+x.null+`}}`), x.want)
 	}
+	if l := c.control.State().Listener(config.ID(c.ids["li"])); l.IdleTimeout != 0 { // the connection table's
+		t.Errorf("%v", l.IdleTimeout)
+	}
 	c.do(200, "PUT", lb+"listeners/{li}", `{"listener":{"default_pool_id":null}}`)
 	if o := c.do(200, "GET", lb+"pools/{pool}", ""); len(o["listeners"].([]any)) != 0 ||
 		len(o["loadbalancers"].([]any)) != 1 {
@@ -384,7 +407,7 @@ func TestPopulated(t *testing.T) {
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"`+
 		o["vip_port_id"].(string)+`"}}`)
 	c.do(204, "DELETE", lb+"loadbalancers/{lb}?cascade=True", "")
-	if o := c.do(200, "GET", "/v2.0/floatingips/{fip}", ""); o["port_id"] != nil {
+	if o := c.do(200, "GET", "/v2.0/floatingips/{fip}", ""); o["port_id"] != nil || o["status"] != "DOWN" {
 		t.Errorf("%v", o)
 	}
 	for _, k := range []config.Kind{config.KindLoadBalancer, config.KindListener, config.KindPool, config.KindMember} {
@@ -399,7 +422,8 @@ func TestBatch(t *testing.T) {
 	c.buildBalancer()
 	const path = lb + "pools/{pool}/members"
 	a := c.ask("PUT", path+"?additive_only=true", `{"members":[{"name":"m3","address":"172.16.101.5",
-		"protocol_port":"8080","subnet_id":null},{"address":"172.16.101.4","protocol_port":8080,"weight":9}]}`)
+		"protocol_port":"8080","subnet_id":null},{"address":"172.16.101.4","protocol_port":8080,"weight":9,
+		"subnet_id":"{sub}"}]}`)
 	if a.status != 202 || a.text != "" {
 		t.Errorf("%d %s", a.status, a.text)
 	}
@@ -438,6 +462,18 @@ func TestStatuses(t *testing.T) {
 	is(m2, "OFFLINE")
 	c.do(204, "DELETE", lb+"healthmonitors/{hm}", "")
 	is("pools/{pool}/members/{m1}", "NO_MONITOR")
+	c.make("hm", lb+"healthmonitors", `{"healthmonitor":{"pool_id":"{pool}","type":"TCP","delay":5,"timeout":5,
+		"max_retries":1}}`)
+	is("pools/{pool}/members/{m1}", "ONLINE")
+	c.do(200, "PUT", lb+"healthmonitors/{hm}", `{"healthmonitor":{"admin_state_up":false}}`)
+	is("healthmonitors/{hm}", "OFFLINE")
+	is("pools/{pool}/members/{m1}", "NO_MONITOR")
+	for name, path := range map[string]string{"listener": "listeners/{li}", "pool": "pools/{pool}"} {
+		c.do(200, "PUT", lb+path, `{"`+name+`":{"admin_state_up":false}}`)
+		is(path, "OFFLINE")
+		c.do(200, "PUT", lb+path, `{"`+name+`":{"admin_state_up":null}}`)
+		is(path, "ONLINE")
+	}
 	c.do(200, "PUT", lb+"loadbalancers/{lb}", `{"loadbalancer":{"admin_state_up":false}}`)
 	is("loadbalancers/{lb}", "OFFLINE")
 	is("listeners/{li}", "OFFLINE")
