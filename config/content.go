@@ -432,7 +432,7 @@ func (c *content) find(id ID) Object {
 	return e.o
 }
 
-// quicken gives a content that nobody edits any more a second way to find its objects, which takes a tenth of the
+// quicken gives a content that is not edited any more a second way to find its objects, which takes a tenth of the
 // time. A State of which most is new gets it: whoever serves such a State looks at all of it, at each object several
 // times. The content's forks have the tree alone.
 func (c *content) quicken() {

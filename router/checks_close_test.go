@@ -1,6 +1,7 @@
 package router
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestCloseWhileACheckEnds(t *testing.T) {
 		close(closed)
 	}()
 	for !e.closed.Load() {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	close(goOn)
 	select {

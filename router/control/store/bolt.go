@@ -225,7 +225,7 @@ func (b *boltFile) accept(cause error) (*content, error) {
 	return c, nil
 }
 
-// readGood reads a file that nobody writes to.
+// readGood reads a file that is not being written.
 func readGood(path string) (*content, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -257,7 +257,8 @@ func (b *boltFile) begin(c *content, replace bool) error {
 	if err != nil {
 		return err
 	}
-	// Whoever makes the file has locked the new one. So nobody else can make it between the look and the renaming.
+	// The process that makes the file has locked the new one. So no other process can make it between the look and the
+	// renaming.
 	if _, err = os.Lstat(b.path); replace || errors.Is(err, fs.ErrNotExist) {
 		err = os.Rename(b.path+newSuffix, b.path)
 	} else {

@@ -226,7 +226,7 @@ func TestFolderIsMissing(t *testing.T) {
 	wants(t, err, fs.ErrNotExist, path)
 }
 
-// What a crash has left of a file that was being made is no store, and in nobody's way.
+// A crash leaves a part of a file that was being made. That is no store, and does not keep a store from being made.
 func TestHalfMadeFile(t *testing.T) {
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "state.db.new"), []byte("half"))

@@ -162,7 +162,7 @@ func createListener(e *edit, l *config.Listener, body map[string]any) error {
 	return putListener(e, l)
 }
 
-// putListener checks that a listener's pool is its load balancer's, or a file's that nobody else uses.
+// putListener checks that a listener's pool is its load balancer's, or a file's that no other one uses.
 func putListener(e *edit, l *config.Listener) error {
 	if l.Pool != "" {
 		p := e.Pool(l.Pool)

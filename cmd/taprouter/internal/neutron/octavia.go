@@ -125,7 +125,7 @@ func idList[T config.Object](objects ...T) []any {
 	return list
 }
 
-// secrets are attributes of TLS, which nobody serves here.
+// secrets are attributes of TLS, which is not served here.
 func secrets[T config.Object](refs ...string) []attribute[T] {
 	list := []attribute[T]{
 		constant[T]("tls_versions", anything, []any{}),
@@ -320,7 +320,7 @@ func memberStatus(r reader, m *config.Member) any {
 	}
 	return status(r, func(s *seen) (router.OperatingStatus, bool) {
 		st, ok := s.members[m.ID]
-		if !ok && s.from != nil && or == router.Online { // nobody uses the pool, so nobody checks the member
+		if !ok && s.from != nil && or == router.Online { // no listener uses the pool, so no check is made
 			return router.Offline, true
 		}
 		return st, ok

@@ -71,7 +71,7 @@ var (
 
 const (
 	bySource         = "SOURCE_IP"
-	usualPersistence = 10 * time.Minute // as the State has it, where nobody has said anything else
+	usualPersistence = 10 * time.Minute // the default of the State
 	singleClients    = "255.255.255.255"
 )
 
