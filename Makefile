@@ -8,9 +8,9 @@ COUNT    ?= 6
 BENCHPKGS ?= ./internal/packet ./internal/conntrack ./nat ./router
 TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 
-# What the end-to-end tests use, as Debian calls it.
+# What the end-to-end tests and those of the stores use, as Debian calls it.
 DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
-        procps netcat-openbsd util-linux ca-certificates openssl
+        procps netcat-openbsd util-linux ca-certificates openssl etcd-server
 
 .PHONY: build
 build: ## Build the static binary ./taprouter
@@ -24,6 +24,8 @@ check: ## What must pass before a commit: format, vet (other platforms, too), st
 	$(GO) mod tidy -diff
 	cd examples/embed && $(GO) mod tidy -diff
 	cd bench && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../internal/tools/go.mod staticcheck ./...
+	cd router/control/store/etcd && $(GO) mod tidy -diff && $(GO) vet ./... && \
+		$(GO) tool -modfile=../../../../internal/tools/go.mod staticcheck ./...
 	$(MAKE) cross
 	$(MAKE) test
 
@@ -42,6 +44,7 @@ test: ## All tests with the race detector; end to end too, as root
 	$(GO) test -run '^TestGrowth$$' ./config/file
 	cd examples/embed && $(RACE) -timeout 5m ./...
 	cd bench && $(GO) test -timeout 5m ./...
+	cd router/control/store/etcd && $(RACE) -timeout 5m ./...
 	$(MAKE) e2e
 
 .PHONY: e2e

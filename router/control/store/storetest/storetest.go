@@ -74,6 +74,7 @@ func (s Suite) Run(t *testing.T) {
 				c.test(b)
 			}
 			if s.Real {
+				t.Parallel() // most of the time is spent waiting for servers and leases
 				run(t)
 			} else {
 				synctest.Test(t, run)
