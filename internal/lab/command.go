@@ -13,7 +13,7 @@ import (
 
 // A command is the do line of a step, understood.
 type command struct {
-	name string // ping, curl, browse, traceroute, connect, send, start, stop, wait, loadbalancer, floating
+	name string // ping, curl, browse, traceroute, connect, send, start, stop, wait, or one of ownCommands
 
 	addr  netip.Addr     // ping, traceroute; floating ip create --floating-ip-address
 	to    netip.AddrPort // connect, send
@@ -24,11 +24,13 @@ type command struct {
 	service file.Service // start, stop
 
 	network  string     // floating ip create
-	floating netip.Addr // floating ip set, unset, delete
+	floating netip.Addr // floating ip set, unset, delete, show
 	fixed    netip.Addr // floating ip create and set --fixed-ip-address
 	port     string     // floating ip create and set --port
 
-	verb         string // loadbalancer: status, stats, member set; floating ip: create, set, unset, delete, list
+	router routerCommand // router
+
+	verb         string // what one of ownCommands does, such as set; of two words: member set, add subnet
 	pool, member string // member set
 	weight       int    // member set --weight
 	weighs       bool   // it is given
@@ -62,6 +64,21 @@ func (c *command) tool() string {
 	return c.name
 }
 
+// An ownCommand is one that the router has, not an instance.
+type ownCommand struct {
+	name  string
+	usual string // what people call it
+	parse func(c *command, line string) error
+}
+
+// ownCommands are in the order in which messages list them.
+var ownCommands = []ownCommand{
+	{balancer, balancer, (*command).parseBalancer},
+	{floatingIP, "floating ip", (*command).parseFloating},
+	{routers, routers, (*command).parseRouter},
+	{show, "show nat", (*command).parseShow},
+}
+
 // commandNames are the commands that an instance has.
 var commandNames = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop"}
 
@@ -72,23 +89,19 @@ func parseCommand(line string, on bool) (*command, error) {
 		return nil, fmt.Errorf("do is empty: name a command, such as %q", "ping 10.10.10.4")
 	}
 	c := &command{name: words[0], count: 3, size: 56, ttl: 64, maxHops: 30, mode: "-U"}
-	switch {
-	case c.name == "wait":
+	if c.name == "wait" {
 		return c, c.parseWait(words[1:])
-	case (c.name == balancer || c.name == floatingIP) && on:
-		return nil, fmt.Errorf("%s is a command of the router's own: leave on out", c.name)
-	case c.name == balancer:
-		return c, c.parseBalancer(line)
-	case c.name == floatingIP:
-		return c, c.parseFloating(line)
+	}
+	if isOwn, err := c.parseOwn(line, on); isOwn {
+		return c, err
 	}
 	if !slices.Contains(commandNames, c.name) {
 		if on {
 			return nil, fmt.Errorf("unknown command %q: an instance has wait, %s", c.name,
 				strings.Join(commandNames, ", "))
 		}
-		return nil, fmt.Errorf("the router's own command %q is not supported yet: "+
-			"without on, a step has wait, loadbalancer and floating ip", c.name)
+		return nil, fmt.Errorf("the router's own command %q is not supported yet: without on, a step has wait, %s",
+			c.name, strings.Join(ownNames(), ", "))
 	}
 	if !on {
 		return nil, fmt.Errorf("%s needs an instance to run it: add on = \"NAME\"", c.name)
@@ -116,6 +129,53 @@ func parseCommand(line string, on bool) (*command, error) {
 	return c, nil
 }
 
+// clients are the programs that an own command may be typed with.
+var clients = []string{"openstack", "taprouter"}
+
+// parseOwn understands a command that the router has, which may be written with the client that people type it with. It
+// says whether the line is one.
+func (c *command) parseOwn(line string, on bool) (bool, error) {
+	client := ""
+	if slices.Contains(clients, c.name) {
+		client = c.name
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), client))
+		if c.name = ""; line != "" {
+			c.name = strings.Fields(line)[0]
+		}
+	}
+	i := slices.IndexFunc(ownCommands, func(o ownCommand) bool { return o.name == c.name })
+	switch {
+	case i < 0 && client == "":
+		return false, nil
+	case on && client != "":
+		return true, fmt.Errorf("%s is the router's own: leave on out", client)
+	case i < 0:
+		return true, fmt.Errorf("%q is not understood: with %s there are %s",
+			strings.TrimSpace(client+" "+line), client, strings.Join(ownNames(), ", "))
+	case on:
+		return true, fmt.Errorf("%s is a command of the router's own: leave on out", c.name)
+	}
+	if err := ownCommands[i].parse(c, line); err != nil {
+		return true, err
+	}
+	switch {
+	case client != "" && c.repeats():
+		return true, fmt.Errorf("%s %s is a lesson's own: write it without %s", c.name, c.verb, client)
+	case client == "openstack" && c.name == show:
+		return true, fmt.Errorf("the openstack client has no %s %s: write it with taprouter, or alone", c.name, c.verb)
+	}
+	return true, nil
+}
+
+// ownNames lists what people call the router's own commands.
+func ownNames() []string {
+	var list []string
+	for _, o := range ownCommands {
+		list = append(list, o.usual)
+	}
+	return list
+}
+
 // check compares a command with the topology it is for: the names in it must be there.
 func (c *command) check(topo *file.Topology, s *file.Step) error {
 	switch {
@@ -125,6 +185,8 @@ func (c *command) check(topo *file.Topology, s *file.Step) error {
 		return c.checkMember(topo)
 	case c.name == floatingIP:
 		return c.checkFloating(topo)
+	case c.name == routers:
+		return c.checkRouter(topo)
 	}
 	return nil
 }

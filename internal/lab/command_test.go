@@ -2,6 +2,7 @@ package lab
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,9 +66,34 @@ func TestParseCommand(t *testing.T) {
 		"floating ip delete 10.10.10.9": {name: "floating", verb: "delete",
 			floating: netip.MustParseAddr("10.10.10.9")},
 		"floating ip list": {name: "floating", verb: "list"},
-		"wait 1.5s":        {name: "wait", pause: 1500 * time.Millisecond},
+		"floating ip show 10.10.10.9": {name: "floating", verb: "show",
+			floating: netip.MustParseAddr("10.10.10.9")},
+		"router set --external-gateway ext_net r1": {name: "router", verb: "set",
+			router: routerCommand{router: "r1", network: "ext_net"}},
+		"openstack router set r1 --external-gateway='ext net' --fixed-ip ip-address=10.10.10.2 --disable-snat": {
+			name: "router", verb: "set", router: routerCommand{router: "r1", network: "ext net",
+				address: netip.MustParseAddr("10.10.10.2"), snat: "--disable-snat"}},
+		"router unset --external-gateway 'r 1'": {name: "router", verb: "unset",
+			router: routerCommand{router: "r 1", clears: true}},
+		"  taprouter  router add subnet r1 172.16.101.0/24": {name: "router", verb: "add subnet",
+			router: routerCommand{router: "r1", subnet: "172.16.101.0/24"}},
+		"router remove subnet r1 172.16.101.0/24": {name: "router", verb: "remove subnet",
+			router: routerCommand{router: "r1", subnet: "172.16.101.0/24"}},
+		"router add route --route destination=10.0.0.0/8,gateway=172.16.101.3 r1": {name: "router", verb: "add route",
+			router: routerCommand{router: "r1", to: netip.MustParsePrefix("10.0.0.0/8"),
+				via: netip.MustParseAddr("172.16.101.3")}},
+		"router remove route r1 --route gateway=172.16.101.3,destination=10.0.0.0/8": {
+			name: "router", verb: "remove route", router: routerCommand{router: "r1",
+				to: netip.MustParsePrefix("10.0.0.0/8"), via: netip.MustParseAddr("172.16.101.3")}},
+		"router show r1":             {name: "router", verb: "show", router: routerCommand{router: "r1"}},
+		"show nat":                   {name: "show", verb: "nat"},
+		"taprouter show nat":         {name: "show", verb: "nat"},
+		"openstack floating ip list": {name: "floating", verb: "list"},
+		"taprouter floating ip list": {name: "floating", verb: "list"},
+		"wait 1.5s":                  {name: "wait", pause: 1500 * time.Millisecond},
 	} {
-		got, err := parseCommand(line, want.name != "loadbalancer" && want.name != "floating")
+		isOwn := slices.ContainsFunc(ownCommands, func(o ownCommand) bool { return o.name == want.name })
+		got, err := parseCommand(line, !isOwn)
 		if err != nil {
 			t.Errorf("%s: %v", line, err)
 			continue
@@ -141,8 +167,47 @@ func TestParseCommandFaults(t *testing.T) {
 		{"loadbalancer member set --weight 1 \"web WEB1", false, "is not closed"},
 		{"floating ip list", true, "leave on out"},
 		{"floating", false, "is not understood"},
-		{"floating ip", false, "is not understood: there are floating ip create, set, unset, delete, list"},
-		{"floating ip show 10.10.10.9", false, "is not understood"},
+		{"floating ip", false, "is not understood: there are floating ip create, set, unset, delete, list, show"},
+		{"floating ip move 10.10.10.9", false, "is not understood"},
+		{"floating ip show", false, "takes the address of a floating IP; usage: floating ip show"},
+		{"router show r1", true, "leave on out"},
+		{"router", false, "is not understood: there are router set, unset, add subnet, remove subnet, add route"},
+		{"router add port r1 p1", false, "is not understood"},
+		{"router show", false, "it takes a router; names with blanks are quoted; usage: router show ROUTER"},
+		{"router show r1 r2", false, "it takes a router"},
+		{"router show 'r1", false, "is not closed"},
+		{"router set r1", false, "nothing to set"},
+		{"router set --disable-snat r1", false, "you must specify --external-gateway in order to specify SNAT"},
+		{"router set --fixed-ip ip-address=10.10.10.2 r1", false, "you must specify --external-gateway"},
+		{"router set --external-gateway ext_net --enable-snat --disable-snat r1", false, "not both"},
+		{"router set --external-gateway ext_net --enable-snat=yes r1", false, "takes no value"},
+		{"router set r1 --external-gateway", false, "needs a value"},
+		{"router set --external-gateway ext_net --fixed-ip 10.10.10.2 r1", false, "not of the form ip-address=VALUE"},
+		{"router set --external-gateway e --fixed-ip ip-address=x r1", false, `"x" is not an IPv4 address`},
+		{"router set --name x r1", false, "unknown option --name"},
+		{"router unset r1", false, "nothing to unset"},
+		{"router unset --external-gateway", false, "it takes a router"},
+		{"router unset --external-gateway=ext_net r1", false, "takes no value"},
+		{"router unset --enable-snat r1", false, "unknown option --enable-snat"},
+		{"router add subnet r1", false, "it takes a router and a subnet"},
+		{"router add subnet --external-gateway x r1 s1", false, "unknown option"},
+		{"router add route r1", false, "there is no route"},
+		{"router add route --route destination=10.0.0.0/8 r1", false, "the form destination=VALUE,gateway=VALUE"},
+		{"router add route --route destination=x,gateway=10.0.0.1 r1", false, `"x" is not a CIDR`},
+		{"router add route --route destination=10.0.0.0/8,gateway=x r1", false, `"x" is not an IPv4 address`},
+		{"router add route --route gateway=10.0.0.1,gateway=10.0.0.1 r1", false, "not of the form"},
+		{"show nat", true, "leave on out"},
+		{"show", false, `"show" is not understood: there is show nat`},
+		{"show nat all", false, "there is show nat"},
+		{"openstack router show r1", true, "openstack is the router's own: leave on out"},
+		{"openstack", false, `"openstack" is not understood: with openstack there are loadbalancer, floating ip`},
+		{"openstack server list", false, `"openstack server list" is not understood`},
+		{"taprouter wait 1s", false, `"taprouter wait 1s" is not understood`},
+		{"openstack taprouter router show r1", false, "is not understood"},
+		{"openstack show nat", false, "the openstack client has no show nat"},
+		{"openstack loadbalancer status", false, "write it without openstack"},
+		{"taprouter loadbalancer stats", false, "write it without taprouter"},
+		{"openstack router show", false, "it takes a router"},
 		{"floating ip list all", false, "takes no argument"},
 		{"floating ip create", false, "takes a network"},
 		{"floating ip create ext net", false, "takes a network"},

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/taprouter/taprouter/config/file"
@@ -20,6 +19,7 @@ import (
 //	floating ip unset [--port] FLOATING-IP
 //	floating ip delete FLOATING-IP
 //	floating ip list
+//	floating ip show FLOATING-IP
 //
 // PORT is the name of a [[port]] or an [[instance]], FLOATING-IP an address.
 
@@ -32,10 +32,11 @@ var floatingUsage = map[string]string{
 	"unset":  "floating ip unset [--port] FLOATING-IP",
 	"delete": "floating ip delete FLOATING-IP",
 	"list":   "floating ip list",
+	"show":   "floating ip show FLOATING-IP",
 }
 
 // floatingVerbs are the verbs in the order in which messages list them.
-var floatingVerbs = []string{"create", "set", "unset", "delete", "list"}
+var floatingVerbs = []string{"create", "set", "unset", "delete", "list", "show"}
 
 // parseFloating understands a line that begins with floating.
 func (c *command) parseFloating(line string) error {
@@ -132,22 +133,8 @@ func anAddress(text string) (netip.Addr, error) {
 // checkFloating says whether the topology has the network and the port.
 func (c *command) checkFloating(topo *file.Topology) error {
 	if c.network != "" {
-		var external []string
-		for i := range topo.Networks {
-			n := &topo.Networks[i]
-			if n.Name == c.network {
-				if !n.External {
-					return fmt.Errorf("floating ip: network %q is not external", c.network)
-				}
-				external = nil
-				break
-			}
-			if n.External {
-				external = append(external, strconv.Quote(n.Name))
-			}
-			if i == len(topo.Networks)-1 {
-				return fmt.Errorf("floating ip: no such network %q: there are %s", c.network, listed(external))
-			}
+		if err := checkExternal(topo, c.network); err != nil {
+			return fmt.Errorf("floating ip: %w", err)
 		}
 	}
 	if c.port == "" {
@@ -164,11 +151,7 @@ func (c *command) checkFloating(topo *file.Topology) error {
 		return nil
 	}
 	slices.Sort(ports)
-	ports = slices.Compact(ports)
-	for i := range ports {
-		ports[i] = strconv.Quote(ports[i])
-	}
-	return fmt.Errorf("floating ip: no such port %q: there are %s", c.port, listed(ports))
+	return fmt.Errorf("floating ip: no such port %q: there are %s", c.port, listed(quoted(slices.Compact(ports))))
 }
 
 // float carries a floating ip command out.
@@ -197,6 +180,8 @@ func (l *lab) doFloat(c *command, out io.Writer) error {
 		return l.control.UnsetFloatingIP(c.floating)
 	case "delete":
 		return l.control.DeleteFloatingIP(c.floating)
+	case "show":
+		return l.showFloating(out, func(f control.FloatingIP) bool { return f.Address == c.floating })
 	}
 	l.listFloating(out)
 	return nil
@@ -223,17 +208,33 @@ func (l *lab) createFloating(c *command, fixed netip.Addr, out io.Writer) error 
 			return errors.Join(err, l.control.DeleteFloatingIP(a)) // all or nothing
 		}
 	}
+	return l.showFloating(out, func(f control.FloatingIP) bool { return f.Address == a && f.Network == c.network })
+}
+
+// showFloating prints the floating IPs that are meant, each in a table of fields and values.
+func (l *lab) showFloating(out io.Writer, meant func(control.FloatingIP) bool) error {
+	none := true
 	for _, f := range l.control.FloatingIPs() {
-		if f.Address == a && f.Network == c.network {
-			printTable(out, []string{"Field", "Value"}, [][]string{
-				{"fixed_ip_address", orNone(f.FixedIP)},
-				{"floating_ip_address", f.Address.String()},
-				{"floating_network", f.Network},
-				{"id", string(f.ID)},
-				{"port", l.portName(f)},
-				{"router", orNoName(f.Router)},
-			})
+		if !meant(f) {
+			continue
 		}
+		none = false
+		status := "DOWN"
+		if f.FixedIP.IsValid() {
+			status = "ACTIVE"
+		}
+		printTable(out, []string{"Field", "Value"}, [][]string{
+			{"fixed_ip_address", orNone(f.FixedIP)},
+			{"floating_ip_address", f.Address.String()},
+			{"floating_network", f.Network},
+			{"id", string(f.ID)},
+			{"port", l.portName(f)},
+			{"router", orNoName(f.Router)},
+			{"status", status},
+		})
+	}
+	if none {
+		return errors.New("there is no such floating IP")
 	}
 	return nil
 }

@@ -317,6 +317,11 @@ func (l *lab) run(ctx context.Context, s *file.Step, c *command, out io.Writer) 
 		return done(l.balance(c, out))
 	case floatingIP:
 		return done(l.float(c, out))
+	case routers:
+		return done(l.route(c, out))
+	case show:
+		l.showNAT(out)
+		return done(true)
 	case "browse":
 		return l.browse(ctx, c, s.On, out)
 	}
