@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,32 +104,3 @@ func (h *humanHandler) WithGroup(name string) slog.Handler {
 	return &c
 }
 
-// reloadingNow tells a service manager that a reload begins (Type=notify-reload, systemd.service(5)). It has the time
-// of the clock that the manager goes by.
-func reloadingNow() string {
-	const state = "RELOADING=1\nSTATUS=reloading"
-	if now, ok := monotonic(); ok {
-		return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", state, now.Microseconds())
-	}
-	return state
-}
-
-// notify tells systemd about the service's state (sd_notify(3)), if it asks to
-// be told.
-func notify(log *slog.Logger, state string) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	if path[0] == '@' {
-		path = "\x00" + path[1:] // an abstract socket
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err == nil {
-		_, err = c.Write([]byte(state))
-		_ = c.Close()
-	}
-	if err != nil {
-		log.Warn("telling the service manager", "state", state, "err", err)
-	}
-}
