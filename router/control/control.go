@@ -193,6 +193,16 @@ func (c *Control) lock(ctx context.Context) error {
 	}
 }
 
+// Idle waits until no change is being made, at most until the context ends: then it returns the context's error. It is
+// how a watchdog finds out that a change does not come to its end.
+func (c *Control) Idle(ctx context.Context) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	c.unlock()
+	return nil
+}
+
 func (c *Control) unlock() { <-c.writing }
 
 // A Refusal says why a change was refused. errors.Is finds one of these in it: fs.ErrInvalid; fs.ErrExist, if another

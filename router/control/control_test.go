@@ -234,6 +234,24 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
+// A Control is idle while no change is being made, and not before the end of one.
+func TestIdle(t *testing.T) {
+	c, _ := start(t, tutorial)
+	_, err := c.Edit(t.Context(), func(*config.Draft) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		return c.Idle(ctx)
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("during a change: %v, want that it waits", err)
+	}
+	for range 2 { // it does not keep others from it
+		if err := c.Idle(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Every code is an error of fs, and a refusal has the errors of all its faults.
 func TestRefusal(t *testing.T) {
 	want := map[config.Code]error{config.Invalid: fs.ErrInvalid, config.Unknown: fs.ErrNotExist,
