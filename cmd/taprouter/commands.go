@@ -86,6 +86,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	told := routingStatus(missing)
 	notify(log, "READY=1\n"+told)
 	r := &reloader{path: c.File, control: control.New(engine, control.Options{}), mayOpen: rights.mayOpen, log: log}
+	go watchdog(ctx, log, healthOf(engine, r.control).alive)
 	r.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),

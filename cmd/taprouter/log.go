@@ -103,4 +103,3 @@ func (h *humanHandler) WithGroup(name string) slog.Handler {
 	c.group += name + "."
 	return &c
 }
-

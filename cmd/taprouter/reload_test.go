@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
@@ -507,4 +509,13 @@ func (m *manager) hears(t *testing.T, want string) {
 		strings.HasPrefix(got, "RELOADING") && runtime.GOOS == "linux" && !strings.Contains(got, "\nMONOTONIC_USEC=") {
 		t.Fatalf("told %q (%v), want %q", got, err, want)
 	}
+}
+
+// hearsNothing wants no further message to have come.
+func (m *manager) hearsNothing(t *testing.T) {
+	t.Helper()
+	if _, err := daemon.SdNotify(false, "the end"); err != nil {
+		t.Fatal(err)
+	}
+	m.hears(t, "the end")
 }
