@@ -10,11 +10,19 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 
 # What the end-to-end tests and those of the stores use, as Debian calls it.
 DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
-        procps netcat-openbsd util-linux ca-certificates openssl etcd-server
+        procps netcat-openbsd util-linux ca-certificates openssl etcd-server lintian man-db systemd
 
 .PHONY: build
 build: ## Build the static binary ./taprouter
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o taprouter ./cmd/taprouter
+
+.PHONY: deb
+deb: build ## Build the Debian package in dist/; one commit makes the same bytes each time
+	GO="$(GO)" packaging/deb.sh "$(VERSION)"
+
+.PHONY: lint-deb
+lint-deb: deb ## Build the Debian package and have lintian and systemd-analyze look at it
+	$(GO) test -v -count=1 -timeout 10m -run '^TestPackage' ./internal/e2e
 
 .PHONY: check
 check: ## What must pass before a commit: format, vet (other platforms, too), staticcheck, tidy, race tests
@@ -113,7 +121,7 @@ demo: ## Play the lesson of the README
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -f taprouter cover.out
+	rm -rf taprouter cover.out dist
 
 .PHONY: help
 help: ## This list
