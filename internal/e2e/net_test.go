@@ -271,9 +271,15 @@ func (s *space) run(args ...string) string {
 // what it prints until then is returned.
 func (s *space) start(args ...string) (p *process) {
 	s.w.t.Helper()
+	return s.startWith(nil, args...)
+}
+
+// startWith is start for a tool that gets files as its descriptors 3, 4 and so on.
+func (s *space) startWith(files []*os.File, args ...string) (p *process) {
+	s.w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p = &process{cmd: s.command(ctx, args...), cancel: cancel, ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = &p.out, &p.out, files
 	s.w.check(spawn(p.cmd))
 	go func() {
 		p.err = p.cmd.Wait()
