@@ -10,7 +10,8 @@ doc=$stage/share/doc/taprouter
 rm -rf $stage
 mkdir -p $doc/examples/systemd
 
-# A version of Debian begins with a digit: v1.2.3-4-gabc is 1.2.3+4.gabc, a commit without a tag before it 0~DATE.COMMIT.
+# A version of Debian begins with a digit. v1.2.3-4-gabc becomes 1.2.3+4.gabc; a commit without a tag before it becomes
+# 0~DATE.COMMIT.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y go.mod)}
 day=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d)
 UPSTREAM=$(printf '%s' "$1" | sed -E 's/^v([0-9])/\1/; t tagged; s/^/0~'"$day"'./; : tagged; s/-/+/; s/-/./g')
