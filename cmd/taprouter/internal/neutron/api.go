@@ -36,6 +36,13 @@ type Options struct {
 	// Balancers says how load balancers are doing. With nil, their statuses follow the State alone, and their
 	// statistics are zero.
 	Balancers Balancers
+
+	// RequestID gives the id that a server has given to a request, by the request's context. With nil, and where it
+	// gives none, the API makes one, with NewID.
+	RequestID func(ctx context.Context) string
+
+	// Note adds keys and values to what a server logs of a request. With nil the API logs requests itself.
+	Note func(ctx context.Context, keysAndValues ...any)
 }
 
 // Balancers is what a router.Engine says of the load balancers that it serves.
@@ -140,7 +147,13 @@ const maxBody = 1 << 20
 
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := "req-" + string(a.opt.NewID())
+	id := ""
+	if a.opt.RequestID != nil {
+		id = a.opt.RequestID(r.Context())
+	}
+	if id == "" {
+		id = "req-" + string(a.opt.NewID())
+	}
 	w.Header().Set("X-Openstack-Request-Id", id)
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
 	if p := cleanPath(r.URL.Path); p != r.URL.Path {
@@ -163,7 +176,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // redirect the client, and not every client follows.
 func cleanPath(p string) string { return path.Clean("/" + p) }
 
-// answer writes an answer, and a line to the log: at Info for what may have changed something.
+// answer writes an answer, and has it logged.
 func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer reply, err error) {
 	log := a.opt.Logger.With("request", id, "method", r.Method, "path", r.URL.Path)
 	if err != nil {
@@ -172,15 +185,11 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer r
 		if isBalancing(r.URL.Path) {
 			answer.body = f.fault()
 		}
-		level := slog.LevelInfo
-		if f.status >= http.StatusInternalServerError {
-			level = slog.LevelError
-		}
-		log.Log(r.Context(), level, "request refused", "status", f.status, "err", err)
-	} else if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		log.Info("request served", "status", answer.status)
+	}
+	if a.opt.Note != nil {
+		a.note(r, answer, err)
 	} else {
-		log.Debug("request served", "status", answer.status)
+		logAnswer(log, r, answer, err)
 	}
 	if answer.body == nil {
 		w.WriteHeader(answer.status)
@@ -200,6 +209,35 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer r
 	}
 }
 
+// note tells the server what its log says of an answer: the error, or the revision of the object that is shown.
+func (a *API) note(r *http.Request, answer reply, err error) {
+	if err != nil {
+		a.opt.Note(r.Context(), "err", err)
+		return
+	}
+	body, _ := answer.body.(map[string]any)
+	for _, v := range body {
+		o, _ := v.(map[string]any)
+		if n, ok := o["revision_number"]; ok {
+			a.opt.Note(r.Context(), "id", o["id"], "revision", n)
+		}
+	}
+}
+
+// logAnswer logs an answer: at Info where something may have changed.
+func logAnswer(log *slog.Logger, r *http.Request, answer reply, err error) {
+	switch {
+	case err != nil && answer.status >= http.StatusInternalServerError:
+		log.Error("request refused", "status", answer.status, "err", err)
+	case err != nil:
+		log.Info("request refused", "status", answer.status, "err", err)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		log.Info("request served", "status", answer.status)
+	default:
+		log.Debug("request served", "status", answer.status)
+	}
+}
+
 // encode writes JSON as people read it, with < and > as they are.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
@@ -215,7 +253,19 @@ func (r *request) base() string {
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + r.Host
+	below, _ := r.Context().Value(belowKey{}).(string)
+	return scheme + "://" + r.Host + below
+}
+
+// belowKey is the key of the path below which a request has found the API, in its context.
+type belowKey struct{}
+
+// Below is the API below a path, such as /load-balancer: the path comes before those of all requests, and of all links
+// in answers.
+func (a *API) Below(path string) http.Handler {
+	return http.StripPrefix(path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), belowKey{}, path)))
+	}))
 }
 
 func (a *API) versions(r *request) (reply, error) {
