@@ -89,6 +89,7 @@ var allowed = map[string][]string{
 		"internal/packet", "internal/nettest",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
 	"cmd/taprouter/internal/neutron": {"config", "router", "router/control", "github.com/google/uuid"},
+	"cmd/taprouter/internal/serve":   {"github.com/google/uuid", "golang.org/x/sys", "golang.org/x/time"},
 	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "router/control", "tap", "internal/lab",
 		"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},

@@ -1,0 +1,311 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/time/rate"
+)
+
+// The bounds of a door.
+const (
+	headerTime  = 10 * time.Second // for the header of a request
+	bodyTime    = 30 * time.Second // for its body
+	writeTime   = 60 * time.Second // for a client to take the answer, or what a stream has for it
+	idleTime    = 60 * time.Second // for the next request on a connection
+	waitTime    = 2 * time.Second  // for a request until there is room for it
+	endTime     = 5 * time.Second  // for the requests in flight when the Server ends
+	headerMost  = 64 << 10         // bytes
+	bodyMost    = 1 << 20          // bytes, unless the Route says otherwise
+	bodySmall   = 64 << 10         // bytes; longer ones are read bodiesMost at a time
+	bodiesMost  = 16
+	connsMost   = 256
+	flightMost  = 100
+	streamsMost = 16
+)
+
+// Options are the settings of a Server.
+type Options struct {
+	Socket       string   // path of the unix socket; "none"; empty: DefaultSocket if it can be had
+	Listen       []string // addresses with ports, for TCP
+	AllowedHosts []string // names that clients may call this host by, beside localhost and loopback addresses
+	TokenFile    string   // the token that TCP clients must have; empty: none
+	CertFile     string   // PEM, with KeyFile: TLS on all TCP addresses
+	KeyFile      string
+	Logger       *slog.Logger // nil: no log
+}
+
+// A Route says how requests are treated that are not as most are. Its Pattern is one of http.ServeMux.
+type Route struct {
+	Pattern string
+	Open    bool  // needs no token
+	Local   bool  // only by the unix socket
+	Stream  bool  // body and answer may take any time; a bounded number at once, beside the other requests
+	Body    int64 // the longest body in bytes; 0: 1 MiB
+}
+
+// ServeHTTP makes a Route what a ServeMux finds. It is never called.
+func (*Route) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// A Service is what a Server serves.
+type Service struct {
+	Handler http.Handler
+	Routes  []Route
+
+	// User is who has a token that Handler has given out. The second result is false for tokens that it has not. With
+	// nil it gives out none.
+	User func(token string) (string, bool)
+}
+
+// A Server has the doors of the API. Its methods may be called by any number of goroutines, but for Serve, which is
+// called once.
+type Server struct {
+	opt     Options
+	log     *slog.Logger
+	doors   []*door
+	secrets atomic.Pointer[secrets]
+	hosts   map[string]bool
+
+	service Service
+	routes  *http.ServeMux
+	ending  context.Context // ends streams
+	end     context.CancelFunc
+	serving sync.WaitGroup
+
+	refusals *rate.Limiter
+	unlogged atomic.Int64
+}
+
+// A door is one listener, with its bounds.
+type door struct {
+	net.Listener
+	name    string
+	local   bool // the unix socket
+	server  *http.Server
+	flight  chan struct{}
+	streams chan struct{}
+	bodies  chan struct{}
+	conns   chan struct{}
+}
+
+// Open opens all doors. Clients can connect from then on, and wait until Serve is called. A default socket that cannot
+// be had is a line in the log. Any other door that cannot be opened is an error, and then none is open.
+func Open(opt Options) (*Server, error) {
+	s := &Server{opt: opt, log: opt.Logger, hosts: map[string]bool{}, refusals: newRefusals()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.ending, s.end = context.WithCancel(context.Background())
+	for _, name := range opt.AllowedHosts {
+		s.hosts[strings.ToLower(strings.TrimSuffix(name, "."))] = true
+	}
+	err := s.open()
+	if err != nil {
+		for _, d := range s.doors {
+			_ = d.Close() // the first error is the one to tell
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) open() error {
+	if (s.opt.CertFile == "") != (s.opt.KeyFile == "") {
+		return errors.New("--tls-cert and --tls-key go together: give both, or none")
+	}
+	if s.opt.TokenFile != "" && len(s.opt.Listen) == 0 {
+		return errors.New("--token-file is for clients over TCP, and there is no --listen: " +
+			"the socket's permissions guard the socket")
+	}
+	read, err := readSecrets(s.opt)
+	if err != nil {
+		return err
+	}
+	s.secrets.Store(read)
+	for _, address := range s.opt.Listen {
+		l, err := s.listen(address)
+		if err != nil {
+			return err
+		}
+		s.add(l, false)
+	}
+	switch s.opt.Socket {
+	case "none":
+	case "":
+		l, err := openSocket(DefaultSocket)
+		if err != nil {
+			s.log.Warn("the API has no socket, the router goes on without; --socket PATH gives it another, "+
+				"--socket none is for none", "err", err)
+			break
+		}
+		s.add(l, true)
+	default:
+		l, err := openSocket(s.opt.Socket)
+		if err != nil {
+			return err
+		}
+		s.add(l, true)
+	}
+	return nil
+}
+
+// listen opens a TCP address. One that other hosts reach is opened only with a token and TLS.
+func (s *Server) listen(address string) (net.Listener, error) {
+	at, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w: write ADDRESS:PORT, such as 127.0.0.1:9696", address, err)
+	}
+	if !at.IP.IsLoopback() && (s.opt.TokenFile == "" || s.opt.CertFile == "") {
+		return nil, fmt.Errorf("--listen %s: other hosts reach this address: give --token-file, --tls-cert and "+
+			"--tls-key, or listen on 127.0.0.1:%d", address, at.Port)
+	}
+	l, err := net.ListenTCP("tcp", at)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", address, reasonOf(err))
+	}
+	return l, nil
+}
+
+func (s *Server) add(l net.Listener, local bool) {
+	d := &door{name: l.Addr().String(), local: local, flight: make(chan struct{}, flightMost),
+		streams: make(chan struct{}, streamsMost), bodies: make(chan struct{}, bodiesMost),
+		conns: make(chan struct{}, connsMost)}
+	d.Listener = &bounded{Listener: l, conns: d.conns, done: make(chan struct{})}
+	if !local && s.opt.CertFile != "" {
+		d.Listener = tls.NewListener(d.Listener, tlsConfig(&s.secrets))
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	d.server = &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(d, w, r) }),
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    headerMost,
+		Protocols:         protocols,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext:       withPeer,
+	}
+	s.doors = append(s.doors, d)
+}
+
+// Addresses are where the doors are: host and port, or the path of the socket.
+func (s *Server) Addresses() []string {
+	var list []string
+	for _, d := range s.doors {
+		list = append(list, d.name)
+	}
+	return list
+}
+
+// Serve begins to answer, and returns.
+func (s *Server) Serve(service Service) {
+	s.service, s.routes = service, http.NewServeMux()
+	for i := range service.Routes {
+		s.routes.Handle(service.Routes[i].Pattern, &service.Routes[i])
+	}
+	for _, d := range s.doors {
+		s.serving.Go(func() {
+			if err := d.server.Serve(d.Listener); !errors.Is(err, http.ErrServerClosed) {
+				s.log.Error("the API cannot be reached here any more", "at", d.name, "err", err)
+			}
+		})
+		s.log.Info("API", "at", d.name)
+	}
+}
+
+// Reload reads the token and the certificate again. If it fails, the former ones stay.
+func (s *Server) Reload() error {
+	read, err := readSecrets(s.opt)
+	if err != nil {
+		return err
+	}
+	s.secrets.Store(read)
+	return nil
+}
+
+// Close closes the doors, ends streams, and gives the other requests in flight a while to end. Then it cuts them off.
+func (s *Server) Close() {
+	s.end()
+	ctx, cancel := context.WithTimeout(context.Background(), endTime)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, d := range s.doors {
+		all.Go(func() {
+			err := d.server.Shutdown(ctx)
+			_ = d.Close() // one that was not served yet; else it is closed already
+			if err != nil {
+				s.log.Warn("requests are cut off", "at", d.name, "err", err)
+				_ = d.server.Close() // what it could say is that a connection is closed already
+			}
+		})
+	}
+	all.Wait()
+	s.serving.Wait()
+}
+
+// Secret says whether a text is the token, or any if there is no token.
+func (s *Server) Secret(text string) bool {
+	token := s.secrets.Load().token
+	return token == nil || token.equals(text)
+}
+
+// A bounded listener has so many connections at once. Others wait in the kernel's queue.
+type bounded struct {
+	net.Listener
+	conns chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+// Accept implements net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	select {
+	case b.conns <- struct{}{}:
+	case <-b.done:
+		return nil, net.ErrClosed
+	}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.conns
+		return nil, err
+	}
+	return &conn{Conn: c, release: sync.OnceFunc(func() { <-b.conns })}, nil
+}
+
+// Close implements net.Listener.
+func (b *bounded) Close() error {
+	err := net.ErrClosed
+	b.once.Do(func() {
+		close(b.done)
+		err = b.Listener.Close()
+	})
+	return err
+}
+
+// A conn is a connection of a bounded listener.
+type conn struct {
+	net.Conn
+	release func()
+}
+
+// NetConn is the connection itself.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.release()
+	return err
+}
+
+func newRequestID() string { return "req-" + uuid.NewString() }

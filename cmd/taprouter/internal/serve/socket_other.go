@@ -1,0 +1,17 @@
+//go:build !unix || solaris || aix || android
+
+package serve
+
+import (
+	"os"
+	"syscall"
+)
+
+// lockFile makes a file. Here it is no lock: that nobody serves the socket is found out by connecting to it.
+func lockFile(path string) (*os.File, string, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, socketMode)
+	return f, ownerOf(path), err
+}
+
+// closeToOthers does nothing: a socket that is not bound has no mode.
+func closeToOthers(syscall.RawConn) error { return nil }
