@@ -88,9 +88,11 @@ var allowed = map[string][]string{
 	"router/conform": {"config", "config/file", "router", "router/control", "tap", "tap/virtio",
 		"internal/packet", "internal/nettest",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"},
-	"cmd/taprouter/internal/neutron": {"config", "router", "router/control", "github.com/google/uuid"},
-	"cmd/taprouter/internal/serve":   {"github.com/google/uuid", "golang.org/x/sys", "golang.org/x/time"},
+	"cmd/taprouter/internal/neutron":  {"config", "router", "router/control", "github.com/google/uuid"},
+	"cmd/taprouter/internal/serve":    {"github.com/google/uuid", "golang.org/x/sys", "golang.org/x/time"},
+	"cmd/taprouter/internal/identity": {"config", "cmd/taprouter/internal/serve"},
 	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "router/control", "tap", "internal/lab",
+		"cmd/taprouter/internal/identity", "cmd/taprouter/internal/neutron", "cmd/taprouter/internal/serve",
 		"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 
