@@ -29,6 +29,8 @@ type runCmd struct {
 	File           string `arg:"" help:"Topology file (TOML); - is standard input."`
 	RequireDevices bool   `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
 	AllowNetns     bool   `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN) though no device names one."`
+
+	apiFlags
 }
 
 // Help tells what signals do.
@@ -52,6 +54,11 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps",
 			len(topo.Steps))
 	}
+	api, err := c.open(log)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
 	service.opening.Store(true)
@@ -76,6 +83,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		return err
 	}
 	service.started.Store(true)
+	owner := control.New(engine, control.Options{})
+	c.serve(api, owner, engine, log)
 	missing := engine.Missing()
 	ready := []any{"networks", len(topo.Networks), "routers", len(topo.Routers), "floating_ips", len(topo.FloatingIPs),
 		"vips", len(topo.VIPs), "devices", len(engine.Stats().Devices)}
@@ -85,9 +94,10 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	log.Info("ready", ready...)
 	told := routingStatus(missing)
 	notify(log, "READY=1\n"+told)
-	r := &reloader{path: c.File, control: control.New(engine, control.Options{}), mayOpen: rights.mayOpen, log: log}
-	go watchdog(ctx, log, healthOf(engine, r.control).alive)
+	r := &reloader{path: c.File, control: owner, mayOpen: rights.mayOpen, also: api.Reload, log: log}
+	go watchdog(ctx, log, healthOf(engine, owner).alive)
 	r.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
+	api.Close()
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),
 		"drops", drops(stats.Drops), "lost", lost(stats.Devices))

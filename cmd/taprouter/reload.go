@@ -22,6 +22,7 @@ type reloader struct {
 	path    string // of the file
 	control *control.Control
 	mayOpen func(config.Device) error // nil: any device
+	also    func() error              // reloads what is beside the file; nil: nothing is
 	log     *slog.Logger
 }
 
@@ -51,7 +52,10 @@ func (r *reloader) serve(ctx context.Context, requests <-chan os.Signal, changed
 		case <-asked:
 			asked = nil // one at a time
 			notify(r.log, reloadingNow())
-			go func() { done <- r.reload(ctx) }()
+			go func() {
+				r.reloadBeside()
+				done <- r.reload(ctx)
+			}()
 		case ok := <-done:
 			if asBefore = ""; !ok {
 				asBefore = "; the file was not reloaded, the log says why"
@@ -59,6 +63,16 @@ func (r *reloader) serve(ctx context.Context, requests <-chan os.Signal, changed
 			asked = requests
 			tell("READY=1\n")
 		}
+	}
+}
+
+// reloadBeside reloads what is beside the file.
+func (r *reloader) reloadBeside() {
+	if r.also == nil {
+		return
+	}
+	if err := r.also(); err != nil {
+		r.log.Error("the token and the certificate of the API stay as they were", "err", err)
 	}
 }
 

@@ -259,6 +259,15 @@ func (s *Server) Secret(text string) bool {
 	return token == nil || token.equals(text)
 }
 
+// Salt is another text for each token, and empty without one. It does not give the token away.
+func (s *Server) Salt() []byte {
+	token := s.secrets.Load().token
+	if token == nil {
+		return nil
+	}
+	return token.sum[:]
+}
+
 // A bounded listener has so many connections at once. Others wait in the kernel's queue.
 type bounded struct {
 	net.Listener
