@@ -92,7 +92,7 @@ func Paths() []string {
 // Routes are the paths that clients ask before they have a token.
 func Routes() []serve.Route {
 	list := []serve.Route{{Pattern: "POST /identity/v3/auth/tokens", Open: true}}
-	for _, path := range []string{"/identity", "/identity/v3", Balancing, "/compute/v2.1"} {
+	for _, path := range []string{"/identity", "/identity/v3", Balancing, "/compute", "/compute/v2.1"} {
 		list = append(list, serve.Route{Pattern: "GET " + path, Open: true},
 			serve.Route{Pattern: "GET " + path + "/{$}", Open: true})
 	}

@@ -143,8 +143,9 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 // A recorder remembers an answer's status, and bounds the time for which a client may take nothing of it.
 type recorder struct {
 	http.ResponseWriter
-	status int
-	stream bool // the time counts for each write by itself
+	status   int
+	stream   bool          // the time counts for each write by itself
+	patience time.Duration // that time
 }
 
 // Unwrap is for http.ResponseController.
@@ -178,7 +179,7 @@ func (w *recorder) begin() {
 		w.status = http.StatusOK
 	}
 	if w.stream {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTime))
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
 	}
 }
 

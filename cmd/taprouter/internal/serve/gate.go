@@ -21,7 +21,7 @@ import (
 func (s *Server) serve(d *door, w http.ResponseWriter, r *http.Request) {
 	v := &visit{id: newRequestID(), door: d}
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, patience: d.bounds.write}
 	rec.Header().Set("X-Openstack-Request-Id", v.id)
 	if 4*len(d.conns) > 3*cap(d.conns) {
 		rec.Header().Set("Connection", "close") // others wait for a connection
@@ -31,7 +31,7 @@ func (s *Server) serve(d *door, w http.ResponseWriter, r *http.Request) {
 	rec.stream = rt.Stream
 	refused := true
 	defer func() { s.logged(v, r, rt, rec, refused) }()
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime + bodyTime + waitTime))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d.bounds.body + d.bounds.wait + d.bounds.write))
 	leave, reason := s.enter(d, v, rt, rec, r)
 	if reason != nil {
 		s.refuse(rec, r, reason)
@@ -91,20 +91,20 @@ func (s *Server) enter(d *door, v *visit, rt *Route, w *recorder, r *http.Reques
 	if why := readBody(d, w, r, most); why != nil {
 		return nil, why
 	}
-	if !acquire(r.Context(), d.flight) {
+	if !d.acquire(r.Context(), d.flight) {
 		return nil, &reason{http.StatusServiceUnavailable, "Too many requests are being served; try again."}
 	}
 	return func() { <-d.flight }, nil
 }
 
 // acquire waits a while for room.
-func acquire(ctx context.Context, room chan struct{}) bool {
+func (d *door) acquire(ctx context.Context, room chan struct{}) bool {
 	select {
 	case room <- struct{}{}:
 		return true
 	default:
 	}
-	wait := time.NewTimer(waitTime)
+	wait := time.NewTimer(d.bounds.wait)
 	defer wait.Stop()
 	select {
 	case room <- struct{}{}:
@@ -125,13 +125,13 @@ func readBody(d *door, w *recorder, r *http.Request, most int64) *reason {
 		return long
 	}
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // a recorder's connection has deadlines
+	_ = control.SetReadDeadline(time.Now().Add(d.bounds.body)) // a recorder's connection has deadlines
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	body := http.MaxBytesReader(w, r.Body, most)
 	var text bytes.Buffer
 	_, err := io.CopyN(&text, body, bodySmall)
 	if err == nil { // there may be more
-		if !acquire(r.Context(), d.bodies) {
+		if !d.acquire(r.Context(), d.bodies) {
 			return &reason{http.StatusServiceUnavailable, "Too many long bodies are on their way; try again."}
 		}
 		defer func() { <-d.bodies }()
@@ -142,7 +142,7 @@ func readBody(d *door, w *recorder, r *http.Request, most int64) *reason {
 	case errors.As(err, &tooLong):
 		return long
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &reason{http.StatusRequestTimeout, "The body has not come within " + bodyTime.String() + "."}
+		return &reason{http.StatusRequestTimeout, "The body has not come within " + d.bounds.body.String() + "."}
 	case err != nil && !errors.Is(err, io.EOF):
 		return &reason{http.StatusBadRequest, "The body cannot be read: it is cut off, or malformed."}
 	}

@@ -50,7 +50,8 @@ func readToken(path string) (*secret, error) {
 		return nil, fmt.Errorf("token file %s: a token of %d characters can be guessed: take %d or more, "+
 			"such as `openssl rand -hex 32`", path, len(token), tokenLeast)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return nil, fmt.Errorf("token file %s: a token has printable ASCII characters without blanks, in one line", path)
+		return nil, fmt.Errorf("token file %s: a token has printable ASCII characters without blanks, in one line",
+			path)
 	}
 	return &secret{sha256.Sum256([]byte(token))}, nil
 }
@@ -58,7 +59,8 @@ func readToken(path string) (*secret, error) {
 // readable adds the way out to an error about a file that is read again while the router runs.
 func readable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: after its start the router has no rights but its user's: let that user read the file", err)
+		return fmt.Errorf("%w: after its start the router has no rights but its user's: let that user read the file",
+			err)
 	}
 	return err
 }

@@ -17,21 +17,30 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The bounds of a door.
+// bounds are the bounds of a door.
+type bounds struct {
+	header time.Duration // for the header of a request
+	body   time.Duration // for its body
+	write  time.Duration // for a client to take the answer, or what a stream has for it
+	idle   time.Duration // for the next request on a connection
+	wait   time.Duration // for a request until there is room for it
+	end    time.Duration // for the requests in flight when the Server ends
+
+	conns   int // connections at once; further ones wait in the kernel's queue
+	flight  int // requests at once
+	streams int // streams at once
+	bodies  int // long bodies that are read at once
+}
+
+func usualBounds() *bounds {
+	return &bounds{header: 10 * time.Second, body: 30 * time.Second, write: 60 * time.Second, idle: 60 * time.Second,
+		wait: 2 * time.Second, end: 5 * time.Second, conns: 256, flight: 100, streams: 16, bodies: 16}
+}
+
 const (
-	headerTime  = 10 * time.Second // for the header of a request
-	bodyTime    = 30 * time.Second // for its body
-	writeTime   = 60 * time.Second // for a client to take the answer, or what a stream has for it
-	idleTime    = 60 * time.Second // for the next request on a connection
-	waitTime    = 2 * time.Second  // for a request until there is room for it
-	endTime     = 5 * time.Second  // for the requests in flight when the Server ends
-	headerMost  = 64 << 10         // bytes
-	bodyMost    = 1 << 20          // bytes, unless the Route says otherwise
-	bodySmall   = 64 << 10         // bytes; longer ones are read bodiesMost at a time
-	bodiesMost  = 16
-	connsMost   = 256
-	flightMost  = 100
-	streamsMost = 16
+	headerMost = 64 << 10 // bytes of a header
+	bodyMost   = 1 << 20  // bytes of a body, unless the Route says otherwise
+	bodySmall  = 64 << 10 // bytes; what is longer is a long body
 )
 
 // Options are the settings of a Server.
@@ -43,6 +52,8 @@ type Options struct {
 	CertFile     string   // PEM, with KeyFile: TLS on all TCP addresses
 	KeyFile      string
 	Logger       *slog.Logger // nil: no log
+
+	bounds *bounds // other than the usual ones, for tests
 }
 
 // A Route says how requests are treated that are not as most are. Its Pattern is one of http.ServeMux.
@@ -71,6 +82,7 @@ type Service struct {
 // called once.
 type Server struct {
 	opt     Options
+	bounds  *bounds
 	log     *slog.Logger
 	doors   []*door
 	secrets atomic.Pointer[secrets]
@@ -91,6 +103,7 @@ type door struct {
 	net.Listener
 	name    string
 	local   bool // the unix socket
+	bounds  *bounds
 	server  *http.Server
 	flight  chan struct{}
 	streams chan struct{}
@@ -102,6 +115,9 @@ type door struct {
 // be had is a line in the log. Any other door that cannot be opened is an error, and then none is open.
 func Open(opt Options) (*Server, error) {
 	s := &Server{opt: opt, log: opt.Logger, hosts: map[string]bool{}, refusals: newRefusals()}
+	if s.bounds = opt.bounds; s.bounds == nil {
+		s.bounds = usualBounds()
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -177,9 +193,9 @@ func (s *Server) listen(address string) (net.Listener, error) {
 }
 
 func (s *Server) add(l net.Listener, local bool) {
-	d := &door{name: l.Addr().String(), local: local, flight: make(chan struct{}, flightMost),
-		streams: make(chan struct{}, streamsMost), bodies: make(chan struct{}, bodiesMost),
-		conns: make(chan struct{}, connsMost)}
+	d := &door{name: l.Addr().String(), local: local, bounds: s.bounds, flight: make(chan struct{}, s.bounds.flight),
+		streams: make(chan struct{}, s.bounds.streams), bodies: make(chan struct{}, s.bounds.bodies),
+		conns: make(chan struct{}, s.bounds.conns)}
 	d.Listener = &bounded{Listener: l, conns: d.conns, done: make(chan struct{})}
 	if !local && s.opt.CertFile != "" {
 		d.Listener = tls.NewListener(d.Listener, tlsConfig(&s.secrets))
@@ -188,8 +204,8 @@ func (s *Server) add(l net.Listener, local bool) {
 	protocols.SetHTTP1(true)
 	d.server = &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(d, w, r) }),
-		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       idleTime,
+		ReadHeaderTimeout: s.bounds.header,
+		IdleTimeout:       s.bounds.idle,
 		MaxHeaderBytes:    headerMost,
 		Protocols:         protocols,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
@@ -236,7 +252,7 @@ func (s *Server) Reload() error {
 // Close closes the doors, ends streams, and gives the other requests in flight a while to end. Then it cuts them off.
 func (s *Server) Close() {
 	s.end()
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
+	ctx, cancel := context.WithTimeout(context.Background(), s.bounds.end)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, d := range s.doors {

@@ -34,7 +34,8 @@ func openSocket(path string) (l net.Listener, err error) {
 		}
 	}()
 	if len(path) > pathMost {
-		return nil, fmt.Errorf("the path has %d bytes, a socket's may have %d: choose a shorter one", len(path), pathMost)
+		return nil, fmt.Errorf("the path has %d bytes, a socket's may have %d: choose a shorter one", len(path),
+			pathMost)
 	}
 	if path == DefaultSocket {
 		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {

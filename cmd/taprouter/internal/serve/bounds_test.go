@@ -1,0 +1,286 @@
+package serve
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// few are bounds that a test reaches soon.
+func few() *bounds {
+	b := usualBounds()
+	b.header, b.body, b.wait, b.idle = 50*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond
+	return b
+}
+
+// What is too long, cut off, malformed or too slow is refused, and the handler does not see it.
+func TestBodies(t *testing.T) {
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}})
+	impatient := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few()})
+	var seen atomic.Int64
+	service := Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		echo(w, r)
+	}), Routes: []Route{{Pattern: "/long", Body: 2 << 20}, {Pattern: "/stream", Stream: true, Body: 3 << 20}}}
+	f.Serve(service)
+	impatient.Serve(service)
+	const head = " HTTP/1.1\r\nHost: localhost\r\n"
+	chunked := func(n int) string {
+		return head + "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", n, strings.Repeat("x", n))
+	}
+	plain := func(n int) string {
+		return head + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", n, strings.Repeat("x", n))
+	}
+	for _, c := range []struct {
+		name, text string
+		status     int
+		want       string
+	}{
+		{"none", "PUT /" + head + "\r\n", 200, `"bytes":0`},
+		{"the longest", "PUT /" + plain(1<<20), 200, `"bytes":1048576`},
+		{"the longest, in chunks", "PUT /" + chunked(1<<20), 200, `"bytes":1048576`},
+		{"of the length where long ones begin", "PUT /" + plain(64<<10), 200, `"bytes":65536`},
+		{"too long", "PUT /" + head + "Content-Length: 1048577\r\n\r\n", 413, "1 MiB"},
+		{"too long, in chunks", "PUT /v2.0/lbaas/x" + chunked(1<<20+1), 413, `"faultstring"`},
+		{"longer, where that is allowed", "PUT /long" + plain(2<<20), 200, `"bytes":2097152`},
+		{"too long even there", "PUT /long" + chunked(2<<20+1), 413, "2 MiB"},
+		{"of a stream", "PUT /stream" + chunked(3<<20), 200, `"bytes":3145728`},
+		{"too long for a stream", "PUT /stream" + chunked(3<<20+1), 400, "too large"},
+		{"that does not come", "PUT /" + head + "Content-Length: 10\r\n\r\nabc", 408, "within 50ms"},
+		{"whose long part does not come", "PUT /" + head + "Content-Length: 100000\r\n\r\n" +
+			strings.Repeat("x", 70000), 408, "within 50ms"},
+		{"that is malformed", "PUT /" + head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "malformed"},
+	} {
+		before, at := seen.Load(), f
+		if c.status == http.StatusRequestTimeout {
+			at = impatient
+		}
+		status, header, body := at.raw(c.text)
+		if status != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("a body %s: %d %s, want %d with %s", c.name, status, body, c.status, c.want)
+		}
+		through := c.status == 200 || strings.Contains(c.name, "stream")
+		if n := seen.Load() - before; (n == 1) != through {
+			t.Errorf("a body %s: the handler was called %d times", c.name, n)
+		}
+		if !through && header.Get("Connection") != "close" {
+			t.Errorf("a body %s: the rest of it is read: %v", c.name, header)
+		}
+	}
+	for name, text := range map[string]string{
+		"no HTTP": "hello\r\n\r\n", "two lengths": "PUT /" + head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+		"no length": "PUT /" + head + "Content-Length: x\r\n\r\n",
+	} {
+		if status, _, _ := f.raw(text); status != 400 {
+			t.Errorf("%s: status %d", name, status)
+		}
+	}
+	before := seen.Load()
+	c, err := net.Dial("tcp", f.tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 1<<20)+"\r\n\r\n")
+	text, _ := io.ReadAll(c) // the connection may be reset before the answer is read
+	if seen.Load() != before || err == nil && len(text) > 0 && !strings.Contains(string(text), " 431 ") {
+		t.Errorf("a header of 1 MiB: %v %s", err, text)
+	}
+}
+
+// A connection on which a header does not come, or no further request, is closed.
+func TestSlowConnections(t *testing.T) {
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few()})
+	f.Serve(Service{Handler: http.HandlerFunc(echo)})
+	for name, text := range map[string]string{"nothing": "", "half a header": "GET / HTTP/1.1\r\nHost: localhost\r\nX",
+		"one request": "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"} {
+		c, err := net.Dial("tcp", f.tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(c); err != nil {
+			t.Errorf("%s: the connection is not closed: %v", name, err)
+		}
+	}
+}
+
+// So many requests are served at once, and others wait a while. Those that find no room are told to come back. A flood
+// at one door is none at the other.
+func TestFlood(t *testing.T) {
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few()})
+	var now, most atomic.Int64
+	enough := make(chan struct{})
+	f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !Local(r.Context()) {
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			<-enough
+			now.Add(-1)
+		}
+		echo(w, r)
+	})})
+	flight := usualBounds().flight
+	counts := map[int]int{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range flight + 20 {
+		all.Go(func() {
+			status, header, body := f.raw("POST /v2.0/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+			if status == 503 && (header.Get("Retry-After") == "" || !strings.Contains(body, "NeutronError")) {
+				t.Errorf("%v %s", header, body)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if counts[status]++; status == 503 && counts[503] == 20 {
+				close(enough)
+			}
+		})
+	}
+	for end := time.Now().Add(time.Minute); now.Load() < int64(flight) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	resp, err := f.client().Get("http://x/")
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("by the other door: %v %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
+	all.Wait()
+	if most.Load() != int64(flight) || counts[200] != flight || counts[503] != 20 {
+		t.Errorf("%d at once, answers %v, want %d", most.Load(), counts, flight)
+	}
+}
+
+// So many connections are open at once. Another one is served when one of them ends.
+func TestConnections(t *testing.T) {
+	few := few()
+	few.conns, few.header, few.idle = 2, time.Minute, time.Minute
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few})
+	f.Serve(Service{Handler: http.HandlerFunc(echo)})
+	var held []net.Conn
+	for range 2 {
+		c, err := net.Dial("tcp", f.tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		held = append(held, c)
+	}
+	for end := time.Now().Add(time.Minute); len(f.doors[0].conns) < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connections are not accepted")
+		}
+	}
+	third, err := net.Dial("tcp", f.tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	if _, err := io.WriteString(third, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = third.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := third.Read(make([]byte, 1)); err == nil {
+		t.Error("a third connection is served beside two")
+	}
+	held[0].Close()
+	_ = third.SetReadDeadline(time.Now().Add(time.Minute))
+	resp, err := http.ReadResponse(bufioReader(third), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v %v", resp, err)
+	}
+	resp.Body.Close()
+	if !resp.Close {
+		t.Error("a connection is kept though others wait for one")
+	}
+}
+
+// The log has so many refusals, and the number of the others.
+func TestRefusalsInTheLog(t *testing.T) {
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}})
+	f.Serve(Service{Handler: http.HandlerFunc(echo)})
+	f.Server.refusals.SetLimit(0)
+	c, err := net.Dial("tcp", f.tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufioReader(c)
+	ask := func() {
+		if _, err := io.WriteString(c, "PUT / HTTP/1.1\r\nHost: evil\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != 403 {
+			t.Fatal(resp, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	for range 80 {
+		ask()
+	}
+	f.Server.refusals.SetLimit(1e6)
+	time.Sleep(time.Millisecond) // for a token
+	ask()
+	f.Close()
+	log := f.log.String()
+	if n := strings.Count(log, "request refused"); n != 51 || !strings.Contains(log, "count=30") {
+		t.Errorf("%d refusals in the log:\n%s", n, log)
+	}
+}
+
+// A Server that ends waits for requests in flight, but not for ever. Then nobody can connect.
+func TestClose(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		b := usualBounds()
+		if !patient {
+			b.end = 10 * time.Millisecond
+		}
+		f := open(t, Options{bounds: b})
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-goOn
+			echo(w, r)
+		})})
+		answered := make(chan error)
+		go func() {
+			resp, err := f.client().Get("http://x/")
+			if err == nil {
+				resp.Body.Close()
+			}
+			answered <- err
+		}()
+		<-begun
+		closed := make(chan struct{})
+		go func() { f.Close(); close(closed) }()
+		if patient {
+			close(goOn)
+			<-closed
+		} else {
+			<-closed
+			close(goOn)
+		}
+		if err := <-answered; (err == nil) != patient {
+			t.Errorf("patient: %v; the request in flight: %v", patient, err)
+		}
+		if _, err := net.Dial("unix", f.socket); err == nil {
+			t.Error("one can connect to a Server that has ended")
+		}
+	}
+}

@@ -1,0 +1,170 @@
+//go:build linux
+
+package serve
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Only the owner may use the socket, also where the process makes files for all.
+func TestSocketMode(t *testing.T) {
+	former := syscall.Umask(0)
+	defer syscall.Umask(former)
+	path := filepath.Join(short(t), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path + "2", Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := l.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closeToOthers(raw) // after bind it is too late
+	for name, want := range map[string]os.FileMode{path + "2": 0o777, path: 0o600} {
+		if name == path {
+			s, err := openSocket(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+		}
+		info, err := os.Stat(name)
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v %v, want %o", filepath.Base(name), info.Mode(), err, want)
+		}
+	}
+}
+
+// A socket that is served stays, and so does what is no socket. One that was left behind is replaced.
+func TestSocketPlaces(t *testing.T) {
+	dir := short(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	refused := func(path, want string) {
+		t.Helper()
+		s, err := openSocket(path)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v, want %q and the path in it", err, want)
+		}
+	}
+	if err := os.WriteFile(at("file"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(at("file"), "no socket")
+	if text, err := os.ReadFile(at("file")); err != nil || string(text) != "mine" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+	if err := os.Mkdir(at("folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refused(at("folder"), "no socket")
+	if err := os.Symlink(at("file"), at("link")); err != nil {
+		t.Fatal(err)
+	}
+	refused(at("link"), "no socket")
+	if err := os.Symlink(at("file"), at("x.lock")); err != nil {
+		t.Fatal(err)
+	}
+	refused(at("x"), "too many levels of symbolic links")
+
+	other, err := net.Listen("unix", at("other")) // of a process that makes no lock
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	refused(at("other"), "a running process serves it")
+
+	first, err := openSocket(at("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(at("s"), "(pid "+strconv.Itoa(os.Getpid())+")")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(at("s")); err == nil {
+		t.Error("the socket is left")
+	}
+
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: at("stale"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	second, err := openSocket(at("stale"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if c, err := net.Dial("unix", at("stale")); err != nil {
+		t.Error(err)
+	} else {
+		c.Close()
+	}
+}
+
+// Of many that want a stale socket at once, one gets it.
+func TestSocketRace(t *testing.T) {
+	path := filepath.Join(short(t), "s")
+	for range 20 {
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale.SetUnlinkOnClose(false)
+		stale.Close()
+		var all sync.WaitGroup
+		got := make(chan net.Listener, 8)
+		for range cap(got) {
+			all.Go(func() {
+				if l, err := openSocket(path); err == nil {
+					got <- l
+				}
+			})
+		}
+		all.Wait()
+		if len(got) != 1 {
+			t.Fatalf("%d have the socket", len(got))
+		}
+		if c, err := net.DialTimeout("unix", path, time.Second); err != nil {
+			t.Fatal(err)
+		} else {
+			c.Close()
+		}
+		(<-got).Close()
+	}
+}
+
+// Without its default socket a Server goes on, and says why. One that was asked for must open.
+func TestDefaultSocket(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may have the default socket; TestNoDefaultSocket of cmd/taprouter takes it first")
+	}
+	log := &record{}
+	s, err := Open(Options{Logger: newTextLogger(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Serve(Service{Handler: http.HandlerFunc(echo)})
+	if len(s.Addresses()) != 0 || !strings.Contains(log.String(), DefaultSocket) {
+		t.Errorf("%v\n%s", s.Addresses(), log.String())
+	}
+	if s, err := Open(Options{Socket: DefaultSocket}); err == nil {
+		s.Close()
+		t.Error("a socket that was asked for does not open, and that is no error")
+	}
+}
