@@ -48,21 +48,24 @@ func (a *API) text(t *token) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	e := base64.RawURLEncoding
+	e := encoding()
 	return e.EncodeToString(payload) + "." + e.EncodeToString(a.signature(payload)), nil
 }
 
+// encoding is how bytes are written in a token. There is one text for the same bytes.
+func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
+
 // read reads a token that is ours and good.
 func (a *API) read(text string) (*token, bool) {
-	if len(text) > tokenMost {
+	if len(text) > tokenMost || strings.ContainsAny(text, "\r\n") { // which decoders pass over
 		return nil, false
 	}
 	head, tail, _ := strings.Cut(text, ".")
-	payload, err := base64.RawURLEncoding.DecodeString(head)
+	payload, err := encoding().DecodeString(head)
 	if err != nil {
 		return nil, false
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(tail)
+	signature, err := encoding().DecodeString(tail)
 	if err != nil || !hmac.Equal(signature, a.signature(payload)) {
 		return nil, false
 	}
