@@ -1,0 +1,184 @@
+//go:build linux
+
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// socketIn is a path for a socket that is short enough.
+func socketIn(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "api.sock")
+}
+
+// curl asks the program, and returns the answer with its status behind it.
+func curl(t *testing.T, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("missing: curl")
+	}
+	out, err := exec.CommandContext(t.Context(), "curl", append([]string{"-sS", "-m", "30", "-w", " %{http_code}"},
+		args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl %q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// listening is where the program says that its API is.
+var listening = regexp.MustCompile(`API at=(127\.0\.0\.1:\d+)`)
+
+// The program answers over its socket and TCP as soon as it says that it is ready, logs who has changed what, and takes
+// a new token at SIGHUP. When it has ended, its socket is gone.
+func TestRunServesTheAPI(t *testing.T) {
+	t.Parallel()
+	socket, token := socketIn(t), filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProgram(t, "run", "--socket", socket, "--listen", "127.0.0.1:0", "--token-file", token, "--login-stub",
+		write(t, quietTopology))
+	at := listening.FindStringSubmatch(p.reads(t, "API at=127.0.0.1:"))
+	if at == nil {
+		t.Fatal("it does not say where it listens")
+	}
+	url := "http://" + at[1]
+	p.reads(t, "ready ")
+	bySocket := func(args ...string) string { return curl(t, append([]string{"--unix-socket", socket}, args...)...) }
+
+	if out := bySocket("http://x/v2.0/networks?name=x"); !strings.Contains(out, `"name":"x"`) ||
+		!strings.HasSuffix(out, " 200") {
+		t.Errorf("the file's network: %s", out)
+	}
+	if out := bySocket("-d", `{"network":{"name":"made"}}`, "http://x/v2.0/networks"); !strings.HasSuffix(out, " 201") {
+		t.Errorf("%s", out)
+	}
+	line := p.reads(t, "request served")
+	for _, want := range []string{"request=req-", "method=POST", "path=/v2.0/networks", "status=201", "uid=", "pid=",
+		"revision=1"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q is not in %s", want, line)
+		}
+	}
+	if out := curl(t, url+"/v2.0/networks"); !strings.Contains(out, "NeutronError") || !strings.HasSuffix(out, " 401") {
+		t.Errorf("without the token: %s", out)
+	}
+	if out := curl(t, url); !strings.Contains(out, `"versions"`) {
+		t.Errorf("the root: %s", out)
+	}
+	given := func(token, want string) {
+		t.Helper()
+		if out := curl(t, "-H", "X-Auth-Token: "+token, url+"/v2.0/networks?name=made"); !strings.HasSuffix(out, want) {
+			t.Errorf("with the token %s: %s, want%s", token, out, want)
+		}
+	}
+	given("0123456789abcdef", " 200")
+	login := func(password string) string {
+		return curl(t, "-i", "-d", `{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"anna",
+			"password":"`+password+`"}}}}}`, url+"/identity/v3/auth/tokens")
+	}
+	if out := login("wrong"); !strings.HasSuffix(out, " 401") {
+		t.Errorf("a wrong password: %s", out)
+	}
+	subject := regexp.MustCompile(`X-Subject-Token: (\S+)`).FindStringSubmatch(login("0123456789abcdef"))
+	if subject == nil {
+		t.Fatal("the login has no token")
+	}
+	given(subject[1], " 200")
+	if out := curl(t, "-u", "x:0123456789abcdef", url+"/load-balancer/v2.0/lbaas/pools"); !strings.HasSuffix(out,
+		" 200") {
+		t.Errorf("the load-balancing API of the catalog: %s", out)
+	}
+	if out := bySocket("http://x/compute/v2.1/servers"); !strings.Contains(out, `"servers":[]`) {
+		t.Errorf("%s", out)
+	}
+
+	if err := os.WriteFile(token, []byte("fedcba9876543210"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGHUP)
+	p.reads(t, " reloaded")
+	given("fedcba9876543210", " 200")
+	given("0123456789abcdef", " 401")
+	given(subject[1], " 401")
+	if err := os.WriteFile(token, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGHUP)
+	p.reads(t, "the token and the certificate of the API stay as they were")
+	given("fedcba9876543210", " 200")
+
+	p.signal(t, syscall.SIGTERM)
+	if status := p.ends(t); status != 0 {
+		t.Errorf("it ends with status %d", status)
+	}
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
+// A socket that was asked for must open, and so must an address. The router has not opened a device then.
+func TestRunWithoutItsDoors(t *testing.T) {
+	t.Parallel()
+	socket := socketIn(t)
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, args := range [][]string{{"--socket", socket}, {"--socket", "none", "--listen", "0.0.0.0:0"}} {
+		status, _, errs := invoke(t, append([]string{"run", write(t, quietTopology)}, args...)...)
+		if status != 1 || !strings.Contains(errs, args[len(args)-1]) || strings.Contains(errs, "ready") {
+			t.Errorf("%v: status %d\n%s", args, status, errs)
+		}
+	}
+}
+
+// A router that cannot have the default socket says so, and goes on. A socket that a killed one has left is replaced.
+func TestRunWithoutTheDefaultSocket(t *testing.T) {
+	t.Parallel()
+	socket := socketIn(t)
+	killed := startProgram(t, "run", "--socket", socket, write(t, quietTopology))
+	killed.reads(t, "ready ")
+	killed.signal(t, syscall.SIGKILL)
+	killed.ends(t)
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatal(err)
+	}
+	p := startProgram(t, "run", "--socket", socket, write(t, quietTopology))
+	p.reads(t, "ready ")
+	if out := curl(t, "--unix-socket", socket, "http://x/"); !strings.HasSuffix(out, " 200") {
+		t.Errorf("%s", out)
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.ends(t)
+
+	var two []*program
+	for range 2 { // one of them at most has it
+		q := startProgram(t, "run", write(t, quietTopology))
+		two = append(two, q)
+		if len(two) == 2 {
+			q.reads(t, "the API has no socket")
+		}
+		q.reads(t, "ready ")
+	}
+	for _, q := range two {
+		q.signal(t, syscall.SIGTERM)
+		if status := q.ends(t); status != 0 {
+			t.Errorf("status %d", status)
+		}
+	}
+}
