@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -454,9 +455,13 @@ func (s *space) echo(address string) {
 	}()
 }
 
-// serve starts the router in a namespace and waits until it is ready.
+// serve starts the router in a namespace and waits until it is ready. Its API has no socket, unless a flag says where:
+// the default one would be the same in all namespaces.
 func (s *space) serve(file string, flags ...string) *process {
 	s.w.t.Helper()
+	if !slices.Contains(flags, "--socket") {
+		flags = append(flags, "--socket", "none")
+	}
 	p := s.start(append([]string{program, "run", file}, flags...)...)
 	if !p.out.wait(" ready ", 1, 10*time.Second) {
 		s.w.t.Fatalf("the router is not ready:\n%s", p.stop())

@@ -88,6 +88,8 @@ type Server struct {
 	secrets atomic.Pointer[secrets]
 	hosts   map[string]bool
 
+	noSocket error // why the default socket is not there; nil: it is, or was not asked for
+
 	service Service
 	routes  *http.ServeMux
 	ending  context.Context // ends streams
@@ -112,7 +114,7 @@ type door struct {
 }
 
 // Open opens all doors. Clients can connect from then on, and wait until Serve is called. A default socket that cannot
-// be had is a line in the log. Any other door that cannot be opened is an error, and then none is open.
+// be had is a line in the log then. Any other door that cannot be opened is an error, and then none is open.
 func Open(opt Options) (*Server, error) {
 	s := &Server{opt: opt, log: opt.Logger, hosts: map[string]bool{}, refusals: newRefusals()}
 	if s.bounds = opt.bounds; s.bounds == nil {
@@ -160,8 +162,7 @@ func (s *Server) open() error {
 	case "":
 		l, err := openSocket(DefaultSocket)
 		if err != nil {
-			s.log.Warn("the API has no socket, the router goes on without; --socket PATH gives it another, "+
-				"--socket none is for none", "err", err)
+			s.noSocket = err
 			break
 		}
 		s.add(l, true)
@@ -228,6 +229,10 @@ func (s *Server) Serve(service Service) {
 	s.service, s.routes = service, http.NewServeMux()
 	for i := range service.Routes {
 		s.routes.Handle(service.Routes[i].Pattern, &service.Routes[i])
+	}
+	if s.noSocket != nil {
+		s.log.Warn("the API has no socket, the router goes on without; --socket PATH gives it another, "+
+			"--socket none is for none", "err", s.noSocket)
 	}
 	for _, d := range s.doors {
 		s.serving.Go(func() {
