@@ -230,11 +230,11 @@ func TestHumanLog(t *testing.T) {
 	var b bytes.Buffer
 	log := newLogger(&b, slog.LevelDebug, "text").With("router", "r 1").WithGroup("g")
 	log.Warn("trouble", "err", "it is\nbroken", slog.Group("in", "n", 1))
-	log.Debug("detail")
+	log.Debug("detail", "sent", "a\x1b[2J\u009bm\r")
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	const warning = `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`
 	if len(lines) != 2 || !strings.HasSuffix(lines[0], warning) ||
-		!strings.Contains(lines[1], "debug: detail") {
+		!strings.HasSuffix(lines[1], `debug: detail g.sent="a\x1b[2J\u009bm\r"`) {
 		t.Errorf("%q", lines)
 	}
 	b.Reset()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // newLogger returns the program's logger.
@@ -80,11 +81,14 @@ func writeAttr(b *bytes.Buffer, group string, a slog.Attr) {
 		return
 	}
 	text := v.String()
-	if text == "" || strings.ContainsAny(text, " \"\n=") {
+	if text == "" || strings.ContainsAny(text, " \"=") || strings.ContainsFunc(text, unprintable) {
 		text = strconv.Quote(text)
 	}
 	fmt.Fprintf(b, " %s%s=%s", group, a.Key, text)
 }
+
+// unprintable says whether a terminal might take a character for more than text. Values may be what clients have sent.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // WithAttrs implements slog.Handler.
 func (h *humanHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
