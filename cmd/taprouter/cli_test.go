@@ -234,7 +234,7 @@ func TestHumanLog(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	const warning = `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`
 	if len(lines) != 2 || !strings.HasSuffix(lines[0], warning) ||
-		!strings.HasSuffix(lines[1], `debug: detail g.sent="a\x1b[2J\u009bm\r"`) {
+		!strings.HasSuffix(lines[1], `debug: detail router="r 1" g.sent="a\x1b[2J\u009bm\r"`) {
 		t.Errorf("%q", lines)
 	}
 	b.Reset()
