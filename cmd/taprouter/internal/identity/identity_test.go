@@ -89,7 +89,8 @@ func TestLogin(t *testing.T) {
 		{"domain", `,"scope":{"domain":{"id":"default"}}`, "domain"},
 		{"domain by name", `,"scope":{"domain":{"name":"Default"}}`, "domain"},
 		{"system", `,"scope":{"system":{"all":true}}`, "system"},
-		{"the word of Horizon", `,"scope":"unscoped"`, "unscoped"}, {"as an object", `,"scope":{"unscoped":{}}`, "unscoped"},
+		{"the word of Horizon", `,"scope":"unscoped"`, "unscoped"}, {"as an object", `,"scope":{"unscoped":{}}`,
+			"unscoped"},
 	} {
 		text, body := s.login(fmt.Sprintf(password, c.scope))
 		for _, name := range []string{"project", "domain", "system"} {
@@ -102,7 +103,8 @@ func TestLogin(t *testing.T) {
 		}
 		user := body["user"].(map[string]any)
 		if user["name"] != "anna" || user["id"] != userID || body["issued_at"] != "2026-01-02T03:04:05.000000Z" ||
-			body["expires_at"] != "2026-01-03T03:04:05.000000Z" || !reflect.DeepEqual(body["methods"], []any{"password"}) {
+			body["expires_at"] != "2026-01-03T03:04:05.000000Z" || !reflect.DeepEqual(body["methods"],
+			[]any{"password"}) {
 			t.Errorf("%s: %v", c.name, body)
 		}
 		if name, ok := s.User(text); !ok || name != "anna" {
@@ -141,7 +143,8 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	if want := map[any]any{"network": "http://cloud:9696", "load-balancer": "http://cloud:9696/load-balancer",
-		"identity": "http://cloud:9696/identity/v3", "compute": "http://cloud:9696/compute/v2.1"}; !reflect.DeepEqual(types,
+		"identity": "http://cloud:9696/identity/v3",
+		"compute":  "http://cloud:9696/compute/v2.1"}; !reflect.DeepEqual(types,
 		want) {
 		t.Errorf("the catalog is %v", types)
 	}
@@ -153,7 +156,8 @@ func TestPassword(t *testing.T) {
 	s.token = "sesame"
 	credential := `{"auth":{"identity":{"methods":["application_credential"],"application_credential":
 		{"id":"c","secret":"%s"}}}}`
-	for _, body := range []string{fmt.Sprintf(password, ""), fmt.Sprintf(credential, "x"), fmt.Sprintf(credential, "")} {
+	for _, body := range []string{fmt.Sprintf(password, ""), fmt.Sprintf(credential, "x"), fmt.Sprintf(credential,
+		"")} {
 		if status, header, o := s.ask("POST", "/identity/v3/auth/tokens", body); status != 401 || o["error"] == nil ||
 			header.Get("X-Subject-Token") != "" {
 			t.Errorf("%s: %d %v", body, status, o)
@@ -223,7 +227,8 @@ func TestRefusedLogins(t *testing.T) {
 		{`{"auth":{"identity":{"methods":["a","b","c","d"]}}}`, 400, "too many"},
 		{fmt.Sprintf(password, "") + "{}", 400, "behind"},
 		{strings.Replace(fmt.Sprintf(password, ""), "anna", strings.Repeat("a", 256), 1), 400, "255"},
-		{fmt.Sprintf(password, `,"scope":"x"`), 400, "no scope"}, {fmt.Sprintf(password, `,"scope":{}`), 400, "none of"},
+		{fmt.Sprintf(password, `,"scope":"x"`), 400, "no scope"}, {fmt.Sprintf(password, `,"scope":{}`), 400,
+			"none of"},
 		{fmt.Sprintf(password, `,"scope":[]`), 400, "cannot be read"},
 		{fmt.Sprintf(password, `,"scope":{"project":{"name":"demo"}}`), 401, project},
 		{fmt.Sprintf(password, `,"scope":{"project":{"id":"2","name":"admin"}}`), 401, "one project"},
@@ -327,7 +332,8 @@ func TestServers(t *testing.T) {
 	} {
 		d.Put(&config.Port{Meta: meta(byte(10+i), p.name), Network: id(3), AdminStateUp: true,
 			MAC:      config.MAC{2, 0, 0, 0, 0, byte(10 + i)},
-			FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr(p.address)}}, DeviceID: p.device, DeviceOwner: p.owner})
+			FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr(p.address)}}, DeviceID: p.device,
+			DeviceOwner: p.owner})
 	}
 	d.Put(&config.FloatingIP{Meta: meta(30, ""), Network: id(1), Address: netip.MustParseAddr("10.0.0.50"),
 		FixedIP: netip.MustParseAddr("172.16.0.11")})
@@ -363,7 +369,8 @@ func TestServers(t *testing.T) {
 	}}; !reflect.DeepEqual(first["addresses"], want) {
 		t.Errorf("addresses: %v, want %v", first["addresses"], want)
 	}
-	for _, key := range []string{"id", "name", "status", "tenant_id", "user_id", "addresses", "flavor", "image", "created",
+	for _, key := range []string{"id", "name", "status", "tenant_id", "user_id", "addresses", "flavor", "image",
+		"created",
 		"updated", "metadata", "links", "key_name", "OS-EXT-STS:task_state", "OS-EXT-STS:power_state",
 		"OS-EXT-STS:vm_state", "OS-EXT-AZ:availability_zone"} {
 		if _, ok := first[key]; !ok {

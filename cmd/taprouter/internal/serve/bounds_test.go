@@ -15,7 +15,8 @@ import (
 // few are bounds that a test reaches soon.
 func few() *bounds {
 	b := usualBounds()
-	b.header, b.body, b.wait, b.idle = 50*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond
+	b.header, b.body, b.wait, b.idle = 50*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond,
+		50*time.Millisecond
 	return b
 }
 
@@ -32,7 +33,8 @@ func TestBodies(t *testing.T) {
 	impatient.Serve(service)
 	const head = " HTTP/1.1\r\nHost: localhost\r\n"
 	chunked := func(n int) string {
-		return head + "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", n, strings.Repeat("x", n))
+		return head + "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", n,
+			strings.Repeat("x", n))
 	}
 	plain := func(n int) string {
 		return head + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", n, strings.Repeat("x", n))

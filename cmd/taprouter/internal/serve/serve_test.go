@@ -193,7 +193,8 @@ func TestGate(t *testing.T) {
 		{"no token", guarded, "GET", "/v2.0/networks", "Host: any.example", 401, `"HTTPUnauthorized"`},
 		{"a wrong token", guarded, "GET", "/v2.0/lbaas/pools", "Host: x\r\nX-Auth-Token: 0123456789abcdeX", 401,
 			`"faultcode":"Client"`},
-		{"the beginning of a token", guarded, "GET", "/compute/v2.1/servers", "Host: x\r\nX-Auth-Token: 0123456789", 401,
+		{"the beginning of a token", guarded, "GET", "/compute/v2.1/servers", "Host: x\r\nX-Auth-Token: 0123456789",
+			401,
 			`"title":"Unauthorized"`},
 		{"an empty token", guarded, "GET", "/identity/v3/projects", "Host: x\r\nX-Auth-Token:", 401, `"code":401`},
 		{"the token", guarded, "POST", "/v2.0/networks", "Host: x\r\nX-Auth-Token: " + testToken, 200, ""},
@@ -291,7 +292,8 @@ func TestAudit(t *testing.T) {
 	if status != 200 || o["id"] != id || o["local"] != true {
 		t.Errorf("%d %s %v", status, id, o)
 	}
-	logged(id, append(whoAmI(), "level=INFO", "method=PUT", "path=/v2.0/x%0a%1b", "status=200", "revision=7", "noted=2")...)
+	logged(id, append(whoAmI(), "level=INFO", "method=PUT", "path=/v2.0/x%0a%1b", "status=200", "revision=7",
+		"noted=2")...)
 	status, id, _ = ask("DELETE", "/nothing", "")
 	if status != 204 {
 		t.Error(status)
