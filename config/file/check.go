@@ -24,8 +24,10 @@ type checker struct {
 	pools    map[string]bool
 	ports    map[portKey]*Port
 	hosts    map[string]bool // instances' names
-	devices  map[string]bool // networks whose devices could not be read
-	unsure   map[string]bool // networks with a subnet whose prefix could not be read
+	balancer map[string]bool
+	given    map[config.ID]bool // IDs that tables state, set by identify
+	devices  map[string]bool    // networks whose devices could not be read
+	unsure   map[string]bool    // networks with a subnet whose prefix could not be read
 }
 
 // A portKey is how an instance finds its port.
@@ -42,6 +44,7 @@ func newChecker(t *Topology, r *report) *checker {
 		routers:  map[string]bool{},
 		labels:   map[string]bool{},
 		pools:    map[string]bool{},
+		balancer: map[string]bool{},
 		ports:    map[portKey]*Port{},
 		hosts:    map[string]bool{},
 		devices:  map[string]bool{},
@@ -57,6 +60,7 @@ func (c *checker) run() {
 	c.checkNAT(c.root.child("nat", c.NAT.Line), &c.NAT)
 	c.checkRouters()
 	c.checkPorts()
+	c.checkBalancers()
 	c.checkPools()
 	c.checkVIPs()
 	c.checkFloatingIPs()
@@ -67,7 +71,7 @@ func (c *checker) run() {
 // checkSomething: a file that serves nothing is a mistake, such as the wrong
 // file. Devices alone are enough, for the networks may be made at run time.
 func (c *checker) checkSomething() {
-	if len(c.Networks) == 0 && len(c.PhysicalNetworks) == 0 && !c.root.spoiled("network") {
+	if len(c.Networks) == 0 && len(c.PhysicalNetworks) == 0 && !c.root.spoiled("network") && c.NAT.Line == 0 {
 		c.root.fault("", "nothing to serve: there is no [[network]]")
 	}
 }
@@ -77,9 +81,10 @@ func (c *checker) checkLabels() {
 	for i := range c.PhysicalNetworks {
 		p := &c.PhysicalNetworks[i]
 		s := c.root.item("physical_network", "physical network", p.Name, i, len(c.PhysicalNetworks), p.Line)
-		if s.checkName(p.Name, names) {
+		if c.checkName(s, p.Name, p.ID, names) {
 			c.labels[p.Name] = true
 		}
+		setFirst(c.labels, string(p.ID), true)
 	}
 	c.labels[defaultLabel] = true
 }
@@ -89,9 +94,10 @@ func (c *checker) checkNetworks() {
 	for i := range c.Networks {
 		n := &c.Networks[i]
 		s := c.root.item("network", "network", n.Name, i, len(c.Networks), n.Line)
-		if s.checkName(n.Name, names) {
+		if c.checkName(s, n.Name, n.ID, names) {
 			c.networks[n.Name] = n
 		}
+		setFirst(c.networks, string(n.ID), n)
 		c.devices[n.Name] = c.devices[n.Name] || s.spoiled("devices")
 		c.unsure[n.Name] = c.unsure[n.Name] || s.spoiledIn("subnet")
 		zeroBetween(s, "vlan", n.VLAN, 1, config.MaxVLAN)
@@ -134,9 +140,10 @@ func (c *checker) checkRouters() {
 	for i := range c.Routers {
 		r := &c.Routers[i]
 		s := c.root.item("router", "router", r.Name, i, len(c.Routers), r.Line)
-		if s.checkName(r.Name, names) {
+		if c.checkName(s, r.Name, r.ID, names) {
 			c.routers[r.Name] = true
 		}
+		setFirst(c.routers, string(r.ID), true)
 		s.notEmpty("rp_filter", r.RPFilter)
 		for j := range r.Interfaces {
 			c.checkInterface(s, r, j)
@@ -172,11 +179,14 @@ func (c *checker) checkPorts() {
 	for i := range c.Ports {
 		p := &c.Ports[i]
 		s := c.root.item("port", "port", p.Name, i, len(c.Ports), p.Line)
-		if s.checkName(p.Name, names) {
+		if c.checkName(s, p.Name, p.ID, names) {
 			c.ports[portKey{p.Network, p.Name}] = p
 		}
 		n, ok := c.network(s, p.Network)
-		if !s.require("fixed_ip", p.FixedIP.IsValid()) {
+		switch {
+		case p.FixedIPs != nil && p.FixedIP.IsValid():
+			s.fault("fixed_ips", "fixed_ips is instead of fixed_ip; write all addresses there")
+		case p.FixedIPs == nil && !s.require("fixed_ip", p.FixedIP.IsValid()):
 			s.mute("fixed_ip")
 		}
 		switch {
@@ -194,8 +204,12 @@ func (c *checker) checkPools() {
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		s := c.root.item("pool", "pool", p.Name, i, len(c.Pools), p.Line)
-		if s.checkName(p.Name, names) {
+		if c.checkName(s, p.Name, p.ID, names) {
 			c.pools[p.Name] = true
+		}
+		setFirst(c.pools, string(p.ID), true)
+		if p.LoadBalancer != "" || s.given("loadbalancer") {
+			refer(s, "loadbalancer", "load balancer", "loadbalancer", p.LoadBalancer, c.balancer)
 		}
 		s.notEmpty("protocol", string(p.Protocol))
 		s.notEmpty("algorithm", p.Algorithm)
@@ -213,8 +227,8 @@ func (c *checker) checkPools() {
 		for j := range p.Members {
 			m := &p.Members[j]
 			at := s.item("member", "member", m.Name, j, len(p.Members), m.Line)
-			if m.Name != "" && m.Name != m.endpoint() || at.given("name") {
-				at.checkName(m.Name, members)
+			if m.Name != "" && m.Name != m.endpoint() || at.given("name") && !m.NoName {
+				c.checkName(at, m.Name, m.ID, members)
 			}
 		}
 	}
@@ -240,17 +254,24 @@ func (c *checker) checkVIPs() {
 	routers := map[networkAddress]*VIP{} // the first that names one
 	for i := range c.VIPs {
 		v, s := &c.VIPs[i], c.vipScope(i)
-		s.checkName(v.Name, names)
+		c.checkName(s, v.Name, v.ID, names)
 		s.notEmpty("protocol", string(v.Protocol))
 		if v.ConnectionLimit == 0 && s.given("connection_limit") {
 			s.fault("connection_limit", "connection_limit must be at least 1, not 0; leave it out for none")
 		}
 		s.zeroPositive("idle_timeout", v.IdleTimeout)
+		if v.Pool != "" || v.LoadBalancer == "" || s.given("pool") {
+			refer(s, "pool", "pool", "pool", v.Pool, c.pools)
+		}
+		if v.LoadBalancer != "" || s.given("loadbalancer") {
+			c.checkBalancerOf(s)
+			refer(s, "loadbalancer", "load balancer", "loadbalancer", v.LoadBalancer, c.balancer)
+			continue
+		}
 		c.network(s, v.Network)
 		if !s.require("address", v.Address.IsValid()) {
 			s.mute("address")
 		}
-		refer(s, "pool", "pool", "pool", v.Pool, c.pools)
 		c.router(s, v.Router)
 		if v.Router == "" {
 			continue
@@ -262,6 +283,29 @@ func (c *checker) checkVIPs() {
 			s.fault("router", "router %q is another than that of VIP %q at the same address, %q", v.Router, first.Name,
 				first.Router)
 		}
+	}
+}
+
+// checkBalancerOf checks a VIP that names a load balancer, and so needs no place of its own.
+func (c *checker) checkBalancerOf(s scope) {
+	for _, key := range []string{"network", "address", "router"} {
+		if s.given(key) {
+			s.fault(key, "%s is that of the load balancer; leave it out, or leave out loadbalancer", key)
+		}
+	}
+}
+
+func (c *checker) checkBalancers() {
+	names := map[string]owner{}
+	for i := range c.LoadBalancers {
+		b := &c.LoadBalancers[i]
+		s := c.root.item("loadbalancer", "load balancer", b.Name, i, len(c.LoadBalancers), b.Line)
+		if c.checkName(s, b.Name, b.ID, names) {
+			c.balancer[b.Name] = true
+		}
+		setFirst(c.balancer, string(b.ID), true)
+		c.network(s, b.Network)
+		c.router(s, b.Router)
 	}
 }
 
@@ -305,8 +349,17 @@ func (o owner) String() string {
 // owner is the table itself as the owner of something.
 func (s scope) owner() owner { return owner{what: s.subject, line: s.line} }
 
-// checkName checks a name and puts it down as taken. It says whether no other table has it.
-func (s scope) checkName(name string, taken map[string]owner) bool {
+// checkName checks a name and puts it down as taken. It says whether no other table has it. A table with an id may
+// have any name, or none: a program may have given it. Other tables refer to it by its id then.
+func (c *checker) checkName(s scope, name string, id config.ID, taken map[string]owner) bool {
+	if c.given[id] {
+		if _, ok := taken[name]; ok || name == "" {
+			s.r.repeated[[2]string{s.list(), name}] = ok
+			return false
+		}
+		taken[name] = s.owner()
+		return true
+	}
 	if !s.require("name", name != "") {
 		return false
 	}
@@ -390,6 +443,11 @@ func mayCompare[T any](r *report, name string, all map[string]T) bool {
 // the same key is not reported.
 func refer[T any](s scope, key, kind, header, name string, all map[string]T) (T, bool) {
 	found, ok := all[name]
+	if s.r.repeated[[2]string{header, name}] {
+		defer s.mute(key)
+		s.fault(key, "several tables [[%s]] are called %q; write the id of the one that is meant", header, name)
+		return found, false
+	}
 	if ok {
 		return found, true
 	}

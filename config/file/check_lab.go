@@ -26,7 +26,7 @@ func (c *checker) checkInstances() {
 	for i := range c.Instances {
 		h := &c.Instances[i]
 		s := c.instanceScope(i)
-		if s.checkName(h.Name, names) {
+		if c.checkName(s, h.Name, "", names) {
 			c.hosts[h.Name] = true
 		}
 		s.checkServices(h)

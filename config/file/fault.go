@@ -53,6 +53,8 @@ type report struct {
 	warnings Faults
 	warned   int // as found
 	compared int // see maxCompared
+
+	repeated map[[2]string]bool // the list and the name of tables that share the name, which only those with an id may
 }
 
 // maxFaults bounds the faults that are reported for one file. A reader needs no more, and each
@@ -131,6 +133,12 @@ func (r *report) spoil(path string) {
 	for ; !r.within[path]; path = parentPath(path) {
 		r.within[path] = true
 	}
+}
+
+// list is the key of the list that a table is in.
+func (s scope) list() string {
+	list, _, _ := strings.Cut(s.path[strings.LastIndexByte(s.path, '.')+1:], "[")
+	return list
 }
 
 // root is the scope of the file.

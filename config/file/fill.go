@@ -21,6 +21,9 @@ func (t *Topology) fill(s *config.State) {
 	for i := range t.Networks {
 		setFirst(networks, t.Networks[i].Name, t.Networks[i].ID)
 	}
+	for i := range t.Networks {
+		setFirst(networks, string(t.Networks[i].ID), t.Networks[i].ID)
+	}
 	for i := range t.Routers {
 		if t.Routers[i].NAT == nil {
 			t.Routers[i].NAT = &NAT{Line: t.NAT.Line}
@@ -36,7 +39,7 @@ func (t *Topology) fill(s *config.State) {
 	for i := range t.FloatingIPs {
 		f := &t.FloatingIPs[i]
 		o := s.FloatingIP(f.ID)
-		f.Address, f.Router = o.Address, names[o.Router]
+		f.Address, f.Router = o.Address, cmp.Or(names[o.Router], string(o.Router))
 		for k := range f.PortForwarding {
 			f.PortForwarding[k].Protocol = s.PortForwarding(f.PortForwarding[k].ID).Protocol
 		}
@@ -44,10 +47,19 @@ func (t *Topology) fill(s *config.State) {
 	for i := range t.Pools {
 		t.Pools[i].take(s)
 	}
+	for i := range t.LoadBalancers {
+		b := &t.LoadBalancers[i]
+		o := s.LoadBalancer(b.ID)
+		b.Address, b.Router = o.Address, cmp.Or(names[o.Router], string(o.Router))
+	}
 	for i := range t.VIPs {
 		v := &t.VIPs[i]
 		l := s.Listener(v.ID)
-		v.Protocol, v.Router = l.Protocol, names[s.LoadBalancer(l.LoadBalancer).Router]
+		b := s.LoadBalancer(l.LoadBalancer)
+		v.Protocol, v.Router = l.Protocol, cmp.Or(names[b.Router], string(b.Router))
+		if v.LoadBalancer != "" {
+			v.Network, v.Address = cmp.Or(s.Network(b.Network).Name, string(b.Network)), b.Address
+		}
 	}
 	ports := t.portIDs()
 	for i := range t.Instances {
@@ -122,7 +134,7 @@ func (p *Pool) take(s *config.State) {
 			o.ExpectedCodes
 	}
 	for i := range p.Members {
-		if m := &p.Members[i]; m.Name == "" {
+		if m := &p.Members[i]; m.Name == "" && !m.NoName {
 			m.Name = m.endpoint()
 		}
 	}

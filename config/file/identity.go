@@ -35,6 +35,7 @@ type identified struct {
 func (c *checker) identify() {
 	taken := map[config.ID]identified{}
 	given := map[config.ID]bool{}
+	c.given = given
 	c.eachTable(func(t identified) {
 		switch first, ok := taken[*t.id]; {
 		case *t.id == "":
@@ -130,6 +131,11 @@ func (c *checker) eachTable(f func(identified)) {
 				func() []string { return m.idParts(p.ID) }})
 		}
 	}
+	for i := range c.LoadBalancers {
+		b := &c.LoadBalancers[i]
+		at := c.tableAt("loadbalancer", "load balancer", b.Name, i, len(c.LoadBalancers), b.Line)
+		named(&b.ID, config.KindLoadBalancer, at, b.Name)
+	}
 	for i := range c.VIPs {
 		named(&c.VIPs[i].ID, config.KindListener, func() scope { return c.vipScope(i) }, c.VIPs[i].Name)
 	}
@@ -151,9 +157,11 @@ func (c *checker) eachFloatingIP(f func(identified)) {
 	ids := func() {
 		for i := range c.Networks {
 			setFirst(networks, c.Networks[i].Name, c.Networks[i].ID)
+			setFirst(networks, string(c.Networks[i].ID), c.Networks[i].ID)
 		}
 		for i := range c.Routers {
 			setFirst(routers, c.Routers[i].Name, c.Routers[i].ID)
+			setFirst(routers, string(c.Routers[i].ID), c.Routers[i].ID)
 		}
 	}
 	numbers := map[string]int{}

@@ -15,6 +15,10 @@ type declaration struct {
 	object config.Object
 	at     scope
 	key    func(field string) string // the key in the table that a field of the object has; nil: the same one
+
+	// whole says that the table stands for this object alone, and may come before what serves it: an object that a
+	// program has made may be written so.
+	whole bool
 }
 
 // A declarer makes objects of a topology's tables.
@@ -30,7 +34,9 @@ type declarer struct {
 	ports    map[portKey]config.ID
 
 	instances map[portKey]config.ID
-	made      map[config.ID]int // IDs of interfaces
+	balancers map[string]config.ID
+	gateways  map[config.ID]bool // routers whose gateway's port is a table of its own
+	made      map[config.ID]int  // IDs of interfaces
 }
 
 // declare makes an object of every table that stands for one. A value that a table leaves open is also open in its
@@ -41,13 +47,20 @@ func (t *Topology) declare(root scope) []declaration {
 		Topology: t, root: root,
 		networks: map[string]*Network{}, routers: map[string]config.ID{}, pools: map[string]config.ID{},
 		labels: map[string]config.ID{}, ports: map[portKey]config.ID{}, instances: map[portKey]config.ID{},
-		made: map[config.ID]int{},
+		balancers: map[string]config.ID{}, gateways: map[config.ID]bool{}, made: map[config.ID]int{},
+	}
+	for i := range t.Ports {
+		if p := &t.Ports[i]; p.DeviceOwner == config.OwnerGateway {
+			d.gateways[config.ID(p.DeviceID)] = true
+		}
 	}
 	d.settings()
 	d.declareNetworks()
 	d.declareRouters()
 	d.declarePorts()
+	d.nameBalancers()
 	d.declarePools()
+	d.declareBalancers()
 	d.declareVIPs()
 	d.declareFloatingIPs()
 	d.declareInstances()
@@ -55,7 +68,13 @@ func (t *Topology) declare(root scope) []declaration {
 }
 
 func (d *declarer) add(o config.Object, at scope, key func(field string) string) {
-	d.list = append(d.list, declaration{o, at, key})
+	d.list = append(d.list, declaration{object: o, at: at, key: key})
+}
+
+// describe gives the newest object what a table says of it besides.
+func (d *declarer) describe(a About) {
+	m := d.list[len(d.list)-1].object.About()
+	m.Description, m.Tags = a.Description, a.Tags
 }
 
 func (d *declarer) source(line int) config.Source { return config.Source{File: d.File, Line: line} }
@@ -108,11 +127,17 @@ func (n *NAT) object() config.NAT {
 
 // ownNAT is what a router's nat says that the settings of all routers do not. In a validated topology the
 // others are filled in.
-func (d *declarer) ownNAT(n *NAT) config.NAT {
+func (d *declarer) ownNAT(router scope, n *NAT) config.NAT {
 	if n == nil {
 		return config.NAT{}
 	}
 	own, all := n.object(), d.NAT.object()
+	if router.given("nat") { // the table is as it was read
+		if router.given("nat.mss_clamp") {
+			own.MSSClamp = &n.MSSClamp
+		}
+		return own
+	}
 	inherit(&own.Mapping, all.Mapping)
 	inherit(&own.Filtering, all.Filtering)
 	inherit(&own.MaxConnections, all.MaxConnections)
@@ -151,6 +176,10 @@ func (d *declarer) declareNetworks() {
 		at := d.root.item("physical_network", "physical network", p.Name, i, len(d.PhysicalNetworks), p.Line)
 		setFirst(d.labels, p.Name, p.ID)
 		d.add(&config.PhysicalNetwork{Meta: d.meta(p.ID, p.Name, p.Line), Devices: p.Devices}, at, nil)
+		d.describe(p.About)
+	}
+	for i := range d.PhysicalNetworks {
+		setFirst(d.labels, string(d.PhysicalNetworks[i].ID), d.PhysicalNetworks[i].ID)
 	}
 	setFirst(d.labels, defaultLabel, config.NameID(config.KindPhysicalNetwork, defaultLabel))
 	for i := range d.Networks {
@@ -158,7 +187,7 @@ func (d *declarer) declareNetworks() {
 		at := d.root.item("network", "network", n.Name, i, len(d.Networks), n.Line)
 		setFirst(d.networks, n.Name, n)
 		o := &config.Network{
-			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: true, External: n.External, MTU: n.MTU, VLAN: n.VLAN,
+			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: !n.AdminStateDown, External: n.External, MTU: n.MTU, VLAN: n.VLAN,
 			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity,
 		}
 		if n.PhysicalNetwork != "" {
@@ -168,9 +197,13 @@ func (d *declarer) declareNetworks() {
 			}
 		}
 		d.add(o, at, nil)
+		d.describe(n.About)
 		for j := range n.Subnets {
 			d.declareSubnet(n, at, j)
 		}
+	}
+	for i := range d.Networks {
+		setFirst(d.networks, string(d.Networks[i].ID), &d.Networks[i])
 	}
 }
 
@@ -178,7 +211,7 @@ func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 	sub := &n.Subnets[j]
 	at = at.item("subnet", "subnet", "", j, len(n.Subnets), sub.Line)
 	o := &config.Subnet{
-		Meta: d.meta(sub.ID, "", sub.Line), Network: n.ID, CIDR: sub.CIDR, Gateway: sub.gateway(),
+		Meta: d.meta(sub.ID, sub.Name, sub.Line), Network: n.ID, CIDR: sub.CIDR, Gateway: sub.gateway(),
 		AllocationPools: sub.AllocationPools, DHCP: sub.DHCP, LeaseTime: sub.LeaseTime,
 		DNSNameservers: sub.DNSNameservers,
 	}
@@ -189,6 +222,8 @@ func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 		o.Gateway, o.DHCP = netip.Addr{}, false // nothing is known of it
 	}
 	d.add(o, at, nil)
+	d.describe(sub.About)
+	d.list[len(d.list)-1].whole = at.given("id")
 }
 
 // gateway is a subnet's gateway: the first host, unless the table says what else.
@@ -205,11 +240,15 @@ func (d *declarer) route(r Route) config.Route {
 
 func (d *declarer) declareRouters() {
 	for i := range d.Routers {
+		setFirst(d.routers, d.Routers[i].Name, d.Routers[i].ID)
+	}
+	for i := range d.Routers {
 		r := &d.Routers[i]
+		setFirst(d.routers, string(r.ID), r.ID)
 		at := d.root.item("router", "router", r.Name, i, len(d.Routers), r.Line)
-		setFirst(d.routers, r.Name, r.ID)
 		o := &config.Router{
-			Meta: d.meta(r.ID, r.Name, r.Line), AdminStateUp: true, RPFilter: r.RPFilter, NAT: d.ownNAT(r.NAT),
+			Meta: d.meta(r.ID, r.Name, r.Line), AdminStateUp: !r.AdminStateDown, RPFilter: r.RPFilter,
+			NAT: d.ownNAT(at, r.NAT),
 		}
 		for _, route := range r.Routes {
 			o.Routes = append(o.Routes, d.route(route))
@@ -222,11 +261,13 @@ func (d *declarer) declareRouters() {
 			}
 		}
 		d.add(o, at, nil)
+		d.describe(r.About)
 		for j := range r.Interfaces {
 			d.declareInterface(r, at, j)
 		}
-		if gw != nil {
+		if gw != nil && !d.gateways[r.ID] {
 			p := routerPort(d.meta(gw.ID, "", gw.Line), r, config.OwnerGateway, o.Gateway.Network, gw.Address)
+			p.MAC = gw.MAC
 			d.add(p, at.child("gateway", gw.Line), addressKey)
 		}
 	}
@@ -248,6 +289,7 @@ func (d *declarer) declareInterface(r *Router, at scope, j int) {
 			}
 		}
 		p := routerPort(d.meta(id, "", iface.Line), r, config.OwnerInterface, network, a)
+		p.MAC = iface.MAC
 		d.add(p, at, addressKey)
 	}
 }
@@ -308,8 +350,9 @@ func (d *declarer) declarePorts() {
 		p := &d.Ports[i]
 		at := d.root.item("port", "port", p.Name, i, len(d.Ports), p.Line)
 		o := &config.Port{
-			Meta: d.meta(p.ID, p.Name, p.Line), Network: d.network(p.Network), AdminStateUp: true, MAC: p.MAC,
-			FixedIPs: []config.FixedIP{{Address: p.FixedIP}}, Device: p.Device,
+			Meta: d.meta(p.ID, p.Name, p.Line), Network: d.network(p.Network), AdminStateUp: !p.AdminStateDown,
+			MAC: p.MAC, FixedIPs: p.fixedIPs(), Device: p.Device, DeviceID: p.DeviceID, DeviceOwner: p.DeviceOwner,
+			PortSecurity: p.PortSecurity,
 		}
 		for _, pair := range p.AllowedAddressPairs {
 			if pair.MAC == p.MAC {
@@ -318,12 +361,28 @@ func (d *declarer) declarePorts() {
 			o.AllowedAddressPairs = append(o.AllowedAddressPairs, pair)
 		}
 		key := portKey{p.Network, p.Name}
-		if id, ok := d.instances[key]; ok {
+		if id, ok := d.instances[key]; ok && o.DeviceOwner == "" {
 			o.DeviceID, o.DeviceOwner = string(id), config.OwnerCompute
 		}
 		setFirst(d.ports, key, p.ID)
 		d.add(o, at, fixedIPKey)
+		if p.FixedIPs != nil {
+			d.list[len(d.list)-1].key = nil
+		}
+		d.describe(p.About)
 	}
+}
+
+// fixedIPs are the addresses of a port.
+func (p *Port) fixedIPs() []config.FixedIP {
+	if p.FixedIPs == nil {
+		return []config.FixedIP{{Address: p.FixedIP}}
+	}
+	all := []config.FixedIP{}
+	for _, a := range p.FixedIPs {
+		all = append(all, config.FixedIP{Address: a})
+	}
+	return all
 }
 
 // declareInstances makes ports for the instances that have none.
@@ -347,62 +406,98 @@ func (d *declarer) declareFloatingIPs() {
 		f := &d.FloatingIPs[i]
 		at := d.root.item("floating_ip", "floating IP", addrText(f.Address), i, len(d.FloatingIPs), f.Line)
 		o := &config.FloatingIP{
-			Meta: d.meta(f.ID, "", f.Line), Network: d.network(f.Network), Address: f.Address, FixedIP: f.FixedIP,
+			Meta: d.meta(f.ID, f.Name, f.Line), Network: d.network(f.Network), Address: f.Address, FixedIP: f.FixedIP,
 			Router: d.router(f.Router),
 		}
 		d.add(o, at, nil)
+		d.describe(f.About)
 		for j := range f.PortForwarding {
 			p := &f.PortForwarding[j]
 			o := &config.PortForwarding{
-				Meta: d.meta(p.ID, "", p.Line), FloatingIP: f.ID, Protocol: p.Protocol, ExternalPort: p.ExternalPort,
+				Meta: d.meta(p.ID, p.Name, p.Line), FloatingIP: f.ID, Protocol: p.Protocol, ExternalPort: p.ExternalPort,
 				FixedIP: p.FixedIP, Port: p.Port,
 			}
 			inner := at.item("port_forwarding", "port forwarding", "", j, len(f.PortForwarding), p.Line)
 			d.add(o, inner, nil)
+			d.describe(p.About)
 		}
 	}
 }
 
 func (d *declarer) declarePools() {
 	for i := range d.Pools {
+		setFirst(d.pools, d.Pools[i].Name, d.Pools[i].ID)
+	}
+	for i := range d.Pools {
+		setFirst(d.pools, string(d.Pools[i].ID), d.Pools[i].ID)
+	}
+	delete(d.pools, "")
+	for i := range d.Pools {
 		p := &d.Pools[i]
 		at := d.root.item("pool", "pool", p.Name, i, len(d.Pools), p.Line)
-		setFirst(d.pools, p.Name, p.ID)
 		o := &config.Pool{
-			Meta: d.meta(p.ID, p.Name, p.Line), AdminStateUp: true, Protocol: p.Protocol, Algorithm: p.Algorithm,
-			OnMemberDown: p.OnMemberDown, OnMemberRemoved: p.OnMemberRemoved,
+			Meta: d.meta(p.ID, p.Name, p.Line), AdminStateUp: !p.AdminStateDown, Protocol: p.Protocol,
+			Algorithm: p.Algorithm, OnMemberDown: p.OnMemberDown, OnMemberRemoved: p.OnMemberRemoved,
+			LoadBalancer: d.balancers[p.LoadBalancer],
 		}
 		if s := p.SessionPersistence; s != nil {
 			o.SessionPersistence = &config.SessionPersistence{Type: s.Type, Timeout: s.Timeout}
 		}
 		d.add(o, at, nil)
+		d.describe(p.About)
 		if m := p.Monitor; m != nil {
 			d.add(&config.Monitor{
-				Meta: d.meta(m.ID, "", m.Line), Pool: p.ID, AdminStateUp: true, Type: m.Type, Delay: m.Delay,
+				Meta: d.meta(m.ID, m.Name, m.Line), Pool: p.ID, AdminStateUp: !m.AdminStateDown, Type: m.Type, Delay: m.Delay,
 				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown,
 				InitialState: m.InitialState,
 				HTTPMethod:   m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,
 			}, at.child("monitor", m.Line), nil)
+			d.describe(m.About)
 		}
 		for j := range p.Members {
 			m := &p.Members[j]
 			name := m.Name
-			if name == "" && m.Address.IsValid() {
+			if name == "" && !m.NoName && m.Address.IsValid() {
 				name = m.endpoint()
 			}
 			d.add(&config.Member{
 				Meta: d.meta(m.ID, name, m.Line), Pool: p.ID, Address: m.Address, Port: m.Port, Weight: m.Weight,
-				Backup: m.Backup, AdminStateUp: m.AdminStateUp,
+				Backup: m.Backup, Subnet: m.Subnet, AdminStateUp: m.AdminStateUp,
 			}, at.item("member", "member", name, j, len(p.Members), m.Line), nil)
+			d.describe(m.About)
 		}
 	}
 }
 
-// declareVIPs makes a load balancer for each address, and a listener for each VIP.
+// nameBalancers gives the load balancers of tables their names, which pools before them use.
+func (d *declarer) nameBalancers() {
+	for i := range d.LoadBalancers {
+		setFirst(d.balancers, d.LoadBalancers[i].Name, d.LoadBalancers[i].ID)
+	}
+	for i := range d.LoadBalancers {
+		setFirst(d.balancers, string(d.LoadBalancers[i].ID), d.LoadBalancers[i].ID)
+	}
+	delete(d.balancers, "")
+}
+
+func (d *declarer) declareBalancers() {
+	for i := range d.LoadBalancers {
+		b := &d.LoadBalancers[i]
+		at := d.root.item("loadbalancer", "load balancer", b.Name, i, len(d.LoadBalancers), b.Line)
+		d.add(&config.LoadBalancer{
+			Meta: d.meta(b.ID, b.Name, b.Line), Network: d.network(b.Network), Address: b.Address,
+			Router: d.router(b.Router), AdminStateUp: !b.AdminStateDown,
+		}, at, nil)
+		d.describe(b.About)
+		d.list[len(d.list)-1].whole = true
+	}
+}
+
+// declareVIPs makes a listener for each VIP, and a load balancer for each address of VIPs that name none.
 func (d *declarer) declareVIPs() {
 	routers := map[networkAddress]config.ID{} // of the first VIP there that names one
 	for i := range d.VIPs {
-		if v := &d.VIPs[i]; v.Router != "" {
+		if v := &d.VIPs[i]; v.Router != "" && v.LoadBalancer == "" {
 			setFirst(routers, networkAddress{v.Network, v.Address}, d.router(v.Router))
 		}
 	}
@@ -412,7 +507,9 @@ func (d *declarer) declareVIPs() {
 		at := d.root.item("vip", "VIP", v.Name, i, len(d.VIPs), v.Line)
 		network, place := d.network(v.Network), networkAddress{v.Network, v.Address}
 		balancer := config.NameID(config.KindLoadBalancer, string(network), addrText(v.Address))
-		if !balancers[place] {
+		if v.LoadBalancer != "" {
+			balancer = d.balancers[v.LoadBalancer]
+		} else if !balancers[place] {
 			balancers[place] = true
 			d.add(&config.LoadBalancer{
 				Meta: d.meta(balancer, v.Name, v.Line), Network: network, Address: v.Address, Router: routers[place],
@@ -422,8 +519,9 @@ func (d *declarer) declareVIPs() {
 		d.add(&config.Listener{
 			Meta: d.meta(v.ID, v.Name, v.Line), LoadBalancer: balancer, Protocol: v.Protocol, Port: v.Port,
 			Pool: d.pools[v.Pool], ConnectionLimit: v.ConnectionLimit, IdleTimeout: v.IdleTimeout,
-			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: true,
+			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: !v.AdminStateDown,
 		}, at, nil)
+		d.describe(v.About)
 	}
 }
 

@@ -119,7 +119,7 @@ func newReport(t *Topology) *report {
 	return &report{
 		file: t.File, lines: t.lines, schema: topologyKeys,
 		bad: map[string]bool{}, within: map[string]bool{}, muted: map[string]bool{}, mutedIn: map[string]bool{},
-		single: map[string]bool{},
+		single: map[string]bool{}, repeated: map[[2]string]bool{},
 	}
 }
 
@@ -127,7 +127,7 @@ func newReport(t *Topology) *report {
 func (r *report) blank() *report {
 	return &report{
 		file: r.file, lines: r.lines, schema: r.schema, bad: r.bad, within: r.within, muted: r.muted,
-		mutedIn: r.mutedIn, single: r.single,
+		mutedIn: r.mutedIn, single: r.single, repeated: r.repeated,
 	}
 }
 

@@ -36,6 +36,9 @@ var topologyKeys = keys[Topology]{
 	tables("pool", "pool", "name", poolKeys,
 		func(line int) Pool { return Pool{Line: line} },
 		func(t *Topology) *[]Pool { return &t.Pools }),
+	tables("loadbalancer", "load balancer", "name", loadBalancerKeys,
+		func(line int) LoadBalancer { return LoadBalancer{Line: line} },
+		func(t *Topology) *[]LoadBalancer { return &t.LoadBalancers }),
 	tables("vip", "VIP", "name", vipKeys,
 		func(line int) VIP { return VIP{Line: line} },
 		func(t *Topology) *[]VIP { return &t.VIPs }),
@@ -50,7 +53,20 @@ var topologyKeys = keys[Topology]{
 		func(t *Topology) *[]Step { return &t.Steps }),
 }
 
-var networkKeys = keys[Network]{
+// described are the keys of a table with a description and tags.
+func described[T any](about func(*T) *About, ks ...key[T]) keys[T] {
+	return append(ks,
+		leaf("description", func(t *T, v value) { about(t).Description = v.text() }),
+		leaf("tags", func(t *T, v value) { about(t).Tags = listOf(v, value.text) }))
+}
+
+// adminState is the key admin_state_up, which is true by default.
+func adminState[T any](down func(*T) *bool) key[T] {
+	return leaf("admin_state_up", func(t *T, v value) { *down(t) = !v.flag() })
+}
+
+var networkKeys = described(func(n *Network) *About { return &n.About },
+	adminState(func(n *Network) *bool { return &n.AdminStateDown }),
 	leaf("name", func(n *Network, v value) { n.Name = v.text() }),
 	leaf("devices", func(n *Network, v value) { n.Devices = listOf(v, value.device) }),
 	leaf("physical_network", func(n *Network, v value) { n.PhysicalNetwork = v.text() }),
@@ -63,9 +79,10 @@ var networkKeys = keys[Network]{
 		func(line int) Subnet { return Subnet{Line: line} },
 		func(n *Network) *[]Subnet { return &n.Subnets }),
 	leaf("id", func(n *Network, v value) { n.ID = v.id() }),
-}
+)
 
-var subnetKeys = keys[Subnet]{
+var subnetKeys = described(func(s *Subnet) *About { return &s.About },
+	leaf("name", func(s *Subnet, v value) { s.Name = v.text() }),
 	leaf("cidr", func(s *Subnet, v value) { s.CIDR = v.prefix() }),
 	leaf("gateway", func(s *Subnet, v value) {
 		if s.NoGateway = v.raw == "none"; !s.NoGateway {
@@ -79,7 +96,7 @@ var subnetKeys = keys[Subnet]{
 	tables("host_routes", "host route", "destination", routeKeys, blankRoute,
 		func(s *Subnet) *[]Route { return &s.HostRoutes }),
 	leaf("id", func(s *Subnet, v value) { s.ID = v.id() }),
-}
+)
 
 var routeKeys = keys[Route]{
 	leaf("destination", func(r *Route, v value) { r.Destination = v.prefix() }),
@@ -88,15 +105,16 @@ var routeKeys = keys[Route]{
 
 func blankRoute(line int) Route { return Route{Line: line} }
 
-var physicalNetworkKeys = keys[PhysicalNetwork]{
+var physicalNetworkKeys = described(func(p *PhysicalNetwork) *About { return &p.About },
 	leaf("name", func(p *PhysicalNetwork, v value) { p.Name = v.text() }),
 	leaf("devices", func(p *PhysicalNetwork, v value) { p.Devices = listOf(v, value.device) }),
 	leaf("id", func(p *PhysicalNetwork, v value) { p.ID = v.id() }),
-}
+)
 
-var routerKeys = keys[Router]{
+var routerKeys = described(func(r *Router) *About { return &r.About },
+	adminState(func(r *Router) *bool { return &r.AdminStateDown }),
 	leaf("name", func(r *Router, v value) { r.Name = v.text() }),
-	{name: "interfaces", set: decodeInterfaces, sub: interfaceKeys, many: true},
+	key[Router]{name: "interfaces", set: decodeInterfaces, sub: interfaceKeys, many: true},
 	table("gateway", gatewayKeys,
 		func(line int) RouterGateway { return RouterGateway{Line: line, SNAT: true} },
 		func(r *Router, g RouterGateway) { r.Gateway = &g }),
@@ -107,11 +125,12 @@ var routerKeys = keys[Router]{
 		func(line int) NAT { return NAT{Line: line} },
 		func(r *Router, n NAT) { r.NAT = &n }),
 	leaf("id", func(r *Router, v value) { r.ID = v.id() }),
-}
+)
 
 var interfaceKeys = keys[RouterInterface]{
 	leaf("network", func(i *RouterInterface, v value) { i.Network = v.text() }),
 	leaf("address", func(i *RouterInterface, v value) { i.Address = v.addr() }),
+	leaf("mac", func(i *RouterInterface, v value) { i.MAC = v.mac() }),
 	leaf("id", func(i *RouterInterface, v value) { i.ID = v.id() }),
 }
 
@@ -135,29 +154,38 @@ func decodeInterfaces(r *Router, v value) {
 var gatewayKeys = keys[RouterGateway]{
 	leaf("network", func(g *RouterGateway, v value) { g.Network = v.text() }),
 	leaf("address", func(g *RouterGateway, v value) { g.Address = v.addr() }),
+	leaf("mac", func(g *RouterGateway, v value) { g.MAC = v.mac() }),
 	leaf("snat", func(g *RouterGateway, v value) { g.SNAT = v.flag() }),
 	leaf("snat_addresses", func(g *RouterGateway, v value) { g.SNATAddresses = listOf(v, value.addressOrRange) }),
 	leaf("id", func(g *RouterGateway, v value) { g.ID = v.id() }),
 }
 
-var portKeys = keys[Port]{
+var portKeys = described(func(p *Port) *About { return &p.About },
+	adminState(func(p *Port) *bool { return &p.AdminStateDown }),
 	leaf("name", func(p *Port, v value) { p.Name = v.text() }),
 	leaf("network", func(p *Port, v value) { p.Network = v.text() }),
 	leaf("fixed_ip", func(p *Port, v value) { p.FixedIP = v.addr() }),
+	leaf("fixed_ips", func(p *Port, v value) {
+		p.FixedIPs = append([]netip.Addr{}, listOf(v, value.addr)...) // an empty list is one, too
+	}),
+	leaf("device_id", func(p *Port, v value) { p.DeviceID = v.text() }),
+	leaf("device_owner", func(p *Port, v value) { p.DeviceOwner = v.text() }),
+	leaf("port_security", func(p *Port, v value) { p.PortSecurity = new(v.flag()) }),
 	leaf("mac", func(p *Port, v value) { p.MAC = v.mac() }),
 	leaf("device", func(p *Port, v value) { p.Device = v.text() }),
 	tables("allowed_address_pairs", "allowed address pair", "ip", pairKeys,
 		func(int) AddressPair { return AddressPair{} },
 		func(p *Port) *[]AddressPair { return &p.AllowedAddressPairs }),
 	leaf("id", func(p *Port, v value) { p.ID = v.id() }),
-}
+)
 
 var pairKeys = keys[AddressPair]{
 	leaf("ip", func(p *AddressPair, v value) { p.IP = parsed(v, parseAddrOrPrefix) }),
 	leaf("mac", func(p *AddressPair, v value) { p.MAC = v.mac() }),
 }
 
-var floatingIPKeys = keys[FloatingIP]{
+var floatingIPKeys = described(func(f *FloatingIP) *About { return &f.About },
+	leaf("name", func(f *FloatingIP, v value) { f.Name = v.text() }),
 	leaf("network", func(f *FloatingIP, v value) { f.Network = v.text() }),
 	leaf("address", func(f *FloatingIP, v value) { f.Address = v.addr() }),
 	leaf("fixed_ip", func(f *FloatingIP, v value) { f.FixedIP = v.addr() }),
@@ -166,17 +194,20 @@ var floatingIPKeys = keys[FloatingIP]{
 		func(line int) PortForward { return PortForward{Line: line} },
 		func(f *FloatingIP) *[]PortForward { return &f.PortForwarding }),
 	leaf("id", func(f *FloatingIP, v value) { f.ID = v.id() }),
-}
+)
 
-var portForwardKeys = keys[PortForward]{
+var portForwardKeys = described(func(p *PortForward) *About { return &p.About },
+	leaf("name", func(p *PortForward, v value) { p.Name = v.text() }),
 	leaf("protocol", func(p *PortForward, v value) { p.Protocol = v.protocol() }),
 	leaf("external_port", func(p *PortForward, v value) { p.ExternalPort = v.port() }),
 	leaf("fixed_ip", func(p *PortForward, v value) { p.FixedIP = v.addr() }),
 	leaf("port", func(p *PortForward, v value) { p.Port = v.port() }),
 	leaf("id", func(p *PortForward, v value) { p.ID = v.id() }),
-}
+)
 
-var poolKeys = keys[Pool]{
+var poolKeys = described(func(p *Pool) *About { return &p.About },
+	adminState(func(p *Pool) *bool { return &p.AdminStateDown }),
+	leaf("loadbalancer", func(p *Pool, v value) { p.LoadBalancer = v.text() }),
 	leaf("name", func(p *Pool, v value) { p.Name = v.text() }),
 	leaf("protocol", func(p *Pool, v value) { p.Protocol = v.protocol() }),
 	leaf("algorithm", func(p *Pool, v value) { p.Algorithm = v.text() }),
@@ -192,14 +223,16 @@ var poolKeys = keys[Pool]{
 		func(line int) Member { return Member{Line: line, Weight: 1, AdminStateUp: true} },
 		func(p *Pool) *[]Member { return &p.Members }),
 	leaf("id", func(p *Pool, v value) { p.ID = v.id() }),
-}
+)
 
 var persistenceKeys = keys[SessionPersistence]{
 	leaf("type", func(s *SessionPersistence, v value) { s.Type = v.text() }),
 	leaf("timeout", func(s *SessionPersistence, v value) { s.Timeout = v.duration() }),
 }
 
-var monitorKeys = keys[Monitor]{
+var monitorKeys = described(func(m *Monitor) *About { return &m.About },
+	leaf("name", func(m *Monitor, v value) { m.Name = v.text() }),
+	adminState(func(m *Monitor) *bool { return &m.AdminStateDown }),
 	leaf("type", func(m *Monitor, v value) { m.Type = v.text() }),
 	leaf("delay", func(m *Monitor, v value) { m.Delay = v.duration() }),
 	leaf("timeout", func(m *Monitor, v value) { m.Timeout = v.duration() }),
@@ -210,19 +243,31 @@ var monitorKeys = keys[Monitor]{
 	leaf("url_path", func(m *Monitor, v value) { m.URLPath = v.text() }),
 	leaf("expected_codes", func(m *Monitor, v value) { m.ExpectedCodes = v.text() }),
 	leaf("id", func(m *Monitor, v value) { m.ID = v.id() }),
-}
+)
 
-var memberKeys = keys[Member]{
-	leaf("name", func(m *Member, v value) { m.Name = v.text() }),
+var memberKeys = described(func(m *Member) *About { return &m.About },
+	leaf("name", func(m *Member, v value) { m.NoName, m.Name = v.raw == "", v.text() }),
+	leaf("subnet_id", func(m *Member, v value) { m.Subnet = v.id() }),
 	leaf("address", func(m *Member, v value) { m.Address = v.addr() }),
 	leaf("port", func(m *Member, v value) { m.Port = v.port() }),
 	leaf("weight", func(m *Member, v value) { m.Weight = v.number() }),
 	leaf("backup", func(m *Member, v value) { m.Backup = v.flag() }),
 	leaf("admin_state_up", func(m *Member, v value) { m.AdminStateUp = v.flag() }),
 	leaf("id", func(m *Member, v value) { m.ID = v.id() }),
-}
+)
 
-var vipKeys = keys[VIP]{
+var loadBalancerKeys = described(func(b *LoadBalancer) *About { return &b.About },
+	leaf("name", func(b *LoadBalancer, v value) { b.Name = v.text() }),
+	leaf("network", func(b *LoadBalancer, v value) { b.Network = v.text() }),
+	leaf("address", func(b *LoadBalancer, v value) { b.Address = v.addr() }),
+	leaf("router", func(b *LoadBalancer, v value) { b.Router = v.text() }),
+	adminState(func(b *LoadBalancer) *bool { return &b.AdminStateDown }),
+	leaf("id", func(b *LoadBalancer, v value) { b.ID = v.id() }),
+)
+
+var vipKeys = described(func(x *VIP) *About { return &x.About },
+	leaf("loadbalancer", func(x *VIP, v value) { x.LoadBalancer = v.text() }),
+	adminState(func(x *VIP) *bool { return &x.AdminStateDown }),
 	leaf("name", func(x *VIP, v value) { x.Name = v.text() }),
 	leaf("network", func(x *VIP, v value) { x.Network = v.text() }),
 	leaf("address", func(x *VIP, v value) { x.Address = v.addr() }),
@@ -234,7 +279,7 @@ var vipKeys = keys[VIP]{
 	leaf("allowed_cidrs", func(x *VIP, v value) { x.AllowedCIDRs = listOf(v, value.prefix) }),
 	leaf("router", func(x *VIP, v value) { x.Router = v.text() }),
 	leaf("id", func(x *VIP, v value) { x.ID = v.id() }),
-}
+)
 
 var natKeys = keys[NAT]{
 	leaf("mapping", func(n *NAT, v value) { n.Mapping = v.text() }),

@@ -181,7 +181,8 @@ func (ds *declarations) check(d *config.Draft, r *report) *config.State {
 // router that is to serve it, and a subnet before its gateway. A file has both.
 func (ds *declarations) place(faults config.Faults, r *report) {
 	for _, f := range faults {
-		isWarning := f.Warning && !(f.Code == config.Unreached &&
+		t := ds.by[f.Ref]
+		isWarning := f.Warning && !(f.Code == config.Unreached && t != nil && !t.whole &&
 			(f.Ref.Kind == config.KindLoadBalancer || f.Ref.Kind == config.KindSubnet))
 		if f.More > 0 && isWarning {
 			r.warned += f.More
@@ -191,7 +192,7 @@ func (ds *declarations) place(faults config.Faults, r *report) {
 			continue
 		}
 		at, key := scope{r: r}, ""
-		if t := ds.by[f.Ref]; t != nil {
+		if t != nil {
 			at, key = t.at, t.keyOf(f.Field)
 			at.r = r
 		}

@@ -116,6 +116,9 @@ func topologyLines(t *file.Topology) []string {
 	ports := map[string]bool{}
 	for _, p := range t.Ports {
 		ports[p.Network+" "+p.Name] = true
+		if len(p.FixedIPs) > 0 {
+			p.FixedIP = p.FixedIPs[0]
+		}
 		line("port %s %s %v %v %s %v", p.Name, p.Network, p.FixedIP, p.MAC, p.Device, p.AllowedAddressPairs)
 	}
 	for _, i := range t.Instances {

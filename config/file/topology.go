@@ -25,6 +25,7 @@ type Topology struct {
 	Ports            []Port
 	FloatingIPs      []FloatingIP
 	Pools            []Pool
+	LoadBalancers    []LoadBalancer
 	VIPs             []VIP
 	NAT              NAT
 	Engine           Engine
@@ -65,6 +66,12 @@ const (
 	ICMP Protocol = "ICMP" // in a step's packet patterns only
 )
 
+// About is what the API shows of any object beside its name.
+type About struct {
+	Description string
+	Tags        []string
+}
+
 // A Network is one Ethernet segment.
 type Network struct {
 	Line            int // line in the file, 0 when made by hand
@@ -77,7 +84,9 @@ type Network struct {
 	PhysicalNetwork string   // instead of Devices; empty: none
 	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
+	AdminStateDown  bool     // out of use; so in other tables
 	Subnets         []Subnet
+	About
 
 	filled bool // Devices were taken from PhysicalNetwork
 }
@@ -89,6 +98,7 @@ type PhysicalNetwork struct {
 	ID      config.ID
 	Name    string
 	Devices []Device
+	About
 }
 
 // A Subnet is one IP prefix on a network. After validation Gateway,
@@ -97,6 +107,7 @@ type PhysicalNetwork struct {
 type Subnet struct {
 	Line int
 	ID   config.ID
+	Name string // may be empty
 	CIDR netip.Prefix
 	// zero: none. Tenant network: the router's address; external network: the upstream next hop
 	Gateway         netip.Addr
@@ -106,6 +117,7 @@ type Subnet struct {
 	LeaseTime       time.Duration
 	DNSNameservers  []netip.Addr
 	HostRoutes      []Route
+	About
 }
 
 // A Route is one static route.
@@ -126,6 +138,9 @@ type Router struct {
 	Routes     []Route
 	RPFilter   string // off, loose or strict
 	NAT        *NAT   // nil: a copy of Topology.NAT; a zero field is as in Topology.NAT
+
+	AdminStateDown bool
+	About
 }
 
 // A RouterInterface joins a router to a tenant network. After validation
@@ -135,6 +150,7 @@ type RouterInterface struct {
 	ID        config.ID // as given, else empty: an interface has an ID for each address
 	Network   string
 	Address   netip.Addr // as given; zero: each subnet's gateway
+	MAC       MAC        // zero: chosen. A router has one on each network
 	Addresses []netip.Prefix
 }
 
@@ -146,6 +162,7 @@ type RouterGateway struct {
 	Address netip.Addr   // after validation always set
 	Prefix  netip.Prefix // Address with its subnet's prefix length; set by validation
 	NextHop netip.Addr   // the subnet's gateway, zero when it has none; set by validation
+	MAC     MAC          // zero: chosen
 	SNAT    bool         // the file's default is true
 
 	// SNATAddresses are what internal hosts show outside: each host one of them, always
@@ -164,6 +181,17 @@ type Port struct {
 	MAC                 MAC    // zero: any
 	Device              string // the device the port is tied to, as Device.String writes it; empty: any
 	AllowedAddressPairs []AddressPair
+
+	// FixedIPs are instead of FixedIP. Empty, yet not nil: the port has no address.
+	FixedIPs []netip.Addr
+
+	// DeviceID and DeviceOwner are Neutron's. With the owner config.OwnerInterface or config.OwnerGateway, the port is
+	// a router's, and DeviceID is the router's ID. Such a port takes the place of the table's own in Router.
+	DeviceID, DeviceOwner string
+
+	PortSecurity   *bool // nil: its network's
+	AdminStateDown bool
+	About
 }
 
 // A FloatingIP maps one external address to one fixed address, or some of its
@@ -171,11 +199,13 @@ type Port struct {
 type FloatingIP struct {
 	Line           int
 	ID             config.ID
+	Name           string // may be empty
 	Network        string
 	Address        netip.Addr // after validation always set
 	FixedIP        netip.Addr // zero: allocated, not associated
 	Router         string     // after validation set when FixedIP or PortForwarding is
 	PortForwarding []PortForward
+	About
 }
 
 // A PortForward maps one port of a floating IP.
@@ -186,6 +216,8 @@ type PortForward struct {
 	ExternalPort uint16
 	FixedIP      netip.Addr
 	Port         uint16
+	Name         string // may be empty
+	About
 }
 
 // A Pool is a set of members that share connections.
@@ -200,6 +232,9 @@ type Pool struct {
 	OnMemberDown       string // keep, reset
 	OnMemberRemoved    string // drain, reset
 	Members            []Member
+	LoadBalancer       string // whose pool it is alone; empty: any listener may use it
+	AdminStateDown     bool
+	About
 }
 
 // SessionPersistence keeps a client on its member.
@@ -230,6 +265,9 @@ type Monitor struct {
 	HTTPMethod     string        // this and what follows: HTTP and HTTPS only
 	URLPath        string
 	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen
+	Name           string // may be empty
+	AdminStateDown bool
+	About
 }
 
 // A Member is one backend endpoint of a pool. Its address must not belong to the router that
@@ -238,11 +276,26 @@ type Member struct {
 	Line         int
 	ID           config.ID
 	Name         string // after validation ADDRESS:PORT if it has none
+	NoName       bool   // set with an empty Name: none instead of ADDRESS:PORT
 	Address      netip.Addr
 	Port         uint16
-	Weight       int  // 0: no new connections; the file's default is 1
-	Backup       bool // used only when no other member is up
-	AdminStateUp bool // the file's default is true
+	Weight       int       // 0: no new connections; the file's default is 1
+	Backup       bool      // used only when no other member is up
+	AdminStateUp bool      // the file's default is true
+	Subnet       config.ID // that the API was told of; nothing follows from it
+	About
+}
+
+// A LoadBalancer is an address that VIPs may share. A VIP that names none makes one of its network and address.
+type LoadBalancer struct {
+	Line           int
+	ID             config.ID
+	Name           string
+	Network        string
+	Address        netip.Addr // after validation always set
+	Router         string     // after validation set if a router is on the network
+	AdminStateDown bool
+	About
 }
 
 // A VIP is a load balancer address and port.
@@ -259,6 +312,9 @@ type VIP struct {
 	IdleTimeout     time.Duration  // 0: as the connection table has it
 	AllowedCIDRs    []netip.Prefix // empty: any client
 	Router          string         // after validation always set
+	LoadBalancer    string         // instead of Network, Address and Router, which validation sets
+	AdminStateDown  bool
+	About
 }
 
 // NAT holds the translation's settings. Zero values are replaced by defaults in

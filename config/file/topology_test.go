@@ -493,7 +493,7 @@ times = 3
 		MaxRetries: 3, MaxRetriesDown: 3, InitialState: "down", HTTPMethod: "GET", URLPath: "/", ExpectedCodes: "200",
 	}
 	wantMonitor.ID = p.Monitor.ID
-	if *p.Monitor != wantMonitor {
+	if !reflect.DeepEqual(*p.Monitor, wantMonitor) {
 		t.Errorf("monitor %+v, want %+v", *p.Monitor, wantMonitor)
 	}
 	if m := p.Members[0]; m.Name != "10.1.0.9:80" || m.Weight != 0 || m.AdminStateUp {
