@@ -93,6 +93,7 @@ func (c *checker) eachTable(f func(identified)) {
 				func() []string { return []string{string(n.ID), prefixText(sub.CIDR)} }})
 		}
 	}
+	ports := c.gatewayPorts()
 	for i := range c.Routers {
 		r := &c.Routers[i]
 		at := c.tableAt("router", "router", r.Name, i, len(c.Routers), r.Line)
@@ -104,7 +105,7 @@ func (c *checker) eachTable(f func(identified)) {
 				}, "")
 			}
 		}
-		if gw := r.Gateway; gw != nil {
+		if gw := r.Gateway; gw != nil && !ports[r.ID] {
 			f(identified{&gw.ID, config.KindPort,
 				func() scope { return at().child("gateway", gw.Line) },
 				func() []string { return []string{idGateway, string(r.ID)} }})
@@ -145,6 +146,17 @@ func (c *checker) eachTable(f func(identified)) {
 			func() scope { return c.instanceScope(i) },
 			func() []string { return []string{idInstance, h.Name} }})
 	}
+}
+
+// gatewayPorts are the routers whose gateway's port is a table of its own.
+func (t *Topology) gatewayPorts() map[config.ID]bool {
+	routers := map[config.ID]bool{}
+	for i := range t.Ports {
+		if p := &t.Ports[i]; p.DeviceOwner == config.OwnerGateway {
+			routers[config.ID(p.DeviceID)] = true
+		}
+	}
+	return routers
 }
 
 // tableAt is the scope of one of the topology's own tables, when it is asked for.

@@ -47,12 +47,7 @@ func (t *Topology) declare(root scope) []declaration {
 		Topology: t, root: root,
 		networks: map[string]*Network{}, routers: map[string]config.ID{}, pools: map[string]config.ID{},
 		labels: map[string]config.ID{}, ports: map[portKey]config.ID{}, instances: map[portKey]config.ID{},
-		balancers: map[string]config.ID{}, gateways: map[config.ID]bool{}, made: map[config.ID]int{},
-	}
-	for i := range t.Ports {
-		if p := &t.Ports[i]; p.DeviceOwner == config.OwnerGateway {
-			d.gateways[config.ID(p.DeviceID)] = true
-		}
+		balancers: map[string]config.ID{}, gateways: t.gatewayPorts(), made: map[config.ID]int{},
 	}
 	d.settings()
 	d.declareNetworks()
