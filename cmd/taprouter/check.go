@@ -95,7 +95,9 @@ func (c *checkCmd) diff(std streams, log *slog.Logger) error {
 	from, next := files[0].State(), files[1]
 	warn(next.Warnings(), log)
 	d := from.Edit()
-	next.Edit(d)
+	if _, err := next.Edit(d, file.Over{Previous: files[0]}); err != nil {
+		return err
+	}
 	to, found := d.Check()
 	wrong, warnings := next.Faults(found)
 	if len(wrong) > 0 {

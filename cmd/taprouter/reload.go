@@ -97,8 +97,8 @@ func (r *reloader) reload(ctx context.Context) bool {
 		var report control.Report
 		var lines []config.Line
 		report, err = r.control.EditTold(ctx, func(d *config.Draft) error {
-			f.Edit(d)
-			return nil
+			_, err := f.Edit(d, file.Over{})
+			return err
 		}, func(report control.Report) {
 			lines = report.Lines()
 			r.tell(f, &report, lines)

@@ -213,7 +213,9 @@ func TestExportGivesTheState(t *testing.T) {
 		sameFacts(t, f.State(), s, text)
 		ordered(t, f.State(), s)
 		d := s.Edit()
-		f.Edit(d)
+		if _, err := f.Edit(d, file.Over{}); err != nil {
+			t.Fatal(err)
+		}
 		next, faults := d.Check()
 		if next == nil {
 			t.Fatalf("seed %d: %v\n%s", seed, faults, numberLines(text))

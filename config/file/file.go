@@ -12,6 +12,7 @@ import (
 // number of goroutines may use it.
 type File struct {
 	name      string
+	text      string
 	topology  *Topology
 	instances []Instance // as the file has them, nothing is filled in
 	declared  *declarations
@@ -22,6 +23,9 @@ type File struct {
 // Name is the name that was given to Read. It stands for the file in messages, and in the Source of its objects.
 func (f *File) Name() string { return f.name }
 
+// Text is what was read.
+func (f *File) Text() string { return f.text }
+
 // State returns the State that the file makes alone.
 func (f *File) State() *config.State { return f.state }
 
@@ -31,12 +35,54 @@ func (f *File) Topology() *Topology { return f.topology }
 // Warnings returns faults that are allowed but unwise, sorted by line.
 func (f *File) Warnings() Faults { return f.topology.Warnings }
 
-// Edit puts the file's objects into a Draft. It takes away objects that a file has declared before and this file does
-// not. A choice that was made for an object, such as an address or a router, stays. Objects that programs have made
-// stay, and so do an object's description and tags.
+// Over says how a file is put over what is there.
+type Over struct {
+	Previous *File // the file that was put there last; nil: none, or it is unknown
+	Cascade  bool  // delete also what programs have made and what depends on objects that the file no longer has
+}
+
+// Edit puts the file's objects into a Draft. The file owns what it states, and programs own the rest:
+//   - An attribute that the file states gets the file's value. One that the previous file stated, and this one does
+//     not, goes back to its default. Any other one stays as it is.
+//   - In a list, such as routes, the previous file's entries are replaced by this file's. Others stay.
+//   - Objects of the previous file that this one does not have are taken away. Objects that programs have made stay,
+//     unless the file has one with the same ID: then the object is the file's.
+//   - A choice that was made for an object, such as an address or a router, stays.
+//
+// The notices say which values and objects of programs are the file's now. An error is [config.Faults]: programs have
+// made objects that depend on ones that are to go, or that have a name that is to be an object's of the file.
 //
 // The Draft's messages call the file's objects as the file's own messages do. Give the faults of Check to Faults.
-func (f *File) Edit(d *config.Draft) { f.declared.edit(d) }
+func (f *File) Edit(d *config.Draft, over Over) ([]Notice, error) {
+	return f.declared.edit(d, f.state, f.report, over)
+}
+
+// Declares says whether the file has an object.
+func (f *File) Declares(r config.Ref) bool { return f.declared.by[r] != nil }
+
+// An Entry is one entry of a list that a file states.
+type Entry struct {
+	Text   string // as config.Line has it: an address, 10.9.0.0/16 via 10.1.0.9, 10.1.0.9/32 02:00:00:00:00:09
+	Source config.Source
+}
+
+// Entries lists the entries of a list that the file states: routes, host_routes, dns_nameservers,
+// allowed_address_pairs, fixed_ips, allowed_cidrs and tags. Programs may have further ones in the same list.
+func (f *File) Entries(r config.Ref, field string) []Entry {
+	t := f.declared.by[r]
+	if t == nil || !t.states(field) {
+		return nil
+	}
+	var list []Entry
+	for i, text := range entryTexts(t.object, field) {
+		line, ok := t.line(indexKey(field, i))
+		if !ok {
+			line, _ = t.line(field)
+		}
+		list = append(list, Entry{text, config.Source{File: f.name, Line: line}})
+	}
+	return list
+}
 
 // Faults gives the faults that Draft.Check has found their lines in the file. The second result has the warnings. Both
 // are sorted by line. An object that the file does not declare has no line.
@@ -57,8 +103,11 @@ func (f *File) Source(r config.Ref, field string) (config.Source, bool) {
 	if field == "" {
 		return t.object.About().Source, true
 	}
-	line, ok := f.report.lineAt(joinPath(t.at.path, t.keyOf(field)))
-	return config.Source{File: f.name, Line: line}, ok
+	if !t.states(field) {
+		return config.Source{}, false
+	}
+	line, _ := t.line(field)
+	return config.Source{File: f.name, Line: line}, true
 }
 
 // A Lesson is what a file has besides objects: hosts and what they do.

@@ -26,7 +26,9 @@ func read(t *testing.T, text string) *file.File {
 func apply(t *testing.T, s *config.State, f *file.File) *config.State {
 	t.Helper()
 	d := s.Edit()
-	f.Edit(d)
+	if _, err := f.Edit(d, file.Over{}); err != nil {
+		t.Fatal(err)
+	}
 	next, found := d.Check()
 	if faults, _ := f.Faults(found); len(faults) > 0 {
 		t.Fatal(faults)
@@ -119,7 +121,9 @@ func TestEditFaults(t *testing.T) {
 	}
 	f := read(t, blue+"[[port]]\nname = \"ours\"\nnetwork = \"blue\"\nfixed_ip = \"10.1.0.5\"\n")
 	d = s.Edit()
-	f.Edit(d)
+	if _, err := f.Edit(d, file.Over{}); err != nil {
+		t.Fatal(err)
+	}
 	next, found := d.Check()
 	faults, warnings := f.Faults(found)
 	want := `lab.toml:10: port "ours": 10.1.0.5 is already the address of port "theirs"`

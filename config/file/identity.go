@@ -175,6 +175,8 @@ func (c *checker) eachFloatingIP(f func(identified)) {
 			setFirst(routers, c.Routers[i].Name, c.Routers[i].ID)
 			setFirst(routers, string(c.Routers[i].ID), c.Routers[i].ID)
 		}
+		delete(networks, "")
+		delete(routers, "")
 	}
 	numbers := map[string]int{}
 	for i := range c.FloatingIPs {

@@ -173,6 +173,7 @@ func (d *declarer) declareNetworks() {
 		d.add(&config.PhysicalNetwork{Meta: d.meta(p.ID, p.Name, p.Line), Devices: p.Devices}, at, nil)
 		d.describe(p.About)
 	}
+	delete(d.labels, "")
 	for i := range d.PhysicalNetworks {
 		setFirst(d.labels, string(d.PhysicalNetworks[i].ID), d.PhysicalNetworks[i].ID)
 	}
@@ -197,6 +198,7 @@ func (d *declarer) declareNetworks() {
 			d.declareSubnet(n, at, j)
 		}
 	}
+	delete(d.networks, "")
 	for i := range d.Networks {
 		setFirst(d.networks, string(d.Networks[i].ID), &d.Networks[i])
 	}
@@ -237,6 +239,7 @@ func (d *declarer) declareRouters() {
 	for i := range d.Routers {
 		setFirst(d.routers, d.Routers[i].Name, d.Routers[i].ID)
 	}
+	delete(d.routers, "") // a name that is empty is no reference
 	for i := range d.Routers {
 		r := &d.Routers[i]
 		setFirst(d.routers, string(r.ID), r.ID)
@@ -509,7 +512,7 @@ func (d *declarer) declareVIPs() {
 			d.add(&config.LoadBalancer{
 				Meta: d.meta(balancer, v.Name, v.Line), Network: network, Address: v.Address, Router: routers[place],
 				AdminStateUp: true,
-			}, at, nil)
+			}, at, balancerKey)
 		}
 		d.add(&config.Listener{
 			Meta: d.meta(v.ID, v.Name, v.Line), LoadBalancer: balancer, Protocol: v.Protocol, Port: v.Port,
@@ -518,6 +521,15 @@ func (d *declarer) declareVIPs() {
 		}, at, nil)
 		d.describe(v.About)
 	}
+}
+
+// balancerKey is the key of a load balancer's field in the table of its first VIP, which has other keys for itself.
+func balancerKey(field string) string {
+	switch field {
+	case "network", "address", "router", "name":
+		return field
+	}
+	return "loadbalancer." + field
 }
 
 // A timeout is one of the timeouts of a nat table.

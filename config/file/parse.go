@@ -58,6 +58,7 @@ func Read(name string, r io.Reader) (*File, error) {
 		return nil, Faults{syntaxFault(name, doc, err)}
 	}
 	f := decode(name, doc, raw)
+	f.text = text
 	f.check()
 	if err := f.report.err(); err != nil {
 		return nil, err

@@ -2,22 +2,23 @@ package file
 
 import (
 	"reflect"
-	"slices"
 
 	"github.com/taprouter/taprouter/config"
 )
 
 // Edit puts a topology's objects into a Draft. It takes away objects that a file has declared before and this topology
-// does not. A choice that was made for an object in the Draft, such as an address, stays.
+// does not, with all that depends on them. A choice that was made for an object in the Draft, such as an address, stays.
+// What the topology does not say of an object goes back to its default, apart from descriptions and tags.
 //
 // The topology stays as it is. It need not have been validated: the Draft's Check finds its faults. But the Draft has
 // IDs, not names. If a name refers to nothing, Check only says that the reference is missing; State and Validate also
 // say the name.
 func (t *Topology) Edit(d *config.Draft) {
 	t = t.clone()
+	t.lines = nil // it states all that it has, wherever it comes from
 	rep := newReport(t)
 	newChecker(t, rep).identify()
-	t.declarations(rep).edit(d)
+	_, _ = t.declarations(rep).edit(d, nil, nil, Over{Cascade: true}) // which leaves nothing to refuse
 }
 
 // State returns the State that the topology makes alone. The topology stays as it is. It need not have been validated:
@@ -107,18 +108,8 @@ func (t *Topology) declarations(r *report) *declarations {
 	return ds
 }
 
-// edit puts the objects into a Draft, and takes away other objects that a file has declared before.
-func (ds *declarations) edit(d *config.Draft) {
-	var gone []config.Ref
-	for o := range d.All() {
-		if isFiles(o.About().Source) && ds.by[o.Ref()] == nil {
-			gone = append(gone, o.Ref())
-		}
-	}
-	d.Delete(gone...)
-	for i := range ds.list {
-		d.Put(ds.list[i].withOthers(d))
-	}
+// tell has the Draft call the objects as the file does.
+func (ds *declarations) tell(d *config.Draft) {
 	d.Name = func(r config.Ref) string {
 		if t := ds.by[r]; t != nil {
 			return t.at.subject
@@ -146,8 +137,6 @@ func (ds *declarations) unsure(r config.Ref) bool {
 	return t.at.spoiledIn("")
 }
 
-// isFiles says whether an object comes from a file, and not from a request.
-func isFiles(s config.Source) bool { return s.File != "" || s.Line > 0 }
 
 // keyOf is the key of a field in the table.
 func (t *declaration) keyOf(field string) string {
@@ -157,21 +146,10 @@ func (t *declaration) keyOf(field string) string {
 	return t.key(field)
 }
 
-// withOthers is the object with what a file cannot say of it and the Draft has.
-func (t *declaration) withOthers(d *config.Draft) config.Object {
-	was, ok := d.Get(t.object.Ref())
-	if !ok || was.About().Description == "" && len(was.About().Tags) == 0 {
-		return t.object
-	}
-	o := clone(t.object)
-	o.About().Description, o.About().Tags = was.About().Description, slices.Clone(was.About().Tags)
-	return o
-}
-
 // check edits and checks a Draft, and reports the faults at the lines of their tables. The State is nil if
 // there are faults.
 func (ds *declarations) check(d *config.Draft, r *report) *config.State {
-	ds.edit(d)
+	_, _ = ds.edit(d, nil, nil, Over{}) // of an empty State there is nothing to refuse
 	s, faults := d.Check()
 	ds.place(faults, r)
 	return s
