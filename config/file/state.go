@@ -137,7 +137,6 @@ func (ds *declarations) unsure(r config.Ref) bool {
 	return t.at.spoiledIn("")
 }
 
-
 // keyOf is the key of a field in the table.
 func (t *declaration) keyOf(field string) string {
 	if t.key == nil {

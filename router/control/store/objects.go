@@ -23,6 +23,8 @@ type Objects struct {
 	store  Store
 	stored map[config.Ref]stored
 	last   *config.State // that was saved; nil: none since Load
+	kept   map[config.Ref]bool
+	rev    int64
 }
 
 // A stored is what the store has of an object.
@@ -67,9 +69,35 @@ func (s *Objects) Load(ctx context.Context) (objects []config.Object, rev int64,
 		return cmp.Or(cmp.Compare(a.Ref().Kind, b.Ref().Kind), cmp.Compare(x.Position, y.Position),
 			strings.Compare(string(x.ID), string(y.ID)))
 	})
-	s.stored, s.last = found, nil
+	s.stored, s.last, s.rev = found, nil, rev
 	return objects, rev, nil
 }
+
+// Keep has the store keep objects that it has and that the States to save lack. It replaces what Keep was told before.
+func (s *Objects) Keep(refs []config.Ref) {
+	s.kept = map[config.Ref]bool{}
+	for _, r := range refs {
+		s.kept[r] = true
+	}
+}
+
+// Drop deletes an object that is kept. Nothing happens if the store does not have it.
+func (s *Objects) Drop(ctx context.Context, r config.Ref) error {
+	if _, ok := s.stored[r]; !ok {
+		return nil
+	}
+	err := s.txn(ctx, map[config.Ref]Op{r: {Key: keyOf(r), Delete: true}}, nil)
+	if err == nil {
+		delete(s.kept, r)
+	}
+	return err
+}
+
+// Revision is the store's revision after the last Load or Save.
+func (s *Objects) Revision() int64 { return s.rev }
+
+// MetaKey is the key of something about a State that is not one of its objects.
+func MetaKey(name string) string { return Root + "meta/" + name }
 
 // Save makes the store say what a State says, in one Txn: it puts what has been added or changed, Sources included, and
 // deletes what has been removed. Nothing is written if nothing differs. If another writer has changed one of these
@@ -78,7 +106,9 @@ func (s *Objects) Load(ctx context.Context) (objects []config.Object, rev int64,
 //
 // It compares the State with what it has saved, not with the State before. So a change that was saved and then not made
 // is taken back by the next one.
-func (s *Objects) Save(ctx context.Context, to *config.State) error {
+//
+// The same Txn makes other changes as well, of keys from MetaKey.
+func (s *Objects) Save(ctx context.Context, to *config.State, others ...Op) error {
 	if s.stored == nil {
 		return errors.New("store: objects are saved before they were loaded")
 	}
@@ -86,8 +116,42 @@ func (s *Objects) Save(ctx context.Context, to *config.State) error {
 	if err != nil {
 		return err
 	}
+	if err := s.txn(ctx, ops, others); err != nil {
+		return err
+	}
+	s.last = to
+	return nil
+}
+
+// SaveChanges is Save for a State whose changes from the saved one are known. It looks at no other object, so Sources
+// that alone differ wait for the next Save. It is Save if another State than from was saved.
+func (s *Objects) SaveChanges(ctx context.Context, from, to *config.State, changes []config.Change) error {
+	if s.stored == nil || s.last != from {
+		return s.Save(ctx, to)
+	}
+	ops := map[config.Ref]Op{}
+	for _, c := range changes {
+		if c.After == nil {
+			ops[c.Ref] = Op{Key: keyOf(c.Ref), Delete: true}
+			continue
+		}
+		value, err := encode(c.After)
+		if err != nil {
+			return err
+		}
+		ops[c.Ref] = Op{Key: keyOf(c.Ref), Value: value}
+	}
+	if err := s.txn(ctx, ops, nil); err != nil {
+		return err
+	}
+	s.last = to
+	return nil
+}
+
+// txn writes changes of objects and others.
+func (s *Objects) txn(ctx context.Context, ops map[config.Ref]Op, others []Op) error {
 	var cmps []Cmp
-	list := make([]Op, 0, len(ops))
+	list := append(make([]Op, 0, len(ops)+len(others)), others...)
 	for r, o := range ops {
 		cmps = append(cmps, Cmp{o.Key, s.stored[r].modRev})
 		list = append(list, o)
@@ -105,8 +169,8 @@ func (s *Objects) Save(ctx context.Context, to *config.State) error {
 				delete(s.stored, r)
 			}
 		}
+		s.rev = rev
 	}
-	s.last = to
 	return nil
 }
 
@@ -137,7 +201,7 @@ func (s *Objects) differing(to *config.State) (map[config.Ref]Op, error) {
 		differ(nil, o)
 	}
 	for r := range s.stored {
-		if _, there := to.Get(r); !there {
+		if _, there := to.Get(r); !there && !s.kept[r] {
 			ops[r] = Op{Key: keyOf(r), Delete: true}
 		}
 	}
