@@ -290,7 +290,7 @@ func (p *Prepared) Commit() Report {
 	p.monitor()
 	e.events.tell(Event{Kind: Applied, State: p.to})
 	for _, f := range p.unserved {
-		e.log.Warn("kept, but not obeyed", "err", f.Message)
+		e.log.Warn("kept, but not obeyed", "err", f.String())
 	}
 	e.mu.Unlock()
 	<-e.applying

@@ -471,9 +471,9 @@ func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
 	}
 }
 
-// What a request has made is kept where it asks for more than the engine can do. The log says so, and a network with a
-// VLAN has no device.
-func TestUnsupportedOfRequestsIsKept(t *testing.T) {
+// Attributes are kept where they ask for more than the engine can do. The log says so, with the line of a file, and a
+// network with a VLAN has no device.
+func TestUnsupportedAttributesAreKept(t *testing.T) {
 	var log bytes.Buffer
 	e, err := router.Start(config.Empty(), router.Options{
 		Logger: slog.New(slog.NewTextHandler(&log, nil)),
@@ -500,17 +500,19 @@ func TestUnsupportedOfRequestsIsKept(t *testing.T) {
 		}
 		return s
 	}
-	var faults config.Faults
-	if _, err := e.Apply(t.Context(), edit(config.Source{File: "a.toml", Line: 1})); !errors.As(err, &faults) ||
-		len(faults) != 3 {
-		t.Errorf("a file: %v", err)
-	}
-	if _, err := e.Apply(t.Context(), edit(config.Source{Request: "req-1"})); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"vlan", "port_security", "dhcp"} {
-		if !strings.Contains(log.String(), want+" is not supported yet") {
-			t.Errorf("the log does not name %s:\n%s", want, &log)
+	for _, by := range []config.Source{{Request: "req-1"}, {File: "a.toml", Line: 7}} {
+		log.Reset()
+		if _, err := e.Apply(t.Context(), edit(by)); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"vlan", "port_security", "dhcp"} {
+			if !strings.Contains(log.String(), want+" is not supported yet") ||
+				strings.Contains(log.String(), "a.toml:7: ") != (by.File != "") {
+				t.Errorf("the log does not name %s:\n%s", want, &log)
+			}
+		}
+		if _, err := e.Apply(t.Context(), config.Empty()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -521,9 +523,9 @@ func TestUnsupportedIsRefusedInPlainWords(t *testing.T) {
 name = "left"
 vlan = 100
 port_security = true
+devices = ["unix:/run/vm"]
   [[network.subnet]]
   cidr = "192.0.2.0/24"
-  dhcp = true
 
 [[network]]
 name = "six"
@@ -547,9 +549,7 @@ protocol = "TCP"
 		t.Fatalf("error %v is not file.Faults", err)
 	}
 	for _, want := range []string{
-		`test.toml:2: network "left": vlan is not supported yet`,
-		`network "left": port_security is not supported yet`,
-		`subnet 192.0.2.0/24: dhcp is not supported yet`,
+		`test.toml:2: device unix:/run/vm: unix is not supported yet`,
 		`subnet 2001:db8::/64: IPv6 is not supported yet`,
 		`pool "six": IPv6 is not supported yet`,
 	} {
@@ -557,8 +557,8 @@ protocol = "TCP"
 			t.Errorf("not refused: %s\nin:\n%v", want, err)
 		}
 	}
-	if len(faults) != 5 {
-		t.Errorf("%d faults, want 5:\n%v", len(faults), err)
+	if len(faults) != 3 {
+		t.Errorf("%d faults, want 3:\n%v", len(faults), err)
 	}
 }
 

@@ -248,15 +248,12 @@ func ExampleUnsupported() {
 	f, err := file.Read("blue.toml", strings.NewReader(`
 [[network]]
 name = "blue"
-
-  [[network.subnet]]
-  cidr = "192.0.2.0/24"
-  dhcp = true
+devices = ["unix:/run/vm.sock"]
 `))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(router.Unsupported(f.State()))
 	// Output:
-	// blue.toml:5: subnet 192.0.2.0/24: dhcp is not supported yet
+	// blue.toml:2: device unix:/run/vm.sock: unix is not supported yet
 }

@@ -11,9 +11,9 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What a request of an API has made may ask for vlan, port_security and dhcp. Clients set them without having been
-// asked. Then the fault is a warning: the engine keeps the attribute, logs the warning, and does not obey it. A network
-// with a vlan has no devices, because its frames may not leave without a tag.
+// What vlan, port_security, dhcp and a port's device ask for is a warning: the engine keeps the attribute, logs the
+// warning, and does not obey it. Clients of an API set some of them without having been asked. A network with a vlan has
+// no devices, because its frames may not leave without a tag.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
@@ -49,7 +49,7 @@ func (u *unsupported) look(o config.Object) {
 		u.addKept(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
 		u.add(o.CIDR.Addr().Is6(), o, "cidr", "subnet %v: IPv6", o.CIDR)
 	case *config.Port:
-		u.add(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
+		u.addKept(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
 	case *config.Member:
 		if !o.Address.Is6() {
 			return
@@ -85,12 +85,12 @@ func (u *unsupported) add(asked bool, o config.Object, field, format string, arg
 	}
 }
 
-// addKept is add for what an object of a request may ask for.
+// addKept is add for what is kept and not obeyed.
 func (u *unsupported) addKept(asked bool, o config.Object, field, format string, args ...any) {
 	n := len(u.faults)
 	u.add(asked, o, field, format, args...)
 	for i := n; i < len(u.faults); i++ {
-		u.faults[i].Warning = o.About().Source.Request != ""
+		u.faults[i].Warning = true
 	}
 }
 

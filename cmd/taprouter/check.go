@@ -53,12 +53,21 @@ func (c *checkCmd) Run(std streams, log *slog.Logger) error {
 		return faults
 	}
 	summarize(std.out, topo)
-	if refused := router.Unsupported(f.State()); len(refused) > 0 {
-		faults, _ := f.Faults(refused)
-		return faults // as `run` and `lab` do
+	faults, kept := unsupported(f) // as `run` and `lab` see them
+	if len(faults) > 0 {
+		return faults
 	}
+	warn(kept, log)
 	fmt.Fprintf(std.out, "%s is valid\n", f.Name())
 	return nil
+}
+
+// unsupported lists what the router cannot do of a file, and what it keeps and does not obey. A lesson is refused both.
+func unsupported(f *file.File) (faults, kept file.Faults) {
+	if len(f.Topology().Steps) > 0 {
+		return f.Faults(lab.Unsupported(f.State()))
+	}
+	return f.Faults(router.Unsupported(f.State()))
 }
 
 // open reads a topology file, or standard input.
@@ -84,8 +93,9 @@ func (c *checkCmd) diff(std streams, log *slog.Logger) error {
 			return err
 		default:
 			faults = append(faults, lab.Check(f.Topology())...)
-			refused, _ := f.Faults(router.Unsupported(f.State()))
+			refused, kept := unsupported(f)
 			faults = append(faults, refused...)
+			warn(kept, log)
 			files[i] = f
 		}
 	}

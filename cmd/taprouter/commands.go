@@ -30,6 +30,7 @@ type runCmd struct {
 	RequireDevices bool   `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
 	AllowNetns     bool   `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN) though no device names one."`
 
+	stateFlags
 	apiFlags
 }
 
@@ -48,7 +49,12 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	topo, state := f.Topology(), f.State()
+	kept, err := c.keep(ctx, f, log)
+	if err != nil {
+		return err
+	}
+	defer kept.close(log)
+	topo, state := f.Topology(), kept.own.State()
 	warn(topo.Warnings, log)
 	if n := len(topo.Instances) + len(topo.Steps); n > 0 {
 		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps",
@@ -62,7 +68,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	rights := newRights(topo, c.AllowNetns)
 	changed := make(chan struct{}, 1)
 	service.opening.Store(true)
-	if refused := router.Unsupported(state); len(refused) > 0 {
+	if refused := router.Unsupported(state).Errors(); len(refused) > 0 {
 		faults, _ := f.Faults(refused)
 		return faults
 	}
@@ -82,8 +88,12 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		_ = engine.Close() // the first error is the one to tell
 		return err
 	}
+	owner := control.New(engine, control.Options{Store: kept.own.Store})
+	if err := kept.own.Serve(ctx, owner); err != nil {
+		_ = engine.Close()
+		return err
+	}
 	service.started.Store(true)
-	owner := control.New(engine, control.Options{})
 	c.serve(api, owner, engine, log)
 	missing := engine.Missing()
 	ready := []any{"networks", len(topo.Networks), "routers", len(topo.Routers), "floating_ips", len(topo.FloatingIPs),
@@ -94,7 +104,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	log.Info("ready", ready...)
 	told := routingStatus(missing)
 	notify(log, "READY=1\n"+told)
-	r := &reloader{path: c.File, control: owner, mayOpen: rights.mayOpen, also: api.Reload, log: log}
+	r := &reloader{path: c.File, own: kept.own, mayOpen: rights.mayOpen, also: api.Reload, log: log}
 	go watchdog(ctx, log, healthOf(engine, owner).alive)
 	r.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
 	api.Close()
@@ -310,7 +320,7 @@ func (c *labCmd) loadOne(name string, inDirectory bool, log *slog.Logger) (*file
 	if err != nil {
 		return nil, err
 	}
-	if refused := router.Unsupported(state); inDirectory && len(refused) > 0 {
+	if refused := lab.Unsupported(state); inDirectory && len(refused) > 0 {
 		log.Warn("not played", "file", name, "reason", topo.Faults(refused)[0].String())
 		c.passedOver++
 		return nil, nil

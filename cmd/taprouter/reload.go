@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/ownership"
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
@@ -20,7 +21,7 @@ import (
 // A reloader has the router serve its file as that is now. Callers serialize.
 type reloader struct {
 	path    string // of the file
-	control *control.Control
+	own     *ownership.Ownership
 	mayOpen func(config.Device) error // nil: any device
 	also    func() error              // reloads what is beside the file; nil: nothing is
 	log     *slog.Logger
@@ -96,13 +97,15 @@ func (r *reloader) reload(ctx context.Context) bool {
 	if err == nil {
 		var report control.Report
 		var lines []config.Line
-		report, err = r.control.EditTold(ctx, func(d *config.Draft) error {
-			_, err := f.Edit(d, file.Over{})
-			return err
-		}, func(report control.Report) {
-			lines = report.Lines()
-			r.tell(f, &report, lines)
-		})
+		var result ownership.Result
+		result, err = r.own.Apply(ctx, f, ownership.ApplyOptions{Tell: func(result ownership.Result) {
+			lines = result.Lines()
+			for _, n := range result.Notices {
+				r.log.Warn(n.Message)
+			}
+			r.tell(f, &result.Report, lines)
+		}})
+		report = result.Report
 		if err == nil {
 			r.sum(&report, lines, time.Since(began))
 			return true
@@ -230,6 +233,9 @@ func (r *reloader) tell(f *file.File, report *control.Report, lines []config.Lin
 		}
 	}
 	for _, l := range restartLines(report.To, f.State()) {
+		if r.own.Keeps() || !f.Declares(config.Ref{Kind: l.Kind, ID: l.ID}) {
+			continue // a restart has it from the store, or what it loses is not the file's
+		}
 		r.logLine(slog.LevelWarn, "a restart chooses anew what the file leaves open; state it to keep it:", &l, nil)
 	}
 }

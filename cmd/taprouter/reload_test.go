@@ -19,6 +19,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/ownership"
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
@@ -57,10 +58,19 @@ func (l *logBuffer) take() string {
 // A reloading is a reloader of a file that a test changes.
 type reloading struct {
 	*reloader
-	t      *testing.T
-	engine *router.Engine
-	log    *logBuffer
-	text   string
+	t       *testing.T
+	engine  *router.Engine
+	control *control.Control
+	log     *logBuffer
+	text    string
+}
+
+// serveBy has another engine serve the State.
+func (r *reloading) serveBy(e control.Engine) {
+	r.own = owned(r.t, r.own.File(), func(opt control.Options) *control.Control {
+		r.control = control.NewFor(e, opt)
+		return r.control
+	})
 }
 
 // newReloading starts an engine with a file.
@@ -77,9 +87,25 @@ func newReloading(t *testing.T, text, format string, open func(config.Device) (t
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.engine.Close() })
-	r.reloader = &reloader{path: path, control: control.New(r.engine, control.Options{}),
+	r.reloader = &reloader{path: path, own: owned(t, f, func(opt control.Options) *control.Control {
+		r.control = control.New(r.engine, opt)
+		return r.control
+	}),
 		log: newLogger(r.log, slog.LevelInfo, format)}
 	return r
+}
+
+// owned is the ownership of a file whose State is served, without a store.
+func owned(t *testing.T, f *file.File, serve func(control.Options) *control.Control) *ownership.Ownership {
+	t.Helper()
+	own, err := ownership.Start(t.Context(), f, ownership.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := own.Serve(t.Context(), serve(control.Options{Store: own.Store})); err != nil {
+		t.Fatal(err)
+	}
+	return own
 }
 
 // edit replaces texts of the file, each of which is there once.
@@ -223,8 +249,8 @@ func TestReloadRefused(t *testing.T) {
 			[]string{"error: FILE:15: ", "mend the file and send SIGHUP again"},
 		},
 		"unsupported": {
-			[]string{"cidr = \"172.16.101.0/24\"", "dhcp = true\ncidr = \"172.16.101.0/24\""},
-			[]string{"error: FILE:5: ", "dhcp is not supported yet", "faults=1", "goes on as before"},
+			[]string{"cidr = \"172.16.101.0/24\"", "cidr = \"172.16.101.0/24\"\n[[network.subnet]]\ncidr = \"2001:db8::/64\""},
+			[]string{"error: FILE:7: ", "IPv6 is not supported yet", "faults=1", "goes on as before"},
 		},
 		"a device": {device("tap:taken"), []string{
 			`error: reload: network "vlan101": tap:taken: device or resource busy`,
@@ -380,7 +406,7 @@ func TestReloadCounts(t *testing.T) {
 	}
 	routed := config.Ref{Kind: config.KindRouter, ID: config.NameID(config.KindRouter, "r1")}
 	e.counts = []router.Count{{Ref: routed, Ended: 2, Kept: 1}, {Ref: floating, Ended: 3, Repinned: 4}}
-	r.control = control.NewFor(e, control.Options{})
+	r.serveBy(e)
 	r.edit("172.16.101.4", "172.16.101.5")
 	log := r.logs(t.Context(), true)
 	for _, want := range []string{" ended=3 repinned=4\n", "\nconcerned router \"r1\" ended=2 kept=1\n",
@@ -409,7 +435,7 @@ func TestServeReloads(t *testing.T) {
 			return ctx.Err()
 		}
 	}}
-	r.control = control.NewFor(e, control.Options{})
+	r.serveBy(e)
 	requests, changed, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
 	ask := func() {
 		select {
@@ -467,7 +493,9 @@ func TestEndWaitsForReload(t *testing.T) {
 				return nil
 			}}
 			var log logBuffer
-			r := &reloader{path: path, control: control.NewFor(e, control.Options{}),
+			r := &reloader{path: path, own: owned(t, f, func(opt control.Options) *control.Control {
+				return control.NewFor(e, opt)
+			}),
 				log: newLogger(&log, slog.LevelInfo, "text")}
 			requests := make(chan os.Signal, 1)
 			requests <- os.Interrupt

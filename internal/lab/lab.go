@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
@@ -58,11 +59,21 @@ func CheckLesson(topo *file.Topology) file.Faults {
 	}
 	faults := Check(topo)
 	if s, err := topo.State(); err == nil {
-		if refused := router.Unsupported(s); len(refused) > 0 {
+		if refused := Unsupported(s); len(refused) > 0 {
 			faults = append(faults, topo.Faults(refused)...)
 		}
 	}
 	slices.SortStableFunc(faults, func(a, b file.Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return faults
+}
+
+// Unsupported is router.Unsupported for a lesson: what the engine keeps and does not obey is a fault, because the lesson
+// may be about just that.
+func Unsupported(s *config.State) config.Faults {
+	faults := router.Unsupported(s)
+	for i := range faults {
+		faults[i].Warning = false
+	}
 	return faults
 }
 

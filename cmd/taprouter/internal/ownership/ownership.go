@@ -92,6 +92,9 @@ func (o *Ownership) previous(ctx context.Context, kv store.Store) (*file.File, e
 	return f, nil
 }
 
+// Keeps says whether a store keeps the State.
+func (o *Ownership) Keeps() bool { return o.objects != nil }
+
 // State returns the State to start the engine with.
 func (o *Ownership) State() *config.State { return o.start }
 

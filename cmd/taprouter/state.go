@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/ownership"
+	"github.com/taprouter/taprouter/config/file"
+	"github.com/taprouter/taprouter/router/control/store"
+)
+
+// stateFlags are the flags of `run` that say where the State is kept.
+type stateFlags struct {
+	StateDir    string `placeholder:"DIR" help:"Keep what programs change at run time in this directory, over restarts. It is made."`
+	AcceptState string `placeholder:"FILE" help:"Begin with this copy if the state in --state-dir is broken or missing."`
+}
+
+// stateName is the file of the store in the state directory.
+const stateName = "state.db"
+
+// A keeping is the ownership of the State, and the store that keeps it.
+type keeping struct {
+	own   *ownership.Ownership
+	store store.Store // nil: nothing is kept
+}
+
+// keep opens the store and makes the State to serve.
+func (s *stateFlags) keep(ctx context.Context, f *file.File, log *slog.Logger) (*keeping, error) {
+	k := &keeping{}
+	switch {
+	case s.StateDir != "":
+		if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
+			return nil, fmt.Errorf("--state-dir: %w", err)
+		}
+		kv, err := store.Bolt(filepath.Join(s.StateDir, stateName), store.BoltOptions{Accept: s.AcceptState, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		k.store = kv
+	case s.AcceptState != "":
+		return nil, errors.New("--accept-state needs --state-dir, which says where the state is kept")
+	default:
+		log.Info("what programs change at run time is not kept over a restart; --state-dir DIR keeps it")
+	}
+	own, err := ownership.Start(ctx, f, ownership.Options{Store: k.store, Log: log})
+	if err != nil {
+		k.close(log)
+		return nil, err
+	}
+	k.own = own
+	return k, nil
+}
+
+// close closes the store.
+func (k *keeping) close(log *slog.Logger) {
+	if k.store == nil {
+		return
+	}
+	if err := k.store.Close(); err != nil {
+		log.Error("the state was not closed; it is checked at the next start", "err", err)
+	}
+}
