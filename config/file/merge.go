@@ -286,6 +286,9 @@ func (m *merge) router(l layers[config.Router]) {
 	default:
 		g := *is
 		l.o.Gateway = &g
+		if l.usual != nil && l.usual.Gateway == nil {
+			l.usual = nil // the gateway is a program's, with all that it has
+		}
 		scalar(l, "gateway.snat", func(o *config.Router) *bool {
 			return gatewayOf(o, func(g *config.Gateway) *bool {
 				return &g.SNAT
