@@ -12,8 +12,8 @@ import (
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
 // What vlan, port_security, dhcp and a port's device ask for is a warning: the engine keeps the attribute, logs the
-// warning, and does not obey it. Clients of an API set some of them without having been asked. A network with a vlan has
-// no devices, because its frames may not leave without a tag.
+// warning, and does not obey it. Clients of an API set some of them without having been asked. A network with a vlan
+// has no devices, because its frames may not leave without a tag.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows

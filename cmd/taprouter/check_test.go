@@ -82,7 +82,8 @@ func TestDiff(t *testing.T) {
 // Either file may have faults, and all of them are told.
 func TestDiffOfFaultyFiles(t *testing.T) {
 	bad, worse := write(t, "[[netwrok]]\n"), write(t, "\n[[network]]\nname = 1\n")
-	good, dhcp := write(t, planned), write(t, strings.Replace(planned, "cidr", "dhcp = true\ncidr", 1))
+	good := write(t, planned)
+	six := write(t, strings.Replace(planned, "cidr", "cidr = \"2001:db8::/64\"\n[[network.subnet]]\ncidr", 1))
 	step := write(t, planned+"[[step]]\ndo = \"pign\"\n")
 	for _, c := range []struct {
 		args []string
@@ -91,7 +92,7 @@ func TestDiffOfFaultyFiles(t *testing.T) {
 		{[]string{bad, worse}, []string{bad + ":1: ", worse + ":3: "}},
 		{[]string{good, bad}, []string{bad + ":1: "}},
 		{[]string{bad, good}, []string{bad + ":1: "}},
-		{[]string{good, dhcp}, []string{dhcp + ":5: ", "dhcp is not supported yet"}},
+		{[]string{good, six}, []string{six + ":4: ", "IPv6 is not supported yet"}},
 		{[]string{good, step}, []string{step + ":25: ", "pign"}},
 		{[]string{good}, []string{"--diff takes two files: OLD NEW"}},
 		{[]string{"-", "-"}, []string{"only one of the two files can be standard input"}},

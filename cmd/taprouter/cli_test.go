@@ -36,6 +36,7 @@ const examples = "../../examples/"
 
 func TestExitStatus(t *testing.T) {
 	bad := write(t, "[[network]]\nnmae = \"x\"\n[[router]]\nname = \"r\"\ninterfaces = [\"y\"]\n")
+	six := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"2001:db8::/64\"\n")
 	dhcp := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\ndhcp = true\n")
 	plain := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n")
 	unwise := write(t,
@@ -56,8 +57,9 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"check", bad}, 2, []string{bad + ":2: ", `did you mean "name"`, bad + ":5: ", `"y"`}},
 		{[]string{"run", bad}, 2, []string{bad + ":2: ", bad + ":5: "}},
 		{[]string{"lab", bad}, 2, []string{bad + ":2: "}},
-		{[]string{"run", dhcp}, 2, []string{"dhcp is not supported yet"}},
-		{[]string{"check", dhcp}, 2, []string{dhcp + ":5: ", "dhcp is not supported yet"}},
+		{[]string{"run", six}, 2, []string{"IPv6 is not supported yet"}},
+		{[]string{"check", six}, 2, []string{six + ":4: ", "IPv6 is not supported yet"}},
+		{[]string{"check", dhcp}, 0, []string{dhcp + ":5: ", "dhcp is not supported yet"}},
 		{[]string{"lab", dhcp}, 2, []string{"nothing to play"}},
 		{[]string{"--version"}, 0, []string{"taprouter ", "go1."}},
 		{[]string{"run", "--version"}, 0, []string{"taprouter ", "go1."}},

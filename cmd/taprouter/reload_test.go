@@ -249,7 +249,8 @@ func TestReloadRefused(t *testing.T) {
 			[]string{"error: FILE:15: ", "mend the file and send SIGHUP again"},
 		},
 		"unsupported": {
-			[]string{"cidr = \"172.16.101.0/24\"", "cidr = \"172.16.101.0/24\"\n[[network.subnet]]\ncidr = \"2001:db8::/64\""},
+			[]string{"cidr = \"172.16.101.0/24\"",
+				"cidr = \"172.16.101.0/24\"\n[[network.subnet]]\ncidr = \"2001:db8::/64\""},
 			[]string{"error: FILE:7: ", "IPv6 is not supported yet", "faults=1", "goes on as before"},
 		},
 		"a device": {device("tap:taken"), []string{

@@ -15,7 +15,7 @@ import (
 
 // stateFlags are the flags of `run` that say where the State is kept.
 type stateFlags struct {
-	StateDir    string `placeholder:"DIR" help:"Keep what programs change at run time in this directory, over restarts. It is made."`
+	StateDir    string `placeholder:"DIR" help:"Keep in this directory what programs change, over restarts. It is made."`
 	AcceptState string `placeholder:"FILE" help:"Begin with this copy if the state in --state-dir is broken or missing."`
 }
 

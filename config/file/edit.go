@@ -116,8 +116,8 @@ func (e *editing) refuse(n need) {
 	}
 	e.faults = append(e.faults, config.Fault{
 		Ref: n.o.Ref(), Field: n.field, Code: config.InUse, Source: n.what.About().Source,
-		Message: fmt.Sprintf("%s, which the API has made, needs %s, which is no longer in the file; %s, or apply the file "+
-			"with --cascade", e.call(n.o), e.call(n.what), what),
+		Message: fmt.Sprintf("%s, which the API has made, needs %s, which is no longer in the file; %s, or apply the "+
+			"file with --cascade", e.call(n.o), e.call(n.what), what),
 	})
 }
 
@@ -264,8 +264,8 @@ func (e *editing) checkNames() {
 		if o := names[r.Kind][name]; o != nil && r.Kind != config.KindMember && r.Kind != config.KindMonitor {
 			e.faults = append(e.faults, config.Fault{
 				Ref: r, Field: "name", Code: config.Taken, Source: t.object.About().Source,
-				Message: fmt.Sprintf("%s: name %q is that of %s %s, which the API has made; give the table another name, or "+
-					"an id: that one's makes it the file's", t.at.subject, name, e.call(o), o.About().ID),
+				Message: fmt.Sprintf("%s: name %q is that of %s %s, which the API has made; give the table another name, "+
+					"or an id: that one's makes it the file's", t.at.subject, name, e.call(o), o.About().ID),
 			})
 		}
 	}
@@ -311,8 +311,8 @@ func (e *editing) adopt(t *declaration) config.Object {
 		c.FixedIPs = old.FixedIPs
 		e.note(old, "", "%s, which the API has set, is the file's from now on", e.call(old))
 	case len(old.FixedIPs) > 0 && old.FixedIPs[0].Address != p.FixedIPs[0].Address:
-		e.note(old, "address", "%s: address %v was set by the API; the file says %v now, and the other value is dropped",
-			e.call(old), old.FixedIPs[0].Address, p.FixedIPs[0].Address)
+		e.note(old, "address", "%s: address %v was set by the API; the file says %v now, and the other value is "+
+			"dropped", e.call(old), old.FixedIPs[0].Address, p.FixedIPs[0].Address)
 	}
 	if c.MAC.IsZero() && old.Network == p.Network {
 		c.MAC = old.MAC

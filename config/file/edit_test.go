@@ -100,8 +100,8 @@ func TestGatewayIsTakenOver(t *testing.T) {
 // Defaults that follow from other keys go with them, unless a program has set the value.
 func TestDefaultsFollow(t *testing.T) {
 	before, after := readFile(t, blue), readFile(t, strings.Replace(blue, "10.1.0.0/24", "10.1.0.0/25", 1)+
-		"id = \""+string(config.NameID(config.KindSubnet, string(config.NameID(config.KindNetwork, "blue")), "10.1.0.0/24"))+
-		"\"\n")
+		"id = \""+string(config.NameID(config.KindSubnet, string(config.NameID(config.KindNetwork, "blue")),
+		"10.1.0.0/24"))+"\"\n")
 	s, _ := editIn(t, before.State(), after, file.Over{Previous: before})
 	for u := range s.Subnets() {
 		if u.CIDR.Bits() != 25 || len(u.AllocationPools) != 1 || u.AllocationPools[0].Last.String() != "10.1.0.126" {

@@ -35,10 +35,15 @@ func Export(w io.Writer, s *config.State) error {
 
 // An exporter writes one State.
 type exporter struct {
+	writing
 	state *config.State
 	names map[config.Ref]string // how other tables name an object; see nameAll
-	text  bytes.Buffer
-	err   error // the first one
+}
+
+// A writing is the text of a file that is being written.
+type writing struct {
+	text bytes.Buffer
+	err  error // the first one
 }
 
 // nameAll finds the names by which tables are referred to. An object whose name is empty, or that of another one, or
@@ -73,7 +78,7 @@ func (x *exporter) refer(k config.Kind, id config.ID) string {
 }
 
 // header begins a table.
-func (x *exporter) header(text string) {
+func (x *writing) header(text string) {
 	if x.text.Len() > 0 {
 		x.text.WriteByte('\n')
 	}
@@ -82,54 +87,54 @@ func (x *exporter) header(text string) {
 }
 
 // raw writes a key with a value as TOML has it.
-func (x *exporter) raw(key, value string) { fmt.Fprintf(&x.text, "%s = %s\n", key, value) }
+func (x *writing) raw(key, value string) { fmt.Fprintf(&x.text, "%s = %s\n", key, value) }
 
 // str writes a text that is not empty.
-func (x *exporter) str(key, text string) {
+func (x *writing) str(key, text string) {
 	if text != "" {
 		x.raw(key, x.quote(text))
 	}
 }
 
 // number writes a number that is not 0.
-func (x *exporter) number(key string, n int) {
+func (x *writing) number(key string, n int) {
 	if n != 0 {
 		x.raw(key, strconv.Itoa(n))
 	}
 }
 
 // span writes a duration that is not 0.
-func (x *exporter) span(key string, d time.Duration) {
+func (x *writing) span(key string, d time.Duration) {
 	if d != 0 {
 		x.str(key, d.String())
 	}
 }
 
 // addr writes an address that is valid.
-func (x *exporter) addr(key string, a netip.Addr) { x.str(key, addrText(a)) }
+func (x *writing) addr(key string, a netip.Addr) { x.str(key, addrText(a)) }
 
 // mac writes a MAC address that is not zero.
-func (x *exporter) mac(key string, m MAC) {
+func (x *writing) mac(key string, m MAC) {
 	if !m.IsZero() {
 		x.str(key, m.String())
 	}
 }
 
 // flag writes a flag that is not as the file has it by default.
-func (x *exporter) flag(key string, v, byDefault bool) {
+func (x *writing) flag(key string, v, byDefault bool) {
 	if v != byDefault {
 		x.raw(key, strconv.FormatBool(v))
 	}
 }
 
 // listing writes a list that is not empty.
-func listing[T any](x *exporter, key string, all []T, text func(T) string) {
+func listing[T any](x *writing, key string, all []T, text func(T) string) {
 	if len(all) > 0 {
 		x.raw(key, "["+strings.Join(quoted(x, all, text), ", ")+"]")
 	}
 }
 
-func quoted[T any](x *exporter, all []T, text func(T) string) []string {
+func quoted[T any](x *writing, all []T, text func(T) string) []string {
 	list := make([]string, len(all))
 	for i, v := range all {
 		list[i] = x.quote(text(v))
@@ -138,7 +143,7 @@ func quoted[T any](x *exporter, all []T, text func(T) string) []string {
 }
 
 // routes writes routes that are not none.
-func (x *exporter) routes(key string, all []config.Route) {
+func (x *writing) routes(key string, all []config.Route) {
 	var list []string
 	for _, r := range all {
 		list = append(list, fmt.Sprintf("{ destination = %s, nexthop = %s }", x.quote(r.Destination.String()),
@@ -150,7 +155,7 @@ func (x *exporter) routes(key string, all []config.Route) {
 }
 
 // quote writes a text as a basic string of TOML.
-func (x *exporter) quote(text string) string {
+func (x *writing) quote(text string) string {
 	if !utf8.ValidString(text) && x.err == nil {
 		x.err = fmt.Errorf("the text %q is no UTF-8, so a topology file cannot have it", clip(text, maxName))
 	}
@@ -176,7 +181,7 @@ func (x *exporter) quote(text string) string {
 }
 
 // about writes what all tables have, but the name.
-func (x *exporter) about(m *config.Meta) {
+func (x *writing) about(m *config.Meta) {
 	x.str("description", m.Description)
 	listing(x, "tags", m.Tags, identity)
 	x.str("id", string(m.ID))
@@ -185,7 +190,7 @@ func (x *exporter) about(m *config.Meta) {
 func identity(text string) string { return text }
 
 // named is about, with the name.
-func (x *exporter) named(m *config.Meta) {
+func (x *writing) named(m *config.Meta) {
 	x.str("name", m.Name)
 	x.about(m)
 }
@@ -213,7 +218,7 @@ func (x *exporter) nat(n *config.NAT) {
 		x.str("port_range", fmt.Sprintf("%d-%d", n.PortMin, n.PortMax))
 	}
 	if n.NoSNAT != nil {
-		x.raw("no_snat", "["+strings.Join(quoted(x, n.NoSNAT, netip.Prefix.String), ", ")+"]")
+		x.raw("no_snat", "["+strings.Join(quoted(&x.writing, n.NoSNAT, netip.Prefix.String), ", ")+"]")
 	}
 	if n.MSSClamp != nil {
 		x.raw("mss_clamp", strconv.FormatBool(*n.MSSClamp))
@@ -236,7 +241,7 @@ func (x *exporter) physicalNetworks() {
 	for p := range x.state.PhysicalNetworks() {
 		x.header("[[physical_network]]")
 		x.named(&p.Meta)
-		listing(x, "devices", p.Devices, Device.String)
+		listing(&x.writing, "devices", p.Devices, Device.String)
 	}
 }
 
@@ -248,7 +253,7 @@ func (x *exporter) networks() {
 		x.flag("external", n.External, false)
 		x.number("mtu", n.MTU)
 		x.number("vlan", n.VLAN)
-		listing(x, "devices", n.Devices, Device.String)
+		listing(&x.writing, "devices", n.Devices, Device.String)
 		x.str("physical_network", x.refer(config.KindPhysicalNetwork, n.PhysicalNetwork))
 		x.str("host", n.Host)
 		x.flag("port_security", n.PortSecurity, false)
@@ -267,10 +272,10 @@ func (x *exporter) subnet(s *config.Subnet) {
 	} else {
 		x.str("gateway", "none")
 	}
-	listing(x, "allocation_pools", s.AllocationPools, AddressRange.String)
+	listing(&x.writing, "allocation_pools", s.AllocationPools, AddressRange.String)
 	x.flag("dhcp", s.DHCP, false)
 	x.span("lease_time", s.LeaseTime)
-	listing(x, "dns_nameservers", s.DNSNameservers, netip.Addr.String)
+	listing(&x.writing, "dns_nameservers", s.DNSNameservers, netip.Addr.String)
 	x.routes("host_routes", s.HostRoutes)
 }
 
@@ -305,7 +310,7 @@ func (x *exporter) routers() {
 func (x *exporter) gateway(r *config.Router) {
 	x.str("gateway.network", x.refer(config.KindNetwork, r.Gateway.Network))
 	x.flag("gateway.snat", r.Gateway.SNAT, true)
-	listing(x, "gateway.snat_addresses", r.Gateway.SNATAddresses, AddressRange.String)
+	listing(&x.writing, "gateway.snat_addresses", r.Gateway.SNATAddresses, AddressRange.String)
 	if p := x.state.GatewayPort(r.ID); p != nil && isPlain(p) {
 		x.addr("gateway.address", p.FixedIPs[0].Address)
 		x.mac("gateway.mac", p.MAC)
@@ -342,7 +347,7 @@ func (x *exporter) ports() {
 		x.named(&p.Meta)
 		x.str("network", x.refer(config.KindNetwork, p.Network))
 		x.flag("admin_state_up", p.AdminStateUp, true)
-		addresses := quoted(x, p.FixedIPs, func(f config.FixedIP) string { return f.Address.String() })
+		addresses := quoted(&x.writing, p.FixedIPs, func(f config.FixedIP) string { return f.Address.String() })
 		x.raw("fixed_ips", "["+strings.Join(addresses, ", ")+"]")
 		x.mac("mac", p.MAC)
 		x.str("device", p.Device)
@@ -450,7 +455,7 @@ func (x *exporter) listeners() {
 		x.str("pool", x.refer(config.KindPool, l.Pool))
 		x.number("connection_limit", l.ConnectionLimit)
 		x.span("idle_timeout", l.IdleTimeout)
-		listing(x, "allowed_cidrs", l.AllowedCIDRs, netip.Prefix.String)
+		listing(&x.writing, "allowed_cidrs", l.AllowedCIDRs, netip.Prefix.String)
 		x.flag("admin_state_up", l.AdminStateUp, true)
 	}
 }

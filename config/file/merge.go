@@ -116,7 +116,8 @@ func show(v any) any {
 // drop notes that the file has taken an attribute over.
 func (m *merge) drop(key, was, is string) {
 	m.notices = append(m.notices, Notice{m.t.object.Ref(), key, fmt.Sprintf(
-		"%s: %s was set to %s by the API; the file says %s now, and the other value is dropped", m.call(), key, was, is)})
+		"%s: %s was set to %s by the API; the file says %s now, and the other value is dropped",
+		m.call(), key, was, is)})
 }
 
 // entries merges a list whose entries have owners one by one: the previous file's go, this file's come in their places,

@@ -183,7 +183,8 @@ func (d *declarer) declareNetworks() {
 		at := d.root.item("network", "network", n.Name, i, len(d.Networks), n.Line)
 		setFirst(d.networks, n.Name, n)
 		o := &config.Network{
-			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: !n.AdminStateDown, External: n.External, MTU: n.MTU, VLAN: n.VLAN,
+			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: !n.AdminStateDown, External: n.External,
+			MTU: n.MTU, VLAN: n.VLAN,
 			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity,
 		}
 		if n.PhysicalNetwork != "" {
@@ -412,8 +413,9 @@ func (d *declarer) declareFloatingIPs() {
 		for j := range f.PortForwarding {
 			p := &f.PortForwarding[j]
 			o := &config.PortForwarding{
-				Meta: d.meta(p.ID, p.Name, p.Line), FloatingIP: f.ID, Protocol: p.Protocol, ExternalPort: p.ExternalPort,
-				FixedIP: p.FixedIP, Port: p.Port,
+				Meta: d.meta(p.ID, p.Name, p.Line), FloatingIP: f.ID, Protocol: p.Protocol,
+				ExternalPort: p.ExternalPort,
+				FixedIP:      p.FixedIP, Port: p.Port,
 			}
 			inner := at.item("port_forwarding", "port forwarding", "", j, len(f.PortForwarding), p.Line)
 			d.add(o, inner, nil)
@@ -445,7 +447,8 @@ func (d *declarer) declarePools() {
 		d.describe(p.About)
 		if m := p.Monitor; m != nil {
 			d.add(&config.Monitor{
-				Meta: d.meta(m.ID, m.Name, m.Line), Pool: p.ID, AdminStateUp: !m.AdminStateDown, Type: m.Type, Delay: m.Delay,
+				Meta: d.meta(m.ID, m.Name, m.Line), Pool: p.ID, AdminStateUp: !m.AdminStateDown, Type: m.Type,
+				Delay:   m.Delay,
 				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown,
 				InitialState: m.InitialState,
 				HTTPMethod:   m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,

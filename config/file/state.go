@@ -7,7 +7,8 @@ import (
 )
 
 // Edit puts a topology's objects into a Draft. It takes away objects that a file has declared before and this topology
-// does not, with all that depends on them. A choice that was made for an object in the Draft, such as an address, stays.
+// does not, with all that depends on them. A choice that was made for an object in the Draft, such as an address,
+// stays.
 // What the topology does not say of an object goes back to its default, apart from descriptions and tags.
 //
 // The topology stays as it is. It need not have been validated: the Draft's Check finds its faults. But the Draft has

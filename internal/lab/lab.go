@@ -67,8 +67,8 @@ func CheckLesson(topo *file.Topology) file.Faults {
 	return faults
 }
 
-// Unsupported is router.Unsupported for a lesson: what the engine keeps and does not obey is a fault, because the lesson
-// may be about just that.
+// Unsupported is router.Unsupported for a lesson: what the engine keeps and does not obey is a fault, because the
+// lesson may be about just that.
 func Unsupported(s *config.State) config.Faults {
 	faults := router.Unsupported(s)
 	for i := range faults {

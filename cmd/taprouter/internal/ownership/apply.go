@@ -44,8 +44,8 @@ type fileOp struct{}
 // errPlanned ends the edit of a dry run.
 var errPlanned = errors.New("planned")
 
-// Apply puts a file in the place of the one that was applied last: all of it, or nothing. An error is config.Faults or a
-// *control.Refusal, which file.File.Faults finds the lines of, ErrRevision, or one of the Control's.
+// Apply puts a file in the place of the one that was applied last: all of it, or nothing. An error is config.Faults or
+// a *control.Refusal, which file.File.Faults finds the lines of, ErrRevision, or one of the Control's.
 func (o *Ownership) Apply(ctx context.Context, f *file.File, opt ApplyOptions) (Result, error) {
 	op, err := pack(f)
 	if err != nil {

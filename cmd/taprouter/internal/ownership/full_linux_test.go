@@ -15,8 +15,8 @@ import (
 	"github.com/taprouter/taprouter/router/control/store"
 )
 
-// A full disk refuses changes of programs, and loses none that was acknowledged. It runs in a process with a file system
-// of half a megabyte of its own.
+// A full disk refuses changes of programs, and loses none that was acknowledged. The test runs in a process with a file
+// system of half a megabyte of its own.
 func TestFullDisk(t *testing.T) {
 	const inside = "TAPROUTER_FULL_FOLDER"
 	if folder := os.Getenv(inside); folder != "" {

@@ -356,10 +356,10 @@ func TestHistory(t *testing.T) {
 			t.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, b.String())
 		}
 	}
-	do("POST", "/v2.0/ports", fmt.Sprintf(`{"port":{"network_id":"%s","name":"vm","fixed_ips":[{"ip_address":"10.1.0.5"}]}}`,
-		blue.ID), 201)
-	do("PUT", "/v2.0/routers/"+string(theR), fmt.Sprintf(`{"router":{"external_gateway_info":{"network_id":"%s"}}}`, ext),
-		200)
+	do("POST", "/v2.0/ports", fmt.Sprintf(`{"port":{"network_id":"%s","name":"vm",
+		"fixed_ips":[{"ip_address":"10.1.0.5"}]}}`, blue.ID), 201)
+	do("PUT", "/v2.0/routers/"+string(theR), fmt.Sprintf(`{"router":{"external_gateway_info":
+		{"network_id":"%s"}}}`, ext), 200)
 	do("PUT", "/v2.0/routers/"+string(theR), `{"router":{"name":"x"}}`, 409)
 	do("DELETE", "/v2.0/networks/"+string(blue.ID), "", 409)
 	do("POST", "/v2.0/networks", `{"network":{"name":"more","admin_state_up":false}}`, 201)

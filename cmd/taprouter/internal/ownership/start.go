@@ -56,8 +56,8 @@ func beside(f *file.File, over file.Over, before *config.State, loaded []config.
 	notices, err := f.Edit(d, over)
 	s, _ := d.Check()
 	if err != nil || s == nil {
-		s, notices = f.State(), []file.Notice{{Message: "what the API had set on objects of the file is dropped, because " +
-			"it does not go together with what the file says"}}
+		s, notices = f.State(), []file.Notice{{Message: "what the API had set on objects of the file is dropped, " +
+			"because it does not go together with what the file says"}}
 	}
 	m.notices = notices
 	m.state, m.aside = settle(s, units(others))
