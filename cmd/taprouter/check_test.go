@@ -92,7 +92,7 @@ func TestDiffOfFaultyFiles(t *testing.T) {
 		{[]string{bad, worse}, []string{bad + ":1: ", worse + ":3: "}},
 		{[]string{good, bad}, []string{bad + ":1: "}},
 		{[]string{bad, good}, []string{bad + ":1: "}},
-		{[]string{good, six}, []string{six + ":4: ", "IPv6 is not supported yet"}},
+		{[]string{good, six}, []string{six + ":5: ", "IPv6 is not supported yet"}},
 		{[]string{good, step}, []string{step + ":25: ", "pign"}},
 		{[]string{good}, []string{"--diff takes two files: OLD NEW"}},
 		{[]string{"-", "-"}, []string{"only one of the two files can be standard input"}},

@@ -37,7 +37,6 @@ type editing struct {
 	alone, usual *config.State // of this file alone, and of the previous one; may be nil
 
 	gone    map[config.Ref]bool // objects that are to go
-	needed  []need
 	notices []Notice
 	faults  config.Faults
 }
@@ -264,8 +263,8 @@ func (e *editing) checkNames() {
 		if o := names[r.Kind][name]; o != nil && r.Kind != config.KindMember && r.Kind != config.KindMonitor {
 			e.faults = append(e.faults, config.Fault{
 				Ref: r, Field: "name", Code: config.Taken, Source: t.object.About().Source,
-				Message: fmt.Sprintf("%s: name %q is that of %s %s, which the API has made; give the table another name, "+
-					"or an id: that one's makes it the file's", t.at.subject, name, e.call(o), o.About().ID),
+				Message: fmt.Sprintf("%s: name %q is that of %s %s, which the API has made; give the table another "+
+					"name, or an id: that one's makes it the file's", t.at.subject, name, e.call(o), o.About().ID),
 			})
 		}
 	}

@@ -92,8 +92,9 @@ var allowed = map[string][]string{
 	"cmd/taprouter/internal/serve":     {"github.com/google/uuid", "golang.org/x/sys", "golang.org/x/time"},
 	"cmd/taprouter/internal/identity":  {"config", "cmd/taprouter/internal/serve"},
 	"cmd/taprouter/internal/ownership": {"config", "config/file", "router/control", "router/control/store"},
-	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "router/control", "tap", "internal/lab",
-		"cmd/taprouter/internal/identity", "cmd/taprouter/internal/neutron", "cmd/taprouter/internal/serve",
+	"cmd/taprouter": {"config", "config/file", "router", "router/conform", "router/control", "router/control/store",
+		"tap", "internal/lab", "cmd/taprouter/internal/identity", "cmd/taprouter/internal/neutron",
+		"cmd/taprouter/internal/ownership", "cmd/taprouter/internal/serve",
 		"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 

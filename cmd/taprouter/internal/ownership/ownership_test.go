@@ -194,8 +194,8 @@ func TestAttributesStay(t *testing.T) {
 func TestTheFileWins(t *testing.T) {
 	kv := store.Memory()
 	with := strings.Replace(lab, `name = "blue"`, `name = "blue"`+"\nmtu = 1400\ndescription = \"file's\"", 1)
-	d := start(t, read(t, "lab.toml", with), kv)
-	d = start(t, read(t, "lab.toml", lab), kv)
+	start(t, read(t, "lab.toml", with), kv)
+	d := start(t, read(t, "lab.toml", lab), kv)
 	if n := d.control.State().Network(blue.ID); n.MTU != 1500 || n.Description != "" {
 		t.Errorf("not stated any more: %+v", n)
 	}
