@@ -47,6 +47,22 @@ func (e *external) bytes() int {
 	return n
 }
 
+// InUse is how many ports of an external address have a mapping, or how many identifiers of ICMP queries.
+type InUse struct{ TCP, UDP, ICMP int }
+
+// InUse returns how many ports of an address are in use. The time that it takes does not depend on how many they are.
+func (t *Table) InUse(addr packet.Addr) InUse {
+	var n [3]int
+	if e := t.externals[addr]; e != nil {
+		for k, s := range e.ports {
+			if s != nil {
+				n[k] = s.taken[0] + s.taken[1]
+			}
+		}
+	}
+	return InUse{TCP: n[0], UDP: n[1], ICMP: n[icmpIndex]}
+}
+
 // mapping returns the mapping of a port, 0 if it has none.
 func (s *portSpace) mapping(port uint16) uint32 {
 	if row := s.mapped[port/rowLen]; row != nil {

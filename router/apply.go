@@ -539,6 +539,9 @@ var subjects = [...]config.Kind{
 	ip.AboutListener: config.KindListener, ip.AboutMember: config.KindMember,
 }
 
+// walkStep is how many connections a worker looks at for count before it goes on with its packets.
+const walkStep = 1 << 10
+
 // count counts the connections of a router that a change concerns.
 func (c *routerPlan) count(counts map[config.Ref]*Count) {
 	r, w := c.Router, c.Router.Worker

@@ -22,8 +22,6 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
-	"github.com/taprouter/taprouter/internal/conntrack"
-	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
@@ -245,28 +243,17 @@ func (e *Engine) Stats() Stats {
 	return t.stats()
 }
 
-// walkStep is how many connections a worker looks at for Connections before it goes on with its packets.
-const walkStep = 1 << 10
-
 // Connections returns a copy of every router's connection table; nothing after Close. The workers
 // go on with their packets meanwhile, so the copy of a large table is not of one moment. A
 // connection that is there all the time is listed once, one that comes or goes at most once.
 func (e *Engine) Connections() []Connection {
 	var all []Connection
-	step := make([]Connection, 0, walkStep)
-	for _, r := range e.view.Load().routers {
-		for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
-			step = step[:0]
-			if w := r.Worker; w.Call(func() {
-				at = r.Conns.Walk(at, walkStep, w.Now, func(c *conntrack.Conn) bool {
-					step = append(step, Connection{r.Name, r.Conns.Show(c, w.Now), nat.Mapped(c.Marks())})
-					return true
-				})
-			}) != nil {
-				return nil
-			}
-			all = append(all, step...)
-		}
+	err := e.Inspect().Connections(context.Background(), ConnectionFilter{}, func(v *ConnectionView) bool {
+		all = append(all, v.Connection)
+		return true
+	})
+	if err != nil { // the only one is that the engine has ended
+		return nil
 	}
 	return all
 }

@@ -55,7 +55,7 @@ func (e *Engine) unwatch(n *wire.Network, watch *wire.Watcher) {
 // after stop. stop ends the capture, and returns once nothing more is written; w.Err then tells of errors.
 func (e *Engine) Capture(w *tap.CaptureWriter, networks ...string) (stop func(), err error) {
 	if len(networks) == 0 {
-		networks = e.networkNames()
+		networks = networkNames(e)
 	}
 	var stops []func()
 	stop = func() {
@@ -84,7 +84,7 @@ func (e *Engine) Capture(w *tap.CaptureWriter, networks ...string) (stop func(),
 }
 
 // networkNames are the names of all networks, sorted: the id of one that cannot be told by its name.
-func (e *Engine) networkNames() []string {
+func networkNames(e *Engine) []string {
 	v := e.view.Load()
 	var names []string
 	for n := range e.State().Networks() {

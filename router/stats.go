@@ -3,8 +3,10 @@ package router
 import (
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/verdict"
 )
@@ -59,7 +61,10 @@ type DeviceStats struct {
 // RouterStats describes one router's tables.
 type RouterStats struct {
 	Router      string
+	ID          config.ID
 	Connections int    // in the table now
+	HalfOpen    int    // connections among these that the other side has not answered, or not accepted yet
+	Closed      int    // connections among these that are over, and are remembered for a while
 	Created     uint64 // connections so far
 	Expired     uint64 // connections that ended by their timeout
 	Evicted     uint64 // connections that ended to make room for others
@@ -87,6 +92,16 @@ type awayStats struct {
 
 // add adds one worker's counters, on that worker.
 func (t *tally) add(w *shard) {
+	t.addFrames(w)
+	for _, r := range w.routers {
+		t.addRouter(r, r.Conns.Bytes()+r.NAT.Bytes())
+	}
+	t.addLinks(w.Links)
+	t.addOutboxes(w.Outboxes)
+}
+
+// addFrames adds what a worker has counted of frames.
+func (t *tally) addFrames(w *shard) {
 	c := &w.Stats
 	t.Received += c.Received
 	t.Forwarded += c.Forwarded
@@ -112,30 +127,42 @@ func (t *tally) add(w *shard) {
 			t.Unsent[UnsentReason(r)] += n
 		}
 	}
-	for _, r := range w.routers {
-		if lost := r.Neighbors.Lost(); lost > 0 { // packets that waited for a neighbor that had to make room
-			t.parked -= int64(lost)
-			t.Drops[DropNeighborFull] += lost
-			t.at[StageNeighbor][DropNeighborFull] += lost
-		}
-		n, mapped := r.Conns.Stats(), r.NAT.Stats()
-		t.Routers = append(t.Routers, RouterStats{
-			Router: r.Name, Connections: r.Conns.Len(), Created: n.Created, Expired: n.Expired,
-			Evicted: n.Evicted, Settled: n.Settled, Overloaded: mapped.Overloaded, OverShare: mapped.OverShare,
-			Neighbors: r.Neighbors.Len(), TableBytes: r.Conns.Bytes() + r.NAT.Bytes(),
-		})
+}
+
+// addRouter adds a router, on its worker. bytes is the memory of its tables.
+func (t *tally) addRouter(r *ip.Router, bytes int) {
+	if lost := r.Neighbors.Lost(); lost > 0 { // packets that waited for a neighbor that had to make room
+		t.parked -= int64(lost)
+		t.Drops[DropNeighborFull] += lost
+		t.at[StageNeighbor][DropNeighborFull] += lost
 	}
+	n, mapped := r.Conns.Stats(), r.NAT.Stats()
+	t.Routers = append(t.Routers, RouterStats{
+		Router: r.Name, ID: config.ID(r.ID), Connections: r.Conns.Len(),
+		HalfOpen: r.Ranks[conntrack.HalfOpen], Closed: r.Ranks[conntrack.Over],
+		Created: n.Created, Expired: n.Expired,
+		Evicted: n.Evicted, Settled: n.Settled, Overloaded: mapped.Overloaded, OverShare: mapped.OverShare,
+		Neighbors: r.Neighbors.Len(), TableBytes: bytes,
+	})
+}
+
+// addLinks adds devices, on their worker.
+func (t *tally) addLinks(links []*loop.Link) {
 	if t.devices == nil {
 		t.devices = map[*loop.Link]int{}
 	}
-	for _, l := range w.Links {
+	for _, l := range links {
 		t.devices[l] = len(t.Devices)
 		t.Devices = append(t.Devices, DeviceStats{
 			Device: l.Name, Network: l.Network, Present: l.Dev != nil, Lost: l.Stats.Lost,
 			RxFrames: l.Stats.RxFrames, RxBytes: l.Stats.RxBytes, TxFrames: l.Stats.TxFrames, TxBytes: l.Stats.TxBytes,
 		})
 	}
-	for _, b := range w.Outboxes {
+}
+
+// addOutboxes adds what a worker has sent to the devices of others, on that worker.
+func (t *tally) addOutboxes(boxes []*loop.Outbox) {
+	for _, b := range boxes {
 		if b.Seen != nil {
 			t.away = append(t.away, awayStats{b.Link, b.Stats})
 		}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/ip"
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/monitor"
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
@@ -102,8 +104,15 @@ func statisticsOf(u *ip.Usage) Statistics {
 
 // LoadBalancers returns a copy of what every VIP, its pool and members are doing, in the order
 // of the topology; nothing after Close. Each VIP is copied at one moment, between two batches of
-// packets, and the next one a moment later.
+// packets, and others a moment later.
 func (e *Engine) LoadBalancers() []LoadBalancer {
+	all, _ := e.Inspect().LoadBalancers(context.Background()) // the only error is that the engine has ended
+	return all
+}
+
+// LoadBalancers is Engine.LoadBalancers with a context.
+func (i *Inspector) LoadBalancers(ctx context.Context) ([]LoadBalancer, error) {
+	e := i.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.State()
@@ -111,24 +120,41 @@ func (e *Engine) LoadBalancers() []LoadBalancer {
 	for _, r := range e.view.Load().routers {
 		first := len(all)
 		at := map[packet.Addr]int{}
-		for _, v := range vipsOf(s, r) {
-			var c ip.VIPCopy
-			if r.Worker.Call(func() { c = v.Copy() }) != nil {
-				return nil
-			}
+		vips := vipsOf(s, r)
+		copies, err := copyVIPs(ctx, r.Worker, vips)
+		if err != nil {
+			return nil, err
+		}
+		for k, v := range vips {
 			i, ok := at[v.Addr]
 			if !ok {
 				i = len(all)
 				at[v.Addr] = i
 				all = append(all, LoadBalancer{Router: r.Name, Address: v.Addr.Netip()})
 			}
-			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &c, e.monitors[v.Share]))
+			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &copies[k], e.monitors[v.Share]))
 		}
 		for i := range all[first:] {
 			all[first+i].OperatingStatus = all[first+i].status()
 		}
 	}
-	return all
+	return all, nil
+}
+
+// copyVIPs copies the counts of VIPs, some of them in a step of their worker.
+func copyVIPs(ctx context.Context, w *loop.Worker, vips []*ip.VIP) ([]ip.VIPCopy, error) {
+	all := make([]ip.VIPCopy, 0, len(vips))
+	for todo := vips; len(todo) > 0; todo = vips[len(all):] {
+		if err := w.Look(ctx, func() {
+			for k, cost := 0, 0; k < len(todo) && cost < lookStep; k++ {
+				all = append(all, todo[k].Copy())
+				cost += 8 + len(all[len(all)-1].Members)
+			}
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // vipsOf are the VIPs of a router, in the order of the State.

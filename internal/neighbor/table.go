@@ -453,6 +453,29 @@ func (t *Table) age(i uint16, n *Neighbor, now time.Duration, do func(Action)) {
 	n.next = now + ProbeAfter
 }
 
+// Walk calls yield for neighbors, in no meaningful order. It looks at no more than most places of the table, from a
+// place on, and returns where the next call goes on, or 0 at the end. The first place is 0. The table may change between
+// the calls: a neighbor that is there all the time is shown once, one that comes or goes at most once.
+func (t *Table) Walk(from, most int, yield func(*Neighbor)) (next int) {
+	end := min(len(t.slots), from+most)
+	for _, n := range t.slots[min(from, end):end] {
+		if n.live {
+			yield(n)
+		}
+	}
+	if end == len(t.slots) {
+		return 0
+	}
+	return end
+}
+
+// Confirmed is how long ago the neighbor has last answered. Of one that has never answered it is how long the table has
+// had it, and of a failed one how long ago it failed.
+func (n *Neighbor) Confirmed(now time.Duration) time.Duration { return now - n.confirmed }
+
+// Parked is how many packets wait for the neighbor.
+func (n *Neighbor) Parked() int { return len(n.parked) }
+
 // Each calls yield for every neighbor, in no meaningful order.
 func (t *Table) Each(yield func(*Neighbor)) {
 	for _, n := range t.slots[1:] {

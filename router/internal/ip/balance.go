@@ -128,8 +128,8 @@ func clientOf(c *conntrack.Conn) lb.Client {
 	return lb.Client{Addr: t.Src, Port: t.SrcPort}
 }
 
-// A connObserver hears of a router's connections. It counts connections of VIPs, and tells both sides when a change
-// cuts one.
+// A connObserver hears of a router's connections. It counts them by rank, and those of VIPs, and tells both sides when
+// a change cuts one.
 type connObserver struct{ *Router }
 
 // Began implements conntrack.Observer.
@@ -137,6 +137,8 @@ func (o connObserver) Began(c *conntrack.Conn) { o.Moved(c, conntrack.Absent, c.
 
 // Moved implements conntrack.Observer.
 func (o connObserver) Moved(c *conntrack.Conn, from, to conntrack.Rank) {
+	o.Ranks[from]--
+	o.Ranks[to]++
 	if c.Backend != 0 {
 		o.balanced(c, from, to)
 	}

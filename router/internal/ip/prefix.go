@@ -1,6 +1,7 @@
 package ip
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -18,3 +19,8 @@ func newPrefix(p netip.Prefix) prefixOf {
 }
 
 func (p prefixOf) contains(a packet.Addr) bool { return a&p.Mask == p.Addr }
+
+// prefix is the reverse of newPrefix.
+func (p prefixOf) prefix() netip.Prefix {
+	return netip.PrefixFrom(p.Addr.Netip(), bits.OnesCount64(p.Mask.Number()))
+}

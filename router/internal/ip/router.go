@@ -30,6 +30,7 @@ type Router struct {
 	exhausted map[verdict.DropReason]time.Duration // when the log last said that connections are refused for a reason
 
 	Conns *conntrack.Table // all connections
+	Ranks Ranks            // how many of them there are
 	NAT   *nat.Table       // mappings and their ports
 	balancer
 	checkClass conntrack.Class // of the connections of checks

@@ -41,6 +41,9 @@ type Worker struct {
 	mail     []func()   // functions that others have sent
 	hasMail  atomic.Bool
 	Stopping bool          // Run is to end
+	Turns    uint64        // how many rounds of the loop there have been
+	looking  chan struct{} // holds a value while a reader has a step to do (Look)
+	looks    Looks
 	Direct   bool          // it has no goroutine: RunTurn, and functions sent to it, run on the caller's
 	Done     chan struct{} // closed when it has ended
 }
@@ -71,7 +74,7 @@ const (
 func NewWorker(log *slog.Logger, devices bool) (*Worker, error) {
 	start := time.Now()
 	w := &Worker{
-		Turn: Turn{Log: log, Epoch: start}, Done: make(chan struct{}),
+		Turn: Turn{Log: log, Epoch: start}, Done: make(chan struct{}), looking: make(chan struct{}, 1),
 		Clock: func() time.Duration { return time.Since(start) },
 	}
 	slots := make([]byte, BatchFrames*slotStride)
@@ -126,6 +129,7 @@ func (w *Worker) mark(p *Link) {
 // workers, each link, frames that were put aside, tables. It reports whether there is more to do at once. The worker's
 // goroutine calls it; if the worker is Direct, the goroutine that owns the worker.
 func (w *Worker) RunTurn() bool {
+	w.Turns++
 	w.Now = w.Clock()
 	busy := w.runMail()
 	for _, p := range w.memory {
