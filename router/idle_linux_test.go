@@ -55,7 +55,7 @@ func TestStopIsTheLastTurn(t *testing.T) {
 // A large table is listed in steps, and packets pass between them.
 func TestListsHoldNoWorker(t *testing.T) {
 	topo := tutorial()
-	for port := range uint16(10) {
+	for port := range uint16(100) {
 		v := topo.VIPs[0]
 		v.Name, v.Port = fmt.Sprint("vip ", port), 1000+port
 		topo.VIPs = append(topo.VIPs, v)
@@ -70,7 +70,7 @@ func TestListsHoldNoWorker(t *testing.T) {
 	w.Waiter = c
 	go w.Run()
 	defer e.Close()
-	const n = 20 * walkStep
+	const n, step = 20_000, 256
 	if err := w.Call(func() {
 		for k := range packet.Addr(n) {
 			tuple := packet.Tuple{Src: k, Dst: 1, SrcPort: 2, DstPort: 3, Proto: packet.ProtoUDP}
@@ -81,8 +81,8 @@ func TestListsHoldNoWorker(t *testing.T) {
 	}
 	before := c.wakes.Load()
 	all := e.Connections()
-	if calls := c.wakes.Load() - before; len(all) != n || calls < n/walkStep {
-		t.Errorf("%d connections in %d calls of the worker, want %d in at least %d", len(all), calls, n, n/walkStep)
+	if calls := c.wakes.Load() - before; len(all) != n || calls < n/step {
+		t.Errorf("%d connections in %d calls of the worker, want %d in at least %d", len(all), calls, n, n/step)
 	}
 	seen := map[packet.Addr]bool{}
 	for _, c := range all {
@@ -93,8 +93,8 @@ func TestListsHoldNoWorker(t *testing.T) {
 	}
 	before = c.wakes.Load()
 	balancers := e.LoadBalancers()
-	if calls := c.wakes.Load() - before; len(balancers) != 1 || len(balancers[0].Listeners) != 11 || calls < 11 {
-		t.Errorf("%d load balancers in %d calls, want one of 11 listeners in as many", len(balancers), calls)
+	if calls := c.wakes.Load() - before; len(balancers) != 1 || len(balancers[0].Listeners) != 101 || calls < 101*8/step {
+		t.Errorf("%d load balancers in %d calls, want one of 101 listeners in several", len(balancers), calls)
 	}
 	e.Close()
 	if all := e.Connections(); all != nil {
