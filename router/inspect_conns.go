@@ -59,7 +59,7 @@ type ConnectionView struct {
 }
 
 // Connections calls fn for the connections that are meant, until it returns false. Between two steps, fn may take its
-// time: nothing waits for it. fn may keep what it gets. A connection that is there all the time is shown once, one
+// time: nothing waits for it. fn may not keep the pointer. A connection that is there all the time is shown once, one
 // that comes or goes at most once.
 func (i *Inspector) Connections(ctx context.Context, f ConnectionFilter, fn func(*ConnectionView) bool) error {
 	var backends backendNames
@@ -121,9 +121,10 @@ func (i *Inspector) walk(ctx context.Context, f ConnectionFilter, fn func([]show
 	if err != nil {
 		return err
 	}
+	buf := make([]shown, 0, lookStep) // made here, so that no worker has to
 	for _, r := range i.routersOf(f.Router) {
 		for at, more := conntrack.Cursor(0), true; more; more = at != 0 {
-			var step []shown // anew each time: fn may keep its parts
+			step := buf
 			if err := r.Worker.Look(ctx, func() {
 				w := r.Worker
 				at = r.Conns.Walk(at, lookStep, w.Now, func(c *conntrack.Conn) bool {

@@ -26,9 +26,10 @@ type NeighborEntry struct {
 // Neighbors calls fn for the neighbors of the routers with a name or an id, or of all routers if it is empty, until fn
 // returns false. The order has no meaning.
 func (i *Inspector) Neighbors(ctx context.Context, router string, fn func(NeighborEntry) bool) error {
+	buf := make([]NeighborEntry, 0, lookStep)
 	for _, r := range i.routersOf(router) {
 		for at, more := 0, true; more; more = at != 0 {
-			var step []NeighborEntry
+			step := buf
 			if err := r.Worker.Look(ctx, func() {
 				now, networks := r.Worker.Now, r.Networks()
 				at = r.Neighbors.Walk(at, lookStep, func(n *neighbor.Neighbor) {
