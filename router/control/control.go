@@ -181,6 +181,15 @@ func (c *Control) make(ctx context.Context, r *Report, tell func(Report)) error 
 	return nil
 }
 
+// Free returns nil when no change is being made, or the context's error if that ends first.
+func (c *Control) Free(ctx context.Context) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	c.unlock()
+	return nil
+}
+
 func (c *Control) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
