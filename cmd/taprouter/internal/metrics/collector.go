@@ -46,8 +46,9 @@ var (
 
 	connections = gauge("connections", "Connections in the table of a router.", "router", "state")
 	created     = counter("connections_created_total", "Connections so far.", "router")
-	ended       = counter("connections_ended_total", "Connections that a router has ended, by reason.", "router", "reason")
-	neighbors   = gauge("neighbors", "Entries of a router's neighbor table.", "router")
+	ended       = counter("connections_ended_total", "Connections that a router has ended, by reason.", "router",
+		"reason")
+	neighbors = gauge("neighbors", "Entries of a router's neighbor table.", "router")
 
 	portsInUse = gauge("nat_ports_in_use", "Ports of a shared address that have a mapping.", "router", "address",
 		"protocol")
@@ -57,8 +58,9 @@ var (
 		"router", "vip", "pool", "member")
 	lbTotal   = counter("lb_connections_total", "Connections of a VIP so far.", "router", "vip")
 	lbActive  = gauge("lb_connections", "Connections of a VIP that are not over.", "router", "vip")
-	lbRefused = counter("lb_refused_total", "Connections that a VIP has refused, or had no member for.", "router", "vip")
-	lbBytes   = counter("lb_bytes_total", "Bytes of a VIP's packets.", "router", "vip", "direction")
+	lbRefused = counter("lb_refused_total", "Connections that a VIP has refused, or had no member for.", "router",
+		"vip")
+	lbBytes = counter("lb_bytes_total", "Bytes of a VIP's packets.", "router", "vip", "direction")
 
 	busy    = counter("worker_busy_seconds_total", "Processor time of a worker.", "worker")
 	turns   = counter("worker_turns_total", "Rounds of a worker's loop.", "worker")
@@ -68,8 +70,8 @@ var (
 
 // families are all of the above.
 var families = []family{
-	rxPackets, rxBytes, txPackets, txBytes, txLost, deviceUp, received, forwarded, consumed, made, parked, dropped, unsent,
-	conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal, lbActive, lbRefused,
+	rxPackets, rxBytes, txPackets, txBytes, txLost, deviceUp, received, forwarded, consumed, made, parked, dropped,
+	unsent, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal, lbActive, lbRefused,
 	lbBytes, busy, turns, longest,
 }
 
@@ -100,8 +102,8 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// samples are the values of one scrape. Two things that cannot be told apart by their labels, because they have the same
-// names, are one: their values are added up.
+// samples are the values of one scrape. Two things that cannot be told apart by their labels, because they have the
+// same names, are one: their values are added up.
 type samples map[sampleKey]float64
 
 type sampleKey struct {
@@ -203,8 +205,8 @@ func (s samples) routers(all []router.RouterStats) {
 	}
 }
 
-// alwaysShown is how many shared addresses of a router are shown though none of their ports is in use. A router may have
-// thousands.
+// alwaysShown is how many shared addresses of a router are shown though none of their ports is in use. A router may
+// have thousands.
 const alwaysShown = 16
 
 func (s samples) ports(by map[string][]router.SNATAddress) {

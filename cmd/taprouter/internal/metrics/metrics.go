@@ -47,7 +47,7 @@ const (
 	Applied   Result = "applied"
 	Unchanged Result = "unchanged" // there was nothing to change
 	Refused   Result = "refused"   // the change is wrong
-	Failed    Result = "failed"    // the change may be right, and could not be made: a full disk, a device that does not open
+	Failed    Result = "failed"    // the change may be right, and could not be made, for want of a disk or a device
 )
 
 const (

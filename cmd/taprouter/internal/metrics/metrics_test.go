@@ -46,7 +46,8 @@ func serve(t testing.TB, text string) (*router.Engine, *metrics.Metrics) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	return e, metrics.New(e.Inspect(), metrics.Options{Version: "v1", Revision: func() uint64 { return e.State().Version() }})
+	revision := func() uint64 { return e.State().Version() }
+	return e, metrics.New(e.Inspect(), metrics.Options{Version: "v1", Revision: revision})
 }
 
 // scrape is what Prometheus reads.
@@ -143,10 +144,12 @@ func (s source) PortsInUse(context.Context) (map[string][]router.SNATAddress, er
 }
 func (s source) Workers(context.Context) ([]router.WorkerStats, error) { return nil, nil }
 
-// Objects with the same names are added up, as Prometheus refuses a scrape that has one twice. A name need not be a text.
+// Objects with the same names are added up, as Prometheus refuses a scrape that has one twice. A name need not be
+// text.
 func TestNamesakes(t *testing.T) {
 	m := metrics.New(source{&fixed{Stats: router.Stats{
-		Routers: []router.RouterStats{{Router: "r", Neighbors: 2}, {Router: "r", Neighbors: 3}, {Router: "\xff", Neighbors: 4}},
+		Routers: []router.RouterStats{{Router: "r", Neighbors: 2}, {Router: "r", Neighbors: 3},
+			{Router: "\xff", Neighbors: 4}},
 		Devices: []router.DeviceStats{{Device: "d", Present: true}, {Device: "d"}},
 	}}}, metrics.Options{})
 	text := scrape(t, m)

@@ -347,7 +347,8 @@ func TestConnections(t *testing.T) {
 		t.Fatalf("%+v", out)
 	}
 	c := out.Connections[0]
-	if c.Router != "router" || c.Original.Src != "172.16.100.9" || c.Reply.Dst != "10.10.10.3" || c.Reply.Sport != 8080 ||
+	if c.Router != "router" || c.Original.Src != "172.16.100.9" || c.Reply.Dst != "10.10.10.3" ||
+		c.Reply.Sport != 8080 ||
 		c.Timeout < 7000 {
 		t.Errorf("%+v", c)
 	}
@@ -420,7 +421,8 @@ func TestBadRequests(t *testing.T) {
 		if err := json.Unmarshal([]byte(a.body), &p); err != nil {
 			t.Fatalf("%s %.60s: %v: %s", c.method, c.path, err, a.body)
 		}
-		if a.status != c.status || p.Status != c.status || !strings.Contains(p.Detail, c.says) || p.Instance != "req-1" ||
+		if a.status != c.status || p.Status != c.status || !strings.Contains(p.Detail, c.says) ||
+			p.Instance != "req-1" ||
 			a.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %.60s: %q, want %d and %q", c.method, c.path, a, c.status, c.says)
 		}
@@ -495,7 +497,8 @@ func TestStatus(t *testing.T) {
 	}
 	w.get("/status", &s)
 	if s.Version != "v1" || s.Revision != w.engine.State().Version() || s.Objects["floating_ips"] != 2 ||
-		s.Objects["networks"] != 2 || s.Objects["load_balancers"] != 1 || len(s.Workers) == 0 || s.Workers[0].Turns == 0 ||
+		s.Objects["networks"] != 2 || s.Objects["load_balancers"] != 1 || len(s.Workers) == 0 ||
+		s.Workers[0].Turns == 0 ||
 		s.Workers[0].Busy <= 0 {
 		t.Errorf("%+v", s)
 	}
@@ -507,16 +510,19 @@ func TestStatus(t *testing.T) {
 func TestLists(t *testing.T) {
 	w := newWorld(t, nil)
 	for path, wants := range map[string][]string{
-		"/routes": {`"dst":"default","gateway":"10.10.10.4","dev":"ext_net"`, `"dst":"192.168.7.0/24"`, `"kind":"static"`,
-			`"protocol":"kernel","scope":"link","prefsrc":"172.16.100.1"`, `"kind":"route of router"`, `"at":"lab.toml:`},
+		"/routes": {`"dst":"default","gateway":"10.10.10.4","dev":"ext_net"`, `"dst":"192.168.7.0/24"`,
+			`"kind":"static"`,
+			`"protocol":"kernel","scope":"link","prefsrc":"172.16.100.1"`, `"kind":"route of router"`,
+			`"at":"lab.toml:`},
 		"/nat": {`"address":"10.10.10.2","ports_in_use":{"tcp":0,"udp":0,"icmp":0}`, `"fixed_ip":"172.16.100.9"`,
 			`"external_port":2222`, `"in_force":true`, `"vips":[{`},
 		"/floating-ips": {`"address":"10.10.10.5"`, `"status":"ACTIVE"`, `"network":"ext_net"`, `"external_port":2222`},
-		"/vips":         {`"name":"web"`, `"address":"172.16.100.11"`, `"operating_status":"NO_MONITOR"`, `"members":[{`},
-		"/drops":        {`"drops":[`, `"lost":[`},
-		"/devices":      {`"device":"tap:ext0","network":"ext_net","present":true`, `"configured":true`},
-		"/neighbors":    {`"neighbors":[`},
-		"/metrics":      {"taprouter_config_generation"},
+		"/vips": {`"name":"web"`, `"address":"172.16.100.11"`, `"operating_status":"NO_MONITOR"`,
+			`"members":[{`},
+		"/drops":     {`"drops":[`, `"lost":[`},
+		"/devices":   {`"device":"tap:ext0","network":"ext_net","present":true`, `"configured":true`},
+		"/neighbors": {`"neighbors":[`},
+		"/metrics":   {"taprouter_config_generation"},
 	} {
 		a := w.do("GET", path, "")
 		for _, want := range wants {

@@ -87,7 +87,8 @@ func TestEvents(t *testing.T) {
 	r := w.read(t, fmt.Sprint(began))
 	w.rename("one")
 	first, kind, data := r.next()
-	if first != fmt.Sprint(w.engine.State().Version()) || kind != "applied" || !strings.Contains(data, `router \"one\"`) {
+	if first != fmt.Sprint(w.engine.State().Version()) || kind != "applied" ||
+		!strings.Contains(data, `router \"one\"`) {
 		t.Errorf("%s %s %s", first, kind, data)
 	}
 	w.events.Happened(router.Event{Kind: router.DeviceLost, Network: "tenant", Device: "tap:tenant0"})
@@ -302,7 +303,8 @@ func FuzzFilter(f *testing.F) {
 		req.URL.RawQuery = query
 		out := &stuckWriter{header: http.Header{}, after: 1 << 20}
 		w.api.ServeHTTP(out, req)
-		if got := out.got.String(); !strings.HasPrefix(got, `{"connections":[`) && !strings.Contains(got, `"status":400`) {
+		if got := out.got.String(); !strings.HasPrefix(got, `{"connections":[`) &&
+			!strings.Contains(got, `"status":400`) {
 			t.Errorf("%q: %s", query, got)
 		}
 	})

@@ -196,7 +196,8 @@ func natRulesOf(r *router.NATRules) natRules {
 		n.SNAT = &snatRule{Network: s.Network, NetworkID: string(s.NetworkID), Addresses: []snatAddress{},
 			Untranslated: []string{}, Origin: originOf(s.Origin)}
 		for _, a := range s.Addresses {
-			n.SNAT.Addresses = append(n.SNAT.Addresses, snatAddress{a.Address.String(), portsInUse{a.TCP, a.UDP, a.ICMP}})
+			n.SNAT.Addresses = append(n.SNAT.Addresses,
+				snatAddress{a.Address.String(), portsInUse{a.TCP, a.UDP, a.ICMP}})
 		}
 		for _, p := range s.Plain {
 			n.SNAT.Untranslated = append(n.SNAT.Untranslated, p.String())
@@ -349,7 +350,8 @@ func vipsOf(b *router.LoadBalancer) []vip {
 	for i := range b.Listeners {
 		l := &b.Listeners[i]
 		v := vip{ID: string(l.ID), Name: l.Name, Router: b.Router, Address: b.Address.String(), Protocol: l.Protocol,
-			Port: l.Port, Status: string(l.OperatingStatus), Statistics: statisticsOf(&l.Statistics), Refused: l.Refused,
+			Port: l.Port, Status: string(l.OperatingStatus), Statistics: statisticsOf(&l.Statistics),
+			Refused: l.Refused,
 			Pool: pool{l.Pool.Name, l.Pool.Algorithm, string(l.Pool.OperatingStatus), statisticsOf(&l.Pool.Statistics),
 				[]member{}}}
 		for k := range l.Pool.Members {
