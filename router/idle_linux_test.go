@@ -93,7 +93,8 @@ func TestListsHoldNoWorker(t *testing.T) {
 	}
 	before = c.wakes.Load()
 	balancers := e.LoadBalancers()
-	if calls := c.wakes.Load() - before; len(balancers) != 1 || len(balancers[0].Listeners) != 101 || calls < 101*8/step {
+	if calls := c.wakes.Load() - before; len(balancers) != 1 || len(balancers[0].Listeners) != 101 ||
+		calls < 101*8/step {
 		t.Errorf("%d load balancers in %d calls, want one of 101 listeners in several", len(balancers), calls)
 	}
 	e.Close()

@@ -91,8 +91,8 @@ type Provenance struct {
 
 func provenance(o ip.Origin) Provenance { return Provenance{o.Kind, o.Name, config.ID(o.ID), o.At} }
 
-// Routes returns the routes of the routers with a name or an id, or of all routers if it is empty. The routers are in the
-// order of the State, and the routes of each in the order of their destinations.
+// Routes returns the routes of the routers with a name or an id, or of all routers if it is empty. The routers are in
+// the order of the State, and the routes of each in the order of their destinations.
 func (i *Inspector) Routes(ctx context.Context, router string) ([]RouteEntry, error) {
 	s := i.engine.State()
 	routers, err := i.ruled(ctx, s, router)
@@ -106,7 +106,8 @@ func (i *Inspector) Routes(ctx context.Context, router string) ([]RouteEntry, er
 			e := RouteEntry{
 				Router: r.rules.SettingsParams.Name, RouterID: config.ID(r.ID),
 				Network: v.Network.Name(), NetworkID: config.ID(v.Network.ID),
-				Kind: Connected, To: v.To, Via: addrOrNone(v.Via), From: addrOrNone(v.From), Origin: provenance(v.Origin),
+				Kind: Connected, To: v.To, Via: addrOrNone(v.Via), From: addrOrNone(v.From),
+				Origin: provenance(v.Origin),
 			}
 			switch {
 			case v.Static:

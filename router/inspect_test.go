@@ -79,7 +79,10 @@ func TestConnectionFilters(t *testing.T) {
 		t.Errorf("a state that is none: %v", err)
 	}
 	n := 0
-	_ = l.Engine.Inspect().Connections(t.Context(), ConnectionFilter{}, func(*ConnectionView) bool { n++; return n < 2 })
+	_ = l.Engine.Inspect().Connections(t.Context(), ConnectionFilter{}, func(*ConnectionView) bool {
+		n++
+		return n < 2
+	})
 	if n != 2 {
 		t.Errorf("%d connections are shown to one that has had enough at 2", n)
 	}

@@ -454,8 +454,8 @@ func (t *Table) age(i uint16, n *Neighbor, now time.Duration, do func(Action)) {
 }
 
 // Walk calls yield for neighbors, in no meaningful order. It looks at no more than most places of the table, from a
-// place on, and returns where the next call goes on, or 0 at the end. The first place is 0. The table may change between
-// the calls: a neighbor that is there all the time is shown once, one that comes or goes at most once.
+// place on, and returns where the next call goes on, or 0 at the end. The first place is 0. The table may change
+// between the calls: a neighbor that is there all the time is shown once, one that comes or goes at most once.
 func (t *Table) Walk(from, most int, yield func(*Neighbor)) (next int) {
 	end := min(len(t.slots), from+most)
 	for _, n := range t.slots[min(from, end):end] {

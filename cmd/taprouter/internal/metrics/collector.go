@@ -54,7 +54,7 @@ var (
 		"protocol")
 	overloaded = counter("nat_overloaded_total", "Connections that share an external port with others.", "router")
 
-	memberUp = gauge("lb_member_up", "Whether a member takes connections, as far as its checks and its operator say.",
+	memberUp = gauge("lb_member_up", "Whether a member takes connections, by its checks and its operator.",
 		"router", "vip", "pool", "member")
 	lbTotal   = counter("lb_connections_total", "Connections of a VIP so far.", "router", "vip")
 	lbActive  = gauge("lb_connections", "Connections of a VIP that are not over.", "router", "vip")
@@ -71,7 +71,8 @@ var (
 // families are all of the above.
 var families = []family{
 	rxPackets, rxBytes, txPackets, txBytes, txLost, deviceUp, received, forwarded, consumed, made, parked, dropped,
-	unsent, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal, lbActive, lbRefused,
+	unsent, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal,
+	lbActive, lbRefused,
 	lbBytes, busy, turns, longest,
 }
 

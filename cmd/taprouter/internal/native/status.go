@@ -67,7 +67,8 @@ func objectsOf(s *config.State) map[string]int {
 func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 	ctx, s := r.Context(), a.opt.Engine.State()
 	out := status{Version: a.opt.Version, Started: stamp(a.opt.Started), Uptime: time.Since(a.opt.Started).Seconds(),
-		Revision: a.opt.Topology.Revision(), Objects: objectsOf(s), Missing: append([]string{}, a.opt.Engine.Missing()...),
+		Revision: a.opt.Topology.Revision(), Objects: objectsOf(s),
+		Missing:     append([]string{}, a.opt.Engine.Missing()...),
 		MembersDown: []downMember{}, Unserved: stateFaults(router.Unsupported(s)), Workers: []worker{}}
 	stats, err := a.inspect.Stats(ctx)
 	if err != nil {
@@ -124,8 +125,8 @@ func unsentReasons(s *router.Stats) []router.UnsentReason { return slices.Sorted
 // healthTime is how long a worker, and a change that is being made, may take until the router counts as ill.
 const healthTime = 2 * time.Second
 
-// Healthy returns nil if every worker of an engine answers within two seconds, and no change keeps others waiting for so
-// long. A service manager's watchdog is fed while it does.
+// Healthy returns nil if every worker of an engine answers within two seconds, and no change keeps others waiting
+// for so long. A service manager's watchdog is fed while it does.
 func Healthy(ctx context.Context, e *router.Engine, c *control.Control) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()

@@ -23,8 +23,8 @@ type Topology interface {
 	// Plan says what Apply would do.
 	Plan(ctx context.Context, f *file.File, opt ApplyOptions) (Applied, error)
 	// Apply has the file take the place of the one before. An error changes nothing. It wraps ErrRevision if another
-	// revision than that of the options is served. It is a file.Faults, a config.Faults or a *control.Refusal if the file
-	// is wrong, or if other objects are in its way.
+	// revision than that of the options is served. It is a file.Faults, a config.Faults or a *control.Refusal if the
+	// file is wrong, or if other objects are in its way.
 	Apply(ctx context.Context, f *file.File, opt ApplyOptions) (Applied, error)
 	// Export writes the whole State as a topology file, and returns its revision.
 	Export(w io.Writer) (revision uint64, err error)
