@@ -77,8 +77,8 @@ func (i *Inspector) Connections(ctx context.Context, f ConnectionFilter, fn func
 }
 
 // EndConnections ends the connections that are meant, and returns how many they were. Both sides of a TCP connection
-// get a RST, and what they send afterwards is refused. Of other protocols the next packet may begin a new connection by the
-// rules of now. If the error is not nil, some have been ended.
+// get a RST, and what they send afterwards is refused. Of other protocols the next packet may begin a new connection by
+// the rules of now. If the error is not nil, some have been ended.
 func (i *Inspector) EndConnections(ctx context.Context, f ConnectionFilter) (int, error) {
 	m, err := f.compile()
 	if err != nil {
