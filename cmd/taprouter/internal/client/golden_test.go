@@ -21,6 +21,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
+
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/client"
 	"github.com/taprouter/taprouter/cmd/taprouter/internal/neutron"
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router"
@@ -282,4 +285,42 @@ func compare(t *testing.T, got []string) {
 			t.Errorf("got\n%swant\n%s", got[i], want[i])
 		}
 	}
+}
+
+// run runs a command of ours against the cloud, as the binary does.
+func (c *cloud) run(t testing.TB, args []string) said {
+	t.Helper()
+	t.Setenv("TAPROUTER_ENDPOINT", c.server.URL)
+	return run(t, args)
+}
+
+func run(t testing.TB, args []string) said {
+	t.Helper()
+	var grammar struct{ client.Commands }
+	var out, errs bytes.Buffer
+	parser, err := kong.New(&grammar, kong.Name("taprouter"), client.Placeholders(), kong.Writers(&out, &errs),
+		kong.Exit(func(int) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		return said{"", err.Error() + "\n", 2}
+	}
+	s, err := client.NewSession(t.Context(), k, strings.NewReader(""), &out, &errs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Bind(s)
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(&errs, err)
+		return said{out.String(), errs.String(), 1}
+	}
+	return said{out.String(), errs.String(), 0}
+}
+
+// Our commands do and print what Debian's client does and prints.
+func TestAsOpenStackDoes(t *testing.T) {
+	c := newCloud(t)
+	compare(t, play(t, c, script(t, "journey.txt"), func(args []string) said { return c.run(t, args) }))
 }

@@ -1,0 +1,128 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// The narrowest columns that a table is made of.
+const (
+	narrowest     = 8
+	narrowestShow = 16
+)
+
+// printTable prints a table as OpenStack's client does. An empty one prints an empty line, unless its head is asked for.
+func printTable(w io.Writer, s *sheet, opt *tableOptions, printEmpty bool) error {
+	if len(s.rows) == 0 && !printEmpty {
+		_, err := fmt.Fprintln(w)
+		return err
+	}
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	head := make(table.Row, len(s.columns))
+	configs := make([]table.ColumnConfig, len(s.columns))
+	widths := make([]int, len(s.columns))
+	for i, c := range s.columns {
+		head[i] = c.name
+		configs[i] = table.ColumnConfig{Number: i + 1}
+		widths[i] = text.LongestLineLen(c.name)
+		if len(s.rows) > 0 {
+			if first := s.rows[0][i]; isNumber(first.value) && !first.formatted() {
+				configs[i].Align, configs[i].AlignHeader = text.AlignRight, text.AlignRight
+			}
+		}
+	}
+	t.AppendHeader(head)
+	for _, cells := range s.rows {
+		r := make(table.Row, len(cells))
+		for i, c := range cells {
+			cellText := safe(pythonText(c.human()))
+			r[i] = cellText
+			widths[i] = max(widths[i], text.LongestLineLen(cellText))
+		}
+		t.AppendRow(r)
+	}
+	least := narrowest
+	if s.columns[0].name == "Field" {
+		least = narrowestShow
+	}
+	for i, most := range shrink(widths, opt.width(w), least) {
+		if most > 0 {
+			configs[i].WidthMax = most
+			configs[i].WidthMaxEnforcer = text.WrapHard
+		}
+	}
+	t.SetColumnConfigs(configs)
+	_, err := fmt.Fprintln(w, strings.TrimRight(t.Render(), "\n"))
+	return err
+}
+
+func isNumber(v any) bool {
+	_, ok := v.(json.Number)
+	return ok
+}
+
+// width is how wide a table may be; 0 is as wide as it needs.
+func (o *tableOptions) width(w io.Writer) int {
+	if o.MaxWidth > 0 || !o.FitWidth {
+		return max(o.MaxWidth, 0)
+	}
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := terminalWidth(f)
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
+// shrink says how wide each column may be at most, 0 being no limit, so that a table fits. Columns that are narrower
+// than their share stay as they are; the others get the rest in equal parts.
+func shrink(widths []int, total, least int) []int {
+	most := make([]int, len(widths))
+	sum := 1
+	for _, w := range widths {
+		sum += w + 3
+	}
+	if total <= 0 || sum <= total {
+		return most
+	}
+	usable := max(0, total-1-3*len(widths))
+	share := usable / len(widths)
+	rest := usable
+	var wide []int
+	for i, w := range widths {
+		if w <= share {
+			rest -= w
+		} else {
+			wide = append(wide, i)
+		}
+	}
+	if len(wide) == 0 {
+		return most
+	}
+	each := floorDiv(rest, len(wide))
+	for _, i := range wide[:len(wide)-1] {
+		most[i] = max(least, each)
+		rest -= each
+	}
+	most[wide[len(wide)-1]] = max(least, rest)
+	return most
+}
+
+func floorDiv(a, b int) int {
+	if a < 0 {
+		return -((-a + b - 1) / b)
+	}
+	return a / b
+}
