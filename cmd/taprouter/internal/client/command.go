@@ -207,7 +207,22 @@ func (s *Session) create(k *kind, command any, out *showOptions, add func(body m
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{k.show, [][]cell{row(o, k.show)}}, out))
+	for key, v := range body { // what was asked for and is not in the answer
+		if _, ok := o.values[key]; !ok {
+			o.set(key, v)
+		}
+	}
+	columns := k.show
+	if k.made != nil {
+		columns = k.made
+	}
+	return s.print(o, columns, out)
+}
+
+// print prints one object.
+func (s *Session) print(o *object, columns []column, out *showOptions) error {
+	s.framed = false // what is wrong with the output is no fault of the router's
+	return s.failed(printOne(s.out, &sheet{columns, [][]cell{row(o, columns)}}, out))
 }
 
 // change changes an object. The last function may add to the request.
@@ -270,7 +285,7 @@ func (s *Session) show(k *kind, name string, out *showOptions) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{k.show, [][]cell{row(o, k.show)}}, out))
+	return s.print(o, k.show, out)
 }
 
 // listAll prints a collection. The last function may add to the filter.
@@ -291,6 +306,7 @@ func (s *Session) listAll(k *kind, command any, out *listOptions, long bool, add
 	if long && k.long != nil {
 		columns = k.long
 	}
+	s.framed = false
 	return s.failed(printList(s.out, sheetOf(all, columns), out))
 }
 

@@ -14,6 +14,9 @@ var floatingIPs = &kind{path: "/v2.0/floatingips", singular: "floatingip", plura
 		Description=description Tags=tags DNS_Name=dns_name DNS_Domain=dns_domain`),
 	show: columns(`created_at description dns_domain dns_name fixed_ip_address floating_ip_address floating_network_id id
 		name=floating_ip_address port_details!dicttext port_id project_id qos_policy_id revision_number router_id status
+		subnet_id tags updated_at`),
+	made: columns(`created_at description dns_domain dns_name fixed_ip_address floating_ip_address floating_network_id id
+		name=floating_ip_address port_details port_id project_id qos_policy_id revision_number router_id status
 		subnet_id tags updated_at`)}
 
 var forwardings = &kind{singular: "port_forwarding", plural: "port_forwardings", title: "PortForwarding",
@@ -229,5 +232,5 @@ func (c *forwardingShow) Run(s *Session) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{k.show, [][]cell{row(o, k.show)}}, &c.showOptions))
+	return s.print(o, k.show, &c.showOptions)
 }

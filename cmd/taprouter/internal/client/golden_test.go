@@ -104,16 +104,24 @@ func canonical(text []byte) string {
 	if err := json.Unmarshal(text, &v); err != nil {
 		return string(text)
 	}
-	if o, ok := v.(map[string]any); ok {
-		if tags, ok := o["tags"].([]any); ok { // a set, which Python has in no order
-			slices.SortFunc(tags, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		}
-	}
+	orderTags(v)
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err.Error()
 	}
 	return string(b)
+}
+
+// orderTags puts tags in order, as they are a set, which Python has in none.
+func orderTags(v any) {
+	if o, ok := v.(map[string]any); ok {
+		for _, inner := range o {
+			orderTags(inner)
+		}
+		if tags, ok := o["tags"].([]any); ok {
+			slices.SortFunc(tags, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		}
+	}
 }
 
 // took is the requests since the last call, and the id that they made.
@@ -282,7 +290,7 @@ func compare(t *testing.T, got []string) {
 	}
 	for i := range min(len(want), len(got)) {
 		if got[i] != want[i] {
-			t.Errorf("got\n%swant\n%s", got[i], want[i])
+			t.Error(difference(want[i], got[i]))
 		}
 	}
 }
@@ -323,4 +331,23 @@ func run(t testing.TB, args []string) said {
 func TestAsOpenStackDoes(t *testing.T) {
 	c := newCloud(t)
 	compare(t, play(t, c, script(t, "journey.txt"), func(args []string) said { return c.run(t, args) }))
+}
+
+// difference is a command and the lines that it should have had (-) and has instead (+).
+func difference(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", w[0])
+	for i := range max(len(w), len(g)) {
+		for _, side := range []struct {
+			sign  string
+			lines []string
+			other []string
+		}{{"-", w, g}, {"+", g, w}} {
+			if i < len(side.lines) && (i >= len(side.other) || side.lines[i] != side.other[i]) {
+				fmt.Fprintf(&b, "%s %s\n", side.sign, side.lines[i])
+			}
+		}
+	}
+	return b.String()
 }

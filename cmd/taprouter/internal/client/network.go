@@ -192,5 +192,5 @@ func (c *agentShow) Run(s *Session) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{agents.show, [][]cell{row(o, agents.show)}}, &c.showOptions))
+	return s.print(o, agents.show, &c.showOptions)
 }

@@ -100,7 +100,7 @@ func (c *ipAvailabilityShow) Run(s *Session) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{availabilities.show, [][]cell{row(o, availabilities.show)}}, &c.showOptions))
+	return s.print(o, availabilities.show, &c.showOptions)
 }
 
 var quotaColumns = columns(`networks=network subnets=subnet ports=port routers=router floating-ips=floatingip

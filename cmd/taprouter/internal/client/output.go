@@ -223,14 +223,22 @@ func printCSV(w io.Writer, s *sheet, quote string) error {
 			if c.value == nil && !c.formatted() {
 				text = ""
 			}
-			_, number := c.value.(json.Number)
-			fields[i] = csvField(safe(text), number && !c.formatted(), quote)
+			fields[i] = csvField(safe(text), isNumeric(c.value) && !c.formatted(), quote)
 		}
 		if _, err := fmt.Fprintln(w, strings.Join(fields, ",")); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isNumeric reports whether Python takes a value for a number.
+func isNumeric(v any) bool {
+	switch v.(type) {
+	case json.Number, bool:
+		return true
+	}
+	return false
 }
 
 func csvField(text string, number bool, quote string) string {

@@ -40,25 +40,21 @@ type gatewayOptions struct {
 	DisableSNAT     bool     `name:"disable-snat" xor:"snat" help:"Send out what comes with its own source."`
 }
 
-// gateway sets the gateway. had is the one that there is, or nil.
-func (s *Session) gateway(c *gatewayOptions, had *object, body map[string]any, missing string) error {
+// gateway sets the gateway.
+func (s *Session) gateway(c *gatewayOptions, body map[string]any, missing string) error {
 	snat := c.EnableSNAT || c.DisableSNAT
 	if c.ExternalGateway == "" && !snat && c.FixedIP == nil {
 		return nil
 	}
 	info := map[string]any{}
-	switch {
-	case c.ExternalGateway != "":
-		o, err := s.find(networks, c.ExternalGateway)
-		if err != nil {
-			return err
-		}
-		info["network_id"] = o.text("id")
-	case had.text("network_id") != "":
-		info["network_id"] = had.text("network_id")
-	default:
+	if c.ExternalGateway == "" {
 		return errors.New(missing)
 	}
+	o, err := s.find(networks, c.ExternalGateway)
+	if err != nil {
+		return err
+	}
+	info["network_id"] = o.text("id")
 	if snat {
 		info["enable_snat"] = c.EnableSNAT
 	}
@@ -90,7 +86,7 @@ type routerCreate struct {
 func (c *routerCreate) Run(s *Session) error {
 	return s.create(routers, c, &c.showOptions, func(body map[string]any) error {
 		body["admin_state_up"] = !c.Disable
-		return s.gateway(&c.gatewayOptions, nil, body,
+		return s.gateway(&c.gatewayOptions, body,
 			"You must specify '--external-gateway' in order to specify SNAT or fixed-ip values")
 	})
 }
@@ -146,8 +142,7 @@ func (c *routerSet) Run(s *Session) error {
 			}
 			body["routes"] = routes
 		}
-		had, _ := o.get("external_gateway_info").(*object)
-		return s.gateway(&c.gatewayOptions, had, body,
+		return s.gateway(&c.gatewayOptions, body,
 			"You must specify '--external-gateway' in order to update the SNAT or fixed-ip values")
 	})
 }
@@ -182,7 +177,7 @@ func (c *routerShow) Run(s *Session) error {
 		}
 	}
 	o.set("interfaces_info", interfaces)
-	return s.failed(printOne(s.out, &sheet{routerColumns, [][]cell{row(o, routerColumns)}}, &c.showOptions))
+	return s.print(o, routerColumns, &c.showOptions)
 }
 
 type routerUnset struct {

@@ -143,8 +143,7 @@ func (c *ruleCreate) Run(s *Session) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{securityRules.show, [][]cell{row(ruleShown(o), securityRules.show)}},
-		&c.showOptions))
+	return s.print(ruleShown(o), securityRules.show, &c.showOptions)
 }
 
 // add sets what depends on more than one option.
@@ -294,8 +293,7 @@ func (c *ruleShow) Run(s *Session) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	return s.failed(printOne(s.out, &sheet{securityRules.show, [][]cell{row(ruleShown(o), securityRules.show)}},
-		&c.showOptions))
+	return s.print(ruleShown(o), securityRules.show, &c.showOptions)
 }
 
 // rulesText is the rules of a group, one a line, without what the reader knows or what is empty.

@@ -163,21 +163,22 @@ type kind struct {
 	path     string // of the collection
 	singular string // as bodies are wrapped
 	plural   string
-	title    string // in messages of OpenStack's client
+	title    string // in messages of OpenStack's client; none for what its load balancers' client finds
 	noun     string // in messages about deleting; the singular without it
 	list     []column
 	long     []column // of --long; nil: as list
 	show     []column
-	named    string // the attribute that names it; name
-	tagged   bool   // tags are set by requests of their own
-	framed   bool   // see Session
+	made     []column // of create; nil: as show
+	named    string   // the attribute that names it; name
+	tagged   bool     // tags are set by requests of their own
+	framed   bool     // see Session
 }
 
 func (k *kind) balancing() bool { return strings.HasPrefix(k.path, "/v2.0/lbaas") }
 
 // missing is the error for a name that nothing has.
 func (k *kind) missing(name string) error {
-	if k.balancing() {
+	if k.title == "" {
 		return fmt.Errorf("Unable to locate %s in %s", name, k.plural) //nolint:staticcheck // OpenStack's words
 	}
 	return fmt.Errorf("No %s found for %s", k.title, name) //nolint:staticcheck // OpenStack's words
@@ -185,7 +186,7 @@ func (k *kind) missing(name string) error {
 
 // find finds an object by its name or id, the way OpenStack's client does: by id, then by name, and one only.
 func (s *Session) find(k *kind, name string) (*object, error) {
-	if k.balancing() {
+	if k.title == "" {
 		return s.findBalancing(k, name)
 	}
 	v, err := s.router.call(s.ctx, http.MethodGet, k.path+"/"+url.PathEscape(name), nil)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -41,24 +42,28 @@ func printTable(w io.Writer, s *sheet, opt *tableOptions, printEmpty bool) error
 		}
 	}
 	t.AppendHeader(head)
-	for _, cells := range s.rows {
-		r := make(table.Row, len(cells))
+	texts := make([][]string, len(s.rows))
+	for r, cells := range s.rows {
+		texts[r] = make([]string, len(cells))
 		for i, c := range cells {
-			cellText := safe(pythonText(c.human()))
-			r[i] = cellText
-			widths[i] = max(widths[i], text.LongestLineLen(cellText))
+			texts[r][i] = safe(pythonText(c.human()))
+			widths[i] = max(widths[i], text.LongestLineLen(texts[r][i]))
 		}
-		t.AppendRow(r)
 	}
 	least := narrowest
 	if s.columns[0].name == "Field" {
 		least = narrowestShow
 	}
-	for i, most := range shrink(widths, opt.width(w), least) {
-		if most > 0 {
-			configs[i].WidthMax = most
-			configs[i].WidthMaxEnforcer = text.WrapHard
+	most := shrink(widths, opt.width(w), least)
+	for i, n := range most {
+		configs[i].WidthMin = min(n, widths[i])
+	}
+	for _, cells := range texts {
+		r := make(table.Row, len(cells))
+		for i, c := range cells {
+			r[i] = wrap(c, most[i])
 		}
+		t.AppendRow(r)
 	}
 	t.SetColumnConfigs(configs)
 	_, err := fmt.Fprintln(w, strings.TrimRight(t.Render(), "\n"))
@@ -118,6 +123,56 @@ func shrink(widths []int, total, least int) []int {
 	}
 	most[wide[len(wide)-1]] = max(least, rest)
 	return most
+}
+
+// wrap breaks the lines of a text so that they have a width, at blanks and after hyphens if they can be, as Python's
+// textwrap does. 0 is no limit.
+func wrap(s string, width int) string {
+	if width <= 0 {
+		return s
+	}
+	var all []string
+	for line := range strings.SplitSeq(s, "\n") {
+		all = append(all, wrapLine(line, width)...)
+	}
+	return strings.Join(all, "\n")
+}
+
+// chunk is what a line may be broken between: blanks, and words up to a hyphen.
+var chunk = regexp.MustCompile(`\s+|[^\s-]*[^\s\d-][^\s-]*-+|[^\s-]+-+|-+|[^\s-]+`)
+
+func wrapLine(line string, width int) (lines []string) {
+	current, used := "", 0
+	end := func() {
+		lines = append(lines, strings.TrimRight(current, " "))
+		current, used = "", 0
+	}
+	for _, c := range chunk.FindAllString(line, -1) {
+		n := text.StringWidth(c)
+		if used > 0 && used+n > width && n <= width {
+			end()
+		}
+		if used == 0 && strings.TrimSpace(c) == "" && len(lines) > 0 {
+			continue
+		}
+		for used+n > width { // longer than a line
+			head := text.Trim(c, max(width-used, 1))
+			if head == "" {
+				end()
+				continue
+			}
+			current += head
+			c = c[len(head):]
+			n = text.StringWidth(c)
+			end()
+		}
+		current += c
+		used += n
+	}
+	if used > 0 || len(lines) == 0 {
+		end()
+	}
+	return lines
 }
 
 func floorDiv(a, b int) int {
