@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -138,8 +139,23 @@ func wrap(s string, width int) string {
 	return strings.Join(all, "\n")
 }
 
-// chunk is what a line may be broken between: blanks, and words up to a hyphen.
-var chunk = regexp.MustCompile(`\s+|[^\s-]*[^\s\d-][^\s-]*-+|[^\s-]+-+|-+|[^\s-]+`)
+// chunks are what a line may be broken between: blanks, words, and parts of words up to a hyphen between letters.
+func chunks(line string) (all []string) {
+	start, before := 0, ' '
+	for i, r := range line {
+		blank := unicode.IsSpace(r)
+		if i > start && (blank != unicode.IsSpace(before) || before == '-' && unicode.IsLetter(r) && i > start+1 &&
+			unicode.IsLetter(rune(line[i-2]))) {
+			all = append(all, line[start:i])
+			start = i
+		}
+		before = r
+	}
+	if start < len(line) {
+		all = append(all, line[start:])
+	}
+	return all
+}
 
 func wrapLine(line string, width int) (lines []string) {
 	current, used := "", 0
@@ -147,9 +163,9 @@ func wrapLine(line string, width int) (lines []string) {
 		lines = append(lines, strings.TrimRight(current, " "))
 		current, used = "", 0
 	}
-	for _, c := range chunk.FindAllString(line, -1) {
+	for _, c := range chunks(line) {
 		n := text.StringWidth(c)
-		if used > 0 && used+n > width && n <= width {
+		if used > 0 && used+n > width && (n <= width || used == width) {
 			end()
 		}
 		if used == 0 && strings.TrimSpace(c) == "" && len(lines) > 0 {
@@ -157,9 +173,12 @@ func wrapLine(line string, width int) (lines []string) {
 		}
 		for used+n > width { // longer than a line
 			head := text.Trim(c, max(width-used, 1))
+			if i := strings.LastIndexByte(head, '-'); i > 0 && strings.Trim(head[:i], "-") != "" {
+				head = head[:i+1]
+			}
 			if head == "" {
-				end()
-				continue
+				_, size := utf8.DecodeRuneInString(c) // wider than a line
+				head = c[:size]
 			}
 			current += head
 			c = c[len(head):]
