@@ -2,6 +2,8 @@ package client
 
 // Commands are the commands that speak to a running router, for the command line to embed.
 type Commands struct {
+	OwnCommands
+
 	Network      networkCommands      `cmd:"" group:"Networks of a running router:" help:"Networks, and the agents that OpenStack's client asks for."`
 	Subnet       subnetCommands       `cmd:"" group:"Networks of a running router:" help:"Subnets of networks."`
 	Port         portCommands         `cmd:"" group:"Networks of a running router:" help:"Ports: addresses on a network."`

@@ -101,8 +101,8 @@ func readSmall(path string) ([]byte, error) {
 	return text, err
 }
 
-// send sends a request. The caller closes the answer's body; the context ends it.
-func (t *transport) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
+// request prepares a request.
+func (t *transport) request(ctx context.Context, method, path, kind string, body io.Reader) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, t.base+path, body)
 	if err != nil {
 		return nil, err
@@ -115,11 +115,7 @@ func (t *transport) send(ctx context.Context, method, path, kind string, body io
 	if t.token != "" {
 		req.Header.Set("X-Auth-Token", t.token)
 	}
-	resp, err := t.http.Do(req)
-	if err != nil {
-		return nil, t.unreachable(ctx, err)
-	}
-	return resp, nil
+	return req, nil
 }
 
 // unreachable says in words why there is no answer, and what to do.
@@ -159,9 +155,13 @@ func (t *transport) call(ctx context.Context, method, path string, body any) (an
 		}
 		r, kind = bytes.NewReader(text), "application/json"
 	}
-	resp, err := t.send(ctx, method, path, kind, r)
+	req, err := t.request(ctx, method, path, kind, r)
 	if err != nil {
 		return nil, err
+	}
+	resp, err := t.http.Do(req)
+	if err != nil {
+		return nil, t.unreachable(ctx, err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
