@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/client"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/lab"
 )
@@ -36,11 +37,16 @@ type cli struct {
 
 	ShowVersion versionFlag `name:"version" help:"Print the version, as the command does."`
 
-	Run     runCmd     `cmd:"" help:"Serve a topology: open its devices and route until told to stop."`
-	Check   checkCmd   `cmd:"" help:"Check a topology file: list every fault, or show what it serves, or what another one changes."`
-	Lab     labCmd     `cmd:"" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
-	Conform conformCmd `cmd:"" help:"${conform}"`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Run     runCmd     `cmd:"" group:"Serving and learning:" help:"Serve a topology: open its devices and route until told to stop."`
+	Check   checkCmd   `cmd:"" group:"Serving and learning:" help:"Check a topology file: list every fault, or show what it serves, or what another one changes."`
+	Lab     labCmd     `cmd:"" group:"Serving and learning:" help:"Play the steps of a lesson on in-process hosts; needs no device and no rights."`
+	Conform conformCmd `cmd:"" group:"Serving and learning:" help:"${conform}"`
+	Version versionCmd `cmd:"" group:"Serving and learning:" help:"Print the version."`
+
+	client.Commands
+	Completion client.CompletionCommand `cmd:"" group:"Serving and learning:" help:"Print a shell's script for completion."`
+	Man        client.ManCommand        `cmd:"" hidden:"" help:"Write the manual pages to a directory."`
+	Complete   client.CompleteCommand   `cmd:"" name:"__complete" hidden:"" help:"What a word can become."`
 }
 
 // longHelp is what the struct tags have no room for.
@@ -57,7 +63,9 @@ Examples:
   taprouter lab examples/126-vip-behind-floating-ip.toml   play a lesson, as any user
   taprouter check mine.toml                                find every fault of a file
   taprouter check --diff mine.toml new.toml                what new.toml would change, and for which connections
-  sudo taprouter run mine.toml                             serve it on TAP devices`
+  sudo taprouter run mine.toml                             serve it on TAP devices
+  sudo taprouter network list                              ask the router that runs, as the openstack client does
+  sudo taprouter show conntrack -p tcp                     see its connections`
 
 // run is the whole program but for the process: it returns the exit status.
 func run(ctx context.Context, args []string, std streams) (status int) {
@@ -69,8 +77,8 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		}
 	}()
 	parser, err := kong.New(&c, kong.Name("taprouter"), kong.Description(description),
-		kong.Writers(std.out, std.err), kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Writers(std.out, std.err), kong.UsageOnError(), client.Placeholders(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(withDefault), kong.Vars(longHelp),
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
@@ -91,7 +99,11 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		return exitUsage
 	}
 	log := newLogger(std.err, c.LogLevel, c.LogFormat)
-	k.Bind(log)
+	session, err := client.NewSession(ctx, k, std.in, std.out, std.err)
+	if err != nil {
+		return report(err, std)
+	}
+	k.Bind(log, session, &client.Output{Out: std.out})
 	err = withWayOut(k.Run())
 	if c.LogFormat == "json" {
 		return reportTo(log, err)
@@ -124,7 +136,7 @@ func statusOf(err error) int {
 	switch _, wrong := errors.AsType[file.Faults](err); {
 	case err == nil:
 		return exitOK
-	case wrong:
+	case wrong, client.HasFaults(err):
 		return exitUsage
 	}
 	return exitError
@@ -144,6 +156,8 @@ func report(err error, std streams) int {
 		fmt.Fprintln(std.err, strings.TrimRight(faults.Error(), "\n"))
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(std.err, "taprouter: interrupted")
+	case client.IsComplete(err):
+		fmt.Fprintln(std.err, err)
 	default:
 		for line := range strings.Lines(err.Error()) {
 			fmt.Fprintln(std.err, "taprouter:", strings.TrimRight(line, "\n"))

@@ -343,7 +343,7 @@ func (s safeWriter) Write(b []byte) (int, error) {
 
 type logCommand struct {
 	Connection
-	Level string `arg:"" optional:"" enum:",debug,info,warn,error" help:"debug, info, warn or error; without it the present one is printed."`
+	Level string `arg:"" optional:"" default:"" enum:",debug,info,warn,error" help:"debug, info, warn or error; without it the present one is printed."`
 }
 
 // Run sets the log level, or prints it.

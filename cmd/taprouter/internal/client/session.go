@@ -63,9 +63,6 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), err
 }
 
-// ErrTold is the error of a command that has said already what went wrong.
-var ErrTold = errors.New("some of it failed")
-
 // say prints a line for people about what went wrong.
 func (s *Session) say(format string, args ...any) {
 	fmt.Fprintln(s.err, safe(fmt.Sprintf(format, args...)))
@@ -73,7 +70,7 @@ func (s *Session) say(format string, args ...any) {
 
 // failed is an error in a frame, if the command has one.
 func (s *Session) failed(err error) error {
-	if err == nil || errors.Is(err, ErrTold) || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || IsComplete(err) {
 		return err
 	}
 	text := err.Error()

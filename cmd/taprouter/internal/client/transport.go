@@ -120,6 +120,13 @@ func (t *transport) request(ctx context.Context, method, path, kind string, body
 
 // unreachable says in words why there is no answer, and what to do.
 func (t *transport) unreachable(ctx context.Context, err error) error {
+	if err = t.why(ctx, err); errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &said{"taprouter: " + safe(err.Error()), err}
+}
+
+func (t *transport) why(ctx context.Context, err error) error {
 	path, isUnix := strings.CutPrefix(t.place, "unix:")
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
