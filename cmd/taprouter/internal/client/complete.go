@@ -104,6 +104,7 @@ func complete(ctx context.Context, root *kong.Node, words []string) []string {
 				}
 			}
 		}
+	case len(p.node.Children) > 0 && p.args > 0: // a word that is no command
 	case len(p.node.Children) > 0:
 		for _, c := range p.node.Children {
 			if !c.Hidden {

@@ -317,7 +317,7 @@ func run(t testing.TB, args []string) said {
 	}
 	s, err := client.NewSession(t.Context(), k, strings.NewReader(""), &out, &errs)
 	if err != nil {
-		t.Fatal(err)
+		return said{"", err.Error() + "\n", 1}
 	}
 	k.Bind(s)
 	if err := k.Run(); err != nil {
