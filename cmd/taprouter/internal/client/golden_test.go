@@ -258,25 +258,40 @@ func openstack(t testing.TB, c *cloud) func(args []string) said {
 	}
 }
 
-const golden = "testdata/journey.golden"
+// journeys are the files of commands. The second one needs more of the API.
+var journeys = []struct{ name, extension string }{{"journey", ""}, {"groups", "security-group"}}
+
+// journey starts a cloud for the commands of a file.
+func journey(t *testing.T, name, extension string) (*cloud, []string) {
+	t.Helper()
+	c := newCloud(t)
+	if extension != "" && c.run(t, []string{"extension", "show", extension}).Status != 0 {
+		t.Skipf("the API has no %s", extension)
+	}
+	return c, script(t, name+".txt")
+}
 
 // Debian's client does and prints what is recorded; with -update it is recorded.
 func TestOpenStackIsAsRecorded(t *testing.T) {
-	c := newCloud(t)
-	got := play(t, c, script(t, "journey.txt"), openstack(t, c))
-	if *update {
-		if err := os.WriteFile(golden, []byte(strings.Join(got, "\n")), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
+	for _, j := range journeys {
+		t.Run(j.name, func(t *testing.T) {
+			c, lines := journey(t, j.name, j.extension)
+			got := play(t, c, lines, openstack(t, c))
+			if !*update {
+				compare(t, j.name, got)
+				return
+			}
+			if err := os.WriteFile("testdata/"+j.name+".golden", []byte(strings.Join(got, "\n")), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
-	compare(t, got)
 }
 
 // compare fails for each command that did something else than what is recorded.
-func compare(t *testing.T, got []string) {
+func compare(t *testing.T, name string, got []string) {
 	t.Helper()
-	text, err := os.ReadFile(golden)
+	text, err := os.ReadFile("testdata/" + name + ".golden")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,8 +344,12 @@ func run(t testing.TB, args []string) said {
 
 // Our commands do and print what Debian's client does and prints.
 func TestAsOpenStackDoes(t *testing.T) {
-	c := newCloud(t)
-	compare(t, play(t, c, script(t, "journey.txt"), func(args []string) said { return c.run(t, args) }))
+	for _, j := range journeys {
+		t.Run(j.name, func(t *testing.T) {
+			c, lines := journey(t, j.name, j.extension)
+			compare(t, j.name, play(t, c, lines, func(args []string) said { return c.run(t, args) }))
+		})
+	}
 }
 
 // difference is a command and the lines that it should have had (-) and has instead (+).

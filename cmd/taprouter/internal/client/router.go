@@ -194,7 +194,7 @@ func (c *routerUnset) Run(s *Session) error {
 		if err != nil {
 			return err
 		}
-		return without("Router", o, body, []removal{{"routes", "route", routes}})
+		return without("Router", o, body, []removal{{"routes", "route", routes, nil}})
 	})
 }
 

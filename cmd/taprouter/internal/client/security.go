@@ -17,7 +17,7 @@ var securityGroups = &kind{path: "/v2.0/security-groups", singular: "security_gr
 		tags updated_at`)}
 
 var securityRules = &kind{path: "/v2.0/security-group-rules", singular: "security_group_rule",
-	plural: "security_group_rules", title: "SecurityGroupRule", noun: "rule", framed: true,
+	plural: "security_group_rules", title: "SecurityGroupRule", noun: "rule", named: "id", framed: true,
 	list: columns(`ID=id IP_Protocol=protocol Ethertype=ethertype IP_Range=ip_range Port_Range=port_range
 		Direction=direction Remote_Security_Group=remote_group_id Remote_Address_Group=remote_address_group_id`),
 	show: columns(`created_at description direction ether_type=ethertype id name port_range_max port_range_min project_id
@@ -133,11 +133,11 @@ type ruleCreate struct {
 func (c *ruleCreate) Run(s *Session) error {
 	s.framed = true
 	body, err := s.body(c)
-	if err == nil {
-		err = c.add(body)
-	}
 	if err != nil {
 		return s.failed(err)
+	}
+	if err := c.add(body); err != nil {
+		return &said{err.Error(), err} // no answer of the router's
 	}
 	o, err := s.post(securityRules, body)
 	if err != nil {
@@ -217,17 +217,18 @@ func ruleListed(o *object) *object {
 	return o
 }
 
-// portRange is the ports of a rule, or the ICMP type and code, as text.
+// portRange is the ports of a rule, or the ICMP type and code, as text. OpenStack's client leaves out an ICMP type or
+// code of 0.
 func portRange(o *object) string {
 	from, hasFrom := o.get("port_range_min").(json.Number)
 	to, hasTo := o.get("port_range_max").(json.Number)
 	switch p := o.text("protocol"); {
 	case p == "icmp" || p == "icmpv6" || p == "ipv6-icmp" || p == "1" || p == "58":
 		text := ""
-		if hasFrom {
+		if hasFrom && from != "0" {
 			text = "type=" + from.String()
 		}
-		if hasTo {
+		if hasTo && to != "0" {
 			text += ":code=" + to.String()
 		}
 		return text

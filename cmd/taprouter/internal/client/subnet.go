@@ -202,9 +202,9 @@ func (c *subnetUnset) Run(s *Session) error {
 		if err != nil {
 			return err
 		}
-		return without("Subnet", o, body, []removal{{"allocation_pools", "allocation-pool", pools},
-			{"dns_nameservers", "dns-nameserver", anys(c.DNSNameserver)}, {"host_routes", "host-route", routes},
-			{"service_types", "service-type", anys(c.ServiceType)}})
+		return without("Subnet", o, body, []removal{{"allocation_pools", "allocation-pool", pools, nil},
+			{"dns_nameservers", "dns-nameserver", anys(c.DNSNameserver), nil}, {"host_routes", "host-route", routes, nil},
+			{"service_types", "service-type", anys(c.ServiceType), nil}})
 	})
 }
 
@@ -212,6 +212,7 @@ func (c *subnetUnset) Run(s *Session) error {
 type removal struct {
 	key, option string
 	entries     []any
+	names       []string // of the entries in messages; nil: themselves
 }
 
 // without sets lists without some of their entries, which must be there.
@@ -221,10 +222,14 @@ func without(what string, o *object, body map[string]any, removals []removal) er
 			continue
 		}
 		list := slices.Clone(o.list(r.key))
-		for _, e := range r.entries {
+		for n, e := range r.entries {
 			i := slices.IndexFunc(list, func(had any) bool { return sameJSON(had, e) })
 			if i < 0 {
-				return fmt.Errorf("%s does not contain %s %s", what, r.option, pythonText(ordered(e)))
+				name := pythonText(ordered(e))
+				if r.names != nil {
+					name = r.names[n]
+				}
+				return fmt.Errorf("%s does not contain %s %s", what, r.option, name)
 			}
 			list = slices.Delete(list, i, i+1)
 		}
