@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -68,8 +67,8 @@ type balancerCreate struct {
 // Run makes a load balancer.
 func (c *balancerCreate) Run(s *Session) error {
 	if c.VIPSubnetID == nil && c.VIPNetworkID == nil && c.VIPPortID == nil {
-		return s.failed(errors.New("Missing required argument: Requires one of --vip-subnet-id, --vip-network-id or " +
-			"--vip-port-id")) //nolint:staticcheck // OpenStack's words
+		return s.failed(inItsWords("Missing required argument: Requires one of --vip-subnet-id, --vip-network-id or " +
+			"--vip-port-id"))
 	}
 	return s.create(loadBalancers, c, &c.showOptions, up(c.Disable))
 }

@@ -342,7 +342,7 @@ func (s *Session) remove(k *kind, names []string, find func(name string) (*objec
 		}
 	}
 	if failed > 0 {
-		return s.failed(fmt.Errorf("%d of %d %ss failed to delete.", failed, len(names), noun)) //nolint:staticcheck
+		return s.failed(inItsWords("%d of %d %ss failed to delete.", failed, len(names), noun))
 	}
 	return nil
 }
@@ -354,7 +354,7 @@ func pairs(text string, keys map[string]string, required ...string) (map[string]
 	for part := range strings.SplitSeq(text, ",") {
 		key, value, ok := strings.Cut(part, "=")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("Expected comma separated 'key=value' pairs, but got: %s", part) //nolint:staticcheck
+			return nil, inItsWords("Expected comma separated 'key=value' pairs, but got: %s", part)
 		}
 		if keys[key] == "" {
 			wrong = append(wrong, key)

@@ -183,7 +183,8 @@ func TestManPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{".SH PORT CREATE", `\-\-fixed\-ip`, "subnet=<subnet>,ip\\-address=<ip>", ".BR taprouter (1)",
+	for _, want := range []string{".SH PORT CREATE", `\-\-fixed\-ip`, "subnet=<subnet>,ip\\-address=<ip>",
+		".BR taprouter (1)",
 		`\-\-request\-timeout`, "TAPROUTER_ENDPOINT"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page of port has no %s", want)
@@ -218,7 +219,8 @@ func TestConnections(t *testing.T) {
 		}
 		return path
 	}
-	authority := file("ca.pem", "-----BEGIN CERTIFICATE-----\n"+base64.StdEncoding.EncodeToString(secure.Certificate().Raw)+"\n-----END CERTIFICATE-----\n")
+	authority := file("ca.pem", "-----BEGIN CERTIFICATE-----\n"+
+		base64.StdEncoding.EncodeToString(secure.Certificate().Raw)+"\n-----END CERTIFICATE-----\n")
 	for _, x := range []struct {
 		endpoint, options, environment, token, says string
 	}{

@@ -10,7 +10,8 @@ import (
 
 // What is decoded and written again is the same to a reader of JSON, and no form of it has a control character.
 func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{`{"a":[1,2.5e3,"x\u001b",null,true,{"b":{}}]}`, `[]`, `"\ud83d\ude00"`, `{"a":1,"a":2}`,
+	for _, seed := range []string{`{"a":[1,2.5e3,"x\u001b",null,true,{"b":{}}]}`, `[]`,
+		`"\ud83d\ude00"`, `{"a":1,"a":2}`,
 		`1 2`, strings.Repeat("[", 100), `{"<<":"=","y":"yes","t":"2026-01-02"}`} {
 		f.Add([]byte(seed))
 	}

@@ -12,11 +12,11 @@ var floatingIPs = &kind{path: "/v2.0/floatingips", singular: "floatingip", plura
 	long: columns(`ID=id Floating_IP_Address=floating_ip_address Fixed_IP_Address=fixed_ip_address Port=port_id
 		Floating_Network=floating_network_id Project=project_id Router=router_id Status=status
 		Description=description Tags=tags DNS_Name=dns_name DNS_Domain=dns_domain`),
-	show: columns(`created_at description dns_domain dns_name fixed_ip_address floating_ip_address floating_network_id id
-		name=floating_ip_address port_details!dicttext port_id project_id qos_policy_id revision_number router_id status
+	show: columns(`created_at description dns_domain dns_name fixed_ip_address floating_ip_address floating_network_id
+		id name=floating_ip_address port_details!dicttext port_id project_id qos_policy_id revision_number router_id status
 		subnet_id tags updated_at`),
-	made: columns(`created_at description dns_domain dns_name fixed_ip_address floating_ip_address floating_network_id id
-		name=floating_ip_address port_details port_id project_id qos_policy_id revision_number router_id status
+	made: columns(`created_at description dns_domain dns_name fixed_ip_address floating_ip_address floating_network_id
+		id name=floating_ip_address port_details port_id project_id qos_policy_id revision_number router_id status
 		subnet_id tags updated_at`)}
 
 var forwardings = &kind{singular: "port_forwarding", plural: "port_forwardings", title: "PortForwarding",

@@ -53,7 +53,8 @@ func newCloud(t testing.TB) *cloud {
 	t.Cleanup(func() { e.Close() })
 	c := &cloud{}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	api := neutron.New(control.New(e, control.Options{Now: func() time.Time { return now }}), neutron.Options{NewID: c.newID})
+	api := neutron.New(control.New(e, control.Options{Now: func() time.Time { return now }}),
+		neutron.Options{NewID: c.newID})
 	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(api, w, r) }))
 	t.Cleanup(c.server.Close)
 	return c
@@ -215,11 +216,13 @@ func openstack(t testing.TB, c *cloud) func(args []string) said {
 	t.Helper()
 	const python = "/usr/bin/python3"
 	if err := exec.Command(python, "-c", "import openstackclient, octaviaclient").Run(); err != nil {
-		t.Skip("Debian's openstack client is not installed: apt-get install python3-openstackclient python3-octaviaclient")
+		t.Skip("Debian's openstack client is not installed: " +
+			"apt-get install python3-openstackclient python3-octaviaclient")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, python, "testdata/commands.py")
-	cmd.Env = []string{"OS_AUTH_TYPE=none", "OS_ENDPOINT=" + c.server.URL, "PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore"}
+	cmd.Env = []string{"OS_AUTH_TYPE=none", "OS_ENDPOINT=" + c.server.URL, "PATH=/usr/bin:/bin", "HOME=" + t.TempDir(),
+		"LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore"}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

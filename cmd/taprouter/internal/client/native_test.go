@@ -22,7 +22,8 @@ func pages(t testing.TB, by map[string]page) (url string, asked *[]string) {
 	asked = &[]string{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // what came is compared
-		*asked = append(*asked, strings.TrimSpace(fmt.Sprintf("%s %s %s%s", r.Method, r.URL, r.Header.Get("If-Match"), body)))
+		*asked = append(*asked, strings.TrimSpace(fmt.Sprintf("%s %s %s%s",
+			r.Method, r.URL, r.Header.Get("If-Match"), body)))
 		p, ok := by[r.URL.Path]
 		if !ok {
 			w.Header().Set("Content-Type", "application/problem+json")
@@ -104,8 +105,9 @@ func TestOwnCommands(t *testing.T) {
 	}
 	url, asked := pages(t, by)
 	for _, c := range []struct{ command, asks, prints string }{
-		{"show conntrack -p TCP -s 10.0.0.0/8 --dport 80 --state established --router r", "GET /taprouter/v1/connections?" +
-			"dport=80&protocol=tcp&router=r&src=10.0.0.0%2F8&state=ESTABLISHED", `tcp      6 7195 ESTABLISHED src=10.0.0.5 dst=1.1.1.1 sport=4000 dport=80 src=1.1.1.1 dst=10.10.10.2 sport=80 dport=4000 [ASSURED] mark=0 use=1
+		{"show conntrack -p TCP -s 10.0.0.0/8 --dport 80 --state established --router r",
+			"GET /taprouter/v1/connections?" +
+				"dport=80&protocol=tcp&router=r&src=10.0.0.0%2F8&state=ESTABLISHED", `tcp      6 7195 ESTABLISHED src=10.0.0.5 dst=1.1.1.1 sport=4000 dport=80 src=1.1.1.1 dst=10.10.10.2 sport=80 dport=4000 [ASSURED] mark=0 use=1
 udp      17 29 src=10.0.0.5 dst=10.0.1.1 sport=4001 dport=53 [UNREPLIED] src=10.0.1.1 dst=10.0.0.5 sport=53 dport=4001 mark=0 use=1
 icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=10.10.10.4 type=0 code=0 id=7 [ASSURED] mark=0 use=1
 3 flow entries have been shown.
@@ -138,7 +140,8 @@ icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=
   }
 ]
 `},
-		{"show routes", "GET /taprouter/v1/routes", "router r:\ndefault via 10.10.10.4 dev ext proto static  # gateway at " +
+		{"show routes", "GET /taprouter/v1/routes", "router r:\ndefault via 10.10.10.4 dev ext proto static  " +
+			"# gateway at " +
 			"lab.toml:3\n10.0.0.0/24 dev blue proto kernel scope link src 10.0.0.1 dead\n"},
 		{"show nat", "GET /taprouter/v1/nat", `router r:
   snat internal -> 10.10.10.2 on ext; ports in use: tcp 1 udp 2 icmp 3
@@ -219,13 +222,16 @@ note: by the way
 func TestNothingOfTheServerControlsTheTerminal(t *testing.T) {
 	evil := `\u001b[31m\u0007\u009b\u202ex\r`
 	url, _ := pages(t, map[string]page{
-		"/v2.0/networks": {"application/json", `{"networks":[{"id":"` + evil + `","name":"` + evil + `","subnets":["` + evil +
+		"/v2.0/networks": {"application/json", `{"networks":[{"id":"` + evil + `","name":"` + evil +
+			`","subnets":["` + evil +
 			`"]}]}`},
 		"/v2.0/networks/x": {"application/json", `{"network":{"name":"` + evil + `","` + evil + `":1}}`},
-		"/v2.0/routers":    {"application/json", `{"routers":[{"id":"1","name":"n","routes":[{"` + evil + `":"` + evil + `"}]}]}`},
+		"/v2.0/routers": {"application/json", `{"routers":[{"id":"1","name":"n","routes":[{"` +
+			evil + `":"` + evil + `"}]}]}`},
 	})
 	t.Setenv("TAPROUTER_ENDPOINT", url)
-	for _, command := range []string{"network list", "network show x", "router list --long", "network delete " + "\x1b[31m"} {
+	for _, command := range []string{"network list", "network show x", "router list --long",
+		"network delete " + "\x1b[31m"} {
 		for _, format := range []string{"table", "json", "yaml", "value", "csv"} {
 			args := strings.Fields(command)
 			if args[1] != "delete" {
@@ -270,7 +276,8 @@ func TestHostileServers(t *testing.T) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
 		}, "302"},
 		"pages without end": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, `{"networks":[],"networks_links":[{"rel":"next","href":"http://192.0.2.1/?marker=1"}]}`)
+			_, _ = io.WriteString(w, `{"networks":[],"networks_links":[{"rel":"next",`+
+				`"href":"http://192.0.2.1/?marker=1"}]}`)
 		}, "more than 1000 pages"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -128,7 +128,8 @@ func (c *networkUnset) Run(s *Session) error { return s.change(networks, c.Netwo
 var agents = &kind{path: "/v2.0/agents", singular: "agent", plural: "agents", title: "Agent", noun: "network agent",
 	list: columns(`ID=id Agent_Type=agent_type Host=host Availability_Zone=availability_zone Alive=alive!alive
 		State=admin_state_up!state Binary=binary`),
-	show: columns(`admin_state_up!state agent_type alive!alive availability_zone binary configuration=configurations!dict
+	show: columns(`admin_state_up!state agent_type alive!alive availability_zone binary
+		configuration=configurations!dict
 		created_at description ha_state host id last_heartbeat_at=heartbeat_timestamp resources_synced started_at
 		topic`)}
 

@@ -196,7 +196,8 @@ func firstFlag(command any) string {
 	return "pool"
 }
 
-var lbQuotaColumns = columns("load_balancer=loadbalancer listener pool health_monitor=healthmonitor member l7policy l7rule")
+var lbQuotaColumns = columns(`load_balancer=loadbalancer listener pool health_monitor=healthmonitor member
+	l7policy l7rule`)
 
 type (
 	lbQuotaCommands struct {

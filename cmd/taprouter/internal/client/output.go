@@ -53,8 +53,8 @@ func (s *sheet) choose(names []string) error {
 		}
 	}
 	if len(keep) == 0 {
-		return fmt.Errorf("No recognized column names in %s. Recognized columns are %s.", pythonList(names),
-			pythonTuple(s.columns)) //nolint:staticcheck // OpenStack's words
+		return inItsWords("No recognized column names in %s. Recognized columns are %s.", pythonList(names),
+			pythonTuple(s.columns))
 	}
 	columns := make([]column, len(keep))
 	for i, k := range keep {

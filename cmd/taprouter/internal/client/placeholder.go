@@ -25,7 +25,8 @@ func Placeholders() kong.Option {
 // speaks reports whether a command speaks to a router: it, or one that it belongs to, has a Connection.
 func speaks(n *kong.Node) bool {
 	for ; n != nil; n = n.Parent {
-		if n.Type == kong.CommandNode && n.Target.Kind() == reflect.Struct && n.Target.FieldByName("Connection").IsValid() {
+		if n.Type == kong.CommandNode && n.Target.Kind() == reflect.Struct &&
+			n.Target.FieldByName("Connection").IsValid() {
 			return true
 		}
 	}

@@ -45,7 +45,8 @@ type portOptions struct {
 
 var (
 	fixedIPKeys = map[string]string{"subnet": "subnet_id", "ip-address": "ip_address"}
-	filterKeys  = map[string]string{"subnet": "subnet_id", "ip-address": "ip_address", "ip-substring": "ip_address_substr"}
+	filterKeys  = map[string]string{"subnet": "subnet_id", "ip-address": "ip_address",
+		"ip-substring": "ip_address_substr"}
 	allowedKeys = map[string]string{"ip-address": "ip_address", "mac-address": "mac_address"}
 )
 

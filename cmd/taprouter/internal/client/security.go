@@ -2,7 +2,6 @@ package client
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -169,11 +168,11 @@ func (c *ruleCreate) add(body map[string]any) error {
 	body["ethertype"] = ether
 	switch {
 	case c.DstPort != "" && (c.ICMPType != nil || c.ICMPCode != nil):
-		return errors.New("Argument --dst-port not allowed with arguments --icmp-type and --icmp-code") //nolint:staticcheck
+		return inItsWords("Argument --dst-port not allowed with arguments --icmp-type and --icmp-code")
 	case c.ICMPType == nil && c.ICMPCode != nil:
-		return errors.New("Argument --icmp-type required with argument --icmp-code") //nolint:staticcheck
+		return inItsWords("Argument --icmp-type required with argument --icmp-code")
 	case !icmp && (c.ICMPType != nil || c.ICMPCode != nil):
-		return errors.New("ICMP IP protocol required with arguments --icmp-type and --icmp-code") //nolint:staticcheck
+		return inItsWords("ICMP IP protocol required with arguments --icmp-type and --icmp-code")
 	}
 	if c.DstPort != "" && !icmp {
 		from, to, ok := strings.Cut(c.DstPort, ":")

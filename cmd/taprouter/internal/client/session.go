@@ -176,9 +176,9 @@ func (k *kind) balancing() bool { return strings.HasPrefix(k.path, "/v2.0/lbaas"
 // missing is the error for a name that nothing has.
 func (k *kind) missing(name string) error {
 	if k.title == "" {
-		return fmt.Errorf("Unable to locate %s in %s", name, k.plural) //nolint:staticcheck // OpenStack's words
+		return inItsWords("Unable to locate %s in %s", name, k.plural)
 	}
-	return fmt.Errorf("No %s found for %s", k.title, name) //nolint:staticcheck // OpenStack's words
+	return inItsWords("No %s found for %s", k.title, name)
 }
 
 // find finds an object by its name or id, the way OpenStack's client does: by id, then by name, and one only.
@@ -210,7 +210,7 @@ func (s *Session) find(k *kind, name string) (*object, error) {
 	case 1:
 		return all[0], nil
 	}
-	return nil, fmt.Errorf("More than one %s exists with the name '%s'.", k.title, name) //nolint:staticcheck // as above
+	return nil, inItsWords("More than one %s exists with the name '%s'.", k.title, name)
 }
 
 func (s *Session) findBalancing(k *kind, name string) (*object, error) {
@@ -226,7 +226,7 @@ func (s *Session) findBalancing(k *kind, name string) (*object, error) {
 		case len(all) == 1:
 			return all[0], nil
 		case len(all) > 1:
-			return nil, fmt.Errorf("Multiple %s found with the name '%s': use an id", k.plural, name) //nolint:staticcheck
+			return nil, inItsWords("Multiple %s found with the name '%s': use an id", k.plural, name)
 		}
 	}
 	return nil, k.missing(name)
@@ -269,3 +269,10 @@ func (s *Session) put(k *kind, id string, body map[string]any) error {
 	_, err := s.router.call(s.ctx, http.MethodPut, k.path+"/"+id, map[string]any{k.singular: body})
 	return err
 }
+
+// inItsWords is an error in the words of OpenStack's client, which are not as Go's are.
+func inItsWords(format string, args ...any) error { return clientError(fmt.Sprintf(format, args...)) }
+
+type clientError string
+
+func (e clientError) Error() string { return string(e) }

@@ -19,7 +19,8 @@ const (
 	narrowestShow = 16
 )
 
-// printTable prints a table as OpenStack's client does. An empty one prints an empty line, unless its head is asked for.
+// printTable prints a table as OpenStack's client does. An empty one prints an empty line, unless its head is asked
+// for.
 func printTable(w io.Writer, s *sheet, opt *tableOptions, printEmpty bool) error {
 	if len(s.rows) == 0 && !printEmpty {
 		_, err := fmt.Fprintln(w)

@@ -148,8 +148,8 @@ func (t *transport) why(ctx context.Context, err error) error {
 	return fmt.Errorf("%s: %w", t.place, err)
 }
 
-// call sends a request with a JSON body, or without one for nil, and reads the answer. It returns an *answerError if the
-// answer is one.
+// call sends a request with a JSON body, or without one for nil, and reads the answer. It returns an *answerError if
+// the answer is one.
 func (t *transport) call(ctx context.Context, method, path string, body any) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
