@@ -100,7 +100,8 @@ func TestOwnCommands(t *testing.T) {
 			{"name":"mtu","before":"1","after":"2","at_next_start":true}],"effects":[{"fate":"ended","text":"3"}]}],
 			"warnings":[{"file":"lab.toml","line":3,"message":"unwise"}],"notes":["by the way"]}`},
 		"/taprouter/v1/events": {"text/event-stream", ": hello\n\nid: 7\nevent: applied\ndata: " +
-			`{"kind":"applied","at":"now","revision":7,"changes":[{"op":"removed","name":"port p"}]}` + "\n\nid: 7.1\n" +
+			`{"kind":"applied","at":"now","revision":7,` +
+			`"changes":[{"op":"removed","name":"port p"}]}` + "\n\nid: 7.1\n" +
 			`data: {"kind":"device","at":"then","device":"tap:x","reason":"gone` + `\u001b[2J"}` + "\n\n"},
 	}
 	url, asked := pages(t, by)

@@ -254,7 +254,8 @@ func (c *portUnset) Run(s *Session) error {
 			groups = append(groups, g.text("id"))
 		}
 		return without("Port", o, body, []removal{{"fixed_ips", "fixed-ip", fixed, nil},
-			{"security_groups", "security group", groups, c.SecurityGroup}, {"allowed_address_pairs", "allowed-address-pair",
+			{"security_groups", "security group", groups, c.SecurityGroup},
+			{"allowed_address_pairs", "allowed-address-pair",
 				allowed, nil}})
 	})
 }

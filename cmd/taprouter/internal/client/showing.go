@@ -221,7 +221,8 @@ func (c *showVIPs) Run(s *Session) error {
 				member, _ := m.(*object)
 				stats, _ := member.get("statistics").(*object)
 				rows = append(rows, vipRow("  "+member.text("name"),
-					member.text("address")+":"+number(member.get("port")).String(), number(member.get("weight")).String(),
+					member.text("address")+":"+number(member.get("port")).String(),
+					number(member.get("weight")).String(),
 					member.text("operating_status"), stats))
 			}
 		}

@@ -203,7 +203,8 @@ func (c *subnetUnset) Run(s *Session) error {
 			return err
 		}
 		return without("Subnet", o, body, []removal{{"allocation_pools", "allocation-pool", pools, nil},
-			{"dns_nameservers", "dns-nameserver", anys(c.DNSNameserver), nil}, {"host_routes", "host-route", routes, nil},
+			{"dns_nameservers", "dns-nameserver", anys(c.DNSNameserver), nil},
+			{"host_routes", "host-route", routes, nil},
 			{"service_types", "service-type", anys(c.ServiceType), nil}})
 	})
 }
