@@ -124,6 +124,15 @@ func (c *content) refer(key string, k Kind, id ID) value {
 	return value{key: key, items: []item{{c.title(k, id), string(id)}}, trait: isRef}
 }
 
+// referAll makes a list that refers to objects.
+func (c *content) referAll(key string, k Kind, ids []ID) value {
+	v := value{key: key, trait: isRef | isList}
+	for _, id := range ids {
+		v.items = append(v.items, item{c.title(k, id), string(id)})
+	}
+	return v
+}
+
 // title is how people call an object of a known kind: by its name, or else by its address or ID.
 func (c *content) title(k Kind, id ID) string {
 	o, ok := c.Get(Ref{k, id})
@@ -155,6 +164,10 @@ func (c *content) call(o Object) string {
 	switch o := o.(type) {
 	case *Settings:
 		return "settings"
+	case *Quota:
+		return "quota"
+	case *SecurityGroupRule:
+		return fmt.Sprintf("rule %s of security group %s", o.text(), c.title(KindSecurityGroup, o.Group))
 	case *Subnet:
 		return fmt.Sprintf("subnet %v of network %s", o.CIDR, c.title(KindNetwork, o.Network))
 	case *Port:
@@ -232,7 +245,7 @@ func (c *content) values(o Object) []value {
 	case *PhysicalNetwork:
 		return append(list, several("devices", o.Devices, Device.String))
 	case *Network:
-		return append(list,
+		list = append(list,
 			yesNo("admin_state_up", o.AdminStateUp),
 			yesNo("external", o.External),
 			number("mtu", o.MTU),
@@ -241,8 +254,9 @@ func (c *content) values(o Object) []value {
 			c.refer("physical_network", KindPhysicalNetwork, o.PhysicalNetwork),
 			one("host", o.Host),
 			yesNo("port_security", o.PortSecurity))
+		return append(list, o.Extra.values()...)
 	case *Subnet:
-		return append(list,
+		list = append(list,
 			c.refer("network", KindNetwork, o.Network).with(isOwner),
 			one("cidr", o.CIDR.String()),
 			address("gateway", o.Gateway),
@@ -251,19 +265,28 @@ func (c *content) values(o Object) []value {
 			span("lease_time", o.LeaseTime),
 			several("dns_nameservers", o.DNSNameservers, netip.Addr.String),
 			several("host_routes", o.HostRoutes, routeText))
+		return append(list, o.Extra.values()...)
 	case *Router:
 		list = append(list, yesNo("admin_state_up", o.AdminStateUp))
 		list = append(list, c.gatewayValues(o.Gateway)...)
 		list = append(list, several("routes", o.Routes, routeText), one("rp_filter", o.RPFilter))
+		list = append(list, o.Extra.values()...)
 		return append(list, o.NAT.values("as in [nat]")...)
+	case *AddressGroup:
+		return append(list, several("addresses", o.Addresses, netip.Prefix.String))
+	case *SecurityGroup:
+		return append(list, yesNo("stateful", o.Stateful))
+	case *SecurityGroupRule:
+		return append(list, c.ruleValues(o)...)
 	case *Port:
-		return append(list, c.portValues(o)...)
+		return append(append(list, c.portValues(o)...), o.Extra.values()...)
 	case *FloatingIP:
-		return append(list,
+		list = append(list,
 			c.refer("network", KindNetwork, o.Network).with(isOwner),
 			address("address", o.Address),
 			address("fixed_ip", o.FixedIP).with(mayOpen),
 			c.refer("router", KindRouter, o.Router).with(mayOpen))
+		return append(list, o.Extra.values()...)
 	case *PortForwarding:
 		return append(list,
 			c.refer("floating_ip", KindFloatingIP, o.FloatingIP).with(isOwner),
@@ -283,7 +306,8 @@ func (c *content) values(o Object) []value {
 		return append(list,
 			one("on_member_down", o.OnMemberDown),
 			one("on_member_removed", o.OnMemberRemoved),
-			c.refer("loadbalancer", KindLoadBalancer, o.LoadBalancer))
+			c.refer("loadbalancer", KindLoadBalancer, o.LoadBalancer),
+			one("application", o.Application))
 	case *Monitor:
 		return append(list,
 			c.refer("pool", KindPool, o.Pool).with(isOwner),
@@ -311,7 +335,9 @@ func (c *content) values(o Object) []value {
 			c.refer("network", KindNetwork, o.Network).with(isOwner),
 			address("address", o.Address),
 			c.refer("router", KindRouter, o.Router).with(mayOpen),
-			yesNo("admin_state_up", o.AdminStateUp))
+			yesNo("admin_state_up", o.AdminStateUp),
+			c.refer("port", KindPort, o.Port),
+			c.referAll("security_groups", KindSecurityGroup, o.SecurityGroups))
 	case *Listener:
 		return append(list,
 			c.refer("loadbalancer", KindLoadBalancer, o.LoadBalancer).with(isOwner),
@@ -321,7 +347,17 @@ func (c *content) values(o Object) []value {
 			number("connection_limit", o.ConnectionLimit),
 			span("idle_timeout", o.IdleTimeout),
 			several("allowed_cidrs", o.AllowedCIDRs, netip.Prefix.String),
-			yesNo("admin_state_up", o.AdminStateUp))
+			yesNo("admin_state_up", o.AdminStateUp),
+			one("application", o.Application))
+	case *Quota:
+		for k := range NumKinds {
+			if n := o.Limit(k); n >= 0 {
+				list = append(list, one(k.String(), strconv.Itoa(n)))
+			} else {
+				list = append(list, one(k.String(), "unlimited"))
+			}
+		}
+		return list
 	}
 	panic(fmt.Sprintf("config: an object of type %T", o))
 }
@@ -410,6 +446,7 @@ func (c *content) portValues(p *Port) []value {
 		free("device_owner", p.DeviceOwner),
 		security,
 		several("allowed_address_pairs", p.AllowedAddressPairs, pairText),
+		c.referAll("security_groups", KindSecurityGroup, p.SecurityGroups),
 	}
 }
 

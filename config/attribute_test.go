@@ -86,7 +86,7 @@ func eachChange(o config.Object, f func(path string, changed config.Object)) {
 			}
 		case reflect.Pointer:
 			if v.IsNil() {
-				try(path, at, func(v reflect.Value) { v.Set(reflect.New(t.Elem())) })
+				try(path, at, func(v reflect.Value) { v.Set(other(v)) })
 				return
 			}
 			try(path, at, func(v reflect.Value) { v.SetZero() })
@@ -158,6 +158,11 @@ func other(v reflect.Value) reflect.Value {
 		n.SetInt(v.Int() + 1)
 	case reflect.Uint16, reflect.Uint8:
 		n.SetUint(v.Uint() + 1)
+	case reflect.Pointer:
+		n.Set(reflect.New(v.Type().Elem()))
+		n.Elem().Set(other(n.Elem()))
+	case reflect.Slice:
+		n.Set(reflect.Append(v, other(reflect.New(v.Type().Elem()).Elem())))
 	case reflect.Array:
 		n.Set(v)
 		n.Index(0).Set(other(v.Index(0)))

@@ -156,10 +156,18 @@ func (c *checker) precedes(a, b ID) bool {
 	return before(o, p)
 }
 
-// group is the object that a claim counts for: claims of a router and claims of its ports never exclude each other.
+// group is the object that a claim counts for: claims of a router and claims of its ports never exclude each other, nor
+// do those of a load balancer and of the port that was made for it.
 func (c *checker) group(id ID) ID {
-	if p := c.Port(id); p != nil && p.isRouters() {
-		return ID(p.DeviceID)
+	switch o := c.find(id).(type) {
+	case *Port:
+		if o.isRouters() {
+			return ID(o.DeviceID)
+		}
+	case *LoadBalancer:
+		if o.Port != "" {
+			return o.Port
+		}
 	}
 	return id
 }

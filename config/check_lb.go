@@ -11,6 +11,7 @@ func (c *checker) checkPool(p *Pool) {
 	w := at(p)
 	oneOf(c, w, "protocol", p.Protocol, protocols)
 	oneOf(c, w, "algorithm", p.Algorithm, algorithms)
+	c.checkApplication(w, p.Protocol, p.Application)
 	oneOf(c, w, "on_member_down", p.OnMemberDown, onMemberDown)
 	oneOf(c, w, "on_member_removed", p.OnMemberRemoved, onMemberGone)
 	if p.LoadBalancer != "" {
@@ -130,6 +131,7 @@ func (c *checker) checkBalancer(b *LoadBalancer) {
 	if ok && b.Address.IsValid() {
 		c.checkServiceAddress(w, n, b.Address)
 	}
+	c.checkBalancerPort(w, b)
 }
 
 // checkBalancerRouter checks the router that serves a load balancer. It is one per address: only one MAC can answer for
@@ -155,6 +157,7 @@ func (c *checker) checkBalancerRouter(b *LoadBalancer) {
 func (c *checker) checkListener(l *Listener) {
 	w := at(l)
 	oneOf(c, w, "protocol", l.Protocol, protocols)
+	c.checkApplication(w, l.Protocol, l.Application)
 	c.require(w, "port", l.Port != 0)
 	if l.ConnectionLimit < 0 {
 		c.fault(w, "connection_limit", Invalid, "connection_limit must be at least 1, not %d; leave it out for none",
@@ -207,5 +210,16 @@ func (c *checker) checkPoolOf(w where, l *Listener, b *LoadBalancer, p *Pool) {
 	}
 	if c.claimant(claim{what: claimMember, scope: string(p.ID), addr: b.Address, num: uint64(l.Port)}) != "" {
 		c.fault(w, "pool", Invalid, "pool %s has the VIP itself as a member", c.nameOf(p.ID, KindPool))
+	}
+}
+
+// checkApplication checks what TCP is said to carry.
+func (c *checker) checkApplication(w where, p Protocol, application string) {
+	if application == "" {
+		return
+	}
+	oneOf(c, w, "application", application, applications)
+	if p == UDP {
+		c.fault(w, "application", Invalid, "application %s goes with TCP only", application)
 	}
 }

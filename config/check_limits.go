@@ -26,6 +26,8 @@ func (c *checker) checkLimits() {
 	c.checkLimit(c.labelled, maxLabelled, "physical_network",
 		"the networks have more than %d devices from physical networks",
 		KindNetwork, KindPhysicalNetwork)
+	c.checkLimit(c.Count(KindSecurityGroupRule), maxRules, "rule", "the security groups have more than %d rules",
+		KindSecurityGroupRule)
 }
 
 func (c *checker) checkLimit(n, most int, field, format string, kinds ...Kind) {
@@ -96,6 +98,12 @@ func usersOf(o Object) []how {
 		return []how{listenerUsing}
 	case *LoadBalancer:
 		return []how{poolOf}
+	case *Port:
+		return []how{balancerAtPort}
+	case *AddressGroup:
+		return []how{ruleFromAddresses}
+	case *SecurityGroup:
+		return []how{ruleFrom, portInGroup, balancerInGroup}
 	}
 	return nil
 }

@@ -23,6 +23,10 @@ func (c *checker) checkAll() {
 				c.checkSubnet(o)
 			case *Router:
 				c.checkRouterItself(o)
+			case *AddressGroup:
+				c.checkAddressGroup(o)
+			case *SecurityGroupRule:
+				c.checkRule(o)
 			case *Port:
 				c.checkPort(o)
 			case *FloatingIP:
@@ -39,6 +43,8 @@ func (c *checker) checkAll() {
 				c.checkBalancer(o)
 			case *Listener:
 				c.checkListener(o)
+			case *Quota:
+				c.checkQuota(o)
 			}
 		}
 	}

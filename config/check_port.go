@@ -11,6 +11,7 @@ func (c *checker) checkPort(p *Port) {
 	c.checkMACOf(w, p)
 	c.checkPairs(w, p)
 	c.checkPortDevice(w, p)
+	c.checkPortGroups(w, p)
 	switch p.DeviceOwner {
 	case OwnerInterface:
 		c.checkInterface(p)

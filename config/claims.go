@@ -40,6 +40,7 @@ const (
 	claimInner                     // the floating IP's router; addr: the fixed IP of a port forwarding
 	claimHop                       // addr: the next hop of a router's route
 	claimRouterPort                // a router and a network, one ID after the other
+	claimRule                      // a security group and what its rule says
 	numClaims
 )
 
@@ -123,6 +124,8 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 		if !o.MAC.IsZero() {
 			add(claim{what: claimMAC, scope: string(o.Network), num: o.MAC.number()})
 		}
+	case *SecurityGroupRule:
+		add(ruleClaim(o))
 	case *FloatingIP:
 		addr(claimAddress, o.Network, o.Address)
 		addr(claimShown, "", o.Address)

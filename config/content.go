@@ -79,27 +79,33 @@ const (
 )
 
 const (
-	subnetOf      how = iota + how(NumKinds)
-	portOn            // a network
-	portIn            // a subnet, with one of its fixed IPs
-	interfaceOf       // a router
-	interfaceOn       // a network
-	interfaceIn       // a subnet
-	gatewayPortOf     // a router
-	gatewayOn         // a router, on the network of its gateway
-	floatingOn        // a network
-	floatingOf        // a router
-	forwardingOf      // a floating IP
-	memberOf          // a pool
-	monitorOf         // a pool
-	balancerOn        // a network
-	balancerOf        // a router
-	unservedOn        // a network: a load balancer without a router
-	listenerOf        // a load balancer
-	listenerUsing     // a pool
-	poolOf            // a load balancer
-	networkOf         // a physical network
-	portOfDevice      // also if DeviceID names no object
+	subnetOf          how = iota + how(NumKinds)
+	portOn                // a network
+	portIn                // a subnet, with one of its fixed IPs
+	interfaceOf           // a router
+	interfaceOn           // a network
+	interfaceIn           // a subnet
+	gatewayPortOf         // a router
+	gatewayOn             // a router, on the network of its gateway
+	floatingOn            // a network
+	floatingOf            // a router
+	forwardingOf          // a floating IP
+	memberOf              // a pool
+	monitorOf             // a pool
+	balancerOn            // a network
+	balancerOf            // a router
+	unservedOn            // a network: a load balancer without a router
+	listenerOf            // a load balancer
+	listenerUsing         // a pool
+	poolOf                // a load balancer
+	networkOf             // a physical network
+	portOfDevice          // also if DeviceID names no object
+	ruleOf                // a security group
+	ruleFrom              // a security group, as the remote
+	ruleFromAddresses     // an address group
+	portInGroup           // a security group
+	balancerInGroup       // a security group
+	balancerAtPort        // a port
 )
 
 // A count is how many relations of a kind an owner has.
@@ -352,6 +358,7 @@ func appendRelations(list []relation, o Object) []relation {
 			}
 		}
 		add(portOfDevice, ID(o.DeviceID))
+		uniqueIDs(o.SecurityGroups, func(id ID) { add(portInGroup, id) })
 		switch o.DeviceOwner {
 		case OwnerInterface:
 			add(interfaceOf, ID(o.DeviceID))
@@ -359,6 +366,10 @@ func appendRelations(list []relation, o Object) []relation {
 		case OwnerGateway:
 			add(gatewayPortOf, ID(o.DeviceID))
 		}
+	case *SecurityGroupRule:
+		add(ruleOf, o.Group)
+		add(ruleFrom, o.RemoteGroup)
+		add(ruleFromAddresses, o.RemoteAddressGroup)
 	case *FloatingIP:
 		add(floatingOn, o.Network)
 		add(floatingOf, o.Router)
@@ -372,6 +383,8 @@ func appendRelations(list []relation, o Object) []relation {
 		add(memberOf, o.Pool)
 	case *LoadBalancer:
 		add(balancerOn, o.Network)
+		add(balancerAtPort, o.Port)
+		uniqueIDs(o.SecurityGroups, func(id ID) { add(balancerInGroup, id) })
 		add(balancerOf, o.Router)
 		if o.Router == "" {
 			add(unservedOn, o.Network)

@@ -174,6 +174,7 @@ var (
 	behaviors     = []string{EndpointIndependent, AddressDependent, AddressAndPortDependent}
 	rpFilters     = []string{"off", "loose", "strict"}
 	protocols     = []Protocol{TCP, UDP}
+	applications  = []string{"HTTP", "HTTPS"}
 	algorithms    = []string{roundRobin, "LEAST_CONNECTIONS", "SOURCE_IP", "SOURCE_IP_PORT"}
 	onMemberDown  = []string{"keep", "reset"}
 	onMemberGone  = []string{"drain", "reset"}
@@ -202,23 +203,32 @@ func fillDefaults(o Object) {
 		o.NAT.fillDefaults()
 	case *Network:
 		word(&o.Host, hosts...)
+		o.Extra = orNil(o.Extra)
 		fallback(&o.MTU, DefaultMTU)
 		fallback(&o.Host, HostClosed)
 	case *Subnet:
+		o.Extra = orNil(o.Extra)
 		fallback(&o.LeaseTime, DefaultLeaseTime)
 		if len(o.AllocationPools) == 0 && o.CIDR.IsValid() && !o.CIDR.Addr().Is4In6() {
 			o.AllocationPools = DefaultPools(o.CIDR, o.Gateway)
 		}
 	case *Router:
+		o.Extra = orNil(o.Extra)
 		o.NAT.words()
 		word(&o.RPFilter, rpFilters...)
 		fallback(&o.RPFilter, "off")
 	case *PortForwarding:
 		word(&o.Protocol, protocols...)
+	case *SecurityGroupRule:
+		o.fillRule()
+	case *FloatingIP:
+		o.Extra = orNil(o.Extra)
 	case *Listener:
 		word(&o.Protocol, protocols...)
+		word(&o.Application, applications...)
 	case *Pool:
 		word(&o.Protocol, protocols...)
+		word(&o.Application, applications...)
 		word(&o.Algorithm, algorithms...)
 		word(&o.OnMemberDown, onMemberDown...)
 		word(&o.OnMemberRemoved, onMemberGone...)
@@ -246,6 +256,7 @@ func fillDefaults(o Object) {
 			fallback(&o.ExpectedCodes, defaultExpectedCodes)
 		}
 	case *Port:
+		o.Extra = orNil(o.Extra)
 		o.AllowedAddressPairs = fillPairs(o)
 	}
 }

@@ -114,7 +114,17 @@ func (c *checker) follow(id ID) {
 		was, _ := was.(*Router)
 		is, _ := is.(*Router)
 		c.followRouter(id, was, is)
+	case *AddressGroup, *Quota:
+	case *SecurityGroup:
+		was, _ := was.(*SecurityGroup)
+		is, _ := is.(*SecurityGroup)
+		c.followGroup(id, was, is)
+	case *SecurityGroupRule:
+		was, _ := was.(*SecurityGroupRule)
+		is, _ := is.(*SecurityGroupRule)
+		c.followRule(was, is)
 	case *Port:
+		c.markAll(balancerAtPort, id)
 		for _, o := range []Object{was, is} {
 			if p, ok := o.(*Port); ok && p.isRouters() {
 				c.followLinks(ID(p.DeviceID))

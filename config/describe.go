@@ -16,6 +16,10 @@ func (c *checker) describe(o Object) string {
 	switch o := o.(type) {
 	case *Settings:
 		return "nat"
+	case *Quota:
+		return "quota"
+	case *SecurityGroupRule:
+		return c.inside(o.Group, KindSecurityGroup, "rule "+o.text())
 	case *Subnet:
 		return c.describeSubnet(o)
 	case *Port:

@@ -75,6 +75,10 @@ func (d *Draft) putOne(given Object) {
 		given = copyOf(s)
 		given.About().ID = SettingsID
 	}
+	if q, ok := given.(*Quota); ok && q.ID == "" {
+		given = copyOf(q)
+		given.About().ID = QuotaID
+	}
 	ref := given.Ref()
 	if ref.ID == "" {
 		d.bad = append(d.bad, Fault{Ref: ref, Field: "id", Message: fmt.Sprintf("a %v has no id", ref.Kind),
@@ -122,8 +126,8 @@ func (d *Draft) note(e *edit) {
 }
 
 // Delete takes objects away, and with each the objects that are part of it: the subnets of a network, the forwarded
-// ports of a floating IP, the members and the monitor of a pool, the listeners of a load balancer, the gateway's port
-// of a router.
+// ports of a floating IP, the members and the monitor of a pool, the listeners of a load balancer, the rules of a
+// security group, the gateway's port of a router.
 // An object that others need is InUse when the Draft is checked. Nothing happens if there is no such object.
 func (d *Draft) Delete(refs ...Ref) {
 	for _, r := range refs {
@@ -161,6 +165,8 @@ func partsOf(o Object) []how {
 		return []how{memberOf, monitorOf}
 	case *LoadBalancer:
 		return []how{listenerOf}
+	case *SecurityGroup:
+		return []how{ruleOf}
 	}
 	return nil
 }
@@ -181,6 +187,12 @@ func clone(o Object) Object {
 		return copyOf(o)
 	case *Router:
 		return copyOf(o)
+	case *AddressGroup:
+		return copyOf(o)
+	case *SecurityGroup:
+		return copyOf(o)
+	case *SecurityGroupRule:
+		return copyOf(o)
 	case *Port:
 		return copyOf(o)
 	case *FloatingIP:
@@ -196,6 +208,8 @@ func clone(o Object) Object {
 	case *LoadBalancer:
 		return copyOf(o)
 	case *Listener:
+		return copyOf(o)
+	case *Quota:
 		return copyOf(o)
 	}
 	panic(fmt.Sprintf("config: an object of type %T", o))

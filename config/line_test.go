@@ -40,6 +40,8 @@ func cloud() []config.Object {
 		kid(config.KindNetwork, "vlan101")
 	router, pool := kid(config.KindRouter, "r1"), kid(config.KindPool, "web")
 	on := true
+	low, high := uint16(80), uint16(443)
+	web, lan := kid(config.KindSecurityGroup, "web"), kid(config.KindAddressGroup, "lan")
 	nat := config.DefaultSettings().NAT
 	return []config.Object{
 		&config.Settings{Meta: config.Meta{ID: config.SettingsID}, NAT: nat, Engine: config.Engine{Workers: 1}},
@@ -82,7 +84,9 @@ func cloud() []config.Object {
 			FixedIPs: []config.FixedIP{{Subnet: kid(config.KindSubnet, "101"),
 				Address: lineAddr("172.16.101.3")}},
 			AllowedAddressPairs: []config.AddressPair{{IP: prefix("172.16.101.128/25"), MAC: config.MAC{0xfa,
-				0x16, 0x3e, 0xaa, 0xbb, 3}}}},
+				0x16, 0x3e, 0xaa, 0xbb, 3}}},
+			Extra: &config.PortExtra{HostID: "host", DHCPOptions: []config.DHCPOption{{Name: "mtu", Value: "1400",
+				IPVersion: 4}}}},
 		&config.FloatingIP{Meta: nameless(config.KindFloatingIP, "3", 10), Network: ext,
 			Address: lineAddr("10.10.10.3"),
 			FixedIP: lineAddr("172.16.101.3"), Router: router},
@@ -107,6 +111,15 @@ func cloud() []config.Object {
 			Port: 80, Pool: pool, ConnectionLimit: 100, IdleTimeout: time.Minute,
 			AllowedCIDRs: []netip.Prefix{prefix("172.16.0.0/16")},
 			AdminStateUp: true},
+		&config.AddressGroup{Meta: of(config.KindAddressGroup, "lan", 18),
+			Addresses: []netip.Prefix{prefix("172.16.0.0/16"), prefix("fd00::/8")}},
+		&config.SecurityGroup{Meta: of(config.KindSecurityGroup, "web", 19), Stateful: true},
+		&config.SecurityGroupRule{Meta: nameless(config.KindSecurityGroupRule, "web", 20), Group: web,
+			Direction: config.Ingress, Protocol: "tcp", PortMin: &low, PortMax: &high, RemoteAddressGroup: lan},
+		&config.Port{Meta: of(config.KindPort, "web1", 21), Network: net, MAC: config.MAC{0xfa, 0x16, 0x3e, 0xaa, 0xbb, 9},
+			AdminStateUp: true, SecurityGroups: []config.ID{web}},
+		&config.Quota{Meta: config.Meta{ID: config.QuotaID},
+			Limits: []config.Limit{{Of: config.KindPort, Most: 50}}},
 	}
 }
 

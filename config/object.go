@@ -61,6 +61,9 @@ const (
 	KindNetwork
 	KindSubnet
 	KindRouter
+	KindAddressGroup
+	KindSecurityGroup
+	KindSecurityGroupRule
 	KindPort
 	KindFloatingIP
 	KindPortForwarding
@@ -69,12 +72,14 @@ const (
 	KindMember
 	KindLoadBalancer
 	KindListener
+	KindQuota
 	NumKinds
 )
 
 var kindNames = [NumKinds]string{
-	"settings", "physical network", "network", "subnet", "router", "port", "floating IP", "port forwarding",
-	"pool", "monitor", "member", "load balancer", "listener",
+	"settings", "physical network", "network", "subnet", "router", "address group", "security group",
+	"security group rule", "port", "floating IP", "port forwarding", "pool", "monitor", "member", "load balancer",
+	"listener", "quota",
 }
 
 // String returns the kind's name, as messages write it.
@@ -206,6 +211,7 @@ type Network struct {
 	PhysicalNetwork ID     // whose devices it has, instead of Devices; empty: none
 	Host            string // HostClosed or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool   // drop frames whose source is none of the network's ports
+	Extra           *NetworkExtra
 }
 
 // A Subnet is one IP prefix on a network.
@@ -220,6 +226,7 @@ type Subnet struct {
 	LeaseTime       time.Duration
 	DNSNameservers  []netip.Addr
 	HostRoutes      []Route
+	Extra           *SubnetExtra
 }
 
 // An AddressRange is an inclusive range of addresses.
@@ -240,6 +247,7 @@ type Router struct {
 	Routes       []Route
 	RPFilter     string // off, loose or strict
 	NAT          NAT    // a field that is not zero goes before the Settings
+	Extra        *RouterExtra
 }
 
 // A Gateway joins a router to an external network. The Port with the owner OwnerGateway has its address.
@@ -275,6 +283,8 @@ type Port struct {
 	DeviceOwner         string
 	PortSecurity        *bool // nil: its network's
 	AllowedAddressPairs []AddressPair
+	SecurityGroups      []ID
+	Extra               *PortExtra
 }
 
 // A FixedIP is one address of a port. A Port that is given to a Draft with a FixedIP without address gets the next
@@ -298,6 +308,7 @@ type FloatingIP struct {
 	Address netip.Addr // zero in a Draft: the next free one of the network's pools
 	FixedIP netip.Addr // zero: not associated
 	Router  ID         // empty in a Draft: the one that reaches FixedIP and the network
+	Extra   *FloatingIPExtra
 }
 
 // A PortForwarding maps one port of a floating IP.
@@ -329,6 +340,7 @@ type Pool struct {
 	OnMemberDown       string // keep, reset
 	OnMemberRemoved    string // drain, reset
 	LoadBalancer       ID     // whose pool it is, if a program made it for one; else empty
+	Application        string // as in a Listener
 }
 
 // SessionPersistence keeps a client on its member.
@@ -372,6 +384,9 @@ type LoadBalancer struct {
 	Address      netip.Addr // zero in a Draft: the next free one of the network's first subnet
 	Router       ID         // empty in a Draft: the one that has an interface on the network. Empty for good: none has
 	AdminStateUp bool
+	Port         ID // that a user has made for the address, and that stays without the load balancer; empty: none
+
+	SecurityGroups []ID // of the address's port, if that is not Port
 }
 
 // A Listener is one port of a load balancer, a [[vip]] of the file.
@@ -385,6 +400,7 @@ type Listener struct {
 	IdleTimeout     time.Duration // 0: as the connection table has it
 	AllowedCIDRs    []netip.Prefix
 	AdminStateUp    bool
+	Application     string // HTTP or HTTPS: what a program has said that TCP carries. It is served as TCP; empty: not said
 }
 
 // SettingsID is the ID of the one Settings object.

@@ -95,6 +95,82 @@ func (c *content) Of(k Kind) iter.Seq[Object] { return each[Object](c, ofKind+ho
 // Count says how many objects of a kind there are.
 func (c *content) Count(k Kind) int { return c.count(ofKind+how(k), "") }
 
+// AddressGroup finds an address group, nil if there is none.
+func (c *content) AddressGroup(id ID) *AddressGroup { return lookup[*AddressGroup](c, id) }
+
+// SecurityGroup finds a security group, nil if there is none.
+func (c *content) SecurityGroup(id ID) *SecurityGroup { return lookup[*SecurityGroup](c, id) }
+
+// SecurityGroupRule finds a rule of a security group, nil if there is none.
+func (c *content) SecurityGroupRule(id ID) *SecurityGroupRule {
+	return lookup[*SecurityGroupRule](c, id)
+}
+
+// Quota is the one quota, nil if there is none.
+func (c *content) Quota() *Quota { return lookup[*Quota](c, QuotaID) }
+
+// AddressGroups gives all address groups.
+func (c *content) AddressGroups() iter.Seq[*AddressGroup] {
+	return all[*AddressGroup](c, KindAddressGroup)
+}
+
+// SecurityGroups gives all security groups.
+func (c *content) SecurityGroups() iter.Seq[*SecurityGroup] {
+	return all[*SecurityGroup](c, KindSecurityGroup)
+}
+
+// SecurityGroupRules gives the rules of all security groups.
+func (c *content) SecurityGroupRules() iter.Seq[*SecurityGroupRule] {
+	return all[*SecurityGroupRule](c, KindSecurityGroupRule)
+}
+
+// RulesOf gives the rules of a security group.
+func (c *content) RulesOf(group ID) iter.Seq[*SecurityGroupRule] {
+	return each[*SecurityGroupRule](c, ruleOf, group)
+}
+
+// RuleLike finds a rule of the same group that says the same, nil if there is none.
+func (c *content) RuleLike(r *SecurityGroupRule) *SecurityGroupRule {
+	return c.SecurityGroupRule(c.claimant(ruleClaim(r)))
+}
+
+// RulesFrom gives the rules that have a security group as their remote.
+func (c *content) RulesFrom(group ID) iter.Seq[*SecurityGroupRule] {
+	return each[*SecurityGroupRule](c, ruleFrom, group)
+}
+
+// RulesFromAddresses gives the rules that have an address group as their remote.
+func (c *content) RulesFromAddresses(group ID) iter.Seq[*SecurityGroupRule] {
+	return each[*SecurityGroupRule](c, ruleFromAddresses, group)
+}
+
+// PortsInGroup gives the ports that are in a security group.
+func (c *content) PortsInGroup(group ID) iter.Seq[*Port] { return each[*Port](c, portInGroup, group) }
+
+// LoadBalancersInGroup gives the load balancers whose addresses are in a security group.
+func (c *content) LoadBalancersInGroup(group ID) iter.Seq[*LoadBalancer] {
+	return each[*LoadBalancer](c, balancerInGroup, group)
+}
+
+// LoadBalancerAt finds the load balancer that a user has made a port for, nil if there is none.
+func (c *content) LoadBalancerAt(port ID) *LoadBalancer {
+	for b := range each[*LoadBalancer](c, balancerAtPort, port) {
+		return b
+	}
+	return nil
+}
+
+// ForwardingsTo gives the port forwardings of a router that end at an address.
+func (c *content) ForwardingsTo(router ID, fixed netip.Addr) iter.Seq[*PortForwarding] {
+	return func(yield func(*PortForwarding) bool) {
+		for id := range c.claimants(claim{what: claimInner, scope: string(router), addr: fixed}) {
+			if p := c.PortForwarding(id); p != nil && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
 // Settings returns the settings: the defaults if none have been put.
 func (c *content) Settings() *Settings {
 	if s := lookup[*Settings](c, SettingsID); s != nil {
@@ -366,9 +442,16 @@ func (c *content) LoadBalancersOn(network ID) iter.Seq[*LoadBalancer] {
 }
 
 // Owner finds the object that has an address on a network: a Port, a FloatingIP, a LoadBalancer, or
-// a Router for one of its SNAT addresses. It is nil if no object has it.
+// a Router for one of its SNAT addresses. It is nil if no object has it. A load balancer goes before the port that was
+// made for it.
 func (c *content) Owner(network ID, a netip.Addr) Object {
-	return c.find(c.claimant(claim{what: claimAddress, scope: string(network), addr: a}))
+	o := c.find(c.claimant(claim{what: claimAddress, scope: string(network), addr: a}))
+	if p, ok := o.(*Port); ok {
+		if b := c.LoadBalancerAt(p.ID); b != nil && b.Address == a {
+			return b
+		}
+	}
+	return o
 }
 
 // MACOwner finds the first port that has a MAC address on a network, nil if there is none.

@@ -112,7 +112,7 @@ func (g *Maker) Edit(d *config.Draft) {
 		g.editFloatingIP, g.editFloatingIP, g.editFloatingIP, g.editForwarding, g.editPool, g.editMonitor, g.editMember,
 		g.editMember,
 		g.editMember, g.editBalancer, g.editBalancer, g.editListener, g.editListener, g.editSettings, g.editLabel,
-		g.delete, g.editTenant,
+		g.delete, g.editTenant, g.editGroup, g.editGroup,
 	}
 	edits[g.rng.IntN(len(edits))](d)
 }
@@ -259,7 +259,7 @@ func (g *Maker) delete(d *config.Draft) {
 
 // wrong puts an object with a value that it cannot have.
 func (g *Maker) wrong(d *config.Draft) {
-	switch g.rng.IntN(9) {
+	switch g.rng.IntN(11) {
 	case 0:
 		d.Put(&config.Member{Meta: g.meta("m"), Pool: g.id(), Address: g.inner(d), Port: 80})
 	case 1:
@@ -290,5 +290,12 @@ func (g *Maker) wrong(d *config.Draft) {
 		}
 	case 8:
 		d.Put(&config.PortForwarding{Meta: g.meta(""), FloatingIP: g.id()})
+	case 9:
+		d.Put(&config.SecurityGroupRule{Meta: g.meta(""), Group: g.id(), Direction: "up", Protocol: "256"})
+	case 10:
+		if p := some(g, d.Ports(), 0); p != nil && p.DeviceOwner != config.OwnerGateway {
+			p.SecurityGroups = []config.ID{g.id()}
+			d.Put(p)
+		}
 	}
 }

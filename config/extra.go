@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// This file has attributes that API clients set and read, that few objects have, and that the router has no use for.
+// Each type is behind a pointer of its object, which is nil if all of them have their zero values.
+
+// A NetworkExtra has what few networks have.
+type NetworkExtra struct {
+	Shared    bool
+	Default   bool // the external network that clients take if they are not told which
+	DNSDomain string
+	ZoneHints []string // availability zones
+}
+
+// A SubnetExtra has what few subnets have.
+type SubnetExtra struct {
+	ServiceTypes      []string // owners of ports that the subnet is for; empty: all
+	DNSPublishFixedIP bool
+}
+
+// A RouterExtra has what few routers have.
+type RouterExtra struct {
+	ZoneHints []string // availability zones
+}
+
+// A PortExtra has what few ports have.
+type PortExtra struct {
+	HostID      string // where the port is bound
+	VNICType    string // empty: normal
+	Profile     string // a JSON object; empty: none
+	DNSName     string
+	DNSDomain   string
+	DHCPOptions []DHCPOption
+}
+
+// A DHCPOption is an option of DHCP for one port.
+type DHCPOption struct {
+	Name      string
+	Value     string
+	IPVersion int // 4 or 6
+}
+
+// A FloatingIPExtra has what few floating IPs have.
+type FloatingIPExtra struct {
+	DNSName   string
+	DNSDomain string
+}
+
+// orNil is a pointer to attributes, or nil if they are all zero.
+func orNil[T any](p *T) *T {
+	if p != nil && reflect.ValueOf(p).Elem().IsZero() {
+		return nil
+	}
+	return p
+}
+
+// dhcpText writes an option with its version of IP.
+func dhcpText(o DHCPOption) string {
+	return fmt.Sprintf("%s=%s (IPv%d)", o.Name, o.Value, o.IPVersion)
+}
+
+func (x *NetworkExtra) values() []value {
+	if x == nil {
+		x = new(NetworkExtra)
+	}
+	return []value{
+		yesNo("shared", x.Shared),
+		yesNo("is_default", x.Default),
+		free("dns_domain", x.DNSDomain),
+		several("availability_zone_hints", x.ZoneHints, plainText),
+	}
+}
+
+func (x *SubnetExtra) values() []value {
+	if x == nil {
+		x = new(SubnetExtra)
+	}
+	return []value{
+		several("service_types", x.ServiceTypes, plainText),
+		yesNo("dns_publish_fixed_ip", x.DNSPublishFixedIP),
+	}
+}
+
+func (x *RouterExtra) values() []value {
+	if x == nil {
+		x = new(RouterExtra)
+	}
+	return []value{several("availability_zone_hints", x.ZoneHints, plainText)}
+}
+
+func (x *PortExtra) values() []value {
+	if x == nil {
+		x = new(PortExtra)
+	}
+	return []value{
+		free("binding_host_id", x.HostID),
+		free("binding_vnic_type", x.VNICType),
+		free("binding_profile", x.Profile),
+		free("dns_name", x.DNSName),
+		free("dns_domain", x.DNSDomain),
+		several("extra_dhcp_opts", x.DHCPOptions, dhcpText),
+	}
+}
+
+func (x *FloatingIPExtra) values() []value {
+	if x == nil {
+		x = new(FloatingIPExtra)
+	}
+	return []value{free("dns_name", x.DNSName), free("dns_domain", x.DNSDomain)}
+}
+
+func plainText(s string) string { return s }
