@@ -35,8 +35,9 @@ var (
 
 // kindKeys are the words for the kinds in keys.
 var kindKeys = [config.NumKinds]string{
-	"settings", "physical_network", "network", "subnet", "router", "port", "floating_ip", "port_forwarding",
-	"pool", "monitor", "member", "load_balancer", "listener",
+	"settings", "physical_network", "network", "subnet", "router", "address_group", "security_group",
+	"security_group_rule", "port", "floating_ip", "port_forwarding", "pool", "monitor", "member", "load_balancer",
+	"listener", "quota",
 }
 
 // otherKeys are what else may stand there: it is not of package config.
@@ -65,8 +66,9 @@ func parseKey(key string) (r config.Ref, ok bool, err error) {
 func newObject(k config.Kind) config.Object {
 	return [config.NumKinds]config.Object{
 		new(config.Settings), new(config.PhysicalNetwork), new(config.Network), new(config.Subnet),
-		new(config.Router), new(config.Port), new(config.FloatingIP), new(config.PortForwarding), new(config.Pool),
-		new(config.Monitor), new(config.Member), new(config.LoadBalancer), new(config.Listener),
+		new(config.Router), new(config.AddressGroup), new(config.SecurityGroup), new(config.SecurityGroupRule),
+		new(config.Port), new(config.FloatingIP), new(config.PortForwarding), new(config.Pool), new(config.Monitor),
+		new(config.Member), new(config.LoadBalancer), new(config.Listener), new(config.Quota),
 	}[k]
 }
 
