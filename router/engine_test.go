@@ -493,7 +493,9 @@ func TestUnsupportedAttributesAreKept(t *testing.T) {
 		d := e.State().Edit()
 		d.Put(&config.PhysicalNetwork{Meta: meta(1), Devices: []config.Device{{Kind: config.DeviceTAP, Name: "left0"}}},
 			&config.Network{Meta: meta(2), VLAN: 100, PhysicalNetwork: meta(1).ID, PortSecurity: true},
-			&config.Subnet{Meta: meta(3), Network: meta(2).ID, CIDR: netip.MustParsePrefix("192.0.2.0/24"), DHCP: true})
+			&config.Subnet{Meta: meta(3), Network: meta(2).ID, CIDR: netip.MustParsePrefix("192.0.2.0/24"), DHCP: true},
+			&config.SecurityGroup{Meta: meta(4)},
+			&config.SecurityGroupRule{Meta: meta(5), Group: meta(4).ID, Direction: config.Ingress})
 		s, faults := d.Check()
 		if err := faults.Err(); err != nil {
 			t.Fatal(err)
@@ -505,7 +507,7 @@ func TestUnsupportedAttributesAreKept(t *testing.T) {
 		if _, err := e.Apply(t.Context(), edit(by)); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"vlan", "port_security", "dhcp"} {
+		for _, want := range []string{"vlan", "port_security", "dhcp", "filtering by its rules"} {
 			if !strings.Contains(log.String(), want+" is not supported yet") ||
 				strings.Contains(log.String(), "a.toml:7: ") != (by.File != "") {
 				t.Errorf("the log does not name %s:\n%s", want, &log)

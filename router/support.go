@@ -11,13 +11,14 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What vlan, port_security, dhcp and a port's device ask for is a warning: the engine keeps the attribute, logs the
-// warning, and does not obey it. Clients of an API set some of them without having been asked. A network with a vlan
-// has no devices, because its frames may not leave without a tag.
+// What vlan, port_security, dhcp, security groups and a port's device ask for is a warning: the engine keeps the
+// attribute, logs the warning, and does not obey it. Clients of an API set some of them without having been asked. A
+// network with a vlan has no devices, because its frames may not leave without a tag.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
-		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindPort, config.KindMember,
+		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindSecurityGroup, config.KindPort,
+		config.KindMember,
 	} {
 		for o := range s.Of(k) {
 			u.look(o)
@@ -48,6 +49,12 @@ func (u *unsupported) look(o config.Object) {
 	case *config.Subnet:
 		u.addKept(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
 		u.add(o.CIDR.Addr().Is6(), o, "cidr", "subnet %v: IPv6", o.CIDR)
+	case *config.SecurityGroup:
+		u.group(o)
+	case *config.SecurityGroupRule:
+		if g := u.state.SecurityGroup(o.Group); g != nil {
+			u.group(g)
+		}
 	case *config.Port:
 		u.addKept(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
 	case *config.Member:
@@ -57,6 +64,13 @@ func (u *unsupported) look(o config.Object) {
 		if p := u.state.Pool(o.Pool); p != nil && !u.has(p.Ref()) {
 			u.add(true, p, "", "pool %q: IPv6", p.Name)
 		}
+	}
+}
+
+// group notes that a security group is not obeyed, once for the group and its rules.
+func (u *unsupported) group(g *config.SecurityGroup) {
+	if !u.has(g.Ref()) {
+		u.addKept(true, g, "rule", "security group %q: filtering by its rules", g.Name)
 	}
 }
 
