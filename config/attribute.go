@@ -350,14 +350,9 @@ func (c *content) values(o Object) []value {
 			yesNo("admin_state_up", o.AdminStateUp),
 			one("application", o.Application))
 	case *Quota:
-		for k := range NumKinds {
-			if n := o.Limit(k); n >= 0 {
-				list = append(list, one(k.String(), strconv.Itoa(n)))
-			} else {
-				list = append(list, one(k.String(), "unlimited"))
-			}
-		}
-		return list
+		return append(list, several("limits", o.Limits, func(l Limit) string {
+			return l.Resource + "=" + strconv.Itoa(l.Most)
+		}))
 	}
 	panic(fmt.Sprintf("config: an object of type %T", o))
 }

@@ -84,16 +84,16 @@ func (c *checker) checkQuota(q *Quota) {
 	if q.ID != QuotaID {
 		c.fault(w, "id", Invalid, "there is one quota, with the id %s", QuotaID)
 	}
-	seen := map[Kind]bool{}
+	seen := map[string]bool{}
 	for i, l := range q.Limits {
 		field := indexed("limits", i)
 		switch {
-		case l.Of >= NumKinds || seen[l.Of]:
-			c.fault(w, field, Invalid, "the limit of %v is there already, or there is no such kind", l.Of)
+		case l.Resource == "" || seen[l.Resource]:
+			c.fault(w, field, Invalid, "the limit of %q is there already, or names no resource", l.Resource)
 		case l.Most < -1:
-			c.fault(w, field, Invalid, "the limit %d of %v is less than -1, which stands for none", l.Most, l.Of)
+			c.fault(w, field, Invalid, "the limit %d of %s is less than -1, which stands for none", l.Most, l.Resource)
 		}
-		seen[l.Of] = true
+		seen[l.Resource] = true
 	}
 }
 

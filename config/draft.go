@@ -171,6 +171,17 @@ func partsOf(o Object) []how {
 	return nil
 }
 
+// FreeAddress finds the lowest address of a subnet's allocation pools that no object has, and that Check could choose.
+// It reports false if there is none.
+func (d *Draft) FreeAddress(subnet ID) (netip.Addr, bool) {
+	s := d.Subnet(subnet)
+	if s == nil {
+		return netip.Addr{}, false
+	}
+	c := &checker{Draft: d, content: d.content}
+	return c.lowestFree(s)
+}
+
 // Base returns the State that the Draft is an edit of.
 func (d *Draft) Base() *State { return d.base }
 

@@ -52,20 +52,20 @@ type Quota struct {
 	Limits []Limit
 }
 
-// A Limit is how many objects there may be.
+// A Limit is how many objects of a resource there may be.
 type Limit struct {
-	Of   Kind
-	Most int // -1: any number
+	Resource string // as the API calls it, such as floatingip; it may be one that is not served
+	Most     int    // -1: any number
 }
 
 // QuotaID is the ID of the one Quota.
 var QuotaID = NameID(KindQuota)
 
-// Limit is how many objects of a kind there may be, -1: any number.
-func (q *Quota) Limit(k Kind) int {
+// Limit is how many objects of a resource there may be, -1: any number.
+func (q *Quota) Limit(resource string) int {
 	if q != nil {
 		for _, l := range q.Limits {
-			if l.Of == k {
+			if l.Resource == resource {
 				return l.Most
 			}
 		}

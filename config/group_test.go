@@ -151,7 +151,7 @@ func TestFaultsOfGroups(t *testing.T) {
 			d.Put(&config.Pool{Meta: meta("pool"), Protocol: config.UDP, Application: "http"})
 		}, "application", config.Invalid, "TCP only"},
 		"a quota": {func(d *config.Draft) {
-			d.Put(&config.Quota{Limits: []config.Limit{{Of: config.KindPort, Most: -2}}})
+			d.Put(&config.Quota{Limits: []config.Limit{{Resource: "port", Most: -2}}})
 		}, "limits[0]", config.Invalid, "less than -1"},
 		"a second quota": {func(d *config.Draft) { d.Put(&config.Quota{Meta: meta("q")}) }, "id", config.Invalid,
 			"there is one quota"},

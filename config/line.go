@@ -304,17 +304,6 @@ func (o Op) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 // MarshalText writes the name that String returns.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText reads what MarshalText writes.
-func (k *Kind) UnmarshalText(text []byte) error {
-	for i, name := range kindNames {
-		if name == string(text) {
-			*k = Kind(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is no kind of object", text)
-}
-
 // String writes where it was, FILE:LINE or the request, "" if that is unknown.
 func (s Source) String() string {
 	switch {

@@ -119,7 +119,7 @@ func cloud() []config.Object {
 		&config.Port{Meta: of(config.KindPort, "web1", 21), Network: net, MAC: config.MAC{0xfa, 0x16, 0x3e, 0xaa, 0xbb, 9},
 			AdminStateUp: true, SecurityGroups: []config.ID{web}},
 		&config.Quota{Meta: config.Meta{ID: config.QuotaID},
-			Limits: []config.Limit{{Of: config.KindPort, Most: 50}}},
+			Limits: []config.Limit{{Resource: "port", Most: 50}}},
 	}
 }
 

@@ -129,9 +129,14 @@ func (c *content) RulesOf(group ID) iter.Seq[*SecurityGroupRule] {
 	return each[*SecurityGroupRule](c, ruleOf, group)
 }
 
-// RuleLike finds a rule of the same group that says the same, nil if there is none.
+// RuleLike finds another rule of the same group that says the same, nil if there is none. The rule is as a State has it.
 func (c *content) RuleLike(r *SecurityGroupRule) *SecurityGroupRule {
-	return c.SecurityGroupRule(c.claimant(ruleClaim(r)))
+	for id := range c.claimants(ruleClaim(r)) {
+		if id != r.ID {
+			return c.SecurityGroupRule(id)
+		}
+	}
+	return nil
 }
 
 // RulesFrom gives the rules that have a security group as their remote.

@@ -34,7 +34,7 @@ func (g *Maker) editGroup(d *config.Draft) {
 	case 4:
 		g.editBalancerPort(d)
 	case 5:
-		d.Put(&config.Quota{Limits: []config.Limit{{Of: config.KindPort, Most: g.rng.IntN(3) - 1}}})
+		d.Put(&config.Quota{Limits: []config.Limit{{Resource: "port", Most: g.rng.IntN(3) - 1}}})
 	}
 }
 

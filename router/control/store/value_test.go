@@ -30,9 +30,6 @@ func (f *filler) fill(v reflect.Value) {
 	case *config.Device:
 		f.device(p)
 		return
-	case *config.Kind:
-		*p = config.Kind(f.n) % config.NumKinds
-		return
 	case *config.MAC:
 		*p = config.MAC{2, 0, 0, 0, 0, byte(f.n)}
 		return
