@@ -160,13 +160,47 @@ func copyVIPs(ctx context.Context, w *loop.Worker, vips []*ip.VIP) ([]ip.VIPCopy
 // vipsOf are the VIPs of a router, in the order of the State.
 func vipsOf(s *config.State, r *ip.Router) (all []*ip.VIP) {
 	for b := range s.LoadBalancersOf(config.ID(r.ID)) {
-		for l := range s.ListenersOf(b.ID) {
-			if v := r.ByListener[wire.ID(l.ID)]; v != nil {
-				all = append(all, v)
-			}
+		all = append(all, listenersOf(s, r, b)...)
+	}
+	return all
+}
+
+// listenersOf are the VIPs of a load balancer of a router. A listener that is down is not among them.
+func listenersOf(s *config.State, r *ip.Router, b *config.LoadBalancer) (all []*ip.VIP) {
+	for l := range s.ListenersOf(b.ID) {
+		if v := r.ByListener[wire.ID(l.ID)]; v != nil {
+			all = append(all, v)
 		}
 	}
 	return all
+}
+
+// LoadBalancer is LoadBalancers for one load balancer of the State. It takes as long as that one has members. It
+// reports false if there is none with the ID, if no router serves it or it has no listener that is up, and after Close.
+func (i *Inspector) LoadBalancer(id config.ID) (LoadBalancer, bool) {
+	e := i.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.State()
+	b := s.LoadBalancer(id)
+	if b == nil {
+		return LoadBalancer{}, false
+	}
+	r := e.routers[wire.ID(b.Router)]
+	if r == nil {
+		return LoadBalancer{}, false
+	}
+	vips := listenersOf(s, r, b)
+	copies, err := copyVIPs(context.Background(), r.Worker, vips)
+	if err != nil || len(vips) == 0 {
+		return LoadBalancer{}, false
+	}
+	one := LoadBalancer{Router: r.Name, Address: b.Address}
+	for k, v := range vips {
+		one.Listeners = append(one.Listeners, listenerOf(v, &copies[k], e.monitors[v.Share]))
+	}
+	one.OperatingStatus = one.status()
+	return one, true
 }
 
 // listenerOf is a VIP with what its worker has copied. checks are its members', nil if there are none.
