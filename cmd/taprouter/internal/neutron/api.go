@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"os"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,6 +29,8 @@ type Options struct {
 	Project string           // the id of the project that owns everything; DefaultProject
 	Logger  *slog.Logger     // nil: no log
 	NewID   func() config.ID // of new objects and of requests; random ones
+	Now     func() time.Time // time.Now
+	Host    string           // of the one agent that is listed; the name of this machine
 
 	// Stated says where a topology file states an attribute of an object, by the attribute's key in the file. The
 	// result is false if no file does. With nil, all attributes of an object with a file as its Source are the file's,
@@ -43,11 +47,18 @@ type Options struct {
 
 	// Note adds keys and values to what a server logs of a request. With nil the API logs requests itself.
 	Note func(ctx context.Context, keysAndValues ...any)
+
+	// Aside lists the objects that are stored and not in the State. With nil there are none.
+	Aside func() []Aside
+
+	// Forget takes an object that is set aside out of the store. With nil such objects cannot be deleted.
+	Forget func(ctx context.Context, r config.Ref) error
 }
 
 // Balancers is what a router.Engine says of the load balancers that it serves.
 type Balancers interface {
-	LoadBalancers() []router.LoadBalancer
+	// LoadBalancer is about one of them. It reports false if it is not served.
+	LoadBalancer(id config.ID) (router.LoadBalancer, bool)
 }
 
 // An API is the handler of all requests below the base URL. Any number of goroutines may use it.
@@ -55,6 +66,7 @@ type API struct {
 	control *control.Control
 	opt     Options
 	mux     *http.ServeMux
+	started time.Time
 
 	collections [][2]string // the singular and plural names of the resources
 	balancing   balancing
@@ -71,7 +83,13 @@ func New(c *control.Control, opt Options) *API {
 	if opt.NewID == nil {
 		opt.NewID = func() config.ID { return config.NewID(uuid.New()) }
 	}
-	a := &API{control: c, opt: opt, mux: http.NewServeMux()}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Host == "" {
+		opt.Host, _ = os.Hostname() // without one there is none to show
+	}
+	a := &API{control: c, opt: opt, mux: http.NewServeMux(), started: opt.Now()}
 	a.handle("/{$}", methods{http.MethodGet: a.versions})
 	a.handle("/v2.0", methods{http.MethodGet: a.resources})
 	a.handle("/", nil)
@@ -80,9 +98,14 @@ func New(c *control.Control, opt Options) *API {
 	mount(a, ports)
 	mount(a, routers)
 	mount(a, floatingIPs)
+	mount(a, securityGroups)
+	mount(a, groupRules)
+	a.mountAddressActions(mount(a, addressGroups))
 	a.mountForwardings()
 	a.mountRouterActions()
 	a.mountExtensions()
+	a.mountInventory()
+	a.mountQuotas()
 	a.mountBalancing()
 	return a
 }
@@ -92,12 +115,15 @@ type request struct {
 	*http.Request
 	id  string // as in the answer's X-Openstack-Request-Id
 	api *API
+
+	unserved []string // attributes of the body that are kept, and that nothing follows from
 }
 
 // A reply is what a request is answered with. A body that is nil is none.
 type reply struct {
-	status int
-	body   any
+	status   int
+	body     any
+	unserved []string // see request
 }
 
 type methods map[string]func(*request) (reply, error)
@@ -116,9 +142,11 @@ func (a *API) handle(pattern string, by methods) {
 		switch {
 		case ok:
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-			answer, err = serve(&request{Request: r, id: id, api: a})
+			q := &request{Request: r, id: id, api: a}
+			answer, err = serve(q)
+			answer.unserved = q.unserved
 		case by == nil:
-			err = failure(http.StatusNotFound, "HTTPNotFound", "The resource could not be found.")
+			err = noSuchPath()
 		default:
 			w.Header().Set("Allow", by.allowed())
 			err = failure(http.StatusMethodNotAllowed, "HTTPMethodNotAllowed",
@@ -181,7 +209,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer r
 	log := a.opt.Logger.With("request", id, "method", r.Method, "path", r.URL.Path)
 	if err != nil {
 		f := failureOf(err)
-		answer = reply{f.status, f.body()}
+		answer = reply{status: f.status, body: f.body()}
 		if isBalancing(r.URL.Path) {
 			answer.body = f.fault()
 		}
@@ -215,6 +243,9 @@ func (a *API) note(r *http.Request, answer reply, err error) {
 		a.opt.Note(r.Context(), "err", err)
 		return
 	}
+	if len(answer.unserved) > 0 {
+		a.opt.Note(r.Context(), "unserved", answer.unserved)
+	}
 	body, _ := answer.body.(map[string]any)
 	for _, v := range body {
 		o, _ := v.(map[string]any)
@@ -232,6 +263,9 @@ func logAnswer(log *slog.Logger, r *http.Request, answer reply, err error) {
 	case err != nil:
 		log.Info("request refused", "status", answer.status, "err", err)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		if len(answer.unserved) > 0 {
+			log = log.With("unserved", answer.unserved)
+		}
 		log.Info("request served", "status", answer.status)
 	default:
 		log.Debug("request served", "status", answer.status)
@@ -270,7 +304,7 @@ func (a *API) Below(path string) http.Handler {
 
 func (a *API) versions(r *request) (reply, error) {
 	links := []link{{Rel: "self", Href: r.base() + "/v2.0/"}}
-	return reply{http.StatusOK, map[string]any{"versions": []any{
+	return reply{status: http.StatusOK, body: map[string]any{"versions": []any{
 		map[string]any{"id": "v2.0", "status": "CURRENT", "links": links},
 	}}}, nil
 }
@@ -287,7 +321,7 @@ func (a *API) resources(r *request) (reply, error) {
 		list = append(list, map[string]any{"name": c[0], "collection": c[1],
 			"links": []link{{Rel: "self", Href: r.base() + "/v2.0/" + c[1]}}})
 	}
-	return reply{http.StatusOK, map[string]any{"resources": list}}, nil
+	return reply{status: http.StatusOK, body: map[string]any{"resources": list}}, nil
 }
 
 // A reader is a State or a Draft.
@@ -313,12 +347,15 @@ type reader interface {
 	InterfacesOf(config.ID) iter.Seq[*config.Port]
 	InterfacesOn(config.ID) iter.Seq[*config.Port]
 	GatewayPort(config.ID) *config.Port
-	FloatingIPs() iter.Seq[*config.FloatingIP]
 	FloatingIPsOf(config.ID) iter.Seq[*config.FloatingIP]
 	PortForwarding(config.ID) *config.PortForwarding
 	FloatingIPTo(config.ID, netip.Addr) *config.FloatingIP
 	ForwardingsOf(config.ID) iter.Seq[*config.PortForwarding]
-	LoadBalancers() iter.Seq[*config.LoadBalancer]
+	LoadBalancerAt(config.ID) *config.LoadBalancer
+	SecurityGroup(config.ID) *config.SecurityGroup
+	SecurityGroupRule(config.ID) *config.SecurityGroupRule
+	RulesOf(config.ID) iter.Seq[*config.SecurityGroupRule]
+	AddressGroup(config.ID) *config.AddressGroup
 	Owner(config.ID, netip.Addr) config.Object
 }
 
@@ -326,11 +363,19 @@ type reader interface {
 type edit struct {
 	*config.Draft
 	request *request
+	free    map[string]int // new objects that count for no quota, by resource
 }
 
 // change makes the change of a request, and returns the State after it.
 func (r *request) change(fn func(e *edit) error) (*config.State, error) {
-	report, err := r.api.control.Edit(r.Context(), func(d *config.Draft) error { return fn(&edit{d, r}) })
+	r.unserved = nil
+	report, err := r.api.control.Edit(r.Context(), func(d *config.Draft) error {
+		e := &edit{Draft: d, request: r}
+		if err := fn(e); err != nil {
+			return err
+		}
+		return e.overQuota()
+	})
 	return report.To, err
 }
 

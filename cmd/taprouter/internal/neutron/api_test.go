@@ -49,7 +49,8 @@ func TestPathsAndMethods(t *testing.T) {
 	c.refuse(405, "HTTPMethodNotAllowed", "PUT", "/v2.0/networks", "")
 	c.refuse(405, "HTTPMethodNotAllowed", "PATCH", "/v2.0/networks/{net}", "")
 	c.refuse(405, "HTTPMethodNotAllowed", "POST", "/v2.0/networks/{net}", "")
-	c.refuse(405, "HTTPMethodNotAllowed", "POST", "/v2.0/subnetpools", "{}")
+	c.refuse(404, "HTTPNotFound", "POST", "/v2.0/rbac-policies", "{}")
+	c.refuse(405, "HTTPMethodNotAllowed", "PUT", "/v2.0/subnetpools", "{}")
 	if a := c.ask("PUT", "/v2.0/networks", ""); a.header.Get("Allow") != "GET, POST" {
 		t.Errorf("Allow is %q", a.header.Get("Allow"))
 	}
@@ -155,8 +156,7 @@ func TestBodies(t *testing.T) {
 	if o := c.do(200, "GET", path+"/{net}", ""); o["name"] != "n" || o["revision_number"] != 1. {
 		t.Errorf("after refusals: %v", o)
 	}
-	c.refuse(400, "NotSupported", "POST", path, `{"network":{"shared":true}}`)
-	c.refuse(400, "NotSupported", "POST", path, `{"network":{"dns_domain":"example.org."}}`)
+	c.refuse(400, "NotSupported", "POST", path, `{"network":{"vlan_transparent":true}}`)
 	c.refuse(404, "AvailabilityZoneNotFound", "POST", path, `{"network":{"availability_zone_hints":["x"]}}`)
 	c.do(201, "POST", path, `{"network":{"availability_zone_hints":["nova"],"qos_policy_id":null,"dns_domain":""}}`)
 }

@@ -31,6 +31,7 @@ const (
 	required         // POST must have it
 	mayBeNull        // null is a value of its own: set gets nil
 	hidden           // another way to write other attributes: answers do not show it
+	unserved         // it is kept, and nothing follows from it: the log names it
 	always    = onCreate | onUpdate
 	readOnly  = access(0)
 )
@@ -96,6 +97,9 @@ func isEmpty(v any) bool {
 	}
 	return false
 }
+
+// isZero says whether a value of a body says nothing: an empty one, false or zero.
+func isZero(v any) bool { return isEmpty(v) || reflect.ValueOf(v).IsZero() }
 
 // anything reads any value, for constants.
 var anything = format{parts: true, read: func(v any) (any, error) { return v, nil }}
@@ -216,6 +220,9 @@ func (a attribute[T]) write(e *edit, o T, v any) error {
 			return invalid(a.name, "%v.", err)
 		}
 		v = read
+		if a.may.has(unserved) && !isZero(v) && !slices.Contains(e.request.unserved, a.name) {
+			e.request.unserved = append(e.request.unserved, a.name)
+		}
 	}
 	return a.set(e, o, v)
 }

@@ -50,6 +50,11 @@ func invalid(name string, format string, args ...any) error {
 	return malformed("Invalid input for %s. Reason: %s", name, fmt.Sprintf(format, args...))
 }
 
+// noSuchPath is for a path where there is nothing.
+func noSuchPath() error {
+	return failure(http.StatusNotFound, "HTTPNotFound", "The resource could not be found.")
+}
+
 func badRequest(format string, args ...any) error {
 	return failure(http.StatusBadRequest, "BadRequest", format, args...)
 }
@@ -103,6 +108,9 @@ var meanings = []meaning{
 	{config.KindPort, "network", config.Unknown, http.StatusNotFound, "NetworkNotFound"},
 	{config.KindPort, "network", config.Invalid, http.StatusBadRequest, "BadRequest"},
 	{config.KindPort, "device_id", config.Unknown, http.StatusNotFound, "RouterNotFound"},
+	{config.KindPort, "security_groups", config.Taken, http.StatusConflict, "SecurityGroupConflict"},
+	{config.KindPort, "security_groups", config.Unknown, http.StatusNotFound, "SecurityGroupNotFound"},
+	{config.KindPort, "port_security", config.Invalid, http.StatusConflict, "PortSecurityPortHasSecurityGroup"},
 	{config.KindPort, "", config.Taken, http.StatusBadRequest, "BadRequest"},
 	{config.KindPort, "", config.InUse, http.StatusConflict, "ServicePortInUse"},
 	{config.KindNetwork, "vlan", config.Taken, http.StatusConflict, "VlanIdInUse"},
@@ -120,6 +128,10 @@ var meanings = []meaning{
 	{config.KindFloatingIP, "network", config.Invalid, http.StatusBadRequest, "BadRequest"},
 	{config.KindFloatingIP, "fixed_ip", config.Taken, http.StatusConflict, "FloatingIPPortAlreadyAssociated"},
 	{config.KindFloatingIP, "router", config.InUse, http.StatusConflict, "RouterInterfaceInUseByFloatingIP"},
+	{config.KindSecurityGroupRule, "rule", config.Taken, http.StatusConflict, "SecurityGroupRuleExists"},
+	{config.KindSecurityGroup, "", config.InUse, http.StatusConflict, "SecurityGroupInUse"},
+	{config.KindAddressGroup, "", config.InUse, http.StatusConflict, "AddressGroupInUse"},
+	{config.KindLoadBalancer, "security_groups", config.Taken, http.StatusConflict, "SecurityGroupConflict"},
 	{anyKind, "", config.Invalid, http.StatusBadRequest, "InvalidInput"},
 	{anyKind, "", config.Unsupported, http.StatusBadRequest, "NotSupported"},
 	{anyKind, "", config.Unknown, http.StatusNotFound, "NotFound"},

@@ -67,8 +67,10 @@ func floatingAttributes(project string) []attribute[*config.FloatingIP] {
 			}
 			return list
 		}),
-		constant[floating]("dns_name", text, ""),
-		constant[floating]("dns_domain", text, ""),
+		extraText("dns_name", onCreate, func(f floating) string { return extraOf(f.Extra).DNSName },
+			func(f floating, v string) { changeExtra(&f.Extra, func(x *config.FloatingIPExtra) { x.DNSName = v }) }),
+		extraText("dns_domain", onCreate, func(f floating) string { return extraOf(f.Extra).DNSDomain },
+			func(f floating, v string) { changeExtra(&f.Extra, func(x *config.FloatingIPExtra) { x.DNSDomain = v }) }),
 		constant[floating]("qos_policy_id", identifier, nil),
 		shown("qos_network_policy_id", identifier, func(reader, floating) any { return nil }),
 	)
@@ -151,12 +153,8 @@ func takeFrom(e *edit, f *config.FloatingIP, id config.ID) error {
 
 // freeIn finds the first free address of a subnet's pools.
 func freeIn(e *edit, s *config.Subnet) (netip.Addr, error) {
-	for _, pool := range s.AllocationPools {
-		for a := pool.First; a.IsValid() && pool.Contains(a); a = a.Next() {
-			if a != s.Gateway && e.Owner(s.Network, a) == nil && (e.Claimed == nil || !e.Claimed(s.Network, a)) {
-				return a, nil
-			}
-		}
+	if a, ok := e.FreeAddress(s.ID); ok {
+		return a, nil
 	}
 	return netip.Addr{}, conflict("IpAddressGenerationFailure", "No more IP addresses available on subnet %s.", s.ID)
 }

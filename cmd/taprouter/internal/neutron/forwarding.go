@@ -104,6 +104,7 @@ func (a *API) mountForwardings() {
 				p := in.PortForwarding(of)
 				return p, p != nil && p.FloatingIP == id
 			}
+			m.belongs = func(p *config.PortForwarding) bool { return p.FloatingIP == id }
 			m.fresh = func(meta config.Meta) *config.PortForwarding {
 				return &config.PortForwarding{Meta: meta, FloatingIP: id}
 			}

@@ -51,9 +51,9 @@ func listenerAttributes(project string) []attribute[*config.Listener] {
 			return []any{}
 		}),
 		attribute[listener]{name: "protocol", format: text, may: onCreate | required,
-			get: func(_ reader, l listener) any { return string(l.Protocol) },
+			get: func(_ reader, l listener) any { return shownProtocol(l.Protocol, l.Application) },
 			set: func(_ *edit, l listener, v any) (err error) {
-				l.Protocol, err = balancedProtocol(v)
+				l.Protocol, l.Application, err = balancedProtocol(v)
 				return err
 			}},
 		attribute[listener]{name: "protocol_port", format: number, may: onCreate | required,

@@ -2,7 +2,6 @@ package neutron
 
 import (
 	"iter"
-	"net/http"
 	"net/netip"
 	"slices"
 
@@ -46,9 +45,9 @@ func balancerAttributes(project string) []attribute[*config.LoadBalancer] {
 			get: func(_ reader, b balancer) any { return string(b.Network) }},
 		attribute[balancer]{name: "vip_port_id", format: identifier, may: onCreate,
 			get: func(_ reader, b balancer) any { return string(balancerPortID(b)) },
-			set: func(*edit, balancer, any) error {
-				return failure(http.StatusBadRequest, "NotSupported", "A VIP on a port that exists is not supported; "+
-					"name vip_subnet_id or vip_network_id.")
+			set: func(_ *edit, b balancer, v any) error {
+				b.Port = v.(config.ID)
+				return nil
 			}},
 		attribute[balancer]{name: "vip_address", format: address, may: onCreate,
 			get: func(_ reader, b balancer) any { return addressText(b.Address) },
@@ -140,6 +139,9 @@ func placeBalancer(e *edit, b *config.LoadBalancer, body map[string]any) error {
 		}
 		return v.(config.ID)
 	}
+	if b.Port != "" {
+		return placeAtPort(e, b, id("vip_network_id"), id("vip_subnet_id"))
+	}
 	b.Network = id("vip_network_id")
 	subnet := id("vip_subnet_id")
 	s := e.Subnet(subnet)
@@ -174,10 +176,38 @@ func placeBalancer(e *edit, b *config.LoadBalancer, body map[string]any) error {
 	} else if !s.CIDR.Contains(b.Address) {
 		return malformed("Supplied VIP address %v does not belong to subnet %s.", b.Address, s.ID)
 	}
-	if leading := routersIn(e, b.Network, s.ID); len(leading) > 1 { // or else the Draft finds the one
-		b.Router = chooseRouter(e, leading, &config.FloatingIP{}, s.ID)
-	}
+	chooseServer(e, b, s.ID)
 	return nil
+}
+
+// chooseServer chooses the router that serves a load balancer where several could.
+func chooseServer(e *edit, b *config.LoadBalancer, subnet config.ID) {
+	if leading := routersIn(e, b.Network, subnet); len(leading) > 1 { // or else the Draft finds the one
+		b.Router = chooseRouter(e, leading, &config.FloatingIP{}, subnet)
+	}
+}
+
+// placeAtPort gives a load balancer an address of the port that a user has made for it.
+func placeAtPort(e *edit, b *config.LoadBalancer, network, subnet config.ID) error {
+	p := e.Port(b.Port)
+	switch {
+	case p == nil:
+		return malformed("Port %s not found.", b.Port)
+	case slices.Contains(serverOwners, p.DeviceOwner):
+		return malformed("Port %s has device owner %s, so it cannot have the VIP.", p.ID, p.DeviceOwner)
+	case e.LoadBalancerAt(p.ID) != nil:
+		return conflict("Conflict", "Port %s is already used by load balancer %s.", p.ID, e.LoadBalancerAt(p.ID).ID)
+	case network != "" && network != p.Network:
+		return malformed("Port %s is not one of network %s.", p.ID, network)
+	}
+	for _, f := range p.FixedIPs {
+		if (subnet == "" || f.Subnet == subnet) && (!b.Address.IsValid() || f.Address == b.Address) {
+			b.Network, b.Address = p.Network, f.Address
+			chooseServer(e, b, f.Subnet)
+			return nil
+		}
+	}
+	return malformed("Port %s has no address that the VIP could have.", p.ID)
 }
 
 // showTree is a new load balancer with all that was made below it.
@@ -241,8 +271,10 @@ func removeBalancer(e *edit, b *config.LoadBalancer) error {
 	if s := e.SubnetAt(b.Network, b.Address); s != nil {
 		fixed.Subnet = s.ID
 	}
-	if err := release(e, b.Network, fixed); err != nil {
-		return err
+	if b.Port == "" { // or else the address stays, and what leads to it
+		if err := release(e, b.Network, fixed); err != nil {
+			return err
+		}
 	}
 	e.Delete(b.Ref())
 	return nil

@@ -94,6 +94,7 @@ func (a *API) membersOf(pool config.ID) *mounted[*config.Member] {
 		o := in.Member(id)
 		return o, o != nil && o.Pool == pool
 	}
+	m.belongs = func(o *config.Member) bool { return o.Pool == pool }
 	fresh := m.fresh
 	m.fresh = func(meta config.Meta) *config.Member {
 		o := fresh(meta)

@@ -42,7 +42,8 @@ func networkAttributes(project string) []attribute[*config.Network] {
 		named[network](),
 		field("admin_state_up", flag, always, "admin_state_up", func(n network) *bool { return &n.AdminStateUp }),
 		shown("status", text, func(_ reader, n network) any { return "ACTIVE" }),
-		constant[network]("shared", flag, false),
+		extraFlag("shared", func(n network) bool { return extraOf(n.Extra).Shared },
+			func(n network, v bool) { changeExtra(&n.Extra, func(x *config.NetworkExtra) { x.Shared = v }) }),
 		attribute[network]{name: "mtu", format: number, may: always, field: "mtu",
 			get: func(_ reader, n network) any { return n.MTU },
 			set: func(_ *edit, n network, v any) error {
@@ -60,17 +61,20 @@ func networkAttributes(project string) []attribute[*config.Network] {
 			return ids
 		}),
 		field("router:external", flag, always, "external", func(n network) *bool { return &n.External }),
-		constant[network]("is_default", flag, false),
+		extraFlag("is_default", func(n network) bool { return extraOf(n.Extra).Default },
+			func(n network, v bool) { changeExtra(&n.Extra, func(x *config.NetworkExtra) { x.Default = v }) }),
 		field("port_security_enabled", flag, always, "port_security",
 			func(n network) *bool { return &n.PortSecurity }),
 		constant[network]("qos_policy_id", identifier, nil),
-		constant[network]("dns_domain", text, ""),
+		extraText("dns_domain", always, func(n network) string { return extraOf(n.Extra).DNSDomain },
+			func(n network, v string) { changeExtra(&n.Extra, func(x *config.NetworkExtra) { x.DNSDomain = v }) }),
 		constant[network]("vlan_transparent", flag, nil),
 		constant[network]("ipv4_address_scope", identifier, nil),
 		constant[network]("ipv6_address_scope", identifier, nil),
 	)
 	list = append(list, providerAttributes()...)
-	return append(list, zones[network]()...)
+	return append(list, zones(func(n network) []string { return extraOf(n.Extra).ZoneHints },
+		func(n network, v []string) { changeExtra(&n.Extra, func(x *config.NetworkExtra) { x.ZoneHints = v }) })...)
 }
 
 // providerAttributes say what carries a network. A file names devices or a physical network.
@@ -111,16 +115,17 @@ func networkType(n *config.Network) string {
 }
 
 // zones are the attributes of availability zones. There is one zone.
-func zones[T config.Object]() []attribute[T] {
+func zones[T config.Object](hints func(o T) []string, hint func(o T, v []string)) []attribute[T] {
 	return []attribute[T]{
 		{name: "availability_zone_hints", format: listOf[string](text), may: onCreate,
-			get: func(reader, T) any { return []string{} },
-			set: func(_ *edit, _ T, v any) error {
+			get: func(_ reader, o T) any { return append([]string{}, hints(o)...) },
+			set: func(_ *edit, o T, v any) error {
 				for _, name := range v.([]string) {
 					if name != zone {
 						return failure(404, "AvailabilityZoneNotFound", "AvailabilityZone %s could not be found.", name)
 					}
 				}
+				hint(o, orNone(v.([]string)))
 				return nil
 			}},
 		shown("availability_zones", listOf[string](text), func(reader, T) any { return []string{zone} }),

@@ -31,7 +31,7 @@ type balancing struct {
 // mountBalancing serves the load-balancing API.
 func (a *API) mountBalancing() {
 	b := &a.balancing
-	b.members = &mounted[*config.Member]{resource: members, api: a, list: members.attributes(a.opt.Project)}
+	b.members = newMounted(a, members)
 	b.monitors = mountBalanced(a, monitors)
 	b.pools = mountBalanced(a, pools)
 	b.listeners = mountBalanced(a, listeners)
@@ -43,7 +43,7 @@ func (a *API) mountBalancing() {
 	a.handle(lbaas+"/listeners/{id}/stats", methods{http.MethodGet: a.listenerStatistics})
 	a.list(lbaas+"/providers", "providers", map[string]any{"name": provider,
 		"description": "The load balancers of this router."})
-	a.list(lbaas+"/providers/"+provider+"/flavor_capabilities", "flavor_capabilities")
+	a.list(lbaas+"/providers/{provider}/flavor_capabilities", "flavor_capabilities")
 	for _, name := range []string{"flavors", "flavorprofiles", "l7policies", "availabilityzones"} {
 		a.list(lbaas+"/"+name, name)
 	}
@@ -55,12 +55,12 @@ func (a *API) list(path, name string, items ...any) {
 		items = []any{}
 	}
 	a.handle(path, methods{http.MethodGet: func(*request) (reply, error) {
-		return reply{http.StatusOK, map[string]any{name: items, name + "_links": []any{}}}, nil
+		return reply{status: http.StatusOK, body: map[string]any{name: items, name + "_links": []any{}}}, nil
 	}})
 }
 
 func mountBalanced[T config.Object](a *API, r resource[T]) *mounted[T] {
-	m := &mounted[T]{resource: r, api: a, list: r.attributes(a.opt.Project)}
+	m := newMounted(a, r)
 	at := lbaas + "/" + r.plural
 	a.handle(at, methods{http.MethodGet: m.index, http.MethodPost: m.post})
 	a.handle(at+"/{id}", methods{http.MethodGet: m.show, http.MethodPut: m.put, http.MethodDelete: m.delete})
@@ -139,14 +139,22 @@ func secrets[T config.Object](refs ...string) []attribute[T] {
 }
 
 // balancedProtocol reads the protocol of a listener or pool. HTTP and HTTPS are balanced as TCP.
-func balancedProtocol(v any) (config.Protocol, error) {
+func balancedProtocol(v any) (p config.Protocol, application string, err error) {
 	switch p := strings.ToUpper(v.(string)); p {
 	case "TCP", "UDP":
-		return config.Protocol(p), nil
+		return config.Protocol(p), "", nil
 	case "HTTP", "HTTPS":
-		return config.TCP, nil
+		return config.TCP, p, nil
 	}
-	return "", invalid("protocol", "'%v' is not in ['TCP', 'UDP', 'HTTP', 'HTTPS'].", v)
+	return "", "", invalid("protocol", "'%v' is not in ['TCP', 'UDP', 'HTTP', 'HTTPS'].", v)
+}
+
+// shownProtocol is a protocol as it was asked for.
+func shownProtocol(p config.Protocol, application string) string {
+	if application != "" {
+		return application
+	}
+	return string(p)
 }
 
 // portNumber reads an L4 port.
@@ -199,11 +207,13 @@ func eachOf(name string, v any, fn func(x any) error) error {
 	return nil
 }
 
-// A seen is a State with what the engine says of its load balancers at the time of a request.
+// A seen is a State with what the engine says of its load balancers at the time of a request, and with the objects that
+// are set aside.
 type seen struct {
 	*config.State
-	from      Balancers
-	asked     bool
+	api       *API
+	asides    map[config.Ref]Aside // nil: not asked yet
+	asked     map[config.ID]bool   // load balancers that the engine was asked of
 	balancers map[config.ID]router.OperatingStatus
 	listeners map[config.ID]*router.Listener
 	pools     map[config.ID]router.OperatingStatus
@@ -213,35 +223,43 @@ type seen struct {
 // view is a State for the getters of attributes.
 func (m *mounted[T]) view(s *config.State) reader { return m.api.view(s) }
 
-func (a *API) view(s *config.State) *seen { return &seen{State: s, from: a.opt.Balancers} }
+func (a *API) view(s *config.State) *seen { return &seen{State: s, api: a} }
 
-// ask asks the engine, once for a request, and only if an answer needs it.
-func (s *seen) ask() {
-	if s.asked {
-		return
+// ask asks the engine of some load balancers, of each once for a request, and only if an answer needs it.
+func (s *seen) ask(balancers ...*config.LoadBalancer) {
+	if s.asked == nil {
+		s.asked = map[config.ID]bool{}
+		s.balancers = map[config.ID]router.OperatingStatus{}
+		s.listeners = map[config.ID]*router.Listener{}
+		s.pools = map[config.ID]router.OperatingStatus{}
+		s.members = map[config.ID]router.OperatingStatus{}
 	}
-	s.asked = true
-	s.balancers = map[config.ID]router.OperatingStatus{}
-	s.listeners = map[config.ID]*router.Listener{}
-	s.pools = map[config.ID]router.OperatingStatus{}
-	s.members = map[config.ID]router.OperatingStatus{}
-	if s.from == nil {
-		return
+	from := s.api.opt.Balancers
+	for _, b := range balancers {
+		if from == nil || b == nil || s.asked[b.ID] {
+			continue
+		}
+		s.asked[b.ID] = true
+		if live, ok := from.LoadBalancer(b.ID); ok {
+			s.note(b, &live)
+		}
 	}
-	for _, b := range s.from.LoadBalancers() {
-		for i := range b.Listeners {
-			of := &b.Listeners[i]
-			s.listeners[of.ID] = of
-			l := s.Listener(of.ID)
-			if l == nil {
-				continue
-			}
-			s.balancers[l.LoadBalancer] = b.OperatingStatus
-			s.pools[l.Pool] = worse(s.pools[l.Pool], of.Pool.OperatingStatus)
-			for _, m := range of.Pool.Members {
-				if !m.Removed {
-					s.members[m.ID] = worse(s.members[m.ID], m.OperatingStatus)
-				}
+}
+
+// note remembers how a load balancer is doing, and all below it.
+func (s *seen) note(b *config.LoadBalancer, live *router.LoadBalancer) {
+	s.balancers[b.ID] = live.OperatingStatus
+	for i := range live.Listeners {
+		of := &live.Listeners[i]
+		s.listeners[of.ID] = of
+		l := s.Listener(of.ID)
+		if l == nil {
+			continue
+		}
+		s.pools[l.Pool] = worse(s.pools[l.Pool], of.Pool.OperatingStatus)
+		for _, m := range of.Pool.Members {
+			if !m.Removed {
+				s.members[m.ID] = worse(s.members[m.ID], m.OperatingStatus)
 			}
 		}
 	}
@@ -258,10 +276,11 @@ func worse(a, b router.OperatingStatus) router.OperatingStatus {
 	return b
 }
 
-// status is what the engine says, or else a status that follows from the State.
-func status(r reader, of func(s *seen) (router.OperatingStatus, bool), or router.OperatingStatus) any {
+// status is what the engine says of what is below some load balancers, or else a status that follows from the State.
+func status(r reader, below []*config.LoadBalancer, of func(s *seen) (router.OperatingStatus, bool),
+	or router.OperatingStatus) any {
 	if s, ok := r.(*seen); ok {
-		s.ask()
+		s.ask(below...)
 		if live, ok := of(s); ok {
 			return string(live)
 		}
@@ -282,15 +301,16 @@ func balancerStatus(r reader, b *config.LoadBalancer) any {
 	if !reached(r, b) {
 		return string(router.Offline)
 	}
-	return status(r, func(s *seen) (router.OperatingStatus, bool) { st, ok := s.balancers[b.ID]; return st, ok },
-		router.Online)
+	return status(r, []*config.LoadBalancer{b},
+		func(s *seen) (router.OperatingStatus, bool) { st, ok := s.balancers[b.ID]; return st, ok }, router.Online)
 }
 
 func listenerStatus(r reader, l *config.Listener) any {
-	if !l.AdminStateUp || !reached(r, r.LoadBalancer(l.LoadBalancer)) {
+	b := r.LoadBalancer(l.LoadBalancer)
+	if !l.AdminStateUp || !reached(r, b) {
 		return string(router.Offline)
 	}
-	return status(r, func(s *seen) (router.OperatingStatus, bool) {
+	return status(r, []*config.LoadBalancer{b}, func(s *seen) (router.OperatingStatus, bool) {
 		if live := s.listeners[l.ID]; live != nil {
 			return live.OperatingStatus, true
 		}
@@ -300,12 +320,12 @@ func listenerStatus(r reader, l *config.Listener) any {
 
 // poolStatus: a pool that no load balancer serves is offline.
 func poolStatus(r reader, p *config.Pool) any {
-	if !p.AdminStateUp || !slices.ContainsFunc(balancersOf(r, p),
-		func(b *config.LoadBalancer) bool { return reached(r, b) }) {
+	below := balancersOf(r, p)
+	if !p.AdminStateUp || !slices.ContainsFunc(below, func(b *config.LoadBalancer) bool { return reached(r, b) }) {
 		return string(router.Offline)
 	}
-	return status(r, func(s *seen) (router.OperatingStatus, bool) { st, ok := s.pools[p.ID]; return st, ok },
-		router.Online)
+	return status(r, below,
+		func(s *seen) (router.OperatingStatus, bool) { st, ok := s.pools[p.ID]; return st, ok }, router.Online)
 }
 
 func memberStatus(r reader, m *config.Member) any {
@@ -318,9 +338,13 @@ func memberStatus(r reader, m *config.Member) any {
 	case monitor == nil || !monitor.AdminStateUp:
 		or = router.NoMonitor
 	}
-	return status(r, func(s *seen) (router.OperatingStatus, bool) {
+	var below []*config.LoadBalancer
+	if p := r.Pool(m.Pool); p != nil {
+		below = balancersOf(r, p)
+	}
+	return status(r, below, func(s *seen) (router.OperatingStatus, bool) {
 		st, ok := s.members[m.ID]
-		if !ok && s.from != nil && or == router.Online { // no listener uses the pool, so no check is made
+		if !ok && s.api.opt.Balancers != nil && or == router.Online { // no listener uses the pool, so no check is made
 			return router.Offline, true
 		}
 		return st, ok

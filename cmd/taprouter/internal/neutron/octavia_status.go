@@ -30,7 +30,7 @@ func (a *API) statusTree(r *request) (reply, error) {
 	}
 	t := leaf(b, balancerStatus(v, b))
 	t["listeners"], t["pools"] = listeners, pools
-	return reply{http.StatusOK, map[string]any{"statuses": map[string]any{"loadbalancer": t}}}, nil
+	return reply{status: http.StatusOK, body: map[string]any{"statuses": map[string]any{"loadbalancer": t}}}, nil
 }
 
 // leaf is what a tree of statuses has of every object.
@@ -60,7 +60,9 @@ func poolTree(r reader, p *config.Pool) map[string]any {
 // statistics counts what listeners have done.
 func (a *API) statistics(s *config.State, listeners ...*config.Listener) reply {
 	v := a.view(s)
-	v.ask()
+	for _, l := range listeners {
+		v.ask(s.LoadBalancer(l.LoadBalancer))
+	}
 	var active int
 	var in, out, total, refused uint64
 	for _, l := range listeners {
@@ -72,7 +74,7 @@ func (a *API) statistics(s *config.State, listeners ...*config.Listener) reply {
 			refused += live.Refused
 		}
 	}
-	return reply{http.StatusOK, map[string]any{"stats": map[string]any{"active_connections": active, "bytes_in": in,
+	return reply{status: http.StatusOK, body: map[string]any{"stats": map[string]any{"active_connections": active, "bytes_in": in,
 		"bytes_out": out, "total_connections": total, "request_errors": refused}}}
 }
 

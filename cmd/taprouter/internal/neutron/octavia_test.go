@@ -648,7 +648,7 @@ protocol = "TCP"
 // A fake says how load balancers are doing.
 type fake []router.LoadBalancer
 
-func (f fake) LoadBalancers() []router.LoadBalancer { return f }
+func (f fake) LoadBalancer(config.ID) (router.LoadBalancer, bool) { return f[0], true }
 
 func TestLiveStatuses(t *testing.T) {
 	e, err := router.Start(config.Empty(), router.Options{})

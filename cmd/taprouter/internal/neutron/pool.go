@@ -87,9 +87,9 @@ func poolAttributes(project string) []attribute[*config.Pool] {
 			return idList(slices.Collect(r.ListenersUsing(p.ID))...)
 		}),
 		attribute[pool]{name: "protocol", format: text, may: onCreate | required,
-			get: func(_ reader, p pool) any { return string(p.Protocol) },
+			get: func(_ reader, p pool) any { return shownProtocol(p.Protocol, p.Application) },
 			set: func(_ *edit, p pool, v any) (err error) {
-				p.Protocol, err = balancedProtocol(v)
+				p.Protocol, p.Application, err = balancedProtocol(v)
 				return err
 			}},
 		attribute[pool]{name: "lb_algorithm", format: text.or(nil), may: always | required, field: "algorithm",

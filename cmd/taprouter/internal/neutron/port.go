@@ -12,12 +12,6 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// Owners of ports that follow from other objects.
-const (
-	ownerFloatingIP = "network:floatingip"
-	ownerBalancer   = "Octavia"
-)
-
 // serverOwners are the owners that users cannot give a port: the router has a meaning for them.
 var serverOwners = []string{config.OwnerInterface, config.OwnerGateway, ownerFloatingIP, ownerBalancer}
 
@@ -27,6 +21,7 @@ var ports = resource[*config.Port]{
 	all:        allPorts,
 	get:        findPort,
 	stored:     portIsStored,
+	special:    putServicePort,
 	fresh:      func(m config.Meta) *config.Port { return &config.Port{Meta: m, AdminStateUp: true} },
 	copied:     copied[config.Port],
 	create:     createPort,
@@ -51,7 +46,7 @@ func allPorts(s *config.State) iter.Seq[*config.Port] {
 			}
 		}
 		for b := range s.LoadBalancers() {
-			if !yield(balancerPort(s, b)) {
+			if b.Port == "" && !yield(balancerPort(s, b)) {
 				return
 			}
 		}
@@ -62,49 +57,14 @@ func findPort(r reader, id config.ID) (*config.Port, bool) {
 	if p := r.Port(id); p != nil {
 		return p, true
 	}
-	for f := range r.FloatingIPs() {
-		if floatingPortID(f) == id {
-			return floatingPort(r, f), true
-		}
+	if f := r.FloatingIP(floatingTwist.of(id)); f != nil {
+		return floatingPort(r, f), true
 	}
 	b := balancerOfPort(r, id)
 	if b == nil {
 		return nil, false
 	}
 	return balancerPort(r, b), true
-}
-
-// balancerOfPort finds the load balancer that has a port, nil if it is none's.
-func balancerOfPort(r reader, id config.ID) *config.LoadBalancer {
-	for b := range r.LoadBalancers() {
-		if balancerPortID(b) == id {
-			return b
-		}
-	}
-	return nil
-}
-
-func floatingPortID(f *config.FloatingIP) config.ID {
-	return config.NameID(config.KindPort, ownerFloatingIP, string(f.ID))
-}
-
-func balancerPortID(b *config.LoadBalancer) config.ID {
-	return config.NameID(config.KindPort, ownerBalancer, string(b.ID))
-}
-
-// floatingPort is the port that a floating IP has on its external network.
-func floatingPort(r reader, f *config.FloatingIP) *config.Port {
-	m := config.Meta{ID: floatingPortID(f), Revision: f.Revision, Created: f.Created, Updated: f.Updated}
-	return servicePort(r, m, f.Network, f.Router, f.Address, string(f.ID), ownerFloatingIP)
-}
-
-// balancerPort is the port that has a load balancer's address.
-func balancerPort(r reader, b *config.LoadBalancer) *config.Port {
-	m := config.Meta{ID: balancerPortID(b), Name: "octavia-lb-" + string(b.ID), Revision: b.Revision,
-		Created: b.Created, Updated: b.Updated}
-	p := servicePort(r, m, b.Network, b.Router, b.Address, "lb-"+string(b.ID), ownerBalancer)
-	p.AdminStateUp = b.AdminStateUp
-	return p
 }
 
 // servicePort is a port for an address that a router answers for. It has the router's MAC address on the network.
@@ -162,27 +122,17 @@ func portAttributes(project string) []attribute[*config.Port] {
 		attribute[port]{name: "allowed_address_pairs", format: pairList, may: always, field: "allowed_address_pairs",
 			get: pairsOf, set: setPairs},
 		attribute[port]{name: "port_security_enabled", format: flag, may: always, field: "port_security",
-			get: func(r reader, p port) any {
-				if p.PortSecurity != nil {
-					return *p.PortSecurity
-				}
-				n := r.Network(p.Network)
-				return n != nil && n.PortSecurity && !slices.Contains(serverOwners, p.DeviceOwner)
-			},
+			get: func(r reader, p port) any { return isSecured(r, p) },
 			set: func(_ *edit, p port, v any) error {
 				p.PortSecurity = new(v.(bool))
 				return nil
 			}},
-		constant[port]("security_groups", listOf[string](text), []string{}),
-		constant[port]("binding:host_id", text, ""),
-		constant[port]("binding:vnic_type", text, "normal"),
-		constant[port]("binding:profile", anything, map[string]any{}),
-		shown("binding:vif_type", text, func(reader, port) any { return "unbound" }),
-		shown("binding:vif_details", anything, func(reader, port) any { return map[string]any{} }),
-		constant[port]("extra_dhcp_opts", anything, []any{}),
-		constant[port]("dns_name", text, ""),
-		constant[port]("dns_domain", text, ""),
-		shown("dns_assignment", anything, func(reader, port) any { return []any{} }),
+		attribute[port]{name: "security_groups", format: groupList, may: always, field: "security_groups",
+			get: func(_ reader, p port) any { return groupsText(p.SecurityGroups) },
+			set: func(e *edit, p port, v any) (err error) {
+				p.SecurityGroups, err = chooseGroups(e, v.([]config.ID))
+				return err
+			}},
 		constant[port]("qos_policy_id", identifier, nil),
 		shown("ip_allocation", text, func(_ reader, p port) any {
 			if len(p.FixedIPs) == 0 {
@@ -192,7 +142,35 @@ func portAttributes(project string) []attribute[*config.Port] {
 		}),
 		constant[port]("propagate_uplink_status", flag, false),
 	)
-	return list
+	return append(list, extraPortAttributes()...)
+}
+
+// isSecured says whether frames of a port are checked: as it says itself, or else as its network does.
+func isSecured(r reader, p *config.Port) bool {
+	if p.PortSecurity != nil {
+		return *p.PortSecurity
+	}
+	n := r.Network(p.Network)
+	return n != nil && n.PortSecurity && !slices.Contains(serverOwners, p.DeviceOwner)
+}
+
+// checkSecurity checks what needs port security.
+func checkSecurity(e *edit, was, p *config.Port) error {
+	switch {
+	case isSecured(e, p):
+		return nil
+	case len(p.SecurityGroups) > 0 && was != nil:
+		return conflict("PortSecurityPortHasSecurityGroup", "Port has security group associated. Cannot disable port "+
+			"security or IP address until security group is removed")
+	case len(p.SecurityGroups) > 0:
+		return failure(400, "PortSecurityAndIPRequiredForSecurityGroups",
+			"Port security must be enabled and port must have an IP address in order to use security groups.")
+	case len(p.AllowedAddressPairs) > 0 && (was == nil || !slices.Equal(was.AllowedAddressPairs,
+		p.AllowedAddressPairs) || isSecured(e, was)):
+		return conflict("AddressPairAndPortSecurityRequired",
+			"Port Security must be enabled in order to have allowed address pairs on a port.")
+	}
+	return nil
 }
 
 func portStatus(p *config.Port) string {
@@ -290,6 +268,13 @@ func createPort(e *edit, p *config.Port, body map[string]any) error {
 	if err := checkFixedIPs(e, p); err != nil {
 		return err
 	}
+	if body["security_groups"] == nil && isSecured(e, p) && !strings.HasPrefix(p.DeviceOwner, "network:") {
+		needDefault(e)
+		p.SecurityGroups = []config.ID{defaultGroupID}
+	}
+	if err := checkSecurity(e, nil, p); err != nil {
+		return err
+	}
 	e.Put(p)
 	return nil
 }
@@ -344,6 +329,9 @@ func updatePort(e *edit, was, p *config.Port, _ map[string]any) error {
 	if err := checkFixedIPs(e, p); err != nil {
 		return err
 	}
+	if err := checkSecurity(e, was, p); err != nil {
+		return err
+	}
 	e.Put(p)
 	keeps := map[netip.Addr]bool{}
 	for _, f := range e.Port(p.ID).FixedIPs { // with the addresses that it takes over
@@ -363,6 +351,9 @@ func removePort(e *edit, p *config.Port) error {
 	if slices.Contains(serverOwners, p.DeviceOwner) {
 		return servicePortInUse(p)
 	}
+	if b := e.LoadBalancerAt(p.ID); b != nil {
+		return conflict("PortInUse", "Port %s has the address of load balancer %s; delete that first.", p.ID, b.ID)
+	}
 	for _, f := range p.FixedIPs {
 		if err := release(e, p.Network, f); err != nil {
 			return err
@@ -375,22 +366,13 @@ func removePort(e *edit, p *config.Port) error {
 // release takes a fixed address that goes away from the floating IPs that map to it, and from forwarded ports.
 func release(e *edit, network config.ID, fixed config.FixedIP) error {
 	for _, r := range routersIn(e, network, fixed.Subnet) {
-		for _, f := range slices.Collect(e.FloatingIPsOf(r.ID)) {
-			var gone []*config.PortForwarding
-			for p := range e.ForwardingsOf(f.ID) {
-				if p.FixedIP == fixed.Address {
-					gone = append(gone, p)
-				}
+		for _, p := range slices.Collect(e.ForwardingsTo(r.ID, fixed.Address)) {
+			if err := e.own(p, ""); err != nil {
+				return err
 			}
-			for _, p := range gone {
-				if err := e.own(p, ""); err != nil {
-					return err
-				}
-				e.Delete(p.Ref())
-			}
-			if f.FixedIP != fixed.Address {
-				continue
-			}
+			e.Delete(p.Ref())
+		}
+		if f := e.FloatingIPTo(r.ID, fixed.Address); f != nil {
 			if err := e.own(f, "fixed_ip"); err != nil {
 				return err
 			}

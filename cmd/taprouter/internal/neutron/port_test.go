@@ -40,11 +40,11 @@ func TestPort(t *testing.T) {
 
 	o := c.do(200, "PUT", "/v2.0/ports/{p}", `{"port":{"name":null,"admin_state_up":false,"device_id":"i-1",
 		"device_owner":"compute:nova","allowed_address_pairs":[{"ip_address":"10.0.0.0/8",
-		"mac_address":"02:00:00:00:00:99"}],"port_security_enabled":false,
+		"mac_address":"02:00:00:00:00:99"}],"port_security_enabled":true,
 		"fixed_ips":[{"ip_address":"172.16.101.4"},{"subnet_id":"{sub}"}]}}`)
 	c.equals(map[string]any{"n": o["name"], "s": o["status"], "d": o["device_id"], "o": o["device_owner"],
 		"f": o["fixed_ips"], "a": o["allowed_address_pairs"], "p": o["port_security_enabled"]}, `{"n":"","s":"DOWN",
-		"d":"i-1","o":"compute:nova","p":false,
+		"d":"i-1","o":"compute:nova","p":true,
 		"a":[{"ip_address":"10.0.0.0/8","mac_address":"02:00:00:00:00:99"}],
 		"f":[{"subnet_id":"{sub}","ip_address":"172.16.101.4"},{"subnet_id":"{sub}","ip_address":"172.16.101.5"}]}`)
 	o = c.do(200, "PUT", "/v2.0/ports/{p}", `{"port":{"allowed_address_pairs":[],"fixed_ips":[]}}`)
@@ -79,10 +79,13 @@ func TestPortErrors(t *testing.T) {
 400 HTTPBadRequest "network_id":"{net}","allowed_address_pairs":[{"ip_address":3}]
 400 HTTPBadRequest "network_id":"{net}","allowed_address_pairs":[{"ip_address":"x/y"}]
 400 HTTPBadRequest "network_id":"{net}","allowed_address_pairs":[{"ip_address":"1.1.1.1"},{"ip_address":"1.1.1.1"}]
-400 NotSupported "network_id":"{net}","security_groups":["x"]
-400 NotSupported "network_id":"{net}","dns_name":"x"
-400 NotSupported "network_id":"{net}","extra_dhcp_opts":[{"opt_name":"mtu"}]
-400 NotSupported "network_id":"{net}","binding:vnic_type":"direct"`)
+400 HTTPBadRequest "network_id":"{net}","security_groups":["x"]
+404 SecurityGroupNotFound "network_id":"{net}","security_groups":["{net}"]
+400 NotSupported "network_id":"{net}","qos_policy_id":"{net}"
+400 HTTPBadRequest "network_id":"{net}","extra_dhcp_opts":[{"opt_value":"1400"}]
+400 HTTPBadRequest "network_id":"{net}","extra_dhcp_opts":[{"opt_name":"mtu","ip_version":5}]
+400 HTTPBadRequest "network_id":"{net}","binding:profile":[]
+400 HTTPBadRequest "network_id":"{net}","binding:vnic_type":"x"`)
 	c.refuse(400, "HTTPBadRequest", "PUT", "/v2.0/ports/{port}", `{"port":{"network_id":"{ext}"}}`)
 	c.refuse(400, "HTTPBadRequest", "PUT", "/v2.0/ports/{port}", `{"port":{"mac_address":null}}`)
 	c.refuse(409, "IpAddressAlreadyAllocated", "PUT", "/v2.0/ports/{port}",

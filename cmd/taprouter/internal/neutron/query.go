@@ -42,6 +42,11 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 			list = append(list, o)
 		}
 	}
+	for _, o := range m.asides() {
+		if q.match(o) {
+			list = append(list, o)
+		}
+	}
 	list, before, after, err := m.page(s, v, q, list)
 	if err != nil {
 		return reply{}, err
@@ -54,7 +59,7 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 	if links := q.links(r, list, before, after); len(links) > 0 || m.linked {
 		body[m.plural+"_links"] = links
 	}
-	return reply{http.StatusOK, body}, nil
+	return reply{status: http.StatusOK, body: body}, nil
 }
 
 func (q *query[T]) match(o T) bool {

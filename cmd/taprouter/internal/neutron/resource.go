@@ -12,7 +12,9 @@ import (
 // A resource is one collection of the API, with the objects of one type.
 type resource[T config.Object] struct {
 	singular, plural string // as the body is wrapped
+	path             string // of the collection; empty: the plural
 	title            string // as in messages
+	fixed            bool   // there is no PUT
 	attributes       func(project string) []attribute[T]
 
 	// all gives the objects, in order.
@@ -20,6 +22,16 @@ type resource[T config.Object] struct {
 
 	// get finds an object. The second result is false if there is none.
 	get func(r reader, id config.ID) (T, bool)
+
+	// prepare puts an object into the Draft that answers show without its being in the State; nil: there is none.
+	prepare func(e *edit, id config.ID)
+
+	// special answers a PUT of an object that is not in the State. The result is false for any other; nil: there is
+	// none.
+	special func(m *mounted[T], r *request) (reply, bool, error)
+
+	// belongs says whether an object that is set aside is one of the collection; nil: all are.
+	belongs func(o T) bool
 
 	// stored says whether an object is in the State, rather than made of another one; nil: all are.
 	stored func(r reader, o T) error
@@ -55,32 +67,56 @@ type mounted[T config.Object] struct {
 	list []attribute[T]
 }
 
-func mount[T config.Object](a *API, r resource[T]) {
-	m := &mounted[T]{resource: r, api: a, list: r.attributes(a.opt.Project)}
+func mount[T config.Object](a *API, r resource[T]) *mounted[T] {
+	m := newMounted(a, r)
 	a.collections = append(a.collections, [2]string{r.singular, r.plural})
 	at := "/v2.0/" + r.plural
+	if r.path != "" {
+		at = "/v2.0/" + r.path
+	}
 	a.handle(at, methods{http.MethodGet: m.index, http.MethodPost: m.post})
-	a.handle(at+"/{id}", methods{http.MethodGet: m.show, http.MethodPut: m.put, http.MethodDelete: m.delete})
+	one := methods{http.MethodGet: m.show, http.MethodPut: m.put, http.MethodDelete: m.delete}
+	if r.fixed {
+		delete(one, http.MethodPut)
+	}
+	a.handle(at+"/{id}", one)
 	a.handle(at+"/{id}/tags", methods{http.MethodGet: m.tags, http.MethodPut: m.putTags,
 		http.MethodDelete: m.deleteTags})
 	a.handle(at+"/{id}/tags/{tag}", methods{http.MethodGet: m.tag, http.MethodPut: m.putTag,
 		http.MethodDelete: m.deleteTag})
+	return m
+}
+
+func newMounted[T config.Object](a *API, r resource[T]) *mounted[T] {
+	return &mounted[T]{resource: r, api: a, list: inError(r.attributes(a.opt.Project))}
 }
 
 // render is an object as the answer shows it: all attributes, or the ones asked for.
 func (m *mounted[T]) render(s reader, o T, fields []string) map[string]any {
-	out := make(map[string]any, len(m.list))
 	if len(fields) == 0 {
-		for _, a := range m.list {
-			if !a.may.has(hidden) {
-				out[a.name] = a.get(s, o)
+		out := renderAll(m.list, s, o)
+		if v, ok := s.(*seen); ok {
+			if x, ok := v.aside(o.Ref()); ok {
+				out["status_reason"] = x.Reason
 			}
 		}
 		return out
 	}
+	out := make(map[string]any, len(fields))
 	for _, name := range fields {
 		if a, ok := find(m.list, name); ok && !a.may.has(hidden) {
 			out[name] = a.get(s, o)
+		}
+	}
+	return out
+}
+
+// renderAll is an object with all attributes that answers show.
+func renderAll[T config.Object](list []attribute[T], s reader, o T) map[string]any {
+	out := make(map[string]any, len(list))
+	for _, a := range list {
+		if !a.may.has(hidden) {
+			out[a.name] = a.get(s, o)
 		}
 	}
 	return out
@@ -97,7 +133,7 @@ func (m *mounted[T]) look(r *request, in reader) (T, error) {
 }
 
 func (m *mounted[T]) one(s *config.State, o T, status int) reply {
-	return reply{status, map[string]any{m.singular: m.render(m.view(s), o, nil)}}
+	return reply{status: status, body: map[string]any{m.singular: m.render(m.view(s), o, nil)}}
 }
 
 // show answers GET of one object. Clients send further parameters, which mean nothing here.
@@ -105,9 +141,13 @@ func (m *mounted[T]) show(r *request) (reply, error) {
 	s := m.api.control.State()
 	o, err := m.look(r, s)
 	if err != nil {
-		return reply{}, err
+		var ok bool
+		if o, ok = m.asideOf(r); !ok {
+			return reply{}, err
+		}
 	}
-	return reply{http.StatusOK, map[string]any{m.singular: m.render(m.view(s), o, fieldsOf(r.URL.Query()))}}, nil
+	return reply{status: http.StatusOK, body: map[string]any{
+		m.singular: m.render(m.view(s), o, fieldsOf(r.URL.Query()))}}, nil
 }
 
 // post creates one object, or several: all of them, or none.
@@ -164,12 +204,17 @@ func (m *mounted[T]) post(r *request) (reply, error) {
 		}
 	}
 	if many {
-		return reply{http.StatusCreated, map[string]any{m.plural: list}}, nil
+		return reply{status: http.StatusCreated, body: map[string]any{m.plural: list}}, nil
 	}
-	return reply{http.StatusCreated, map[string]any{m.singular: list[0]}}, nil
+	return reply{status: http.StatusCreated, body: map[string]any{m.singular: list[0]}}, nil
 }
 
 func (m *mounted[T]) put(r *request) (reply, error) {
+	if m.special != nil {
+		if answer, ok, err := m.special(m, r); ok {
+			return answer, err
+		}
+	}
 	body, err := readOne(r, m.singular)
 	if err != nil {
 		return reply{}, err
@@ -188,8 +233,14 @@ func (m *mounted[T]) edit(r *request, fn func(e *edit, o T) error,
 	answer func(s *config.State, o T) reply) (reply, error) {
 	var id config.ID
 	s, err := r.change(func(e *edit) error {
+		if m.prepare != nil {
+			m.prepare(e, config.ID(r.PathValue("id")))
+		}
 		o, err := m.look(r, e)
 		if err != nil {
+			if x, ok := m.asideOf(r); ok {
+				return setAside(r, x)
+			}
 			return err
 		}
 		if err := m.mayChange(r, e, o); err != nil {
@@ -212,6 +263,11 @@ func (m *mounted[T]) mayChange(r *request, e *edit, o T) error {
 			return err
 		}
 	}
+	return m.mayMatch(r, o)
+}
+
+// mayMatch checks that an object has the revision that the client wants to change.
+func (m *mounted[T]) mayMatch(r *request, o config.Object) error {
 	want, ok := strings.CutPrefix(r.Header.Get("If-Match"), "revision_number=")
 	if ok && want != strconv.FormatInt(o.About().Revision, 10) {
 		return failure(http.StatusPreconditionFailed, "RevisionNumberConstraintFailed",
@@ -221,7 +277,15 @@ func (m *mounted[T]) mayChange(r *request, e *edit, o T) error {
 }
 
 func (m *mounted[T]) delete(r *request) (reply, error) {
+	if _, ok := m.get(m.api.control.State(), config.ID(r.PathValue("id"))); !ok {
+		if o, ok := m.asideOf(r); ok {
+			return m.forget(r, o)
+		}
+	}
 	_, err := r.change(func(e *edit) error {
+		if m.prepare != nil {
+			m.prepare(e, config.ID(r.PathValue("id")))
+		}
 		o, err := m.look(r, e)
 		if err != nil {
 			return err

@@ -51,7 +51,8 @@ func routerAttributes(project string) []attribute[*config.Router] {
 				return replaceRoutes(r, routes)
 			}},
 	)
-	return append(list, zones[router]()...)
+	return append(list, zones(func(r router) []string { return extraOf(r.Extra).ZoneHints },
+		func(r router, v []string) { changeExtra(&r.Extra, func(x *config.RouterExtra) { x.ZoneHints = v }) })...)
 }
 
 func gatewayOf(r reader, o *config.Router) any {
@@ -205,7 +206,7 @@ func removeRouter(e *edit, r *config.Router) error {
 
 // mountRouterActions serves what can be done to a router besides GET, PUT and DELETE.
 func (a *API) mountRouterActions() {
-	m := &mounted[*config.Router]{resource: routers, api: a, list: routers.attributes(a.opt.Project)}
+	m := newMounted(a, routers)
 	put := func(action string, fn func(r *request) (reply, error)) {
 		a.handle("/v2.0/routers/{id}/"+action, methods{http.MethodPut: fn})
 	}
@@ -299,7 +300,7 @@ func (m *mounted[T]) changeInterface(r *request,
 		for _, f := range addresses {
 			ids = append(ids, string(f.Subnet))
 		}
-		return reply{http.StatusOK, map[string]any{
+		return reply{status: http.StatusOK, body: map[string]any{
 			"id": string(o.About().ID), "port_id": string(port.ID), "network_id": string(port.Network),
 			"subnet_id": ids[0], "subnet_ids": ids, "project_id": m.api.opt.Project, "tenant_id": m.api.opt.Project,
 			"tags": tagsOf(o),

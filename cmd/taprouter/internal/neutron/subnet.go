@@ -73,8 +73,16 @@ func subnetAttributes(project string) []attribute[*config.Subnet] {
 		constant[subnet]("ipv6_address_mode", text, nil),
 		constant[subnet]("subnetpool_id", identifier, nil),
 		constant[subnet]("segment_id", identifier, nil),
-		constant[subnet]("service_types", listOf[string](text), []string{}),
-		constant[subnet]("dns_publish_fixed_ip", flag, false),
+		attribute[subnet]{name: "service_types", format: listOf[string](text), may: always | unserved,
+			get: func(_ reader, s subnet) any { return append([]string{}, extraOf(s.Extra).ServiceTypes...) },
+			set: func(_ *edit, s subnet, v any) error {
+				changeExtra(&s.Extra, func(x *config.SubnetExtra) { x.ServiceTypes = orNone(v.([]string)) })
+				return nil
+			}},
+		extraFlag("dns_publish_fixed_ip", func(s subnet) bool { return extraOf(s.Extra).DNSPublishFixedIP },
+			func(s subnet, v bool) {
+				changeExtra(&s.Extra, func(x *config.SubnetExtra) { x.DNSPublishFixedIP = v })
+			}),
 	)
 }
 

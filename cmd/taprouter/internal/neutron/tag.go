@@ -17,7 +17,7 @@ func (m *mounted[T]) tags(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"tags": tagsOf(o)}}, nil
+	return reply{status: http.StatusOK, body: map[string]any{"tags": tagsOf(o)}}, nil
 }
 
 // putTags replaces the tags.
@@ -44,7 +44,7 @@ func (m *mounted[T]) putTags(r *request) (reply, error) {
 		}
 	}
 	return m.setTags(r, func([]string) ([]string, error) { return tags, nil },
-		func(o T) reply { return reply{http.StatusOK, map[string]any{"tags": tagsOf(o)}} })
+		func(o T) reply { return reply{status: http.StatusOK, body: map[string]any{"tags": tagsOf(o)}} })
 }
 
 func (m *mounted[T]) deleteTags(r *request) (reply, error) {

@@ -1,0 +1,185 @@
+package neutron
+
+import (
+	"maps"
+	"math/big"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// agentID is the id of the one agent: this program.
+var agentID = config.NameID(config.KindSettings, "agent")
+
+// agents are what serves routers, as Neutron lists it.
+func (a *API) agents() []map[string]any {
+	stamp := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
+	return []map[string]any{{
+		"id": string(agentID), "agent_type": "L3 agent", "binary": "taprouter", "host": a.opt.Host,
+		"availability_zone": zone, "admin_state_up": true, "alive": true, "topic": "l3_agent",
+		"configurations": map[string]any{}, "resources_synced": true, "description": nil,
+		"created_at": stamp(a.started), "started_at": stamp(a.started), "heartbeat_timestamp": stamp(a.opt.Now()),
+	}}
+}
+
+// mountInventory serves what clients list of the cloud itself.
+func (a *API) mountInventory() {
+	a.handle("/v2.0/agents", methods{http.MethodGet: func(r *request) (reply, error) {
+		return listed(r, "agents", a.agents(), agentKeys)
+	}})
+	a.handle("/v2.0/agents/{id}", methods{http.MethodGet: func(r *request) (reply, error) {
+		if id := config.ID(r.PathValue("id")); id != agentID {
+			return reply{}, notFound("Agent", id)
+		}
+		return reply{status: http.StatusOK, body: map[string]any{"agent": a.agents()[0]}}, nil
+	}})
+	a.handle("/v2.0/routers/{id}/l3-agents", methods{http.MethodGet: func(r *request) (reply, error) {
+		if id := config.ID(r.PathValue("id")); a.control.State().Router(id) == nil {
+			return reply{}, notFound("Router", id)
+		}
+		return reply{status: http.StatusOK, body: map[string]any{"agents": a.agents()}}, nil
+	}})
+	a.handle("/v2.0/networks/{id}/dhcp-agents", methods{http.MethodGet: func(r *request) (reply, error) {
+		if id := config.ID(r.PathValue("id")); a.control.State().Network(id) == nil {
+			return reply{}, notFound("Network", id)
+		}
+		return reply{status: http.StatusOK, body: map[string]any{"agents": []any{}}}, nil // DHCP is not served yet
+	}})
+	a.handle("/v2.0/availability_zones", methods{http.MethodGet: func(r *request) (reply, error) {
+		var list []map[string]any
+		for _, resource := range []string{"network", "router"} {
+			list = append(list, map[string]any{"name": zone, "resource": resource, "state": "available"})
+		}
+		return listed(r, "availability_zones", list, []string{"name", "resource", "state"})
+	}})
+	a.handle("/v2.0/network-ip-availabilities", methods{http.MethodGet: a.availabilities})
+	a.handle("/v2.0/network-ip-availabilities/{id}", methods{http.MethodGet: func(r *request) (reply, error) {
+		s := a.control.State()
+		n := s.Network(config.ID(r.PathValue("id")))
+		if n == nil {
+			return reply{}, notFound("Network", config.ID(r.PathValue("id")))
+		}
+		return reply{status: http.StatusOK, body: map[string]any{"network_ip_availability": a.availability(s, n, "")}}, nil
+	}})
+}
+
+var agentKeys = []string{"id", "agent_type", "binary", "host", "availability_zone", "admin_state_up", "alive", "topic"}
+
+// listed answers with a list of what is no object of a State. The keys are those that a query may filter by.
+func listed(r *request, name string, list []map[string]any, keys []string) (reply, error) {
+	query := r.URL.Query()
+	out := []any{}
+	for _, key := range sortedKeys(query) {
+		if !slices.Contains(keys, key) && !slices.Contains(pageKeys, key) {
+			return reply{}, malformed("'%s' is invalid attribute for filtering", key)
+		}
+	}
+	for _, x := range list {
+		if fitsQuery(x, query, keys) {
+			out = append(out, only(x, fieldsOf(query)))
+		}
+	}
+	return reply{status: http.StatusOK, body: map[string]any{name: out}}, nil
+}
+
+// pageKeys mean nothing for a list that is as short as these.
+var pageKeys = []string{"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"}
+
+func fitsQuery(x map[string]any, query url.Values, keys []string) bool {
+	for _, key := range keys {
+		if wanted := query[key]; len(wanted) > 0 && !slices.ContainsFunc(wanted, func(v string) bool {
+			if _, isFlag := x[key].(bool); isFlag {
+				v = flag.filter(v)
+			}
+			return v == queryText(x[key])
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// only is an object with some of its fields. No fields: all.
+func only(x map[string]any, fields []string) map[string]any {
+	if len(fields) == 0 {
+		return x
+	}
+	x = maps.Clone(x)
+	maps.DeleteFunc(x, func(key string, _ any) bool { return !slices.Contains(fields, key) })
+	return x
+}
+
+// availabilities answers how many addresses each network has, and how many are taken.
+func (a *API) availabilities(r *request) (reply, error) {
+	s := a.control.State()
+	version := r.URL.Query().Get("ip_version")
+	if version != "" && version != "4" && version != "6" {
+		return reply{}, invalid("ip_version", "'%s' is not in [4, 6].", version)
+	}
+	var list []map[string]any
+	for n := range s.Networks() {
+		list = append(list, a.availability(s, n, version))
+	}
+	q := r.URL.Query()
+	q.Del("ip_version")
+	r.Request = r.Clone(r.Context())
+	r.URL.RawQuery = q.Encode()
+	return listed(r, "network_ip_availabilities", list,
+		[]string{"network_id", "network_name", "project_id", "tenant_id"})
+}
+
+func (a *API) availability(s *config.State, n *config.Network, version string) map[string]any {
+	subnets := []any{}
+	total, used := new(big.Int), 0
+	for sub := range s.SubnetsOf(n.ID) {
+		v := versionOf(sub.CIDR.Addr())
+		if version != "" && version != queryText(v) {
+			continue
+		}
+		all, taken := poolSize(sub), takenIn(s, sub)
+		total.Add(total, all)
+		used += taken
+		subnets = append(subnets, map[string]any{"subnet_id": string(sub.ID), "subnet_name": sub.Name,
+			"cidr": sub.CIDR.String(), "ip_version": v, "total_ips": all, "used_ips": taken})
+	}
+	return map[string]any{"network_id": string(n.ID), "network_name": n.Name, "project_id": a.opt.Project,
+		"tenant_id": a.opt.Project, "total_ips": total, "used_ips": used, "subnet_ip_availability": subnets}
+}
+
+// poolSize is how many addresses a subnet has to give out.
+func poolSize(s *config.Subnet) *big.Int {
+	n := new(big.Int)
+	number := func(a netip.Addr) *big.Int { return new(big.Int).SetBytes(a.AsSlice()) }
+	for _, p := range s.AllocationPools {
+		size := new(big.Int).Sub(number(p.Last), number(p.First))
+		n.Add(n, size.Add(size, big.NewInt(1)))
+	}
+	return n
+}
+
+// takenIn is how many addresses of a subnet objects have.
+func takenIn(s *config.State, sub *config.Subnet) int {
+	n := 0
+	for p := range s.PortsIn(sub.ID) {
+		for _, f := range p.FixedIPs {
+			if f.Subnet == sub.ID {
+				n++
+			}
+		}
+	}
+	for f := range s.FloatingIPsOn(sub.Network) {
+		if sub.CIDR.Contains(f.Address) {
+			n++
+		}
+	}
+	for b := range s.LoadBalancersOn(sub.Network) {
+		if b.Port == "" && sub.CIDR.Contains(b.Address) {
+			n++
+		}
+	}
+	return n
+}
