@@ -35,6 +35,7 @@ type touched struct {
 	networks map[config.ID]bool         // that have come, gone or changed
 	pools    map[config.ID]bool
 	engine   bool // the settings of the process
+	checks   bool // whether and how routers check members may be another thing
 }
 
 // touchedBy finds out what the difference of two States touches.
@@ -44,6 +45,7 @@ func touchedBy(from, to *config.State, changes []config.Change) *touched {
 		pools: map[config.ID]bool{},
 	}
 	for _, ch := range changes {
+		c.checks = c.checks || mayChangeChecks(ch)
 		if ch.Before != nil {
 			c.touch(from, ch.Before)
 		}
@@ -57,7 +59,7 @@ func touchedBy(from, to *config.State, changes []config.Change) *touched {
 // touchedAtFirst is touchedBy for a State that follows the empty one: everything is touched.
 func touchedAtFirst(from, to *config.State) *touched {
 	c := touchedBy(from, to, nil)
-	c.engine = true
+	c.engine, c.checks = true, true
 	for n := range to.Networks() {
 		c.networks[n.ID] = true
 	}
@@ -218,9 +220,13 @@ func (c *touched) params(r *config.Router, t *routerTouch) *ip.Params {
 	for _, l := range sorted(t.listeners) {
 		p.VIPs = append(p.VIPs, c.vipParams(r, l))
 	}
+	place := t.all || t.place
+	if !c.checks && !place {
+		p.KeepsChecks = true // all load balancers of a router need not be looked at for a member or a floating IP
+		return p
+	}
 	checked, longest := checksOf(c.to, r)
 	p.CheckLife = checkLifetime(longest)
-	place := t.all || t.place
 	if !place {
 		was, _ := checksOf(c.from, c.from.Router(r.ID))
 		place = checked != was
@@ -230,6 +236,24 @@ func (c *touched) params(r *config.Router, t *routerTouch) *ip.Params {
 		p.Place.Checked = checked
 	}
 	return p
+}
+
+// mayChangeChecks says whether checksOf may find another thing after a change.
+func mayChangeChecks(ch config.Change) bool {
+	switch ch.Ref.Kind {
+	case config.KindSubnet, config.KindFloatingIP, config.KindPortForwarding, config.KindMember,
+		config.KindAddressGroup, config.KindSecurityGroup, config.KindSecurityGroupRule, config.KindQuota:
+		return false
+	case config.KindPort:
+		for _, o := range []config.Object{ch.Before, ch.After} {
+			if p, ok := o.(*config.Port); ok &&
+				(p.DeviceOwner == config.OwnerInterface || p.DeviceOwner == config.OwnerGateway) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
 }
 
 // sorted sorts a list and leaves each ID once, so that no choice depends on the order of the changes.

@@ -371,6 +371,9 @@ func (c *Change) classify() {
 			r.Conns.ReleaseClass(former)
 		}
 	}
+	if c.params.KeepsChecks {
+		return
+	}
 	former := r.checkClass
 	if r.checkClass = 0; c.params.CheckLife != (conntrack.Lifetime{}) {
 		r.checkClass = r.Conns.Class(c.params.CheckLife)

@@ -23,8 +23,10 @@ type Params struct {
 	VIPs     []VIPParams      // VIPs that have come or changed
 	Pools    []wire.ID        // pools that may have changed
 
-	// CheckLife is the lifetime of the connections of checks. It is set in any case; zero: there are none.
-	CheckLife conntrack.Lifetime
+	// CheckLife is the lifetime of the connections of checks; zero: there are none. KeepsChecks says that it is as it
+	// was, and is not set.
+	CheckLife   conntrack.Lifetime
+	KeepsChecks bool
 }
 
 // SettingsParams are a router's scalar settings.
