@@ -20,7 +20,9 @@ func largeState(b testing.TB, ports, floating, balancers int) *config.State {
 	b.Helper()
 	id := func(name string) config.ID { return config.NameID(config.KindNetwork, "bench", name) }
 	meta := func(name string) config.Meta { return config.Meta{ID: id(name), Name: name} }
-	at := func(first byte, n int) netip.Addr { return netip.AddrFrom4([4]byte{first, byte(n >> 16), byte(n >> 8), byte(n)}) }
+	at := func(first byte, n int) netip.Addr {
+		return netip.AddrFrom4([4]byte{first, byte(n >> 16), byte(n >> 8), byte(n)})
+	}
 	d := config.Empty().Edit()
 	d.Put(&config.Network{Meta: meta("out"), External: true, AdminStateUp: true},
 		&config.Network{Meta: meta("in"), AdminStateUp: true},

@@ -18,7 +18,7 @@ func play(t *testing.T, h http.Handler, method, target, body string) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, target, strings.NewReader(body)))
 	switch w.Code {
-	case 200, 201, 202, 204, 400, 404, 405, 409, 413:
+	case 200, 201, 202, 204, 400, 403, 404, 405, 409, 413:
 	default:
 		t.Fatalf("%s %s %s: status %d: %s", method, target, body, w.Code, w.Body)
 	}
@@ -41,6 +41,9 @@ func play(t *testing.T, h http.Handler, method, target, body string) {
 		}
 	}
 }
+
+// defaultGroup is the id of the default security group.
+var defaultGroup = string(config.NameID(config.KindSecurityGroup, "default"))
 
 // No body has the API panic, or answer with a status of 500, or leaves the State wrong.
 func FuzzBody(f *testing.F) {
@@ -77,6 +80,19 @@ func FuzzBody(f *testing.F) {
 		{"POST", "lbaas/healthmonitors", `{"healthmonitor":{"pool_id":"{pool}","type":"HTTP","delay":5,"timeout":5,
 			"max_retries":1,"expected_codes":"200-204"}}`},
 		{"PUT", "lbaas/healthmonitors/{hm}", `{"healthmonitor":{"http_method":null,"delay":60}}`},
+		{"POST", "security-groups", `{"security_group":{"name":"g","stateful":false}}`},
+		{"POST", "security-group-rules", `{"security_group_rule":{"security_group_id":"` + defaultGroup + `",
+			"direction":"ingress","protocol":"tcp","port_range_min":80,"port_range_max":"81","remote_ip_prefix":"::/0",
+			"ethertype":"IPv6"}}`},
+		{"POST", "security-group-rules", `{"security_group_rules":[{"security_group_id":"` + defaultGroup + `",
+			"direction":"egress","protocol":"icmp","port_range_min":8,"remote_group_id":"` + defaultGroup + `"}]}`},
+		{"PUT", "security-groups/" + defaultGroup, `{"security_group":{"description":"x"}}`},
+		{"POST", "address-groups", `{"address_group":{"addresses":["10.0.0.0/8","::1"]}}`},
+		{"PUT", "quotas/00000000000000000000000000000001", `{"quota":{"network":0,"loadbalancer":null,"trunk":"3"}}`},
+		{"PUT", "lbaas/quotas/00000000000000000000000000000001", `{"quota":{"health_monitor":1}}`},
+		{"PUT", "ports/{port}", `{"port":{"security_groups":[],"port_security_enabled":false,"dns_name":"x",
+			"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":"1400"}],"binding:profile":{"a":1}}}`},
+		{"POST", "lbaas/loadbalancers", `{"loadbalancer":{"vip_port_id":"{port}"}}`},
 		{"DELETE", "lbaas/loadbalancers/{lb}", ``}, {"DELETE", "lbaas/pools/{pool}", ``},
 		{"DELETE", "lbaas/listeners/{li}", ``}, {"PUT", "lbaas/loadbalancers/{lb}/failover", ``},
 	} {
@@ -118,6 +134,7 @@ func FuzzQuery(f *testing.F) {
 	c, h := fuzzed(f)
 	f.Fuzz(func(t *testing.T, query string) {
 		for _, path := range []string{"networks", "subnets", "ports", "routers", "floatingips",
+			"security-groups", "security-group-rules", "address-groups", "agents", "network-ip-availabilities",
 			"lbaas/loadbalancers", "lbaas/listeners", "lbaas/pools", c.fill("lbaas/pools/{pool}/members"),
 			"lbaas/healthmonitors", c.fill("lbaas/loadbalancers/{lb}/status")} {
 			u := url.URL{Path: "/v2.0/" + path, RawQuery: strings.Map(func(r rune) rune {

@@ -35,7 +35,8 @@ func TestQuotas(t *testing.T) {
 	c := newCloud(t)
 	c.build()
 	all := `"subnet":-1,"router":-1,"floatingip":-1,"security_group":-1,"security_group_rule":-1,"address_group":-1,
-		"rbac_policy":-1,"trunk":-1,` + project
+		"rbac_policy":-1,"trunk":-1,"loadbalancer":-1,"load_balancer":-1,"healthmonitor":-1,"health_monitor":-1,
+		"listener":-1,"pool":-1,"member":-1,"l7policy":-1,"l7rule":-1,` + project
 	c.equals(c.do(200, "GET", quotasPath, ""), `{"network":-1,"port":-1,"subnetpool":-1,`+all+`}`)
 	c.equals(c.do(200, "PUT", quotasPath, `{"quota":{"network":"3","port":-1,"subnetpool":7}}`),
 		`{"network":3,"port":-1,"subnetpool":7,`+all+`}`)
@@ -66,12 +67,13 @@ func TestQuotas(t *testing.T) {
 	if a.status != 403 || !strings.Contains(a.text, `"faultstring":"Quota has been met for resources: LoadBalancer"`) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
-	c.do(204, "DELETE", quotasPath, "")
-	c.make("fourth", "/v2.0/networks", `{"network":{}}`)
-	if o := c.do(200, "GET", lbQuotasPath, ""); o["loadbalancer"] != 0. { // which is the other API's
+	c.do(204, "DELETE", lbQuotasPath, "")
+	c.refuse(409, "OverQuota", "POST", "/v2.0/networks", `{"network":{}}`)                          // the other API's is as it was
+	if o := c.do(200, "PUT", quotasPath, `{"quota":{"loadbalancer":0}}`); o["loadbalancer"] != 0. { // as gophercloud
 		t.Errorf("%v", o)
 	}
-	c.do(204, "DELETE", lbQuotasPath, "")
+	c.do(204, "DELETE", quotasPath, "")
+	c.make("fourth", "/v2.0/networks", `{"network":{}}`)
 	if c.control.State().Quota() != nil {
 		t.Error("there is a quota without limits")
 	}

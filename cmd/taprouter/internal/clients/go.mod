@@ -1,0 +1,25 @@
+module github.com/taprouter/taprouter/cmd/taprouter/internal/clients
+
+go 1.26.3
+
+require (
+	github.com/gophercloud/gophercloud/v2 v2.15.0
+	github.com/taprouter/taprouter v0.0.0
+)
+
+require (
+	github.com/gaissmai/bart v0.30.0 // indirect
+	github.com/google/btree v1.1.2 // indirect
+	github.com/google/gopacket v1.1.19 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/songgao/water v0.0.0-20200317203138-2b4b6d7c09d8 // indirect
+	github.com/tidwall/btree v1.8.2 // indirect
+	github.com/vishvananda/netlink v1.3.1 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/exp v0.0.0-20250711185948-6ae5c78190dc // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/time v0.15.0 // indirect
+	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237 // indirect
+)
+
+replace github.com/taprouter/taprouter => ../../../..
