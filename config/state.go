@@ -129,7 +129,8 @@ func (c *content) RulesOf(group ID) iter.Seq[*SecurityGroupRule] {
 	return each[*SecurityGroupRule](c, ruleOf, group)
 }
 
-// RuleLike finds another rule of the same group that says the same, nil if there is none. The rule is as a State has it.
+// RuleLike finds another rule of the same group that says the same, nil if there is none. The rule is as a State has
+// it.
 func (c *content) RuleLike(r *SecurityGroupRule) *SecurityGroupRule {
 	for id := range c.claimants(ruleClaim(r)) {
 		if id != r.ID {

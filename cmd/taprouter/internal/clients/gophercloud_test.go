@@ -96,10 +96,12 @@ func TestGophercloud(t *testing.T) {
 	ctx := t.Context()
 	net, lb, c := connect(t)
 	up := true
-	ext := must[*networks.Network](t)(networks.Create(ctx, net, createExternal{networks.CreateOpts{Name: "ext"}}).Extract())
+	ext := must[*networks.Network](t)(networks.Create(ctx, net,
+		createExternal{networks.CreateOpts{Name: "ext"}}).Extract())
 	extSub := must[*subnets.Subnet](t)(subnets.Create(ctx, net, subnets.CreateOpts{NetworkID: ext.ID, IPVersion: 4,
 		CIDR: "10.10.10.0/24"}).Extract())
-	n := must[*networks.Network](t)(networks.Create(ctx, net, networks.CreateOpts{Name: "blue", AdminStateUp: &up}).Extract())
+	n := must[*networks.Network](t)(networks.Create(ctx, net, networks.CreateOpts{Name: "blue",
+		AdminStateUp: &up}).Extract())
 	sub := must[*subnets.Subnet](t)(subnets.Create(ctx, net, subnets.CreateOpts{NetworkID: n.ID, IPVersion: 4,
 		CIDR: "172.16.101.0/24", DNSNameservers: []string{"10.0.0.53"}}).Extract())
 	if sub.GatewayIP != "172.16.101.1" || len(sub.AllocationPools) != 1 {
@@ -108,7 +110,8 @@ func TestGophercloud(t *testing.T) {
 	r := must[*routers.Router](t)(routers.Create(ctx, net, routers.CreateOpts{Name: "r",
 		GatewayInfo: &routers.GatewayInfo{NetworkID: ext.ID, ExternalFixedIPs: []routers.ExternalFixedIP{
 			{SubnetID: extSub.ID}}}}).Extract())
-	must[*routers.InterfaceInfo](t)(routers.AddInterface(ctx, net, r.ID, routers.AddInterfaceOpts{SubnetID: sub.ID}).Extract())
+	must[*routers.InterfaceInfo](t)(routers.AddInterface(ctx, net, r.ID,
+		routers.AddInterfaceOpts{SubnetID: sub.ID}).Extract())
 	must[[]string](t)(attributestags.ReplaceAll(ctx, net, "networks", n.ID, attributestags.ReplaceAllOpts{
 		Tags: []string{"a"}}).Extract())
 
@@ -141,7 +144,8 @@ func TestGophercloud(t *testing.T) {
 	if f.Status != "ACTIVE" || f.FixedIP != "172.16.101.3" || f.RouterID != r.ID {
 		t.Errorf("%+v", f)
 	}
-	f = must[*floatingips.FloatingIP](t)(floatingips.Update(ctx, net, f.ID, floatingips.UpdateOpts{PortID: new(string)}).Extract())
+	f = must[*floatingips.FloatingIP](t)(floatingips.Update(ctx, net, f.ID, floatingips.UpdateOpts{
+		PortID: new(string)}).Extract())
 	if f.PortID != "" || f.Status != "DOWN" {
 		t.Errorf("%+v", f)
 	}

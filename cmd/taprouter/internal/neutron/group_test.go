@@ -76,7 +76,8 @@ func TestSecurityGroup(t *testing.T) {
 func TestDefaultGroup(t *testing.T) {
 	c := newCloud(t)
 	o := c.theDefault()
-	if o["stateful"] != true || len(o["security_group_rules"].([]any)) != 4 || c.control.State().Count(config.KindSecurityGroup) != 0 {
+	if o["stateful"] != true || len(o["security_group_rules"].([]any)) != 4 ||
+		c.control.State().Count(config.KindSecurityGroup) != 0 {
 		t.Errorf("%v", o)
 	}
 	c.build()
@@ -269,7 +270,8 @@ func TestKeptAttributes(t *testing.T) {
 	o := c.do(200, "PUT", "/v2.0/ports/{new}", `{"port":{"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":null},
 		{"opt_name":"x","opt_value":"y","ip_version":6}]}}`)
 	c.equals(map[string]any{"o": o["extra_dhcp_opts"]}, `{"o":[{"opt_name":"x","opt_value":"y","ip_version":6}]}`)
-	f := c.make("f", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","dns_name":"w","dns_domain":"x."}}`)
+	f := c.make("f", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","dns_name":"w",
+		"dns_domain":"x."}}`)
 	if f["dns_name"] != "w" || f["dns_domain"] != "x." {
 		t.Errorf("%v", f)
 	}

@@ -74,7 +74,8 @@ func (a *API) statistics(s *config.State, listeners ...*config.Listener) reply {
 			refused += live.Refused
 		}
 	}
-	return reply{status: http.StatusOK, body: map[string]any{"stats": map[string]any{"active_connections": active, "bytes_in": in,
+	return reply{status: http.StatusOK, body: map[string]any{"stats": map[string]any{
+		"active_connections": active, "bytes_in": in,
 		"bytes_out": out, "total_connections": total, "request_errors": refused}}}
 }
 

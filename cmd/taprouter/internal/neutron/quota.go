@@ -61,8 +61,8 @@ func (e *edit) overQuota() error {
 }
 
 // mountQuotas serves the quotas of both APIs. They are one object. Neutron's path has the limits of both: gophercloud
-// asks for Octavia's quotas below the same path, which Octavia has, too. It cannot be told which of them a DELETE means,
-// so that takes all limits away.
+// asks for Octavia's quotas below the same path, which Octavia has, too. It cannot be told which of them a DELETE
+// means, so that takes all limits away.
 func (a *API) mountQuotas() {
 	a.mountQuota("/v2.0/quotas", slices.Concat(networkLimits, balancingLimits), http.StatusOK)
 	a.mountQuota(lbaas+"/quotas", balancingLimits, http.StatusAccepted)

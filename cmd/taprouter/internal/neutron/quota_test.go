@@ -29,7 +29,10 @@ func parsed(t *testing.T, text string) (o map[string]any) {
 	return o
 }
 
-const quotasPath, lbQuotasPath = "/v2.0/quotas/" + neutron.DefaultProject, "/v2.0/lbaas/quotas/" + neutron.DefaultProject
+const (
+	quotasPath   = "/v2.0/quotas/" + neutron.DefaultProject
+	lbQuotasPath = "/v2.0/lbaas/quotas/" + neutron.DefaultProject
+)
 
 func TestQuotas(t *testing.T) {
 	c := newCloud(t)
@@ -156,7 +159,8 @@ func TestAside(t *testing.T) {
 	id := func(n byte) config.ID { return config.NewID([16]byte{9, n}) }
 	asides := []neutron.Aside{
 		{Object: &config.Network{Meta: config.Meta{ID: id(1), Name: "lost"}}, Reason: "its VLAN is another network's"},
-		{Object: &config.Port{Meta: config.Meta{ID: id(2), Name: "alone"}, Network: id(1)}, Reason: "its network is set aside"},
+		{Object: &config.Port{Meta: config.Meta{ID: id(2), Name: "alone"}, Network: id(1)},
+			Reason: "its network is set aside"},
 		{Object: &config.LoadBalancer{Meta: config.Meta{ID: id(3), Name: "lb"}, Network: id(1)}, Reason: "likewise"},
 		{Object: &config.FloatingIP{Meta: config.Meta{ID: id(4)}, Network: id(1)}, Reason: "likewise"},
 	}
@@ -201,7 +205,8 @@ func TestAside(t *testing.T) {
 func TestBalancerOnUsersPort(t *testing.T) {
 	c := newCloud(t)
 	c.build()
-	c.make("vip", "/v2.0/ports", `{"port":{"network_id":"{net}","name":"vip","fixed_ips":[{"ip_address":"172.16.101.77"}]}}`)
+	c.make("vip", "/v2.0/ports", `{"port":{"network_id":"{net}","name":"vip",
+		"fixed_ips":[{"ip_address":"172.16.101.77"}]}}`)
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"{vip}"}}`)
 	const lbs = "/v2.0/lbaas/loadbalancers"
 	c.fault(400, "POST", lbs, `{"loadbalancer":{"vip_port_id":"{net}"}}`)
