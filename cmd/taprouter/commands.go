@@ -22,7 +22,6 @@ import (
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/lab"
 	"github.com/taprouter/taprouter/router"
-	"github.com/taprouter/taprouter/router/control"
 )
 
 type runCmd struct {
@@ -42,7 +41,7 @@ func (*runCmd) Help() string {
 }
 
 // Run serves a topology until the context ends.
-func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
+func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *slog.LevelVar) error {
 	ctx, service := newService(ctx)
 	defer service.stop()
 	f, err := open(c.File, std)
@@ -88,13 +87,15 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 		_ = engine.Close() // the first error is the one to tell
 		return err
 	}
-	owner := control.New(engine, control.Options{Store: kept.own.Store})
-	if err := kept.own.Serve(ctx, owner); err != nil {
+	p := newProcess(engine, kept.own, level, log)
+	defer p.stop()
+	p.reload = &reloader{path: c.File, own: kept.own, mayOpen: rights.mayOpen, also: api.Reload, log: log}
+	if err := kept.own.Serve(ctx, p.control); err != nil {
 		_ = engine.Close()
 		return err
 	}
 	service.started.Store(true)
-	c.serve(api, owner, engine, log)
+	c.serve(api, p)
 	missing := engine.Missing()
 	ready := []any{"networks", len(topo.Networks), "routers", len(topo.Routers), "floating_ips", len(topo.FloatingIPs),
 		"vips", len(topo.VIPs), "devices", len(engine.Stats().Devices)}
@@ -104,9 +105,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger) error {
 	log.Info("ready", ready...)
 	told := routingStatus(missing)
 	notify(log, "READY=1\n"+told)
-	r := &reloader{path: c.File, own: kept.own, mayOpen: rights.mayOpen, also: api.Reload, log: log}
-	go watchdog(ctx, log, healthOf(engine, owner).alive)
-	r.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
+	go watchdog(ctx, log, p.alive)
+	p.reload.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
 	api.Close()
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),

@@ -12,8 +12,8 @@ import (
 	"unicode"
 )
 
-// newLogger returns the program's logger.
-func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+// newLogger returns the program's logger. The level may be one that changes.
+func newLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
@@ -24,7 +24,7 @@ func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 // message, then the keys.
 type humanHandler struct {
 	w     io.Writer
-	level slog.Level
+	level slog.Leveler
 	color bool
 	mu    *sync.Mutex
 	attrs []byte // of WithAttrs, written already
@@ -32,7 +32,7 @@ type humanHandler struct {
 }
 
 // Enabled implements slog.Handler.
-func (h *humanHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+func (h *humanHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 // Handle implements slog.Handler.
 func (h *humanHandler) Handle(_ context.Context, r slog.Record) error {

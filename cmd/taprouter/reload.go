@@ -18,7 +18,7 @@ import (
 	"github.com/taprouter/taprouter/router/control"
 )
 
-// A reloader has the router serve its file as that is now. Callers serialize.
+// A reloader has the router serve a file: its own as that is now, or another one. Callers of serve and reload serialize.
 type reloader struct {
 	path    string // of the file
 	own     *ownership.Ownership
@@ -92,28 +92,34 @@ func (r *reloader) await(done <-chan bool) {
 // reload reads the file again, logs what differs, and has the router serve it. Either all of that is done, or the
 // router goes on as before, and the log says why. It reports whether the router serves the file.
 func (r *reloader) reload(ctx context.Context) bool {
-	began := time.Now()
 	f, err := r.read()
 	if err == nil {
-		var report control.Report
-		var lines []config.Line
-		var result ownership.Result
-		result, err = r.own.Apply(ctx, f, ownership.ApplyOptions{Tell: func(result ownership.Result) {
-			lines = result.Lines()
-			for _, n := range result.Notices {
-				r.log.Warn(n.Message)
-			}
-			r.tell(f, &result.Report, lines)
-		}})
-		report = result.Report
-		if err == nil {
-			r.sum(&report, lines, time.Since(began))
-			return true
-		}
-		err = placed(f, err)
+		_, err = r.apply(ctx, f, ownership.ApplyOptions{})
 	}
-	r.refuse(ctx, err)
-	return false
+	if err != nil {
+		r.refuse(ctx, err)
+		return false
+	}
+	return true
+}
+
+// apply has the router serve a file, and logs what differs. The faults of an error have lines.
+func (r *reloader) apply(ctx context.Context, f *file.File, opt ownership.ApplyOptions) (ownership.Result, error) {
+	began := time.Now()
+	var lines []config.Line
+	opt.Tell = func(result ownership.Result) {
+		lines = result.Lines()
+		for _, n := range result.Notices {
+			r.log.Warn(n.Message)
+		}
+		r.tell(f, &result.Report, lines)
+	}
+	result, err := r.own.Apply(ctx, f, opt)
+	if err != nil {
+		return result, placed(f, err)
+	}
+	r.sum(f, &result.Report, lines, time.Since(began))
+	return result, nil
 }
 
 // read reads the file, and logs its warnings.
@@ -294,8 +300,8 @@ func countValues(n router.Count) []any {
 }
 
 // sum logs what a reload has done.
-func (r *reloader) sum(report *control.Report, lines []config.Line, took time.Duration) {
-	values := []any{"file", r.path, "took", took.Round(time.Microsecond).String()}
+func (r *reloader) sum(f *file.File, report *control.Report, lines []config.Line, took time.Duration) {
+	values := []any{"file", f.Name(), "took", took.Round(time.Microsecond).String()}
 	var ops [3]int
 	var later []string
 	for _, l := range lines {

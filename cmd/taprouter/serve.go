@@ -1,12 +1,20 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/taprouter/taprouter/cmd/taprouter/internal/identity"
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/metrics"
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/native"
 	"github.com/taprouter/taprouter/cmd/taprouter/internal/neutron"
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/ownership"
 	"github.com/taprouter/taprouter/cmd/taprouter/internal/serve"
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
 )
@@ -28,18 +36,101 @@ func (f *apiFlags) open(log *slog.Logger) (*serve.Server, error) {
 		TokenFile: f.TokenFile, CertFile: f.TLSCert, KeyFile: f.TLSKey, Logger: log})
 }
 
-// serve begins to answer. The process has given up its rights by now, so what a later reload reads is tried once.
-func (f *apiFlags) serve(s *serve.Server, c *control.Control, engine *router.Engine, log *slog.Logger) {
-	if err := s.Reload(); err != nil {
-		log.Warn("the token and the certificate of the API cannot be read again", "err", err)
+// A process is a router that runs, as the APIs show and change it.
+type process struct {
+	engine  *router.Engine
+	own     *ownership.Ownership
+	control *control.Control
+	reload  *reloader
+	events  *native.Events
+	metrics *metrics.Metrics
+	level   *slog.LevelVar
+	log     *slog.Logger
+	started time.Time
+	stop    func() // ends what engine tells events
+}
+
+// newProcess makes the one Control of an engine, with what hears of its changes.
+func newProcess(e *router.Engine, own *ownership.Ownership, level *slog.LevelVar, log *slog.Logger) *process {
+	p := &process{engine: e, own: own, level: level, log: log, started: time.Now(),
+		events: native.NewEvents(uint64(own.Revision()))}
+	p.metrics = metrics.New(e.Inspect(), metrics.Options{Version: version,
+		Revision: func() uint64 { return uint64(own.Revision()) }})
+	p.control = control.New(e, control.Options{Store: p.store, Ended: p.ended, Event: func(r control.Report) {
+		p.events.Changed(uint64(own.Revision()), r)
+	}})
+	p.stop = e.Events(p.events.Happened)
+	return p
+}
+
+// store writes a change down, and measures how long that takes where it goes to a disk.
+func (p *process) store(ctx context.Context, r control.Report) error {
+	began := time.Now()
+	err := p.own.Store(ctx, r)
+	if p.own.Keeps() {
+		p.metrics.Stored(time.Since(began))
 	}
-	api := neutron.New(c, neutron.Options{Logger: log, Balancers: engine, RequestID: serve.RequestID, Note: serve.Note})
+	return err
+}
+
+// ended counts how changes end.
+func (p *process) ended(changed bool, took time.Duration, err error) {
+	result := metrics.Failed
+	_, wrong := errors.AsType[*control.Refusal](err)
+	switch {
+	case changed:
+		result = metrics.Applied
+	case err == nil:
+		result = metrics.Unchanged
+	case wrong:
+		result = metrics.Refused
+	}
+	p.metrics.Applied(result, took)
+}
+
+// alive returns an error if the router hangs.
+func (p *process) alive(ctx context.Context) error { return native.Healthy(ctx, p.engine, p.control) }
+
+// aside lists what is stored and not served, for the API.
+func (p *process) aside() []neutron.Aside {
+	var list []neutron.Aside
+	for _, a := range p.own.Aside() {
+		list = append(list, neutron.Aside{Object: a.Object, Reason: a.Reason})
+	}
+	return list
+}
+
+// forget deletes an object that was set aside.
+func (p *process) forget(ctx context.Context, r config.Ref) error {
+	switch found, err := p.own.Forget(ctx, r); {
+	case err != nil:
+		return err
+	case !found:
+		return os.ErrNotExist
+	}
+	return nil
+}
+
+// serve begins to answer. The process has given up its rights by now, so what a later reload reads is tried once.
+func (f *apiFlags) serve(s *serve.Server, p *process) {
+	if err := s.Reload(); err != nil {
+		p.log.Warn("the token and the certificate of the API cannot be read again", "err", err)
+	}
+	api := neutron.New(p.control, neutron.Options{Logger: p.log, Stated: p.own.Stated, Balancers: p.engine.Inspect(),
+		Aside: p.aside, Forget: p.forget, RequestID: serve.RequestID, Note: serve.Note})
+	own := native.New(native.Options{Engine: p.engine, Control: p.control, Topology: topology{p.reload},
+		Events: p.events, Metrics: p.metrics.Handler(), Logger: p.log, Version: versionLine(), Started: p.started,
+		Level: p.level, Local: serve.Local, RequestID: serve.RequestID, Note: serve.Note})
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
+	mux.Handle(native.Base+"/", own)
 	service := serve.Service{Handler: mux, Routes: []serve.Route{{Pattern: "GET /{$}", Open: true}}}
+	for _, r := range native.Routes() {
+		service.Routes = append(service.Routes, serve.Route(r))
+	}
 	if f.LoginStub {
-		stub := identity.New(identity.Options{State: c.State, Project: neutron.DefaultProject, Password: s.Secret,
-			Salt: s.Salt})
+		stub := identity.New(identity.Options{State: p.control.State, Project: neutron.DefaultProject,
+			Password: s.Secret, Salt: s.Salt})
 		for _, path := range identity.Paths() {
 			mux.Handle(path, stub)
 		}

@@ -2,54 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-
-	"github.com/taprouter/taprouter/router"
-	"github.com/taprouter/taprouter/router/control"
 )
-
-// A health finds out whether a router still works: its workers answer, and changes come to their end.
-type health struct {
-	workers func()                      // returns when every worker has answered, at the latest at the engine's end
-	changes func(context.Context) error // returns when no change is being made
-	asked   chan struct{}               // closed when the workers have answered; nil: they are not asked now
-}
-
-func healthOf(e *router.Engine, c *control.Control) *health {
-	return &health{workers: func() { _ = e.Stats() }, changes: c.Idle}
-}
-
-// alive returns an error if the router does not answer before the context ends. Callers serialize. There is never more
-// than one question to the workers: while they do not answer one, the next call waits for its answer first.
-func (h *health) alive(ctx context.Context) error {
-	for late := h.asked != nil; ; late = false {
-		if !late {
-			answered := make(chan struct{})
-			h.asked = answered
-			go func() {
-				h.workers()
-				close(answered)
-			}()
-		}
-		select {
-		case <-h.asked:
-			h.asked = nil
-		case <-ctx.Done():
-			return fmt.Errorf("a worker does not answer: %w", ctx.Err())
-		}
-		if !late {
-			break
-		}
-	}
-	if err := h.changes(ctx); err != nil {
-		return fmt.Errorf("a change does not end: %w", err)
-	}
-	return nil
-}
 
 // watchdog tells the service manager twice in its interval that the router works (WatchdogSec= in systemd.service(5)),
 // until the context ends. While the router does not work it says nothing. The manager then ends the process, and starts

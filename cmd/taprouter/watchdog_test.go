@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ func TestWatchdog(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var log bytes.Buffer
 		began, asked := time.Now(), 0
-		watchdog(ctx, newLogger(&log, 0, "text"), func(ctx context.Context) error {
+		watchdog(ctx, newLogger(&log, slog.LevelInfo, "text"), func(ctx context.Context) error {
 			if at, want := time.Since(began), time.Duration(asked)*5*time.Second; at != want {
 				t.Errorf("question %d after %v, want %v", asked, at, want)
 			}
@@ -62,7 +63,7 @@ func TestNoWatchdog(t *testing.T) {
 	} {
 		interval(t, c.usec, c.pid)
 		var log bytes.Buffer
-		watchdog(t.Context(), newLogger(&log, 0, "text"), func(context.Context) error {
+		watchdog(t.Context(), newLogger(&log, slog.LevelInfo, "text"), func(context.Context) error {
 			t.Errorf("%v: asked", c)
 			return os.ErrInvalid
 		})
@@ -70,41 +71,4 @@ func TestNoWatchdog(t *testing.T) {
 			t.Errorf("%v: the log has %q", c, got)
 		}
 	}
-}
-
-// A router works when its workers have answered and no change is being made. Workers that do not answer are asked once.
-func TestHealth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hang, asked, changing := make(chan struct{}), 0, true
-		h := &health{
-			workers: func() { asked++; <-hang },
-			changes: func(ctx context.Context) error {
-				if changing {
-					<-ctx.Done()
-				}
-				return ctx.Err()
-			},
-		}
-		want := func(text string) {
-			t.Helper()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if err := h.alive(ctx); text == "" && err != nil || text != "" && (err == nil ||
-				!strings.Contains(err.Error(), text)) {
-				t.Errorf("alive: %v, want %q", err, text)
-			}
-		}
-		want("a worker does not answer")
-		want("a worker does not answer")
-		if asked != 1 {
-			t.Errorf("the workers were asked %d times while they hung", asked)
-		}
-		close(hang)
-		want("a change does not end")
-		changing = false
-		want("")
-		if asked != 3 {
-			t.Errorf("the workers were asked %d times, want 3", asked)
-		}
-	})
 }

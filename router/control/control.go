@@ -40,6 +40,10 @@ type Options struct {
 	// Control.
 	Event func(r Report)
 
+	// Ended is told how each Edit has ended, whether it has changed anything, and how long it took with the wait for
+	// other changes. It may not call the Control.
+	Ended func(changed bool, took time.Duration, err error)
+
 	// Claimed reports whether an address of a network is taken by something outside of the State, such as a lease.
 	// No address is chosen that is.
 	Claimed func(network config.ID, a netip.Addr) bool
@@ -128,6 +132,16 @@ func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Rep
 // any more, tell gets the Report. Then the change is made. If nothing differs, tell is called, too. It may not call the
 // Control.
 func (c *Control) EditTold(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
+	if c.opt.Ended == nil {
+		return c.edit(ctx, edit, tell)
+	}
+	began := time.Now()
+	r, err := c.edit(ctx, edit, tell)
+	c.opt.Ended(err == nil && len(r.Changes) > 0, time.Since(began), err)
+	return r, err
+}
+
+func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
 	if err := c.lock(ctx); err != nil {
 		return Report{}, err
 	}
@@ -178,15 +192,6 @@ func (c *Control) make(ctx context.Context, r *Report, tell func(Report)) error 
 	if c.opt.Event != nil && len(r.Changes) > 0 {
 		c.opt.Event(*r)
 	}
-	return nil
-}
-
-// Free returns nil when no change is being made, or the context's error if that ends first.
-func (c *Control) Free(ctx context.Context) error {
-	if err := c.lock(ctx); err != nil {
-		return err
-	}
-	c.unlock()
 	return nil
 }
 

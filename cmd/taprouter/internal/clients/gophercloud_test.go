@@ -43,7 +43,7 @@ func connect(t *testing.T) (network, balancer *gophercloud.ServiceClient, c *con
 	}
 	t.Cleanup(func() { e.Close() })
 	c = control.New(e, control.Options{})
-	server := httptest.NewServer(neutron.New(c, neutron.Options{Balancers: e}))
+	server := httptest.NewServer(neutron.New(c, neutron.Options{Balancers: e.Inspect()}))
 	t.Cleanup(server.Close)
 	provider := &gophercloud.ProviderClient{EndpointLocator: func(gophercloud.EndpointOpts) (string, error) {
 		return server.URL + "/", nil

@@ -60,7 +60,9 @@ func (p *plain) Plan(_ context.Context, f *file.File, opt native.ApplyOptions) (
 		return native.Applied{}, native.ErrRevision
 	}
 	d := from.Edit()
-	f.Edit(d)
+	if _, err := f.Edit(d, file.Over{}); err != nil {
+		return native.Applied{}, err
+	}
 	to, faults := d.Check()
 	if err := faults.Err(); err != nil {
 		return native.Applied{}, err
@@ -74,8 +76,8 @@ func (p *plain) Apply(ctx context.Context, f *file.File, opt native.ApplyOptions
 		if opt.Revision != 0 && opt.Revision != p.engine.State().Version() {
 			return fmt.Errorf("%w: it is %d", native.ErrRevision, p.engine.State().Version())
 		}
-		f.Edit(d)
-		return nil
+		_, err := f.Edit(d, file.Over{})
+		return err
 	})
 	if err != nil {
 		return native.Applied{}, err

@@ -133,7 +133,7 @@ func Healthy(ctx context.Context, e *router.Engine, c *control.Control) error {
 	if err := e.Inspect().Alive(ctx); err != nil {
 		return err
 	}
-	if err := c.Free(ctx); err != nil {
+	if err := c.Idle(ctx); err != nil {
 		return fmt.Errorf("a change has been going on for more than %v: %w", healthTime, err)
 	}
 	return nil

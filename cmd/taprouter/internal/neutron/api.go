@@ -55,7 +55,7 @@ type Options struct {
 	Forget func(ctx context.Context, r config.Ref) error
 }
 
-// Balancers is what a router.Engine says of the load balancers that it serves.
+// Balancers is what a router.Inspector says of the load balancers that it serves.
 type Balancers interface {
 	// LoadBalancer is about one of them. It reports false if it is not served.
 	LoadBalancer(id config.ID) (router.LoadBalancer, bool)

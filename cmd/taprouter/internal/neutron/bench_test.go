@@ -71,7 +71,7 @@ func BenchmarkChange(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer e.Close()
-		h := neutron.New(control.New(e, control.Options{}), neutron.Options{Balancers: e})
+		h := neutron.New(control.New(e, control.Options{}), neutron.Options{Balancers: e.Inspect()})
 		id := func(name string) string { return string(config.NameID(config.KindNetwork, "bench", name)) }
 		ask := func(b *testing.B, status int, method, path, body string) string {
 			w := httptest.NewRecorder()

@@ -150,7 +150,7 @@ func TestBalancerServesAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := cloudOn(t, sim.Engine, neutron.Options{Balancers: sim})
+	c := cloudOn(t, sim.Engine, neutron.Options{Balancers: sim.Inspect()})
 	c.build()
 	c.make("net2", "/v2.0/networks", `{"network":{"name":"vlan102"}}`)
 	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net2}","ip_version":4,"cidr":"172.16.102.0/24"}}`)

@@ -564,7 +564,7 @@ pool = "web"
 		t.Fatal(err)
 	}
 	defer e.Close()
-	c := cloudOn(t, e, neutron.Options{Stated: f.Source, Balancers: e})
+	c := cloudOn(t, e, neutron.Options{Stated: f.Source, Balancers: e.Inspect()})
 	first := func(name, path string) map[string]any {
 		for k, v := range c.do(200, "GET", path, "") {
 			if !strings.HasSuffix(k, "_links") {

@@ -53,6 +53,7 @@ func Start(ctx context.Context, f *file.File, opt Options) (*Ownership, error) {
 	}
 	o.file.Store(f)
 	if opt.Store == nil {
+		o.revision.Store(1)
 		return o, nil
 	}
 	o.objects = store.NewObjects(opt.Store)
