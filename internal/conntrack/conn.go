@@ -58,12 +58,14 @@ const (
 type connFlags uint8
 
 const (
-	connLive      connFlags = 1 << iota
-	connReplied             // a reply has been seen
-	connCounted             // counts towards the share of its owner
-	connOwnerDest           // the owner is the destination of the translated packet, not the original source
-	connNAT                 // the translation changes something
-	markShift     = iota    // the marks follow
+	connLive      connFlags = 1 << iota // the record is whole: see Conn.publish
+	connReplied                         // a reply has been seen
+	connCounted                         // counts towards the share of its owner
+	connOwnerDest                       // the owner is the translated packet's destination, not the original source
+	connNAT                             // the translation changes something
+	markShift               = iota      // two marks follow
+
+	connSucceeds connFlags = 1 << 7 // it is the successor of another connection
 )
 
 // Tuple returns the tuple of direction d as it arrives.
@@ -123,7 +125,7 @@ func (c *Conn) setTranslation(original, to packet.Tuple) {
 func (c *Conn) NATed() bool { return c.flags&connNAT != 0 }
 
 // Marks returns the marks that the connection has begun with.
-func (c *Conn) Marks() Marks { return Marks(c.flags >> markShift) }
+func (c *Conn) Marks() Marks { return Marks(c.flags>>markShift) & allMarks }
 
 // Protocol returns the IP protocol.
 func (c *Conn) Protocol() uint8 { return c.proto }

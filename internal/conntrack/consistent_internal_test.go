@@ -65,8 +65,8 @@ func (d *disorder) Moved(c *Conn, from, to Rank) {
 }
 
 func (d *disorder) Ended(c *Conn, e Ending) {
-	if c.flags&connLive == 0 {
-		d.t.Fatal("it has ended before")
+	if c.flags&connLive != 0 {
+		d.t.Fatal("it ends, and its record counts as whole")
 	}
 	if late := millis(d.now) - c.seen; e.Reason == TimedOut && late < d.timeout(c) ||
 		e.Reason == Evicted && c.Rank() == Lasting {

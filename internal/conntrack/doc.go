@@ -37,6 +37,10 @@ type Config struct {
 	UDP, ICMP, TCPEstablished, Other time.Duration
 	TCPOpening, TCPClosing           time.Duration // 0: TCPTransitory
 	TCPTransitory                    time.Duration
+
+	// Memory is where the connections lie; nil: the heap. It is the table's own from NewTable on. Configure does not
+	// change it.
+	Memory Memory
 }
 
 // withDefaults fills in what is not set.

@@ -92,6 +92,25 @@ func (s *segment) seek(i uint, tag uint32) (uint, uint64) {
 	}
 }
 
+// reserve makes an index that has never had an entry as large as that many entries need. Otherwise every segment would
+// be split again and again on the way there.
+func (x *Index) reserve(entries int) {
+	if x.dir[0] != blank[0] {
+		return
+	}
+	depth := uint(0)
+	for depth < maxDepth && entries > splitAt*3/4<<depth {
+		depth++
+	}
+	x.dir = make([]*segment, 1<<depth)
+	for i := range x.dir {
+		x.dir[i] = newSegment(depth)
+	}
+	x.depth, x.count = depth, len(x.dir)
+	x.at[0] = 0
+	x.at[depth] = len(x.dir)
+}
+
 // Lookup returns the reference with this tag that is says yes to.
 func (x *Index) Lookup(tag uint32, is func(ref uint32) bool) (uint32, bool) {
 	s := x.segment(tag)

@@ -65,6 +65,24 @@ type Numbers interface {
 	Class(id string) (Class, bool)
 }
 
+// Loosen is for a Record of a snapshot, after which more packets of the connection may have passed: it is taken up in
+// the middle. The next segment of each direction says where that direction is. Windows and their scales are still
+// known. A TCP connection that was half-open may be established now, or anew at its beginning.
+func (r *Record) Loosen() {
+	if r.Original.Proto != packet.ProtoTCP {
+		return
+	}
+	switch r.State {
+	case New, SynSent, SynReceived:
+		r.State, r.Replied, r.Streams = New, false, [2]Stream{}
+		return
+	}
+	for d := range r.Streams {
+		r.Streams[d].Seen, r.Streams[d].Raised = false, false
+		r.Streams[d].Later = LaterSYN{}
+	}
+}
+
 // Export returns a Record of a connection that is there.
 func (t *Table) Export(c *Conn, names Names, now time.Duration) Record {
 	r := Record{
@@ -120,6 +138,7 @@ func (t *Table) Import(r *Record, numbers Numbers, now time.Duration) (*Conn, Re
 		return nil, TableFull
 	}
 	c.self = i
+	c.flags |= t.succeeding(i)
 	*t.conn(i) = c
 	if c.proto == packet.ProtoTCP {
 		t.restoreStreams(i, r)
@@ -137,7 +156,7 @@ func (t *Table) restore(r *Record, numbers Numbers) (c Conn, refusal Refusal) {
 		return c, Malformed
 	}
 	c = Conn{
-		state: r.State, class: classOf(r.Original.Proto), flags: connLive | connFlags(r.Marks&allMarks)<<markShift,
+		state: r.State, class: classOf(r.Original.Proto), flags: connFlags(r.Marks&allMarks) << markShift,
 		snapshot: t.changes.snapshot,
 	}
 	c.setTuple(Original, r.Original)

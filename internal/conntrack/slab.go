@@ -14,8 +14,10 @@ import (
 // from the lowest chunk that has a free record. So chunks at the top become empty when there are fewer
 // records, and their memory is given back. Number 0 is never given out: it stands for none.
 //
-// The zero value is an empty slab.
+// The zero value is an empty slab on the heap.
 type Slab[T, C any, P Linked[T]] struct {
+	Memory Memory // of the chunks; nil: the heap. It is set before the first Take
+
 	chunks  []chunk[T, C]
 	usage   []usage  // parallel to chunks; apart, so that the chunks that every packet looks at lie close together
 	partial []uint64 // bit k: chunk k has a free record
@@ -71,7 +73,7 @@ func (s *Slab[T, C, P]) Take() uint32 {
 	c, u := &s.chunks[k], &s.usage[k]
 	switch {
 	case c.records == nil:
-		c.records, c.column = new([chunkLen]T), new([chunkLen]C)
+		s.allocate(k)
 		*u = usage{fresh: firstOf(k), free: chunkLen}
 	case u.used == 0:
 		s.spared = false
@@ -88,6 +90,20 @@ func (s *Slab[T, C, P]) Take() uint32 {
 		s.partial[k>>6] &^= 1 << (k & 63)
 	}
 	return uint32(k)<<chunkBits | i
+}
+
+// allocate gives chunk k memory.
+func (s *Slab[T, C, P]) allocate(k int) {
+	c := &s.chunks[k]
+	if s.Memory != nil {
+		records, column := s.Memory.Take(k)
+		if len(records) >= int(unsafe.Sizeof(*c.records)) && len(column) >= int(unsafe.Sizeof(*c.column)) {
+			c.records = (*[chunkLen]T)(unsafe.Pointer(unsafe.SliceData(records)))
+			c.column = (*[chunkLen]C)(unsafe.Pointer(unsafe.SliceData(column)))
+			return
+		}
+	}
+	c.records, c.column = new([chunkLen]T), new([chunkLen]C)
 }
 
 // firstOf is the first record of chunk k that may be given out: number 0 is none.
@@ -133,6 +149,9 @@ func (s *Slab[T, C, P]) Free(i uint32) {
 // discard gives the memory of chunk k back, and forgets the chunks at the top that have none.
 func (s *Slab[T, C, P]) discard(k int) {
 	s.chunks[k] = chunk[T, C]{}
+	if s.Memory != nil {
+		s.Memory.Give(k)
+	}
 	n := len(s.chunks)
 	for n > 0 && s.chunks[n-1].records == nil {
 		n--

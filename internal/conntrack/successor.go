@@ -49,6 +49,14 @@ func (t *Table) succeed(old, next uint32) {
 	s.of[old], s.before[next] = next, old
 }
 
+// succeeding is the flag of a connection that is to take the place of another one, 0 for any other.
+func (t *Table) succeeding(i uint32) connFlags {
+	if t.HasSuccessors() && t.successors.before[i] != noConn {
+		return connSucceeds
+	}
+	return 0
+}
+
 // part forgets a pair.
 func (s *successors) part(old, next uint32) {
 	delete(s.of, old)
@@ -72,11 +80,13 @@ func (t *Table) partWith(i uint32, tuple *packet.Tuple) bool {
 	s := &t.successors
 	if old := s.before[i]; old != noConn {
 		s.part(old, i)
+		t.conn(i).flags &^= connSucceeds
 		return true // i was not found by the tuple
 	}
 	next := s.of[i]
 	if next != noConn {
 		s.part(i, next)
+		t.conn(next).flags &^= connSucceeds
 		t.index.replace(t.index.tag(tuple), i<<1, next<<1)
 	}
 	return next != noConn

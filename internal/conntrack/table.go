@@ -68,6 +68,7 @@ func NewTable(cfg Config, rng *rand.Rand) *Table {
 		changes: changes{snapshot: 1},
 		classes: protocolClasses(cfg), uses: make([]classUse, firstOwn),
 	}
+	t.conns.Memory = cfg.Memory
 	t.shortest = shortest(t.classes)
 	return t
 }
@@ -300,7 +301,7 @@ func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	}
 	c := t.conn(i)
 	*c = Conn{
-		state: New, class: n.Class, flags: connLive | connFlags(n.Marks&allMarks)<<markShift, seen: t.now,
+		state: New, class: n.Class, flags: t.succeeding(i) | connFlags(n.Marks&allMarks)<<markShift, seen: t.now,
 		In: n.In, Out: n.Out, Hop: n.Hop, Backend: n.Backend, snapshot: t.changes.snapshot, self: i,
 	}
 	if c.class == byProtocol {
@@ -328,6 +329,7 @@ func (t *Table) begin(c *Conn) {
 	for _, o := range t.observers {
 		o.Began(c)
 	}
+	c.publish()
 }
 
 // enter takes a place for a connection, and has it found there by its tuples' tags. It reports false if
@@ -438,6 +440,7 @@ func (t *Table) evict(q *queue) {
 
 func (t *Table) remove(i uint32, e Ending) {
 	c := t.conn(i)
+	c.unpublish()
 	t.unlist(i, c, c.Rank())
 	original, reply := c.Tuple(Original), c.Tuple(Reply)
 	t.leaveOriginal(i, &original)

@@ -67,6 +67,12 @@ func (t *Table) Fit(c *Conn, d Direction, s *packet.Segment) Fit {
 	if s.Flags&packet.SYN != 0 {
 		return k.fitSYN(c, d, s)
 	}
+	if k.stale(d) || k.stale(1-d) {
+		if s.Flags&packet.RST != 0 {
+			return Suspicious // it cannot be judged
+		}
+		return Fits
+	}
 	if k.marks[d]&streamSeen == 0 && k.marks[1-d]&streamOpened != 0 && !k.refusal(d, s) {
 		return Suspicious // a SYN is answered by one, or refused
 	}
@@ -159,7 +165,7 @@ func (k *stream) offered(d Direction) int64 {
 // not seen the connection (RFC 5927, 4.1). Where the sequence numbers are not known, it may.
 func (t *Table) MaySend(c *Conn, d Direction, seq uint32) bool {
 	k, o := &t.conns.Column(c.self).stream, 1-d
-	if !k.knows(d) || (k.marks[d]|k.marks[o])&streamLoose != 0 || t.later.answeredBy(c.self, d, seq+1) {
+	if !k.knows(d) || k.stale(d) || (k.marks[d]|k.marks[o])&streamLoose != 0 || t.later.answeredBy(c.self, d, seq+1) {
 		return true
 	}
 	ahead := int64(int32(seq - k.end[d]))
@@ -238,6 +244,12 @@ func scaleOf(s *packet.Segment) streamMarks { return scaleMarks(s.Scale, s.Scale
 // knows reports whether the end of a direction is known: its segments have been
 // seen, or acknowledgements of them.
 func (k *stream) knows(d Direction) bool { return k.marks[d&1]&streamSeen != 0 || k.end[d&1] != 0 }
+
+// stale reports whether the end of a direction is from a snapshot, and more may have been sent since: its SYN has been
+// seen, but no segment after the snapshot. See Record.Loosen.
+func (k *stream) stale(d Direction) bool {
+	return k.marks[d&1]&(streamSeen|streamOpened) == streamOpened
+}
 
 // scale is how far the windows of a direction are shifted.
 func (k *stream) scale(d Direction) uint8 {
