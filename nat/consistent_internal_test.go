@@ -18,6 +18,7 @@ type disorder struct {
 	conns *conntrack.Table
 	table *Table
 	now   time.Duration
+	cfg   conntrack.Config
 	live  map[*conntrack.Conn]disorderConn
 }
 
@@ -30,16 +31,24 @@ type disorderConn struct {
 const disorderExt = 0xc0000201
 
 func newDisorder(t *testing.T, seed uint64) *disorder {
+	return newDisorderIn(t, seed, nil, nil, func(*conntrack.Table) {})
+}
+
+// newDisorderIn is newDisorder with the memory of both tables. first is called before anything observes the table.
+func newDisorderIn(t *testing.T, seed uint64, conns, mappings conntrack.Memory,
+	first func(*conntrack.Table)) *disorder {
 	d := &disorder{t: t, r: rand.New(rand.NewPCG(seed, 77)), live: map[*conntrack.Conn]disorderConn{}}
 	rng := rand.New(rand.NewPCG(seed, 78))
-	d.conns = conntrack.NewTable(conntrack.Config{
-		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6,
+	d.cfg = conntrack.Config{
+		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6, Memory: conns,
 		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second,
 		TCPClosing: 3 * time.Second,
-	}, rng)
+	}
+	d.conns = conntrack.NewTable(d.cfg, rng)
+	first(d.conns)
 	d.table = NewTable(Config{
 		Mapping: Behavior(seed / 3 % 3), Filtering: Behavior(seed / 9 % 3), HostShare: 0.6, PortMin: 2000,
-		PortMax: 2003,
+		PortMax: 2003, Memory: mappings,
 	}, d.conns, rng)
 	d.conns.Observe(d)
 	return d

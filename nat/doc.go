@@ -34,6 +34,10 @@ type Config struct {
 	HostShare float64 // the most of an address's ports that one host may hold, between 0 and 1; see conntrack.Share
 	PortMin   uint16  // external ports for sources from 1024 up, themselves from 1024 up
 	PortMax   uint16  // at least PortMin
+
+	// Memory is where the mappings lie; nil: the heap. It is the table's own from NewTable on. Configure does not
+	// change it.
+	Memory conntrack.Memory
 }
 
 // withDefaults fills in what is not set.

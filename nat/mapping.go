@@ -101,7 +101,7 @@ type mapping struct {
 	extPort           uint16
 	proto             uint8
 	form              Behavior    // the mapping behavior that it was made by
-	refs              uint32      // connections that use it; it ends with the last (RFC 7857, 12)
+	refs              uint32      // connections that use it; it ends with the last (RFC 7857, 12). 0: not whole
 	permitted         packet.Addr // the first remote address, which needs no permit apart; valid if conns is not 0
 	conns             uint32      // connections with that remote address
 }

@@ -164,6 +164,12 @@ func (t *Table) restore(c *conntrack.Conn) {
 
 // use has a connection with a remote address use mapping i.
 func (t *Table) use(i uint32, remote packet.Addr) {
-	t.mappings.list.At(i).refs++
+	t.mappings.list.At(i).hold()
 	t.mappings.allow(i, remote)
 }
+
+// hold counts a connection. With the first one the mapping is whole: what a reader of the table's memory finds after
+// the process has been killed. The compiler must not put it in line, as it may otherwise reorder stores.
+//
+//go:noinline
+func (m *mapping) hold() { m.refs++ }

@@ -23,7 +23,7 @@ type Table struct {
 	mappings    mappings
 
 	binding Binding    // of the connection that is being committed
-	planned [2]planned // of the connection that is being imported: its source's and its destination's
+	planned [2]planned // of the connection that is being imported or restored: its source's and its destination's
 	stats   Stats
 }
 
@@ -53,6 +53,7 @@ func NewTable(cfg Config, conns *conntrack.Table, rng *rand.Rand) *Table {
 			byPermit:   conntrack.NewIndex(rng.Uint64(), rng.Uint64()),
 		},
 	}
+	t.mappings.list.Memory = cfg.Memory
 	conns.Observe(t)
 	return t
 }
