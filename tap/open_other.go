@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 )
 
 // OpenTAP opens a TAP device, which needs Linux.
@@ -30,3 +31,14 @@ type Guard struct{}
 
 // NewGuard returns a Guard, which does nothing.
 func NewGuard(*slog.Logger) *Guard { return &Guard{} }
+
+// AdoptTAP works on Linux only.
+func AdoptTAP(f *os.File, name, netns string, opt Options) (Device, error) {
+	_ = f.Close() // it is of no use
+	return nil, fmt.Errorf("tap: adopt tap:%s: TAP devices need Linux: %w", name, errors.ErrUnsupported)
+}
+
+// Duplicate works on Linux only.
+func Duplicate(fd int, name string) (*os.File, error) {
+	return nil, fmt.Errorf("tap: duplicate the descriptor of %s: %w", name, errors.ErrUnsupported)
+}
