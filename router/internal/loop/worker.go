@@ -44,6 +44,7 @@ type Worker struct {
 	Turns    uint64        // how many rounds of the loop there have been
 	looking  chan struct{} // holds a value while a reader has a step to do (Look)
 	looks    Looks
+	halted   bool          // it runs functions only: see Halt
 	Direct   bool          // it has no goroutine: RunTurn, and functions sent to it, run on the caller's
 	Done     chan struct{} // closed when it has ended
 }
@@ -103,6 +104,10 @@ func (w *Worker) Run() {
 			w.Waiter.Look() // devices that have got frames meanwhile are read in the next turn, too
 			continue
 		}
+		if w.halted {
+			w.Waiter.Wait(-1)
+			continue
+		}
 		if w.BusyPoll > 0 && w.Clock()-w.busyAt < w.BusyPoll {
 			for _, p := range w.Links {
 				w.mark(p)
@@ -132,6 +137,9 @@ func (w *Worker) RunTurn() bool {
 	w.Turns++
 	w.Now = w.Clock()
 	busy := w.runMail()
+	if w.halted {
+		return false
+	}
 	for _, p := range w.memory {
 		if p.Pending.Load() && p.Pending.Swap(false) {
 			w.mark(p)
@@ -276,6 +284,14 @@ func (w *Worker) tick() {
 		w.WakeAt(w.Now)
 	}
 }
+
+// Halt says whether the worker leaves frames where they are, in devices and rings, and does nothing that is due. It
+// still runs functions that are sent to it. It returns os.ErrClosed if the worker has ended. Any goroutine but the
+// worker's own may call it.
+func (w *Worker) Halt(on bool) error { return w.Call(func() { w.halted = on }) }
+
+// Halted reports whether the worker is halted. It is called by the worker.
+func (w *Worker) Halted() bool { return w.halted }
 
 // RemoveTable ends the ticks of a table.
 func (w *Worker) RemoveTable(table Ticker) {
