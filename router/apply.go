@@ -266,6 +266,11 @@ func (p *Prepared) Discard() {
 			_ = c.checks.host.Close() // its device is in memory
 		}
 	}
+	for _, c := range p.routers {
+		if c.IsNew && c.Router.Arena != nil {
+			_ = c.Router.Arena.Close() // the memory goes with the router
+		}
+	}
 	for _, w := range p.workers {
 		w.Stop()
 		w.Waiter.Close()
@@ -365,6 +370,9 @@ func (p *Prepared) changeRouters() {
 					if c := todo[0]; c.IsNew {
 						w.Tables = append(w.Tables, c.Router)
 						w.routers = append(w.routers, c.Router)
+						if p.e.running {
+							beginArena(p.e, c.Router)
+						}
 					}
 					todo = todo[1:]
 				}
@@ -387,6 +395,10 @@ func (p *Prepared) endRouters() {
 				if done = c.Router.Settled(&w.Turn); done {
 					w.RemoveTable(c.Router)
 					w.routers = loop.Without(w.routers, c.Router)
+					if a := c.Router.Arena; a != nil {
+						a.Clear()
+						_ = a.Close() // the memory goes with the router
+					}
 				}
 			}) != nil {
 				break

@@ -16,6 +16,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,19 @@ type Options struct {
 	// only, so it must not block. nil: the option records the time since the start, with the
 	// mark that it is not the time of the day.
 	Clock func() time.Time
+	// KeepTables has the connection tables lie in memory that outlives the process as long as another one has a
+	// descriptor of it: see Engine.Descriptors. It takes one descriptor for each router. Linux only: elsewhere, or
+	// where there is no such memory, the log says so, and the engine goes on without.
+	KeepTables bool
+	// Inherit is what Descriptors of an engine before this one has returned, in this process or in another one. The
+	// files are Start's. Connections go on as if nothing had happened, if the former engine does not touch them any
+	// more, and Layout is the same. They are judged by the rules of the State, as a change would judge them. A TAP is
+	// used as it is, so that its kernel's end stays up.
+	Inherit []Descriptor
+	// Restore is what SaveConnections of an engine before this one has written. Start reads it to its end. It is used
+	// for routers whose tables are not in Inherit. If it cannot be read, or not to its end, the log says so, and the
+	// engine serves without the rest.
+	Restore io.Reader
 }
 
 // An Engine is a State being served.
@@ -62,9 +76,10 @@ type Engine struct {
 	opt      Options
 	log      *slog.Logger
 	random   *randomness
-	sim      *Simulation // nil: it is a real one
-	bubble   bool        // it was started in a testing/synctest bubble
-	waits    bool        // its workers can wait for devices of the operating system
+	sim      *Simulation  // nil: it is a real one
+	bubble   bool         // it was started in a testing/synctest bubble
+	waits    bool         // its workers can wait for devices of the operating system
+	former   *inheritance // what the process before this one has left
 	reopen   *loop.Reopener
 	state    atomic.Pointer[config.State]
 	view     atomic.Pointer[view]
@@ -117,11 +132,15 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 	p, err := e.Prepare(context.Background(), s)
 	if err != nil {
 		e.stopOpening()
+		e.former.close()
 		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p.commit()
+	if err := restoreConnections(e); err != nil {
+		e.log.Warn("not all saved connections go on", "err", err)
+	}
 	e.running = true
 	for _, w := range e.workers {
 		w.Direct = false
@@ -136,6 +155,7 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 func newEngine(opt Options) *Engine {
 	e := &Engine{
 		opt: opt, log: opt.Logger, random: newRandomness(opt.Seed), bubble: host.InBubble(),
+		former:   inherit(opt.Inherit),
 		applying: make(chan struct{}, 1), networks: map[wire.ID]*wire.Network{}, routers: map[wire.ID]*ip.Router{},
 		devices: map[*wire.Network]map[config.Device]*wire.Port{}, checkers: map[*ip.Router]*checker{},
 		monitors: map[*ip.PoolShare]*monitor.Monitor{},
@@ -271,6 +291,11 @@ func (e *Engine) Close() error {
 		for _, w := range workers {
 			<-w.Done
 			w.Waiter.Close()
+		}
+		for _, r := range e.view.Load().routers {
+			if r.Arena != nil {
+				_ = r.Arena.Close() // what is in it stays for the next process, if that has a descriptor
+			}
 		}
 		e.events.end()
 	})

@@ -169,7 +169,7 @@ func (p *Prepared) open() error {
 			o.missing = fmt.Errorf("%v has the name of a device that is closed first", o.spec)
 			continue
 		}
-		dev, err := p.e.opt.Open(o.spec)
+		dev, err := openDevice(p.e, o.spec)
 		if errors.Is(err, tap.ErrMissing) && !p.e.opt.RequireDevices {
 			o.missing = err
 			continue

@@ -33,11 +33,11 @@ func (e *Engine) Observe(network string, fn func(Observation)) (stop func(), err
 		return nil, fmt.Errorf("router: observe network %q: %w", network, err)
 	}
 	var once sync.Once
-	return func() { once.Do(func() { e.unwatch(n, watch) }) }, nil
+	return func() { once.Do(func() { unwatch(e, n, watch) }) }, nil
 }
 
 // unwatch ends an observation. After Close fn is not called in any case.
-func (e *Engine) unwatch(n *wire.Network, watch *wire.Watcher) {
+func unwatch(e *Engine, n *wire.Network, watch *wire.Watcher) {
 	_ = n.Home.Call(func() { n.Unwatch(watch) })
 	for _, w := range e.view.Load().workers {
 		_ = w.Call(func() {}) // it may have been in the middle of a frame

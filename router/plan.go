@@ -37,7 +37,7 @@ func (p *Prepared) changeRouter(o *config.Router, t *routerTouch) *routerPlan {
 	was := p.e.checkers[r]
 	isNew := r == nil
 	if isNew {
-		r = ip.NewRouter(params.ID, params.Settings, p.e.random.of("router", params.ID))
+		r = newRouter(p.e, params)
 	}
 	return &routerPlan{Change: ip.NewChange(r, params, isNew), params: params, p: p, was: was}
 }

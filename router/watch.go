@@ -35,7 +35,7 @@ func (e *Engine) watchDevices() {
 		return
 	}
 	e.links.tried = true
-	stop, err := tap.WatchLinks(func(l tap.Link) { e.linkTold((*e.links.on.Load())[l.Name], l) })
+	stop, err := tap.WatchLinks(func(l tap.Link) { linkTold(e, (*e.links.on.Load())[l.Name], l) })
 	if err != nil {
 		e.log.Warn("changes of interfaces are not told, they are looked at now and then", "err", err)
 		return
@@ -60,7 +60,7 @@ func linkOf(d config.Device, open func(config.Device) (tap.Device, error)) *loop
 }
 
 // linkTold takes news of an interface. on are the networks that have a device on it.
-func (e *Engine) linkTold(on []*wire.Network, l tap.Link) {
+func linkTold(e *Engine, on []*wire.Network, l tap.Link) {
 	if len(on) == 0 || l.Gone {
 		return
 	}

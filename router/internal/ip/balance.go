@@ -18,14 +18,16 @@ type balancer struct {
 	ByListener map[wire.ID]*VIP    // by the listener's id; only changes and readers of the status look at it
 	Backends   []backend           // by number; 0 is none
 	Unused     []conntrack.Backend // numbers that no backend has
+	unnamed    []conntrack.Backend // backends that the arena does not know yet
 }
 
 // A VIP is one listener of a load balancer at its router, with the state that stays when its rules change.
 type VIP struct {
 	*VIPRules
-	number uint32          // at the router
-	Share  *PoolShare      // its pool
-	Class  conntrack.Class // of its connections
+	ObjectID wire.ID         // the listener's
+	number   uint32          // at the router
+	Share    *PoolShare      // its pool
+	Class    conntrack.Class // of its connections
 
 	Numbers map[uint32]conntrack.Backend // the numbers of its backends, by the member's ID
 	Leaving []conntrack.Backend          // backends whose member is gone, and which still have connections
@@ -92,10 +94,11 @@ func (bl *balancer) addBackend(v *VIP, member uint32) {
 		v.Numbers[member] = bl.Unused[n-1]
 		bl.Unused = bl.Unused[:n-1]
 		bl.Backends[v.Numbers[member]] = b
-		return
+	} else {
+		v.Numbers[member] = conntrack.Backend(len(bl.Backends))
+		bl.Backends = append(bl.Backends, b)
 	}
-	v.Numbers[member] = conntrack.Backend(len(bl.Backends))
-	bl.Backends = append(bl.Backends, b)
+	bl.unnamed = append(bl.unnamed, v.Numbers[member])
 }
 
 // removeBackend takes a member from a VIP. The member's connections stay.

@@ -167,7 +167,7 @@ func (c *Change) planVIPs(around Surroundings) {
 		}
 		switch {
 		case old == nil:
-			v := &VIP{VIPRules: &VIPRules{}, Share: share, Numbers: map[uint32]conntrack.Backend{}}
+			v := &VIP{VIPRules: &VIPRules{}, ObjectID: vp.ID, Share: share, Numbers: map[uint32]conntrack.Backend{}}
 			v.number = c.freeNumber()
 			c.listeners[v.number] = v
 			c.vips[vp.ID] = v
@@ -293,6 +293,7 @@ func (c *Change) Adopt(t *loop.Turn) bool {
 		c.adoptIfaces(t)
 		c.adoptVIPs()
 		r.adopt(c.next)
+		nameBackends(r)
 		for _, a := range c.Moved.Lost {
 			a.At.fresh = slices.DeleteFunc(a.At.fresh, func(f freshAddr) bool { return f.addr == a.Addr })
 		}
@@ -405,6 +406,7 @@ func (c *Change) Fresh() (all []addrAt) {
 
 // number gives an interface a number that no connection names.
 func (r *Router) number(i *Interface) {
+	defer nameInterface(r, i)
 	if n := len(r.unnumbered); n > 0 {
 		i.ID = r.unnumbered[n-1]
 		r.unnumbered = r.unnumbered[:n-1]

@@ -9,6 +9,7 @@ import (
 	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/internal/arena"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/verdict"
 	"github.com/taprouter/taprouter/router/internal/wire"
@@ -29,6 +30,7 @@ type Router struct {
 
 	exhausted map[verdict.DropReason]time.Duration // when the log last said that connections are refused for a reason
 
+	Arena *arena.Arena     // where the tables below lie; nil: on the heap
 	Conns *conntrack.Table // all connections
 	Ranks Ranks            // how many of them there are
 	NAT   *nat.Table       // mappings and their ports
@@ -47,14 +49,18 @@ type Router struct {
 }
 
 // NewRouter makes a router that has no rules yet. p are its first settings. rng gives its secrets; it is not kept.
+// Its connections lie in the arena a; nil: on the heap.
 // Before the first packet the caller sets Worker and Scratch, and the worker adopts a Change.
-func NewRouter(of wire.ID, p *SettingsParams, rng *rand.Rand) *Router {
-	own := Split(rng)
-	conns := conntrack.NewTable(p.Tables.Conns, own)
+func NewRouter(of wire.ID, p *SettingsParams, rng *rand.Rand, a *arena.Arena) *Router {
+	own, tables := Split(rng), p.Tables
+	if a != nil {
+		tables = tables.keepIn(a)
+	}
+	conns := conntrack.NewTable(tables.Conns, own)
 	r := &Router{
-		ID: of, Rules: noRules, Quiet: true, Shares: map[wire.ID]*PoolShare{}, Interfaces: []*Interface{nil},
+		ID: of, Arena: a, Rules: noRules, Quiet: true, Shares: map[wire.ID]*PoolShare{}, Interfaces: []*Interface{nil},
 		exhausted: map[verdict.DropReason]time.Duration{},
-		Conns:     conns, NAT: nat.NewTable(p.Tables.NAT, conns, own), Neighbors: neighbor.NewTable(),
+		Conns:     conns, NAT: nat.NewTable(tables.NAT, conns, own), Neighbors: neighbor.NewTable(),
 		Errors: Limiter{limits: ErrorLimits, Secret: rng.Uint64() | 1}, idents: newIdents(rng),
 		Fragments: newFragments(p.Fragment),
 	}
