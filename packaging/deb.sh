@@ -8,7 +8,8 @@ go=${GO:-go}
 stage=dist/stage
 doc=$stage/share/doc/taprouter
 rm -rf $stage
-mkdir -p $doc/examples/systemd
+mkdir -p $doc/examples/systemd $stage/share/man/man1 $stage/share/bash-completion/completions \
+	$stage/share/zsh/vendor-completions $stage/share/fish/vendor_completions.d
 
 # A version of Debian begins with a digit. v1.2.3-4-gabc becomes 1.2.3+4.gabc; a commit without a tag before it becomes
 # 0~DATE.COMMIT.
@@ -19,6 +20,12 @@ ARCH=$(dpkg --print-architecture)
 export SOURCE_DATE_EPOCH UPSTREAM ARCH
 
 cp taprouter $stage/taprouter
+./taprouter man $stage/share/man/man1
+gzip -9n $stage/share/man/man1/*
+./taprouter completion bash >$stage/share/bash-completion/completions/taprouter
+./taprouter completion zsh >$stage/share/zsh/vendor-completions/_taprouter
+./taprouter completion fish >$stage/share/fish/vendor_completions.d/taprouter.fish
+
 packaging/third-party.sh | gzip -9n >$doc/third-party.gz
 {
 	echo "taprouter ($UPSTREAM-1) stable; urgency=medium"

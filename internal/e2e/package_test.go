@@ -190,6 +190,22 @@ func TestPackageComesAndGoes(t *testing.T) {
 	there("/etc/systemd/system/taprouter.service", false)
 }
 
+// The manual and the completion of three shells are where their readers look for them.
+func TestPackageManual(t *testing.T) {
+	need(t, "man")
+	d := newPackage(t)
+	out, code := invoke(t, "man", "--warnings", "-M", d.path("/usr/share/man"), "taprouter")
+	if code != 0 || !strings.Contains(out, "NAME") || !strings.Contains(out, "taprouter") {
+		t.Errorf("man taprouter: status %d\n%.500s", code, out)
+	}
+	for _, name := range []string{"bash-completion/completions/taprouter", "zsh/vendor-completions/_taprouter",
+		"fish/vendor_completions.d/taprouter.fish"} {
+		if !strings.Contains(d.read("/usr/share/"+name), "taprouter") {
+			t.Errorf("%s does not speak of taprouter", name)
+		}
+	}
+}
+
 // service starts what the unit starts, as the unit's user, with the unit's capabilities and no others, where the
 // package is installed over the machine's own files.
 func (d *debian) service(s *space) *process {
@@ -233,7 +249,7 @@ func (d *debian) service(s *space) *process {
 // What the package installs runs with exactly the unit's capabilities: it starts with the package's own topology, serves
 // another one by a reload, and forwards.
 func TestPackageRuns(t *testing.T) {
-	need(t, "ping", "setpriv", "unshare", "install")
+	need(t, "ping", "setpriv", "unshare", "nsenter", "install")
 	d := newPackage(t)
 	s, inside, outside := d.space("router"), d.space("internal"), d.space("external")
 	p := d.service(s)
@@ -247,6 +263,10 @@ func TestPackageRuns(t *testing.T) {
 	pair.connect(outside, movedTAP, "tap-ext", externalAddress+"/24", "")
 	inside.pings(t, externalAddress)
 	p.threadsHave(t, netRights, netRights)
+	status := []string{"nsenter", "--mount", "--target", fmt.Sprint(p.cmd.Process.Pid), "taprouter", "status"}
+	if out, code := invoke(t, status...); code != 0 || strings.TrimSpace(out) == "" {
+		t.Errorf("taprouter status: status %d\n%s", code, out)
+	}
 	if out := p.stop(); exitCode(p.err) != 0 {
 		t.Errorf("it ended with %v:\n%s", p.err, out)
 	}
