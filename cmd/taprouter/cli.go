@@ -98,12 +98,14 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		}
 		return exitUsage
 	}
-	log := newLogger(std.err, c.LogLevel, c.LogFormat)
+	level := new(slog.LevelVar)
+	level.Set(c.LogLevel)
+	log := newLogger(std.err, level, c.LogFormat)
 	session, err := client.NewSession(ctx, k, std.in, std.out, std.err)
 	if err != nil {
 		return report(err, std)
 	}
-	k.Bind(log, session, &client.Output{Out: std.out})
+	k.Bind(log, level, session, &client.Output{Out: std.out})
 	err = withWayOut(k.Run())
 	if c.LogFormat == "json" {
 		return reportTo(log, err)
