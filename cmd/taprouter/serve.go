@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/taprouter/taprouter/cmd/taprouter/internal/identity"
@@ -119,8 +120,9 @@ func (f *apiFlags) serve(s *serve.Server, p *process) {
 	api := neutron.New(p.control, neutron.Options{Logger: p.log, Stated: p.own.Stated, Balancers: p.engine.Inspect(),
 		Aside: p.aside, Forget: p.forget, RequestID: serve.RequestID, Note: serve.Note})
 	own := native.New(native.Options{Engine: p.engine, Control: p.control, Topology: topology{p.reload},
-		Events: p.events, Metrics: p.metrics.Handler(), Logger: p.log, Version: versionLine(), Started: p.started,
-		Level: p.level, Local: serve.Local, RequestID: serve.RequestID, Note: serve.Note})
+		Events: p.events, Metrics: p.metrics.Handler(), Logger: p.log,
+		Version: strings.TrimPrefix(versionLine(), "taprouter "), Started: p.started, Level: p.level, Local: serve.Local,
+		RequestID: serve.RequestID, Note: serve.Note})
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
 	mux.Handle(native.Base+"/", own)

@@ -69,7 +69,8 @@ func TestOwnCommands(t *testing.T) {
 			"protocol":"static","router":"r","router_id":"1","origin":{"kind":"gateway","at":"lab.toml:3"},"flags":[]},
 			{"dst":"10.0.0.0/24","dev":"blue","protocol":"kernel","scope":"link","prefsrc":"10.0.0.1","router":"r",
 			"router_id":"1","origin":{},"flags":["dead"]}]}`},
-		"/taprouter/v1/nat": {"application/json", `{"routers":[{"router":"r","snat":{"network":"ext","addresses":[
+		"/taprouter/v1/nat": {"application/json", `{"routers":[{"router":"r","rules":["r outbound SNAT from any other -> 10.10.10.2"],
+			"snat":{"network":"ext","addresses":[
 			{"address":"10.10.10.2","ports_in_use":{"tcp":1,"udp":2,"icmp":3}}],"untranslated":["10.9.0.0/16"]},
 			"floating_ips":[{"address":"10.10.10.9","fixed_ip":"10.0.0.5","in_force":false}],
 			"port_forwardings":[{"address":"10.10.10.8","external_port":2222,"protocol":"tcp","fixed_ip":"10.0.0.5",
@@ -144,12 +145,10 @@ icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=
 		{"show routes", "GET /taprouter/v1/routes", "router r:\ndefault via 10.10.10.4 dev ext proto static  " +
 			"# gateway at " +
 			"lab.toml:3\n10.0.0.0/24 dev blue proto kernel scope link src 10.0.0.1 dead\n"},
-		{"show nat", "GET /taprouter/v1/nat", `router r:
-  snat internal -> 10.10.10.2 on ext; ports in use: tcp 1 udp 2 icmp 3
-  no snat to 10.9.0.0/16
-  10.10.10.9 <-> 10.0.0.5 (not in force: the router has no gateway)
-  10.10.10.8:2222/tcp -> 10.0.0.5:22
-  10.0.0.50:80/tcp -> pool p, 2 members
+		{"show nat", "GET /taprouter/v1/nat", `r outbound SNAT from any other -> 10.10.10.2
+  ports in use of 10.10.10.2: tcp 1, udp 2, icmp 3
+  not in force, as r has no gateway: 10.10.10.9 -> 10.0.0.5
+r VIP 10.0.0.50 TCP port 80 -> pool p of 2 members
 `},
 		{"show floating-ips", "GET /taprouter/v1/floating-ips", `+------------+---------+----------+--------+--------+------------------------+
 | Address    | Network | Fixed IP | Router | Status | Port Forwardings       |

@@ -139,45 +139,44 @@ func (c *showNAT) Run(s *Session) error {
 	return s.showList("/nat", "routers", c.Output, c.query(), natText)
 }
 
+// natText prints the rules as the router words them. Below them is what they do not say: ports in use, floating IPs that
+// wait for a gateway, and VIPs.
 func natText(list []*object) string {
 	var b strings.Builder
 	for _, o := range list {
-		fmt.Fprintf(&b, "router %s:\n", o.text("router"))
-		if snat, ok := o.get("snat").(*object); ok {
-			for _, v := range snat.list("addresses") {
-				a, _ := v.(*object)
-				used, _ := a.get("ports_in_use").(*object)
-				fmt.Fprintf(&b, "  snat internal -> %s on %s; ports in use: tcp %s udp %s icmp %s\n", a.text("address"),
-					snat.text("network"), number(used.get("tcp")), number(used.get("udp")), number(used.get("icmp")))
-			}
-			for _, d := range texts(snat.list("untranslated")) {
-				fmt.Fprintf(&b, "  no snat to %s\n", d)
-			}
+		for _, rule := range texts(o.list("rules")) {
+			fmt.Fprintln(&b, rule)
+		}
+		snat, _ := o.get("snat").(*object)
+		for _, v := range snat.list("addresses") {
+			a, _ := v.(*object)
+			used, _ := a.get("ports_in_use").(*object)
+			fmt.Fprintf(&b, "  ports in use of %s: tcp %s, udp %s, icmp %s\n", a.text("address"),
+				number(used.get("tcp")), number(used.get("udp")), number(used.get("icmp")))
 		}
 		for _, v := range o.list("floating_ips") {
 			f, _ := v.(*object)
-			fmt.Fprintf(&b, "  %s <-> %s%s\n", f.text("address"), f.text("fixed_ip"), force(f))
+			if f.get("in_force") == false {
+				fmt.Fprintf(&b, "  not in force, as %s has no gateway: %s -> %s\n", o.text("router"),
+					f.text("address"), f.text("fixed_ip"))
+			}
 		}
 		for _, v := range o.list("port_forwardings") {
 			f, _ := v.(*object)
-			fmt.Fprintf(&b, "  %s:%s/%s -> %s:%s%s\n", f.text("address"), number(f.get("external_port")),
-				f.text("protocol"), f.text("fixed_ip"), number(f.get("port")), force(f))
+			if f.get("in_force") == false {
+				fmt.Fprintf(&b, "  not in force, as %s has no gateway: %s %s port %s -> %s port %s\n",
+					o.text("router"), f.text("address"), f.text("protocol"), number(f.get("external_port")), f.text("fixed_ip"),
+					number(f.get("port")))
+			}
 		}
 		for _, v := range o.list("vips") {
 			f, _ := v.(*object)
 			p, _ := f.get("pool").(*object)
-			fmt.Fprintf(&b, "  %s:%s/%s -> pool %s, %d members\n", f.text("address"), number(f.get("port")),
-				strings.ToLower(f.text("protocol")), p.text("name"), len(p.list("members")))
+			fmt.Fprintf(&b, "%s VIP %s %s port %s -> pool %s of %d members\n", o.text("router"), f.text("address"),
+				f.text("protocol"), number(f.get("port")), p.text("name"), len(p.list("members")))
 		}
 	}
 	return b.String()
-}
-
-func force(o *object) string {
-	if o.get("in_force") == false {
-		return " (not in force: the router has no gateway)"
-	}
-	return ""
 }
 
 var shownFloatingIPs = columns(`Address=address Network=network Fixed_IP=fixed_ip Router=router Status=status

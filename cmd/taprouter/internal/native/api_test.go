@@ -378,7 +378,18 @@ func TestConnections(t *testing.T) {
 	if len(out.Connections) != 2 {
 		t.Errorf("%d are left, %d ends know", len(out.Connections), ended)
 	}
-	if a := w.do("DELETE", "/connections?all=true", ""); !strings.Contains(a.body, `"ended":2`) {
+	if _, err := inside.Ping(t.Context(), netip.MustParseAddr("10.10.10.4")); err != nil {
+		t.Fatal(err)
+	}
+	w.get("/connections?protocol=icmp", &out)
+	if len(out.Connections) != 1 {
+		t.Fatalf("%+v", out)
+	}
+	o, r := out.Connections[0].Original, out.Connections[0].Reply
+	if o.Sport == 0 || o.Dport != o.Sport || r.Sport == 0 || r.Dport != r.Sport {
+		t.Errorf("query identifiers: %+v %+v", o, r)
+	}
+	if a := w.do("DELETE", "/connections?all=true", ""); !strings.Contains(a.body, `"ended":3`) {
 		t.Errorf("%q", a)
 	}
 }
@@ -516,7 +527,9 @@ func TestLists(t *testing.T) {
 			`"kind":"static"`,
 			`"protocol":"kernel","scope":"link","prefsrc":"172.16.100.1"`, `"kind":"route of router"`,
 			`"at":"lab.toml:`},
-		"/nat": {`"address":"10.10.10.2","ports_in_use":{"tcp":0,"udp":0,"icmp":0}`, `"fixed_ip":"172.16.100.9"`,
+		"/nat": {`"router inbound DNAT to 10.10.10.3 -\u003e 172.16.100.9"`,
+			`"router outbound SNAT from any other -\u003e 10.10.10.2"`,
+			`"address":"10.10.10.2","ports_in_use":{"tcp":0,"udp":0,"icmp":0}`, `"fixed_ip":"172.16.100.9"`,
 			`"external_port":2222`, `"in_force":true`, `"vips":[{`},
 		"/floating-ips": {`"address":"10.10.10.5"`, `"status":"ACTIVE"`, `"network":"ext_net"`, `"external_port":2222`},
 		"/vips": {`"name":"web"`, `"address":"172.16.100.11"`, `"operating_status":"NO_MONITOR"`,

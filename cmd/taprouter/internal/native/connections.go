@@ -38,7 +38,7 @@ type tuple struct {
 
 func connectionOf(v *router.ConnectionView) connection {
 	o, r := &v.Original, &v.Reply
-	return connection{
+	c := connection{
 		Router: v.Router, RouterID: string(v.RouterID), Protocol: protocolName(o.Proto), Number: o.Proto,
 		State: v.State.String(), Timeout: v.Remaining.Seconds(), Idle: v.Idle.Seconds(),
 		Replied: v.Replied, Mapped: v.Mapped, Succeeds: v.Succeeds,
@@ -46,6 +46,10 @@ func connectionOf(v *router.ConnectionView) connection {
 		Reply:      tuple{r.Src.Netip().String(), r.Dst.Netip().String(), r.SrcPort, r.DstPort},
 		ListenerID: string(v.Listener), MemberID: string(v.Member),
 	}
+	if o.Proto == protocols["icmp"] { // the router keeps the identifier as the port of the side that began
+		c.Original.DestPort, c.Reply.SourcePort = c.Original.SourcePort, c.Reply.DestPort
+	}
+	return c
 }
 
 // protocols are the names of protocols with connections.

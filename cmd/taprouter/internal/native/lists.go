@@ -6,6 +6,7 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 )
 
 var routerParam = []param{{"router", "string", "Name or id of a router; all of them without it."}}
@@ -117,6 +118,7 @@ func routeEntryOf(e *router.RouteEntry) routeEntry {
 type natRules struct {
 	Router      string         `json:"router"`
 	RouterID    string         `json:"router_id"`
+	Rules       []string       `json:"rules" doc:"As people think of them, one a line; VIPs are none of them."`
 	SNAT        *snatRule      `json:"snat" doc:"null: internal hosts share no address."`
 	FloatingIPs []floatingRule `json:"floating_ips"`
 	Forwardings []forwardRule  `json:"port_forwardings"`
@@ -170,6 +172,7 @@ func (a *API) listNAT(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	state := a.opt.Engine.State()
 	byRouter := map[string][]vip{}
 	for i := range balancers {
 		name := balancers[i].Router
@@ -178,6 +181,11 @@ func (a *API) listNAT(w http.ResponseWriter, r *http.Request) error {
 	return a.stream(w, r, "routers", false, func(put func(any) error) error {
 		for i := range all {
 			n := natRulesOf(&all[i])
+			if o := state.Router(all[i].RouterID); o != nil {
+				for _, rule := range control.NATRules(state, o) {
+					n.Rules = append(n.Rules, rule.String())
+				}
+			}
 			if n.VIPs = byRouter[n.Router]; n.VIPs == nil {
 				n.VIPs = []vip{}
 			}
@@ -190,7 +198,7 @@ func (a *API) listNAT(w http.ResponseWriter, r *http.Request) error {
 }
 
 func natRulesOf(r *router.NATRules) natRules {
-	n := natRules{Router: r.Router, RouterID: string(r.RouterID), FloatingIPs: []floatingRule{},
+	n := natRules{Router: r.Router, RouterID: string(r.RouterID), Rules: []string{}, FloatingIPs: []floatingRule{},
 		Forwardings: []forwardRule{}}
 	if s := r.SNAT; s != nil {
 		n.SNAT = &snatRule{Network: s.Network, NetworkID: string(s.NetworkID), Addresses: []snatAddress{},
