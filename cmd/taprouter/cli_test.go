@@ -204,7 +204,9 @@ func TestRunUntilStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var out, errs bytes.Buffer
 	done := make(chan int)
-	go func() { done <- run(ctx, []string{"run", file}, streams{strings.NewReader(""), &out, &errs}) }()
+	go func() {
+		done <- run(ctx, []string{"run", "--socket", "none", file}, streams{strings.NewReader(""), &out, &errs})
+	}()
 	told := func(want string) {
 		t.Helper()
 		b := make([]byte, 100)

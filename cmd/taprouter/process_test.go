@@ -137,7 +137,7 @@ func TestSignalWhileReading(t *testing.T) {
 
 // Neither SIGHUP nor a log without a reader ends the router.
 func TestRunOutlivesItsTerminal(t *testing.T) {
-	p := startProgram(t, "run", write(t, quietTopology))
+	p := startProgram(t, "run", "--socket", "none", write(t, quietTopology))
 	p.reads(t, " ready ")
 	p.signal(t, syscall.SIGHUP)
 	p.reads(t, "reloaded: nothing differs")
@@ -160,7 +160,7 @@ func TestReloadBySignal(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := startProgram(t, "run", path)
+	p := startProgram(t, "run", "--socket", "none", path)
 	w, err := os.OpenFile(path, os.O_WRONLY, 0) // returns when it reads
 	if err != nil {
 		t.Fatal(err)

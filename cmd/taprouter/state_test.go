@@ -14,7 +14,7 @@ import (
 // The state directory is for its owner alone. A second daemon on it ends at once with a clear error.
 func TestStateDirectory(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "a", "state"), write(t, quietTopology)
-	first := startProgram(t, "run", "--state-dir", dir, path)
+	first := startProgram(t, "run", "--socket", "none", "--state-dir", dir, path)
 	first.reads(t, "ready")
 	for name, mode := range map[string]os.FileMode{".": 0o700, stateName: 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != mode {
@@ -22,7 +22,7 @@ func TestStateDirectory(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	second := startProgram(t, "run", "--state-dir", dir, path)
+	second := startProgram(t, "run", "--socket", "none", "--state-dir", dir, path)
 	second.reads(t, "in use by another process")
 	if status := second.ends(t); status != exitError || time.Since(began) > 10*time.Second {
 		t.Errorf("a second daemon: status %d after %v", status, time.Since(began))
@@ -36,7 +36,7 @@ func TestStateDirectory(t *testing.T) {
 // A broken state is refused with the way out, kept aside, and replaced by the copy that is accepted.
 func TestBrokenState(t *testing.T) {
 	dir, path := t.TempDir(), write(t, quietTopology)
-	p := startProgram(t, "run", "--state-dir", dir, path)
+	p := startProgram(t, "run", "--socket", "none", "--state-dir", dir, path)
 	p.reads(t, "ready")
 	p.signal(t, syscall.SIGTERM)
 	p.ends(t)
@@ -44,7 +44,7 @@ func TestBrokenState(t *testing.T) {
 	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p = startProgram(t, "run", "--state-dir", dir, path)
+	p = startProgram(t, "run", "--socket", "none", "--state-dir", dir, path)
 	p.reads(t, "--accept-state FILE")
 	if status := p.ends(t); status != exitError {
 		t.Errorf("a broken state: status %d", status)
@@ -53,7 +53,7 @@ func TestBrokenState(t *testing.T) {
 	if err != nil || string(kept) != "nonsense" {
 		t.Errorf("kept %q, %v", kept, err)
 	}
-	p = startProgram(t, "run", "--state-dir", dir, "--accept-state", file+".good", path)
+	p = startProgram(t, "run", "--socket", "none", "--state-dir", dir, "--accept-state", file+".good", path)
 	p.reads(t, "ready")
 	p.signal(t, syscall.SIGTERM)
 	if status := p.ends(t); status != 0 {
@@ -63,12 +63,12 @@ func TestBrokenState(t *testing.T) {
 
 // Without a state directory the log says that nothing is kept.
 func TestNothingIsKept(t *testing.T) {
-	p := startProgram(t, "run", write(t, quietTopology))
+	p := startProgram(t, "run", "--socket", "none", write(t, quietTopology))
 	p.reads(t, "not kept over a restart; --state-dir")
 	p.reads(t, "ready")
 	p.signal(t, syscall.SIGTERM)
 	p.ends(t)
-	p = startProgram(t, "run", "--accept-state", "x", write(t, quietTopology))
+	p = startProgram(t, "run", "--socket", "none", "--accept-state", "x", write(t, quietTopology))
 	if line := p.reads(t, "--accept-state"); !strings.Contains(line, "--state-dir") {
 		t.Error(line)
 	}

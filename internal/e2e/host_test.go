@@ -431,7 +431,7 @@ func TestHostWithoutRight(t *testing.T) {
 	t.Parallel()
 	need(t, "arping", "setpriv", "nft")
 	g := newGuarded(t)
-	p := g.host.start("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all", program, "run",
+	p := g.host.start("setpriv", "--bounding-set=-net_admin", "--inh-caps=-all", program, "run", "--socket", "none",
 		g.file("raw.toml", cableTopology))
 	p.wait(t, " ready ")
 	if out := p.out.String(); !strings.Contains(out, "stays open") || !strings.Contains(out, "CAP_NET_ADMIN") {

@@ -221,7 +221,7 @@ func TestWatchdogIsTold(t *testing.T) {
 	w := newWorld(t)
 	s, m := w.space("router"), w.unitManager(0)
 	m.env = []string{"WATCHDOG_USEC=200000"}
-	p := m.start(s, program, "run", w.file("pair.toml", pairTopology))
+	p := m.start(s, program, "run", "--socket", "none", w.file("pair.toml", pairTopology))
 	m.hears(t, "READY=1")
 	m.hears(t, "WATCHDOG=1")
 	m.hears(t, "WATCHDOG=1")
@@ -247,7 +247,7 @@ func TestOutlivesItsReaders(t *testing.T) {
 			pid := filepath.Join(filepath.Dir(m.path), "pid")
 			topology := w.file("pair.toml", pairTopology)
 			p := m.start(s, "sh", "-c", outputs, "sh", "sh", "-c", `echo $$ > "$0"; exec "$@"`, pid, program,
-				"--log-level", "debug", "run", topology)
+				"--log-level", "debug", "run", "--socket", "none", topology)
 			m.hears(t, "READY=1")
 			text, err := os.ReadFile(pid)
 			w.check(err)

@@ -65,7 +65,8 @@ func TestStartsWithoutWhatDoesNotExistYet(t *testing.T) {
 	third := w.space("third")
 	late := w.prefix + "-late"
 	m := w.manager()
-	p.process = p.router.start("env", "NOTIFY_SOCKET="+m.path, program, "run", w.file("late.toml", lateTopology(late)))
+	p.process = p.router.start("env", "NOTIFY_SOCKET="+m.path, program, "run", "--socket", "none",
+		w.file("late.toml", lateTopology(late)))
 	p.process.wait(t, " ready ")
 	ready := p.process.out.String()
 	ready = ready[strings.LastIndex(ready[:strings.Index(ready, " ready ")], "\n")+1:]
@@ -108,7 +109,7 @@ func TestWhatEndsTheStart(t *testing.T) {
 	w := newWorld(t)
 	s := w.space("router")
 	w.check(s.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "narrow", MTU: 1400}, PeerName: "narrow2"}))
-	holder := s.start(program, "run", w.file("holder.toml",
+	holder := s.start(program, "run", "--socket", "none", w.file("holder.toml",
 		strings.NewReplacer("tap:tap100", "tap:taken", "tap:tap-ext", "tap:other").Replace(pairTopology)))
 	holder.wait(t, " ready ")
 	nowhere := w.prefix + "-nowhere"
@@ -132,7 +133,8 @@ func TestWhatEndsTheStart(t *testing.T) {
 		{"no right to a namespace that is missing, too", "tap:tap4@" + nowhere, false, [][]string{without("sys_admin")},
 			[]string{nowhere, "CAP_SYS_ADMIN"}},
 	} {
-		args := []string{program, "run", w.file("x.toml", strings.Replace(pairTopology, "tap:tap100", c.device, 1))}
+		args := []string{program, "run", "--socket", "none",
+			w.file("x.toml", strings.Replace(pairTopology, "tap:tap100", c.device, 1))}
 		if c.require {
 			args = append(args, "--require-devices")
 		}

@@ -87,7 +87,7 @@ func TestKilled(t *testing.T) {
 				}
 			}
 			for i := range 10 { // at ten moments of the start
-				run := p.router.start(program, "run", file)
+				run := p.router.start(program, "run", "--socket", "none", file)
 				<-time.After(time.Duration(i) * 2 * time.Millisecond)
 				kill(run)
 			}
@@ -130,7 +130,7 @@ func TestNotify(t *testing.T) {
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	w.check(err)
 	defer c.Close()
-	p := s.start("env", "NOTIFY_SOCKET="+path, program, "run", w.file("pair.toml", pairTopology))
+	p := s.start("env", "NOTIFY_SOCKET="+path, program, "run", "--socket", "none", w.file("pair.toml", pairTopology))
 	b := make([]byte, 512)
 	w.check(c.SetReadDeadline(time.Now().Add(10 * time.Second)))
 	n, err := c.Read(b)
@@ -185,7 +185,7 @@ func TestRefusedTopology(t *testing.T) {
 			[]string{"x.toml:7: ", "dhcp is not supported yet"}},
 		{"no TAP", change("tap:tap-ext", "tap:lo"), 1, []string{"tap:lo", "no TAP device"}},
 	} {
-		out, err := s.try(program, "run", w.file("x.toml", c.text))
+		out, err := s.try(program, "run", "--socket", "none", w.file("x.toml", c.text))
 		if code := exitCode(err); code != c.status {
 			t.Errorf("%s: exit status %d, want %d:\n%s", c.name, code, c.status, out)
 		}
@@ -201,7 +201,7 @@ func TestRefusedTopology(t *testing.T) {
 			t.Errorf("%s: a device is left", c.name)
 		}
 	}
-	out, err := s.try(program, "run", "/nonexistent/x.toml")
+	out, err := s.try(program, "run", "--socket", "none", "/nonexistent/x.toml")
 	if exitCode(err) != 1 || !strings.Contains(out, "/nonexistent/x.toml") {
 		t.Errorf("no file: %v\n%s", err, out)
 	}
@@ -217,7 +217,7 @@ func TestTooManyFiles(t *testing.T) {
 		devices = append(devices, fmt.Sprintf("%q", fmt.Sprintf("tap:tap%d", i)))
 	}
 	file := w.file("x.toml", strings.Replace(pairTopology, `"tap:tap100"`, strings.Join(devices, ", "), 1))
-	out, err := s.try("sh", "-c", `ulimit -n 30 && exec "$@"`, "sh", program, "run", file)
+	out, err := s.try("sh", "-c", `ulimit -n 30 && exec "$@"`, "sh", program, "run", "--socket", "none", file)
 	if exitCode(err) != 1 || strings.Count(out, "LimitNOFILE") != 1 || strings.Count(out, "\ntaprouter: ") != 1 {
 		t.Errorf("%v, want status 1 and one line about files:\n%s", err, out)
 	}
@@ -261,7 +261,7 @@ func TestWithoutRights(t *testing.T) {
 		{"no CAP_NET_RAW", [][]string{without("net_raw")}, rawFile, "CAP_NET_RAW"},
 		{"no /dev/net/tun", [][]string{withoutTUN}, file, "/dev/net/tun"},
 	} {
-		out, err := s.try(with(c.wrappers, program, "run", c.file)...)
+		out, err := s.try(with(c.wrappers, program, "run", "--socket", "none", c.file)...)
 		if code := exitCode(err); code != 1 {
 			t.Errorf("%s: exit status %d, want 1:\n%s", c.name, code, out)
 		}

@@ -98,7 +98,7 @@ func TestRightsOfOrdinaryUser(t *testing.T) {
 		`mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"`, "sh"}
 	user := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
 		"--inh-caps=-all,+net_admin,+net_raw", "--ambient-caps=-all,+net_admin,+net_raw"}
-	p := g.host.start(with([][]string{tun, user}, program, "run", g.file("user.toml", topology))...)
+	p := g.host.start(with([][]string{tun, user}, program, "run", "--socket", "none", g.file("user.toml", topology))...)
 	p.wait(t, " ready ")
 	p.threadsHave(t, netRights, "")
 	g.tenant.pings(t, rawGateway)
