@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -30,10 +31,13 @@ type Prepared interface {
 	Discard()               // gives back what was prepared
 }
 
+// ErrNotKept says that a change was not made, because Options.Store has not written it down.
+var ErrNotKept = errors.New("the change is not made, because it cannot be kept")
+
 // Options are the settings of a Control. All may be left out.
 type Options struct {
-	// Store writes a change down before it is made. If it returns an error, the change is not made, and the error is
-	// that of the method. It is not called where nothing changes.
+	// Store writes a change down before it is made. If it returns an error, the change is not made, and the error of the
+	// method wraps it and ErrNotKept. It is not called where nothing changes.
 	Store func(ctx context.Context, r Report) error
 
 	// Event is told of each change that was made, in their order, before the method returns. It may not call the
@@ -181,7 +185,7 @@ func (c *Control) make(ctx context.Context, r *Report, tell func(Report)) error 
 	}
 	if c.opt.Store != nil && len(r.Changes) > 0 {
 		if err := c.opt.Store(ctx, *r); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrNotKept, err)
 		}
 	}
 	if tell != nil {

@@ -83,6 +83,8 @@ func problemOf(err error) *problem {
 		p = problemf(http.StatusServiceUnavailable, "The router is going down.")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		p = problemf(http.StatusServiceUnavailable, "The router has not answered in time: %v.", err)
+	case errors.Is(err, control.ErrNotKept): // the disk is full, for example
+		p = problemf(http.StatusServiceUnavailable, "%v", err)
 	default:
 		p = problemf(http.StatusInternalServerError, "%v", err)
 	}

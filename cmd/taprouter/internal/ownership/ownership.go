@@ -3,7 +3,6 @@ package ownership
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -149,7 +148,7 @@ func (o *Ownership) Store(ctx context.Context, r control.Report) error {
 		err = o.objects.SaveChanges(ctx, r.From, r.To, r.Changes)
 	}
 	if err != nil {
-		return fmt.Errorf("the change is not made, because it cannot be kept: %w", err)
+		return err
 	}
 	o.revision.Store(o.objects.Revision())
 	return nil
