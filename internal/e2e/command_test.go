@@ -309,8 +309,8 @@ func TestOwnCommands(t *testing.T) {
 	o.does(t, `
 		router set --external-gateway ext_net router_100_101
 		loadbalancer create --name lb --vip-subnet-id `+subnet+` --vip-address 172.16.101.50
-		loadbalancer listener create --name li --protocol HTTP --protocol-port 80 lb
-		loadbalancer pool create --name p --protocol HTTP --listener li --lb-algorithm ROUND_ROBIN
+		loadbalancer listener create --name li --protocol TCP --protocol-port 80 lb
+		loadbalancer pool create --name p --protocol TCP --listener li --lb-algorithm ROUND_ROBIN
 		loadbalancer member create --name m1 --address 172.16.101.3 --protocol-port 8081 p
 		loadbalancer member create --name m2 --address 172.16.101.3 --protocol-port 8082 p`)
 	port := strings.TrimSpace(o.does(t, "loadbalancer show -f value -c vip_port_id lb"))
@@ -319,7 +319,7 @@ func TestOwnCommands(t *testing.T) {
 	o.does(t, "loadbalancer healthmonitor create --name h --type TCP --delay 1 --timeout 1 --max-retries 1 "+
 		"--max-retries-down 1 p => TCP")
 	one.Close()
-	told.wait(t, "member down")
+	told.wait(t, "member-down")
 	o.does(t, `
 		status => member down: m1 of pool p, VIP li
 		loadbalancer member show -f value -c operating_status p m1 => ERROR
@@ -328,7 +328,7 @@ func TestOwnCommands(t *testing.T) {
 		t.Errorf("while a member is down: %q", pages)
 	}
 	o.vm3.web(officeVM+":8081", "ONE")
-	told.wait(t, "member up")
+	told.wait(t, "member-up")
 	alternate(t, o.outside.curls(t, "http://10.10.10.7/", 6))
 	o.step("look", func(t *testing.T) { o.looks(t) })
 	o.step("what is kept and not obeyed", func(t *testing.T) { o.unserved(t) })
@@ -339,8 +339,8 @@ func TestOwnCommands(t *testing.T) {
 		router unset --external-gateway router_100_101
 		status => objects:`)
 	o.outside.dead(t, "10.10.10.7")
-	for _, want := range []string{`+ floating IP 10.10.10.7`, `+ load balancer "lb"`, `- load balancer "lb"`, "member down",
-		"member up"} {
+	for _, want := range []string{`+ floating IP 10.10.10.7`, `+ load balancer "lb"`, `- load balancer "lb"`, "member-down",
+		"member-up"} {
 		told.wait(t, want)
 	}
 }
@@ -354,7 +354,7 @@ func (o *office) looks(t *testing.T) {
 		show conntrack -p icmp => icmp     1
 		show conntrack -p tcp -g --limit 1 => src=172.16.101.3 dst=10.10.10.1 sport=808
 		show conntrack -o json -p tcp -d 10.10.10.7 => "listener_id"
-		show nat => router_100_101 VIP 172.16.101.50 HTTP port 80 -> pool p of 2 members
+		show nat => router_100_101 VIP 172.16.101.50 TCP port 80 -> pool p of 2 members
 		show nat --router router_100_101 => router_100_101 inbound DNAT to 10.10.10.7 -> 172.16.101.50
 		show neighbors => 172.16.101.3 dev vlan101 lladdr
 		show neighbors -o json => "REACHABLE"
@@ -388,10 +388,10 @@ func (o *office) unserved(t *testing.T) {
 		network create --provider-network-type vlan --provider-physical-network default --provider-segment 77 tagged
 		subnet create --network tagged --subnet-range 172.16.77.0/24 --dhcp served
 		security group create closed
-		port create --network vlan101 --security-group closed guarded`)
+		port create --network tagged --security-group closed guarded`)
 	out := o.does(t, "status")
 	t.Logf("status:\n%s", out)
-	for _, want := range []string{"segmentation", "dhcp", "security"} {
+	for _, want := range []string{"vlan", "dhcp", "port_security", "security group"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status does not tell of %s", want)
 		}

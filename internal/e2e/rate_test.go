@@ -1,0 +1,337 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The numbers of the rates' router.
+const (
+	rateFloating  = 1000
+	rateBalancers = 1000
+	ratePorts     = 13000 // with them it has about 20 000 objects
+	rateClients   = 8
+	rateAim       = 1000 // changes a second
+	ratePhase     = 3 * time.Second
+	ratePhases    = 5
+)
+
+// rateTopology has a large router, which programs change, and a quiet one between two hosts:
+//
+//	a 192.0.2.9 ── tap-a ── quiet ── tap-b ── b 198.51.100.9
+func rateTopology() string {
+	var s strings.Builder
+	s.WriteString(`
+[[network]]
+name = "a"
+devices = ["tap:tap-a"]
+  [[network.subnet]]
+  cidr = "192.0.2.0/24"
+
+[[network]]
+name = "b"
+devices = ["tap:tap-b"]
+  [[network.subnet]]
+  cidr = "198.51.100.0/24"
+
+[[network]]
+name = "in"
+id = "00000000-0000-4000-8000-0000000000a1"
+  [[network.subnet]]
+  cidr = "10.0.0.0/12"
+  gateway = "10.15.255.1"
+
+[[network]]
+name = "out"
+external = true
+  [[network.subnet]]
+  cidr = "20.0.0.0/12"
+  gateway = "20.15.255.1"
+
+[[router]]
+name = "quiet"
+interfaces = ["a", "b"]
+
+[[router]]
+name = "large"
+interfaces = ["in"]
+gateway = { network = "out" }
+`)
+	for i := range ratePorts {
+		fmt.Fprintf(&s, "[[port]]\nname = \"p%d\"\nnetwork = \"in\"\nfixed_ip = \"10.1.%d.%d\"\n", i, i>>8, i&255)
+	}
+	for i := range rateFloating {
+		fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"out\"\naddress = \"20.1.%d.%d\"\n", i>>8, i&255)
+		if i >= rateClients { // those before are for programs
+			fmt.Fprintf(&s, "fixed_ip = \"10.1.%d.%d\"\n", i>>8, i&255)
+		}
+	}
+	for i := range rateBalancers {
+		fmt.Fprintf(&s, "[[pool]]\nname = \"pool%d\"\nprotocol = \"TCP\"\n", i)
+		for k := range 2 {
+			n := 2*i + k
+			fmt.Fprintf(&s, "  [[pool.member]]\n  address = \"10.1.%d.%d\"\n  port = 80\n", n>>8, n&255)
+		}
+		fmt.Fprintf(&s, "[[vip]]\nname = \"vip%d\"\nnetwork = \"in\"\naddress = \"10.2.%d.%d\"\nprotocol = \"TCP\"\n"+
+			"port = 80\npool = \"pool%[1]d\"\n", i, i>>8, i&255)
+	}
+	return s.String()
+}
+
+// A rated router is one whose changes are counted.
+type rated struct {
+	*world
+	router, a, b *space
+	socket       string
+	floating     []string // ids of the floating IPs for programs
+	ports        []string // ids of ports for them
+	pools        []string
+}
+
+func newRated(t *testing.T, flags ...string) *rated {
+	t.Helper()
+	r := &rated{world: newWorld(t)}
+	r.router, r.a, r.b, r.socket = r.space("router"), r.space("a"), r.space("b"), r.socketPath()
+	r.router.serve(r.file("rates.toml", rateTopology()), append([]string{"--socket", r.socket},
+		flags...)...)
+	r.a.adopt(r.router, "tap-a")
+	r.a.address("tap-a", "192.0.2.9/24", "192.0.2.1")
+	r.b.adopt(r.router, "tap-b")
+	r.b.address("tap-b", "198.51.100.9/24", "198.51.100.1")
+	c := newAPIClient(r.socket)
+	defer c.close()
+	for i := range rateClients {
+		address := fmt.Sprintf("/v2.0/floatingips?floating_ip_address=20.1.0.%d", i)
+		r.floating = append(r.floating, r.only(c.list(address, "floatingips")))
+		r.ports = append(r.ports, r.only(c.list(fmt.Sprintf("/v2.0/ports?name=p%d", 5000+i), "ports")))
+		r.pools = append(r.pools, r.only(c.list(fmt.Sprintf("/v2.0/lbaas/pools?name=pool%d", i), "pools")))
+	}
+	return r
+}
+
+// only is the id of the one object of a list.
+func (r *rated) only(list map[string]apiObject, err error) string {
+	r.t.Helper()
+	r.check(err)
+	if len(list) != 1 {
+		r.t.Fatalf("%d objects, want 1", len(list))
+	}
+	for id := range list {
+		return id
+	}
+	return ""
+}
+
+// round makes the changes of one client, one after the other: associate, member and port. wait comes before each one.
+func (r *rated) round(c *apiClient, client int, wait func()) (done int, err error) {
+	floating, members := "/v2.0/floatingips/"+r.floating[client], "/v2.0/lbaas/pools/"+r.pools[client]+"/members"
+	var member, port string
+	for _, do := range []func() error{
+		func() (err error) {
+			_, err = c.done("PUT", floating, fmt.Sprintf(`{"floatingip":{"port_id":%q}}`, r.ports[client]))
+			return err
+		},
+		func() error {
+			o, err := c.done("POST", members, `{"member":{"address":"10.1.40.1","protocol_port":8080}}`)
+			member = o.text("id")
+			return err
+		},
+		func() error {
+			o, err := c.done("POST", "/v2.0/ports", fmt.Sprintf(`{"port":{"network_id":%q}}`, keptTenant))
+			port = o.text("id")
+			return err
+		},
+		func() (err error) {
+			_, err = c.done("PUT", "/v2.0/ports/"+port, `{"port":{"name":"changed"}}`)
+			return err
+		},
+		func() (err error) {
+			_, err = c.done("PUT", floating, `{"floatingip":{"port_id":null}}`)
+			return err
+		},
+		func() (err error) {
+			_, err = c.done("DELETE", members+"/"+member, "")
+			return err
+		},
+		func() (err error) {
+			_, err = c.done("DELETE", "/v2.0/ports/"+port, "")
+			return err
+		},
+	} {
+		wait()
+		if err := do(); err != nil {
+			return done, err
+		}
+		done++
+	}
+	return done, nil
+}
+
+// changes has all clients change things for a while, and returns how many changes a second there were. perSecond bounds
+// them; 0: as many as can be.
+func (r *rated) changes(t *testing.T, d time.Duration, perSecond int) (rate float64) {
+	t.Helper()
+	var made atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	var turn atomic.Int64
+	for i := range rateClients {
+		all.Go(func() {
+			c := newAPIClient(r.socket)
+			defer c.close()
+			for time.Since(began) < d {
+				n, err := r.round(c, i, func() {
+					if perSecond > 0 {
+						due := began.Add(time.Duration(turn.Add(1)) * time.Second / time.Duration(perSecond))
+						<-time.After(time.Until(due))
+					}
+				})
+				made.Add(int64(n))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return float64(made.Load()) / time.Since(began).Seconds()
+}
+
+// asks sends small questions through the quiet router, some hundred a second, until end is closed, and returns how long
+// the answers took.
+func (r *rated) asks(t *testing.T, c net.Conn, end <-chan struct{}) (took []time.Duration) {
+	t.Helper()
+	b := make([]byte, 1)
+	for tick := time.NewTicker(3 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+		case <-end:
+			tick.Stop()
+			return took
+		}
+		began := time.Now()
+		_ = c.SetDeadline(began.Add(10 * time.Second))
+		if _, err := c.Write(b); err != nil {
+			t.Error(err)
+			return took
+		}
+		if _, err := c.Read(b); err != nil {
+			t.Error(err)
+			return took
+		}
+		took = append(took, time.Since(began))
+	}
+}
+
+// during asks while fn runs.
+func (r *rated) during(t *testing.T, c net.Conn, fn func()) []time.Duration {
+	t.Helper()
+	end, took := make(chan struct{}), make(chan []time.Duration)
+	go func() { took <- r.asks(t, c, end) }()
+	fn()
+	close(end)
+	return <-took
+}
+
+func quantile(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[int(q*float64(len(all)-1))].Round(time.Microsecond)
+}
+
+// wantsRates skips the test unless TAPROUTER_RATES is set: it measures, and asserts no speed.
+func wantsRates(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TAPROUTER_RATES") == "" {
+		t.Skip("it measures for a minute; TAPROUTER_RATES=1 has it do so")
+	}
+	need(t)
+}
+
+// TestChangeRate measures how many changes a second a large router makes, and how long the round trips of another
+// tenant take without them and with them, in turn. TAPROUTER_RATES=PATH writes a processor profile there.
+func TestChangeRate(t *testing.T) {
+	wantsRates(t)
+	r := newRated(t)
+	client, server := r.join(r.a, r.b, "198.51.100.9:0", "198.51.100.9:")
+	go func() {
+		b := make([]byte, 1)
+		for {
+			if _, err := server.Read(b); err != nil {
+				return
+			}
+			if _, err := server.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	out, err := invoke(t, program, "status", "--endpoint", "unix:"+r.socket)
+	t.Logf("%s%v", out, err)
+	t.Logf("as many as can be: %.0f changes a second by %d clients", r.changes(t, ratePhase, 0), rateClients)
+	var without, with []time.Duration
+	var rates []string
+	for range ratePhases {
+		without = append(without, r.during(t, client, func() { <-time.After(ratePhase) })...)
+		with = append(with, r.during(t, client, func() {
+			rates = append(rates, fmt.Sprintf("%.0f", r.changes(t, ratePhase, rateAim)))
+		})...)
+	}
+	t.Logf("another tenant's round trips without changes: %d, p50 %v, p99 %v", len(without), quantile(without, 0.5),
+		quantile(without, 0.99))
+	t.Logf("with %s changes a second:                     %d, p50 %v, p99 %v", strings.Join(rates, " "), len(with),
+		quantile(with, 0.5), quantile(with, 0.99))
+	if path := os.Getenv("TAPROUTER_RATES"); path != "1" {
+		var profile sync.WaitGroup
+		profile.Go(func() {
+			_, text, err := newAPIClient(r.socket).do("GET", "/taprouter/v1/debug/pprof/profile?seconds=2", "")
+			r.check(err)
+			r.check(os.WriteFile(path, text, 0o644))
+		})
+		r.changes(t, ratePhase, 0)
+		profile.Wait()
+	}
+}
+
+// TestKeptRate measures how many changes a second are kept on a disk, beside how often the disk syncs.
+func TestKeptRate(t *testing.T) {
+	wantsRates(t)
+	dir := filepath.Join(t.TempDir(), "state")
+	r := newRated(t, "--state-dir", dir)
+	for range 3 {
+		t.Logf("%.0f changes a second with --state-dir; %.0f syncs a second of the disk", r.changes(t, ratePhase, 0),
+			syncs(t, dir))
+	}
+}
+
+// syncs writes a page and syncs it, again and again, and returns how often a second.
+func syncs(t *testing.T, dir string) float64 {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "syncs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	page, n, began := make([]byte, 4096), 0, time.Now()
+	for ; time.Since(began) < time.Second; n++ {
+		if _, err := f.WriteAt(page, int64(n%64)*4096); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return float64(n) / time.Since(began).Seconds()
+}
