@@ -244,8 +244,8 @@ func (e *effects) floatingIP(was, is *FloatingIP) {
 
 // isBalancer says whether a load balancer of the router has the address. A load balancer begins no connections.
 func (e *effects) isBalancer(r *Router, a netip.Addr) bool {
-	for b := range e.to.LoadBalancersOf(r.ID) {
-		if b.Address == a {
+	for id := range e.to.claimants(claim{what: claimServed, scope: string(r.ID), addr: a}) {
+		if e.to.LoadBalancer(id) != nil {
 			return true
 		}
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	rateFloating  = 1000
 	rateBalancers = 1000
-	ratePorts     = 13000 // with them it has about 20 000 objects
+	ratePorts     = 14000 // with them it has about 20 000 objects
 	rateClients   = 8
 	rateAim       = 1000 // changes a second
 	ratePhase     = 3 * time.Second
