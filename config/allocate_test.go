@@ -236,3 +236,20 @@ func TestDHCPWaitsForAGateway(t *testing.T) {
 		t.Errorf("%+v", faults)
 	}
 }
+
+// A load balancer that is put as it is may lose its router like one that is not put: no State refers to what has gone.
+func TestUnchangedBalancerLosesItsRouter(t *testing.T) {
+	d := lab()
+	d.Put(&config.LoadBalancer{Meta: meta("b"), Network: id("in"), Address: addr(10, 0, 0, 9)})
+	s := mustCheck(t, d)
+	e := s.Edit()
+	same := *s.LoadBalancer(id("b"))
+	if same.Router != id("r") {
+		t.Fatalf("router %q", same.Router)
+	}
+	e.Put(&same)
+	e.Delete(config.Ref{Kind: config.KindPort, ID: id("r-in")}, config.Ref{Kind: config.KindRouter, ID: id("r")})
+	if next := mustCheck(t, e); next.LoadBalancer(id("b")).Router != "" {
+		t.Errorf("it has a router that there is not: %+v", next.LoadBalancer(id("b")))
+	}
+}

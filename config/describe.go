@@ -96,7 +96,11 @@ func (c *checker) describePort(p *Port) string {
 	case p.DeviceOwner == OwnerGateway && r != nil:
 		return c.describe(r) + ": gateway"
 	case p.DeviceOwner == OwnerInterface && r != nil:
-		return c.describe(r) + ": interface " + c.nameOf(p.Network, KindNetwork)
+		network := c.networkName(p.Network)
+		if c.rank[p.ID] > 0 && c.Network(p.Network) == nil {
+			network = fmt.Sprintf("%q", p.Network) // the edit of the port says so, whatever network it was once
+		}
+		return c.describe(r) + ": interface " + network
 	case p.isInstance():
 		return "instance " + c.label(p)
 	}

@@ -251,9 +251,9 @@ func (c *checker) findRouters() {
 }
 
 // mayChoose says whether Check may choose an object's router. It was left open, or it is none; a load balancer that has
-// not been put in this Draft may lose its router, and get another one.
+// not been changed in this Draft may lose its router, and get another one. A Put that changes nothing is no change.
 func (c *checker) mayChoose(id, router ID, mayLose bool) bool {
-	if e := c.edits[id]; e != nil && e.put != nil {
+	if e := c.edits[id]; e != nil && e.put != nil && (e.open&openRouter != 0 || !e.same) {
 		return e.open&openRouter != 0
 	}
 	return router == "" || mayLose

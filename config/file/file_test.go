@@ -170,11 +170,11 @@ udp = "6m"
 		{router, "gateway.snat", 0},
 		{router, "routes", 0},
 		{s.GatewayPort(router.ID), "fixed_ips[0]", 22},
-		{first(s.InterfacesOf(router.ID)), "fixed_ips", 0},
+		{first(s.InterfacesOf(router.ID)), "fixed_ips", 21}, // by its place
 		{first(s.InterfacesOf(router.ID)), "", 21},
 		{forward, "external_port", 27},
 		{s.Settings(), "nat.timeouts.udp", 30},
-		{s.Settings(), "engine.workers", 0},
+		{s.Settings(), "engine.workers", 29}, // which no API sets
 	} {
 		got, ok := f.Source(c.o.Ref(), c.field)
 		if ok != (c.line > 0) || ok && got != (config.Source{File: "lab.toml", Line: c.line}) {
