@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -255,6 +256,9 @@ func fillDefaults(o Object) {
 			fallback(&o.URLPath, defaultURLPath)
 			fallback(&o.ExpectedCodes, defaultExpectedCodes)
 		}
+	case *Quota:
+		o.Limits = slices.Clone(o.Limits)
+		SortLimits(o.Limits)
 	case *Port:
 		o.Extra = orNil(o.Extra)
 		o.AllowedAddressPairs = fillPairs(o)

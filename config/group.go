@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -71,6 +73,11 @@ func (q *Quota) Limit(resource string) int {
 		}
 	}
 	return -1
+}
+
+// SortLimits puts limits in the order of a State's: that of their resources' names.
+func SortLimits(limits []Limit) {
+	slices.SortStableFunc(limits, func(a, b Limit) int { return cmp.Compare(a.Resource, b.Resource) })
 }
 
 // Ref refers to the object.

@@ -25,6 +25,9 @@ type checker struct {
 	ports    map[portKey]*Port
 	hosts    map[string]bool // instances' names
 	balancer map[string]bool
+	groups   map[string]bool    // security groups
+	prefixes map[string]bool    // address groups
+	portIs   map[string]bool    // ports' names
 	given    map[config.ID]bool // IDs that tables state, set by identify
 	devices  map[string]bool    // networks whose devices could not be read
 	unsure   map[string]bool    // networks with a subnet whose prefix could not be read
@@ -45,6 +48,9 @@ func newChecker(t *Topology, r *report) *checker {
 		labels:   map[string]bool{},
 		pools:    map[string]bool{},
 		balancer: map[string]bool{},
+		groups:   map[string]bool{},
+		prefixes: map[string]bool{},
+		portIs:   map[string]bool{},
 		ports:    map[portKey]*Port{},
 		hosts:    map[string]bool{},
 		devices:  map[string]bool{},
@@ -59,6 +65,7 @@ func (c *checker) run() {
 	c.checkNetworks()
 	c.checkNAT(c.root.child("nat", c.NAT.Line), &c.NAT)
 	c.checkRouters()
+	c.checkGroups()
 	c.checkPorts()
 	c.checkBalancers()
 	c.checkPools()
@@ -181,7 +188,10 @@ func (c *checker) checkPorts() {
 		s := c.root.item("port", "port", p.Name, i, len(c.Ports), p.Line)
 		if c.checkName(s, p.Name, p.ID, names) {
 			c.ports[portKey{p.Network, p.Name}] = p
+			c.portIs[p.Name] = true
 		}
+		setFirst(c.portIs, string(p.ID), true)
+		c.checkGroupsOf(s, p.SecurityGroups)
 		n, ok := c.network(s, p.Network)
 		switch {
 		case p.FixedIPs != nil && p.FixedIP.IsValid():
@@ -212,6 +222,7 @@ func (c *checker) checkPools() {
 			refer(s, "loadbalancer", "load balancer", "loadbalancer", p.LoadBalancer, c.balancer)
 		}
 		s.notEmpty("protocol", string(p.Protocol))
+		s.notEmpty("application", p.Application)
 		s.notEmpty("algorithm", p.Algorithm)
 		s.notEmpty("on_member_down", p.OnMemberDown)
 		s.notEmpty("on_member_removed", p.OnMemberRemoved)
@@ -256,6 +267,7 @@ func (c *checker) checkVIPs() {
 		v, s := &c.VIPs[i], c.vipScope(i)
 		c.checkName(s, v.Name, v.ID, names)
 		s.notEmpty("protocol", string(v.Protocol))
+		s.notEmpty("application", v.Application)
 		if v.ConnectionLimit == 0 && s.given("connection_limit") {
 			s.fault("connection_limit", "connection_limit must be at least 1, not 0; leave it out for none")
 		}
@@ -306,6 +318,10 @@ func (c *checker) checkBalancers() {
 		setFirst(c.balancer, string(b.ID), true)
 		c.network(s, b.Network)
 		c.router(s, b.Router)
+		c.checkGroupsOf(s, b.SecurityGroups)
+		if b.Port != "" || s.given("port") {
+			refer(s, "port", "port", "port", b.Port, c.portIs)
+		}
 	}
 }
 

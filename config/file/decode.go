@@ -125,7 +125,7 @@ func homesOf(key, table string, many bool, ks keyNames) []string {
 		if name == key {
 			found = append(found, tableName(table, many))
 		}
-		if sub != nil {
+		if sub != nil && name != "quota" { // whose keys are the names of what it limits
 			found = append(found, homesOf(key, joinPath(table, name), list, sub)...)
 		}
 	})

@@ -3,6 +3,7 @@ package file
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/taprouter/taprouter/config"
 )
@@ -71,6 +72,9 @@ func (e *editing) vanish() {
 	e.gone = map[config.Ref]bool{}
 	var list []config.Object
 	for o := range e.d.All() {
+		if q, ok := o.(*config.Quota); ok && e.by[o.Ref()] == nil && e.isFileOwned(o) && e.leaveQuota(q) {
+			continue
+		}
 		if e.by[o.Ref()] == nil && e.isFileOwned(o) {
 			e.gone[o.Ref()] = true
 			list = append(list, o)
@@ -80,7 +84,7 @@ func (e *editing) vanish() {
 		for _, n := range e.needs(list[i]) {
 			switch r := n.o.Ref(); {
 			case e.gone[r]:
-			case e.by[r] != nil && n.clear == nil:
+			case e.by[r] != nil && (n.clear == nil || e.isReplaced(n)):
 				// The file has it, so the check says what is wrong with it.
 			case !e.over.Cascade:
 				e.refuse(n)
@@ -100,6 +104,32 @@ func (e *editing) vanish() {
 	for r := range e.gone {
 		e.d.Delete(r)
 	}
+}
+
+// isReplaced says whether the file puts another value in the place of the one that leads to what is to go: this file or
+// the previous one states it.
+func (e *editing) isReplaced(n need) bool {
+	is, was := e.by[n.o.Ref()], e.before(n.o.Ref())
+	if n.field != groupsField {
+		return is.states(n.field) || was.states(n.field)
+	}
+	return was != nil && slices.Contains(groupsOf(was.object), n.what.About().ID)
+}
+
+// leaveQuota takes the limits of the previous file out of the quota, which the file no longer has. It reports whether
+// limits are left: they are the programs'.
+func (e *editing) leaveQuota(q *config.Quota) bool {
+	before := e.before(q.Ref())
+	if before == nil {
+		return false
+	}
+	c := *q
+	c.Source = config.Source{}
+	c.Limits = slices.DeleteFunc(slices.Clone(q.Limits), func(l config.Limit) bool { return before.states(l.Resource) })
+	if len(c.Limits) > 0 {
+		e.d.Put(&c)
+	}
+	return len(c.Limits) > 0
 }
 
 // refuse reports a need.
@@ -188,6 +218,19 @@ func (e *editing) needs(o config.Object) []need {
 		}
 	case *config.Port:
 		e.floatingNeeds(o, add)
+		if b := d.LoadBalancerAt(id); b != nil {
+			list = append(list, need{b, o, "port", func() config.Object {
+				c := *b
+				c.Port = ""
+				return &c
+			}})
+		}
+	case *config.AddressGroup:
+		for r := range d.RulesFromAddresses(id) {
+			add(r)
+		}
+	case *config.SecurityGroup:
+		list = append(list, e.groupNeeds(o)...)
 	case *config.FloatingIP:
 		for p := range d.ForwardingsOf(id) {
 			add(p)
@@ -229,7 +272,54 @@ func (e *editing) gatewayNeed(r *config.Router, network config.Object) need {
 	}}
 }
 
-// floatingNeeds gives the floating IPs of an instance's port.
+// groupsField is the field of ports and load balancers that has their security groups.
+const groupsField = "security_groups"
+
+// groupsOf are the security groups of an object.
+func groupsOf(o config.Object) []config.ID {
+	switch o := o.(type) {
+	case *config.Port:
+		return o.SecurityGroups
+	case *config.LoadBalancer:
+		return o.SecurityGroups
+	}
+	return nil
+}
+
+// groupNeeds lists what depends on a security group: its rules, rules of others that are about its ports, and the ports
+// and load balancers in it.
+func (e *editing) groupNeeds(g *config.SecurityGroup) []need {
+	var list []need
+	for r := range e.d.RulesOf(g.ID) {
+		list = append(list, need{o: r, what: g})
+	}
+	for r := range e.d.RulesFrom(g.ID) {
+		if r.Group != g.ID {
+			list = append(list, need{o: r, what: g})
+		}
+	}
+	without := func(groups []config.ID) []config.ID {
+		return slices.DeleteFunc(slices.Clone(groups), func(id config.ID) bool { return id == g.ID })
+	}
+	// What is cleared is looked up then: an object may be in several groups that go.
+	for p := range e.d.PortsInGroup(g.ID) {
+		list = append(list, need{p, g, groupsField, func() config.Object {
+			c := *e.d.Port(p.ID)
+			c.SecurityGroups = without(c.SecurityGroups)
+			return &c
+		}})
+	}
+	for b := range e.d.LoadBalancersInGroup(g.ID) {
+		list = append(list, need{b, g, groupsField, func() config.Object {
+			c := *e.d.LoadBalancer(b.ID)
+			c.SecurityGroups = without(c.SecurityGroups)
+			return &c
+		}})
+	}
+	return list
+}
+
+// floatingNeeds gives the floating IPs of an instance's port, and the forwarded ports to its addresses.
 func (e *editing) floatingNeeds(p *config.Port, add func(config.Object)) {
 	if p.DeviceOwner == config.OwnerInterface || p.DeviceOwner == config.OwnerGateway {
 		return
@@ -238,6 +328,9 @@ func (e *editing) floatingNeeds(p *config.Port, add func(config.Object)) {
 		for _, f := range p.FixedIPs {
 			if o := e.d.FloatingIPTo(config.ID(i.DeviceID), f.Address); o != nil {
 				add(o)
+			}
+			for w := range e.d.ForwardingsTo(config.ID(i.DeviceID), f.Address) {
+				add(w)
 			}
 		}
 	}
@@ -260,7 +353,8 @@ func (e *editing) checkNames() {
 				}
 			}
 		}
-		if o := names[r.Kind][name]; o != nil && r.Kind != config.KindMember && r.Kind != config.KindMonitor {
+		if o := names[r.Kind][name]; o != nil && r.Kind != config.KindMember && r.Kind != config.KindMonitor &&
+			r.Kind != config.KindSecurityGroupRule {
 			e.faults = append(e.faults, config.Fault{
 				Ref: r, Field: "name", Code: config.Taken, Source: t.object.About().Source,
 				Message: fmt.Sprintf("%s: name %q is that of %s %s, which the API has made; give the table another "+
@@ -341,12 +435,19 @@ func entryTexts(o config.Object, field string) []string {
 		case "allowed_address_pairs":
 			return texts(o.AllowedAddressPairs, pairText)
 		}
+	case *config.AddressGroup:
+		if field == "addresses" {
+			return texts(o.Addresses, netip.Prefix.String)
+		}
 	case *config.Listener:
 		if field == "allowed_cidrs" {
 			return texts(o.AllowedCIDRs, netip.Prefix.String)
 		}
 	}
-	if field == "tags" {
+	switch field {
+	case groupsField:
+		return texts(groupsOf(o), func(id config.ID) string { return string(id) })
+	case "tags":
 		return o.About().Tags
 	}
 	return nil

@@ -21,8 +21,8 @@ func Export(w io.Writer, s *config.State) error {
 	x := &exporter{state: s, names: map[config.Ref]string{}}
 	x.nameAll()
 	for _, kind := range []func(){ // one for each kind of table; a further kind is one more
-		x.settings, x.physicalNetworks, x.networks, x.routers, x.ports, x.floatingIPs, x.loadBalancers, x.pools,
-		x.listeners,
+		x.settings, x.quota, x.physicalNetworks, x.networks, x.routers, x.addressGroups, x.securityGroups, x.ports,
+		x.floatingIPs, x.loadBalancers, x.pools, x.listeners,
 	} {
 		kind()
 	}
@@ -50,7 +50,8 @@ type writing struct {
 // may be taken for an ID, is referred to by its ID.
 func (x *exporter) nameAll() {
 	for _, k := range []config.Kind{
-		config.KindPhysicalNetwork, config.KindNetwork, config.KindRouter, config.KindPool, config.KindLoadBalancer,
+		config.KindPhysicalNetwork, config.KindNetwork, config.KindRouter, config.KindAddressGroup,
+		config.KindSecurityGroup, config.KindPort, config.KindPool, config.KindLoadBalancer,
 	} {
 		count := map[string]int{}
 		for o := range x.state.Of(k) {
@@ -129,9 +130,7 @@ func (x *writing) flag(key string, v, byDefault bool) {
 
 // listing writes a list that is not empty.
 func listing[T any](x *writing, key string, all []T, text func(T) string) {
-	if len(all) > 0 {
-		x.raw(key, "["+strings.Join(quoted(x, all, text), ", ")+"]")
-	}
+	x.list(key, quoted(x, all, text))
 }
 
 func quoted[T any](x *writing, all []T, text func(T) string) []string {
@@ -149,8 +148,13 @@ func (x *writing) routes(key string, all []config.Route) {
 		list = append(list, fmt.Sprintf("{ destination = %s, nexthop = %s }", x.quote(r.Destination.String()),
 			x.quote(r.NextHop.String())))
 	}
-	if len(list) > 0 {
-		x.raw(key, "["+strings.Join(list, ", ")+"]")
+	x.list(key, list)
+}
+
+// list writes values as TOML has them, if there are any.
+func (x *writing) list(key string, values []string) {
+	if len(values) > 0 {
+		x.raw(key, "["+strings.Join(values, ", ")+"]")
 	}
 }
 
@@ -257,6 +261,12 @@ func (x *exporter) networks() {
 		x.str("physical_network", x.refer(config.KindPhysicalNetwork, n.PhysicalNetwork))
 		x.str("host", n.Host)
 		x.flag("port_security", n.PortSecurity, false)
+		if e := n.Extra; e != nil {
+			x.flag("shared", e.Shared, false)
+			x.flag("is_default", e.Default, false)
+			x.str("dns_domain", e.DNSDomain)
+			listing(&x.writing, "availability_zone_hints", e.ZoneHints, identity)
+		}
 		for s := range x.state.SubnetsOf(n.ID) {
 			x.subnet(s)
 		}
@@ -277,6 +287,10 @@ func (x *exporter) subnet(s *config.Subnet) {
 	x.span("lease_time", s.LeaseTime)
 	listing(&x.writing, "dns_nameservers", s.DNSNameservers, netip.Addr.String)
 	x.routes("host_routes", s.HostRoutes)
+	if e := s.Extra; e != nil {
+		listing(&x.writing, "service_types", e.ServiceTypes, identity)
+		x.flag("dns_publish_fixed_ip", e.DNSPublishFixedIP, false)
+	}
 }
 
 func (x *exporter) routers() {
@@ -285,6 +299,9 @@ func (x *exporter) routers() {
 		x.named(&r.Meta)
 		x.flag("admin_state_up", r.AdminStateUp, true)
 		x.str("rp_filter", r.RPFilter)
+		if r.Extra != nil {
+			listing(&x.writing, "availability_zone_hints", r.Extra.ZoneHints, identity)
+		}
 		var list []string
 		for p := range x.state.InterfacesOf(r.ID) {
 			if isPlain(p) {
@@ -329,7 +346,8 @@ func isZero(n *config.NAT) bool {
 // isPlain says whether a router's port has nothing that the router's table cannot say.
 func isPlain(p *config.Port) bool {
 	return len(p.FixedIPs) == 1 && p.Name == "" && p.Description == "" && len(p.Tags) == 0 && p.AdminStateUp &&
-		p.Device == "" && p.PortSecurity == nil && len(p.AllowedAddressPairs) == 0
+		p.Device == "" && p.PortSecurity == nil && len(p.AllowedAddressPairs) == 0 && p.SecurityGroups == nil &&
+		p.Extra == nil
 }
 
 // place writes the keys of a plain port in its router's table.
@@ -356,6 +374,12 @@ func (x *exporter) ports() {
 		if s := p.PortSecurity; s != nil {
 			x.raw("port_security", strconv.FormatBool(*s))
 		}
+		if p.SecurityGroups != nil { // an empty list is one, too
+			x.raw("security_groups", "["+strings.Join(quoted(&x.writing, p.SecurityGroups, x.group), ", ")+"]")
+		}
+		if p.Extra != nil {
+			x.portExtra(p.Extra)
+		}
 		for _, pair := range p.AllowedAddressPairs {
 			x.header("[[port.allowed_address_pairs]]")
 			x.str("ip", pair.IP.String())
@@ -372,6 +396,10 @@ func (x *exporter) floatingIPs() {
 		x.addr("address", f.Address)
 		x.addr("fixed_ip", f.FixedIP)
 		x.str("router", x.refer(config.KindRouter, f.Router))
+		if e := f.Extra; e != nil {
+			x.str("dns_name", e.DNSName)
+			x.str("dns_domain", e.DNSDomain)
+		}
 		for p := range x.state.ForwardingsOf(f.ID) {
 			x.header("[[floating_ip.port_forwarding]]")
 			x.named(&p.Meta)
@@ -390,6 +418,8 @@ func (x *exporter) loadBalancers() {
 		x.str("network", x.refer(config.KindNetwork, b.Network))
 		x.addr("address", b.Address)
 		x.str("router", x.refer(config.KindRouter, b.Router))
+		x.str("port", x.refer(config.KindPort, b.Port))
+		listing(&x.writing, "security_groups", b.SecurityGroups, x.group)
 		x.flag("admin_state_up", b.AdminStateUp, true)
 	}
 }
@@ -400,6 +430,7 @@ func (x *exporter) pools() {
 		x.named(&p.Meta)
 		x.flag("admin_state_up", p.AdminStateUp, true)
 		x.str("protocol", string(p.Protocol))
+		x.str("application", p.Application)
 		x.str("algorithm", p.Algorithm)
 		x.str("loadbalancer", x.refer(config.KindLoadBalancer, p.LoadBalancer))
 		x.str("on_member_down", p.OnMemberDown)
@@ -452,6 +483,7 @@ func (x *exporter) listeners() {
 		x.str("loadbalancer", x.refer(config.KindLoadBalancer, l.LoadBalancer))
 		x.str("protocol", string(l.Protocol))
 		x.number("port", int(l.Port))
+		x.str("application", l.Application)
 		x.str("pool", x.refer(config.KindPool, l.Pool))
 		x.number("connection_limit", l.ConnectionLimit)
 		x.span("idle_timeout", l.IdleTimeout)

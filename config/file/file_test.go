@@ -265,6 +265,8 @@ func goldenText(o config.Object) string {
 		text += fmt.Sprintf(" %v to %v by %s", o.Address, o.FixedIP, o.Router)
 	case *config.PortForwarding:
 		text += fmt.Sprintf(" %s %d", o.Protocol, o.ExternalPort)
+	case *config.SecurityGroupRule:
+		text += fmt.Sprintf(" %s %s %s of %s", o.Direction, o.EtherType, o.Protocol, o.Group)
 	case *config.LoadBalancer:
 		text += fmt.Sprintf(" %v by %s", o.Address, o.Router)
 	}

@@ -93,6 +93,22 @@ func (c *checker) eachTable(f func(identified)) {
 				func() []string { return []string{string(n.ID), prefixText(sub.CIDR)} }})
 		}
 	}
+	for i := range c.AddressGroups {
+		g := &c.AddressGroups[i]
+		at := c.tableAt("address_group", "address group", g.Name, i, len(c.AddressGroups), g.Line)
+		named(&g.ID, config.KindAddressGroup, at, g.Name)
+	}
+	for i := range c.SecurityGroups {
+		g := &c.SecurityGroups[i]
+		at := c.tableAt("security_group", "security group", g.Name, i, len(c.SecurityGroups), g.Line)
+		named(&g.ID, config.KindSecurityGroup, at, g.Name)
+		for j := range g.Rules {
+			if r := &g.Rules[j]; r.ID != "" {
+				named(&r.ID, config.KindSecurityGroupRule,
+					func() scope { return at().item("rule", "rule", "", j, len(g.Rules), r.Line) }, "")
+			}
+		}
+	}
 	ports := c.gatewayPorts()
 	for i := range c.Routers {
 		r := &c.Routers[i]

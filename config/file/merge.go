@@ -162,6 +162,30 @@ func over[O any](m *merge, o *O) layers[O] {
 	return l
 }
 
+// part makes the layers of a merge for rare attributes of an object, which are behind a pointer. The object gets a copy
+// of its own; the other layers have none where theirs have none, or nothing in it.
+func part[O, X any](l layers[O], at func(*O) **X) layers[X] {
+	own := new(X)
+	if p := at(l.o); *p != nil {
+		*own = **p
+	}
+	*at(l.o) = own
+	of := func(o *O) *X {
+		switch {
+		case o == nil:
+			return nil
+		case *at(o) == nil:
+			return new(X)
+		}
+		return *at(o)
+	}
+	return layers[X]{
+		merge: l.merge, o: own, was: of(l.was), filled: of(l.filled), usual: of(l.usual), before: of(l.before),
+	}
+}
+
+func same[V any](v V) V { return v }
+
 // do returns the object with what the Draft's has and the files do not state.
 func (m *merge) do() config.Object {
 	o := clone(m.t.object)
@@ -178,8 +202,12 @@ func (m *merge) do() config.Object {
 		m.router(over(m, o))
 	case *config.Port:
 		m.port(over(m, o))
+	case *config.AddressGroup:
+		entries(over(m, o), func(o *config.AddressGroup) *[]netip.Prefix { return &o.Addresses }, netip.Prefix.Masked)
+	case *config.SecurityGroup:
+		scalar(over(m, o), "stateful", func(o *config.SecurityGroup) *bool { return &o.Stateful })
 	case *config.FloatingIP:
-		scalar(over(m, o), "fixed_ip", func(o *config.FloatingIP) *netip.Addr { return &o.FixedIP })
+		m.floatingIP(over(m, o))
 	case *config.Pool:
 		m.pool(over(m, o))
 	case *config.Monitor:
@@ -191,9 +219,14 @@ func (m *merge) do() config.Object {
 		scalar(l, "subnet_id", func(o *config.Member) *config.ID { return &o.Subnet })
 		scalar(l, "admin_state_up", func(o *config.Member) *bool { return &o.AdminStateUp })
 	case *config.LoadBalancer:
-		scalar(over(m, o), "admin_state_up", func(o *config.LoadBalancer) *bool { return &o.AdminStateUp })
+		l := over(m, o)
+		scalar(l, "admin_state_up", func(o *config.LoadBalancer) *bool { return &o.AdminStateUp })
+		scalar(l, "port", func(o *config.LoadBalancer) *config.ID { return &o.Port })
+		entries(l, func(o *config.LoadBalancer) *[]config.ID { return &o.SecurityGroups }, same)
 	case *config.Listener:
 		m.listener(over(m, o))
+	case *config.Quota:
+		m.quota(over(m, o))
 	}
 	return o
 }
@@ -227,6 +260,11 @@ func (m *merge) network(l layers[config.Network]) {
 	scalar(l, "physical_network", func(o *config.Network) *config.ID { return &o.PhysicalNetwork })
 	scalar(l, "host", func(o *config.Network) *string { return &o.Host })
 	scalar(l, "port_security", func(o *config.Network) *bool { return &o.PortSecurity })
+	extra := part(l, func(o *config.Network) **config.NetworkExtra { return &o.Extra })
+	scalar(extra, "shared", func(x *config.NetworkExtra) *bool { return &x.Shared })
+	scalar(extra, "is_default", func(x *config.NetworkExtra) *bool { return &x.Default })
+	scalar(extra, "dns_domain", func(x *config.NetworkExtra) *string { return &x.DNSDomain })
+	scalar(extra, "availability_zone_hints", func(x *config.NetworkExtra) *[]string { return &x.ZoneHints })
 }
 
 func (m *merge) subnet(l layers[config.Subnet]) {
@@ -237,8 +275,10 @@ func (m *merge) subnet(l layers[config.Subnet]) {
 	}
 	scalar(l, "dhcp", func(o *config.Subnet) *bool { return &o.DHCP })
 	scalar(l, "lease_time", func(o *config.Subnet) *time.Duration { return &o.LeaseTime })
-	entries(l, func(o *config.Subnet) *[]netip.Addr { return &o.DNSNameservers },
-		func(a netip.Addr) netip.Addr { return a })
+	entries(l, func(o *config.Subnet) *[]netip.Addr { return &o.DNSNameservers }, same)
+	extra := part(l, func(o *config.Subnet) **config.SubnetExtra { return &o.Extra })
+	scalar(extra, "service_types", func(x *config.SubnetExtra) *[]string { return &x.ServiceTypes })
+	scalar(extra, "dns_publish_fixed_ip", func(x *config.SubnetExtra) *bool { return &x.DNSPublishFixedIP })
 	m.routes("host_routes", &l.o.HostRoutes, &l.was.HostRoutes)
 	entries(l, func(o *config.Subnet) *[]config.Route { return &o.HostRoutes }, routeOf)
 }
@@ -274,6 +314,8 @@ func (m *merge) routes(key string, mine, was *[]config.Route) {
 func (m *merge) router(l layers[config.Router]) {
 	scalar(l, "admin_state_up", func(o *config.Router) *bool { return &o.AdminStateUp })
 	scalar(l, "rp_filter", func(o *config.Router) *string { return &o.RPFilter })
+	extra := part(l, func(o *config.Router) **config.RouterExtra { return &o.Extra })
+	scalar(extra, "availability_zone_hints", func(x *config.RouterExtra) *[]string { return &x.ZoneHints })
 	m.routes("routes", &l.o.Routes, &l.was.Routes)
 	entries(l, func(o *config.Router) *[]config.Route { return &o.Routes }, routeOf)
 	is, was := l.o.Gateway, l.was.Gateway
@@ -325,6 +367,8 @@ func (m *merge) port(l layers[config.Port]) {
 	scalar(l, "device_id", func(o *config.Port) *string { return &o.DeviceID })
 	scalar(l, "device_owner", func(o *config.Port) *string { return &o.DeviceOwner })
 	scalar(l, "port_security", func(o *config.Port) **bool { return &o.PortSecurity })
+	m.groups(l)
+	m.portExtra(part(l, func(o *config.Port) **config.PortExtra { return &o.Extra }))
 	entries(l, func(o *config.Port) *[]AddressPair { return &o.AllowedAddressPairs }, func(p AddressPair) AddressPair {
 		if p.MAC == l.o.MAC || p.MAC == l.was.MAC {
 			p.MAC = MAC{} // as if left out
@@ -333,8 +377,83 @@ func (m *merge) port(l layers[config.Port]) {
 	})
 }
 
+// groups merges the security groups of a port. That it has none is another thing than that nothing is said of them.
+func (m *merge) groups(l layers[config.Port]) {
+	entries(l, func(o *config.Port) *[]config.ID { return &o.SecurityGroups }, same)
+	switch {
+	case len(l.o.SecurityGroups) > 0:
+	case m.t.states("security_groups"):
+		l.o.SecurityGroups = l.o.SecurityGroups[:0:0]
+		if m.t.at.indexed {
+			l.o.SecurityGroups = []config.ID{}
+		}
+	case m.before.states("security_groups"):
+		l.o.SecurityGroups = nil
+	}
+}
+
+func (m *merge) portExtra(l layers[config.PortExtra]) {
+	scalar(l, "binding_host_id", func(x *config.PortExtra) *string { return &x.HostID })
+	scalar(l, "binding_vnic_type", func(x *config.PortExtra) *string { return &x.VNICType })
+	scalar(l, "binding_profile", func(x *config.PortExtra) *string { return &x.Profile })
+	scalar(l, "dns_name", func(x *config.PortExtra) *string { return &x.DNSName })
+	scalar(l, "dns_domain", func(x *config.PortExtra) *string { return &x.DNSDomain })
+	options := func(x *config.PortExtra) *[]DHCPOption { return &x.DHCPOptions }
+	var before []DHCPOption
+	if l.before != nil {
+		before = l.before.DHCPOptions
+	}
+	m.replaced("extra_dhcp_opts", l.o.DHCPOptions, l.was.DHCPOptions, before)
+	entries(l, options, optionName)
+}
+
+// optionName is what one port has one value of.
+func optionName(o DHCPOption) DHCPOption {
+	o.Value = ""
+	return o
+}
+
+// replaced notes the options that programs have given another value than the file's.
+func (m *merge) replaced(key string, mine, was, before []DHCPOption) {
+	for _, w := range was {
+		named := func(o DHCPOption) bool { return optionName(o) == optionName(w) }
+		i := slices.IndexFunc(mine, named)
+		if i < 0 || mine[i] == w || slices.ContainsFunc(before, named) {
+			continue
+		}
+		m.drop(key, fmt.Sprintf("%s=%s", w.Name, w.Value), fmt.Sprintf("%s=%s", w.Name, mine[i].Value))
+	}
+}
+
+func (m *merge) floatingIP(l layers[config.FloatingIP]) {
+	scalar(l, "fixed_ip", func(o *config.FloatingIP) *netip.Addr { return &o.FixedIP })
+	extra := part(l, func(o *config.FloatingIP) **config.FloatingIPExtra { return &o.Extra })
+	scalar(extra, "dns_name", func(x *config.FloatingIPExtra) *string { return &x.DNSName })
+	scalar(extra, "dns_domain", func(x *config.FloatingIPExtra) *string { return &x.DNSDomain })
+}
+
+// quota merges the limits one by one.
+func (m *merge) quota(l layers[config.Quota]) {
+	if !m.t.at.indexed {
+		return
+	}
+	has := func(q *config.Quota, resource string) bool {
+		return q != nil && slices.ContainsFunc(q.Limits, func(x config.Limit) bool { return x.Resource == resource })
+	}
+	for _, w := range l.was.Limits {
+		switch {
+		case has(l.before, w.Resource):
+		case !has(l.o, w.Resource):
+			l.o.Limits = append(l.o.Limits[:len(l.o.Limits):len(l.o.Limits)], w)
+		case l.o.Limit(w.Resource) != w.Most:
+			m.drop(w.Resource, fmt.Sprint(w.Most), fmt.Sprint(l.o.Limit(w.Resource)))
+		}
+	}
+}
+
 func (m *merge) pool(l layers[config.Pool]) {
 	scalar(l, "admin_state_up", func(o *config.Pool) *bool { return &o.AdminStateUp })
+	scalar(l, "application", func(o *config.Pool) *string { return &o.Application })
 	scalar(l, "algorithm", func(o *config.Pool) *string { return &o.Algorithm })
 	scalar(l, "session_persistence", func(o *config.Pool) **config.SessionPersistence { return &o.SessionPersistence })
 	scalar(l, "on_member_down", func(o *config.Pool) *string { return &o.OnMemberDown })
@@ -358,7 +477,7 @@ func (m *merge) listener(l layers[config.Listener]) {
 	scalar(l, "pool", func(o *config.Listener) *config.ID { return &o.Pool })
 	scalar(l, "connection_limit", func(o *config.Listener) *int { return &o.ConnectionLimit })
 	scalar(l, "idle_timeout", func(o *config.Listener) *time.Duration { return &o.IdleTimeout })
-	entries(l, func(o *config.Listener) *[]netip.Prefix { return &o.AllowedCIDRs },
-		func(p netip.Prefix) netip.Prefix { return p })
+	entries(l, func(o *config.Listener) *[]netip.Prefix { return &o.AllowedCIDRs }, same)
+	scalar(l, "application", func(o *config.Listener) *string { return &o.Application })
 	scalar(l, "admin_state_up", func(o *config.Listener) *bool { return &o.AdminStateUp })
 }

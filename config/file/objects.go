@@ -35,6 +35,9 @@ type declarer struct {
 
 	instances map[portKey]config.ID
 	balancers map[string]config.ID
+	groups    map[string]config.ID // security groups
+	prefixes  map[string]config.ID // address groups
+	portNames map[string]*Port
 	gateways  map[config.ID]bool // routers whose gateway's port is a table of its own
 	made      map[config.ID]int  // IDs of interfaces
 }
@@ -47,11 +50,14 @@ func (t *Topology) declare(root scope) []declaration {
 		Topology: t, root: root,
 		networks: map[string]*Network{}, routers: map[string]config.ID{}, pools: map[string]config.ID{},
 		labels: map[string]config.ID{}, ports: map[portKey]config.ID{}, instances: map[portKey]config.ID{},
-		balancers: map[string]config.ID{}, gateways: t.gatewayPorts(), made: map[config.ID]int{},
+		balancers: map[string]config.ID{}, groups: map[string]config.ID{}, prefixes: map[string]config.ID{},
+		portNames: map[string]*Port{}, gateways: t.gatewayPorts(), made: map[config.ID]int{},
 	}
 	d.settings()
 	d.declareNetworks()
 	d.declareRouters()
+	d.declareAddressGroups()
+	d.declareSecurityGroups()
 	d.declarePorts()
 	d.nameBalancers()
 	d.declarePools()
@@ -59,6 +65,7 @@ func (t *Topology) declare(root scope) []declaration {
 	d.declareVIPs()
 	d.declareFloatingIPs()
 	d.declareInstances()
+	d.declareQuota()
 	return d.list
 }
 
@@ -185,7 +192,7 @@ func (d *declarer) declareNetworks() {
 		o := &config.Network{
 			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: !n.AdminStateDown, External: n.External,
 			MTU: n.MTU, VLAN: n.VLAN,
-			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity,
+			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity, Extra: &n.Extra,
 		}
 		if n.PhysicalNetwork != "" {
 			o.PhysicalNetwork = d.labels[n.PhysicalNetwork]
@@ -211,7 +218,7 @@ func (d *declarer) declareSubnet(n *Network, at scope, j int) {
 	o := &config.Subnet{
 		Meta: d.meta(sub.ID, sub.Name, sub.Line), Network: n.ID, CIDR: sub.CIDR, Gateway: sub.gateway(),
 		AllocationPools: sub.AllocationPools, DHCP: sub.DHCP, LeaseTime: sub.LeaseTime,
-		DNSNameservers: sub.DNSNameservers,
+		DNSNameservers: sub.DNSNameservers, Extra: &sub.Extra,
 	}
 	for _, r := range sub.HostRoutes {
 		o.HostRoutes = append(o.HostRoutes, d.route(r))
@@ -247,7 +254,7 @@ func (d *declarer) declareRouters() {
 		at := d.root.item("router", "router", r.Name, i, len(d.Routers), r.Line)
 		o := &config.Router{
 			Meta: d.meta(r.ID, r.Name, r.Line), AdminStateUp: !r.AdminStateDown, RPFilter: r.RPFilter,
-			NAT: d.ownNAT(at, r.NAT),
+			NAT: d.ownNAT(at, r.NAT), Extra: &r.Extra,
 		}
 		for _, route := range r.Routes {
 			o.Routes = append(o.Routes, d.route(route))
@@ -351,7 +358,7 @@ func (d *declarer) declarePorts() {
 		o := &config.Port{
 			Meta: d.meta(p.ID, p.Name, p.Line), Network: d.network(p.Network), AdminStateUp: !p.AdminStateDown,
 			MAC: p.MAC, FixedIPs: p.fixedIPs(), Device: p.Device, DeviceID: p.DeviceID, DeviceOwner: p.DeviceOwner,
-			PortSecurity: p.PortSecurity,
+			PortSecurity: p.PortSecurity, SecurityGroups: d.groupIDs(p.SecurityGroups), Extra: &p.Extra,
 		}
 		for _, pair := range p.AllowedAddressPairs {
 			if pair.MAC == p.MAC {
@@ -364,11 +371,16 @@ func (d *declarer) declarePorts() {
 			o.DeviceID, o.DeviceOwner = string(id), config.OwnerCompute
 		}
 		setFirst(d.ports, key, p.ID)
+		setFirst(d.portNames, p.Name, p)
 		d.add(o, at, fixedIPKey)
 		if p.FixedIPs != nil {
 			d.list[len(d.list)-1].key = nil
 		}
 		d.describe(p.About)
+	}
+	delete(d.portNames, "")
+	for i := range d.Ports {
+		setFirst(d.portNames, string(d.Ports[i].ID), &d.Ports[i])
 	}
 }
 
@@ -406,7 +418,7 @@ func (d *declarer) declareFloatingIPs() {
 		at := d.root.item("floating_ip", "floating IP", addrText(f.Address), i, len(d.FloatingIPs), f.Line)
 		o := &config.FloatingIP{
 			Meta: d.meta(f.ID, f.Name, f.Line), Network: d.network(f.Network), Address: f.Address, FixedIP: f.FixedIP,
-			Router: d.router(f.Router),
+			Router: d.router(f.Router), Extra: &f.Extra,
 		}
 		d.add(o, at, nil)
 		d.describe(f.About)
@@ -438,7 +450,7 @@ func (d *declarer) declarePools() {
 		o := &config.Pool{
 			Meta: d.meta(p.ID, p.Name, p.Line), AdminStateUp: !p.AdminStateDown, Protocol: p.Protocol,
 			Algorithm: p.Algorithm, OnMemberDown: p.OnMemberDown, OnMemberRemoved: p.OnMemberRemoved,
-			LoadBalancer: d.balancers[p.LoadBalancer],
+			LoadBalancer: d.balancers[p.LoadBalancer], Application: p.Application,
 		}
 		if s := p.SessionPersistence; s != nil {
 			o.SessionPersistence = &config.SessionPersistence{Type: s.Type, Timeout: s.Timeout}
@@ -485,10 +497,17 @@ func (d *declarer) declareBalancers() {
 	for i := range d.LoadBalancers {
 		b := &d.LoadBalancers[i]
 		at := d.root.item("loadbalancer", "load balancer", b.Name, i, len(d.LoadBalancers), b.Line)
-		d.add(&config.LoadBalancer{
+		o := &config.LoadBalancer{
 			Meta: d.meta(b.ID, b.Name, b.Line), Network: d.network(b.Network), Address: b.Address,
-			Router: d.router(b.Router), AdminStateUp: !b.AdminStateDown,
-		}, at, nil)
+			Router: d.router(b.Router), AdminStateUp: !b.AdminStateDown, SecurityGroups: d.groupIDs(b.SecurityGroups),
+		}
+		if p := d.portNames[b.Port]; p != nil {
+			o.Port = p.ID
+			if ips := p.fixedIPs(); !o.Address.IsValid() && len(ips) > 0 {
+				o.Address = ips[0].Address
+			}
+		}
+		d.add(o, at, nil)
 		d.describe(b.About)
 		d.list[len(d.list)-1].whole = true
 	}
@@ -520,7 +539,7 @@ func (d *declarer) declareVIPs() {
 		d.add(&config.Listener{
 			Meta: d.meta(v.ID, v.Name, v.Line), LoadBalancer: balancer, Protocol: v.Protocol, Port: v.Port,
 			Pool: d.pools[v.Pool], ConnectionLimit: v.ConnectionLimit, IdleTimeout: v.IdleTimeout,
-			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: !v.AdminStateDown,
+			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: !v.AdminStateDown, Application: v.Application,
 		}, at, nil)
 		d.describe(v.About)
 	}

@@ -22,11 +22,14 @@ type Topology struct {
 	Networks         []Network
 	PhysicalNetworks []PhysicalNetwork
 	Routers          []Router
+	AddressGroups    []AddressGroup
+	SecurityGroups   []SecurityGroup
 	Ports            []Port
 	FloatingIPs      []FloatingIP
 	Pools            []Pool
 	LoadBalancers    []LoadBalancer
 	VIPs             []VIP
+	Quota            Quota
 	NAT              NAT
 	Engine           Engine
 
@@ -50,6 +53,7 @@ type (
 	AddressPair  = config.AddressPair
 	Protocol     = config.Protocol
 	Timeouts     = config.Timeouts
+	DHCPOption   = config.DHCPOption
 )
 
 // The words of these types.
@@ -86,6 +90,7 @@ type Network struct {
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
 	AdminStateDown  bool     // out of use; so in other tables
 	Subnets         []Subnet
+	Extra           config.NetworkExtra
 	About
 
 	filled bool // Devices were taken from PhysicalNetwork
@@ -117,6 +122,7 @@ type Subnet struct {
 	LeaseTime       time.Duration
 	DNSNameservers  []netip.Addr
 	HostRoutes      []Route
+	Extra           config.SubnetExtra
 	About
 }
 
@@ -140,6 +146,7 @@ type Router struct {
 	NAT        *NAT   // nil: a copy of Topology.NAT; a zero field is as in Topology.NAT
 
 	AdminStateDown bool
+	Extra          config.RouterExtra
 	About
 }
 
@@ -189,8 +196,12 @@ type Port struct {
 	// a router's, and DeviceID is the router's ID. Such a port takes the place of the table's own in Router.
 	DeviceID, DeviceOwner string
 
+	// SecurityGroups are the names or IDs of the groups that the port is in. Nil: none was said. Empty, yet not nil: none.
+	SecurityGroups []string
+
 	PortSecurity   *bool // nil: its network's
 	AdminStateDown bool
+	Extra          config.PortExtra
 	About
 }
 
@@ -205,6 +216,7 @@ type FloatingIP struct {
 	FixedIP        netip.Addr // zero: allocated, not associated
 	Router         string     // after validation set when FixedIP or PortForwarding is
 	PortForwarding []PortForward
+	Extra          config.FloatingIPExtra
 	About
 }
 
@@ -226,6 +238,7 @@ type Pool struct {
 	ID                 config.ID
 	Name               string
 	Protocol           Protocol
+	Application        string // as in a VIP
 	Algorithm          string // ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP, SOURCE_IP_PORT
 	SessionPersistence *SessionPersistence
 	Monitor            *Monitor
@@ -294,6 +307,8 @@ type LoadBalancer struct {
 	Network        string
 	Address        netip.Addr // after validation always set
 	Router         string     // after validation set if a router is on the network
+	Port           string     // the name or ID of a Port whose address it is; empty: it has one of its own
+	SecurityGroups []string   // of its own port: names or IDs
 	AdminStateDown bool
 	About
 }
@@ -306,6 +321,7 @@ type VIP struct {
 	Network         string
 	Address         netip.Addr
 	Protocol        Protocol
+	Application     string // HTTP or HTTPS: what TCP carries. It is served as TCP; empty: not said
 	Port            uint16
 	Pool            string
 	ConnectionLimit int            // 0: none
