@@ -31,3 +31,16 @@ func OpenDevice(log *slog.Logger) func(config.Device) (tap.Device, error) {
 		return nil, fmt.Errorf("router: open %s: %s devices are not supported yet", d, d.Kind)
 	}
 }
+
+// A DeviceError says that a device of a State cannot be opened, so that the State is not served.
+type DeviceError struct {
+	Network string // by name
+	Device  config.Device
+	Err     error // of Options.Open
+}
+
+// Error names the network, and says why. Open's error names the device.
+func (e *DeviceError) Error() string { return fmt.Sprintf("network %q: %v", e.Network, e.Err) }
+
+// Unwrap returns Open's error.
+func (e *DeviceError) Unwrap() error { return e.Err }

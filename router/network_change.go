@@ -181,7 +181,7 @@ func (p *Prepared) open() error {
 			err = loop.CheckMTU(dev, mtu)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("network %q: %w", o.network.after.Name, err))
+			errs = append(errs, &DeviceError{Network: o.network.after.Name, Device: o.spec, Err: err})
 			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EMFILE) {
 				break // a missing right or tun module, or too many files: once is enough
 			}
