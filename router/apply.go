@@ -46,6 +46,7 @@ type Prepared struct {
 	boxes     map[boxKey]*loop.Outbox    // outboxes that come
 	opened    []*newDevice               // devices that come
 	quiet     bool                       // nothing is announced
+	spoke     map[*loop.Worker]bool      // workers that have announcements, or send them on
 
 	unserved config.Faults // warnings: what is kept, but not obeyed
 }
@@ -323,6 +324,7 @@ func (p *Prepared) commit() {
 	p.unregister()
 	p.closeDevices()
 	p.remember()
+	p.spoken()
 }
 
 // each has every worker run fn, one after the other.
@@ -415,21 +417,61 @@ func (p *Prepared) announce() {
 	for _, n := range p.networks {
 		if n.plugged && !n.gone {
 			n.network.Announce()
+			for _, s := range n.network.Stations() {
+				p.speaks(s.Worker, n.network)
+			}
 			continue
 		}
 		for _, s := range n.stationsCome {
 			s.Worker.Post(func() { s.Owner.NetworkUp(&s.Worker.Turn) })
+			p.speaks(s.Worker, n.network)
 		}
 	}
 	for _, c := range p.routers {
 		fresh := c.Fresh()
 		if w := c.Router.Worker; len(fresh) > 0 {
+			for _, a := range fresh {
+				p.speaks(w, a.At.Network)
+			}
 			w.Post(func() {
 				for _, a := range fresh {
 					a.At.AnnounceFresh(&w.Turn, a.Addr)
 				}
 			})
 		}
+	}
+}
+
+// speaks notes that a worker has something to announce on a network.
+func (p *Prepared) speaks(w *loop.Worker, on *wire.Network) {
+	if p.spoke == nil {
+		p.spoke = map[*loop.Worker]bool{}
+	}
+	p.spoke[w] = true
+	p.spoke[on.Home] = p.spoke[on.Home]
+}
+
+// spoken waits until the announcements are with the devices: those who made the change may tell others of it next, and
+// these may ask at once.
+func (p *Prepared) spoken() {
+	for w, has := range p.spoke {
+		if has {
+			written(w)
+		}
+	}
+	if len(p.spoke) == 1 {
+		return
+	}
+	for w := range p.spoke { // which send on what others have announced
+		written(w)
+	}
+}
+
+// written waits until a worker has written what it has been given so far. A function runs before the frames of its turn
+// are written, so there are two.
+func written(w *loop.Worker) {
+	for range 2 {
+		_ = w.Call(func() {}) // after Close there is nothing to wait for
 	}
 }
 

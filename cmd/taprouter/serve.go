@@ -117,8 +117,9 @@ func (f *apiFlags) serve(s *serve.Server, p *process) {
 	if err := s.Reload(); err != nil {
 		p.log.Warn("the token and the certificate of the API cannot be read again", "err", err)
 	}
-	api := neutron.New(p.control, neutron.Options{Logger: p.log, Stated: p.own.Stated, Balancers: p.engine.Inspect(),
-		Aside: p.aside, Forget: p.forget, RequestID: serve.RequestID, Note: serve.Note})
+	api := neutron.New(p.control, neutron.Options{Logger: p.log, Stated: p.own.Stated, TAPs: true,
+		Balancers: p.engine.Inspect(),
+		Aside:     p.aside, Forget: p.forget, RequestID: serve.RequestID, Note: serve.Note})
 	own := native.New(native.Options{Engine: p.engine, Control: p.control, Topology: topology{p.reload},
 		Events: p.events, Metrics: p.metrics.Handler(), Logger: p.log,
 		Version: strings.TrimPrefix(versionLine(), "taprouter "), Started: p.started, Level: p.level, Local: serve.Local,

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,10 @@ type Options struct {
 	// result is false if no file does. With nil, all attributes of an object with a file as its Source are the file's,
 	// apart from its description and tags.
 	Stated func(r config.Ref, field string) (config.Source, bool)
+
+	// TAPs says that networks made by the API get a TAP of their own, which TAP names, unless they name a physical
+	// network. The engine has to open devices, and have the right to.
+	TAPs bool
 
 	// Balancers says how load balancers are doing. With nil, their statuses follow the State alone, and their
 	// statistics are zero.
@@ -377,6 +382,13 @@ func (r *request) change(fn func(e *edit) error) (*config.State, error) {
 		return e.overQuota()
 	})
 	return report.To, err
+}
+
+// keeps notes an attribute that is kept, and that nothing follows from, for the log.
+func (r *request) keeps(name string) {
+	if !slices.Contains(r.unserved, name) {
+		r.unserved = append(r.unserved, name)
+	}
 }
 
 // newID is the ID of a new object.

@@ -220,8 +220,8 @@ func (a attribute[T]) write(e *edit, o T, v any) error {
 			return invalid(a.name, "%v.", err)
 		}
 		v = read
-		if a.may.has(unserved) && !isZero(v) && !slices.Contains(e.request.unserved, a.name) {
-			e.request.unserved = append(e.request.unserved, a.name)
+		if a.may.has(unserved) && !isZero(v) {
+			e.request.keeps(a.name)
 		}
 	}
 	return a.set(e, o, v)

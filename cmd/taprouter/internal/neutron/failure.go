@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
 )
 
@@ -73,6 +75,7 @@ func failureOf(err error) *refusal {
 	var f *refusal
 	var refused *control.Refusal
 	var unserved config.Faults
+	var closed *router.DeviceError
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -80,6 +83,8 @@ func failureOf(err error) *refusal {
 		return ofFaults(refused.Faults)
 	case errors.As(err, &unserved):
 		return ofFaults(unserved)
+	case errors.As(err, &closed):
+		return ofDevice(closed)
 	case errors.Is(err, os.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &refusal{http.StatusServiceUnavailable, "HTTPServiceUnavailable", "The router is going down."}
 	case errors.Is(err, control.ErrNotKept): // the disk is full, for example
@@ -87,6 +92,15 @@ func failureOf(err error) *refusal {
 	}
 	return &refusal{http.StatusInternalServerError, "HTTPInternalServerError",
 		"Request Failed: internal server error while processing your request."}
+}
+
+// ofDevice is for a network whose device cannot be opened. Nothing of the request is done then.
+func ofDevice(err *router.DeviceError) *refusal {
+	message := fmt.Sprintf("The device of %v", err)
+	if errors.Is(err, syscall.EMFILE) {
+		message += ": the router may not open more files; raise LimitNOFILE= in its systemd unit, or `ulimit -n` in its shell"
+	}
+	return &refusal{http.StatusServiceUnavailable, "DeviceNotOpened", message}
 }
 
 // A meaning is what a fault is in Neutron's words.

@@ -3,11 +3,13 @@ package neutron
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/taprouter/taprouter/config"
 )
 
-// The types of networks. A network that no physical network carries is local to this process.
+// The types of networks. A network that no physical network carries is local:
+// it has nothing but the TAP that was made for it.
 const (
 	flat  = "flat"
 	vlan  = "vlan"
@@ -108,7 +110,7 @@ func networkType(n *config.Network) string {
 	switch {
 	case n.VLAN != 0:
 		return vlan
-	case n.PhysicalNetwork != "" || len(n.Devices) > 0:
+	case n.PhysicalNetwork != "", len(n.Devices) > 0 && !slices.Equal(n.Devices, []config.Device{TAP(n.ID)}):
 		return flat
 	}
 	return local
@@ -149,8 +151,21 @@ func createNetwork(e *edit, n *config.Network, body map[string]any) error {
 	if err := provide(e, n, carrier); err != nil {
 		return err
 	}
+	switch {
+	case n.PhysicalNetwork == "" && e.request.api.opt.TAPs:
+		n.Devices = []config.Device{TAP(n.ID)}
+	case n.PhysicalNetwork != "" && len(e.PhysicalNetwork(n.PhysicalNetwork).Devices) == 0:
+		e.request.keeps("provider:physical_network") // nothing carries the network until a file gives it devices
+	}
 	e.Put(n)
 	return nil
+}
+
+// TAP is the device of a network that the API makes and that no physical network carries. It is named as Neutron names
+// TAPs.
+func TAP(network config.ID) config.Device {
+	const most = 11 // characters of an id
+	return config.Device{Kind: config.DeviceTAP, Name: "tap" + string(network[:min(most, len(network))])}
 }
 
 // carrierOf reads what carries a network: three attributes, or a list of one segment.
