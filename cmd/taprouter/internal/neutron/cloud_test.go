@@ -44,7 +44,9 @@ func newCloud(t testing.TB) *cloud {
 func cloudOn(t testing.TB, e *router.Engine, opt neutron.Options) *cloud {
 	c := &cloud{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), ids: map[string]string{}}
 	c.control = control.New(e, control.Options{Now: func() time.Time { return c.now }})
-	opt.NewID = counted()
+	if opt.NewID == nil {
+		opt.NewID = counted()
+	}
 	opt.Now, opt.Host = func() time.Time { return c.now }, "here"
 	c.server = httptest.NewServer(neutron.New(c.control, opt))
 	t.Cleanup(c.server.Close)
