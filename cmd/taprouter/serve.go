@@ -92,6 +92,15 @@ func (p *process) ended(changed bool, took time.Duration, err error) {
 // alive returns an error if the router hangs.
 func (p *process) alive(ctx context.Context) error { return native.Healthy(ctx, p.engine, p.control) }
 
+// entries lists the entries of a list that the file states, for the API.
+func (p *process) entries(r config.Ref, field string) []neutron.Entry {
+	var list []neutron.Entry
+	for _, x := range p.own.Entries(r, field) {
+		list = append(list, neutron.Entry(x))
+	}
+	return list
+}
+
 // aside lists what is stored and not served, for the API.
 func (p *process) aside() []neutron.Aside {
 	var list []neutron.Aside
@@ -117,9 +126,9 @@ func (f *apiFlags) serve(s *serve.Server, p *process) {
 	if err := s.Reload(); err != nil {
 		p.log.Warn("the token and the certificate of the API cannot be read again", "err", err)
 	}
-	api := neutron.New(p.control, neutron.Options{Logger: p.log, Stated: p.own.Stated, TAPs: true,
-		Balancers: p.engine.Inspect(),
-		Aside:     p.aside, Forget: p.forget, RequestID: serve.RequestID, Note: serve.Note})
+	api := neutron.New(p.control, neutron.Options{Logger: p.log, Stated: p.own.Stated, Entries: p.entries,
+		TAPs: true, Balancers: p.engine.Inspect(), Aside: p.aside, Forget: p.forget, RequestID: serve.RequestID,
+		Note: serve.Note})
 	own := native.New(native.Options{Engine: p.engine, Control: p.control, Topology: topology{p.reload},
 		Events: p.events, Metrics: p.metrics.Handler(), Logger: p.log,
 		Version: strings.TrimPrefix(versionLine(), "taprouter "), Started: p.started, Level: p.level, Local: serve.Local,

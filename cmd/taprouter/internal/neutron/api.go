@@ -38,6 +38,11 @@ type Options struct {
 	// apart from its description and tags.
 	Stated func(r config.Ref, field string) (config.Source, bool)
 
+	// Entries lists the entries of a list that a topology file states, by the list's key in the file. Stated is not
+	// asked of such lists: routes, host_routes, dns_nameservers, allowed_address_pairs, fixed_ips, allowed_cidrs, tags.
+	// With nil, a list that Stated says a file states is the file's with all that it has.
+	Entries func(r config.Ref, field string) []Entry
+
 	// TAPs says that networks made by the API get a TAP of their own, which TAP names, unless they name a physical
 	// network. The engine has to open devices, and have the right to.
 	TAPs bool
@@ -417,11 +422,15 @@ func (e *edit) stated(o config.Object, field string) (config.Source, bool) {
 	return at, at.File != "" && field != "description" && field != "tags"
 }
 
+// declared refuses to change an attribute of an object, or, for an empty field, to take the object away.
 func declared(o config.Object, field string, at config.Source) error {
-	what := field
-	if what == "" {
-		what = o.Ref().Kind.String()
+	what := fmt.Sprintf("%v %s", o.Ref().Kind, o.About().ID)
+	if m, ok := o.(*config.Member); ok {
+		what += fmt.Sprintf(" (%v)", netip.AddrPortFrom(m.Address, m.Port))
 	}
-	return failure(http.StatusConflict, "DeclaredInFile", "%s of %v %s is declared in %s:%d; change the file "+
-		"and reload", what, o.Ref().Kind, o.About().ID, at.File, at.Line)
+	if field != "" {
+		what = field + " of " + what
+	}
+	return failure(http.StatusConflict, "DeclaredInFile", "%s is declared in %s:%d; change the file and reload", what,
+		at.File, at.Line)
 }

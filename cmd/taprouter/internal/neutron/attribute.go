@@ -15,6 +15,10 @@ type attribute[T config.Object] struct {
 	may    access
 	field  string // its key in a topology file, which may own it; empty: a file cannot state it
 
+	// entries are the entries of a list whose entries have owners one by one, as Entry has them; nil: it is no such
+	// list.
+	entries func(o T) []string
+
 	// get is its value, made of what JSON has: a string, a number, a boolean, a list, an object, nil.
 	get func(r reader, o T) any
 
@@ -122,7 +126,9 @@ func common[T config.Object](project string) []attribute[T] {
 	return []attribute[T]{
 		shown("id", identifier, func(_ reader, o T) any { return string(o.About().ID) }),
 		field("description", text, always, "description", func(o T) *string { return &o.About().Description }),
-		shown("tags", format{parts: true}, func(_ reader, o T) any { return tagsOf(o) }),
+		{name: "tags", format: format{parts: true}, field: "tags", // setTags writes them
+			entries: func(o T) []string { return o.About().Tags },
+			get:     func(_ reader, o T) any { return tagsOf(o) }},
 		shown("revision_number", number, func(_ reader, o T) any { return int(o.About().Revision) }),
 		stamp("created_at", func(m *config.Meta) time.Time { return m.Created }),
 		stamp("updated_at", func(m *config.Meta) time.Time { return m.Updated }),
@@ -181,7 +187,8 @@ func fillCreate[T config.Object](e *edit, list []attribute[T], o T, body map[str
 	return nil
 }
 
-// fillUpdate writes the attributes of a body to a copy of an object. What a file states cannot be changed.
+// fillUpdate writes the attributes of a body to a copy of an object. What a file states cannot be changed: keepEntries
+// checks the lists whose entries have owners one by one, when the object is in the Draft.
 func fillUpdate[T config.Object](e *edit, list []attribute[T], was, o T, body map[string]any) error {
 	if err := known(list, body); err != nil {
 		return err
@@ -199,7 +206,7 @@ func fillUpdate[T config.Object](e *edit, list []attribute[T], was, o T, body ma
 		if err := a.write(e, o, v); err != nil {
 			return err
 		}
-		if a.field == "" || reflect.DeepEqual(a.get(e, was), a.get(e, o)) {
+		if a.field == "" || a.entries != nil || reflect.DeepEqual(a.get(e, was), a.get(e, o)) {
 			continue
 		}
 		if err := e.own(was, a.field); err != nil {

@@ -87,7 +87,8 @@ func listenerAttributes(project string) []attribute[*config.Listener] {
 				return nil
 			}},
 		attribute[listener]{name: "allowed_cidrs", format: listOf[netip.Prefix](prefix), may: always | mayBeNull,
-			field: "allowed_cidrs",
+			field:   "allowed_cidrs",
+			entries: func(l listener) []string { return textsOf(l.AllowedCIDRs, netip.Prefix.String) },
 			get: func(_ reader, l listener) any {
 				if l.AllowedCIDRs == nil {
 					return nil

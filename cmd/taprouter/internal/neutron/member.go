@@ -194,5 +194,8 @@ func (m *mounted[T]) putEntry(e *edit, x any, there map[netip.AddrPort]T) (netip
 	if err := fillUpdate(e, m.list, was, o, rest); err != nil {
 		return at, err
 	}
-	return at, m.update(e, was, o, rest)
+	if err := m.update(e, was, o, rest); err != nil {
+		return at, err
+	}
+	return at, m.keepEntries(e, was, in(rest))
 }

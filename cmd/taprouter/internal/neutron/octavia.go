@@ -81,8 +81,9 @@ func balanced[T config.Object](project string, up func(o T) *bool, operating fun
 	return append(list,
 		named[T](),
 		field("admin_state_up", flag.or(true), always, "admin_state_up", up),
-		attribute[T]{name: "tags", format: listOf[string](text), may: always,
-			get: func(_ reader, o T) any { return tagsOf(o) },
+		attribute[T]{name: "tags", format: listOf[string](text), may: always, field: "tags",
+			entries: func(o T) []string { return o.About().Tags },
+			get:     func(_ reader, o T) any { return tagsOf(o) },
 			set: func(_ *edit, o T, v any) error {
 				var tags []string
 				for _, t := range v.([]string) {

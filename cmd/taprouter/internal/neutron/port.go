@@ -107,7 +107,8 @@ func portAttributes(project string) []attribute[*config.Port] {
 		shown("status", text, func(_ reader, p port) any { return portStatus(p) }),
 		field("mac_address", hardware, always, "mac", func(p port) *config.MAC { return &p.MAC }),
 		attribute[port]{name: "fixed_ips", format: listOf[record](recordOf(part{"subnet_id", identifier},
-			part{"ip_address", address})), may: always, field: "fixed_ips", get: fixedIPsOf, set: setFixedIPs},
+			part{"ip_address", address})), may: always, field: "fixed_ips", entries: fixedTexts, get: fixedIPsOf,
+			set: setFixedIPs},
 		field("device_id", text, always, "device_id", func(p port) *string { return &p.DeviceID }),
 		attribute[port]{name: "device_owner", format: text, may: always, field: "device_owner",
 			get: func(_ reader, p port) any { return p.DeviceOwner },
@@ -120,7 +121,7 @@ func portAttributes(project string) []attribute[*config.Port] {
 				return nil
 			}},
 		attribute[port]{name: "allowed_address_pairs", format: pairList, may: always, field: "allowed_address_pairs",
-			get: pairsOf, set: setPairs},
+			entries: pairTexts, get: pairsOf, set: setPairs},
 		attribute[port]{name: "port_security_enabled", format: flag, may: always, field: "port_security",
 			get: func(r reader, p port) any { return isSecured(r, p) },
 			set: func(_ *edit, p port, v any) error {
@@ -165,8 +166,8 @@ func checkSecurity(e *edit, was, p *config.Port) error {
 	case len(p.SecurityGroups) > 0:
 		return failure(400, "PortSecurityAndIPRequiredForSecurityGroups",
 			"Port security must be enabled and port must have an IP address in order to use security groups.")
-	case len(p.AllowedAddressPairs) > 0 && (was == nil || !slices.Equal(was.AllowedAddressPairs,
-		p.AllowedAddressPairs) || isSecured(e, was)):
+	case len(p.AllowedAddressPairs) > 0 && (was == nil || !slices.Equal(pairTexts(was), pairTexts(p)) ||
+		isSecured(e, was)):
 		return conflict("AddressPairAndPortSecurityRequired",
 			"Port Security must be enabled in order to have allowed address pairs on a port.")
 	}

@@ -224,7 +224,10 @@ func (m *mounted[T]) put(r *request) (reply, error) {
 		if err := fillUpdate(e, m.list, was, o, body); err != nil {
 			return err
 		}
-		return m.update(e, was, o, body)
+		if err := m.update(e, was, o, body); err != nil {
+			return err
+		}
+		return m.keepEntries(e, was, in(body))
 	}, func(s *config.State, o T) reply { return m.one(s, o, http.StatusOK) })
 }
 

@@ -41,14 +41,16 @@ func routerAttributes(project string) []attribute[*config.Router] {
 		constant[router]("enable_ndp_proxy", flag, nil),
 		attribute[router]{name: "external_gateway_info", format: gatewayFormat, may: always | mayBeNull,
 			field: "gateway", get: gatewayOf, set: setGateway},
-		attribute[router]{name: "routes", format: routeList, may: onUpdate, // each route has its own owner
-			get: func(_ reader, r router) any { return routesOf(r.Routes) },
+		attribute[router]{name: "routes", format: routeList, may: onUpdate, field: "routes",
+			entries: func(r router) []string { return routeTexts(r.Routes) },
+			get:     func(_ reader, r router) any { return routesOf(r.Routes) },
 			set: func(_ *edit, r router, v any) error {
 				routes, err := readRoutes("routes", v.([]record))
 				if err != nil {
 					return err
 				}
-				return replaceRoutes(r, routes)
+				replaceRoutes(r, routes)
+				return nil
 			}},
 	)
 	return append(list, zones(func(r router) []string { return extraOf(r.Extra).ZoneHints },
@@ -99,31 +101,18 @@ func setGateway(e *edit, o *config.Router, v any) error {
 	return nil
 }
 
-// replaceRoutes gives a router other routes. A route that a file has declared must be among them.
-func replaceRoutes(r *config.Router, routes []config.Route) error {
+// replaceRoutes gives a router other routes. One that it has had keeps its source.
+func replaceRoutes(r *config.Router, routes []config.Route) {
 	for _, was := range r.Routes {
-		i := slices.IndexFunc(routes, func(x config.Route) bool { return sameRoute(x, was) })
-		if i >= 0 {
+		if i := slices.IndexFunc(routes, func(x config.Route) bool { return sameRoute(x, was) }); i >= 0 {
 			routes[i].Source = was.Source
-		} else if err := ownRoute(r, was); err != nil {
-			return err
 		}
 	}
 	r.Routes = orNone(routes)
-	return nil
 }
 
 func sameRoute(a, b config.Route) bool {
 	return a.Destination.Masked() == b.Destination.Masked() && a.NextHop == b.NextHop
-}
-
-func ownRoute(r *config.Router, x config.Route) error {
-	if x.Source.File == "" {
-		return nil
-	}
-	return conflict("DeclaredInFile", "the route %v via %v of router %s is declared in %s:%d; change the file "+
-		"and reload",
-		x.Destination, x.NextHop, r.ID, x.Source.File, x.Source.Line)
 }
 
 func putRouter(e *edit, was, r *config.Router, body map[string]any) error {
@@ -235,11 +224,9 @@ func (m *mounted[T]) changeRoutes(r *request, fn func(is, given []config.Route) 
 	}
 	return m.edit(r, func(e *edit, o T) error {
 		changed := copied(any(o).(*config.Router))
-		if err := replaceRoutes(changed, fn(changed.Routes, given)); err != nil {
-			return err
-		}
+		replaceRoutes(changed, fn(changed.Routes, given))
 		e.Put(changed)
-		return nil
+		return m.keepEntries(e, o, func(name string) bool { return name == "routes" })
 	}, func(s *config.State, o T) reply { return m.one(s, o, http.StatusOK) })
 }
 

@@ -51,7 +51,8 @@ func subnetAttributes(project string) []attribute[*config.Subnet] {
 			part{"end", address})), may: always, field: "allocation_pools", get: poolsOf, set: setPools},
 		field("enable_dhcp", flag, always, "dhcp", func(s subnet) *bool { return &s.DHCP }),
 		attribute[subnet]{name: "dns_nameservers", format: listOf[netip.Addr](address), may: always,
-			field: "dns_nameservers",
+			field:   "dns_nameservers",
+			entries: func(s subnet) []string { return textsOf(s.DNSNameservers, netip.Addr.String) },
 			get: func(_ reader, s subnet) any {
 				list := []string{}
 				for _, a := range s.DNSNameservers {
@@ -64,7 +65,8 @@ func subnetAttributes(project string) []attribute[*config.Subnet] {
 				return nil
 			}},
 		attribute[subnet]{name: "host_routes", format: routeList, may: always, field: "host_routes",
-			get: func(_ reader, s subnet) any { return routesOf(s.HostRoutes) },
+			entries: func(s subnet) []string { return routeTexts(s.HostRoutes) },
+			get:     func(_ reader, s subnet) any { return routesOf(s.HostRoutes) },
 			set: func(_ *edit, s subnet, v any) (err error) {
 				s.HostRoutes, err = readRoutes("host_routes", v.([]record))
 				return err

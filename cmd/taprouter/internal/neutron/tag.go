@@ -91,7 +91,7 @@ func noTag(tag string) error {
 	return failure(http.StatusNotFound, "TagNotFound", "Tag %s could not be found.", tag)
 }
 
-// setTags changes the tags of an object, which no file can state.
+// setTags changes the tags of an object.
 func (m *mounted[T]) setTags(r *request, fn func(tags []string) ([]string, error),
 	answer func(o T) reply) (reply, error) {
 	return m.edit(r, func(e *edit, was T) error {
@@ -105,6 +105,6 @@ func (m *mounted[T]) setTags(r *request, fn func(tags []string) ([]string, error
 		o := m.copied(was)
 		o.About().Tags = tags
 		e.Put(o)
-		return nil
+		return m.keepEntries(e, was, func(name string) bool { return name == "tags" })
 	}, func(_ *config.State, o T) reply { return answer(o) })
 }
