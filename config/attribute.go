@@ -339,7 +339,7 @@ func (c *content) values(o Object) []value {
 			c.refer("port", KindPort, o.Port),
 			c.referAll("security_groups", KindSecurityGroup, o.SecurityGroups))
 	case *Listener:
-		return append(list,
+		list = append(list,
 			c.refer("loadbalancer", KindLoadBalancer, o.LoadBalancer).with(isOwner),
 			one("protocol", string(o.Protocol)),
 			number("port", o.Port),
@@ -349,6 +349,7 @@ func (c *content) values(o Object) []value {
 			several("allowed_cidrs", o.AllowedCIDRs, netip.Prefix.String),
 			yesNo("admin_state_up", o.AdminStateUp),
 			one("application", o.Application))
+		return append(list, o.Extra.values()...)
 	case *Quota:
 		return append(list, several("limits", o.Limits, func(l Limit) string {
 			return l.Resource + "=" + strconv.Itoa(l.Most)

@@ -210,7 +210,7 @@ func fillDefaults(o Object) {
 	case *Subnet:
 		o.Extra = orNil(o.Extra)
 		fallback(&o.LeaseTime, DefaultLeaseTime)
-		if len(o.AllocationPools) == 0 && o.CIDR.IsValid() && !o.CIDR.Addr().Is4In6() {
+		if len(o.AllocationPools) == 0 && (o.Extra == nil || !o.Extra.NoPools) && o.CIDR.IsValid() && !o.CIDR.Addr().Is4In6() {
 			o.AllocationPools = DefaultPools(o.CIDR, o.Gateway)
 		}
 	case *Router:
@@ -225,6 +225,7 @@ func fillDefaults(o Object) {
 	case *FloatingIP:
 		o.Extra = orNil(o.Extra)
 	case *Listener:
+		o.Extra = orNil(o.Extra)
 		word(&o.Protocol, protocols...)
 		word(&o.Application, applications...)
 	case *Pool:

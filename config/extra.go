@@ -20,6 +20,7 @@ type NetworkExtra struct {
 type SubnetExtra struct {
 	ServiceTypes      []string // owners of ports that the subnet is for; empty: all
 	DNSPublishFixedIP bool
+	NoPools           bool // no address is given out: an empty list of pools is meant as it is
 }
 
 // A RouterExtra has what few routers have.
@@ -48,6 +49,14 @@ type DHCPOption struct {
 type FloatingIPExtra struct {
 	DNSName   string
 	DNSDomain string
+}
+
+// A ListenerExtra has what few listeners have: timeouts that a proxy obeys. A router hands packets on. Each is 0 for
+// Octavia's default, and one more than it is otherwise.
+type ListenerExtra struct {
+	MemberConnect int // ms, plus 1
+	MemberData    int // ms, plus 1
+	TCPInspect    int // ms, plus 1
 }
 
 // orNil is a pointer to attributes, or nil if they are all zero.
@@ -111,6 +120,17 @@ func (x *FloatingIPExtra) values() []value {
 		x = new(FloatingIPExtra)
 	}
 	return []value{free("dns_name", x.DNSName), free("dns_domain", x.DNSDomain)}
+}
+
+func (x *ListenerExtra) values() []value {
+	if x == nil {
+		x = new(ListenerExtra)
+	}
+	return []value{
+		number("timeout_member_connect", x.MemberConnect),
+		number("timeout_member_data", x.MemberData),
+		number("timeout_tcp_inspect", x.TCPInspect),
+	}
 }
 
 func plainText(s string) string { return s }

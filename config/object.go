@@ -401,6 +401,7 @@ type Listener struct {
 	AllowedCIDRs    []netip.Prefix
 	AdminStateUp    bool
 	Application     string // HTTP or HTTPS: what a program has said that TCP carries. It is served as TCP; empty: not said
+	Extra           *ListenerExtra
 }
 
 // SettingsID is the ID of the one Settings object.
