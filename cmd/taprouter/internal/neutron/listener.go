@@ -2,6 +2,7 @@ package neutron
 
 import (
 	"iter"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -138,10 +139,35 @@ func timeoutAttributes() []attribute[*config.Listener] {
 				}
 				return nil
 			}},
-		constant[listener]("timeout_member_connect", number, 5000),
-		constant[listener]("timeout_member_data", number, usualIdling),
-		constant[listener]("timeout_tcp_inspect", number, 0),
+		proxyTimeout("timeout_member_connect", 5000, func(x *config.ListenerExtra) *int { return &x.MemberConnect }),
+		proxyTimeout("timeout_member_data", usualIdling, func(x *config.ListenerExtra) *int { return &x.MemberData }),
+		proxyTimeout("timeout_tcp_inspect", 0, func(x *config.ListenerExtra) *int { return &x.TCPInspect }),
 	}
+}
+
+// proxyTimeout is a timeout that nothing follows from: a router hands packets on, and connects to nobody.
+func proxyTimeout(name string, usual int, at func(x *config.ListenerExtra) *int) attribute[*config.Listener] {
+	return attribute[*config.Listener]{name: name, format: number.or(usual), may: always,
+		get: func(_ reader, l *config.Listener) any {
+			x := extraOf(l.Extra)
+			if n := *at(&x); n != 0 {
+				return n - 1
+			}
+			return usual
+		},
+		set: func(e *edit, l *config.Listener, v any) error {
+			n := v.(int)
+			if n < 0 || n == math.MaxInt32 { // one more is kept
+				return invalid(name, "%d is no timeout in milliseconds.", n)
+			}
+			kept := 0
+			if n != usual {
+				kept = n + 1
+				e.request.keeps(name)
+			}
+			changeExtra(&l.Extra, func(x *config.ListenerExtra) { *at(x) = kept })
+			return nil
+		}}
 }
 
 func createListener(e *edit, l *config.Listener, body map[string]any) error {

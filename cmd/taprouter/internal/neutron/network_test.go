@@ -129,7 +129,18 @@ func TestSubnet(t *testing.T) {
 		"host_routes":[],"name":"x","allocation_pools":[]}}`)
 	c.equals(map[string]any{"g": changed["gateway_ip"], "n": changed["dns_nameservers"], "h": changed["host_routes"],
 		"p": changed["allocation_pools"], "m": changed["name"]}, `{"g":null,"n":[],"h":[],"m":"x",
-		"p":[{"start":"172.16.102.1","end":"172.16.102.254"}]}`)
+		"p":[]}`)
+	// Without a pool no address is given out; then a client gives another pool, or null for the whole subnet.
+	c.refuse(409, "IpAddressGenerationFailure", "POST", "/v2.0/ports", `{"port":{"network_id":"{net}",
+		"fixed_ips":[{"subnet_id":"{last}"}]}}`)
+	for _, pools := range []string{`[{"end":"172.16.102.31","start":"172.16.102.30"}]`, `[]`} {
+		if o := c.do(200, "PUT", "/v2.0/subnets/{last}", `{"subnet":{"allocation_pools":`+pools+`}}`); jsonOf(t,
+			o["allocation_pools"]) != pools {
+			t.Errorf("%s: %v", pools, o["allocation_pools"])
+		}
+	}
+	all := c.do(200, "PUT", "/v2.0/subnets/{last}", `{"subnet":{"allocation_pools":null}}`)
+	c.equals(map[string]any{"p": all["allocation_pools"]}, `{"p":[{"start":"172.16.102.1","end":"172.16.102.254"}]}`)
 	c.do(204, "DELETE", "/v2.0/subnets/{last}", "")
 	c.refuse(404, "SubnetNotFound", "DELETE", "/v2.0/subnets/{last}", "")
 }

@@ -205,7 +205,7 @@ func TestBalancerFaults(t *testing.T) {
 400 "loadbalancer_id":"{lb}","protocol":"UDP","protocol_port":80,"default_pool_id":"{pool}"
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"connection_limit":0
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"timeout_client_data":0
-400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"timeout_member_data":1
+400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"timeout_member_data":-1
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"allowed_cidrs":["x"]
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"default_tls_container_ref":"x"`)
 	c.faults("POST", lb+"pools", "pool", `

@@ -258,7 +258,10 @@ func createPort(e *edit, p *config.Port, body map[string]any) error {
 		return notFound("Network", p.Network)
 	}
 	if p.MAC.IsZero() {
-		p.MAC = freeMAC(e, p.Network)
+		var ok bool
+		if p.MAC, ok = freeMAC(e, p.Network); !ok {
+			return failure(503, "MacAddressGenerationFailure", "Unable to generate unique mac on network %s.", p.Network)
+		}
 	}
 	if body["fixed_ips"] == nil {
 		for range e.SubnetsOf(p.Network) {
@@ -280,17 +283,20 @@ func createPort(e *edit, p *config.Port, body map[string]any) error {
 	return nil
 }
 
-// freeMAC makes a MAC address that no port of a network has. It begins as Neutron's do.
-func freeMAC(e *edit, network config.ID) config.MAC {
-	for {
+// freeMAC makes a MAC address that no port of a network has. It begins as Neutron's do. The result is false if none of
+// many was free, which does not happen by chance.
+func freeMAC(e *edit, network config.ID) (config.MAC, bool) {
+	const most = 64 // as in Neutron, with room to spare
+	for range most {
 		m := config.MAC{0xfa, 0x16, 0x3e}
 		id := uuid.MustParse(string(e.newID()))
 		n := binary.BigEndian.Uint32(id[12:])
 		m[3], m[4], m[5] = byte(n>>16), byte(n>>8), byte(n)
 		if e.MACOwner(network, m) == nil {
-			return m
+			return m, true
 		}
 	}
+	return config.MAC{}, false
 }
 
 // checkFixedIPs checks what a port asks for against the subnets of its network.

@@ -1,13 +1,17 @@
 package neutron_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/neutron"
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/router"
 )
 
 func TestPort(t *testing.T) {
@@ -208,4 +212,22 @@ func TestFloatingIPOfAPortThatGoes(t *testing.T) {
 	if fip() != nil || c.control.State().PortForwarding(forwarded.ID) != nil {
 		t.Error("the port is gone, and something leads to it")
 	}
+}
+
+// A port for which no MAC address is free is refused: the search ends.
+func TestNoFreeMAC(t *testing.T) {
+	e, err := router.Start(config.Empty(), router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	var n atomic.Uint64
+	c := cloudOn(t, e, neutron.Options{NewID: func() config.ID {
+		var b [16]byte // the last bytes, of which a MAC address is made, are always the same
+		binary.BigEndian.PutUint64(b[:], n.Add(1)<<16)
+		return config.NewID(b)
+	}})
+	c.make("net", "/v2.0/networks", `{"network":{}}`)
+	c.make("p", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
+	c.refuse(503, "MacAddressGenerationFailure", "POST", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
 }

@@ -48,7 +48,7 @@ func subnetAttributes(project string) []attribute[*config.Subnet] {
 				return nil
 			}},
 		attribute[subnet]{name: "allocation_pools", format: listOf[record](recordOf(part{"start", address},
-			part{"end", address})), may: always, field: "allocation_pools", get: poolsOf, set: setPools},
+			part{"end", address})), may: always | mayBeNull, field: "allocation_pools", get: poolsOf, set: setPools},
 		field("enable_dhcp", flag, always, "dhcp", func(s subnet) *bool { return &s.DHCP }),
 		attribute[subnet]{name: "dns_nameservers", format: listOf[netip.Addr](address), may: always,
 			field:   "dns_nameservers",
@@ -119,10 +119,12 @@ func poolsOf(_ reader, s *config.Subnet) any {
 	return list
 }
 
-// setPools: without pools, all addresses but the gateway can be given out.
+// setPools: an empty list is meant, so that a client can take the only pool out and then give another one. Null stands
+// for the whole subnet.
 func setPools(_ *edit, s *config.Subnet, v any) error {
 	s.AllocationPools = nil
-	for _, r := range v.([]record) {
+	given, _ := v.([]record)
+	for _, r := range given {
 		first, err := has[netip.Addr](r, "start")
 		if err != nil {
 			return invalid("allocation_pools", "%v.", err)
@@ -132,6 +134,9 @@ func setPools(_ *edit, s *config.Subnet, v any) error {
 			return invalid("allocation_pools", "%v.", err)
 		}
 		s.AllocationPools = append(s.AllocationPools, config.AddressRange{First: first, Last: last})
+	}
+	if none := v != nil && len(given) == 0; none || extraOf(s.Extra).NoPools {
+		changeExtra(&s.Extra, func(x *config.SubnetExtra) { x.NoPools = none })
 	}
 	return nil
 }
