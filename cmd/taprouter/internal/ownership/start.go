@@ -26,7 +26,13 @@ func merge(f, previous *file.File, loaded []config.Object) merged {
 	notices, err := f.Edit(d, over)
 	if err == nil {
 		if s, _ := d.Check(); s != nil {
-			return merged{s, notices, programs(lost, f, isFiles)}
+			var objects []config.Object
+			for _, a := range programs(lost, f, isFiles) {
+				objects = append(objects, a.Object)
+			}
+			// What was in their way may have been the former file's.
+			s, aside := settle(s, units(objects))
+			return merged{s, notices, aside}
 		}
 	}
 	return beside(f, over, before, loaded, isFiles)
