@@ -64,11 +64,11 @@ func TestRunServesTheAPI(t *testing.T) {
 		!strings.HasSuffix(out, " 200") {
 		t.Errorf("the file's network: %s", out)
 	}
-	if out := bySocket("-d", `{"network":{"name":"made"}}`, "http://x/v2.0/networks"); !strings.HasSuffix(out, " 201") {
+	if out := bySocket("-d", `{"router":{"name":"made"}}`, "http://x/v2.0/routers"); !strings.HasSuffix(out, " 201") {
 		t.Errorf("%s", out)
 	}
 	line := p.reads(t, "request served")
-	for _, want := range []string{"request=req-", "method=POST", "path=/v2.0/networks", "status=201", "uid=", "pid=",
+	for _, want := range []string{"request=req-", "method=POST", "path=/v2.0/routers", "status=201", "uid=", "pid=",
 		"revision=1"} {
 		if !strings.Contains(line, want) {
 			t.Errorf("%q is not in %s", want, line)
@@ -197,4 +197,73 @@ func TestRunWithoutTheDefaultSocket(t *testing.T) {
 			t.Errorf("status %d", status)
 		}
 	}
+}
+
+// What the API has made and the file has no room for is shown with the reason after a start. It cannot be changed, and a
+// client that deletes it has it forgotten.
+func TestSetAsideAtStart(t *testing.T) {
+	t.Parallel()
+	socket, state := socketIn(t), t.TempDir()
+	path := write(t, quietTopology)
+	start := func(path string) *program {
+		t.Helper()
+		p := startProgram(t, "run", "--socket", socket, "--state-dir", state, path)
+		p.reads(t, " ready ")
+		return p
+	}
+	stop := func(p *program) {
+		t.Helper()
+		p.signal(t, syscall.SIGTERM)
+		if status := p.ends(t); status != 0 {
+			t.Errorf("status %d", status)
+		}
+	}
+	ask := func(want string, args ...string) string {
+		t.Helper()
+		out := curl(t, append([]string{"--unix-socket", socket}, args...)...)
+		if !strings.HasSuffix(out, want) {
+			t.Errorf("%q: %s, want%s", args, out, want)
+		}
+		return out
+	}
+	p := start(path)
+	network := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(ask(" 200", "http://x/v2.0/networks?fields=id"))
+	if network == nil {
+		t.Fatal("no network")
+	}
+	made := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(ask(" 201", "-d",
+		`{"port":{"network_id":"`+network[1]+`","name":"lost","fixed_ips":[{"ip_address":"192.0.2.9"}]}}`,
+		"http://x/v2.0/ports"))
+	if made == nil {
+		t.Fatal("the port has no id")
+	}
+	stop(p)
+
+	at := "http://x/v2.0/ports/" + made[1]
+	taken := write(t, quietTopology+"[[port]]\nname = \"mine\"\nnetwork = \"x\"\nfixed_ip = \"192.0.2.9\"\n")
+	p = start(taken)
+	for _, path := range []string{at, "http://x/v2.0/ports?name=lost"} {
+		out := ask(" 200", path)
+		for _, want := range []string{`"status":"ERROR"`, `"status_reason":"`, "192.0.2.9", "mine"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s is not in %s", want, out)
+			}
+		}
+	}
+	if out := ask(" 409", "-X", "PUT", "-d", `{"port":{"name":"x"}}`, at); !strings.Contains(out, "set aside") {
+		t.Errorf("%s", out)
+	}
+	stop(p)
+	p = start(path) // there is room again
+	if out := ask(" 200", at); !strings.Contains(out, `"status":"ACTIVE"`) {
+		t.Errorf("%s", out)
+	}
+	stop(p)
+	p = start(taken)
+	ask(" 204", "-X", "DELETE", at)
+	ask(" 404", at)
+	stop(p)
+	p = start(path)
+	ask(" 404", at)
+	stop(p)
 }
