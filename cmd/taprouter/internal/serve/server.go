@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,10 @@ type Options struct {
 	CertFile     string   // PEM, with KeyFile: TLS on all TCP addresses
 	KeyFile      string
 	Logger       *slog.Logger // nil: no log
+
+	// Former are files of HandOver of the process before, by their names. Open takes what it needs out of it, and
+	// closes the rest.
+	Former map[string]*os.File
 
 	bounds *bounds // other than the usual ones, for tests
 }
@@ -103,6 +108,8 @@ type Server struct {
 // A door is one listener, with its bounds.
 type door struct {
 	net.Listener
+	inner   net.Listener // without bounds and TLS
+	key     string       // of HandOver
 	name    string
 	local   bool // the unix socket
 	bounds  *bounds
@@ -128,6 +135,9 @@ func Open(opt Options) (*Server, error) {
 		s.hosts[strings.ToLower(strings.TrimSuffix(name, "."))] = true
 	}
 	err := s.open()
+	for _, f := range opt.Former {
+		_ = f.Close() // it is not needed any more
+	}
 	if err != nil {
 		for _, d := range s.doors {
 			_ = d.Close() // the first error is the one to tell
@@ -155,23 +165,23 @@ func (s *Server) open() error {
 		if err != nil {
 			return err
 		}
-		s.add(l, false)
+		s.add(l, tcpKey+address, false)
 	}
 	switch s.opt.Socket {
 	case "none":
 	case "":
-		l, err := openSocket(DefaultSocket)
+		l, err := openSocket(DefaultSocket, s.opt.Former)
 		if err != nil {
 			s.noSocket = err
 			break
 		}
-		s.add(l, true)
+		s.add(l, DefaultSocket, true)
 	default:
-		l, err := openSocket(s.opt.Socket)
+		l, err := openSocket(s.opt.Socket, s.opt.Former)
 		if err != nil {
 			return err
 		}
-		s.add(l, true)
+		s.add(l, s.opt.Socket, true)
 	}
 	return nil
 }
@@ -186,15 +196,18 @@ func (s *Server) listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("--listen %s: other hosts reach this address: give --token-file, --tls-cert and "+
 			"--tls-key, or listen on 127.0.0.1:%d", address, at.Port)
 	}
-	l, err := net.ListenTCP("tcp", at)
+	l, err := inherited(s.opt.Former, tcpKey+address)
+	if l == nil && err == nil {
+		l, err = net.ListenTCP("tcp", at)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", address, reasonOf(err))
 	}
 	return l, nil
 }
 
-func (s *Server) add(l net.Listener, local bool) {
-	d := &door{name: l.Addr().String(), local: local, bounds: s.bounds, flight: make(chan struct{}, s.bounds.flight),
+func (s *Server) add(l net.Listener, key string, local bool) {
+	d := &door{inner: l, key: key, name: l.Addr().String(), local: local, bounds: s.bounds, flight: make(chan struct{}, s.bounds.flight),
 		streams: make(chan struct{}, s.bounds.streams), bodies: make(chan struct{}, s.bounds.bodies),
 		conns: make(chan struct{}, s.bounds.conns)}
 	d.Listener = &bounded{Listener: l, conns: d.conns, done: make(chan struct{})}

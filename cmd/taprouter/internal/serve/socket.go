@@ -24,7 +24,10 @@ const pathMost = 103
 
 // openSocket listens on a unix socket. A socket that nobody serves any more is replaced. A lock beside it, which ends
 // with the process that has it, keeps two processes from doing that at once.
-func openSocket(path string) (l net.Listener, err error) {
+//
+// If the process before has handed it over, it is taken out of former, with its lock.
+func openSocket(path string, former map[string]*os.File) (l net.Listener, err error) {
+	key := path
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
@@ -36,6 +39,9 @@ func openSocket(path string) (l net.Listener, err error) {
 	if len(path) > pathMost {
 		return nil, fmt.Errorf("the path has %d bytes, a socket's may have %d: choose a shorter one", len(path),
 			pathMost)
+	}
+	if l, err := inheritedSocket(former, key); l != nil || err != nil {
+		return l, err
 	}
 	if path == DefaultSocket {
 		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -32,7 +32,7 @@ func TestSocketMode(t *testing.T) {
 	_ = closeToOthers(raw) // after bind it is too late
 	for name, want := range map[string]os.FileMode{path + "2": 0o777, path: 0o600} {
 		if name == path {
-			s, err := openSocket(name)
+			s, err := openSocket(name, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +51,7 @@ func TestSocketPlaces(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	refused := func(path, want string) {
 		t.Helper()
-		s, err := openSocket(path)
+		s, err := openSocket(path, nil)
 		if err == nil {
 			s.Close()
 		}
@@ -86,7 +86,7 @@ func TestSocketPlaces(t *testing.T) {
 	defer other.Close()
 	refused(at("other"), "a running process serves it")
 
-	first, err := openSocket(at("s"))
+	first, err := openSocket(at("s"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestSocketPlaces(t *testing.T) {
 	}
 	stale.SetUnlinkOnClose(false)
 	stale.Close()
-	second, err := openSocket(at("stale"))
+	second, err := openSocket(at("stale"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestSocketRace(t *testing.T) {
 		got := make(chan net.Listener, 8)
 		for range cap(got) {
 			all.Go(func() {
-				if l, err := openSocket(path); err == nil {
+				if l, err := openSocket(path, nil); err == nil {
 					got <- l
 				}
 			})
