@@ -152,8 +152,10 @@ func restoreConnections(e *Engine) error {
 		byRecords[string(f.router.ID)] = f.router
 	}
 	var err error
-	if e.opt.Restore != nil {
-		err = restoreRecords(e, byRecords)
+	if e.opt.Restore != nil && len(byRecords) > 0 {
+		if err = restoreRecords(e, byRecords); err != nil && e.opt.OnUnreadable != nil {
+			e.opt.OnUnreadable(err)
+		}
 	}
 	for _, w := range e.workers {
 		for _, r := range w.routers {

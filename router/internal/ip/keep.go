@@ -25,10 +25,13 @@ func slabs() []conntrack.Sizes {
 	return []conntrack.Sizes{connSlab: conntrack.ConnSizes(), mappingSlab: nat.MappingSizes()}
 }
 
+// layoutSalt makes another Layout of the same records, for tests of what happens then: the linker sets it.
+var layoutSalt string
+
 // Layout is a hash of how the records of tables lie in memory. A process with another Layout cannot read them, except
 // as Records.
 func Layout() [32]byte {
-	return sha256.Sum256([]byte(strings.Join([]string{conntrack.Layout(), nat.Layout()}, "\n")))
+	return sha256.Sum256([]byte(strings.Join([]string{conntrack.Layout(), nat.Layout(), layoutSalt}, "\n")))
 }
 
 // NewArena makes an arena for the tables of a router.
