@@ -47,6 +47,7 @@ type cli struct {
 	Completion client.CompletionCommand `cmd:"" group:"Serving and learning:" help:"Print a shell's script for completion."`
 	Man        client.ManCommand        `cmd:"" hidden:"" help:"Write the manual pages to a directory."`
 	Complete   client.CompleteCommand   `cmd:"" name:"__complete" hidden:"" help:"What a word can become."`
+	Successor  successorCmd             `cmd:"" name:"__successor" hidden:"" help:"Whether a router can go on in this program."`
 }
 
 // longHelp is what the struct tags have no room for.
@@ -76,12 +77,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 			status = int(code)
 		}
 	}()
-	parser, err := kong.New(&c, kong.Name("taprouter"), kong.Description(description),
-		kong.Writers(std.out, std.err), kong.UsageOnError(), client.Placeholders(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
-		kong.ValueFormatter(withDefault), kong.Vars(longHelp),
-		kong.Exit(func(code int) { panic(exitCode(code)) }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
+	parser, err := newParser(ctx, &c, std)
 	if err != nil {
 		fmt.Fprintln(std.err, "taprouter:", err)
 		return exitError
@@ -98,7 +94,8 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		}
 		return exitUsage
 	}
-	level := new(slog.LevelVar)
+	c.Run.args = args
+	level := new(slog.LevelVar) // which `run` changes when it is asked to
 	level.Set(c.LogLevel)
 	log := newLogger(std.err, level, c.LogFormat)
 	session, err := client.NewSession(ctx, k, std.in, std.out, std.err)
@@ -111,6 +108,16 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		return reportTo(log, err)
 	}
 	return report(err, std)
+}
+
+// newParser makes the parser of a command line.
+func newParser(ctx context.Context, c *cli, std streams) (*kong.Kong, error) {
+	return kong.New(c, kong.Name("taprouter"), kong.Description(description),
+		kong.Writers(std.out, std.err), kong.UsageOnError(), client.Placeholders(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(withDefault), kong.Vars(longHelp),
+		kong.Exit(func(code int) { panic(exitCode(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
 }
 
 // withDefault is the help for a flag, with what holds without it.

@@ -31,6 +31,8 @@ type runCmd struct {
 
 	stateFlags
 	apiFlags
+
+	args []string // the whole command line
 }
 
 // Help tells what signals do.
@@ -44,6 +46,10 @@ func (*runCmd) Help() string {
 func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *slog.LevelVar) error {
 	ctx, service := newService(ctx)
 	defer service.stop()
+	ctx, begin := context.WithCancelCause(ctx)
+	defer begin(nil)
+	program := programPath(os.Args[0])
+	former := leftBefore(log)
 	f, err := open(c.File, std)
 	if err != nil {
 		return err
@@ -59,7 +65,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 		log.Info("instances and steps are for `taprouter lab`, ignored here", "instances", len(topo.Instances), "steps",
 			len(topo.Steps))
 	}
-	api, err := c.open(log)
+	api, err := c.open(former.doors, log)
 	if err != nil {
 		return err
 	}
@@ -71,15 +77,20 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 		faults, _ := f.Faults(refused)
 		return faults
 	}
-	engine, err := router.Start(state, router.Options{
+	saved := c.snapshots(log)
+	defer saved.close()
+	options := router.Options{
 		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
+		KeepTables: true,
 		OnMissing: func([]string) {
 			select {
 			case changed <- struct{}{}:
 			default: // it will be looked at anyway
 			}
 		},
-	})
+	}
+	former.restore(&options, saved)
+	engine, err := router.Start(state, options)
 	if err != nil {
 		return err
 	}
@@ -87,8 +98,9 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 		_ = engine.Close() // the first error is the one to tell
 		return err
 	}
-	p := newProcess(engine, kept.own, level, log)
+	p := newProcess(engine, kept.own, newKeeper(former, toManager(), os.Getenv("FDSTORE"), log), level, log)
 	defer p.stop()
+	p.upgrade = &upgrade{program: program, args: c.args, begin: begin, may: p.mayGoOn, log: log}
 	p.reload = &reloader{path: c.File, own: kept.own, mayOpen: rights.mayOpen, also: api.Reload, log: log}
 	if err := kept.own.Serve(ctx, p.control); err != nil {
 		_ = engine.Close()
@@ -104,10 +116,27 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	}
 	log.Info("ready", ready...)
 	told := routingStatus(missing)
+	former.went(log)
 	notify(log, "READY=1\n"+told)
+	p.keeper.serve(engine.Descriptors, former.stale)
+	saved.serve(engine.SaveConnections, snapshotEvery)
 	go watchdog(ctx, log, p.alive)
 	p.reload.serve(ctx, service.reloads, changed, func() string { return routingStatus(engine.Missing()) }, told)
+	upgrading := context.Cause(ctx) == errUpgrade
+	doors := map[string]*os.File{}
+	if upgrading {
+		if doors, err = api.HandOver(); err != nil {
+			log.Warn("the new program opens the API anew", "err", err)
+		}
+	}
 	api.Close()
+	p.keeper.stop()
+	saved.stop()
+	if upgrading {
+		l := &leaving{upgrade: p.upgrade, engine: engine, keeper: p.keeper, doors: doors, close: func() { kept.close(log) }}
+		return errors.Join(l.leave(), engine.Close())
+	}
+	saved.save(engine.SaveConnections)
 	stats := engine.Stats()
 	log.Info("stopping", "received", stats.Received, "forwarded", stats.Forwarded, "dropped", stats.Dropped(),
 		"drops", drops(stats.Drops), "lost", lost(stats.Devices))

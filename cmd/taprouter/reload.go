@@ -43,7 +43,11 @@ func (r *reloader) serve(ctx context.Context, requests <-chan os.Signal, changed
 	for {
 		select {
 		case <-ctx.Done():
-			notify(r.log, "STOPPING=1")
+			if context.Cause(ctx) == errUpgrade {
+				notify(r.log, "STATUS=upgrading")
+			} else {
+				notify(r.log, "STOPPING=1")
+			}
 			if asked == nil {
 				r.await(done)
 			}

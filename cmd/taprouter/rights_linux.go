@@ -54,3 +54,47 @@ func dropCapabilities(keep []string) error {
 	}
 	return nil
 }
+
+// passRights has the rights of the process stay with the program that it executes (capabilities(7), ambient set). The
+// user root needs it, too, where it is root in name only (SECBIT_NOROOT).
+func passRights() error {
+	had := cap.GetProc()
+	var all []cap.Value
+	for v := cap.Value(0); v < cap.MaxBits(); v++ {
+		has, err := had.GetFlag(cap.Permitted, v)
+		if err != nil {
+			return err
+		}
+		if has {
+			all = append(all, v)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if err := had.SetFlag(cap.Inheritable, true, all...); err != nil {
+		return err
+	}
+	if err := had.SetProc(); err != nil {
+		return fmt.Errorf("inheritable capabilities: %w", err)
+	}
+	if err := cap.SetAmbient(true, all...); err != nil {
+		return fmt.Errorf("ambient capabilities: %w", err)
+	}
+	return nil
+}
+
+// tryPassRights finds out whether passRights would work. Afterwards nothing is passed.
+func tryPassRights() error {
+	err := passRights()
+	if lost := cap.ResetAmbient(); err == nil {
+		err = lost
+	}
+	had := cap.GetProc()
+	if had.ClearFlag(cap.Inheritable) == nil {
+		if lost := had.SetProc(); err == nil {
+			err = lost
+		}
+	}
+	return err
+}

@@ -32,8 +32,9 @@ type apiFlags struct {
 }
 
 // open opens the doors of the API. What it opens is served later, when the engine runs.
-func (f *apiFlags) open(log *slog.Logger) (*serve.Server, error) {
-	return serve.Open(serve.Options{Socket: f.Socket, Listen: f.Listen, AllowedHosts: f.AllowedHost,
+// former are listeners of the process before.
+func (f *apiFlags) open(former map[string]*os.File, log *slog.Logger) (*serve.Server, error) {
+	return serve.Open(serve.Options{Former: former, Socket: f.Socket, Listen: f.Listen, AllowedHosts: f.AllowedHost,
 		TokenFile: f.TokenFile, CertFile: f.TLSCert, KeyFile: f.TLSKey, Logger: log})
 }
 
@@ -43,6 +44,8 @@ type process struct {
 	own     *ownership.Ownership
 	control *control.Control
 	reload  *reloader
+	keeper  *keeper
+	upgrade *upgrade
 	events  *native.Events
 	metrics *metrics.Metrics
 	level   *slog.LevelVar
@@ -52,15 +55,20 @@ type process struct {
 }
 
 // newProcess makes the one Control of an engine, with what hears of its changes.
-func newProcess(e *router.Engine, own *ownership.Ownership, level *slog.LevelVar, log *slog.Logger) *process {
-	p := &process{engine: e, own: own, level: level, log: log, started: time.Now(),
+func newProcess(e *router.Engine, own *ownership.Ownership, k *keeper, level *slog.LevelVar,
+	log *slog.Logger) *process {
+	p := &process{engine: e, own: own, keeper: k, level: level, log: log, started: time.Now(),
 		events: native.NewEvents(uint64(own.Revision()))}
 	p.metrics = metrics.New(e.Inspect(), metrics.Options{Version: version,
 		Revision: func() uint64 { return uint64(own.Revision()) }})
 	p.control = control.New(e, control.Options{Store: p.store, Ended: p.ended, Event: func(r control.Report) {
 		p.events.Changed(uint64(own.Revision()), r)
+		k.changed(r)
 	}})
-	p.stop = e.Events(p.events.Happened)
+	p.stop = e.Events(func(what router.Event) {
+		p.events.Happened(what)
+		k.happened(what)
+	})
 	return p
 }
 
@@ -131,8 +139,8 @@ func (f *apiFlags) serve(s *serve.Server, p *process) {
 		Note: serve.Note})
 	own := native.New(native.Options{Engine: p.engine, Control: p.control, Topology: topology{p.reload},
 		Events: p.events, Metrics: p.metrics.Handler(), Logger: p.log,
-		Version: strings.TrimPrefix(versionLine(), "taprouter "), Started: p.started, Level: p.level, Local: serve.Local,
-		RequestID: serve.RequestID, Note: serve.Note})
+		Version: strings.TrimPrefix(versionLine(), "taprouter "), Started: p.started, Level: p.level,
+		Upgrade: p.upgrade.Begin, Local: serve.Local, RequestID: serve.RequestID, Note: serve.Note})
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
 	mux.Handle(native.Base+"/", own)

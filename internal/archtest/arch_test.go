@@ -103,7 +103,8 @@ var allowed = map[string][]string{
 		"tap", "internal/lab", "cmd/taprouter/internal/client", "cmd/taprouter/internal/identity",
 		"cmd/taprouter/internal/metrics", "cmd/taprouter/internal/native", "cmd/taprouter/internal/neutron",
 		"cmd/taprouter/internal/ownership", "cmd/taprouter/internal/serve",
-		"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon",
+		"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/activation",
+		"github.com/coreos/go-systemd/v22/daemon",
 		"golang.org/x/sys", "kernel.org/pub/linux/libs/security/libcap/cap"},
 
 	"internal/conntrack": {"internal/packet"},
