@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -33,7 +34,17 @@ func toManager() func(string, *os.File) error {
 		if file != nil {
 			rights = unix.UnixRights(int(file.Fd()))
 		}
-		if _, _, err = c.WriteMsgUnix([]byte(message), rights, nil); err != nil {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return err
+		}
+		// WriteMsgUnix refuses sockets that are connected.
+		var sent error
+		err = raw.Write(func(fd uintptr) bool {
+			sent = unix.Sendmsg(int(fd), []byte(message), rights, nil, unix.MSG_NOSIGNAL)
+			return !errors.Is(sent, unix.EAGAIN)
+		})
+		if err = cmp.Or(err, sent); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		return nil
