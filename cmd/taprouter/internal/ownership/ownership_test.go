@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -420,5 +421,44 @@ func TestStoreFails(t *testing.T) {
 	}
 	if d.control.State() != before || d.own.File().Text() != lab {
 		t.Error("made though it cannot be kept")
+	}
+}
+
+// At a start, of what the API has set on the file's objects only that is dropped which does not go together with the
+// file, and each value is named.
+func TestOnlyWhatConflictsIsDropped(t *testing.T) {
+	kv := store.Memory()
+	d := start(t, read(t, "lab.toml", lab), kv)
+	d.attributes()
+	var kept *config.Port
+	for p := range d.control.State().Ports() {
+		if p.DeviceOwner == config.OwnerGateway {
+			kept = p
+		}
+	}
+	// The subnet moves: two next hops are out of it. So is the fixed address of the floating IP.
+	moved := strings.NewReplacer("10.1.0.0/24", "10.2.0.0/24", "10.1.0.9", "10.2.0.9").Replace(lab)
+	var log bytes.Buffer
+	own, err := ownership.Start(t.Context(), read(t, "lab.toml", moved), ownership.Options{
+		Store: kv, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := own.State()
+	r := s.Router(theR)
+	if r.Description != "set" || len(r.Tags) != 1 || r.Gateway == nil || s.GatewayPort(theR).ID != kept.ID ||
+		s.GatewayPort(theR).MAC != kept.MAC {
+		t.Errorf("what has a place is dropped: %+v, %+v", r, s.GatewayPort(theR))
+	}
+	if len(r.Routes) != 1 || r.Routes[0].Destination.String() != "10.9.0.0/16" || s.FloatingIP(fip).FixedIP.IsValid() {
+		t.Errorf("left: %+v %+v", r.Routes, s.FloatingIP(fip))
+	}
+	for _, want := range []string{"10.8.0.0/16 via 10.1.0.8", "floating IP 10.10.10.5", "fixed_ip", "10.1.0.5"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %s:\n%s", want, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "description") {
+		t.Errorf("more is said to be dropped:\n%s", log.String())
 	}
 }

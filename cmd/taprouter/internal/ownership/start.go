@@ -60,13 +60,27 @@ func beside(f *file.File, over file.Over, before *config.State, loaded []config.
 	var m merged
 	over.Cascade = true
 	notices, err := f.Edit(d, over)
+	var wanted []config.Object
+	for o := range d.All() {
+		wanted = append(wanted, o)
+	}
 	s, _ := d.Check()
-	if err != nil || s == nil {
-		s, notices = f.State(), []file.Notice{{Message: "what the API had set on objects of the file is dropped, " +
-			"because it does not go together with what the file says"}}
+	switch {
+	case err != nil:
+		s, notices = f.State(), []file.Notice{{Message: fmt.Sprintf("what the API had set on objects of the file is "+
+			"dropped: %v", err)}}
+		m.state, m.aside = settle(s, units(others))
+	case s == nil:
+		// What the API has set on the file's objects may need its own objects, which come in between.
+		s, _ = fit(f.State(), wanted)
+		m.state, m.aside = settle(s, units(others))
+		var dropped []file.Notice
+		m.state, dropped = fit(m.state, wanted)
+		notices = append(notices, dropped...)
+	default:
+		m.state, m.aside = settle(s, units(others))
 	}
 	m.notices = notices
-	m.state, m.aside = settle(s, units(others))
 	known := map[config.Ref]bool{}
 	for _, a := range m.aside {
 		known[a.Object.Ref()] = true
