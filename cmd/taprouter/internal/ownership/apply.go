@@ -30,6 +30,10 @@ type Result struct {
 	control.Report
 	Notices  []file.Notice   // values and objects of programs that are the file's now, or go
 	Returned []config.Object // objects that were set aside, and have a place now
+
+	// Untried has the devices that the change would open, as a dry run opens none: that could make interfaces, or take
+	// them from others. Whether they can be opened is known when the file is applied.
+	Untried []config.Device
 }
 
 // An apply is an Apply under way.
@@ -107,7 +111,28 @@ func (o *Ownership) edit(d *config.Draft, f *file.File, opt ApplyOptions, a *app
 		return &control.Refusal{Faults: faults.Errors()}
 	}
 	a.result.Report = control.Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
+	a.result.Untried = untried(from, to)
 	return errPlanned
+}
+
+// untried lists the devices that the networks of one State do not have, and those of another one do.
+func untried(from, to *config.State) []config.Device {
+	open := map[config.Device]bool{}
+	for n := range from.Networks() {
+		for _, d := range from.DevicesOf(n.ID) {
+			open[d] = true
+		}
+	}
+	var list []config.Device
+	for n := range to.Networks() {
+		for _, d := range to.DevicesOf(n.ID) {
+			if !open[d] {
+				open[d] = true
+				list = append(list, d)
+			}
+		}
+	}
+	return list
 }
 
 // revive puts the objects that were set aside and have a place beside the file into the Draft. It returns the others.

@@ -249,7 +249,8 @@ func TestConflictsWhileRunning(t *testing.T) {
 	d := start(t, read(t, "lab.toml", lab), nil)
 	d.put(vm("vm", "10.1.0.5"))
 	for _, c := range []struct{ table, want string }{
-		{"[[port]]\nname = \"x\"\nnetwork = \"blue\"\nfixed_ip = \"10.1.0.5\"\n", `"vm"`},
+		{"[[port]]\nname = \"x\"\nnetwork = \"blue\"\nfixed_ip = \"10.1.0.5\"\n",
+			`port "x": 10.1.0.5 is already the address of port "vm"`},
 		{"[[port]]\nname = \"vm\"\nnetwork = \"blue\"\nfixed_ip = \"10.1.0.6\"\n", `name "vm" is that of port "vm"`},
 	} {
 		f := read(t, "lab.toml", lab+c.table)
@@ -258,6 +259,12 @@ func TestConflictsWhileRunning(t *testing.T) {
 			t.Errorf("%s: %v", c.table, err)
 		}
 	}
+	// A plan says which devices it does not try.
+	r := d.apply(read(t, "lab.toml", strings.Replace(lab, `name = "blue"`, `name = "blue"`+"\ndevices = [\"tap:t0\"]", 1)),
+		ownership.ApplyOptions{DryRun: true})
+	if fmt.Sprint(r.Untried) != "[tap:t0]" {
+		t.Errorf("untried %v", r.Untried)
+	}
 	// With the object's id, it is the file's.
 	moved := lab + "[[port]]\nname = \"vm\"\nnetwork = \"blue\"\nfixed_ip = \"10.1.0.5\"\nid = \"" +
 		string(meta("vm").ID) + "\"\n"
@@ -265,7 +272,7 @@ func TestConflictsWhileRunning(t *testing.T) {
 	if _, ok := d.own.Stated(ref, ""); ok {
 		t.Error("a program's port is stated")
 	}
-	r := d.apply(read(t, "lab.toml", moved), ownership.ApplyOptions{})
+	r = d.apply(read(t, "lab.toml", moved), ownership.ApplyOptions{})
 	at, ok := d.own.Stated(ref, "fixed_ips")
 	if !ok || at.File != "lab.toml" || !strings.Contains(fmt.Sprint(r.Notices), "is the file's from now on") {
 		t.Errorf("moved: %v %v, told %v", at, ok, r.Notices)
