@@ -58,5 +58,8 @@ func (t topology) put(ctx context.Context, f *file.File, opt native.ApplyOptions
 	for _, o := range result.Returned {
 		done.Notes = append(done.Notes, fmt.Sprintf("%s was set aside, and has a place again", result.To.Call(o)))
 	}
+	for _, d := range result.Untried {
+		done.Notes = append(done.Notes, fmt.Sprintf("the plan has not tried to open %v", d))
+	}
 	return done, nil
 }
