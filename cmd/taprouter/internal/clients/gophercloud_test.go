@@ -37,18 +37,32 @@ import (
 // connect starts an API on an engine without devices, and returns gophercloud's clients of it.
 func connect(t *testing.T) (network, balancer *gophercloud.ServiceClient, c *control.Control) {
 	t.Helper()
+	e := start(t)
+	network, balancer, c = connectTo(t, e)
+	return network, balancer, c
+}
+
+// start starts an engine without devices.
+func start(t *testing.T) *router.Engine {
+	t.Helper()
 	e, err := router.Start(config.Empty(), router.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// connectTo starts an API on an engine.
+func connectTo(t *testing.T, e *router.Engine) (network, balancer *gophercloud.ServiceClient, c *control.Control) {
+	t.Helper()
 	c = control.New(e, control.Options{})
 	server := httptest.NewServer(neutron.New(c, neutron.Options{Balancers: e.Inspect()}))
 	t.Cleanup(server.Close)
 	provider := &gophercloud.ProviderClient{EndpointLocator: func(gophercloud.EndpointOpts) (string, error) {
 		return server.URL + "/", nil
 	}}
-	network, err = openstack.NewNetworkV2(provider, gophercloud.EndpointOpts{})
+	network, err := openstack.NewNetworkV2(provider, gophercloud.EndpointOpts{})
 	if err != nil {
 		t.Fatal(err)
 	}
