@@ -74,9 +74,7 @@ func (u *unsupported) group(g *config.SecurityGroup) {
 	}
 }
 
-func (u *unsupported) has(r config.Ref) bool {
-	return slices.ContainsFunc(u.faults, func(f config.Fault) bool { return f.Ref == r })
-}
+func (u *unsupported) has(r config.Ref) bool { return u.noted[r] }
 
 func (u *unsupported) sorted() config.Faults {
 	slices.SortStableFunc(u.faults, func(a, b config.Fault) int { return cmp.Compare(a.Source.Line, b.Source.Line) })
@@ -87,11 +85,16 @@ func (u *unsupported) sorted() config.Faults {
 type unsupported struct {
 	state  *config.State
 	faults config.Faults
+	noted  map[config.Ref]bool // objects with a fault
 }
 
 // add notes, if asked is set, that something is not supported: format and args say what it is.
 func (u *unsupported) add(asked bool, o config.Object, field, format string, args ...any) {
 	if asked {
+		if u.noted == nil {
+			u.noted = map[config.Ref]bool{}
+		}
+		u.noted[o.Ref()] = true
 		u.faults = append(u.faults, config.Fault{
 			Ref: o.Ref(), Field: field, Code: config.Unsupported, Source: o.About().Source,
 			Message: fmt.Sprintf(format, args...) + " is not supported yet",
