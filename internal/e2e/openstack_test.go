@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A cloud is a router whose API people reach with the openstack command, in the router's namespace.
@@ -25,7 +26,7 @@ const cloudToken = "0123456789abcdef0123456789abcdef"
 // newCloud serves a pair with the API on loopback, and a router without hosts whose API has a token and TLS.
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	need(t, "ping", "openstack", "openssl")
+	need(t, "ping", "curl", "openstack", "openssl")
 	if err := exec.Command("openstack", "help", "loadbalancer", "provider", "list").Run(); err != nil {
 		missing(t, "the load-balancing plug-in of openstack (make test-deps installs it)")
 	}
@@ -107,6 +108,17 @@ func (c *cloud) plays(t *testing.T, s *space, cloud, script string) {
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
 		t.Errorf("%s: after the last answer: %v %v:\n%.2000s", cloud, more, err, out[d.InputOffset():])
 	}
+}
+
+// subnet is the id of a subnet of the file, which has no name.
+func (c *cloud) subnet(t *testing.T, cidr string) string {
+	t.Helper()
+	out, err := c.router.try("curl", "-sS", "-m", "5", "http://127.0.0.1:9696/v2.0/subnets?fields=id&cidr="+cidr)
+	_, id, found := strings.Cut(out, `"id":"`)
+	if err != nil || !found {
+		t.Fatalf("%v %s", err, out)
+	}
+	return id[:36]
 }
 
 // The journey through what Debian's clients can do, as far as it is there: each command is done, and what it makes is
@@ -237,10 +249,36 @@ func TestOpenStackClient(t *testing.T) {
 			port create --network tenant --fixed-ip ip-address=`+internalAddress+` host => "`+internalAddress+`"
 			floating ip create --floating-ip-address `+floatingIP+` ext_net => "DOWN"`)
 		c.external.dead(t, floatingIP)
+		ping := c.external.watch(floatingIP)
 		c.plays(t, c.router, "none", "floating ip set --port host "+floatingIP)
 		c.external.pings(t, floatingIP)
+		call := c.meet(c.external, c.internal, internalAddress+":0", floatingIP+":")
 		c.plays(t, c.router, "none", "floating ip unset --port "+floatingIP)
+		ended := time.Now() // the client takes its time to end
+		call.isCut(t)
 		c.external.dead(t, floatingIP)
+		ping.stop()
+		if all := ping.answers(); len(all) == 0 || all[len(all)-1].After(ended) {
+			t.Errorf("%d answers, the last after the command has ended", len(all))
+		}
+	})
+	c.step("a load balancer", func(t *testing.T) {
+		c.internal.web(internalAddress+":8081", "ONE")
+		c.internal.web(internalAddress+":8082", "TWO")
+		c.plays(t, c.router, "none", `
+			subnet set --name tenantsub `+c.subnet(t, "172.16.100.0/24")+`
+			loadbalancer create --name lb --vip-subnet-id tenantsub --vip-address 172.16.100.50 => "ACTIVE"
+			loadbalancer listener create --name li --protocol HTTP --protocol-port 80 lb => "li"
+			loadbalancer pool create --name p --protocol HTTP --listener li --lb-algorithm ROUND_ROBIN => "p"
+			loadbalancer member create --name m1 --address `+internalAddress+` --protocol-port 8081 p => "m1"
+			loadbalancer member create --name m2 --address `+internalAddress+` --protocol-port 8082 p => "m2"`)
+		alternate(t, c.internal.curls(t, "http://172.16.100.50/", 6))
+		c.plays(t, c.router, "none", `
+			loadbalancer stats show lb => "total_connections":6
+			loadbalancer delete --cascade lb`)
+		if out, err := c.internal.try("curl", "-sS", "-m", "1", "http://172.16.100.50/"); err == nil {
+			t.Errorf("the VIP still answers: %s", out)
+		}
 	})
 	c.step("the gateway", func(t *testing.T) {
 		c.plays(t, c.router, "login", `

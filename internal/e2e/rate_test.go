@@ -181,6 +181,19 @@ func (r *rated) round(c *apiClient, client int, wait func()) (done int, err erro
 // them; 0: as many as can be.
 func (r *rated) changes(t *testing.T, d time.Duration, perSecond int) (rate float64) {
 	t.Helper()
+	return r.requests(t, d, perSecond, r.round)
+}
+
+// look is a round that only reads: it takes what changes take of the machine, besides the changes.
+func (r *rated) look(c *apiClient, client int, wait func()) (done int, err error) {
+	wait()
+	_, err = c.done("GET", "/v2.0/ports/"+r.ports[client], "")
+	return 1, err
+}
+
+func (r *rated) requests(t *testing.T, d time.Duration, perSecond int,
+	round func(c *apiClient, client int, wait func()) (int, error)) (rate float64) {
+	t.Helper()
 	var made atomic.Int64
 	var all sync.WaitGroup
 	began := time.Now()
@@ -190,7 +203,7 @@ func (r *rated) changes(t *testing.T, d time.Duration, perSecond int) (rate floa
 			c := newAPIClient(r.socket)
 			defer c.close()
 			for time.Since(began) < d {
-				n, err := r.round(c, i, func() {
+				n, err := round(c, i, func() {
 					if perSecond > 0 {
 						due := began.Add(time.Duration(turn.Add(1)) * time.Second / time.Duration(perSecond))
 						<-time.After(time.Until(due))
@@ -262,7 +275,7 @@ func wantsRates(t *testing.T) {
 }
 
 // TestChangeRate measures how many changes a second a large router makes, and how long the round trips of another
-// tenant take without them and with them, in turn. TAPROUTER_RATES=PATH writes a processor profile there.
+// tenant take without requests, with reads and with changes, in turn. TAPROUTER_RATES=PATH writes a processor profile there.
 func TestChangeRate(t *testing.T) {
 	wantsRates(t)
 	r := newRated(t)
@@ -281,18 +294,23 @@ func TestChangeRate(t *testing.T) {
 	out, err := invoke(t, program, "status", "--endpoint", "unix:"+r.socket)
 	t.Logf("%s%v", out, err)
 	t.Logf("as many as can be: %.0f changes a second by %d clients", r.changes(t, ratePhase, 0), rateClients)
-	var without, with []time.Duration
+	var without, reading, with []time.Duration
 	var rates []string
 	for range ratePhases {
 		without = append(without, r.during(t, client, func() { <-time.After(ratePhase) })...)
+		reading = append(reading, r.during(t, client, func() { r.requests(t, ratePhase, rateAim, r.look) })...)
 		with = append(with, r.during(t, client, func() {
 			rates = append(rates, fmt.Sprintf("%.0f", r.changes(t, ratePhase, rateAim)))
 		})...)
 	}
-	t.Logf("another tenant's round trips without changes: %d, p50 %v, p99 %v", len(without), quantile(without, 0.5),
-		quantile(without, 0.99))
-	t.Logf("with %s changes a second:                     %d, p50 %v, p99 %v", strings.Join(rates, " "), len(with),
-		quantile(with, 0.5), quantile(with, 0.99))
+	t.Logf("changes a second meanwhile: %s", strings.Join(rates, " "))
+	for _, x := range []struct {
+		name string
+		took []time.Duration
+	}{{"without requests", without}, {fmt.Sprintf("with %d reads a second", rateAim), reading}, {"with changes", with}} {
+		t.Logf("another tenant's round trips %s: %d, p50 %v, p90 %v, p99 %v", x.name, len(x.took),
+			quantile(x.took, 0.5), quantile(x.took, 0.9), quantile(x.took, 0.99))
+	}
 	if path := os.Getenv("TAPROUTER_RATES"); path != "1" {
 		var profile sync.WaitGroup
 		profile.Go(func() {
