@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -77,26 +78,30 @@ var families = []family{
 }
 
 // A collector reads a Source at each scrape.
-type collector struct{ from Source }
+type collector struct {
+	from Source
+	size atomic.Int64 // how many samples the last scrape had: the next one has as much room from its beginning
+}
 
-func newCollector(from Source) prometheus.Collector { return collector{from} }
+func newCollector(from Source) prometheus.Collector { return &collector{from: from} }
 
 // Describe implements prometheus.Collector.
-func (c collector) Describe(to chan<- *prometheus.Desc) {
+func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, f := range families {
 		to <- f.desc
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c collector) Collect(to chan<- prometheus.Metric) {
+func (c *collector) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
-	s := samples{}
+	s := make(samples, c.size.Load())
 	if err := s.read(ctx, c.from); err != nil {
 		to <- prometheus.NewInvalidMetric(received.desc, err)
 		return
 	}
+	c.size.Store(int64(len(s)))
 	for k, v := range s {
 		labels := k.labels[:k.n]
 		to <- prometheus.MustNewConstMetric(k.desc, k.kind, v, labels...)
