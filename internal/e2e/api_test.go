@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// An apiClient speaks to a router by its unix socket, over one connection that is kept. One goroutine uses it at a time.
+// An apiClient speaks to a router by its unix socket, over one connection that is kept. One goroutine uses it at a
+// time.
 type apiClient struct{ http *http.Client }
 
 func newAPIClient(socket string) *apiClient {

@@ -305,7 +305,7 @@ func TestOwnCommands(t *testing.T) {
 	one := o.vm3.web(officeVM+":8081", "ONE")
 	o.vm3.web(officeVM+":8082", "TWO")
 	subnet := strings.TrimSpace(o.does(t, "subnet list --network vlan101 -f value -c ID")) // a file's has no name
-	told := o.router.start(program, "events", "--endpoint", "unix:"+o.socket)
+	told := o.router.start(program, "events", "--since", "1", "--endpoint", "unix:"+o.socket)
 	o.does(t, `
 		router set --external-gateway ext_net router_100_101
 		loadbalancer create --name lb --vip-subnet-id `+subnet+` --vip-address 172.16.101.50
@@ -339,8 +339,8 @@ func TestOwnCommands(t *testing.T) {
 		router unset --external-gateway router_100_101
 		status => objects:`)
 	o.outside.dead(t, "10.10.10.7")
-	for _, want := range []string{`+ floating IP 10.10.10.7`, `+ load balancer "lb"`, `- load balancer "lb"`, "member-down",
-		"member-up"} {
+	for _, want := range []string{`+ floating IP 10.10.10.7`, `+ load balancer "lb"`, `- load balancer "lb"`,
+		"member-down", "member-up"} {
 		told.wait(t, want)
 	}
 }

@@ -367,8 +367,8 @@ func TestKilledWhileChanging(t *testing.T) {
 	for _, k := range keepers {
 		acks, have, gone = acks+k.acks, have+len(k.have), gone+len(k.gone)
 	}
-	t.Logf("%d kills in %v: %d changes acknowledged, %d requests cut off, %d objects there, %d deleted; slowest start %v",
-		rounds, time.Since(began).Round(time.Millisecond), acks, doubts, have, gone, slowest.Round(time.Millisecond))
+	t.Logf("%d kills in %v: %d changes acknowledged, %d requests cut off, %d objects there, %d deleted; "+
+		"slowest start %v", rounds, time.Since(began).Round(time.Millisecond), acks, doubts, have, gone, slowest.Round(time.Millisecond))
 	if acks < rounds {
 		t.Errorf("%d changes in %d rounds: the test tests little", acks, rounds)
 	}

@@ -275,7 +275,8 @@ func wantsRates(t *testing.T) {
 }
 
 // TestChangeRate measures how many changes a second a large router makes, and how long the round trips of another
-// tenant take without requests, with reads and with changes, in turn. TAPROUTER_RATES=PATH writes a processor profile there.
+// tenant take without requests, with reads and with changes, in turn. TAPROUTER_RATES=PATH writes a
+// processor profile there.
 func TestChangeRate(t *testing.T) {
 	wantsRates(t)
 	r := newRated(t)
@@ -307,7 +308,9 @@ func TestChangeRate(t *testing.T) {
 	for _, x := range []struct {
 		name string
 		took []time.Duration
-	}{{"without requests", without}, {fmt.Sprintf("with %d reads a second", rateAim), reading}, {"with changes", with}} {
+	}{
+		{"without requests", without}, {fmt.Sprintf("with %d reads a second", rateAim), reading}, {"with changes", with},
+	} {
 		t.Logf("another tenant's round trips %s: %d, p50 %v, p90 %v, p99 %v", x.name, len(x.took),
 			quantile(x.took, 0.5), quantile(x.took, 0.9), quantile(x.took, 0.99))
 	}
@@ -320,6 +323,45 @@ func TestChangeRate(t *testing.T) {
 		})
 		r.changes(t, ratePhase, 0)
 		profile.Wait()
+	}
+}
+
+// What the process of a large router says to Prometheus has no fault, and costs the worker no long step.
+func TestMetrics(t *testing.T) {
+	need(t, "promtool", "curl")
+	r := newRated(t)
+	const url = "http://taprouter/taprouter/v1/metrics"
+	out, code := invoke(t, "sh", "-c", `curl -sS --fail --unix-socket "$0" "$1" | promtool check metrics`, r.socket,
+		url)
+	if code != 0 || out != "" {
+		t.Errorf("promtool: status %d\n%s", code, out)
+	}
+	var took []time.Duration
+	var size int
+	c := newAPIClient(r.socket)
+	defer c.close()
+	for range 20 {
+		began := time.Now()
+		status, text, err := c.do("GET", "/taprouter/v1/metrics", "")
+		r.check(err)
+		if took, size = append(took, time.Since(began)), len(text); status != 200 ||
+			strings.Count(string(text), "\ntaprouter_lb_connections_total{") != rateBalancers {
+			t.Fatalf("%d %.200s", status, text)
+		}
+	}
+	o, err := c.done("GET", "/taprouter/v1/status", "")
+	r.check(err)
+	workers, _ := o["workers"].([]any)
+	longest := 0.0
+	for _, w := range workers {
+		one, _ := w.(map[string]any)
+		read, _ := one["longest_read"].(float64)
+		longest = max(longest, read)
+	}
+	t.Logf("a scrape of %d bytes, %d floating IPs, %d VIPs: p50 %v, slowest %v; longest step of a worker %.3f ms", size,
+		rateFloating, rateBalancers, quantile(took, 0.5), quantile(took, 1), longest*1000)
+	if longest > 0.1 { // a bound for a machine with other work
+		t.Errorf("a worker was held for %v s", longest)
 	}
 }
 

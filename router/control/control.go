@@ -36,8 +36,8 @@ var ErrNotKept = errors.New("the change is not made, because it cannot be kept")
 
 // Options are the settings of a Control. All may be left out.
 type Options struct {
-	// Store writes a change down before it is made. If it returns an error, the change is not made, and the error of the
-	// method wraps it and ErrNotKept. It is not called where nothing changes.
+	// Store writes a change down before it is made. If it returns an error, the change is not made, and the error of
+	// the method wraps it and ErrNotKept. It is not called where nothing changes.
 	Store func(ctx context.Context, r Report) error
 
 	// Event is told of each change that was made, in their order, before the method returns. It may not call the
