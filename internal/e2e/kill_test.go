@@ -368,7 +368,8 @@ func TestKilledWhileChanging(t *testing.T) {
 		acks, have, gone = acks+k.acks, have+len(k.have), gone+len(k.gone)
 	}
 	t.Logf("%d kills in %v: %d changes acknowledged, %d requests cut off, %d objects there, %d deleted; "+
-		"slowest start %v", rounds, time.Since(began).Round(time.Millisecond), acks, doubts, have, gone, slowest.Round(time.Millisecond))
+		"slowest start %v", rounds, time.Since(began).Round(time.Millisecond), acks, doubts, have, gone,
+		slowest.Round(time.Millisecond))
 	if acks < rounds {
 		t.Errorf("%d changes in %d rounds: the test tests little", acks, rounds)
 	}

@@ -309,7 +309,9 @@ func TestChangeRate(t *testing.T) {
 		name string
 		took []time.Duration
 	}{
-		{"without requests", without}, {fmt.Sprintf("with %d reads a second", rateAim), reading}, {"with changes", with},
+		{"without requests", without},
+		{fmt.Sprintf("with %d reads a second", rateAim), reading},
+		{"with changes", with},
 	} {
 		t.Logf("another tenant's round trips %s: %d, p50 %v, p90 %v, p99 %v", x.name, len(x.took),
 			quantile(x.took, 0.5), quantile(x.took, 0.9), quantile(x.took, 0.99))
