@@ -253,6 +253,9 @@ func restoreRecords(e *Engine, routers map[string]*ip.Router) error {
 	start := time.Now()
 	now := moment(e)
 	in, err := snapshot.NewReader(e.opt.Restore)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // even nothing has a header
+	}
 	totals := map[*ip.Router]*ip.Restored{}
 	for err == nil {
 		var b *snapshot.Block
