@@ -173,8 +173,7 @@ func (p *process) mayGoOn() error {
 	if err := tryPassRights(); err != nil {
 		return fmt.Errorf("the rights of this process cannot be passed on (%w): restart the router", err)
 	}
-	f, err := p.reload.read()
-	if err != nil {
+	if _, err := p.reload.read(); err != nil {
 		return err
 	}
 	if p.reload.also != nil {
@@ -185,12 +184,18 @@ func (p *process) mayGoOn() error {
 	if p.own.Keeps() {
 		return nil
 	}
-	served := p.control.State()
-	for _, l := range restartLines(served, f.State()) {
-		if ref := (config.Ref{Kind: l.Kind, ID: l.ID}); l.Op == config.Removed && !f.Declares(ref) {
-			return fmt.Errorf("%s was made by a program and is kept nowhere, so it would be lost: "+
-				"run the router with --state-dir, or put what `taprouter export` prints into the file", l.Name)
+	const wayOut = "run the router with --state-dir, or put what `taprouter export` prints into the file"
+	f, served := p.own.File(), p.control.State()
+	for _, c := range config.Diff(served, f.State()) {
+		if c.Op == config.Removed && !f.Declares(c.Ref) {
+			return fmt.Errorf("%s was made by a program and is kept nowhere, so it would be lost: %s",
+				served.Call(c.Before), wayOut)
 		}
+	}
+	if lines := restartLines(served, f.State()); len(lines) > 0 {
+		l := lines[0]
+		return fmt.Errorf("%s is not as the file has it (%s), and that is kept nowhere, so it would be lost: %s", l.Name,
+			l.Changes(), wayOut)
 	}
 	return nil
 }
