@@ -148,7 +148,8 @@ func (c *checker) checkBalancerPort(w where, b *LoadBalancer) {
 	default:
 		for id := range c.ids(balancerAtPort, p.ID) {
 			if id != b.ID && c.precedes(id, b.ID) {
-				c.fault(w, "port", Taken, "port %s is already that of %s", c.nameOf(p.ID, KindPort), c.owner(c.find(id)))
+				c.fault(w, "port", Taken, "port %s is already that of %s", c.nameOf(p.ID, KindPort),
+					c.owner(c.find(id)))
 				return
 			}
 		}

@@ -210,7 +210,8 @@ func fillDefaults(o Object) {
 	case *Subnet:
 		o.Extra = orNil(o.Extra)
 		fallback(&o.LeaseTime, DefaultLeaseTime)
-		if len(o.AllocationPools) == 0 && (o.Extra == nil || !o.Extra.NoPools) && o.CIDR.IsValid() && !o.CIDR.Addr().Is4In6() {
+		if len(o.AllocationPools) == 0 && (o.Extra == nil || !o.Extra.NoPools) && o.CIDR.IsValid() &&
+			!o.CIDR.Addr().Is4In6() {
 			o.AllocationPools = DefaultPools(o.CIDR, o.Gateway)
 		}
 	case *Router:

@@ -76,7 +76,8 @@ func TestFaultsOfGroups(t *testing.T) {
 		want  string
 	}{
 		"no group": {rule(func(r *config.SecurityGroupRule) { r.Group = "" }), "security_group", config.Invalid, ""},
-		"a strange one": {rule(func(r *config.SecurityGroupRule) { r.Group = id("x") }), "security_group", config.Unknown,
+		"a strange one": {rule(func(r *config.SecurityGroupRule) { r.Group = id("x") }), "security_group",
+			config.Unknown,
 			"unknown security group"},
 		"direction": {rule(func(r *config.SecurityGroupRule) { r.Direction = "up" }), "direction", config.Invalid, ""},
 		"protocol": {rule(func(r *config.SecurityGroupRule) { r.Protocol = "256" }), "protocol", config.Invalid,
@@ -92,9 +93,12 @@ func TestFaultsOfGroups(t *testing.T) {
 		"no ports": {rule(func(r *config.SecurityGroupRule) { r.Protocol = "gre" }), "protocol", config.Invalid,
 			"has no ports"},
 		"one port": {rule(func(r *config.SecurityGroupRule) { r.PortMax = nil }), "ports", config.Invalid, "both"},
-		"reversed": {rule(func(r *config.SecurityGroupRule) { r.PortMax = port16(1) }), "ports", config.Invalid, "both"},
-		"port 0":   {rule(func(r *config.SecurityGroupRule) { r.PortMin = port16(0) }), "ports", config.Invalid, "port 0"},
-		"code": {rule(func(r *config.SecurityGroupRule) { r.Protocol, r.PortMin = "icmp", nil }), "ports", config.Invalid,
+		"reversed": {rule(func(r *config.SecurityGroupRule) { r.PortMax = port16(1) }), "ports", config.Invalid,
+			"both"},
+		"port 0": {rule(func(r *config.SecurityGroupRule) { r.PortMin = port16(0) }), "ports", config.Invalid,
+			"port 0"},
+		"code": {rule(func(r *config.SecurityGroupRule) { r.Protocol, r.PortMin = "icmp", nil }), "ports",
+			config.Invalid,
 			"type"},
 		"type": {rule(func(r *config.SecurityGroupRule) { r.Protocol, r.PortMin = "icmp", port16(256) }), "ports",
 			config.Invalid, "255"},
@@ -110,7 +114,8 @@ func TestFaultsOfGroups(t *testing.T) {
 			r.Protocol, r.PortMin, r.PortMax, r.RemoteAddressGroup = "6", port16(80), port16(80), id("lan")
 		}), "rule", config.Taken, `rule ingress IPv4 tcp 80`},
 		"addresses": {func(d *config.Draft) {
-			d.Put(&config.AddressGroup{Meta: meta("a"), Addresses: []netip.Prefix{prefix("10.0.0.0/8"), prefix("10.0.0.0/8")}})
+			d.Put(&config.AddressGroup{Meta: meta("a"),
+				Addresses: []netip.Prefix{prefix("10.0.0.0/8"), prefix("10.0.0.0/8")}})
 		}, "addresses[1]", config.Invalid, "there already"},
 		"host bits": {func(d *config.Draft) {
 			d.Put(&config.AddressGroup{Meta: meta("a"), Addresses: []netip.Prefix{prefix("10.0.0.1/8")}})
@@ -140,7 +145,8 @@ func TestFaultsOfGroups(t *testing.T) {
 			d.Put(&p)
 		}, "port", config.Invalid, "does not have the address 10.0.0.9"},
 		"a second load balancer": {func(d *config.Draft) {
-			d.Put(&config.LoadBalancer{Meta: meta("lb2"), Network: id("n"), Address: lineAddr("10.0.0.9"), Port: id("p")})
+			d.Put(&config.LoadBalancer{Meta: meta("lb2"), Network: id("n"), Address: lineAddr("10.0.0.9"),
+				Port: id("p")})
 		}, "port", config.Taken, "already that of"},
 		"the address of a port": {func(d *config.Draft) {
 			b := *d.LoadBalancer(id("lb"))

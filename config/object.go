@@ -400,8 +400,9 @@ type Listener struct {
 	IdleTimeout     time.Duration // 0: as the connection table has it
 	AllowedCIDRs    []netip.Prefix
 	AdminStateUp    bool
-	Application     string // HTTP or HTTPS: what a program has said that TCP carries. It is served as TCP; empty: not said
-	Extra           *ListenerExtra
+	// HTTP or HTTPS: what a program has said that TCP carries. It is served as TCP; empty: not said
+	Application string
+	Extra       *ListenerExtra
 }
 
 // SettingsID is the ID of the one Settings object.

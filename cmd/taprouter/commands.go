@@ -133,7 +133,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	p.keeper.stop()
 	saved.stop()
 	if upgrading {
-		l := &leaving{upgrade: p.upgrade, engine: engine, keeper: p.keeper, doors: doors, close: func() { kept.close(log) }}
+		l := &leaving{upgrade: p.upgrade, engine: engine, keeper: p.keeper, doors: doors,
+			close: func() { kept.close(log) }}
 		return errors.Join(l.leave(), engine.Close())
 	}
 	saved.save(engine.SaveConnections)

@@ -22,8 +22,9 @@ import (
 const (
 	descriptorPrefix = "taprouter-" // of the names of router.Descriptor
 
-	// namesMost bounds the names of stored descriptors together, in bytes. The manager hands them to the next process in
-	// one environment variable, which the kernel limits to 128 KiB. A longer one would keep that process from starting.
+	// namesMost bounds the names of stored descriptors together, in bytes. The manager hands them to the next process
+	// in one environment variable, which the kernel limits to 128 KiB. A longer one would keep that process from
+	// starting.
 	namesMost = 120 << 10
 
 	keepPause = 50 * time.Millisecond // between two looks at what there is
@@ -36,7 +37,8 @@ type former struct {
 	stale       []string              // what it has in vain
 	doors       map[string]*os.File   // listeners of the API, by the names that serve has for them
 	records     *os.File              // connections, if the tables have another layout; nil: there are none
-	halted      time.Duration         // by the monotonic clock, when that process forwarded its last packet; 0: not known
+	// by the monotonic clock, when that process forwarded its last packet; 0: not known
+	halted time.Duration
 }
 
 // A storedFile is a descriptor that the service manager has.

@@ -85,7 +85,8 @@ func TestKeeper(t *testing.T) {
 	d := &desk{t: t, files: map[string]*os.File{}}
 	device := d.opens(aDevice)
 	table := d.opens(aTable)
-	f := fromStore([]*os.File{named(t, table, aTable+".7"), named(t, device, aDevice+".9"), named(t, table, aTable+".4"),
+	f := fromStore([]*os.File{named(t, table, aTable+".7"), named(t, device, aDevice+".9"),
+		named(t, table, aTable+".4"),
 		named(t, table, "socket")}, slog.New(slog.DiscardHandler))
 	if len(f.descriptors) != 2 || f.descriptors[1].Name != aTable || f.stored[aTable].name != aTable+".7" {
 		t.Fatalf("%+v", f)

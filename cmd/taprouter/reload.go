@@ -18,7 +18,8 @@ import (
 	"github.com/taprouter/taprouter/router/control"
 )
 
-// A reloader has the router serve a file: its own as that is now, or another one. Callers of serve and reload serialize.
+// A reloader has the router serve a file: its own as that is now, or another one. Callers of serve and reload
+// serialize.
 type reloader struct {
 	path    string // of the file
 	own     *ownership.Ownership

@@ -199,8 +199,8 @@ func TestRunWithoutTheDefaultSocket(t *testing.T) {
 	}
 }
 
-// What the API has made and the file has no room for is shown with the reason after a start. It cannot be changed, and a
-// client that deletes it has it forgotten.
+// What the API has made and the file has no room for is shown with the reason after a start. It cannot be changed, and
+// a client that deletes it has it forgotten.
 func TestSetAsideAtStart(t *testing.T) {
 	t.Parallel()
 	socket, state := socketIn(t), t.TempDir()

@@ -151,7 +151,8 @@ func (u *upgrade) ask(ctx context.Context) (layout string, err error) {
 			u.program, successorTime)
 	case err != nil:
 		text := strings.TrimSpace(said.String())
-		return "", fmt.Errorf("%s cannot go on (%w): %s: mend that and try again, or restart the router", u.program, err,
+		return "", fmt.Errorf("%s cannot go on (%w): %s: mend that and try again, or restart the router", u.program,
+			err,
 			text)
 	case version != handOverVersion || layout == "":
 		return "", fmt.Errorf("%s is of a version that cannot take over from this one: restart the router", u.program)
@@ -194,7 +195,8 @@ func (p *process) mayGoOn() error {
 	}
 	if lines := restartLines(served, f.State()); len(lines) > 0 {
 		l := lines[0]
-		return fmt.Errorf("%s is not as the file has it (%s), and that is kept nowhere, so it would be lost: %s", l.Name,
+		return fmt.Errorf("%s is not as the file has it (%s), and that is kept nowhere, so it would be lost: %s",
+			l.Name,
 			l.Changes(), wayOut)
 	}
 	return nil

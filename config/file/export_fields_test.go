@@ -195,7 +195,8 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 			config.Device{Kind: config.DeviceTAP, Name: "d" + string(x.ID[:8]), Netns: "ns"})
 	case *config.Network:
 		x.AdminStateUp = flag()
-		x.Extra = &config.NetworkExtra{Shared: flag(), Default: flag(), DNSDomain: oneOf(rng, texts...), ZoneHints: zones}
+		x.Extra = &config.NetworkExtra{Shared: flag(), Default: flag(), DNSDomain: oneOf(rng, texts...),
+			ZoneHints: zones}
 		if len(x.Devices) > 0 && flag() {
 			x.Devices = append(x.Devices[:1:1], config.Device{Kind: config.DeviceTAP, Name: "d" + string(x.ID[:8]),
 				Netns: "ns"})
@@ -204,7 +205,8 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 		x.LeaseTime = time.Hour
 		x.DNSNameservers = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
 		if x.CIDR.Addr().Is4() {
-			x.HostRoutes = []config.Route{{Destination: netip.MustParsePrefix("172.20.0.0/16"), NextHop: x.CIDR.Addr().Next()}}
+			x.HostRoutes = []config.Route{{Destination: netip.MustParsePrefix("172.20.0.0/16"),
+				NextHop: x.CIDR.Addr().Next()}}
 		}
 		x.Extra = &config.SubnetExtra{ServiceTypes: zones, DNSPublishFixedIP: flag()}
 	case *config.Router:

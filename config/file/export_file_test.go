@@ -37,8 +37,8 @@ func numberLines(text string) string {
 	return b.String()
 }
 
-// facts writes all that objects say, an object a line, but for what notExported has. Whether a list that is empty is nil
-// does not count.
+// facts writes all that objects say, an object a line, but for what notExported has. Whether a list that is empty is
+// nil does not count.
 func facts(s *config.State) []string {
 	var lines []string
 	for o := range s.All() {

@@ -62,8 +62,8 @@ type Quota struct {
 
 // Resources are what a quota may limit, as the API calls them.
 var resources = []string{
-	"address_group", "floatingip", "healthmonitor", "l7policy", "l7rule", "listener", "loadbalancer", "member", "network",
-	"pool", "port", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool", "trunk",
+	"address_group", "floatingip", "healthmonitor", "l7policy", "l7rule", "listener", "loadbalancer", "member",
+	"network", "pool", "port", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool", "trunk",
 }
 
 var addressGroupKeys = described(func(g *AddressGroup) *About { return &g.About },
@@ -200,7 +200,8 @@ func (d *declarer) declareSecurityGroups() {
 // explains.
 func (d *declarer) declareRule(g *SecurityGroup, r *Rule, family string, at scope, key func(string) string) {
 	o := &config.SecurityGroupRule{
-		Meta: d.meta(r.ID, r.Name, r.Line), Group: g.ID, Direction: r.Direction, EtherType: family, Protocol: r.Protocol,
+		Meta: d.meta(r.ID, r.Name,
+			r.Line), Group: g.ID, Direction: r.Direction, EtherType: family, Protocol: r.Protocol,
 		PortMin: r.ICMPType, PortMax: r.ICMPCode, RemotePrefix: r.Remote,
 	}
 	if o.Direction == "" && !at.given("direction") {
@@ -350,7 +351,8 @@ func (c *checker) checkRule(s scope, r *Rule) {
 		refer(s, "remote_address_group", "address group", "address_group", r.RemoteAddressGroup, c.prefixes)
 	}
 	if r.ID != "" && len(r.etherTypes()) > 1 {
-		s.fault("id", "id is for one rule, and the table stands for one of IPv4 and one of IPv6; say which with ethertype")
+		s.fault("id",
+			"id is for one rule, and the table stands for one of IPv4 and one of IPv6; say which with ethertype")
 	}
 }
 

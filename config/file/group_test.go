@@ -84,27 +84,46 @@ stateful = false
 func TestGroupFaults(t *testing.T) {
 	port := "[[port]]\nname = \"vm\"\nnetwork = \"blue\"\nfixed_ip = \"10.1.0.5\"\n"
 	for text, want := range map[string]string{
-		"egress = \"all\"\n":                                                                                   `:11: security group "web": egress "all" is not "none"`,
-		"[[security_group.rule]]\nports = \"80\"\n":                                                            `:11: security group "web": rule #1: ports need a protocol`,
-		"[[security_group.rule]]\nprotocol = \"icmp\"\nports = \"80\"\n":                                       `:13: security group "web": rule #1: protocol icmp has no ports`,
-		"[[security_group.rule]]\nprotocol = \"tcp\"\nicmp_type = 8\n":                                         `icmp_type and icmp_code need protocol = "icmp"`,
-		"[[security_group.rule]]\nprotocol = \"icmp\"\nicmp_code = 8\n":                                        `:13: security group "web": rule #1: a code needs a type`,
-		"[[security_group.rule]]\nprotocol = \"icmp\"\nicmp_type = 256\n":                                      `:13: security group "web": rule #1: icmp_type must be from 0 to 255`,
-		"[[security_group.rule]]\nprotocol = \"tcp\"\nports = \"90-80\"\n":                                     `:13: security group "web": rule #1: port_range_min`,
-		"[[security_group.rule]]\nremote_group = \"wep\"\n":                                                    `:12: security group "web": rule #1: unknown security group "wep"`,
-		"[[security_group.rule]]\nremote_address_group = \"x\"\n":                                              `unknown address group "x"`,
-		"[[security_group.rule]]\nremote = \"192.0.2.0/24\"\nethertype = \"IPv6\"\n":                           `:12: security group "web": rule #1: remote_ip_prefix 192.0.2.0/24 is not one of IPv6`,
-		"[[security_group.rule]]\nremote = \"192.0.2.0/24\"\nremote_group = \"web\"\n":                         `exclude each other`,
-		"[[security_group.rule]]\ndirection = \"egress\"\n":                                                    `the group has this rule already`,
-		"[[security_group.rule]]\nid = \"00000000-0000-4000-8000-000000000001\"\n":                             `:12: security group "web": rule #1: id is for one rule`,
-		port + "security_groups = [\"web\", \"x\"]\n":                                                          `:15: port "vm": unknown security group "x"`,
-		port + "security_groups = [\"web\"]\nport_security = false\n":                                          `port_security cannot be off for a port with security groups`,
-		"[[security_group]]\nname = \"s\"\nstateful = false\n" + port + "security_groups = [\"web\", \"s\"]\n": `:18: port "vm": security groups "web" and "s" cannot be together`,
-		port + "[[port.extra_dhcp_opts]]\nip_version = 5\n":                                                    `ip_version is 4 or 6, not 5`,
+		"egress = " +
+			"\"all\"\n": `:11: security group "web": egress "all" is not "none"`,
+		"[[security_group.rule]]\nports = " +
+			"\"80\"\n": `:11: security group "web": rule #1: ports need a protocol`,
+		"[[security_group.rule]]\nprotocol = \"icmp\"\nports = " +
+			"\"80\"\n": `:13: security group "web": rule #1: protocol icmp has no ports`,
+		"[[security_group.rule]]\nprotocol = \"tcp\"\nicmp_type = " +
+			"8\n": `icmp_type and icmp_code need protocol = "icmp"`,
+		"[[security_group.rule]]\nprotocol = \"icmp\"\nicmp_code = " +
+			"8\n": `:13: security group "web": rule #1: a code needs a type`,
+		"[[security_group.rule]]\nprotocol = \"icmp\"\nicmp_type = " +
+			"256\n": `:13: security group "web": rule #1: icmp_type must be from 0 to 255`,
+		"[[security_group.rule]]\nprotocol = \"tcp\"\nports = " +
+			"\"90-80\"\n": `:13: security group "web": rule #1: port_range_min`,
+		"[[security_group.rule]]\nremote_group = " +
+			"\"wep\"\n": `:12: security group "web": rule #1: unknown security group "wep"`,
+		"[[security_group.rule]]\nremote_address_group = " +
+			"\"x\"\n": `unknown address group "x"`,
+		"[[security_group.rule]]\nremote = \"192.0.2.0/24\"\nethertype = " +
+			"\"IPv6\"\n": `:12: security group "web": rule #1: remote_ip_prefix 192.0.2.0/24 is not one of IPv6`,
+		"[[security_group.rule]]\nremote = \"192.0.2.0/24\"\nremote_group = " +
+			"\"web\"\n": `exclude each other`,
+		"[[security_group.rule]]\ndirection = " +
+			"\"egress\"\n": `the group has this rule already`,
+		"[[security_group.rule]]\nid = " +
+			"\"00000000-0000-4000-8000-000000000001\"\n": `:12: security group "web": rule #1: id is for one rule`,
+		port + "security_groups = [\"web\", " +
+			"\"x\"]\n": `:15: port "vm": unknown security group "x"`,
+		port + "security_groups = [\"web\"]\nport_security = " +
+			"false\n": `port_security cannot be off for a port with security groups`,
+		"[[security_group]]\nname = \"s\"\nstateful = false\n" + port +
+			"security_groups = [\"web\", \"s\"]\n": `:18: port "vm": security groups "web" and "s" cannot be together`,
+		port + "[[port.extra_dhcp_opts]]\nip_version = " +
+			"5\n": `ip_version is 4 or 6, not 5`,
 		"[quota]\nport = -2\n": `:12: quota: the limit -2 of port`,
 		"[quota]\nports = 2\n": `:12: quota: unknown key "ports"; did you mean "port"`,
-		"[[loadbalancer]]\nname = \"b\"\nnetwork = \"blue\"\nport = \"x\"\n":                                 `:14: load balancer "b": unknown port "x"`,
-		port + "[[loadbalancer]]\nname = \"b\"\nnetwork = \"blue\"\nport = \"vm\"\naddress = \"10.1.0.9\"\n": `:18: load balancer "b": port "vm" does not have the address 10.1.0.9`,
+		"[[loadbalancer]]\nname = \"b\"\nnetwork = \"blue\"\nport = " +
+			"\"x\"\n": `:14: load balancer "b": unknown port "x"`,
+		port + "[[loadbalancer]]\nname = \"b\"\nnetwork = \"blue\"\nport = \"vm\"\naddress = " +
+			"\"10.1.0.9\"\n": `:18: load balancer "b": port "vm" does not have the address 10.1.0.9`,
 	} {
 		_, err := file.Read("lab.toml", strings.NewReader(grouped+text))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -131,10 +150,12 @@ func TestGroupsVanish(t *testing.T) {
 		SecurityGroups: []config.ID{web}, FixedIPs: make([]config.FixedIP, 1)},
 		&config.SecurityGroup{Meta: own("other"), Stateful: true},
 		&config.SecurityGroupRule{Meta: own("from"), Group: own("other").ID, Direction: "ingress", RemoteGroup: web},
-		&config.SecurityGroupRule{Meta: own("to"), Group: own("other").ID, Direction: "ingress", RemoteAddressGroup: offices},
+		&config.SecurityGroupRule{Meta: own("to"), Group: own("other").ID, Direction: "ingress",
+			RemoteAddressGroup: offices},
 		&config.SecurityGroupRule{Meta: own("more"), Group: web, Direction: "ingress"})
 	for f := range d.FloatingIPs() {
-		d.Put(&config.PortForwarding{Meta: own("ssh"), FloatingIP: f.ID, Protocol: config.TCP, ExternalPort: 22, Port: 22,
+		d.Put(&config.PortForwarding{Meta: own("ssh"), FloatingIP: f.ID, Protocol: config.TCP, ExternalPort: 22,
+			Port:    22,
 			FixedIP: before.State().Port(config.NameID(config.KindPort, "vm")).FixedIPs[0].Address})
 	}
 	s, faults := d.Check()
@@ -169,7 +190,8 @@ func TestGroupsVanish(t *testing.T) {
 	text := fmt.Sprint(notices)
 	if p := next.Port(own("api").ID); p == nil || len(p.SecurityGroups) > 0 || next.SecurityGroup(web) != nil ||
 		next.Count(config.KindSecurityGroupRule) != 0 || next.Count(config.KindPortForwarding) != 0 ||
-		!strings.Contains(text, `port "api": security_groups is cleared`) || !strings.Contains(text, "port forwarding TCP 22") {
+		!strings.Contains(text, `port "api": security_groups is cleared`) ||
+		!strings.Contains(text, "port forwarding TCP 22") {
 		t.Errorf("%+v, told %s", p, text)
 	}
 }
@@ -203,7 +225,8 @@ func TestQuotaLimits(t *testing.T) {
 		t.Errorf("the same file: %s", limits(s))
 	}
 	taken := read(t, grouped+"[quota]\nnetwork = 8\n")
-	if s, told := apply(s, taken, before); limits(s) != "[{network 8}]" || !strings.Contains(told, "network was set to 7 by the API") {
+	if s, told := apply(s, taken, before); limits(s) != "[{network 8}]" ||
+		!strings.Contains(told, "network was set to 7 by the API") {
 		t.Errorf("taken: %s, told %s", limits(s), told)
 	}
 	without := read(t, grouped)

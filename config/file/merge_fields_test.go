@@ -130,7 +130,8 @@ func TestProgramsFieldsStay(t *testing.T) {
 		}
 		typeLeaves(reflect.TypeOf(o).Elem(), o.Ref().Kind.String(), func(path string, _ reflect.Type) {
 			_, kept := notExported[path]
-			if _, any := notExported[anyKind(path)]; !kept && !any && stated[path] == "" && stated[anyKind(path)] == "" &&
+			if _, any := notExported[anyKind(path)]; !kept && !any && stated[path] == "" &&
+				stated[anyKind(path)] == "" &&
 				!changed[path] && !strings.HasPrefix(path, "router.NAT.") {
 				t.Errorf("%s was never changed beside the file: does merge keep it?", path)
 			}
@@ -189,7 +190,8 @@ func byProgram(rng *rand.Rand, s *config.State, x config.Object) {
 	ext := config.NameID(config.KindNetwork, "ext")
 	switch x := x.(type) {
 	case *config.PhysicalNetwork:
-		x.Devices = []config.Device{{Kind: config.DeviceTAP, Name: "t0", Netns: "ns"}, {Kind: config.DeviceUnix, Path: "/u"}}
+		x.Devices = []config.Device{{Kind: config.DeviceTAP, Name: "t0", Netns: "ns"},
+			{Kind: config.DeviceUnix, Path: "/u"}}
 	case *config.Network:
 		x.MTU, x.VLAN, x.Host, x.PortSecurity = 1400, 7, config.HostOpen, true
 		if x.Devices = []config.Device{{Kind: config.DeviceTAP, Name: "t" + string(x.ID[:8]), Netns: "ns"},

@@ -196,7 +196,8 @@ type Port struct {
 	// a router's, and DeviceID is the router's ID. Such a port takes the place of the table's own in Router.
 	DeviceID, DeviceOwner string
 
-	// SecurityGroups are the names or IDs of the groups that the port is in. Nil: none was said. Empty, yet not nil: none.
+	// SecurityGroups are the names or IDs of the groups that the port is in. Nil: none was said. Empty, yet not nil:
+	// none.
 	SecurityGroups []string
 
 	PortSecurity   *bool // nil: its network's

@@ -165,7 +165,8 @@ func (m *unitManager) start(s *space, args ...string) *process {
 		env = append(env, fmt.Sprintf("LISTEN_FDS=%d", len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 		own += `LISTEN_PID=$$; export LISTEN_PID; `
 	}
-	return s.startWith(files, append(append(append([]string{"env"}, env...), "sh", "-c", own+`exec "$@"`, "sh"), args...)...)
+	return s.startWith(files, append(append(append([]string{"env"}, env...), "sh", "-c", own+`exec "$@"`, "sh"),
+		args...)...)
 }
 
 // The manager keeps what a service stores over its restarts, up to the store's size, until the service takes it away.

@@ -168,7 +168,8 @@ func TestPackageComesAndGoes(t *testing.T) {
 		}
 	}
 	there(wantsUnit, true)
-	if !strings.Contains(d.read("/etc/passwd"), "\ntaprouter:") && !strings.HasPrefix(d.read("/etc/passwd"), "taprouter:") {
+	if !strings.Contains(d.read("/etc/passwd"), "\ntaprouter:") &&
+		!strings.HasPrefix(d.read("/etc/passwd"), "taprouter:") {
 		t.Errorf("no user taprouter:\n%s", d.read("/etc/passwd"))
 	}
 	const mine = "# mine\n[nat]\n"
@@ -221,7 +222,8 @@ func (d *debian) service(s *space) *process {
 		d.t.Fatalf("no user %q:\n%s", unit["User"], d.read("/etc/passwd"))
 	}
 	set := func(capabilities string) string {
-		return "-all,+" + strings.Join(strings.Fields(strings.ToLower(strings.ReplaceAll(capabilities, "CAP_", ""))), ",+")
+		return "-all,+" + strings.Join(strings.Fields(strings.ToLower(strings.ReplaceAll(capabilities, "CAP_", ""))),
+			",+")
 	}
 	var dirs []string
 	for _, dir := range [][2]string{{"/run/", unit["RuntimeDirectory"]}, {"/var/lib/", unit["StateDirectory"]}} {
@@ -236,7 +238,8 @@ func (d *debian) service(s *space) *process {
 		mount --bind ROOT/etc/taprouter /etc/taprouter && mount --bind ROOT/run /run &&
 		mount --bind ROOT/var/lib /var/lib &&
 		mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && cd / && exec "$@"`) // as udev has it
-	start := strings.Fields(strings.ReplaceAll(unit["ExecStart"], "${STATE_DIRECTORY}", "/var/lib/"+unit["StateDirectory"]))
+	start := strings.Fields(strings.ReplaceAll(unit["ExecStart"], "${STATE_DIRECTORY}",
+		"/var/lib/"+unit["StateDirectory"]))
 	user := []string{"setpriv", "--reuid", uid, "--regid", gid, "--clear-groups",
 		"--inh-caps=" + set(unit["AmbientCapabilities"]), "--ambient-caps=" + set(unit["AmbientCapabilities"]),
 		"--bounding-set=" + set(unit["CapabilityBoundingSet"])}
@@ -246,8 +249,8 @@ func (d *debian) service(s *space) *process {
 	return s.start(with([][]string{{"unshare", "--mount", "sh", "-c", mounts, "sh"}, user}, start...)...)
 }
 
-// What the package installs runs with exactly the unit's capabilities: it starts with the package's own topology, serves
-// another one by a reload, and forwards.
+// What the package installs runs with exactly the unit's capabilities: it starts with the package's own topology,
+// serves another one by a reload, and forwards.
 func TestPackageRuns(t *testing.T) {
 	need(t, "ping", "setpriv", "unshare", "nsenter", "install")
 	d := newPackage(t)

@@ -240,7 +240,8 @@ func TestRestartKeepsConnections(t *testing.T) {
 			r.says(atIdle, idle, "from outside")
 			r.says(idle, atIdle, "from inside")
 			r.says(atVIP, vip, "back through the VIP")
-			if out := r.process.out.String(); strings.Contains(out, "device open") && strings.Contains(way.name, "start") {
+			if out := r.process.out.String(); strings.Contains(out, "device open") &&
+				strings.Contains(way.name, "start") {
 				t.Errorf("a TAP is opened anew:\n%s", out)
 			}
 			for line := range strings.Lines(r.process.out.String()) {

@@ -139,8 +139,8 @@ func (c *showNAT) Run(s *Session) error {
 	return s.showList("/nat", "routers", c.Output, c.query(), natText)
 }
 
-// natText prints the rules as the router words them. Below them is what they do not say: ports in use, floating IPs that
-// wait for a gateway, and VIPs.
+// natText prints the rules as the router words them. Below them is what they do not say: ports in use, floating IPs
+// that wait for a gateway, and VIPs.
 func natText(list []*object) string {
 	var b strings.Builder
 	for _, o := range list {
@@ -165,8 +165,8 @@ func natText(list []*object) string {
 			f, _ := v.(*object)
 			if f.get("in_force") == false {
 				fmt.Fprintf(&b, "  not in force, as %s has no gateway: %s %s port %s -> %s port %s\n",
-					o.text("router"), f.text("address"), f.text("protocol"), number(f.get("external_port")), f.text("fixed_ip"),
-					number(f.get("port")))
+					o.text("router"), f.text("address"), f.text("protocol"), number(f.get("external_port")),
+					f.text("fixed_ip"), number(f.get("port")))
 			}
 		}
 		for _, v := range o.list("vips") {

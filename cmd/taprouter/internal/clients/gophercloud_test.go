@@ -133,13 +133,15 @@ func TestGophercloud(t *testing.T) {
 		Addresses: []string{"10.0.0.0/8"}}).Extract())
 	must[*addressgroups.AddressGroup](t)(addressgroups.AddAddresses(ctx, net, lan.ID, addressgroups.UpdateAddressesOpts{
 		Addresses: []string{"192.168.0.0/16"}}).Extract())
-	web := must[*groups.SecGroup](t)(groups.Create(ctx, net, groups.CreateOpts{Name: "web", Description: "web"}).Extract())
+	web := must[*groups.SecGroup](t)(groups.Create(ctx, net,
+		groups.CreateOpts{Name: "web", Description: "web"}).Extract())
 	if len(web.Rules) != 2 || !web.Stateful {
 		t.Errorf("%+v", web)
 	}
-	must[*rules.SecGroupRule](t)(rules.Create(ctx, net, rules.CreateOpts{SecGroupID: web.ID, Direction: rules.DirIngress,
-		EtherType: rules.EtherType4, Protocol: rules.ProtocolTCP, PortRangeMin: 80, PortRangeMax: 80,
-		RemoteIPPrefix: "0.0.0.0/0"}).Extract())
+	must[*rules.SecGroupRule](t)(rules.Create(ctx, net,
+		rules.CreateOpts{SecGroupID: web.ID, Direction: rules.DirIngress,
+			EtherType: rules.EtherType4, Protocol: rules.ProtocolTCP, PortRangeMin: 80, PortRangeMax: 80,
+			RemoteIPPrefix: "0.0.0.0/0"}).Extract())
 	if k := count(t, groups.List(net, groups.ListOpts{Limit: 1})); k != 2 {
 		t.Errorf("%d groups", k)
 	}

@@ -31,7 +31,8 @@ var addressGroups = resource[*config.AddressGroup]{
 	},
 	remove: func(e *edit, g *config.AddressGroup) error {
 		for range e.RulesFromAddresses(g.ID) {
-			return conflict("AddressGroupInUse", "Address group %s is in use on one or more security group rules.", g.ID)
+			return conflict("AddressGroupInUse", "Address group %s is in use on one or more security group rules.",
+				g.ID)
 		}
 		e.Delete(g.Ref())
 		return nil

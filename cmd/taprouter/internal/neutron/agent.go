@@ -63,7 +63,8 @@ func (a *API) mountInventory() {
 		if n == nil {
 			return reply{}, notFound("Network", config.ID(r.PathValue("id")))
 		}
-		return reply{status: http.StatusOK, body: map[string]any{"network_ip_availability": a.availability(s, n, "")}}, nil
+		return reply{status: http.StatusOK, body: map[string]any{"network_ip_availability": a.availability(s, n,
+			"")}}, nil
 	}})
 }
 

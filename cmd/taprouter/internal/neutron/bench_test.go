@@ -44,7 +44,8 @@ func largeState(b testing.TB, ports, floating, balancers int) *config.State {
 	}
 	for i := range balancers {
 		n := fmt.Sprint(i)
-		d.Put(&config.Pool{Meta: meta("pool" + n), AdminStateUp: true, Protocol: config.TCP, LoadBalancer: id("lb" + n)})
+		d.Put(&config.Pool{Meta: meta("pool" + n), AdminStateUp: true, Protocol: config.TCP,
+			LoadBalancer: id("lb" + n)})
 		for k := range 4 {
 			d.Put(&config.Member{Meta: meta(fmt.Sprint("m", i, "-", k)), Pool: id("pool" + n), AdminStateUp: true,
 				Address: at(10, 256+(4*i+k)%ports), Port: 80, Weight: 1})
@@ -95,7 +96,8 @@ func BenchmarkChange(b *testing.B) {
 			}},
 			{"member", func(b *testing.B, i int) {
 				at := "lbaas/pools/" + id("pool7") + "/members"
-				m := made(ask(b, http.StatusCreated, "POST", at, `{"member":{"address":"10.0.200.1","protocol_port":80}}`))
+				m := made(ask(b, http.StatusCreated, "POST", at,
+					`{"member":{"address":"10.0.200.1","protocol_port":80}}`))
 				ask(b, http.StatusNoContent, "DELETE", at+"/"+m, "")
 			}},
 			{"port", func(b *testing.B, i int) {

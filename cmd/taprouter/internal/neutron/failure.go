@@ -98,7 +98,8 @@ func failureOf(err error) *refusal {
 func ofDevice(err *router.DeviceError) *refusal {
 	message := fmt.Sprintf("The device of %v", err)
 	if errors.Is(err, syscall.EMFILE) {
-		message += ": the router may not open more files; raise LimitNOFILE= in its systemd unit, or `ulimit -n` in its shell"
+		message += ": the router may not open more files; raise LimitNOFILE= in its systemd unit, or `ulimit -n` in " +
+			"its shell"
 	}
 	return &refusal{http.StatusServiceUnavailable, "DeviceNotOpened", message}
 }

@@ -53,7 +53,8 @@ func TestSecurityGroup(t *testing.T) {
 	c.refuse(409, "SecurityGroupInUse", "DELETE", groupsPath+"/{web}", "")
 	c.refuse(409, "SecurityGroupInUse", "PUT", groupsPath+"/{web}", `{"security_group":{"stateful":false}}`)
 	c.list("/v2.0/ports?security_groups={web}", "")
-	if o := c.do(200, "PUT", "/v2.0/ports/{p}", `{"port":{"security_groups":[]}}`); len(o["security_groups"].([]any)) != 0 {
+	if o := c.do(200, "PUT", "/v2.0/ports/{p}",
+		`{"port":{"security_groups":[]}}`); len(o["security_groups"].([]any)) != 0 {
 		t.Errorf("%v", o)
 	}
 	c.make("other", groupsPath, `{"security_group":{"name":"other","stateful":false}}`)
@@ -140,7 +141,8 @@ func TestRules(t *testing.T) {
 		{`"remote_address_group_id":"{a}","remote_group_id":null`, "null", `"remote_address_group_id":"{a}"`},
 	} {
 		o := c.make("r", rulesPath, `{"security_group_rule":{`+in+x.body+`}}`)
-		if got := textOf(o); !strings.Contains(got, `"protocol":`+x.protocol) || !strings.Contains(got, c.fill(x.more)) {
+		if got := textOf(o); !strings.Contains(got, `"protocol":`+x.protocol) ||
+			!strings.Contains(got, c.fill(x.more)) {
 			t.Errorf("%s: %s", x.body, got)
 		}
 	}
@@ -188,8 +190,10 @@ func TestRules(t *testing.T) {
 func TestAddressGroups(t *testing.T) {
 	c := newCloud(t)
 	const path = "/v2.0/address-groups"
-	o := c.make("a", path, `{"address_group":{"name":"a","addresses":["10.1.0.0/16","2001:db8:9::1/128","10.1.2.3/16"]}}`)
-	c.equals(o, `{"id":"{a}","name":"a","shared":false,"addresses":["10.1.0.0/16","2001:db8:9::1/128"],`+standard(1)+`}`)
+	o := c.make("a", path,
+		`{"address_group":{"name":"a","addresses":["10.1.0.0/16","2001:db8:9::1/128","10.1.2.3/16"]}}`)
+	c.equals(o,
+		`{"id":"{a}","name":"a","shared":false,"addresses":["10.1.0.0/16","2001:db8:9::1/128"],`+standard(1)+`}`)
 	o = c.do(200, "PUT", path+"/{a}/add_addresses", `{"addresses":["10.2.0.1","10.2.0.1/32"]}`)
 	if got := textOf(o["addresses"]); got != `["10.1.0.0/16","2001:db8:9::1/128","10.2.0.1/32"]` {
 		t.Errorf("%s", got)
@@ -223,7 +227,8 @@ func TestPortSecurity(t *testing.T) {
 	c.refuse(400, "PortSecurityAndIPRequiredForSecurityGroups", "POST", "/v2.0/ports",
 		`{"port":{"network_id":"{net}","port_security_enabled":false,"security_groups":["{def}"]}}`)
 	c.refuse(409, "AddressPairAndPortSecurityRequired", "POST", "/v2.0/ports",
-		`{"port":{"network_id":"{net}","port_security_enabled":false,"allowed_address_pairs":[{"ip_address":"10.0.0.1"}]}}`)
+		`{"port":{"network_id":"{net}","port_security_enabled":false,`+
+			`"allowed_address_pairs":[{"ip_address":"10.0.0.1"}]}}`)
 	c.make("open", "/v2.0/networks", `{"network":{"port_security_enabled":false}}`)
 	if o := c.make("q", "/v2.0/ports", `{"port":{"network_id":"{open}"}}`); o["port_security_enabled"] != false ||
 		len(o["security_groups"].([]any)) != 0 {

@@ -78,7 +78,8 @@ var remotePrefix = format{read: func(v any) (any, error) {
 
 func ruleAttributes(project string) []attribute[*config.SecurityGroupRule] {
 	type rule = *config.SecurityGroupRule
-	word := func(name string, may access, typ, message string, words []string, at func(r rule) *string) attribute[rule] {
+	word := func(name string, may access, typ, message string, words []string,
+		at func(r rule) *string) attribute[rule] {
 		return attribute[rule]{name: name, format: text, may: may,
 			get: func(_ reader, r rule) any { return *at(r) },
 			set: func(_ *edit, r rule, v any) error {

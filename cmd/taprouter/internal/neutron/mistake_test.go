@@ -17,7 +17,8 @@ func TestMistakesThatBreakAClient(t *testing.T) {
 		t.Helper()
 		for _, name := range []string{"created_at", "updated_at"} {
 			o := c.do(200, "GET", path, "")
-			if s, ok := o[name].(string); ok && !regexp.MustCompile(form).MatchString(s) || !ok && name == "created_at" {
+			if s, ok := o[name].(string); ok && !regexp.MustCompile(form).MatchString(s) || !ok &&
+				name == "created_at" {
 				t.Errorf("%s of %s is %v", name, path, o[name])
 			}
 		}

@@ -260,7 +260,8 @@ func createPort(e *edit, p *config.Port, body map[string]any) error {
 	if p.MAC.IsZero() {
 		var ok bool
 		if p.MAC, ok = freeMAC(e, p.Network); !ok {
-			return failure(503, "MacAddressGenerationFailure", "Unable to generate unique mac on network %s.", p.Network)
+			return failure(503, "MacAddressGenerationFailure", "Unable to generate unique mac on network %s.",
+				p.Network)
 		}
 	}
 	if body["fixed_ips"] == nil {

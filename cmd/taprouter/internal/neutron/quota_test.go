@@ -71,7 +71,8 @@ func TestQuotas(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	c.do(204, "DELETE", lbQuotasPath, "")
-	c.refuse(409, "OverQuota", "POST", "/v2.0/networks", `{"network":{}}`)                          // the other API's is as it was
+	// the other API's is as it was
+	c.refuse(409, "OverQuota", "POST", "/v2.0/networks", `{"network":{}}`)
 	if o := c.do(200, "PUT", quotasPath, `{"quota":{"loadbalancer":0}}`); o["loadbalancer"] != 0. { // as gophercloud
 		t.Errorf("%v", o)
 	}
@@ -241,7 +242,8 @@ func TestBalancerOnUsersPort(t *testing.T) {
 	c.list("/v2.0/ports?security_groups={def}&device_owner=Octavia", "octavia-lb-"+c.ids["lb"])
 	c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{own}", `{"port":{"name":"x"}}`)
 	c.refuse(404, "SecurityGroupNotFound", "PUT", "/v2.0/ports/{own}", `{"port":{"security_groups":["{net}"]}}`)
-	if p := c.do(200, "PUT", "/v2.0/ports/{own}", `{"port":{"security_groups":null}}`); len(p["security_groups"].([]any)) != 0 {
+	if p := c.do(200, "PUT", "/v2.0/ports/{own}",
+		`{"port":{"security_groups":null}}`); len(p["security_groups"].([]any)) != 0 {
 		t.Errorf("%v", p)
 	}
 }

@@ -119,8 +119,9 @@ func try(s *config.State, unit []config.Object, at []int, v reflect.Value) (*con
 		return next, nil
 	}
 	lines := config.Describe(s, s, []config.Change{{Op: config.Changed, Ref: o.Ref(), Before: is, After: o}})
-	n := file.Notice{Ref: o.Ref(), Message: fmt.Sprintf("%s: the API had set %s; that is dropped, because it does not go "+
-		"together with the file: %v", lines[0].Name, lines[0].Changes(), faults.Errors())}
+	n := file.Notice{Ref: o.Ref(),
+		Message: fmt.Sprintf("%s: the API had set %s; that is dropped, because it does not go "+
+			"together with the file: %v", lines[0].Name, lines[0].Changes(), faults.Errors())}
 	if list := lines[0].Attributes; len(list) > 0 {
 		n.Field = list[0].Name
 	}

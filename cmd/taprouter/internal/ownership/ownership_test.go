@@ -260,7 +260,8 @@ func TestConflictsWhileRunning(t *testing.T) {
 		}
 	}
 	// A plan says which devices it does not try.
-	r := d.apply(read(t, "lab.toml", strings.Replace(lab, `name = "blue"`, `name = "blue"`+"\ndevices = [\"tap:t0\"]", 1)),
+	r := d.apply(read(t, "lab.toml", strings.Replace(lab, `name = "blue"`, `name = "blue"`+"\ndevices = [\"tap:t0\"]",
+		1)),
 		ownership.ApplyOptions{DryRun: true})
 	if fmt.Sprint(r.Untried) != "[tap:t0]" {
 		t.Errorf("untried %v", r.Untried)

@@ -207,7 +207,8 @@ func (s *Server) listen(address string) (net.Listener, error) {
 }
 
 func (s *Server) add(l net.Listener, key string, local bool) {
-	d := &door{inner: l, key: key, name: l.Addr().String(), local: local, bounds: s.bounds, flight: make(chan struct{}, s.bounds.flight),
+	d := &door{inner: l, key: key, name: l.Addr().String(), local: local, bounds: s.bounds,
+		flight:  make(chan struct{}, s.bounds.flight),
 		streams: make(chan struct{}, s.bounds.streams), bodies: make(chan struct{}, s.bounds.bodies),
 		conns: make(chan struct{}, s.bounds.conns)}
 	d.Listener = &bounded{Listener: l, conns: d.conns, done: make(chan struct{})}
