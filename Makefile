@@ -84,6 +84,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s)
 
 SOAKTIME ?= 10m
 
+.PHONY: rates
+rates: ## How many changes a second a large router makes, another tenant's round trips meanwhile, syncs (root)
+	TAPROUTER_RATES=1 $(GO) test -v -count=1 -timeout 10m -run '^Test(ChangeRate|KeptRate|Metrics)$$' ./internal/e2e
+
 .PHONY: soak
 soak: ## Mixed real traffic over good and bad links for SOAKTIME (10m; root); nothing may be lost or left
 	TAPROUTER_SOAK=$(SOAKTIME) $(GO) test -v -count=1 -timeout 60m -run '^TestSoak$$' ./internal/e2e
