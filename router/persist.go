@@ -130,7 +130,7 @@ func uptime(e *Engine) time.Duration {
 }
 
 // beginArena says that the tables of a router are in its arena. It is called by the router's worker.
-func beginArena(e *Engine, r *ip.Router) { r.BeginArena(uptime(e) - r.Worker.Clock()) }
+func beginArena(e *Engine, r *ip.Router) { ip.BeginArena(r, uptime(e) - r.Worker.Clock()) }
 
 // restoreConnections takes over the connections of the former process, before the workers run. Only what
 // Options.Restore cannot be read for is an error, and it is no reason not to start.

@@ -41,7 +41,7 @@ func NewArena(of wire.ID) (*arena.Arena, error) {
 
 // BeginArena says that the router's arena holds all of its connections. started is what the machine's monotonic clock
 // said when the clock of the router's worker was at zero.
-func (r *Router) BeginArena(started time.Duration) {
+func BeginArena(r *Router, started time.Duration) {
 	if r.Arena != nil {
 		r.Arena.Begin(arena.Header{
 			Layout: Layout(), Router: string(r.ID), Boot: arena.Boot(), Started: started,
