@@ -14,5 +14,9 @@
 // Below /v2.0/lbaas is the load-balancing API (Octavia v2.0), made of the same tables. It differs in the form of errors
 // and times, and null restores a default. How load balancers are doing comes from the engine, if the API is given one.
 //
-// An attribute that a topology file states is the file's: a request cannot change it.
+// An attribute that a topology file states is the file's: a request cannot change it. Entries of lists, such as routes,
+// have owners one by one. What is stored and cannot be served beside the file is shown with the status ERROR.
+//
+// Quotas are one object of the State, and each change is counted against them before it is made. Security groups and
+// address groups are kept and checked; the default group is made when it is needed.
 package neutron

@@ -212,3 +212,28 @@ func TestPairsAsTheyWere(t *testing.T) {
 	c.refuse(409, "AddressPairAndPortSecurityRequired", "PUT", "/v2.0/ports/{vm}",
 		`{"port":{"allowed_address_pairs":[{"ip_address":"10.1.0.99"},{"ip_address":"10.1.0.98"}]}}`)
 }
+
+// The addresses of a file's address group are the file's, by whatever request.
+func TestFilesAddressGroup(t *testing.T) {
+	d := config.Empty().Edit()
+	id := config.NameID(config.KindAddressGroup, "lan")
+	d.Put(&config.AddressGroup{Meta: config.Meta{ID: id, Name: "lan", Source: config.Source{File: "lab.toml", Line: 7}}})
+	s, faults := d.Check()
+	if s == nil {
+		t.Fatal(faults.Err())
+	}
+	e, err := router.Start(s, router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	c := cloudOn(t, e, neutron.Options{})
+	c.ids["lan"] = string(id)
+	for path, body := range map[string]string{"/add_addresses": `{"addresses":["10.0.0.0/8"]}`,
+		"": `{"address_group":{"name":"wan"}}`} {
+		if got := c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/address-groups/{lan}"+path, body); !strings.Contains(got,
+			"lab.toml:7") {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
