@@ -99,11 +99,10 @@ func TestListEntriesHaveOwners(t *testing.T) {
 		{"/v2.0/routers/{r}", "router", "routes", ours, others, "10.9.0.0/16 via 10.1.0.9", 22},
 		{"/v2.0/subnets/{sub}", "subnet", "host_routes", ours, others, "10.9.0.0/16 via 10.1.0.9", 9},
 		{"/v2.0/subnets/{sub}", "subnet", "dns_nameservers", `"10.1.0.2"`, `"10.1.0.3"`, "10.1.0.2", 7},
-		{"/v2.0/ports/{vm}", "port", "fixed_ips", `{"ip_address":"10.1.0.5"}`, `{"ip_address":"10.1.0.6"}`, "10.1.0.5",
-			15},
+		{"/v2.0/ports/{vm}", "port", "fixed_ips", `{"ip_address":"10.1.0.5"}`, `{"ip_address":"10.1.0.6"}`,
+			"10.1.0.5", 15},
 		{"/v2.0/ports/{vm}", "port", "allowed_address_pairs", `{"ip_address":"10.1.0.99"}`,
-			`{"ip_address":"10.1.0.98"}`,
-			"10.1.0.99/32", 16},
+			`{"ip_address":"10.1.0.98"}`, "10.1.0.99/32", 16},
 		{lb + "listeners/" + li, "listener", "allowed_cidrs", `"10.0.0.0/8"`, `"192.0.2.0/24"`, "10.0.0.0/8", 39},
 		{"/v2.0/networks/{blue}/tags", "", "tags", `"ours"`, `"theirs"`, "ours", 3},
 	} {
@@ -145,8 +144,7 @@ func TestListEntriesHaveOwners(t *testing.T) {
 		`{"port":{"allowed_address_pairs":[{"ip_address":"10.1.0.99","mac_address":"02:00:00:00:00:09"}]}}`)
 
 	members := lb + "pools/{web}/members"
-	if got := c.fault(409, "PUT", members,
-		`{"members":[{"address":"10.1.0.7","protocol_port":80}]}`); !strings.Contains(
+	if got := c.fault(409, "PUT", members, `{"members":[{"address":"10.1.0.7","protocol_port":80}]}`); !strings.Contains(
 		got, "(10.1.0.5:80) is declared in lab.toml:27;") {
 		t.Errorf("%s", got)
 	}

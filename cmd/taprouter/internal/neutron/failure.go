@@ -87,8 +87,6 @@ func failureOf(err error) *refusal {
 		return ofDevice(closed)
 	case errors.Is(err, os.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &refusal{http.StatusServiceUnavailable, "HTTPServiceUnavailable", "The router is going down."}
-	case errors.Is(err, control.ErrNotKept): // the disk is full, for example
-		return &refusal{http.StatusServiceUnavailable, "HTTPServiceUnavailable", err.Error()}
 	}
 	return &refusal{http.StatusInternalServerError, "HTTPInternalServerError",
 		"Request Failed: internal server error while processing your request."}
@@ -98,8 +96,8 @@ func failureOf(err error) *refusal {
 func ofDevice(err *router.DeviceError) *refusal {
 	message := fmt.Sprintf("The device of %v", err)
 	if errors.Is(err, syscall.EMFILE) {
-		message += ": the router may not open more files; raise LimitNOFILE= in its systemd unit, or `ulimit -n` in " +
-			"its shell"
+		message += ": the router may not open more files; raise LimitNOFILE= in its systemd unit, " +
+			"or `ulimit -n` in its shell"
 	}
 	return &refusal{http.StatusServiceUnavailable, "DeviceNotOpened", message}
 }
