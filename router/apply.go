@@ -324,7 +324,7 @@ func (p *Prepared) commit() {
 	p.unregister()
 	p.closeDevices()
 	p.remember()
-	p.spoken()
+	spoken(p.spoke)
 }
 
 // each has every worker run fn, one after the other.
@@ -418,20 +418,20 @@ func (p *Prepared) announce() {
 		if n.plugged && !n.gone {
 			n.network.Announce()
 			for _, s := range n.network.Stations() {
-				p.speaks(s.Worker, n.network)
+				speaks(p, s.Worker, n.network)
 			}
 			continue
 		}
 		for _, s := range n.stationsCome {
 			s.Worker.Post(func() { s.Owner.NetworkUp(&s.Worker.Turn) })
-			p.speaks(s.Worker, n.network)
+			speaks(p, s.Worker, n.network)
 		}
 	}
 	for _, c := range p.routers {
 		fresh := c.Fresh()
 		if w := c.Router.Worker; len(fresh) > 0 {
 			for _, a := range fresh {
-				p.speaks(w, a.At.Network)
+				speaks(p, w, a.At.Network)
 			}
 			w.Post(func() {
 				for _, a := range fresh {
@@ -443,7 +443,7 @@ func (p *Prepared) announce() {
 }
 
 // speaks notes that a worker has something to announce on a network.
-func (p *Prepared) speaks(w *loop.Worker, on *wire.Network) {
+func speaks(p *Prepared, w *loop.Worker, on *wire.Network) {
 	if p.spoke == nil {
 		p.spoke = map[*loop.Worker]bool{}
 	}
@@ -453,16 +453,16 @@ func (p *Prepared) speaks(w *loop.Worker, on *wire.Network) {
 
 // spoken waits until the announcements are with the devices: those who made the change may tell others of it next, and
 // these may ask at once.
-func (p *Prepared) spoken() {
-	for w, has := range p.spoke {
+func spoken(spoke map[*loop.Worker]bool) {
+	for w, has := range spoke {
 		if has {
 			written(w)
 		}
 	}
-	if len(p.spoke) == 1 {
+	if len(spoke) == 1 {
 		return
 	}
-	for w := range p.spoke { // which send on what others have announced
+	for w := range spoke { // which send on what others have announced
 		written(w)
 	}
 }
