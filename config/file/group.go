@@ -63,7 +63,8 @@ type Quota struct {
 // Resources are what a quota may limit, as the API calls them.
 var resources = []string{
 	"address_group", "floatingip", "healthmonitor", "l7policy", "l7rule", "listener", "loadbalancer", "member",
-	"network", "pool", "port", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool", "trunk",
+	"network", "pool", "port", "rbac_policy", "router", "security_group", "security_group_rule", "subnet", "subnetpool",
+	"trunk",
 }
 
 var addressGroupKeys = described(func(g *AddressGroup) *About { return &g.About },

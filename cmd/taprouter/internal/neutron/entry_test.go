@@ -144,7 +144,8 @@ func TestListEntriesHaveOwners(t *testing.T) {
 		`{"port":{"allowed_address_pairs":[{"ip_address":"10.1.0.99","mac_address":"02:00:00:00:00:09"}]}}`)
 
 	members := lb + "pools/{web}/members"
-	if got := c.fault(409, "PUT", members, `{"members":[{"address":"10.1.0.7","protocol_port":80}]}`); !strings.Contains(
+	if got := c.fault(409, "PUT", members,
+		`{"members":[{"address":"10.1.0.7","protocol_port":80}]}`); !strings.Contains(
 		got, "(10.1.0.5:80) is declared in lab.toml:27;") {
 		t.Errorf("%s", got)
 	}
@@ -215,7 +216,8 @@ func TestPairsAsTheyWere(t *testing.T) {
 func TestFilesAddressGroup(t *testing.T) {
 	d := config.Empty().Edit()
 	id := config.NameID(config.KindAddressGroup, "lan")
-	d.Put(&config.AddressGroup{Meta: config.Meta{ID: id, Name: "lan", Source: config.Source{File: "lab.toml", Line: 7}}})
+	d.Put(&config.AddressGroup{Meta: config.Meta{ID: id, Name: "lan",
+		Source: config.Source{File: "lab.toml", Line: 7}}})
 	s, faults := d.Check()
 	if s == nil {
 		t.Fatal(faults.Err())
@@ -229,7 +231,8 @@ func TestFilesAddressGroup(t *testing.T) {
 	c.ids["lan"] = string(id)
 	for path, body := range map[string]string{"/add_addresses": `{"addresses":["10.0.0.0/8"]}`,
 		"": `{"address_group":{"name":"wan"}}`} {
-		if got := c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/address-groups/{lan}"+path, body); !strings.Contains(got,
+		if got := c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/address-groups/{lan}"+path,
+			body); !strings.Contains(got,
 			"lab.toml:7") {
 			t.Errorf("%s: %s", path, got)
 		}
