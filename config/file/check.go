@@ -122,9 +122,6 @@ func (c *checker) checkNetworks() {
 			if sub.NoGateway && sub.Gateway.IsValid() {
 				at.fault("gateway", "gateway %v is set, yet so is NoGateway", sub.Gateway)
 			}
-			if len(sub.AllocationPools) == 0 && at.given("allocation_pools") {
-				at.fault("allocation_pools", "allocation_pools is empty; leave it out for the whole subnet")
-			}
 		}
 	}
 }

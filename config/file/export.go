@@ -111,6 +111,13 @@ func (x *writing) span(key string, d time.Duration) {
 	}
 }
 
+// proxyTimeout writes a timeout that is not the default, which 0 stands for.
+func (x *writing) proxyTimeout(key string, kept int) {
+	if kept != 0 {
+		x.str(key, proxyTimeoutText(kept))
+	}
+}
+
 // addr writes an address that is valid.
 func (x *writing) addr(key string, a netip.Addr) { x.str(key, addrText(a)) }
 
@@ -281,6 +288,9 @@ func (x *exporter) subnet(s *config.Subnet) {
 		x.addr("gateway", s.Gateway)
 	} else {
 		x.str("gateway", "none")
+	}
+	if e := s.Extra; e != nil && e.NoPools {
+		x.raw("allocation_pools", "[]")
 	}
 	listing(&x.writing, "allocation_pools", s.AllocationPools, AddressRange.String)
 	x.flag("dhcp", s.DHCP, false)
@@ -487,6 +497,11 @@ func (x *exporter) listeners() {
 		x.str("pool", x.refer(config.KindPool, l.Pool))
 		x.number("connection_limit", l.ConnectionLimit)
 		x.span("idle_timeout", l.IdleTimeout)
+		if e := l.Extra; e != nil {
+			x.proxyTimeout("timeout_member_connect", e.MemberConnect)
+			x.proxyTimeout("timeout_member_data", e.MemberData)
+			x.proxyTimeout("timeout_tcp_inspect", e.TCPInspect)
+		}
 		listing(&x.writing, "allowed_cidrs", l.AllowedCIDRs, netip.Prefix.String)
 		x.flag("admin_state_up", l.AdminStateUp, true)
 	}

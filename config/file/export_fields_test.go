@@ -208,7 +208,10 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 			x.HostRoutes = []config.Route{{Destination: netip.MustParsePrefix("172.20.0.0/16"),
 				NextHop: x.CIDR.Addr().Next()}}
 		}
-		x.Extra = &config.SubnetExtra{ServiceTypes: zones, DNSPublishFixedIP: flag()}
+		x.Extra = &config.SubnetExtra{ServiceTypes: zones, DNSPublishFixedIP: flag(), NoPools: flag()}
+		if x.Extra.NoPools {
+			x.AllocationPools = nil
+		}
 	case *config.Router:
 		x.AdminStateUp, x.Extra = flag(), &config.RouterExtra{ZoneHints: zones}
 		x.NAT = nat(rng)
@@ -237,6 +240,8 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 	case *config.Listener:
 		x.AdminStateUp, x.Application = flag(), oneOf(rng, "", "HTTP", "HTTPS")
 		x.ConnectionLimit, x.IdleTimeout = rng.IntN(3), time.Duration(rng.IntN(2))*time.Minute
+		x.Extra = &config.ListenerExtra{MemberConnect: rng.IntN(3), MemberData: oneOf(rng, 0, 1501),
+			TCPInspect: oneOf(rng, 0, 1, 1<<31-1)}
 		x.AllowedCIDRs = oneOf(rng, nil, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")})
 	case *config.Quota:
 		x.Limits = append(slices.Clip(x.Limits), config.Limit{Resource: "router", Most: -1},

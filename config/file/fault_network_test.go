@@ -392,8 +392,6 @@ gateway = "fd00::" #! subnet "six": gateway fd00:: is the subnet-router anycast 
   "10.1.0.70",            #! subnet "blue": allocation_pools[8]: "10.1.0.70" is not a range such as 10.10.10.2-10.10.10.21
   "fd00::1-fd00::2",      #! subnet "blue": allocation pool fd00::1-fd00::2: fd00::1 is IPv6, but 10.1.0.0/24 is IPv4
 ]`},
-	{"empty pools", blue +
-		`allocation_pools = [] #! subnet "blue": allocation_pools is empty; leave it out for the whole subnet`},
 	{"dhcp without a gateway", blue + `
 gateway = "none"
 dhcp = true #! subnet "blue": dhcp needs a gateway: its address is the one that answers`},

@@ -82,6 +82,11 @@ func (t *declaration) implies(field string) bool {
 // scalar decides who has an attribute: the file if it states it. What the previous file stated goes back to its
 // default. So does what no program has changed, because the default may follow from something else. The rest stays.
 func scalar[O, V any](m layers[O], key string, at func(*O) *V) {
+	scalarAs(m, key, at, func(v V) string { return fmt.Sprintf("%v", show(v)) })
+}
+
+// scalarAs is scalar for an attribute that is not written for people as it is.
+func scalarAs[O, V any](m layers[O], key string, at func(*O) *V, text func(V) string) {
 	is := *at(m.was)
 	switch {
 	case m.t.states(key):
@@ -89,7 +94,7 @@ func scalar[O, V any](m layers[O], key string, at func(*O) *V) {
 			m.usual != nil && sameIn(at, m.usual, m.was) || reflect.ValueOf(&is).Elem().IsZero() {
 			return
 		}
-		m.drop(key, fmt.Sprintf("%v", show(is)), fmt.Sprintf("%v", show(*at(m.filled))))
+		m.drop(key, text(is), text(*at(m.filled)))
 	case m.merge.before.states(key):
 	case m.usual != nil && sameIn(at, m.usual, m.was):
 	default:
@@ -279,8 +284,20 @@ func (m *merge) subnet(l layers[config.Subnet]) {
 	extra := part(l, func(o *config.Subnet) **config.SubnetExtra { return &o.Extra })
 	scalar(extra, "service_types", func(x *config.SubnetExtra) *[]string { return &x.ServiceTypes })
 	scalar(extra, "dns_publish_fixed_ip", func(x *config.SubnetExtra) *bool { return &x.DNSPublishFixedIP })
+	m.noPools(l, extra)
 	m.routes("host_routes", &l.o.HostRoutes, &l.was.HostRoutes)
 	entries(l, func(o *config.Subnet) *[]config.Route { return &o.HostRoutes }, routeOf)
+}
+
+// noPools merges that a subnet has no pools. It is the owner's of the pools to say.
+func (m *merge) noPools(l layers[config.Subnet], extra layers[config.SubnetExtra]) {
+	const key = "allocation_pools"
+	switch {
+	case !m.t.states(key):
+		scalar(extra, key, func(x *config.SubnetExtra) *bool { return &x.NoPools })
+	case extra.was.NoPools && !extra.o.NoPools && !m.before.states(key):
+		m.drop(key, "[]", fmt.Sprint(l.o.AllocationPools))
+	}
 }
 
 // routeOf is a route without its source.
@@ -478,6 +495,11 @@ func (m *merge) listener(l layers[config.Listener]) {
 	scalar(l, "connection_limit", func(o *config.Listener) *int { return &o.ConnectionLimit })
 	scalar(l, "idle_timeout", func(o *config.Listener) *time.Duration { return &o.IdleTimeout })
 	entries(l, func(o *config.Listener) *[]netip.Prefix { return &o.AllowedCIDRs }, same)
+	extra := part(l, func(o *config.Listener) **config.ListenerExtra { return &o.Extra })
+	timeout := func(key string, at func(*config.ListenerExtra) *int) { scalarAs(extra, key, at, proxyTimeoutText) }
+	timeout("timeout_member_connect", func(x *config.ListenerExtra) *int { return &x.MemberConnect })
+	timeout("timeout_member_data", func(x *config.ListenerExtra) *int { return &x.MemberData })
+	timeout("timeout_tcp_inspect", func(x *config.ListenerExtra) *int { return &x.TCPInspect })
 	scalar(l, "application", func(o *config.Listener) *string { return &o.Application })
 	scalar(l, "admin_state_up", func(o *config.Listener) *bool { return &o.AdminStateUp })
 }

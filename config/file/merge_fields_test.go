@@ -202,7 +202,9 @@ func byProgram(rng *rand.Rand, s *config.State, x config.Object) {
 	case *config.Subnet:
 		x.DHCP = rng.IntN(2) == 0
 		a := x.CIDR.Addr().Next().Next().Next()
-		x.AllocationPools = []config.AddressRange{{First: a, Last: a}}
+		if x.AllocationPools = []config.AddressRange{{First: a, Last: a}}; x.Extra.NoPools {
+			x.AllocationPools = nil
+		}
 		if rng.IntN(2) == 0 {
 			x.Gateway = netip.Addr{}
 		}

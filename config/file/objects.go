@@ -540,6 +540,7 @@ func (d *declarer) declareVIPs() {
 			Meta: d.meta(v.ID, v.Name, v.Line), LoadBalancer: balancer, Protocol: v.Protocol, Port: v.Port,
 			Pool: d.pools[v.Pool], ConnectionLimit: v.ConnectionLimit, IdleTimeout: v.IdleTimeout,
 			AllowedCIDRs: v.AllowedCIDRs, AdminStateUp: !v.AdminStateDown, Application: v.Application,
+			Extra: &v.Extra,
 		}, at, nil)
 		d.describe(v.About)
 	}

@@ -102,7 +102,10 @@ var subnetKeys = described(func(s *Subnet) *About { return &s.About },
 			s.Gateway = v.addr()
 		}
 	}),
-	leaf("allocation_pools", func(s *Subnet, v value) { s.AllocationPools = listOf(v, value.addressRange) }),
+	leaf("allocation_pools", func(s *Subnet, v value) {
+		s.AllocationPools = listOf(v, value.addressRange)
+		s.Extra.NoPools = len(s.AllocationPools) == 0 && !v.at.spoiled(v.key) // an empty list is one, too
+	}),
 	leaf("dhcp", func(s *Subnet, v value) { s.DHCP = v.flag() }),
 	leaf("lease_time", func(s *Subnet, v value) { s.LeaseTime = v.duration() }),
 	leaf("dns_nameservers", func(s *Subnet, v value) { s.DNSNameservers = listOf(v, value.addr) }),
@@ -309,6 +312,9 @@ var vipKeys = described(func(x *VIP) *About { return &x.About },
 	leaf("pool", func(x *VIP, v value) { x.Pool = v.text() }),
 	leaf("connection_limit", func(x *VIP, v value) { x.ConnectionLimit = v.number() }),
 	leaf("idle_timeout", func(x *VIP, v value) { x.IdleTimeout = v.duration() }),
+	leaf("timeout_member_connect", func(x *VIP, v value) { x.Extra.MemberConnect = v.proxyTimeout() }),
+	leaf("timeout_member_data", func(x *VIP, v value) { x.Extra.MemberData = v.proxyTimeout() }),
+	leaf("timeout_tcp_inspect", func(x *VIP, v value) { x.Extra.TCPInspect = v.proxyTimeout() }),
 	leaf("allowed_cidrs", func(x *VIP, v value) { x.AllowedCIDRs = listOf(v, value.prefix) }),
 	leaf("router", func(x *VIP, v value) { x.Router = v.text() }),
 	leaf("id", func(x *VIP, v value) { x.ID = v.id() }),

@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -80,6 +81,22 @@ func parseDuration(text string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// proxyTimeout reads a timeout that a proxy obeys, as config.ListenerExtra has it: milliseconds, plus 1.
+func (v value) proxyTimeout() int {
+	d := v.duration()
+	switch {
+	case v.at.spoiled(v.key):
+		return 0
+	case d < 0 || d%time.Millisecond != 0 || d/time.Millisecond >= math.MaxInt32:
+		v.fault("%s must be whole milliseconds from 0s to %v, not %v", v.key, (math.MaxInt32-1)*time.Millisecond, d)
+		return 0
+	}
+	return int(d/time.Millisecond) + 1
+}
+
+// proxyTimeoutText writes such a timeout, which is not 0, as the topology file does.
+func proxyTimeoutText(kept int) string { return (time.Duration(kept-1) * time.Millisecond).String() }
 
 // String writes the service as the topology file does: KIND:PORT.
 func (s Service) String() string { return s.Kind + ":" + strconv.Itoa(int(s.Port)) }

@@ -117,7 +117,7 @@ type Subnet struct {
 	// zero: none. Tenant network: the router's address; external network: the upstream next hop
 	Gateway         netip.Addr
 	NoGateway       bool           // set by hand with a zero Gateway: "none" instead of the first host address
-	AllocationPools []AddressRange // none only where the gateway is the one address there is
+	AllocationPools []AddressRange // none only where the gateway is the one address there is, or with Extra.NoPools
 	DHCP            bool
 	LeaseTime       time.Duration
 	DNSNameservers  []netip.Addr
@@ -331,6 +331,7 @@ type VIP struct {
 	Router          string         // after validation always set
 	LoadBalancer    string         // instead of Network, Address and Router, which validation sets
 	AdminStateDown  bool
+	Extra           config.ListenerExtra
 	About
 }
 
