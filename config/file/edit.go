@@ -434,6 +434,10 @@ func entryTexts(o config.Object, field string) []string {
 			return texts(o.FixedIPs, func(f config.FixedIP) string { return f.Address.String() })
 		case "allowed_address_pairs":
 			return texts(o.AllowedAddressPairs, pairText)
+		case "extra_dhcp_opts":
+			if o.Extra != nil {
+				return texts(o.Extra.DHCPOptions, optionText)
+			}
 		}
 	case *config.AddressGroup:
 		if field == "addresses" {
@@ -462,6 +466,10 @@ func texts[T any](all []T, text func(T) string) []string {
 }
 
 func routeText(r config.Route) string { return fmt.Sprintf("%v via %v", r.Destination, r.NextHop) }
+
+func optionText(o DHCPOption) string {
+	return fmt.Sprintf("%s=%s (IPv%d)", o.Name, o.Value, o.IPVersion)
+}
 
 func pairText(p AddressPair) string {
 	if p.MAC.IsZero() {

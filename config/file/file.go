@@ -63,14 +63,14 @@ func (f *File) Declares(r config.Ref) bool { return f.declared.by[r] != nil }
 // An Entry is one entry of a list that a file states.
 type Entry struct {
 	// Text is the entry as config.Line has it: an address, 10.9.0.0/16 via 10.1.0.9, 10.1.0.9/32 02:00:00:00:00:09. A
-	// security group is its ID.
+	// security group is its ID, and an option of DHCP mtu=1400 (IPv4).
 	Text   string
 	Source config.Source
 }
 
 // Entries lists the entries of a list that the file states: routes, host_routes, dns_nameservers,
-// allowed_address_pairs, fixed_ips, allowed_cidrs, security_groups, addresses and tags. Programs may have further ones
-// in the same list.
+// allowed_address_pairs, fixed_ips, allowed_cidrs, security_groups, extra_dhcp_opts, addresses and tags. Programs may
+// have further ones in the same list.
 func (f *File) Entries(r config.Ref, field string) []Entry {
 	t := f.declared.by[r]
 	if t == nil || !t.states(field) {
