@@ -39,7 +39,8 @@ type Options struct {
 	Stated func(r config.Ref, field string) (config.Source, bool)
 
 	// Entries lists the entries of a list that a topology file states, by the list's key in the file. Stated is not
-	// asked of such lists: routes, host_routes, dns_nameservers, allowed_address_pairs, fixed_ips, allowed_cidrs, tags.
+	// asked of such lists: routes, host_routes, dns_nameservers, allowed_address_pairs, fixed_ips, allowed_cidrs,
+	// security_groups, extra_dhcp_opts, tags.
 	// With nil, a list that Stated says a file states is the file's with all that it has.
 	Entries func(r config.Ref, field string) []Entry
 

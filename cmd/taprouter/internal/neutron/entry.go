@@ -50,12 +50,20 @@ func (m *mounted[T]) keepEntries(e *edit, was T, changed func(name string) bool)
 		if !ok {
 			continue
 		}
-		texts := a.entries(is)
-		for _, entry := range entriesOf(e, a, was) {
-			if !hasEntry(is, texts, entry.Text) {
-				return conflict("DeclaredInFile", "%s in %s of %v %s is declared in %s:%d; change the file and reload",
-					entry.Text, a.name, is.Ref().Kind, is.About().ID, entry.Source.File, entry.Source.Line)
-			}
+		if err := keepIn(e, a, was, is); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepIn is keepEntries for one list of an object.
+func keepIn[T config.Object](e *edit, a attribute[T], was, is T) error {
+	texts := a.entries(is)
+	for _, entry := range entriesOf(e, a, was) {
+		if !hasEntry(is, texts, entry.Text) {
+			return conflict("DeclaredInFile", "%s in %s of %v %s is declared in %s:%d; change the file and reload",
+				entry.Text, a.name, is.Ref().Kind, is.About().ID, entry.Source.File, entry.Source.Line)
 		}
 	}
 	return nil
@@ -92,6 +100,16 @@ func pairTexts(p *config.Port) []string {
 		}
 		return fmt.Sprintf("%v %v", pair.IP, mac)
 	})
+}
+
+func optionTexts(p *config.Port) []string {
+	return textsOf(extraOf(p.Extra).DHCPOptions, func(o config.DHCPOption) string {
+		return fmt.Sprintf("%s=%s (IPv%d)", o.Name, o.Value, o.IPVersion)
+	})
+}
+
+func groupTexts(ids []config.ID) []string {
+	return textsOf(ids, func(id config.ID) string { return string(id) })
 }
 
 func fixedTexts(p *config.Port) []string { return textsOf(addressesOf(p), netip.Addr.String) }

@@ -3,7 +3,9 @@ package neutron
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/taprouter/taprouter/config"
 )
@@ -26,8 +28,11 @@ func changeExtra[X any](at **X, fn func(x *X)) {
 	*at = &x
 }
 
+// keyOf is the key in a topology file of an attribute that is named alike: a key has no colons.
+func keyOf(name string) string { return strings.ReplaceAll(name, ":", "_") }
+
 func extraText[T config.Object](name string, may access, get func(o T) string, set func(o T, v string)) attribute[T] {
-	return attribute[T]{name: name, format: text, may: may | unserved,
+	return attribute[T]{name: name, format: text, may: may | unserved, field: keyOf(name),
 		get: func(_ reader, o T) any { return get(o) },
 		set: func(_ *edit, o T, v any) error {
 			set(o, v.(string))
@@ -36,7 +41,7 @@ func extraText[T config.Object](name string, may access, get func(o T) string, s
 }
 
 func extraFlag[T config.Object](name string, get func(o T) bool, set func(o T, v bool)) attribute[T] {
-	return attribute[T]{name: name, format: flag, may: always | unserved,
+	return attribute[T]{name: name, format: flag, may: always | unserved, field: keyOf(name),
 		get: func(_ reader, o T) any { return get(o) },
 		set: func(_ *edit, o T, v any) error {
 			set(o, v.(bool))
@@ -68,7 +73,7 @@ func extraPortAttributes() []attribute[*config.Port] {
 	return []attribute[port]{
 		extraText("binding:host_id", always, func(p port) string { return extraOf(p.Extra).HostID },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.HostID = v }) }),
-		{name: "binding:vnic_type", format: text, may: always,
+		{name: "binding:vnic_type", format: text, may: always, field: keyOf("binding:vnic_type"),
 			get: func(_ reader, p port) any {
 				if v := extraOf(p.Extra).VNICType; v != "" {
 					return v
@@ -77,6 +82,9 @@ func extraPortAttributes() []attribute[*config.Port] {
 			},
 			set: func(e *edit, p port, v any) error {
 				kind := v.(string)
+				if kind == extraOf(p.Extra).VNICType {
+					return nil // a file may state what is the default
+				}
 				if kind != "" && !slices.Contains(vnicTypes, kind) {
 					return invalid("binding:vnic_type", "'%s' is none of the types of cards.", kind)
 				}
@@ -89,13 +97,12 @@ func extraPortAttributes() []attribute[*config.Port] {
 				changeExtra(&p.Extra, func(x extra) { x.VNICType = kind })
 				return nil
 			}},
-		{name: "binding:profile", format: object, may: always | unserved,
-			get: func(_ reader, p port) any {
-				profile := map[string]any{}
-				_ = json.Unmarshal([]byte(extraOf(p.Extra).Profile), &profile) // it is what set has written, or empty
-				return profile
-			},
+		{name: "binding:profile", format: object, may: always | unserved, field: keyOf("binding:profile"),
+			get: func(_ reader, p port) any { return profileOf(p) },
 			set: func(_ *edit, p port, v any) error {
+				if reflect.DeepEqual(v, profileOf(p)) {
+					return nil // a file may write the same in other words
+				}
 				profile := ""
 				if m := v.(map[string]any); len(m) > 0 {
 					b, err := json.Marshal(m)
@@ -112,13 +119,26 @@ func extraPortAttributes() []attribute[*config.Port] {
 			}},
 		shown("binding:vif_type", text, func(reader, port) any { return "unbound" }),
 		shown("binding:vif_details", anything, func(reader, port) any { return map[string]any{} }),
-		{name: "extra_dhcp_opts", format: dhcpOptions, may: always | unserved, get: dhcpOptionsOf, set: setDHCPOptions},
+		{name: "extra_dhcp_opts", format: dhcpOptions, may: always | unserved, field: "extra_dhcp_opts",
+			entries: optionTexts, get: dhcpOptionsOf, set: setDHCPOptions},
 		extraText("dns_name", always, func(p port) string { return extraOf(p.Extra).DNSName },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.DNSName = v }) }),
 		extraText("dns_domain", always, func(p port) string { return extraOf(p.Extra).DNSDomain },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.DNSDomain = v }) }),
 		shown("dns_assignment", anything, dnsAssignment),
 	}
+}
+
+// profileOf is a port's profile, with numbers as a body has them. A file's text that is no JSON object counts as an
+// empty one.
+func profileOf(p *config.Port) map[string]any {
+	profile := map[string]any{}
+	d := json.NewDecoder(strings.NewReader(extraOf(p.Extra).Profile))
+	d.UseNumber()
+	if err := d.Decode(&profile); err != nil || profile == nil {
+		return map[string]any{}
+	}
+	return profile
 }
 
 const (

@@ -121,17 +121,21 @@ func listenerAttributes(project string) []attribute[*config.Listener] {
 // timeoutAttributes: the default of a client's timeout stands for what the connection table has.
 func timeoutAttributes() []attribute[*config.Listener] {
 	type listener = *config.Listener
+	idling := func(l listener) int {
+		if l.IdleTimeout == 0 {
+			return usualIdling
+		}
+		return int(l.IdleTimeout / time.Millisecond)
+	}
 	return []attribute[listener]{
 		{name: "timeout_client_data", format: number.or(usualIdling), may: always, field: "idle_timeout",
-			get: func(_ reader, l listener) any {
-				if l.IdleTimeout == 0 {
-					return usualIdling
-				}
-				return int(l.IdleTimeout / time.Millisecond)
-			},
+			get: func(_ reader, l listener) any { return idling(l) },
 			set: func(_ *edit, l listener, v any) error {
 				if v.(int) < 1 {
 					return invalid("timeout_client_data", "%v is less than 1.", v)
+				}
+				if v == idling(l) {
+					return nil // a file may state what is the default
 				}
 				l.IdleTimeout = 0
 				if v != usualIdling {
@@ -147,18 +151,22 @@ func timeoutAttributes() []attribute[*config.Listener] {
 
 // proxyTimeout is a timeout that nothing follows from: a router hands packets on, and connects to nobody.
 func proxyTimeout(name string, usual int, at func(x *config.ListenerExtra) *int) attribute[*config.Listener] {
-	return attribute[*config.Listener]{name: name, format: number.or(usual), may: always,
-		get: func(_ reader, l *config.Listener) any {
-			x := extraOf(l.Extra)
-			if n := *at(&x); n != 0 {
-				return n - 1
-			}
-			return usual
-		},
+	is := func(l *config.Listener) int {
+		x := extraOf(l.Extra)
+		if n := *at(&x); n != 0 {
+			return n - 1
+		}
+		return usual
+	}
+	return attribute[*config.Listener]{name: name, format: number.or(usual), may: always, field: keyOf(name),
+		get: func(_ reader, l *config.Listener) any { return is(l) },
 		set: func(e *edit, l *config.Listener, v any) error {
 			n := v.(int)
 			if n < 0 || n == math.MaxInt32 { // one more is kept
 				return invalid(name, "%d is no timeout in milliseconds.", n)
+			}
+			if n == is(l) {
+				return nil // a file may state what is the default
 			}
 			kept := 0
 			if n != usual {

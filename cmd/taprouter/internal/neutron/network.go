@@ -119,7 +119,7 @@ func networkType(n *config.Network) string {
 // zones are the attributes of availability zones. There is one zone.
 func zones[T config.Object](hints func(o T) []string, hint func(o T, v []string)) []attribute[T] {
 	return []attribute[T]{
-		{name: "availability_zone_hints", format: listOf[string](text), may: onCreate,
+		{name: "availability_zone_hints", format: listOf[string](text), may: onCreate, field: "availability_zone_hints",
 			get: func(_ reader, o T) any { return append([]string{}, hints(o)...) },
 			set: func(_ *edit, o T, v any) error {
 				for _, name := range v.([]string) {

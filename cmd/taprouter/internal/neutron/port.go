@@ -129,7 +129,8 @@ func portAttributes(project string) []attribute[*config.Port] {
 				return nil
 			}},
 		attribute[port]{name: "security_groups", format: groupList, may: always, field: "security_groups",
-			get: func(_ reader, p port) any { return groupsText(p.SecurityGroups) },
+			entries: func(p port) []string { return groupTexts(p.SecurityGroups) },
+			get:     func(_ reader, p port) any { return groupsText(p.SecurityGroups) },
 			set: func(e *edit, p port, v any) (err error) {
 				p.SecurityGroups, err = chooseGroups(e, v.([]config.ID))
 				return err

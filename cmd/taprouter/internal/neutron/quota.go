@@ -175,17 +175,22 @@ func readLimits(body map[string]any, list []limited) (map[string]int, error) {
 func (e *edit) putLimits(list []limited, given map[string]int) error {
 	q := &config.Quota{Meta: config.Meta{ID: config.QuotaID, Source: config.Source{Request: e.request.id}}}
 	if was := e.Quota(); was != nil {
-		if err := e.own(was, "limits"); err != nil {
-			return err
-		}
 		q = copied(was)
 	}
-	limits := slices.DeleteFunc(slices.Clone(q.Limits), func(l config.Limit) bool {
-		_, changes := given[l.Resource]
-		return changes
-	})
+	changes := func(resource string) bool {
+		most, ok := given[resource]
+		return ok && most != q.Limit(resource)
+	}
 	for _, l := range list {
-		if most, ok := given[l.name]; ok && most >= 0 {
+		if changes(l.name) {
+			if err := e.own(q, l.name); err != nil {
+				return err
+			}
+		}
+	}
+	limits := slices.DeleteFunc(slices.Clone(q.Limits), func(l config.Limit) bool { return changes(l.Resource) })
+	for _, l := range list {
+		if most := given[l.name]; changes(l.name) && most >= 0 {
 			limits = append(limits, config.Limit{Resource: l.name, Most: most})
 		}
 	}

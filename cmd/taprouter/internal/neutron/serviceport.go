@@ -84,6 +84,10 @@ func balancerPort(r reader, b *config.LoadBalancer) *config.Port {
 	return p
 }
 
+// balancerGroups is the list of a load balancer's groups, which are its port's.
+var balancerGroups = attribute[*config.LoadBalancer]{name: "security_groups", field: "security_groups",
+	entries: func(b *config.LoadBalancer) []string { return groupTexts(b.SecurityGroups) }}
+
 // putServicePort answers PUT of a load balancer's own port, of which only the security groups can be set.
 func putServicePort(m *mounted[*config.Port], r *request) (reply, bool, error) {
 	id := config.ID(r.PathValue("id"))
@@ -112,12 +116,13 @@ func putServicePort(m *mounted[*config.Port], r *request) (reply, bool, error) {
 				return invalid("security_groups", "%v.", err)
 			}
 		}
+		was := b
 		b = copied(b)
 		if b.SecurityGroups, err = chooseGroups(e, ids.([]config.ID)); err != nil {
 			return err
 		}
 		e.Put(b)
-		return nil
+		return keepIn(e, balancerGroups, was, b)
 	})
 	if err != nil {
 		return reply{}, true, err

@@ -76,7 +76,8 @@ func subnetAttributes(project string) []attribute[*config.Subnet] {
 		constant[subnet]("subnetpool_id", identifier, nil),
 		constant[subnet]("segment_id", identifier, nil),
 		attribute[subnet]{name: "service_types", format: listOf[string](text), may: always | unserved,
-			get: func(_ reader, s subnet) any { return append([]string{}, extraOf(s.Extra).ServiceTypes...) },
+			field: "service_types",
+			get:   func(_ reader, s subnet) any { return append([]string{}, extraOf(s.Extra).ServiceTypes...) },
 			set: func(_ *edit, s subnet, v any) error {
 				changeExtra(&s.Extra, func(x *config.SubnetExtra) { x.ServiceTypes = orNone(v.([]string)) })
 				return nil
@@ -121,7 +122,7 @@ func poolsOf(_ reader, s *config.Subnet) any {
 
 // setPools: an empty list is meant, so that a client can take the only pool out and then give another one. Null stands
 // for the whole subnet.
-func setPools(_ *edit, s *config.Subnet, v any) error {
+func setPools(e *edit, s *config.Subnet, v any) error {
 	s.AllocationPools = nil
 	given, _ := v.([]record)
 	for _, r := range given {
@@ -135,7 +136,13 @@ func setPools(_ *edit, s *config.Subnet, v any) error {
 		}
 		s.AllocationPools = append(s.AllocationPools, config.AddressRange{First: first, Last: last})
 	}
-	if none := v != nil && len(given) == 0; none || extraOf(s.Extra).NoPools {
+	was := extraOf(s.Extra).NoPools
+	if v == nil && was { // both are shown as no pools
+		if err := e.own(s, "allocation_pools"); err != nil {
+			return err
+		}
+	}
+	if none := v != nil && len(given) == 0; none || was {
 		changeExtra(&s.Extra, func(x *config.SubnetExtra) { x.NoPools = none })
 	}
 	return nil
