@@ -93,8 +93,15 @@ func TestProxyTimeouts(t *testing.T) {
 	if got, want := extra(next), (config.ListenerExtra{MemberConnect: 1501, MemberData: 3001}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if want := "timeout_member_connect was set to 2s by the API; the file says 1.5s now"; !strings.Contains(notices, want) {
+	want := "timeout_member_connect was set to 2s by the API; the file says 1.5s now"
+	if !strings.Contains(notices, want) {
 		t.Errorf("%s, want %s", notices, want)
+	}
+	all := readFile(t, rare("", "timeout_member_connect = \"1ms\"\ntimeout_member_data = \"2ms\"\n"+
+		"timeout_tcp_inspect = \"3ms\"\n"))
+	next, _ = editIn(t, byProgram, all, file.Over{Previous: open})
+	if got, want := extra(next), (config.ListenerExtra{MemberConnect: 2, MemberData: 3, TCPInspect: 4}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 	for text, want := range map[string]string{
 		"-1s":         "timeout_member_data must be whole milliseconds from 0s to 596h31m23.646s, not -1s",
