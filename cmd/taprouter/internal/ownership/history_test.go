@@ -69,7 +69,7 @@ func (c *cloud) step() {
 	const net, lb = "/v2.0", "/v2.0/lbaas"
 	n := c.rng.IntN(1000)
 	name := []string{"", "a", "web", "two words"}[n%4]
-	switch c.rng.IntN(20) {
+	switch c.rng.IntN(22) {
 	case 0:
 		c.make(net, "network", "networks", body{"name": name, "shared": n%2 == 0, "port_security_enabled": n%3 > 0,
 			"dns_domain": "lab.", "availability_zone_hints": []string{"nova"}, "is_default": false})
@@ -146,6 +146,18 @@ func (c *cloud) step() {
 		if _, ok := c.call("DELETE", net+"/"+strings.ReplaceAll(plural, "_", "-")+"/"+c.pick(plural), nil); ok {
 			c.done["deletes"]++
 		}
+	case 20:
+		pools := []any{[]body{}, nil}[n%2]
+		if _, ok := c.call("PUT", net+"/subnets/"+c.pick("subnets", string(subnet)), body{"subnet": body{
+			"allocation_pools": pools}}); ok {
+			c.done["pools of addresses"]++
+		}
+	case 21:
+		if _, ok := c.call("PUT", lb+"/listeners/"+c.pick("listeners"), body{"listener": body{
+			"timeout_client_data": 1 + n, "timeout_member_connect": n, "timeout_member_data": 2 * n,
+			"timeout_tcp_inspect": n % 2}}); ok {
+			c.done["timeouts"]++
+		}
 	}
 }
 
@@ -205,7 +217,8 @@ func TestRandomHistories(t *testing.T) {
 	}
 	for _, what := range []string{"networks", "subnets", "routers", "interfaces", "ports", "security_groups",
 		"security_group_rules", "address_groups", "quotas", "floatingips", "gateways", "associations", "loadbalancers",
-		"listeners", "pools", "deletes", "load balancers on users' ports", "HTTP listeners"} {
+		"listeners", "pools", "deletes", "pools of addresses", "timeouts", "load balancers on users' ports",
+		"HTTP listeners"} {
 		if total[what] == 0 {
 			t.Errorf("no history has %s", what)
 		}
