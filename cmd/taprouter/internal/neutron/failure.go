@@ -87,6 +87,8 @@ func failureOf(err error) *refusal {
 		return ofDevice(closed)
 	case errors.Is(err, os.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &refusal{http.StatusServiceUnavailable, "HTTPServiceUnavailable", "The router is going down."}
+	case errors.Is(err, control.ErrNotKept): // the disk is full, for example
+		return &refusal{http.StatusServiceUnavailable, "HTTPServiceUnavailable", err.Error()}
 	}
 	return &refusal{http.StatusInternalServerError, "HTTPInternalServerError",
 		"Request Failed: internal server error while processing your request."}
