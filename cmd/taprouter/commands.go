@@ -108,6 +108,9 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	}
 	service.started.Store(true)
 	c.serve(api, p)
+	if !kept.own.Keeps() {
+		log.Info("what programs change at run time is not kept over a restart; --state-dir DIR keeps it")
+	}
 	missing := engine.Missing()
 	ready := []any{"networks", len(topo.Networks), "routers", len(topo.Routers), "floating_ips", len(topo.FloatingIPs),
 		"vips", len(topo.VIPs), "devices", len(engine.Stats().Devices)}

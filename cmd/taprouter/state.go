@@ -43,8 +43,6 @@ func (s *stateFlags) keep(ctx context.Context, f *file.File, log *slog.Logger) (
 		k.store = kv
 	case s.AcceptState != "":
 		return nil, errors.New("--accept-state needs --state-dir, which says where the state is kept")
-	default:
-		log.Info("what programs change at run time is not kept over a restart; --state-dir DIR keeps it")
 	}
 	own, err := ownership.Start(ctx, f, ownership.Options{Store: k.store, Log: log})
 	if err != nil {
