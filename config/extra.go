@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"time"
 )
 
 // This file has attributes that API clients set and read, that few objects have, and that the router has no use for.
@@ -127,10 +128,18 @@ func (x *ListenerExtra) values() []value {
 		x = new(ListenerExtra)
 	}
 	return []value{
-		number("timeout_member_connect", x.MemberConnect),
-		number("timeout_member_data", x.MemberData),
-		number("timeout_tcp_inspect", x.TCPInspect),
+		proxyTimeout("timeout_member_connect", x.MemberConnect),
+		proxyTimeout("timeout_member_data", x.MemberData),
+		proxyTimeout("timeout_tcp_inspect", x.TCPInspect),
 	}
+}
+
+// proxyTimeout reads as in the topology file. 0 is a default that the file leaves out; a timeout of 0 s is written.
+func proxyTimeout(key string, plusOne int) value {
+	if plusOne == 0 {
+		return value{key: key}
+	}
+	return one(key, (time.Duration(plusOne-1) * time.Millisecond).String())
 }
 
 func plainText(s string) string { return s }
