@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,22 +125,9 @@ func TestNotify(t *testing.T) {
 	need(t, "env")
 	w := newWorld(t)
 	s := w.space("router")
-	path := filepath.Join(filepath.Dir(w.file("x", "")), "notify")
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	w.check(err)
-	defer c.Close()
-	p := s.start("env", "NOTIFY_SOCKET="+path, program, "run", "--socket", "none", w.file("pair.toml", pairTopology))
-	b := make([]byte, 512)
-	w.check(c.SetReadDeadline(time.Now().Add(10 * time.Second)))
-	hear := func() string {
-		for {
-			n, err := c.Read(b)
-			if w.check(err); !strings.Contains(string(b[:n]), "FDSTORE") { // which the manager keeps: see TestRestart
-				return string(b[:n])
-			}
-		}
-	}
-	if got := hear(); !strings.Contains(got, "READY=1") {
+	m := w.manager()
+	p := s.start("env", "NOTIFY_SOCKET="+m.path, program, "run", "--socket", "none", w.file("pair.toml", pairTopology))
+	if got := m.told(t); !strings.Contains(got, "READY=1") {
 		t.Errorf("told %q", got)
 	}
 	for _, name := range []string{"tap100", "tap-ext"} {
@@ -150,7 +136,7 @@ func TestNotify(t *testing.T) {
 		}
 	}
 	p.stop()
-	if got := hear(); !strings.Contains(got, "STOPPING=1") {
+	if got := m.told(t); !strings.Contains(got, "STOPPING=1") {
 		t.Errorf("told %q", got)
 	}
 }
