@@ -448,7 +448,9 @@ func speaks(p *Prepared, w *loop.Worker, on *wire.Network) {
 		p.spoke = map[*loop.Worker]bool{}
 	}
 	p.spoke[w] = true
-	p.spoke[on.Home] = p.spoke[on.Home]
+	if _, there := p.spoke[on.Home]; !there {
+		p.spoke[on.Home] = false // it has nothing to say, but may have to send on what others say
+	}
 }
 
 // spoken waits until the announcements are with the devices: those who made the change may tell others of it next, and
