@@ -453,7 +453,7 @@ func speaks(p *Prepared, w *loop.Worker, on *wire.Network) {
 	}
 }
 
-// spoken waits until the announcements are with the devices: those who made the change may tell others of it next, and
+// spoken waits until the announcements are with the devices: the caller may tell others of the change next, and
 // these may ask at once.
 func spoken(spoke map[*loop.Worker]bool) {
 	for w, has := range spoke {

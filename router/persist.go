@@ -68,7 +68,7 @@ func (h *inheritance) take(name string) *os.File {
 	return f
 }
 
-// close closes what nobody has taken.
+// close closes the descriptors that were not taken.
 func (h *inheritance) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,7 +130,7 @@ func uptime(e *Engine) time.Duration {
 }
 
 // beginArena says that the tables of a router are in its arena. It is called by the router's worker.
-func beginArena(e *Engine, r *ip.Router) { ip.BeginArena(r, uptime(e) - r.Worker.Clock()) }
+func beginArena(e *Engine, r *ip.Router) { ip.BeginArena(r, uptime(e)-r.Worker.Clock()) }
 
 // restoreConnections takes over the connections of the former process, before the workers run. Only what
 // Options.Restore cannot be read for is an error, and it is no reason not to start.

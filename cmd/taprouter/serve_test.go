@@ -42,8 +42,8 @@ func curl(t *testing.T, args ...string) string {
 // listening is where the program says that its API is.
 var listening = regexp.MustCompile(`API at=(127\.0\.0\.1:\d+)`)
 
-// The program answers over its socket and TCP as soon as it says that it is ready, logs who has changed what, and takes
-// a new token at SIGHUP. When it has ended, its socket is gone.
+// The program answers over its socket and TCP as soon as it says that it is ready, logs each change with its user, and
+// takes a new token at SIGHUP. When it has ended, its socket is gone.
 func TestRunServesTheAPI(t *testing.T) {
 	t.Parallel()
 	socket, token := socketIn(t), filepath.Join(t.TempDir(), "token")

@@ -35,7 +35,7 @@ func (f *File) Topology() *Topology { return f.topology }
 // Warnings returns faults that are allowed but unwise, sorted by line.
 func (f *File) Warnings() Faults { return f.topology.Warnings }
 
-// Over says how a file is put over what is there.
+// Over says how a file is put over the objects of a Draft.
 type Over struct {
 	Previous *File // the file that was put there last; nil: none, or it is unknown
 	Cascade  bool  // delete also what programs have made and what depends on objects that the file no longer has

@@ -79,7 +79,7 @@ func (t *declaration) implies(field string) bool {
 	return false
 }
 
-// scalar decides who has an attribute: the file if it states it. What the previous file stated goes back to its
+// scalar decides which side owns an attribute: the file if it states it. What the previous file stated goes back to its
 // default. So does what no program has changed, because the default may follow from something else. The rest stays.
 func scalar[O, V any](m layers[O], key string, at func(*O) *V) {
 	scalarAs(m, key, at, func(v V) string { return fmt.Sprintf("%v", show(v)) })

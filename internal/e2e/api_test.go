@@ -30,7 +30,7 @@ func newAPIClient(socket string) *apiClient {
 
 func (c *apiClient) close() { c.http.CloseIdleConnections() }
 
-// do sends a request. An error says that no answer came: nobody knows then whether the request was done.
+// do sends a request. An error says that no answer came: then the request may have been done or not.
 func (c *apiClient) do(method, path, body string) (status int, answer []byte, err error) {
 	req, err := http.NewRequest(method, "http://taprouter"+path, strings.NewReader(body))
 	if err != nil {

@@ -234,7 +234,7 @@ func TestWatchdogIsTold(t *testing.T) {
 	m.hears(t, "STOPPING=1")
 }
 
-// Neither SIGHUP nor SIGPIPE ends the router, nor output that nobody reads, or that was closed from the beginning.
+// Neither SIGHUP nor SIGPIPE ends the router, nor output without a reader, or that was closed from the beginning.
 func TestOutlivesItsReaders(t *testing.T) {
 	need(t, "sh", "env", "ping")
 	for name, outputs := range map[string]string{

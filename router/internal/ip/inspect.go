@@ -98,7 +98,7 @@ func (i *InterfaceRules) source(via packet.Addr, to netip.Prefix) packet.Addr {
 type GatewayView struct {
 	Network *wire.Network
 	SNAT    bool           // internal hosts without a floating IP share the addresses
-	Shared  []packet.Addr  // the addresses; nobody may change the slice
+	Shared  []packet.Addr  // the addresses; the slice may not be changed
 	Plain   []netip.Prefix // destinations towards which nothing is translated
 	Origin  Origin
 }

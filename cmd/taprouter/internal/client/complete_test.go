@@ -197,7 +197,7 @@ func TestConnections(t *testing.T) {
 	var token string
 	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token = r.Header.Get("X-Auth-Token")
-		_, _ = w.Write([]byte(`{"networks":[]}`)) // who has gone needs no answer
+		_, _ = w.Write([]byte(`{"networks":[]}`)) // a client that has gone needs no answer
 	})
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "api.sock")

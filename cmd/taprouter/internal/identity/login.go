@@ -48,7 +48,7 @@ type login struct {
 	} `json:"auth"`
 }
 
-// A refusal is why nobody is logged in.
+// A refusal says why a login is refused.
 type refusal struct {
 	status  int
 	message string
@@ -114,7 +114,7 @@ func (a *API) judge(body io.Reader) (*token, error) {
 		Expires: now.Add(lifetime).Unix()}, nil
 }
 
-// wrong is what everyone hears who has not proved to be who they say.
+// wrong is the answer to a name and a password that do not go together.
 const wrong = "The request you have made requires authentication. If the router has a token, it is the password."
 
 // prove checks each method of a login, and returns the user's name.

@@ -25,7 +25,7 @@ const (
 	noScope      scope = "unscoped"
 )
 
-// A token says who has logged in. Clients get it as text, with a signature.
+// A token names the user that has logged in. Clients get it as text, with a signature.
 type token struct {
 	User    string   `json:"u"`
 	Methods []string `json:"m"`
@@ -76,7 +76,7 @@ func (a *API) read(text string) (*token, bool) {
 	return &t, true
 }
 
-// User is who has a token that was given out here.
+// User names the user of a token that was given out here.
 func (a *API) User(text string) (string, bool) {
 	t, ok := a.read(text)
 	if !ok {

@@ -31,7 +31,7 @@ import (
 var cloud = nettest.CloudOn("tap:tenant0", "tap:ext0") + nettest.FloatingIP("10.10.10.3", "172.16.100.9") +
 	nettest.Balanced("web", "TCP", 80, "", nettest.Member{Name: "one", Address: "172.16.100.9", Port: 7})
 
-// serve starts a router of a topology, with devices in memory that nobody uses, and its metrics.
+// serve starts a router of a topology, with devices in memory that stay unused, and its metrics.
 func serve(t testing.TB, text string) (*router.Engine, *metrics.Metrics) {
 	t.Helper()
 	f, err := file.Read(t.Name(), strings.NewReader(text))

@@ -185,7 +185,8 @@ func (s *stuckWriter) Write(b []byte) (int, error) {
 	return s.got.Write(b)
 }
 
-// A client that does not read holds nobody up. When it reads again, it is told that it has missed something, and cut.
+// A client that does not read holds up no other client. When it reads again, it is told that it has missed something,
+// and cut.
 func TestSlowReaderIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, err := router.Start(config.Empty(), router.Options{})

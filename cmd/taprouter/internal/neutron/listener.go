@@ -149,7 +149,7 @@ func timeoutAttributes() []attribute[*config.Listener] {
 	}
 }
 
-// proxyTimeout is a timeout that nothing follows from: a router hands packets on, and connects to nobody.
+// proxyTimeout is a timeout that nothing follows from: a router hands packets on, and opens no connections.
 func proxyTimeout(name string, usual int, at func(x *config.ListenerExtra) *int) attribute[*config.Listener] {
 	is := func(l *config.Listener) int {
 		x := extraOf(l.Extra)

@@ -55,7 +55,7 @@ func TestQuotas(t *testing.T) {
 		"Quota exceeded for resources: ['network']." {
 		t.Errorf("%q", got)
 	}
-	c.do(200, "PUT", quotasPath, `{"quota":{"network":0}}`) // what is there stays, and can be changed
+	c.do(200, "PUT", quotasPath, `{"quota":{"network":0}}`) // the networks stay, and can be changed
 	c.do(200, "PUT", "/v2.0/networks/{third}", `{"network":{"name":"x"}}`)
 	c.do(204, "DELETE", "/v2.0/networks/{third}", "")
 	c.refuse(409, "OverQuota", "POST", "/v2.0/networks", `{"network":{}}`)

@@ -246,7 +246,7 @@ func TestRefusalsInTheLog(t *testing.T) {
 	}
 }
 
-// A Server that ends waits for requests in flight, but not for ever. Then nobody can connect.
+// A Server that ends waits for requests in flight, but not for ever. Then no client can connect.
 func TestClose(t *testing.T) {
 	for _, patient := range []bool{true, false} {
 		b := usualBounds()

@@ -87,7 +87,7 @@ func (s *Server) enter(d *door, v *visit, rt *Route, w *recorder, r *http.Reques
 		r.Body = http.MaxBytesReader(w, r.Body, most)
 		return func() { <-d.streams }, nil
 	}
-	// The body comes first: while it is on its way, it takes nobody's place.
+	// The body comes first: while it is on its way, the request takes no place.
 	if why := readBody(d, w, r, most); why != nil {
 		return nil, why
 	}
@@ -222,7 +222,7 @@ func (s *Server) admit(d *door, v *visit, rt *Route, r *http.Request) *reason {
 	return nil
 }
 
-// userOf is who has sent a request, by its token; empty: nobody who may.
+// userOf names the user that has sent a request, by its token; empty: a user without the right.
 func (s *Server) userOf(r *http.Request, token *secret) string {
 	given, user := r.Header.Get("X-Auth-Token"), "token"
 	if given == "" {

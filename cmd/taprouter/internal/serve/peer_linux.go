@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerOf asks the kernel who has connected.
+// peerOf asks the kernel which process has connected.
 func peerOf(c net.Conn) (peer, bool) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {

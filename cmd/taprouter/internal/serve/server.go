@@ -78,8 +78,8 @@ type Service struct {
 	Handler http.Handler
 	Routes  []Route
 
-	// User is who has a token that Handler has given out. The second result is false for tokens that it has not. With
-	// nil it gives out none.
+	// User names the user of a token that Handler has given out. The second result is false for tokens that it has not.
+	// With nil it gives out none.
 	User func(token string) (string, bool)
 }
 

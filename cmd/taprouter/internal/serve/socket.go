@@ -22,8 +22,8 @@ const socketMode = 0o600
 // pathMost is the longest path of a unix socket on all systems, in bytes (unix(7): 107 on Linux).
 const pathMost = 103
 
-// openSocket listens on a unix socket. A socket that nobody serves any more is replaced. A lock beside it, which ends
-// with the process that has it, keeps two processes from doing that at once.
+// openSocket listens on a unix socket. A socket that no process serves any more is replaced. A lock beside it, which
+// ends with the process that has it, keeps two processes from doing that at once.
 //
 // If the process before has handed it over, it is taken out of former, with its lock.
 func openSocket(path string, former map[string]*os.File) (l net.Listener, err error) {
@@ -86,7 +86,7 @@ func reasonOf(err error) error {
 	return err
 }
 
-// makeRoom takes away a socket that nobody serves. Anything else stays.
+// makeRoom takes away a socket that no process serves. Anything else stays.
 func makeRoom(path string) error {
 	info, err := os.Lstat(path)
 	switch {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// lockFile makes a file. Here it is no lock: that nobody serves the socket is found out by connecting to it.
+// lockFile makes a file. Here it is no lock: connecting to the socket tells whether a process serves it.
 func lockFile(path string) (*os.File, string, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, socketMode)
 	return f, ownerOf(path), err

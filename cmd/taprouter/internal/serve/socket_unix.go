@@ -34,7 +34,7 @@ func lockFile(path string) (*os.File, string, error) {
 	return f, "", nil
 }
 
-// closeToOthers sets the mode that Linux gives the socket's file, so that nobody else can connect at any moment.
+// closeToOthers sets the mode that Linux gives the socket's file, so that no other user can connect at any moment.
 func closeToOthers(c syscall.RawConn) error {
 	var failed error
 	if err := c.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), socketMode) }); err != nil {
