@@ -26,11 +26,13 @@ const source = "../.."
 
 // makePackage runs `make deb`, and returns the path of the package.
 func makePackage() (string, error) {
-	out, err := exec.Command("make", "-s", "-C", source, "deb").CombinedOutput()
+	// The tests may run below another make, whose flags would have this one tell where it works.
+	out, err := exec.Command("make", "-s", "--no-print-directory", "-C", source, "deb").CombinedOutput()
 	_, path, found := strings.Cut(strings.TrimSpace(string(out)), "created package: ")
 	if err != nil || !found {
 		return "", fmt.Errorf("make deb: %w\n%s", err, out)
 	}
+	path, _, _ = strings.Cut(path, "\n")
 	return filepath.Abs(filepath.Join(source, path))
 }
 
