@@ -12,45 +12,63 @@ import (
 // chosen, because the content holds the claims of all objects.
 
 // makeGatewayPorts gives each router with a gateway its port, and takes the port from one that has lost the gateway.
-// The port chooses its address when it is the router's turn.
+// The port chooses its address when it is the router's turn, also where the Draft has deleted the port that the router
+// had.
 func (c *checker) makeGatewayPorts() {
-	var order []Ref
+	behind, moved := map[ID]Ref{}, map[ID]bool{}
 	for _, ref := range slices.Clone(c.order) {
-		order = append(order, ref)
 		if ref.Kind != KindRouter {
 			continue
 		}
 		if r := c.Router(ref.ID); r != nil {
-			made := len(c.order)
-			c.makeGatewayPort(r)
-			order = append(order, c.order[made:]...)
+			if p := c.makeGatewayPort(r); p != nil {
+				behind[r.ID], moved[p.ID] = p.Ref(), true
+			}
+		}
+	}
+	if len(behind) == 0 {
+		return
+	}
+	order := make([]Ref, 0, len(c.order))
+	for _, ref := range c.order {
+		if moved[ref.ID] {
+			continue
+		}
+		order = append(order, ref)
+		if p, ok := behind[ref.ID]; ok {
+			order = append(order, p)
 		}
 	}
 	c.order = order
 }
 
-func (c *checker) makeGatewayPort(r *Router) {
+// makeGatewayPort returns the port that it has made, changed or taken away, nil if there is nothing to do.
+func (c *checker) makeGatewayPort(r *Router) *Port {
 	p := c.GatewayPort(r.ID)
 	switch {
 	case r.Gateway == nil && p != nil && !c.isPut(p.ID):
 		c.edit(p)
 		c.remove(p.ID)
+		return p
 	case r.Gateway == nil:
 	case p == nil:
 		m := Meta{ID: gatewayPortID(r.ID), Source: r.Gateway.Source, Position: c.lastPosition(KindPort) + 1}
 		if c.find(m.ID) != nil {
-			return // it is another port's; the fault is found with the router
+			return nil // it is another port's; the fault is found with the router
 		}
 		p = &Port{Meta: m, Network: r.Gateway.Network, AdminStateUp: true, FixedIPs: make([]FixedIP, 1),
 			DeviceID: string(r.ID), DeviceOwner: OwnerGateway}
 		c.change(p)
 		c.comesLast(p.ID)
+		return p
 	case p.Network != r.Gateway.Network && !c.isPut(p.ID):
 		p = copyOf(p)
 		p.Network, p.MAC, p.FixedIPs = r.Gateway.Network, MAC{}, make([]FixedIP, 1)
 		c.change(p)
 		c.comesLast(p.ID)
+		return p
 	}
+	return nil
 }
 
 // gatewayPortID is the ID of the port that is made for a router's gateway.

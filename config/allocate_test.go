@@ -145,6 +145,41 @@ func TestGatewayPortComesAndGoes(t *testing.T) {
 	}
 }
 
+// A gateway whose port is deleted gets another one. That port chooses its address at the router's turn, whenever the
+// former one was deleted.
+func TestGatewayPortIsMadeAgain(t *testing.T) {
+	s := mustCheck(t, lab())
+	was := s.GatewayPort(id("r")).Ref()
+	for _, test := range []struct {
+		name          string
+		order         []string
+		router, other netip.Addr
+	}{
+		{"router first", []string{"router", "other", "delete"}, addr(192, 0, 2, 2), addr(192, 0, 2, 3)},
+		{"router last", []string{"delete", "other", "router"}, addr(192, 0, 2, 3), addr(192, 0, 2, 2)},
+		{"router between", []string{"delete", "router", "other"}, addr(192, 0, 2, 2), addr(192, 0, 2, 3)},
+	} {
+		d := s.Edit()
+		for _, what := range test.order {
+			switch what {
+			case "router":
+				r := *s.Router(id("r"))
+				r.Description = "another"
+				d.Put(&r)
+			case "other":
+				d.Put(floating("a", none, none))
+			case "delete":
+				d.Delete(was)
+			}
+		}
+		next := mustCheck(t, d)
+		p := next.GatewayPort(id("r"))
+		if got := next.FloatingIP(id("a")).Address; p.FixedIPs[0].Address != test.router || got != test.other {
+			t.Errorf("%s: the router has %v, the floating IP %v", test.name, p.FixedIPs, got)
+		}
+	}
+}
+
 func TestInUse(t *testing.T) {
 	d := lab()
 	d.Put(floating("a", none, addr(10, 0, 0, 5)),

@@ -2,7 +2,9 @@ package config_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,14 +48,37 @@ func isDeletedInUse(f config.Fault) bool {
 	return f.Code == config.InUse && strings.Contains(f.Message, "cannot be deleted")
 }
 
+// seeds are the seeds of a test of random edits, from first up to, but not including, last. TAPROUTER_SEEDS gives others,
+// such as 1801 or 0-5000.
+func seeds(t *testing.T) (first, last uint64) {
+	t.Helper()
+	v := os.Getenv("TAPROUTER_SEEDS")
+	if v == "" && testing.Short() {
+		return 0, 10
+	}
+	if v == "" {
+		return 0, 60
+	}
+	from, to, isRange := strings.Cut(v, "-")
+	first, err := strconv.ParseUint(from, 10, 64)
+	if err == nil && isRange {
+		last, err = strconv.ParseUint(to, 10, 64)
+	}
+	if err != nil {
+		t.Fatalf("TAPROUTER_SEEDS: %v; write one seed, such as 7, or a range, such as 0-5000", err)
+	}
+	if !isRange {
+		last = first + 1
+	}
+	return first, last
+}
+
 // A Check that looks at edits finds the same as a Check that looks at everything. A State that was made by
 // edits is the same as the State that its content gives.
 func TestEditsAndScratchAgree(t *testing.T) {
-	rounds, valid, invalid := 60, 0, 0
-	if testing.Short() {
-		rounds = 10
-	}
-	for seed := range uint64(rounds) {
+	first, last := seeds(t)
+	rounds, valid, invalid := int(last-first), 0, 0
+	for seed := first; seed < last; seed++ {
 		g := configtest.New(seed)
 		g.Devices = true
 		s := g.State()
