@@ -274,6 +274,19 @@ func (c *content) claimants(n claim) iter.Seq[ID] {
 	}
 }
 
+// having gives the objects of a scope that claim an address of a prefix, by address.
+func (c *content) having(what claimed, scope ID, p netip.Prefix) iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		if !p.IsValid() {
+			return
+		}
+		from := claim{what: what, scope: string(scope), addr: p.Masked().Addr()}
+		c.claims[what].Ascend(from, func(n claim) bool {
+			return n.what == what && n.scope == string(scope) && p.Contains(n.addr) && yield(c.find(n.by))
+		})
+	}
+}
+
 // claimant is the first that has a claim, empty if there is none.
 func (c *content) claimant(n claim) ID {
 	for id := range c.claimants(n) {

@@ -345,6 +345,9 @@ func (c *content) InterfacesOn(network ID) iter.Seq[*Port] {
 	return each[*Port](c, interfaceOn, network)
 }
 
+// InterfacesIn gives the interfaces of routers that have an address in a subnet.
+func (c *content) InterfacesIn(subnet ID) iter.Seq[*Port] { return each[*Port](c, interfaceIn, subnet) }
+
 // GatewayPort finds the port that a router has on its external network, nil if there is none.
 func (c *content) GatewayPort(router ID) *Port {
 	for p := range each[*Port](c, gatewayPortOf, router) {
@@ -458,6 +461,26 @@ func (c *content) Owner(network ID, a netip.Addr) Object {
 		}
 	}
 	return o
+}
+
+// OwnersIn gives the objects that have an address of a prefix on a network, by address: Ports, FloatingIPs,
+// LoadBalancers, and Routers for their SNAT addresses. An object comes once for each of its addresses there.
+func (c *content) OwnersIn(network ID, p netip.Prefix) iter.Seq[Object] {
+	return c.having(claimAddress, network, p)
+}
+
+// EndingIn gives the floating IPs and the port forwardings of a router that lead to an address of a prefix, by address.
+// Floating IPs come first.
+func (c *content) EndingIn(router ID, p netip.Prefix) iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		for _, what := range []claimed{claimFixed, claimInner} {
+			for o := range c.having(what, router, p) {
+				if !yield(o) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // MACOwner finds the first port that has a MAC address on a network, nil if there is none.

@@ -356,7 +356,7 @@ type reader interface {
 	SubnetsOf(config.ID) iter.Seq[*config.Subnet]
 	SubnetAt(config.ID, netip.Addr) *config.Subnet
 	InterfacesOf(config.ID) iter.Seq[*config.Port]
-	InterfacesOn(config.ID) iter.Seq[*config.Port]
+	InterfacesIn(config.ID) iter.Seq[*config.Port]
 	GatewayPort(config.ID) *config.Port
 	FloatingIPsOf(config.ID) iter.Seq[*config.FloatingIP]
 	PortForwarding(config.ID) *config.PortForwarding

@@ -394,12 +394,10 @@ func release(e *edit, network config.ID, fixed config.FixedIP) error {
 // routersIn lists the routers with an interface in a subnet, each once.
 func routersIn(r reader, network, subnet config.ID) []*config.Router {
 	var list []*config.Router
-	for p := range r.InterfacesOn(network) {
-		for _, f := range p.FixedIPs {
-			if router := r.Router(config.ID(p.DeviceID)); f.Subnet == subnet && router != nil &&
-				!slices.Contains(list, router) {
-				list = append(list, router)
-			}
+	for p := range r.InterfacesIn(subnet) {
+		router := r.Router(config.ID(p.DeviceID))
+		if p.Network == network && router != nil && !slices.Contains(list, router) {
+			list = append(list, router)
 		}
 	}
 	return list

@@ -316,7 +316,7 @@ func addInterface(e *edit, r *config.Router, j joint) (*config.Port, []config.Fi
 			return nil, nil, err
 		}
 		p = copied(was)
-		if isOn(e, r, p.Network) {
+		if e.IsOn(r.ID, p.Network) {
 			p.MAC = config.MAC{} // a router has one for each network
 		}
 	} else {
@@ -338,15 +338,6 @@ func addInterface(e *edit, r *config.Router, j joint) (*config.Port, []config.Fi
 	p.DeviceID, p.DeviceOwner = string(r.ID), config.OwnerInterface
 	e.Put(p)
 	return p, p.FixedIPs, nil
-}
-
-func isOn(e *edit, r *config.Router, network config.ID) bool {
-	for p := range e.InterfacesOf(r.ID) {
-		if p.Network == network {
-			return true
-		}
-	}
-	return false
 }
 
 // removeInterface takes a router off a subnet. The port goes with its last address.
@@ -411,20 +402,13 @@ func findInterface(e *edit, r *config.Router, j joint) (*config.Port, []config.F
 
 // interfaceIsFree refuses to take a router off a subnet that its floating IPs or routes need.
 func interfaceIsFree(e *edit, r *config.Router, s *config.Subnet) error {
-	needs := func(a netip.Addr) bool { return a.IsValid() && s.CIDR.Contains(a) }
-	for f := range e.FloatingIPsOf(r.ID) {
-		used := needs(f.FixedIP)
-		for p := range e.ForwardingsOf(f.ID) {
-			used = used || needs(p.FixedIP)
-		}
-		if used {
-			return conflict("RouterInterfaceInUseByFloatingIP",
-				"Router interface for subnet %s on router %s cannot be deleted, as it is required by one or more "+
-					"floating IPs.", s.ID, r.ID)
-		}
+	for range e.EndingIn(r.ID, s.CIDR) {
+		return conflict("RouterInterfaceInUseByFloatingIP",
+			"Router interface for subnet %s on router %s cannot be deleted, as it is required by one or more "+
+				"floating IPs.", s.ID, r.ID)
 	}
 	for _, x := range r.Routes {
-		if needs(x.NextHop) {
+		if x.NextHop.IsValid() && s.CIDR.Contains(x.NextHop) {
 			return conflict("RouterInterfaceInUseByRoute", "Router interface for subnet %s on router %s cannot be "+
 				"deleted, as it is required by one or more routes.", s.ID, r.ID)
 		}

@@ -192,14 +192,10 @@ func createSubnet(e *edit, s *config.Subnet, body map[string]any) error {
 
 func updateSubnet(e *edit, was, s *config.Subnet, _ map[string]any) error {
 	if was.Gateway != s.Gateway {
-		for p := range e.InterfacesOn(s.Network) {
-			for _, f := range p.FixedIPs {
-				if f.Subnet == s.ID && f.Address == was.Gateway {
-					return conflict("GatewayIpInUse", "Current gateway ip %v already in use by port %s. Unable to "+
-						"update.",
-						was.Gateway, p.ID)
-				}
-			}
+		p, ok := e.Owner(s.Network, was.Gateway).(*config.Port)
+		if ok && p.DeviceOwner == config.OwnerInterface {
+			return conflict("GatewayIpInUse", "Current gateway ip %v already in use by port %s. Unable to update.",
+				was.Gateway, p.ID)
 		}
 	}
 	e.Put(s)
@@ -214,14 +210,14 @@ func removeSubnet(e *edit, s *config.Subnet) error {
 	for p := range e.PortsIn(s.ID) {
 		return inUse(string(p.ID))
 	}
-	for f := range e.FloatingIPsOn(s.Network) {
-		if s.CIDR.Contains(f.Address) {
-			return inUse(string(floatingPortID(f)))
-		}
-	}
-	for b := range e.LoadBalancersOn(s.Network) {
-		if s.CIDR.Contains(b.Address) {
-			return inUse(string(balancerPortID(b)))
+	for o := range e.OwnersIn(s.Network, s.CIDR) {
+		switch o := o.(type) {
+		case *config.FloatingIP:
+			return inUse(string(floatingPortID(o)))
+		case *config.LoadBalancer:
+			return inUse(string(balancerPortID(o)))
+		case *config.Router: // one of its SNAT addresses
+			return inUse(string(config.NameID(config.KindPort, "gateway", string(o.ID))))
 		}
 	}
 	e.Delete(s.Ref())
