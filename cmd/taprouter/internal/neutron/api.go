@@ -127,14 +127,17 @@ type request struct {
 	id  string // as in the answer's X-Openstack-Request-Id
 	api *API
 
-	unserved []string // attributes of the body that are kept, and that nothing follows from
+	unserved []string        // attributes of the body that are kept, and that nothing follows from
+	about    []config.Object // what the request shows, has made, changed or taken away, for the log
+	changes  []config.Change // of the State
 }
 
 // A reply is what a request is answered with. A body that is nil is none.
 type reply struct {
 	status   int
 	body     any
-	unserved []string // see request
+	unserved []string        // see request
+	about    []config.Object // see request
 }
 
 type methods map[string]func(*request) (reply, error)
@@ -155,7 +158,7 @@ func (a *API) handle(pattern string, by methods) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			q := &request{Request: r, id: id, api: a}
 			answer, err = serve(q)
-			answer.unserved = q.unserved
+			answer.unserved, answer.about = q.unserved, q.about
 		case by == nil:
 			err = noSuchPath()
 		default:
@@ -248,21 +251,14 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, id string, answer r
 	}
 }
 
-// note tells the server what its log says of an answer: the error, or the revision of the object that is shown.
+// note tells the server what its log says of an answer: the error, or the objects that the request was about.
 func (a *API) note(r *http.Request, answer reply, err error) {
 	if err != nil {
 		a.opt.Note(r.Context(), "err", err)
 		return
 	}
-	if len(answer.unserved) > 0 {
-		a.opt.Note(r.Context(), "unserved", answer.unserved)
-	}
-	body, _ := answer.body.(map[string]any)
-	for _, v := range body {
-		o, _ := v.(map[string]any)
-		if n, ok := o["revision_number"]; ok {
-			a.opt.Note(r.Context(), "id", o["id"], "revision", n)
-		}
+	if line := answer.logged(); len(line) > 0 {
+		a.opt.Note(r.Context(), line...)
 	}
 }
 
@@ -274,13 +270,35 @@ func logAnswer(log *slog.Logger, r *http.Request, answer reply, err error) {
 	case err != nil:
 		log.Info("request refused", "status", answer.status, "err", err)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		if len(answer.unserved) > 0 {
-			log = log.With("unserved", answer.unserved)
-		}
-		log.Info("request served", "status", answer.status)
+		log.With("status", answer.status).Info("request served", answer.logged()...)
 	default:
 		log.Debug("request served", "status", answer.status)
 	}
+}
+
+// maxLogged is how many objects the log names of a request that is about many.
+const maxLogged = 20
+
+// logged are the keys and values that the log has of an answer: the attributes that are only kept, and the objects with
+// their revisions. The revision of an object that is gone is its last one.
+func (r *reply) logged() []any {
+	var line []any
+	if len(r.unserved) > 0 {
+		line = append(line, "unserved", r.unserved)
+	}
+	switch len(r.about) {
+	case 0:
+	case 1:
+		m := r.about[0].About()
+		line = append(line, "id", string(m.ID), "revision", m.Revision)
+	default:
+		var list []string
+		for _, o := range r.about[:min(len(r.about), maxLogged)] {
+			list = append(list, fmt.Sprintf("%s@%d", o.About().ID, o.About().Revision))
+		}
+		line = append(line, "objects", len(r.about), "ids", list)
+	}
+	return line
 }
 
 // encode writes JSON as people read it, with < and > as they are.
@@ -379,7 +397,7 @@ type edit struct {
 
 // change makes the change of a request, and returns the State after it.
 func (r *request) change(fn func(e *edit) error) (*config.State, error) {
-	r.unserved = nil
+	r.unserved, r.changes = nil, nil
 	report, err := r.api.control.Edit(r.Context(), func(d *config.Draft) error {
 		e := &edit{Draft: d, request: r}
 		if err := fn(e); err != nil {
@@ -387,7 +405,26 @@ func (r *request) change(fn func(e *edit) error) (*config.State, error) {
 		}
 		return e.overQuota()
 	})
+	if err == nil {
+		r.changes = report.Changes
+	}
 	return report.To, err
+}
+
+// tells notes objects that the request is about, for the log.
+func (r *request) tells(objects ...config.Object) { r.about = append(r.about, objects...) }
+
+// tellsChanged notes the objects of a kind that the request has made, changed or taken away.
+func (r *request) tellsChanged(k config.Kind) {
+	for _, c := range r.changes {
+		switch {
+		case c.Ref.Kind != k:
+		case c.After != nil:
+			r.tells(c.After)
+		default:
+			r.tells(c.Before)
+		}
+	}
 }
 
 // keeps notes an attribute that is kept, and that nothing follows from, for the log.

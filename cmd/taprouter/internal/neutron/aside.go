@@ -84,6 +84,7 @@ func (m *mounted[T]) forget(r *request, o T) (reply, error) {
 	if err := m.api.opt.Forget(r.Context(), o.Ref()); err != nil {
 		return reply{}, err
 	}
+	r.tells(o)
 	return reply{status: http.StatusNoContent}, nil
 }
 

@@ -155,7 +155,11 @@ func putMembers(m *mounted[*config.Member], r *request) (reply, error) {
 		}
 		return nil
 	})
-	return reply{status: http.StatusAccepted}, err
+	if err != nil {
+		return reply{}, err
+	}
+	r.tellsChanged(config.KindMember)
+	return reply{status: http.StatusAccepted}, nil
 }
 
 // putEntry changes or makes the member of one entry of a list.

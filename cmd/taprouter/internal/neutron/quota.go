@@ -113,6 +113,7 @@ func (a *API) mountQuota(at string, list []limited, updated int) {
 			if err != nil {
 				return reply{}, err
 			}
+			r.tellsChanged(config.KindQuota)
 			return one(s.Quota(), updated), nil
 		}),
 		http.MethodDelete: a.ofProject(func(r *request) (reply, error) {
@@ -123,7 +124,11 @@ func (a *API) mountQuota(at string, list []limited, updated int) {
 				}
 				return e.putLimits(list, all)
 			})
-			return reply{status: http.StatusNoContent}, err
+			if err != nil {
+				return reply{}, err
+			}
+			r.tellsChanged(config.KindQuota)
+			return reply{status: http.StatusNoContent}, nil
 		}),
 	})
 }

@@ -146,6 +146,7 @@ func (m *mounted[T]) show(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
+	r.tells(o)
 	return reply{status: http.StatusOK, body: map[string]any{
 		m.singular: m.render(m.view(s), o, fieldsOf(r.URL.Query()))}}, nil
 }
@@ -197,6 +198,7 @@ func (m *mounted[T]) post(r *request) (reply, error) {
 	v := m.view(s)
 	for i, id := range made {
 		o, _ := m.get(s, id)
+		r.tells(o)
 		if m.shows != nil {
 			list = append(list, m.shows(m, v, o, items[i].(map[string]any)))
 		} else {
@@ -256,6 +258,7 @@ func (m *mounted[T]) edit(r *request, fn func(e *edit, o T) error,
 		return reply{}, err
 	}
 	o, _ := m.get(s, id)
+	r.tells(o)
 	return answer(s, o), nil
 }
 
@@ -285,6 +288,7 @@ func (m *mounted[T]) delete(r *request) (reply, error) {
 			return m.forget(r, o)
 		}
 	}
+	var gone T
 	_, err := r.change(func(e *edit) error {
 		if m.prepare != nil {
 			m.prepare(e, config.ID(r.PathValue("id")))
@@ -299,7 +303,12 @@ func (m *mounted[T]) delete(r *request) (reply, error) {
 		if err := e.own(o, ""); err != nil {
 			return err
 		}
+		gone = o
 		return m.remove(e, o)
 	})
-	return reply{status: http.StatusNoContent}, err
+	if err != nil {
+		return reply{}, err
+	}
+	r.tells(gone)
+	return reply{status: http.StatusNoContent}, nil
 }

@@ -128,5 +128,6 @@ func putServicePort(m *mounted[*config.Port], r *request) (reply, bool, error) {
 		return reply{}, true, err
 	}
 	p, _ := findPort(s, id)
+	r.tells(p)
 	return m.one(s, p, http.StatusOK), true, nil
 }
