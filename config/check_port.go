@@ -1,6 +1,9 @@
 package config
 
-import "net/netip"
+import (
+	"encoding/json"
+	"net/netip"
+)
 
 // checkPort checks a port of a router or of a host.
 func (c *checker) checkPort(p *Port) {
@@ -12,6 +15,7 @@ func (c *checker) checkPort(p *Port) {
 	c.checkPairs(w, p)
 	c.checkPortDevice(w, p)
 	c.checkPortGroups(w, p)
+	c.checkProfile(w, p)
 	switch p.DeviceOwner {
 	case OwnerInterface:
 		c.checkInterface(p)
@@ -19,6 +23,26 @@ func (c *checker) checkPort(p *Port) {
 		c.checkGatewayPort(p)
 	default:
 		c.checkHostPort(w, p)
+	}
+}
+
+// MaxProfile is the length of the longest binding profile, in bytes, as in Neutron.
+const MaxProfile = 4095
+
+// checkProfile checks that a binding profile is a JSON object: clients get it as such.
+func (c *checker) checkProfile(w where, p *Port) {
+	if p.Extra == nil || p.Extra.Profile == "" {
+		return
+	}
+	const field = "binding_profile"
+	var object map[string]any
+	switch err := json.Unmarshal([]byte(p.Extra.Profile), &object); {
+	case len(p.Extra.Profile) > MaxProfile:
+		c.fault(w, field, Invalid, "binding_profile has %d bytes; it may have %d", len(p.Extra.Profile), MaxProfile)
+	case err != nil:
+		c.fault(w, field, Invalid, `binding_profile must be a JSON object, such as {"key": "value"}: %v`, err)
+	case object == nil:
+		c.fault(w, field, Invalid, `binding_profile must be a JSON object, such as {"key": "value"}, not null`)
 	}
 }
 

@@ -33,7 +33,7 @@ type RouterExtra struct {
 type PortExtra struct {
 	HostID      string // where the port is bound
 	VNICType    string // empty: normal
-	Profile     string // a JSON object; empty: none
+	Profile     string // a JSON object of at most MaxProfile bytes; empty: none
 	DNSName     string
 	DNSDomain   string
 	DHCPOptions []DHCPOption

@@ -111,8 +111,8 @@ func extraPortAttributes() []attribute[*config.Port] {
 					}
 					profile = string(b)
 				}
-				if len(profile) > maxProfile {
-					return invalid("binding:profile", "it has more than %d characters.", maxProfile)
+				if len(profile) > config.MaxProfile {
+					return invalid("binding:profile", "it has more than %d characters.", config.MaxProfile)
 				}
 				changeExtra(&p.Extra, func(x extra) { x.Profile = profile })
 				return nil
@@ -141,12 +141,8 @@ func profileOf(p *config.Port) map[string]any {
 	return profile
 }
 
-const (
-	maxProfile = 4095 // characters, as in Neutron
-
-	// usualDomain is the domain of names that have none, as in Neutron.
-	usualDomain = "openstacklocal."
-)
+// usualDomain is the domain of names that have none, as in Neutron.
+const usualDomain = "openstacklocal."
 
 func dhcpOptionsOf(_ reader, p *config.Port) any {
 	list := []any{}
