@@ -329,7 +329,9 @@ func (c *content) values(o Object) []value {
 			one("weight", strconv.Itoa(o.Weight)),
 			yesNo("backup", o.Backup),
 			c.refer("subnet", KindSubnet, o.Subnet),
-			yesNo("admin_state_up", o.AdminStateUp))
+			yesNo("admin_state_up", o.AdminStateUp),
+			address("monitor_address", o.MonitorAddress),
+			number("monitor_port", o.MonitorPort))
 	case *LoadBalancer:
 		return append(list,
 			c.refer("network", KindNetwork, o.Network).with(isOwner),

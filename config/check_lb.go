@@ -31,6 +31,7 @@ func (c *checker) checkMember(m *Member) {
 		return
 	}
 	c.between(w, "weight", m.Weight, 0, maxWeight)
+	c.checkMonitorAddress(w, m)
 	okAddr, okPort := c.checkUnicast(w, "address", m.Address), c.require(w, "port", m.Port != 0)
 	if !okAddr || !okPort || !c.checkForwarded(w, "address", "address", m.Address) {
 		return
@@ -43,6 +44,20 @@ func (c *checker) checkMember(m *Member) {
 	if like := c.familyOf(&c.content, m.Pool); family(m.Address) != like {
 		c.fault(w, "address", Invalid, "address %v is %s, the pool's first member is %s", m.Address, family(m.Address),
 			like)
+	}
+}
+
+// checkMonitorAddress checks the address that a member names for its checks. The router sends them, so the address is of
+// the same family as the member's.
+func (c *checker) checkMonitorAddress(w where, m *Member) {
+	const field = "monitor_address"
+	a := m.MonitorAddress
+	if !a.IsValid() || !c.checkUnicast(w, field, a) || !c.checkForwarded(w, field, field, a) {
+		return
+	}
+	if m.Address.IsValid() && family(a) != family(m.Address) {
+		c.fault(w, field, Invalid, "monitor_address %v is %s, the member's address is %s", a, family(a),
+			family(m.Address))
 	}
 }
 

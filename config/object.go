@@ -375,6 +375,21 @@ type Member struct {
 	Backup       bool // used only when no other member is up
 	Subnet       ID   // that a request has named for the address; nothing follows from it
 	AdminStateUp bool
+
+	MonitorAddress netip.Addr // that the pool's monitor checks; zero: Address
+	MonitorPort    uint16     // that the pool's monitor checks; 0: Port
+}
+
+// Checked is the endpoint that the checks of a pool's monitor go to: the member's own where it names no other.
+func (m *Member) Checked() netip.AddrPort {
+	address, port := m.Address, m.Port
+	if m.MonitorAddress.IsValid() {
+		address = m.MonitorAddress
+	}
+	if m.MonitorPort != 0 {
+		port = m.MonitorPort
+	}
+	return netip.AddrPortFrom(address, port)
 }
 
 // A LoadBalancer is an address with listeners.

@@ -144,9 +144,8 @@ func dumpShare(line func(string, ...any), e *Engine, s *ip.PoolShare, v *ip.VIP)
 			line("    another order")
 		}
 		_, ok := v.Numbers[m.ID]
-		line("    member %s %v:%d weight %d backup %t up %t number %t", is.Name, m.Addr.Netip(), m.Port,
-			m.Weight,
-			m.Backup, m.AdminStateUp, ok)
+		line("    member %s %v:%d checked %v weight %d backup %t up %t number %t", is.Name, m.Addr.Netip(), m.Port,
+			is.Checked, m.Weight, m.Backup, m.AdminStateUp, ok)
 	}
 	if len(v.Numbers) != len(s.Of.Members) {
 		line("    %d numbers of %d members", len(v.Numbers), len(s.Of.Members))

@@ -178,9 +178,7 @@ func targetsOf(s *ip.PoolShare) []monitor.Target {
 	})
 	for i := range s.Of.Members {
 		m := &s.Of.Members[i]
-		all = append(all, monitor.Target{
-			ID: m.ID, Addr: netip.AddrPortFrom(m.Addr.Netip(), m.Port), Up: healthy[m.ID],
-		})
+		all = append(all, monitor.Target{ID: m.ID, Addr: m.Checked, Up: healthy[m.ID]})
 	}
 	return all
 }

@@ -356,6 +356,60 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 	}
 }
 
+// A member may have its checks sent to another port or address than its clients'. They go through the router all the
+// same, and the clients are led to the member as before. A change of either is obeyed at once.
+func TestChecksOfAnotherEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := checkedTopology(`{ type = "TCP", delay = "1s", timeout = "500ms" }`)
+		for name, more := range map[string]string{"one": "monitor_port = 8081", "two": `monitor_address = "172.16.200.9"`} {
+			text = strings.Replace(text, "name = \""+name+"\"\n", "name = \""+name+"\"\n  "+more+"\n", 1)
+		}
+		text = strings.Replace(text, "[[floating_ip]]", "  [[router.routes]]\n  destination = \"172.16.200.0/24\"\n"+
+			"  nexthop = \"172.16.100.20\"\n[[floating_ip]]", 1)
+		lab := routertest.Parse(t, text)
+		c := &checked{lab, t, lab.Host("ext_net", "10.10.10.4")}
+		one := c.web("172.16.100.9", "one")
+		c.web("172.16.100.10", "two")
+		time.Sleep(10 * time.Second)
+		if got := c.status(); got != "ERROR ERROR" {
+			t.Errorf("nothing listens where the checks go: %s", got)
+		}
+		l, err := one.Listen("tcp", ":8081")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.wantStatus("ONLINE ERROR", 10*time.Second)
+		if got := c.pages(2); got != "oneone" {
+			t.Errorf("the port that is checked is up: %s", got)
+		}
+		two := func(port uint16, address netip.Addr) {
+			t.Helper()
+			if _, err := c.Control.Edit(t.Context(), func(d *config.Draft) error {
+				for o := range c.Engine.State().Members() {
+					if m := *o; m.Name == "two" {
+						m.MonitorAddress, m.MonitorPort = address, port
+						d.Put(&m)
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		two(0, netip.Addr{})
+		c.wantStatus("ONLINE ONLINE", 10*time.Second)
+		two(8082, netip.Addr{})
+		c.wantStatus("ONLINE ERROR", 10*time.Second)
+		two(8081, netip.MustParseAddr("172.16.100.9"))
+		c.wantStatus("ONLINE ONLINE", 10*time.Second)
+		if got := c.pages(4); strings.Count(got, "one") != 2 || strings.Count(got, "two") != 2 {
+			t.Errorf("another host is checked: %s", got)
+		}
+		l.Close()
+		c.wantStatus("ERROR ERROR", 10*time.Second)
+	})
+}
+
 // someMember is a member as a caller adds it, before the choices of a Draft.
 func someMember(name, address string) config.Member {
 	return config.Member{Meta: config.Meta{Name: name}, Address: netip.MustParseAddr(address), Port: 80, Weight: 1,

@@ -544,7 +544,7 @@ func poolOf(
 	healthy := check == nil || check.InitialState == "up" // until checks have decided
 	for m := range s.MembersOf(o.ID) {
 		q.Members = append(q.Members, ip.Member{
-			ObjectID: wire.ID(m.ID), Name: m.Name, Origin: originOf("pool.member", m),
+			ObjectID: wire.ID(m.ID), Name: m.Name, Origin: originOf("pool.member", m), Checked: m.Checked(),
 			Member: lb.Member{
 				ID:   number(wire.ID(m.ID), netip.AddrPortFrom(m.Address, m.Port)),
 				Addr: packet.AddrFrom(m.Address), Port: m.Port, Weight: m.Weight, Backup: m.Backup,

@@ -115,6 +115,10 @@ func (g *Maker) editMember(d *config.Draft) {
 		m.Address = netip.MustParseAddr("203.0.113.7")
 	}
 	m.Port = 80 + uint16(g.rng.IntN(2))
+	m.MonitorPort = uint16(m.Weight) // 0 in some
+	if m.MonitorAddress = (netip.Addr{}); m.Weight == 2 {
+		m.MonitorAddress = m.Address.Next()
+	}
 	d.Put(m)
 }
 

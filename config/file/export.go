@@ -482,6 +482,8 @@ func (x *exporter) member(m *config.Member) {
 	x.number("port", int(m.Port))
 	x.raw("weight", strconv.Itoa(m.Weight))
 	x.flag("backup", m.Backup, false)
+	x.addr("monitor_address", m.MonitorAddress)
+	x.number("monitor_port", int(m.MonitorPort))
 	x.str("subnet_id", string(m.Subnet))
 	x.flag("admin_state_up", m.AdminStateUp, true)
 }

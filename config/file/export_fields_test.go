@@ -235,6 +235,9 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 	case *config.Member:
 		x.Subnet, x.Weight = some(config.KindSubnet), rng.IntN(3)
 		x.Backup, x.AdminStateUp = flag(), flag()
+		if x.Address.IsValid() {
+			x.MonitorAddress, x.MonitorPort = oneOf(rng, netip.Addr{}, x.Address.Next()), oneOf[uint16](rng, 0, 8081)
+		}
 	case *config.LoadBalancer:
 		x.AdminStateUp = flag()
 	case *config.Listener:

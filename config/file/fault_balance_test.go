@@ -37,6 +37,24 @@ port = 80
 address = "255.255.255.255" #! pool "web": member "w5": address 255.255.255.255 cannot be the address of a host
 [[pool.member]] #! pool "web": member #6: address is missing #! pool "web": member #6: port is missing
 weight = -1 #! pool "web": member #6: weight -1 is not from 0 to 256`},
+	{"where members are checked", web + `
+[[pool.member]]
+name = "w2"
+address = "10.1.0.10"
+port = 80
+monitor_address = "fd00::9" #! pool "web": member "w2": monitor_address fd00::9 is IPv6, the member's address is IPv4
+monitor_port = 0 #! pool "web": member "w2": monitor_port must be a port from 1 to 65535, not 0
+[[pool.member]]
+name = "w3"
+address = "10.1.0.11"
+port = 80
+monitor_address = "127.0.0.1" #! pool "web": member "w3": monitor_address 127.0.0.1 cannot be the address of a host
+[[pool.member]]
+name = "w4"
+address = "10.1.0.12"
+port = 80
+monitor_address = "169.254.1.1" #! pool "web": member "w4": monitor_address 169.254.1.1 is link-local: no router forwards from or to it (RFC 3927, 2.7)
+monitor_port = 8081`},
 	{"monitor", blue + `
 [[pool]]
 name = "a"

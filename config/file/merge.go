@@ -222,6 +222,8 @@ func (m *merge) do() config.Object {
 		scalar(l, "weight", func(o *config.Member) *int { return &o.Weight })
 		scalar(l, "backup", func(o *config.Member) *bool { return &o.Backup })
 		scalar(l, "subnet_id", func(o *config.Member) *config.ID { return &o.Subnet })
+		scalar(l, "monitor_address", func(o *config.Member) *netip.Addr { return &o.MonitorAddress })
+		scalar(l, "monitor_port", func(o *config.Member) *uint16 { return &o.MonitorPort })
 		scalar(l, "admin_state_up", func(o *config.Member) *bool { return &o.AdminStateUp })
 	case *config.LoadBalancer:
 		l := over(m, o)

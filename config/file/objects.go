@@ -476,6 +476,7 @@ func (d *declarer) declarePools() {
 			d.add(&config.Member{
 				Meta: d.meta(m.ID, name, m.Line), Pool: p.ID, Address: m.Address, Port: m.Port, Weight: m.Weight,
 				Backup: m.Backup, Subnet: m.Subnet, AdminStateUp: m.AdminStateUp,
+				MonitorAddress: m.MonitorAddress, MonitorPort: m.MonitorPort,
 			}, at.item("member", "member", name, j, len(p.Members), m.Line), nil)
 			d.describe(m.About)
 		}

@@ -285,6 +285,8 @@ var memberKeys = described(func(m *Member) *About { return &m.About },
 	leaf("port", func(m *Member, v value) { m.Port = v.port() }),
 	leaf("weight", func(m *Member, v value) { m.Weight = v.number() }),
 	leaf("backup", func(m *Member, v value) { m.Backup = v.flag() }),
+	leaf("monitor_address", func(m *Member, v value) { m.MonitorAddress = v.addr() }),
+	leaf("monitor_port", func(m *Member, v value) { m.MonitorPort = v.port() }),
 	leaf("admin_state_up", func(m *Member, v value) { m.AdminStateUp = v.flag() }),
 	leaf("id", func(m *Member, v value) { m.ID = v.id() }),
 )

@@ -297,6 +297,9 @@ type Member struct {
 	Backup       bool      // used only when no other member is up
 	AdminStateUp bool      // the file's default is true
 	Subnet       config.ID // that the API was told of; nothing follows from it
+
+	MonitorAddress netip.Addr // that the checks go to; zero: Address
+	MonitorPort    uint16     // that the checks go to; 0: Port
 	About
 }
 

@@ -1,6 +1,8 @@
 package ip
 
 import (
+	"net/netip"
+
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/router/internal/loop"
@@ -28,6 +30,7 @@ type Member struct {
 	ObjectID wire.ID // of the State's object
 	Name     string  // may be empty
 	Origin   Origin
+	Checked  netip.AddrPort // that the checks go to
 	lb.Member
 }
 

@@ -62,8 +62,26 @@ func memberAttributes(project string) []attribute[*config.Member] {
 			}},
 		field("backup", flag.or(false), always, "backup", func(m member) *bool { return &m.Backup }),
 		field("subnet_id", identifier, onCreate, "", func(m member) *config.ID { return &m.Subnet }),
-		constant[member]("monitor_address", address, nil),
-		constant[member]("monitor_port", number, nil),
+		attribute[member]{name: "monitor_address", format: address, may: always | mayBeNull,
+			field: "monitor_address",
+			get:   func(_ reader, m member) any { return addressText(m.MonitorAddress) },
+			set: func(_ *edit, m member, v any) error {
+				m.MonitorAddress, _ = v.(netip.Addr)
+				return nil
+			}},
+		attribute[member]{name: "monitor_port", format: number, may: always | mayBeNull, field: "monitor_port",
+			get: func(_ reader, m member) any {
+				if m.MonitorPort == 0 {
+					return nil
+				}
+				return int(m.MonitorPort)
+			},
+			set: func(_ *edit, m member, v any) (err error) {
+				if m.MonitorPort = 0; v != nil {
+					m.MonitorPort, err = portNumber("monitor_port", v)
+				}
+				return err
+			}},
 	)
 	return slices.DeleteFunc(list, func(a attribute[member]) bool { return a.name == "description" })
 }

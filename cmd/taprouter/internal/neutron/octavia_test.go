@@ -227,7 +227,11 @@ func TestBalancerFaults(t *testing.T) {
 400 "address":"172.16.101.5","protocol_port":65536
 400 "address":"172.16.101.5","protocol_port":1,"weight":257
 400 "address":"172.16.101.5","protocol_port":1,"subnet_id":"{net}"
-400 "address":"172.16.101.5","protocol_port":1,"monitor_port":2
+400 "address":"172.16.101.5","protocol_port":1,"monitor_port":0
+400 "address":"172.16.101.5","protocol_port":1,"monitor_port":65536
+400 "address":"172.16.101.5","protocol_port":1,"monitor_address":"x"
+400 "address":"172.16.101.5","protocol_port":1,"monitor_address":"127.0.0.1"
+400 "address":"172.16.101.5","protocol_port":1,"monitor_address":"2001:db8::5"
 400 "address":"172.16.101.5","protocol_port":1,"description":"d"
 409 "address":"172.16.101.3","protocol_port":8080`)
 	c.faults("POST", lb+"healthmonitors", "healthmonitor", `
@@ -314,8 +318,9 @@ func TestBalancerNull(t *testing.T) {
 		{"pools/{pool}", "pool", `"lb_algorithm":"LEAST_CONNECTIONS","session_persistence":
 			{"type":"SOURCE_IP","persistence_timeout":"60"}`, `"session_persistence":null`,
 			`"lb_algorithm":"LEAST_CONNECTIONS","session_persistence":null`},
-		{"pools/{pool}/members/{m2}", "member", `"weight":7,"backup":true`, `"weight":null,"backup":null`,
-			`"weight":1,"backup":false`},
+		{"pools/{pool}/members/{m2}", "member", `"weight":7,"backup":true,"monitor_address":"172.16.101.9",
+			"monitor_port":8081`, `"weight":null,"backup":null,"monitor_address":null,"monitor_port":null`,
+			`"weight":1,"backup":false,"monitor_address":null,"monitor_port":null`},
 		{"healthmonitors/{hm}", "healthmonitor", `"http_method":"HEAD","url_path":"/x","expected_codes":"200,202",
 			"max_retries_down":5,"delay":9`, `"http_method":null,"url_path":null,"expected_codes":null,
 			"max_retries_down":null`, `"http_method":"GET","url_path":"/","expected_codes":"200",
@@ -421,6 +426,10 @@ func TestBatch(t *testing.T) {
 	c := newCloud(t)
 	c.buildBalancer()
 	const path = lb + "pools/{pool}/members"
+	c.do(200, "PUT", path+"/{m2}", `{"member":{"monitor_address":"172.16.101.9","monitor_port":81}}`)
+	if o := c.do(200, "GET", path+"/{m2}", ""); o["monitor_address"] != "172.16.101.9" || o["monitor_port"] != 81. {
+		t.Errorf("%v", o)
+	}
 	a := c.ask("PUT", path+"?additive_only=true", `{"members":[{"name":"m3","address":"172.16.101.5",
 		"protocol_port":"8080","subnet_id":null},{"address":"172.16.101.4","protocol_port":8080,"weight":9,
 		"subnet_id":"{sub}"}]}`)
@@ -428,7 +437,8 @@ func TestBatch(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 	c.list(path, "m1", "m2", "m3")
-	if o := c.do(200, "GET", path+"/{m2}", ""); o["weight"] != 9. || o["backup"] != true || o["name"] != "m2" {
+	if o := c.do(200, "GET", path+"/{m2}", ""); o["weight"] != 9. || o["backup"] != true || o["name"] != "m2" ||
+		o["monitor_port"] != 81. {
 		t.Errorf("%v", o)
 	}
 	c.do(202, "PUT", path, `{"members":[{"name":"","address":"172.16.101.4","protocol_port":8080,"weight":null},
