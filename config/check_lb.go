@@ -47,8 +47,8 @@ func (c *checker) checkMember(m *Member) {
 	}
 }
 
-// checkMonitorAddress checks the address that a member names for its checks. The router sends them, so the address is of
-// the same family as the member's.
+// checkMonitorAddress checks the address that a member names for its checks. The router sends them, so the address is
+// of the same family as the member's.
 func (c *checker) checkMonitorAddress(w where, m *Member) {
 	const field = "monitor_address"
 	a := m.MonitorAddress

@@ -9,8 +9,8 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// What has an address of a prefix, and what leads there, is found by address, at the edges of the prefix as well. What is
-// on another network or router is left out.
+// What has an address of a prefix, and what leads there, is found by address, at the edges of the prefix as well. What
+// is on another network or router is left out.
 func TestOwnersAndEndings(t *testing.T) {
 	prefix := netip.MustParsePrefix("192.0.2.64/26")
 	d := lab()
@@ -18,7 +18,8 @@ func TestOwnersAndEndings(t *testing.T) {
 	r.Gateway = &config.Gateway{Network: id("out"), SNAT: true,
 		SNATAddresses: []config.AddressRange{{First: addr(192, 0, 2, 127), Last: addr(192, 0, 2, 127)}}}
 	d.Put(&r,
-		floating("below", addr(192, 0, 2, 63), addr(10, 0, 0, 63)), floating("first", addr(192, 0, 2, 64), addr(10, 0, 0, 64)),
+		floating("below", addr(192, 0, 2, 63), addr(10, 0, 0, 63)),
+		floating("first", addr(192, 0, 2, 64), addr(10, 0, 0, 64)),
 		floating("above", addr(192, 0, 2, 128), addr(10, 0, 0, 128)), floating("forwards", addr(192, 0, 2, 9), none),
 		&config.LoadBalancer{Meta: meta("lb"), Network: id("out"), Address: addr(192, 0, 2, 100)},
 		&config.Port{Meta: meta("vm"), Network: id("out"), FixedIPs: []config.FixedIP{{Address: addr(192, 0, 2, 70)}}},
@@ -26,8 +27,8 @@ func TestOwnersAndEndings(t *testing.T) {
 		&config.Subnet{Meta: meta("out21"), Network: id("out2"), CIDR: netip.MustParsePrefix("192.0.2.0/24")},
 		&config.FloatingIP{Meta: meta("elsewhere"), Network: id("out2"), Address: addr(192, 0, 2, 70)})
 	for i, last := range []int{63, 65, 127, 128} {
-		d.Put(&config.PortForwarding{Meta: meta(fmt.Sprint("to", last)), FloatingIP: id("forwards"), Protocol: config.TCP,
-			ExternalPort: uint16(1 + i), FixedIP: addr(10, 0, 0, last), Port: 80})
+		d.Put(&config.PortForwarding{Meta: meta(fmt.Sprint("to", last)), FloatingIP: id("forwards"),
+			Protocol: config.TCP, ExternalPort: uint16(1 + i), FixedIP: addr(10, 0, 0, last), Port: 80})
 	}
 	s := mustCheck(t, d)
 	var owners, endings []string

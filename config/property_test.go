@@ -48,8 +48,8 @@ func isDeletedInUse(f config.Fault) bool {
 	return f.Code == config.InUse && strings.Contains(f.Message, "cannot be deleted")
 }
 
-// seeds are the seeds of a test of random edits, from first up to, but not including, last. TAPROUTER_SEEDS gives others,
-// such as 1801 or 0-5000.
+// seeds are the seeds of a test of random edits, from first up to, but not including, last. TAPROUTER_SEEDS gives
+// others, such as 1801 or 0-5000.
 func seeds(t *testing.T) (first, last uint64) {
 	t.Helper()
 	v := os.Getenv("TAPROUTER_SEEDS")

@@ -37,14 +37,15 @@ func crowd(t *testing.T, n int) http.Handler {
 		&config.Network{Meta: meta("side"), AdminStateUp: true}, subnet("side1", "side", "12.0.0.0/24"),
 		&config.Port{Meta: meta("r-side"), Network: id("side"), AdminStateUp: true, DeviceOwner: config.OwnerInterface,
 			DeviceID: string(id("r")), FixedIPs: []config.FixedIP{{Subnet: id("side1")}}},
-		&config.FloatingIP{Meta: meta("side-last"), Network: id("out"), Address: at("21.0.0.10"), FixedIP: at("12.0.0.9"),
-			Router: id("r")},
+		&config.FloatingIP{Meta: meta("side-last"), Network: id("out"), Address: at("21.0.0.10"),
+			FixedIP: at("12.0.0.9"), Router: id("r")},
 		&config.Network{Meta: meta("shared"), AdminStateUp: true})
 	for i := range n {
 		s, r := fmt.Sprint("shared", i), fmt.Sprint("r", i)
-		d.Put(subnet(s, "shared", fmt.Sprintf("30.%d.%d.0/24", i>>8, i&255)), &config.Router{Meta: meta(r), AdminStateUp: true},
-			&config.Port{Meta: meta("i" + r), Network: id("shared"), AdminStateUp: true, DeviceOwner: config.OwnerInterface,
-				DeviceID: string(id(r)), FixedIPs: []config.FixedIP{{Subnet: id(s)}}})
+		d.Put(subnet(s, "shared", fmt.Sprintf("30.%d.%d.0/24", i>>8, i&255)),
+			&config.Router{Meta: meta(r), AdminStateUp: true},
+			&config.Port{Meta: meta("i" + r), Network: id("shared"), AdminStateUp: true,
+				DeviceOwner: config.OwnerInterface, DeviceID: string(id(r)), FixedIPs: []config.FixedIP{{Subnet: id(s)}}})
 	}
 	s, faults := d.Check()
 	if s == nil {

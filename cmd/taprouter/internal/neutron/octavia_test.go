@@ -228,10 +228,6 @@ func TestBalancerFaults(t *testing.T) {
 400 "address":"172.16.101.5","protocol_port":1,"weight":257
 400 "address":"172.16.101.5","protocol_port":1,"subnet_id":"{net}"
 400 "address":"172.16.101.5","protocol_port":1,"monitor_port":0
-400 "address":"172.16.101.5","protocol_port":1,"monitor_port":65536
-400 "address":"172.16.101.5","protocol_port":1,"monitor_address":"x"
-400 "address":"172.16.101.5","protocol_port":1,"monitor_address":"127.0.0.1"
-400 "address":"172.16.101.5","protocol_port":1,"monitor_address":"2001:db8::5"
 400 "address":"172.16.101.5","protocol_port":1,"description":"d"
 409 "address":"172.16.101.3","protocol_port":8080`)
 	c.faults("POST", lb+"healthmonitors", "healthmonitor", `
@@ -427,9 +423,6 @@ func TestBatch(t *testing.T) {
 	c.buildBalancer()
 	const path = lb + "pools/{pool}/members"
 	c.do(200, "PUT", path+"/{m2}", `{"member":{"monitor_address":"172.16.101.9","monitor_port":81}}`)
-	if o := c.do(200, "GET", path+"/{m2}", ""); o["monitor_address"] != "172.16.101.9" || o["monitor_port"] != 81. {
-		t.Errorf("%v", o)
-	}
 	a := c.ask("PUT", path+"?additive_only=true", `{"members":[{"name":"m3","address":"172.16.101.5",
 		"protocol_port":"8080","subnet_id":null},{"address":"172.16.101.4","protocol_port":8080,"weight":9,
 		"subnet_id":"{sub}"}]}`)

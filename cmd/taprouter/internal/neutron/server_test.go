@@ -125,8 +125,10 @@ func TestChangesAreLoggedWithTheirObjects(t *testing.T) {
 	c.do(http.StatusAccepted, "PUT", lb+"pools/{pool}/members",
 		`{"members":[{"address":"10.0.0.7","protocol_port":80,"weight":3}]}`)
 	want("a batch of one", "id m revision 2")
-	c.do(http.StatusAccepted, "PUT", lb+"pools/{pool}/members", `{"members":[{"address":"10.0.0.8","protocol_port":80}]}`)
-	c.ids["n"] = c.do(http.StatusOK, "GET", lb+"pools/{pool}/members", "")["members"].([]any)[0].(map[string]any)["id"].(string)
+	c.do(http.StatusAccepted, "PUT", lb+"pools/{pool}/members",
+		`{"members":[{"address":"10.0.0.8","protocol_port":80}]}`)
+	left := c.do(http.StatusOK, "GET", lb+"pools/{pool}/members", "")["members"].([]any)
+	c.ids["n"] = left[0].(map[string]any)["id"].(string)
 	want("a batch of two", "objects 2 ids [n@1 m@2")
 	c.do(http.StatusNoContent, "DELETE", lb+"pools/{pool}/members/{n}", "")
 	want("the member goes", "id n revision 1")
