@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -91,3 +92,8 @@ func (s *service) stop() {
 	close(s.done)
 	s.end()
 }
+
+// crashBySignal has a crash end the process by SIGABRT, with the stacks of all goroutines in the log. Otherwise the
+// runtime ends it with the status exitUsage, and a service manager does not start it again: for such a status a restart
+// is of no use. The same holds for the SIGABRT by which systemd's watchdog ends a process.
+func crashBySignal() { debug.SetTraceback("crash") }

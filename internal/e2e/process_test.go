@@ -199,6 +199,22 @@ func TestRefusedTopology(t *testing.T) {
 	}
 }
 
+// What ends the router like a crash is no exit status, as a wrong topology is: a service manager starts it again.
+func TestCrashIsASignal(t *testing.T) {
+	need(t)
+	w := newWorld(t)
+	p := w.space("router").serve(w.file("x.toml", pairTopology))
+	w.check(p.cmd.Process.Signal(syscall.SIGABRT)) // as systemd's watchdog
+	<-p.ended
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGABRT {
+		t.Errorf("it ends with %v, want SIGABRT", p.err)
+	}
+	if out := p.out.String(); !strings.Contains(out, "goroutine ") {
+		t.Errorf("it tells no stacks:\n%s", out)
+	}
+}
+
 // Where files run out, one line says so and what to raise.
 func TestTooManyFiles(t *testing.T) {
 	need(t, "sh")
