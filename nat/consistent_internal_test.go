@@ -256,6 +256,10 @@ func (d *disorder) checkKept(s *portSpace) {
 				d.t.Fatalf("port %d is kept back: free %t, mapping %d, %+v", port, s.free(port), s.mapping(port),
 					c.list)
 			}
+			m := d.table.mappings.list.At(e.record)
+			if m.form != kept || m.addr != e.host || m.extPort != port || m.conns != e.since || m.refs != 0 {
+				d.t.Fatalf("port %d is kept back by %+v, its record is %+v", port, e, *m)
+			}
 		}
 	}
 }

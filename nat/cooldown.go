@@ -16,9 +16,10 @@ const cooldownTime = uint32(2 * time.Minute / time.Millisecond)
 // cooldown only; the host that had it may have it again. This is so for endpoint-independent filtering
 // alone, and not for TCP, which is tracked: the exceptions A and C of RFC 6888, REQ-8.
 type keptPort struct {
-	host  packet.Addr
-	since uint32
-	port  uint16
+	host   packet.Addr
+	since  uint32
+	record uint32 // among the mappings, where the next process finds it: see mapping.keep
+	port   uint16
 }
 
 // cooldowns are the kept ports of a port space, well-known or not.
@@ -36,29 +37,50 @@ func (t *Table) coolsDown(proto int) bool {
 	return t.cfg.Filtering == EndpointIndependent && proto != 0
 }
 
-// keepBack keeps a port back that host has had.
-func (s *portSpace) keepBack(port uint16, wellKnown int, host packet.Addr, now uint32) {
-	c := &s.cooldowns[wellKnown]
+// kept is the form of a mapping that has ended, and whose port is kept back. Its addr is the host that has had the
+// port, its conns is since when.
+const kept = AddressAndPortDependent + 1
+
+// keep has a mapping that no connection uses stand for its port, which is kept back. The form says so, and is written
+// last: a process that is killed before that does not tell the next one of the port. For this it is not put in line.
+//
+//go:noinline
+func (m *mapping) keep() { m.form = kept }
+
+// keepBack keeps the port of mapping i back, which has ended, from a time on. The record of the mapping stays in use.
+func (s *portSpace) keepBack(i uint32, m *mapping, since uint32) {
+	m.conns = since
+	m.keep()
+	c := &s.cooldowns[groupOf(m.proto, m.extPort).wellKnown()]
 	if c.by == nil {
 		c.by = map[uint16]keptPort{}
 	}
 	if len(c.list) > 2*len(c.by)+1024 { // most of it is out of date: hosts have had their own ports again
 		c.list = slices.DeleteFunc(c.list, func(e keptPort) bool { return c.by[e.port] != e })
 	}
-	e := keptPort{host, now, port}
-	c.by[port] = e
+	e := keptPort{m.addr, since, i, m.extPort}
+	c.by[e.port] = e
 	c.list = append(c.list, e)
+}
+
+// keepNoMore ends the keeping of a port, if it is kept back, and frees its record.
+func (t *Table) keepNoMore(s *portSpace, wellKnown int, port uint16) {
+	by := s.cooldowns[wellKnown].by
+	if e, ok := by[port]; ok {
+		delete(by, port)
+		t.mappings.list.Free(e.record)
+	}
 }
 
 // freeCooled frees the ports whose cooldown is over, and returns when the next one's is; false if there is
 // none.
-func (s *portSpace) freeCooled(wellKnown int, now uint32) (uint32, bool) {
+func (t *Table) freeCooled(s *portSpace, wellKnown int, now uint32) (uint32, bool) {
 	c := &s.cooldowns[wellKnown]
 	for len(c.by) > 0 {
 		if oldest := c.list[0]; now-oldest.since < cooldownTime {
 			return oldest.since + cooldownTime, true
 		}
-		s.freeOldest(wellKnown)
+		t.freeOldest(s, wellKnown)
 	}
 	c.list, c.by = nil, nil
 	return 0, false
@@ -66,7 +88,7 @@ func (s *portSpace) freeCooled(wellKnown int, now uint32) (uint32, bool) {
 
 // freeOldest frees the port that has been kept back for the longest, and reports whether there may be
 // another.
-func (s *portSpace) freeOldest(wellKnown int) bool {
+func (t *Table) freeOldest(s *portSpace, wellKnown int) bool {
 	c := &s.cooldowns[wellKnown]
 	if len(c.by) == 0 {
 		return false
@@ -74,7 +96,7 @@ func (s *portSpace) freeOldest(wellKnown int) bool {
 	e := c.list[0]
 	c.list = c.list[1:]
 	if c.by[e.port] == e {
-		delete(c.by, e.port)
+		t.keepNoMore(s, wellKnown, e.port)
 		s.put(e.port)
 	}
 	return true
@@ -96,7 +118,7 @@ func (t *Table) Tick(now time.Duration) time.Duration {
 				continue
 			}
 			for wellKnown := range s.cooldowns {
-				if due, ok := s.freeCooled(wellKnown, ms); ok && (next == 0 || due-ms < next) {
+				if due, ok := t.freeCooled(s, wellKnown, ms); ok && (next == 0 || due-ms < next) {
 					next = due - ms
 				}
 			}

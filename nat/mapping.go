@@ -100,7 +100,7 @@ type mapping struct {
 	port, remotePort  uint16
 	extPort           uint16
 	proto             uint8
-	form              Behavior    // the mapping behavior that it was made by
+	form              Behavior    // the mapping behavior that it was made by; or kept
 	refs              uint32      // connections that use it; it ends with the last (RFC 7857, 12). 0: not whole
 	permitted         packet.Addr // the first remote address, which needs no permit apart; valid if conns is not 0
 	conns             uint32      // connections with that remote address
@@ -325,7 +325,7 @@ func (t *Table) Bind(b *Binding, ext packet.Addr, tuple, original packet.Tuple) 
 	}
 	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
 	space, group := t.ports(ext, pi), groupOf(tuple.Proto, tuple.SrcPort)
-	space.freeCooled(group.wellKnown(), t.conns.Millis())
+	t.freeCooled(space, group.wellKnown(), t.conns.Millis())
 	if over, free := t.usesPorts(space, tuple); over {
 		b.overShare = free > 0
 	} else {
@@ -334,7 +334,7 @@ func (t *Table) Bind(b *Binding, ext packet.Addr, tuple, original packet.Tuple) 
 		if !found {
 			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
 		}
-		for !found && space.freeOldest(group.wellKnown()) { // better than one that is in use
+		for !found && t.freeOldest(space, group.wellKnown()) { // better than one that is in use
 			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
 		}
 		for n := 0; found; n++ {
@@ -528,7 +528,7 @@ func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	pi, _ := protoIndex(k.proto)
 	space := t.ports(k.ext, pi)
 	group := groupOf(k.proto, ext)
-	delete(space.cooldowns[group.wellKnown()].by, ext)
+	t.keepNoMore(space, group.wellKnown(), ext)
 	space.take(ext)
 	if t.counts(k.proto, ext) {
 		space.taken[group.wellKnown()]++
@@ -574,16 +574,16 @@ func (t *Table) endMapping(i uint32) {
 	pi, _ := protoIndex(m.proto)
 	space := t.ports(m.ext, pi)
 	group := groupOf(m.proto, m.extPort)
-	if t.coolsDown(pi) {
-		space.keepBack(m.extPort, group.wellKnown(), m.addr, t.conns.Millis())
-	} else {
-		space.put(m.extPort)
-	}
 	if t.counts(m.proto, m.extPort) {
 		space.taken[group.wellKnown()]--
 	}
 	space.unset(m.extPort)
 	t.conns.CountHost(m.addr, int(group), -1)
+	if t.coolsDown(pi) {
+		space.keepBack(i, m, t.conns.Millis())
+		return
+	}
+	space.put(m.extPort)
 	ms.list.Free(i)
 }
 

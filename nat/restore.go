@@ -1,13 +1,15 @@
 package nat
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 )
 
 // meaning is counted up when a field of a mapping means something else than before, though its place is the same.
-const meaning = 1
+const meaning = 2
 
 // Layout says in words how the mappings of this program lie in memory, as conntrack.Layout does for connections.
 func Layout() string { return conntrack.LayoutOf[mapping, struct{}](meaning) }
@@ -21,11 +23,15 @@ func MappingSizes() conntrack.Sizes {
 }
 
 // RestoreMappings takes over the mappings of a chunk from a table whose process has ended. They are there when the
-// connections that use them come, by Restore, and EndRestore ends the others.
+// connections that use them come, by Restore, and EndRestore ends the others. Ports that are kept back stay so, from
+// EndRestore on.
 func (t *Table) RestoreMappings(chunk *MappingChunk) {
 	for k := range chunk.Records {
 		m := &chunk.Records[k]
 		pi, ok := protoIndex(m.proto)
+		if ok && m.form == kept && m.refs == 0 {
+			t.formerKept = append(t.formerKept, *m)
+		}
 		if m.refs == 0 || !ok || m.form > AddressAndPortDependent {
 			continue
 		}
@@ -45,7 +51,7 @@ func (t *Table) Restore(chunk *conntrack.ConnChunk, r *conntrack.Restoration, no
 }
 
 // EndRestore takes over what waits for all other connections to be there, and ends the mappings that none uses.
-func (t *Table) EndRestore(r *conntrack.Restoration) {
+func (t *Table) EndRestore(r *conntrack.Restoration, now time.Duration) {
 	t.conns.EndRestore(r)
 	t.planned = [2]planned{}
 	for _, e := range t.externals {
@@ -54,6 +60,29 @@ func (t *Table) EndRestore(r *conntrack.Restoration) {
 				t.endUnused(s)
 			}
 		}
+	}
+	t.restoreKept(uint32(r.Former/time.Millisecond), uint32(now/time.Millisecond))
+}
+
+// restoreKept keeps ports back that the former process has kept back. former is what its clock says now, in
+// milliseconds.
+func (t *Table) restoreKept(former, now uint32) {
+	all := t.formerKept
+	t.formerKept = nil
+	age := func(m *mapping) uint32 { return former - m.conns }
+	// The first is freed first.
+	slices.SortFunc(all, func(a, b mapping) int { return cmp.Compare(age(&b), age(&a)) })
+	for k := range all {
+		m := &all[k]
+		pi, _ := protoIndex(m.proto)
+		space := t.ports(m.ext, pi)
+		if !space.free(m.extPort) {
+			continue
+		}
+		space.take(m.extPort)
+		i := t.mappings.list.Take()
+		*t.mappings.list.At(i) = mapping{ext: m.ext, addr: m.addr, port: m.port, extPort: m.extPort, proto: m.proto}
+		space.keepBack(i, t.mappings.list.At(i), now-age(m))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/packet"
@@ -59,7 +60,7 @@ func (testNames) ClassID(*conntrack.Conn) (class string) { return class }
 type restoreTest struct {
 	*disorder
 	conns, mappings *testMemory
-	restored        int
+	restored, kept  int
 	moment          string
 }
 
@@ -136,7 +137,33 @@ func (m *restoreTest) compare(but *conntrack.Conn) {
 	}
 	got.check()
 	got.checkFree()
+	if but == nil {
+		m.compareKept(got)
+	}
 	m.restored += len(all)
+}
+
+// compareKept wants ports that are kept back to stay so for the rest of their time. There may be more of them, of
+// connections that have expired meanwhile.
+func (m *restoreTest) compareKept(got *disorder) {
+	m.t.Helper()
+	for addr, e := range m.table.externals {
+		for pi, s := range e.ports {
+			for wellKnown := 0; s != nil && wellKnown < len(s.cooldowns); wellKnown++ {
+				for port, want := range s.cooldowns[wellKnown].by {
+					if uint32(m.now/time.Millisecond)-want.since >= cooldownTime {
+						continue
+					}
+					kept := got.table.ports(addr, pi).cooldowns[wellKnown].by[port]
+					if kept.host != want.host || kept.since != want.since {
+						m.t.Fatalf("%s: port %d of protocol %d is kept back for %v since %d, not for %v since %d",
+							m.moment, port, pi, kept.host, kept.since, want.host, want.since)
+					}
+					m.kept++
+				}
+			}
+		}
+	}
 }
 
 // restore makes tables of a copy of the memory.
@@ -165,7 +192,7 @@ func (m *restoreTest) restore() *disorder {
 		copy(column, m.conns.columns[k])
 		got.table.Restore(chunk, r, m.now)
 	}
-	got.table.EndRestore(r)
+	got.table.EndRestore(r, m.now)
 	if r.Refused > 0 {
 		m.t.Fatalf("%s: %d connections are refused", m.moment, r.Refused)
 	}
@@ -183,7 +210,7 @@ func keys(m *testMemory) (all []int) {
 // Whenever the process ends, also in the middle of what a table does, the next one finds every connection that is
 // whole, and none that is not.
 func TestRestore(t *testing.T) {
-	restored, successors := 0, 0
+	restored, successors, kept := 0, 0, 0
 	for seed := range uint64(27) {
 		x := newRestoreTest(t, seed)
 		for range 1200 {
@@ -199,10 +226,10 @@ func TestRestore(t *testing.T) {
 				return true
 			})
 		}
-		restored += x.restored
+		restored, kept = restored+x.restored, kept+x.kept
 	}
-	if restored == 0 || successors == 0 {
-		t.Errorf("%d connections, %d successors: that is not what is meant", restored, successors)
+	if restored == 0 || successors == 0 || kept == 0 {
+		t.Errorf("%d connections, %d successors, %d ports: that is not what is meant", restored, successors, kept)
 	}
 }
 
@@ -228,7 +255,7 @@ func FuzzRestore(f *testing.F) {
 		copy(records, conns)
 		r := &conntrack.Restoration{Numbers: sameNumbers{}}
 		got.table.Restore(cc, r, 0)
-		got.table.EndRestore(r)
+		got.table.EndRestore(r, 0)
 		tuples := map[packet.Tuple]bool{}
 		got.conns.Walk(0, math.MaxInt, 0, func(c *conntrack.Conn) bool {
 			if reply := c.Tuple(conntrack.Reply); tuples[reply] {
@@ -244,4 +271,63 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("%d connections cannot be removed", n)
 		}
 	})
+}
+
+// Ports that are kept back are freed in the order of their time, also after a restart, and each by its own.
+func TestKeptPortsAreRestored(t *testing.T) {
+	const ext, host = 0xc6336401, 0x0a000001
+	rng := rand.New(rand.NewPCG(7, 7))
+	newTable := func(m conntrack.Memory) *Table {
+		return NewTable(Config{Filtering: EndpointIndependent, Memory: m}, conntrack.NewTable(conntrack.Config{}, rng), rng)
+	}
+	memory := newTestMemory(MappingSizes())
+	former := newTable(memory)
+	begin := func(port uint16) uint32 {
+		return former.newMapping(&mapKey{ext: ext, addr: host, port: port, proto: packet.ProtoUDP}, port)
+	}
+	later, earlier := begin(4001), begin(4000) // the order of the records is the other one
+	former.conns.Tick(10 * time.Second)
+	former.endMapping(earlier)
+	former.conns.Tick(60 * time.Second)
+	former.endMapping(later)
+
+	chunk := new(MappingChunk)
+	records, _ := chunk.Bytes()
+	copy(records, memory.records[0])
+	table, now := newTable(nil), 5*time.Second
+	table.RestoreMappings(chunk)
+	table.EndRestore(&conntrack.Restoration{Former: 100 * time.Second}, now)
+	space := table.ports(ext, 1)
+	for _, c := range []struct {
+		after time.Duration // the restart
+		free  [2]bool       // 4000 and 4001
+	}{{0, [2]bool{}}, {29 * time.Second, [2]bool{}}, {31 * time.Second, [2]bool{true, false}},
+		{79 * time.Second, [2]bool{true, false}}, {81 * time.Second, [2]bool{true, true}}} {
+		table.Tick(now + c.after)
+		if got := [2]bool{space.free(4000), space.free(4001)}; got != c.free {
+			t.Errorf("%v after the restart, 4000 and 4001 are free: %v, want %v", c.after, got, c.free)
+		}
+	}
+}
+
+// The record of a port that is kept back is given back, when its time is over and when the host has the port again.
+func TestKeptPortsGiveMemoryBack(t *testing.T) {
+	conns := conntrack.NewTable(conntrack.Config{}, rand.New(rand.NewPCG(7, 7)))
+	table := NewTable(Config{Filtering: EndpointIndependent}, conns, rand.New(rand.NewPCG(7, 7)))
+	early := 0
+	for k := range 5000 {
+		key := mapKey{ext: 1, addr: 2, port: 4000, proto: packet.ProtoUDP}
+		table.endMapping(table.newMapping(&key, key.port))
+		if k%2 == 0 {
+			now := time.Duration(k) * 3 * time.Minute
+			conns.Tick(now)
+			table.Tick(now)
+		}
+		switch n := table.mappings.list.Bytes(); {
+		case k == 10:
+			early = n
+		case k > 10 && n > early:
+			t.Fatalf("%d bytes of mappings after %d ports, %d at first", n, k, early)
+		}
+	}
 }

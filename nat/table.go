@@ -25,6 +25,8 @@ type Table struct {
 	binding Binding    // of the connection that is being committed
 	planned [2]planned // of the connection that is being imported or restored: its source's and its destination's
 	stats   Stats
+
+	formerKept []mapping // records of ports that are to be kept back, until EndRestore
 }
 
 // Stats counts what a table has done since it was made.

@@ -167,7 +167,7 @@ func killOnce(t *testing.T, n int) int {
 			mappings.Restore(cc, r, time.Second)
 		}
 	}
-	mappings.EndRestore(r)
+	mappings.EndRestore(r, time.Second)
 	if r.Refused > 0 || r.Expired > 0 {
 		t.Errorf("kill %d: %d connections are refused, %d have expired", n, r.Refused, r.Expired)
 	}

@@ -55,7 +55,7 @@ func (r *Router) RestoreArena(t *loop.Turn, f *arena.Former, uptime time.Duratio
 			r.NAT.Restore(chunk, restoration, t.Now)
 		}
 	}
-	r.NAT.EndRestore(restoration)
+	r.NAT.EndRestore(restoration, t.Now)
 	r.JudgeRestored(t)
 	return Restored{restoration.Restored, restoration.Expired, restoration.Refused}, nil
 }
