@@ -88,6 +88,14 @@ SOAKTIME ?= 10m
 rates: ## How many changes a second a large router makes, another tenant's round trips meanwhile, syncs (root)
 	TAPROUTER_RATES=1 $(GO) test -v -count=1 -timeout 10m -run '^Test(ChangeRate|KeptRate|Metrics)$$' ./internal/e2e
 
+.PHONY: pauses
+pauses: ## How long a transfer pauses over restarts with a million connections (root)
+	TAPROUTER_PAUSES=1 $(GO) test -v -count=1 -timeout 20m -run '^TestPauses$$' ./internal/e2e
+
+.PHONY: systemd-test
+systemd-test: ## The package under a systemd of its own: sandbox, restarts, upgrade, watchdog (root)
+	$(GO) test -v -count=1 -timeout 10m -run '^TestSystemd$$' ./internal/e2e
+
 .PHONY: soak
 soak: ## Mixed real traffic over good and bad links for SOAKTIME (10m; root); nothing may be lost or left
 	TAPROUTER_SOAK=$(SOAKTIME) $(GO) test -v -count=1 -timeout 60m -run '^TestSoak$$' ./internal/e2e

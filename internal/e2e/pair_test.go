@@ -111,6 +111,18 @@ func (w *world) join(from, to *space, listen, dial string) (client, server net.C
 	return client, server
 }
 
+// says sends a text, and wants it to arrive.
+func (w *world) says(from, to net.Conn, text string) {
+	w.t.Helper()
+	_, err := io.WriteString(from, text)
+	w.check(err)
+	got := make([]byte, len(text))
+	_ = to.SetReadDeadline(time.Now().Add(stallTime))
+	if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
+		w.t.Errorf("%q: %q arrives, %v", text, got, err)
+	}
+}
+
 // pump writes n bytes that repeat with a period no segment size divides, and
 // returns their hash.
 func pump(w io.Writer, n int64, seed byte) (sum [32]byte, err error) {

@@ -20,7 +20,13 @@ const (
 // bound is the bounding set, "" for any.
 func (p *process) threadsHave(t *testing.T, want, bound string) {
 	t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.cmd.Process.Pid))
+	threadsHave(t, fmt.Sprintf("/proc/%d", p.cmd.Process.Pid), want, bound)
+}
+
+// threadsHave is that method for a directory of /proc.
+func threadsHave(t *testing.T, process, want, bound string) {
+	t.Helper()
+	files, err := filepath.Glob(process + "/task/*/status")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%d threads, %v", len(files), err)
 	}
@@ -106,4 +112,43 @@ func TestRightsOfOrdinaryUser(t *testing.T) {
 	g.host.link("tap9")
 	p.stop()
 	g.settingsAre(t, "after SIGTERM", before)
+}
+
+// An ordinary user with two capabilities, which no program that it executes could add to, upgrades the router. It goes
+// on with the same rights and connections, and can be upgraded again.
+func TestUpgradeOfOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	need(t, "ping", "setpriv", "unshare", "sh", "install")
+	p := &pair{world: newWorld(t)}
+	p.router, p.internal, p.external = p.space("router"), p.space("internal"), p.space("external")
+	file := p.file("user.toml", pairTopology)
+	dir := filepath.Join(filepath.Dir(file), "user")
+	p.router.run("install", "-d", "-m", "0700", "-o", "65534", dir)
+	socket := filepath.Join(dir, "s")
+	tun := []string{"unshare", "--mount", "sh", "-c",
+		`mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"`, "sh"}
+	user := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs",
+		"--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all,+net_admin,+net_raw",
+		"--ambient-caps=-all,+net_admin,+net_raw"}
+	p.process = p.router.start(with([][]string{tun, user}, program, "run", "--socket", socket, file)...)
+	p.process.wait(t, " ready ")
+	p.connect(p.internal, movedTAP, "tap100", internalAddress+"/24", "172.16.100.1")
+	p.connect(p.external, movedTAP, "tap-ext", externalAddress+"/24", "")
+	client, server := p.join(p.internal, p.external, externalAddress+":0", externalAddress+":")
+	for again := 1; again <= 2; again++ {
+		p.process.threadsHave(t, netRights, netRights)
+		out, err := p.router.try("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+			"env", "TAPROUTER_ENDPOINT=unix:"+socket, program, "upgrade")
+		if err != nil {
+			t.Fatalf("upgrade: %v\n%s\n%s", err, out, p.process.out.String())
+		}
+		p.process.waitTimes(t, "the program was replaced", again)
+		p.says(client, server, "from inside")
+		p.says(server, client, "from outside")
+	}
+	p.process.threadsHave(t, netRights, netRights)
+	p.check(p.internal.LinkDel(p.internal.link("tap100"))) // a right that is needed later
+	p.process.wait(t, "device is back")
+	p.router.link("tap100")
+	p.process.stop()
 }
