@@ -10,13 +10,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// few are bounds that a test reaches soon.
+// few are bounds that a test reaches soon. A machine that is busy reaches none of the others.
 func few() *bounds {
 	b := usualBounds()
-	b.header, b.body, b.wait, b.idle = 50*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond,
-		50*time.Millisecond
+	b.body, b.wait = 50*time.Millisecond, 10*time.Millisecond
 	return b
 }
 
@@ -98,7 +99,9 @@ func TestBodies(t *testing.T) {
 
 // A connection on which a header does not come, or no further request, is closed.
 func TestSlowConnections(t *testing.T) {
-	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few()})
+	impatient := few()
+	impatient.header, impatient.idle = 50*time.Millisecond, 50*time.Millisecond
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: impatient})
 	f.Serve(Service{Handler: http.HandlerFunc(echo)})
 	for name, text := range map[string]string{"nothing": "", "half a header": "GET / HTTP/1.1\r\nHost: localhost\r\nX",
 		"one request": "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"} {
@@ -122,20 +125,26 @@ func TestSlowConnections(t *testing.T) {
 // So many requests are served at once, and others wait a while. Those that find no room are told to come back. A flood
 // at one door is none at the other.
 func TestFlood(t *testing.T) {
-	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few()})
+	impatient := usualBounds()
+	impatient.wait = 10 * time.Millisecond
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: impatient})
 	var now, most atomic.Int64
-	enough := make(chan struct{})
+	flight := usualBounds().flight
+	begun, enough := make(chan struct{}, flight), make(chan struct{})
 	f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !Local(r.Context()) {
 			n := now.Add(1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			select {
+			case begun <- struct{}{}:
+			default: // one too many, which most tells
 			}
 			<-enough
 			now.Add(-1)
 		}
 		echo(w, r)
 	})})
-	flight := usualBounds().flight
 	counts := map[int]int{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -152,8 +161,12 @@ func TestFlood(t *testing.T) {
 			}
 		})
 	}
-	for end := time.Now().Add(time.Minute); now.Load() < int64(flight) && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+	for range flight {
+		select {
+		case <-begun:
+		case <-time.After(time.Minute):
+			t.Fatalf("%d requests are served at once, want %d", now.Load(), flight)
+		}
 	}
 	resp, err := f.client().Get("http://x/")
 	if err != nil || resp.StatusCode != 200 {
@@ -170,9 +183,17 @@ func TestFlood(t *testing.T) {
 // So many connections are open at once. Another one is served when one of them ends.
 func TestConnections(t *testing.T) {
 	few := few()
-	few.conns, few.header, few.idle = 2, time.Minute, time.Minute
+	few.conns = 2
 	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: few})
-	f.Serve(Service{Handler: http.HandlerFunc(echo)})
+	begun := make(chan struct{})
+	f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/held" {
+			begun <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		echo(w, r)
+	})})
 	var held []net.Conn
 	for range 2 {
 		c, err := net.Dial("tcp", f.tcp)
@@ -180,12 +201,11 @@ func TestConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		held = append(held, c)
-	}
-	for end := time.Now().Add(time.Minute); len(f.doors[0].conns) < 2; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the connections are not accepted")
+		if _, err := io.WriteString(c, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
 		}
+		<-begun
+		held = append(held, c)
 	}
 	third, err := net.Dial("tcp", f.tcp)
 	if err != nil {
@@ -236,8 +256,7 @@ func TestRefusalsInTheLog(t *testing.T) {
 	for range 80 {
 		ask()
 	}
-	f.Server.refusals.SetLimit(1e6)
-	time.Sleep(time.Millisecond) // for a token
+	f.Server.refusals.SetLimit(rate.Inf)
 	ask()
 	f.Close()
 	log := f.log.String()

@@ -19,15 +19,47 @@ import (
 
 // A record is a log that tests read while it is written.
 type record struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu   sync.Mutex
+	b    bytes.Buffer
+	news chan struct{} // closed by the next line; nil: nobody waits for it
 }
 
 // Write implements io.Writer.
 func (r *record) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.news != nil {
+		close(r.news)
+		r.news = nil
+	}
 	return r.b.Write(p)
+}
+
+// wait waits for a line that has a text, and returns all of them.
+func (r *record) wait(t *testing.T, text string) (lines []string) {
+	t.Helper()
+	late := time.After(time.Minute)
+	for {
+		r.mu.Lock()
+		for line := range strings.Lines(r.b.String()) {
+			if strings.Contains(line, text) {
+				lines = append(lines, line)
+			}
+		}
+		if r.news == nil {
+			r.news = make(chan struct{})
+		}
+		news := r.news
+		r.mu.Unlock()
+		if len(lines) > 0 {
+			return lines
+		}
+		select {
+		case <-news:
+		case <-late:
+			t.Fatalf("the log has nothing of %q:\n%s", text, r.String())
+		}
+	}
 }
 
 func (r *record) String() string {
@@ -263,22 +295,10 @@ func TestAudit(t *testing.T) {
 		_ = json.NewDecoder(resp.Body).Decode(&o) // an answer without a body is none
 		return resp.StatusCode, resp.Header.Get("X-Openstack-Request-Id"), o
 	}
-	lines := func(id string) (list []string) {
-		for line := range strings.Lines(f.log.String()) {
-			if strings.Contains(line, "request="+id+" ") {
-				list = append(list, line)
-			}
-		}
-		return list
-	}
 	// logged waits for the line, which is written after the answer.
 	logged := func(id string, want ...string) {
 		t.Helper()
-		var got []string
-		for end := time.Now().Add(20 * time.Second); len(got) == 0 && time.Now().Before(end); {
-			got = lines(id)
-			time.Sleep(time.Millisecond)
-		}
+		got := f.log.wait(t, "request="+id+" ")
 		if len(got) != 1 {
 			t.Fatalf("the log has %q of %s", got, id)
 		}
