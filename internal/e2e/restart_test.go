@@ -129,7 +129,8 @@ var otherLayout = sync.OnceValues(func() (string, error) {
 type flow struct {
 	name     string
 	from, to net.Conn
-	arrived  atomic.Int64 // bytes
+	arrived  atomic.Int64  // bytes
+	more     chan struct{} // has a value when some have arrived since the last look; closed after the last one
 	stop     chan struct{}
 	sent     chan result
 	got      chan result
@@ -146,8 +147,8 @@ type result struct {
 
 // begin begins to send and to receive.
 func begin(name string, from, to net.Conn) *flow {
-	f := &flow{name: name, from: from, to: to, stop: make(chan struct{}), sent: make(chan result, 1),
-		got: make(chan result, 1)}
+	f := &flow{name: name, from: from, to: to, more: make(chan struct{}, 1), stop: make(chan struct{}),
+		sent: make(chan result, 1), got: make(chan result, 1)}
 	go func() { f.sent <- f.send() }()
 	go func() { f.got <- f.receive() }()
 	return f
@@ -170,6 +171,7 @@ func (f *flow) send() result {
 }
 
 func (f *flow) receive() result {
+	defer close(f.more)
 	began := time.Now()
 	h, b, last := sha256.New(), make([]byte, 256<<10), began
 	for {
@@ -179,6 +181,10 @@ func (f *flow) receive() result {
 		f.longest, last, f.took = max(f.longest, now.Sub(last)), now, now.Sub(began)
 		h.Write(b[:k])
 		f.arrived.Add(int64(k))
+		select {
+		case f.more <- struct{}{}:
+		default: // await has not seen the last news yet
+		}
 		if errors.Is(err, io.EOF) {
 			return result{sum: [32]byte(h.Sum(nil))}
 		} else if err != nil {
@@ -190,11 +196,16 @@ func (f *flow) receive() result {
 // await waits until so many more bytes have arrived.
 func (f *flow) await(t *testing.T, more int64) {
 	t.Helper()
-	for want, until := f.arrived.Load()+more, time.Now().Add(2*stallTime); f.arrived.Load() < want; {
-		if time.Now().After(until) {
+	late := time.After(2 * stallTime)
+	for want, going := f.arrived.Load()+more, true; f.arrived.Load() < want; {
+		if !going {
+			t.Fatalf("%s: it ended after %d bytes, want %d", f.name, f.arrived.Load(), want)
+		}
+		select {
+		case _, going = <-f.more:
+		case <-late:
 			t.Fatalf("%s: %d bytes have arrived, want %d", f.name, f.arrived.Load(), want)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
