@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,8 +97,17 @@ func (s *Server) logged(v *visit, r *http.Request, rt *Route, w *recorder, refus
 	v.mu.Lock()
 	line = append(line, v.said...)
 	v.mu.Unlock()
+	for i, x := range line {
+		if text, ok := x.(string); ok && len(text) > textMost {
+			line[i] = strings.ToValidUTF8(text[:textMost], "") + "..."
+		}
+	}
 	s.log.Log(r.Context(), level, what, line...)
 }
+
+// textMost bounds a text in the line of a request, in bytes: strangers choose paths, methods and names, and may fill
+// the disk with them.
+const textMost = 1024
 
 // changes says whether a request may change something.
 func changes(r *http.Request) bool {

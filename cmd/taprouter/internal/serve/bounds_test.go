@@ -265,6 +265,36 @@ func TestRefusalsInTheLog(t *testing.T) {
 	}
 }
 
+// What strangers choose takes little room in the log.
+func TestLongTextsInTheLog(t *testing.T) {
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}})
+	f.Serve(Service{Handler: http.HandlerFunc(echo)})
+	long := strings.Repeat("é", 9000)
+	for _, text := range []string{
+		"GET /" + strings.Repeat("x", 50000) + " HTTP/1.1\r\nHost: evil\r\n\r\n",
+		strings.Repeat("G", 50000) + " / HTTP/1.1\r\nHost: evil\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: " + strings.Repeat("x", 50000) + "\r\n\r\n",
+		"GET /" + long + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+	} {
+		if status, header, _ := f.raw(text); status != 403 && status != 200 {
+			t.Errorf("%.20q: %d %v", text, status, header)
+		}
+	}
+	f.Close()
+	n := 0
+	for line := range strings.Lines(f.log.String()) {
+		if strings.Contains(line, "request=") {
+			n++
+			if len(line) > 4*textMost || !strings.Contains(line, "...") || strings.Contains(line, "�") {
+				t.Errorf("%d bytes: %.300q", len(line), line)
+			}
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d lines:\n%.3000s", n, f.log.String())
+	}
+}
+
 // A Server that ends waits for requests in flight, but not for ever. Then no client can connect.
 func TestClose(t *testing.T) {
 	for _, patient := range []bool{true, false} {
