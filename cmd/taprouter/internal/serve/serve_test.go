@@ -222,6 +222,8 @@ func TestGate(t *testing.T) {
 		{"the same by detours", loopback, "GET", "/x/..//taprouter/v1/debug/pprof", "Host: localhost", 403, ""},
 		{"the same with an encoded slash", loopback, "GET", "/taprouter/v1/debug%2Fpprof", "Host: localhost", 403, ""},
 
+		{"of the server as a whole", loopback, "OPTIONS", "*", "Host: evil.example", 403, ""},
+		{"of the server as a whole, without a token", guarded, "OPTIONS", "*", "Host: x", 401, ""},
 		{"no token", guarded, "GET", "/v2.0/networks", "Host: any.example", 401, `"HTTPUnauthorized"`},
 		{"a wrong token", guarded, "GET", "/v2.0/lbaas/pools", "Host: x\r\nX-Auth-Token: 0123456789abcdeX", 401,
 			`"faultcode":"Client"`},

@@ -225,6 +225,8 @@ func (s *Server) add(l net.Listener, key string, local bool) {
 		Protocols:         protocols,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:       withPeer,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the gate, too
 	}
 	s.doors = append(s.doors, d)
 }
