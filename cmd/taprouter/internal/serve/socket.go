@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -123,13 +122,4 @@ func (s *socket) Close() error {
 	err := s.Listener.Close()
 	_ = s.lock.Close() // after the socket: the next process may find no half of it
 	return err
-}
-
-// ownerOf reads which process has a lock, for a message.
-func ownerOf(lock string) string {
-	text, err := os.ReadFile(lock)
-	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" && len(pid) < 12 {
-		return " (pid " + pid + ")"
-	}
-	return ""
 }

@@ -10,7 +10,7 @@ import (
 // lockFile makes a file. Here it is no lock: connecting to the socket tells whether a process serves it.
 func lockFile(path string) (*os.File, string, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, socketMode)
-	return f, ownerOf(path), err
+	return f, "", err
 }
 
 // closeToOthers does nothing: a socket that is not bound has no mode.

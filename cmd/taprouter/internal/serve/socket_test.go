@@ -79,6 +79,18 @@ func TestSocketPlaces(t *testing.T) {
 	}
 	refused(at("x"), "too many levels of symbolic links")
 
+	if err := os.Link(at("file"), at("y.lock")); err != nil {
+		t.Fatal(err)
+	}
+	refused(at("y"), "with other names")
+	if text, err := os.ReadFile(at("file")); err != nil || string(text) != "mine" {
+		t.Errorf("the file under two names is %q, %v", text, err)
+	}
+	if err := syscall.Mkfifo(at("z.lock"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(at("z"), "it is no file")
+
 	other, err := net.Listen("unix", at("other")) // of a process that makes no lock
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +125,32 @@ func TestSocketPlaces(t *testing.T) {
 		t.Error(err)
 	} else {
 		c.Close()
+	}
+}
+
+// A message names the owner of a lock by its number only, whatever the file says.
+func TestLockOwner(t *testing.T) {
+	path := filepath.Join(short(t), "s")
+	for text, want := range map[string]string{"123\n": "it (pid 123): ", "\x1b[2Jgone": "it: ", "-1": "it: ",
+		"": "it: ", strings.Repeat("9", 1<<20): "it: ", "4294967296": "it: "} {
+		if err := os.WriteFile(path+".lock", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := os.Open(path + ".lock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openSocket(path, nil)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a lock with %.20q: %v, want %q", text, err, want)
+		}
+		lock.Close()
 	}
 }
 
