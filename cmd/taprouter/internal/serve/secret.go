@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 )
@@ -91,6 +92,18 @@ func readSecrets(opt Options) (*secrets, error) {
 		found.certificate = &pair
 	}
 	return found, nil
+}
+
+// exposed lists the files among some that every user of the host can read, or write. An empty path is none.
+func exposed(paths ...string) (list []string) {
+	const others = 0o006
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Perm()&others != 0 && runtime.GOOS != "windows" { // which has no such modes
+			list = append(list, path)
+		}
+	}
+	return list
 }
 
 // tlsConfig gives each connection the certificate that was read last.

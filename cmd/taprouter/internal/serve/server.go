@@ -260,11 +260,15 @@ func (s *Server) Serve(service Service) {
 	}
 }
 
-// Reload reads the token and the certificate again. If it fails, the former ones stay.
+// Reload reads the token and the certificate again. If it fails, the former ones stay. The log names files that every
+// user of the host can read.
 func (s *Server) Reload() error {
 	read, err := readSecrets(s.opt)
 	if err != nil {
 		return err
+	}
+	for _, path := range exposed(s.opt.TokenFile, s.opt.KeyFile) {
+		s.log.Warn("every user of this host can read a secret: take the right away by chmod o-rwx", "file", path)
 	}
 	s.secrets.Store(read)
 	return nil

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,23 @@ func TestReload(t *testing.T) {
 	check("after it", 2, other, testToken)
 	if string(f.Salt()) == salt || !f.Secret(other) || f.Secret(testToken) {
 		t.Error("salt or secret are the former ones")
+	}
+	if text := f.log.String(); strings.Contains(text, "can read a secret") {
+		t.Errorf("secrets of mode 0600:\n%s", text)
+	}
+	if runtime.GOOS != "windows" {
+		for file, mode := range map[string]os.FileMode{opt.TokenFile: 0o644, opt.KeyFile: 0o640, opt.CertFile: 0o644} {
+			if err := os.Chmod(file, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		text := f.log.String()
+		if n := strings.Count(text, "can read a secret"); n != 1 || !strings.Contains(text, "file="+opt.TokenFile) {
+			t.Errorf("a token for all:\n%s", text)
+		}
 	}
 	token(testToken)
 	certificate(t, opt.CertFile, filepath.Join(dir, "another"), 3)
