@@ -3,7 +3,9 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -165,6 +167,10 @@ type logLevel struct {
 	Level string `json:"level" doc:"debug, info, warn or error"`
 }
 
+// levels are what the level of the log can be. Package slog reads others as well, such as error+100, which would end
+// the log.
+var levels = []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+
 func (a *API) showLevel(w http.ResponseWriter, r *http.Request) error {
 	if a.opt.Level == nil {
 		return problemf(http.StatusNotImplemented, "The level of the log cannot be changed while the router runs.")
@@ -182,8 +188,12 @@ func (a *API) setLevel(w http.ResponseWriter, r *http.Request) error {
 	if err := d.Decode(&in); err != nil {
 		return badRequest(`The body is not {"level": "debug"}: %v.`, err)
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("There is something behind the level.")
+	}
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(in.Level)); err != nil {
+	if err := level.UnmarshalText([]byte(in.Level)); err != nil || !strings.EqualFold(level.String(), in.Level) ||
+		!slices.Contains(levels, level) {
 		return badRequest("The level %q is none of debug, info, warn and error.", in.Level)
 	}
 	a.opt.Level.Set(level)
