@@ -212,8 +212,8 @@ func (i *Inspector) NAT(ctx context.Context, router string) ([]NATRules, error) 
 	return all, nil
 }
 
-// PortsInUse returns the addresses that the internal hosts of each router share, by the router's name. It is the part
-// of NAT that changes with every connection.
+// PortsInUse returns the addresses that the internal hosts of each router share, by the router's name. Routers of the
+// same name are one. It is the part of NAT that changes with every connection.
 func (i *Inspector) PortsInUse(ctx context.Context) (map[string][]SNATAddress, error) {
 	routers, err := i.ruled(ctx, i.engine.State(), "")
 	if err != nil {
@@ -222,9 +222,12 @@ func (i *Inspector) PortsInUse(ctx context.Context) (map[string][]SNATAddress, e
 	all := make(map[string][]SNATAddress, len(routers))
 	for _, r := range routers {
 		if g, ok := r.rules.GatewayView(); ok && g.SNAT {
-			if all[r.rules.SettingsParams.Name], err = portsInUse(ctx, r, g.Shared); err != nil {
+			ports, err := portsInUse(ctx, r, g.Shared)
+			if err != nil {
 				return nil, err
 			}
+			name := r.rules.SettingsParams.Name
+			all[name] = append(all[name], ports...)
 		}
 	}
 	return all, nil

@@ -30,6 +30,7 @@ const (
 // A LoadBalancer is the VIPs of one router that share an address, as in Octavia.
 type LoadBalancer struct {
 	Router          string
+	RouterID        config.ID // names may be there twice
 	Address         netip.Addr
 	OperatingStatus OperatingStatus
 	Listeners       []Listener
@@ -130,7 +131,7 @@ func (i *Inspector) LoadBalancers(ctx context.Context) ([]LoadBalancer, error) {
 			if !ok {
 				i = len(all)
 				at[v.Addr] = i
-				all = append(all, LoadBalancer{Router: r.Name, Address: v.Addr.Netip()})
+				all = append(all, LoadBalancer{Router: r.Name, RouterID: config.ID(r.ID), Address: v.Addr.Netip()})
 			}
 			all[i].Listeners = append(all[i].Listeners, listenerOf(v, &copies[k], e.monitors[v.Share]))
 		}
@@ -195,7 +196,7 @@ func (i *Inspector) LoadBalancer(id config.ID) (LoadBalancer, bool) {
 	if err != nil || len(vips) == 0 {
 		return LoadBalancer{}, false
 	}
-	one := LoadBalancer{Router: r.Name, Address: b.Address}
+	one := LoadBalancer{Router: r.Name, RouterID: config.ID(r.ID), Address: b.Address}
 	for k, v := range vips {
 		one.Listeners = append(one.Listeners, listenerOf(v, &copies[k], e.monitors[v.Share]))
 	}

@@ -551,6 +551,42 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// Two routers may have the same name. What belongs to one of them is not shown at the other one, and not lost.
+func TestRoutersOfTheSameName(t *testing.T) {
+	w := newWorld(t, nil)
+	twin := "\n[[router]]\nname = \"router\"\nid = \"%s\"\ngateway = { network = \"ext_net\", address = \"10.10.10.9\" }\n"
+	const id = "11111111-1111-4111-8111-111111111111"
+	if a := w.do("POST", "/apply", cloud+fmt.Sprintf(twin, id)); a.status != 200 {
+		t.Fatal(a)
+	}
+	var nat struct {
+		Routers []struct {
+			ID   string `json:"router_id"`
+			Name string `json:"router"`
+			VIPs []struct{ Name string }
+		}
+	}
+	w.get("/nat", &nat)
+	if len(nat.Routers) != 2 || nat.Routers[0].Name != nat.Routers[1].Name {
+		t.Fatalf("%+v", nat)
+	}
+	for _, r := range nat.Routers {
+		want := 1
+		if r.ID == id {
+			want = 0
+		}
+		if len(r.VIPs) != want {
+			t.Errorf("router %s has the VIPs %v, want %d", r.ID, r.VIPs, want)
+		}
+	}
+	text := w.do("GET", "/metrics", "").body
+	for _, address := range []string{"10.10.10.2", "10.10.10.9"} {
+		if !strings.Contains(text, `taprouter_nat_ports_in_use{address="`+address+`",protocol="tcp"`) {
+			t.Errorf("no ports in use of %s are in the metrics", address)
+		}
+	}
+}
+
 func TestLogLevel(t *testing.T) {
 	w := newWorld(t, nil)
 	if a := w.do("PUT", "/log-level", `{"level":"DEBUG"}`); a.body != `{"level":"debug"}`+"\n" ||

@@ -173,10 +173,10 @@ func (a *API) listNAT(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	state := a.opt.Engine.State()
-	byRouter := map[string][]vip{}
+	byRouter := map[config.ID][]vip{} // routers may have the same name
 	for i := range balancers {
-		name := balancers[i].Router
-		byRouter[name] = append(byRouter[name], vipsOf(&balancers[i])...)
+		id := balancers[i].RouterID
+		byRouter[id] = append(byRouter[id], vipsOf(&balancers[i])...)
 	}
 	return a.stream(w, r, "routers", false, func(put func(any) error) error {
 		for i := range all {
@@ -186,7 +186,7 @@ func (a *API) listNAT(w http.ResponseWriter, r *http.Request) error {
 					n.Rules = append(n.Rules, rule.String())
 				}
 			}
-			if n.VIPs = byRouter[n.Router]; n.VIPs == nil {
+			if n.VIPs = byRouter[all[i].RouterID]; n.VIPs == nil {
 				n.VIPs = []vip{}
 			}
 			if err := put(n); err != nil {
