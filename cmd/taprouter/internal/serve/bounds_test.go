@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,6 +230,95 @@ func TestConnections(t *testing.T) {
 	resp.Body.Close()
 	if !resp.Close {
 		t.Error("a connection is kept though others wait for one")
+	}
+}
+
+// So many long bodies are on their way at once. Others are told to come back; short ones come beside them.
+func TestLongBodies(t *testing.T) {
+	one := usualBounds()
+	one.bodies, one.wait = 1, time.Millisecond
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: one})
+	f.Serve(Service{Handler: http.HandlerFunc(echo)})
+	send := func(n int) (status int, body string) {
+		status, _, body = f.raw(fmt.Sprintf("PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", n,
+			strings.Repeat("x", n)))
+		return status, body
+	}
+	c, err := net.Dial("tcp", f.tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"+
+		strings.Repeat("x", bodySmall+1)); err != nil {
+		t.Fatal(err)
+	}
+	await := func(want int) {
+		t.Helper()
+		for until := time.Now().Add(time.Minute); ; {
+			status, body := send(bodySmall + 1)
+			if status == want {
+				return
+			}
+			if time.Now().After(until) {
+				t.Fatalf("a second long body: %d %s, want %d", status, body, want)
+			}
+		}
+	}
+	await(503) // when the first one is on its way
+	if status, body := send(bodySmall - 1); status != 200 {
+		t.Errorf("a short body: %d %s", status, body)
+	}
+	c.Close()
+	await(200)
+}
+
+// A request that is over leaves its room to the next one.
+func TestRoomIsGivenBack(t *testing.T) {
+	one := usualBounds()
+	one.flight, one.streams, one.wait = 1, 1, time.Millisecond
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: one})
+	f.Serve(Service{Handler: http.HandlerFunc(echo), Routes: []Route{{Pattern: "/stream", Stream: true}}})
+	for range 3 {
+		for _, path := range []string{"/", "/stream"} {
+			status, _, body := f.raw("PUT " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+			if status != 200 {
+				t.Errorf("%s: %d %s", path, status, body)
+			}
+		}
+	}
+}
+
+// A client that takes nothing of its answer holds no place for ever.
+func TestAnswersThatAreNotTaken(t *testing.T) {
+	impatient := few()
+	impatient.write = 50 * time.Millisecond
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: impatient})
+	written := make(chan error, 1)
+	f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var err error
+		for block := make([]byte, 1<<20); err == nil; {
+			_, err = w.Write(block)
+		}
+		written <- err
+	}), Routes: []Route{{Pattern: "/stream", Stream: true}}})
+	for _, path := range []string{"/", "/stream"} {
+		c, err := net.Dial("tcp", f.tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-written:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: %v", path, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: it is written for ever", path)
+		}
 	}
 }
 

@@ -181,7 +181,7 @@ func TestGate(t *testing.T) {
 	for _, f := range []*front{loopback, guarded} {
 		f.Serve(Service{Handler: http.HandlerFunc(echo),
 			Routes: []Route{{Pattern: "GET /{$}", Open: true}, {Pattern: "/taprouter/v1/debug/", Local: true},
-				{Pattern: "POST /identity/v3/auth/tokens", Open: true}},
+				{Pattern: "POST /identity/v3/auth/tokens", Open: true}, {Pattern: "GET /named/{name}", Open: true}},
 			User: func(text string) (string, bool) { return "eve", text == "given-out" }})
 	}
 	basic := func(password string) string {
@@ -242,6 +242,8 @@ func TestGate(t *testing.T) {
 		{"open", guarded, "GET", "/", "Host: x", 200, ""},
 		{"open, for its method only", guarded, "POST", "/", "Host: x", 401, ""},
 		{"a login", guarded, "POST", "//identity/v3/auth/tokens", "Host: x", 200, ""},
+		{"an open name", guarded, "GET", "/named/a", "Host: x", 200, ""},
+		{"an open name that is two segments to others", guarded, "GET", "/named/a%2Fb", "Host: x", 401, ""},
 		{"what only looks like a login", guarded, "POST", "/identity/v3/auth%2Ftokens", "Host: x", 401, ""},
 	} {
 		status, header, body := c.front.raw(c.method + " " + c.path + " HTTP/1.1\r\n" + c.headers +
@@ -330,6 +332,28 @@ func TestAudit(t *testing.T) {
 		t.Errorf("a panic: %d %v", status, o)
 	}
 	logged(id, "level=ERROR", "on purpose", "status=500")
+}
+
+// A client sees that an answer is cut off by a panic: it is not the whole.
+func TestPanicInAnAnswer(t *testing.T) {
+	f := open(t, Options{Listen: []string{"127.0.0.1:0"}})
+	f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "half of it")
+		w.(http.Flusher).Flush()
+		panic("on purpose")
+	})})
+	resp, err := http.Get("http://" + f.tcp + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err == nil || string(text) != "half of it\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if line := f.log.wait(t, "on purpose")[0]; !strings.Contains(line, "level=ERROR") ||
+		!strings.Contains(line, "status=500") {
+		t.Error(line)
+	}
 }
 
 // What a flag may not say is refused in words that say what to do.

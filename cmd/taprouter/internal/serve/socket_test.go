@@ -30,7 +30,13 @@ func TestSocketMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = closeToOthers(raw) // after bind it is too late
-	for name, want := range map[string]os.FileMode{path + "2": 0o777, path: 0o600} {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return closeToOthers(c) }}
+	early, err := config.Listen(t.Context(), "unix", path+"3") // so nobody can connect before openSocket's chmod
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	for name, want := range map[string]os.FileMode{path + "2": 0o777, path + "3": 0o600, path: 0o600} {
 		if name == path {
 			s, err := openSocket(name, nil)
 			if err != nil {
@@ -184,6 +190,55 @@ func TestSocketRace(t *testing.T) {
 		}
 		(<-got).Close()
 	}
+}
+
+// A Server hands its doors over: clients find them open throughout, nobody else gets the socket, and its name goes when
+// the last process ends.
+func TestHandOver(t *testing.T) {
+	opt := Options{Listen: []string{"127.0.0.1:0"}, Socket: filepath.Join(short(t), "s")}
+	first := open(t, opt)
+	first.Serve(Service{Handler: http.HandlerFunc(echo)})
+	files, err := first.HandOver()
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	first.Close()
+	early, err := net.Dial("unix", opt.Socket) // waits for the next process
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	if s, err := openSocket(opt.Socket, nil); err == nil {
+		s.Close()
+		t.Error("another process gets the socket meanwhile")
+	}
+	opt.Former = files
+	second := open(t, opt)
+	if second.tcp != first.tcp {
+		t.Errorf("the address is %s, and was %s", second.tcp, first.tcp)
+	}
+	second.Serve(Service{Handler: http.HandlerFunc(echo)})
+	if _, err := early.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufioReader(early), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	resp.Body.Close()
+	early.Close()
+	if status, _, _ := second.raw("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); status != 200 {
+		t.Errorf("by TCP: %d", status)
+	}
+	second.Close()
+	if _, err := os.Lstat(opt.Socket); err == nil {
+		t.Error("the socket is left")
+	}
+	third, err := openSocket(opt.Socket, nil)
+	if err != nil {
+		t.Fatalf("after the last process: %v", err)
+	}
+	third.Close()
 }
 
 // Without its default socket a Server goes on, and says why. One that was asked for must open.
