@@ -235,10 +235,12 @@ func TestHumanLog(t *testing.T) {
 	log := newLogger(&b, slog.LevelDebug, "text").With("router", "r 1").WithGroup("g")
 	log.Warn("trouble", "err", "it is\nbroken", slog.Group("in", "n", 1))
 	log.Debug("detail", "sent", "a\x1b[2J\u009bm\r")
+	log.Info("removed network a\n2026 ready\x1b[2J\u202e\xff é")
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	const warning = `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`
-	if len(lines) != 2 || !strings.HasSuffix(lines[0], warning) ||
-		!strings.HasSuffix(lines[1], `debug: detail router="r 1" g.sent="a\x1b[2J\u009bm\r"`) {
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], warning) ||
+		!strings.HasSuffix(lines[1], `debug: detail router="r 1" g.sent="a\x1b[2J\u009bm\r"`) ||
+		!strings.Contains(lines[2], ` removed network a\n2026 ready\x1b[2J\u202e\ufffd é router=`) {
 		t.Errorf("%q", lines)
 	}
 	b.Reset()

@@ -48,7 +48,7 @@ func (h *humanHandler) Handle(_ context.Context, r slog.Record) error {
 	case r.Level < slog.LevelInfo:
 		b.WriteString(h.paint("2", "debug: "))
 	}
-	b.WriteString(r.Message)
+	writeMessage(&b, r.Message)
 	b.Write(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		writeAttr(&b, h.group, a)
@@ -66,6 +66,18 @@ func (h *humanHandler) paint(code, text string) string {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// writeMessage writes a message, which may have names of objects in it: a name may not begin a line of its own.
+func writeMessage(b *bytes.Buffer, text string) {
+	for _, r := range text {
+		if unprintable(r) {
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
 }
 
 // writeAttr writes one key and value.
