@@ -156,6 +156,13 @@ type recorder struct {
 	status   int
 	stream   bool          // the time counts for each write by itself
 	patience time.Duration // that time
+	own      bool          // the handler has set another time
+}
+
+// SetWriteDeadline is for http.ResponseController. A handler that sets a time has to set all of them.
+func (w *recorder) SetWriteDeadline(t time.Time) error {
+	w.own = true
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }
 
 // Unwrap is for http.ResponseController.
@@ -188,7 +195,7 @@ func (w *recorder) begin() {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	if w.stream {
+	if w.stream && !w.own {
 		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
 	}
 }

@@ -294,15 +294,21 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 	impatient := few()
 	impatient.write = 50 * time.Millisecond
 	f := open(t, Options{Listen: []string{"127.0.0.1:0"}, bounds: impatient})
+	patient := open(t, Options{Listen: []string{"127.0.0.1:0"}})
 	written := make(chan error, 1)
-	f.Serve(Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	service := Service{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var err error
 		for block := make([]byte, 1<<20); err == nil; {
+			if r.URL.Path == "/own" {
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+			}
 			_, err = w.Write(block)
 		}
 		written <- err
-	}), Routes: []Route{{Pattern: "/stream", Stream: true}}})
-	for _, path := range []string{"/", "/stream"} {
+	}), Routes: []Route{{Pattern: "/stream", Stream: true}, {Pattern: "/own", Stream: true}}}
+	f.Serve(service)
+	patient.Serve(service)
+	for path, f := range map[string]*front{"/": f, "/stream": f, "/own": patient} {
 		c, err := net.Dial("tcp", f.tcp)
 		if err != nil {
 			t.Fatal(err)
@@ -316,7 +322,7 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("%s: %v", path, err)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(usualBounds().write * 9 / 10):
 			t.Fatalf("%s: it is written for ever", path)
 		}
 	}

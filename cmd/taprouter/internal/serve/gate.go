@@ -83,7 +83,7 @@ func (s *Server) enter(d *door, v *visit, rt *Route, w *recorder, r *http.Reques
 		default:
 			return nil, &reason{http.StatusTooManyRequests, "There are too many streams at once; end one of them."}
 		}
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
 		r.Body = http.MaxBytesReader(w, r.Body, most)
 		return func() { <-d.streams }, nil
 	}
