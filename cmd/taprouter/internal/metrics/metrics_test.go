@@ -148,15 +148,49 @@ func (s source) Workers(context.Context) ([]router.WorkerStats, error) { return 
 // text.
 func TestNamesakes(t *testing.T) {
 	m := metrics.New(source{&fixed{Stats: router.Stats{
-		Routers: []router.RouterStats{{Router: "r", Neighbors: 2}, {Router: "r", Neighbors: 3},
+		Routers: []router.RouterStats{{Router: "r", Neighbors: 2, Connections: 9, HalfOpen: 2, Closed: 3},
+			{Router: "r", Neighbors: 3, Connections: 1},
 			{Router: "\xff", Neighbors: 4}},
-		Devices: []router.DeviceStats{{Device: "d", Present: true}, {Device: "d"}},
+		Devices: []router.DeviceStats{{Device: "d", Present: true}, {Device: "d"}, {Device: "e"},
+			{Device: "e", Present: true}},
 	}}}, metrics.Options{})
 	text := scrape(t, m)
 	for _, want := range []string{
-		`taprouter_neighbors{router="r"} 5`, "taprouter_neighbors{router=\"\uFFFD\"} 4",
-		`taprouter_device_up{device="d",network=""} 0`,
+		`taprouter_connections{router="r",state="half_open"} 2`, `taprouter_connections{router="r",state="closed"} 3`,
+		`taprouter_connections{router="r",state="established"} 5`, `taprouter_neighbors{router="r"} 5`, "taprouter_neighbors{router=\"\uFFFD\"} 4",
+		`taprouter_device_up{device="d",network=""} 0`, `taprouter_device_up{device="e",network=""} 0`,
 	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+// Of members those are up that take connections. One that was removed is no member any more.
+func TestMembers(t *testing.T) {
+	var l router.Listener
+	l.ID, l.Statistics.BytesIn, l.Statistics.BytesOut = "v", 1, 2 // it has no name
+	for i, status := range []router.OperatingStatus{router.Online, router.NoMonitor, router.Draining, router.Degraded,
+		router.Error, router.Offline} {
+		m := router.MemberStatus{OperatingStatus: status}
+		m.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), uint16(i+1))
+		l.Pool.Members = append(l.Pool.Members, m)
+		m.Removed, m.Address = true, netip.AddrPortFrom(m.Address.Addr(), uint16(i+101))
+		l.Pool.Members = append(l.Pool.Members, m)
+	}
+	text := scrape(t, metrics.New(source{&fixed{balancers: []router.LoadBalancer{
+		{Router: "r", Listeners: []router.Listener{l}}}}}, metrics.Options{}))
+	for i, up := range []int{1, 1, 1, 1, 0, 0} {
+		want := fmt.Sprintf(`taprouter_lb_member_up{member="10.0.0.1:%d",pool="",router="r",vip="v"} %d`, i+1, up)
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	if n := strings.Count(text, "taprouter_lb_member_up{"); n != 6 {
+		t.Errorf("%d members are shown, want 6", n)
+	}
+	for direction, n := range map[string]int{"in": 1, "out": 2} {
+		want := fmt.Sprintf(`taprouter_lb_bytes_total{direction=%q,router="r",vip="v"} %d`, direction, n)
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
@@ -198,23 +232,23 @@ func TestScrapeAfterTheEnd(t *testing.T) {
 func TestScrapesAtOnce(t *testing.T) {
 	block := make(chan struct{})
 	h := metrics.New(source{&fixed{block: block}}, metrics.Options{}).Handler()
-	codes := make(chan int)
+	answers := make(chan *httptest.ResponseRecorder)
 	for range 8 {
 		go func() {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-			codes <- w.Code
+			answers <- w
 		}()
 	}
-	for range 4 { // the others wait
-		if c := <-codes; c != http.StatusServiceUnavailable {
-			t.Errorf("got %d", c)
+	for range 4 { // the others wait; one that has waited too long is told of the time
+		if a := <-answers; a.Code != http.StatusServiceUnavailable || !strings.Contains(a.Body.String(), "Limit") {
+			t.Errorf("got %d %s", a.Code, a.Body)
 		}
 	}
 	close(block)
 	for range 4 {
-		if c := <-codes; c != http.StatusOK {
-			t.Errorf("got %d", c)
+		if a := <-answers; a.Code != http.StatusOK {
+			t.Errorf("got %d", a.Code)
 		}
 	}
 }
