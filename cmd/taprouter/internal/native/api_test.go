@@ -403,6 +403,7 @@ func TestBadRequests(t *testing.T) {
 		says               string
 	}{
 		{"GET", "/connections?src=10.0.0", "", 400, "10.0.0.0/24"},
+		{"GET", "/connections?src=fe80::1%25eth0", "", 400, "an address such as"},
 		{"GET", "/connections?source=10.0.0.1", "", 400, `no parameter "source"`},
 		{"GET", "/connections?port=1&port=2", "", 400, "once"},
 		{"GET", "/connections?port=0", "", 400, "65535"},
@@ -476,7 +477,7 @@ func TestPlanAndApply(t *testing.T) {
 	if got := w.engine.State().Count(config.KindFloatingIP); got != 2 || w.engine.State() == was {
 		t.Errorf("%d floating IPs", got)
 	}
-	if a := w.do("POST", "/apply?name=lab.toml", next); a.status != 200 || !strings.Contains(a.body, `"changes":[]`) {
+	if a := w.do("POST", "/apply?name=lab.toml", next, "If-Match", "*"); a.status != 200 || !strings.Contains(a.body, `"changes":[]`) {
 		t.Errorf("the same again: %q", a)
 	}
 	// A fault has its line: the address of the floating IP is the router's.
@@ -506,6 +507,7 @@ func TestStatus(t *testing.T) {
 		Objects  map[string]int
 		Missing  []string `json:"missing_devices"`
 		Unserved []object
+		Down     []object `json:"members_down"`
 		Workers  []struct {
 			Turns uint64
 			Busy  float64 `json:"busy_seconds"`
@@ -515,7 +517,7 @@ func TestStatus(t *testing.T) {
 	if s.Version != "v1" || s.Revision != w.engine.State().Version() || s.Objects["floating_ips"] != 2 ||
 		s.Objects["networks"] != 2 || s.Objects["load_balancers"] != 1 || len(s.Workers) == 0 ||
 		s.Workers[0].Turns == 0 ||
-		s.Workers[0].Busy <= 0 {
+		s.Workers[0].Busy <= 0 || s.Down == nil || len(s.Down) > 0 {
 		t.Errorf("%+v", s)
 	}
 	if a := w.do("HEAD", "/status", ""); a.status != 200 || a.body != "" {
