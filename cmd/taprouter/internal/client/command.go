@@ -192,6 +192,9 @@ func (s *Session) create(k *kind, command any, out *showOptions, add func(body m
 	if err == nil && add != nil {
 		err = add(body)
 	}
+	if err == nil {
+		err = extend(command, body)
+	}
 	if err != nil {
 		return s.failed(err)
 	}
@@ -238,6 +241,9 @@ func (s *Session) changeFound(k *kind, o *object, command any, add func(o *objec
 	body, err := s.body(command)
 	if err == nil && add != nil {
 		err = add(o, body)
+	}
+	if err == nil {
+		err = extend(command, body)
 	}
 	if err != nil {
 		return err
@@ -362,16 +368,18 @@ func pairs(text string, keys map[string]string, required ...string) (map[string]
 		}
 		got[keys[key]] = value
 	}
-	valid := required
-	if valid == nil {
-		valid = validKeys(keys)
+	valid := slices.Clone(required)
+	for _, k := range validKeys(keys) {
+		if !slices.Contains(valid, k) {
+			valid = append(valid, k)
+		}
 	}
 	if len(wrong) > 0 {
 		return nil, &said{fmt.Sprintf("Invalid keys %s specified.\nValid keys are: %s", safe(strings.Join(wrong, ", ")),
 			strings.Join(valid, ", ")), errUsage}
 	}
 	for _, r := range required {
-		if got[keys[r]] == "" {
+		if _, ok := got[keys[r]]; !ok {
 			return nil, &said{fmt.Sprintf("Missing required keys %s.\nRequired keys are: %s", r,
 				strings.Join(required, ", ")), errUsage}
 		}
@@ -383,6 +391,7 @@ var errUsage = errors.New("wrong keys")
 
 // validKeys are an option's keys, in the order in which help names them.
 func validKeys(keys map[string]string) []string {
-	order := []string{"subnet", "ip-address", "ip-substring", "mac-address", "destination", "gateway", "start", "end"}
+	order := []string{"subnet", "ip-address", "ip-substring", "mac-address", "destination", "gateway", "start", "end",
+		"name", "value", "ip-version", "type"}
 	return slices.DeleteFunc(order, func(k string) bool { return keys[k] == "" })
 }

@@ -61,6 +61,7 @@ type floatingCreate struct {
 	Project           *string `api:"project_id" help:"Id of the project that owns it."`
 	DNSDomain         *string `name:"dns-domain" api:"dns_domain" help:"The domain of its name."`
 	DNSName           *string `name:"dns-name" api:"dns_name" help:"Its name in DNS."`
+	extraProperty
 	tagsCreate
 	showOptions
 }
@@ -98,6 +99,7 @@ type floatingSet struct {
 	Port           *string `api:"port_id,port" help:"Associate it with this port (name or id)."`
 	FixedIPAddress *string `name:"fixed-ip-address" api:"fixed_ip_address" placeholder:"<ip>" help:"Which of the port's addresses it is for."`
 	Description    *string `api:"description" help:"A text for people."`
+	extraProperty
 	tagsSet
 }
 
@@ -117,6 +119,7 @@ func (c *floatingShow) Run(s *Session) error {
 type floatingUnset struct {
 	FloatingIP string `arg:"" name:"floating-ip" help:"Address or id of the floating IP."`
 	Port       bool   `api:"port_id=null" help:"Disassociate it."`
+	extraProperty
 	tagsUnset
 }
 
@@ -152,6 +155,7 @@ type forwardingCreate struct {
 	ExternalProtocolPort int     `required:"" api:"external_port" help:"The TCP or UDP port outside."`
 	Protocol             string  `required:"" api:"protocol" help:"tcp or udp."`
 	Description          *string `api:"description" help:"A text for people."`
+	extraProperty
 	showOptions
 }
 
@@ -198,6 +202,7 @@ func (c *forwardingList) Run(s *Session) error {
 type forwardingSet struct {
 	FloatingIP     string `arg:"" name:"floating-ip" help:"Address or id of the floating IP."`
 	PortForwarding string `arg:"" name:"port-forwarding-id" help:"Id of the port forwarding."`
+	extraProperty
 	forwardingOptions
 }
 
@@ -208,6 +213,9 @@ func (c *forwardingSet) Run(s *Session) error {
 		return err
 	}
 	body, err := s.body(c)
+	if err == nil {
+		err = extend(c, body)
+	}
 	if err != nil {
 		return s.failed(err)
 	}

@@ -49,6 +49,7 @@ type networkCreate struct {
 	Disable              bool     `xor:"state" help:"Carry no frames yet."`
 	Project              *string  `api:"project_id" help:"Id of the project that owns it."`
 	AvailabilityZoneHint []string `sep:"none" api:"availability_zone_hints" help:"Zone to make it in; repeat it for more."`
+	extraProperty
 	networkOptions
 	tagsCreate
 	showOptions
@@ -102,6 +103,7 @@ type networkSet struct {
 	Name    *string `api:"name" help:"A new name."`
 	Enable  bool    `xor:"state" api:"admin_state_up=true" help:"Carry frames."`
 	Disable bool    `xor:"state" api:"admin_state_up=false" help:"Carry no frames."`
+	extraProperty
 	networkOptions
 	tagsSet
 }
@@ -119,6 +121,7 @@ func (c *networkShow) Run(s *Session) error { return s.show(networks, c.Network,
 
 type networkUnset struct {
 	Network string `arg:"" help:"Name or id of the network."`
+	extraUnset
 	tagsUnset
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 )
@@ -36,6 +37,9 @@ type portOptions struct {
 	VnicType            *string  `api:"binding:vnic_type" help:"How it is attached: normal."`
 	Host                *string  `api:"binding:host_id" help:"The host of the device."`
 	DNSName             *string  `name:"dns-name" api:"dns_name" help:"Its name in DNS."`
+	DNSDomain           *string  `name:"dns-domain" api:"dns_domain" help:"The domain of its name."`
+	BindingProfile      []string `sep:"none" placeholder:"<key>=<value>|<json>" help:"What the host of the device is told; repeat it for more."`
+	ExtraDHCPOption     []string `name:"extra-dhcp-option" sep:"none" placeholder:"name=<name>[,value=<value>,ip-version=4|6]" help:"An option of DHCP for it, without a value none; repeat it for more."`
 	EnablePortSecurity  bool     `xor:"security" api:"port_security_enabled=true" help:"Check its frames."`
 	DisablePortSecurity bool     `xor:"security" api:"port_security_enabled=false" help:"Check no frames of it."`
 	AllowedAddress      []string `sep:"none" placeholder:"ip-address=<ip>[,mac-address=<mac>]" help:"An address that it may use besides; repeat it for more."`
@@ -82,6 +86,33 @@ func (c *portOptions) allowed() ([]any, error) {
 	return all, nil
 }
 
+// dhcp sets options of DHCP. The router keeps those that are not named.
+func (c *portOptions) dhcp(body map[string]any) error {
+	options, err := parsedAll(c.ExtraDHCPOption, dhcpOptionKeys, "name")
+	if options != nil {
+		body["extra_dhcp_opts"] = options
+	}
+	return err
+}
+
+// profile sets what the host of the device is told: what the options say, over what it was.
+func (c *portOptions) profile(had *object, body map[string]any) error {
+	if len(c.BindingProfile) == 0 {
+		return nil
+	}
+	fresh, err := profileOf(c.BindingProfile)
+	if err != nil {
+		return err
+	}
+	profile := map[string]any{}
+	if had != nil {
+		maps.Copy(profile, had.values)
+	}
+	maps.Copy(profile, fresh)
+	body["binding:profile"] = profile
+	return nil
+}
+
 type portCreate struct {
 	Name      string   `arg:"" api:"name" help:"Name of the port."`
 	Network   string   `required:"" api:"network_id,network" help:"Its network (name or id)."`
@@ -90,6 +121,7 @@ type portCreate struct {
 	Enable    bool     `xor:"state" help:"Carry frames, as without this."`
 	Disable   bool     `xor:"state" help:"Carry no frames yet."`
 	Project   *string  `api:"project_id" help:"Id of the project that owns it."`
+	extraProperty
 	portOptions
 	tagsCreate
 	showOptions
@@ -111,6 +143,12 @@ func (c *portCreate) Run(s *Session) error {
 		allowed, err := c.allowed()
 		if allowed != nil {
 			body["allowed_address_pairs"] = allowed
+		}
+		if err == nil {
+			err = c.profile(nil, body)
+		}
+		if err == nil {
+			err = c.dhcp(body)
 		}
 		if err != nil {
 			return err
@@ -181,9 +219,11 @@ type portSet struct {
 	Name             *string  `api:"name" help:"A new name."`
 	FixedIP          []string `name:"fixed-ip" sep:"none" placeholder:"subnet=<subnet>,ip-address=<ip>" help:"A further subnet or address, or both; repeat it for more."`
 	NoFixedIP        bool     `name:"no-fixed-ip" help:"Drop all addresses; those of --fixed-ip take their place."`
+	NoBindingProfile bool     `help:"Forget what the host of the device is told; that of --binding-profile takes its place."`
 	NoAllowedAddress bool     `help:"Drop all addresses that it may use besides; those of --allowed-address take their place."`
 	Enable           bool     `xor:"state" api:"admin_state_up=true" help:"Carry frames."`
 	Disable          bool     `xor:"state" api:"admin_state_up=false" help:"Carry no frames."`
+	extraProperty
 	portOptions
 	tagsSet
 }
@@ -197,6 +237,16 @@ func (c *portSet) Run(s *Session) error {
 		}
 		allowed, err := c.allowed()
 		if err != nil {
+			return err
+		}
+		had, _ := o.get("binding:profile").(*object)
+		if c.NoBindingProfile {
+			had, body["binding:profile"] = nil, map[string]any{}
+		}
+		if err := c.profile(had, body); err != nil {
+			return err
+		}
+		if err := c.dhcp(body); err != nil {
 			return err
 		}
 		merge(body, "fixed_ips", o.list("fixed_ips"), fixed, c.NoFixedIP)
@@ -230,7 +280,9 @@ type portUnset struct {
 	FixedIP        []string `name:"fixed-ip" sep:"none" placeholder:"subnet=<subnet>,ip-address=<ip>" help:"Drop this address; repeat it for more."`
 	AllowedAddress []string `sep:"none" placeholder:"ip-address=<ip>[,mac-address=<mac>]" help:"Drop this address that it may use besides; repeat it for more."`
 	SecurityGroup  []string `sep:"none" help:"Drop this security group (name or id); repeat it for more."`
+	BindingProfile []string `sep:"none" placeholder:"<key>" help:"Forget this of what the host of the device is told; repeat it for more."`
 	Host           bool     `api:"binding:host_id=\"\"" help:"Forget the host of the device."`
+	extraUnset
 	tagsUnset
 }
 
@@ -243,6 +295,9 @@ func (c *portUnset) Run(s *Session) error {
 		}
 		allowed, err := (&portOptions{AllowedAddress: c.AllowedAddress}).allowed()
 		if err != nil {
+			return err
+		}
+		if err := forget(o, c.BindingProfile, body); err != nil {
 			return err
 		}
 		var groups []any
@@ -258,4 +313,23 @@ func (c *portUnset) Run(s *Session) error {
 			{"allowed_address_pairs", "allowed-address-pair",
 				allowed, nil}})
 	})
+}
+
+// forget takes keys from what the host of a port's device is told. They must be there.
+func forget(o *object, keys []string, body map[string]any) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	profile := map[string]any{}
+	if had, ok := o.get("binding:profile").(*object); ok {
+		maps.Copy(profile, had.values)
+	}
+	for _, k := range keys {
+		if _, ok := profile[k]; !ok {
+			return inItsWords("Port does not contain binding-profile %s", k)
+		}
+		delete(profile, k)
+	}
+	body["binding:profile"] = profile
+	return nil
 }

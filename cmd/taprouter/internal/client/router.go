@@ -77,6 +77,7 @@ type routerCreate struct {
 	Description          *string  `api:"description" help:"A text for people."`
 	Project              *string  `api:"project_id" help:"Id of the project that owns it."`
 	AvailabilityZoneHint []string `sep:"none" api:"availability_zone_hints" help:"Zone to make it in; repeat it for more."`
+	extraProperty
 	gatewayOptions
 	tagsCreate
 	showOptions
@@ -123,6 +124,7 @@ type routerSet struct {
 	NoHA        bool     `name:"no-ha" xor:"ha" api:"ha=false" help:"Have it once."`
 	Route       []string `sep:"none" placeholder:"destination=<cidr>,gateway=<ip>" help:"A further route; repeat it for more."`
 	NoRoute     bool     `help:"Drop all routes; those of --route take their place."`
+	extraProperty
 	gatewayOptions
 	tagsSet
 }
@@ -184,6 +186,7 @@ type routerUnset struct {
 	Router          string   `arg:"" help:"Name or id of the router."`
 	Route           []string `sep:"none" placeholder:"destination=<cidr>,gateway=<ip>" help:"Drop this route; repeat it for more."`
 	ExternalGateway bool     `api:"external_gateway_info={}" help:"Drop the gateway."`
+	extraUnset
 	tagsUnset
 }
 

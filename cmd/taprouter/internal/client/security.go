@@ -51,6 +51,7 @@ type groupCreate struct {
 	Project     *string `api:"project_id" help:"Id of the project that owns it."`
 	Stateful    bool    `xor:"stateful" api:"stateful=true" help:"Let in the answers to what goes out, as without this."`
 	Stateless   bool    `xor:"stateful" api:"stateful=false" help:"Let in only what a rule allows."`
+	extraProperty
 	tagsCreate
 	showOptions
 }
@@ -89,6 +90,7 @@ type groupSet struct {
 	Description *string `api:"description" help:"A text for people."`
 	Stateful    bool    `xor:"stateful" api:"stateful=true" help:"Let in the answers to what goes out."`
 	Stateless   bool    `xor:"stateful" api:"stateful=false" help:"Let in only what a rule allows."`
+	extraProperty
 	tagsSet
 }
 
@@ -105,6 +107,7 @@ func (c *groupShow) Run(s *Session) error { return s.show(securityGroups, c.Grou
 
 type groupUnset struct {
 	Group string `arg:"" help:"Name or id of the security group."`
+	extraUnset
 	tagsUnset
 }
 
@@ -125,6 +128,7 @@ type ruleCreate struct {
 	Egress             bool    `xor:"direction" help:"What comes from the port."`
 	Ethertype          string  `help:"IPv4 or IPv6; by the protocol without it."`
 	Project            *string `api:"project_id" help:"Id of the project that owns it."`
+	extraProperty
 	showOptions
 }
 
@@ -137,6 +141,9 @@ func (c *ruleCreate) Run(s *Session) error {
 	}
 	if err := c.add(body); err != nil {
 		return &said{err.Error(), err} // no answer of the router's
+	}
+	if err := extend(c, body); err != nil {
+		return s.failed(err)
 	}
 	o, err := s.post(securityRules, body)
 	if err != nil {
@@ -354,6 +361,7 @@ type addressCreate struct {
 	Description *string  `api:"description" help:"A text for people."`
 	Address     []string `sep:"none" placeholder:"<cidr>" help:"Addresses of it; repeat it for more."`
 	Project     *string  `api:"project_id" help:"Id of the project that owns it."`
+	extraProperty
 	showOptions
 }
 
@@ -404,6 +412,7 @@ type addressSet struct {
 	Name         *string  `api:"name" help:"A new name."`
 	Description  *string  `api:"description" help:"A text for people."`
 	Address      []string `sep:"none" placeholder:"<cidr>" help:"Further addresses; repeat it for more."`
+	extraProperty
 }
 
 // Run changes an address group.

@@ -44,6 +44,7 @@ type subnetCreate struct {
 	IPv6RaMode      *string `name:"ipv6-ra-mode" api:"ipv6_ra_mode" help:"dhcpv6-stateful, dhcpv6-stateless or slaac."`
 	IPv6AddressMode *string `name:"ipv6-address-mode" api:"ipv6_address_mode" help:"dhcpv6-stateful, dhcpv6-stateless or slaac."`
 	Project         *string `api:"project_id" help:"Id of the project that owns it."`
+	extraProperty
 	subnetOptions
 	tagsCreate
 	showOptions
@@ -154,6 +155,7 @@ type subnetSet struct {
 	NoAllocationPool bool    `help:"Drop the addresses to choose from; those of --allocation-pool take their place."`
 	NoDNSNameservers bool    `name:"no-dns-nameservers" help:"Drop all name servers; those of --dns-nameserver take their place."`
 	NoHostRoute      bool    `help:"Drop all routes for hosts; those of --host-route take their place."`
+	extraProperty
 	subnetOptions
 	tagsSet
 }
@@ -188,6 +190,7 @@ type subnetUnset struct {
 	DNSNameserver  []string `name:"dns-nameserver" sep:"none" help:"Drop this name server; repeat it for more."`
 	HostRoute      []string `sep:"none" placeholder:"destination=<cidr>,gateway=<ip>" help:"Drop this route; repeat it for more."`
 	ServiceType    []string `sep:"none" help:"Drop this use; repeat it for more."`
+	extraUnset
 	tagsUnset
 }
 
