@@ -373,3 +373,31 @@ func difference(want, got string) string {
 	}
 	return b.String()
 }
+
+// A name that leads to another place in a URL is a name all the same. (OpenStack's client shows an empty object, and
+// sends DELETE /v2.0/.)
+func TestOddNames(t *testing.T) {
+	c := newCloud(t)
+	for _, name := range []string{"", ".", "..", "a/b", "?x", "%2e"} {
+		for _, command := range []string{"show", "delete", "set --name x"} {
+			args := slices.Insert(words("network "+command), 2, name)
+			s := c.run(t, args)
+			if s.Status != 1 || !strings.Contains(s.Err, "No Network found for "+name) {
+				t.Errorf("%q: %+v", args, s)
+			}
+		}
+		if writes, _ := c.took(); len(writes) > 0 {
+			t.Errorf("%q: it sends %q", name, writes)
+		}
+		if name == "" {
+			continue
+		}
+		if s := c.run(t, []string{"network", "create", name}); s.Status != 0 {
+			t.Errorf("%q: %+v", name, s)
+		}
+		if s := c.run(t, []string{"network", "show", name, "-f", "value", "-c", "name"}); s.Out != name+"\n" {
+			t.Errorf("%q: %+v", name, s)
+		}
+		c.took()
+	}
+}

@@ -186,13 +186,15 @@ func (s *Session) find(k *kind, name string) (*object, error) {
 	if k.title == "" {
 		return s.findBalancing(k, name)
 	}
-	v, err := s.router.call(s.ctx, http.MethodGet, k.path+"/"+url.PathEscape(name), nil)
-	var answer *answerError
-	switch {
-	case err == nil:
-		return wrapped(v, k.singular)
-	case !errors.As(err, &answer) || answer.status != http.StatusNotFound && answer.status != http.StatusBadRequest:
-		return nil, err
+	if name != "" && name != "." && name != ".." { // which lead to another place
+		v, err := s.router.call(s.ctx, http.MethodGet, k.path+"/"+url.PathEscape(name), nil)
+		var answer *answerError
+		switch {
+		case err == nil:
+			return wrapped(v, k.singular)
+		case !errors.As(err, &answer) || answer.status != http.StatusNotFound && answer.status != http.StatusBadRequest:
+			return nil, err
+		}
 	}
 	var filter url.Values
 	key := k.named
