@@ -414,7 +414,7 @@ func (o *office) applies(t *testing.T) {
 	more := o.file("more.toml", string(text)+"\n[[network]]\nname = \"third\"\n")
 	o.does(t, "apply --plan "+more+` => + network "third"`+`
 		network list -f value -c Name => vlan101
-		apply `+more+` => 1 changes made`+`
+		apply `+more+` => 1 change made`+`
 		network show third => ACTIVE`)
 	wrong := o.file("wrong.toml", string(text)+"\n[[network]]\nnam = \"third\"\n")
 	if out, err := o.tries("apply " + wrong); exitCode(err) != 2 || !strings.Contains(out, "wrong.toml:") {

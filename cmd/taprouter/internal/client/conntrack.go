@@ -137,9 +137,23 @@ func conntrackLine(o *object) string {
 		b.WriteString("[UNREPLIED] ")
 	}
 	side("reply", echoReply)
-	if o.get("replied") == true {
+	if assured(o) {
 		b.WriteString("[ASSURED] ")
 	}
 	b.WriteString("mark=0 use=1")
 	return b.String()
+}
+
+// assured reports whether Linux would not give a connection up early for others: TCP from its third packet on, and
+// other protocols with ports that were answered. An echo never is.
+func assured(o *object) bool {
+	switch o.text("protocol") {
+	case "icmp":
+		return false
+	case "tcp":
+		if state := o.text("state"); strings.HasPrefix(state, "SYN_") {
+			return false
+		}
+	}
+	return o.get("replied") == true
 }

@@ -265,11 +265,19 @@ func appliedText(o *object, plan bool) string {
 	case n == 0:
 		fmt.Fprintf(&b, "no changes; revision %d\n", integer(o.get("revision")))
 	case plan:
-		fmt.Fprintf(&b, "%d changes planned; revision %d is served\n", n, integer(o.get("revision")))
+		fmt.Fprintf(&b, "%s planned; revision %d is served\n", counted(n, "change"), integer(o.get("revision")))
 	default:
-		fmt.Fprintf(&b, "%d changes made; revision %d\n", n, integer(o.get("revision")))
+		fmt.Fprintf(&b, "%s made; revision %d\n", counted(n, "change"), integer(o.get("revision")))
 	}
 	return b.String()
+}
+
+// counted is a number with its noun.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func changeText(b *strings.Builder, c *object) {
@@ -409,8 +417,8 @@ func statusText(o *object) string {
 	var counts []string
 	if objects != nil {
 		for _, k := range objects.keys {
-			if n := number(objects.values[k]); n != "0" {
-				counts = append(counts, fmt.Sprintf("%s %s", n, strings.ReplaceAll(k, "_", " ")))
+			if n := integer(objects.values[k]); n != 0 {
+				counts = append(counts, counted(n, strings.ReplaceAll(strings.TrimSuffix(k, "s"), "_", " ")))
 			}
 		}
 	}
@@ -432,8 +440,9 @@ func statusText(o *object) string {
 	}
 	for _, v := range o.list("workers") {
 		w, _ := v.(*object)
-		fmt.Fprintf(&b, "worker %s: %s networks, %s routers, busy %s s\n", number(w.get("worker")),
-			number(w.get("networks")), number(w.get("routers")), number(w.get("busy_seconds")))
+		fmt.Fprintf(&b, "worker %s: %s, %s, busy %s s\n", number(w.get("worker")),
+			counted(integer(w.get("networks")), "network"), counted(integer(w.get("routers")), "router"),
+			number(w.get("busy_seconds")))
 	}
 	return b.String()
 }

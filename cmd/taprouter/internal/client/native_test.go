@@ -111,13 +111,13 @@ func TestOwnCommands(t *testing.T) {
 			"GET /taprouter/v1/connections?" +
 				"dport=80&protocol=tcp&router=r&src=10.0.0.0%2F8&state=ESTABLISHED", `tcp      6 7195 ESTABLISHED src=10.0.0.5 dst=1.1.1.1 sport=4000 dport=80 src=1.1.1.1 dst=10.10.10.2 sport=80 dport=4000 [ASSURED] mark=0 use=1
 udp      17 29 src=10.0.0.5 dst=10.0.1.1 sport=4001 dport=53 [UNREPLIED] src=10.0.1.1 dst=10.0.0.5 sport=53 dport=4001 mark=0 use=1
-icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=10.10.10.4 type=0 code=0 id=7 [ASSURED] mark=0 use=1
+icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=10.10.10.4 type=0 code=0 id=7 mark=0 use=1
 3 flow entries have been shown.
 `},
 		{"show conntrack -n", "GET /taprouter/v1/connections", `tcp      6 7195 ESTABLISHED src=10.0.0.5 dst=1.1.1.1 sport=4000 dport=80 src=1.1.1.1 dst=10.10.10.2 sport=80 dport=4000 [ASSURED] mark=0 use=1
 1 flow entries have been shown.
 `},
-		{"show conntrack --dst-nat", "GET /taprouter/v1/connections", `icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=10.10.10.4 type=0 code=0 id=7 [ASSURED] mark=0 use=1
+		{"show conntrack --dst-nat", "GET /taprouter/v1/connections", `icmp     1 29 src=10.10.10.4 dst=10.10.10.9 type=8 code=0 id=7 src=10.0.0.5 dst=10.10.10.4 type=0 code=0 id=7 mark=0 use=1
 1 flow entries have been shown.
 `},
 		{"show conntrack -j --limit 1 -o json", "GET /taprouter/v1/connections", `{"router": "r", "protocol": "tcp", "protocol_number": 6, "state": "ESTABLISHED", "timeout": 7195.5, "replied": true, "original": {"src": "10.0.0.5", "dst": "1.1.1.1", "sport": 4000, "dport": 80}, "reply": {"src": "1.1.1.1", "dst": "10.10.10.2", "sport": 80, "dport": 4000}}
@@ -177,12 +177,12 @@ r VIP 10.0.0.50 TCP port 80 -> pool p of 2 members
 +--------+---------+---------+------------+----------+------------+----------+------------+
 `},
 		{"status", "GET /taprouter/v1/status", `taprouter 1, up 1m1s, revision 7
-objects: 2 networks, 1 floating ips
+objects: 2 networks, 1 floating ip
 connections: 5
 missing devices: tap:x
 member down: a of pool p, VIP web: refused
 kept, not obeyed yet: security groups
-worker 0: 2 networks, 1 routers, busy 0.5 s
+worker 0: 2 networks, 1 router, busy 0.5 s
 `},
 		{"log", "GET /taprouter/v1/log-level", "debug\n"},
 		{"log warn", `PUT /taprouter/v1/log-level {"level":"warn"}`, ""},
