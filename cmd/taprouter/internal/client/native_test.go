@@ -305,3 +305,25 @@ func TestHostileServers(t *testing.T) {
 		})
 	}
 }
+
+// A client that is not let in says what would let it in.
+func TestWaysIn(t *testing.T) {
+	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"NeutronError":{"type":"HTTPUnauthorized","message":"No.","detail":""}}`)
+	})
+	guarded, plain := httptest.NewTLSServer(refuse), httptest.NewServer(refuse)
+	t.Cleanup(guarded.Close)
+	t.Cleanup(plain.Close)
+	for endpoint, want := range map[string]string{
+		guarded.URL: "--cacert FILE", plain.URL: "No. (--token-file FILE or $TAPROUTER_TOKEN",
+		strings.Replace(guarded.URL, "https:", "http:", 1): "write https://",
+	} {
+		t.Setenv("TAPROUTER_ENDPOINT", endpoint)
+		for _, command := range []string{"network list", "status", "events"} {
+			if s := run(t, strings.Fields(command)); s.Status != 1 || !strings.Contains(s.Err, want) {
+				t.Errorf("%s: %+v, want %q", command, s, want)
+			}
+		}
+	}
+}

@@ -141,6 +141,10 @@ func (t *transport) why(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%s: connection refused: is `taprouter run` running there?", t.place)
 	}
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return fmt.Errorf("%s: nobody known has signed the router's certificate: --cacert FILE names the authority, "+
+			"or the certificate itself", t.place)
+	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
@@ -242,6 +246,14 @@ func (e *answerError) side() string {
 
 // messageOf finds the text for people in the body of an error.
 func messageOf(text []byte, resp *http.Response) string {
+	m := messageIn(text, resp)
+	if resp.StatusCode == http.StatusUnauthorized {
+		m += " (--token-file FILE or $TAPROUTER_TOKEN gives the router's token.)"
+	}
+	return m
+}
+
+func messageIn(text []byte, resp *http.Response) string {
 	v, err := decode(text)
 	o, ok := v.(*object)
 	if err == nil && ok {
@@ -256,6 +268,9 @@ func messageOf(text []byte, resp *http.Response) string {
 				return m
 			}
 		}
+	}
+	if resp.TLS == nil && resp.StatusCode == http.StatusBadRequest && bytes.Contains(text, []byte("to an HTTPS server")) {
+		return "The router speaks TLS here: write https:// in the endpoint."
 	}
 	const most = 300
 	if m := strings.TrimSpace(string(text[:min(len(text), most)])); m != "" {
