@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		if c.LogFormat == "json" {
 			newLogger(std.err, slog.LevelInfo, c.LogFormat).Error(err.Error())
 		} else {
-			fmt.Fprintf(std.err, "taprouter: %v\nTry `taprouter --help`.\n", err)
+			fmt.Fprintf(std.err, "taprouter: %v\nTry `%s --help`.\n", err, commandOf(err))
 		}
 		return exitUsage
 	}
@@ -108,6 +108,19 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		return reportTo(log, err)
 	}
 	return report(err, std)
+}
+
+// commandOf is the command whose words are wrong, as far as they lead to one.
+func commandOf(err error) string {
+	name := "taprouter"
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+		for _, p := range wrong.Context.Path {
+			if p.Command != nil {
+				name += " " + p.Command.Name
+			}
+		}
+	}
+	return name
 }
 
 // newParser makes the parser of a command line.

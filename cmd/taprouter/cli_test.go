@@ -51,7 +51,9 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"run", "--help"}, 0, []string{"Topology file"}},
 		{[]string{"version"}, 0, []string{"taprouter ", "go1."}},
 		{[]string{"serve", "x"}, 2, []string{"serve", "--help"}},
-		{[]string{"run"}, 2, []string{"<file>"}},
+		{[]string{"run"}, 2, []string{"<file>", "Try `taprouter run --help`."}},
+		{[]string{"floating", "ip", "create"}, 2, []string{"<network>", "Try `taprouter floating ip create --help`."}},
+		{[]string{"netwrk"}, 2, []string{"Try `taprouter --help`."}},
 		{[]string{"--log-level", "loud", "version"}, 2, []string{"loud"}},
 		{[]string{"check", "nowhere.toml"}, 1, []string{"nowhere.toml", "no such file"}},
 		{[]string{"check", bad}, 2, []string{bad + ":2: ", `did you mean "name"`, bad + ":5: ", `"y"`}},
@@ -240,7 +242,7 @@ func TestHumanLog(t *testing.T) {
 	const warning = `warning: trouble router="r 1" g.err="it is\nbroken" g.in.n=1`
 	if len(lines) != 3 || !strings.HasSuffix(lines[0], warning) ||
 		!strings.HasSuffix(lines[1], `debug: detail router="r 1" g.sent="a\x1b[2J\u009bm\r"`) ||
-		!strings.Contains(lines[2], ` removed network a\n2026 ready\x1b[2J\u202e\ufffd é router=`) {
+		!strings.Contains(lines[2], ` removed network a\n2026 ready\x1b[2J\u202e� é router=`) {
 		t.Errorf("%q", lines)
 	}
 	b.Reset()
