@@ -262,7 +262,8 @@ func openstack(t testing.TB, c *cloud) func(args []string) said {
 }
 
 // journeys are the files of commands. The later ones need more of the API.
-var journeys = []struct{ name, extension string }{{"journey", ""}, {"groups", "security-group"}, {"extra", "security-group"}}
+var journeys = []struct{ name, extension string }{{"journey", ""}, {"groups", "security-group"},
+	{"extra", "security-group"}}
 
 // journey starts a cloud for the commands of a file.
 func journey(t *testing.T, name, extension string) (*cloud, []string) {
