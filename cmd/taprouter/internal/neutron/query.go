@@ -77,7 +77,7 @@ func (m *mounted[T]) query(r *request, s reader) (*query[T], error) {
 	if err != nil {
 		return nil, malformed("Malformed query: %v", err)
 	}
-	q := &query[T]{values: values, fields: fieldsOf(values)}
+	q := &query[T]{values: values, fields: m.known(fieldsOf(values))}
 	for _, key := range sortedKeys(values) {
 		list := values[key]
 		switch key {
@@ -110,9 +110,28 @@ func (m *mounted[T]) query(r *request, s reader) (*query[T], error) {
 	return q, err
 }
 
-// fieldsOf lists the attributes that the answer is to have. None: all.
+// fieldsOf lists the attributes that the answer is to have, each of them once. None: all.
 func fieldsOf(values url.Values) []string {
-	return slices.DeleteFunc(slices.Clone(values["fields"]), func(f string) bool { return f == "" })
+	list := slices.DeleteFunc(slices.Clone(values["fields"]), func(f string) bool { return f == "" })
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// known leaves out fields that the resource does not have: a query may name thousands, and each object of a list would
+// be asked for them. If it has none of them, one is left, as no fields are all.
+func (m *mounted[T]) known(fields []string) []string {
+	if len(fields) == 0 {
+		return nil
+	}
+	first := fields[0]
+	fields = slices.DeleteFunc(fields, func(f string) bool {
+		_, ok := find(m.list, f)
+		return !ok
+	})
+	if len(fields) == 0 {
+		return []string{first}
+	}
+	return fields
 }
 
 // filter makes a filter of a key: the attribute, or an element of its list, is one of the values.
@@ -155,24 +174,27 @@ func queryText(v any) string {
 
 // tagFilter makes a filter of tags: with all of them or any of them, or not.
 func tagFilter[T config.Object](key string, values []string) func(o T) bool {
-	var tags []string
+	wanted := map[string]bool{} // a query may name thousands
 	for _, v := range values {
-		tags = append(tags, strings.Split(v, ",")...)
+		for t := range strings.SplitSeq(v, ",") {
+			wanted[t] = true
+		}
 	}
 	return func(o T) bool {
 		n := 0
-		for _, t := range tags {
-			if slices.Contains(o.About().Tags, t) {
+		tags := o.About().Tags
+		for i, t := range tags {
+			if wanted[t] && !slices.Contains(tags[:i], t) { // a file may say one twice
 				n++
 			}
 		}
 		switch key {
 		case "tags":
-			return n == len(tags)
+			return n == len(wanted)
 		case "tags-any":
 			return n > 0
 		case "not-tags":
-			return n < len(tags)
+			return n < len(wanted)
 		}
 		return n == 0
 	}
@@ -195,6 +217,9 @@ func (m *mounted[T]) orders(keys, dirs []string) ([]order[T], error) {
 				return nil, malformed("'%s' is invalid value for sort_dirs, valid value is 'asc' and 'desc'", dirs[i])
 			}
 			o.desc = dirs[i] == "desc"
+		}
+		if slices.ContainsFunc(list, func(x order[T]) bool { return x.by.name == key }) {
+			continue // it has decided already
 		}
 		list = append(list, o)
 	}

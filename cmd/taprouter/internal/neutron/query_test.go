@@ -91,6 +91,28 @@ func TestUnknownQueriesAreRefused(t *testing.T) {
 	c.refuse(404, "NetworkNotFound", "GET", "/v2.0/networks?marker=x", "")
 }
 
+// A query that says the same, or what nobody knows, thousands of times costs little for each object of a list.
+func TestLongQueries(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	for range 40 {
+		c.do(201, "POST", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
+	}
+	work := func(query string) float64 {
+		return testing.AllocsPerRun(1, func() { c.do(200, "GET", "/v2.0/ports"+query, "") })
+	}
+	usual := work("?sort_key=status&fields=fixed_ips")
+	for _, query := range []string{"?sort_key=status" + strings.Repeat("&sort_key=status", 3000),
+		"?fields=fixed_ips" + strings.Repeat("&fields=fixed_ips", 3000)} {
+		if n := work(query); n > 20*usual+10*3000 {
+			t.Errorf("%.20s...: %.0f allocations, %.0f for one", query, n, usual)
+		}
+	}
+	if got := c.names("/v2.0/networks?tags-any=" + strings.Repeat("x,", 3000) + "x"); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFields(t *testing.T) {
 	c := newCloud(t)
 	c.build()
