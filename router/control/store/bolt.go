@@ -329,7 +329,7 @@ func openDB(f *os.File, timeout time.Duration) (db *bbolt.DB, fault, err error) 
 }
 
 // write implements journal.
-func (b *boltFile) write(before *content, c change) error {
+func (b *boltFile) write(before *content, changes []change) error {
 	if b.doubtful {
 		if err := b.begin(before, true); err != nil {
 			return fmt.Errorf("write %s anew: %w", b.path, err)
@@ -337,11 +337,13 @@ func (b *boltFile) write(before *content, c change) error {
 		b.doubtful = false
 	}
 	last := b.txid()
-	if err := b.db.Update(func(tx *bbolt.Tx) error { return putChange(tx, c) }); err != nil {
+	if err := b.db.Update(func(tx *bbolt.Tx) error { return putChanges(tx, changes) }); err != nil {
 		b.doubtful = last == 0 || b.txid() != last
 		return fmt.Errorf("write %s: %w", b.path, err)
 	}
-	before.apply(c)
+	for _, c := range changes {
+		before.apply(c)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.latest = before

@@ -37,7 +37,7 @@ func (t *table) Lease(ctx context.Context, ttl time.Duration) (Lease, error) {
 	for id == 0 || t.alive[id] != nil {
 		id = LeaseID(rand.Int64())
 	}
-	err := t.make(change{rev: t.content.rev, grants: map[LeaseID]time.Duration{id: ttl}})
+	err := t.make([]change{{rev: t.content.rev, grants: map[LeaseID]time.Duration{id: ttl}}})
 	if err != nil {
 		return nil, fmt.Errorf("store: lease: %w", err)
 	}
@@ -119,7 +119,7 @@ func (l *lease) finish(early bool) error {
 	if len(c.ops) > 0 {
 		c.rev++
 	}
-	err := t.make(c)
+	err := t.make([]change{c})
 	t.mu.Lock()
 	l.ending = err == nil
 	t.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,6 +33,8 @@ type stored struct {
 	value  []byte // as it was loaded; nil: it was saved since
 	modRev int64
 }
+
+var errNotLoaded = errors.New("store: objects are saved before they were loaded")
 
 // NewObjects returns the Objects of a Store.
 func NewObjects(s Store) *Objects { return &Objects{store: s} }
@@ -110,9 +113,9 @@ func MetaKey(name string) string { return Root + "meta/" + name }
 // The same Txn makes other changes as well, of keys from MetaKey.
 func (s *Objects) Save(ctx context.Context, to *config.State, others ...Op) error {
 	if s.stored == nil {
-		return errors.New("store: objects are saved before they were loaded")
+		return errNotLoaded
 	}
-	ops, err := s.differing(to)
+	ops, err := s.differing(s.last, to)
 	if err != nil {
 		return err
 	}
@@ -126,10 +129,45 @@ func (s *Objects) Save(ctx context.Context, to *config.State, others ...Op) erro
 // SaveChanges is Save for a State whose changes from the saved one are known. It looks at no other object, so Sources
 // that alone differ wait for the next Save. It is Save if another State than from was saved.
 func (s *Objects) SaveChanges(ctx context.Context, from, to *config.State, changes []config.Change) error {
-	if s.stored == nil || s.last != from {
-		return s.Save(ctx, to)
+	_, err := s.SaveEach(ctx, []Transition{{from, to, changes}})
+	return err
+}
+
+// A Transition is a change from one State to another.
+type Transition struct {
+	From, To *config.State
+	Changes  []config.Change
+}
+
+// SaveEach is SaveChanges for several changes, each of the State that the one before leads to. All are saved, or none.
+// It returns the revision after each: a Batcher has one for each, another Store has one for all of them.
+func (s *Objects) SaveEach(ctx context.Context, list []Transition) (revs []int64, err error) {
+	if s.stored == nil {
+		return nil, errNotLoaded
 	}
-	ops := map[config.Ref]Op{}
+	steps := make([]map[config.Ref]Op, 0, len(list))
+	last := s.last
+	for _, t := range list {
+		ops := map[config.Ref]Op{}
+		if last == nil || last != t.From {
+			ops, err = s.differing(last, t.To)
+		} else {
+			err = putAll(ops, t.Changes)
+		}
+		if err != nil {
+			return nil, err
+		}
+		steps, last = append(steps, ops), t.To
+	}
+	if revs, err = s.batch(ctx, steps); err != nil {
+		return nil, err
+	}
+	s.last = last
+	return revs, nil
+}
+
+// putAll adds what changes do.
+func putAll(ops map[config.Ref]Op, changes []config.Change) error {
 	for _, c := range changes {
 		if c.After == nil {
 			ops[c.Ref] = Op{Key: keyOf(c.Ref), Delete: true}
@@ -141,41 +179,88 @@ func (s *Objects) SaveChanges(ctx context.Context, from, to *config.State, chang
 		}
 		ops[c.Ref] = Op{Key: keyOf(c.Ref), Value: value}
 	}
-	if err := s.txn(ctx, ops, nil); err != nil {
-		return err
-	}
-	s.last = to
 	return nil
+}
+
+// batch writes the changes of objects of several steps.
+func (s *Objects) batch(ctx context.Context, steps []map[config.Ref]Op) ([]int64, error) {
+	revs := make([]int64, len(steps))
+	b, ok := s.store.(Batcher)
+	if !ok || len(steps) == 1 {
+		all := steps[0]
+		for _, ops := range steps[1:] {
+			maps.Copy(all, ops)
+		}
+		err := s.txn(ctx, all, nil)
+		for i := range revs {
+			revs[i] = s.rev
+		}
+		return revs, err
+	}
+	list := make([]Step, len(steps))
+	compared := map[config.Ref]bool{} // by an earlier step, which nobody else can come after
+	for i, ops := range steps {
+		list[i] = s.step(ops, nil, compared)
+	}
+	revs, ok, err := b.Batch(ctx, list)
+	if err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, fmt.Errorf("store: save: %w", ErrConflict)
+	}
+	for i, ops := range steps {
+		s.wrote(ops, revs[i])
+	}
+	return revs, nil
+}
+
+// step is what changes objects and others, unless somebody else has changed the objects.
+func (s *Objects) step(ops map[config.Ref]Op, others []Op, compared map[config.Ref]bool) Step {
+	var step Step
+	step.Ops = append(make([]Op, 0, len(ops)+len(others)), others...)
+	for r, o := range ops {
+		if !compared[r] {
+			step.Cmps = append(step.Cmps, Cmp{o.Key, s.stored[r].modRev})
+		}
+		step.Ops = append(step.Ops, o)
+	}
+	for r := range ops {
+		if compared != nil {
+			compared[r] = true
+		}
+	}
+	slices.SortFunc(step.Ops, func(a, b Op) int { return strings.Compare(a.Key, b.Key) })
+	return step
+}
+
+// wrote notes what a revision has written.
+func (s *Objects) wrote(ops map[config.Ref]Op, rev int64) {
+	for r, o := range ops {
+		if s.stored[r] = (stored{modRev: rev}); o.Delete {
+			delete(s.stored, r)
+		}
+	}
+	s.rev = rev
 }
 
 // txn writes changes of objects and others.
 func (s *Objects) txn(ctx context.Context, ops map[config.Ref]Op, others []Op) error {
-	var cmps []Cmp
-	list := append(make([]Op, 0, len(ops)+len(others)), others...)
-	for r, o := range ops {
-		cmps = append(cmps, Cmp{o.Key, s.stored[r].modRev})
-		list = append(list, o)
+	step := s.step(ops, others, nil)
+	if len(step.Ops) == 0 {
+		return nil
 	}
-	if len(list) > 0 {
-		slices.SortFunc(list, func(a, b Op) int { return strings.Compare(a.Key, b.Key) })
-		rev, ok, err := s.store.Txn(ctx, cmps, list)
-		if err != nil {
-			return err
-		} else if !ok {
-			return fmt.Errorf("store: save: %w", ErrConflict)
-		}
-		for r, o := range ops {
-			if s.stored[r] = (stored{modRev: rev}); o.Delete {
-				delete(s.stored, r)
-			}
-		}
-		s.rev = rev
+	rev, ok, err := s.store.Txn(ctx, step.Cmps, step.Ops)
+	if err != nil {
+		return err
+	} else if !ok {
+		return fmt.Errorf("store: save: %w", ErrConflict)
 	}
+	s.wrote(ops, rev)
 	return nil
 }
 
-// differing lists what makes the store say what a State says.
-func (s *Objects) differing(to *config.State) (map[config.Ref]Op, error) {
+// differing lists what makes the store say what a State says. It says what the last one says; nil: what was loaded.
+func (s *Objects) differing(last, to *config.State) (map[config.Ref]Op, error) {
 	ops := map[config.Ref]Op{}
 	var fault error
 	differ := func(before, after config.Object) {
@@ -189,12 +274,12 @@ func (s *Objects) differing(to *config.State) (map[config.Ref]Op, error) {
 		value, err := encode(after)
 		if was := s.stored[r].value; err != nil {
 			fault = err
-		} else if was == nil || !bytes.Equal(was, value) {
+		} else if last != nil || was == nil || !bytes.Equal(was, value) {
 			ops[r] = Op{Key: keyOf(r), Value: value}
 		}
 	}
-	if s.last != nil {
-		config.Versions(s.last, to, differ)
+	if last != nil {
+		config.Versions(last, to, differ)
 		return ops, fault
 	}
 	for o := range to.All() {

@@ -136,6 +136,63 @@ func TestObjectsSurvive(t *testing.T) {
 	}
 }
 
+// Changes that are saved at once are there one after the other, with the revisions that SaveEach returns, also where
+// objects are in several of them, only Sources differ, or nothing. A store that does one Txn at a time has them in one.
+func TestSaveEach(t *testing.T) {
+	for seed := range uint64(12) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		g := configtest.New(seed)
+		g.Wrong = 0
+		kv := store.Memory()
+		var one struct{ store.Store }
+		if one.Store = kv; seed%3 == 0 {
+			kv = one
+		}
+		objects, _ := load(t, kv)
+		s := g.State()
+		if err := objects.Save(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		objects, s = load(t, kv) // it knows the values
+		for step := range 10 {
+			where := fmt.Sprintf("seed %d, step %d", seed, step)
+			var list []store.Transition
+			for range 1 + rng.IntN(5) {
+				d := s.Edit()
+				if rng.IntN(2) == 0 {
+					g.Edit(d)
+				}
+				annotate(rng, d, step)
+				next, _ := d.Check()
+				if next == nil {
+					continue
+				}
+				if rng.IntN(6) > 0 { // else that it was made is not said, as of one that only Sources differ by
+					list = append(list, store.Transition{From: s, To: next, Changes: config.Diff(s, next)})
+				}
+				s = next
+			}
+			if len(list) == 0 {
+				continue
+			}
+			s = list[len(list)-1].To
+			_, before, _ := kv.Range(t.Context(), "")
+			revs, err := objects.SaveEach(t.Context(), list)
+			if err != nil || len(revs) != len(list) || revs[len(revs)-1] != objects.Revision() {
+				t.Fatalf("%s: %v, %v", where, revs, err)
+			}
+			_, after, _ := kv.Range(t.Context(), "")
+			if _, batches := kv.(store.Batcher); after != objects.Revision() || !batches && after > before+1 {
+				t.Fatalf("%s: revision %d, want %d, from %d", where, after, objects.Revision(), before)
+			}
+			_, state := load(t, kv)
+			if diff := config.Diff(state, s); len(diff) > 0 { // which leaves out Sources that alone differ
+				t.Fatalf("%s: %+v", where, diff)
+			}
+		}
+	}
+}
+
 func network(name string) *config.Network {
 	return &config.Network{Meta: config.Meta{ID: config.NameID(config.KindNetwork, name), Name: name}}
 }

@@ -62,7 +62,17 @@ func parse(bucket, key, data []byte) (a, b int64, value []byte, err error) {
 
 func leaseKey(id LeaseID) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
 
-// putChange writes what a change does.
+// putChanges writes what changes do, one after the other.
+func putChanges(tx *bbolt.Tx, changes []change) error {
+	for _, c := range changes {
+		if err := putChange(tx, c); err != nil {
+			return err
+		}
+	}
+	return put(tx, headBucket, headKey, format, changes[len(changes)-1].rev, nil)
+}
+
+// putChange writes what a change does, but for the revision.
 func putChange(tx *bbolt.Tx, c change) error {
 	for id, ttl := range c.grants {
 		if err := put(tx, leasesBucket, leaseKey(id), int64(ttl), 0, nil); err != nil {
@@ -85,7 +95,7 @@ func putChange(tx *bbolt.Tx, c change) error {
 			return err
 		}
 	}
-	return put(tx, headBucket, headKey, format, c.rev, nil)
+	return nil
 }
 
 // putContent writes all of a content to a database without buckets.

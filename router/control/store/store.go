@@ -38,6 +38,24 @@ type Store interface {
 	Close() error
 }
 
+// A Batcher is a Store that can do several Txns at once. Memory and Bolt return one.
+type Batcher interface {
+	Store
+
+	// Batch does a Txn for each step: all of them, or none. A step sees what the steps before it have changed, and each
+	// that changes something has a revision of its own, which Watch sends by itself. A store on a disk writes them down
+	// at once, so they take one wait for the disk.
+	//
+	// It returns the revision after each step. If a comparison fails, nothing is changed, and ok is false.
+	Batch(ctx context.Context, steps []Step) (revs []int64, ok bool, err error)
+}
+
+// A Step is what Txn takes.
+type Step struct {
+	Cmps []Cmp
+	Ops  []Op
+}
+
 // A KV is a key with its value.
 type KV struct {
 	Key    string

@@ -43,9 +43,9 @@ type change struct {
 
 // A journal writes changes down.
 type journal interface {
-	// write returns when the change will be there after a crash. It gets a copy of the content before. On an error the
-	// change is as if it had never been, but for a crash before the next write.
-	write(before *content, c change) error
+	// write returns when the changes will be there after a crash: all, or after an error none. It gets a copy of the
+	// content before. On an error the changes are as if they had never been, but for a crash before the next write.
+	write(before *content, changes []change) error
 
 	close() error
 }
@@ -111,36 +111,79 @@ func (t *table) Range(ctx context.Context, prefix string) ([]KV, int64, error) {
 
 // Txn implements Store.
 func (t *table) Txn(ctx context.Context, cmps []Cmp, ops []Op) (int64, bool, error) {
-	if err := check(cmps, ops); err != nil {
+	revs, ok, err := t.Batch(ctx, []Step{{cmps, ops}})
+	if err != nil {
 		return 0, false, err
 	}
-	if err := t.lock(ctx); err != nil {
-		return 0, false, fmt.Errorf("store: %w", err)
-	}
-	defer t.unlock()
-	c, ok, err := t.judge(cmps, ops)
-	if err == nil && ok && len(c.ops) > 0 {
-		c.rev++
-		err = t.make(c)
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("store: %w", err)
-	}
-	return c.rev, ok, nil
+	return revs[0], ok, nil
 }
 
-// judge says whether the comparisons hold, and what the Ops change. The revision is the one before.
-func (t *table) judge(cmps []Cmp, ops []Op) (change, bool, error) {
+// Batch implements Batcher.
+func (t *table) Batch(ctx context.Context, steps []Step) ([]int64, bool, error) {
+	for _, s := range steps {
+		if err := check(s.Cmps, s.Ops); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := t.lock(ctx); err != nil {
+		return nil, false, fmt.Errorf("store: %w", err)
+	}
+	defer t.unlock()
+	revs := make([]int64, len(steps))
+	changes, ok, err := t.judge(steps, revs)
+	if err == nil && len(changes) > 0 {
+		err = t.make(changes)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("store: %w", err)
+	}
+	return revs, ok, nil
+}
+
+// judge says whether the comparisons hold, what the steps change, and the revision after each. If they do not hold,
+// nothing changes, and the revisions are the one before.
+func (t *table) judge(steps []Step, revs []int64) (changes []change, ok bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := change{rev: t.content.rev}
-	for _, cmp := range cmps {
-		if r, _ := t.content.keys.Get(cmp.Key); r.rev != cmp.ModRev {
+	now := t.content
+	if len(steps) > 1 {
+		now = now.copy() // a step sees what the ones before it have changed
+	}
+	for i := range revs {
+		revs[i] = t.content.rev
+	}
+	for i, s := range steps {
+		c, ok, err := t.judgeStep(now, s)
+		if err != nil {
+			return nil, false, err
+		}
+		if !ok {
+			for k := range i {
+				revs[k] = t.content.rev
+			}
+			return nil, false, nil
+		}
+		if len(c.ops) > 0 {
+			if c.rev++; len(steps) > 1 {
+				now.apply(c)
+			}
+			changes = append(changes, c)
+		}
+		revs[i] = c.rev
+	}
+	return changes, true, nil
+}
+
+// judgeStep is judge for one step after a content. The revision is the one before. The caller holds mu.
+func (t *table) judgeStep(now *content, s Step) (change, bool, error) {
+	c := change{rev: now.rev}
+	for _, cmp := range s.Cmps {
+		if r, _ := now.keys.Get(cmp.Key); r.rev != cmp.ModRev {
 			return c, false, nil
 		}
 	}
-	for _, o := range ops {
-		switch _, there := t.content.keys.Get(o.Key); {
+	for _, o := range s.Ops {
+		switch _, there := now.keys.Get(o.Key); {
 		case !o.Delete && o.Lease != 0 && t.alive[o.Lease] == nil:
 			return c, false, fmt.Errorf("put %q with lease %x: %w", o.Key, o.Lease, ErrLeaseEnded)
 		case !o.Delete:
@@ -153,18 +196,26 @@ func (t *table) judge(cmps []Cmp, ops []Op) (change, bool, error) {
 	return c, true, nil
 }
 
-// make writes a change down and then makes it. The caller holds writing.
-func (t *table) make(c change) error {
+// make writes changes down and then makes them. The caller holds writing.
+func (t *table) make(changes []change) error {
 	if t.journal != nil {
 		t.mu.Lock()
 		before := t.content.copy()
 		t.mu.Unlock()
-		if err := t.journal.write(before, c); err != nil {
+		if err := t.journal.write(before, changes); err != nil {
 			return err
 		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, c := range changes {
+		t.take(c)
+	}
+	return nil
+}
+
+// take makes a change that is written down. The caller holds mu.
+func (t *table) take(c change) {
 	for id, ttl := range c.grants {
 		t.begin(id, ttl)
 	}
@@ -186,7 +237,6 @@ func (t *table) make(c change) error {
 		close(t.changed)
 		t.changed = make(chan struct{})
 	}
-	return nil
 }
 
 // apply makes a change of the content.

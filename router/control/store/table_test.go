@@ -16,11 +16,14 @@ import (
 type disk struct {
 	wait atomic.Pointer[chan struct{}] // closed when it has written; nil: at once
 	full atomic.Bool
+
+	writes int
 }
 
 var errFull = errors.New("full")
 
-func (d *disk) write(*content, change) error {
+func (d *disk) write(*content, []change) error {
+	d.writes++
 	if wait := d.wait.Load(); wait != nil {
 		<-*wait
 	}
@@ -89,6 +92,22 @@ func TestLeaseAndSlowDisk(t *testing.T) {
 			t.Error("the lease does not end")
 		}
 	})
+}
+
+// Several Txns are written down at once. If they cannot be, none of them is there.
+func TestBatchIsOneWrite(t *testing.T) {
+	d := &disk{}
+	s := newTable(&content{}, d)
+	defer s.Close() //nolint:errcheck // it keeps nothing
+	steps := []Step{{Ops: []Op{{Key: "a"}}}, {Ops: []Op{{Key: "b"}}}, {Ops: []Op{{Key: "a", Delete: true}}}}
+	d.full.Store(true)
+	if _, ok, err := s.Batch(t.Context(), steps); !errors.Is(err, errFull) || ok || s.content.rev != 0 {
+		t.Errorf("a full disk: %t, %v, revision %d", ok, err, s.content.rev)
+	}
+	d.full.Store(false)
+	if revs, ok, err := s.Batch(t.Context(), steps); err != nil || !ok || revs[2] != 3 || d.writes != 2 {
+		t.Errorf("%v, %t, %v; %d writes", revs, ok, err, d.writes)
+	}
 }
 
 // A lease whose end cannot be written down lives on, may be renewed, and ends when there is room.

@@ -43,6 +43,8 @@ func (s Suite) Run(t *testing.T) {
 		{"a Txn puts and deletes", putAndDelete},
 		{"comparisons", comparisons},
 		{"a Txn is all or nothing", allOrNothing},
+		{"several Txns at once", batches},
+		{"several Txns are all or nothing", batchAllOrNothing},
 		{"a Txn that changes nothing", noChange},
 		{"a Txn that is none", invalid},
 		{"any bytes", anyBytes},
