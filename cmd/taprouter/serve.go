@@ -62,7 +62,7 @@ func newProcess(e *router.Engine, own *ownership.Ownership, k *keeper, level *sl
 	p.metrics = metrics.New(e.Inspect(), metrics.Options{Version: version,
 		Revision: func() uint64 { return uint64(own.Revision()) }})
 	p.control = control.New(e, control.Options{Store: p.store, Ended: p.ended, Event: func(r control.Report) {
-		p.events.Changed(uint64(own.Revision()), r)
+		p.events.Changed(uint64(r.Revision), r)
 		k.changed(r)
 	}})
 	p.stop = e.Events(func(what router.Event) {
@@ -72,10 +72,10 @@ func newProcess(e *router.Engine, own *ownership.Ownership, k *keeper, level *sl
 	return p
 }
 
-// store writes a change down, and measures how long that takes where it goes to a disk.
-func (p *process) store(ctx context.Context, r control.Report) error {
+// store writes changes down, and measures how long that takes where they go to a disk.
+func (p *process) store(ctx context.Context, changes []*control.Report) error {
 	began := time.Now()
-	err := p.own.Store(ctx, r)
+	err := p.own.Store(ctx, changes)
 	if p.own.Keeps() {
 		p.metrics.Stored(time.Since(began))
 	}

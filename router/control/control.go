@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -36,9 +37,10 @@ var ErrNotKept = errors.New("the change is not made, because it cannot be kept")
 
 // Options are the settings of a Control. All may be left out.
 type Options struct {
-	// Store writes a change down before it is made. If it returns an error, the change is not made, and the error of
-	// the method wraps it and ErrNotKept. It is not called where nothing changes.
-	Store func(ctx context.Context, r Report) error
+	// Store writes changes down before they are made: all of them, or none. Each begins with the State that the one
+	// before leads to, and no object is in two of them. Store may set their Revisions. If it returns an error, none of
+	// the changes is made, and the error of each method wraps it and ErrNotKept. It is not called where nothing changes.
+	Store func(ctx context.Context, changes []*Report) error
 
 	// Event is told of each change that was made, in their order, before the method returns. It may not call the
 	// Control.
@@ -62,17 +64,23 @@ type Report struct {
 	Changes  []config.Change // none: nothing differs
 	Warnings config.Faults   // about what was changed
 	Counts   []router.Count  // of connections that the change concerns; only EditTold counts
+	Revision int64           // that Options.Store has given it
 }
 
 // Lines describes the changes.
 func (r *Report) Lines() []config.Line { return config.Describe(r.From, r.To, r.Changes) }
 
-// A Control makes the changes of one Engine. Any number of goroutines may use it; their changes are made one after the
-// other.
+// A Control makes the changes of one Engine. Any number of goroutines may use it. Their changes come one after the
+// other. Changes that wait for another one may be stored and made together: see Edit.
 type Control struct {
 	engine  Engine
 	opt     Options
-	writing chan struct{} // holds a value while a change is made
+	writing chan struct{} // holds a value while a change is drafted, or is made alone
+
+	mu     sync.Mutex    // guards what follows, and the fields of groups that have not begun
+	last   *group        // of those that are not made yet; nil: all are
+	making *group        // has begun; nil: the engine has nothing to do
+	served *config.State // while there is making: what the engine serves
 }
 
 // New returns the Control of a router's engine. An engine has one.
@@ -115,15 +123,23 @@ func randomID() config.ID {
 	return config.NewID(b)
 }
 
-// State returns the served State.
+// State returns the served State. It does not wait for a change that is being made.
 func (c *Control) State() *config.State {
-	_ = c.lock(context.Background())
-	defer c.unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.making != nil {
+		return c.served
+	}
 	return c.engine.State()
 }
 
 // Edit makes a change: the function edits a Draft of the served State. All or nothing is changed. If the function
 // returns an error, Edit returns it, and nothing is changed. The function may not call the Control, nor keep the Draft.
+// It is called again, with another Draft, if the change before was not made and its own has to begin anew.
+//
+// Changes that come while another one is being made are stored at once, and the engine serves the State after the last
+// of them next. Each is checked by itself, refers to the State that the one before leads to, and has an Event of its
+// own. If they cannot be stored, each of them fails. Two changes of the same object are not made at once.
 //
 // An error is a *Refusal if the Draft is wrong. It wraps os.ErrClosed after the engine's end, and the context's error
 // if that ends first.
@@ -134,69 +150,21 @@ func (c *Control) Edit(ctx context.Context, edit func(*config.Draft) error) (Rep
 // EditTold is Edit for a caller that announces a change before it is made. When the change is prepared, the connections
 // that it concerns are counted, which takes a while for large tables. When the change is stored, and nothing can fail
 // any more, tell gets the Report. Then the change is made. If nothing differs, tell is called, too. It may not call the
-// Control.
+// Control. The change is made alone: no other one is drafted, stored or made during edit and tell.
 func (c *Control) EditTold(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
-	if c.opt.Ended == nil {
-		return c.edit(ctx, edit, tell)
-	}
 	began := time.Now()
-	r, err := c.edit(ctx, edit, tell)
+	var r Report
+	var err error
+	if tell == nil {
+		r, err = c.edit(ctx, edit)
+	} else {
+		r, err = c.editAlone(ctx, edit, tell)
+	}
+	if c.opt.Ended == nil {
+		return r, err
+	}
 	c.opt.Ended(err == nil && len(r.Changes) > 0, time.Since(began), err)
 	return r, err
-}
-
-func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
-	if err := c.lock(ctx); err != nil {
-		return Report{}, err
-	}
-	defer c.unlock()
-	from := c.engine.State()
-	d := from.Edit()
-	d.Now, d.Claimed = c.opt.Now(), c.opt.Claimed
-	if err := edit(d); err != nil {
-		return Report{}, err
-	}
-	to, faults := d.Check()
-	if faults.Err() != nil {
-		return Report{}, &Refusal{Faults: faults.Errors()}
-	}
-	r := Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
-	err := c.make(ctx, &r, tell)
-	return r, err
-}
-
-// make makes a change that was checked. Before that it calls tell, unless tell is nil.
-func (c *Control) make(ctx context.Context, r *Report, tell func(Report)) error {
-	p, err := c.engine.Prepare(ctx, r.To)
-	if err != nil {
-		return err
-	}
-	done := false
-	defer func() { // also when Store panics
-		if !done {
-			p.Discard()
-		}
-	}()
-	if tell != nil && len(r.Changes) > 0 {
-		r.Counts = p.Counts()
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if c.opt.Store != nil && len(r.Changes) > 0 {
-		if err := c.opt.Store(ctx, *r); err != nil {
-			return fmt.Errorf("%w: %w", ErrNotKept, err)
-		}
-	}
-	if tell != nil {
-		tell(*r)
-	}
-	done = true
-	p.Commit()
-	if c.opt.Event != nil && len(r.Changes) > 0 {
-		c.opt.Event(*r)
-	}
-	return nil
 }
 
 func (c *Control) lock(ctx context.Context) error {
@@ -217,8 +185,8 @@ func (c *Control) Idle(ctx context.Context) error {
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
-	c.unlock()
-	return nil
+	defer c.unlock()
+	return c.settled(ctx)
 }
 
 func (c *Control) unlock() { <-c.writing }

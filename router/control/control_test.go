@@ -56,7 +56,7 @@ func TestAllOrNothing(t *testing.T) {
 		e := &fake{state: parse(t, tutorial), fails: k.fails}
 		before := e.state
 		c := control.NewFor(e, control.Options{
-			Store: func(context.Context, control.Report) error { return k.store },
+			Store: func(context.Context, []*control.Report) error { return k.store },
 			Event: func(control.Report) { t.Errorf("%s: an event", name) },
 		})
 		if k.ctx == nil {
@@ -84,7 +84,7 @@ func TestLateEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	e := &slow{fake: fake{state: parse(t, tutorial)}, meanwhile: cancel}
 	stored := false
-	c := control.NewFor(e, control.Options{Store: func(context.Context, control.Report) error {
+	c := control.NewFor(e, control.Options{Store: func(context.Context, []*control.Report) error {
 		stored = true
 		return nil
 	}})
@@ -93,7 +93,7 @@ func TestLateEnds(t *testing.T) {
 		t.Errorf("%v; stored %t, discarded %d", err, stored, e.discarded)
 	}
 	f := &fake{state: parse(t, tutorial)}
-	c = control.NewFor(f, control.Options{Store: func(context.Context, control.Report) error {
+	c = control.NewFor(f, control.Options{Store: func(context.Context, []*control.Report) error {
 		if f.discarded == 0 {
 			panic("store")
 		}
@@ -133,8 +133,10 @@ func TestOrder(t *testing.T) {
 	}
 	store := note("store")
 	c := control.NewFor(e, control.Options{
-		Store: func(_ context.Context, r control.Report) error {
-			store(r)
+		Store: func(_ context.Context, changes []*control.Report) error {
+			for _, r := range changes {
+				store(*r)
+			}
 			return nil
 		},
 		Event: note("event"),
@@ -163,7 +165,7 @@ func TestTold(t *testing.T) {
 	e := &fake{state: parse(t, tutorial), counts: []router.Count{{Ended: 3}}}
 	stored := 0
 	var store error
-	c := control.NewFor(e, control.Options{Store: func(context.Context, control.Report) error {
+	c := control.NewFor(e, control.Options{Store: func(context.Context, []*control.Report) error {
 		stored++
 		return store
 	}})
@@ -195,7 +197,14 @@ func TestTold(t *testing.T) {
 
 // Changes of many goroutines come one after the other, and none is lost.
 func TestOneWriter(t *testing.T) {
-	c, e := start(t, tutorial)
+	e := &fake{state: parse(t, tutorial)}
+	from, events := e.state, 0
+	c := control.NewFor(e, control.Options{Event: func(r control.Report) {
+		if r.From != from || len(r.Changes) != 1 {
+			t.Errorf("%d changes, or not from the State before", len(r.Changes))
+		}
+		from, events = r.To, events+1
+	}})
 	const writers, each = 8, 50
 	var wg sync.WaitGroup
 	for k := range writers {
@@ -211,9 +220,10 @@ func TestOneWriter(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if e.committed != writers*each || e.state.Count(config.KindFloatingIP) != 4+writers {
-		t.Errorf("%d changes, %d floating IPs", e.committed, e.state.Count(config.KindFloatingIP))
+	if events != writers*each || from != e.state || e.state.Count(config.KindFloatingIP) != 4+writers {
+		t.Errorf("%d changes, %d floating IPs", events, e.state.Count(config.KindFloatingIP))
 	}
+	t.Logf("%d changes in %d groups", events, e.committed)
 }
 
 // A caller that waits for another caller's change may give up.

@@ -20,6 +20,7 @@ type fake struct {
 	state                          *config.State
 	closed                         bool
 	fails                          error // what Prepare fails with
+	refuses                        func(*config.State) bool
 	counts                         []router.Count
 	counted                        int
 	prepared, committed, discarded int
@@ -38,6 +39,9 @@ func (e *fake) Prepare(_ context.Context, to *config.State) (control.Prepared, e
 	}
 	if e.fails != nil {
 		return nil, e.fails
+	}
+	if e.refuses != nil && e.refuses(to) {
+		return nil, errNo
 	}
 	if e.prepared != e.committed+e.discarded {
 		panic("two changes at a time")

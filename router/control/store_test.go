@@ -39,7 +39,9 @@ func TestControlStores(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	kv, objects, s := stored(t, path)
 	c := control.NewFor(&fake{state: s}, control.Options{
-		Store: func(ctx context.Context, r control.Report) error { return objects.Save(ctx, r.To) },
+		Store: func(ctx context.Context, changes []*control.Report) error {
+			return objects.Save(ctx, changes[len(changes)-1].To)
+		},
 	})
 	add := func(name string) error {
 		_, err := c.Edit(t.Context(), func(d *config.Draft) error {

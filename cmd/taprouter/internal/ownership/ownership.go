@@ -33,7 +33,7 @@ type Options struct {
 // An Ownership is the ownership of the objects of one State. Any number of goroutines may use it.
 type Ownership struct {
 	log     *slog.Logger
-	objects *store.Objects // nil: nothing is kept. Used under the Control's lock
+	objects *store.Objects // nil: nothing is kept. Used where Control makes one thing at a time
 	control *control.Control
 	start   *config.State
 
@@ -135,23 +135,37 @@ func (o *Ownership) setAside(list []Aside) {
 	}
 }
 
-// Store writes a change down before it is made: it is for control.Options. The Control calls it under its lock.
-func (o *Ownership) Store(ctx context.Context, r control.Report) error {
+// Store writes changes down before they are made, and gives them revisions: it is for control.Options. The Control
+// calls it for one group of changes at a time.
+func (o *Ownership) Store(ctx context.Context, changes []*control.Report) error {
 	if o.objects == nil {
-		o.revision.Add(1)
+		for _, r := range changes {
+			r.Revision = o.revision.Add(1)
+		}
 		return nil
 	}
-	var err error
-	if op, ok := ctx.Value(fileOp{}).(store.Op); ok {
-		err = o.objects.Save(ctx, r.To, op)
-	} else {
-		err = o.objects.SaveChanges(ctx, r.From, r.To, r.Changes)
-	}
-	if err != nil {
+	if op, ok := ctx.Value(fileOp{}).(store.Op); ok { // of an Apply, which is made alone
+		if err := o.objects.Save(ctx, changes[0].To, op); err != nil {
+			return err
+		}
+		changes[0].Revision = o.objects.Revision()
+	} else if err := o.storeEach(ctx, changes); err != nil {
 		return err
 	}
 	o.revision.Store(o.objects.Revision())
 	return nil
+}
+
+func (o *Ownership) storeEach(ctx context.Context, changes []*control.Report) error {
+	list := make([]store.Transition, len(changes))
+	for i, r := range changes {
+		list[i] = store.Transition{From: r.From, To: r.To, Changes: r.Changes}
+	}
+	revs, err := o.objects.SaveEach(ctx, list)
+	for i, rev := range revs {
+		changes[i].Revision = rev
+	}
+	return err
 }
 
 // Serve takes the Control of the engine that serves the State, and has the store keep the State and the file. The
@@ -175,7 +189,8 @@ func (o *Ownership) Serve(ctx context.Context, c *control.Control) error {
 // Forget deletes an object that was set aside. It reports whether there was one.
 func (o *Ownership) Forget(ctx context.Context, r config.Ref) (bool, error) {
 	found := false
-	_, err := o.control.Edit(ctx, func(*config.Draft) error { // under the Control's lock
+	// EditTold, as nothing may be stored meanwhile.
+	_, err := o.control.EditTold(ctx, func(*config.Draft) error {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		for i, a := range o.aside {
@@ -191,7 +206,7 @@ func (o *Ownership) Forget(ctx context.Context, r config.Ref) (bool, error) {
 			return nil
 		}
 		return nil
-	})
+	}, func(control.Report) {})
 	return found, err
 }
 

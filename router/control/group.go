@@ -1,0 +1,373 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/taprouter/taprouter/config"
+)
+
+// Changes that are asked for while another one is made are made together, as a group: a store writes them down at once,
+// which takes one wait for a disk, and the engine serves the State after the last of them next. A change goes these
+// ways:
+//
+//	draft    one after the other. Each begins with the State after the one before, which need not be served yet
+//	join     the group that has not begun, if it may; otherwise the change begins a group, and its goroutine leads it
+//	lead     wait for the group before; prepare, store, commit, tell of each change
+//	         the others of the group wait for its end
+//
+// If a group is given up, so are the groups after it: they begin with a State that is never served. Their changes are
+// drafted anew. So is an Edit that was refused, or had nothing to change, by what such a State says.
+
+// Bounds of a group. They bound how long its changes wait for one another, and how much an engine does at once.
+const (
+	groupEdits   = 64
+	groupChanges = 1024 // of objects
+)
+
+// maxAnew is how often a change is drafted anew before it is made alone.
+const maxAnew = 4
+
+// A group is changes that are made at once.
+type group struct {
+	before  *group // is made before; nil: it was, or there was none
+	to      *config.State
+	reports []*Report // in the order of the changes
+	changes int       // of objects
+	touches map[any]bool
+
+	ended   chan struct{} // closed when the group is made or given up; what follows is set then
+	outcome outcome
+	err     error // of outcome failed
+}
+
+// An outcome is what has become of a group.
+type outcome int
+
+const (
+	anew   outcome = iota // it was given up: its changes have to be drafted again
+	alone                 // it cannot be made: each of its changes has to be made by itself, or to fail
+	failed                // all its changes have failed
+	made
+)
+
+// An addressed is a floating address. Another floating IP may have it after a deletion.
+type addressed struct {
+	network config.ID
+	address netip.Addr
+}
+
+// touched calls fn for what a change is about. Two changes about the same thing are not made at once: what the first
+// one does has to be seen by connections.
+func touched(changes []config.Change, fn func(any)) {
+	for _, ch := range changes {
+		fn(ch.Ref)
+		for _, o := range []config.Object{ch.Before, ch.After} {
+			if f, ok := o.(*config.FloatingIP); ok {
+				fn(addressed{f.Network, f.Address})
+			}
+		}
+	}
+}
+
+// takes says whether a change may join the group. The caller holds Control.mu.
+func (g *group) takes(r *Report) bool {
+	if len(g.reports) >= groupEdits || g.changes+len(r.Changes) > groupChanges {
+		return false
+	}
+	free := true
+	touched(r.Changes, func(what any) { free = free && !g.touches[what] })
+	return free
+}
+
+// add puts a change into the group. The caller holds Control.mu.
+func (g *group) add(r *Report) {
+	g.to, g.reports, g.changes = r.To, append(g.reports, r), g.changes+len(r.Changes)
+	touched(r.Changes, func(what any) { g.touches[what] = true })
+}
+
+// edit is Edit for changes that others may be made together with.
+func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error) (Report, error) {
+	for range maxAnew {
+		g, r, leads, err := c.draft(ctx, edit)
+		if g == nil {
+			return Report{}, err
+		}
+		if r == nil { // what the State says that it began with counts once that is served
+			select {
+			case <-g.ended:
+			case <-ctx.Done():
+				return Report{}, ctx.Err()
+			}
+			if g.outcome == made {
+				return Report{}, err
+			}
+			continue
+		}
+		if leads {
+			c.lead(ctx, g)
+		} else if err := c.await(ctx, g); err != nil {
+			return Report{}, err
+		}
+		switch g.outcome {
+		case made, failed:
+			return *r, g.err
+		case alone:
+			return c.editAlone(ctx, edit, nil)
+		}
+	}
+	return c.editAlone(ctx, edit, nil)
+}
+
+// draft makes a change up to its Report, and has it join a group, or begin one to lead. If it fails, the error is right
+// if the group is made, or there is none.
+func (c *Control) draft(ctx context.Context, edit func(*config.Draft) error) (on *group, r *Report, leads bool,
+	err error) {
+	if err := c.lock(ctx); err != nil {
+		return nil, nil, false, err
+	}
+	defer c.unlock()
+	for {
+		on, from := c.latest()
+		if r, err = c.check(from, edit); err != nil {
+			return on, nil, false, err
+		}
+		if g, leads := c.join(on, r); g != nil {
+			return g, r, leads, nil
+		}
+	}
+}
+
+// check drafts a change of a State.
+func (c *Control) check(from *config.State, edit func(*config.Draft) error) (*Report, error) {
+	d := from.Edit()
+	d.Now, d.Claimed = c.opt.Now(), c.opt.Claimed
+	if err := edit(d); err != nil {
+		return nil, err
+	}
+	to, faults := d.Check()
+	if faults.Err() != nil {
+		return nil, &Refusal{Faults: faults.Errors()}
+	}
+	return &Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}, nil
+}
+
+// latest returns the State to begin a draft with: the one after the last group, which is nil if there is none. The
+// caller holds the lock.
+func (c *Control) latest() (*group, *config.State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last != nil {
+		return c.last, c.last.to
+	}
+	return nil, c.engine.State() // which has nothing else to do now
+}
+
+// join puts a change, which was drafted on what latest has returned, into a group. It returns nil if that State is not
+// going to be served. The caller holds the lock.
+func (c *Control) join(on *group, r *Report) (g *group, leads bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if on != nil && over(on) && on.outcome != made {
+		return nil, false
+	}
+	if on != nil && c.last == on && on != c.making && on.takes(r) {
+		on.add(r)
+		return on, false
+	}
+	g = &group{before: c.last, touches: map[any]bool{}, ended: make(chan struct{})}
+	g.add(r)
+	c.last = g
+	return g, true
+}
+
+func over(g *group) bool {
+	select {
+	case <-g.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// await waits for the end of a group. If the context ends before the group begins, the group is given up.
+func (c *Control) await(ctx context.Context, g *group) error {
+	select {
+	case <-g.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	if !over(g) && g != c.making {
+		c.end(g, anew, nil)
+	}
+	c.mu.Unlock()
+	<-g.ended
+	if g.outcome == made || g.outcome == failed {
+		return nil
+	}
+	return ctx.Err()
+}
+
+// lead makes a group, when the one before is made.
+func (c *Control) lead(ctx context.Context, g *group) {
+	if b := g.before; b != nil {
+		select {
+		case <-b.ended:
+		case <-g.ended:
+		case <-ctx.Done():
+		}
+	}
+	if !c.begin(ctx, g) {
+		return
+	}
+	how, err := anew, error(nil)
+	defer func() { // also when Store panics
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.making = nil
+		c.end(g, how, err)
+	}()
+	if len(g.reports) > 1 { // the caller that leads may go, and the others stay
+		ctx = context.WithoutCancel(ctx)
+	}
+	prepared, cause := c.make(ctx, g.to, g.reports, nil)
+	switch {
+	case cause == nil:
+		how = made
+	case !prepared && len(g.reports) > 1:
+		how = alone
+	default:
+		how, err = failed, cause
+	}
+}
+
+// begin says that a group is made now. It returns false if the group is given up.
+func (c *Control) begin(ctx context.Context, g *group) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case over(g):
+		return false
+	case ctx.Err() != nil:
+		if len(g.reports) > 1 {
+			c.end(g, anew, nil)
+		} else {
+			c.end(g, failed, ctx.Err())
+		}
+		return false
+	}
+	g.before = nil
+	c.making, c.served = g, c.engine.State()
+	return true
+}
+
+// end says what has become of a group. If it is not made, the groups after it are given up, too. The caller holds mu.
+func (c *Control) end(g *group, how outcome, err error) {
+	if how != made {
+		for c.last != g {
+			c.last.outcome = anew
+			close(c.last.ended)
+			c.last = c.last.before
+		}
+		if c.last = g.before; c.last != nil && over(c.last) {
+			c.last = nil
+		}
+	} else if c.last == g {
+		c.last = nil
+	}
+	g.outcome, g.err = how, err
+	close(g.ended)
+}
+
+// editAlone is EditTold. Nothing else is drafted or made meanwhile.
+func (c *Control) editAlone(ctx context.Context, edit func(*config.Draft) error, tell func(Report)) (Report, error) {
+	if err := c.lock(ctx); err != nil {
+		return Report{}, err
+	}
+	defer c.unlock()
+	if err := c.settled(ctx); err != nil {
+		return Report{}, err
+	}
+	r, err := c.check(c.engine.State(), edit)
+	if err != nil {
+		return Report{}, err
+	}
+	g := &group{ended: make(chan struct{})}
+	c.mu.Lock()
+	c.making, c.last, c.served = g, g, c.engine.State()
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.making, c.last = nil, nil
+		c.mu.Unlock()
+		close(g.ended)
+	}()
+	_, err = c.make(ctx, r.To, []*Report{r}, tell)
+	return *r, err
+}
+
+// settled waits for the end of all groups that there are.
+func (c *Control) settled(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		g := c.last
+		c.mu.Unlock()
+		if g == nil {
+			return nil
+		}
+		select {
+		case <-g.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// make has the engine serve another State, which the last of some changes leads to. Before that it calls tell, unless
+// tell is nil. prepared says that the engine could.
+func (c *Control) make(ctx context.Context, to *config.State, reports []*Report, tell func(Report)) (prepared bool,
+	err error) {
+	p, err := c.engine.Prepare(ctx, to)
+	if err != nil {
+		return false, err
+	}
+	done := false
+	defer func() { // also when Store panics
+		if !done {
+			p.Discard()
+		}
+	}()
+	changed := make([]*Report, 0, len(reports))
+	for _, r := range reports {
+		if len(r.Changes) > 0 {
+			changed = append(changed, r)
+		}
+	}
+	if tell != nil && len(changed) > 0 {
+		changed[0].Counts = p.Counts()
+	}
+	if err := ctx.Err(); err != nil {
+		return true, err
+	}
+	if c.opt.Store != nil && len(changed) > 0 {
+		if err := c.opt.Store(ctx, changed); err != nil {
+			return true, fmt.Errorf("%w: %w", ErrNotKept, err)
+		}
+	}
+	if tell != nil {
+		tell(*reports[0])
+	}
+	done = true
+	p.Commit()
+	c.mu.Lock()
+	c.served = to
+	c.mu.Unlock()
+	if c.opt.Event != nil {
+		for _, r := range changed {
+			c.opt.Event(*r)
+		}
+	}
+	return true, nil
+}
