@@ -20,8 +20,9 @@ const (
 	rateFloating  = 1000
 	rateBalancers = 1000
 	ratePorts     = 14000 // with them it has about 20 000 objects
-	rateClients   = 8
-	rateAim       = 1000 // changes a second
+	rateMost      = 32    // clients
+	rateClients   = 8     // but where a test says otherwise
+	rateAim       = 1000  // changes a second
 	ratePhase     = 3 * time.Second
 	ratePhases    = 5
 )
@@ -72,7 +73,7 @@ gateway = { network = "out" }
 	}
 	for i := range rateFloating {
 		fmt.Fprintf(&s, "[[floating_ip]]\nnetwork = \"out\"\naddress = \"20.1.%d.%d\"\n", i>>8, i&255)
-		if i >= rateClients { // those before are for programs
+		if i >= rateMost { // those before are for programs
 			fmt.Fprintf(&s, "fixed_ip = \"10.1.%d.%d\"\n", i>>8, i&255)
 		}
 	}
@@ -98,19 +99,25 @@ type rated struct {
 	pools        []string
 }
 
-func newRated(t *testing.T, flags ...string) *rated {
+func newRated(t *testing.T, flags ...string) *rated { return newRatedBy(t, program, flags...) }
+
+// newRatedBy is newRated of another program, such as an earlier version.
+func newRatedBy(t *testing.T, by string, flags ...string) *rated {
 	t.Helper()
 	r := &rated{world: newWorld(t)}
 	r.router, r.a, r.b, r.socket = r.space("router"), r.space("a"), r.space("b"), r.socketPath()
-	r.router.serve(r.file("rates.toml", rateTopology()), append([]string{"--socket", r.socket},
+	p := r.router.start(append([]string{by, "run", r.file("rates.toml", rateTopology()), "--socket", r.socket},
 		flags...)...)
+	if !p.out.wait(" ready ", 1, time.Minute) { // the router is large, and others may use the machine
+		t.Fatalf("the router is not ready:\n%s", p.stop())
+	}
 	r.a.adopt(r.router, "tap-a")
 	r.a.address("tap-a", "192.0.2.9/24", "192.0.2.1")
 	r.b.adopt(r.router, "tap-b")
 	r.b.address("tap-b", "198.51.100.9/24", "198.51.100.1")
 	c := newAPIClient(r.socket)
 	defer c.close()
-	for i := range rateClients {
+	for i := range rateMost {
 		address := fmt.Sprintf("/v2.0/floatingips?floating_ip_address=20.1.0.%d", i)
 		r.floating = append(r.floating, r.only(c.list(address, "floatingips")))
 		r.ports = append(r.ports, r.only(c.list(fmt.Sprintf("/v2.0/ports?name=p%d", 5000+i), "ports")))
@@ -177,11 +184,11 @@ func (r *rated) round(c *apiClient, client int, wait func()) (done int, err erro
 	return done, nil
 }
 
-// changes has all clients change things for a while, and returns how many changes a second there were. perSecond bounds
+// changes has some clients change things for a while, and returns how many changes a second there were. perSecond bounds
 // them; 0: as many as can be.
-func (r *rated) changes(t *testing.T, d time.Duration, perSecond int) (rate float64) {
+func (r *rated) changes(t *testing.T, clients int, d time.Duration, perSecond int) (rate float64) {
 	t.Helper()
-	return r.requests(t, d, perSecond, r.round)
+	return r.requests(t, clients, d, perSecond, r.round)
 }
 
 // look is a round that only reads: it takes what changes take of the machine, besides the changes.
@@ -191,14 +198,14 @@ func (r *rated) look(c *apiClient, client int, wait func()) (done int, err error
 	return 1, err
 }
 
-func (r *rated) requests(t *testing.T, d time.Duration, perSecond int,
+func (r *rated) requests(t *testing.T, clients int, d time.Duration, perSecond int,
 	round func(c *apiClient, client int, wait func()) (int, error)) (rate float64) {
 	t.Helper()
 	var made atomic.Int64
 	var all sync.WaitGroup
 	began := time.Now()
 	var turn atomic.Int64
-	for i := range rateClients {
+	for i := range clients {
 		all.Go(func() {
 			c := newAPIClient(r.socket)
 			defer c.close()
@@ -275,11 +282,12 @@ func wantsRates(t *testing.T) {
 }
 
 // TestChangeRate measures how many changes a second a large router makes, and how long the round trips of another
-// tenant take without requests, with reads and with changes, in turn. TAPROUTER_RATES=PATH writes a
+// tenant take: without requests, with reads, with changes, and with the same changes of a second router, which another
+// process serves. The last takes as much of the machine, and nothing of the first router. TAPROUTER_RATES=PATH writes a
 // processor profile there.
 func TestChangeRate(t *testing.T) {
 	wantsRates(t)
-	r := newRated(t)
+	r, other := newRated(t), newRated(t)
 	client, server := r.join(r.a, r.b, "198.51.100.9:0", "198.51.100.9:")
 	go func() {
 		b := make([]byte, 1)
@@ -294,27 +302,39 @@ func TestChangeRate(t *testing.T) {
 	}()
 	out, err := invoke(t, program, "status", "--endpoint", "unix:"+r.socket)
 	t.Logf("%s%v", out, err)
-	t.Logf("as many as can be: %.0f changes a second by %d clients", r.changes(t, ratePhase, 0), rateClients)
-	var without, reading, with []time.Duration
-	var rates []string
-	for range ratePhases {
-		without = append(without, r.during(t, client, func() { <-time.After(ratePhase) })...)
-		reading = append(reading, r.during(t, client, func() { r.requests(t, ratePhase, rateAim, r.look) })...)
-		with = append(with, r.during(t, client, func() {
-			rates = append(rates, fmt.Sprintf("%.0f", r.changes(t, ratePhase, rateAim)))
-		})...)
-	}
-	t.Logf("changes a second meanwhile: %s", strings.Join(rates, " "))
-	for _, x := range []struct {
+	t.Logf("as many as can be: %.0f changes a second by %d clients", r.changes(t, rateClients, ratePhase, 0), rateClients)
+	type phase struct {
 		name string
+		fn   func()
 		took []time.Duration
-	}{
-		{"without requests", without},
-		{fmt.Sprintf("with %d reads a second", rateAim), reading},
-		{"with changes", with},
-	} {
-		t.Logf("another tenant's round trips %s: %d, p50 %v, p90 %v, p99 %v", x.name, len(x.took),
-			quantile(x.took, 0.5), quantile(x.took, 0.9), quantile(x.took, 0.99))
+	}
+	var rates []string
+	changing := func(by *rated) func() {
+		return func() {
+			rates = append(rates, fmt.Sprintf("%.0f", by.changes(t, rateClients, ratePhase, rateAim)))
+		}
+	}
+	phases := []*phase{
+		{name: "without requests", fn: func() { <-time.After(ratePhase) }},
+		{name: fmt.Sprintf("with %d reads a second", rateAim),
+			fn: func() { r.requests(t, rateClients, ratePhase, rateAim, r.look) }},
+		{name: "with changes", fn: changing(r)},
+		{name: "with changes of another process", fn: changing(other)},
+	}
+	show := func(name string, took []time.Duration) {
+		t.Logf("another tenant's round trips %s: %d, p50 %v, p90 %v, p99 %v", name, len(took), quantile(took, 0.5),
+			quantile(took, 0.9), quantile(took, 0.99))
+	}
+	for range ratePhases {
+		for _, p := range phases {
+			took := r.during(t, client, p.fn)
+			show(p.name, took)
+			p.took = append(p.took, took...)
+		}
+	}
+	t.Logf("changes a second meanwhile, in turn of this and the other process: %s", strings.Join(rates, " "))
+	for _, p := range phases {
+		show("in all "+p.name, p.took)
 	}
 	if path := os.Getenv("TAPROUTER_RATES"); path != "1" {
 		var profile sync.WaitGroup
@@ -323,7 +343,7 @@ func TestChangeRate(t *testing.T) {
 			r.check(err)
 			r.check(os.WriteFile(path, text, 0o644))
 		})
-		r.changes(t, ratePhase, 0)
+		r.changes(t, rateClients, ratePhase, 0)
 		profile.Wait()
 	}
 }
@@ -367,14 +387,28 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestKeptRate measures how many changes a second are kept on a disk, beside how often the disk syncs.
+// TestKeptRate measures how many changes a second are kept on a disk, and how many are made without one, beside how
+// often the disk syncs. TAPROUTER_RATES_BASE names another taprouter, such as an earlier one, which takes turns.
 func TestKeptRate(t *testing.T) {
 	wantsRates(t)
-	dir := filepath.Join(t.TempDir(), "state")
-	r := newRated(t, "--state-dir", dir)
+	type rival struct {
+		name        string
+		kept, quick *rated
+	}
+	dir := t.TempDir()
+	rivals := []rival{{"this", newRated(t, "--state-dir", filepath.Join(dir, "state")), newRated(t)}}
+	if base := os.Getenv("TAPROUTER_RATES_BASE"); base != "" {
+		rivals = append(rivals, rival{"the other", newRatedBy(t, base, "--state-dir", filepath.Join(dir, "base")),
+			newRatedBy(t, base)})
+	}
 	for range 3 {
-		t.Logf("%.0f changes a second with --state-dir; %.0f syncs a second of the disk", r.changes(t, ratePhase, 0),
-			syncs(t, dir))
+		for _, clients := range []int{rateClients, rateMost} {
+			for _, x := range rivals {
+				t.Logf("%d clients, %s: %.0f changes a second with --state-dir, %.0f without; "+
+					"%.0f syncs a second of the disk", clients, x.name, x.kept.changes(t, clients, ratePhase, 0),
+					x.quick.changes(t, clients, ratePhase, 0), syncs(t, dir))
+			}
+		}
 	}
 }
 
