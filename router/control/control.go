@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -77,10 +76,7 @@ type Control struct {
 	opt     Options
 	writing chan struct{} // holds a value while a change is drafted, or is made alone
 
-	mu     sync.Mutex    // guards what follows, and the fields of groups that have not begun
-	last   *group        // of those that are not made yet; nil: all are
-	making *group        // has begun; nil: the engine has nothing to do
-	served *config.State // while there is making: what the engine serves
+	groups
 }
 
 // New returns the Control of a router's engine. An engine has one.
@@ -114,7 +110,7 @@ func NewFor(e Engine, opt Options) *Control {
 	if opt.NewID == nil {
 		opt.NewID = randomID
 	}
-	return &Control{engine: e, opt: opt, writing: make(chan struct{}, 1)}
+	return &Control{engine: e, opt: opt, writing: make(chan struct{}, 1), groups: groups{engine: e}}
 }
 
 func randomID() config.ID {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/taprouter/taprouter/config"
 )
@@ -52,6 +53,16 @@ const (
 	made
 )
 
+// The groups of a Control are made one after the other.
+type groups struct {
+	engine Engine
+
+	mu     sync.Mutex    // guards what follows, and the fields of groups that have not begun
+	last   *group        // of those that are not made yet; nil: all are
+	making *group        // has begun; nil: the engine has nothing to do
+	served *config.State // while there is making: what the engine serves
+}
+
 // An addressed is a floating address. Another floating IP may have it after a deletion.
 type addressed struct {
 	network config.ID
@@ -71,7 +82,7 @@ func touched(changes []config.Change, fn func(any)) {
 	}
 }
 
-// takes says whether a change may join the group. The caller holds Control.mu.
+// takes says whether a change may join the group. The caller holds groups.mu.
 func (g *group) takes(r *Report) bool {
 	if len(g.reports) >= groupEdits || g.changes+len(r.Changes) > groupChanges {
 		return false
@@ -81,7 +92,7 @@ func (g *group) takes(r *Report) bool {
 	return free
 }
 
-// add puts a change into the group. The caller holds Control.mu.
+// add puts a change into the group. The caller holds groups.mu.
 func (g *group) add(r *Report) {
 	g.to, g.reports, g.changes = r.To, append(g.reports, r), g.changes+len(r.Changes)
 	touched(r.Changes, func(what any) { g.touches[what] = true })
@@ -90,7 +101,7 @@ func (g *group) add(r *Report) {
 // edit is Edit for changes that others may be made together with.
 func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error) (Report, error) {
 	for range maxAnew {
-		g, r, leads, err := c.draft(ctx, edit)
+		g, r, leads, err := draft(ctx, c, edit)
 		if g == nil {
 			return Report{}, err
 		}
@@ -106,7 +117,7 @@ func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error) (Rep
 			continue
 		}
 		if leads {
-			c.lead(ctx, g)
+			g.lead(ctx, c)
 		} else if err := c.await(ctx, g); err != nil {
 			return Report{}, err
 		}
@@ -122,7 +133,7 @@ func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error) (Rep
 
 // draft makes a change up to its Report, and has it join a group, or begin one to lead. If it fails, the error is right
 // if the group is made, or there is none.
-func (c *Control) draft(ctx context.Context, edit func(*config.Draft) error) (on *group, r *Report, leads bool,
+func draft(ctx context.Context, c *Control, edit func(*config.Draft) error) (on *group, r *Report, leads bool,
 	err error) {
 	if err := c.lock(ctx); err != nil {
 		return nil, nil, false, err
@@ -130,7 +141,7 @@ func (c *Control) draft(ctx context.Context, edit func(*config.Draft) error) (on
 	defer c.unlock()
 	for {
 		on, from := c.latest()
-		if r, err = c.check(from, edit); err != nil {
+		if r, err = c.opt.check(from, edit); err != nil {
 			return on, nil, false, err
 		}
 		if g, leads := c.join(on, r); g != nil {
@@ -140,9 +151,9 @@ func (c *Control) draft(ctx context.Context, edit func(*config.Draft) error) (on
 }
 
 // check drafts a change of a State.
-func (c *Control) check(from *config.State, edit func(*config.Draft) error) (*Report, error) {
+func (o *Options) check(from *config.State, edit func(*config.Draft) error) (*Report, error) {
 	d := from.Edit()
-	d.Now, d.Claimed = c.opt.Now(), c.opt.Claimed
+	d.Now, d.Claimed = o.Now(), o.Claimed
 	if err := edit(d); err != nil {
 		return nil, err
 	}
@@ -155,30 +166,30 @@ func (c *Control) check(from *config.State, edit func(*config.Draft) error) (*Re
 
 // latest returns the State to begin a draft with: the one after the last group, which is nil if there is none. The
 // caller holds the lock.
-func (c *Control) latest() (*group, *config.State) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last != nil {
-		return c.last, c.last.to
+func (q *groups) latest() (*group, *config.State) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.last != nil {
+		return q.last, q.last.to
 	}
-	return nil, c.engine.State() // which has nothing else to do now
+	return nil, q.engine.State() // which has nothing else to do now
 }
 
 // join puts a change, which was drafted on what latest has returned, into a group. It returns nil if that State is not
 // going to be served. The caller holds the lock.
-func (c *Control) join(on *group, r *Report) (g *group, leads bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (q *groups) join(on *group, r *Report) (g *group, leads bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if on != nil && over(on) && on.outcome != made {
 		return nil, false
 	}
-	if on != nil && c.last == on && on != c.making && on.takes(r) {
+	if on != nil && q.last == on && on != q.making && on.takes(r) {
 		on.add(r)
 		return on, false
 	}
-	g = &group{before: c.last, touches: map[any]bool{}, ended: make(chan struct{})}
+	g = &group{before: q.last, touches: map[any]bool{}, ended: make(chan struct{})}
 	g.add(r)
-	c.last = g
+	q.last = g
 	return g, true
 }
 
@@ -192,17 +203,17 @@ func over(g *group) bool {
 }
 
 // await waits for the end of a group. If the context ends before the group begins, the group is given up.
-func (c *Control) await(ctx context.Context, g *group) error {
+func (q *groups) await(ctx context.Context, g *group) error {
 	select {
 	case <-g.ended:
 		return nil
 	case <-ctx.Done():
 	}
-	c.mu.Lock()
-	if !over(g) && g != c.making {
-		c.end(g, anew, nil)
+	q.mu.Lock()
+	if !over(g) && g != q.making {
+		q.end(g, anew, nil)
 	}
-	c.mu.Unlock()
+	q.mu.Unlock()
 	<-g.ended
 	if g.outcome == made || g.outcome == failed {
 		return nil
@@ -211,7 +222,7 @@ func (c *Control) await(ctx context.Context, g *group) error {
 }
 
 // lead makes a group, when the one before is made.
-func (c *Control) lead(ctx context.Context, g *group) {
+func (g *group) lead(ctx context.Context, c *Control) {
 	if b := g.before; b != nil {
 		select {
 		case <-b.ended:
@@ -232,7 +243,7 @@ func (c *Control) lead(ctx context.Context, g *group) {
 	if len(g.reports) > 1 { // the caller that leads may go, and the others stay
 		ctx = context.WithoutCancel(ctx)
 	}
-	prepared, cause := c.make(ctx, g.to, g.reports, nil)
+	prepared, cause := g.make(ctx, c, nil)
 	switch {
 	case cause == nil:
 		how = made
@@ -244,38 +255,38 @@ func (c *Control) lead(ctx context.Context, g *group) {
 }
 
 // begin says that a group is made now. It returns false if the group is given up.
-func (c *Control) begin(ctx context.Context, g *group) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (q *groups) begin(ctx context.Context, g *group) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	switch {
 	case over(g):
 		return false
 	case ctx.Err() != nil:
 		if len(g.reports) > 1 {
-			c.end(g, anew, nil)
+			q.end(g, anew, nil)
 		} else {
-			c.end(g, failed, ctx.Err())
+			q.end(g, failed, ctx.Err())
 		}
 		return false
 	}
 	g.before = nil
-	c.making, c.served = g, c.engine.State()
+	q.making, q.served = g, q.engine.State()
 	return true
 }
 
 // end says what has become of a group. If it is not made, the groups after it are given up, too. The caller holds mu.
-func (c *Control) end(g *group, how outcome, err error) {
+func (q *groups) end(g *group, how outcome, err error) {
 	if how != made {
-		for c.last != g {
-			c.last.outcome = anew
-			close(c.last.ended)
-			c.last = c.last.before
+		for q.last != g {
+			q.last.outcome = anew
+			close(q.last.ended)
+			q.last = q.last.before
 		}
-		if c.last = g.before; c.last != nil && over(c.last) {
-			c.last = nil
+		if q.last = g.before; q.last != nil && over(q.last) {
+			q.last = nil
 		}
-	} else if c.last == g {
-		c.last = nil
+	} else if q.last == g {
+		q.last = nil
 	}
 	g.outcome, g.err = how, err
 	close(g.ended)
@@ -290,11 +301,11 @@ func (c *Control) editAlone(ctx context.Context, edit func(*config.Draft) error,
 	if err := c.settled(ctx); err != nil {
 		return Report{}, err
 	}
-	r, err := c.check(c.engine.State(), edit)
+	r, err := c.opt.check(c.engine.State(), edit)
 	if err != nil {
 		return Report{}, err
 	}
-	g := &group{ended: make(chan struct{})}
+	g := &group{to: r.To, reports: []*Report{r}, ended: make(chan struct{})}
 	c.mu.Lock()
 	c.making, c.last, c.served = g, g, c.engine.State()
 	c.mu.Unlock()
@@ -304,16 +315,16 @@ func (c *Control) editAlone(ctx context.Context, edit func(*config.Draft) error,
 		c.mu.Unlock()
 		close(g.ended)
 	}()
-	_, err = c.make(ctx, r.To, []*Report{r}, tell)
+	_, err = g.make(ctx, c, tell)
 	return *r, err
 }
 
 // settled waits for the end of all groups that there are.
-func (c *Control) settled(ctx context.Context) error {
+func (q *groups) settled(ctx context.Context) error {
 	for {
-		c.mu.Lock()
-		g := c.last
-		c.mu.Unlock()
+		q.mu.Lock()
+		g := q.last
+		q.mu.Unlock()
 		if g == nil {
 			return nil
 		}
@@ -325,11 +336,10 @@ func (c *Control) settled(ctx context.Context) error {
 	}
 }
 
-// make has the engine serve another State, which the last of some changes leads to. Before that it calls tell, unless
+// make has the engine serve the State that the last change of a group leads to. Before that it calls tell, unless
 // tell is nil. prepared says that the engine could.
-func (c *Control) make(ctx context.Context, to *config.State, reports []*Report, tell func(Report)) (prepared bool,
-	err error) {
-	p, err := c.engine.Prepare(ctx, to)
+func (g *group) make(ctx context.Context, c *Control, tell func(Report)) (prepared bool, err error) {
+	p, err := c.engine.Prepare(ctx, g.to)
 	if err != nil {
 		return false, err
 	}
@@ -339,8 +349,8 @@ func (c *Control) make(ctx context.Context, to *config.State, reports []*Report,
 			p.Discard()
 		}
 	}()
-	changed := make([]*Report, 0, len(reports))
-	for _, r := range reports {
+	changed := make([]*Report, 0, len(g.reports))
+	for _, r := range g.reports {
 		if len(r.Changes) > 0 {
 			changed = append(changed, r)
 		}
@@ -357,12 +367,12 @@ func (c *Control) make(ctx context.Context, to *config.State, reports []*Report,
 		}
 	}
 	if tell != nil {
-		tell(*reports[0])
+		tell(*g.reports[0])
 	}
 	done = true
 	p.Commit()
 	c.mu.Lock()
-	c.served = to
+	c.served = g.to
 	c.mu.Unlock()
 	if c.opt.Event != nil {
 		for _, r := range changed {
