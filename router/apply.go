@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
@@ -546,14 +548,15 @@ func (p *Prepared) monitor() {
 				_ = k.service.Worker.Call(func() { k.service.PlugIn(k.network.Name(), k.near) }) // Close ends the host
 			}
 		}
-		for of, s := range r.Shares {
+		for s := range c.monitored() {
 			switch {
+			case r.Shares[s.Of.ID] != s: // it has been here before, and is gone
 			case c.Gone || len(s.VIPs) == 0:
 				e.endMonitor(s)
-				delete(r.Shares, of)
+				delete(r.Shares, s.Of.ID)
 			case c.checks != nil:
 				e.monitorShare(s, true)
-			case c.Updates[s] != nil || c.Shares[of] == s:
+			case c.Updates[s] != nil || c.Shares[s.Of.ID] == s:
 				e.monitorShare(s, false)
 			}
 		}
@@ -561,6 +564,30 @@ func (p *Prepared) monitor() {
 			_ = c.was.host.Close() // its device is in memory
 			if e.checkers[r] == c.was {
 				delete(e.checkers, r)
+			}
+		}
+	}
+}
+
+// monitored are the pools of a router whose checks may change: not all that it has, but where it is new to them itself.
+func (c *routerPlan) monitored() iter.Seq[*ip.PoolShare] {
+	if c.Gone || c.checks != nil {
+		return maps.Values(c.Router.Shares)
+	}
+	return func(yield func(*ip.PoolShare) bool) {
+		for s := range c.Updates {
+			if !yield(s) {
+				return
+			}
+		}
+		for _, s := range c.Shares {
+			if !yield(s) {
+				return
+			}
+		}
+		for _, s := range c.Deserted {
+			if c.Updates[s] == nil && !yield(s) {
+				return
 			}
 		}
 	}

@@ -29,6 +29,7 @@ type Change struct {
 	repooled   map[*VIP]*PoolShare    // VIPs that get another pool
 	Shares     map[wire.ID]*PoolShare // pools that come to this router, by id
 	Updates    map[*PoolShare]*Pool   // pools that change, with the State's new ones
+	Deserted   []*PoolShare           // pools that a VIP has left; known when the change is made
 }
 
 // Surroundings are the networks and pools around a router after a change. PlanParts calls them.
@@ -147,7 +148,10 @@ func (r *Router) PlanEnd() *Change {
 // planVIPs finds out which VIPs come and go, and which pools they have.
 func (c *Change) planVIPs(around Surroundings) {
 	r := c.Router
-	c.listeners = slices.Clone(r.Listeners)
+	c.listeners = r.Listeners
+	if len(c.params.VIPs) > 0 {
+		c.listeners = slices.Clone(r.Listeners)
+	}
 	for i := range c.params.VIPs {
 		vp := &c.params.VIPs[i]
 		old := r.ByListener[vp.ID]
@@ -344,11 +348,13 @@ func (c *Change) adoptVIPs() {
 		s.update(to)
 	}
 	for _, v := range c.vipsGone {
+		c.Deserted = append(c.Deserted, v.Share)
 		r.leavePool(v)
 		r.Conns.ReleaseClass(v.Class)
 		delete(r.ByListener, v.VIPRules.ListenerID)
 	}
 	for v, s := range c.repooled {
+		c.Deserted = append(c.Deserted, v.Share)
 		r.leavePool(v)
 		r.joinPool(v, s)
 	}
