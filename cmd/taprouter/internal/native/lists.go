@@ -442,7 +442,6 @@ func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 type device struct {
 	Device     string   `json:"device"`
 	Network    string   `json:"network" doc:"Empty if several networks share the device, by VLAN tags."`
-	Networks   []string `json:"networks"`
 	Present    bool     `json:"present" doc:"It is open at this moment."`
 	RxPackets  uint64   `json:"rx_packets"`
 	RxBytes    uint64   `json:"rx_bytes"`
@@ -450,6 +449,7 @@ type device struct {
 	TxBytes    uint64   `json:"tx_bytes"`
 	TxDropped  uint64   `json:"tx_dropped" doc:"Frames that the device did not take."`
 	Configured bool     `json:"configured" doc:"The configuration names it; others are in memory."`
+	Networks   []string `json:"networks" doc:"All networks that have the device."`
 }
 
 func (a *API) listDevices(w http.ResponseWriter, r *http.Request) error {
@@ -467,8 +467,8 @@ func (a *API) listDevices(w http.ResponseWriter, r *http.Request) error {
 	return a.stream(w, r, "devices", false, func(put func(any) error) error {
 		for i := range s.Devices {
 			d := &s.Devices[i]
-			if err := put(device{d.Device, d.Network, d.Networks, d.Present, d.RxFrames, d.RxBytes, d.TxFrames,
-				d.TxBytes, d.Lost, stated[d.Device]}); err != nil {
+			if err := put(device{d.Device, d.Network, d.Present, d.RxFrames, d.RxBytes, d.TxFrames, d.TxBytes, d.Lost,
+				stated[d.Device], d.Networks}); err != nil {
 				return err
 			}
 		}
