@@ -748,3 +748,27 @@ func TestADeviceWithoutRoomForATag(t *testing.T) {
 		t.Errorf("%d large packets with a larger MTU", len(got))
 	}
 }
+
+// A device whose last network has left, before another one comes, is not read: what comes meanwhile waits in it.
+func TestALinkWithoutANetworkWaits(t *testing.T) {
+	y := newYard(t, strings.NewReplacer("vlan    = 100\n", "", "vlan    = 101\ndevices = [\"raw:trunk\"]\n", "",
+		"devices  = [\"raw:trunk\"]\n", "").Replace(trunkTopology))
+	h := y.host("vlan100", "172.16.100.9")
+	n := y.nets["vlan100"]
+	port := n.Ports[0]
+	ping := y.build(h, "172.16.100.1", layers.IPProtocolICMPv4, nil, pingLayer(), payload(8))
+	if !port.Leave() {
+		t.Fatal("the port was not the only one")
+	}
+	d := y.devices["raw:trunk"]
+	d.in = append(d.in, tap.Frame{Buf: append(make([]byte, tap.HeaderLen), ping...), Tail: tap.HeaderLen + len(ping)})
+	y.run()
+	if st := y.stats(); len(d.in) != 1 || st.Dropped() != 0 {
+		t.Errorf("%d frames wait; drops %v", len(d.in), st.Drops)
+	}
+	n.AddPort(&y.w.Turn, port.Link, 0)
+	y.run()
+	if got := y.take("vlan100"); len(got) != 1 {
+		t.Errorf("%d answers", len(got))
+	}
+}
