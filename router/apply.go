@@ -146,7 +146,7 @@ func (p *Prepared) planAll(from *config.State) error {
 	if err := p.assign(); err != nil {
 		return err
 	}
-	p.planLinks()
+	planLinks(p)
 	return nil
 }
 

@@ -161,9 +161,9 @@ func (p *Prepared) planDevices(c *networkChange) {
 				if port.VLAN == vlan {
 					continue
 				}
-				p.leaves(c, d)
+				c.leave(p, d)
 			}
-			o := &portChange{network: c, device: p.device(d), vlan: vlan}
+			o := &portChange{network: c, device: deviceChangeOf(p, d), vlan: vlan}
 			c.joins = append(c.joins, o)
 			o.device.joins = append(o.device.joins, o)
 			o.device.users++
@@ -171,19 +171,20 @@ func (p *Prepared) planDevices(c *networkChange) {
 	}
 	for d := range c.ports {
 		if !wanted[d] {
-			p.leaves(c, d)
+			c.leave(p, d)
 		}
 	}
 }
 
-func (p *Prepared) leaves(c *networkChange, d config.Device) {
-	o := p.device(d)
+// leave notes that the network gives a device up.
+func (c *networkChange) leave(p *Prepared, d config.Device) {
+	o := deviceChangeOf(p, d)
 	c.leaves = append(c.leaves, &portChange{network: c, device: o})
 	o.users--
 }
 
-// device is the change of a device, which begins here if there is none yet.
-func (p *Prepared) device(spec config.Device) *deviceChange {
+// deviceChangeOf is the change of a device, which begins here if there is none yet.
+func deviceChangeOf(p *Prepared, spec config.Device) *deviceChange {
 	d := p.byDevice[spec]
 	if d == nil {
 		d = &deviceChange{spec: spec}
@@ -198,7 +199,7 @@ func (p *Prepared) device(spec config.Device) *deviceChange {
 
 // planLinks finds the links that devices have afterwards, when each network has its worker. A device goes on with its
 // link, as long as its networks have the worker that reads the link.
-func (p *Prepared) planLinks() {
+func planLinks(p *Prepared) {
 	for _, d := range p.devices {
 		switch {
 		case d.users == 0:

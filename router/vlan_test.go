@@ -156,7 +156,8 @@ func TestNetworksShareADevice(t *testing.T) {
 			rows = append(rows, s)
 		}
 	}
-	if len(rows) != 1 || rows[0].Network != "" || !slices.Equal(rows[0].Networks, []string{"ext_net", "vlan100", "vlan101"}) ||
+	if len(rows) != 1 || rows[0].Network != "" ||
+		!slices.Equal(rows[0].Networks, []string{"ext_net", "vlan100", "vlan101"}) ||
 		rows[0].TxFrames != uint64(d.tags[100]+d.tags[101]+d.tags[0]) || rows[0].RxFrames == 0 {
 		t.Errorf("statistics %+v; tags out %v", rows, d.tags)
 	}
@@ -169,6 +170,8 @@ func TestTagsOfATrunk(t *testing.T) {
 	y.host("vlan101", "172.16.101.3")
 	inner := y.build(h100, "172.16.101.3", layers.IPProtocolUDP, nil, udpLayer(), payload(10))
 	plain := y.build(out, "10.10.10.3", layers.IPProtocolUDP, nil, udpLayer(), payload(10))
+	provider := withTag(inner, 100)
+	provider[12], provider[13] = 0x88, 0xa8
 	for _, c := range []struct {
 		name   string
 		frame  []byte
@@ -183,7 +186,7 @@ func TestTagsOfATrunk(t *testing.T) {
 		{"none, for the router's address in a VLAN", inner, DropNotOurs, 0},
 		{"no network's", withTag(inner, 102), DropVLANTag, 102},
 		{"reserved", withTag(inner, 4095), DropVLANTag, 4095},
-		{"a provider's", func() []byte { f := withTag(inner, 100); f[12], f[13] = 0x88, 0xa8; return f }(), DropVLANTag, 100},
+		{"a provider's", provider, DropVLANTag, 100},
 		{"two", withTag(inner, 100, 101), DropDoubleTag, 0},
 		{"two behind no network's", withTag(inner, 102, 100), DropDoubleTag, 0},
 		{"two, one with a priority only", withTag(inner, 0, 100), DropDoubleTag, 0},
@@ -259,7 +262,8 @@ func TestCountsOfTagsAreBounded(t *testing.T) {
 	y.dropped(DropVLANTag, 201)
 }
 
-// switchedTopology is vlan100 with three devices: two where it has tags, which differ in nothing, and one where it has none.
+// switchedTopology is vlan100 with three devices: two of the file, where it has a tag, and
+// one that a test attaches. The network access has two devices, and no tag.
 var switchedTopology = strings.Replace(strings.Replace(trunkTopology, `devices = ["raw:trunk"]
 [[network]]`, `devices = ["raw:trunk", "raw:second"]
 [[network]]`, 1), `[[router]]`, `[[network]]
@@ -308,7 +312,7 @@ func TestPriorityOfATag(t *testing.T) {
 	if got := y.take("vlan101"); len(got) != 1 {
 		t.Fatalf("%d frames routed", len(got))
 	}
-	if got := at(first); strings.Contains(got, "065") && !strings.Contains(got, "0x65: ") || strings.Contains(got, "0xb0") {
+	if got := at(first); !strings.Contains(got, "0x65: ") || strings.Contains(got, "065: ") {
 		t.Errorf("routed: %s", got)
 	}
 	// From a network without a tag to one of its other ports, a priority goes with the tag.
@@ -465,7 +469,8 @@ func (y *yard) sendTo(h *simHost, dst, at string) []sent {
 // notice, and the device stays open: it is opened with the first and closed with the last.
 func TestNetworksOfADeviceChange(t *testing.T) {
 	y := newYard(t, trunkTopology)
-	h100, h101, out := y.host("vlan100", "172.16.100.9"), y.host("vlan101", "172.16.101.3"), y.host("ext_net", "10.10.10.4")
+	h100, h101, out := y.host("vlan100", "172.16.100.9"), y.host("vlan101", "172.16.101.3"),
+		y.host("ext_net", "10.10.10.4")
 	d := y.devices["raw:trunk"]
 	all := func(when string) {
 		t.Helper()
@@ -534,13 +539,9 @@ func TestNetworksOfADeviceChange(t *testing.T) {
 
 	// One after the other leaves the device. It is closed with the last one.
 	rest := trunkTopology
-	for i, part := range []string{"physical_network = \"default\"\n", "devices = [\"raw:trunk\"]\n[[network.subnet]]\n" +
-		"cidr = \"172.16.101.0/24\"", "devices  = [\"raw:trunk\"]\n"} {
-		if i == 1 {
-			rest = strings.Replace(rest, "vlan    = 101\ndevices = [\"raw:trunk\"]\n", "vlan    = 101\n", 1)
-		} else {
-			rest = strings.Replace(rest, part, "", 1)
-		}
+	for i, part := range []string{"physical_network = \"default\"\n", "vlan    = 101\ndevices = [\"raw:trunk\"]\n",
+		"devices  = [\"raw:trunk\"]\n"} {
+		rest = strings.Replace(rest, part, "", 1)
 		must(rest)
 		if d.closed != (i == 2) {
 			t.Errorf("after %d networks have left: closed %t", i+1, d.closed)
@@ -568,7 +569,8 @@ func TestADeviceIsHandedOver(t *testing.T) {
 		if !y.reaches(h100, "172.16.101.3", "vlan101") {
 			t.Fatalf("step %d: nothing arrives; %v", i, y.stats().Drops)
 		}
-		if y.opened["raw:one"] != 1 || y.opened["raw:two"] != 1 || y.devices["raw:one"].closed || y.devices["raw:two"].closed {
+		if y.opened["raw:one"] != 1 || y.opened["raw:two"] != 1 ||
+			y.devices["raw:one"].closed || y.devices["raw:two"].closed {
 			t.Errorf("step %d: opened %v", i, y.opened)
 		}
 		next := other
@@ -596,8 +598,8 @@ func TestTagsOfOtherWorkers(t *testing.T) {
 	text.WriteString("[engine]\nworkers = 3\n[[network]]\nname = \"ext_net\"\nexternal = true\nvlan = 50\n" +
 		"devices = [\"raw:trunk\"]\n[[network.subnet]]\ncidr = \"10.10.10.0/24\"\ngateway = \"10.10.10.1\"\n")
 	for i := range 3 {
-		fmt.Fprintf(&text, "[[network]]\nname = \"net%[1]d\"\nvlan = %[2]d\ndevices = [\"raw:trunk\"]\n[[network.subnet]]\n"+
-			"cidr = \"192.168.1.0/24\"\n[[router]]\nname = \"router%[1]d\"\ninterfaces = [\"net%[1]d\"]\n"+
+		fmt.Fprintf(&text, "[[network]]\nname = \"net%[1]d\"\nvlan = %[2]d\ndevices = [\"raw:trunk\"]\n"+
+			"[[network.subnet]]\ncidr = \"192.168.1.0/24\"\n[[router]]\nname = \"router%[1]d\"\ninterfaces = [\"net%[1]d\"]\n"+
 			"gateway = { network = \"ext_net\", address = \"10.10.10.1%[1]d\" }\n", i, 60+i)
 	}
 	y := newYard(t, text.String())
@@ -669,7 +671,7 @@ func TestNetworksOfTwoWorkersStayApart(t *testing.T) {
 		t.Fatal("they have one worker")
 	}
 	err := y.apply(strings.Replace(text, "raw:dev1", "raw:dev0", 1))
-	if err == nil || !strings.Contains(err.Error(), `network "net1"`) && !strings.Contains(err.Error(), `network "net0"`) ||
+	if err == nil || !strings.Contains(err.Error(), `network "net`) ||
 		!strings.Contains(err.Error(), "workers = 1") {
 		t.Errorf("error %v", err)
 	}

@@ -103,7 +103,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	p := newProcess(engine, kept.own, newKeeper(former, toManager(), os.Getenv("FDSTORE"), log), level, log)
 	defer p.stop()
 	p.upgrade = &upgrade{program: program, args: c.args, begin: begin, may: p.mayGoOn, log: log}
-	p.reload = &reloader{path: c.File, more: physicalNetworks(c.PhysicalNetwork), own: kept.own, mayOpen: rights.mayOpen, also: api.Reload, log: log}
+	p.reload = &reloader{path: c.File, more: physicalNetworks(c.PhysicalNetwork), own: kept.own,
+		mayOpen: rights.mayOpen, also: api.Reload, log: log}
 	if err := kept.own.Serve(ctx, p.control); err != nil {
 		_ = engine.Close()
 		return err

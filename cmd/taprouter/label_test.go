@@ -47,7 +47,8 @@ physical_network = "flat2"
 	// A label that the file has as well, and a device behind two labels.
 	for _, text := range []string{"[[network]]\nname = \"a\"\n[[physical_network]]\nname = \"flat1\"\n",
 		"[[network]]\nname = \"a\"\n[[physical_network]]\nname = \"other\"\ndevices = [\"raw:eth2\"]\n"} {
-		if _, err := file.ReadWith("x.toml", strings.NewReader(text), more); err == nil || !strings.Contains(err.Error(), "x.toml") {
+		_, err := file.ReadWith("x.toml", strings.NewReader(text), more)
+		if err == nil || !strings.Contains(err.Error(), "x.toml") {
 			t.Errorf("error %v", err)
 		} else {
 			t.Log(err)

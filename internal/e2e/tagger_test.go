@@ -32,8 +32,8 @@ func (g *tagger) kernelVLANs() bool {
 	return true
 }
 
-// connect gives each host the interface eth0, whose frames have the host's tag on the trunk; 0: none, unless the trunk's
-// end itself is to be that host. It returns how the tags are made.
+// connect gives each host the interface eth0, whose frames have the host's tag on the trunk; 0: none. It returns how the
+// tags are made.
 func (g *tagger) connect(t *testing.T, hosts map[uint16]*space) string {
 	t.Helper()
 	w := g.at.w
@@ -152,7 +152,8 @@ func (p bpf) load() (int, error) {
 		log               uint64
 		version, flags    uint32
 	}{schedCLS, uint32(len(p) / 8), uint64(uintptr(unsafe.Pointer(&p[0]))),
-		uint64(uintptr(unsafe.Pointer(&license[0]))), 1, uint32(len(log)), uint64(uintptr(unsafe.Pointer(&log[0]))), 0, 0}
+		uint64(uintptr(unsafe.Pointer(&license[0]))), 1, uint32(len(log)),
+		uint64(uintptr(unsafe.Pointer(&log[0]))), 0, 0}
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, progLoad, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 	if errno != 0 {
 		return -1, fmt.Errorf("%w: %s", errno, unix.ByteSliceToString(log))

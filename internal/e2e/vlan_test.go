@@ -45,8 +45,8 @@ address  = "10.10.10.3"
 fixed_ip = "172.16.101.9"
 `
 
-// A trunkPair is a router with one device, and the hosts behind it: two in VLANs, and the end of the trunk itself, which
-// is outside.
+// A trunkPair is a router with one device, and the hosts behind it: two in VLANs, and the end of the trunk itself,
+// which is outside.
 type trunkPair struct {
 	*office
 	h100, h101 *space
@@ -102,16 +102,19 @@ func TestTrunk(t *testing.T) {
 					"vlan 101 172.16.100.9 > 172.16.101.9", "vlan 101 172.16.101.9 > 172.16.100.9",
 					"vlan 100 172.16.101.9 > 172.16.100.9"}, p.h101, "172.16.100.9 > 172.16.101.9"},
 				{"SNAT", "10.10.10.1", p.h100, []string{"vlan 100 172.16.100.9 > 10.10.10.1", "10.10.10.2 > 10.10.10.1",
-					"10.10.10.1 > 10.10.10.2", "vlan 100 10.10.10.1 > 172.16.100.9"}, p.h100, "172.16.100.9 > 10.10.10.1"},
+					"10.10.10.1 > 10.10.10.2", "vlan 100 10.10.10.1 > 172.16.100.9"},
+					p.h100, "172.16.100.9 > 10.10.10.1"},
 				{"a floating IP", "10.10.10.3", p.outside, []string{"10.10.10.1 > 10.10.10.3",
-					"vlan 101 10.10.10.1 > 172.16.101.9", "vlan 101 172.16.101.9 > 10.10.10.1", "10.10.10.3 > 10.10.10.1"},
+					"vlan 101 10.10.10.1 > 172.16.101.9", "vlan 101 172.16.101.9 > 10.10.10.1",
+					"10.10.10.3 > 10.10.10.1"},
 					p.h101, "10.10.10.1 > 172.16.101.9"},
 			} {
 				p.step(c.name, func(t *testing.T) {
 					c.from.pings(t, c.to) // neighbors are known from here on
+					once := func() { c.from.run("ping", "-n", "-c", "1", "-W", "2", c.to) }
 					for end, name := range ends {
 						var lines []string
-						text := end.taggedCapture(t, name, func() { c.from.run("ping", "-n", "-c", "1", "-W", "2", c.to) })
+						text := end.taggedCapture(t, name, once)
 						for line := range strings.Lines(text) {
 							lines = append(lines, echoLine(line)...)
 						}
@@ -123,7 +126,7 @@ func TestTrunk(t *testing.T) {
 					if c.at == p.outside {
 						at = "up"
 					}
-					text := c.at.taggedCapture(t, at, func() { c.from.run("ping", "-n", "-c", "1", "-W", "2", c.to) })
+					text := c.at.taggedCapture(t, at, once)
 					if !strings.Contains(text, c.sees) || strings.Contains(text, "vlan ") {
 						t.Errorf("the host sees\n%s", text)
 					}
@@ -145,7 +148,8 @@ func TestTrunk(t *testing.T) {
 				for _, c := range []struct {
 					from, to     *space
 					listen, dial string
-				}{{p.h100, p.h101, "172.16.101.9:0", "172.16.101.9:"}, {p.h100, p.outside, "10.10.10.1:0", "10.10.10.1:"},
+				}{{p.h100, p.h101, "172.16.101.9:0", "172.16.101.9:"},
+					{p.h100, p.outside, "10.10.10.1:0", "10.10.10.1:"},
 					{p.outside, p.h101, "172.16.101.9:0", "10.10.10.3:"}} {
 					client, server := p.join(c.from, c.to, c.listen, c.dial)
 					transfer(t, client, server, 16<<20)
@@ -184,7 +188,8 @@ func echoLine(line string) []string {
 // line, while another network of the device is in use.
 func TestTrunkByCommands(t *testing.T) {
 	p := newTrunkWith(t, "[[network]]\nname = \"ext_net\"\nphysical_network = \"default\"\nexternal = true\n"+
-		"[[network.subnet]]\ncidr = \"10.10.10.0/24\"\ngateway = \"10.10.10.1\"\n", "--physical-network", "default:trunk")
+		"[[network.subnet]]\ncidr = \"10.10.10.0/24\"\ngateway = \"10.10.10.1\"\n",
+		"--physical-network", "default:trunk")
 	p.does(t, `
 		network create --provider-network-type vlan --provider-physical-network default --provider-segment 100 vlan100
 		subnet create --network vlan100 --subnet-range 172.16.100.0/24 subnet100

@@ -184,7 +184,8 @@ func (l *Link) wentDown(t *Turn) {
 	if !l.IsDown {
 		l.IsDown = true
 		l.publish()
-		t.Log.Warn("device is down, its frames are lost until it is up again", "device", l.Name, "network", l.networks())
+		t.Log.Warn("device is down, its frames are lost until it is up again", "device", l.Name,
+			"network", l.networks())
 		l.tell(t, DeviceDown)
 	}
 }
@@ -201,7 +202,8 @@ func (l *Link) cameUp(t *Turn) {
 func (l *Link) complain(t *Turn, doing string, err error) {
 	if !l.other {
 		l.other = true
-		t.Log.Error("device trouble, logged once", "device", l.Name, "network", l.networks(), "doing", doing, "err", err)
+		t.Log.Error("device trouble, logged once", "device", l.Name, "network", l.networks(), "doing", doing,
+			"err", err)
 	}
 }
 

@@ -80,7 +80,7 @@ func (l *Link) narrowTags(t *Turn) {
 		return
 	}
 	l.Narrow = true
-	t.Log.Warn("the device does not take its largest packets with a VLAN tag: its networks with a tag use a smaller MTU",
+	t.Log.Warn("the device does not take its largest packets with a VLAN tag, so its networks with tags use less",
 		"device", l.Name, "network", l.networks(), "mtu", l.MTU-tap.TagLen)
 	l.Owner.LinkChanged(t)
 }

@@ -277,8 +277,8 @@ const (
 
 // hasPriorityOnly reports whether a frame has one tag, which names no VLAN. eth has a whole tag.
 func hasPriorityOnly(eth []byte) bool {
-	return binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeVLAN && binary.BigEndian.Uint16(eth[14:])&vlanMask == 0 &&
-		!tagged(eth[TagLen:])
+	return binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeVLAN &&
+		binary.BigEndian.Uint16(eth[14:])&vlanMask == 0 && !tagged(eth[TagLen:])
 }
 
 // tagged reports whether an Ethernet header has a tag instead of a type.
