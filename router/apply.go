@@ -46,9 +46,10 @@ type Prepared struct {
 	workers   []*shard                   // workers that come
 	rings     map[ringKey]*loop.Handover // rings that come
 	boxes     map[boxKey]*loop.Outbox    // outboxes that come
-	opened    []*newDevice               // devices that come
-	quiet     bool                       // nothing is announced
-	spoke     map[*loop.Worker]bool      // workers that have announcements, or send them on
+	devices   []*deviceChange
+	byDevice  map[config.Device]*deviceChange
+	quiet     bool                  // nothing is announced
+	spoke     map[*loop.Worker]bool // workers that have announcements, or send them on
 
 	unserved config.Faults // warnings: what is kept, but not obeyed
 }
@@ -110,7 +111,7 @@ func (e *Engine) plan(ctx context.Context, to *config.State) (*Prepared, error) 
 	p := &Prepared{
 		e: e, to: to, byID: map[wire.ID]*networkChange{},
 		byNetwork: map[*wire.Network]*networkChange{}, pools: map[config.ID]*ip.Pool{},
-		numbers: map[wire.ID]memberNumber{},
+		numbers: map[wire.ID]memberNumber{}, byDevice: map[config.Device]*deviceChange{},
 	}
 	if err := p.planAll(from); err != nil {
 		p.Discard()
@@ -144,7 +145,11 @@ func (p *Prepared) planAll(from *config.State) error {
 		return err
 	}
 	p.planStations()
-	return p.assign()
+	if err := p.assign(); err != nil {
+		return err
+	}
+	planLinks(p)
+	return nil
 }
 
 // planStations finds the stations of networks that come and go.
@@ -259,9 +264,9 @@ func (p *Prepared) number(of wire.ID, at netip.AddrPort) uint32 {
 
 // Discard closes everything that was prepared. The engine goes on serving the State that it serves.
 func (p *Prepared) Discard() {
-	for _, o := range p.opened {
-		if o.dev != nil && o.from == nil {
-			_ = o.dev.Close() // it has not been used, so an error does not matter
+	for _, d := range p.devices {
+		if d.dev != nil {
+			_ = d.dev.Close() // it has not been used, so an error does not matter
 		}
 	}
 	for _, c := range p.routers {
@@ -499,6 +504,11 @@ func (p *Prepared) remember() {
 		case n.isNew:
 			e.networks[n.network.ID] = n.network
 			e.devices[n.network] = n.ports
+		}
+	}
+	for _, d := range p.devices {
+		if e.links[d.spec] = (deviceUse{d.link, d.users}); d.users == 0 {
+			delete(e.links, d.spec)
 		}
 	}
 	for of, q := range p.pools {

@@ -30,7 +30,8 @@ func dump(e *Engine) string {
 		line("network %s mtu %d/%d external %t down %t", n.Name(), n.MTU, n.LinkMTU, n.External, n.Down)
 		dumpStations(line, n)
 		for _, p := range n.Ports {
-			line("  port %s mtu %d network %s exempt %t", p.Link.Name, p.Link.WantMTU, p.Link.Network, p.Link.Exempt)
+			line("  port %s mtu %d network %v exempt %t", p.Link.Name, p.Link.WantMTU, p.Link.Owner.Networks(),
+				p.Link.Exempt)
 		}
 	}
 	for o := range s.Routers() {
@@ -58,7 +59,7 @@ func dumpStations(line func(string, ...any), n *wire.Network) {
 	}
 	slices.Sort(stations)
 	line("%s", strings.Join(stations, "\n"))
-	line("  only %v direct %t sole %t", n.OnlyStation.Station != nil, n.Shortcut != nil, n.OnlyLink.Load() != nil)
+	line("  only %v direct %t sole %t", n.OnlyStation.Station != nil, n.Shortcut != nil, n.OnlyPort.Load() != nil)
 	var owners []string
 	for addr, all := range n.Directory.Owners {
 		for _, st := range all {
@@ -181,7 +182,7 @@ func supported(seed uint64) *configtest.Maker {
 // applied starts a simulation with one State and has it serve another one.
 func applied(t *testing.T, a *config.State, then ...*config.State) *Simulation {
 	t.Helper()
-	s, err := simulate(a, 1, true)
+	s, err := simulate(a, 1, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type assignment struct {
 	networks map[*shard]int              // how many each shard has, with those that come
 	parent   map[*ip.Router]*ip.Router   // makes trees of the routers that come and share networks; see group and find
 	bound    map[*ip.Router]*loop.Worker // by a router of a group: the worker that reads a network of it already
+	shares   shares
 }
 
 // assign gives the routers and networks that come their workers.
@@ -59,6 +60,9 @@ func (p *Prepared) assign() error {
 	a := &assignment{
 		Prepared: p, shards: slices.Clone(p.e.workers), routers: map[*shard]int{}, networks: map[*shard]int{},
 		parent: map[*ip.Router]*ip.Router{}, bound: map[*ip.Router]*loop.Worker{},
+	}
+	if err := a.share(); err != nil {
+		return err
 	}
 	for _, w := range a.shards {
 		a.routers[w], a.networks[w] = len(w.routers), len(w.networks)
@@ -108,9 +112,16 @@ func (a *assignment) group() int {
 			}
 		}
 	}
+	more := map[carrier]bool{} // of networks without a router that share devices
 	for _, c := range a.Prepared.networks {
 		if c.isNew && len(c.stationsCome) == 0 {
-			use++
+			switch k := a.shares.of(c); {
+			case k == carrier{}:
+				use++
+			case a.shares.bound[k] == nil && !more[k]:
+				more[k] = true
+				use++
+			}
 		}
 	}
 	return use
@@ -178,11 +189,16 @@ func (a *assignment) shard(w *loop.Worker) *shard {
 	return nil
 }
 
-// assignNetworks gives the networks that come to workers. A network is read by a worker of its routers. If these have
-// several workers, it is the one with the fewest networks.
+// assignNetworks gives the networks that come to workers. A network that shares devices with others has their worker.
+// Any other network is read by a worker of its routers. If these have several workers, it is the one with the fewest
+// networks.
 func (a *assignment) assignNetworks() {
 	for _, c := range a.Prepared.networks {
-		if n := c.network; c.isNew {
+		k := a.shares.of(c)
+		if w := a.shares.bound[k]; c.isNew && w != nil {
+			c.network.Home = w
+			a.networks[a.shard(w)]++
+		} else if n := c.network; c.isNew {
 			may := a.shards
 			for k, s := range c.stationsCome {
 				if i, ok := s.Owner.(*ip.Interface); ok {
@@ -195,6 +211,9 @@ func (a *assignment) assignNetworks() {
 			home := slices.MinFunc(may, func(x, y *shard) int { return a.networks[x] - a.networks[y] })
 			a.networks[home]++
 			n.Home = home.Worker
+			if k != (carrier{}) {
+				a.shares.bound[k] = home.Worker
+			}
 		}
 		for _, s := range c.stationsCome {
 			if s.Worker = c.network.Home; isInterface(s) {

@@ -97,6 +97,7 @@ type Engine struct {
 	workers   []*shard
 	networks  map[wire.ID]*wire.Network
 	devices   map[*wire.Network]map[config.Device]*wire.Port
+	links     map[config.Device]deviceUse // of the same devices
 	routers   map[wire.ID]*ip.Router
 	pools     map[config.ID]*ip.Pool
 	numbers   map[wire.ID]memberNumber
@@ -108,7 +109,7 @@ type Engine struct {
 	checkers     map[*ip.Router]*checker
 	monitors     map[*ip.PoolShare]*monitor.Monitor
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
-	links        linkWatch
+	linkWatch    linkWatch
 }
 
 // A view is the workers, networks and routers for methods that any goroutine may call. It never changes: a change of
@@ -159,7 +160,8 @@ func newEngine(opt Options) *Engine {
 		opt: opt, log: opt.Logger, random: newRandomness(opt.Seed), bubble: host.InBubble(),
 		former:   inherit(opt.Inherit),
 		applying: make(chan struct{}, 1), networks: map[wire.ID]*wire.Network{}, routers: map[wire.ID]*ip.Router{},
-		devices: map[*wire.Network]map[config.Device]*wire.Port{}, checkers: map[*ip.Router]*checker{},
+		devices: map[*wire.Network]map[config.Device]*wire.Port{}, links: map[config.Device]deviceUse{},
+		checkers: map[*ip.Router]*checker{},
 		monitors: map[*ip.PoolShare]*monitor.Monitor{},
 		pools:    map[config.ID]*ip.Pool{}, numbers: map[wire.ID]memberNumber{}, rings: map[ringKey]*loop.Handover{},
 		boxes: map[boxKey]*loop.Outbox{},
@@ -198,7 +200,7 @@ func (e *Engine) network(name string) *wire.Network { return e.view.Load().netwo
 
 func anyDevice(s *config.State) bool {
 	for n := range s.Networks() {
-		if len(devicesOf(s, n)) > 0 {
+		if len(s.DevicesOf(n.ID)) > 0 {
 			return true
 		}
 	}

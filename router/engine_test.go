@@ -471,16 +471,11 @@ func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
 	}
 }
 
-// Attributes are kept where they ask for more than the engine can do. The log says so, with the line of a file, and a
-// network with a VLAN has no device.
+// Attributes are kept where they ask for more than the engine can do. The log says so, with the line of a file.
 func TestUnsupportedAttributesAreKept(t *testing.T) {
 	var log bytes.Buffer
 	e, err := router.Start(config.Empty(), router.Options{
 		Logger: slog.New(slog.NewTextHandler(&log, nil)),
-		Open: func(d config.Device) (tap.Device, error) {
-			t.Errorf("device %v is opened", d)
-			return nil, errors.New("no")
-		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -491,8 +486,7 @@ func TestUnsupportedAttributesAreKept(t *testing.T) {
 			return config.Meta{ID: config.NewID([16]byte{n}), Name: "left", Source: by}
 		}
 		d := e.State().Edit()
-		d.Put(&config.PhysicalNetwork{Meta: meta(1), Devices: []config.Device{{Kind: config.DeviceTAP, Name: "left0"}}},
-			&config.Network{Meta: meta(2), VLAN: 100, PhysicalNetwork: meta(1).ID, PortSecurity: true},
+		d.Put(&config.Network{Meta: meta(2), PortSecurity: true},
 			&config.Subnet{Meta: meta(3), Network: meta(2).ID, CIDR: netip.MustParsePrefix("192.0.2.0/24"), DHCP: true},
 			&config.SecurityGroup{Meta: meta(4)},
 			&config.SecurityGroupRule{Meta: meta(5), Group: meta(4).ID, Direction: config.Ingress})
@@ -507,7 +501,7 @@ func TestUnsupportedAttributesAreKept(t *testing.T) {
 		if _, err := e.Apply(t.Context(), edit(by)); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"vlan", "port_security", "dhcp", "filtering by its rules"} {
+		for _, want := range []string{"port_security", "dhcp", "filtering by its rules"} {
 			if !strings.Contains(log.String(), want+" is not supported yet") ||
 				strings.Contains(log.String(), "a.toml:7: ") != (by.File != "") {
 				t.Errorf("the log does not name %s:\n%s", want, &log)

@@ -14,8 +14,7 @@ import (
 // narrow gives a network's device another MTU, as if its interface had been told so.
 func (s *sim) narrow(network string, mtu int) {
 	n := s.nets[network]
-	n.Ports[0].Link.Ifname = network
-	n.Resize(&n.Home.Turn, network, mtu)
+	n.Ports[0].Link.Resize(&n.Home.Turn, mtu)
 }
 
 // The MTU of an interface is lowered while the router runs. Larger packets are refused with the new
@@ -143,9 +142,7 @@ func TestMTUOfSeveralDevices(t *testing.T) {
 	}
 	check(1500)
 	l.narrow("ext_net", 1300)
-	n.Resize(&n.Home.Turn, "second", 1200)
-	check(1200)
-	n.Resize(&n.Home.Turn, "another", 1100) // is none of its devices
+	n.Ports[1].Link.Resize(&n.Home.Turn, 1200)
 	check(1200)
 	far.Close()
 	l.run()

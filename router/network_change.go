@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -27,23 +26,46 @@ type networkChange struct {
 	table                      *wire.StationTable
 
 	ports   map[config.Device]*wire.Port // of devices of the State, up to now
-	unplug  []config.Device
-	plug    []*newDevice
-	plugged bool // a device has come: there may be other hosts on the network than before
-	// Devices that the network gives up: those of the State, which another network may take over, and those in memory.
-	freed   map[config.Device]tap.Device
-	closing []tap.Device
+	leaves  []*portChange
+	joins   []*portChange
+	plugged bool         // a device has come: there may be other hosts on the network than before
+	closing []tap.Device // in memory, which the network gives up
 }
 
-// A newDevice is a device of the State that comes.
-type newDevice struct {
-	spec    config.Device
+// A portChange is a network that gets a device of the State, or gives it up. A network whose VLAN changes gives its
+// devices up, and gets them back: there are other hosts behind the new tag.
+type portChange struct {
 	network *networkChange
-	link    *loop.Link
-	dev     tap.Device
-	from    *networkChange // the network that has had the device; nil: it is opened
-	missing error          // why it is not there yet
+	device  *deviceChange
+	vlan    uint16
 }
+
+// A deviceChange is a device of the State that some networks get or give up, while others may go on with it.
+type deviceChange struct {
+	spec    config.Device
+	was     *deviceUse // nil: no network has had it
+	users   int        // how many networks have it afterwards
+	joins   []*portChange
+	link    *loop.Link // that it has afterwards; nil: none
+	dev     tap.Device // of a new link; nil: it is away
+	missing error      // why it is away
+	freed   tap.Device // of a link that has ended
+}
+
+// A deviceUse is a device of the State that is in use.
+type deviceUse struct {
+	link  *loop.Link
+	users int // networks that have it
+}
+
+// isNew reports whether the device gets another link: it has had none, or one of another worker.
+func (d *deviceChange) isNew() bool { return d.link != nil && (d.was == nil || d.was.link != d.link) }
+
+// moves reports whether the device goes on with another link.
+func (d *deviceChange) moves() bool { return d.was != nil && d.isNew() }
+
+// ends reports whether the link ends that the device has had.
+func (d *deviceChange) ends() bool { return d.was != nil && d.was.link != d.link }
 
 // list finds the stations that the network has afterwards.
 func (c *networkChange) list() {
@@ -124,64 +146,114 @@ func (p *Prepared) planNetworks() {
 	}
 }
 
-// planDevices finds the devices of a network that come and go.
+// planDevices finds the devices that a network gets and gives up.
 func (p *Prepared) planDevices(c *networkChange) {
 	wanted := map[config.Device]bool{}
 	if !c.gone && p.e.opt.Open != nil {
-		for _, d := range devicesOf(p.to, c.after) {
+		vlan := uint16(c.after.VLAN)
+		for _, d := range p.to.DevicesOf(config.ID(c.network.ID)) {
 			d.HostOpen = d.Kind == config.DeviceRaw && c.after.Host == config.HostOpen
 			if wanted[d] {
 				continue
 			}
 			wanted[d] = true
-			if c.ports[d] == nil {
-				o := &newDevice{spec: d, network: c, link: linkOf(d, p.e.opt.Open)}
-				c.plug = append(c.plug, o)
-				p.opened = append(p.opened, o)
+			if port := c.ports[d]; port != nil {
+				if port.VLAN == vlan {
+					continue
+				}
+				c.leave(p, d)
 			}
+			o := &portChange{network: c, device: deviceChangeOf(p, d), vlan: vlan}
+			c.joins = append(c.joins, o)
+			o.device.joins = append(o.device.joins, o)
+			o.device.users++
 		}
 	}
 	for d := range c.ports {
 		if !wanted[d] {
-			c.unplug = append(c.unplug, d)
+			c.leave(p, d)
 		}
 	}
 }
 
-// open opens the devices that come, and reports all that fail. A device that another network has until now is handed
-// over.
+// leave notes that the network gives a device up.
+func (c *networkChange) leave(p *Prepared, d config.Device) {
+	o := deviceChangeOf(p, d)
+	c.leaves = append(c.leaves, &portChange{network: c, device: o})
+	o.users--
+}
+
+// deviceChangeOf is the change of a device, which begins here if there is none yet.
+func deviceChangeOf(p *Prepared, spec config.Device) *deviceChange {
+	d := p.byDevice[spec]
+	if d == nil {
+		d = &deviceChange{spec: spec}
+		if use, ok := p.e.links[spec]; ok {
+			d.was, d.users = &use, use.users
+		}
+		p.byDevice[spec] = d
+		p.devices = append(p.devices, d)
+	}
+	return d
+}
+
+// planLinks finds the links that devices have afterwards, when each network has its worker. A device goes on with its
+// link, as long as its networks have the worker that reads the link.
+func planLinks(p *Prepared) {
+	for _, d := range p.devices {
+		switch {
+		case d.users == 0:
+		case d.was != nil && (len(d.joins) == 0 || d.joins[0].network.network.Home == d.was.link.Home()):
+			d.link = d.was.link
+		default:
+			d.link = linkOf(d.spec, p.e.opt.Open)
+		}
+	}
+}
+
+// open opens the devices that come, and reports all that fail. A device that goes on with another link is handed over.
 func (p *Prepared) open() error {
-	leaving := map[config.Device]*networkChange{}
-	names := map[string]bool{}
-	for _, c := range p.networks {
-		for _, d := range c.unplug {
-			leaving[d] = c
-			names[d.Name] = true
+	closing := map[string]bool{}
+	for _, d := range p.devices {
+		if d.link == nil {
+			closing[d.spec.Name] = true
 		}
 	}
 	var errs []error
-	for _, o := range p.opened {
-		if from := leaving[o.spec]; from != nil {
-			o.from = from
+	for _, d := range p.devices {
+		if len(d.joins) == 0 || d.moves() {
 			continue
 		}
-		if o.spec.Name != "" && names[o.spec.Name] {
-			o.missing = fmt.Errorf("%v has the name of a device that is closed first", o.spec)
-			continue
+		of := d.joins[0].network.after
+		mtu := of.MTU
+		for _, o := range d.joins {
+			if o.network.after.MTU > mtu {
+				of, mtu = o.network.after, o.network.after.MTU
+			}
 		}
-		dev, err := openDevice(p.e, o.spec)
-		if errors.Is(err, tap.ErrMissing) && !p.e.opt.RequireDevices {
-			o.missing = err
+		var err error
+		switch {
+		case !d.isNew():
+			if dev := d.link.Device(); dev != nil {
+				err = loop.CheckMTU(dev, mtu)
+			}
+		case d.spec.Name != "" && closing[d.spec.Name]:
+			d.missing = fmt.Errorf("%v has the name of a device that is closed first", d.spec)
 			continue
-		}
-		if err == nil {
-			o.dev = dev
-			mtu := o.network.after.MTU
-			loop.SetMTU(dev, mtu, p.e.log)
-			err = loop.CheckMTU(dev, mtu)
+		default:
+			dev, failed := openDevice(p.e, d.spec)
+			if errors.Is(failed, tap.ErrMissing) && !p.e.opt.RequireDevices {
+				d.missing = failed
+				continue
+			}
+			if err = failed; err == nil {
+				d.dev = dev
+				loop.SetMTU(dev, mtu, p.e.log)
+				err = loop.CheckMTU(dev, mtu)
+			}
 		}
 		if err != nil {
-			errs = append(errs, &DeviceError{Network: o.network.after.Name, Device: o.spec, Err: err})
+			errs = append(errs, &DeviceError{Network: of.Name, Device: d.spec, Err: err})
 			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EMFILE) {
 				break // a missing right or tun module, or too many files: once is enough
 			}
@@ -190,44 +262,50 @@ func (p *Prepared) open() error {
 	return errors.Join(errs...)
 }
 
-// changeNetworks has the workers of the networks make their changes: devices that go first, as another network may get
-// them.
+// changeNetworks has the workers of the networks make their changes: those of links that go on first, as the device of
+// a link that ends may go on with a new one.
 func (p *Prepared) changeNetworks() {
 	for _, c := range p.networks {
-		n := c.network
-		home := p.e.shardOf(n.Home)
+		home := p.e.shardOf(c.network.Home)
 		_ = home.Call(func() { c.take(&home.Turn, home) }) // after Close there is nothing to change
 	}
-	for _, c := range p.networks {
-		n := c.network
-		if c.gone {
+	for _, d := range p.devices {
+		if !d.isNew() {
 			continue
 		}
-		for _, o := range c.plug {
-			o.handOver(p)
-			if n.Home.Call(func() { o.plug(&n.Home.Turn) }) != nil && o.dev != nil {
-				_ = o.dev.Close() // the worker has ended
+		if d.moves() {
+			if d.dev = d.freed; d.dev == nil {
+				d.missing = tap.ErrMissing // it had been lost
 			}
-			c.plugged = c.plugged || o.dev != nil
+			d.freed = nil
 		}
-		if p.e.sim != nil && c.isNew {
-			p.e.sim.plugIn(n)
+		home := d.joins[0].network.network.Home
+		if home.Call(func() { d.plug(&home.Turn) }) != nil && d.dev != nil {
+			_ = d.dev.Close() // the worker has ended
+		}
+	}
+	for _, c := range p.networks {
+		for _, o := range c.joins {
+			c.plugged = c.plugged || !o.device.isNew() || o.device.dev != nil
+		}
+		if p.e.sim != nil && c.isNew && !c.gone {
+			p.e.sim.plugIn(c.network)
 			c.plugged = true
 		}
 	}
 }
 
-// take makes the change, without the devices that come: plug does that. It is called by the network's worker.
+// take makes the change, without the links that come: plug does that. It is called by the network's worker.
 func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n := c.network
-	c.freed = map[config.Device]tap.Device{}
 	n.Routers, n.Services = c.routers, c.services
 	n.Publish(c.table)
-	for _, d := range c.unplug {
-		port := c.ports[d]
-		delete(c.ports, d)
-		if dev := port.Unplug(t); dev != nil {
-			c.freed[d] = dev
+	for _, o := range c.leaves {
+		d := o.device
+		port := c.ports[d.spec]
+		delete(c.ports, d.spec)
+		if port.Leave() && d.ends() {
+			d.freed = port.Link.Withdraw(t)
 		}
 	}
 	if n.Gone = c.gone; c.gone {
@@ -252,56 +330,52 @@ func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n.Rename(c.after.Name)
 	n.External, n.Down = c.after.External, !c.after.AdminStateUp
 	n.MTU = c.after.MTU
-	for _, port := range n.Ports {
-		l := port.Link
-		l.Network, l.Exempt, l.WantMTU = c.after.Name, n.External, n.MTU
-		if l.Dev != nil && !l.Memory {
-			loop.SetMTU(l.Dev, n.MTU, t.Log)
-			l.MTU = loop.MTUOf(l.Dev)
-		}
-	}
+	n.Describe(t)
 	if !c.isNew {
 		n.ObeyMTU(t)
 	}
+	for _, o := range c.joins {
+		if !o.device.isNew() {
+			c.ports[o.device.spec] = n.AddPort(t, o.device.link, o.vlan)
+		}
+	}
 }
 
-// handOver takes the device from the network that has had it.
-func (o *newDevice) handOver(p *Prepared) {
-	if o.from == nil {
+// plug connects the device to its new link, or waits for it. It is called by the worker of its networks.
+func (d *deviceChange) plug(t *loop.Turn) {
+	d.joins[0].network.network.Home.AddLink(d.link)
+	for _, o := range d.joins {
+		o.network.ports[d.spec] = o.network.network.AddPort(t, d.link, o.vlan)
+	}
+	if d.dev == nil {
+		d.link.Await(t, d.missing)
 		return
 	}
-	dev := o.from.freed[o.spec]
-	if dev == nil {
-		o.missing = tap.ErrMissing // it had been lost
-		return
+	if d.moves() {
+		loop.SetMTU(d.dev, d.link.WantMTU, t.Log)
 	}
-	delete(o.from.freed, o.spec)
-	o.dev = dev
-	loop.SetMTU(dev, o.network.after.MTU, p.e.log)
-}
-
-// plug connects the device, or waits for it. It is called by the network's worker.
-func (o *newDevice) plug(t *loop.Turn) {
-	n, ports := o.network.network, o.network.ports
-	if o.dev != nil {
-		ports[o.spec] = n.PlugIn(o.link, o.dev)
-		return
-	}
-	ports[o.spec] = n.AddPort(o.link)
-	o.link.Await(t, o.missing)
+	d.link.Plug(t, d.dev)
 }
 
 // closeDevices closes the devices that no network has any more. The kernel takes its time to remove a device, but
 // removes many at once.
 func (p *Prepared) closeDevices() {
 	var closed sync.WaitGroup
+	end := func(dev tap.Device) {
+		closed.Go(func() {
+			if err := dev.Close(); err != nil {
+				p.e.log.Warn("closing a device", "device", dev.Name(), "err", err)
+			}
+		})
+	}
 	for _, c := range p.networks {
-		for _, dev := range slices.Concat(c.closing, slices.Collect(maps.Values(c.freed))) {
-			closed.Go(func() {
-				if err := dev.Close(); err != nil {
-					p.e.log.Warn("closing a device", "device", dev.Name(), "err", err)
-				}
-			})
+		for _, dev := range c.closing {
+			end(dev)
+		}
+	}
+	for _, d := range p.devices {
+		if d.freed != nil {
+			end(d.freed)
 		}
 	}
 	closed.Wait()

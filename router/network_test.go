@@ -183,6 +183,8 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		// IEEE 802.3 with SNAP (RFC 1042)
 		{DropEtherType, func(b []byte) []byte { return insert(b, 12, 0, 50, 0xaa, 0xaa, 3, 0, 0, 0) }},
 		{DropVLANTag, func(b []byte) []byte { b[12] = 0x81; return b }},
+		{DropRunt, func(b []byte) []byte { return insert(b, 12, 0x81, 0)[:17] }},
+		{DropEtherType, func(b []byte) []byte { b[12], b[13] = 0x88, 0x64; return b }}, // PPPoE is no tag
 		{DropVLANTag, func(b []byte) []byte { return insert(b, 12, 0x81, 0, 0, 1) }},
 		{DropVLANTag, func(b []byte) []byte { return insert(b, 12, 0x88, 0xa8, 0, 0) }},
 		{DropDoubleTag, func(b []byte) []byte { return insert(b, 12, 0x81, 0, 0, 1, 0x81, 0, 0, 2) }},
@@ -246,7 +248,9 @@ func TestPriorityTag(t *testing.T) {
 	f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], insert(half, 12, tag...))
 	(&virtio.Header{Flags: virtio.NeedsChecksum, HdrLen: start + wire.TagLen + 8, CsumStart: start + wire.TagLen,
 		CsumOffset: field}).Put(f.Header())
-	wire.Untag(&f)
+	if got := f.PopTag(); got != 0xe000 {
+		t.Errorf("tag %#x", got)
+	}
 	var h virtio.Header
 	h.Parse(f.Header())
 	if h.CsumStart != start || h.CsumOffset != field || h.HdrLen != start+8 || !bytes.Equal(f.Ethernet(), half) {
@@ -281,7 +285,7 @@ func TestDeviceThatLosesFrames(t *testing.T) {
 	l.udp(l.vm3, 1, "10.10.10.4", 2, "x")
 	var ext *loop.Link
 	for _, p := range l.w.Links {
-		if p.Network == "ext_net" {
+		if p.Owner.Networks()[0] == "ext_net" {
 			ext = p
 		}
 	}
@@ -308,7 +312,7 @@ func TestDeviceThatIsGoneWhileItIsRead(t *testing.T) {
 	d.err = tap.ErrGone
 	l.run()
 	for _, p := range l.w.Links {
-		if p.Network == "vlan101" {
+		if p.Owner.Networks()[0] == "vlan101" {
 			t.Error("the port is still there")
 		}
 	}
@@ -353,7 +357,7 @@ func TestReadErrors(t *testing.T) {
 	for _, n := range []int{1, loop.ReadBudget - 1, loop.ReadBudget, 1000} {
 		l := newLesson(t)
 		for _, p := range l.w.Links {
-			if p.Network == "vlan101" {
+			if p.Owner.Networks()[0] == "vlan101" {
 				p.Dev = &oddDevice{l.devs["vlan101"], n}
 			}
 		}

@@ -317,12 +317,13 @@ func (e *Engine) Descriptors() ([]Descriptor, error) {
 			}
 		})
 	}
-	for n, ports := range e.devices {
-		_ = n.Home.Call(func() {
-			for d, p := range ports {
-				if d.Kind == config.DeviceTAP && p.Link.Dev != nil && p.Link.Dev.FD() >= 0 {
-					add(descriptorName(deviceDescriptor, d.String()), p.Link.Dev.FD())
-				}
+	for d, use := range e.links {
+		if d.Kind != config.DeviceTAP {
+			continue
+		}
+		_ = use.link.Home().Call(func() {
+			if use.link.Dev != nil && use.link.Dev.FD() >= 0 {
+				add(descriptorName(deviceDescriptor, d.String()), use.link.Dev.FD())
 			}
 		})
 	}

@@ -80,12 +80,17 @@ func scenarioFiles(t *testing.T) []string {
 
 // runScenario plays a file's text, up to the first thing that is not as it says.
 func runScenario(t testing.TB, file, text string) (*scenario, error) {
-	c := &scenario{file: file, first: map[string]*simHost{}, frames: map[string][]nettest.Captured{}}
-	topo, top, rest, err := readScenario(file, text)
+	return runScenarioIn(t, file, text, newSim)
+}
+
+// runScenarioIn is runScenario with a simulation of another kind.
+func runScenarioIn(t testing.TB, name, text string, start func(testing.TB, *file.Topology) *sim) (*scenario, error) {
+	c := &scenario{file: name, first: map[string]*simHost{}, frames: map[string][]nettest.Captured{}}
+	topo, top, rest, err := readScenario(name, text)
 	if err != nil {
 		return c, err
 	}
-	c.sim = newSim(t, topo)
+	c.sim = start(t, topo)
 	c.watch()
 	c.run()
 	c.line = strings.Count(top, "\n") + 2
@@ -96,11 +101,11 @@ func runScenario(t testing.TB, file, text string) (*scenario, error) {
 			continue
 		}
 		if err := c.step(words[0], words[1:]); err != nil {
-			return c, fmt.Errorf("%s:%d: %w", file, c.line, err)
+			return c, fmt.Errorf("%s:%d: %w", name, c.line, err)
 		}
 	}
 	if err := c.end(); err != nil {
-		return c, fmt.Errorf("%s:%d: at the end: %w", file, c.line, err)
+		return c, fmt.Errorf("%s:%d: at the end: %w", name, c.line, err)
 	}
 	return c, nil
 }

@@ -48,9 +48,12 @@ type simHost struct {
 }
 
 // newSim starts a topology, with a plain device on every network.
-func newSim(t testing.TB, topo *file.Topology) *sim {
+func newSim(t testing.TB, topo *file.Topology) *sim { return newSimOn(t, topo, nil) }
+
+// newSimOn is newSim with the devices of the topology, if open is not nil.
+func newSimOn(t testing.TB, topo *file.Topology, open func(config.Device) (tap.Device, error)) *sim {
 	t.Helper()
-	simulation, err := simulate(stateOf(t, topo), 1, true)
+	simulation, err := simulate(stateOf(t, topo), 1, true, open)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,14 +42,16 @@ type Simulation struct {
 // Simulate makes a simulation of a State, whose devices are not opened. See
 // Options about the seed. The clock starts at zero, which is midnight UT.
 func Simulate(state *config.State, seed uint64) (*Simulation, error) {
-	return simulate(state, seed, false)
+	return simulate(state, seed, false, nil)
 }
 
-// simulate is Simulate without the announcements of a start, if it is to be quiet.
-func simulate(state *config.State, seed uint64, quiet bool) (*Simulation, error) {
+// simulate is Simulate without the announcements of a start, if it is to be quiet. With open, which a test may give,
+// the devices of the State are opened, and networks have no others.
+func simulate(state *config.State, seed uint64, quiet bool, open func(config.Device) (tap.Device, error)) (
+	*Simulation, error) {
 	s := &Simulation{
-		Engine: newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: seed}), devs: map[string]*simDevice{},
-		byID: map[wire.ID]*simDevice{},
+		Engine: newEngine(Options{Logger: slog.New(slog.DiscardHandler), Seed: seed, Open: open}),
+		devs:   map[string]*simDevice{}, byID: map[wire.ID]*simDevice{},
 	}
 	s.sim, s.events.sim = s, s
 	s.schedule.now = func() time.Duration { return s.now }
@@ -74,6 +76,9 @@ func (s *Simulation) equip(w *loop.Worker) {
 func (s *Simulation) plugIn(n *wire.Network) {
 	d := &simDevice{}
 	s.byID[n.ID] = d
+	if s.opt.Open != nil {
+		return
+	}
 	n.PlugIn(&loop.Link{Memory: true, Name: n.Name()}, d)
 }
 

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"time"
 
 	"github.com/taprouter/taprouter/config"
@@ -51,11 +52,23 @@ type DropCount struct {
 // header on. A super-frame counts once. If the device took only a part of a batch, the bytes of the
 // batch are not in TxBytes.
 type DeviceStats struct {
-	Device, Network   string
+	Device            string
+	Network           string   // the network that has the device; empty if several have it
+	Networks          []string // all networks that have it, sorted
 	RxFrames, RxBytes uint64
 	TxFrames, TxBytes uint64
 	Lost              uint64 // frames that the device did not take
 	Present           bool   // open at this moment
+	// UnknownTags are the frames that came with the VLAN tag of no network on the device, by tag. They are dropped
+	// (DropVLANTag). The first 64 tags have a count each, sorted; UnknownOther counts the frames with further ones.
+	UnknownTags  []TagCount
+	UnknownOther uint64
+}
+
+// A TagCount is how many frames there were with one VLAN tag.
+type TagCount struct {
+	VLAN   int
+	Frames uint64
 }
 
 // RouterStats describes one router's tables.
@@ -153,10 +166,19 @@ func (t *tally) addLinks(links []*loop.Link) {
 	}
 	for _, l := range links {
 		t.devices[l] = len(t.Devices)
-		t.Devices = append(t.Devices, DeviceStats{
-			Device: l.Name, Network: l.Network, Present: l.Dev != nil, Lost: l.Stats.Lost,
+		d := DeviceStats{
+			Device: l.Name, Networks: l.Owner.Networks(), Present: l.Dev != nil, Lost: l.Stats.Lost,
 			RxFrames: l.Stats.RxFrames, RxBytes: l.Stats.RxBytes, TxFrames: l.Stats.TxFrames, TxBytes: l.Stats.TxBytes,
-		})
+			UnknownOther: l.Tags.Other,
+		}
+		if slices.Sort(d.Networks); len(d.Networks) == 1 {
+			d.Network = d.Networks[0]
+		}
+		for vlan, n := range l.Tags.All {
+			d.UnknownTags = append(d.UnknownTags, TagCount{int(vlan), n})
+		}
+		slices.SortFunc(d.UnknownTags, func(a, b TagCount) int { return a.VLAN - b.VLAN })
+		t.Devices = append(t.Devices, d)
 	}
 }
 

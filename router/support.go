@@ -11,9 +11,8 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What vlan, port_security, dhcp, security groups and a port's device ask for is a warning: the engine keeps the
-// attribute, logs the warning, and does not obey it. Clients of an API set some of them without having been asked. A
-// network with a vlan has no devices, because its frames may not leave without a tag.
+// What port_security, dhcp, security groups and a port's device ask for is a warning: the engine keeps the attribute,
+// logs the warning, and does not obey it. Clients of an API set some of them without having been asked.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
@@ -41,7 +40,6 @@ func unsupportedBy(s *config.State, changes []config.Change) config.Faults {
 func (u *unsupported) look(o config.Object) {
 	switch o := o.(type) {
 	case *config.Network:
-		u.addKept(o.VLAN != 0, o, "vlan", "network %q: vlan", o.Name)
 		u.addKept(o.PortSecurity, o, "port_security", "network %q: port_security", o.Name)
 		u.devices(o, o.Devices)
 	case *config.PhysicalNetwork:
@@ -109,14 +107,6 @@ func (u *unsupported) addKept(asked bool, o config.Object, field, format string,
 	for i := n; i < len(u.faults); i++ {
 		u.faults[i].Warning = true
 	}
-}
-
-// devicesOf lists the devices that the engine opens for a network.
-func devicesOf(s *config.State, n *config.Network) []config.Device {
-	if n.VLAN != 0 {
-		return nil // not supported yet: without its tag it would be another network
-	}
-	return s.DevicesOf(n.ID)
 }
 
 func (u *unsupported) devices(of config.Object, devices []config.Device) {

@@ -150,7 +150,7 @@ func TestFloodPauses(t *testing.T) {
 			}
 			l.w.RunTurn()
 			for _, p := range l.w.Links {
-				switch p.Network {
+				switch p.Owner.Networks()[0] {
 				case "vlan100":
 					p.Backlog = c.behind
 				case "vlan101":

@@ -54,6 +54,7 @@ const (
 	DropEtherType       = verdict.DropEtherType
 	DropVLANTag         = verdict.DropVLANTag
 	DropDoubleTag       = verdict.DropDoubleTag
+	DropUntagged        = verdict.DropUntagged
 	DropARP             = verdict.DropARP
 	DropARPSender       = verdict.DropARPSender
 	DropLinkBroadcast   = verdict.DropLinkBroadcast

@@ -5,14 +5,13 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router/internal/loop"
-	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
 
 // A linkWatch hears of the machine's interfaces, if any device of the State is on one that the kernel announces.
 // Without it, lost devices are looked for at intervals.
 type linkWatch struct {
-	on    atomic.Pointer[map[string][]*wire.Network] // the networks that have a device on an interface
+	on    atomic.Pointer[map[string]*loop.Link] // the links on interfaces, by the interface's name
 	tried bool
 	stop  func() // ends it; nil: it has not begun
 }
@@ -22,25 +21,23 @@ func (e *Engine) watchDevices() {
 	if e.reopen == nil {
 		return
 	}
-	on := map[string][]*wire.Network{}
-	for n, ports := range e.devices {
-		for d := range ports {
-			if announced(d) {
-				on[d.Name] = append(on[d.Name], n)
-			}
+	on := map[string]*loop.Link{}
+	for d, use := range e.links {
+		if announced(d) {
+			on[d.Name] = use.link
 		}
 	}
-	e.links.on.Store(&on)
-	if len(on) == 0 || e.links.tried {
+	e.linkWatch.on.Store(&on)
+	if len(on) == 0 || e.linkWatch.tried {
 		return
 	}
-	e.links.tried = true
-	stop, err := tap.WatchLinks(func(l tap.Link) { linkTold(e, (*e.links.on.Load())[l.Name], l) })
+	e.linkWatch.tried = true
+	stop, err := tap.WatchLinks(func(l tap.Link) { linkTold(e, (*e.linkWatch.on.Load())[l.Name], l) })
 	if err != nil {
 		e.log.Warn("changes of interfaces are not told, they are looked at now and then", "err", err)
 		return
 	}
-	e.links.stop = stop
+	e.linkWatch.stop = stop
 	e.reopen.Mu.Lock()
 	e.reopen.Watched = true
 	e.reopen.Mu.Unlock()
@@ -59,21 +56,20 @@ func linkOf(d config.Device, open func(config.Device) (tap.Device, error)) *loop
 	return l
 }
 
-// linkTold takes news of an interface. on are the networks that have a device on it.
-func linkTold(e *Engine, on []*wire.Network, l tap.Link) {
-	if len(on) == 0 || l.Gone {
+// linkTold takes news of an interface. on is the link on it, nil if there is none.
+func linkTold(e *Engine, on *loop.Link, l tap.Link) {
+	if on == nil || l.Gone {
 		return
 	}
 	e.reopen.Call(l.Name)
-	for _, n := range on {
-		n.Home.Post(func() { n.Resize(&n.Home.Turn, l.Name, l.MTU) })
-	}
+	home := on.Home()
+	home.Post(func() { on.Resize(&home.Turn, l.MTU) })
 }
 
 // stopOpening ends the reopener, and the watch over interfaces.
 func (e *Engine) stopOpening() {
-	if e.links.stop != nil {
-		e.links.stop()
+	if e.linkWatch.stop != nil {
+		e.linkWatch.stop()
 	}
 	if e.reopen != nil {
 		e.reopen.Stop()

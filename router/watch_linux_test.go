@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/taprouter/taprouter/config"
@@ -23,9 +24,9 @@ func TestAStartHearsOfInterfaces(t *testing.T) {
 	defer e.Close()
 	hears := func(name, network string) {
 		t.Helper()
-		on := (*e.links.on.Load())[name]
-		if e.links.stop == nil || len(on) != 1 || on[0].Name() != network {
-			t.Errorf("of %s hear %d networks", name, len(on))
+		on := (*e.linkWatch.on.Load())[name]
+		if e.linkWatch.stop == nil || on == nil || !slices.Equal(on.Owner.Networks(), []string{network}) {
+			t.Errorf("of %s hears %+v", name, on)
 		}
 	}
 	hears("eth-first", topo.Networks[0].Name)

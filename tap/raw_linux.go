@@ -1,7 +1,6 @@
 package tap
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // rawBuffer is the receive buffer asked for, in bytes: what arrives while the
@@ -368,28 +365,11 @@ func vlanTag(status uint32, tpid, tci uint16) (uint16, uint16, bool) {
 	return tpid, tci, status&unix.TP_STATUS_VLAN_VALID != 0
 }
 
-// insertTag puts a VLAN tag behind the addresses, and lets the virtio-net header
-// know that what it describes has moved.
+// insertTag puts the tag back that the kernel has taken out of a frame.
 func (f *Frame) insertTag(tpid, tci uint16) {
-	const tagLen = 4
-	if f.Tail-f.Head < HeaderLen+12 {
-		return
+	if f.Tail-f.Head >= tagMoves {
+		f.PushTag(tpid, tci)
 	}
-	start := f.Head - tagLen
-	copy(f.Buf[start:], f.Buf[f.Head:f.Head+HeaderLen+12])
-	f.Head = start
-	tag := f.Buf[f.Head+HeaderLen+12:]
-	binary.BigEndian.PutUint16(tag, tpid)
-	binary.BigEndian.PutUint16(tag[2:], tci)
-	var h virtio.Header
-	h.Parse(f.Header())
-	if h.Flags&virtio.NeedsChecksum != 0 {
-		h.CsumStart += tagLen
-	}
-	if h.GSOType != virtio.GSONone {
-		h.HdrLen += tagLen
-	}
-	h.Put(f.Header())
 }
 
 // sendBatch is how many frames one system call sends.

@@ -71,11 +71,14 @@ func unsupported(f *file.File) (faults, kept file.Faults) {
 }
 
 // open reads a topology file, or standard input.
-func open(path string, std streams) (*file.File, error) {
+func open(path string, std streams) (*file.File, error) { return openWith(path, nil, std) }
+
+// openWith is open for a file that has further physical networks.
+func openWith(path string, more []file.PhysicalNetwork, std streams) (*file.File, error) {
 	if path == stdin {
-		return file.Read(stdinName, std.in)
+		return file.ReadWith(stdinName, std.in, more)
 	}
-	return file.Open(path)
+	return file.OpenWith(path, more)
 }
 
 // diff prints what the second file changes for a router that serves the first one. All faults of both files

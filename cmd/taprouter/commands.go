@@ -29,6 +29,8 @@ type runCmd struct {
 	RequireDevices bool   `help:"End with an error if a device does not exist yet, instead of opening it when it comes."`
 	AllowNetns     bool   `help:"Keep the right to enter network namespaces (CAP_SYS_ADMIN) though no device names one."`
 
+	PhysicalNetwork []labelledDevice `placeholder:"LABEL:DEVICE" help:"Devices of physical networks, as [[physical_network]] in the file: flat1:eth1,flat2:tap:tap2. A name alone is an interface that exists (raw:eth1)."`
+
 	stateFlags
 	apiFlags
 
@@ -51,7 +53,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	defer begin(nil)
 	program := programPath(os.Args[0])
 	former := leftBefore(log)
-	f, err := open(c.File, std)
+	f, err := openWith(c.File, physicalNetworks(c.PhysicalNetwork), std)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,8 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	p := newProcess(engine, kept.own, newKeeper(former, toManager(), os.Getenv("FDSTORE"), log), level, log)
 	defer p.stop()
 	p.upgrade = &upgrade{program: program, args: c.args, begin: begin, may: p.mayGoOn, log: log}
-	p.reload = &reloader{path: c.File, own: kept.own, mayOpen: rights.mayOpen, also: api.Reload, log: log}
+	p.reload = &reloader{path: c.File, more: physicalNetworks(c.PhysicalNetwork), own: kept.own,
+		mayOpen: rights.mayOpen, also: api.Reload, log: log}
 	if err := kept.own.Serve(ctx, p.control); err != nil {
 		_ = engine.Close()
 		return err

@@ -21,7 +21,8 @@ import (
 // A reloader has the router serve a file: its own as that is now, or another one. Callers of serve and reload
 // serialize.
 type reloader struct {
-	path    string // of the file
+	path    string                 // of the file
+	more    []file.PhysicalNetwork // of the command line
 	own     *ownership.Ownership
 	mayOpen func(config.Device) error // nil: any device
 	also    func() error              // reloads what is beside the file; nil: nothing is
@@ -137,7 +138,7 @@ func (r *reloader) read() (*file.File, error) {
 		return nil, fmt.Errorf("%s is no regular file, so it cannot be read a second time: "+
 			"restart to serve another one", r.path)
 	}
-	f, err := file.Open(r.path)
+	f, err := file.OpenWith(r.path, r.more)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w: after its start the router has no rights but its user's: let that user read the file",
 			err)

@@ -59,7 +59,7 @@ func (s *successorCmd) Run(ctx context.Context, std streams) error {
 	if k.Selected() == nil || k.Selected().Name != "run" {
 		return errors.New("only `taprouter run` can go on in another program")
 	}
-	f, err := open(c.Run.File, std)
+	f, err := openWith(c.Run.File, physicalNetworks(c.Run.PhysicalNetwork), std)
 	if err != nil {
 		return err
 	}

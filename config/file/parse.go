@@ -14,13 +14,17 @@ import (
 )
 
 // Open reads the file at path. An error is [Faults], or says why the file could not be read.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return OpenWith(path, nil) }
+
+// OpenWith is Open for a file that has further physical networks, such as those of a command line. They are the file's
+// as if it had them.
+func OpenWith(path string, more []PhysicalNetwork) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
-	return Read(path, f)
+	return ReadWith(path, f, more)
 }
 
 // Load is Open for the tables alone.
@@ -44,7 +48,10 @@ func tablesOf(f *File, err error) (*Topology, error) {
 // A few lines may stand for many objects, which have bounds, too: 262144 devices of physical networks, counted for each
 // network; 262144 subnets, counted for each router; 1048576 members, counted for each VIP.
 // In a file with more than 1000 faults, further overlaps count once for each subnet.
-func Read(name string, r io.Reader) (*File, error) {
+func Read(name string, r io.Reader) (*File, error) { return ReadWith(name, r, nil) }
+
+// ReadWith is Read for a file that has further physical networks, as OpenWith is Open.
+func ReadWith(name string, r io.Reader, more []PhysicalNetwork) (*File, error) {
 	text, err := readText(name, r)
 	if err != nil {
 		return nil, err
@@ -59,6 +66,7 @@ func Read(name string, r io.Reader) (*File, error) {
 	}
 	f := decode(name, doc, raw)
 	f.text = text
+	f.topology.PhysicalNetworks = append(f.topology.PhysicalNetworks, more...)
 	f.check()
 	if err := f.report.err(); err != nil {
 		return nil, err

@@ -2,7 +2,10 @@ package loop
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,14 +17,13 @@ import (
 // does not know what they are for. Its device, Outbox.Dev, is nil while the device is away.
 //
 // The maker of a link sets Name and Memory, and Ifname and Reopen if the device has them. Then come
-// Worker.AddLink, and Plug or Await.
+// Worker.AddLink, an Owner, and Plug or Await.
 type Link struct {
 	Outbox // the frames that its own worker sends
 
 	Owner   LinkOwner
 	home    *Worker
 	closed  bool                       // it is no link any more
-	Network string                     // the name of its owner's network, for messages and statistics
 	Name    string                     // what messages call the device
 	Ifname  string                     // the interface that it is on, if the kernel tells of that one; else empty
 	Reopen  func() (tap.Device, error) // opens the device when it comes back; on the reopener's goroutine
@@ -30,6 +32,9 @@ type Link struct {
 	WantMTU int                        // the MTU for a device that has its MTU from the router; bytes, as MTU
 	MTU     int                        // the largest packet that the device takes; 0: it does not say
 	Exempt  bool                       // it never pauses
+	Held    bool                       // it is not read, as it has no network for a moment
+	Narrow  bool                       // with a tag, the device takes only frames that are no longer than without one
+	Tags    TagCounts                  // frames with the tag of no network
 
 	inMemory bool // the device has no descriptor to wait for
 
@@ -43,6 +48,9 @@ type Link struct {
 // A LinkOwner takes the frames of a link, and hears what becomes of its device. Its methods are
 // called by the worker of the link.
 type LinkOwner interface {
+	// Networks are the names of the networks that the device is of, for messages and statistics. The caller owns the
+	// slice.
+	Networks() []string
 	// Receive takes a batch of frames. Their buffers are the worker's again when the batch is flushed.
 	Receive(t *Turn, frames []tap.Frame)
 	// LinkChanged: the device has come or gone, or takes packets of another size.
@@ -152,8 +160,8 @@ func (l *Link) readTrouble(t *Turn, err error) {
 	}
 }
 
-// writeTrouble deals with a device that did not take a frame.
-func (l *Link) writeTrouble(t *Turn, err error) {
+// writeTrouble deals with a device that did not take a frame. narrow: the frame was too long by its tag.
+func (l *Link) writeTrouble(t *Turn, err error, narrow bool) {
 	switch {
 	case errors.Is(err, tap.ErrGone), errors.Is(err, os.ErrClosed):
 		l.lose(t, err)
@@ -163,6 +171,8 @@ func (l *Link) writeTrouble(t *Turn, err error) {
 		// Counted as lost; a slow reader is no trouble of the device.
 	case errors.Is(err, syscall.EMSGSIZE) && l.measure(t):
 		// The interface has been told to take less, which has just been noticed.
+	case narrow:
+		l.narrowTags(t)
 	default:
 		l.complain(t, "writing", err)
 	}
@@ -174,7 +184,8 @@ func (l *Link) wentDown(t *Turn) {
 	if !l.IsDown {
 		l.IsDown = true
 		l.publish()
-		t.Log.Warn("device is down, its frames are lost until it is up again", "device", l.Name, "network", l.Network)
+		t.Log.Warn("device is down, its frames are lost until it is up again", "device", l.Name,
+			"network", l.networks())
 		l.tell(t, DeviceDown)
 	}
 }
@@ -182,7 +193,7 @@ func (l *Link) wentDown(t *Turn) {
 func (l *Link) cameUp(t *Turn) {
 	l.IsDown = false
 	l.publish()
-	t.Log.Info("device is up again", "device", l.Name, "network", l.Network)
+	t.Log.Info("device is up again", "device", l.Name, "network", l.networks())
 	l.tell(t, DeviceUp)
 	l.Owner.LinkUp(t)
 }
@@ -191,7 +202,8 @@ func (l *Link) cameUp(t *Turn) {
 func (l *Link) complain(t *Turn, doing string, err error) {
 	if !l.other {
 		l.other = true
-		t.Log.Error("device trouble, logged once", "device", l.Name, "network", l.Network, "doing", doing, "err", err)
+		t.Log.Error("device trouble, logged once", "device", l.Name, "network", l.networks(), "doing", doing,
+			"err", err)
 	}
 }
 
@@ -254,7 +266,7 @@ func (l *Link) lose(t *Turn, err error) {
 		w.RemoveLink(l)
 		return
 	}
-	t.Log.Warn("device is gone, trying to open it again", "device", l.Name, "network", l.Network, "err", err)
+	t.Log.Warn("device is gone, trying to open it again", "device", l.Name, "network", l.networks(), "err", err)
 	l.tell(t, DeviceLost)
 	if w.Reopener != nil {
 		l.wantBack(gone) // closing it takes the kernel some time
@@ -287,7 +299,7 @@ func (l *Link) Withdraw(t *Turn) tap.Device {
 // could not be opened.
 func (l *Link) Await(t *Turn, err error) {
 	l.awaited = true
-	t.Log.Warn("device is missing, it is opened when it comes", "device", l.Name, "network", l.Network, "err", err)
+	t.Log.Warn("device is missing, it is opened when it comes", "device", l.Name, "network", l.networks(), "err", err)
 	l.tell(t, DeviceLost)
 	l.wantBack(nil, err.Error())
 }
@@ -297,7 +309,7 @@ func (l *Link) Await(t *Turn, err error) {
 func (l *Link) wantBack(gone tap.Device, said ...string) {
 	w := l.home
 	w.Reopener.add(&lostDevice{
-		link: l, name: l.Name, ifname: l.Ifname, network: l.Network, mtu: l.WantMTU, open: l.Reopen, gone: gone,
+		link: l, name: l.Name, ifname: l.Ifname, network: l.networks(), mtu: l.WantMTU, open: l.Reopen, gone: gone,
 		said: said,
 		post: w.Post, back: func(dev tap.Device) { l.regain(&w.Turn, dev) },
 	})
@@ -316,7 +328,7 @@ func (l *Link) regain(t *Turn, dev tap.Device) {
 	if l.awaited {
 		l.awaited, news = false, "device is there"
 	}
-	t.Log.Info(news, "device", l.Name, "network", l.Network)
+	t.Log.Info(news, "device", l.Name, "network", l.networks())
 	l.tell(t, DeviceBack)
 	l.Owner.LinkUp(t)
 }
@@ -324,7 +336,7 @@ func (l *Link) regain(t *Turn, dev tap.Device) {
 // Plug connects a device to its link, which owns the device from now on. The link is one of the worker's (AddLink).
 func (l *Link) Plug(t *Turn, dev tap.Device) {
 	w := l.home
-	l.Dev, l.Takes, l.MTU = dev, dev.Features(), MTUOf(dev)
+	l.Dev, l.Takes, l.MTU, l.Narrow = dev, dev.Features(), MTUOf(dev), false
 	l.publish()
 	l.Owner.LinkChanged(t)
 	l.inMemory = dev.FD() < 0
@@ -342,19 +354,56 @@ func (l *Link) Plug(t *Turn, dev tap.Device) {
 }
 
 // measure asks a device for its MTU, and reports whether that has changed.
-func (l *Link) measure(t *Turn) bool {
-	mtu := MTUOf(l.Dev)
-	if mtu == l.MTU {
+func (l *Link) measure(t *Turn) bool { return l.Resize(t, MTUOf(l.Dev)) }
+
+// Resize notes that the device has another MTU, in bytes, and reports whether that is so. It is called by the worker of
+// the link.
+func (l *Link) Resize(t *Turn, mtu int) bool {
+	if l.Dev == nil || mtu == l.MTU {
 		return false
 	}
-	l.MTU = mtu
+	l.MTU, l.Narrow = mtu, false
 	l.Owner.LinkChanged(t)
 	return true
+}
+
+// Home is the worker that reads the link. Any goroutine may call it.
+func (l *Link) Home() *Worker { return l.home }
+
+// Device is the link's device, nil while it is away. Any goroutine may call it.
+func (l *Link) Device() tap.Device {
+	if open := l.Open.Load(); open != nil {
+		return open.dev
+	}
+	return nil
+}
+
+// namesShown is how many networks of a device its messages name.
+const namesShown = 4
+
+// networks names the networks of the link in messages.
+func (l *Link) networks() string {
+	names := l.Owner.Networks()
+	slices.Sort(names)
+	text := strings.Join(names[:min(len(names), namesShown)], ", ")
+	if more := len(names) - namesShown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// Release has a link read again that was held.
+func (l *Link) Release() {
+	l.Held = false
+	if l.Dev != nil {
+		l.home.mark(l)
+		l.home.Waiter.Wake()
+	}
 }
 
 // tell tells of a device, unless it is in memory: such a device comes and goes with the program that has the far end.
 func (l *Link) tell(t *Turn, what NewsKind) {
 	if t.Tell != nil && !l.Memory {
-		t.Tell(News{Kind: what, Network: l.Network, Device: l.Name})
+		t.Tell(News{Kind: what, Network: l.networks(), Device: l.Name})
 	}
 }

@@ -1,11 +1,14 @@
 package loop
 
 import (
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"strings"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A network has the MTU that the topology says. A TAP that is made for the network gets this
@@ -43,4 +46,41 @@ func CheckMTU(dev tap.Device, mtu int) error {
 			dev.Name(), got, mtu, got, strings.TrimPrefix(dev.Name(), "raw:"), mtu)
 	}
 	return nil
+}
+
+// A frame with an IEEE 802.1Q tag is TagLen bytes longer than the same frame without it, and carries a packet of the
+// same size. Kernels allow for that: a TAP takes it, and a raw device does on every interface whose driver does. An
+// interface that does not (its driver is "VLAN challenged", or a tunnel has no room) refuses the largest frames. The
+// first refusal is noticed here, and the networks that have a tag there go by a smaller MTU from then on.
+
+// tagTooLong reports whether frames that a device has refused as too long are so by their tags alone. A frame that is
+// longer says nothing: a host has sent it that does not obey the MTU.
+func tagTooLong(frames []tap.Frame, mtu int) bool {
+	found := false
+	for i := range frames {
+		f := &frames[i]
+		eth := f.Ethernet()
+		if mtu == 0 || len(eth) < packet.EthernetLen+tap.TagLen || f.Header()[1] != virtio.GSONone {
+			continue
+		}
+		tagged := binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeVLAN
+		switch over := len(eth) - packet.EthernetLen - mtu; {
+		case over > tap.TagLen, over > 0 && !tagged:
+			return false
+		case over > 0:
+			found = true
+		}
+	}
+	return found
+}
+
+// narrowTags notes that the device has no room for a tag beside its largest packets.
+func (l *Link) narrowTags(t *Turn) {
+	if l.Narrow {
+		return
+	}
+	l.Narrow = true
+	t.Log.Warn("the device does not take its largest packets with a VLAN tag, so its networks with tags use less",
+		"device", l.Name, "network", l.networks(), "mtu", l.MTU-tap.TagLen)
+	l.Owner.LinkChanged(t)
 }

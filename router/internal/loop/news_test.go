@@ -11,6 +11,7 @@ import (
 // A deafOwner is an owner of a link that does not care.
 type deafOwner struct{}
 
+func (deafOwner) Networks() []string         { return []string{"net"} }
 func (deafOwner) Receive(*Turn, []tap.Frame) {}
 func (deafOwner) LinkChanged(*Turn)          {}
 func (deafOwner) LinkUp(*Turn)               {}
@@ -24,7 +25,7 @@ func TestNewsOfADevice(t *testing.T) {
 	}
 	var got []News
 	w.Tell = func(n News) { got = append(got, n) }
-	l := &Link{Name: "tap:x", Network: "net", Owner: deafOwner{}}
+	l := &Link{Name: "tap:x", Owner: deafOwner{}}
 	w.AddLink(l)
 	l.wentDown(&w.Turn)
 	l.wentDown(&w.Turn)

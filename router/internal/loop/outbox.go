@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"syscall"
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
@@ -34,8 +35,8 @@ type LinkStats struct {
 }
 
 // SendOrLose is Send for a frame that has its verdict: where Send reports false, the frame counts as lost.
-func (b *Outbox) SendOrLose(t *Turn, f *tap.Frame, p *packet.Packet) {
-	if !b.Send(t, f, p) {
+func (b *Outbox) SendOrLose(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) {
+	if !b.Send(t, f, p, tag) {
 		b.Stats.Lost++
 	}
 }
@@ -43,17 +44,21 @@ func (b *Outbox) SendOrLose(t *Turn, f *tap.Frame, p *packet.Packet) {
 // Send queues a frame for a device, in a form that the device takes. p is the frame's parsed form, nil if there
 // is none. Send reports false if there is no such form: a super-frame of a protocol that only the device could
 // cut. The frame's buffer must stay as it is until the next flush. A frame for a device that is away is lost.
-func (b *Outbox) Send(t *Turn, f *tap.Frame, p *packet.Packet) bool {
+//
+// tag is what the frame's IEEE 802.1Q tag holds on the device: priority, drop eligible bit and VLAN; 0: it gets no
+// tag. The tag is the last thing that the frame gets, before its addresses in the buffer: so whatever is done in
+// software is done to a frame without a tag, and each segment has one. The caller's f has no meaning after that.
+func (b *Outbox) Send(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) bool {
 	if b.Dev == nil {
 		b.Stats.Lost++
 		return true
 	}
 	h := f.Header()
 	if h[0]&virtio.NeedsChecksum == 0 && h[1] == virtio.GSONone || b.carries(h) {
-		b.enqueue(t, *f)
+		b.enqueue(t, *f, tag)
 		return true
 	}
-	return b.sendPlain(t, f, p)
+	return b.sendPlain(t, f, p, tag)
 }
 
 // carries reports whether the device takes a frame with this header as it is.
@@ -72,22 +77,22 @@ func (b *Outbox) carries(h []byte) bool {
 }
 
 // sendPlain does in software the work that the device does not do: segments, checksums.
-func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet) bool {
+func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) bool {
 	eth := f.Ethernet()
 	if p == nil {
 		p = &t.switched
 		if binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeIPv4 ||
 			t.Parser.Parse(p, eth, f.Header()) != packet.FaultNone {
-			return b.completeAny(t, f)
+			return b.completeAny(t, f, tag)
 		}
 	}
 	if p.GSOSize == 0 {
 		c := *f
 		if p.VNet == nil || !p.Partial {
-			return b.completeAny(t, f)
+			return b.completeAny(t, f, tag)
 		}
 		p.CompleteChecksum()
-		b.enqueue(t, c)
+		b.enqueue(t, c, tag)
 		return true
 	}
 	t.segments = t.segments[:0]
@@ -98,25 +103,28 @@ func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet) bool {
 	})
 	for _, s := range t.segments {
 		t.Stats.Made++
-		b.enqueue(t, s)
+		b.enqueue(t, s, tag)
 	}
 	return true
 }
 
 // completeAny finishes the checksum of a frame of any protocol, as its
 // virtio-net header describes it; a super-frame that is not IPv4 cannot be cut.
-func (b *Outbox) completeAny(t *Turn, f *tap.Frame) bool {
+func (b *Outbox) completeAny(t *Turn, f *tap.Frame, tag uint16) bool {
 	var h virtio.Header
 	if h.Parse(f.Header()); h.GSOType != virtio.GSONone || !h.Complete(f.Ethernet()) {
 		return false
 	}
 	clear(f.Header())
-	b.enqueue(t, *f)
+	b.enqueue(t, *f, tag)
 	return true
 }
 
-// enqueue adds a frame to the batch.
-func (b *Outbox) enqueue(t *Turn, f tap.Frame) {
+// enqueue adds a frame to the batch, with its tag.
+func (b *Outbox) enqueue(t *Turn, f tap.Frame, tag uint16) {
+	if tag != 0 {
+		f.PushTag(packet.EtherTypeVLAN, tag)
+	}
 	if len(b.out) == 0 {
 		t.dirty = append(t.dirty, b)
 	}
@@ -137,17 +145,20 @@ func (b *Outbox) Write(t *Turn) {
 	n, err := b.Dev.Write(b.out)
 	b.Stats.TxFrames += uint64(n)
 	b.Stats.Lost += uint64(len(b.out) - n)
+	narrow := false
 	if n == len(b.out) {
 		for i := range b.out {
 			b.Stats.TxBytes += uint64(b.out[i].Tail - b.out[i].Head - tap.HeaderLen)
 		}
+	} else if errors.Is(err, syscall.EMSGSIZE) {
+		narrow = tagTooLong(b.out, MTUOf(b.Dev))
 	}
 	b.out = b.out[:0]
 	switch {
 	case b.Seen != nil:
-		b.reportWrite(err)
+		b.reportWrite(err, narrow)
 	case err != nil:
-		b.Link.writeTrouble(t, err)
+		b.Link.writeTrouble(t, err, narrow)
 	case b.Link.IsDown:
 		b.Link.cameUp(t)
 	}
@@ -173,6 +184,7 @@ const (
 	wroteDown
 	wroteGone
 	wroteElse
+	wroteTooLong // some frames with a tag are too long by the tag
 )
 
 func classify(err error) writeClass {
@@ -189,8 +201,11 @@ func classify(err error) writeClass {
 
 // reportWrite tells the link's own worker what a write by another worker has shown, if that differs from the write
 // before.
-func (b *Outbox) reportWrite(err error) {
+func (b *Outbox) reportWrite(err error, narrow bool) {
 	class, seen := classify(err), b.Seen
+	if narrow {
+		class = wroteTooLong
+	}
 	if class == b.wrote && !(class == wroteWell && seen.down) {
 		return
 	}
@@ -205,7 +220,7 @@ func (b *Outbox) reportWrite(err error) {
 		switch {
 		case l.Dev != seen.dev: // it has been noticed
 		case class != wroteWell:
-			l.writeTrouble(&home.Turn, err)
+			l.writeTrouble(&home.Turn, err, narrow)
 		case l.IsDown:
 			l.cameUp(&home.Turn)
 		}

@@ -23,6 +23,10 @@ type Turn struct {
 	Stats     counters
 	Strangers int // packets so far that belonged to no known connection
 
+	// Priority is the upper four bits of the tag (priority and drop eligible, IEEE 802.1Q, 9.6) with which the frame
+	// that is being judged came in. It goes with the frame to another port of its network. 0: without a tag.
+	Priority uint16
+
 	Arena   arena         // the buffers of frames that the engine makes, until the next flush
 	Queue   []queued      // frames that were put aside (Requeue)
 	dirty   []*Outbox     // outboxes with frames to write

@@ -171,7 +171,7 @@ func (w *Worker) readLinks() bool {
 	w.Ready = w.spare[:0]
 	for _, p := range ready {
 		p.ready = false
-		if p.Dev != nil && !p.paused && p.Read(&w.Turn) {
+		if p.Dev != nil && !p.paused && !p.Held && p.Read(&w.Turn) {
 			any = true
 		}
 	}

@@ -75,8 +75,9 @@ const (
 	DropSamePort                          // its receiver is behind the device that it came from
 	DropReserved                          // a group address that no bridge forwards: pause, STP, LLDP (802.1Q, 8.6.3)
 	DropEtherType                         // neither IPv4 nor ARP
-	DropVLANTag                           // tagged frame on an untagged network
+	DropVLANTag                           // with the VLAN tag of no network on its device; counted by tag
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
+	DropUntagged                          // without a VLAN tag, where all networks on the device have one
 	DropARP                               // a malformed ARP message, or one of the router's own come back
 	DropARPSender                         // ARP from the router's or no host's address, or a reply from off the subnet
 	DropLinkBroadcast                     // IPv4 unicast in a link-layer broadcast (RFC 1812, 5.3.4)
@@ -142,8 +143,9 @@ var dropReasons = [NumDropReasons]struct {
 	DropSamePort:        {"same-port", at(StageSwitch)},
 	DropReserved:        {"reserved-mac", at(StageSwitch)},
 	DropEtherType:       {"ethertype", at(StageIngress)},
-	DropVLANTag:         {"vlan-tag", at(StageIngress)},
-	DropDoubleTag:       {"double-tag", at(StageIngress)},
+	DropVLANTag:         {"vlan-tag", at(StageSwitch)},
+	DropDoubleTag:       {"double-tag", at(StageSwitch)},
+	DropUntagged:        {"untagged", at(StageSwitch)},
 	DropARP:             {"arp", at(StageARP)},
 	DropARPSender:       {"arp-sender", at(StageARP)},
 	DropLinkBroadcast:   {"link-broadcast", at(StageIngress)},

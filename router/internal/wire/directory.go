@@ -154,11 +154,6 @@ func JudgeType(eth []byte) verdict.Verdict {
 		return verdict.Next
 	case packet.EtherTypeARP:
 		return verdict.Next
-	case packet.EtherTypeVLAN, packet.EtherTypeQinQ:
-		if len(eth) >= packet.EthernetLen+TagLen && tagged(eth[TagLen:]) {
-			return verdict.Drop(verdict.DropDoubleTag)
-		}
-		return verdict.Drop(verdict.DropVLANTag)
 	}
 	return verdict.Drop(verdict.DropEtherType)
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/verdict"
 	"github.com/taprouter/taprouter/tap"
-	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A Network is one Ethernet segment: a switch between endpoints. It learns which hosts are behind which
@@ -30,23 +28,26 @@ type Network struct {
 	MACs     macTable   // which port each MAC address was seen at
 	// The station, where there is only one; zero where there is another number of them.
 	OnlyStation stationAt
-	// The link of the only port, where there is only one station, too: what that station sends needs no switch.
-	Shortcut *loop.Link
-	Down     bool          // it is to carry nothing
-	Gone     bool          // no State has it any more
-	lookedAt time.Duration // when the full table was last searched for old addresses
+	// The link of the only port, and the tag there, where there is only one station, too: what that station sends
+	// needs no switch.
+	Shortcut    *loop.Link
+	shortcutTag uint16
+	Down        bool          // it is to carry nothing
+	Gone        bool          // no State has it any more
+	lookedAt    time.Duration // when the full table was last searched for old addresses
 
 	// The workers of other stations on this network may use the fields below.
 	Directory directory                    // which routers a broadcast ARP message concerns
 	Watchers  atomic.Pointer[[]*Watcher]   // nil: there are none
 	ByMAC     atomic.Pointer[StationTable] // all stations
-	OnlyLink  atomic.Pointer[loop.Link]    // of the only port; nil where there is another number of ports
+	OnlyPort  atomic.Pointer[Port]         // nil where there is another number of ports
 }
 
 // A Port is the membership of a link in a network. It is called by the worker of the network.
 type Port struct {
 	network *Network
 	Link    *loop.Link
+	VLAN    uint16 // the tag that the network's frames have on the link; 0: none. It never changes
 }
 
 // NewNetwork makes a network that has nothing on it yet. rng gives the secret of its tables.
@@ -85,44 +86,27 @@ func (n *Network) Publish(table *StationTable) {
 	n.setPorts(n.Ports)
 }
 
-// AddPort makes a link a port of the network, which the network's worker reads from now on. Its device may come later.
-// It is called by the worker of the network, as are the other methods, unless their comments say otherwise.
-func (n *Network) AddPort(l *loop.Link) *Port {
-	p := &Port{n, l}
-	l.Owner, l.Network, l.Exempt, l.WantMTU = p, n.Name(), n.External, n.MTU
-	n.Home.AddLink(l)
-	n.setPorts(append(n.Ports[:len(n.Ports):len(n.Ports)], p))
-	return p
-}
-
-// PlugIn is AddPort with the link's device. The link owns the device.
+// PlugIn adds a port for a link that has no other, and the link's device. The link owns the device. The network's
+// worker reads the link from now on. PlugIn is called by the worker of the network, as are the other methods, unless
+// their comments say otherwise.
 func (n *Network) PlugIn(l *loop.Link, dev tap.Device) *Port {
-	p := n.AddPort(l)
+	n.Home.AddLink(l)
+	p := n.AddPort(&n.Home.Turn, l, 0)
 	l.Plug(&n.Home.Turn, dev)
 	return p
-}
-
-// RemovePort takes a port away. Its link and the addresses seen at it stay.
-func (n *Network) RemovePort(p *Port) { n.setPorts(loop.Without(n.Ports, p)) }
-
-// Unplug takes a port away, with its link. It returns the port's device, which is the caller's, nil if the device is
-// away.
-func (p *Port) Unplug(t *loop.Turn) tap.Device {
-	p.network.forgetPort(p)
-	p.network.RemovePort(p)
-	return p.Link.Withdraw(t)
 }
 
 // setPorts notes and publishes whether there is only one port.
 func (n *Network) setPorts(ports []*Port) {
 	n.Ports, n.Shortcut = ports, nil
 	if len(ports) != 1 {
-		n.OnlyLink.Store(nil)
+		n.OnlyPort.Store(nil)
 		return
 	}
-	n.OnlyLink.Store(ports[0].Link)
+	only := ports[0]
+	n.OnlyPort.Store(only)
 	if len(n.Routers) == 1 && len(n.Services) == 0 {
-		n.Shortcut = ports[0].Link
+		n.Shortcut, n.shortcutTag = only.Link, only.VLAN
 	}
 }
 
@@ -144,8 +128,8 @@ func (p *Port) LinkLost(t *loop.Turn, forGood bool) {
 // Deliver implements Endpoint: it sends a frame to the hosts behind the port.
 func (p *Port) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict {
 	if how != Received {
-		p.Link.SendOrLose(t, f, nil)
-	} else if !p.Link.Send(t, f, nil) {
+		p.Link.SendOrLose(t, f, nil, p.tag(t, how))
+	} else if !p.Link.Send(t, f, nil, p.tag(t, how)) {
 		return verdict.Drop(verdict.DropOffload)
 	}
 	return verdict.Forwarded
@@ -162,10 +146,19 @@ func (n *Network) Announce() {
 // Receive implements loop.LinkOwner: it takes the frames of a batch, one after the other. If they are many
 // (loop.WarmBatch), the station that the first frame is for may look ahead at all of them.
 func (p *Port) Receive(t *loop.Turn, frames []tap.Frame) {
+	if p.expect(t, frames) {
+		for i := range frames {
+			p.Take(t, &frames[i])
+		}
+	}
+}
+
+// expect gets ready for the frames of a batch. It reports false if the port takes none of them, and has counted them.
+func (p *Port) expect(t *loop.Turn, frames []tap.Frame) bool {
 	if p.network.Down {
 		t.Stats.Received += uint64(len(frames))
 		t.Stats.Drop(verdict.DropDetached, verdict.StageSwitch, uint64(len(frames)))
-		return
+		return false
 	}
 	if len(frames) >= loop.WarmBatch {
 		if eth := frames[0].Ethernet(); len(eth) >= packet.EthernetLen {
@@ -176,9 +169,7 @@ func (p *Port) Receive(t *loop.Turn, frames []tap.Frame) {
 			}
 		}
 	}
-	for i := range frames {
-		p.Take(t, &frames[i])
-	}
+	return true
 }
 
 // StationAt returns the station that has a MAC address on the network, or nil. Any worker may call it.
@@ -198,13 +189,16 @@ func (p *Port) Take(t *loop.Turn, f *tap.Frame) {
 func (p *Port) takeSeen(t *loop.Turn, f *tap.Frame) {
 	seen, watched := p.network.LookAt(t, f)
 	traces := uint64(0)
+	traced := seen
 	if t.Tracer != nil {
-		traces = t.Tracer.Traced()
+		if traces = t.Tracer.Traced(); !watched {
+			traced = t.Copy(f) // the frame itself may go out with a tag
+		}
 	}
 	v := p.judge(t, f)
 	t.Count(v)
 	if t.Tracer != nil && t.Tracer.Traced() == traces {
-		t.Tracer.Switched(t, p.network.Name(), f, v)
+		t.Tracer.Switched(t, p.network.Name(), &traced, v)
 	}
 	if watched {
 		p.network.Judged(t, seen, v, false)
@@ -218,9 +212,8 @@ func (p *Port) judge(t *loop.Turn, f *tap.Frame) verdict.Verdict {
 	if len(eth) < packet.EthernetLen {
 		return verdict.Drop(verdict.DropRunt)
 	}
-	if eth[12] == packet.EtherTypeVLAN>>8 {
-		Untag(f)
-		eth = f.Ethernet()
+	if eth[12]&tagMask == tagFirst && tagged(eth) {
+		return p.judgeTagged(t, f)
 	}
 	if eth[6]&1 != 0 {
 		return verdict.Drop(verdict.DropSourceMAC)
@@ -229,36 +222,6 @@ func (p *Port) judge(t *loop.Turn, f *tap.Frame) verdict.Verdict {
 		n.learn(packet.MAC(eth[6:12]), p, t.Now)
 	}
 	return n.switchFrame(t, source{port: p, how: Received}, f)
-}
-
-// TagLen is the length of an IEEE 802.1Q tag.
-const TagLen = 4
-
-// Untag takes away a tag that names no VLAN, only a priority (IEEE 802.1Q, 6.9): such a
-// frame belongs to the same network as an untagged frame. A frame with another
-// tag inside stays as it is.
-func Untag(f *tap.Frame) {
-	eth := f.Ethernet()
-	if len(eth) < packet.EthernetLen+TagLen || binary.BigEndian.Uint16(eth[12:]) != packet.EtherTypeVLAN ||
-		binary.BigEndian.Uint16(eth[14:])&0xfff != 0 || tagged(eth[TagLen:]) {
-		return
-	}
-	var h virtio.Header
-	if h.Parse(f.Header()); h.Flags&virtio.NeedsChecksum != 0 {
-		h.CsumStart -= TagLen
-	}
-	if h.HdrLen >= packet.EthernetLen+TagLen {
-		h.HdrLen -= TagLen
-	}
-	h.Put(f.Header())
-	copy(f.Buf[f.Head+TagLen:], f.Buf[f.Head:f.Head+tap.HeaderLen+12])
-	f.Head += TagLen
-}
-
-// tagged reports whether an Ethernet header has a tag instead of a type.
-func tagged(eth []byte) bool {
-	t := binary.BigEndian.Uint16(eth[12:])
-	return t == packet.EtherTypeVLAN || t == packet.EtherTypeQinQ
 }
 
 // switchFrame gives a frame to the endpoint that its destination address names, but not back to the endpoint that it
@@ -326,7 +289,7 @@ func (n *Network) toOthers(t *loop.Turn, from source, f *tap.Frame) bool {
 		if sent {
 			t.Stats.Made++
 		}
-		p.Link.SendOrLose(t, &c, nil)
+		p.Link.SendOrLose(t, &c, nil, p.tag(t, from.how))
 		sent = true
 	}
 	return sent
@@ -355,7 +318,7 @@ func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.
 	case !t.IsOf(n.Home):
 		from.transmitAbroad(t, f, p)
 	case n.Shortcut != nil:
-		n.Shortcut.SendOrLose(t, f, p)
+		n.Shortcut.SendOrLose(t, f, p, n.shortcutTag)
 	default:
 		n.switchFrame(t, source{station: from, how: Made}, f)
 	}
@@ -366,12 +329,12 @@ func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.
 // its switch has to find the receiver.
 func (s *Station) transmitAbroad(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	if dst := f.Ethernet()[:6]; dst[0]&1 == 0 && s.Network.StationAt(dst) == nil {
-		if l := s.Network.OnlyLink.Load(); l != nil {
-			if dev := l.Open.Load(); dev != nil {
+		if only := s.Network.OnlyPort.Load(); only != nil {
+			if dev := only.Link.Open.Load(); dev != nil {
 				if s.Outbox.Seen != dev {
 					s.Outbox.Refresh(t, dev)
 				}
-				s.Outbox.SendOrLose(t, f, p)
+				s.Outbox.SendOrLose(t, f, p, only.VLAN)
 				return
 			}
 		}
@@ -394,17 +357,6 @@ func (s *Station) TransmitMade(t *loop.Turn, f *tap.Frame, p *packet.Packet) {
 	s.Network.Transmit(t, s, f, p, true)
 }
 
-// Resize notes that the operating system's interface of this name has another MTU, in bytes. A device of the network
-// may be on it.
-func (n *Network) Resize(t *loop.Turn, name string, mtu int) {
-	for _, p := range n.Ports {
-		if p.Link.Ifname == name && p.Link.Dev != nil {
-			p.Link.MTU = mtu
-		}
-	}
-	n.fitMTU(t)
-}
-
 // fitMTU has the routers on a network use the MTU of its devices. Of several devices the
 // smallest counts for all. Only the switch knows which host is behind which device, and it
 // cannot send an ICMP error.
@@ -413,8 +365,8 @@ func (n *Network) fitMTU(t *loop.Turn) {
 	for _, p := range n.Ports {
 		l := p.Link
 		any = any || l.Dev != nil
-		if l.Dev != nil && l.MTU > 0 && l.MTU < mtu {
-			mtu, narrow = max(l.MTU, loop.LeastMTU), l
+		if m := p.mtu(); l.Dev != nil && m > 0 && m < mtu {
+			mtu, narrow = max(m, loop.LeastMTU), l
 		}
 	}
 	if mtu == n.LinkMTU || !any { // without a device the former MTU stays

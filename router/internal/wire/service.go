@@ -26,7 +26,7 @@ func NewService(n *Network, mac packet.MAC) *Service {
 // PlugIn connects the service's host, whose frames come and go by dev, a device in memory. The service owns the device
 // from now on. PlugIn is called by the worker of the network.
 func (s *Service) PlugIn(name string, dev tap.Device) {
-	s.Link = &loop.Link{Owner: s, Network: s.Network.Name(), Memory: true, Name: name}
+	s.Link = &loop.Link{Owner: s, Memory: true, Name: name}
 	s.Worker.AddLink(s.Link)
 	s.Link.Plug(&s.Worker.Turn, dev)
 }
@@ -40,8 +40,8 @@ func (s *Service) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict 
 	case s.Link == nil:
 		return verdict.Drop(verdict.DropNotOurs) // its host is not there yet
 	case how != Received:
-		s.Link.SendOrLose(t, f, nil)
-	case !s.Link.Send(t, f, nil):
+		s.Link.SendOrLose(t, f, nil, 0)
+	case !s.Link.Send(t, f, nil, 0):
 		return verdict.Drop(verdict.DropOffload)
 	}
 	return verdict.Forwarded
@@ -49,6 +49,9 @@ func (s *Service) Deliver(t *loop.Turn, f *tap.Frame, how Kind) verdict.Verdict 
 
 // Resume implements loop.Resumer: it gives the host a frame that was put aside.
 func (s *Service) Resume(t *loop.Turn, f *tap.Frame) { t.Count(s.Deliver(t, f, Received)) }
+
+// Networks implements loop.LinkOwner.
+func (s *Service) Networks() []string { return []string{s.Network.Name()} }
 
 // Receive implements loop.LinkOwner: it takes the frames that the host sends.
 func (s *Service) Receive(t *loop.Turn, frames []tap.Frame) {

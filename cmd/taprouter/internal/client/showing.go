@@ -245,9 +245,26 @@ type showDevices struct{ outputOption }
 // Run prints devices.
 func (c *showDevices) Run(s *Session) error {
 	return s.showList("/devices", "devices", c.Output, nil, func(list []*object) string {
+		nameShared(list)
 		return tableOf(list, columns(`Device=device Network=network Present=present Rx_Packets=rx_packets
 			Rx_Bytes=rx_bytes Tx_Packets=tx_packets Tx_Bytes=tx_bytes Tx_Dropped=tx_dropped`))
 	})
+}
+
+// nameShared names the networks of devices that several share, where others have the name of their network.
+func nameShared(devices []*object) {
+	for _, o := range devices {
+		if o.text("network") != "" {
+			continue
+		}
+		var names []string
+		for _, v := range o.list("networks") {
+			if name, ok := v.(string); ok {
+				names = append(names, name)
+			}
+		}
+		o.set("network", strings.Join(names, ", "))
+	}
 }
 
 type showDrops struct{ outputOption }
@@ -267,7 +284,7 @@ func (c *showDrops) Run(s *Session) error {
 func dropsText(o *object) string {
 	var rows []*object
 	for _, kind := range []struct{ key, stage, reason string }{{"drops", "", ""}, {"unsent", "own", ""},
-		{"lost", "device", ""}} {
+		{"lost", "device", ""}, {"tags", "tag", ""}} {
 		for _, v := range o.list(kind.key) {
 			d, _ := v.(*object)
 			r := newObject()
@@ -276,7 +293,14 @@ func dropsText(o *object) string {
 				r.set("stage", kind.stage)
 			}
 			r.set("reason", d.text("reason"))
-			if device := d.text("device"); device != "" {
+			switch device := d.text("device"); {
+			case kind.key == "tags" && d.get("vlan") == nil:
+				r.set("reason", "further tags at "+device)
+			case kind.key == "tags":
+				r.set("reason", "vlan "+string(number(d.get("vlan")))+" at "+device)
+			case device != "" && d.text("network") == "":
+				r.set("reason", "not taken by "+device)
+			case device != "":
 				r.set("reason", "not taken by "+device+" of "+d.text("network"))
 			}
 			r.set("packets", number(d.get("packets")))
@@ -315,6 +339,7 @@ func (c *showStats) Run(s *Session) error {
 			list = append(list, o)
 		}
 	}
+	nameShared(list)
 	return s.write(statusText(status) + tableOf(list, columns(`Device=device Network=network Rx_Packets=rx_packets
 		Tx_Packets=tx_packets Tx_Dropped=tx_dropped`)) + dropsText(drops))
 }

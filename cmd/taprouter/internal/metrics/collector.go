@@ -36,6 +36,9 @@ var (
 	txLost    = counter("device_lost_packets_total", "Frames that a device did not take.", "network", "device")
 	deviceUp  = gauge("device_up", "Whether a device is open.", "network", "device")
 
+	unknownTags = counter("device_unknown_tag_packets_total",
+		"Frames with the VLAN tag of no network on a device: the first 64 tags, and other.", "device", "vlan")
+
 	received  = counter("received_packets_total", "Frames that the router has received.")
 	forwarded = counter("forwarded_packets_total", "Frames that were sent on.")
 	consumed  = counter("consumed_packets_total", "Frames that were answered, learned from, or for nobody else.")
@@ -71,7 +74,8 @@ var (
 
 // families are all of the above.
 var families = []family{
-	rxPackets, rxBytes, txPackets, txBytes, txLost, deviceUp, received, forwarded, consumed, made, parked, dropped,
+	rxPackets, rxBytes, txPackets, txBytes, txLost, deviceUp, unknownTags, received, forwarded, consumed, made, parked,
+	dropped,
 	unsent, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal,
 	lbActive, lbRefused,
 	lbBytes, busy, turns, longest,
@@ -193,6 +197,12 @@ func (s samples) devices(all []router.DeviceStats) {
 		s.add(txBytes, float64(d.TxBytes), d.Network, d.Device)
 		s.add(txLost, float64(d.Lost), d.Network, d.Device)
 		s.least(deviceUp, number(d.Present), d.Network, d.Device)
+		for _, c := range d.UnknownTags {
+			s.add(unknownTags, float64(c.Frames), d.Device, strconv.Itoa(c.VLAN))
+		}
+		if d.UnknownOther > 0 {
+			s.add(unknownTags, float64(d.UnknownOther), d.Device, "other")
+		}
 	}
 }
 

@@ -385,6 +385,13 @@ type dropCounts struct {
 	Drops  []dropCount   `json:"drops" doc:"Frames that were dropped."`
 	Unsent []unsentCount `json:"unsent" doc:"Frames of its own that the router has not sent."`
 	Lost   []lostCount   `json:"lost" doc:"Frames that a device did not take."`
+	Tags   []tagCount    `json:"tags" doc:"Frames among the drops with the VLAN tag of no network on the device."`
+}
+
+type tagCount struct {
+	Device  string `json:"device"`
+	VLAN    *int   `json:"vlan" doc:"null: further tags than those that have a count of their own."`
+	Packets uint64 `json:"packets"`
 }
 
 type dropCount struct {
@@ -399,7 +406,7 @@ type unsentCount struct {
 }
 
 type lostCount struct {
-	Network string `json:"network"`
+	Network string `json:"network" doc:"Empty if several networks share the device."`
 	Device  string `json:"device"`
 	Packets uint64 `json:"packets"`
 }
@@ -409,7 +416,7 @@ func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := dropCounts{[]dropCount{}, []unsentCount{}, []lostCount{}}
+	out := dropCounts{[]dropCount{}, []unsentCount{}, []lostCount{}, []tagCount{}}
 	for _, d := range s.DropsAt {
 		out.Drops = append(out.Drops, dropCount{d.Stage.String(), d.Reason.String(), d.Frames})
 	}
@@ -417,24 +424,32 @@ func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 		out.Unsent = append(out.Unsent, unsentCount{reason.String(), s.Unsent[reason]})
 	}
 	for i := range s.Devices {
-		if d := &s.Devices[i]; d.Lost > 0 {
+		d := &s.Devices[i]
+		if d.Lost > 0 {
 			out.Lost = append(out.Lost, lostCount{d.Network, d.Device, d.Lost})
+		}
+		for k := range d.UnknownTags {
+			out.Tags = append(out.Tags, tagCount{d.Device, &d.UnknownTags[k].VLAN, d.UnknownTags[k].Frames})
+		}
+		if d.UnknownOther > 0 {
+			out.Tags = append(out.Tags, tagCount{d.Device, nil, d.UnknownOther})
 		}
 	}
 	return a.answer(w, r, http.StatusOK, out)
 }
 
-// A device is one attachment of a network, with its counters since the start.
+// A device is one attachment of a network, or of several networks, with its counters since the start.
 type device struct {
-	Device     string `json:"device"`
-	Network    string `json:"network"`
-	Present    bool   `json:"present" doc:"It is open at this moment."`
-	RxPackets  uint64 `json:"rx_packets"`
-	RxBytes    uint64 `json:"rx_bytes"`
-	TxPackets  uint64 `json:"tx_packets"`
-	TxBytes    uint64 `json:"tx_bytes"`
-	TxDropped  uint64 `json:"tx_dropped" doc:"Frames that the device did not take."`
-	Configured bool   `json:"configured" doc:"The configuration names it; others are in memory."`
+	Device     string   `json:"device"`
+	Network    string   `json:"network" doc:"Empty if several networks share the device, by VLAN tags."`
+	Present    bool     `json:"present" doc:"It is open at this moment."`
+	RxPackets  uint64   `json:"rx_packets"`
+	RxBytes    uint64   `json:"rx_bytes"`
+	TxPackets  uint64   `json:"tx_packets"`
+	TxBytes    uint64   `json:"tx_bytes"`
+	TxDropped  uint64   `json:"tx_dropped" doc:"Frames that the device did not take."`
+	Configured bool     `json:"configured" doc:"The configuration names it; others are in memory."`
+	Networks   []string `json:"networks" doc:"All networks that have the device."`
 }
 
 func (a *API) listDevices(w http.ResponseWriter, r *http.Request) error {
@@ -453,7 +468,7 @@ func (a *API) listDevices(w http.ResponseWriter, r *http.Request) error {
 		for i := range s.Devices {
 			d := &s.Devices[i]
 			if err := put(device{d.Device, d.Network, d.Present, d.RxFrames, d.RxBytes, d.TxFrames, d.TxBytes, d.Lost,
-				stated[d.Device]}); err != nil {
+				stated[d.Device], d.Networks}); err != nil {
 				return err
 			}
 		}
