@@ -252,6 +252,7 @@ func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n.Rename(c.after.Name)
 	n.External, n.Down = c.after.External, !c.after.AdminStateUp
 	n.MTU = c.after.MTU
+	n.LimitStorms(c.after.Storm())
 	for _, port := range n.Ports {
 		l := port.Link
 		l.Network, l.Exempt, l.WantMTU = c.after.Name, n.External, n.MTU

@@ -11,13 +11,13 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What vlan, port_security, dhcp, security groups and a port's device ask for is a warning: the engine keeps the
+// What vlan, dhcp and security groups ask for is a warning: the engine keeps the
 // attribute, logs the warning, and does not obey it. Clients of an API set some of them without having been asked. A
 // network with a vlan has no devices, because its frames may not leave without a tag.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
-		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindSecurityGroup, config.KindPort,
+		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindSecurityGroup,
 		config.KindMember,
 	} {
 		for o := range s.Of(k) {
@@ -42,7 +42,6 @@ func (u *unsupported) look(o config.Object) {
 	switch o := o.(type) {
 	case *config.Network:
 		u.addKept(o.VLAN != 0, o, "vlan", "network %q: vlan", o.Name)
-		u.addKept(o.PortSecurity, o, "port_security", "network %q: port_security", o.Name)
 		u.devices(o, o.Devices)
 	case *config.PhysicalNetwork:
 		u.devices(o, o.Devices)
@@ -55,8 +54,6 @@ func (u *unsupported) look(o config.Object) {
 		if g := u.state.SecurityGroup(o.Group); g != nil {
 			u.group(g)
 		}
-	case *config.Port:
-		u.addKept(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
 	case *config.Member:
 		if !o.Address.Is6() {
 			return
