@@ -245,6 +245,10 @@ func (c *content) values(o Object) []value {
 	case *PhysicalNetwork:
 		return append(list, several("devices", o.Devices, Device.String))
 	case *Network:
+		storm := one("storm_limit", "")
+		if o.StormLimit != nil {
+			storm = one("storm_limit", strconv.Itoa(*o.StormLimit))
+		}
 		list = append(list,
 			yesNo("admin_state_up", o.AdminStateUp),
 			yesNo("external", o.External),
@@ -253,7 +257,8 @@ func (c *content) values(o Object) []value {
 			several("devices", o.Devices, Device.String),
 			c.refer("physical_network", KindPhysicalNetwork, o.PhysicalNetwork),
 			one("host", o.Host),
-			yesNo("port_security", o.PortSecurity))
+			yesNo("port_security", o.PortSecurity),
+			storm)
 		return append(list, o.Extra.values()...)
 	case *Subnet:
 		list = append(list,

@@ -103,6 +103,9 @@ func (c *checker) checkNetwork(n *Network) {
 		c.between(w, "vlan", n.VLAN, 1, MaxVLAN)
 	}
 	c.between(w, "mtu", n.MTU, MinMTU, MaxMTU)
+	if n.StormLimit != nil {
+		c.between(w, "storm_limit", *n.StormLimit, 0, MaxStormLimit)
+	}
 	oneOf(c, w, "host", n.Host, hosts)
 	c.checkDevices(w, n)
 	if n.MTU < minMTU6 && n.MTU >= MinMTU {

@@ -15,6 +15,9 @@ const (
 	MaxMTU     = 9216 // jumbo frames, as switches mean the word
 	MaxVLAN    = 4094 // IEEE 802.1Q, table 9-2: 0 and 4095 are reserved
 
+	DefaultStormLimit = 10000
+	MaxStormLimit     = 10_000_000 // more than a device carries: a slip of the keyboard
+
 	DefaultLeaseTime = 24 * time.Hour
 	MinLease         = time.Second // the unit of DHCP's option 51
 )
@@ -207,6 +210,9 @@ func fillDefaults(o Object) {
 		o.Extra = orNil(o.Extra)
 		fallback(&o.MTU, DefaultMTU)
 		fallback(&o.Host, HostClosed)
+		if o.StormLimit == nil {
+			o.StormLimit = new(DefaultStormLimit)
+		}
 	case *Subnet:
 		o.Extra = orNil(o.Extra)
 		fallback(&o.LeaseTime, DefaultLeaseTime)

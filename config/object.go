@@ -211,7 +211,18 @@ type Network struct {
 	PhysicalNetwork ID     // whose devices it has, instead of Devices; empty: none
 	Host            string // HostClosed or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool   // drop frames whose source is none of the network's ports
-	Extra           *NetworkExtra
+	// broadcast, multicast and unknown unicast frames a second that each device may send; 0: any number, nil:
+	// DefaultStormLimit
+	StormLimit *int
+	Extra      *NetworkExtra
+}
+
+// Storm is StormLimit with its default.
+func (n *Network) Storm() int {
+	if n.StormLimit == nil {
+		return DefaultStormLimit
+	}
+	return *n.StormLimit
 }
 
 // A Subnet is one IP prefix on a network.

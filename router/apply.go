@@ -26,7 +26,7 @@ import (
 //	Prepare  the difference; what it means for each router and network; devices, hosts and tables that come
 //	Commit   workers learn the stations and rings by which they hand over frames
 //	         addresses that go; routers, a few of a worker at a time: rules, interfaces, VIPs, pools, settling
-//	         addresses that come; networks: stations, devices; announcements
+//	         addresses that come; networks: port rules, stations, devices; announcements
 //	         routers that end; devices that go; monitors
 //
 // Everything that can fail is in Prepare. Starting is the same, from the empty State.
@@ -39,6 +39,7 @@ type Prepared struct {
 	touched   *touched
 	routers   []*routerPlan
 	networks  []*networkChange
+	rules     []portRulesChange
 	byID      map[wire.ID]*networkChange // of networks of a State, without those of checks
 	byNetwork map[*wire.Network]*networkChange
 	pools     map[config.ID]*ip.Pool     // pools that the change touches
@@ -141,6 +142,7 @@ func (p *Prepared) planAll(from *config.State) error {
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	p.planNetworks()
+	p.planRules()
 	if err := p.planRouters(); err != nil {
 		return err
 	}
@@ -325,6 +327,7 @@ func (p *Prepared) commit() {
 	p.disown()
 	p.changeRouters()
 	p.own()
+	p.obeyRules()
 	p.changeNetworks()
 	p.announce()
 	p.endRouters()

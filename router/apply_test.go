@@ -29,6 +29,7 @@ func dump(e *Engine) string {
 		n := e.networks[wire.ID(o.ID)]
 		line("network %s mtu %d/%d external %t down %t", n.Name(), n.MTU, n.LinkMTU, n.External, n.Down)
 		dumpStations(line, n)
+		line("  storms %v\n%s", n.StormGap(), n.Rules)
 		for _, p := range n.Ports {
 			line("  port %s mtu %d network %v exempt %t", p.Link.Name, p.Link.WantMTU, p.Link.Owner.Networks(),
 				p.Link.Exempt)
@@ -287,6 +288,15 @@ func newPlayer(t *testing.T, s *Simulation) *player {
 					p.hosts = append(p.hosts, p.host(string(n.ID), a.String()))
 				}
 				p.dests = append(p.dests, a)
+			}
+		}
+	}
+	for o := range state.Ports() { // with the port's own MAC address, and with another one
+		for _, f := range o.FixedIPs {
+			if isBound(o) && f.Address.Is4() {
+				own, other := p.host(string(o.Network), f.Address.String()), p.host(string(o.Network), f.Address.String())
+				own.mac = packet.MAC(o.MAC)
+				p.hosts = append(p.hosts, own, other)
 			}
 		}
 	}

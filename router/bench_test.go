@@ -2,7 +2,9 @@ package router
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/metrics"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/gopacket/layers"
+	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
@@ -62,7 +65,26 @@ func establishedVIP(t testing.TB) (w *shard, in *wire.Port, frame []byte, out *n
 
 func establishedOf(t testing.TB, open func(*lesson) []byte) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
 	t.Helper()
-	l := newLesson(t)
+	return establishedOn(t, newLesson(t), open)
+}
+
+// establishedGuarded is established where the host's network has port security.
+func establishedGuarded(t testing.TB) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
+	topo := tutorial()
+	topo.Networks[1].PortSecurity = true
+	for k := range byte(2) {
+		topo.Ports = append(topo.Ports, file.Port{Name: fmt.Sprint("vm", 3+k), Network: "vlan101",
+			FixedIP: netip.AddrFrom4([4]byte{172, 16, 101, 3 + k}), MAC: file.MAC{2, 0, 172, 16, 101, 3 + k}})
+	}
+	return establishedOn(t, newLessonOf(t, topo), func(l *lesson) []byte {
+		return l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))
+	})
+}
+
+func establishedOn(
+	t testing.TB, l *lesson, open func(*lesson) []byte,
+) (w *shard, in *wire.Port, frame []byte, out *nullDevice) {
+	t.Helper()
 	l.udp(l.vm4, 4000, "10.10.10.4", 53, "x")
 	l.udp(l.client, 53, "10.10.10.2", 4000, "x")
 	l.udp(l.vm4, 4000, "8.8.8.8", 53, "x") // so that the next hop is known
@@ -82,6 +104,9 @@ func lessonPort(w *shard, name string) *wire.Port {
 // BenchmarkForward is one small packet of an established connection through
 // everything but a device: switch, stages, translation, output batch.
 func BenchmarkForward(b *testing.B) { benchmarkForward(b, established) }
+
+// BenchmarkForwardGuarded is the same from a network with port security.
+func BenchmarkForwardGuarded(b *testing.B) { benchmarkForward(b, establishedGuarded) }
 
 // BenchmarkForwardTCP is the same with a segment, whose place is looked at.
 func BenchmarkForwardTCP(b *testing.B) { benchmarkForward(b, establishedTCP) }
@@ -108,7 +133,7 @@ func benchmarkForward(b *testing.B, established func(testing.TB) (*shard, *wire.
 // A packet of an established connection allocates nothing.
 func TestForwardDoesNotAllocate(t *testing.T) {
 	for name, established := range map[string]func(testing.TB) (*shard, *wire.Port, []byte, *nullDevice){
-		"udp": established, "tcp": establishedTCP, "vip": establishedVIP,
+		"udp": established, "tcp": establishedTCP, "vip": establishedVIP, "port security": establishedGuarded,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, in, frame, out := established(t)

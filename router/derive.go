@@ -33,6 +33,7 @@ type touched struct {
 	from, to *config.State
 	routers  map[config.ID]*routerTouch // without those that are gone
 	networks map[config.ID]bool         // that have come, gone or changed
+	rules    map[config.ID]*portTouch   // by network
 	pools    map[config.ID]bool
 	engine   bool // the settings of the process
 	checks   bool // whether and how routers check members may be another thing
@@ -42,7 +43,7 @@ type touched struct {
 func touchedBy(from, to *config.State, changes []config.Change) *touched {
 	c := &touched{
 		from: from, to: to, routers: map[config.ID]*routerTouch{}, networks: map[config.ID]bool{},
-		pools: map[config.ID]bool{},
+		rules: map[config.ID]*portTouch{}, pools: map[config.ID]bool{},
 	}
 	for _, ch := range changes {
 		c.checks = c.checks || mayChangeChecks(ch)
@@ -62,6 +63,7 @@ func touchedAtFirst(from, to *config.State) *touched {
 	c.engine, c.checks = true, true
 	for n := range to.Networks() {
 		c.networks[n.ID] = true
+		c.rulesOf(n.ID)
 	}
 	for r := range to.Routers() {
 		c.router(r.ID)
@@ -89,6 +91,7 @@ func (c *touched) router(id config.ID) *routerTouch {
 
 // touch notes which parts depend on an object. s is the State that has the object.
 func (c *touched) touch(s *config.State, o config.Object) {
+	c.touchRules(o)
 	switch o := o.(type) {
 	case *config.Settings:
 		c.engine = true

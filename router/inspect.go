@@ -9,6 +9,7 @@ import (
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // An Inspector looks at an engine that runs, and does not disturb it. What it reads, it reads in steps. A turn of a
@@ -76,13 +77,22 @@ func (i *Inspector) Workers(ctx context.Context) ([]WorkerStats, error) {
 func (i *Inspector) Stats(ctx context.Context) (Stats, error) {
 	t := tally{Stats: Stats{Drops: map[DropReason]uint64{}}}
 	for _, w := range i.engine.view.Load().workers {
+		var networks []*wire.Network
 		var routers []*ip.Router
 		var links []*loop.Link
 		var boxes []*loop.Outbox
 		err := w.Look(ctx, func() {
 			t.addFrames(w)
+			for _, n := range w.networks {
+				if n.AnyDenied() {
+					networks = append(networks, n)
+				}
+			}
 			routers, links, boxes = slices.Clone(w.routers), slices.Clone(w.Links), slices.Clone(w.Outboxes)
 		})
+		for k := 0; err == nil && k < len(networks); k++ { // one in a step: it may have a thousand entries
+			err = w.Look(ctx, func() { t.addNetwork(w, networks[k]) })
+		}
 		if err == nil {
 			err = inSteps(ctx, w.Worker, routers, func(r *ip.Router) { t.addRouter(r, 0) })
 		}

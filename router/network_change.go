@@ -330,6 +330,7 @@ func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n.Rename(c.after.Name)
 	n.External, n.Down = c.after.External, !c.after.AdminStateUp
 	n.MTU = c.after.MTU
+	n.LimitStorms(c.after.Storm())
 	n.Describe(t)
 	if !c.isNew {
 		n.ObeyMTU(t)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/verdict"
+	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
 // Stats is a copy of an engine's counters. Every frame received is exactly one
@@ -24,11 +26,12 @@ type Stats struct {
 	Made      uint64 // frames that the engine has made
 	Conflicts uint64 // ARP messages that claim an address of a router
 
-	Drops   map[DropReason]uint64   // reasons that have occurred
-	DropsAt []DropCount             // the same drops, by stage and reason
-	Unsent  map[UnsentReason]uint64 // reasons that have occurred; these frames are in no other count
-	Devices []DeviceStats           // also of devices in memory: of attached ports, and of the hosts of checks
-	Routers []RouterStats
+	Drops     map[DropReason]uint64   // reasons that have occurred
+	DropsAt   []DropCount             // the same drops, by stage and reason
+	Unsent    map[UnsentReason]uint64 // reasons that have occurred; these frames are in no other count
+	PortDrops []PortDrop              // what port security has dropped, bounded for each network
+	Devices   []DeviceStats           // also of devices in memory: of attached ports, and of the hosts of checks
+	Routers   []RouterStats
 }
 
 // Dropped is the sum of all drops.
@@ -46,6 +49,25 @@ type DropCount struct {
 	Stage  Stage
 	Reason DropReason
 	Frames uint64
+}
+
+// A PortDrop is what port security has dropped at one device, of one port of the State, for one reason. If a network
+// has too many of these, the frames of the one that has not grown for the longest time are counted in an entry without
+// a device. So the sum for a network and a reason does not become smaller while the engine runs.
+type PortDrop struct {
+	Network   string
+	NetworkID config.ID
+	Device    string    // where the frames came in; empty: of several devices, and nothing more is known
+	Port      string    // the port's name; it may be empty
+	PortID    config.ID // empty: the frames are of no port
+	Reason    DropReason
+	Frames    uint64
+	// Of the last of these frames:
+	MAC     string     // the MAC address that it has claimed
+	Address netip.Addr // the IP address that it has claimed; not valid if it is about the MAC address alone
+	Last    time.Time  // when it came
+	Why     string     // what it has done, in words
+	Remedy  string     // the key of the configuration that would let it pass; empty: none does
 }
 
 // DeviceStats counts the frames that went through one device, and their bytes, from the Ethernet
@@ -106,6 +128,9 @@ type awayStats struct {
 // add adds one worker's counters, on that worker.
 func (t *tally) add(w *shard) {
 	t.addFrames(w)
+	for _, n := range w.networks {
+		t.addNetwork(w, n)
+	}
 	for _, r := range w.routers {
 		t.addRouter(r, r.Conns.Bytes()+r.NAT.Bytes())
 	}
@@ -139,6 +164,21 @@ func (t *tally) addFrames(w *shard) {
 		if n > 0 {
 			t.Unsent[UnsentReason(r)] += n
 		}
+	}
+}
+
+// addNetwork adds what port security has dropped on a network, on its worker.
+func (t *tally) addNetwork(w *shard, n *wire.Network) {
+	for _, d := range n.Denials() {
+		p := PortDrop{Network: n.Name(), NetworkID: config.ID(n.ID), Device: d.Device, Reason: d.Reason, Frames: d.Frames}
+		if d.Device != "" {
+			p.MAC, p.Address, p.Last = d.MAC.String(), d.Addr, w.Epoch.Add(d.Last)
+			p.Why, p.Remedy = d.Text(), d.Remedy()
+		}
+		if d.Port != nil {
+			p.Port, p.PortID = d.Port.Name, config.ID(d.Port.ID)
+		}
+		t.PortDrops = append(t.PortDrops, p)
 	}
 }
 

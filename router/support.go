@@ -11,12 +11,12 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What port_security, dhcp, security groups and a port's device ask for is a warning: the engine keeps the attribute,
-// logs the warning, and does not obey it. Clients of an API set some of them without having been asked.
+// What dhcp and security groups ask for is a warning: the engine keeps the attribute, logs the warning, and does not obey
+// it. Clients of an API set some of them without having been asked.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
-		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindSecurityGroup, config.KindPort,
+		config.KindPhysicalNetwork, config.KindNetwork, config.KindSubnet, config.KindSecurityGroup,
 		config.KindMember,
 	} {
 		for o := range s.Of(k) {
@@ -40,7 +40,6 @@ func unsupportedBy(s *config.State, changes []config.Change) config.Faults {
 func (u *unsupported) look(o config.Object) {
 	switch o := o.(type) {
 	case *config.Network:
-		u.addKept(o.PortSecurity, o, "port_security", "network %q: port_security", o.Name)
 		u.devices(o, o.Devices)
 	case *config.PhysicalNetwork:
 		u.devices(o, o.Devices)
@@ -53,8 +52,6 @@ func (u *unsupported) look(o config.Object) {
 		if g := u.state.SecurityGroup(o.Group); g != nil {
 			u.group(g)
 		}
-	case *config.Port:
-		u.addKept(o.Device != "", o, "device", "port %q: tying a port to a device", o.Name)
 	case *config.Member:
 		if !o.Address.Is6() {
 			return

@@ -51,6 +51,12 @@ const (
 	DropNotOurs         = verdict.DropNotOurs
 	DropSamePort        = verdict.DropSamePort
 	DropReserved        = verdict.DropReserved
+	DropSpoofedMAC      = verdict.DropSpoofedMAC
+	DropSpoofedIP       = verdict.DropSpoofedIP
+	DropSpoofedARP      = verdict.DropSpoofedARP
+	DropDHCPServer      = verdict.DropDHCPServer
+	DropRouterAdvert    = verdict.DropRouterAdvert
+	DropStorm           = verdict.DropStorm
 	DropEtherType       = verdict.DropEtherType
 	DropVLANTag         = verdict.DropVLANTag
 	DropDoubleTag       = verdict.DropDoubleTag

@@ -13,7 +13,9 @@ func (g *Maker) editNetwork(d *config.Draft) {
 		d.Put(g.network(g.chance(4)))
 		return
 	}
-	switch g.rng.IntN(8) {
+	switch g.rng.IntN(9) {
+	case 8:
+		n.StormLimit = []*int{nil, new(0), new(500)}[g.rng.IntN(3)]
 	case 0:
 		n.MTU = []int{0, 1280, 1400, 9000, 600}[g.rng.IntN(5)]
 	case 1:
@@ -174,9 +176,14 @@ func (g *Maker) editPort(d *config.Draft) {
 	case g.chance(4):
 		p.FixedIPs = []config.FixedIP{{}}
 		g.LeftOpen = true
+	case g.chance(5):
+		p.PortSecurity = []*bool{nil, new(true), new(false)}[g.rng.IntN(3)]
 	case g.chance(2):
 		p.MAC = config.MAC{2, 0, 0, 0, 0, byte(g.rng.IntN(4))}
-		p.AllowedAddressPairs = []config.AddressPair{{IP: netip.PrefixFrom(g.inner(d), 32)}}
+		p.AllowedAddressPairs = []config.AddressPair{{IP: netip.PrefixFrom(g.inner(d), 32-g.rng.IntN(2)*4).Masked()}}
+		if g.chance(3) {
+			p.AllowedAddressPairs[0].MAC = config.MAC{2, 0, 0, 0, 1, byte(g.rng.IntN(3))}
+		}
 		if !p.AllowedAddressPairs[0].IP.IsValid() {
 			p.AllowedAddressPairs = nil
 		}

@@ -268,6 +268,9 @@ func (x *exporter) networks() {
 		x.str("physical_network", x.refer(config.KindPhysicalNetwork, n.PhysicalNetwork))
 		x.str("host", n.Host)
 		x.flag("port_security", n.PortSecurity, false)
+		if l := n.Storm(); l != config.DefaultStormLimit {
+			x.raw("storm_limit", strconv.Itoa(l))
+		}
 		if e := n.Extra; e != nil {
 			x.flag("shared", e.Shared, false)
 			x.flag("is_default", e.Default, false)

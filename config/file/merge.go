@@ -267,6 +267,7 @@ func (m *merge) network(l layers[config.Network]) {
 	scalar(l, "physical_network", func(o *config.Network) *config.ID { return &o.PhysicalNetwork })
 	scalar(l, "host", func(o *config.Network) *string { return &o.Host })
 	scalar(l, "port_security", func(o *config.Network) *bool { return &o.PortSecurity })
+	scalar(l, "storm_limit", func(o *config.Network) **int { return &o.StormLimit })
 	extra := part(l, func(o *config.Network) **config.NetworkExtra { return &o.Extra })
 	scalar(extra, "shared", func(x *config.NetworkExtra) *bool { return &x.Shared })
 	scalar(extra, "is_default", func(x *config.NetworkExtra) *bool { return &x.Default })

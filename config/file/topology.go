@@ -88,6 +88,7 @@ type Network struct {
 	PhysicalNetwork string   // instead of Devices; empty: none
 	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
+	StormLimit      *int     // as config.Network
 	AdminStateDown  bool     // out of use; so in other tables
 	Subnets         []Subnet
 	Extra           config.NetworkExtra

@@ -1,4 +1,4 @@
-// Package addrmap is a map by IPv4 address that never changes: a change makes another map, which shares its
+// Package addrmap is a map by address, IPv4 or Ethernet, that never changes: a change makes another map, which shares its
 // unchanged parts with the former one. So a change costs about a microsecond, whether there are ten addresses or ten
 // thousand, and any number of goroutines may read any map. Finding an address takes a few nanoseconds.
 //
@@ -14,34 +14,40 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// A Map holds a value for each of its addresses. The zero value is empty.
+// A Map holds a value for each of its IPv4 addresses. The zero value is empty.
+type Map[V any] = Tree[packet.Addr, V]
+
+// A Key is an address as a number, or another number that stands for one thing, such as a hash.
+type Key interface{ ~uint32 | ~uint64 }
+
+// A Tree holds a value for each of its addresses. The zero value is empty.
 //
-// It is a tree of eight branches a node, by three bits of the address at each level, the last ones first: they
+// It has eight branches a node, by three bits of the address at each level, the last ones first: they
 // differ most between the addresses of one network. A branch ends at the first node where only one address is left.
-// So no branch is longer than eleven nodes.
-type Map[V any] struct {
-	root *node[V]
+// So no branch is longer than eleven nodes, of 64-bit numbers 22.
+type Tree[K Key, V any] struct {
+	root *node[K, V]
 	len  int
 }
 
-type node[V any] [8]branch[V]
+type node[K Key, V any] [8]branch[K, V]
 
 // branch is a node or an entry, or neither.
-type branch[V any] struct {
-	node  *node[V]
-	entry *entry[V]
+type branch[K Key, V any] struct {
+	node  *node[K, V]
+	entry *entry[K, V]
 }
 
-type entry[V any] struct {
-	addr  packet.Addr
+type entry[K Key, V any] struct {
+	addr  K
 	value V
 }
 
 // Len is the number of addresses.
-func (m Map[V]) Len() int { return m.len }
+func (m Tree[K, V]) Len() int { return m.len }
 
 // Find returns the value of an address, nil if the address is not there. The value must not be changed.
-func (m Map[V]) Find(addr packet.Addr) *V {
+func (m Tree[K, V]) Find(addr K) *V {
 	rest := addr
 	for n := m.root; n != nil; rest >>= 3 {
 		b := &n[rest&7]
@@ -54,17 +60,17 @@ func (m Map[V]) Find(addr packet.Addr) *V {
 }
 
 // With returns the map with a value for an address, in the place of the one that it had.
-func (m Map[V]) With(addr packet.Addr, value V) Map[V] {
+func (m Tree[K, V]) With(addr K, value V) Tree[K, V] {
 	more := 1
 	if m.Find(addr) != nil {
 		more = 0
 	}
-	return Map[V]{m.root.with(&entry[V]{addr, value}, 0), m.len + more}
+	return Tree[K, V]{m.root.with(&entry[K, V]{addr, value}, 0), m.len + more}
 }
 
 // with returns a node with an entry. The address's bits below shift have led to the node.
-func (n *node[V]) with(e *entry[V], shift int) *node[V] {
-	c := new(node[V])
+func (n *node[K, V]) with(e *entry[K, V], shift int) *node[K, V] {
+	c := new(node[K, V])
 	if n != nil {
 		*c = *n
 	}
@@ -73,7 +79,7 @@ func (n *node[V]) with(e *entry[V], shift int) *node[V] {
 	case b.node != nil:
 		b.node = b.node.with(e, shift+3)
 	case other != nil && other.addr != e.addr:
-		*b = branch[V]{node: b.node.with(other, shift+3).with(e, shift+3)}
+		*b = branch[K, V]{node: b.node.with(other, shift+3).with(e, shift+3)}
 	default:
 		b.entry = e
 	}
@@ -81,19 +87,19 @@ func (n *node[V]) with(e *entry[V], shift int) *node[V] {
 }
 
 // Without returns the map without an address.
-func (m Map[V]) Without(addr packet.Addr) Map[V] {
+func (m Tree[K, V]) Without(addr K) Tree[K, V] {
 	switch {
 	case m.Find(addr) == nil:
 		return m
 	case m.len == 1:
-		return Map[V]{}
+		return Tree[K, V]{}
 	}
-	return Map[V]{m.root.without(addr, 0), m.len - 1}
+	return Tree[K, V]{m.root.without(addr, 0), m.len - 1}
 }
 
 // without returns a node without an address that it has.
-func (n *node[V]) without(addr packet.Addr, shift int) *node[V] {
-	c := new(node[V])
+func (n *node[K, V]) without(addr K, shift int) *node[K, V] {
+	c := new(node[K, V])
 	*c = *n
 	b := &c[addr>>shift&7]
 	if b.node == nil {
@@ -102,13 +108,13 @@ func (n *node[V]) without(addr packet.Addr, shift int) *node[V] {
 	}
 	b.node = b.node.without(addr, shift+3)
 	if only := b.node.only(); only != nil {
-		*b = branch[V]{entry: only}
+		*b = branch[K, V]{entry: only}
 	}
 	return c
 }
 
 // only is the entry of a node that has nothing else, or nil.
-func (n *node[V]) only() (e *entry[V]) {
+func (n *node[K, V]) only() (e *entry[K, V]) {
 	for _, b := range n {
 		if b.node != nil || b.entry != nil && e != nil {
 			return nil
@@ -121,10 +127,10 @@ func (n *node[V]) only() (e *entry[V]) {
 }
 
 // All ranges over the addresses, in ascending order, and their values.
-func (m Map[V]) All() iter.Seq2[packet.Addr, V] {
-	return func(yield func(packet.Addr, V) bool) {
-		all := m.root.gather(make([]*entry[V], 0, m.len))
-		slices.SortFunc(all, func(a, b *entry[V]) int { return cmp.Compare(a.addr, b.addr) })
+func (m Tree[K, V]) All() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		all := m.root.gather(make([]*entry[K, V], 0, m.len))
+		slices.SortFunc(all, func(a, b *entry[K, V]) int { return cmp.Compare(a.addr, b.addr) })
 		for _, e := range all {
 			if !yield(e.addr, e.value) {
 				return
@@ -134,7 +140,7 @@ func (m Map[V]) All() iter.Seq2[packet.Addr, V] {
 }
 
 // gather adds the entries of a node to a list.
-func (n *node[V]) gather(all []*entry[V]) []*entry[V] {
+func (n *node[K, V]) gather(all []*entry[K, V]) []*entry[K, V] {
 	if n == nil {
 		return all
 	}

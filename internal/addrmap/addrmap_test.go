@@ -102,6 +102,27 @@ func TestMapForgets(t *testing.T) {
 	}
 }
 
+// Numbers of 64 bits that differ in their highest bits only, as hashes may, are told apart as well.
+func TestTreeOfLongNumbers(t *testing.T) {
+	var m addrmap.Tree[uint64, int]
+	for k := range uint64(64) {
+		m = m.With(1<<63|k, int(k)).With(k<<58|1<<20, int(k)+1000)
+	}
+	if m.Len() != 128 {
+		t.Fatalf("%d numbers, want 128", m.Len())
+	}
+	for k := range uint64(64) {
+		low, high := m.Find(1<<63|k), m.Find(k<<58|1<<20)
+		if low == nil || *low != int(k) || high == nil || *high != int(k)+1000 {
+			t.Errorf("%d: found %v and %v", k, low, high)
+		}
+		m = m.Without(1<<63 | k).Without(k<<58 | 1<<20)
+	}
+	if m != (addrmap.Tree[uint64, int]{}) {
+		t.Error("a tree from which everything has gone is not the empty one")
+	}
+}
+
 func BenchmarkFind(b *testing.B) {
 	for _, n := range []packet.Addr{0, 10, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

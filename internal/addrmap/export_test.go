@@ -1,9 +1,9 @@
 package addrmap
 
 // Nodes is the number of nodes of the tree.
-func (m Map[V]) Nodes() int { return m.root.count() }
+func (m Tree[K, V]) Nodes() int { return m.root.count() }
 
-func (n *node[V]) count() int {
+func (n *node[K, V]) count() int {
 	if n == nil {
 		return 0
 	}

@@ -79,7 +79,7 @@ var allowed = map[string][]string{
 	"router/internal/loop": {"router/internal/verdict", "tap", "tap/virtio", "internal/packet",
 		"golang.org/x/sys"},
 	"router/internal/wire": {"router/internal/loop", "router/internal/verdict", "tap", "tap/virtio",
-		"internal/packet"},
+		"internal/addrmap", "internal/packet"},
 	"router/internal/ip": {"router/internal/arena",
 		"router/internal/wire", "router/internal/loop", "router/internal/verdict", "tap", "nat",
 		"lb", "internal/conntrack", "internal/neighbor", "internal/addrmap", "internal/packet",

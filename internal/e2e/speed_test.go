@@ -73,9 +73,15 @@ func newKernelPair(t *testing.T) *pair {
 // seconds, in Gbit/s as received.
 func iperf(t *testing.T, p *pair, cc string) float64 {
 	t.Helper()
+	return iperfTo(t, p, externalAddress, cc)
+}
+
+// iperfTo is iperf for another address of the external host.
+func iperfTo(t *testing.T, p *pair, address, cc string) float64 {
+	t.Helper()
 	server := p.external.start("iperf3", "-s", "-1", "--forceflush")
 	server.wait(t, "Server listening")
-	out := p.internal.run("iperf3", "-c", externalAddress, "-t", "2", "-O", "0.5", "-C", cc, "-J")
+	out := p.internal.run("iperf3", "-c", address, "-t", "2", "-O", "0.5", "-C", cc, "-J")
 	server.stop()
 	var r struct {
 		End struct {

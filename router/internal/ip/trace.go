@@ -47,6 +47,7 @@ type Trace struct {
 	before, after string        // the packet in words; after is empty if it was not rewritten
 	steps         []step        // of the stages that decided something
 	verdict       verdict.Verdict
+	why           string // more about a drop, in words; may be empty
 	key           uint64
 }
 
@@ -285,9 +286,11 @@ func (tr *stageTracer) Made(network string, f *tap.Frame) {
 func (tr *stageTracer) Traced() uint64 { return tr.count }
 
 // Switched implements loop.Tracer: it traces a frame that no router of the worker has got.
-func (tr *stageTracer) Switched(t *loop.Turn, network string, f *tap.Frame, v verdict.Verdict) {
+func (tr *stageTracer) Switched(t *loop.Turn, network string, f *tap.Frame, v verdict.Verdict, why string) {
 	tr.count++
-	tr.emit(&Trace{number: tr.count, at: t.Now, network: network, before: packet.Summary(f.Ethernet()), verdict: v})
+	tr.emit(&Trace{
+		number: tr.count, at: t.Now, network: network, before: packet.Summary(f.Ethernet()), verdict: v, why: why,
+	})
 }
 
 // String returns the trace as lines of text, the last one with the verdict.
@@ -317,6 +320,10 @@ func (tr *Trace) String() string {
 	if tr.after != "" {
 		fmt.Fprintf(&b, "  - %s\n  + %s\n", tr.before, tr.after)
 	}
-	fmt.Fprintf(&b, "  %v\n", tr.verdict)
+	fmt.Fprintf(&b, "  %v", tr.verdict)
+	if tr.why != "" {
+		fmt.Fprintf(&b, ": %s", tr.why)
+	}
+	b.WriteByte('\n')
 	return b.String()
 }

@@ -50,8 +50,9 @@ type Tracer interface {
 	Made(network string, f *tap.Frame)
 	// Traced is how many frames have been traced so far.
 	Traced() uint64
-	// Switched: a frame from a network has its verdict, and no router of the worker has got it.
-	Switched(t *Turn, network string, f *tap.Frame, v verdict.Verdict)
+	// Switched: a frame from a network has its verdict, and no router of the worker has got it. why says more of a
+	// drop, in words; it may be empty.
+	Switched(t *Turn, network string, f *tap.Frame, v verdict.Verdict, why string)
 }
 
 // A Resumer goes on with a frame that was put aside. It is called by the worker that put the frame aside.

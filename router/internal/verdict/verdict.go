@@ -74,6 +74,12 @@ const (
 	DropNotOurs                           // addressed to a MAC that is not on this network
 	DropSamePort                          // its receiver is behind the device that it came from
 	DropReserved                          // a group address that no bridge forwards: pause, STP, LLDP (802.1Q, 8.6.3)
+	DropSpoofedMAC                        // from a MAC address that no port has there (`port_security`)
+	DropSpoofedIP                         // from an IP address that its port may not use
+	DropSpoofedARP                        // ARP that claims an address that its port may not use
+	DropDHCPServer                        // a DHCP server's message from a port, which is for clients
+	DropRouterAdvert                      // an IPv6 router's advertisement or redirect from a port
+	DropStorm                             // too many broadcasts and unknown destinations from one device (`storm_limit`)
 	DropEtherType                         // neither IPv4 nor ARP
 	DropVLANTag                           // with the VLAN tag of no network on its device; counted by tag
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN
@@ -142,14 +148,20 @@ var dropReasons = [NumDropReasons]struct {
 	DropNotOurs:         {"not-ours", at(StageSwitch)},
 	DropSamePort:        {"same-port", at(StageSwitch)},
 	DropReserved:        {"reserved-mac", at(StageSwitch)},
-	DropEtherType:       {"ethertype", at(StageIngress)},
+	DropSpoofedMAC:      {"spoofed-mac", at(StageSwitch)},
+	DropSpoofedIP:       {"spoofed-ip", at(StageSwitch)},
+	DropSpoofedARP:      {"spoofed-arp", at(StageSwitch)},
+	DropDHCPServer:      {"dhcp-server", at(StageSwitch)},
+	DropRouterAdvert:    {"router-advertisement", at(StageSwitch)},
+	DropStorm:           {"storm", at(StageSwitch)},
+	DropEtherType:       {"ethertype", at(StageSwitch, StageIngress)},
 	DropVLANTag:         {"vlan-tag", at(StageSwitch)},
 	DropDoubleTag:       {"double-tag", at(StageSwitch)},
 	DropUntagged:        {"untagged", at(StageSwitch)},
-	DropARP:             {"arp", at(StageARP)},
+	DropARP:             {"arp", at(StageSwitch, StageARP)},
 	DropARPSender:       {"arp-sender", at(StageARP)},
 	DropLinkBroadcast:   {"link-broadcast", at(StageIngress)},
-	DropShort:           {"short", at(StageParse)},
+	DropShort:           {"short", at(StageSwitch, StageParse)},
 	DropIPVersion:       {"ip-version", at(StageParse)},
 	DropIPHeader:        {"ip-header", at(StageParse)},
 	DropIPChecksum:      {"ip-checksum", at(StageParse)},

@@ -34,7 +34,16 @@ type Network struct {
 	shortcutTag uint16
 	Down        bool          // it is to carry nothing
 	Gone        bool          // no State has it any more
+	stormGap    time.Duration // between the frames of one device that are flooded, at most; 0: no limit (LimitStorms)
 	lookedAt    time.Duration // when the full table was last searched for old addresses
+
+	Rules        *PortRules               // what the hosts behind the ports may send; see Obey
+	guarded      bool                     // frames have to be checked
+	rulesVersion uint64                   // another one whenever a pair that was right may be wrong
+	leases       map[uint64][]packet.Addr // by macKey; see Bind
+	leased       int                      // entries of leases
+	denials      denials
+	denied       *Denial // the last one
 
 	// The workers of other stations on this network may use the fields below.
 	Directory directory                    // which routers a broadcast ARP message concerns
@@ -48,6 +57,10 @@ type Port struct {
 	network *Network
 	Link    *loop.Link
 	VLAN    uint16 // the tag that the network's frames have on the link; 0: none. It never changes
+	storm   stormMeter
+
+	deviceKey uint64    // of its link's name
+	verified  *verified // never nil
 }
 
 // NewNetwork makes a network that has nothing on it yet. rng gives the secret of its tables.
@@ -83,6 +96,7 @@ func (n *Network) Publish(table *StationTable) {
 		n.OnlyStation = stationAt{macKey(all[0].MAC[:]), all[0]}
 	}
 	n.ByMAC.Store(table)
+	n.rulesVersion++ // nobody else may have the MAC address of a station
 	n.setPorts(n.Ports)
 }
 
@@ -198,7 +212,7 @@ func (p *Port) takeSeen(t *loop.Turn, f *tap.Frame) {
 	v := p.judge(t, f)
 	t.Count(v)
 	if t.Tracer != nil && t.Tracer.Traced() == traces {
-		t.Tracer.Switched(t, p.network.Name(), &traced, v)
+		t.Tracer.Switched(t, p.network.Name(), &traced, v, p.network.whyDropped(v))
 	}
 	if watched {
 		p.network.Judged(t, seen, v, false)
@@ -218,6 +232,11 @@ func (p *Port) judge(t *loop.Turn, f *tap.Frame) verdict.Verdict {
 	if eth[6]&1 != 0 {
 		return verdict.Drop(verdict.DropSourceMAC)
 	}
+	if n.guarded && !p.verified.has(n.rulesVersion, eth) {
+		if v := p.check(t, eth); v != verdict.Next {
+			return v
+		}
+	}
 	if len(n.Ports) > 1 {
 		n.learn(packet.MAC(eth[6:12]), p, t.Now)
 	}
@@ -231,6 +250,9 @@ func (n *Network) switchFrame(t *loop.Turn, from source, f *tap.Frame) verdict.V
 	if dst[0]&1 != 0 {
 		if reserved := [5]byte{1, 0x80, 0xc2}; [5]byte(dst) == reserved && dst[5] < 16 {
 			return verdict.Drop(verdict.DropReserved)
+		}
+		if from.port != nil && from.port.storms(t) {
+			return verdict.Drop(verdict.DropStorm)
 		}
 		return n.flood(t, from, f)
 	}
@@ -252,6 +274,9 @@ func (n *Network) switchFrame(t *loop.Turn, from source, f *tap.Frame) verdict.V
 			return verdict.Drop(verdict.DropSamePort)
 		}
 		return seen.port.Deliver(t, f, from.how)
+	}
+	if from.port != nil && from.port.storms(t) {
+		return verdict.Drop(verdict.DropStorm)
 	}
 	n.toOthers(t, from, f)
 	return verdict.Forwarded

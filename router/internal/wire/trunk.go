@@ -41,7 +41,7 @@ type opened struct {
 // other networks. vlan is the tag that the network's frames have there, 0 for none. If another port of the link has
 // the tag, frames with it are this port's from now on: the other one is about to leave.
 func (n *Network) AddPort(t *loop.Turn, l *loop.Link, vlan uint16) *Port {
-	p := &Port{n, l, vlan}
+	p := &Port{network: n, Link: l, VLAN: vlan, deviceKey: deviceKey(l.Name), verified: noneVerified}
 	if len(portsOf(l)) == 0 {
 		l.Exempt, l.WantMTU = false, 0
 	}

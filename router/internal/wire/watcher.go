@@ -27,6 +27,9 @@ type Observation struct {
 	Made bool
 	// Verdict says what has become of a frame that came in. It is zero for a frame that goes out.
 	Verdict verdict.Verdict
+	// Why says, in words, which port of the State a frame was of that port security has dropped, and what would let
+	// it pass. It is empty for other frames.
+	Why string
 	// Later is set when a frame that was parked goes on and gets another verdict. The frame has been observed
 	// before, when it crossed the network.
 	Later bool
@@ -41,6 +44,8 @@ func (o *Observation) Comment() string {
 		return "sent by a router"
 	case o.Later:
 		return "waited, then " + o.Verdict.String()
+	case o.Why != "":
+		return o.Verdict.String() + ": " + o.Why
 	}
 	return o.Verdict.String()
 }
@@ -93,7 +98,9 @@ func (n *Network) LookAt(t *loop.Turn, f *tap.Frame) (seen tap.Frame, watched bo
 // frame is not shown if it waits again, or if it came from another station: then it was shown when it went out.
 func (n *Network) Judged(t *loop.Turn, seen tap.Frame, v verdict.Verdict, later bool) {
 	if v != verdict.HandedOver && !(later && (v == verdict.Parked || n.StationAt(seen.Ethernet()[6:12]) != nil)) {
-		n.show(Observation{Network: n.Name(), Frame: seen, At: t.Epoch.Add(t.Now), Verdict: v, Later: later})
+		n.show(Observation{
+			Network: n.Name(), Frame: seen, At: t.Epoch.Add(t.Now), Verdict: v, Later: later, Why: n.whyDropped(v),
+		})
 	}
 	t.Judging = false
 	for _, show := range t.Held {

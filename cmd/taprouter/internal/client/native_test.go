@@ -85,7 +85,9 @@ func TestOwnCommands(t *testing.T) {
 			"operating_status":"ERROR"}]}}]}`},
 		"/taprouter/v1/drops": {"application/json", `{"drops":[{"stage":"ttl","reason":"expired","packets":3},
 			{"stage":"arp","reason":"none","packets":0}],"unsent":[],"lost":[{"network":"blue","device":"tap:b",
-			"packets":2}]}`},
+			"packets":2}],"ports":[{"network":"blue","device":"tap:b","port":"vm","reason":"spoofed-ip","packets":1,
+			"why":"port \"vm\" sends from 10.0.0.9","remedy":"allowed_address_pairs = [{ ip = \"10.0.0.9\" }]"},
+			{"network":"blue","device":"","reason":"spoofed-mac","packets":7,"why":"","remedy":""}]}`},
 		"/taprouter/v1/devices": {"application/json", `{"devices":[{"device":"tap:b","network":"blue","present":true,
 			"rx_packets":1,"rx_bytes":60,"tx_packets":2,"tx_bytes":120,"tx_dropped":2}]}`},
 		"/taprouter/v1/status": {"application/json", `{"version":"1","uptime":61.2,"revision":7,
@@ -169,6 +171,9 @@ r VIP 10.0.0.50 TCP port 80 -> pool p of 2 members
 | ttl    | expired                    |       3 |
 | device | not taken by tap:b of blue |       2 |
 +--------+----------------------------+---------+
+spoofed-ip of network blue, device tap:b, 1 packet: port "vm" sends from 10.0.0.9
+    would pass with allowed_address_pairs = [{ ip = "10.0.0.9" }]
+spoofed-mac of network blue, earlier: 7 packets
 `},
 		{"show devices", "GET /taprouter/v1/devices", `+--------+---------+---------+------------+----------+------------+----------+------------+
 | Device | Network | Present | Rx Packets | Rx Bytes | Tx Packets | Tx Bytes | Tx Dropped |

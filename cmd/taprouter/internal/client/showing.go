@@ -312,7 +312,34 @@ func dropsText(o *object) string {
 	if rows == nil {
 		return "nothing was dropped\n"
 	}
-	return tableOf(rows, columns("Stage=stage Reason=reason Packets=packets"))
+	return tableOf(rows, columns("Stage=stage Reason=reason Packets=packets")) + portDropsText(o.list("ports"))
+}
+
+// portDropsText says what port security has dropped, of which port, and what would let it pass: two lines for each.
+func portDropsText(all []any) string {
+	var b strings.Builder
+	for _, v := range all {
+		d, _ := v.(*object)
+		fmt.Fprintf(&b, "%s of network %s", d.text("reason"), d.text("network"))
+		if device := d.text("device"); device != "" {
+			fmt.Fprintf(&b, ", device %s, %s: %s\n", device, count(number(d.get("packets")).String(), "packet"),
+				d.text("why"))
+		} else {
+			fmt.Fprintf(&b, ", earlier: %s\n", count(number(d.get("packets")).String(), "packet"))
+		}
+		if remedy := d.text("remedy"); remedy != "" {
+			fmt.Fprintf(&b, "    would pass with %s\n", remedy)
+		}
+	}
+	return b.String()
+}
+
+// count is a number of things in words.
+func count(n, thing string) string {
+	if n == "1" {
+		return n + " " + thing
+	}
+	return n + " " + thing + "s"
 }
 
 type showStats struct{ outputOption }

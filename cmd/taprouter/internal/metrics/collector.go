@@ -46,6 +46,8 @@ var (
 	parked    = gauge("parked_packets", "Frames that wait for a neighbor or for other fragments.")
 	dropped   = counter("drops_total", "Frames that were dropped, by reason.", "reason")
 	unsent    = counter("unsent_total", "Frames of its own that the router did not send, by reason.", "reason")
+	portDrops = counter("port_security_drops_total", "Frames that port security has dropped, by network and reason.",
+		"network", "reason")
 	conflicts = counter("address_conflicts_total", "ARP messages that claim an address of a router.")
 
 	connections = gauge("connections", "Connections in the table of a router.", "router", "state")
@@ -76,7 +78,7 @@ var (
 var families = []family{
 	rxPackets, rxBytes, txPackets, txBytes, txLost, deviceUp, unknownTags, received, forwarded, consumed, made, parked,
 	dropped,
-	unsent, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal,
+	unsent, portDrops, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal,
 	lbActive, lbRefused,
 	lbBytes, busy, turns, longest,
 }
@@ -185,6 +187,10 @@ func (s samples) frames(st *router.Stats) {
 	}
 	for r, n := range st.Unsent {
 		s.add(unsent, float64(n), r.String())
+	}
+	for i := range st.PortDrops { // by port there would be too many
+		d := &st.PortDrops[i]
+		s.add(portDrops, float64(d.Frames), d.Network, d.Reason.String())
 	}
 }
 

@@ -71,6 +71,28 @@ func parse(t *testing.T, text string) map[string]*dto.MetricFamily {
 	return all
 }
 
+// Drops of port security are counted by network and reason: by port there would be too many.
+func TestPortSecurityDrops(t *testing.T) {
+	e, m := serve(t, "[[network]]\nname = \"safe\"\nport_security = true\n")
+	dev, err := e.Attach("safe", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range byte(3) { // of no port
+		f := tap.Frame{Buf: make([]byte, tap.HeaderLen+60), Tail: tap.HeaderLen + 60}
+		copy(f.Buf[tap.HeaderLen+6:], []byte{2, 0, 0, 0, 0, k})
+		if _, err := dev.Write([]tap.Frame{f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for e.Stats().Received < 3 { // the frames are on their way
+	}
+	want := `taprouter_port_security_drops_total{network="safe",reason="spoofed-mac"} 3`
+	if text := scrape(t, m); !strings.Contains(text, want) {
+		t.Errorf("no %s in\n%s", want, text)
+	}
+}
+
 func TestScrape(t *testing.T) {
 	e, m := serve(t, cloud)
 	m.Applied(metrics.Applied, 3*time.Millisecond)

@@ -386,6 +386,7 @@ type dropCounts struct {
 	Unsent []unsentCount `json:"unsent" doc:"Frames of its own that the router has not sent."`
 	Lost   []lostCount   `json:"lost" doc:"Frames that a device did not take."`
 	Tags   []tagCount    `json:"tags" doc:"Frames among the drops with the VLAN tag of no network on the device."`
+	Ports  []portDrops   `json:"ports" doc:"What port security has dropped. These frames are in drops, too."`
 }
 
 type tagCount struct {
@@ -411,12 +412,38 @@ type lostCount struct {
 	Packets uint64 `json:"packets"`
 }
 
+// portDrops are frames that port security has dropped at one device, of one port, for one reason.
+type portDrops struct {
+	Network   string `json:"network"`
+	NetworkID string `json:"network_id"`
+	Device    string `json:"device" doc:"Empty: frames of entries that had to make room for others."`
+	Port      string `json:"port" doc:"The port's name."`
+	PortID    string `json:"port_id" doc:"Empty: the frames are of no port."`
+	Reason    string `json:"reason"`
+	Packets   uint64 `json:"packets"`
+	Last      string `json:"last,omitempty" doc:"When the last of them came. What follows is about that one."`
+	MAC       string `json:"mac_address,omitempty" doc:"That it has claimed."`
+	Address   string `json:"ip_address,omitempty" doc:"That it has claimed; left out if it is about the MAC address alone."`
+	Why       string `json:"why" doc:"What it has done."`
+	Remedy    string `json:"remedy" doc:"What would let it pass; empty: nothing does."`
+}
+
+func portDropsOf(d *router.PortDrop) portDrops {
+	out := portDrops{Network: d.Network, NetworkID: string(d.NetworkID), Device: d.Device, Port: d.Port,
+		PortID: string(d.PortID), Reason: d.Reason.String(), Packets: d.Frames, MAC: d.MAC, Address: text(d.Address),
+		Why: d.Why, Remedy: d.Remedy}
+	if !d.Last.IsZero() {
+		out.Last = stamp(d.Last)
+	}
+	return out
+}
+
 func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.inspect.Stats(r.Context())
 	if err != nil {
 		return err
 	}
-	out := dropCounts{[]dropCount{}, []unsentCount{}, []lostCount{}, []tagCount{}}
+	out := dropCounts{[]dropCount{}, []unsentCount{}, []lostCount{}, []tagCount{}, []portDrops{}}
 	for _, d := range s.DropsAt {
 		out.Drops = append(out.Drops, dropCount{d.Stage.String(), d.Reason.String(), d.Frames})
 	}
@@ -434,6 +461,9 @@ func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 		if d.UnknownOther > 0 {
 			out.Tags = append(out.Tags, tagCount{d.Device, nil, d.UnknownOther})
 		}
+	}
+	for i := range s.PortDrops {
+		out.Ports = append(out.Ports, portDropsOf(&s.PortDrops[i]))
 	}
 	return a.answer(w, r, http.StatusOK, out)
 }
