@@ -1,0 +1,46 @@
+package dhcp
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// A Lease is a dynamic lease: an address of a pool that a client has for a while.
+type Lease struct {
+	Network  string // the ID of the network
+	Address  netip.Addr
+	MAC      MAC
+	ClientID []byte // option 61; nil: the client has sent none. Never changed
+	Hostname string // that the client says; it may be anything that a host name may be. Empty: none
+	Device   string // where the client has asked; empty: through a relay
+	Began    time.Time
+	Ends     time.Time
+}
+
+// A Change is one change of a lease: a client got it or has it for longer, or it is gone.
+type Change struct {
+	Lease
+	Gone bool
+}
+
+// A Keeper writes leases down.
+type Keeper interface {
+	// Keep writes changes down and returns an error for each, nil where it is written. Nothing of the leases is
+	// changed where it returns an error. It may block, and any number of goroutines may call it. Each address and
+	// each client occurs once.
+	Keep(ctx context.Context, changes []Change) []error
+}
+
+// Options are settings of Leases. All may be left out.
+type Options struct {
+	Keeper Keeper // nil: leases are kept in memory only
+
+	// Changed is told of the changes of leases, after they are kept and before they are answered. For a network its
+	// calls come one after the other, in order. It may not call the Leases.
+	Changed func(changes []Change)
+
+	// Say is told what an operator should know, in a sentence: a pool is empty, say. Each kind of thing is said once
+	// until it is over.
+	Say func(network, text string)
+}
