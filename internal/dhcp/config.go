@@ -25,6 +25,9 @@ type Config struct {
 	// Taken says whether an object of the State, such as a port, has an address. Nil: none has.
 	Taken func(a netip.Addr) bool
 
+	// TakenIn counts the addresses of a range that objects of the State have, for statistics. Nil: it is not known.
+	TakenIn func(first, last netip.Addr) int
+
 	// Unknown says whether clients that are no port get addresses of the pools. Otherwise they are not answered.
 	Unknown bool
 

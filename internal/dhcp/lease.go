@@ -10,6 +10,7 @@ import (
 type Lease struct {
 	Network  string // the ID of the network
 	Address  netip.Addr
+	Client   string // what the client is known by among those of the network, see Key
 	MAC      MAC
 	ClientID []byte // option 61; nil: the client has sent none. Never changed
 	Hostname string // that the client says; it may be anything that a host name may be. Empty: none
@@ -26,9 +27,9 @@ type Change struct {
 
 // A Keeper writes leases down.
 type Keeper interface {
-	// Keep writes changes down and returns an error for each, nil where it is written. Nothing of the leases is
-	// changed where it returns an error. It may block, and any number of goroutines may call it. Each address and
-	// each client occurs once.
+	// Keep writes changes down, in their order, and returns an error for each, nil where it is written. A change for
+	// which it returns an error is not made. It may block, but not for ever, and any number of goroutines may call
+	// it. Client and Address of a network name what is changed; a lease that is Gone may be unknown to it.
 	Keep(ctx context.Context, changes []Change) []error
 }
 
