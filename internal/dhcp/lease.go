@@ -27,9 +27,11 @@ type Change struct {
 
 // A Keeper writes leases down.
 type Keeper interface {
-	// Keep writes changes down, in their order, and returns an error for each, nil where it is written. A change for
-	// which it returns an error is not made. It may block, but not for ever, and any number of goroutines may call
-	// it. Client and Address of a network name what is changed; a lease that is Gone may be unknown to it.
+	// Keep writes changes down and returns an error for each, nil where it is written. A change for which it returns
+	// an error is not made. A lease takes the place of the one that its client had. One that is Gone may be unknown
+	// to the Keeper, and its client and its address may have other leases by then, which stay.
+	//
+	// It may block, but not for ever. Any number of goroutines may call it, for different networks.
 	Keep(ctx context.Context, changes []Change) []error
 }
 

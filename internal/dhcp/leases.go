@@ -55,6 +55,9 @@ func (l *Leases) all() []*Server {
 // Keeper as gone with the next change.
 func (l *Leases) Load(leases []Lease) {
 	for _, lease := range leases {
+		if !lease.Address.Is4() {
+			continue
+		}
 		s := l.Server(lease.Network)
 		s.mu.Lock()
 		s.table.put(&entry{Lease: lease, state: leased})

@@ -54,17 +54,11 @@ func number(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// at is the n-th address of ranges that lie one behind the other.
-func at(ranges []Range, n uint64) netip.Addr {
-	for _, r := range ranges {
-		if n < r.size() {
-			var b [4]byte
-			binary.BigEndian.PutUint32(b[:], number(r.First)+uint32(n))
-			return netip.AddrFrom4(b)
-		}
-		n -= r.size()
-	}
-	return netip.Addr{}
+// addrOf is the reverse of number.
+func addrOf(n uint32) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], n)
+	return netip.AddrFrom4(b)
 }
 
 // A search is the last one that has found no free address. As long as nothing has changed, another one would not,
@@ -115,20 +109,46 @@ func (s *Server) scan(c *Config, sub *Subnet, from uint64) netip.Addr {
 	for _, r := range sub.Pools {
 		size += r.size()
 	}
+	if size == 0 {
+		return netip.Addr{}
+	}
+	from %= size
 	var second netip.Addr
-	for i := range size {
-		a := at(sub.Pools, (from%size+i)%size)
-		if !sub.mayHave(a) || !s.isFree(c, a) {
-			continue
-		}
-		if s.table.pastAddr[a] == nil {
-			return a
-		}
-		if !second.IsValid() {
-			second = a
+	for _, part := range append(cut(sub.Pools, from, size), cut(sub.Pools, 0, from)...) {
+		for n := uint64(part[0]); n <= uint64(part[1]); n++ {
+			if word := s.table.used[uint32(n)>>6]; word == ^uint64(0) {
+				n |= 63 // all of these are taken
+				continue
+			} else if word>>(n&63)&1 != 0 {
+				continue
+			}
+			a := addrOf(uint32(n))
+			if !sub.mayHave(a) || s.isTaken(c, a) {
+				continue
+			}
+			if s.table.pastAddr[a] == nil {
+				return a
+			}
+			if !second.IsValid() {
+				second = a
+			}
 		}
 	}
 	return second
+}
+
+// cut lists the parts of ranges that lie one behind the other, from one place up to another one: the first and the last
+// address of each, as numbers.
+func cut(ranges []Range, from, to uint64) (parts [][2]uint32) {
+	for _, r := range ranges {
+		n := r.size()
+		if n > 0 && from < n && to > 0 {
+			first := number(r.First)
+			parts = append(parts, [2]uint32{first + uint32(from), first + uint32(min(to, n)-1)})
+		}
+		from, to = from-min(from, n), to-min(to, n)
+	}
+	return parts
 }
 
 // isFree says whether nobody has an address.

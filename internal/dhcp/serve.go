@@ -262,13 +262,13 @@ func (s *Server) request(x *exchange) Reason {
 	return Acknowledged
 }
 
-// grant gives a client a lease, or has it for longer.
+// grant gives a client a lease, in the place of one that it has, or has it for longer.
 func (s *Server) grant(x *exchange, key string, a netip.Addr, sub *Subnet) {
 	t := s.table
 	d := x.leaseTime(sub)
 	l := x.lease(s.network, key, a)
 	l.Ends = x.now.Add(d)
-	undo := func() {}
+	p := pending{answer: x.answer}
 	if e := t.byAddr[a]; e != nil && e.state == leased {
 		was := e.Lease
 		l.Began = was.Began
@@ -276,17 +276,23 @@ func (s *Server) grant(x *exchange, key string, a netip.Addr, sub *Subnet) {
 			l.Hostname = was.Hostname
 		}
 		t.extend(e, l)
-		undo = func() { t.extend(e, was) }
+		p.undo = func() { t.extend(e, was) }
 	} else {
-		if prev := t.byKey[key]; prev != nil && prev.Address != a && prev.state == leased {
-			s.drop(prev, nil)
-		}
+		prev := t.byKey[key]
 		e := &entry{Lease: l, state: leased}
 		t.put(e)
-		undo = func() { t.remove(e) }
+		p.undo = func() { t.remove(e) }
+		if prev != nil && prev.state == leased {
+			p.before = &prev.Lease
+			p.undo = func() {
+				t.remove(e)
+				t.put(copyOf(prev))
+			}
+		}
 	}
+	p.Change = Change{l, false}
 	x.acknowledge(a, sub, d)
-	s.pending = append(s.pending, pending{Change{l, false}, undo, x.answer})
+	s.pending = append(s.pending, p)
 }
 
 // replaceDynamic ends the dynamic lease of a client that is a port by now.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,6 +33,7 @@ type Server struct {
 // A pending is a change that is not yet kept.
 type pending struct {
 	Change
+	before *Lease // of the client, which the new one replaces; nil: it had none, or this one
 	undo   func()
 	answer *Answer // that depends on it; nil: none
 }
@@ -108,7 +110,10 @@ func (s *Server) flush() {
 	if len(s.pending) == 0 && len(s.ended) == 0 {
 		return
 	}
-	todo, ended := s.pending, s.ended
+	todo, ended := s.pending, slices.DeleteFunc(s.ended, func(l Lease) bool {
+		e := s.table.byAddr[l.Address] // the client may have it again
+		return e != nil && e.state == leased && e.Client == l.Client
+	})
 	s.pending, s.ended = nil, nil
 	s.mu.Unlock()
 	changes := make([]Change, 0, len(ended)+len(todo))
@@ -122,17 +127,32 @@ func (s *Server) flush() {
 	if s.opt.Keeper != nil {
 		errs = s.opt.Keeper.Keep(context.Background(), changes)
 	}
-	kept := changes[:0:0]
-	for i, err := range errs {
-		if err == nil || i < len(ended) { // an ended lease has ended, whatever the store says
-			kept = append(kept, changes[i])
-		}
-	}
-	if s.opt.Changed != nil && len(kept) > 0 {
-		s.opt.Changed(kept)
-	}
+	s.tell(todo, ended, errs)
 	s.mu.Lock()
 	s.settle(todo, ended, errs)
+}
+
+// tell has the changes that were kept told. A lease that has ended has ended, whatever the store says.
+func (s *Server) tell(todo []pending, ended []Lease, errs []error) {
+	if s.opt.Changed == nil {
+		return
+	}
+	var kept []Change
+	for _, l := range ended {
+		kept = append(kept, Change{l, true})
+	}
+	for i, p := range todo {
+		if errs[len(ended)+i] != nil {
+			continue
+		}
+		if p.before != nil {
+			kept = append(kept, Change{*p.before, true})
+		}
+		kept = append(kept, p.Change)
+	}
+	if len(kept) > 0 {
+		s.opt.Changed(kept)
+	}
 }
 
 // settle takes back what was not kept.
@@ -160,12 +180,12 @@ func (s *Server) settle(todo []pending, ended []Lease, errs []error) {
 	}
 }
 
-// collides says whether something that is not yet kept is about an address or a client, and is not its own lease.
+// collides says whether something that is not yet kept is about an address or a client. The Keeper may keep one change
+// and not another one, so changes that wait for it together are independent.
 func (s *Server) collides(key string, a netip.Addr) bool {
 	for i := range s.pending {
 		p := &s.pending[i]
-		sameAddr, sameKey := p.Address == a, p.Client == key
-		if sameAddr != sameKey || sameAddr && p.Gone {
+		if p.Address == a || p.Client == key || p.before != nil && p.before.Address == a {
 			return true
 		}
 	}
@@ -181,7 +201,8 @@ func (s *Server) drop(e *entry, answer *Answer) {
 		return // it was taken back
 	}
 	s.table.remove(e)
-	s.pending = append(s.pending, pending{Change{e.Lease, true}, func() { s.table.put(copyOf(e)) }, answer})
+	s.pending = append(s.pending, pending{Change: Change{e.Lease, true}, answer: answer,
+		undo: func() { s.table.put(copyOf(e)) }})
 }
 
 // copyOf is an entry that the table can take again.

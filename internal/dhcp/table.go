@@ -44,6 +44,7 @@ type entry struct {
 // it. Callers serialize.
 type table struct {
 	byAddr map[netip.Addr]*entry
+	used   map[uint32]uint64 // a bit for each address in byAddr, by what is before its last six bits
 	byKey  map[string]*entry // offers and leases: a client has one
 	leases byEnd
 	// Both by their ends, because they all last equally long.
@@ -68,7 +69,7 @@ type pastLease struct {
 
 func newTable() *table {
 	return &table{
-		byAddr: map[netip.Addr]*entry{}, byKey: map[string]*entry{}, offers: list.New(), quarantine: list.New(),
+		byAddr: map[netip.Addr]*entry{}, used: map[uint32]uint64{}, byKey: map[string]*entry{}, offers: list.New(), quarantine: list.New(),
 		perMAC: map[MAC]int{}, perDevice: map[string]int{}, past: map[string]*list.Element{},
 		pastAddr: map[netip.Addr]*list.Element{}, pasts: list.New(), claimed: map[netip.Addr]int{},
 	}
@@ -128,6 +129,7 @@ func (t *table) put(e *entry) {
 		t.perDevice[e.Device]++
 	}
 	t.byAddr[e.Address] = e
+	t.mark(e.Address, true)
 	switch e.state {
 	case offered:
 		e.queue = t.offers.PushBack(e)
@@ -161,6 +163,7 @@ func (t *table) remove(e *entry) {
 		return
 	}
 	delete(t.byAddr, e.Address)
+	t.mark(e.Address, false)
 	t.version++
 	switch e.state {
 	case offered:
@@ -177,6 +180,22 @@ func (t *table) remove(e *entry) {
 	delete(t.byKey, e.Client)
 	lower(t.perMAC, e.MAC)
 	lower(t.perDevice, e.Device)
+}
+
+// mark sets or clears the bit of an address.
+func (t *table) mark(a netip.Addr, used bool) {
+	n := number(a)
+	word, bit := t.used[n>>6], uint64(1)<<(n&63)
+	if used {
+		word |= bit
+	} else {
+		word &^= bit
+	}
+	if word == 0 {
+		delete(t.used, n>>6)
+	} else {
+		t.used[n>>6] = word
+	}
 }
 
 // lower takes one from a count.
