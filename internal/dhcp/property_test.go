@@ -248,6 +248,30 @@ func TestWhileKeeping(t *testing.T) {
 	}
 }
 
+// An address whose release is being written down cannot be claimed before that is done: it may fail.
+func TestWhileReleasing(t *testing.T) {
+	w, k := keeping(t)
+	a := w.get(1)
+	claimed := make(chan *dhcp.Lease, 1)
+	k.refuse = func(dhcp.Change) bool { return true }
+	k.called = func([]dhcp.Change) {
+		go func() {
+			_, held := w.leases.Claim(w.now, []dhcp.Claim{{Network: "net", Address: addr(a)}})
+			claimed <- held
+		}()
+		select {
+		case held := <-claimed:
+			t.Error("the claim did not wait")
+			claimed <- held
+		case <-time.After(20 * time.Millisecond): // only a claim that does not wait needs it
+		}
+	}
+	w.say(message(1, release, at(a)), dhcp.NotKept)
+	if held := <-claimed; held == nil {
+		t.Error("an address that is still leased was claimed")
+	}
+}
+
 // A lease that cannot be written down is not given, and a release of one neither. The operator is told once.
 func TestNotKept(t *testing.T) {
 	w, k := keeping(t)
