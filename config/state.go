@@ -460,6 +460,34 @@ func (c *content) Owner(network ID, a netip.Addr) Object {
 	return o
 }
 
+// Addresses gives the addresses that an object has, each with its network.
+func (c *content) Addresses(o Object) iter.Seq2[ID, netip.Addr] {
+	return func(yield func(ID, netip.Addr) bool) {
+		var buffer [maxClaims]claim
+		for _, n := range c.appendClaims(buffer[:0], o) {
+			if n.what == claimAddress && !yield(ID(n.scope), n.addr) {
+				return
+			}
+		}
+	}
+}
+
+// CountAddresses counts the addresses from first to last on a network that objects have.
+func (c *content) CountAddresses(network ID, first, last netip.Addr) (count int) {
+	before := netip.Addr{}
+	c.claims[claimAddress].Ascend(claim{what: claimAddress, scope: string(network), addr: first}, func(n claim) bool {
+		if n.what != claimAddress || n.scope != string(network) || last.Less(n.addr) {
+			return false
+		}
+		if n.addr != before {
+			count++
+		}
+		before = n.addr
+		return true
+	})
+	return count
+}
+
 // MACOwner finds the first port that has a MAC address on a network, nil if there is none.
 func (c *content) MACOwner(network ID, m MAC) *Port {
 	return c.Port(c.claimant(claim{what: claimMAC, scope: string(network), num: m.number()}))

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/dhcp"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
@@ -71,6 +72,10 @@ type Options struct {
 	Restore io.Reader
 	// OnUnreadable, unless nil, is called by Start if Restore cannot be read to its end.
 	OnUnreadable func(error)
+	// LeaseKeeper writes the dynamic leases of DHCP down. nil: they end with the engine.
+	LeaseKeeper LeaseKeeper
+	// Leases are what LeaseKeeper has from before.
+	Leases []Lease
 }
 
 // An Engine is a State being served.
@@ -109,6 +114,8 @@ type Engine struct {
 	monitors     map[*ip.PoolShare]*monitor.Monitor
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	links        linkWatch
+
+	leases *dhcp.Leases
 }
 
 // A view is the workers, networks and routers for methods that any goroutine may call. It never changes: a change of
@@ -164,6 +171,7 @@ func newEngine(opt Options) *Engine {
 		pools:    map[config.ID]*ip.Pool{}, numbers: map[wire.ID]memberNumber{}, rings: map[ringKey]*loop.Handover{},
 		boxes: map[boxKey]*loop.Outbox{},
 	}
+	e.leases = e.newLeases()
 	e.state.Store(config.Empty())
 	e.show()
 	return e

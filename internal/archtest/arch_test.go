@@ -70,7 +70,7 @@ var allowed = map[string][]string{
 	"internal/e2e":            {},
 	"internal/lab": {"config", "config/file", "router", "router/control", "router/host", "tap", "internal/packet",
 		"github.com/rivo/uniseg"},
-	"router": {"config", "tap", "lb", "nat", "internal/conntrack", "internal/neighbor", "internal/packet",
+	"router": {"config", "tap", "lb", "nat", "internal/conntrack", "internal/dhcp", "internal/neighbor", "internal/packet",
 		"router/host",
 		"router/internal/verdict", "router/internal/loop", "router/internal/wire", "router/internal/ip",
 		"router/internal/monitor", "router/internal/arena", "router/internal/snapshot"},

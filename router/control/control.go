@@ -52,6 +52,14 @@ type Options struct {
 	// No address is chosen that is.
 	Claimed func(network config.ID, a netip.Addr) bool
 
+	// Holder finds the host that an address of a network is leased to. An object that asks for the address is refused,
+	// unless it is a port with the MAC address of the host.
+	Holder func(network config.ID, a netip.Addr) (config.MAC, bool)
+
+	// Claim keeps the addresses that a change gives to objects from being leased, until done is called. It reports
+	// false if one has been leased since Claimed and Holder were asked: then they are asked again.
+	Claim func(r Report) (done func(), ok bool)
+
 	Now   func() time.Time // the time that objects are marked with; time.Now
 	NewID func() config.ID // of new objects; random ones
 }
@@ -152,17 +160,38 @@ func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error, tell
 	defer c.unlock()
 	from := c.engine.State()
 	d := from.Edit()
-	d.Now, d.Claimed = c.opt.Now(), c.opt.Claimed
+	d.Now, d.Claimed, d.Holder = c.opt.Now(), c.opt.Claimed, c.opt.Holder
 	if err := edit(d); err != nil {
 		return Report{}, err
 	}
-	to, faults := d.Check()
-	if faults.Err() != nil {
-		return Report{}, &Refusal{Faults: faults.Errors()}
+	r, done, err := c.check(d)
+	if err != nil {
+		return r, err
 	}
-	r := Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
-	err := c.make(ctx, &r, tell)
+	defer done()
+	err = c.make(ctx, &r, tell)
 	return r, err
+}
+
+// maxClaims is how often a change tries to get ahead of hosts that get the addresses that it chooses.
+const maxClaims = 16
+
+// check checks a Draft, and claims the addresses of what it changes until done is called.
+func (c *Control) check(d *config.Draft) (r Report, done func(), err error) {
+	for range maxClaims {
+		to, faults := d.Check()
+		if faults.Err() != nil {
+			return Report{}, nil, &Refusal{Faults: faults.Errors()}
+		}
+		r = Report{From: d.Base(), To: to, Changes: config.Diff(d.Base(), to), Warnings: faults.Warnings()}
+		if c.opt.Claim == nil || len(r.Changes) == 0 {
+			return r, func() {}, nil
+		}
+		if done, ok := c.opt.Claim(r); ok {
+			return r, done, nil
+		}
+	}
+	return Report{}, nil, fmt.Errorf("an address of the change is leased to a host again and again: %w", fs.ErrExist)
 }
 
 // make makes a change that was checked. Before that it calls tell, unless tell is nil.

@@ -291,6 +291,44 @@ func TestClaimed(t *testing.T) {
 	}
 }
 
+// A host may lease an address while a change chooses it: the change takes another one. One that was asked for by name
+// is refused. What is claimed is given back when the change is made, or is not.
+func TestLeasedMeanwhile(t *testing.T) {
+	_, e := start(t, tutorial)
+	leased, claims := map[netip.Addr]bool{}, 0
+	var asked []netip.Addr
+	c := control.NewFor(e, control.Options{
+		Claimed: func(_ config.ID, a netip.Addr) bool { return leased[a] },
+		Holder: func(_ config.ID, a netip.Addr) (config.MAC, bool) {
+			return config.MAC{2, 0, 0, 0, 0, 1}, leased[a]
+		},
+		Claim: func(r control.Report) (func(), bool) {
+			a := r.Changes[0].After.(*config.FloatingIP).Address
+			if asked = append(asked, a); len(asked) == 1 {
+				leased[a] = true // before it is claimed
+				return func() {}, false
+			}
+			claims++
+			return func() { claims-- }, true
+		},
+	})
+	a, err := c.CreateFloatingIP("ext_net", netip.Addr{})
+	if err != nil || len(asked) != 2 || a != asked[1] || a == asked[0] {
+		t.Errorf("chose %v of %v: %v", a, asked, err)
+	}
+	_, err = c.CreateFloatingIP("ext_net", asked[0])
+	if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "02:00:00:00:00:01") {
+		t.Errorf("a leased address by name: %v", err)
+	}
+	e.fails = errors.New("no device")
+	if _, err = c.CreateFloatingIP("ext_net", netip.Addr{}); err == nil {
+		t.Error("no error")
+	}
+	if claims != 0 {
+		t.Errorf("%d claims are left", claims)
+	}
+}
+
 // TestCost prints what a change costs beside the engine's part: the draft, the check and the difference.
 func TestCost(t *testing.T) {
 	c, e := start(t, `
