@@ -116,6 +116,7 @@ func (c *checker) run() {
 	c.reopen()
 	c.checkSubnets()
 	c.choose()
+	c.makeDHCPPorts()
 	c.chooseMACs()
 	for _, r := range c.order {
 		c.follow(r.ID)

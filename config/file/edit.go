@@ -184,7 +184,7 @@ func (e *editing) needs(o config.Object) []need {
 			add(p)
 		}
 		for p := range d.PortsOf(id) {
-			if p.DeviceOwner != config.OwnerGateway {
+			if p.DeviceOwner != config.OwnerGateway && p.DeviceOwner != config.OwnerDHCP {
 				add(p)
 			}
 		}
@@ -200,7 +200,7 @@ func (e *editing) needs(o config.Object) []need {
 	case *config.Subnet:
 		for p := range d.PortsOf(o.Network) {
 			for _, f := range p.FixedIPs {
-				if f.Subnet == id && p.DeviceOwner != config.OwnerGateway {
+				if f.Subnet == id && p.DeviceOwner != config.OwnerGateway && p.DeviceOwner != config.OwnerDHCP {
 					add(p)
 					break
 				}
