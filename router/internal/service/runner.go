@@ -1,0 +1,79 @@
+package service
+
+import (
+	"sync"
+	"time"
+)
+
+// A Runner has the requests of all stations answered, a batch of each in turn: the requests of one network wait for a
+// store at most, and not for those of another network. It has a few goroutines, and none while there is nothing to do.
+// Its methods may be called by any goroutine.
+type Runner struct {
+	now    func() time.Time
+	direct bool
+
+	mu      sync.Mutex
+	ready   []*Station // in their order
+	running int
+	closed  bool
+	all     sync.WaitGroup
+}
+
+// maxRunning is how many networks are served at the same time. Most of the time goes to waiting for a disk.
+const maxRunning = 8
+
+// NewRunner makes a Runner. now is its clock. A direct one has no goroutines: its owner calls Step.
+func NewRunner(now func() time.Time, direct bool) *Runner { return &Runner{now: now, direct: direct} }
+
+// add notes that a station has something to do. A station is there once at a time.
+func (r *Runner) add(s *Station) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.ready = append(r.ready, s)
+	if !r.direct && r.running < maxRunning {
+		r.running++
+		r.all.Go(r.run)
+	}
+}
+
+// next takes the station that has waited longest.
+func (r *Runner) next() *Station {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ready) == 0 {
+		r.ready = nil
+		if !r.direct {
+			r.running--
+		}
+		return nil
+	}
+	s := r.ready[0]
+	r.ready = r.ready[1:]
+	return s
+}
+
+func (r *Runner) run() {
+	for s := r.next(); s != nil; s = r.next() {
+		s.run(r.now())
+	}
+}
+
+// Step has one batch answered, and reports whether there was one. It is for a direct Runner.
+func (r *Runner) Step() bool {
+	s := r.next()
+	if s != nil {
+		s.run(r.now())
+	}
+	return s != nil
+}
+
+// Close ends the Runner, and waits for what is being answered.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	r.closed, r.ready = true, nil
+	r.mu.Unlock()
+	r.all.Wait()
+}
