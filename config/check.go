@@ -397,7 +397,7 @@ func (c *checker) checkLease(w where, field string, network ID, a netip.Addr) bo
 
 // isGateway says whether an address is the gateway of a subnet.
 func (c *checker) isGateway(network ID, a netip.Addr) bool {
-	return c.claimant(claim{what: claimGateway, scope: string(network), addr: a}) != ""
+	return c.IsGatewayAddress(network, a)
 }
 
 // isUnsure says whether a network may have subnets that are not known: then no address is outside.

@@ -1,6 +1,12 @@
 package config
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
+
+// DefaultDNSDomain is the domain of the names of a network's ports, unless the network says another one.
+const DefaultDNSDomain = "openstacklocal"
 
 // This file makes the ports of DHCP servers. A server has the gateway's address where a router has an interface with
 // it. A network with another subnet that DHCP is served on has a port for the server, as in Neutron.
@@ -24,6 +30,11 @@ func (p *Port) isDHCPServer() bool {
 
 // ServesDHCP says whether DHCPv4 is served on a subnet.
 func (s *Subnet) ServesDHCP() bool { return s.DHCP && s.isOf(32) }
+
+// IsGatewayAddress says whether an address is the gateway of a subnet of a network, also if no object has it.
+func (c *content) IsGatewayAddress(network ID, a netip.Addr) bool {
+	return c.claimant(claim{what: claimGateway, scope: string(network), addr: a}) != ""
+}
 
 // RouterAt finds the interface with which a router has the gateway's address of a subnet, nil if no router has.
 func (c *content) RouterAt(s *Subnet) *Port {

@@ -337,6 +337,15 @@ func (c *content) PortsOfDevice(device string) iter.Seq[*Port] {
 	return each[*Port](c, portOfDevice, ID(device))
 }
 
+// PortAt finds the first port of a network that is tied to a device, and whose MAC address may be any, nil if there is
+// none. device is as Device.String writes it.
+func (c *content) PortAt(network ID, device string) *Port {
+	for p := range each[*Port](c, portAtDevice, network+ID(device)) {
+		return p
+	}
+	return nil
+}
+
 // InterfacesOf gives a router's ports on tenant networks.
 func (c *content) InterfacesOf(router ID) iter.Seq[*Port] { return each[*Port](c, interfaceOf, router) }
 

@@ -17,6 +17,7 @@ func (ds *declarations) edit(d *config.Draft, alone *config.State, r *report, ov
 	}
 	e.tell(d)
 	e.vanish()
+	e.moveServers()
 	if r != nil {
 		e.checkNames()
 	}
@@ -103,6 +104,36 @@ func (e *editing) vanish() {
 	}
 	for r := range e.gone {
 		e.d.Delete(r)
+	}
+}
+
+// moveServers has the DHCP servers of networks choose other addresses where the file gives theirs to something else.
+func (e *editing) moveServers() {
+	type at struct {
+		network config.ID
+		address netip.Addr
+	}
+	named := map[at]bool{}
+	for i := range e.list {
+		switch o := e.list[i].object.(type) {
+		case *config.Port:
+			for _, f := range o.FixedIPs {
+				named[at{o.Network, f.Address}] = true
+			}
+		case *config.FloatingIP:
+			named[at{o.Network, o.Address}] = true
+		case *config.LoadBalancer:
+			named[at{o.Network, o.Address}] = true
+		}
+	}
+	for n := range e.d.Networks() {
+		p := e.d.DHCPPort(n.ID)
+		if p == nil || e.by[p.Ref()] != nil {
+			continue
+		}
+		if slices.ContainsFunc(p.FixedIPs, func(f config.FixedIP) bool { return named[at{n.ID, f.Address}] }) {
+			e.d.Delete(p.Ref())
+		}
 	}
 }
 

@@ -86,6 +86,9 @@ func beside(f *file.File, over file.Over, before *config.State, loaded []config.
 		known[a.Object.Ref()] = true
 	}
 	for _, o := range others {
+		if p, ok := o.(*config.Port); ok && p.DeviceOwner == config.OwnerDHCP {
+			continue // the server of a network, which is made anew where there is use for it
+		}
 		if _, ok := m.state.Get(o.Ref()); !ok && !known[o.Ref()] {
 			m.aside = append(m.aside, Aside{o, "what it was a part of is no longer there"})
 		}
