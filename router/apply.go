@@ -45,6 +45,7 @@ type Prepared struct {
 	rings     map[ringKey]*loop.Handover // rings that come
 	boxes     map[boxKey]*loop.Outbox    // outboxes that come
 	opened    []*newDevice               // devices that come
+	services  []*serviceChange           // local services that come, change and go
 	quiet     bool                       // nothing is announced
 	spoke     map[*loop.Worker]bool      // workers that have announcements, or send them on
 
@@ -163,6 +164,7 @@ func (p *Prepared) planStations() {
 			p.networkChange(c.checks.network).come(&c.checks.service.Station)
 		}
 	}
+	p.planServices()
 	for _, n := range p.networks {
 		n.list()
 	}
@@ -318,8 +320,10 @@ func (p *Prepared) commit() {
 	p.disown()
 	p.changeRouters()
 	p.own()
+	p.changeServices()
 	p.changeNetworks()
 	p.announce()
+	p.endServices()
 	p.endRouters()
 	p.unregister()
 	p.closeDevices()
@@ -499,6 +503,7 @@ func (p *Prepared) remember() {
 			e.devices[n.network] = n.ports
 		}
 	}
+	p.rememberServices()
 	for of, q := range p.pools {
 		if e.pools[of] = q; p.to.Pool(of) == nil {
 			delete(e.pools, of)

@@ -109,7 +109,7 @@ func (a *assignment) group() int {
 		}
 	}
 	for _, c := range a.Prepared.networks {
-		if c.isNew && len(c.stationsCome) == 0 {
+		if c.isNew && !slices.ContainsFunc(c.stationsCome, isInterface) {
 			use++
 		}
 	}

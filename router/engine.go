@@ -28,6 +28,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/service"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -114,7 +115,9 @@ type Engine struct {
 	monitors     map[*ip.PoolShare]*monitor.Monitor
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	links        linkWatch
+	services     map[wire.ID]*service.Station // by the ids of their networks
 
+	runner *service.Runner
 	leases *dhcp.Leases
 }
 
@@ -169,9 +172,10 @@ func newEngine(opt Options) *Engine {
 		devices: map[*wire.Network]map[config.Device]*wire.Port{}, checkers: map[*ip.Router]*checker{},
 		monitors: map[*ip.PoolShare]*monitor.Monitor{},
 		pools:    map[config.ID]*ip.Pool{}, numbers: map[wire.ID]memberNumber{}, rings: map[ringKey]*loop.Handover{},
-		boxes: map[boxKey]*loop.Outbox{},
+		boxes: map[boxKey]*loop.Outbox{}, services: map[wire.ID]*service.Station{},
 	}
 	e.leases = e.newLeases()
+	e.runner = service.NewRunner(time.Now, false)
 	e.state.Store(config.Empty())
 	e.show()
 	return e
@@ -292,7 +296,8 @@ func (e *Engine) Connections() []Connection {
 // is left when Close returns. Further calls do nothing.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
-		e.stopChecks() // while there are workers: the last results call them
+		e.stopChecks()   // while there are workers: the last results call them
+		e.runner.Close() // likewise
 		e.stopOpening()
 		workers := e.view.Load().workers
 		for _, w := range workers {

@@ -11,7 +11,7 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What vlan, port_security, dhcp, security groups and a port's device ask for is a warning: the engine keeps the
+// What vlan, port_security, security groups and a port's device ask for is a warning: the engine keeps the
 // attribute, logs the warning, and does not obey it. Clients of an API set some of them without having been asked. A
 // network with a vlan has no devices, because its frames may not leave without a tag.
 func Unsupported(s *config.State) config.Faults {
@@ -47,7 +47,6 @@ func (u *unsupported) look(o config.Object) {
 	case *config.PhysicalNetwork:
 		u.devices(o, o.Devices)
 	case *config.Subnet:
-		u.addKept(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
 		u.add(o.CIDR.Addr().Is6(), o, "cidr", "subnet %v: IPv6", o.CIDR)
 	case *config.SecurityGroup:
 		u.group(o)
