@@ -65,6 +65,8 @@ var allowed = map[string][]string{
 	"internal/neighbor":       {"internal/packet"},
 	"router/internal/monitor": {"lb", "router/host"},
 	"internal/nettest":        {"internal/packet", "github.com/google/gopacket"},
+	"internal/dns":            {"github.com/miekg/dns"},
+	"internal/metadata":       {},
 	"internal/archtest":       {},
 	"internal/dhcp":           {"github.com/insomniacslk/dhcp"},
 	"internal/e2e":            {},
