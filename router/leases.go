@@ -48,9 +48,13 @@ func (e *Engine) ReleaseLease(network config.ID, a netip.Addr) (Lease, bool, err
 	return e.leases.Release(time.Now(), string(network), a)
 }
 
+// HoldLeases keeps addresses from being leased until release is called. It waits for leases that are being written
+// down.
+func (e *Engine) HoldLeases() (release func()) { return e.leases.Hold() }
+
 // ClaimAddresses keeps the addresses that changes of the State give to objects from being leased, until done is called.
-// It reports false if one of them is leased to another host.
-func (e *Engine) ClaimAddresses(from, to *config.State, changes []config.Change) (done func(), ok bool) {
+// An address that is leased to another host by then stays so until its host renews the lease.
+func (e *Engine) ClaimAddresses(from, to *config.State, changes []config.Change) (done func()) {
 	var claims []dhcp.Claim
 	leases := map[config.ID]bool{} // whether a network has DHCP
 	for _, c := range changes {
@@ -70,8 +74,7 @@ func (e *Engine) ClaimAddresses(from, to *config.State, changes []config.Change)
 			}
 		}
 	}
-	done, held := e.leases.Claim(time.Now(), claims)
-	return done, held == nil
+	return e.leases.ClaimAll(time.Now(), claims)
 }
 
 // hasDHCP says whether a subnet of a network has DHCP.
@@ -87,6 +90,7 @@ func hasDHCP(s *config.State, network config.ID) bool {
 // LeaseStats are the statistics of DHCP on a network.
 type LeaseStats struct {
 	Network  config.ID
+	Name     string            // of the network; may be empty
 	Leases   int               // dynamic ones
 	Messages map[string]uint64 // by what has become of them: offered, acknowledged, refused ...
 	Pools    []LeasePoolStats  // of the IPv4 subnets with DHCP
@@ -95,12 +99,14 @@ type LeaseStats struct {
 // LeasePoolStats are the allocation pools of one subnet.
 type LeasePoolStats struct {
 	Subnet config.ID
+	CIDR   netip.Prefix
 	Size   uint64 // addresses
 	Used   uint64 // of them by objects, and by hosts with a lease or an offer, or in quarantine
 }
 
 // LeaseStats returns the statistics of DHCP, of the networks that have it.
-func (e *Engine) LeaseStats() []LeaseStats {
+func (i *Inspector) LeaseStats() []LeaseStats {
+	e := i.engine
 	s := e.State()
 	var list []LeaseStats
 	for n := range s.Networks() {
@@ -109,12 +115,12 @@ func (e *Engine) LeaseStats() []LeaseStats {
 		}
 		c, subnets := poolsOf(s, n.ID)
 		st := e.leases.Server(string(n.ID)).Stats(c)
-		l := LeaseStats{Network: n.ID, Leases: st.Leases, Messages: map[string]uint64{}}
+		l := LeaseStats{Network: n.ID, Name: n.Name, Leases: st.Leases, Messages: map[string]uint64{}}
 		for r, count := range st.Counts {
 			l.Messages[dhcp.Reason(r).String()] = count
 		}
-		for i, p := range st.Pools {
-			l.Pools = append(l.Pools, LeasePoolStats{subnets[i], p.Size, p.Used})
+		for k, p := range st.Pools {
+			l.Pools = append(l.Pools, LeasePoolStats{subnets[k], p.CIDR, p.Size, p.Used})
 		}
 		list = append(list, l)
 	}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -13,6 +12,8 @@ import (
 // Leases are the leases of all networks, each with its Server.
 type Leases struct {
 	opt Options
+
+	gate sync.RWMutex // whoever changes leases holds it for reading
 
 	mu      sync.Mutex
 	servers map[string]*Server
@@ -27,7 +28,7 @@ func (l *Leases) Server(network string) *Server {
 	defer l.mu.Unlock()
 	s := l.servers[network]
 	if s == nil {
-		s = newServer(network, &l.opt)
+		s = newServer(network, l)
 		l.servers[network] = s
 	}
 	return s
@@ -113,37 +114,31 @@ type Claim struct {
 	MAC     MAC // of a port; a lease of this MAC address is not in its way
 }
 
-// Claim keeps addresses from clients while a State with them comes into force. All are kept until done is called, or
-// none: then it returns the lease that one of them has. A network whose lease is being written down is waited for.
-func (l *Leases) Claim(now time.Time, claims []Claim) (done func(), held *Lease) {
+// Hold keeps leases as they are until release is called. It waits for changes of leases that are
+// being written down, because they may fail.
+func (l *Leases) Hold() (release func()) {
+	l.gate.Lock()
+	return l.gate.Unlock
+}
+
+// ClaimAll keeps addresses from clients while a State with them comes into force, until done is called. An address with
+// a lease of another MAC address is left out.
+func (l *Leases) ClaimAll(now time.Time, claims []Claim) (done func()) {
 	var taken []Claim
-	done = func() {
+	for _, c := range claims {
+		if l.Server(c.Network).claim(now, c) == nil {
+			taken = append(taken, c)
+		}
+	}
+	return func() {
 		for _, c := range taken {
 			l.Server(c.Network).unclaim(c.Address)
 		}
-		taken = nil
 	}
-	claims = slices.Clone(claims)
-	slices.SortFunc(claims, func(a, b Claim) int {
-		if n := strings.Compare(a.Network, b.Network); n != 0 {
-			return n
-		}
-		return a.Address.Compare(b.Address)
-	})
-	for _, c := range claims {
-		if held := l.Server(c.Network).claim(now, c); held != nil {
-			done()
-			return func() {}, held
-		}
-		taken = append(taken, c)
-	}
-	return done, nil
 }
 
 // claim keeps one address from clients, or returns its lease.
 func (s *Server) claim(now time.Time, c Claim) *Lease {
-	s.serving.Lock() // what is about to be a lease may yet fail
-	defer s.serving.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.table.byAddr[c.Address]; e != nil && e.state == leased && now.Before(e.Ends) && e.MAC != c.MAC {

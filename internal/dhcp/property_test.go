@@ -76,12 +76,13 @@ func TestRandomClients(t *testing.T) {
 				}
 				clear(w.taken)
 				for m, p := range w.ports {
-					if done, held := w.leases.Claim(w.now, []dhcp.Claim{{Network: "net", Address: p.Addresses[0], MAC: m}}); held != nil {
+					free := w.leases.Hold()
+					if l, held := w.leases.Holder(w.now, "net", p.Addresses[0]); held && l.MAC != m {
 						delete(w.ports, m)
 					} else {
 						w.taken[p.Addresses[0]] = true
-						done()
 					}
+					free()
 				}
 			}
 			var rqs []dhcp.Request
@@ -229,46 +230,32 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// While leases are being written down, an address of them cannot be claimed, and lists are there.
+// What holds the leases waits for those that are being written down: they may fail. Lists do not wait.
 func TestWhileKeeping(t *testing.T) {
 	w, k := keeping(t)
-	claimed := make(chan *dhcp.Lease, 1)
+	a := w.get(1)
+	k.refuse = func(dhcp.Change) bool { return true }
+	had := make(chan bool, 1)
 	k.called = func([]dhcp.Change) {
-		if got := len(w.leases.List(w.now)); got != 1 {
+		if got := len(w.leases.List(w.now)); got != 0 {
 			t.Errorf("%d leases are listed", got)
 		}
 		go func() {
-			_, held := w.leases.Claim(w.now, []dhcp.Claim{{Network: "net", Address: addr("10.0.0.100")}})
-			claimed <- held
-		}()
-	}
-	w.say(message(1, asking, asks("10.0.0.100")), dhcp.Acknowledged)
-	if held := <-claimed; held == nil {
-		t.Error("an address that became a lease was claimed meanwhile")
-	}
-}
-
-// An address whose release is being written down cannot be claimed before that is done: it may fail.
-func TestWhileReleasing(t *testing.T) {
-	w, k := keeping(t)
-	a := w.get(1)
-	claimed := make(chan *dhcp.Lease, 1)
-	k.refuse = func(dhcp.Change) bool { return true }
-	k.called = func([]dhcp.Change) {
-		go func() {
-			_, held := w.leases.Claim(w.now, []dhcp.Claim{{Network: "net", Address: addr(a)}})
-			claimed <- held
+			release := w.leases.Hold()
+			_, held := w.leases.Holder(w.now, "net", addr(a))
+			release()
+			had <- held
 		}()
 		select {
-		case held := <-claimed:
-			t.Error("the claim did not wait")
-			claimed <- held
-		case <-time.After(20 * time.Millisecond): // only a claim that does not wait needs it
+		case held := <-had:
+			t.Error("nothing was waited for")
+			had <- held
+		case <-time.After(20 * time.Millisecond): // only what does not wait needs it
 		}
 	}
 	w.say(message(1, release, at(a)), dhcp.NotKept)
-	if held := <-claimed; held == nil {
-		t.Error("an address that is still leased was claimed")
+	if !<-had {
+		t.Error("an address that is still leased was free")
 	}
 }
 

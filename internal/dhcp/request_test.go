@@ -350,27 +350,13 @@ func TestRates(t *testing.T) {
 func TestClaims(t *testing.T) {
 	w := newWorld(t)
 	a := addr(w.get(1))
-	claim := func(n int, list ...netip.Addr) (func(), *dhcp.Lease) {
-		var claims []dhcp.Claim
-		for _, a := range list {
-			claims = append(claims, dhcp.Claim{Network: "net", Address: a, MAC: mac(n)})
-		}
-		return w.leases.Claim(w.now, claims)
-	}
 	free := addr("10.0.0.109")
 	if a == free {
 		free = addr("10.0.0.108")
 	}
-	if _, held := claim(2, free, a); held == nil || held.MAC != mac(1) || held.Address != a {
-		t.Errorf("an address with a lease is claimed: %v", held)
-	}
-	w.say(message(3, asking, asks(free.String())), dhcp.Acknowledged) // none of a failed claim stays
-	w.say(message(3, release, at(free.String())), dhcp.Released)
-	done, held := claim(1, free, a)
-	if held != nil {
-		t.Fatalf("the lease is in its own way: %v", held)
-	}
+	done := w.leases.ClaimAll(w.now, []dhcp.Claim{{Network: "net", Address: free, MAC: mac(2)}, {Network: "net", Address: a}})
 	w.say(message(3, asking, asks(free.String())), dhcp.Refused)
+	w.say(message(1, asking, at(a.String())), dhcp.Acknowledged) // it has been its before
 	done()
 	w.say(message(3, asking, asks(free.String())), dhcp.Acknowledged)
 }

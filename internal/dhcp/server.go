@@ -13,6 +13,7 @@ import (
 type Server struct {
 	network string
 	opt     *Options
+	gate    *sync.RWMutex // of the Leases; it comes before serving
 
 	// serving is held while leases change, with the wait for the Keeper. It comes before mu, which is never held for
 	// long.
@@ -38,8 +39,8 @@ type pending struct {
 	answer *Answer // that depends on it; nil: none
 }
 
-func newServer(network string, opt *Options) *Server {
-	return &Server{network: network, opt: opt, table: newTable(), said: map[string]bool{},
+func newServer(network string, l *Leases) *Server {
+	return &Server{network: network, opt: &l.opt, gate: &l.gate, table: newTable(), said: map[string]bool{},
 		macs: newLimiter[MAC](macRate, macBurst), devices: newLimiter[string](deviceRate, deviceBurst)}
 }
 
@@ -88,6 +89,8 @@ func (s *Server) Release(now time.Time, a netip.Addr) (l Lease, found bool, err 
 
 // change runs a function that changes leases, and has the changes kept.
 func (s *Server) change(now time.Time, fn func()) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	s.serving.Lock()
 	defer s.serving.Unlock()
 	s.mu.Lock()

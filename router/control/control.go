@@ -56,9 +56,13 @@ type Options struct {
 	// unless it is a port with the MAC address of the host.
 	Holder func(network config.ID, a netip.Addr) (config.MAC, bool)
 
-	// Claim keeps the addresses that a change gives to objects from being leased, until done is called. It reports
-	// false if one has been leased since Claimed and Holder were asked: then they are asked again.
-	Claim func(r Report) (done func(), ok bool)
+	// Hold keeps addresses from being leased until release is called: what Claimed and Holder say is so until then. It
+	// is held while a change is checked, and no longer.
+	Hold func() (release func())
+
+	// Claim keeps the addresses that a change gives to objects from being leased until done is called, when the change
+	// is made or is not. It is called while Hold is held.
+	Claim func(r Report) (done func())
 
 	Now   func() time.Time // the time that objects are marked with; time.Now
 	NewID func() config.ID // of new objects; random ones
@@ -173,25 +177,21 @@ func (c *Control) edit(ctx context.Context, edit func(*config.Draft) error, tell
 	return r, err
 }
 
-// maxClaims is how often a change tries to get ahead of hosts that get the addresses that it chooses.
-const maxClaims = 16
-
 // check checks a Draft, and claims the addresses of what it changes until done is called.
 func (c *Control) check(d *config.Draft) (r Report, done func(), err error) {
-	for range maxClaims {
-		to, faults := d.Check()
-		if faults.Err() != nil {
-			return Report{}, nil, &Refusal{Faults: faults.Errors()}
-		}
-		r = Report{From: d.Base(), To: to, Changes: config.Diff(d.Base(), to), Warnings: faults.Warnings()}
-		if c.opt.Claim == nil || len(r.Changes) == 0 {
-			return r, func() {}, nil
-		}
-		if done, ok := c.opt.Claim(r); ok {
-			return r, done, nil
-		}
+	if c.opt.Hold != nil {
+		defer c.opt.Hold()()
 	}
-	return Report{}, nil, fmt.Errorf("an address of the change is leased to a host again and again: %w", fs.ErrExist)
+	from := d.Base()
+	to, faults := d.Check()
+	if faults.Err() != nil {
+		return Report{}, nil, &Refusal{Faults: faults.Errors()}
+	}
+	r = Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
+	if c.opt.Claim == nil || len(r.Changes) == 0 {
+		return r, func() {}, nil
+	}
+	return r, c.opt.Claim(r), nil
 }
 
 // make makes a change that was checked. Before that it calls tell, unless tell is nil.

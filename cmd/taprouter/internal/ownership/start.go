@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/taprouter/taprouter/config"
@@ -16,13 +17,14 @@ type merged struct {
 }
 
 // merge puts a file over the objects of a store. Nothing is in the way of the file: what is goes aside.
-func merge(f, previous *file.File, loaded []config.Object) merged {
+func merge(f, previous *file.File, loaded []config.Object, claimed func(config.ID, netip.Addr) bool) merged {
 	isFiles := func(o config.Object) bool {
 		return o.About().Source.File != "" || previous != nil && previous.Declares(o.Ref())
 	}
 	before, lost := settle(config.Empty(), units(loaded))
 	over := file.Over{Previous: previous}
 	d := before.Edit()
+	d.Claimed = claimed
 	notices, err := f.Edit(d, over)
 	if err == nil {
 		if s, _ := d.Check(); s != nil {
