@@ -113,7 +113,9 @@ func TestLeasedAddresses(t *testing.T) {
 	port := func(name string, m config.MAC, a netip.Addr) *config.Port {
 		return &config.Port{Meta: meta(name), Network: id("in"), MAC: m, FixedIPs: []config.FixedIP{{Address: a}}}
 	}
-	holder := func(network config.ID, a netip.Addr) (config.MAC, bool) { return host, network == id("in") && a == leased }
+	holder := func(network config.ID, a netip.Addr) (config.MAC, bool) {
+		return host, network == id("in") && a == leased
+	}
 	d := lab()
 	d.Holder = holder
 	d.Put(port("a", config.MAC{2, 0, 0, 0, 0, 1}, leased))

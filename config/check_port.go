@@ -12,6 +12,7 @@ func (c *checker) checkPort(p *Port) {
 	c.checkPairs(w, p)
 	c.checkPortDevice(w, p)
 	c.checkPortGroups(w, p)
+	c.checkDHCPOptions(w, p)
 	switch p.DeviceOwner {
 	case OwnerInterface:
 		c.checkInterface(p)

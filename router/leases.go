@@ -33,6 +33,18 @@ func (e *Engine) newLeases() *dhcp.Leases {
 	return l
 }
 
+// forgetLeases ends the leases of networks that a State does not have.
+func (e *Engine) forgetLeases(s *config.State) {
+	for _, network := range e.leases.Networks() {
+		if s.Network(config.ID(network)) != nil {
+			continue
+		}
+		if err := e.leases.Forget(time.Now(), network); err != nil {
+			e.log.Warn("leases of a network that is gone are kept until they end", "network", network, "err", err)
+		}
+	}
+}
+
 // Leases lists the dynamic leases of all networks, by network and address.
 func (e *Engine) Leases() []Lease { return e.leases.List(time.Now()) }
 

@@ -84,6 +84,7 @@ func (p *Prepared) endServices() {
 			_ = w.Call(func() { w.RemoveTable(c.was) }) // after Close there is nothing to end
 		}
 	}
+	p.e.forgetLeases(p.to)
 }
 
 // rememberServices notes the local services that there are.

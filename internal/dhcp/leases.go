@@ -34,6 +34,13 @@ func (l *Leases) Server(network string) *Server {
 	return s
 }
 
+// Networks lists the networks that have, or had, a Server.
+func (l *Leases) Networks() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.servers))
+}
+
 // known returns the server of a network, nil if there is none yet.
 func (l *Leases) known(network string) *Server {
 	l.mu.Lock()
