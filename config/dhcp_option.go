@@ -31,6 +31,7 @@ const (
 	byteFormat
 	shortFormat
 	longFormat
+	offsetFormat // seconds, which may be fewer than none
 	pathFormat   // prefixes, each followed by its next hop, with commas
 	domainFormat // domains, with commas
 	hexFormat    // bytes in hexadecimal, possibly with colons
@@ -45,7 +46,7 @@ type dhcpOption struct {
 
 // dhcpOptions are the options with names (RFC 2132, and what the IANA lists).
 var dhcpOptions = map[string]dhcpOption{
-	"netmask": {1, addrFormat, 0}, "time-offset": {2, longFormat, 0}, "router": {3, addrsFormat, 0},
+	"netmask": {1, addrFormat, 0}, "time-offset": {2, offsetFormat, 0}, "router": {3, addrsFormat, 0},
 	"time-server": {4, addrsFormat, 0}, "dns-server": {6, addrsFormat, 0}, "log-server": {7, addrsFormat, 0},
 	"lpr-server": {9, addrsFormat, 0}, "hostname": {12, textFormat, 0}, "boot-file-size": {13, shortFormat, 0},
 	"domain-name": {15, textFormat, 0}, "swap-server": {16, addrFormat, 0}, "root-path": {17, textFormat, 0},
@@ -153,6 +154,12 @@ func (d dhcpOption) encode(v string) ([]byte, error) {
 		return encodeNumber(v, 2, d.least)
 	case longFormat:
 		return encodeNumber(v, 4, d.least)
+	case offsetFormat:
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a number of seconds", v)
+		}
+		return binary.BigEndian.AppendUint32(nil, uint32(n)), nil
 	case pathFormat:
 		return encodePaths(v)
 	case domainFormat:

@@ -18,6 +18,7 @@ func TestDHCPOptions(t *testing.T) {
 	}{
 		{"mtu", "1400", 26, "0578", false},
 		{"26", "1400", 26, "0578", false},
+		{"time-offset", "-3600", 2, "fffff1f0", false},
 		{"mtu", "67", 0, "not a number from 68 to 65535", true},
 		{"ntp-server", "10.0.0.1, 10.0.0.2", 42, "0a0000010a000002", false},
 		{"42", "10.0.0.1", 42, "0a000001", false},

@@ -48,6 +48,7 @@ func dhcpOf(s *config.State, n *config.Network, now func() *config.State) *dhcp.
 			s := now()
 			return s.Owner(n.ID, a) != nil || s.IsGatewayAddress(n.ID, a)
 		},
+		TakenIn: func(first, last netip.Addr) int { return now().CountAddresses(n.ID, first, last) },
 	}
 	server := map[config.ID]netip.Addr{}
 	if p := s.DHCPPort(n.ID); p != nil {
@@ -119,6 +120,22 @@ func clientOf(s *config.State, network config.ID, mac config.MAC, device string)
 		}
 	}
 	return d
+}
+
+// optionsOf are the options of DHCPv4 of a port, which config has checked.
+func optionsOf(x *config.PortExtra) (all []dhcp.Option) {
+	if x == nil {
+		return nil
+	}
+	for _, o := range x.DHCPOptions {
+		if o.IPVersion == 6 {
+			continue
+		}
+		if code, value, err := o.Encode(); err == nil {
+			all = append(all, dhcp.Option{Code: code, Value: value})
+		}
+	}
+	return all
 }
 
 // hostnameOf is the name that a port is told: its own for DNS, or else its name where that can be one, or else one that
