@@ -17,7 +17,7 @@ cidr = "10.2.0.0/24"
 dhcp = true
 `
 
-func readFile(t *testing.T, text string) *file.File {
+func fileOf(t *testing.T, text string) *file.File {
 	t.Helper()
 	f, err := file.Read("f.toml", strings.NewReader(text))
 	if err != nil {
@@ -39,7 +39,7 @@ func serverOf(t *testing.T, s *config.State) string {
 // The address of a DHCP server is nobody's choice, so a file that needs it for something else gets it, and a file
 // without it does not take the server away.
 func TestDHCPServerMovesForAFile(t *testing.T) {
-	f := readFile(t, lone)
+	f := fileOf(t, lone)
 	if got := serverOf(t, f.State()); got != "10.2.0.2" {
 		t.Fatalf("the server has %s", got)
 	}
@@ -50,7 +50,7 @@ func TestDHCPServerMovesForAFile(t *testing.T) {
 		{"[[network]]\nname = \"lone\"\n", ""},
 		{"[[network]]\nname = \"other\"\n", ""},
 	} {
-		next := readFile(t, step.text)
+		next := fileOf(t, step.text)
 		d := s.Edit()
 		if _, err := next.Edit(d, file.Over{Previous: f}); err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestDHCPServerMovesForAFile(t *testing.T) {
 
 // A State that is written as a file and read again has the same server.
 func TestExportKeepsTheDHCPServer(t *testing.T) {
-	d := readFile(t, lone).State().Edit()
+	d := fileOf(t, lone).State().Edit()
 	for n := range d.Networks() {
 		p := *d.DHCPPort(n.ID)
 		p.FixedIPs = []config.FixedIP{{Address: p.FixedIPs[0].Address.Next().Next()}}
@@ -82,7 +82,7 @@ func TestExportKeepsTheDHCPServer(t *testing.T) {
 	if err := file.Export(&b, s); err != nil {
 		t.Fatal(err)
 	}
-	again := readFile(t, b.String()).State()
+	again := fileOf(t, b.String()).State()
 	for n := range s.Networks() {
 		was, is := s.DHCPPort(n.ID), again.DHCPPort(n.ID)
 		if is == nil || is.FixedIPs[0].Address != was.FixedIPs[0].Address || is.MAC != was.MAC {
