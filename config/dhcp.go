@@ -1,8 +1,10 @@
 package config
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // DefaultDNSDomain is the domain of the names of a network's ports, unless the network says another one.
@@ -30,6 +32,34 @@ func (p *Port) isDHCPServer() bool {
 
 // ServesDHCP says whether DHCPv4 is served on a subnet.
 func (s *Subnet) ServesDHCP() bool { return s.DHCP && s.isOf(32) }
+
+// PortsNamed gives the ports of a network that have a name for DNS: the one that they are given for it, or else their
+// own where that can be one. name is in lower case.
+func (c *content) PortsNamed(network ID, name string) iter.Seq[*Port] {
+	return func(yield func(*Port) bool) {
+		for id := range c.claimants(claim{what: claimName, scope: string(network) + name}) {
+			if p := c.Port(id); p != nil && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// hostName is the port's name for DNS in lower case, empty if it has none.
+func (p *Port) hostName() string {
+	name := p.Name
+	if p.Extra != nil && p.Extra.DNSName != "" {
+		name = p.Extra.DNSName
+	}
+	const most = 63 // bytes of a label (RFC 1035, 2.3.4)
+	if name == "" || len(name) > most || strings.HasPrefix(p.DeviceOwner, "network:") ||
+		strings.ContainsFunc(name, func(r rune) bool {
+			return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		}) {
+		return ""
+	}
+	return strings.ToLower(name)
+}
 
 // IsGatewayAddress says whether an address is the gateway of a subnet of a network, also if no object has it.
 func (c *content) IsGatewayAddress(network ID, a netip.Addr) bool {
