@@ -6,6 +6,7 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/dhcp"
+	"github.com/taprouter/taprouter/internal/dns"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/service"
 )
@@ -17,7 +18,11 @@ func serviceOf(s *config.State, n *config.Network, now func() *config.State) *se
 	if d == nil {
 		return nil
 	}
-	c := &service.Config{DHCP: d, Routers: map[packet.Addr]packet.MAC{}}
+	c := &service.Config{
+		DHCP: d, Routers: map[packet.Addr]packet.MAC{}, MTU: n.MTU,
+		Names: &nameServer{server: new(dns.Server), network: n.ID, now: now}, Metadata: metadataOf(n.ID, now),
+		Addrs: []packet.Addr{service.Metadata},
+	}
 	if p := s.DHCPPort(n.ID); p != nil {
 		for _, f := range p.FixedIPs {
 			if f.Address.Is4() {
@@ -82,10 +87,7 @@ func dhcpOf(s *config.State, n *config.Network, now func() *config.State) *dhcp.
 // subnetOf is what DHCP says of a subnet. server is the server's address there.
 func subnetOf(n *config.Network, s *config.Subnet, server netip.Addr) dhcp.Subnet {
 	d := dhcp.Subnet{
-		CIDR: s.CIDR, Server: server, Gateway: s.Gateway, LeaseTime: s.LeaseTime, Domain: config.DefaultDNSDomain,
-	}
-	if x := n.Extra; x != nil && x.DNSDomain != "" {
-		d.Domain = strings.TrimSuffix(x.DNSDomain, ".")
+		CIDR: s.CIDR, Server: server, Gateway: s.Gateway, LeaseTime: s.LeaseTime, Domain: domainOf(n),
 	}
 	for _, r := range s.AllocationPools {
 		d.Pools = append(d.Pools, dhcp.Range{First: r.First, Last: r.Last})
@@ -94,6 +96,12 @@ func subnetOf(n *config.Network, s *config.Subnet, server netip.Addr) dhcp.Subne
 		if a.Is4() {
 			d.DNS = append(d.DNS, a)
 		}
+	}
+	if len(s.DNSNameservers) == 0 {
+		d.DNS = append(d.DNS, server)
+	}
+	if server != s.Gateway { // no router leads there, so the server's own address does (RFC 3442)
+		d.Routes = append(d.Routes, dhcp.Route{Destination: netip.PrefixFrom(service.Metadata.Netip(), 32), NextHop: server})
 	}
 	for _, r := range s.HostRoutes {
 		if r.NextHop.Is4() {
@@ -110,7 +118,7 @@ func clientOf(s *config.State, network config.ID, mac config.MAC, device string)
 	if p == nil && device != "" {
 		p = s.PortAt(network, device)
 	}
-	if p == nil || p.Device != "" && device != "" && p.Device != device || strings.HasPrefix(p.DeviceOwner, "network:") {
+	if p == nil || p.Device != "" && device != "" && p.Device != device || isServicePort(p) {
 		return nil
 	}
 	d := &dhcp.Port{Hostname: hostnameOf(p), Options: optionsOf(p.Extra)}
@@ -138,6 +146,9 @@ func optionsOf(x *config.PortExtra) (all []dhcp.Option) {
 	return all
 }
 
+// madeName begins the names that are made of addresses.
+const madeName = "host-"
+
 // hostnameOf is the name that a port is told: its own for DNS, or else its name where that can be one, or else one that
 // is made of its address, as Neutron does.
 func hostnameOf(p *config.Port) string {
@@ -149,7 +160,7 @@ func hostnameOf(p *config.Port) string {
 	}
 	for _, f := range p.FixedIPs {
 		if f.Address.Is4() {
-			return "host-" + strings.ReplaceAll(f.Address.String(), ".", "-")
+			return madeName + strings.ReplaceAll(f.Address.String(), ".", "-")
 		}
 	}
 	return ""

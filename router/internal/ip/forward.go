@@ -322,6 +322,9 @@ func stageLocal(t *loop.Turn, x *passage) verdict.Verdict {
 // localNew takes the first packet of a connection if it is for the router itself.
 func localNew(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.fresh.vip != nil || !x.r.IsLocal(x.fresh.to.Dst) {
+		if x.fresh.to.Dst == metadata {
+			return serveLocal(t, x) // no router forwards to it
+		}
 		return verdict.Next
 	}
 	p := &x.p

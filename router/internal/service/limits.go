@@ -7,13 +7,8 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 )
 
-// How many requests the services of a network take, in a second and at once: in all, and of one MAC address. The
-// handlers have limits of their own. These bound what a flood costs before it gets there.
-const (
-	allRate, allBurst   = 4000, 2000
-	eachRate, eachBurst = 20, 40
-	echoRate, echoBurst = 10_000, 1000
-)
+// How many echo requests a station answers, in a second and at once.
+const echoRate, echoBurst = 10_000, 1000
 
 // A bucket is a token bucket, full at first.
 type bucket struct {
@@ -36,10 +31,13 @@ func (b *bucket) take(now time.Duration, rate, burst float32) bool {
 	return ok
 }
 
-// limits are the buckets of a station. MAC addresses share them; a host cannot choose an address that has the bucket of
+// limits are how many requests a station takes, in a second and at once: in all, and of one MAC address. The services
+// have limits of their own. These bound what a flood costs before it gets there. MAC addresses share them; a host cannot choose an address that has the bucket of
 // another host.
 type limits struct {
-	seed uint64
+	seed                                   uint64
+	allRate, allBurst, eachRate, eachBurst float32
+
 	all  bucket
 	each *[1024]bucket // nil: all are full
 }
@@ -54,7 +52,7 @@ func (l *limits) allow(mac packet.MAC, now time.Duration) bool {
 	k := (binary.LittleEndian.Uint64(b[:]) ^ l.seed) * 0x9e3779b97f4a7c15
 	k = (k ^ k>>32) * (l.seed | 1)
 	each := &l.each[k>>54]
-	if !each.ready(now, eachRate, eachBurst) || !l.all.ready(now, allRate, allBurst) {
+	if !each.ready(now, l.eachRate, l.eachBurst) || !l.all.ready(now, l.allRate, l.allBurst) {
 		return false
 	}
 	each.spent++

@@ -2,7 +2,6 @@ package service
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"slices"
 
 	"github.com/taprouter/taprouter/internal/packet"
@@ -11,8 +10,12 @@ import (
 	"github.com/taprouter/taprouter/router/internal/wire"
 )
 
-// serverPort is where a DHCP server listens (RFC 2131, 4.1).
-const serverPort = 67
+// Ports of services.
+const (
+	serverPort   = 67 // DHCP: RFC 2131, 4.1
+	namesPort    = 53 // DNS
+	metadataPort = 80 // HTTP
+)
 
 func isARP(eth []byte) bool { return binary.BigEndian.Uint16(eth[12:]) == packet.EtherTypeARP }
 
@@ -104,23 +107,36 @@ func fold(sum uint32) uint16 {
 	return uint16(sum)
 }
 
-// putDatagram writes an Ethernet frame with a UDP packet. Its room is the frame's exactly, and zero.
-func putDatagram(eth []byte, from, to packet.MAC, src, dst netip.AddrPort, payload []byte) {
+// size is the length of the answer's frame.
+func (a *answer) size() int {
+	if a.src.Port() == 0 {
+		return packet.EthernetLen + len(a.bytes)
+	}
+	return packet.EthernetLen + packet.IPv4Len + packet.UDPLen + len(a.bytes)
+}
+
+// put writes the answer's frame, which is zero and as long as size says. An answer without ports is an IP packet of a
+// stack, which is finished.
+func (a *answer) put(eth []byte, from, to packet.MAC) {
 	copy(eth[0:6], to[:])
 	copy(eth[6:12], from[:])
 	binary.BigEndian.PutUint16(eth[12:], packet.EtherTypeIPv4)
 	ip := eth[packet.EthernetLen:]
+	if a.src.Port() == 0 {
+		copy(ip, a.bytes)
+		return
+	}
 	ip[0] = 0x45
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 	ip[6] = 0x40 // never cut, so it needs no identification (RFC 6864)
 	ip[8], ip[9] = answerTTL, packet.ProtoUDP
-	packet.AddrFrom(src.Addr()).Put(ip[12:])
-	packet.AddrFrom(dst.Addr()).Put(ip[16:])
+	packet.AddrFrom(a.src.Addr()).Put(ip[12:])
+	packet.AddrFrom(a.dst.Addr()).Put(ip[16:])
 	udp := ip[packet.IPv4Len:]
-	binary.BigEndian.PutUint16(udp[0:], src.Port())
-	binary.BigEndian.PutUint16(udp[2:], dst.Port())
+	binary.BigEndian.PutUint16(udp[0:], a.src.Port())
+	binary.BigEndian.PutUint16(udp[2:], a.dst.Port())
 	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
-	copy(udp[packet.UDPLen:], payload)
+	copy(udp[packet.UDPLen:], a.bytes)
 	packet.SetIPv4Checksum(ip)
 	packet.SetTransportChecksum(ip)
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -11,11 +12,14 @@ import (
 type Runner struct {
 	now    func() time.Time
 	direct bool
+	ctx    context.Context // ends when the Runner does
+	end    context.CancelFunc
 
 	mu      sync.Mutex
 	ready   []*Station // in their order
 	running int
 	closed  bool
+	stacks  int // that there are
 	all     sync.WaitGroup
 }
 
@@ -23,7 +27,41 @@ type Runner struct {
 const maxRunning = 8
 
 // NewRunner makes a Runner. now is its clock. A direct one has no goroutines: its owner calls Step.
-func NewRunner(now func() time.Time, direct bool) *Runner { return &Runner{now: now, direct: direct} }
+func NewRunner(now func() time.Time, direct bool) *Runner {
+	r := &Runner{now: now, direct: direct}
+	r.ctx, r.end = context.WithCancel(context.Background())
+	return r
+}
+
+// Now is the time of the Runner's clock.
+func (r *Runner) Now() time.Time { return r.now() }
+
+// reserve takes the room of a stack, and reports whether there is any. release gives it back.
+func (r *Runner) reserve() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.stacks >= maxStacks {
+		return false
+	}
+	r.stacks++
+	return true
+}
+
+func (r *Runner) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stacks--
+}
+
+// start runs a function on a goroutine that Close waits for. It reports false if the Runner is closed.
+func (r *Runner) start(fn func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.all.Go(fn)
+	}
+	return !r.closed
+}
 
 // add notes that a station has something to do. A station is there once at a time.
 func (r *Runner) add(s *Station) {
@@ -75,5 +113,6 @@ func (r *Runner) Close() {
 	r.mu.Lock()
 	r.closed, r.ready = true, nil
 	r.mu.Unlock()
+	r.end()
 	r.all.Wait()
 }

@@ -1,7 +1,10 @@
 package service
 
 import (
+	"context"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,14 +19,30 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
+// Metadata is where instances read their metadata, on every network.
+var Metadata = packet.AddrFrom(netip.AddrFrom4([4]byte{169, 254, 169, 254}))
+
 // A Config says what the services of one network do. It is never changed, only replaced.
 type Config struct {
-	// Addrs are the addresses that the station has itself: it answers ARP and echo requests for them.
+	// Addrs are the addresses that the station has itself: it answers ARP and echo requests for them. Metadata is
+	// among them if it is served.
 	Addrs []packet.Addr
 	// Routers are the addresses of routers on the network, with the MAC addresses from which they send. Answers from
 	// such an address come from there, so that no host sees an address at two places.
-	Routers map[packet.Addr]packet.MAC
-	DHCP    *dhcp.Config
+	Routers  map[packet.Addr]packet.MAC
+	DHCP     *dhcp.Config
+	Names    Names        // answers DNS; nil: it is not served
+	Metadata http.Handler // gets the address of the instance as the remote one; nil: it is not served
+	MTU      int          // of the network, in bytes
+}
+
+// Names answers DNS queries. Any number of goroutines may use it.
+type Names interface {
+	// Answer returns the answer to a message over UDP, nil if there is none. It may wait for other servers, as long as
+	// ctx lasts.
+	Answer(ctx context.Context, message []byte, from netip.Addr) []byte
+	// ServeConn answers the messages of a TCP connection, and closes it.
+	ServeConn(ctx context.Context, conn net.Conn, from netip.Addr)
 }
 
 // A Station is the local services of a network: an endpoint with a MAC address of its own. Its worker is the network's.
@@ -42,36 +61,46 @@ type Station struct {
 	queue   []request // that wait for the runner
 	waits   bool      // the runner knows of it
 	swept   bool      // leases that have ended are to be taken away
-	limits  limits
-	answers []answer // that wait for the worker
+	limits  limits    // of messages
+	packets limits    // of TCP
+	answers []answer  // that wait for the worker
+	asking  int       // DNS queries under way
+	stack   *tcpStack // nil: nobody has used TCP lately
 }
 
-// A request is a message for a service, with a copy of its bytes.
+// A request is a packet for a service, with a copy of its bytes.
 type request struct {
-	at    *wire.Port // where it came in; nil: not known, or from a station
-	asker packet.MAC
-	dhcp.Request
+	at       *wire.Port // where it came in; nil: not known, or from a station
+	asker    packet.MAC
+	device   string // the name of at
+	src, dst netip.AddrPort
+	bytes    []byte // of DHCP and DNS over UDP the message, of TCP the IP packet
+	tcp      bool
 }
 
 // An answer goes back to where its request came from.
 type answer struct {
-	at    *wire.Port
-	asker packet.MAC
-	dhcp.Answer
+	at       *wire.Port
+	asker    packet.MAC
+	to       packet.MAC
+	src, dst netip.AddrPort // of UDP
+	bytes    []byte         // likewise
 }
 
-// Limits of what waits. A request is at most as long as a frame.
+// Limits of what waits.
 const (
 	maxQueue   = 512
 	maxAnswers = 1024
-	maxBatch   = 128 // messages that a handler gets at once
+	maxBatch   = 128 // requests that are taken at once
+	maxAsking  = 64  // DNS queries of a network that wait for other servers
 )
 
 // NewStation makes the local services of a network. rng gives the secret of its tables.
 func NewStation(n *wire.Network, mac packet.MAC, r *Runner, leases *dhcp.Server, rng *rand.Rand) *Station {
 	s := &Station{Station: wire.Station{Network: n, MAC: mac}, runner: r, server: leases}
 	s.Owner = s
-	s.limits.seed = rng.Uint64()
+	s.limits = limits{seed: rng.Uint64(), allRate: 4000, allBurst: 2000, eachRate: 20, eachBurst: 40}
+	s.packets = limits{seed: rng.Uint64(), allRate: 20_000, allBurst: 4000, eachRate: 2000, eachBurst: 500}
 	s.leases.Store(true) // some may have been kept
 	return s
 }
@@ -82,8 +111,12 @@ func (s *Station) Serve(c *Config) { s.config.Store(c) }
 // End ends the station. What waits is forgotten. Any goroutine may call it.
 func (s *Station) End() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gone, s.queue, s.answers = true, nil, nil
+	stack := s.stack
+	s.gone, s.queue, s.answers, s.stack = true, nil, nil, nil
+	s.mu.Unlock()
+	if stack != nil {
+		stack.close()
+	}
 }
 
 // Deliver implements wire.Endpoint: it takes a frame for the station's own MAC address.
@@ -132,32 +165,50 @@ func (s *Station) Hear(t *loop.Turn, f *tap.Frame, from *wire.Port) verdict.Verd
 	return s.take(t, c, &p, from)
 }
 
-// Take implements wire.Local: a packet of a host to a router's address on the network.
+// Take implements wire.Local: a packet of a host to a router's address on the network, or to Metadata.
 func (s *Station) Take(t *loop.Turn, _ *tap.Frame, p *packet.Packet) verdict.Verdict {
 	c := s.config.Load()
-	if _, ok := c.Routers[p.Dst]; !ok {
+	if _, ok := c.Routers[p.Dst]; !ok && p.Dst != Metadata {
 		return verdict.Next
 	}
 	return s.take(t, c, p, nil)
 }
 
+// serves says whether a packet is for a service.
+func (c *Config) serves(p *packet.Packet) bool {
+	switch {
+	case p.Fragmented():
+		return false
+	case p.Dst == Metadata:
+		return c.Metadata != nil && p.Proto == packet.ProtoTCP && p.DstPort == metadataPort
+	case p.Proto == packet.ProtoUDP:
+		return c.DHCP != nil && p.DstPort == serverPort || c.Names != nil && p.DstPort == namesPort
+	}
+	return c.Names != nil && p.Proto == packet.ProtoTCP && p.DstPort == namesPort
+}
+
 // take gives a packet to the service that it is for. The result is verdict.Next if there is none. It may be called by a
 // worker other than the network's.
 func (s *Station) take(t *loop.Turn, c *Config, p *packet.Packet, at *wire.Port) verdict.Verdict {
-	if c.DHCP == nil || p.Proto != packet.ProtoUDP || p.DstPort != serverPort || p.Fragmented() {
+	if !c.serves(p) {
 		return verdict.Next
 	}
-	payload, ok := datagram(p)
-	if !ok {
-		return verdict.Drop(verdict.DropTransport).At(verdict.StageParse)
+	rq := request{at: at, asker: p.SourceMAC(), src: netip.AddrPortFrom(p.Src.Netip(), p.SrcPort),
+		dst: netip.AddrPortFrom(p.Dst.Netip(), p.DstPort), tcp: p.Proto == packet.ProtoTCP}
+	if rq.tcp {
+		rq.bytes = p.Eth[packet.EthernetLen:p.End]
+	} else {
+		var ok bool
+		if rq.bytes, ok = datagram(p); !ok {
+			return verdict.Drop(verdict.DropTransport).At(verdict.StageParse)
+		}
 	}
-	asker := p.SourceMAC()
-	if !s.allows(asker) {
+	if !s.allows(&rq) {
 		return verdict.Drop(verdict.DropServiceRate)
 	}
-	rq := request{at: at, asker: asker, Request: dhcp.Request{
-		Payload: slices.Clone(payload), SourceMAC: asker, Src: p.Src.Netip(), Dst: p.Dst.Netip(),
-	}}
+	if rq.bytes = slices.Clone(rq.bytes); rq.tcp && p.Partial {
+		packet.SetTransportChecksum(rq.bytes)
+	}
 	if t.IsOf(s.Worker) {
 		if !s.push(rq) {
 			return verdict.Drop(verdict.DropServiceRate)
@@ -168,12 +219,16 @@ func (s *Station) take(t *loop.Turn, c *Config, p *packet.Packet, at *wire.Port)
 	return verdict.Consumed
 }
 
-// allows says whether a request of a host is let in.
-func (s *Station) allows(asker packet.MAC) bool {
+// allows says whether a request is let in.
+func (s *Station) allows(rq *request) bool {
 	now := s.Worker.Clock() // workers have clocks of their own, and any may call
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.gone && len(s.queue) < maxQueue && s.limits.allow(asker, now)
+	l := &s.limits
+	if rq.tcp {
+		l = &s.packets
+	}
+	return !s.gone && len(s.queue) < maxQueue && l.allow(rq.asker, now)
 }
 
 // push has a request answered. It reports false if too many wait. It is called by the worker of the network.
@@ -182,7 +237,7 @@ func (s *Station) push(rq request) bool {
 		rq.at = s.Network.PortOf(rq.asker)
 	}
 	if rq.at != nil {
-		rq.Device = rq.at.Link.Name
+		rq.device = rq.at.Link.Name
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,26 +273,82 @@ func (s *Station) run(now time.Time) {
 		st := s.server.Stats(nil)
 		s.leases.Store(st.Leases+st.Offers+st.Quarantined > 0)
 	}
-	if c := s.config.Load(); c.DHCP != nil && len(batch) > 0 {
-		rqs := make([]dhcp.Request, len(batch))
-		for i := range batch {
-			rqs[i] = batch[i].Request
-		}
-		s.leases.Store(true)
-		var out []answer
-		for i, a := range s.server.Serve(now, c.DHCP, rqs) {
-			if a.Payload != nil && a.To.Addr().Is4() && a.From.Is4() {
-				out = append(out, answer{batch[i].at, batch[i].asker, a})
-			}
-		}
-		s.answer(out)
-	}
+	s.handle(now, s.config.Load(), batch)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waits = false; (len(s.queue) > 0 || s.swept) && !s.gone {
 		s.wake()
 	}
 }
+
+// handle gives requests to their services.
+func (s *Station) handle(now time.Time, c *Config, batch []request) {
+	var messages []request
+	for i := range batch {
+		switch rq := &batch[i]; {
+		case rq.tcp:
+			s.input(c, rq)
+		case rq.dst.Port() == namesPort:
+			s.ask(c, rq)
+		default:
+			messages = append(messages, *rq)
+		}
+	}
+	if c.DHCP == nil || len(messages) == 0 {
+		return
+	}
+	s.leases.Store(true)
+	rqs := make([]dhcp.Request, len(messages))
+	for i, m := range messages {
+		rqs[i] = dhcp.Request{Payload: m.bytes, SourceMAC: m.asker, Src: m.src.Addr(), Dst: m.dst.Addr(),
+			Device: m.device}
+	}
+	var out []answer
+	for i, a := range s.server.Serve(now, c.DHCP, rqs) {
+		if a.Payload != nil && a.To.Addr().Is4() && a.From.Is4() {
+			out = append(out, answer{messages[i].at, messages[i].asker, a.ToMAC, netip.AddrPortFrom(a.From, serverPort),
+				a.To, a.Payload})
+		}
+	}
+	s.answer(out)
+}
+
+// ask answers a DNS query. It may have to wait for other servers.
+func (s *Station) ask(c *Config, rq *request) {
+	if c.Names == nil {
+		return
+	}
+	if s.runner.direct {
+		s.askNow(c, rq)
+		return
+	}
+	s.mu.Lock()
+	full := s.gone || s.asking >= maxAsking
+	if !full {
+		s.asking++
+	}
+	s.mu.Unlock()
+	if full {
+		return // the asker tries again
+	}
+	s.runner.start(func() {
+		s.askNow(c, rq)
+		s.mu.Lock()
+		s.asking--
+		s.mu.Unlock()
+	})
+}
+
+func (s *Station) askNow(c *Config, rq *request) {
+	ctx, cancel := context.WithTimeout(s.runner.ctx, askTime)
+	defer cancel()
+	if b := c.Names.Answer(ctx, rq.bytes, rq.src.Addr()); b != nil {
+		s.answer([]answer{{rq.at, rq.asker, rq.asker, rq.dst, rq.src, b}})
+	}
+}
+
+// askTime is how long a DNS query may wait for other servers.
+const askTime = 10 * time.Second
 
 // answer has the worker send answers. A worker that does not keep up loses them: clients ask again.
 func (s *Station) answer(out []answer) {
@@ -265,18 +376,18 @@ func (s *Station) send() {
 	t, c := &s.Worker.Turn, s.config.Load()
 	for i := range out {
 		a := &out[i]
-		from, ok := c.Routers[packet.AddrFrom(a.From)]
+		from, ok := c.Routers[packet.AddrFrom(a.src.Addr())]
 		if !ok {
 			from = s.MAC
 		}
-		to, at := packet.MAC(a.ToMAC), a.at
+		to, at := a.to, a.at
 		if at == nil {
 			if at = s.Network.PortOf(a.asker); at == nil && to.IsGroup() {
 				to = a.asker // the answer is nobody else's affair
 			}
 		}
-		f := t.Alloc(packet.EthernetLen + packet.IPv4Len + packet.UDPLen + len(a.Payload))
-		putDatagram(f.Ethernet(), from, to, netip.AddrPortFrom(a.From, serverPort), a.To, a.Payload)
+		f := t.Alloc(a.size())
+		a.put(f.Ethernet(), from, to)
 		s.AnswerAt(t, &f, at)
 	}
 }
