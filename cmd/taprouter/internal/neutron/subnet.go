@@ -212,7 +212,9 @@ func removeSubnet(e *edit, s *config.Subnet) error {
 			"allocation from this subnet: %s.", s.ID, by)
 	}
 	for p := range e.PortsIn(s.ID) {
-		return inUse(string(p.ID))
+		if p.DeviceOwner != config.OwnerDHCP { // the server's goes, or loses the address
+			return inUse(string(p.ID))
+		}
 	}
 	for f := range e.FloatingIPsOn(s.Network) {
 		if s.CIDR.Contains(f.Address) {
