@@ -390,7 +390,8 @@ func (c *checker) checkLease(w where, field string, network ID, a netip.Addr) bo
 	if p, ok := w.o.(*Port); !leased || ok && p.MAC == m {
 		return true
 	}
-	c.fault(w, field, Taken, "%v is leased to the host with MAC address %v; the lease ends with: taprouter lease release %v",
+	c.fault(w, field, Taken,
+		"%v is leased to the host with MAC address %v; the lease ends with: taprouter lease release %v",
 		a, m, a)
 	return false
 }

@@ -96,7 +96,8 @@ func (o DHCPOption) Encode() (code uint8, value []byte, err error) {
 	known, ok := dhcpOptions[o.Name]
 	if n, err := strconv.ParseUint(o.Name, 10, 16); err == nil {
 		if n > 255 || slices.Contains(serversOwn, uint8(n)) {
-			return 0, nil, fmt.Errorf("%w: the server itself decides on option %d, or it is no option", ErrDHCPOption, n)
+			return 0, nil, fmt.Errorf("%w: the server itself decides on option %d, or it is no option", ErrDHCPOption,
+				n)
 		}
 		if known, ok = dhcpFormats[uint8(n)]; !ok {
 			known, ok = dhcpOption{code: uint8(n)}, true

@@ -30,7 +30,8 @@ func TestDHCPOptions(t *testing.T) {
 		{"server-ip-address", "10.0.0.7,10.0.0.8", 0, "one address", true},
 		{"ip-forward-enable", "true", 19, "01", false},
 		{"default-ttl", "0", 0, "from 1 to 255", true},
-		{"classless-static-route", "10.8.0.0/13,10.0.0.8,0.0.0.0/0,10.0.0.1", 121, "0d0a08" + "0a000008" + "00" + "0a000001", false},
+		{"classless-static-route", "10.8.0.0/13,10.0.0.8,0.0.0.0/0,10.0.0.1", 121, "0d0a08" + "0a000008" + "00" +
+			"0a000001", false},
 		{"classless-static-route", "10.8.0.0/13", 0, "next hop", true},
 		{"classless-static-route", "", 121, "", false},
 		{"router", "", 3, "", false},
@@ -66,7 +67,8 @@ func TestDHCPOptions(t *testing.T) {
 func TestPortWithDHCPOptions(t *testing.T) {
 	d := lab()
 	d.Put(&config.Port{Meta: meta("vm"), Network: id("in"), FixedIPs: []config.FixedIP{{}}, Extra: &config.PortExtra{
-		DHCPOptions: []config.DHCPOption{{Name: "mtu", Value: "1400", IPVersion: 4}, {Name: "mtoo", Value: "1", IPVersion: 4},
+		DHCPOptions: []config.DHCPOption{{Name: "mtu", Value: "1400", IPVersion: 4}, {Name: "mtoo", Value: "1",
+			IPVersion: 4},
 			{Name: "26", Value: "1300", IPVersion: 4}, {Name: "whatever", Value: "x", IPVersion: 6},
 			{Name: "ntp-server", Value: "x", IPVersion: 4}}}})
 	_, faults := d.Check()
@@ -74,7 +76,8 @@ func TestPortWithDHCPOptions(t *testing.T) {
 	for _, f := range faults.Errors() {
 		fields = append(fields, f.Field)
 	}
-	if got := strings.Join(fields, " "); got != "extra_dhcp_opts[1].name extra_dhcp_opts[2].name extra_dhcp_opts[4].value" {
+	if got := strings.Join(fields,
+		" "); got != "extra_dhcp_opts[1].name extra_dhcp_opts[2].name extra_dhcp_opts[4].value" {
 		t.Errorf("faults of %s: %v", got, faults)
 	}
 }

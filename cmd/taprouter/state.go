@@ -73,7 +73,8 @@ func (k *keeping) loadLeases(ctx context.Context, log *slog.Logger) error {
 	if errors.Is(err, store.ErrNotRead) {
 		return err
 	} else if err != nil {
-		log.Warn("leases of DHCP that cannot be read are forgotten; their hosts may ask for their addresses", "err", err)
+		log.Warn("leases of DHCP that cannot be read are forgotten; their hosts may ask for their addresses", "err",
+			err)
 	}
 	k.leases, k.keeper = leases, kept
 	return nil

@@ -37,10 +37,13 @@ func TestWhereAnswersGo(t *testing.T) {
 			"10.0.0.100", "10.0.0.100:68", mac(1)},
 		{"renewing by a router", message(1, asking, at("10.0.0.100")), relay, "10.7.0.1", "10.0.0.100:68", relay},
 		{"refused", message(1, asking, asks("10.0.0.7")), mac(1), "0.0.0.0", "255.255.255.255:68", everyone},
-		{"refused while renewing", message(1, asking, at("10.0.0.7")), mac(1), "10.0.0.7", "255.255.255.255:68", everyone},
+		{"refused while renewing", message(1, asking, at("10.0.0.7")), mac(1), "10.0.0.7", "255.255.255.255:68",
+			everyone},
 		{"refused beyond a router", message(1, asking, at("10.7.0.1")), relay, "10.7.0.1", "10.7.0.1:68", relay},
-		{"a relay", message(1, discover, dhcpv4.WithRelay(net.IP{10, 0, 0, 9})), relay, "10.0.0.9", "10.0.0.9:67", relay},
-		{"a relay, refused", message(1, asking, asks("10.0.0.7"), dhcpv4.WithRelay(net.IP{10, 0, 0, 9})), relay, "10.0.0.9",
+		{"a relay", message(1, discover, dhcpv4.WithRelay(net.IP{10, 0, 0, 9})), relay, "10.0.0.9", "10.0.0.9:67",
+			relay},
+		{"a relay, refused", message(1, asking, asks("10.0.0.7"), dhcpv4.WithRelay(net.IP{10, 0, 0, 9})), relay,
+			"10.0.0.9",
 			"10.0.0.9:67", relay},
 		{"informed", message(1, inform, at("10.0.0.7")), mac(1), "10.0.0.7", "10.0.0.7:68", mac(1)},
 	} {
@@ -98,7 +101,8 @@ func TestRelayOption(t *testing.T) {
 	}
 	b, _ := w.serve(request(message(2, discover, relayed...)))
 	raw := bytes.TrimRight(b.Payload, "\x00")
-	if end := append(append([]byte{82, byte(len(info.Value.ToBytes()))}, info.Value.ToBytes()...), 255); !bytes.HasSuffix(raw, end) {
+	if end := append(append([]byte{82, byte(len(info.Value.ToBytes()))}, info.Value.ToBytes()...),
+		255); !bytes.HasSuffix(raw, end) {
 		t.Errorf("option 82 is not the last: %x", raw[240:])
 	}
 	if !offer.ServerIdentifier().Equal(net.IP{10, 1, 0, 9}) {
@@ -172,7 +176,8 @@ func TestValues(t *testing.T) {
 		119: "07" + hex.EncodeToString([]byte("example")) + "03" + hex.EncodeToString([]byte("org")) + "00" +
 			"03" + hex.EncodeToString([]byte("eng")) + "c000" + "c008" +
 			"03" + hex.EncodeToString([]byte("lab")) + "04" + hex.EncodeToString([]byte("test")) + "00",
-		121: "10" + "0a08" + "0a000008" + "20" + "a9fea9fe" + "0a000001" + "18" + "0a0100" + "00000000" + "00" + "0a000001",
+		121: "10" + "0a08" + "0a000008" + "20" + "a9fea9fe" + "0a000001" + "18" + "0a0100" + "00000000" + "00" +
+			"0a000001",
 	} {
 		if got := hex.EncodeToString(offer.Options[code]); got != want {
 			t.Errorf("option %d is %s, want %s", code, got, want)
@@ -208,7 +213,8 @@ func TestPortOptions(t *testing.T) {
 		offer.ServerHostName != "10.0.0.77" || offer.BootFileNameOption() != "pxelinux.0" {
 		t.Errorf("boots from %v", offer.Summary())
 	}
-	port.Options = []dhcp.Option{{Code: dhcp.OptionNextServer, Value: []byte{10, 0, 0, 78}}, {Code: 3, Value: []byte{10, 0, 0, 9}}}
+	port.Options = []dhcp.Option{{Code: dhcp.OptionNextServer, Value: []byte{10, 0, 0, 78}}, {Code: 3, Value: []byte{10,
+		0, 0, 9}}}
 	offer = w.say(p, dhcp.Offered)
 	if !offer.ServerIPAddr.Equal(net.IP{10, 0, 0, 78}) {
 		t.Errorf("boots from %v", offer.ServerIPAddr)
@@ -221,7 +227,8 @@ func TestPortOptions(t *testing.T) {
 // A client that has its address by other means gets parameters, and neither an address nor a time.
 func TestInform(t *testing.T) {
 	w := newWorld(t)
-	ack := w.say(message(1, inform, at("10.0.0.7"), dhcpv4.WithRequestedOptions(dhcpv4.OptionDomainNameServer)), dhcp.Informed)
+	ack := w.say(message(1, inform, at("10.0.0.7"), dhcpv4.WithRequestedOptions(dhcpv4.OptionDomainNameServer)),
+		dhcp.Informed)
 	if !ack.YourIPAddr.IsUnspecified() || ack.Options.Has(dhcpv4.OptionIPAddressLeaseTime) ||
 		ack.Options.Has(dhcpv4.OptionRenewTimeValue) || !ack.Options.Has(dhcpv4.OptionDomainNameServer) ||
 		ack.MessageType() != dhcpv4.MessageTypeAck {
@@ -265,16 +272,20 @@ func TestSize(t *testing.T) {
 		overl   byte
 	}{
 		{"small", 0, 0, nil, 310, []uint8{1, 3, 6}, nil, 0},
-		{"default", 0, 0, []dhcp.Option{{Code: 200, Value: long(230)}, {Code: 201, Value: long(110)}, {Code: 202, Value: long(60)}},
+		{"default", 0, 0, []dhcp.Option{{Code: 200, Value: long(230)}, {Code: 201, Value: long(110)}, {Code: 202,
+			Value: long(60)}},
 			548, []uint8{1, 200, 201, 202}, nil, 3},
-		{"too much", 0, 0, []dhcp.Option{{Code: 200, Value: long(230)}, {Code: 201, Value: long(250)}, {Code: 202, Value: long(250)}},
+		{"too much", 0, 0, []dhcp.Option{{Code: 200, Value: long(230)}, {Code: 201, Value: long(250)}, {Code: 202,
+			Value: long(250)}},
 			548, []uint8{1, 200}, []uint8{201, 202}, 0},
 		{"takes more", 1400, 1450, []dhcp.Option{{Code: 200, Value: long(250)}, {Code: 201, Value: long(500)}},
 			1372, []uint8{1, 200, 201}, nil, 0},
-		{"takes more than the network", 9000, 1000, []dhcp.Option{{Code: 200, Value: long(700)}, {Code: 201, Value: long(100)}},
+		{"takes more than the network", 9000, 1000, []dhcp.Option{{Code: 200, Value: long(700)}, {Code: 201,
+			Value: long(100)}},
 			972, []uint8{1, 201}, []uint8{200}, 0},
 		{"takes less than it must", 100, 0, []dhcp.Option{{Code: 200, Value: long(200)}}, 548, []uint8{1, 200}, nil, 0},
-		{"the field of the file is used", 0, 0, []dhcp.Option{{Code: 67, Value: []byte("boot")}, {Code: 200, Value: long(230)},
+		{"the field of the file is used", 0, 0, []dhcp.Option{{Code: 67, Value: []byte("boot")}, {Code: 200,
+			Value: long(230)},
 			{Code: 201, Value: long(100)}, {Code: 202, Value: long(50)}}, 548, []uint8{67, 200, 202}, []uint8{201}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -424,7 +435,8 @@ func TestSmallSubnets(t *testing.T) {
 		p := netip.PrefixFrom(addr("10.0.0.0"), bits)
 		last := netip.AddrFrom4([4]byte{10, 0, 0, byte(1<<(32-bits) - 1)})
 		w.c.Servers = nil
-		w.c.Subnets = []dhcp.Subnet{{CIDR: p, Server: addr("10.9.9.9"), Pools: []dhcp.Range{{First: p.Addr(), Last: last}}}}
+		w.c.Subnets = []dhcp.Subnet{{CIDR: p, Server: addr("10.9.9.9"), Pools: []dhcp.Range{{First: p.Addr(),
+			Last: last}}}}
 		got := 0
 		for n := range 5 {
 			a, _ := w.serve(request(message(n, discover)))

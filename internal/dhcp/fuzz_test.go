@@ -15,7 +15,8 @@ import (
 func FuzzServe(f *testing.F) {
 	for _, p := range []*dhcpv4.DHCPv4{
 		message(1, discover), message(1, asking, asks("10.0.0.100"), to("10.0.0.1"), clientID("\x00one")),
-		message(1, asking, at("10.0.0.100")), message(2, inform, at("10.0.0.50")), message(1, decline, asks("10.0.0.100")),
+		message(1, asking, at("10.0.0.100")), message(2, inform, at("10.0.0.50")), message(1, decline,
+			asks("10.0.0.100")),
 		message(1, release, at("10.0.0.100")),
 		message(1, discover, dhcpv4.WithRelay(net.IP{10, 0, 0, 9}), dhcpv4.WithOption(dhcpv4.OptRelayAgentInfo(
 			dhcpv4.OptGeneric(dhcpv4.LinkSelectionSubOption, []byte{10, 0, 0, 0})))),
@@ -51,7 +52,8 @@ func FuzzServe(f *testing.F) {
 				most = max(most, min(int(n), 1450)-28)
 			}
 			// Option 82 comes back whole, whatever it takes.
-			own := len(asked.Options.Get(dhcpv4.OptionRelayAgentInformation)) + len(asked.Options.Get(dhcpv4.OptionClientIdentifier))
+			own := len(asked.Options.Get(dhcpv4.OptionRelayAgentInformation)) +
+				len(asked.Options.Get(dhcpv4.OptionClientIdentifier))
 			if len(a.Payload) > most+2*own && own < 200 || len(a.Payload) < 300 {
 				t.Errorf("%d bytes for a client that takes %d", len(a.Payload), most)
 			}
@@ -94,7 +96,8 @@ func BenchmarkDiscoverInFullPool(b *testing.B) {
 			var kept []dhcp.Lease
 			for n := range full {
 				m := mac(100 + n)
-				kept = append(kept, dhcp.Lease{Network: "net", Client: dhcp.Key(m, nil), MAC: m, Ends: start.AddDate(9, 0, 0),
+				kept = append(kept, dhcp.Lease{Network: "net", Client: dhcp.Key(m, nil), MAC: m, Ends: start.AddDate(9,
+					0, 0),
 					Address: addr("10.1.0.0")})
 				k := &kept[len(kept)-1]
 				a := k.Address.As4()

@@ -2,8 +2,8 @@ package dhcp
 
 import "time"
 
-// Rates at which messages are answered. A client asks some times in a minute; a device may have thousands behind it that
-// start together.
+// Rates at which messages are answered. A client asks some times in a minute; a device may have thousands behind it,
+// which start together.
 const (
 	macRate, macBurst       = 10, 20
 	deviceRate, deviceBurst = 2000, 4000

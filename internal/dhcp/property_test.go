@@ -104,7 +104,8 @@ func TestRandomClients(t *testing.T) {
 			total[r] += n
 		}
 	}
-	for _, r := range []dhcp.Reason{dhcp.Offered, dhcp.Acknowledged, dhcp.Refused, dhcp.Released, dhcp.Declined, dhcp.NotKept,
+	for _, r := range []dhcp.Reason{dhcp.Offered, dhcp.Acknowledged, dhcp.Refused, dhcp.Released, dhcp.Declined,
+		dhcp.NotKept,
 		dhcp.NoLease, dhcp.PoolEmpty} {
 		if total[r] < 100 {
 			t.Errorf("%d messages were %v", total[r], r)

@@ -31,7 +31,8 @@ func TestRequests(t *testing.T) {
 		mods   []dhcpv4.Modifier
 		want   dhcp.Reason
 	}{
-		{"selecting an address that is free", 3, []dhcpv4.Modifier{asks("10.0.0.101"), to("10.0.0.1")}, dhcp.Acknowledged},
+		{"selecting an address that is free", 3, []dhcpv4.Modifier{asks("10.0.0.101"), to("10.0.0.1")},
+			dhcp.Acknowledged},
 		{"selecting by an older address of the server", 3, []dhcpv4.Modifier{asks("10.0.0.101"), to("10.0.0.2")},
 			dhcp.Acknowledged},
 		{"selecting another server", 3, []dhcpv4.Modifier{asks("10.0.0.101"), to("10.0.0.66")}, dhcp.OtherServer},
@@ -53,10 +54,12 @@ func TestRequests(t *testing.T) {
 		{"a port renewing its address", 2, []dhcpv4.Modifier{at("10.0.0.50")}, dhcp.Acknowledged},
 		{"a port rebooting with another address", 2, []dhcpv4.Modifier{asks("10.0.0.104")}, dhcp.Refused},
 		{"a port renewing another address", 2, []dhcpv4.Modifier{at("10.0.0.104")}, dhcp.Refused},
-		{"a port with a client identifier", 2, []dhcpv4.Modifier{asks("10.0.0.50"), clientID("\x00two")}, dhcp.Acknowledged},
+		{"a port with a client identifier", 2, []dhcpv4.Modifier{asks("10.0.0.50"), clientID("\x00two")},
+			dhcp.Acknowledged},
 		{"another client renewing a port's address", 3, []dhcpv4.Modifier{at("10.0.0.50")}, dhcp.Refused},
 		{"a relay", 3, []dhcpv4.Modifier{asks("10.0.0.102"), dhcpv4.WithRelay(net.IP{10, 0, 0, 9})}, dhcp.Acknowledged},
-		{"a relay elsewhere", 3, []dhcpv4.Modifier{asks("10.0.0.102"), dhcpv4.WithRelay(net.IP{10, 9, 0, 9})}, dhcp.NoSubnet},
+		{"a relay elsewhere", 3, []dhcpv4.Modifier{asks("10.0.0.102"), dhcpv4.WithRelay(net.IP{10, 9, 0, 9})},
+			dhcp.NoSubnet},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -102,7 +105,8 @@ func TestOnlyPorts(t *testing.T) {
 	w.port(4, "10.7.0.4")
 	for _, p := range []*dhcpv4.DHCPv4{
 		message(1, discover), message(1, asking, asks("10.0.0.100")), message(1, asking, asks("192.168.0.1")),
-		message(1, inform, at("10.0.0.7")), message(1, release, at("10.0.0.50")), message(1, decline, asks("10.0.0.50")),
+		message(1, inform, at("10.0.0.7")), message(1, release, at("10.0.0.50")), message(1, decline,
+			asks("10.0.0.50")),
 	} {
 		w.say(p, dhcp.NoPort)
 	}
@@ -354,7 +358,8 @@ func TestClaims(t *testing.T) {
 	if a == free {
 		free = addr("10.0.0.108")
 	}
-	done := w.leases.ClaimAll(w.now, []dhcp.Claim{{Network: "net", Address: free, MAC: mac(2)}, {Network: "net", Address: a}})
+	done := w.leases.ClaimAll(w.now, []dhcp.Claim{{Network: "net", Address: free, MAC: mac(2)}, {Network: "net",
+		Address: a}})
 	w.say(message(3, asking, asks(free.String())), dhcp.Refused)
 	w.say(message(1, asking, at(a.String())), dhcp.Acknowledged) // it has been its before
 	done()

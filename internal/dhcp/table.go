@@ -69,8 +69,9 @@ type pastLease struct {
 
 func newTable() *table {
 	return &table{
-		byAddr: map[netip.Addr]*entry{}, used: map[uint32]uint64{}, byKey: map[string]*entry{}, offers: list.New(), quarantine: list.New(),
-		perMAC: map[MAC]int{}, perDevice: map[string]int{}, past: map[string]*list.Element{},
+		byAddr: map[netip.Addr]*entry{}, used: map[uint32]uint64{}, byKey: map[string]*entry{}, offers: list.New(),
+		quarantine: list.New(),
+		perMAC:     map[MAC]int{}, perDevice: map[string]int{}, past: map[string]*list.Element{},
 		pastAddr: map[netip.Addr]*list.Element{}, pasts: list.New(), claimed: map[netip.Addr]int{},
 	}
 }

@@ -22,7 +22,8 @@ import (
 func lease(n int, a string) dhcp.Change {
 	m := dhcp.MAC{2, 0, 0, byte(n >> 16), byte(n >> 8), byte(n)}
 	began := time.Date(2026, 11, 1, 12, 0, 0, 5, time.UTC)
-	return dhcp.Change{Lease: dhcp.Lease{Network: "net", Address: netip.MustParseAddr(a), Client: dhcp.Key(m, nil), MAC: m,
+	return dhcp.Change{Lease: dhcp.Lease{Network: "net", Address: netip.MustParseAddr(a), Client: dhcp.Key(m, nil),
+		MAC:      m,
 		Hostname: fmt.Sprint("host", n), Device: "tap0", Began: began, Ends: began.Add(time.Hour)}}
 }
 
