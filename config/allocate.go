@@ -423,14 +423,22 @@ func (c *checker) isReserved(network ID, a netip.Addr) bool {
 	return c.Claimed != nil && c.Claimed(network, a)
 }
 
-// chooseMACs gives the ports of routers their MAC addresses.
+// chooseMACs gives the ports of routers and of DHCP servers their MAC addresses.
 func (c *checker) chooseMACs() {
 	for _, ref := range c.order {
 		if ref.Kind != KindPort {
 			continue
 		}
 		p := c.Port(ref.ID)
-		if p == nil || !p.isRouters() {
+		if p == nil {
+			continue
+		}
+		if p.isDHCPServer() && p.MAC.IsZero() {
+			p = copyOf(p)
+			p.MAC = c.freeMAC(p, "dhcp", string(p.Network))
+			c.change(p)
+		}
+		if !p.isRouters() {
 			continue
 		}
 		r, n := c.Router(ID(p.DeviceID)), c.Network(p.Network)
@@ -459,15 +467,25 @@ func (c *checker) routerMAC(p *Port, r *Router, n *Network) MAC {
 	if !p.MAC.IsZero() && c.isFreeMAC(p, p.MAC) {
 		return p.MAC
 	}
-	key := fmt.Appendf(nil, "%s\x00%s\x000", r.Name, n.Name)
+	if m := hashedMAC(r.Name, n.Name, 0); c.isFreeMAC(p, m) {
+		return m
+	}
+	return c.freeMAC(p, string(r.ID), string(n.ID))
+}
+
+// freeMAC is the first MAC address made of two names that no other port of p's network has.
+func (c *checker) freeMAC(p *Port, of, on string) MAC {
 	for k := 1; ; k++ {
-		sum := sha256.Sum256(key)
-		m := MAC{0xfa, 0x16, 0x3e, sum[0], sum[1], sum[2]} // the prefix that Neutron uses, locally administered
-		if c.isFreeMAC(p, m) {
+		if m := hashedMAC(of, on, k); c.isFreeMAC(p, m) {
 			return m
 		}
-		key = fmt.Appendf(nil, "%s\x00%s\x00%d", r.ID, n.ID, k)
 	}
+}
+
+// hashedMAC is the k-th MAC address made of two names.
+func hashedMAC(of, on string, k int) MAC {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", of, on, k))
+	return MAC{0xfa, 0x16, 0x3e, sum[0], sum[1], sum[2]} // the prefix that Neutron uses, locally administered
 }
 
 func (c *checker) isFreeMAC(p *Port, m MAC) bool {

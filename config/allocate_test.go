@@ -106,6 +106,37 @@ func TestClaimedIsPassedOver(t *testing.T) {
 	}
 }
 
+// An address that is leased to a host is not given to an object by name, unless the object is the host's port.
+func TestLeasedAddresses(t *testing.T) {
+	host := config.MAC{2, 0, 0, 0, 0, 9}
+	leased := addr(10, 0, 0, 77)
+	port := func(name string, m config.MAC, a netip.Addr) *config.Port {
+		return &config.Port{Meta: meta(name), Network: id("in"), MAC: m, FixedIPs: []config.FixedIP{{Address: a}}}
+	}
+	holder := func(network config.ID, a netip.Addr) (config.MAC, bool) {
+		return host, network == id("in") && a == leased
+	}
+	d := lab()
+	d.Holder = holder
+	d.Put(port("a", config.MAC{2, 0, 0, 0, 0, 1}, leased))
+	_, faults := d.Check()
+	if len(faults.Errors()) != 1 || faults[0].Code != config.Taken || faults[0].Field != "fixed_ips[0]" ||
+		!strings.Contains(faults[0].Message, "10.0.0.77 is leased to the host with MAC address 02:00:00:00:00:09") {
+		t.Errorf("faults: %v", faults)
+	}
+	d = lab()
+	d.Holder = holder
+	d.Put(port("a", host, leased), port("b", config.MAC{2, 0, 0, 0, 0, 1}, addr(10, 0, 0, 78)))
+	s := mustCheck(t, d)
+	// What an object has had before is its own, whatever is said of it.
+	d = s.Edit()
+	d.Holder = func(config.ID, netip.Addr) (config.MAC, bool) { return config.MAC{2, 0, 0, 0, 0, 8}, true }
+	p := *s.Port(id("b"))
+	p.Description = "changed"
+	d.Put(&p)
+	mustCheck(t, d)
+}
+
 // A router has one MAC address on a network, whatever the network knows already is passed over.
 func TestMACsOfRouters(t *testing.T) {
 	s := mustCheck(t, lab())
@@ -261,14 +292,12 @@ func TestOneStateManyEdits(t *testing.T) {
 }
 
 // A program may make a subnet with DHCP before there is a gateway.
-func TestDHCPWaitsForAGateway(t *testing.T) {
+func TestDHCPNeedsNoGateway(t *testing.T) {
 	d := config.Empty().Edit()
 	d.Put(&config.Network{Meta: meta("a")},
 		&config.Subnet{Meta: meta("a1"), Network: id("a"), CIDR: netip.MustParsePrefix("10.0.0.0/24"), DHCP: true})
-	s, faults := d.Check()
-	if s == nil || len(faults) != 1 || !faults[0].Warning || faults[0].Field != "dhcp" ||
-		faults[0].Code != config.Unreached {
-		t.Errorf("%+v", faults)
+	if p := mustCheck(t, d).DHCPPort(id("a")); p == nil || p.FixedIPs[0].Address != addr(10, 0, 0, 1) {
+		t.Errorf("the server has %+v", p)
 	}
 }
 

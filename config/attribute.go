@@ -205,6 +205,8 @@ func (c *content) callPort(p *Port) string {
 		return "gateway of " + router()
 	case p.DeviceOwner == OwnerInterface:
 		return fmt.Sprintf("interface %s of %s on network %s", p.addresses(), router(), c.title(KindNetwork, p.Network))
+	case p.isDHCPServer():
+		return "DHCP server of network " + c.title(KindNetwork, p.Network)
 	case p.Name != "" && p.DeviceOwner == OwnerCompute && p.DeviceID == string(p.ID):
 		return "instance " + strconv.Quote(p.Name)
 	case p.Name != "":

@@ -116,6 +116,7 @@ func (c *checker) run() {
 	c.reopen()
 	c.checkSubnets()
 	c.choose()
+	c.makeDHCPPorts()
 	c.chooseMACs()
 	for _, r := range c.order {
 		c.follow(r.ID)
@@ -373,15 +374,31 @@ func (c *checker) checkAddress(w where, field string, network ID, a netip.Addr) 
 	id := w.o.About().ID
 	first := c.first(claim{what: claimAddress, scope: string(network), addr: a})
 	if first == id || c.group(first) == c.group(id) {
-		return true
+		return c.checkLease(w, field, network, a)
 	}
 	c.fault(w, field, Taken, "%v is already the address of %s", a, c.owner(c.find(first)))
 	return false
 }
 
+// checkLease checks that an address which no object has had so far is not leased to a host, unless the host is the
+// port that gets it.
+func (c *checker) checkLease(w where, field string, network ID, a netip.Addr) bool {
+	if c.Holder == nil || c.base.Owner(network, a) != nil {
+		return true
+	}
+	m, leased := c.Holder(network, a)
+	if p, ok := w.o.(*Port); !leased || ok && p.MAC == m {
+		return true
+	}
+	c.fault(w, field, Taken,
+		"%v is leased to the host with MAC address %v; the lease ends with: taprouter lease release %v",
+		a, m, a)
+	return false
+}
+
 // isGateway says whether an address is the gateway of a subnet.
 func (c *checker) isGateway(network ID, a netip.Addr) bool {
-	return c.claimant(claim{what: claimGateway, scope: string(network), addr: a}) != ""
+	return c.IsGatewayAddress(network, a)
 }
 
 // isUnsure says whether a network may have subnets that are not known: then no address is outside.

@@ -292,11 +292,8 @@ func (c *checker) checkSubnet(s *Subnet) {
 	if ok {
 		c.checkSubnetOverlaps(w, s, n)
 	}
-	switch {
-	case s.Gateway.IsValid():
+	if s.Gateway.IsValid() {
 		c.checkHostIn(w, "gateway", "gateway", s.Gateway, cidr)
-	case s.DHCP:
-		c.warn(w, "dhcp", Unreached, "dhcp needs a gateway: its address is the one that answers")
 	}
 	c.checkRanges(w, s, cidr)
 	c.checkServers(w, s)

@@ -16,6 +16,7 @@ func (c *checker) checkPort(p *Port) {
 	c.checkPortDevice(w, p)
 	c.checkPortGroups(w, p)
 	c.checkProfile(w, p)
+	c.checkDHCPOptions(w, p)
 	switch p.DeviceOwner {
 	case OwnerInterface:
 		c.checkInterface(p)

@@ -41,6 +41,7 @@ const (
 	claimHop                       // addr: the next hop of a router's route
 	claimRouterPort                // a router and a network, one ID after the other
 	claimRule                      // a security group and what its rule says
+	claimName                      // a network, and the name of a port there, one after the other
 	numClaims
 )
 
@@ -120,6 +121,9 @@ func (c *content) appendClaims(list []claim, o Object) []claim {
 		}
 		if o.isRouters() {
 			add(claim{what: claimRouterPort, scope: o.DeviceID + string(o.Network)})
+		}
+		if name := o.hostName(); name != "" {
+			add(claim{what: claimName, scope: string(o.Network) + name})
 		}
 		if !o.MAC.IsZero() {
 			add(claim{what: claimMAC, scope: string(o.Network), num: o.MAC.number()})

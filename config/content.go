@@ -106,6 +106,7 @@ const (
 	portInGroup           // a security group
 	balancerInGroup       // a security group
 	balancerAtPort        // a port
+	portAtDevice          // a network and a device, one after the other: a port without a MAC address of its own
 )
 
 // A count is how many relations of a kind an owner has.
@@ -358,6 +359,9 @@ func appendRelations(list []relation, o Object) []relation {
 			}
 		}
 		add(portOfDevice, ID(o.DeviceID))
+		if o.Device != "" && o.MAC.IsZero() {
+			add(portAtDevice, o.Network+ID(o.Device))
+		}
 		uniqueIDs(o.SecurityGroups, func(id ID) { add(portInGroup, id) })
 		switch o.DeviceOwner {
 		case OwnerInterface:

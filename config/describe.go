@@ -101,6 +101,8 @@ func (c *checker) describePort(p *Port) string {
 			network = fmt.Sprintf("%q", p.Network) // the edit of the port says so, whatever network it was once
 		}
 		return c.describe(r) + ": interface " + network
+	case p.isDHCPServer():
+		return "DHCP server of network " + c.networkName(p.Network)
 	case p.isInstance():
 		return "instance " + c.label(p)
 	}

@@ -19,6 +19,10 @@ type Draft struct {
 	// lease. Check chooses no such address. It may be nil.
 	Claimed func(network ID, a netip.Addr) bool
 
+	// Holder finds the host that an address of a network is leased to, by its MAC address. An object cannot be given
+	// such an address, unless it is a port with this MAC address. It may be nil.
+	Holder func(network ID, a netip.Addr) (MAC, bool)
+
 	// Now is what Check writes to Created and Updated.
 	Now time.Time
 

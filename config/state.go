@@ -337,6 +337,15 @@ func (c *content) PortsOfDevice(device string) iter.Seq[*Port] {
 	return each[*Port](c, portOfDevice, ID(device))
 }
 
+// PortAt finds the first port of a network that is tied to a device, and whose MAC address may be any, nil if there is
+// none. device is as Device.String writes it.
+func (c *content) PortAt(network ID, device string) *Port {
+	for p := range each[*Port](c, portAtDevice, network+ID(device)) {
+		return p
+	}
+	return nil
+}
+
 // InterfacesOf gives a router's ports on tenant networks.
 func (c *content) InterfacesOf(router ID) iter.Seq[*Port] { return each[*Port](c, interfaceOf, router) }
 
@@ -481,6 +490,34 @@ func (c *content) EndingIn(router ID, p netip.Prefix) iter.Seq[Object] {
 			}
 		}
 	}
+}
+
+// Addresses gives the addresses that an object has, each with its network.
+func (c *content) Addresses(o Object) iter.Seq2[ID, netip.Addr] {
+	return func(yield func(ID, netip.Addr) bool) {
+		var buffer [maxClaims]claim
+		for _, n := range c.appendClaims(buffer[:0], o) {
+			if n.what == claimAddress && !yield(ID(n.scope), n.addr) {
+				return
+			}
+		}
+	}
+}
+
+// CountAddresses counts the addresses from first to last on a network that objects have.
+func (c *content) CountAddresses(network ID, first, last netip.Addr) (count int) {
+	before := netip.Addr{}
+	c.claims[claimAddress].Ascend(claim{what: claimAddress, scope: string(network), addr: first}, func(n claim) bool {
+		if n.what != claimAddress || n.scope != string(network) || last.Less(n.addr) {
+			return false
+		}
+		if n.addr != before {
+			count++
+		}
+		before = n.addr
+		return true
+	})
+	return count
 }
 
 // MACOwner finds the first port that has a MAC address on a network, nil if there is none.

@@ -49,6 +49,7 @@ type Prepared struct {
 	boxes     map[boxKey]*loop.Outbox    // outboxes that come
 	devices   []*deviceChange
 	byDevice  map[config.Device]*deviceChange
+	services  []*serviceChange      // local services that come, change and go
 	quiet     bool                  // nothing is announced
 	spoke     map[*loop.Worker]bool // workers that have announcements, or send them on
 
@@ -172,6 +173,7 @@ func (p *Prepared) planStations() {
 			p.networkChange(c.checks.network).come(&c.checks.service.Station)
 		}
 	}
+	p.planServices()
 	for _, n := range p.networks {
 		n.list()
 	}
@@ -327,9 +329,11 @@ func (p *Prepared) commit() {
 	p.disown()
 	p.changeRouters()
 	p.own()
+	p.changeServices()
 	p.obeyRules()
 	p.changeNetworks()
 	p.announce()
+	p.endServices()
 	p.endRouters()
 	p.unregister()
 	p.closeDevices()
@@ -514,6 +518,7 @@ func (p *Prepared) remember() {
 			delete(e.links, d.spec)
 		}
 	}
+	p.rememberServices()
 	for of, q := range p.pools {
 		if e.pools[of] = q; p.to.Pool(of) == nil {
 			delete(e.pools, of)

@@ -114,7 +114,7 @@ func (a *assignment) group() int {
 	}
 	more := map[carrier]bool{} // of networks without a router that share devices
 	for _, c := range a.Prepared.networks {
-		if c.isNew && len(c.stationsCome) == 0 {
+		if c.isNew && !slices.ContainsFunc(c.stationsCome, isInterface) {
 			switch k := a.shares.of(c); {
 			case k == carrier{}:
 				use++

@@ -35,15 +35,16 @@ type touched struct {
 	networks map[config.ID]bool         // that have come, gone or changed
 	rules    map[config.ID]*portTouch   // by network
 	pools    map[config.ID]bool
-	engine   bool // the settings of the process
-	checks   bool // whether and how routers check members may be another thing
+	services map[config.ID]bool // networks whose local services may be others
+	engine   bool               // the settings of the process
+	checks   bool               // whether and how routers check members may be another thing
 }
 
 // touchedBy finds out what the difference of two States touches.
 func touchedBy(from, to *config.State, changes []config.Change) *touched {
 	c := &touched{
 		from: from, to: to, routers: map[config.ID]*routerTouch{}, networks: map[config.ID]bool{},
-		rules: map[config.ID]*portTouch{}, pools: map[config.ID]bool{},
+		rules: map[config.ID]*portTouch{}, pools: map[config.ID]bool{}, services: map[config.ID]bool{},
 	}
 	for _, ch := range changes {
 		c.checks = c.checks || mayChangeChecks(ch)
@@ -62,7 +63,7 @@ func touchedAtFirst(from, to *config.State) *touched {
 	c := touchedBy(from, to, nil)
 	c.engine, c.checks = true, true
 	for n := range to.Networks() {
-		c.networks[n.ID] = true
+		c.networks[n.ID], c.services[n.ID] = true, true
 		c.rulesOf(n.ID)
 	}
 	for r := range to.Routers() {
@@ -103,9 +104,10 @@ func (c *touched) touch(s *config.State, o config.Object) {
 			c.networks[n.ID] = true
 		}
 	case *config.Network:
-		c.networks[o.ID] = true
+		c.networks[o.ID], c.services[o.ID] = true, true
 		c.places(s, o.ID)
 	case *config.Subnet:
+		c.services[o.Network] = true
 		c.places(s, o.Network)
 	case *config.Router:
 		c.settings(o.ID)
@@ -114,6 +116,9 @@ func (c *touched) touch(s *config.State, o config.Object) {
 		if o.DeviceOwner == config.OwnerInterface || o.DeviceOwner == config.OwnerGateway {
 			c.place(config.ID(o.DeviceID))
 			c.balanced(s, config.ID(o.DeviceID), o.Network)
+		}
+		if o.DeviceOwner == config.OwnerInterface || o.DeviceOwner == config.OwnerDHCP {
+			c.services[o.Network] = true // other ports are looked up when they ask
 		}
 	case *config.FloatingIP:
 		c.floats(o)

@@ -23,10 +23,12 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/dhcp"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/service"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -71,6 +73,10 @@ type Options struct {
 	Restore io.Reader
 	// OnUnreadable, unless nil, is called by Start if Restore cannot be read to its end.
 	OnUnreadable func(error)
+	// LeaseKeeper writes the dynamic leases of DHCP down. nil: they end with the engine.
+	LeaseKeeper LeaseKeeper
+	// Leases are what LeaseKeeper has from before.
+	Leases []Lease
 }
 
 // An Engine is a State being served.
@@ -110,6 +116,10 @@ type Engine struct {
 	monitors     map[*ip.PoolShare]*monitor.Monitor
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	linkWatch    linkWatch
+	services     map[wire.ID]*service.Station // by the ids of their networks
+
+	runner *service.Runner
+	leases *dhcp.Leases
 }
 
 // A view is the workers, networks and routers for methods that any goroutine may call. It never changes: a change of
@@ -164,8 +174,10 @@ func newEngine(opt Options) *Engine {
 		checkers: map[*ip.Router]*checker{},
 		monitors: map[*ip.PoolShare]*monitor.Monitor{},
 		pools:    map[config.ID]*ip.Pool{}, numbers: map[wire.ID]memberNumber{}, rings: map[ringKey]*loop.Handover{},
-		boxes: map[boxKey]*loop.Outbox{},
+		boxes: map[boxKey]*loop.Outbox{}, services: map[wire.ID]*service.Station{},
 	}
+	e.leases = e.newLeases()
+	e.runner = service.NewRunner(time.Now, false)
 	e.state.Store(config.Empty())
 	e.show()
 	return e
@@ -286,7 +298,8 @@ func (e *Engine) Connections() []Connection {
 // is left when Close returns. Further calls do nothing.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
-		e.stopChecks() // while there are workers: the last results call them
+		e.stopChecks()   // while there are workers: the last results call them
+		e.runner.Close() // likewise
 		e.stopOpening()
 		workers := e.view.Load().workers
 		for _, w := range workers {

@@ -12,6 +12,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/monitor"
+	"github.com/taprouter/taprouter/router/internal/service"
 	"github.com/taprouter/taprouter/router/internal/wire"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -54,6 +55,7 @@ func simulate(state *config.State, seed uint64, quiet bool, open func(config.Dev
 		devs:   map[string]*simDevice{}, byID: map[wire.ID]*simDevice{},
 	}
 	s.sim, s.events.sim = s, s
+	s.runner = service.NewRunner(func() time.Time { return time.Unix(0, 0).UTC().Add(s.now) }, true)
 	s.schedule.now = func() time.Duration { return s.now }
 	p, err := s.Prepare(context.Background(), state)
 	if err != nil {
@@ -174,7 +176,7 @@ func (s *Simulation) Run() error {
 				more = true
 			}
 		}
-		if s.schedule.run() {
+		if s.schedule.run() || s.runner.Step() {
 			more = true
 		}
 		if !more {

@@ -11,8 +11,8 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What dhcp and security groups ask for is a warning: the engine keeps the attribute, logs the warning, and does not obey
-// it. Clients of an API set some of them without having been asked.
+// What security groups ask for is a warning: the engine keeps the rules, logs the warning, and does not obey them. Clients
+// of an API set some of them without having been asked.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows
@@ -44,7 +44,6 @@ func (u *unsupported) look(o config.Object) {
 	case *config.PhysicalNetwork:
 		u.devices(o, o.Devices)
 	case *config.Subnet:
-		u.addKept(o.DHCP, o, "dhcp", "subnet %v: dhcp", o.CIDR)
 		u.add(o.CIDR.Addr().Is6(), o, "cidr", "subnet %v: IPv6", o.CIDR)
 	case *config.SecurityGroup:
 		u.group(o)

@@ -94,6 +94,7 @@ const (
 	DropConnectionLimit = verdict.DropConnectionLimit
 	DropRefused         = verdict.DropRefused
 	DropEchoRate        = verdict.DropEchoRate
+	DropServiceRate     = verdict.DropServiceRate
 	DropNoRoute         = verdict.DropNoRoute
 	DropTTL             = verdict.DropTTL
 	DropTooBig          = verdict.DropTooBig

@@ -84,7 +84,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	defer saved.close()
 	options := router.Options{
 		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
-		KeepTables: true,
+		KeepTables: true, LeaseKeeper: kept.keeper, Leases: kept.leases,
 		OnMissing: func([]string) {
 			select {
 			case changed <- struct{}{}:

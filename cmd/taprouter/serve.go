@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -61,7 +62,13 @@ func newProcess(e *router.Engine, own *ownership.Ownership, k *keeper, level *sl
 		events: native.NewEvents(uint64(own.Revision()))}
 	p.metrics = metrics.New(e.Inspect(), metrics.Options{Version: version,
 		Revision: func() uint64 { return uint64(own.Revision()) }})
-	p.control = control.New(e, control.Options{Store: p.store, Ended: p.ended, Event: func(r control.Report) {
+	p.control = control.New(e, control.Options{Store: p.store, Ended: p.ended, Claimed: func(n config.ID,
+		a netip.Addr) bool {
+		_, leased := e.LeaseHolder(n, a)
+		return leased
+	}, Holder: e.LeaseHolder, Hold: e.HoldLeases, Claim: func(r control.Report) func() {
+		return e.ClaimAddresses(r.From, r.To, r.Changes)
+	}, Event: func(r control.Report) {
 		p.events.Changed(uint64(r.Revision), r)
 		k.changed(r)
 	}})

@@ -17,6 +17,7 @@ func (ds *declarations) edit(d *config.Draft, alone *config.State, r *report, ov
 	}
 	e.tell(d)
 	e.vanish()
+	e.moveServers()
 	if r != nil {
 		e.checkNames()
 	}
@@ -106,6 +107,36 @@ func (e *editing) vanish() {
 	}
 }
 
+// moveServers has the DHCP servers of networks choose other addresses where the file gives theirs to something else.
+func (e *editing) moveServers() {
+	type at struct {
+		network config.ID
+		address netip.Addr
+	}
+	named := map[at]bool{}
+	for i := range e.list {
+		switch o := e.list[i].object.(type) {
+		case *config.Port:
+			for _, f := range o.FixedIPs {
+				named[at{o.Network, f.Address}] = true
+			}
+		case *config.FloatingIP:
+			named[at{o.Network, o.Address}] = true
+		case *config.LoadBalancer:
+			named[at{o.Network, o.Address}] = true
+		}
+	}
+	for n := range e.d.Networks() {
+		p := e.d.DHCPPort(n.ID)
+		if p == nil || e.by[p.Ref()] != nil {
+			continue
+		}
+		if slices.ContainsFunc(p.FixedIPs, func(f config.FixedIP) bool { return named[at{n.ID, f.Address}] }) {
+			e.d.Delete(p.Ref())
+		}
+	}
+}
+
 // isReplaced says whether the file puts another value in the place of the one that leads to what is to go: this file or
 // the previous one states it.
 func (e *editing) isReplaced(n need) bool {
@@ -184,7 +215,7 @@ func (e *editing) needs(o config.Object) []need {
 			add(p)
 		}
 		for p := range d.PortsOf(id) {
-			if p.DeviceOwner != config.OwnerGateway {
+			if p.DeviceOwner != config.OwnerGateway && p.DeviceOwner != config.OwnerDHCP {
 				add(p)
 			}
 		}
@@ -200,7 +231,7 @@ func (e *editing) needs(o config.Object) []need {
 	case *config.Subnet:
 		for p := range d.PortsOf(o.Network) {
 			for _, f := range p.FixedIPs {
-				if f.Subnet == id && p.DeviceOwner != config.OwnerGateway {
+				if f.Subnet == id && p.DeviceOwner != config.OwnerGateway && p.DeviceOwner != config.OwnerDHCP {
 					add(p)
 					break
 				}

@@ -53,6 +53,18 @@ type Options struct {
 	// No address is chosen that is.
 	Claimed func(network config.ID, a netip.Addr) bool
 
+	// Holder finds the host that an address of a network is leased to. An object that asks for the address is refused,
+	// unless it is a port with the MAC address of the host.
+	Holder func(network config.ID, a netip.Addr) (config.MAC, bool)
+
+	// Hold keeps addresses from being leased until release is called: what Claimed and Holder say is so until then. It
+	// is held while a change is checked, and no longer.
+	Hold func() (release func())
+
+	// Claim keeps the addresses that a change gives to objects from being leased until done is called, when the change
+	// is made or is not. It is called while Hold is held.
+	Claim func(r Report) (done func())
+
 	Now   func() time.Time // the time that objects are marked with; time.Now
 	NewID func() config.ID // of new objects; random ones
 }

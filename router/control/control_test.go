@@ -301,6 +301,71 @@ func TestClaimed(t *testing.T) {
 	}
 }
 
+// While a change is checked, no address is leased; from then on until its end its own addresses are not. One that is
+// leased and asked for by name is refused.
+func TestLeases(t *testing.T) {
+	e := &fake{state: parse(t, tutorial)}
+	leased := addr("10.10.10.5")
+	held, claims := false, 0
+	var claimed []netip.Addr
+	during := func(what string, want bool) {
+		t.Helper()
+		if held != want {
+			t.Errorf("%s: leases are held: %v", what, held)
+		}
+	}
+	var stored error
+	c := control.NewFor(e, control.Options{
+		Claimed: func(_ config.ID, a netip.Addr) bool {
+			during("choosing", true)
+			return a == leased
+		},
+		Holder: func(_ config.ID, a netip.Addr) (config.MAC, bool) {
+			during("checking", true)
+			return config.MAC{2, 0, 0, 0, 0, 1}, a == leased
+		},
+		Hold: func() func() {
+			held = true
+			return func() { held = false }
+		},
+		Claim: func(r control.Report) func() {
+			during("claiming", true)
+			claims++
+			claimed = append(claimed, r.Changes[0].After.(*config.FloatingIP).Address)
+			return func() { claims-- }
+		},
+		Store: func(context.Context, control.Report) error {
+			during("storing", false)
+			if claims != 1 {
+				t.Errorf("%d claims while the change is stored", claims)
+			}
+			return stored
+		},
+	})
+	var chosen []netip.Addr
+	for range 3 {
+		a, err := c.CreateFloatingIP("ext_net", netip.Addr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		chosen = append(chosen, a)
+	}
+	if slices.Contains(chosen, leased) || !slices.Equal(chosen, claimed) {
+		t.Errorf("chose %v, claimed %v", chosen, claimed)
+	}
+	_, err := c.CreateFloatingIP("ext_net", leased)
+	if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "02:00:00:00:00:01") {
+		t.Errorf("a leased address by name: %v", err)
+	}
+	stored = errors.New("full")
+	if _, err = c.CreateFloatingIP("ext_net", netip.Addr{}); err == nil {
+		t.Error("no error")
+	}
+	if held || claims != 0 {
+		t.Errorf("at the end leases are held: %v, and there are %d claims", held, claims)
+	}
+}
+
 // TestCost prints what a change costs beside the engine's part: the draft, the check and the difference.
 func TestCost(t *testing.T) {
 	c, e := start(t, `

@@ -35,6 +35,7 @@ type group struct {
 	before  *group // is made before; nil: it was, or there was none
 	to      *config.State
 	reports []*Report // in the order of the changes
+	unclaim []func()  // of Options.Claim, for each of the changes: called at the end
 	changes int       // of objects
 	touches map[any]bool
 
@@ -93,8 +94,9 @@ func (g *group) takes(r *Report) bool {
 }
 
 // add puts a change into the group. The caller holds groups.mu.
-func (g *group) add(r *Report) {
+func (g *group) add(r *Report, unclaim func()) {
 	g.to, g.reports, g.changes = r.To, append(g.reports, r), g.changes+len(r.Changes)
+	g.unclaim = append(g.unclaim, unclaim)
 	touched(r.Changes, func(what any) { g.touches[what] = true })
 }
 
@@ -141,27 +143,36 @@ func draft(ctx context.Context, c *Control, edit func(*config.Draft) error) (on 
 	defer c.unlock()
 	for {
 		on, from := c.latest()
-		if r, err = c.opt.check(from, edit); err != nil {
+		r, unclaim, err := c.opt.check(from, edit)
+		if err != nil {
 			return on, nil, false, err
 		}
-		if g, leads := c.join(on, r); g != nil {
+		if g, leads := c.join(on, r, unclaim); g != nil {
 			return g, r, leads, nil
 		}
+		unclaim()
 	}
 }
 
-// check drafts a change of a State.
-func (o *Options) check(from *config.State, edit func(*config.Draft) error) (*Report, error) {
+// check drafts a change of a State, and claims the addresses of what it changes until unclaim is called.
+func (o *Options) check(from *config.State, edit func(*config.Draft) error) (r *Report, unclaim func(), err error) {
 	d := from.Edit()
-	d.Now, d.Claimed = o.Now(), o.Claimed
+	d.Now, d.Claimed, d.Holder = o.Now(), o.Claimed, o.Holder
 	if err := edit(d); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if o.Hold != nil {
+		defer o.Hold()()
 	}
 	to, faults := d.Check()
 	if faults.Err() != nil {
-		return nil, &Refusal{Faults: faults.Errors()}
+		return nil, nil, &Refusal{Faults: faults.Errors()}
 	}
-	return &Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}, nil
+	r = &Report{From: from, To: to, Changes: config.Diff(from, to), Warnings: faults.Warnings()}
+	if o.Claim == nil || len(r.Changes) == 0 {
+		return r, func() {}, nil
+	}
+	return r, o.Claim(*r), nil
 }
 
 // latest returns the State to begin a draft with: the one after the last group, which is nil if there is none. The
@@ -177,18 +188,18 @@ func (q *groups) latest() (*group, *config.State) {
 
 // join puts a change, which was drafted on what latest has returned, into a group. It returns nil if that State is not
 // going to be served. The caller holds the lock.
-func (q *groups) join(on *group, r *Report) (g *group, leads bool) {
+func (q *groups) join(on *group, r *Report, unclaim func()) (g *group, leads bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if on != nil && over(on) && on.outcome != made {
 		return nil, false
 	}
 	if on != nil && q.last == on && on != q.making && on.takes(r) {
-		on.add(r)
+		on.add(r, unclaim)
 		return on, false
 	}
 	g = &group{before: q.last, touches: map[any]bool{}, ended: make(chan struct{})}
-	g.add(r)
+	g.add(r, unclaim)
 	q.last = g
 	return g, true
 }
@@ -278,8 +289,7 @@ func (q *groups) begin(ctx context.Context, g *group) bool {
 func (q *groups) end(g *group, how outcome, err error) {
 	if how != made {
 		for q.last != g {
-			q.last.outcome = anew
-			close(q.last.ended)
+			q.last.finish(anew, nil)
 			q.last = q.last.before
 		}
 		if q.last = g.before; q.last != nil && over(q.last) {
@@ -287,6 +297,14 @@ func (q *groups) end(g *group, how outcome, err error) {
 		}
 	} else if q.last == g {
 		q.last = nil
+	}
+	g.finish(how, err)
+}
+
+// finish lets the callers of a group know what has become of it. The caller holds groups.mu.
+func (g *group) finish(how outcome, err error) {
+	for _, unclaim := range g.unclaim {
+		unclaim()
 	}
 	g.outcome, g.err = how, err
 	close(g.ended)
@@ -301,10 +319,11 @@ func (c *Control) editAlone(ctx context.Context, edit func(*config.Draft) error,
 	if err := c.settled(ctx); err != nil {
 		return Report{}, err
 	}
-	r, err := c.opt.check(c.engine.State(), edit)
+	r, unclaim, err := c.opt.check(c.engine.State(), edit)
 	if err != nil {
 		return Report{}, err
 	}
+	defer unclaim()
 	g := &group{to: r.To, reports: []*Report{r}, ended: make(chan struct{})}
 	c.mu.Lock()
 	c.making, c.last, c.served = g, g, c.engine.State()

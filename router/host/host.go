@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -47,14 +46,15 @@ const (
 	firstEphemeral, lastEphemeral = 32768, 60999
 )
 
-// Config describes a host. Only Address is required.
+// Config describes a host. Only Address is required, or else MAC.
 type Config struct {
-	// Name is used in logs, in errors and on served pages; the address if empty.
+	// Name is used in logs, in errors and on served pages; the address if empty, or else MAC.
 	Name string
 	// MAC is the host's MAC address. The zero value stands for a locally
 	// administered one that is derived from the address.
 	MAC [6]byte
-	// Address is the host's IPv4 address with its subnet's prefix length.
+	// Address is the host's IPv4 address with its subnet's prefix length. The zero value means that the host has none
+	// yet: Host.DHCP gives it one.
 	Address netip.Prefix
 	// Gateway is the next hop for everything outside the subnet. The zero
 	// value means that there is no default route.
@@ -73,12 +73,15 @@ type Config struct {
 // A Host is a host in the process. Its methods may be called from any goroutine
 // at any time; after Close they fail with [net.ErrClosed].
 type Host struct {
-	cfg   Config
-	log   *slog.Logger
-	given *slog.Logger // Config.Logger as the caller had it, nil for none
-	stack *stack.Stack
-	link  *link
-	step  *stepper // nil outside a synctest bubble
+	cfg    Config
+	log    *slog.Logger
+	given  *slog.Logger // Config.Logger as the caller had it, nil for none
+	stack  *stack.Stack
+	link   *link
+	step   *stepper               // nil outside a synctest bubble
+	place  *atomic.Pointer[place] // where the host is; the link has it, too
+	inside tcpip.Route            // to the host itself
+	lease  leasing
 
 	// mu orders the making of endpoints before Close, which ends all that exist.
 	mu      sync.RWMutex
@@ -112,7 +115,9 @@ func New(dev tap.Device, cfg Config) (*Host, error) {
 	}
 	log := cfg.Logger.With("host", cfg.Name, "device", dev.Name())
 	messages.open(given)
-	h := &Host{cfg: cfg, log: log, given: given, link: newLink(dev, cfg, log), done: make(chan struct{})}
+	h := &Host{cfg: cfg, log: log, given: given, done: make(chan struct{}), place: new(atomic.Pointer[place])}
+	h.place.Store(&place{address: cfg.Address, gateway: cfg.Gateway})
+	h.link = newLink(dev, cfg, h.place, log)
 	h.ports.Store(rand.Uint32N(lastEphemeral))
 	h.stack = newStack()
 	if err := h.configure(); err != nil {
@@ -130,7 +135,11 @@ func New(dev tap.Device, cfg Config) (*Host, error) {
 
 // withDefaults completes and checks a configuration.
 func (c Config) withDefaults() (Config, error) {
-	if c.Name == "" {
+	switch {
+	case c.Name != "":
+	case c.Address == (netip.Prefix{}):
+		c.Name = net.HardwareAddr(c.MAC[:]).String()
+	default:
 		c.Name = c.Address.Addr().String()
 	}
 	if c.Logger == nil {
@@ -160,6 +169,9 @@ func (c Config) withDefaults() (Config, error) {
 
 // checkAddress checks the address and the gateway.
 func (c Config) checkAddress() error {
+	if c.Address == (netip.Prefix{}) && c.MAC != [6]byte{} && !c.Gateway.IsValid() {
+		return nil // it comes by DHCP
+	}
 	ip, subnet := c.Address.Addr(), c.Address.Masked()
 	if !c.Address.IsValid() || !ip.Is4() {
 		return fmt.Errorf("address %s is not an IPv4 address with a prefix length, such as 10.10.10.4/24", c.Address)
@@ -223,30 +235,19 @@ func (h *Host) configure() error {
 	if err := h.stack.CreateNIC(nicID, h.link); err != nil {
 		return fmt.Errorf("interface: %w", errno(err))
 	}
-	own := tcpip.AddressWithPrefix{Address: fromAddr(h.Address()), PrefixLen: h.cfg.Address.Bits()}
-	address := tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: own}
-	if err := h.stack.AddProtocolAddress(nicID, address, stack.AddressProperties{}); err != nil {
-		return fmt.Errorf("address %s: %w", h.cfg.Address, errno(err))
-	}
 	inside, err := h.addLoopback()
 	if err != nil {
 		return err
 	}
-	everyone := tcpip.AddressWithPrefix{Address: header.IPv4Broadcast, PrefixLen: 32}.Subnet()
-	routes := []tcpip.Route{inside, {Destination: own.Subnet(), NIC: nicID}, {Destination: everyone, NIC: nicID}}
-	if h.cfg.Gateway.IsValid() {
-		all := tcpip.AddressWithPrefix{Address: fromAddr(netip.IPv4Unspecified())}.Subnet()
-		routes = append(routes, tcpip.Route{Destination: all, Gateway: fromAddr(h.cfg.Gateway), NIC: nicID})
-	}
-	h.stack.SetRouteTable(routes)
-	return nil
+	h.inside = inside
+	return h.move(h.place.Load())
 }
 
 // Name returns the host's name.
 func (h *Host) Name() string { return h.cfg.Name }
 
-// Address returns the host's address.
-func (h *Host) Address() netip.Addr { return h.cfg.Address.Addr() }
+// Address returns the host's address, 0.0.0.0 if it has none yet.
+func (h *Host) Address() netip.Addr { return h.place.Load().addr() }
 
 // MAC returns the host's MAC address. The caller owns the slice.
 func (h *Host) MAC() net.HardwareAddr {
@@ -263,10 +264,7 @@ func (h *Host) nextHop(to netip.Addr) (netip.Addr, bool) {
 	if h.isSelf(to) {
 		return to, true
 	}
-	if h.cfg.Address.Masked().Contains(to) || to == limitedBroadcast {
-		return to, true
-	}
-	return h.cfg.Gateway, h.cfg.Gateway.IsValid()
+	return h.place.Load().nextHop(to)
 }
 
 // open runs fn, which makes an endpoint, unless the host is closed. Whatever

@@ -26,11 +26,14 @@ const (
 // on a goroutine of its own (receive.go); the device's queue lies between the
 // two, so that two hosts on one cable never wait for each other's locks.
 type link struct {
-	dev tap.Device
-	cfg Config
-	log *slog.Logger
-	mac tcpip.LinkAddress
-	gso bool
+	dev   tap.Device
+	cfg   Config
+	place *atomic.Pointer[place]
+	// dhcp gets the messages to a DHCP client, which no stack without an address takes; nil: nobody waits for any.
+	dhcp atomic.Pointer[chan []byte]
+	log  *slog.Logger
+	mac  tcpip.LinkAddress
+	gso  bool
 
 	stack *stack.Stack
 	mu    sync.RWMutex
@@ -49,10 +52,10 @@ type link struct {
 	trouble, down, conflict sync.Once // messages that are logged once
 }
 
-func newLink(dev tap.Device, cfg Config, log *slog.Logger) *link {
+func newLink(dev tap.Device, cfg Config, at *atomic.Pointer[place], log *slog.Logger) *link {
 	const needed = tap.FeatureChecksum | tap.FeatureTSO4
 	return &link{
-		dev: dev, cfg: cfg, log: log,
+		dev: dev, cfg: cfg, place: at, log: log,
 		mac:       tcpip.LinkAddress(cfg.MAC[:]),
 		gso:       cfg.Offload && dev.Features()&needed == needed,
 		notify:    make(chan struct{}, 1),
@@ -138,7 +141,10 @@ func describe(vnet, frame []byte, gso stack.GSO) {
 // 5227, section 2.3): a request for its own address. Switches learn its port,
 // and a host that knows an older MAC for the address replaces it.
 func (l *link) announce() {
-	ip := l.cfg.Address.Addr().As4()
+	if !l.place.Load().address.IsValid() {
+		return
+	}
+	ip := l.place.Load().addr().As4()
 	s := slots.Get().(*slot)
 	defer slots.Put(s)
 	frame := s.buf[frameStart : frameStart+ethernetLen+header.ARPSize]

@@ -118,6 +118,9 @@ func (l *link) receive(f *tap.Frame) {
 	if !ok {
 		return
 	}
+	if l.takesDHCP(frame) {
+		return
+	}
 	proto := header.Ethernet(frame).Type()
 	var h virtio.Header
 	h.Parse(f.Header())
@@ -178,9 +181,10 @@ func (l *link) learn(b []byte) {
 	}
 	ip := tcpip.AddrFrom4Slice(arp.ProtocolAddressSender())
 	mac := arp.HardwareAddressSender()
-	if ip == fromAddr(l.cfg.Address.Addr()) && !bytes.Equal(mac, []byte(l.mac)) {
+	own := l.place.Load().addr()
+	if ip == fromAddr(own) && !own.IsUnspecified() && !bytes.Equal(mac, []byte(l.mac)) {
 		l.conflict.Do(func() {
-			l.log.Warn("another machine uses the host's address, logged once", "address", l.cfg.Address.Addr(), "mac",
+			l.log.Warn("another machine uses the host's address, logged once", "address", own, "mac",
 				net.HardwareAddr(mac).String())
 		})
 		return

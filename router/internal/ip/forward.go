@@ -322,9 +322,15 @@ func stageLocal(t *loop.Turn, x *passage) verdict.Verdict {
 // localNew takes the first packet of a connection if it is for the router itself.
 func localNew(t *loop.Turn, x *passage) verdict.Verdict {
 	if x.fresh.vip != nil || !x.r.IsLocal(x.fresh.to.Dst) {
+		if x.fresh.to.Dst == metadata {
+			return serveLocal(t, x) // no router forwards to it
+		}
 		return verdict.Next
 	}
 	p := &x.p
+	if v := serveLocal(t, x); v != verdict.Next {
+		return v
+	}
 	if x.in.External && x.r.closed() && !x.fresh.external && !x.in.Owns(p.Dst) {
 		return verdict.Drop(verdict.DropPolicy) // an internal address, from outside
 	}
@@ -339,6 +345,16 @@ func localNew(t *loop.Turn, x *passage) verdict.Verdict {
 		return verdict.Drop(verdict.DropICMPUnknown) // the router asks by connections of its own only
 	}
 	return verdict.Drop(verdict.DropICMPType)
+}
+
+// serveLocal gives a packet to the local services of the network that it comes from, if it is for the router's own
+// address there. Packets from outside are for no service. Fragments of such packets are not put together.
+func serveLocal(t *loop.Turn, x *passage) verdict.Verdict {
+	local := x.in.Network.Local.Load()
+	if local == nil || x.in.External || x.fresh.external || x.p.Fragmented() {
+		return verdict.Next
+	}
+	return local.Owner.(wire.Local).Take(t, x.frame, &x.p)
 }
 
 // stageRoute finds egress and next hop by the longest prefix that matches. A packet from outside

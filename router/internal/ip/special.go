@@ -13,6 +13,9 @@ import (
 // 9229).
 const dummyAddr = 192<<24 | 8
 
+// metadata is 169.254.169.254, where instances ask for their metadata, on every network.
+const metadata = 169<<24 | 254<<16 | 169<<8 | 254
+
 // Forwardable reports whether a router forwards from or to a unicast address. The documentation
 // prefixes (RFC 5737) are forwarded, because labs use them.
 func Forwardable(addr packet.Addr) bool {

@@ -107,6 +107,8 @@ func forwardTraced(t *loop.Turn, x *passage) verdict.Verdict {
 			st.decision = "a new connection, answered by " + x.fresh.to.Reverse().String()
 		case v == verdict.Forwarded:
 			s.decided(x, st)
+		case v == verdict.Consumed && s.stage == verdict.StageLocal && x.p.Proto != packet.ProtoICMP:
+			st.decision = "to the local services of " + x.in.Network.Name()
 		case v == verdict.Parked && s.stage == verdict.StageNeighbor:
 			st.decision = "waits for " + x.nextHop.Netip().String()
 		case v == verdict.Parked:

@@ -117,6 +117,7 @@ const (
 	DropConnectionLimit                   // the VIP has as many connections as it may
 	DropRefused                           // for the router itself, which does not listen there
 	DropEchoRate                          // an echo request beyond what the router answers in a second
+	DropServiceRate                       // a request to a local service beyond what it answers in a second
 	DropNoRoute                           // no route to the destination
 	DropTTL                               // time to live exceeded
 	DropTooBig                            // larger than the next MTU, and must not be fragmented
@@ -191,6 +192,7 @@ var dropReasons = [NumDropReasons]struct {
 	DropConnectionLimit: {"connection-limit", at(StageDNAT, StageCommit)},
 	DropRefused:         {"refused", at(StageLocal)},
 	DropEchoRate:        {"echo-rate", at(StageLocal)},
+	DropServiceRate:     {"service-rate", at(StageSwitch, StageLocal)},
 	DropNoRoute:         {"no-route", at(StageRoute)},
 	DropTTL:             {"ttl", at(StageTTL)},
 	DropTooBig:          {"too-big", at(StageMTU)},

@@ -26,12 +26,13 @@ type Network struct {
 	Routers  []*Station // interfaces of routers, in the order of the topology
 	Services []*Station // local services. They hear every broadcast
 	MACs     macTable   // which port each MAC address was seen at
-	// The station, where there is only one; zero where there is another number of them.
+	// The station that most frames are for, where that is clear: the only router's, or the only one. Zero: it is not.
 	OnlyStation stationAt
-	// The link of the only port, and the tag there, where there is only one station, too: what that station sends
-	// needs no switch.
+	// The link of the only port, and the tag there, where there is only one router, too: what the router sends needs no
+	// switch, but for frames to the local service beside it.
 	Shortcut    *loop.Link
 	shortcutTag uint16
+	beside      uint64        // of macKey: the MAC address of the local service beside Shortcut; 0: there is none
 	Down        bool          // it is to carry nothing
 	Gone        bool          // no State has it any more
 	stormGap    time.Duration // between the frames of one device that are flooded, at most; 0: no limit (LimitStorms)
@@ -50,6 +51,7 @@ type Network struct {
 	Watchers  atomic.Pointer[[]*Watcher]   // nil: there are none
 	ByMAC     atomic.Pointer[StationTable] // all stations
 	OnlyPort  atomic.Pointer[Port]         // nil where there is another number of ports
+	Local     atomic.Pointer[Station]      // of the local service that serves at the routers' addresses, too; nil: none
 }
 
 // A Port is the membership of a link in a network. It is called by the worker of the network.
@@ -92,8 +94,8 @@ func (n *Network) PreferredWorker() *loop.Worker {
 // Publish lets the switch find the stations that there are now. table has all of them.
 func (n *Network) Publish(table *StationTable) {
 	n.OnlyStation = stationAt{}
-	if all := n.Stations(); len(all) == 1 {
-		n.OnlyStation = stationAt{macKey(all[0].MAC[:]), all[0]}
+	if all := n.Stations(); len(all) == 1 || len(n.Routers) == 1 {
+		n.OnlyStation = stationAt{macKey(all[0].MAC[:]), all[0]} // routers come first
 	}
 	n.ByMAC.Store(table)
 	n.rulesVersion++ // nobody else may have the MAC address of a station
@@ -112,15 +114,18 @@ func (n *Network) PlugIn(l *loop.Link, dev tap.Device) *Port {
 
 // setPorts notes and publishes whether there is only one port.
 func (n *Network) setPorts(ports []*Port) {
-	n.Ports, n.Shortcut = ports, nil
+	n.Ports, n.Shortcut, n.beside = ports, nil, 0
 	if len(ports) != 1 {
 		n.OnlyPort.Store(nil)
 		return
 	}
 	only := ports[0]
 	n.OnlyPort.Store(only)
-	if len(n.Routers) == 1 && len(n.Services) == 0 {
+	if len(n.Routers) == 1 && len(n.Services) <= 1 {
 		n.Shortcut, n.shortcutTag = only.Link, only.VLAN
+		for _, s := range n.Services {
+			n.beside = macKey(s.MAC[:])
+		}
 	}
 }
 
@@ -288,12 +293,20 @@ func (n *Network) flood(t *loop.Turn, from source, f *tap.Frame) verdict.Verdict
 	if from.how == Received {
 		from.how = Flooded
 	}
-	if n.toServices(t, from, f) {
-		others = true
+	served := n.toServices(t, from, f)
+	if served == verdict.Consumed && isIPv4(f.Ethernet()) {
+		return verdict.Consumed // no router has a use for it
 	}
 	v := n.toRouters(t, from, f)
-	if others && v.IsDrop() {
+	switch {
+	case !v.IsDrop():
+		return v
+	case served == verdict.Consumed:
+		return verdict.Consumed
+	case others, served == verdict.Forwarded:
 		return verdict.Forwarded // the switch did its part
+	case served != verdict.Next:
+		return served
 	}
 	return v
 }
@@ -320,20 +333,6 @@ func (n *Network) toOthers(t *loop.Turn, from source, f *tap.Frame) bool {
 	return sent
 }
 
-// toServices copies a broadcast to every local service but its sender, and reports whether there
-// was one.
-func (n *Network) toServices(t *loop.Turn, from source, f *tap.Frame) bool {
-	sent := false
-	for _, s := range n.Services {
-		if s != from.station {
-			c := t.Copy(f)
-			s.Owner.Deliver(t, &c, from.how)
-			sent = true
-		}
-	}
-	return sent
-}
-
 // Transmit puts a frame onto a network. A station of the network, from, has made or rewritten the frame. p is its
 // parsed form, if there is one. own is set for a frame that the station made. The frame's buffer must stay as it is
 // until the next flush. Transmit is called by the worker of the station.
@@ -342,7 +341,7 @@ func (n *Network) Transmit(t *loop.Turn, from *Station, f *tap.Frame, p *packet.
 	switch {
 	case !t.IsOf(n.Home):
 		from.transmitAbroad(t, f, p)
-	case n.Shortcut != nil:
+	case n.Shortcut != nil && !n.isBeside(f):
 		n.Shortcut.SendOrLose(t, f, p, n.shortcutTag)
 	default:
 		n.switchFrame(t, source{station: from, how: Made}, f)

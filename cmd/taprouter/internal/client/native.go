@@ -24,6 +24,7 @@ type OwnCommands struct {
 	Status  statusCommand  `cmd:"" group:"A running router:" help:"How a running router is doing."`
 	Show    showCommands   `cmd:"" group:"A running router:" help:"Look into it: connections, NAT, neighbors, routes, drops and more."`
 	Events  eventsCommand  `cmd:"" group:"A running router:" help:"Print what happens, as it happens."`
+	Lease   leaseCommands  `cmd:"" group:"A running router:" help:"Addresses that hosts have by DHCP for a while."`
 	Apply   applyCommand   `cmd:"" group:"A running router:" help:"Have a topology file take the place of the one it serves; --plan only says what would change."`
 	Export  exportCommand  `cmd:"" group:"A running router:" help:"Print everything it serves as a topology file."`
 	Log     logCommand     `cmd:"" group:"A running router:" help:"Have its log say more or less."`

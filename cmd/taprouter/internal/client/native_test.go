@@ -76,6 +76,9 @@ func TestOwnCommands(t *testing.T) {
 			"port_forwardings":[{"address":"10.10.10.8","external_port":2222,"protocol":"tcp","fixed_ip":"10.0.0.5",
 			"port":22,"in_force":true}],"vips":[{"address":"10.0.0.50","port":80,"protocol":"TCP",
 			"pool":{"name":"p","members":[{},{}]}}]}]}`},
+		"/taprouter/v1/leases": {"application/json", `{"address":"10.0.0.77","mac":"02:00:00:00:00:07","network":"blue",
+			"leases":[{"address":"10.0.0.77","mac":"02:00:00:00:00:07","client_id":"00616263","hostname":"host7",
+			"network":"blue","network_id":"1","ends":"2026-11-29T12:00:00Z"}]}`},
 		"/taprouter/v1/floating-ips": {"application/json", `{"floating_ips":[{"address":"10.10.10.8","network":"ext",
 			"status":"ACTIVE","port_forwardings":[{"protocol":"tcp","external_port":2222,"fixed_ip":"10.0.0.5",
 			"port":22}]}]}`},
@@ -158,6 +161,14 @@ r VIP 10.0.0.50 TCP port 80 -> pool p of 2 members
 | 10.10.10.8 | ext     |          |        | ACTIVE | tcp 2222='10.0.0.5:22' |
 +------------+---------+----------+--------+--------+------------------------+
 `},
+		{"lease list --network blue", "GET /taprouter/v1/leases?network=blue", `+-----------+-------------------+----------+---------+----------------------+-----------+
+| Address   | MAC               | Hostname | Network | Ends                 | Client ID |
++-----------+-------------------+----------+---------+----------------------+-----------+
+| 10.0.0.77 | 02:00:00:00:00:07 | host7    | blue    | 2026-11-29T12:00:00Z | 00616263  |
++-----------+-------------------+----------+---------+----------------------+-----------+
+`},
+		{"lease release 10.0.0.77 --network blue", "DELETE /taprouter/v1/leases?address=10.0.0.77&network=blue",
+			"10.0.0.77 was leased to 02:00:00:00:00:07 on network blue\n"},
 		{"show vips", "GET /taprouter/v1/vips", `+------+---------------+--------+--------+--------+-------+----------+-----------+
 | Name | Address       | Weight | Status | Active | Total | Bytes In | Bytes Out |
 +------+---------------+--------+--------+--------+-------+----------+-----------+

@@ -72,6 +72,13 @@ var (
 	turns   = counter("worker_turns_total", "Rounds of a worker's loop.", "worker")
 	longest = gauge("worker_longest_read_seconds", "Processor time of the longest step in which statistics were read.",
 		"worker")
+
+	dhcpMessages = counter("dhcp_messages_total", "DHCP messages of hosts, by what has become of them.", "network",
+		"result")
+	dhcpLeases = gauge("dhcp_leases", "Dynamic leases of DHCP.", "network")
+	dhcpSize   = gauge("dhcp_pool_addresses", "Addresses of the allocation pools of a subnet with DHCP.", "network",
+		"subnet")
+	dhcpUsed = gauge("dhcp_pool_used_addresses", "Of these, the ones that objects or hosts have.", "network", "subnet")
 )
 
 // families are all of the above.
@@ -80,7 +87,7 @@ var families = []family{
 	dropped,
 	unsent, portDrops, conflicts, connections, created, ended, neighbors, portsInUse, overloaded, memberUp, lbTotal,
 	lbActive, lbRefused,
-	lbBytes, busy, turns, longest,
+	lbBytes, busy, turns, longest, dhcpMessages, dhcpLeases, dhcpSize, dhcpUsed,
 }
 
 // A collector reads a Source at each scrape.
@@ -166,6 +173,7 @@ func (s samples) read(ctx context.Context, from Source) error {
 	s.routers(stats.Routers)
 	s.ports(ports)
 	s.balancers(balancers)
+	s.leases(from.LeaseStats())
 	for _, w := range workers {
 		label := strconv.Itoa(w.Worker)
 		s.add(busy, w.Busy.Seconds(), label)
@@ -264,6 +272,21 @@ func (s samples) listener(name string, l *router.Listener) {
 		if m := &l.Pool.Members[k]; !m.Removed {
 			up := m.OperatingStatus != router.Error && m.OperatingStatus != router.Offline
 			s.least(memberUp, number(up), name, vip, l.Pool.Name, m.Address.String())
+		}
+	}
+}
+
+func (s samples) leases(all []router.LeaseStats) {
+	for i := range all {
+		l := &all[i]
+		name := called(l.Name, l.Network)
+		s.add(dhcpLeases, float64(l.Leases), name)
+		for result, n := range l.Messages {
+			s.add(dhcpMessages, float64(n), name, result)
+		}
+		for _, p := range l.Pools {
+			s.add(dhcpSize, float64(p.Size), name, p.CIDR.String())
+			s.add(dhcpUsed, float64(p.Used), name, p.CIDR.String())
 		}
 	}
 }

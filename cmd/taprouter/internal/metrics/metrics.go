@@ -23,6 +23,7 @@ type Source interface {
 	LoadBalancers(ctx context.Context) ([]router.LoadBalancer, error)
 	PortsInUse(ctx context.Context) (map[string][]router.SNATAddress, error)
 	Workers(ctx context.Context) ([]router.WorkerStats, error)
+	LeaseStats() []router.LeaseStats
 }
 
 // Options are the settings of Metrics.

@@ -164,6 +164,10 @@ func (s source) LoadBalancers(context.Context) ([]router.LoadBalancer, error) {
 func (s source) PortsInUse(context.Context) (map[string][]router.SNATAddress, error) {
 	return s.ports, nil
 }
+func (s source) LeaseStats() []router.LeaseStats {
+	return []router.LeaseStats{{Name: "blue", Leases: 3, Messages: map[string]uint64{"offered": 5},
+		Pools: []router.LeasePoolStats{{CIDR: netip.MustParsePrefix("10.0.0.0/24"), Size: 100, Used: 7}}}}
+}
 func (s source) Workers(context.Context) ([]router.WorkerStats, error) { return nil, nil }
 
 // Objects with the same names are added up, as Prometheus refuses a scrape that has one twice. A name need not be
@@ -181,6 +185,9 @@ func TestNamesakes(t *testing.T) {
 		`taprouter_connections{router="r",state="half_open"} 2`, `taprouter_connections{router="r",state="closed"} 3`,
 		`taprouter_connections{router="r",state="established"} 5`, `taprouter_neighbors{router="r"} 5`, "taprouter_neighbors{router=\"\uFFFD\"} 4",
 		`taprouter_device_up{device="d",network=""} 0`, `taprouter_device_up{device="e",network=""} 0`,
+		`taprouter_dhcp_messages_total{network="blue",result="offered"} 5`, `taprouter_dhcp_leases{network="blue"} 3`,
+		`taprouter_dhcp_pool_addresses{network="blue",subnet="10.0.0.0/24"} 100`,
+		`taprouter_dhcp_pool_used_addresses{network="blue",subnet="10.0.0.0/24"} 7`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)

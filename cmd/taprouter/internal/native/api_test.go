@@ -115,10 +115,14 @@ func newWorld(t testing.TB, change func(*native.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := router.Start(f.State(), router.Options{Open: func(d config.Device) (tap.Device, error) {
-		near, _ := tap.Pipe(d.String(), d.String()+"/far", tap.PipeOptions{})
-		return near, nil
-	}})
+	leased := router.Lease{Network: string(config.NameID(config.KindNetwork, "tenant")), Client: "02:00:00:00:00:77",
+		Address: netip.MustParseAddr("172.16.100.77"), MAC: config.MAC{2, 0, 0, 0, 0, 0x77}, Hostname: "host77",
+		ClientID: []byte{0, 0x61}, Device: "tap:t0", Began: time.Now(), Ends: time.Now().Add(time.Hour)}
+	e, err := router.Start(f.State(), router.Options{Leases: []router.Lease{leased},
+		Open: func(d config.Device) (tap.Device, error) {
+			near, _ := tap.Pipe(d.String(), d.String()+"/far", tap.PipeOptions{})
+			return near, nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,6 +304,8 @@ func TestEveryRouteFitsItsDocument(t *testing.T) {
 				body = `{"level":"warn"}`
 			case path == "/plan", path == "/apply":
 				body = cloud
+			case path == "/leases" && method == "delete":
+				query = "?address=172.16.100.77"
 			case method == "delete":
 				query = "?port=1"
 			}
@@ -310,6 +316,40 @@ func TestEveryRouteFitsItsDocument(t *testing.T) {
 	}
 	if n < 22 {
 		t.Errorf("%d operations", n)
+	}
+}
+
+// A lease is listed, and ends by hand.
+func TestLeases(t *testing.T) {
+	w := newWorld(t, nil)
+	var got struct{ Leases []map[string]string }
+	w.get("/leases?network=tenant", &got)
+	if len(got.Leases) != 1 {
+		t.Fatalf("leases: %v", got)
+	}
+	for k, want := range map[string]string{"address": "172.16.100.77", "mac": "02:00:00:00:00:77", "hostname": "host77",
+		"client_id": "0061", "network": "tenant", "device": "tap:t0"} {
+		if got.Leases[0][k] != want {
+			t.Errorf("%s is %q, want %q", k, got.Leases[0][k], want)
+		}
+	}
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/leases?network=nowhere", 404},
+		{"DELETE", "/leases", 400},
+		{"DELETE", "/leases?address=172.16.100.78", 404},
+		{"DELETE", "/leases?address=172.16.100.77&network=ext_net", 404},
+		{"DELETE", "/leases?address=172.16.100.77&network=tenant", 200},
+		{"DELETE", "/leases?address=172.16.100.77", 404},
+	} {
+		if a := w.do(c.method, c.path, ""); a.status != c.status {
+			t.Errorf("%s %s: %d %s, want %d", c.method, c.path, a.status, a.body, c.status)
+		}
+	}
+	if w.get("/leases", &got); len(got.Leases) != 0 {
+		t.Errorf("after the release there are %v", got)
 	}
 }
 

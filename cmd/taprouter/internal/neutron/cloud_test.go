@@ -223,10 +223,10 @@ func (c *cloud) build() {
 	c.t.Helper()
 	c.make("ext", "/v2.0/networks", `{"network":{"name":"ext_net","router:external":true}}`)
 	c.make("extsub", "/v2.0/subnets", `{"subnet":{"network_id":"{ext}","ip_version":4,"cidr":"10.10.10.0/24",
-		"gateway_ip":"10.10.10.4","name":"extsub"}}`)
+		"gateway_ip":"10.10.10.4","enable_dhcp":false,"name":"extsub"}}`)
 	c.make("net", "/v2.0/networks", `{"network":{"name":"vlan101"}}`)
 	c.make("sub", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":"4","cidr":"172.16.101.0/24",
-		"name":"sub"}}`)
+		"enable_dhcp":false,"name":"sub"}}`)
 	c.make("port", "/v2.0/ports", `{"port":{"network_id":"{net}","name":"vm3","mac_address":"02:00:00:00:65:03",
 		"fixed_ips":[{"ip_address":"172.16.101.3"}]}}`)
 	r := c.make("router", "/v2.0/routers", `{"router":{"name":"r1","external_gateway_info":{"network_id":"{ext}",

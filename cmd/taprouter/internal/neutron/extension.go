@@ -18,7 +18,7 @@ var extensions = []extension{
 	{"dns-integration", "DNS Integration", "Names of ports and floating IPs, which are kept and not served."},
 	{"ext-gw-mode", "Neutron L3 Configurable external gateway mode", "Gateways with and without SNAT."},
 	{"external-net", "Neutron external network", "Networks that are outside."},
-	{"extra_dhcp_opt", "Neutron Extra DHCP options", "Options of DHCP for a port, which are kept and not served."},
+	{"extra_dhcp_opt", "Neutron Extra DHCP options", "Options of DHCP for a port."},
 	{"extraroute", "Neutron Extra Route", "Static routes of routers."},
 	{"extraroute-atomic", "Atomically add/remove extra routes", "Adding and removing some routes of a router."},
 	{"fip-port-details", "Floating IP Port Details Extension", "A floating IP shows its port."},

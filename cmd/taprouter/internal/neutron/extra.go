@@ -119,7 +119,7 @@ func extraPortAttributes() []attribute[*config.Port] {
 			}},
 		shown("binding:vif_type", text, func(reader, port) any { return "unbound" }),
 		shown("binding:vif_details", anything, func(reader, port) any { return map[string]any{} }),
-		{name: "extra_dhcp_opts", format: dhcpOptions, may: always | unserved, field: "extra_dhcp_opts",
+		{name: "extra_dhcp_opts", format: dhcpOptions, may: always, field: "extra_dhcp_opts",
 			entries: optionTexts, get: dhcpOptionsOf, set: setDHCPOptions},
 		extraText("dns_name", always, func(p port) string { return extraOf(p.Extra).DNSName },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.DNSName = v }) }),

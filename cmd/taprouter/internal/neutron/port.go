@@ -153,7 +153,7 @@ func isSecured(r reader, p *config.Port) bool {
 		return *p.PortSecurity
 	}
 	n := r.Network(p.Network)
-	return n != nil && n.PortSecurity && !slices.Contains(serverOwners, p.DeviceOwner)
+	return n != nil && n.PortSecurity && p.DeviceOwner != config.OwnerDHCP && !slices.Contains(serverOwners, p.DeviceOwner)
 }
 
 // checkSecurity checks what needs port security.
@@ -332,7 +332,8 @@ func invalidOn(e *edit, network config.ID, a netip.Addr) bool {
 // updatePort: a router's port stays that router's, and a floating IP goes with the address that it maps to.
 func updatePort(e *edit, was, p *config.Port, _ map[string]any) error {
 	ofRouter := was.DeviceOwner == config.OwnerInterface || was.DeviceOwner == config.OwnerGateway
-	if ofRouter && (p.DeviceOwner != was.DeviceOwner || p.DeviceID != was.DeviceID || p.MAC != was.MAC) {
+	ofServer := ofRouter || was.DeviceOwner == config.OwnerDHCP
+	if ofServer && (p.DeviceOwner != was.DeviceOwner || p.DeviceID != was.DeviceID || p.MAC != was.MAC) {
 		return servicePortInUse(was)
 	}
 	if err := checkFixedIPs(e, p); err != nil {

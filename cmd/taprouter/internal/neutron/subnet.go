@@ -208,7 +208,9 @@ func removeSubnet(e *edit, s *config.Subnet) error {
 			"allocation from this subnet: %s.", s.ID, by)
 	}
 	for p := range e.PortsIn(s.ID) {
-		return inUse(string(p.ID))
+		if p.DeviceOwner != config.OwnerDHCP { // the server's goes, or loses the address
+			return inUse(string(p.ID))
+		}
 	}
 	for o := range e.OwnersIn(s.Network, s.CIDR) {
 		switch o := o.(type) {

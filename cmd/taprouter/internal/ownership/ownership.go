@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +29,10 @@ type Aside struct {
 type Options struct {
 	Store store.Store  // nil: nothing is kept
 	Log   *slog.Logger // nil: no log
+
+	// Claimed reports whether an address of a network is taken by something outside of the State, such as a lease. None
+	// is chosen for an object that the file has new. It may be nil.
+	Claimed func(network config.ID, a netip.Addr) bool
 }
 
 // An Ownership is the ownership of the objects of one State. Any number of goroutines may use it.
@@ -65,7 +70,7 @@ func Start(ctx context.Context, f *file.File, opt Options) (*Ownership, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := merge(f, previous, loaded)
+	m := merge(f, previous, loaded, opt.Claimed)
 	o.start = m.state
 	for _, n := range m.notices {
 		o.log.Warn("the file and the API", "what", n.Message)

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/taprouter/taprouter/config"
@@ -16,13 +17,14 @@ type merged struct {
 }
 
 // merge puts a file over the objects of a store. Nothing is in the way of the file: what is goes aside.
-func merge(f, previous *file.File, loaded []config.Object) merged {
+func merge(f, previous *file.File, loaded []config.Object, claimed func(config.ID, netip.Addr) bool) merged {
 	isFiles := func(o config.Object) bool {
 		return o.About().Source.File != "" || previous != nil && previous.Declares(o.Ref())
 	}
 	before, lost := settle(config.Empty(), units(loaded))
 	over := file.Over{Previous: previous}
 	d := before.Edit()
+	d.Claimed = claimed
 	notices, err := f.Edit(d, over)
 	if err == nil {
 		if s, _ := d.Check(); s != nil {
@@ -86,6 +88,9 @@ func beside(f *file.File, over file.Over, before *config.State, loaded []config.
 		known[a.Object.Ref()] = true
 	}
 	for _, o := range others {
+		if p, ok := o.(*config.Port); ok && p.DeviceOwner == config.OwnerDHCP {
+			continue // the server of a network, which is made anew where there is use for it
+		}
 		if _, ok := m.state.Get(o.Ref()); !ok && !known[o.Ref()] {
 			m.aside = append(m.aside, Aside{o, "what it was a part of is no longer there"})
 		}

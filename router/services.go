@@ -1,0 +1,99 @@
+package router
+
+import (
+	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
+	"github.com/taprouter/taprouter/router/internal/loop"
+	"github.com/taprouter/taprouter/router/internal/service"
+	"github.com/taprouter/taprouter/router/internal/wire"
+)
+
+// A serviceChange is what a change of the State means for the local services of one network.
+type serviceChange struct {
+	network *wire.Network
+	was, is *service.Station // nil: none. The same station: only what it does changes
+	config  *service.Config  // of is
+}
+
+// planServices finds the local services that come, change and go. A network where nothing is served has no station, so
+// that its switch does not ask for one.
+func (p *Prepared) planServices() {
+	for of := range p.touched.services {
+		id := wire.ID(of)
+		c := &serviceChange{network: p.networkOf(id), was: p.e.services[id]}
+		if o := p.to.Network(of); o != nil {
+			c.config = serviceOf(p.to, o, p.e.State)
+		}
+		if c.config != nil {
+			mac := serviceMAC(p.to, of)
+			if c.is = c.was; c.was == nil || c.was.MAC != mac {
+				c.is = service.NewStation(c.network, mac, p.e.runner, p.e.leases.Server(string(of)),
+					p.e.random.of("services", id))
+			}
+		}
+		if c.was == nil && c.is == nil {
+			continue
+		}
+		p.services = append(p.services, c)
+		if c.is != c.was {
+			n := p.networkChange(c.network)
+			if c.was != nil {
+				n.left(&c.was.Station)
+			}
+			if c.is != nil {
+				n.come(&c.is.Station)
+			}
+		}
+	}
+}
+
+// serviceMAC is the MAC address of a network's local services: that of the port of its DHCP server, if there is one.
+func serviceMAC(s *config.State, network config.ID) packet.MAC {
+	if p := s.DHCPPort(network); p != nil {
+		return packet.MAC(p.MAC)
+	}
+	return internalMAC("services", wire.ID(network))
+}
+
+// changeServices has local services do what the State says. It comes before the switches know new ones.
+func (p *Prepared) changeServices() {
+	for _, c := range p.services {
+		if c.is != nil {
+			c.is.Serve(c.config)
+		}
+		if c.is == c.was {
+			continue
+		}
+		if c.is == nil {
+			c.network.Local.Store(nil)
+			continue
+		}
+		c.network.Local.Store(&c.is.Station)
+		w := c.is.Worker
+		_ = w.Call(func() { w.Tables = append(w.Tables[:len(w.Tables):len(w.Tables)], loop.Ticker(c.is)) })
+	}
+}
+
+// endServices ends the local services that go, when no switch knows them any more. The leases of a network that is gone
+// go with it.
+func (p *Prepared) endServices() {
+	for _, c := range p.services {
+		if c.was != nil && c.was != c.is {
+			c.was.End()
+			w := c.was.Worker
+			_ = w.Call(func() { w.RemoveTable(c.was) }) // after Close there is nothing to end
+		}
+	}
+	p.e.forgetLeases(p.to)
+}
+
+// rememberServices notes the local services that there are.
+func (p *Prepared) rememberServices() {
+	for _, c := range p.services {
+		if c.is == nil {
+			delete(p.e.services, c.network.ID)
+		} else {
+			p.e.services[c.network.ID] = c.is
+		}
+	}
+}
