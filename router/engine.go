@@ -117,6 +117,7 @@ type Engine struct {
 	checkWorkers *monitor.Workers // nil: nothing has been checked yet
 	linkWatch    linkWatch
 	services     map[wire.ID]*service.Station // by the ids of their networks
+	served       sync.Map                     // the networks of services, by id: any goroutine looks there
 
 	runner *service.Runner
 	leases *dhcp.Leases

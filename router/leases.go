@@ -2,7 +2,6 @@ package router
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/dhcp"
@@ -22,7 +21,7 @@ type LeaseKeeper = dhcp.Keeper
 
 // newLeases makes the table of leases of an engine.
 func (e *Engine) newLeases() *dhcp.Leases {
-	l := dhcp.New(dhcp.Options{Keeper: e.opt.LeaseKeeper, Say: func(network, text string) {
+	l := dhcp.New(dhcp.Options{Keeper: e.opt.LeaseKeeper, Changed: e.bindLeases, Say: func(network, text string) {
 		name := network
 		if n := e.State().Network(config.ID(network)); n != nil && n.Name != "" {
 			name = n.Name
@@ -39,25 +38,25 @@ func (e *Engine) forgetLeases(s *config.State) {
 		if s.Network(config.ID(network)) != nil {
 			continue
 		}
-		if err := e.leases.Forget(time.Now(), network); err != nil {
+		if err := e.leases.Forget(e.runner.Now(), network); err != nil {
 			e.log.Warn("leases of a network that is gone are kept until they end", "network", network, "err", err)
 		}
 	}
 }
 
 // Leases lists the dynamic leases of all networks, by network and address.
-func (e *Engine) Leases() []Lease { return e.leases.List(time.Now()) }
+func (e *Engine) Leases() []Lease { return e.leases.List(e.runner.Now()) }
 
 // LeaseHolder finds the host that an address of a network is leased to, by its MAC address.
 func (e *Engine) LeaseHolder(network config.ID, a netip.Addr) (config.MAC, bool) {
-	l, found := e.leases.Holder(time.Now(), string(network), a)
+	l, found := e.leases.Holder(e.runner.Now(), string(network), a)
 	return config.MAC(l.MAC), found
 }
 
 // ReleaseLease ends the lease of an address of a network, and returns it. The host learns of it when it renews the
 // lease; until then it goes on to use the address. It reports false if there is no such lease.
 func (e *Engine) ReleaseLease(network config.ID, a netip.Addr) (Lease, bool, error) {
-	return e.leases.Release(time.Now(), string(network), a)
+	return e.leases.Release(e.runner.Now(), string(network), a)
 }
 
 // HoldLeases keeps addresses from being leased until release is called. It waits for leases that are being written
@@ -86,7 +85,7 @@ func (e *Engine) ClaimAddresses(from, to *config.State, changes []config.Change)
 			}
 		}
 	}
-	return e.leases.ClaimAll(time.Now(), claims)
+	return e.leases.ClaimAll(e.runner.Now(), claims)
 }
 
 // hasDHCP says whether a subnet of a network has DHCP.

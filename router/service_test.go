@@ -246,6 +246,50 @@ func TestDHCPToAnybodyOnANetworkOfAFile(t *testing.T) {
 	}
 }
 
+// Under port security a host without a port may use the address that it has leased, until the lease is released.
+func TestDHCPBindsLeases(t *testing.T) {
+	s := simulateServed(t, strings.Replace(served, `name = "blue"`, "name = \"blue\"\nport_security = true", 1))
+	mac := packet.MAC{2, 0, 0, 0, 0, 0x77}
+	gateway := netip.MustParseAddrPort("10.1.0.1:9")
+	router1 := gatewayMAC(t, s.State(), "blue")
+	spoofed := func(when string, from netip.Addr, want string) {
+		t.Helper()
+		var before, after [2]uint64
+		count := func(n *[2]uint64) {
+			d := s.Stats().Drops
+			n[0], n[1] = d[router.DropSpoofedMAC], d[router.DropSpoofedIP]
+		}
+		count(&before)
+		put(t, s, "blue", datagram{mac, router1, netip.AddrPortFrom(from, 1), gateway, nil}.frame(false))
+		count(&after)
+		got := "passes"
+		switch {
+		case after[0] > before[0]:
+			got = router.DropSpoofedMAC.String()
+		case after[1] > before[1]:
+			got = router.DropSpoofedIP.String()
+		}
+		if got != want {
+			t.Errorf("%s, from %v: %s, want %s", when, from, got, want)
+		}
+	}
+	other := netip.MustParseAddr("10.1.0.50")
+	spoofed("before", other, "spoofed-mac")
+	_, ack := lease(t, s, "blue", mac)
+	leased, _ := netip.AddrFromSlice(ack.YourIPAddr.To4())
+	spoofed("with a lease", leased, "passes")
+	spoofed("with a lease", other, "spoofed-ip")
+	rel, err := dhcpv4.New(dhcpv4.WithMessageType(dhcpv4.MessageTypeRelease), dhcpv4.WithHwAddr(hardware(mac)),
+		dhcpv4.WithClientIP(ack.YourIPAddr), dhcpv4.WithServerIP(ack.ServerIPAddr),
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(ack.ServerIdentifier())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "blue", datagram{mac, router1, netip.AddrPortFrom(leased, 68), netip.MustParseAddrPort("10.1.0.1:67"),
+		rel.ToBytes()}.frame(false))
+	spoofed("released", leased, "spoofed-mac")
+}
+
 func TestDHCPWithAnUnfinishedChecksum(t *testing.T) {
 	s := simulateServed(t, served)
 	put(t, s, "blue", discover(t, webMAC).frame(true))

@@ -2,6 +2,7 @@ package router
 
 import (
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/dhcp"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/service"
@@ -57,6 +58,7 @@ func serviceMAC(s *config.State, network config.ID) packet.MAC {
 
 // changeServices has local services do what the State says. It comes before the switches know new ones.
 func (p *Prepared) changeServices() {
+	come := map[string]bool{} // networks that had no services
 	for _, c := range p.services {
 		if c.is != nil {
 			c.is.Serve(c.config)
@@ -66,11 +68,45 @@ func (p *Prepared) changeServices() {
 		}
 		if c.is == nil {
 			c.network.Local.Store(nil)
+			p.e.served.Delete(c.network.ID)
 			continue
 		}
 		c.network.Local.Store(&c.is.Station)
 		w := c.is.Worker
 		_ = w.Call(func() { w.Tables = append(w.Tables[:len(w.Tables):len(w.Tables)], loop.Ticker(c.is)) })
+		if c.was == nil {
+			p.e.served.Store(c.network.ID, c.network)
+			come[string(c.network.ID)] = true
+		}
+	}
+	if len(come) == 0 {
+		return
+	}
+	var kept []dhcp.Change
+	for _, l := range p.e.leases.List(p.e.runner.Now()) {
+		if come[l.Network] {
+			kept = append(kept, dhcp.Change{Lease: l})
+		}
+	}
+	p.e.bindLeases(kept)
+}
+
+// bindLeases lets port security know which hosts have which addresses by DHCP. It is called before a host is told of
+// its lease, from any goroutine: the worker of the network binds the address before it sends the answer.
+func (e *Engine) bindLeases(changes []dhcp.Change) {
+	for _, c := range changes {
+		at, ok := e.served.Load(wire.ID(c.Network))
+		if !ok || !c.Address.Is4() {
+			continue
+		}
+		n := at.(*wire.Network)
+		n.Home.Post(func() {
+			if c.Gone {
+				n.Unbind(packet.MAC(c.MAC), packet.AddrFrom(c.Address))
+			} else {
+				n.Bind(packet.MAC(c.MAC), packet.AddrFrom(c.Address))
+			}
+		})
 	}
 }
 

@@ -334,7 +334,7 @@ func TestLeases(t *testing.T) {
 			claimed = append(claimed, r.Changes[0].After.(*config.FloatingIP).Address)
 			return func() { claims-- }
 		},
-		Store: func(context.Context, control.Report) error {
+		Store: func(context.Context, []*control.Report) error {
 			during("storing", false)
 			if claims != 1 {
 				t.Errorf("%d claims while the change is stored", claims)
