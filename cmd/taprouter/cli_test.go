@@ -37,7 +37,8 @@ const examples = "../../examples/"
 func TestExitStatus(t *testing.T) {
 	bad := write(t, "[[network]]\nnmae = \"x\"\n[[router]]\nname = \"r\"\ninterfaces = [\"y\"]\n")
 	six := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"2001:db8::/64\"\n")
-	dhcp := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\ndhcp = true\n")
+	groups := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n"+
+		"[[security_group]]\nname = \"web\"\n")
 	plain := write(t, "[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n")
 	unwise := write(t,
 		"[[network]]\nname = \"x\"\n[[network.subnet]]\ncidr = \"192.0.2.0/24\"\n[nat.timeouts]\nudp = \"1s\"\n")
@@ -61,8 +62,8 @@ func TestExitStatus(t *testing.T) {
 		{[]string{"lab", bad}, 2, []string{bad + ":2: "}},
 		{[]string{"run", six}, 2, []string{"IPv6 is not supported yet"}},
 		{[]string{"check", six}, 2, []string{six + ":4: ", "IPv6 is not supported yet"}},
-		{[]string{"check", dhcp}, 0, []string{dhcp + ":5: ", "dhcp is not supported yet"}},
-		{[]string{"lab", dhcp}, 2, []string{"nothing to play"}},
+		{[]string{"check", groups}, 0, []string{groups + ":5: ", "filtering by its rules is not supported yet"}},
+		{[]string{"lab", groups}, 2, []string{"nothing to play"}},
 		{[]string{"--version"}, 0, []string{"taprouter ", "go1."}},
 		{[]string{"run", "--version"}, 0, []string{"taprouter ", "go1."}},
 		{[]string{"--help"}, 0, []string{"Default: info.", "Default: text."}},
@@ -151,7 +152,7 @@ func TestLessons(t *testing.T) {
 	a, b := file("good/b.toml", good), file("good/a.toml", good)
 	file("good/topology.toml", net)
 	file("good/notes.txt", "nothing")
-	file("good/later.toml", net+"dhcp = true\n[[step]]\ndo = \"wait 1ms\"\n")
+	file("good/later.toml", net+"[[security_group]]\nname = \"web\"\n[[step]]\ndo = \"wait 1ms\"\n")
 	fails := file("bad/fails.toml", bad)
 	faulty := file("faulty.toml", net+"[[step]]\ndo = \"pign\"\n")
 	plain := file("plain.toml", net)
@@ -163,7 +164,7 @@ func TestLessons(t *testing.T) {
 		never  string
 	}{
 		{[]string{filepath.Dir(a)}, 0, []string{"== " + b, "1 step, all as expected", "== " + a,
-			"2 lessons, all as expected; 1 not played", "dhcp is not supported yet"}, "topology.toml"},
+			"2 lessons, all as expected; 1 not played", "filtering by its rules is not supported yet"}, "topology.toml"},
 		{[]string{fails, a, b}, 1, []string{"== " + fails, "1 of 2 steps FAILED", "== " + a, "== " + b,
 			"1 of 3 lessons FAILED: " + fails}, ""},
 		{[]string{"--fail-fast", fails, a}, 1, []string{"== " + fails, "1 of 1 step FAILED", "1 of 1 lessons FAILED"},

@@ -194,7 +194,7 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 		x.Devices = append(slices.Clip(x.Devices),
 			config.Device{Kind: config.DeviceTAP, Name: "d" + string(x.ID[:8]), Netns: "ns"})
 	case *config.Network:
-		x.AdminStateUp = flag()
+		x.AdminStateUp, x.StormLimit = flag(), oneOf(rng, nil, new(0), new(500))
 		x.Extra = &config.NetworkExtra{Shared: flag(), Default: flag(), DNSDomain: oneOf(rng, texts...),
 			ZoneHints: zones}
 		if len(x.Devices) > 0 && flag() {

@@ -12,7 +12,8 @@ import (
 // The binding profile of a port is a JSON object. Anything else is a fault with its line.
 func TestBindingProfile(t *testing.T) {
 	text := func(profile string) string {
-		return "[[network]]\nname = \"blue\"\n\n[[port]]\nname = \"vm\"\nnetwork = \"blue\"\n" +
+		return "[[network]]\nname = \"blue\"\n[[port]]\nname = \"vm\"\nnetwork = \"blue\"\n" +
+			"mac = \"02:00:00:00:00:01\"\nfixed_ips = []\n" +
 			fmt.Sprintf("binding_profile = %q\n", profile)
 	}
 	for _, good := range []string{"{}", `{ "a" : [1, null] }`, " {\"é\":{}}\n"} {
@@ -37,7 +38,7 @@ func TestBindingProfile(t *testing.T) {
 		long + " ": fmt.Sprintf("has %d bytes; it may have %d", config.MaxProfile+1, config.MaxProfile),
 	} {
 		_, err := file.Read("lab.toml", strings.NewReader(text(bad)))
-		if err == nil || !strings.Contains(err.Error(), `lab.toml:7: port "vm": binding_profile `) ||
+		if err == nil || !strings.Contains(err.Error(), `lab.toml:8: port "vm": binding_profile `) ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: %v, want %s", bad, err, want)
 		}

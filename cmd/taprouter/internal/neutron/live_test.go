@@ -168,6 +168,10 @@ func TestBalancerServesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	c.make("client", "/v2.0/ports", `{"port":{"network_id":"{net2}","mac_address":"02:00:00:00:00:04",
+		"fixed_ips":[{"ip_address":"172.16.102.9"}]}}`) // the networks have port security
+	c.make("vm4", "/v2.0/ports", `{"port":{"network_id":"{net}","mac_address":"02:00:00:00:65:04",
+		"fixed_ips":[{"ip_address":"172.16.101.4"}]}}`)
 	for _, x := range []struct{ address, mac string }{{"172.16.101.3", "02:00:00:00:65:03"},
 		{"172.16.101.4", "02:00:00:00:65:04"}} {
 		m, err := config.ParseMAC(x.mac)

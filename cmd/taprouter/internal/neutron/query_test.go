@@ -40,7 +40,7 @@ func TestFilters(t *testing.T) {
 		"networks?revision_number=1":                                                "ext_net vlan101",
 		"subnets?network_id={net}":                                                  "sub",
 		"subnets?name=sub&network_id={ext}":                                         "",
-		"subnets?cidr=172.16.101.0/24&ip_version=4&enable_dhcp=True":                "sub",
+		"subnets?cidr=172.16.101.0/24&ip_version=4&enable_dhcp=False":               "sub",
 		"subnets?ip_version=6":                                                      "",
 		"subnets?gateway_ip=10.10.10.4":                                             "extsub",
 		"subnets?ipv6_ra_mode=x":                                                    "",

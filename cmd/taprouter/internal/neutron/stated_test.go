@@ -132,6 +132,6 @@ func TestStatedIsRefused(t *testing.T) {
 	// What the file does not state is the API's.
 	c.do(200, "PUT", quota, `{"quota":{"network":9,"router":3,"pool":-1}}`)
 	c.do(200, "PUT", port, `{"port":{"security_groups":["{web}","{other}"],
-		"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":"1400"},{"opt_name":"server","opt_value":"a"}]}}`)
+		"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":"1400"},{"opt_name":"tftp-server","opt_value":"a"}]}}`)
 	c.do(200, "PUT", "/v2.0/ports/{vip}", `{"port":{"security_groups":["{other}","{web}"]}}`)
 }
