@@ -78,7 +78,7 @@ func TestCompletion(t *testing.T) {
 		{"subnet create --network blue --no-", "--no-dhcp --no-tag"},
 		{"network list -f ", "csv json table value yaml"},
 		{"network list --format=json -f y", "yaml"},
-		{"floating ip show 10.", "10.10.10.2"},
+		{"floating ip show 10.", "10.10.10.3"},
 		{"loadbalancer pool show ", "p"},
 		{"loadbalancer member show p ", "m"},
 		{"router add subnet r ", "e s"},
