@@ -391,7 +391,7 @@ func (o *office) unserved(t *testing.T) {
 		port create --network tagged --security-group closed guarded`)
 	out := o.does(t, "status")
 	t.Logf("status:\n%s", out)
-	for _, want := range []string{"dhcp", "security group"} {
+	for _, want := range []string{"security group"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status does not tell of %s", want)
 		}

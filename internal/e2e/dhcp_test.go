@@ -87,11 +87,11 @@ func (s *space) address4(name string) string {
 
 // udhcpcScript applies what udhcpc has got, and prints it.
 const udhcpcScript = `#!/bin/sh
-echo "event $1 ip=$ip subnet=$subnet router=$router dns=$dns hostname=$hostname lease=$lease serverid=$serverid mtu=$mtu routes=$staticroutes"
 case "$1" in
 deconfig) ip addr flush dev "$interface" ;;
 bound) ip addr add "$ip/$mask" dev "$interface"; [ -z "$router" ] || ip route replace default via "$router" ;;
 esac
+echo "event $1 ip=$ip subnet=$subnet router=$router dns=$dns hostname=$hostname lease=$lease serverid=$serverid mtu=$mtu routes=$staticroutes"
 `
 
 func TestDHCPClients(t *testing.T) {

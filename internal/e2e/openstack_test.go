@@ -161,9 +161,9 @@ router set --disable r11
 router list --long => "State":false
 router set --enable r11
 router add subnet r11 sub1
-port create --network v100 --fixed-ip subnet=sub2,ip-address=172.16.2.1 if2 => "172.16.2.1"
+port create --network v100 --fixed-ip subnet=sub2,ip-address=172.16.2.11 if2 => "172.16.2.11"
 router add port r11 if2
-port list --router r11 => "172.16.2.1"
+port list --router r11 => "172.16.2.11"
 router remove port r11 if2
 router set --route destination=10.50.0.0/16,gateway=172.16.1.9 r11
 router add route --route destination=10.51.0.0/16,gateway=172.16.1.9 r11 => 10.51.0.0/16
