@@ -450,8 +450,10 @@ func TestLeasesAreBindings(t *testing.T) {
 		{name: "before", frame: from("172.16.101.77"), reason: DropSpoofedMAC},
 		{name: "no DHCP here", frame: asks, reason: DropSpoofedMAC},
 	})
-	if !n.Bind(mac, ip4("172.16.101.77")) || !n.Bind(mac, ip4("172.16.101.77")) || !n.Bind(mac, ip4("172.16.101.78")) {
-		t.Fatal("a lease is not taken")
+	for _, a := range []string{"172.16.101.77", "172.16.101.77", "172.16.101.78"} { // once more is no other lease
+		if !n.Bind(mac, ip4(a)) {
+			t.Fatalf("the lease of %s is not taken", a)
+		}
 	}
 	l.play("vlan101", second, []denialCase{
 		{name: "with a lease", frame: from("172.16.101.77"), passes: true},
