@@ -238,7 +238,7 @@ sendp(Ether(src=me, dst=other) / udp("172.16.101.3", sport=7, dport=7777), iface
 	}
 	drops := g.drops()
 	for reason, frames := range map[string]int{"spoofed-ip": 4, "spoofed-mac": 2, "spoofed-arp": 3, "dhcp-server": 3,
-		"router-advertisement": 2, "vlan-tag": 1} {
+		"router-advertisement": 2, "double-tag": 1} {
 		row := regexp.MustCompile(`\| switch +\| ` + reason + ` +\| +(\d+) \|`).FindStringSubmatch(drops)
 		if row == nil {
 			t.Errorf("%d frames were %s, and show drops does not say so:\n%s", frames, reason, drops)

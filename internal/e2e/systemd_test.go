@@ -225,7 +225,7 @@ func (b *booted) sandboxed() {
 func (b *booted) answersUsers() {
 	b.t.Helper()
 	for _, command := range [][]string{{"taprouter", "status"}, as("taprouter", "taprouter", "taprouter", "status")} {
-		if out := b.do(command...); !strings.Contains(out, "\nobjects: 2 networks,") {
+		if out := b.do(command...); !strings.Contains(out, " 2 networks, ") {
 			b.t.Errorf("%v: %s", command, out)
 		}
 	}

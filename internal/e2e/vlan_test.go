@@ -192,8 +192,10 @@ func TestTrunkByCommands(t *testing.T) {
 		"--physical-network", "default:trunk")
 	p.does(t, `
 		network create --provider-network-type vlan --provider-physical-network default --provider-segment 100 vlan100
+		network set --disable-port-security vlan100
 		subnet create --network vlan100 --subnet-range 172.16.100.0/24 subnet100
 		network create --provider-network-type vlan --provider-physical-network default --provider-segment 101 vlan101
+		network set --disable-port-security vlan101
 		subnet create --network vlan101 --subnet-range 172.16.101.0/24 subnet101
 		router create router_100_101
 		router add subnet router_100_101 subnet100
