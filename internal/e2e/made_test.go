@@ -141,8 +141,9 @@ func TestMadeByTheAPI(t *testing.T) {
 
 	r := a.do(201, "POST", "routers", `{"router":{"external_gateway_info":{"network_id":"`+ext+`"}}}`)["id"].(string)
 	a.do(200, "PUT", "routers/"+r+"/add_router_interface", fmt.Sprintf(`{"subnet_id":"%v"}`, sub["id"]))
+	mac := inside.link(tap).Attrs().HardwareAddr.String() // the network has port security
 	port := a.do(201, "POST", "ports", `{"port":{"network_id":"`+net+`","fixed_ips":[{"ip_address":"172.16.9.9"}],
-		"mac_address":"`+inside.link(tap).Attrs().HardwareAddr.String()+`"}}`)
+		"mac_address":"`+mac+`"}}`)
 	inside.run("arping", "-c", "1", "-w", "5", "-I", tap, "172.16.9.1")
 	ear := outside.ear(extTAP)
 	fip := a.do(201, "POST", "floatingips", fmt.Sprintf(`{"floatingip":{"floating_network_id":"%s","port_id":"%v"}}`,
@@ -159,6 +160,7 @@ func TestMadeByTheAPI(t *testing.T) {
 		router.link(name) // fails the test if the restart does not open it
 	}
 	inside.adopt(router, tap)
+	inside.run("ip", "link", "set", tap, "address", mac) // as a machine has its port's
 	inside.address(tap, "172.16.9.9/24", "172.16.9.1")
 	inside.pings(t, "172.16.9.1")
 	a = apiAt(t, socket)
