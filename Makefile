@@ -11,7 +11,7 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 # What the end-to-end tests and those of the stores use, as Debian calls it.
 DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
         procps netcat-openbsd util-linux ca-certificates openssl etcd-server lintian man-db systemd \
-        python3-openstackclient python3-octaviaclient python3-scapy prometheus
+        python3-openstackclient python3-octaviaclient python3-scapy prometheus busybox isc-dhcp-client
 
 .PHONY: build
 build: ## Build the static binary ./taprouter
