@@ -164,8 +164,8 @@ func (c *checker) dhcpAddresses(network ID, p *Port) []FixedIP {
 			fixed = append(fixed, FixedIP{Subnet: s.ID, Address: a})
 		} else {
 			c.warn(at(s), "dhcp", Exhausted,
-				"no address of the allocation pools is free for a DHCP server, so nothing answers until a router has the "+
-					"gateway's address")
+				"no address of the allocation pools is free for a DHCP server, so nothing answers until a router has "+
+					"the gateway's address")
 		}
 	}
 	return fixed

@@ -18,7 +18,9 @@ const (
 
 func withDHCP(id config.ID, cidr string) *config.Subnet {
 	p := netip.MustParsePrefix(cidr)
-	return &config.Subnet{Meta: config.Meta{ID: id}, Network: dhcpNetwork, CIDR: p, Gateway: p.Addr().Next(), DHCP: true}
+	return &config.Subnet{
+		Meta: config.Meta{ID: id}, Network: dhcpNetwork, CIDR: p, Gateway: p.Addr().Next(), DHCP: true,
+	}
 }
 
 // dhcpEdit edits a State, and returns the next one with the addresses of the DHCP server.

@@ -278,7 +278,8 @@ func TestKeptPortsAreRestored(t *testing.T) {
 	const ext, host = 0xc6336401, 0x0a000001
 	rng := rand.New(rand.NewPCG(7, 7))
 	newTable := func(m conntrack.Memory) *Table {
-		return NewTable(Config{Filtering: EndpointIndependent, Memory: m}, conntrack.NewTable(conntrack.Config{}, rng), rng)
+		return NewTable(Config{Filtering: EndpointIndependent, Memory: m},
+			conntrack.NewTable(conntrack.Config{}, rng), rng)
 	}
 	memory := newTestMemory(MappingSizes())
 	former := newTable(memory)

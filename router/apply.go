@@ -143,7 +143,7 @@ func (p *Prepared) planAll(from *config.State) error {
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	p.planNetworks()
-	p.planRules()
+	planRules(p)
 	if err := p.planRouters(); err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (p *Prepared) planStations() {
 			p.networkChange(c.checks.network).come(&c.checks.service.Station)
 		}
 	}
-	p.planServices()
+	planServices(p)
 	for _, n := range p.networks {
 		n.list()
 	}
@@ -329,11 +329,11 @@ func (p *Prepared) commit() {
 	p.disown()
 	p.changeRouters()
 	p.own()
-	p.changeServices()
-	p.obeyRules()
+	changeServices(p)
+	obeyRules(p)
 	p.changeNetworks()
 	p.announce()
-	p.endServices()
+	endServices(p)
 	p.endRouters()
 	p.unregister()
 	p.closeDevices()
@@ -518,7 +518,7 @@ func (p *Prepared) remember() {
 			delete(e.links, d.spec)
 		}
 	}
-	p.rememberServices()
+	rememberServices(p)
 	for of, q := range p.pools {
 		if e.pools[of] = q; p.to.Pool(of) == nil {
 			delete(e.pools, of)
@@ -570,12 +570,12 @@ func (p *Prepared) monitor() {
 			switch {
 			case r.Shares[s.Of.ID] != s: // it has been here before, and is gone
 			case c.Gone || len(s.VIPs) == 0:
-				e.endMonitor(s)
+				endMonitor(e, s)
 				delete(r.Shares, s.Of.ID)
 			case c.checks != nil:
-				e.monitorShare(s, true)
+				monitorShare(e, s, true)
 			case c.Updates[s] != nil || c.Shares[s.Of.ID] == s:
-				e.monitorShare(s, false)
+				monitorShare(e, s, false)
 			}
 		}
 		if c.was != nil && (c.Gone || c.checks != nil) {

@@ -294,7 +294,8 @@ func newPlayer(t *testing.T, s *Simulation) *player {
 	for o := range state.Ports() { // with the port's own MAC address, and with another one
 		for _, f := range o.FixedIPs {
 			if isBound(o) && f.Address.Is4() {
-				own, other := p.host(string(o.Network), f.Address.String()), p.host(string(o.Network), f.Address.String())
+				own := p.host(string(o.Network), f.Address.String())
+				other := p.host(string(o.Network), f.Address.String())
 				own.mac = packet.MAC(o.MAC)
 				p.hosts = append(p.hosts, own, other)
 			}

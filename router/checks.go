@@ -133,7 +133,7 @@ func uses(p *ip.PlaceParams, free netip.Prefix) bool {
 }
 
 // startMonitor has the members of a pool checked for one router.
-func (e *Engine) startMonitor(s *ip.PoolShare, spec monitor.Spec) {
+func startMonitor(e *Engine, s *ip.PoolShare, spec monitor.Spec) {
 	var m *monitor.Monitor
 	opt := monitor.Options{
 		Spec: spec, Rand: e.random.of("monitor", s.Router.ID+"/"+s.Of.ID),
@@ -153,7 +153,7 @@ func (e *Engine) startMonitor(s *ip.PoolShare, spec monitor.Spec) {
 }
 
 // endMonitor ends the checks of a share's members, if there are any.
-func (e *Engine) endMonitor(s *ip.PoolShare) {
+func endMonitor(e *Engine, s *ip.PoolShare) {
 	if m := e.monitors[s]; m != nil {
 		m.Close()
 		delete(e.monitors, s)
@@ -184,10 +184,10 @@ func targetsOf(s *ip.PoolShare) []monitor.Target {
 }
 
 // monitorShare has a share's members checked as the State says of its pool now.
-func (e *Engine) monitorShare(s *ip.PoolShare, anew bool) {
+func monitorShare(e *Engine, s *ip.PoolShare, anew bool) {
 	is := monitorOf(e.State(), config.ID(s.Of.ID))
 	if e.monitors[s] != nil && (is == nil || anew) {
-		e.endMonitor(s)
+		endMonitor(e, s)
 		if is == nil {
 			_ = s.Router.Worker.Call(func() { // after Close there is nothing to change
 				for _, m := range s.Pool.Members() {
@@ -199,7 +199,7 @@ func (e *Engine) monitorShare(s *ip.PoolShare, anew bool) {
 	switch m := e.monitors[s]; {
 	case is == nil:
 	case m == nil:
-		e.startMonitor(s, specOf(is))
+		startMonitor(e, s, specOf(is))
 	default:
 		m.Update(specOf(is), targetsOf(s))
 	}
@@ -231,7 +231,7 @@ func (e *Engine) checked(s *ip.PoolShare, by *monitor.Monitor, number uint32, up
 
 // stopChecks ends all checks, and their hosts. It waits for the results of checks that are on their way, which may wait
 // for mu: so it does not hold that meanwhile. No change begins any more.
-func (e *Engine) stopChecks() {
+func stopChecks(e *Engine) {
 	e.mu.Lock()
 	e.closed.Store(true)
 	for _, m := range e.monitors {

@@ -361,7 +361,9 @@ func TestChecksOnAnotherPrefix(t *testing.T) {
 func TestChecksOfAnotherEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := checkedTopology(`{ type = "TCP", delay = "1s", timeout = "500ms" }`)
-		for name, more := range map[string]string{"one": "monitor_port = 8081", "two": `monitor_address = "172.16.200.9"`} {
+		for name, more := range map[string]string{
+			"one": "monitor_port = 8081", "two": `monitor_address = "172.16.200.9"`,
+		} {
 			text = strings.Replace(text, "name = \""+name+"\"\n", "name = \""+name+"\"\n  "+more+"\n", 1)
 		}
 		text = strings.Replace(text, "[[floating_ip]]", "  [[router.routes]]\n  destination = \"172.16.200.0/24\"\n"+

@@ -149,7 +149,7 @@ type portRulesChange struct {
 }
 
 // planRules works out the port rules of the networks that the change touches.
-func (p *Prepared) planRules() {
+func planRules(p *Prepared) {
 	for _, o := range inOrder(p.touched.rules, p.to.Network) {
 		n := p.networkOf(wire.ID(o.ID))
 		params := p.touched.portParams(o, p.e.opt.Open != nil)
@@ -159,7 +159,7 @@ func (p *Prepared) planRules() {
 
 // obeyRules has the networks obey their port rules. The networks of a worker change in one of its turns: each takes
 // as long as it takes to write a pointer.
-func (p *Prepared) obeyRules() {
+func obeyRules(p *Prepared) {
 	for _, w := range p.e.workers {
 		var here []portRulesChange
 		for _, c := range p.rules {

@@ -101,7 +101,9 @@ func subnetOf(n *config.Network, s *config.Subnet, server netip.Addr) dhcp.Subne
 		d.DNS = append(d.DNS, server)
 	}
 	if server != s.Gateway { // no router leads there, so the server's own address does (RFC 3442)
-		d.Routes = append(d.Routes, dhcp.Route{Destination: netip.PrefixFrom(service.Metadata.Netip(), 32), NextHop: server})
+		d.Routes = append(d.Routes, dhcp.Route{
+			Destination: netip.PrefixFrom(service.Metadata.Netip(), 32), NextHop: server,
+		})
 	}
 	for _, r := range s.HostRoutes {
 		if r.NextHop.Is4() {

@@ -145,7 +145,7 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 	}
 	p, err := e.Prepare(context.Background(), s)
 	if err != nil {
-		e.stopOpening()
+		stopOpening(e)
 		e.former.close()
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func newEngine(opt Options) *Engine {
 		pools:    map[config.ID]*ip.Pool{}, numbers: map[wire.ID]memberNumber{}, rings: map[ringKey]*loop.Handover{},
 		boxes: map[boxKey]*loop.Outbox{}, services: map[wire.ID]*service.Station{},
 	}
-	e.leases = e.newLeases()
+	e.leases = newLeases(e)
 	e.runner = service.NewRunner(time.Now, false)
 	e.state.Store(config.Empty())
 	e.show()
@@ -299,9 +299,9 @@ func (e *Engine) Connections() []Connection {
 // is left when Close returns. Further calls do nothing.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
-		e.stopChecks()   // while there are workers: the last results call them
+		stopChecks(e)    // while there are workers: the last results call them
 		e.runner.Close() // likewise
-		e.stopOpening()
+		stopOpening(e)
 		workers := e.view.Load().workers
 		for _, w := range workers {
 			w.Post(w.Stop)

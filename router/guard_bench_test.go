@@ -151,7 +151,8 @@ func benchmarkFrame(b *testing.B, l *lesson, eth []byte, out *nullDevice) {
 func TestDropsDoNotAllocate(t *testing.T) {
 	l, out := twoDevices(t, true)
 	in, w := l.nets["vlan101"].Ports[0], l.w
-	l.putMany("vlan101", slices.Repeat([][]byte{toAll(bare(packet.Broadcast, l.vm3.mac))}, config.DefaultStormLimit+1)...)
+	l.putMany("vlan101",
+		slices.Repeat([][]byte{toAll(bare(packet.Broadcast, l.vm3.mac))}, config.DefaultStormLimit+1)...)
 	for name, eth := range map[string][]byte{
 		"switched": l.udpTo(l.vm4.mac), "spoofed IP": l.udpFrom(l.vm3.mac, "172.16.101.9", 1, 2),
 		"spoofed MAC": l.udpFrom(packet.MAC{2, 9}, "172.16.101.9", 1, 2), "storm": bare(packet.Broadcast, l.vm3.mac),

@@ -70,7 +70,8 @@ func ip6Of(mac packet.MAC, src string, next uint8, rest ...byte) []byte {
 	return append(b, rest...)
 }
 
-// A denialCase is a frame at a guarded network, and the reason why it goes no further; none: it reaches the other ports.
+// A denialCase is a frame at a guarded network, and the reason why it goes no further; none: it reaches the other
+// ports.
 type denialCase struct {
 	name   string
 	frame  []byte
@@ -137,7 +138,9 @@ func TestPortSecurity(t *testing.T) {
 	three, four, stranger := l.vm3.mac, l.vm4.mac, packet.MAC{2, 0, 0, 0, 0, 9}
 	router := l.routerMAC("vlan101")
 	arp := func(src, says packet.MAC, request bool, sender string) []byte {
-		return arpOf(src, packet.ARP{Request: request, SenderMAC: says, Sender: ip4(sender), Target: ip4("172.16.101.9")})
+		return arpOf(src, packet.ARP{
+			Request: request, SenderMAC: says, Sender: ip4(sender), Target: ip4("172.16.101.9"),
+		})
 	}
 	tagged := func(b []byte, tag ...byte) []byte { return slices.Insert(slices.Clone(b), 12, tag...) }
 	fragmentOf := func(mf bool, offset uint16) ipOpt {
@@ -154,14 +157,16 @@ func TestPortSecurity(t *testing.T) {
 		{name: "again, as it is known", frame: l.udpFrom(three, "172.16.101.3", 1, 2), passes: true},
 		{name: "another protocol", frame: bare(packet.Broadcast, three), passes: true},
 		{name: "another's IP address", frame: l.udpFrom(three, "172.16.101.4", 1, 2), reason: DropSpoofedIP,
-			why: `port "three" sends from 172.16.101.4 | allowed_address_pairs = [{ ip = "172.16.101.4" }] of port "three"`},
+			why: `port "three" sends from 172.16.101.4 | ` +
+				`allowed_address_pairs = [{ ip = "172.16.101.4" }] of port "three"`},
 		{name: "no port's IP address", frame: l.udpFrom(three, "10.9.9.9", 1, 2), reason: DropSpoofedIP},
 		{name: "the router's IP address", frame: l.udpFrom(three, "172.16.101.1", 1, 2), reason: DropSpoofedIP,
 			why: `port "three" sends from 172.16.101.1, an address of the router | ` + off},
 		{name: "no port's MAC address", frame: l.udpFrom(stranger, "172.16.101.3", 1, 2), reason: DropSpoofedMAC,
 			why: `no port of network "vlan101" has the MAC address 02:00:00:00:00:09 | ` +
 				`a port that has mac = "02:00:00:00:00:09", or port_security = false of network "vlan101"`},
-		{name: "no port's MAC address, another protocol", frame: bare(packet.Broadcast, stranger), reason: DropSpoofedMAC},
+		{name: "no port's MAC address, another protocol", frame: bare(packet.Broadcast, stranger),
+			reason: DropSpoofedMAC},
 		{name: "the router's MAC address", frame: l.udpFrom(router, "172.16.101.3", 1, 2), reason: DropSpoofedMAC,
 			why: fmt.Sprintf(`the MAC address %v is the router's own | `, router)},
 		{name: "another's pair, as if it had moved", frame: l.udpFrom(four, "172.16.101.4", 1, 2), passes: true},
@@ -171,7 +176,8 @@ func TestPortSecurity(t *testing.T) {
 		{name: "ARP probe", frame: arp(three, three, true, "0.0.0.0"), passes: true},
 		{name: "ARP reply from nobody", frame: arp(three, three, false, "0.0.0.0"), reason: DropSpoofedARP},
 		{name: "ARP for another's address", frame: arp(three, three, false, "172.16.101.4"), reason: DropSpoofedARP,
-			why: `port "three" claims by ARP 172.16.101.4 | allowed_address_pairs = [{ ip = "172.16.101.4" }] of port "three"`},
+			why: `port "three" claims by ARP 172.16.101.4 | ` +
+				`allowed_address_pairs = [{ ip = "172.16.101.4" }] of port "three"`},
 		{name: "ARP for the router's address", frame: arp(three, three, true, "172.16.101.1"), reason: DropSpoofedARP},
 		{name: "ARP for another's MAC address", frame: arp(three, four, false, "172.16.101.4"), reason: DropSpoofedARP},
 		{name: "ARP with the router's MAC address", frame: arp(three, router, false, "172.16.101.3"),
@@ -197,8 +203,8 @@ func TestPortSecurity(t *testing.T) {
 		{name: "a later fragment", frame: l.udpFrom(three, "172.16.101.3", 67, 68, fragmentOf(false, 3)), passes: true},
 
 		{name: "a VLAN tag", frame: tagged(l.udpFrom(three, "172.16.101.9", 1, 2), 0x81, 0, 0, 5), reason: DropVLANTag},
-		{name: "two tags without a VLAN", frame: tagged(l.udpFrom(three, "172.16.101.9", 1, 2), 0x81, 0, 0, 0, 0x81, 0, 0, 0),
-			reason: DropDoubleTag},
+		{name: "two tags without a VLAN",
+			frame: tagged(l.udpFrom(three, "172.16.101.9", 1, 2), 0x81, 0, 0, 0, 0x81, 0, 0, 0), reason: DropDoubleTag},
 		{name: "a priority tag", frame: tagged(l.udpFrom(three, "172.16.101.9", 1, 2), 0x81, 0, 0xe0, 0),
 			reason: DropSpoofedIP},
 		{name: "SNAP", frame: tagged(l.udpFrom(three, "172.16.101.9", 1, 2), 0, 60, 0xaa, 0xaa, 3, 0, 0, 0),

@@ -20,8 +20,9 @@ type LeaseChange = dhcp.Change
 type LeaseKeeper = dhcp.Keeper
 
 // newLeases makes the table of leases of an engine.
-func (e *Engine) newLeases() *dhcp.Leases {
-	l := dhcp.New(dhcp.Options{Keeper: e.opt.LeaseKeeper, Changed: e.bindLeases, Say: func(network, text string) {
+func newLeases(e *Engine) *dhcp.Leases {
+	changed := func(c []dhcp.Change) { bindLeases(e, c) }
+	l := dhcp.New(dhcp.Options{Keeper: e.opt.LeaseKeeper, Changed: changed, Say: func(network, text string) {
 		name := network
 		if n := e.State().Network(config.ID(network)); n != nil && n.Name != "" {
 			name = n.Name
@@ -33,7 +34,7 @@ func (e *Engine) newLeases() *dhcp.Leases {
 }
 
 // forgetLeases ends the leases of networks that a State does not have.
-func (e *Engine) forgetLeases(s *config.State) {
+func forgetLeases(e *Engine, s *config.State) {
 	for _, network := range e.leases.Networks() {
 		if s.Network(config.ID(network)) != nil {
 			continue

@@ -573,7 +573,8 @@ func BenchmarkApplyPortWithDHCP(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(served)
 	for i := range 5000 {
-		fmt.Fprintf(&text, "[[port]]\nname = \"p%d\"\nnetwork = \"lone\"\nmac = \"02:00:00:01:%02x:%02x\"\n", i, i>>8, i&255)
+		fmt.Fprintf(&text, "[[port]]\nname = \"p%d\"\nnetwork = \"lone\"\n"+
+			"mac = \"02:00:00:01:%02x:%02x\"\n", i, i>>8, i&255)
 	}
 	s := simulateServed(b, strings.Replace(text.String(), "10.2.0.0/24", "10.2.0.0/16", 1))
 	var p *config.Port

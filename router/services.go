@@ -18,7 +18,7 @@ type serviceChange struct {
 
 // planServices finds the local services that come, change and go. A network where nothing is served has no station, so
 // that its switch does not ask for one.
-func (p *Prepared) planServices() {
+func planServices(p *Prepared) {
 	for of := range p.touched.services {
 		id := wire.ID(of)
 		c := &serviceChange{network: p.networkOf(id), was: p.e.services[id]}
@@ -57,7 +57,7 @@ func serviceMAC(s *config.State, network config.ID) packet.MAC {
 }
 
 // changeServices has local services do what the State says. It comes before the switches know new ones.
-func (p *Prepared) changeServices() {
+func changeServices(p *Prepared) {
 	come := map[string]bool{} // networks that had no services
 	for _, c := range p.services {
 		if c.is != nil {
@@ -88,12 +88,12 @@ func (p *Prepared) changeServices() {
 			kept = append(kept, dhcp.Change{Lease: l})
 		}
 	}
-	p.e.bindLeases(kept)
+	bindLeases(p.e, kept)
 }
 
 // bindLeases lets port security know which hosts have which addresses by DHCP. It is called before a host is told of
 // its lease, from any goroutine: the worker of the network binds the address before it sends the answer.
-func (e *Engine) bindLeases(changes []dhcp.Change) {
+func bindLeases(e *Engine, changes []dhcp.Change) {
 	for _, c := range changes {
 		at, ok := e.served.Load(wire.ID(c.Network))
 		if !ok || !c.Address.Is4() {
@@ -112,7 +112,7 @@ func (e *Engine) bindLeases(changes []dhcp.Change) {
 
 // endServices ends the local services that go, when no switch knows them any more. The leases of a network that is gone
 // go with it.
-func (p *Prepared) endServices() {
+func endServices(p *Prepared) {
 	for _, c := range p.services {
 		if c.was != nil && c.was != c.is {
 			c.was.End()
@@ -120,11 +120,11 @@ func (p *Prepared) endServices() {
 			_ = w.Call(func() { w.RemoveTable(c.was) }) // after Close there is nothing to end
 		}
 	}
-	p.e.forgetLeases(p.to)
+	forgetLeases(p.e, p.to)
 }
 
 // rememberServices notes the local services that there are.
-func (p *Prepared) rememberServices() {
+func rememberServices(p *Prepared) {
 	for _, c := range p.services {
 		if c.is == nil {
 			delete(p.e.services, c.network.ID)

@@ -170,7 +170,9 @@ func (t *tally) addFrames(w *shard) {
 // addNetwork adds what port security has dropped on a network, on its worker.
 func (t *tally) addNetwork(w *shard, n *wire.Network) {
 	for _, d := range n.Denials() {
-		p := PortDrop{Network: n.Name(), NetworkID: config.ID(n.ID), Device: d.Device, Reason: d.Reason, Frames: d.Frames}
+		p := PortDrop{
+			Network: n.Name(), NetworkID: config.ID(n.ID), Device: d.Device, Reason: d.Reason, Frames: d.Frames,
+		}
 		if d.Device != "" {
 			p.MAC, p.Address, p.Last = d.MAC.String(), d.Addr, w.Epoch.Add(d.Last)
 			p.Why, p.Remedy = d.Text(), d.Remedy()

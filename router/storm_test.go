@@ -39,7 +39,8 @@ func (s *sim) putMany(device string, frames ...[]byte) {
 }
 
 // A device may flood as many frames a second as its network says, whether they are broadcasts, multicasts or for an
-// address that the switch does not know. The rest is dropped before it is copied. Another device has a limit of its own.
+// address that the switch does not know. The rest is dropped before it is copied. Another device has a limit of its
+// own.
 func TestStormLimit(t *testing.T) {
 	l, second := stormy(t, new(50))
 	host, unknown := packet.MAC{2, 0, 0, 0, 0, 1}, packet.MAC{2, 0, 0, 0, 0, 7}

@@ -11,8 +11,8 @@ import (
 // Unsupported lists what a State asks for that the engine cannot do yet, in plain words, in the order of the lines of
 // its file. Start and Prepare refuse such a State: nothing in a file is silently ignored.
 //
-// What security groups ask for is a warning: the engine keeps the rules, logs the warning, and does not obey them. Clients
-// of an API set some of them without having been asked.
+// What security groups ask for is a warning: the engine keeps the rules, logs the warning, and does not obey them.
+// Clients of an API set some of them without having been asked.
 func Unsupported(s *config.State) config.Faults {
 	u := &unsupported{state: s}
 	for _, k := range []config.Kind{ // the kinds that look knows

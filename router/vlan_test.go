@@ -599,7 +599,8 @@ func TestTagsOfOtherWorkers(t *testing.T) {
 		"devices = [\"raw:trunk\"]\n[[network.subnet]]\ncidr = \"10.10.10.0/24\"\ngateway = \"10.10.10.1\"\n")
 	for i := range 3 {
 		fmt.Fprintf(&text, "[[network]]\nname = \"net%[1]d\"\nvlan = %[2]d\ndevices = [\"raw:trunk\"]\n"+
-			"[[network.subnet]]\ncidr = \"192.168.1.0/24\"\n[[router]]\nname = \"router%[1]d\"\ninterfaces = [\"net%[1]d\"]\n"+
+			"[[network.subnet]]\ncidr = \"192.168.1.0/24\"\n[[router]]\nname = \"router%[1]d\"\n"+
+			"interfaces = [\"net%[1]d\"]\n"+
 			"gateway = { network = \"ext_net\", address = \"10.10.10.1%[1]d\" }\n", i, 60+i)
 	}
 	y := newYard(t, text.String())

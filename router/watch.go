@@ -67,7 +67,7 @@ func linkTold(e *Engine, on *loop.Link, l tap.Link) {
 }
 
 // stopOpening ends the reopener, and the watch over interfaces.
-func (e *Engine) stopOpening() {
+func stopOpening(e *Engine) {
 	if e.linkWatch.stop != nil {
 		e.linkWatch.stop()
 	}

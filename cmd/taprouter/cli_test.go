@@ -164,7 +164,8 @@ func TestLessons(t *testing.T) {
 		never  string
 	}{
 		{[]string{filepath.Dir(a)}, 0, []string{"== " + b, "1 step, all as expected", "== " + a,
-			"2 lessons, all as expected; 1 not played", "filtering by its rules is not supported yet"}, "topology.toml"},
+			"2 lessons, all as expected; 1 not played", "filtering by its rules is not supported yet"},
+			"topology.toml"},
 		{[]string{fails, a, b}, 1, []string{"== " + fails, "1 of 2 steps FAILED", "== " + a, "== " + b,
 			"1 of 3 lessons FAILED: " + fails}, ""},
 		{[]string{"--fail-fast", fails, a}, 1, []string{"== " + fails, "1 of 1 step FAILED", "1 of 1 lessons FAILED"},

@@ -1,6 +1,6 @@
-// Package addrmap is a map by address, IPv4 or Ethernet, that never changes: a change makes another map, which shares its
-// unchanged parts with the former one. So a change costs about a microsecond, whether there are ten addresses or ten
-// thousand, and any number of goroutines may read any map. Finding an address takes a few nanoseconds.
+// Package addrmap is a map by address, IPv4 or Ethernet, that never changes: a change makes another map, which shares
+// its unchanged parts with the former one. So a change costs about a microsecond, whether there are ten addresses or
+// ten thousand, and any number of goroutines may read any map. Finding an address takes a few nanoseconds.
 //
 // A table of prefixes answers the same questions, but it also asks whether a shorter prefix matches. Packets ask
 // for addresses that are mostly not there, several times for each new connection.

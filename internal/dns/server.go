@@ -94,7 +94,8 @@ func (s *Server) answer(ctx context.Context, q Query, in, out *dns.Msg, v View) 
 	ask := in.Question[0]
 	name := strings.TrimSuffix(strings.ToLower(ask.Name), ".")
 	switch {
-	case ask.Qtype == dns.TypeAXFR, ask.Qtype == dns.TypeIXFR, ask.Qclass != dns.ClassINET && ask.Qclass != dns.ClassANY:
+	case ask.Qtype == dns.TypeAXFR, ask.Qtype == dns.TypeIXFR,
+		ask.Qclass != dns.ClassINET && ask.Qclass != dns.ClassANY:
 		out.Rcode = dns.RcodeRefused
 		return out
 	case s.local(out, ask, name, v):

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,7 +199,8 @@ func TestServeConn(t *testing.T) {
 	})
 }
 
-// fake is a server of names elsewhere: answer makes its messages from a question, nil: it is silent.
+// fake is a server of names elsewhere: it makes its messages from a question, nil: it is silent. Several
+// questions may be answered at the same time.
 type fake func(network, server string, m *mdns.Msg) []*mdns.Msg
 
 func (f fake) dial(_ context.Context, network, address string) (net.Conn, error) {
@@ -250,10 +253,11 @@ var servers = []netip.AddrPort{netip.MustParseAddrPort("10.10.10.53:53"), netip.
 
 // forwarder is a server that asks fakes, with the clock of the bubble.
 func forwarder(f fake) *dns.Server {
-	start, id := time.Now(), uint16(0)
+	start := time.Now()
+	var id atomic.Uint32
 	return &dns.Server{Forward: dns.NewForwarder(dns.Options{
 		Servers: servers, Dial: f.dial, Now: func() time.Duration { return time.Since(start) },
-		Rand: func() uint16 { id++; return id },
+		Rand: func() uint16 { return uint16(id.Add(1)) },
 	})}
 }
 
@@ -312,9 +316,12 @@ func TestForwardNegative(t *testing.T) {
 // A silent server costs its patience once, then the next one is asked first; one that refuses is passed over.
 func TestForwardOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // the goroutine of an earlier question may still be there
 		var asked []string
 		refuses := false
 		s := forwarder(func(_, server string, m *mdns.Msg) []*mdns.Msg {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, server[len("10.10.10."):])
 			switch {
 			case server == servers[1].String():
@@ -328,11 +335,15 @@ func TestForwardOrder(t *testing.T) {
 		start := time.Now()
 		ask := func(want string, took time.Duration) {
 			t.Helper()
+			mu.Lock()
 			asked = nil
+			mu.Unlock()
 			at := time.Now()
 			if got := show(serve(t, s, "example.com.", "A")); got != "NOERROR, A 203.0.113.9" {
 				t.Error(got)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if got := fmt.Sprint(asked); got != want || time.Since(at) != took {
 				t.Errorf("at %v: asked %v in %v, want %v in %v", at.Sub(start), got, time.Since(at), want, took)
 			}
@@ -340,7 +351,9 @@ func TestForwardOrder(t *testing.T) {
 		ask("[53:53 54:53]", 2*time.Second)
 		ask("[54:53]", 0)
 		time.Sleep(11 * time.Second)
+		mu.Lock()
 		refuses = true
+		mu.Unlock()
 		ask("[53:53 54:53]", 0)
 		ask("[53:53 54:53]", 0)
 	})
@@ -422,9 +435,9 @@ func TestForwardOld(t *testing.T) {
 // The same question of many askers is asked once, and one asker cannot have all questions that may be under way.
 func TestForwardBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int32
 		s := forwarder(func(_, _ string, m *mdns.Msg) []*mdns.Msg {
-			asked++
+			asked.Add(1)
 			time.Sleep(time.Second)
 			if strings.HasPrefix(m.Question[0].Name, "same.") {
 				return []*mdns.Msg{a(m, "203.0.113.9", 9)}
@@ -446,19 +459,19 @@ func TestForwardBounds(t *testing.T) {
 			ask("same.com.", asker)
 		}
 		synctest.Wait()
-		if asked != 1 {
-			t.Errorf("asked %d times", asked)
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times", asked.Load())
 		}
 		for k := range 30 {
 			ask(fmt.Sprintf("name%d.com.", k), asker)
 		}
 		synctest.Wait()
-		if asked != 1+14 {
-			t.Errorf("%d questions of one asker are under way", asked+49)
+		if asked.Load() != 1+14 {
+			t.Errorf("%d questions of one asker are under way", asked.Load()+49)
 		}
 		ask("other.com.", netip.MustParseAddr("172.16.100.12"))
 		synctest.Wait()
-		if asked != 1+15 {
+		if asked.Load() != 1+15 {
 			t.Errorf("the question of another asker is not asked")
 		}
 		counts := map[string]int{}

@@ -159,8 +159,9 @@ esac
 exit 0
 `), 0o755))
 	run := func(s *space, device string, more ...string) string {
-		args := append([]string{"dhclient", "-4", "-v", "-1", "-sf", script, "-lf", filepath.Join(dir, device+".leases"),
-			"-pf", filepath.Join(dir, device+".pid"), "-cf", "/dev/null"}, more...)
+		args := append([]string{"dhclient", "-4", "-v", "-1", "-sf", script,
+			"-lf", filepath.Join(dir, device+".leases"), "-pf", filepath.Join(dir, device+".pid"),
+			"-cf", "/dev/null"}, more...)
 		return s.run(append(args, device)...)
 	}
 	out := run(w.static, "dhs")

@@ -184,8 +184,8 @@ func (r *rated) round(c *apiClient, client int, wait func()) (done int, err erro
 	return done, nil
 }
 
-// changes has some clients change things for a while, and returns how many changes a second there were. perSecond bounds
-// them; 0: as many as can be.
+// changes has some clients change things for a while, and returns how many changes a second there were. perSecond
+// bounds them; 0: as many as can be.
 func (r *rated) changes(t *testing.T, clients int, d time.Duration, perSecond int) (rate float64) {
 	t.Helper()
 	return r.requests(t, clients, d, perSecond, r.round)
@@ -302,7 +302,8 @@ func TestChangeRate(t *testing.T) {
 	}()
 	out, err := invoke(t, program, "status", "--endpoint", "unix:"+r.socket)
 	t.Logf("%s%v", out, err)
-	t.Logf("as many as can be: %.0f changes a second by %d clients", r.changes(t, rateClients, ratePhase, 0), rateClients)
+	t.Logf("as many as can be: %.0f changes a second by %d clients",
+		r.changes(t, rateClients, ratePhase, 0), rateClients)
 	type phase struct {
 		name string
 		fn   func()

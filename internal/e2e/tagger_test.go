@@ -32,8 +32,8 @@ func (g *tagger) kernelVLANs() bool {
 	return true
 }
 
-// connect gives each host the interface eth0, whose frames have the host's tag on the trunk; 0: none. It returns how the
-// tags are made.
+// connect gives each host the interface eth0, whose frames have the host's tag on the trunk; 0: none. It returns how
+// the tags are made.
 func (g *tagger) connect(t *testing.T, hosts map[uint16]*space) string {
 	t.Helper()
 	w := g.at.w

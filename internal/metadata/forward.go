@@ -16,7 +16,7 @@ const requestBytes = 64 << 10
 // A Forward is a metadata service elsewhere, such as Nova's.
 type Forward struct {
 	URL       *url.URL
-	Secret    string            // signs the instance's ID, as metadata_proxy_shared_secret does; empty: nothing is signed
+	Secret    string            // signs the instance's ID, as metadata_proxy_shared_secret does; empty: signs nothing
 	Transport http.RoundTripper // the way to the service, with its time limits
 	Log       *slog.Logger
 }
@@ -43,7 +43,8 @@ func (f *Forward) Handler(find Find) http.Handler {
 				}
 			},
 			ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-				f.Log.Warn("the metadata service does not answer", "url", f.URL.Redacted(), "instance", in.ID, "err", err)
+				f.Log.Warn("the metadata service does not answer",
+					"url", f.URL.Redacted(), "instance", in.ID, "err", err)
 				refuse(w, http.StatusBadGateway, "the metadata service does not answer")
 			},
 		}

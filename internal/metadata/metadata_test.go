@@ -18,8 +18,9 @@ import (
 )
 
 var vm3 = metadata.Instance{
-	ID: "3f2a1b4c-0d5e-4f60-8a7b-9c8d7e6f5a4b", Project: "6a1c", Name: "cirros-vm3", Hostname: "cirros-vm3.openstacklocal",
-	Zone: "nova", Address: netip.MustParseAddr("172.16.101.3"), PublicAddress: netip.MustParseAddr("10.10.10.3"),
+	ID: "3f2a1b4c-0d5e-4f60-8a7b-9c8d7e6f5a4b", Project: "6a1c", Name: "cirros-vm3",
+	Hostname: "cirros-vm3.openstacklocal", Zone: "nova",
+	Address: netip.MustParseAddr("172.16.101.3"), PublicAddress: netip.MustParseAddr("10.10.10.3"),
 	Keys: []metadata.Key{
 		{Name: "lab", Data: "ssh-ed25519 AAAA lab"},
 		{Name: "other", Data: "ssh-rsa BBBB other"},
@@ -35,7 +36,8 @@ var vm3 = metadata.Instance{
 				Network: "n101", Prefix: netip.MustParsePrefix("172.16.102.3/23"),
 				Gateway: netip.MustParseAddr("172.16.102.1"),
 				Routes: []metadata.Route{{
-					Destination: netip.MustParsePrefix("192.168.10.0/24"), Gateway: netip.MustParseAddr("172.16.102.254"),
+					Destination: netip.MustParsePrefix("192.168.10.0/24"),
+					Gateway:     netip.MustParseAddr("172.16.102.254"),
 				}},
 			},
 		},
@@ -68,8 +70,8 @@ func TestPaths(t *testing.T) {
 		{"/2009-04-04/", "meta-data user-data"},
 		{"/latest", "meta-data user-data"},
 		{"/2009-04-04/meta-data/", "ami-id ami-launch-index ami-manifest-path hostname instance-action instance-id " +
-			"instance-type local-hostname local-ipv4 placement/ public-hostname public-ipv4 public-keys/ reservation-id " +
-			"security-groups"},
+			"instance-type local-hostname local-ipv4 placement/ public-hostname public-ipv4 public-keys/ " +
+			"reservation-id security-groups"},
 		{"/2009-04-04/meta-data/instance-id", "i-3f2a1b4c"},
 		{"/2009-04-04/meta-data/local-hostname", "cirros-vm3.openstacklocal"},
 		{"/latest/meta-data/local-ipv4", "172.16.101.3"},

@@ -38,7 +38,8 @@ var ErrNotKept = errors.New("the change is not made, because it cannot be kept")
 type Options struct {
 	// Store writes changes down before they are made: all of them, or none. Each begins with the State that the one
 	// before leads to, and no object is in two of them. Store may set their Revisions. If it returns an error, none of
-	// the changes is made, and the error of each method wraps it and ErrNotKept. It is not called where nothing changes.
+	// the changes is made, and the error of each method wraps it and ErrNotKept. It is not called where nothing
+	// changes.
 	Store func(ctx context.Context, changes []*Report) error
 
 	// Event is told of each change that was made, in their order, before the method returns. It may not call the

@@ -53,9 +53,9 @@ const (
 	lastRetry  = 64 * time.Second
 )
 
-// DHCP asks for an address, and gives it to the host, with the routes that come with it. A host that has a lease
-// renews it by a broadcast, as a client does whose server is silent, and asks anew if it is refused. DHCP sends again until it has an
-// answer, or ctx ends. mods change each message before it is sent; they may be left out.
+// DHCP asks for an address, and gives it to the host, with the routes that come with it. A host that has a lease renews
+// it by a broadcast, as a client does whose server is silent, and asks anew if it is refused. DHCP sends again until it
+// has an answer, or ctx ends. mods change each message before it is sent; they may be left out.
 func (h *Host) DHCP(ctx context.Context, mods ...dhcpv4.Modifier) (Lease, error) {
 	h.lease.mu.Lock()
 	defer h.lease.mu.Unlock()
@@ -279,7 +279,8 @@ func (l *link) takesDHCP(frame []byte) bool {
 		return false
 	}
 	ip := header.IPv4(frame[ethernetLen:])
-	if !ip.IsValid(len(ip)) || ip.TransportProtocol() != header.UDPProtocolNumber || ip.FragmentOffset() != 0 || ip.More() {
+	if !ip.IsValid(len(ip)) || ip.TransportProtocol() != header.UDPProtocolNumber ||
+		ip.FragmentOffset() != 0 || ip.More() {
 		return false
 	}
 	udp := header.UDP(ip.Payload())

@@ -221,7 +221,8 @@ func (h *Host) orClosed(err error) error {
 // function is called once, on any goroutine, and must not block.
 func (h *Host) askNeighbor(to netip.Addr, found func(error)) {
 	hop, ok := h.nextHop(to)
-	if !ok || h.isSelf(to) || to.IsMulticast() || to == limitedBroadcast || to == broadcast(h.place.Load().address.Masked()) {
+	if !ok || h.isSelf(to) || to.IsMulticast() || to == limitedBroadcast ||
+		to == broadcast(h.place.Load().address.Masked()) {
 		found(nil) // no neighbor is asked for these
 		return
 	}

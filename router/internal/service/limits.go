@@ -32,8 +32,8 @@ func (b *bucket) take(now time.Duration, rate, burst float32) bool {
 }
 
 // limits are how many requests a station takes, in a second and at once: in all, and of one MAC address. The services
-// have limits of their own. These bound what a flood costs before it gets there. MAC addresses share them; a host cannot choose an address that has the bucket of
-// another host.
+// have limits of their own. These bound what a flood costs before it gets there. MAC addresses share them; a host
+// cannot choose an address that has the bucket of another host.
 type limits struct {
 	seed                                   uint64
 	allRate, allBurst, eachRate, eachBurst float32

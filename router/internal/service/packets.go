@@ -72,8 +72,8 @@ func (s *Station) answerEcho(t *loop.Turn, p *packet.Packet, at *wire.Port) verd
 const answerTTL = 64
 
 // datagram is the payload of a UDP packet, if its checksum is right. A sender whose card finishes checksums leaves it
-// open: then it covers the pseudo-header alone (virtio's NEEDS_CSUM). So it does where that mark was lost on the way, as
-// it is behind some bridges.
+// open: then it covers the pseudo-header alone (virtio's NEEDS_CSUM). So it does where that mark was lost on the way,
+// as it is behind some bridges.
 func datagram(p *packet.Packet) (payload []byte, ok bool) {
 	udp := p.Eth[p.L4:p.End]
 	n := int(binary.BigEndian.Uint16(udp[4:]))

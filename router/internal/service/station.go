@@ -146,7 +146,8 @@ func (s *Station) Deliver(t *loop.Turn, f *tap.Frame, _ wire.Kind) verdict.Verdi
 	return verdict.Drop(verdict.DropRefused).At(verdict.StageLocal)
 }
 
-// Hear implements wire.Hearer: ARP requests for the station's addresses, and requests of hosts that have no address yet.
+// Hear implements wire.Hearer: ARP requests for the station's addresses, and requests of hosts that have no address
+// yet.
 func (s *Station) Hear(t *loop.Turn, f *tap.Frame, from *wire.Port) verdict.Verdict {
 	eth, c := f.Ethernet(), s.config.Load()
 	switch {

@@ -79,7 +79,7 @@ const (
 	DropSpoofedARP                        // ARP that claims an address that its port may not use
 	DropDHCPServer                        // a DHCP server's message from a port, which is for clients
 	DropRouterAdvert                      // an IPv6 router's advertisement or redirect from a port
-	DropStorm                             // too many broadcasts and unknown destinations from one device (`storm_limit`)
+	DropStorm                             // too many broadcasts and unknown destinations of one device (`storm_limit`)
 	DropEtherType                         // neither IPv4 nor ARP
 	DropVLANTag                           // with the VLAN tag of no network on its device; counted by tag
 	DropDoubleTag                         // with another tag inside: an attempt to get into a VLAN

@@ -142,11 +142,11 @@ func (n *Network) Denials() []Denial {
 }
 
 // AnyDenied reports whether Denials returns any. It is called by the worker of the network.
-func (n *Network) AnyDenied() bool { return len(n.denials.all) > 0 }
+func (n *security) AnyDenied() bool { return len(n.denials.all) > 0 }
 
 // whyDropped says why a frame was dropped that has just been judged, in words; empty if port security has not
 // dropped it.
-func (n *Network) whyDropped(v verdict.Verdict) string {
+func (n *security) whyDropped(v verdict.Verdict) string {
 	if reason, stage, ok := v.Dropped(); !ok || stage != verdict.StageSwitch || !ofGuard[reason] || n.denied == nil {
 		return ""
 	}
@@ -190,7 +190,8 @@ func (d *Denial) Text() string {
 	case ownMAC:
 		return fmt.Sprintf("the MAC address %v is the router's own", d.MAC)
 	case otherDevice:
-		return fmt.Sprintf("%s is tied to %s, and its MAC address %v comes from %s", who, d.Port.Device, d.MAC, d.Device)
+		return fmt.Sprintf("%s is tied to %s, and its MAC address %v comes from %s",
+			who, d.Port.Device, d.MAC, d.Device)
 	case ownAddr:
 		return fmt.Sprintf("%s %s %v, an address of the router", who, does, d.Addr)
 	case foreignMAC:

@@ -71,8 +71,19 @@ const (
 	udp4At = ip4At + packet.IPv4Len
 )
 
+// A security is the port security of a network.
+type security struct {
+	Rules        *PortRules               // what the hosts behind the ports may send; see Obey
+	guarded      bool                     // frames have to be checked
+	rulesVersion uint64                   // another one whenever a pair that was right may be wrong
+	leases       map[uint64][]packet.Addr // by macKey; see Bind
+	leased       int                      // entries of leases
+	denials      denials
+	denied       *Denial // the last one
+}
+
 // Obey has the network obey rules from now on. It is called by the worker of the network.
-func (n *Network) Obey(r *PortRules) {
+func (n *security) Obey(r *PortRules) {
 	n.Rules, n.guarded = r, r.active()
 	n.rulesVersion++
 }
@@ -186,7 +197,7 @@ func (n *Network) speakerOf(p *Port, mac packet.MAC) speaker {
 
 // mayUse4 reports whether an IPv4 address is the speaker's. An address of the engine itself is nobody else's, whatever
 // prefix a port is allowed.
-func (n *Network) mayUse4(s *speaker, a packet.Addr) bool {
+func (n *security) mayUse4(s *speaker, a packet.Addr) bool {
 	r := n.Rules
 	if r.own.Find(a) != nil {
 		return false
@@ -305,7 +316,7 @@ func arpSender(eth []byte) (request bool, mac packet.MAC, sender packet.Addr, ok
 }
 
 // about says what is wrong with an address that a speaker may not use.
-func (n *Network) about(a packet.Addr) why {
+func (n *security) about(a packet.Addr) why {
 	if n.Rules.own.Find(a) != nil {
 		return ownAddr
 	}
@@ -329,7 +340,7 @@ func samePort(a, b *speaker) bool {
 // Bind notes that the network has leased an address to a host whose MAC address no port need have: from now on its
 // frames may have it. It reports false if the network has as many leases as it may have. Bind and Unbind are called by
 // the worker of the network.
-func (n *Network) Bind(mac packet.MAC, addr packet.Addr) bool {
+func (n *security) Bind(mac packet.MAC, addr packet.Addr) bool {
 	key := macKey(mac[:])
 	for _, a := range n.leases[key] {
 		if a == addr {
@@ -348,7 +359,7 @@ func (n *Network) Bind(mac packet.MAC, addr packet.Addr) bool {
 }
 
 // Unbind is the reverse of Bind. An address that is not bound is no error.
-func (n *Network) Unbind(mac packet.MAC, addr packet.Addr) {
+func (n *security) Unbind(mac packet.MAC, addr packet.Addr) {
 	key := macKey(mac[:])
 	all := n.leases[key]
 	rest := loop.Without(all, addr)

@@ -57,7 +57,7 @@ func (p *Port) check6(t *loop.Turn, s *speaker, eth []byte) verdict.Verdict {
 }
 
 // mayUse6 reports whether an IPv6 address is the speaker's.
-func (n *Network) mayUse6(s *speaker, a netip.Addr) bool {
+func (n *security) mayUse6(s *speaker, a netip.Addr) bool {
 	for _, b := range s.bound {
 		if b.applies(s.device) && b.has6(a) {
 			return true

@@ -35,23 +35,17 @@ type Network struct {
 	beside      uint64        // of macKey: the MAC address of the local service beside Shortcut; 0: there is none
 	Down        bool          // it is to carry nothing
 	Gone        bool          // no State has it any more
-	stormGap    time.Duration // between the frames of one device that are flooded, at most; 0: no limit (LimitStorms)
 	lookedAt    time.Duration // when the full table was last searched for old addresses
 
-	Rules        *PortRules               // what the hosts behind the ports may send; see Obey
-	guarded      bool                     // frames have to be checked
-	rulesVersion uint64                   // another one whenever a pair that was right may be wrong
-	leases       map[uint64][]packet.Addr // by macKey; see Bind
-	leased       int                      // entries of leases
-	denials      denials
-	denied       *Denial // the last one
+	security
+	stormLimit
 
 	// The workers of other stations on this network may use the fields below.
-	Directory directory                    // which routers a broadcast ARP message concerns
-	Watchers  atomic.Pointer[[]*Watcher]   // nil: there are none
-	ByMAC     atomic.Pointer[StationTable] // all stations
-	OnlyPort  atomic.Pointer[Port]         // nil where there is another number of ports
-	Local     atomic.Pointer[Station]      // of the local service that serves at the routers' addresses, too; nil: none
+	Directory directory // which routers a broadcast ARP message concerns
+	watched
+	ByMAC    atomic.Pointer[StationTable] // all stations
+	OnlyPort atomic.Pointer[Port]         // nil where there is another number of ports
+	Local    atomic.Pointer[Station]      // of the local service that serves at the routers' addresses, too; nil: none
 }
 
 // A Port is the membership of a link in a network. It is called by the worker of the network.

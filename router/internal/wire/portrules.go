@@ -81,7 +81,9 @@ func (b *binding) add(p netip.Prefix) {
 
 // sort sorts the spans, and leaves out those that are in others: of two prefixes that overlap one is in the other.
 func (b *binding) sort() {
-	slices.SortFunc(b.v4, func(x, y span) int { return cmp.Or(cmp.Compare(x.first, y.first), cmp.Compare(y.last, x.last)) })
+	slices.SortFunc(b.v4, func(x, y span) int {
+		return cmp.Or(cmp.Compare(x.first, y.first), cmp.Compare(y.last, x.last))
+	})
 	kept := b.v4[:0]
 	for _, s := range b.v4 {
 		if n := len(kept); n == 0 || s.first > kept[n-1].last {

@@ -26,8 +26,13 @@ const (
 	stormQuiet = time.Minute
 )
 
+// A stormLimit is how many frames a network floods.
+type stormLimit struct {
+	stormGap time.Duration // between the frames of one device that are flooded, at most; 0: no limit (LimitStorms)
+}
+
 // LimitStorms sets how many frames a second the network floods for each device; 0: any number.
-func (n *Network) LimitStorms(perSecond int) {
+func (n *stormLimit) LimitStorms(perSecond int) {
 	n.stormGap = 0
 	if perSecond > 0 {
 		n.stormGap = max(1, stormBurst/time.Duration(perSecond))
@@ -35,7 +40,7 @@ func (n *Network) LimitStorms(perSecond int) {
 }
 
 // StormGap is the time between the frames of a device that is at the limit; 0: there is no limit.
-func (n *Network) StormGap() time.Duration { return n.stormGap }
+func (n *stormLimit) StormGap() time.Duration { return n.stormGap }
 
 // storms counts a frame of the port that is to be flooded, and reports whether it is one too many.
 func (p *Port) storms(t *loop.Turn) bool {

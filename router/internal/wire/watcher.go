@@ -2,6 +2,7 @@ package wire
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/taprouter/taprouter/router/internal/loop"
@@ -56,8 +57,13 @@ type Watcher struct {
 	Fn func(Observation) // runs on the path of the packets; see Engine.Observe
 }
 
+// Of a network that is watched, other workers look at the watchers, too.
+type watched struct {
+	Watchers atomic.Pointer[[]*Watcher] // nil: there are none
+}
+
 // show shows a frame to the network's watchers.
-func (n *Network) show(o Observation) {
+func (n *watched) show(o Observation) {
 	all := n.Watchers.Load()
 	if all == nil {
 		return
@@ -112,7 +118,7 @@ func (n *Network) Judged(t *loop.Turn, seen tap.Frame, v verdict.Verdict, later 
 
 // Watch has fn called with every frame that crosses the network, one at a time, from now on. It is called by the worker
 // of the network.
-func (n *Network) Watch(fn func(Observation)) *Watcher {
+func (n *watched) Watch(fn func(Observation)) *Watcher {
 	watch := &Watcher{Fn: fn}
 	all := []*Watcher{watch}
 	if others := n.Watchers.Load(); others != nil {
@@ -124,7 +130,7 @@ func (n *Network) Watch(fn func(Observation)) *Watcher {
 
 // Unwatch ends an observation that Watch began. Other workers may be in the middle of a frame, and call the function
 // once more. Unwatch is called by the worker of the network.
-func (n *Network) Unwatch(watch *Watcher) {
+func (n *watched) Unwatch(watch *Watcher) {
 	all := loop.Without(*n.Watchers.Load(), watch)
 	if n.Watchers.Store(&all); len(all) == 0 {
 		n.Watchers.Store(nil)

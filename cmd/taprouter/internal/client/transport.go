@@ -269,7 +269,8 @@ func messageIn(text []byte, resp *http.Response) string {
 			}
 		}
 	}
-	if resp.TLS == nil && resp.StatusCode == http.StatusBadRequest && bytes.Contains(text, []byte("to an HTTPS server")) {
+	if resp.TLS == nil && resp.StatusCode == http.StatusBadRequest &&
+		bytes.Contains(text, []byte("to an HTTPS server")) {
 		return "The router speaks TLS here: write https:// in the endpoint."
 	}
 	const most = 300

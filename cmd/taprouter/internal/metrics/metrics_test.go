@@ -183,7 +183,8 @@ func TestNamesakes(t *testing.T) {
 	text := scrape(t, m)
 	for _, want := range []string{
 		`taprouter_connections{router="r",state="half_open"} 2`, `taprouter_connections{router="r",state="closed"} 3`,
-		`taprouter_connections{router="r",state="established"} 5`, `taprouter_neighbors{router="r"} 5`, "taprouter_neighbors{router=\"\uFFFD\"} 4",
+		`taprouter_connections{router="r",state="established"} 5`, `taprouter_neighbors{router="r"} 5`,
+		"taprouter_neighbors{router=\"\uFFFD\"} 4",
 		`taprouter_device_up{device="d",network=""} 0`, `taprouter_device_up{device="e",network=""} 0`,
 		`taprouter_dhcp_messages_total{network="blue",result="offered"} 5`, `taprouter_dhcp_leases{network="blue"} 3`,
 		`taprouter_dhcp_pool_addresses{network="blue",subnet="10.0.0.0/24"} 100`,

@@ -517,7 +517,8 @@ func TestPlanAndApply(t *testing.T) {
 	if got := w.engine.State().Count(config.KindFloatingIP); got != 2 || w.engine.State() == was {
 		t.Errorf("%d floating IPs", got)
 	}
-	if a := w.do("POST", "/apply?name=lab.toml", next, "If-Match", "*"); a.status != 200 || !strings.Contains(a.body, `"changes":[]`) {
+	if a := w.do("POST", "/apply?name=lab.toml", next, "If-Match", "*"); a.status != 200 ||
+		!strings.Contains(a.body, `"changes":[]`) {
 		t.Errorf("the same again: %q", a)
 	}
 	// A fault has its line: the address of the floating IP is the router's.
@@ -596,7 +597,8 @@ func TestLists(t *testing.T) {
 // Two routers may have the same name. What belongs to one of them is not shown at the other one, and not lost.
 func TestRoutersOfTheSameName(t *testing.T) {
 	w := newWorld(t, nil)
-	twin := "\n[[router]]\nname = \"router\"\nid = \"%s\"\ngateway = { network = \"ext_net\", address = \"10.10.10.9\" }\n"
+	twin := "\n[[router]]\nname = \"router\"\nid = \"%s\"\n" +
+		"gateway = { network = \"ext_net\", address = \"10.10.10.9\" }\n"
 	const id = "11111111-1111-4111-8111-111111111111"
 	if a := w.do("POST", "/apply", cloud+fmt.Sprintf(twin, id)); a.status != 200 {
 		t.Fatal(a)
@@ -663,8 +665,8 @@ func TestPortDrops(t *testing.T) {
 	for w.engine.Stats().Drops[router.DropSpoofedIP] == 0 { // the frame is on its way
 	}
 	a := w.do("GET", "/drops", "")
-	for _, want := range []string{`"network":"tenant"`, `"device":"pipe:tenant#`, `"port":"vm"`, `"reason":"spoofed-ip"`,
-		`"packets":1`, `"mac_address":"02:00:00:00:00:01"`, `"ip_address":"172.16.100.78"`,
+	for _, want := range []string{`"network":"tenant"`, `"device":"pipe:tenant#`, `"port":"vm"`,
+		`"reason":"spoofed-ip"`, `"packets":1`, `"mac_address":"02:00:00:00:00:01"`, `"ip_address":"172.16.100.78"`,
 		`"remedy":"allowed_address_pairs = [{ ip = \"172.16.100.78\" }] of port \"vm\""`} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("no %s in\n%s", want, a.body)

@@ -48,7 +48,8 @@ func TestFloatingIP(t *testing.T) {
 	if chosen["floating_ip_address"] != "10.10.10.1" || chosen["status"] != "DOWN" || chosen["port_id"] != nil {
 		t.Errorf("%v", chosen)
 	}
-	c.make("extsub2", "/v2.0/subnets", `{"subnet":{"network_id":"{ext}","ip_version":4,"cidr":"10.10.11.0/29","enable_dhcp":false}}`)
+	c.make("extsub2", "/v2.0/subnets",
+		`{"subnet":{"network_id":"{ext}","ip_version":4,"cidr":"10.10.11.0/29","enable_dhcp":false}}`)
 	for _, want := range []string{"10.10.11.2", "10.10.11.3"} {
 		o := c.do(201, "POST", path, `{"floatingip":{"floating_network_id":"{ext}","subnet_id":"{extsub2}"}}`)
 		if o["floating_ip_address"] != want {
@@ -72,7 +73,8 @@ func TestFloatingIPErrors(t *testing.T) {
 	c.make("two", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"ip_address":"172.16.101.7"},
 		{"ip_address":"172.16.101.8"}]}}`)
 	c.make("bare", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[]}}`)
-	c.make("small", "/v2.0/subnets", `{"subnet":{"network_id":"{ext}","ip_version":4,"cidr":"10.6.0.0/30","enable_dhcp":false}}`)
+	c.make("small", "/v2.0/subnets",
+		`{"subnet":{"network_id":"{ext}","ip_version":4,"cidr":"10.6.0.0/30","enable_dhcp":false}}`)
 	c.do(201, "POST", path, `{"floatingip":{"floating_network_id":"{ext}","subnet_id":"{small}"}}`)
 	c.refuseEach("POST", path, "floatingip", `
 400 BadRequest "floating_network_id":"{net}"

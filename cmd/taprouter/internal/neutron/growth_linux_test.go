@@ -45,7 +45,8 @@ func crowd(t *testing.T, n int) http.Handler {
 		d.Put(subnet(s, "shared", fmt.Sprintf("30.%d.%d.0/24", i>>8, i&255)),
 			&config.Router{Meta: meta(r), AdminStateUp: true},
 			&config.Port{Meta: meta("i" + r), Network: id("shared"), AdminStateUp: true,
-				DeviceOwner: config.OwnerInterface, DeviceID: string(id(r)), FixedIPs: []config.FixedIP{{Subnet: id(s)}}})
+				DeviceOwner: config.OwnerInterface, DeviceID: string(id(r)),
+				FixedIPs: []config.FixedIP{{Subnet: id(s)}}})
 	}
 	s, faults := d.Check()
 	if s == nil {

@@ -500,7 +500,8 @@ func TestPlaceOfAVIP(t *testing.T) {
 	c := newCloud(t)
 	c.build()
 	c.make("r2", "/v2.0/routers", `{"router":{"name":"r2"}}`)
-	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"172.16.109.0/24","enable_dhcp":false}}`)
+	c.make("sub2", "/v2.0/subnets",
+		`{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"172.16.109.0/24","enable_dhcp":false}}`)
 	for _, subnet := range []string{"sub", "sub2"} {
 		c.make("i-"+subnet, "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"subnet_id":"{`+subnet+`}"}]}}`)
 		c.do(200, "PUT", "/v2.0/routers/{r2}/add_router_interface", `{"port_id":"{i-`+subnet+`}"}`)

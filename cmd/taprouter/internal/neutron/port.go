@@ -153,7 +153,8 @@ func isSecured(r reader, p *config.Port) bool {
 		return *p.PortSecurity
 	}
 	n := r.Network(p.Network)
-	return n != nil && n.PortSecurity && p.DeviceOwner != config.OwnerDHCP && !slices.Contains(serverOwners, p.DeviceOwner)
+	return n != nil && n.PortSecurity && p.DeviceOwner != config.OwnerDHCP &&
+		!slices.Contains(serverOwners, p.DeviceOwner)
 }
 
 // checkSecurity checks what needs port security.

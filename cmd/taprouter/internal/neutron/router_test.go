@@ -66,7 +66,8 @@ func TestRouter(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.make("ext2", "/v2.0/networks", `{"network":{"router:external":true}}`)
-	c.make("ext2sub", "/v2.0/subnets", `{"subnet":{"network_id":"{ext2}","ip_version":4,"cidr":"10.20.0.0/24","enable_dhcp":false}}`)
+	c.make("ext2sub", "/v2.0/subnets",
+		`{"subnet":{"network_id":"{ext2}","ip_version":4,"cidr":"10.20.0.0/24","enable_dhcp":false}}`)
 	same(gateway(`"external_gateway_info":{"network_id":"{ext2}"}`), `{"network_id":"{ext2}","enable_snat":true,
 		"external_fixed_ips":[{"subnet_id":"{ext2sub}","ip_address":"10.20.0.2"}]}`)
 	same(gateway(`"external_gateway_info":{"network_id":"{ext}","external_fixed_ips":[{"ip_address":"10.10.10.3"}]}`),

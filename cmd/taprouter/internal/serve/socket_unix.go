@@ -24,7 +24,8 @@ func lockFile(path string) (*os.File, string, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !isOneFile(info) {
-		err = errors.New("it is no file, or one with other names, too: move it away, or choose another path by --socket")
+		err = errors.New("it is no file, or one with other names, too: " +
+			"move it away, or choose another path by --socket")
 	}
 	if err != nil {
 		_ = f.Close()

@@ -24,7 +24,8 @@ func batches(b *bench) {
 	revs, ok, err := b.batch(
 		store.Step{Cmps: []store.Cmp{{Key: "a", ModRev: rev}}, Ops: []store.Op{put("a", "1"), put("c", "1")}},
 		step(del("nothing")),
-		store.Step{Cmps: []store.Cmp{{Key: "a", ModRev: rev + 1}, {Key: "d"}}, Ops: []store.Op{put("a", "2"), del("b")}},
+		store.Step{Cmps: []store.Cmp{{Key: "a", ModRev: rev + 1}, {Key: "d"}},
+			Ops: []store.Op{put("a", "2"), del("b")}},
 		step(del("c")),
 	)
 	if err != nil || !ok || len(revs) != 4 || revs[0] != rev+1 || revs[1] != rev+1 || revs[2] != rev+2 ||
