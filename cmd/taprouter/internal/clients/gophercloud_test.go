@@ -185,7 +185,7 @@ func TestGophercloud(t *testing.T) {
 		t.Errorf("%d pages of agents", k)
 	}
 	if a := must[*networkipavailabilities.NetworkIPAvailability](t)(networkipavailabilities.Get(ctx, net,
-		n.ID).Extract()); a.UsedIPs != "2" || a.TotalIPs != "253" {
+		n.ID).Extract()); a.UsedIPs != "3" || a.TotalIPs != "253" {
 		t.Errorf("%+v", a)
 	}
 
@@ -228,7 +228,7 @@ func balance(t *testing.T, lb *gophercloud.ServiceClient, subnet string) *loadba
 	must[*pools.Member](t)(pools.UpdateMember(ctx, lb, p.ID, m.ID, pools.UpdateMemberOpts{
 		Weight: gophercloud.IntToPointer(5)}).Extract())
 	ok(t, pools.BatchUpdateMembers(ctx, lb, p.ID, []pools.BatchUpdateMemberOpts{{Address: "172.16.101.3",
-		ProtocolPort: 80}, {Address: "172.16.101.4", ProtocolPort: 80}}).ExtractErr())
+		ProtocolPort: 80}, {Address: "172.16.101.44", ProtocolPort: 80}}).ExtractErr())
 	must[*monitors.Monitor](t)(monitors.Create(ctx, lb, monitors.CreateOpts{PoolID: p.ID, Type: monitors.TypeTCP,
 		Delay: 5, Timeout: 5, MaxRetries: 3}).Extract())
 	if k := count(t, pools.ListMembers(lb, p.ID, pools.ListMembersOpts{Limit: 1})); k != 2 {
