@@ -222,9 +222,9 @@ sendp(Ether(src=me, dst=other) / udp("172.16.101.3", sport=7, dport=7777), iface
 	honest := false
 	for _, s := range seen {
 		switch {
-		case strings.Contains(s, "172.16.101.3.7 > 172.16.101.4.7777"):
+		case strings.HasPrefix(s, "IP 172.16.101.3 > 172.16.101.4: ICMP echo request"):
 			honest = true
-		case strings.HasPrefix(s, "IP 172.16.101.3 > 172.16.101.4: ICMP echo request"),
+		case strings.Contains(s, "172.16.101.3.7 > 172.16.101.4.7777"),
 			strings.HasPrefix(s, "ARP, Request who-has 172.16.101.4 tell 172.16.101.3"),
 			strings.HasPrefix(s, "ARP, Request who-has 172.16.101.4 (02:00:00:00:00:0b) tell 172.16.101.3"),
 			strings.HasPrefix(s, "ARP, Reply 172.16.101.3 is-at "+macA),
