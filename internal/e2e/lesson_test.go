@@ -159,6 +159,7 @@ func (s *space) captureOn(t *testing.T, name, filter string, fn func()) string {
 	p := s.start("tcpdump", "-n", "-l", "-Z", "root", "--immediate-mode", "-i", name, filter)
 	p.wait(t, "listening on")
 	fn()
+	time.Sleep(300 * time.Millisecond) // until tcpdump has read and printed the last frames
 	return p.stop()
 }
 

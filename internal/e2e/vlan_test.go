@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // trunkTopology is two VLANs and the outside without a tag on one device.
@@ -167,6 +168,7 @@ func (s *space) taggedCapture(t *testing.T, name string, fn func()) string {
 	p := s.start("tcpdump", "-n", "-e", "-l", "-Z", "root", "--immediate-mode", "-i", name, "icmp or (vlan and icmp)")
 	p.wait(t, "listening on")
 	fn()
+	time.Sleep(300 * time.Millisecond) // until tcpdump has read and printed the last frames
 	return p.stop()
 }
 
