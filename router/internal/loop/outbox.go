@@ -55,7 +55,10 @@ func (b *Outbox) Send(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) bool 
 	}
 	h := f.Header()
 	if h[0]&virtio.NeedsChecksum == 0 && h[1] == virtio.GSONone || b.carries(h) {
-		b.enqueue(t, *f, tag)
+		if tag != 0 {
+			f.PushTag(packet.EtherTypeVLAN, tag)
+		}
+		b.enqueue(t, *f)
 		return true
 	}
 	return b.sendPlain(t, f, p, tag)
@@ -92,7 +95,7 @@ func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) 
 			return b.completeAny(t, f, tag)
 		}
 		p.CompleteChecksum()
-		b.enqueue(t, c, tag)
+		b.enqueueTagged(t, c, tag)
 		return true
 	}
 	t.segments = t.segments[:0]
@@ -103,7 +106,7 @@ func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) 
 	})
 	for _, s := range t.segments {
 		t.Stats.Made++
-		b.enqueue(t, s, tag)
+		b.enqueueTagged(t, s, tag)
 	}
 	return true
 }
@@ -116,15 +119,21 @@ func (b *Outbox) completeAny(t *Turn, f *tap.Frame, tag uint16) bool {
 		return false
 	}
 	clear(f.Header())
-	b.enqueue(t, *f, tag)
+	b.enqueueTagged(t, *f, tag)
 	return true
 }
 
-// enqueue adds a frame to the batch, with its tag.
-func (b *Outbox) enqueue(t *Turn, f tap.Frame, tag uint16) {
+// enqueueTagged adds a frame to the batch, with its tag.
+func (b *Outbox) enqueueTagged(t *Turn, f tap.Frame, tag uint16) {
 	if tag != 0 {
 		f.PushTag(packet.EtherTypeVLAN, tag)
 	}
+	b.enqueue(t, f)
+}
+
+// enqueue adds a frame to the batch. It is so short that the compiler puts it into its callers, which saves a copy of
+// the frame.
+func (b *Outbox) enqueue(t *Turn, f tap.Frame) {
 	if len(b.out) == 0 {
 		t.dirty = append(t.dirty, b)
 	}
