@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -230,6 +231,81 @@ func TestConnections(t *testing.T) {
 	resp.Body.Close()
 	if !resp.Close {
 		t.Error("a connection is kept though others wait for one")
+	}
+}
+
+// queued is a listener that has these connections, and then no more.
+type queued struct {
+	net.Listener
+	conns []net.Conn
+}
+
+func (q *queued) Accept() (net.Conn, error) {
+	if len(q.conns) == 0 {
+		return nil, net.ErrClosed
+	}
+	c := q.conns[0]
+	q.conns = q.conns[1:]
+	return c, nil
+}
+
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	at     net.Addr
+	closed bool
+}
+
+func (f *from) RemoteAddr() net.Addr { return f.at }
+func (f *from) Close() error         { f.closed = true; return nil }
+
+// One host has a part of the connections only. What it has more is closed, and takes no place.
+func TestConnectionsOfOneHost(t *testing.T) {
+	comes := func(list ...string) (let string, open []net.Conn, b *bounded) {
+		q := &queued{}
+		for _, at := range list {
+			q.conns = append(q.conns, &from{at: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(at))})
+		}
+		all := append([]net.Conn(nil), q.conns...)
+		b = &bounded{Listener: q, conns: make(chan struct{}, 16), done: make(chan struct{}),
+			ofHosts: hostConns{most: 2, count: map[netip.Prefix]int{}}}
+		for {
+			c, err := b.Accept()
+			if err != nil {
+				break
+			}
+			open = append(open, c)
+		}
+		for _, c := range all {
+			let += map[bool]string{true: "-", false: "+"}[c.(*from).closed]
+		}
+		return let, open, b
+	}
+	for _, c := range []struct {
+		name string
+		from []string
+		want string
+	}{
+		{"one host", []string{"192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.2:1"}, "++-+"},
+		{"the same in IPv6's form", []string{"192.0.2.1:1", "[::ffff:192.0.2.1]:2", "[::ffff:192.0.2.1]:3"}, "++-"},
+		{"one /64", []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8:0:1::1]:1"}, "++-+"},
+		{"a link-local one", []string{"[fe80::1%eth0]:1", "[fe80::1%eth0]:2", "[fe80::1%eth0]:3"}, "++-"},
+		{"programs of this host", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "[::1]:1", "[::1]:2", "[::1]:3"},
+			"++++++"},
+	} {
+		let, open, b := comes(c.from...)
+		if let != c.want {
+			t.Errorf("%s: %s, want %s", c.name, let, c.want)
+		}
+		if len(b.conns) != len(open) {
+			t.Errorf("%s: %d places are taken by %d connections", c.name, len(b.conns), len(open))
+		}
+		for _, c := range open {
+			_, _ = c.Close(), c.Close()
+		}
+		if len(b.conns) != 0 || len(b.ofHosts.count) != 0 {
+			t.Errorf("%s: after the end %d places are taken, by %v", c.name, len(b.conns), b.ofHosts.count)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type bounds struct {
 	end    time.Duration // for the requests in flight when the Server ends
 
 	conns   int // connections at once; further ones wait in the kernel's queue
+	host    int // of them, by one other host; its further ones are closed
 	flight  int // requests at once
 	streams int // streams at once
 	bodies  int // long bodies that are read at once
@@ -35,7 +37,7 @@ type bounds struct {
 
 func usualBounds() *bounds {
 	return &bounds{header: 10 * time.Second, body: 30 * time.Second, write: 60 * time.Second, idle: 60 * time.Second,
-		wait: 2 * time.Second, end: 5 * time.Second, conns: 256, flight: 100, streams: 16, bodies: 16}
+		wait: 2 * time.Second, end: 5 * time.Second, conns: 256, host: 64, flight: 100, streams: 16, bodies: 16}
 }
 
 const (
@@ -211,7 +213,8 @@ func (s *Server) add(l net.Listener, key string, local bool) {
 		flight:  make(chan struct{}, s.bounds.flight),
 		streams: make(chan struct{}, s.bounds.streams), bodies: make(chan struct{}, s.bounds.bodies),
 		conns: make(chan struct{}, s.bounds.conns)}
-	d.Listener = &bounded{Listener: l, conns: d.conns, done: make(chan struct{})}
+	d.Listener = &bounded{Listener: l, conns: d.conns, done: make(chan struct{}),
+		ofHosts: hostConns{most: s.bounds.host, count: map[netip.Prefix]int{}}}
 	if !local && s.opt.CertFile != "" {
 		d.Listener = tls.NewListener(d.Listener, tlsConfig(&s.secrets))
 	}
@@ -307,55 +310,6 @@ func (s *Server) Salt() []byte {
 		return nil
 	}
 	return token.sum[:]
-}
-
-// A bounded listener has so many connections at once. Others wait in the kernel's queue.
-type bounded struct {
-	net.Listener
-	conns chan struct{}
-	done  chan struct{}
-	once  sync.Once
-}
-
-// Accept implements net.Listener.
-func (b *bounded) Accept() (net.Conn, error) {
-	select {
-	case b.conns <- struct{}{}:
-	case <-b.done:
-		return nil, net.ErrClosed
-	}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.conns
-		return nil, err
-	}
-	return &conn{Conn: c, release: sync.OnceFunc(func() { <-b.conns })}, nil
-}
-
-// Close implements net.Listener.
-func (b *bounded) Close() error {
-	err := net.ErrClosed
-	b.once.Do(func() {
-		close(b.done)
-		err = b.Listener.Close()
-	})
-	return err
-}
-
-// A conn is a connection of a bounded listener.
-type conn struct {
-	net.Conn
-	release func()
-}
-
-// NetConn is the connection itself.
-func (c *conn) NetConn() net.Conn { return c.Conn }
-
-// Close implements net.Conn.
-func (c *conn) Close() error {
-	err := c.Conn.Close()
-	c.release()
-	return err
 }
 
 func newRequestID() string { return "req-" + uuid.NewString() }
