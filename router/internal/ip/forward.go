@@ -696,26 +696,3 @@ func stageEgress(t *loop.Turn, x *passage) verdict.Verdict {
 	x.out.Network.Transmit(t, &x.out.Station, x.frame, &x.p, false)
 	return verdict.Forwarded
 }
-
-// A retry is a packet that was parked, and goes through the stages anew.
-type retry struct {
-	in     *Interface
-	failed neighbor.Key // the neighbor that has not answered; zero: none
-}
-
-// Resume implements loop.Resumer: the packet goes through the stages anew.
-func (q *retry) Resume(t *loop.Turn, f *tap.Frame) {
-	if q.in.Gone {
-		t.CountParked(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))
-		return
-	}
-	x := &q.in.Router.Scratch.passage
-	x.failed = q.failed
-	seen, watched := q.in.Network.LookAt(t, f)
-	v := forward(t, q.in, f, true)
-	t.CountParked(v)
-	if watched {
-		q.in.Network.Judged(t, seen, v, true)
-	}
-	x.failed = neighbor.Key{}
-}

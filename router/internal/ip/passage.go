@@ -6,6 +6,7 @@ import (
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/lb"
 	"github.com/taprouter/taprouter/nat"
+	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/verdict"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -114,3 +115,26 @@ func (x *passage) forwards() verdict.Verdict {
 
 // opening is the TCP flags among which only SYN is set when a connection begins.
 const opening = packet.SYN | packet.ACK | packet.RST | packet.FIN
+
+// A retry is a packet that was parked, and goes through the stages anew.
+type retry struct {
+	in     *Interface
+	failed neighbor.Key // the neighbor that has not answered; zero: none
+}
+
+// Resume implements loop.Resumer: the packet goes through the stages anew.
+func (q *retry) Resume(t *loop.Turn, f *tap.Frame) {
+	if q.in.Gone {
+		t.CountParked(verdict.Drop(verdict.DropDetached).At(verdict.StageIngress))
+		return
+	}
+	x := &q.in.Router.Scratch.passage
+	x.failed = q.failed
+	seen, watched := q.in.Network.LookAt(t, f)
+	v := forward(t, q.in, f, true)
+	t.CountParked(v)
+	if watched {
+		q.in.Network.Judged(t, seen, v, true)
+	}
+	x.failed = neighbor.Key{}
+}
