@@ -93,6 +93,34 @@ func TestPortSecurityDrops(t *testing.T) {
 	}
 }
 
+// Frames with the tag of no network are counted by tag: the first 64 tags of a device, and the others together.
+func TestUnknownTags(t *testing.T) {
+	e, m := serve(t, "[[network]]\nname = \"plain\"\n")
+	dev, err := e.Attach("plain", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tags = 66
+	for k := range uint16(tags) {
+		f := tap.Frame{Buf: make([]byte, tap.HeaderLen+64), Tail: tap.HeaderLen + 64}
+		copy(f.Buf[tap.HeaderLen+6:], []byte{2, 0, 0, 0, 0, 1, 0x81, 0, byte((100 + k) >> 8), byte(100 + k), 8, 0})
+		if _, err := dev.Write([]tap.Frame{f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for e.Stats().Received < tags { // the frames are on their way
+	}
+	text := scrape(t, m)
+	for _, want := range []string{`vlan="100"} 1`, `vlan="163"} 1`, `vlan="other"} 2`} {
+		if !strings.Contains(text, "taprouter_device_unknown_tag_packets_total{device=") || !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, `vlan="164"`) {
+		t.Errorf("more than 64 tags have a count of their own:\n%s", text)
+	}
+}
+
 func TestScrape(t *testing.T) {
 	e, m := serve(t, cloud)
 	m.Applied(metrics.Applied, 3*time.Millisecond)
