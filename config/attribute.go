@@ -259,6 +259,7 @@ func (c *content) values(o Object) []value {
 			several("devices", o.Devices, Device.String),
 			c.refer("physical_network", KindPhysicalNetwork, o.PhysicalNetwork),
 			one("host", o.Host),
+			one("gro", o.GRO),
 			yesNo("port_security", o.PortSecurity),
 			storm)
 		return append(list, o.Extra.values()...)

@@ -107,6 +107,7 @@ func (c *checker) checkNetwork(n *Network) {
 		c.between(w, "storm_limit", *n.StormLimit, 0, MaxStormLimit)
 	}
 	oneOf(c, w, "host", n.Host, hosts)
+	oneOf(c, w, "gro", n.GRO, joins)
 	c.checkDevices(w, n)
 	if n.MTU < minMTU6 && n.MTU >= MinMTU {
 		for s := range c.SubnetsOf(n.ID) {

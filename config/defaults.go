@@ -175,6 +175,7 @@ func word[T ~string](v *T, words ...T) {
 // The words of the attributes that have a fixed set of them.
 var (
 	hosts         = []string{HostClosed, HostOpen}
+	joins         = []string{GROAuto, GROOff}
 	behaviors     = []string{EndpointIndependent, AddressDependent, AddressAndPortDependent}
 	rpFilters     = []string{"off", "loose", "strict"}
 	protocols     = []Protocol{TCP, UDP}
@@ -207,9 +208,11 @@ func fillDefaults(o Object) {
 		o.NAT.fillDefaults()
 	case *Network:
 		word(&o.Host, hosts...)
+		word(&o.GRO, joins...)
 		o.Extra = orNil(o.Extra)
 		fallback(&o.MTU, DefaultMTU)
 		fallback(&o.Host, HostClosed)
+		fallback(&o.GRO, GROAuto)
 		if o.StormLimit == nil {
 			o.StormLimit = new(DefaultStormLimit)
 		}

@@ -200,6 +200,12 @@ const (
 	HostOpen   = "open"   // it does, as if the interface were not open
 )
 
+// Values of Network.GRO.
+const (
+	GROAuto = "auto" // segments that come in one by one are joined to super-frames, where receivers take these
+	GROOff  = "off"  // frames go on as they came in
+)
+
 // A Network is one Ethernet segment.
 type Network struct {
 	Meta
@@ -210,6 +216,7 @@ type Network struct {
 	Devices         []Device
 	PhysicalNetwork ID     // whose devices it has, instead of Devices; empty: none
 	Host            string // HostClosed or HostOpen: the host's own stack on interfaces of raw devices
+	GRO             string // GROAuto or GROOff: whether segments from its devices are joined
 	PortSecurity    bool   // drop frames whose source is none of the network's ports
 	// broadcast, multicast and unknown unicast frames a second that each device may send; 0: any number, nil:
 	// DefaultStormLimit

@@ -331,6 +331,7 @@ func (c *networkChange) take(t *loop.Turn, home *shard) {
 	n.External, n.Down = c.after.External, !c.after.AdminStateUp
 	n.MTU = c.after.MTU
 	n.LimitStorms(c.after.Storm())
+	n.AsRead = c.after.GRO == config.GROOff
 	n.Describe(t)
 	if !c.isNew {
 		n.ObeyMTU(t)

@@ -29,6 +29,7 @@ func (g *Maker) editNetwork(d *config.Draft) {
 	case 5:
 		n.VLAN = g.rng.IntN(3)
 	case 6:
+		n.GRO = []string{config.GROAuto, config.GROOff}[g.rng.IntN(2)]
 		n.Host = []string{config.HostClosed, config.HostOpen}[g.rng.IntN(2)]
 	case 7:
 		n.Devices, n.PhysicalNetwork = nil, ""

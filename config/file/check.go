@@ -110,6 +110,7 @@ func (c *checker) checkNetworks() {
 		zeroBetween(s, "vlan", n.VLAN, 1, config.MaxVLAN)
 		zeroBetween(s, "mtu", n.MTU, config.MinMTU, config.MaxMTU)
 		s.notEmpty("host", n.Host)
+		s.notEmpty("gro", n.GRO)
 		if n.PhysicalNetwork != "" || s.given("physical_network") {
 			refer(s, "physical_network", "physical network", "physical_network", n.PhysicalNetwork, c.labels)
 		}

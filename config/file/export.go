@@ -267,6 +267,9 @@ func (x *exporter) networks() {
 		listing(&x.writing, "devices", n.Devices, Device.String)
 		x.str("physical_network", x.refer(config.KindPhysicalNetwork, n.PhysicalNetwork))
 		x.str("host", n.Host)
+		if n.GRO != config.GROAuto {
+			x.str("gro", n.GRO)
+		}
 		x.flag("port_security", n.PortSecurity, false)
 		if l := n.Storm(); l != config.DefaultStormLimit {
 			x.raw("storm_limit", strconv.Itoa(l))

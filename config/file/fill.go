@@ -80,7 +80,7 @@ func (t *Topology) portIDs() map[portKey]config.ID {
 // take takes what a State has chosen for a network.
 func (n *Network) take(s *config.State) {
 	o := s.Network(n.ID)
-	n.MTU, n.Host, n.StormLimit = o.MTU, o.Host, o.StormLimit
+	n.MTU, n.Host, n.GRO, n.StormLimit = o.MTU, o.Host, o.GRO, o.StormLimit
 	if o.PhysicalNetwork != "" {
 		n.Devices, n.filled = append([]Device(nil), s.DevicesOf(n.ID)...), true
 	}

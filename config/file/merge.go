@@ -266,6 +266,7 @@ func (m *merge) network(l layers[config.Network]) {
 	scalar(l, "devices", func(o *config.Network) *[]Device { return &o.Devices })
 	scalar(l, "physical_network", func(o *config.Network) *config.ID { return &o.PhysicalNetwork })
 	scalar(l, "host", func(o *config.Network) *string { return &o.Host })
+	scalar(l, "gro", func(o *config.Network) *string { return &o.GRO })
 	scalar(l, "port_security", func(o *config.Network) *bool { return &o.PortSecurity })
 	scalar(l, "storm_limit", func(o *config.Network) **int { return &o.StormLimit })
 	extra := part(l, func(o *config.Network) **config.NetworkExtra { return &o.Extra })

@@ -193,7 +193,7 @@ func byProgram(rng *rand.Rand, s *config.State, x config.Object) {
 		x.Devices = []config.Device{{Kind: config.DeviceTAP, Name: "t0", Netns: "ns"},
 			{Kind: config.DeviceUnix, Path: "/u"}}
 	case *config.Network:
-		x.MTU, x.VLAN, x.Host, x.PortSecurity = 1400, 7, config.HostOpen, true
+		x.MTU, x.VLAN, x.Host, x.GRO, x.PortSecurity = 1400, 7, config.HostOpen, config.GROOff, true
 		if x.Devices = []config.Device{{Kind: config.DeviceTAP, Name: "t" + string(x.ID[:8]), Netns: "ns"},
 			{Kind: config.DeviceUnix, Path: "/" + string(x.ID)}}; x.External {
 			x.Devices, x.PhysicalNetwork = nil, config.NameID(config.KindPhysicalNetwork, "lab")

@@ -192,7 +192,7 @@ func (d *declarer) declareNetworks() {
 		o := &config.Network{
 			Meta: d.meta(n.ID, n.Name, n.Line), AdminStateUp: !n.AdminStateDown, External: n.External,
 			MTU: n.MTU, VLAN: n.VLAN,
-			Devices: n.Devices, Host: n.Host, PortSecurity: n.PortSecurity, StormLimit: n.StormLimit,
+			Devices: n.Devices, Host: n.Host, GRO: n.GRO, PortSecurity: n.PortSecurity, StormLimit: n.StormLimit,
 			Extra: &n.Extra,
 		}
 		if n.PhysicalNetwork != "" {

@@ -87,6 +87,7 @@ type Network struct {
 	External        bool     // floating IPs and router gateways live here
 	PhysicalNetwork string   // instead of Devices; empty: none
 	Host            string   // HostClosed, by default, or HostOpen: the host's own stack on interfaces of raw devices
+	GRO             string   // GROAuto, by default, or GROOff: whether segments are joined
 	PortSecurity    bool     // drop frames whose source is none of the network's ports
 	StormLimit      *int     // as config.Network
 	AdminStateDown  bool     // out of use; so in other tables

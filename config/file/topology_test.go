@@ -86,13 +86,13 @@ func TestLab(t *testing.T) {
 	want := &file.Topology{
 		File: "f",
 		Networks: []file.Network{
-			{Line: 2, Name: "vlan100", MTU: 1500, Host: "closed", StormLimit: new(10000),
+			{Line: 2, Name: "vlan100", MTU: 1500, Host: "closed", GRO: "auto", StormLimit: new(10000),
 				Devices: []file.Device{device("tap100")},
 				Subnets: subnet(6, "172.16.100.0/24", "172.16.100.1", "172.16.100.2", "172.16.100.254")},
-			{Line: 10, Name: "vlan101", MTU: 1500, Host: "closed", StormLimit: new(10000),
+			{Line: 10, Name: "vlan101", MTU: 1500, Host: "closed", GRO: "auto", StormLimit: new(10000),
 				Devices: []file.Device{device("tap101")},
 				Subnets: subnet(14, "172.16.101.0/24", "172.16.101.1", "172.16.101.2", "172.16.101.254")},
-			{Line: 17, Name: "ext_net", MTU: 1500, Host: "closed", StormLimit: new(10000),
+			{Line: 17, Name: "ext_net", MTU: 1500, Host: "closed", GRO: "auto", StormLimit: new(10000),
 				Devices:  []file.Device{device("tap-ext")},
 				External: true,
 				Subnets:  subnet(22, "10.10.10.0/24", "10.10.10.1", "10.10.10.2", "10.10.10.21")},

@@ -33,6 +33,7 @@ type Link struct {
 	MTU     int                        // the largest packet that the device takes; 0: it does not say
 	Exempt  bool                       // it never pauses
 	Held    bool                       // it is not read, as it has no network for a moment
+	Joins   bool                       // segments that it receives are joined to super-frames
 	Narrow  bool                       // with a tag, the device takes only frames that are no longer than without one
 	Tags    TagCounts                  // frames with the tag of no network
 
@@ -100,14 +101,11 @@ func (l *Link) Read(t *Turn) bool {
 	frames, strangers, size := 0, t.Strangers, 0
 	// To answer a frame may show that the device is gone, so Dev is looked at again after each batch.
 	for range ReadBudget {
-		n, err := l.Dev.Read(w.Frames)
-		bytes := 0
-		for i := range w.Frames[:n] {
-			bytes += w.Frames[i].Tail - w.Frames[i].Head
-		}
+		b := l.fill(w)
+		n, bytes, err := b.read, b.bytes, b.err
 		l.Stats.RxFrames += uint64(n)
 		l.Stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
-		l.Owner.Receive(t, w.Frames[:n])
+		l.Owner.Receive(t, w.Frames[:b.kept])
 		if len(t.Queue) > 0 {
 			w.runQueue()
 		}
@@ -130,7 +128,7 @@ func (l *Link) Read(t *Turn) bool {
 				return any
 			}
 			failed = true // there may be frames behind the error
-		case n == 0, n < len(w.Frames) && bytes < tap.BatchBytes && !l.inMemory:
+		case n == 0, b.dry && !l.inMemory:
 			l.Backlog = 0
 			return any // dry; a device in memory says that it is gone only when it is empty
 		}
@@ -144,6 +142,43 @@ func (l *Link) Read(t *Turn) bool {
 		w.mark(l)
 	}
 	return any
+}
+
+// A batch is what a device has given for one round of the worker, in the worker's slots.
+type batch struct {
+	read, bytes int   // what the device had; the virtio-net headers are among the bytes
+	kept        int   // frames, after some of them have been joined to others
+	dry         bool  // there was no more
+	err         error // of the last read
+}
+
+// fill reads a batch. Where the link joins segments, it goes on reading into the slots that become free.
+func (l *Link) fill(w *Worker) (b batch) {
+	m := w.merger
+	joins := l.Joins && !l.inMemory
+	if joins {
+		m.Begin()
+	}
+	for {
+		slots := w.Frames[b.kept:]
+		var n int
+		n, b.err = l.Dev.Read(slots)
+		for i := range slots[:n] {
+			b.bytes += slots[i].Tail - slots[i].Head
+		}
+		b.read += n
+		b.dry = n < len(slots) && b.bytes < tap.BatchBytes
+		if !joins {
+			b.kept = n
+			return b
+		}
+		before := b.kept + n
+		b.kept = m.Join(w.Frames, b.kept, n)
+		if b.kept == before || b.dry || b.err != nil || b.bytes >= tap.BatchBytes {
+			m.End(w.Frames[:b.kept])
+			return b
+		}
+	}
 }
 
 // readTrouble deals with a device that cannot be read.

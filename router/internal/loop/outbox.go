@@ -98,6 +98,9 @@ func (b *Outbox) sendPlain(t *Turn, f *tap.Frame, p *packet.Packet, tag uint16) 
 		b.enqueueTagged(t, c, tag)
 		return true
 	}
+	if t.merger != nil {
+		t.merger.Cut(f)
+	}
 	t.segments = t.segments[:0]
 	p.Segment(func(n int) []byte {
 		s := t.Alloc(n)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/gro"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/verdict"
 	"github.com/taprouter/taprouter/tap"
@@ -27,6 +28,7 @@ type Turn struct {
 	// that is being judged came in. It goes with the frame to another port of its network. 0: without a tag.
 	Priority uint16
 
+	merger  *gro.Merger   // joins what links receive
 	Arena   arena         // the buffers of frames that the engine makes, until the next flush
 	Queue   []queued      // frames that were put aside (Requeue)
 	dirty   []*Outbox     // outboxes with frames to write

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/gro"
 	"github.com/taprouter/taprouter/tap"
 )
 
@@ -75,7 +76,8 @@ const (
 func NewWorker(log *slog.Logger, devices bool) (*Worker, error) {
 	start := time.Now()
 	w := &Worker{
-		Turn: Turn{Log: log, Epoch: start}, Done: make(chan struct{}), looking: make(chan struct{}, 1),
+		Turn: Turn{Log: log, Epoch: start, merger: gro.New(BatchFrames)},
+		Done: make(chan struct{}), looking: make(chan struct{}, 1),
 		Clock: func() time.Duration { return time.Since(start) },
 	}
 	slots := make([]byte, BatchFrames*slotStride)

@@ -18,6 +18,7 @@ type Network struct {
 	ID       ID
 	label    atomic.Pointer[string] // its name; several workers write it into their logs
 	MTU      int                    // the State's, in bytes, as LinkMTU
+	AsRead   bool                   // segments from its devices stay as they are, and are not joined
 	LinkMTU  int                    // the smallest of MTU and those of its devices: its stations go by it
 	External bool                   // it is the outside of routers
 	Home     *loop.Worker           // reads its links

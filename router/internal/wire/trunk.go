@@ -43,7 +43,7 @@ type opened struct {
 func (n *Network) AddPort(t *loop.Turn, l *loop.Link, vlan uint16) *Port {
 	p := &Port{network: n, Link: l, VLAN: vlan, deviceKey: deviceKey(l.Name), verified: noneVerified}
 	if len(portsOf(l)) == 0 {
-		l.Exempt, l.WantMTU = false, 0
+		l.Exempt, l.WantMTU, l.Joins = false, 0, true
 	}
 	was := l.WantMTU
 	switch o := l.Owner.(type) {
@@ -148,7 +148,7 @@ func describe(l *loop.Link) {
 	if len(ports) == 0 {
 		return // for a moment, or for good
 	}
-	l.Exempt, l.WantMTU = false, 0
+	l.Exempt, l.WantMTU, l.Joins = false, 0, true
 	for _, p := range ports {
 		p.want()
 	}
@@ -158,6 +158,7 @@ func describe(l *loop.Link) {
 func (p *Port) want() {
 	p.Link.Exempt = p.Link.Exempt || p.network.External
 	p.Link.WantMTU = max(p.Link.WantMTU, p.network.MTU)
+	p.Link.Joins = p.Link.Joins && !p.network.AsRead
 }
 
 // Describe notes at the network's links what the network wants of them, which has changed: a device that has its MTU
