@@ -266,7 +266,10 @@ func TestChecksums(t *testing.T) {
 		{"open, of another field", func(eth []byte) []byte { h := partial(eth); h[8] = 6; return h }, 3},
 		{"open and wrong", func(eth []byte) []byte { h := partial(eth); eth[50] ^= 1; return h }, 3},
 		{"vouched for", func(eth []byte) []byte { return []byte{virtio.DataValid} }, 1},
-		{"vouched for, and zero", func(eth []byte) []byte { eth[50], eth[51] = 0, 0; return []byte{virtio.DataValid} }, 3},
+		{"vouched for, and zero", func(eth []byte) []byte {
+			eth[50], eth[51] = 0, 0
+			return []byte{virtio.DataValid}
+		}, 3},
 		{"vouched for, and the other zero", func(eth []byte) []byte {
 			eth[50], eth[51] = 0xff, 0xff
 			return []byte{virtio.DataValid}
@@ -319,7 +322,8 @@ func compare(t testing.TB, b *batch, kept []tap.Frame) {
 		if got := out[c]; !slices.EqualFunc(got, want, bytes.Equal) {
 			for i := range min(len(got), len(want)) {
 				if !bytes.Equal(got[i], want[i]) {
-					t.Fatalf("frame %d of %d of a connection\n goes out % x\n came in  % x", i, len(want), got[i], want[i])
+					t.Fatalf("frame %d of %d of a connection\n goes out % x\n came in  % x", i, len(want), got[i],
+						want[i])
 				}
 			}
 			t.Fatalf("%d frames of a connection go out, %d came in", len(got), len(want))
