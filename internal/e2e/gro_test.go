@@ -37,7 +37,8 @@ func TestJoinedSegments(t *testing.T) {
 				f := begin("the segments", client, server)
 				f.await(t, 64<<20)
 				f.end(t)
-				sent, seen = count(p.internal, "tap100", "tx_packets")-sent, count(p.external, "tap-ext", "rx_packets")-seen
+				sent = count(p.internal, "tap100", "tx_packets") - sent
+				seen = count(p.external, "tap-ext", "rx_packets") - seen
 				t.Logf("%d packets were sent, the receiver saw %d", sent, seen)
 				switch {
 				case sent < 40_000:

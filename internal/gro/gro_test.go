@@ -164,9 +164,11 @@ func (b *batch) merged(m *gro.Merger, read int) []tap.Frame {
 func train(n, size int) []segment {
 	list := make([]segment, n)
 	for i := range list {
-		list[i] = segment{from: 1, to: 2, sport: 1000, dport: 80, id: uint16(65530 + i), seq: uint32(1<<32 - 3000 + i*size),
-			ack: 7, flags: packet.ACK, window: 500, ttl: 64, frag: 0x4000, payload: bytes.Repeat([]byte{byte(i + 1)}, size),
-			options: []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}}
+		list[i] = segment{
+			from: 1, to: 2, sport: 1000, dport: 80, id: uint16(65530 + i), seq: uint32(1<<32 - 3000 + i*size), ack: 7,
+			flags: packet.ACK, window: 500, ttl: 64, frag: 0x4000, options: []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2},
+			payload: bytes.Repeat([]byte{byte(i + 1)}, size),
+		}
 	}
 	return list
 }

@@ -112,7 +112,8 @@ func TestUnknownTags(t *testing.T) {
 	}
 	text := scrape(t, m)
 	for _, want := range []string{`vlan="100"} 1`, `vlan="163"} 1`, `vlan="other"} 2`} {
-		if !strings.Contains(text, "taprouter_device_unknown_tag_packets_total{device=") || !strings.Contains(text, want) {
+		if !strings.Contains(text, "taprouter_device_unknown_tag_packets_total{device=") ||
+			!strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
 	}

@@ -290,8 +290,8 @@ func TestConnectionsOfOneHost(t *testing.T) {
 		{"the same in IPv6's form", []string{"192.0.2.1:1", "[::ffff:192.0.2.1]:2", "[::ffff:192.0.2.1]:3"}, "++-"},
 		{"one /64", []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "[2001:db8:0:1::1]:1"}, "++-+"},
 		{"a link-local one", []string{"[fe80::1%eth0]:1", "[fe80::1%eth0]:2", "[fe80::1%eth0]:3"}, "++-"},
-		{"programs of this host", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "[::1]:1", "[::1]:2", "[::1]:3"},
-			"++++++"},
+		{"programs of this host",
+			[]string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "[::1]:1", "[::1]:2", "[::1]:3"}, "++++++"},
 	} {
 		let, open, b := comes(c.from...)
 		if let != c.want {
