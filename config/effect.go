@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // A Fate is what becomes of connections when a change is applied to a running router.
@@ -210,6 +211,11 @@ func (e *effects) nat(was, is *NAT, of string) {
 
 // port: only a router's ports matter to connections.
 func (e *effects) port(c Change, o *Port) {
+	if c.Op == Changed && !strings.HasPrefix(o.DeviceOwner, "network:") {
+		if was, is := both(c, o); was.AdminStateUp && !is.AdminStateUp {
+			e.add(Keeps, "connections stay in the tables; frames of %s are dropped", e.to.call(is))
+		}
+	}
 	if !o.isRouters() || c.Op == Added {
 		return
 	}

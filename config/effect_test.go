@@ -42,6 +42,14 @@ func TestEffects(t *testing.T) {
 				`re-pinned: UDP connections of member 172.16.100.10:80 of pool "web" ` +
 					"go to another member with their next packet"},
 		},
+		"a port out of use": {
+			func(*config.Draft) {},
+			func(d *config.Draft) {
+				change(d, "vm3", func(p *config.Port) { p.AdminStateUp = false })
+				change(d, "i101", func(p *config.Port) { p.AdminStateUp = false }) // of a router
+			},
+			[]string{`kept: connections stay in the tables; frames of port "vm3" are dropped`},
+		},
 		"SNAT addresses": {
 			func(*config.Draft) {},
 			func(d *config.Draft) {

@@ -124,7 +124,8 @@ func isEngines(o config.Object) bool {
 
 // boundPort is a port of a host, as its network's rules have it.
 func boundPort(n *config.Network, p *config.Port, ties bool) *wire.BoundPort {
-	b := &wire.BoundPort{ID: wire.ID(p.ID), Name: p.Name, MAC: packet.MAC(p.MAC), Secured: n.PortSecurity}
+	b := &wire.BoundPort{ID: wire.ID(p.ID), Name: p.Name, MAC: packet.MAC(p.MAC), Secured: n.PortSecurity,
+		Down: !p.AdminStateUp}
 	if p.PortSecurity != nil {
 		b.Secured = *p.PortSecurity
 	}

@@ -56,6 +56,7 @@ const (
 	DropSpoofedARP      = verdict.DropSpoofedARP
 	DropDHCPServer      = verdict.DropDHCPServer
 	DropRouterAdvert    = verdict.DropRouterAdvert
+	DropPortDown        = verdict.DropPortDown
 	DropStorm           = verdict.DropStorm
 	DropEtherType       = verdict.DropEtherType
 	DropVLANTag         = verdict.DropVLANTag

@@ -79,6 +79,7 @@ const (
 	DropSpoofedARP                        // ARP that claims an address that its port may not use
 	DropDHCPServer                        // a DHCP server's message from a port, which is for clients
 	DropRouterAdvert                      // an IPv6 router's advertisement or redirect from a port
+	DropPortDown                          // from a port that is out of use (`admin_state_up = false`)
 	DropStorm                             // too many broadcasts and unknown destinations of one device (`storm_limit`)
 	DropEtherType                         // neither IPv4 nor ARP
 	DropVLANTag                           // with the VLAN tag of no network on its device; counted by tag
@@ -154,6 +155,7 @@ var dropReasons = [NumDropReasons]struct {
 	DropSpoofedARP:      {"spoofed-arp", at(StageSwitch)},
 	DropDHCPServer:      {"dhcp-server", at(StageSwitch)},
 	DropRouterAdvert:    {"router-advertisement", at(StageSwitch)},
+	DropPortDown:        {"port-down", at(StageSwitch)},
 	DropStorm:           {"storm", at(StageSwitch)},
 	DropEtherType:       {"ethertype", at(StageSwitch, StageIngress)},
 	DropVLANTag:         {"vlan-tag", at(StageSwitch)},

@@ -40,6 +40,7 @@ const (
 	foreignMAC               // ARP for a MAC address that is not the port's
 	dhcpAnswer               // a message of a DHCP server
 	routerMessage            // a router advertisement or a redirect
+	portDown                 // the port is out of use
 )
 
 // A denialKey tells denials apart.
@@ -160,7 +161,7 @@ func (n *security) whyDropped(v verdict.Verdict) string {
 // ofGuard are the reasons that deny gives.
 var ofGuard = [verdict.NumDropReasons]bool{
 	verdict.DropSpoofedMAC: true, verdict.DropSpoofedIP: true, verdict.DropSpoofedARP: true,
-	verdict.DropDHCPServer: true, verdict.DropRouterAdvert: true,
+	verdict.DropDHCPServer: true, verdict.DropRouterAdvert: true, verdict.DropPortDown: true,
 }
 
 // Label is what messages call the port.
@@ -185,6 +186,11 @@ func (d *Denial) Text() string {
 		does = "claims by ARP"
 	}
 	switch d.why {
+	case portDown:
+		if d.Port == nil {
+			return fmt.Sprintf("%s is the device of ports that are out of use", d.Device)
+		}
+		return fmt.Sprintf("%s is out of use", who)
 	case noPort:
 		return fmt.Sprintf("no port of network %q has the MAC address %v", d.network.Name(), d.MAC)
 	case ownMAC:
@@ -216,6 +222,10 @@ func (d *Denial) Remedy() string {
 	switch {
 	case d.Device == "", d.why == ownMAC, d.why == ownAddr && d.Port == nil:
 		return ""
+	case d.why == portDown && d.Port == nil:
+		return "admin_state_up = true of a port that is tied to " + d.Device
+	case d.why == portDown:
+		return "admin_state_up = true of " + d.Port.Label()
 	case d.why == noPort:
 		return fmt.Sprintf("a port that has mac = %q, or %s", d.MAC, off)
 	case d.why == otherDevice:

@@ -92,6 +92,15 @@ func (n *security) Obey(r *PortRules) {
 // that may go on.
 func (p *Port) check(t *loop.Turn, eth []byte) verdict.Verdict {
 	s := p.network.speakerOf(p, packet.MAC(eth[6:12]))
+	switch {
+	case s.standing == outOfUse:
+		return p.deny(t, verdict.DropPortDown, &s, portDown, s.mac, netip.Addr{})
+	case !p.network.Rules.secures():
+		if isIPv4(eth) && len(eth) >= len(plainHeaders{}) {
+			p.verify((*plainHeaders)(eth))
+		}
+		return verdict.Next
+	}
 	switch s.standing {
 	case free:
 		return verdict.Next
@@ -147,6 +156,7 @@ const (
 	free                      // nothing is checked
 	unknown                   // no port has the MAC address
 	elsewhere                 // it is of a port that is tied to another device
+	outOfUse                  // it is of a port that is out of use
 	ours                      // it is of a station
 )
 
@@ -165,6 +175,11 @@ func (n *Network) speakerOf(p *Port, mac packet.MAC) speaker {
 	var other *BoundPort
 	for _, b := range s.bound {
 		switch {
+		case b.port.Down:
+			if b.mac == b.port.MAC && b.applies(s.device) {
+				s.port, s.standing = b.port, outOfUse
+				return s
+			}
 		case !b.applies(s.device):
 			if b.port.Secured && other == nil {
 				other = b.port
@@ -184,6 +199,8 @@ func (n *Network) speakerOf(p *Port, mac packet.MAC) speaker {
 		s.port, s.standing = other, elsewhere
 	case tied.open > 0:
 		s.standing = free
+	case tied.shut > 0 && tied.secured == 0:
+		s.standing = outOfUse
 	case r.loose+tied.anyMAC > 0:
 		s.anyMAC = true
 	case len(s.leased) > 0:
@@ -203,7 +220,7 @@ func (n *security) mayUse4(s *speaker, a packet.Addr) bool {
 		return false
 	}
 	for _, b := range s.bound {
-		if b.applies(s.device) && b.has4(a) {
+		if b.speaks(s.device) && b.has4(a) {
 			return true
 		}
 	}
@@ -217,13 +234,13 @@ func (n *security) mayUse4(s *speaker, a packet.Addr) bool {
 	}
 	if found := r.anyMAC.Find(a); found != nil {
 		for _, b := range *found {
-			if b.applies(s.device) {
+			if b.speaks(s.device) {
 				return true
 			}
 		}
 	}
 	for _, b := range r.anyNets {
-		if b.applies(s.device) && b.has4(a) {
+		if b.speaks(s.device) && b.has4(a) {
 			return true
 		}
 	}
@@ -328,7 +345,7 @@ func samePort(a, b *speaker) bool {
 	same := b.bound[:0:0]
 	for _, x := range b.bound {
 		for _, y := range a.bound {
-			if x.port.ID == y.port.ID && x.applies(b.device) && y.applies(a.device) {
+			if x.port.ID == y.port.ID && x.speaks(b.device) && y.speaks(a.device) {
 				same = append(same, x)
 			}
 		}

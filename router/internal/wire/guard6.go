@@ -59,13 +59,13 @@ func (p *Port) check6(t *loop.Turn, s *speaker, eth []byte) verdict.Verdict {
 // mayUse6 reports whether an IPv6 address is the speaker's.
 func (n *security) mayUse6(s *speaker, a netip.Addr) bool {
 	for _, b := range s.bound {
-		if b.applies(s.device) && b.has6(a) {
+		if b.speaks(s.device) && b.has6(a) {
 			return true
 		}
 	}
 	if s.anyMAC {
 		for _, b := range n.Rules.anyNets {
-			if b.applies(s.device) && b.has6(a) {
+			if b.speaks(s.device) && b.has6(a) {
 				return true
 			}
 		}

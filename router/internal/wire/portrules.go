@@ -20,6 +20,7 @@ type BoundPort struct {
 	MAC     packet.MAC // zero: any
 	Device  string     // where its frames come from, by the name of the link; empty: any device
 	Secured bool       // its frames are checked
+	Down    bool       // it is out of use: all its frames are dropped
 	Fixed   []netip.Addr
 	Pairs   []AllowedPair // what it may use besides its own addresses
 }
@@ -111,6 +112,9 @@ func (b *binding) has6(a netip.Addr) bool {
 	return b.any || slices.ContainsFunc(b.v6, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
+// speaks reports whether frames of a device may be the port's, which is in use.
+func (b *binding) speaks(device string) bool { return !b.port.Down && b.applies(device) }
+
 // applies reports whether frames of a device may be the port's.
 func (b *binding) applies(device string) bool { return b.port.Device == "" || b.port.Device == device }
 
@@ -120,6 +124,7 @@ type PortRules struct {
 	strict      bool // a MAC address that no port has is refused
 	unknownDHCP bool // ... but may ask for an address by DHCP
 	secured     int  // ports whose frames are checked
+	down        int  // ports that are out of use
 
 	byMAC   addrmap.Tree[uint64, []*binding]  // by macKey
 	anyMAC  addrmap.Map[[]*binding]           // of ports without a MAC address: by fixed address
@@ -135,6 +140,8 @@ type tiedPorts struct {
 	secured int
 	open    int // not secured
 	anyMAC  int // without a MAC address
+	down    int // out of use, which are in none of the others
+	shut    int // of these, those beside which nobody else may be there: without a MAC address, or with port security
 }
 
 // PortParams are what a change means for the rules of a network.
@@ -182,15 +189,21 @@ func (r *PortRules) With(p *PortParams) *PortRules {
 }
 
 // active reports whether any frame has to be checked.
-func (r *PortRules) active() bool { return r != nil && (r.strict || r.secured > 0) }
+func (r *PortRules) active() bool { return r != nil && (r.secures() || r.down > 0) }
+
+// secures reports whether there is port security. Otherwise only ports that are out of use are looked for.
+func (r *PortRules) secures() bool { return r.strict || r.secured > 0 }
 
 // count enters a port into the numbers, or takes it out (by is -1).
 func (r *PortRules) count(p *BoundPort, by int) {
-	if p.Secured {
+	switch {
+	case p.Down:
+		r.down += by
+	case p.Secured:
 		r.secured += by
 	}
 	if p.Device == "" {
-		if p.MAC.IsZero() {
+		if p.MAC.IsZero() && !p.Down {
 			r.loose += by
 		}
 		return
@@ -206,15 +219,21 @@ func (r *PortRules) count(p *BoundPort, by int) {
 		all = append(all, tiedPorts{device: p.Device})
 	}
 	t := &all[k]
-	if p.MAC.IsZero() {
+	if p.MAC.IsZero() && !p.Down {
 		t.anyMAC += by
 	}
-	if p.Secured {
+	switch {
+	case p.Down:
+		t.down += by
+		if p.MAC.IsZero() || p.Secured {
+			t.shut += by
+		}
+	case p.Secured:
 		t.secured += by
-	} else {
+	default:
 		t.open += by
 	}
-	if t.secured+t.open == 0 {
+	if t.secured+t.open+t.down == 0 {
 		all = slices.Delete(all, k, k+1)
 	}
 	if len(all) == 0 {
@@ -326,12 +345,12 @@ func (r *PortRules) String() string {
 		return "no port rules\n"
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "port rules: strict %t, DHCP for unknown %t, %d secured, %d for any MAC\n", r.strict, r.unknownDHCP,
-		r.secured, r.loose)
+	fmt.Fprintf(&s, "port rules: strict %t, DHCP for unknown %t, %d secured, %d down, %d for any MAC\n", r.strict,
+		r.unknownDHCP, r.secured, r.down, r.loose)
 	list := func(what any, all []*binding) {
 		for _, b := range all {
-			fmt.Fprintf(&s, "  %v: port %s secured %t device %q %v %v any %t\n", what, b.port.ID, b.port.Secured,
-				b.port.Device, b.v4, b.v6, b.any)
+			fmt.Fprintf(&s, "  %v: port %s secured %t down %t device %q %v %v any %t\n", what, b.port.ID,
+				b.port.Secured, b.port.Down, b.port.Device, b.v4, b.v6, b.any)
 		}
 	}
 	for _, all := range r.byMAC.All() {
