@@ -35,6 +35,7 @@ const (
 	isOrder                   // the place among others
 	isMade                    // made of the object's ID, or chosen
 	isRef                     // refers to objects: another name of the same one is no difference
+	hidden                    // must not be read: only that it differs is shown
 )
 
 func (v value) has(t trait) bool { return v.trait&t != 0 }
@@ -241,6 +242,7 @@ func (c *content) values(o Object) []value {
 	switch o := o.(type) {
 	case *Settings:
 		list = append(list, o.NAT.values("none")...)
+		list = append(list, o.serviceValues()...)
 		return append(list,
 			one("engine.workers", strconv.Itoa(o.Engine.Workers)).with(atStart),
 			span("engine.busy_poll", o.Engine.BusyPoll))

@@ -141,6 +141,8 @@ func other(v reflect.Value) reflect.Value {
 		return reflect.ValueOf(lineAddr("192.0.2.77"))
 	case netip.Prefix:
 		return reflect.ValueOf(prefix("192.0.2.64/26"))
+	case netip.AddrPort:
+		return reflect.ValueOf(netip.AddrPortFrom(lineAddr("192.0.2.77"), 53))
 	case time.Time:
 		return reflect.ValueOf(x.Add(time.Hour))
 	case config.Source:

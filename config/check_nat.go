@@ -17,6 +17,7 @@ func (c *checker) checkSettings(s *Settings) {
 	if s.Engine.BusyPoll < 0 {
 		c.fault(w, "engine.busy_poll", Invalid, "busy_poll %v is negative", s.Engine.BusyPoll)
 	}
+	c.checkForwards(s)
 }
 
 // isZero says whether nothing is set.

@@ -298,6 +298,7 @@ func (c *checker) checkSubnet(s *Subnet) {
 	}
 	c.checkRanges(w, s, cidr)
 	c.checkServers(w, s)
+	c.checkSearch(w, s)
 }
 
 // checkSubnetOverlaps reports each pair of subnets that overlap at the later one. Of several subnets with one prefix,

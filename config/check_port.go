@@ -17,6 +17,7 @@ func (c *checker) checkPort(p *Port) {
 	c.checkPortGroups(w, p)
 	c.checkProfile(w, p)
 	c.checkDHCPOptions(w, p)
+	c.checkInstanceData(w, p)
 	switch p.DeviceOwner {
 	case OwnerInterface:
 		c.checkInterface(p)

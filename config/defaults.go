@@ -80,6 +80,7 @@ func fallback[T comparable](v *T, def T) {
 func DefaultSettings() *Settings {
 	s := &Settings{Meta: Meta{ID: SettingsID}}
 	s.NAT.fillDefaults()
+	s.fillVia()
 	return s
 }
 
@@ -176,6 +177,7 @@ func word[T ~string](v *T, words ...T) {
 var (
 	hosts         = []string{HostClosed, HostOpen}
 	joins         = []string{GROAuto, GROOff}
+	ways          = []string{ViaRouter, ViaHost}
 	behaviors     = []string{EndpointIndependent, AddressDependent, AddressAndPortDependent}
 	rpFilters     = []string{"off", "loose", "strict"}
 	protocols     = []Protocol{TCP, UDP}
@@ -206,6 +208,7 @@ func fillDefaults(o Object) {
 	case *Settings:
 		o.NAT.words()
 		o.NAT.fillDefaults()
+		o.fillVia()
 	case *Network:
 		word(&o.Host, hosts...)
 		word(&o.GRO, joins...)

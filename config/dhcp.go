@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"iter"
 	"net/netip"
 	"slices"
@@ -33,8 +34,8 @@ func (p *Port) isDHCPServer() bool {
 // ServesDHCP says whether DHCPv4 is served on a subnet.
 func (s *Subnet) ServesDHCP() bool { return s.DHCP && s.isOf(32) }
 
-// PortsNamed gives the ports of a network that have a name for DNS: the one that they are given for it, or else their
-// own where that can be one. name is in lower case.
+// PortsNamed gives the ports of a network that have a name for DNS: the one that they are given for it, or else that of
+// their host, or else their own where that can be one. name is in lower case.
 func (c *content) PortsNamed(network ID, name string) iter.Seq[*Port] {
 	return func(yield func(*Port) bool) {
 		for id := range c.claimants(claim{what: claimName, scope: string(network) + name}) {
@@ -48,8 +49,8 @@ func (c *content) PortsNamed(network ID, name string) iter.Seq[*Port] {
 // hostName is the port's name for DNS in lower case, empty if it has none.
 func (p *Port) hostName() string {
 	name := p.Name
-	if p.Extra != nil && p.Extra.DNSName != "" {
-		name = p.Extra.DNSName
+	if x := p.Extra; x != nil {
+		name = cmp.Or(x.DNSName, x.Hostname, p.Name)
 	}
 	const most = 63 // bytes of a label (RFC 1035, 2.3.4)
 	if name == "" || len(name) > most || strings.HasPrefix(p.DeviceOwner, "network:") ||

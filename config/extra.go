@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// This file has attributes that API clients set and read, that few objects have, and that the router has no use for.
-// Each type is behind a pointer of its object, which is nil if all of them have their zero values.
+// This file has attributes that few objects have: those that API clients set and read, and that the router has no use
+// for, and what local services tell hosts. Each type is behind a pointer of its object, which is nil if all of them
+// have their zero values.
 
 // A NetworkExtra has what few networks have.
 type NetworkExtra struct {
@@ -21,7 +22,8 @@ type NetworkExtra struct {
 type SubnetExtra struct {
 	ServiceTypes      []string // owners of ports that the subnet is for; empty: all
 	DNSPublishFixedIP bool
-	NoPools           bool // no address is given out: an empty list of pools is meant as it is
+	NoPools           bool     // no address is given out: an empty list of pools is meant as it is
+	DNSSearch         []string // domains in which hosts look for a name (DHCP option 119)
 }
 
 // A RouterExtra has what few routers have.
@@ -37,6 +39,11 @@ type PortExtra struct {
 	DNSName     string
 	DNSDomain   string
 	DHCPOptions []DHCPOption
+
+	// What the metadata service tells the port's instance.
+	Hostname string   // empty: its name
+	SSHKeys  []string // lines as in authorized_keys, at most MaxSSHKeys
+	UserData string   // at most MaxUserData bytes, in base64 as Nova has them; empty: none
 }
 
 // A DHCPOption is an option of DHCP for one port.
@@ -92,6 +99,7 @@ func (x *SubnetExtra) values() []value {
 	return []value{
 		several("service_types", x.ServiceTypes, plainText),
 		yesNo("dns_publish_fixed_ip", x.DNSPublishFixedIP),
+		several("dns_search", x.DNSSearch, plainText),
 	}
 }
 
@@ -113,6 +121,9 @@ func (x *PortExtra) values() []value {
 		free("dns_name", x.DNSName),
 		free("dns_domain", x.DNSDomain),
 		several("extra_dhcp_opts", x.DHCPOptions, dhcpText),
+		one("hostname", x.Hostname),
+		several("ssh_keys", x.SSHKeys, plainText),
+		userDataValue(x.UserData),
 	}
 }
 

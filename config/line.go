@@ -145,6 +145,9 @@ func (v value) text(ids bool) string {
 	if len(v.items) == 0 {
 		return "none"
 	}
+	if v.has(hidden) {
+		return "(not shown)"
+	}
 	var texts []string
 	for _, x := range v.items {
 		texts = append(texts, x.read(ids))

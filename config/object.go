@@ -124,11 +124,32 @@ type Object interface {
 	About() *Meta // of the object itself, not a copy
 }
 
-// Settings are the [nat], [nat.timeouts] and [engine] tables. There is one such object.
+// Settings are the [nat], [nat.timeouts], [dns], [metadata] and [engine] tables. There is one such object.
 type Settings struct {
 	Meta
-	NAT    NAT
-	Engine Engine
+	NAT      NAT
+	Engine   Engine
+	DNS      DNS
+	Metadata Metadata
+}
+
+// Values of Via: the way to servers that local services ask.
+const (
+	ViaRouter = "router" // out of the gateway of the asker's router, with the router's address
+	ViaHost   = "host"   // by the sockets of the machine that the process is on
+)
+
+// DNS says where names are asked that no port has.
+type DNS struct {
+	Forward []netip.AddrPort // name servers, in the order in which they are asked; empty: such names are refused
+	Via     string           // ViaRouter or ViaHost
+}
+
+// Metadata says where metadata comes from.
+type Metadata struct {
+	Forward string // the URL of a metadata service, such as Nova's, that requests are passed on to; empty: none is
+	Secret  string // signs the IDs of instances for that service; empty: nothing is signed
+	Via     string // ViaRouter or ViaHost
 }
 
 // Engine holds the settings of the process.

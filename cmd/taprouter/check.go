@@ -70,13 +70,13 @@ func unsupported(f *file.File) (faults, kept file.Faults) {
 	return f.Faults(router.Unsupported(f.State()))
 }
 
-// open reads a topology file, or standard input.
+// open reads a topology file, or standard input, which names files of the working directory.
 func open(path string, std streams) (*file.File, error) { return openWith(path, nil, std) }
 
 // openWith is open for a file that has further physical networks.
 func openWith(path string, more []file.PhysicalNetwork, std streams) (*file.File, error) {
 	if path == stdin {
-		return file.ReadWith(stdinName, std.in, more)
+		return file.ReadIn(stdinName, ".", std.in, more)
 	}
 	return file.OpenWith(path, more)
 }

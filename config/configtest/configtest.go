@@ -247,6 +247,16 @@ func (g *Maker) editSettings(d *config.Draft) {
 	s := *d.Settings()
 	s.NAT.MaxConnections = 1000 + g.rng.IntN(3)
 	s.NAT.PortMax = []uint16{0, 40000}[g.rng.IntN(2)]
+	s.DNS = config.DNS{Via: []string{"", config.ViaHost}[g.rng.IntN(2)]}
+	for i := range g.rng.IntN(3) {
+		server := netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})
+		s.DNS.Forward = append(s.DNS.Forward, netip.AddrPortFrom(server, uint16(53+g.rng.IntN(2))))
+	}
+	s.Metadata = config.Metadata{}
+	if g.chance(2) {
+		s.Metadata = config.Metadata{Forward: "http://198.51.100.9:8775", Via: s.DNS.Via,
+			Secret: []string{"", "a \"key\""}[g.rng.IntN(2)]}
+	}
 	d.Put(&s)
 }
 

@@ -66,7 +66,12 @@ func (g *Maker) editSubnet(d *config.Draft) {
 		d.Put(g.subnet(n, g.rng.IntN(6), true))
 		return
 	}
-	switch g.rng.IntN(6) {
+	switch g.rng.IntN(7) {
+	case 6:
+		s.Extra = nil
+		if g.chance(2) {
+			s.Extra = &config.SubnetExtra{DNSSearch: []string{"lab.example", "example"}[:1+g.rng.IntN(2)]}
+		}
 	case 0:
 		s.Gateway = netip.Addr{}
 	case 1:
@@ -158,6 +163,23 @@ func (g *Maker) editInterface(d *config.Draft) {
 	d.Put(p)
 }
 
+// instance is what the metadata service tells an instance; nil in some.
+func (g *Maker) instance() *config.PortExtra {
+	x := &config.PortExtra{}
+	if g.chance(2) {
+		x.Hostname = "vm"
+	}
+	if g.chance(2) {
+		x.SSHKeys = []string{
+			"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB1bnUyLuaF0yF0LpFzZ5rX5o1K6n9qE2lW0K8bX0Z3a me@example",
+		}
+	}
+	if g.chance(2) {
+		x.UserData = []string{"I2Nsb3VkLWNvbmZpZwo=", "AP8="}[g.rng.IntN(2)] // text, and two bytes that are none
+	}
+	return x
+}
+
 func (g *Maker) editPort(d *config.Draft) {
 	n := pick(g, d.Networks())
 	hosts := func(yield func(*config.Port) bool) {
@@ -179,6 +201,10 @@ func (g *Maker) editPort(d *config.Draft) {
 		g.LeftOpen = true
 	case g.chance(5):
 		p.PortSecurity = []*bool{nil, new(true), new(false)}[g.rng.IntN(3)]
+	case g.chance(5):
+		p.AdminStateUp = !p.AdminStateUp
+	case g.chance(5):
+		p.Extra = g.instance()
 	case g.chance(2):
 		p.MAC = config.MAC{2, 0, 0, 0, 0, byte(g.rng.IntN(4))}
 		p.AllowedAddressPairs = []config.AddressPair{{IP: netip.PrefixFrom(g.inner(d), 32-g.rng.IntN(2)*4).Masked()}}

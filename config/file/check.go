@@ -64,6 +64,7 @@ func (c *checker) run() {
 	c.checkLabels()
 	c.checkNetworks()
 	c.checkNAT(c.root.child("nat", c.NAT.Line), &c.NAT)
+	c.checkForwards()
 	c.checkRouters()
 	c.checkGroups()
 	c.checkPorts()
@@ -197,6 +198,7 @@ func (c *checker) checkPorts() {
 		case p.FixedIPs == nil && !s.require("fixed_ip", p.FixedIP.IsValid()):
 			s.mute("fixed_ip")
 		}
+		c.checkUserData(s, p)
 		switch {
 		case ok && p.Device == "" && s.given("device"):
 			s.fault("device", "%s It must be one of the devices of network %q",

@@ -210,6 +210,7 @@ func (x *exporter) settings() {
 	s := x.state.Settings()
 	x.header("[nat]")
 	x.nat(&s.NAT)
+	x.forwards(s)
 	if e := s.Engine; e != (config.Engine{}) {
 		x.header("[engine]")
 		x.number("workers", e.Workers)
@@ -306,6 +307,7 @@ func (x *exporter) subnet(s *config.Subnet) {
 	if e := s.Extra; e != nil {
 		listing(&x.writing, "service_types", e.ServiceTypes, identity)
 		x.flag("dns_publish_fixed_ip", e.DNSPublishFixedIP, false)
+		listing(&x.writing, "dns_search", e.DNSSearch, identity)
 	}
 }
 

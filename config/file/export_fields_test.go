@@ -190,6 +190,7 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 	case *config.Settings:
 		x.NAT = nat(rng)
 		x.Engine = config.Engine{Workers: rng.IntN(3), BusyPoll: time.Duration(rng.IntN(2)) * time.Millisecond}
+		adornForwards(rng, x)
 	case *config.PhysicalNetwork:
 		x.Devices = append(slices.Clip(x.Devices),
 			config.Device{Kind: config.DeviceTAP, Name: "d" + string(x.ID[:8]), Netns: "ns"})
@@ -208,7 +209,8 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 			x.HostRoutes = []config.Route{{Destination: netip.MustParsePrefix("172.20.0.0/16"),
 				NextHop: x.CIDR.Addr().Next()}}
 		}
-		x.Extra = &config.SubnetExtra{ServiceTypes: zones, DNSPublishFixedIP: flag(), NoPools: flag()}
+		x.Extra = &config.SubnetExtra{ServiceTypes: zones, DNSPublishFixedIP: flag(), NoPools: flag(),
+			DNSSearch: oneOf(rng, nil, []string{"lab.example", "example."})}
 		if x.Extra.NoPools {
 			x.AllocationPools = nil
 		}
@@ -240,6 +242,9 @@ func adorn(rng *rand.Rand, s *config.State, x config.Object) {
 		}
 	case *config.LoadBalancer:
 		x.AdminStateUp = flag()
+		if g := some(config.KindSecurityGroup); g != "" && x.Port == "" && x.SecurityGroups == nil {
+			x.SecurityGroups = []config.ID{g}
+		}
 	case *config.Listener:
 		x.AdminStateUp, x.Application = flag(), oneOf(rng, "", "HTTP", "HTTPS")
 		x.ConnectionLimit, x.IdleTimeout = rng.IntN(3), time.Duration(rng.IntN(2))*time.Minute
@@ -271,6 +276,23 @@ func nat(rng *rand.Rand) config.NAT {
 	return n
 }
 
+// sshKey is a line of authorized_keys.
+const sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB1bnUyLuaF0yF0LpFzZ5rX5o1K6n9qE2lW0K8bX0Z3a me@example"
+
+// adornForwards has other servers asked, in one way or the other.
+func adornForwards(rng *rand.Rand, s *config.Settings) {
+	via := func() string { return oneOf(rng, "", config.ViaRouter, config.ViaHost) }
+	s.DNS = config.DNS{Via: via(), Forward: oneOf(rng, nil, []netip.AddrPort{netip.MustParseAddrPort("9.9.9.9:53"),
+		netip.MustParseAddrPort("9.9.9.9:5353")})}
+	if s.DNS.Via == config.ViaHost {
+		s.DNS.Forward = append(slices.Clip(s.DNS.Forward), netip.MustParseAddrPort("[2620:fe::fe]:53"))
+	}
+	if s.Metadata.Via = via(); rng.IntN(2) == 0 {
+		s.Metadata = config.Metadata{Forward: "http://192.0.2.5:8775/nova", Via: via(),
+			Secret: oneOf(rng, "", "a \"secret\"\n")}
+	}
+}
+
 func adornRule(rng *rand.Rand, r *config.SecurityGroupRule) {
 	switch rng.IntN(5) {
 	case 0:
@@ -298,7 +320,9 @@ func adornPort(rng *rand.Rand, p *config.Port) {
 	case 1:
 		p.Extra = &config.PortExtra{HostID: oneOf(rng, texts...), VNICType: "direct", Profile: `{"a":"b"}`,
 			DNSName: oneOf(rng, texts...), DNSDomain: "lab.",
-			DHCPOptions: []config.DHCPOption{{Name: "mtu", Value: "1400", IPVersion: 4}, {Name: "23", IPVersion: 6}}}
+			DHCPOptions: []config.DHCPOption{{Name: "mtu", Value: "1400", IPVersion: 4}, {Name: "23", IPVersion: 6}},
+			Hostname:    oneOf(rng, "", "vm-1"), SSHKeys: oneOf(rng, nil, []string{sshKey, "no-pty " + sshKey}),
+			UserData: oneOf(rng, "", "I2Nsb3VkLWNvbmZpZwo=", "AP8=")} // the last one is no text
 	}
 	if p.DeviceOwner != config.OwnerInterface && p.DeviceOwner != config.OwnerGateway && rng.IntN(2) == 0 {
 		p.AllowedAddressPairs = []config.AddressPair{{IP: netip.MustParsePrefix("10.99.0.0/24"),

@@ -85,6 +85,9 @@ func (x *exporter) portExtra(e *config.PortExtra) {
 	x.str("binding_profile", e.Profile)
 	x.str("dns_name", e.DNSName)
 	x.str("dns_domain", e.DNSDomain)
+	x.str("hostname", e.Hostname)
+	listing(&x.writing, "ssh_keys", e.SSHKeys, identity)
+	x.str("user_data", e.UserData) // the file that it came from may be elsewhere, or another one
 	var list []string
 	for _, o := range e.DHCPOptions {
 		list = append(list, fmt.Sprintf("{ name = %s, value = %s, ip_version = %d }", x.quote(o.Name), x.quote(o.Value),

@@ -38,7 +38,7 @@ func Decoded(doc string) (check func() error, err error) {
 	if _, err := toml.Decode(doc, &raw); err != nil {
 		return nil, err
 	}
-	f := decode("", doc, raw)
+	f := decode("", doc, raw, nil)
 	return func() error {
 		f.check()
 		return f.report.err()

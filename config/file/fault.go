@@ -46,6 +46,7 @@ type report struct {
 	mutedIn  map[string]bool // muted, and every path around one of them
 	single   map[string]bool // paths of single tables where a list of them belongs
 	first    bool            // the values are as the file has them, no default is filled in yet
+	beside   reader          // reads the files that the file names; nil: it may name none
 	schema   keyNames        // every key there is; kept here because the schema refers to its readers
 	faults   Faults
 	known    map[Fault]bool // faults and warnings, without their paths

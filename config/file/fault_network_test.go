@@ -84,7 +84,7 @@ var shapeCases = []faultCase{
 	{"unknown key", blue + `
 mtu = 1500       #! subnet "blue": unknown key "mtu"; it belongs to [[network]]
 gatway = "none"  #! subnet "blue": unknown key "gatway"; did you mean "gateway"?
-frobs = 1        #! subnet "blue": unknown key "frobs"; known here: name, cidr, gateway, allocation_pools, dhcp, lease_time, dns_nameservers, service_types, dns_publish_fixed_ip, host_routes, id, description, tags`},
+frobs = 1        #! subnet "blue": unknown key "frobs"; known here: name, cidr, gateway, allocation_pools, dhcp, lease_time, dns_nameservers, dns_search, service_types, dns_publish_fixed_ip, host_routes, id, description, tags`},
 	{"unknown table", blue + `
 [[subnet]]  #! unknown key "subnet"; it belongs to [[network]]
 cidr = "10.0.0.0/8"
@@ -93,7 +93,7 @@ cidr = "10.0.0.0/8"
 	{"part of a key", blue + `
 pools = ["10.1.0.5-10.1.0.9"] #! subnet "blue": unknown key "pools"; did you mean "allocation_pools"?`},
 	{"quoted key", blue + `
-"a.b c" = 1 #! subnet "blue": unknown key "a.b c"; known here: name, cidr, gateway, allocation_pools, dhcp, lease_time, dns_nameservers, service_types, dns_publish_fixed_ip, host_routes, id, description, tags`},
+"a.b c" = 1 #! subnet "blue": unknown key "a.b c"; known here: name, cidr, gateway, allocation_pools, dhcp, lease_time, dns_nameservers, dns_search, service_types, dns_publish_fixed_ip, host_routes, id, description, tags`},
 	{"unknown key in an inline table", routed + `
 routes = [
   { destination = "192.168.0.0/24", nexthop = "10.1.0.254" },

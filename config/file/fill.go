@@ -17,6 +17,7 @@ func (t *Topology) fill(s *config.State) {
 		t.Networks[i].take(s)
 	}
 	fillNAT(&t.NAT, s.Settings().NAT)
+	t.DNS.DNS, t.Metadata.Metadata = s.Settings().DNS, s.Settings().Metadata
 	networks := map[string]config.ID{}
 	for i := range t.Networks {
 		setFirst(networks, t.Networks[i].Name, t.Networks[i].ID)

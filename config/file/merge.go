@@ -288,6 +288,7 @@ func (m *merge) subnet(l layers[config.Subnet]) {
 	extra := part(l, func(o *config.Subnet) **config.SubnetExtra { return &o.Extra })
 	scalar(extra, "service_types", func(x *config.SubnetExtra) *[]string { return &x.ServiceTypes })
 	scalar(extra, "dns_publish_fixed_ip", func(x *config.SubnetExtra) *bool { return &x.DNSPublishFixedIP })
+	scalar(extra, "dns_search", func(x *config.SubnetExtra) *[]string { return &x.DNSSearch })
 	m.noPools(l, extra)
 	m.routes("host_routes", &l.o.HostRoutes, &l.was.HostRoutes)
 	entries(l, func(o *config.Subnet) *[]config.Route { return &o.HostRoutes }, routeOf)
@@ -419,6 +420,9 @@ func (m *merge) portExtra(l layers[config.PortExtra]) {
 	scalar(l, "binding_profile", func(x *config.PortExtra) *string { return &x.Profile })
 	scalar(l, "dns_name", func(x *config.PortExtra) *string { return &x.DNSName })
 	scalar(l, "dns_domain", func(x *config.PortExtra) *string { return &x.DNSDomain })
+	scalar(l, "hostname", func(x *config.PortExtra) *string { return &x.Hostname })
+	scalar(l, "ssh_keys", func(x *config.PortExtra) *[]string { return &x.SSHKeys })
+	scalarAs(l, "user_data", func(x *config.PortExtra) *string { return &x.UserData }, userDataText)
 	options := func(x *config.PortExtra) *[]DHCPOption { return &x.DHCPOptions }
 	var before []DHCPOption
 	if l.before != nil {

@@ -104,14 +104,18 @@ func (d *declarer) router(name string) config.ID {
 }
 
 func (d *declarer) settings() {
-	line := d.NAT.Line
-	if line == 0 || d.Engine.Line > 0 && d.Engine.Line < line {
-		line = d.Engine.Line
+	line := 0 // the first one
+	for _, l := range []int{d.NAT.Line, d.DNS.Line, d.Metadata.Line, d.Engine.Line} {
+		if line == 0 || l > 0 && l < line {
+			line = l
+		}
 	}
 	o := &config.Settings{
-		Meta:   d.meta(config.SettingsID, "", line),
-		NAT:    d.NAT.object(),
-		Engine: config.Engine{Workers: d.Engine.Workers, BusyPoll: d.Engine.BusyPoll},
+		Meta:     d.meta(config.SettingsID, "", line),
+		NAT:      d.NAT.object(),
+		Engine:   config.Engine{Workers: d.Engine.Workers, BusyPoll: d.Engine.BusyPoll},
+		DNS:      d.DNS.DNS,
+		Metadata: d.Metadata.Metadata,
 	}
 	if d.NAT.MSSClamp {
 		o.NAT.MSSClamp = new(true)
@@ -341,12 +345,20 @@ func addressKey(field string) string {
 	return field
 }
 
-// fixedIPKey is the same for a table that calls it fixed_ip.
-func fixedIPKey(field string) string {
-	if strings.HasPrefix(field, "fixed_ips") {
-		return "fixed_ip"
+// keyIn gives the keys of a port's fields in its table, which may have an address as fixed_ip, and name the file of the
+// user data.
+func (p *Port) keyIn(at scope) func(field string) string {
+	return func(field string) string {
+		switch {
+		case p.FixedIPs == nil && strings.HasPrefix(field, "fixed_ips"):
+			return "fixed_ip"
+		case field == "user_data":
+			if _, named := at.r.lineAt(joinPath(at.path, userDataFile)); named {
+				return userDataFile
+			}
+		}
+		return field
 	}
-	return field
 }
 
 func (d *declarer) declarePorts() {
@@ -373,10 +385,7 @@ func (d *declarer) declarePorts() {
 		}
 		setFirst(d.ports, key, p.ID)
 		setFirst(d.portNames, p.Name, p)
-		d.add(o, at, fixedIPKey)
-		if p.FixedIPs != nil {
-			d.list[len(d.list)-1].key = nil
-		}
+		d.add(o, at, p.keyIn(at))
 		d.describe(p.About)
 	}
 	delete(d.portNames, "")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,7 +25,7 @@ func OpenWith(path string, more []PhysicalNetwork) (*File, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
-	return ReadWith(path, f, more)
+	return read(path, f, more, readsFrom(filepath.Dir(path)))
 }
 
 // Load is Open for the tables alone.
@@ -41,7 +42,8 @@ func tablesOf(f *File, err error) (*Topology, error) {
 }
 
 // Read reads a topology file to its end and checks it. The name stands for the file in messages; it may be empty. An
-// error is [Faults], unless reading itself failed.
+// error is [Faults], unless reading itself failed. The text may not name other files (user_data_file): it has no place
+// where they could be, and whoever sent it need not have the right to read them.
 //
 // Read takes at most 16 MB, 16 tables and lists inside each other, 256 bytes of a
 // key's path and 1048576 keys, tables and list elements; more of any is a fault. A router has at most 65533 interfaces.
@@ -52,6 +54,22 @@ func Read(name string, r io.Reader) (*File, error) { return ReadWith(name, r, ni
 
 // ReadWith is Read for a file that has further physical networks, as OpenWith is Open.
 func ReadWith(name string, r io.Reader, more []PhysicalNetwork) (*File, error) {
+	return read(name, r, more, nil)
+}
+
+// ReadIn is ReadWith for a text whose place is known: files that it names are those of a directory.
+func ReadIn(name, dir string, r io.Reader, more []PhysicalNetwork) (*File, error) {
+	return read(name, r, more, readsFrom(dir))
+}
+
+// ReadKept is Read for a text that was valid when it was kept. It reads no other file: what those said that it names is
+// not known, so the State of the result lacks it.
+func ReadKept(name string, r io.Reader) (*File, error) {
+	return read(name, r, nil, func(string) (string, error) { return "", nil })
+}
+
+// read reads a topology file. beside reads the files that it names; nil: it may name none.
+func read(name string, r io.Reader, more []PhysicalNetwork, beside reader) (*File, error) {
 	text, err := readText(name, r)
 	if err != nil {
 		return nil, err
@@ -64,7 +82,7 @@ func ReadWith(name string, r io.Reader, more []PhysicalNetwork) (*File, error) {
 	if _, err := toml.Decode(doc, &raw); err != nil {
 		return nil, Faults{syntaxFault(name, doc, err)}
 	}
-	f := decode(name, doc, raw)
+	f := decode(name, doc, raw, beside)
 	f.text = text
 	f.topology.PhysicalNetworks = append(f.topology.PhysicalNetworks, more...)
 	f.check()
@@ -75,10 +93,10 @@ func ReadWith(name string, r io.Reader, more []PhysicalNetwork) (*File, error) {
 }
 
 // decode reads what the toml module made of a document.
-func decode(name, doc string, raw map[string]any) *File {
+func decode(name, doc string, raw map[string]any, beside reader) *File {
 	t := &Topology{File: name, lines: indexLines(doc)}
 	rep := newReport(t)
-	rep.first = true
+	rep.first, rep.beside = true, beside
 	topologyKeys.decode(rep.root(), raw, t)
 	t.inheritClamp(rep)
 	return &File{name: name, topology: t, report: rep}

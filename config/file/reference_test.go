@@ -2,6 +2,7 @@ package file_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,6 +50,16 @@ func TestReferenceIsComplete(t *testing.T) {
 	}
 }
 
+// parseIn reads the reference, which names a file beside it.
+func parseIn(t *testing.T, text string) *file.Topology {
+	t.Helper()
+	f, err := file.ReadIn("f", filepath.Dir(referenceFile), strings.NewReader(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Topology()
+}
+
 // keyLine is a line of the reference: the key, its value, what the comment says
 // of its default.
 var keyLine = regexp.MustCompile(`^\s*(\w+)\s*= .*# \[(required|default|default: [^\]]+)\]`)
@@ -57,7 +68,7 @@ var keyLine = regexp.MustCompile(`^\s*(\w+)\s*= .*# \[(required|default|default:
 // comment says of the default is true.
 func TestReferenceDefaults(t *testing.T) {
 	text := reference(t)
-	whole := dump(t, parse(t, text))
+	whole := dump(t, parseIn(t, text))
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		code := strings.TrimSpace(line)
@@ -70,8 +81,12 @@ func TestReferenceDefaults(t *testing.T) {
 			continue
 		}
 		lines[i] = ""
-		without, err := file.Parse("f", strings.NewReader(strings.Join(lines, "\n")))
+		read, err := file.ReadIn("f", filepath.Dir(referenceFile), strings.NewReader(strings.Join(lines, "\n")), nil)
 		lines[i] = line
+		var without *file.Topology
+		if err == nil {
+			without = read.Topology()
+		}
 		switch key, is := found[1], found[2]; {
 		case is == "required" && err == nil:
 			t.Errorf("%s:%d: %s is not required", referenceFile, i+1, key)

@@ -51,6 +51,12 @@ var topologyKeys = keys[Topology]{
 	table("quota", quotaKeys,
 		func(line int) Quota { return Quota{Line: line} },
 		func(t *Topology, q Quota) { t.Quota = q }),
+	table("dns", dnsKeys,
+		func(line int) DNS { return DNS{Line: line} },
+		func(t *Topology, d DNS) { t.DNS = d }),
+	table("metadata", metadataKeys,
+		func(line int) Metadata { return Metadata{Line: line} },
+		func(t *Topology, m Metadata) { t.Metadata = m }),
 	table("engine", engineKeys,
 		func(line int) Engine { return Engine{Line: line} },
 		func(t *Topology, e Engine) { t.Engine = e }),
@@ -111,6 +117,7 @@ var subnetKeys = described(func(s *Subnet) *About { return &s.About },
 	leaf("dhcp", func(s *Subnet, v value) { s.DHCP = v.flag() }),
 	leaf("lease_time", func(s *Subnet, v value) { s.LeaseTime = v.duration() }),
 	leaf("dns_nameservers", func(s *Subnet, v value) { s.DNSNameservers = listOf(v, value.addr) }),
+	leaf("dns_search", func(s *Subnet, v value) { s.Extra.DNSSearch = listOf(v, value.text) }),
 	leaf("service_types", func(s *Subnet, v value) { s.Extra.ServiceTypes = listOf(v, value.text) }),
 	leaf("dns_publish_fixed_ip", func(s *Subnet, v value) { s.Extra.DNSPublishFixedIP = v.flag() }),
 	tables("host_routes", "host route", "destination", routeKeys, blankRoute,
@@ -202,6 +209,10 @@ var portKeys = described(func(p *Port) *About { return &p.About },
 	leaf("binding_profile", func(p *Port, v value) { p.Extra.Profile = v.text() }),
 	leaf("dns_name", func(p *Port, v value) { p.Extra.DNSName = v.text() }),
 	leaf("dns_domain", func(p *Port, v value) { p.Extra.DNSDomain = v.text() }),
+	leaf("hostname", func(p *Port, v value) { p.Extra.Hostname = v.text() }),
+	leaf("ssh_keys", func(p *Port, v value) { p.Extra.SSHKeys = listOf(v, value.text) }),
+	leaf("user_data_file", func(p *Port, v value) { p.Extra.UserData = v.userDataFile() }),
+	leaf("user_data", func(p *Port, v value) { p.Extra.UserData = v.text() }),
 	tables("extra_dhcp_opts", "DHCP option", "name", dhcpOptionKeys,
 		func(int) DHCPOption { return DHCPOption{IPVersion: 4} },
 		func(p *Port) *[]DHCPOption { return &p.Extra.DHCPOptions }),
@@ -352,6 +363,17 @@ var timeoutKeys = keys[Timeouts]{
 	leaf("fragment", func(t *Timeouts, v value) { t.Fragment = v.duration() }),
 }
 
+var dnsKeys = keys[DNS]{
+	leaf("forward", func(d *DNS, v value) { d.Forward = listOf(v, value.nameServer) }),
+	leaf("via", func(d *DNS, v value) { d.Via = v.text() }),
+}
+
+var metadataKeys = keys[Metadata]{
+	leaf("forward", func(m *Metadata, v value) { m.Forward = v.text() }),
+	leaf("secret", func(m *Metadata, v value) { m.Secret = v.secret() }),
+	leaf("via", func(m *Metadata, v value) { m.Via = v.text() }),
+}
+
 var engineKeys = keys[Engine]{
 	leaf("workers", func(e *Engine, v value) { e.Workers = v.number() }),
 	leaf("busy_poll", func(e *Engine, v value) { e.BusyPoll = v.duration() }),
@@ -411,5 +433,8 @@ func (v value) addressRange() AddressRange { return parsed(v, parseRange) }
 func (v value) addressOrRange() AddressRange {
 	return parsed(v, parseAddrOrRange)
 }
-func (v value) service() Service   { return parsed(v, parseService) }
+func (v value) service() Service { return parsed(v, parseService) }
+func (v value) nameServer() netip.AddrPort {
+	return parsed(v, config.ParseNameServer)
+}
 func (v value) protocol() Protocol { return Protocol(v.text()) }

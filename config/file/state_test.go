@@ -54,10 +54,11 @@ func TestStatesOfExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			moved, err := file.Parse(name, strings.NewReader("# a line\n\n"+string(text)))
+			f, err := file.ReadIn(name, filepath.Dir(name), strings.NewReader("# a line\n\n"+string(text)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
+			moved := f.Topology()
 			if c := config.Diff(state(t, topology), state(t, moved)); len(c) > 0 {
 				t.Errorf("lines in front change %+v", c)
 			}

@@ -31,6 +31,8 @@ type Topology struct {
 	VIPs             []VIP
 	Quota            Quota
 	NAT              NAT
+	DNS              DNS
+	Metadata         Metadata
 	Engine           Engine
 
 	// Labs only; run ignores them.
@@ -204,7 +206,7 @@ type Port struct {
 
 	PortSecurity   *bool // nil: its network's
 	AdminStateDown bool
-	Extra          config.PortExtra
+	Extra          config.PortExtra // a file's user_data_file is in UserData
 	About
 }
 
@@ -354,6 +356,18 @@ type NAT struct {
 	NoSNAT    []netip.Prefix // destinations outside that see internal addresses; may be empty
 	MSSClamp  bool
 	Timeouts  Timeouts
+}
+
+// DNS says where names are asked that no port has.
+type DNS struct {
+	Line int
+	config.DNS
+}
+
+// Metadata says where metadata comes from.
+type Metadata struct {
+	Line int
+	config.Metadata
 }
 
 // Engine holds the settings of the process.

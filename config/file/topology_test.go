@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 )
 
@@ -126,7 +127,9 @@ func TestLab(t *testing.T) {
 			Line: 59, Name: "web-vip", Network: "vlan100", Address: ip("172.16.100.11"),
 			Protocol: file.TCP, Port: 80, Pool: "web servers", Router: "router_100_101",
 		}},
-		NAT: nat,
+		NAT:      nat,
+		DNS:      file.DNS{DNS: config.DNS{Via: config.ViaRouter}},
+		Metadata: file.Metadata{Metadata: config.Metadata{Via: config.ViaRouter}},
 		Instances: []file.Instance{
 			{Line: 71, Name: "WEB1", Network: "vlan100", Address: ip("172.16.100.9"), Prefix: prefix("172.16.100.9/24"),
 				Gateway: ip("172.16.100.1"), Serve: []file.Service{{Kind: "http", Port: 80}}},

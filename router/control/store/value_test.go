@@ -36,6 +36,9 @@ func (f *filler) fill(v reflect.Value) {
 	case *netip.Addr:
 		*p = netip.AddrFrom4([4]byte{192, 0, 2, byte(f.n)})
 		return
+	case *netip.AddrPort:
+		*p = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(f.n)}), uint16(f.n))
+		return
 	case *netip.Prefix:
 		*p = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(f.n), 0}), 24)
 		return

@@ -191,5 +191,5 @@ func unpack(value []byte) (*file.File, error) {
 		return nil, err
 	}
 	name, text2, _ := strings.Cut(string(text), "\n")
-	return file.Read(name, strings.NewReader(text2))
+	return file.ReadKept(name, strings.NewReader(text2))
 }
