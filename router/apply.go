@@ -532,7 +532,11 @@ func (p *Prepared) remember() {
 	}
 	e.watchDevices()
 	e.state.Store(p.to)
-	if othersSee(p) {
+	others := othersSee(p)
+	if others || p.touched.engine {
+		e.upstreams.keep(p.to)
+	}
+	if others {
 		e.show()
 		if e.sim != nil {
 			e.sim.find()
@@ -559,9 +563,11 @@ func (p *Prepared) monitor() {
 	for _, c := range p.routers {
 		r := c.Router
 		if c.checks != nil {
+			e.upstreams.setHost(r, nil)
 			if k := c.checks.checker; k != nil {
 				e.checkers[r] = k
 				_ = k.service.Worker.Call(func() { k.service.PlugIn(k.network.Name(), k.near) }) // Close ends the host
+				e.upstreams.setHost(r, k.host)
 			}
 		}
 		for s := range c.monitored() {
@@ -580,6 +586,7 @@ func (p *Prepared) monitor() {
 			_ = c.was.host.Close() // its device is in memory
 			if e.checkers[r] == c.was {
 				delete(e.checkers, r)
+				e.upstreams.setHost(r, nil)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // The checks of members come from a host of the router's own: an in-process host, on a network that
 // no State has, and that only this host and the router are on. Its packets take the same way as all others, so a
 // check fails where a client would fail. They leave with the router's own address on the member's network. The
-// answers find their way back like those of any other connection.
+// answers find their way back like those of any other connection. The same host asks servers for local services.
 
 // checkNets are prefixes for that network, in the order of preference. No host on the Internet
 // has an address of them (RFC 7335, RFC 2544, RFC 5737), and a router forwards from and to them.
@@ -63,7 +63,7 @@ type checker struct {
 type checksChange struct{ *checker }
 
 // planChecks has a router get an interface for its checks, and the host that they come from. A present host stays as
-// long as nothing else uses its prefix, and the router checks members.
+// long as nothing else uses its prefix, and the router checks members or asks servers. A Simulation has no such host.
 func (c *routerPlan) planChecks(p *ip.Params, name string) error {
 	if !p.Place.Checked || c.p.e.sim != nil {
 		if c.was != nil {
@@ -117,8 +117,8 @@ func freeNet(p *ip.PlaceParams, was netip.Prefix) (netip.Prefix, error) {
 			return free, nil
 		}
 	}
-	return netip.Prefix{}, fmt.Errorf("the checks of members need one of the prefixes %v, and all are in use",
-		checkNets)
+	return netip.Prefix{}, fmt.Errorf("what the router itself asks comes from one of the prefixes %v, and all are in "+
+		"use", checkNets)
 }
 
 // uses reports whether an interface or a route of a place leads to hosts with addresses of a prefix.

@@ -234,10 +234,15 @@ func (c *touched) params(r *config.Router, t *routerTouch) *ip.Params {
 		return p
 	}
 	checked, longest := checksOf(c.to, r)
+	if asks(c.to, r) {
+		checked, longest = true, max(longest, namesTime)
+		p.AskLife = askLifetime()
+	}
 	p.CheckLife = checkLifetime(longest)
 	if !place {
-		was, _ := checksOf(c.from, c.from.Router(r.ID))
-		place = checked != was
+		former := c.from.Router(r.ID)
+		was, _ := checksOf(c.from, former)
+		place = checked != (was || asks(c.from, former))
 	}
 	if place {
 		p.Place = placeOf(c.to, r)

@@ -6,22 +6,24 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/dhcp"
-	"github.com/taprouter/taprouter/internal/dns"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/service"
 )
 
-// serviceOf says what the local services of a network do, nil if nothing is served there. now is the State that is
-// served: ports are looked up there when they ask, so that a change of one of ten thousand ports costs nothing here.
-func serviceOf(s *config.State, n *config.Network, now func() *config.State) *service.Config {
-	d := dhcpOf(s, n, now)
-	if d == nil {
+// serviceOf says what the local services of a network do, nil if nothing is served there. Ports are looked up in the
+// State that is served when they ask, so that a change of one of ten thousand ports costs nothing here. Without DHCP,
+// only a router's addresses, and by way of it the metadata's, lead to the services.
+func serviceOf(s *config.State, n *config.Network, u *upstreams) *service.Config {
+	d := dhcpOf(s, n, u.e.State)
+	if d == nil && !hasGatewayRouter(s, n) {
 		return nil
 	}
 	c := &service.Config{
 		DHCP: d, Routers: map[packet.Addr]packet.MAC{}, MTU: n.MTU,
-		Names: &nameServer{server: new(dns.Server), network: n.ID, now: now}, Metadata: metadataOf(n.ID, now),
-		Addrs: []packet.Addr{service.Metadata},
+		Names: &nameServer{network: n.ID, upstreams: u}, Metadata: u.metadata(n.ID),
+	}
+	if d != nil {
+		c.Addrs = []packet.Addr{service.Metadata}
 	}
 	if p := s.DHCPPort(n.ID); p != nil {
 		for _, f := range p.FixedIPs {
@@ -38,6 +40,25 @@ func serviceOf(s *config.State, n *config.Network, now func() *config.State) *se
 		}
 	}
 	return c
+}
+
+// hasGatewayRouter says whether a router has the gateway's address of an IPv4 subnet of a tenant network.
+func hasGatewayRouter(s *config.State, n *config.Network) bool {
+	return gatewayRouter(s, n) != nil
+}
+
+// gatewayRouter is the interface of the first router that has the gateway's address of an IPv4 subnet of a tenant
+// network, nil if there is none.
+func gatewayRouter(s *config.State, n *config.Network) *config.Port {
+	if n.External {
+		return nil
+	}
+	for sub := range s.SubnetsOf(n.ID) {
+		if p := s.RouterAt(sub); p != nil && sub.Gateway.Is4() {
+			return p
+		}
+	}
+	return nil
 }
 
 // dhcpOf is what DHCP says on a network, nil if it is not served.
@@ -91,6 +112,9 @@ func subnetOf(n *config.Network, s *config.Subnet, server netip.Addr) dhcp.Subne
 	}
 	for _, r := range s.AllocationPools {
 		d.Pools = append(d.Pools, dhcp.Range{First: r.First, Last: r.Last})
+	}
+	if s.Extra != nil {
+		d.Search = s.Extra.DNSSearch
 	}
 	for _, a := range s.DNSNameservers {
 		if a.Is4() {
@@ -151,12 +175,14 @@ func optionsOf(x *config.PortExtra) (all []dhcp.Option) {
 // madeName begins the names that are made of addresses.
 const madeName = "host-"
 
-// hostnameOf is the name that a port is told: its own for DNS, or else its name where that can be one, or else one that
-// is made of its address, as Neutron does.
+// hostnameOf is the name that a port is told: its own for DNS, or that of its host, or else its name where that can be
+// one, or else one that is made of its address, as Neutron does.
 func hostnameOf(p *config.Port) string {
 	switch {
 	case p.Extra != nil && p.Extra.DNSName != "":
 		return p.Extra.DNSName
+	case p.Extra != nil && p.Extra.Hostname != "":
+		return p.Extra.Hostname
 	case dhcp.IsHostname(p.Name):
 		return p.Name
 	}

@@ -73,6 +73,8 @@ type Options struct {
 	Restore io.Reader
 	// OnUnreadable, unless nil, is called by Start if Restore cannot be read to its end.
 	OnUnreadable func(error)
+	// Project is the ID of the project that owns all objects, for the metadata of instances. It may be empty.
+	Project string
 	// LeaseKeeper writes the dynamic leases of DHCP down. nil: they end with the engine.
 	LeaseKeeper LeaseKeeper
 	// Leases are what LeaseKeeper has from before.
@@ -119,8 +121,9 @@ type Engine struct {
 	services     map[wire.ID]*service.Station // by the ids of their networks
 	served       sync.Map                     // the networks of services, by id: any goroutine looks there
 
-	runner *service.Runner
-	leases *dhcp.Leases
+	runner    *service.Runner
+	leases    *dhcp.Leases
+	upstreams *upstreams
 }
 
 // A view is the workers, networks and routers for methods that any goroutine may call. It never changes: a change of
@@ -178,6 +181,7 @@ func newEngine(opt Options) *Engine {
 		boxes: map[boxKey]*loop.Outbox{}, services: map[wire.ID]*service.Station{},
 	}
 	e.leases = newLeases(e)
+	e.upstreams = newUpstreams(e)
 	e.runner = service.NewRunner(time.Now, false)
 	e.state.Store(config.Empty())
 	e.show()
@@ -301,6 +305,7 @@ func (e *Engine) Close() error {
 	e.close.Do(func() {
 		stopChecks(e)    // while there are workers: the last results call them
 		e.runner.Close() // likewise
+		e.upstreams.close()
 		stopOpening(e)
 		workers := e.view.Load().workers
 		for _, w := range workers {

@@ -1,18 +1,13 @@
 package router
 
 import (
-	"net/http"
+	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/metadata"
 )
-
-// metadataOf serves the metadata of the instances on a network, as the State says that is served when they ask.
-func metadataOf(network config.ID, now func() *config.State) http.Handler {
-	return metadata.Handler(func(from netip.Addr) (metadata.Instance, bool) { return instanceAt(now(), network, from) })
-}
 
 // instanceAt is the instance whose port has an address of a network.
 func instanceAt(s *config.State, network config.ID, a netip.Addr) (metadata.Instance, bool) {
@@ -22,6 +17,15 @@ func instanceAt(s *config.State, network config.ID, a netip.Addr) (metadata.Inst
 		return metadata.Instance{}, false
 	}
 	in := metadata.Instance{ID: p.DeviceID, Name: p.Name, Hostname: hostnameOf(p) + "." + domainOf(n), Address: a}
+	if x := p.Extra; x != nil { // of the port that asks, and of no other one of the instance
+		if x.Hostname != "" {
+			in.Hostname = x.Hostname + "." + domainOf(n)
+		}
+		for k, line := range x.SSHKeys {
+			in.Keys = append(in.Keys, metadata.Key{Name: fmt.Sprintf("key-%d", k+1), Data: line})
+		}
+		in.UserData = x.UserDataOf()
+	}
 	if in.ID == "" {
 		in.ID = string(p.ID) // a port that no server is told of is an instance of its own
 	}

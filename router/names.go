@@ -13,19 +13,26 @@ import (
 
 // A nameServer answers DNS for the hosts of one network. It implements service.Names.
 type nameServer struct {
-	server  *dns.Server
-	network config.ID
-	now     func() *config.State
+	network   config.ID
+	upstreams *upstreams
 }
 
 // Answer implements service.Names.
 func (s *nameServer) Answer(ctx context.Context, message []byte, from netip.Addr) []byte {
-	return s.server.Serve(ctx, dns.Query{Message: message, From: from}, newNames(s.now(), s.network))
+	server, v := s.now(from)
+	return server.Serve(ctx, dns.Query{Message: message, From: from}, v)
 }
 
 // ServeConn implements service.Names.
 func (s *nameServer) ServeConn(ctx context.Context, conn net.Conn, from netip.Addr) {
-	s.server.ServeConn(ctx, conn, from, newNames(s.now(), s.network))
+	server, v := s.now(from)
+	server.ServeConn(ctx, conn, from, v)
+}
+
+// now is what answers a host at present: by names of ports, and by other servers if the State names any.
+func (s *nameServer) now(from netip.Addr) (*dns.Server, dns.View) {
+	state := s.upstreams.e.State()
+	return &dns.Server{Forward: s.upstreams.forwarder(state, s.network, from)}, newNames(state, s.network)
 }
 
 // names are what the hosts of one network may see: the names of ports on that network and on those that a router of it

@@ -16,37 +16,44 @@ type serviceChange struct {
 	config  *service.Config  // of is
 }
 
-// planServices finds the local services that come, change and go. A network where nothing is served has no station, so
-// that its switch does not ask for one.
+// planServices finds the local services that come, change and go. The switch of a network without DHCP knows no station
+// of services, and pays nothing for it: hosts get there by their router.
 func planServices(p *Prepared) {
 	for of := range p.touched.services {
 		id := wire.ID(of)
 		c := &serviceChange{network: p.networkOf(id), was: p.e.services[id]}
 		if o := p.to.Network(of); o != nil {
-			c.config = serviceOf(p.to, o, p.e.State)
+			c.config = serviceOf(p.to, o, p.e.upstreams)
 		}
 		if c.config != nil {
-			mac := serviceMAC(p.to, of)
-			if c.is = c.was; c.was == nil || c.was.MAC != mac {
+			mac, hidden := serviceMAC(p.to, of), c.config.DHCP == nil
+			if hidden {
+				mac = packet.MAC(gatewayRouter(p.to, p.to.Network(of)).MAC)
+			}
+			if c.is = c.was; c.was == nil || c.was.MAC != mac || c.was.Hidden != hidden {
 				c.is = service.NewStation(c.network, mac, p.e.runner, p.e.leases.Server(string(of)),
 					p.e.random.of("services", id))
+				c.is.Hidden = hidden
 			}
 		}
 		if c.was == nil && c.is == nil {
 			continue
 		}
 		p.services = append(p.services, c)
-		if c.is != c.was {
-			n := p.networkChange(c.network)
-			if c.was != nil {
-				n.left(&c.was.Station)
-			}
-			if c.is != nil {
-				n.come(&c.is.Station)
-			}
+		if c.is == c.was {
+			continue
+		}
+		if isShown(c.was) {
+			p.networkChange(c.network).left(&c.was.Station)
+		}
+		if isShown(c.is) {
+			p.networkChange(c.network).come(&c.is.Station)
 		}
 	}
 }
+
+// isShown says whether the switch knows local services, so that hosts reach them without a router.
+func isShown(s *service.Station) bool { return s != nil && !s.Hidden }
 
 // serviceMAC is the MAC address of a network's local services: that of the port of its DHCP server, if there is one.
 func serviceMAC(s *config.State, network config.ID) packet.MAC {
@@ -58,7 +65,7 @@ func serviceMAC(s *config.State, network config.ID) packet.MAC {
 
 // changeServices has local services do what the State says. It comes before the switches know new ones.
 func changeServices(p *Prepared) {
-	come := map[string]bool{} // networks that had no services
+	come := map[string]bool{} // networks that had no DHCP
 	for _, c := range p.services {
 		if c.is != nil {
 			c.is.Serve(c.config)
@@ -71,10 +78,17 @@ func changeServices(p *Prepared) {
 			p.e.served.Delete(c.network.ID)
 			continue
 		}
+		if c.is.Hidden {
+			c.is.Worker = c.network.Home
+		}
 		c.network.Local.Store(&c.is.Station)
+		if c.is.Hidden {
+			p.e.served.Delete(c.network.ID)
+			continue
+		}
 		w := c.is.Worker
 		_ = w.Call(func() { w.Tables = append(w.Tables[:len(w.Tables):len(w.Tables)], loop.Ticker(c.is)) })
-		if c.was == nil {
+		if !isShown(c.was) {
 			p.e.served.Store(c.network.ID, c.network)
 			come[string(c.network.ID)] = true
 		}
@@ -114,8 +128,11 @@ func bindLeases(e *Engine, changes []dhcp.Change) {
 // go with it.
 func endServices(p *Prepared) {
 	for _, c := range p.services {
-		if c.was != nil && c.was != c.is {
-			c.was.End()
+		if c.was == nil || c.was == c.is {
+			continue
+		}
+		c.was.End()
+		if isShown(c.was) {
 			w := c.was.Worker
 			_ = w.Call(func() { w.RemoveTable(c.was) }) // after Close there is nothing to end
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/taprouter/taprouter/cmd/taprouter/internal/neutron"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/internal/lab"
 	"github.com/taprouter/taprouter/router"
@@ -84,7 +85,7 @@ func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *
 	defer saved.close()
 	options := router.Options{
 		Logger: log, Open: rights.opener(router.OpenDevice(log)), RequireDevices: c.RequireDevices, Clock: time.Now,
-		KeepTables: true, LeaseKeeper: kept.keeper, Leases: kept.leases,
+		KeepTables: true, LeaseKeeper: kept.keeper, Leases: kept.leases, Project: neutron.DefaultProject,
 		OnMissing: func([]string) {
 			select {
 			case changed <- struct{}{}:

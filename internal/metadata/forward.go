@@ -22,8 +22,9 @@ type Forward struct {
 }
 
 // Handler passes requests on, with the headers that Neutron's metadata agent adds: X-Forwarded-For (the address of the
-// instance), X-Instance-ID, X-Tenant-ID, and X-Instance-ID-Signature (HMAC-SHA-256 of the ID, in hexadecimal). An
-// instance cannot set them itself. Several goroutines may use the handler.
+// instance), X-Instance-ID, X-Tenant-ID, and X-Instance-ID-Signature (HMAC-SHA-256 of the ID, in hexadecimal).
+// X-Project-ID is the tenant under its present name. An instance cannot set them itself. Several goroutines may use the
+// handler.
 func (f *Forward) Handler(find Find) http.Handler {
 	return asking(find, func(w http.ResponseWriter, r *http.Request, in Instance) {
 		proxy := httputil.ReverseProxy{
@@ -38,6 +39,7 @@ func (f *Forward) Handler(find Find) http.Handler {
 				h.Set("X-Forwarded-For", in.Address.String())
 				h.Set("X-Instance-ID", in.ID)
 				h.Set("X-Tenant-ID", in.Project)
+				h.Set("X-Project-ID", in.Project)
 				if f.Secret != "" {
 					h.Set("X-Instance-ID-Signature", sign(f.Secret, in.ID))
 				}

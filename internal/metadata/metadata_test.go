@@ -228,7 +228,7 @@ func TestForward(t *testing.T) {
 	r := httptest.NewRequest("POST", "/openstack/latest/password?x=1", strings.NewReader("secret"))
 	r.RemoteAddr = asks
 	for _, name := range []string{"X-Forwarded-For", "X-Instance-ID", "X-Tenant-ID", "X-Instance-ID-Signature",
-		"X-Metadata-Provider", "X-Metadata-Provider-Signature", "Forwarded"} {
+		"X-Project-ID", "X-Metadata-Provider", "X-Metadata-Provider-Signature", "Forwarded"} {
 		r.Header.Set(name, "forged")
 	}
 	r.Header.Set("User-Agent", "Cloud-Init/24.1")
@@ -242,6 +242,7 @@ func TestForward(t *testing.T) {
 	}
 	want := http.Header{
 		"X-Forwarded-For": {"172.16.101.3"}, "X-Instance-Id": {vm3.ID}, "X-Tenant-Id": {"6a1c"},
+		"X-Project-Id": {"6a1c"},
 		// printf 3f2a1b4c-0d5e-4f60-8a7b-9c8d7e6f5a4b | openssl dgst -sha256 -hmac s3cret
 		"X-Instance-Id-Signature": {"4762e01eef11fcb6b9734dc2efd2cd9c7dc06fce27cc65b22aca09695f44abd5"},
 		"User-Agent":              {"Cloud-Init/24.1"},

@@ -381,11 +381,24 @@ func (c *Change) classify() {
 	if c.params.KeepsChecks {
 		return
 	}
-	former := r.checkClass
-	if r.checkClass = 0; c.params.CheckLife != (conntrack.Lifetime{}) {
-		r.checkClass = r.Conns.Class(c.params.CheckLife)
+	reclass := func(class *conntrack.Class, life conntrack.Lifetime) {
+		former := *class
+		if *class = 0; life != (conntrack.Lifetime{}) {
+			*class = r.Conns.Class(life)
+		}
+		r.Conns.ReleaseClass(former)
 	}
-	r.Conns.ReleaseClass(former)
+	reclass(&r.checkClass, c.params.CheckLife)
+	reclass(&r.askClass, c.params.AskLife)
+}
+
+// ownClass is the class of a connection that a router's own host begins. TCP connections of checks end with a reset,
+// so they may have the longer lifetime of other ones.
+func ownClass(r *Router, proto uint8) conntrack.Class {
+	if proto == packet.ProtoTCP && r.askClass != 0 {
+		return r.askClass
+	}
+	return r.checkClass
 }
 
 // Fresh are the addresses to announce at interfaces that were there before: addresses that come, and floating IPs that

@@ -451,7 +451,7 @@ func snatNew(t *loop.Turn, x *passage) verdict.Verdict {
 	}
 	to := &x.fresh.to
 	switch {
-	case x.in.Checks: // a check of a member comes from the router's address on the member's network
+	case x.in.Checks: // what the router itself asks comes from its address on the network there
 		to.Src = x.out.Shows(x.nextHop, to.Dst)
 	case x.leaves():
 		return snatExternal(t, x)
@@ -638,7 +638,7 @@ func stageCommit(t *loop.Turn, x *passage) verdict.Verdict {
 	case x.fresh.vip != nil:
 		n.Backend, n.Class = x.fresh.vip.Numbers[x.fresh.member.ID], x.fresh.vip.Class
 	case x.in.Checks:
-		n.Owner, n.Class = conntrack.OwnerNone, x.r.checkClass
+		n.Owner, n.Class = conntrack.OwnerNone, ownClass(x.r, p.Proto)
 	}
 	c, refusal := x.r.NAT.Commit(n, &x.fresh.binding, t.Now)
 	if c == nil {

@@ -19,7 +19,7 @@ type Interface struct {
 	ID     uint16  // its number at the router; connections name it
 	On     wire.ID // its network's
 	Router *Router
-	Checks bool // it leads to the host of the router's own checks of members
+	Checks bool // it leads to the router's own host, which checks members
 	Gone   bool // the router has no such interface any more
 	MTU    int  // the network's LinkMTU, as its router's worker knows it
 

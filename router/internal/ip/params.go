@@ -23,10 +23,11 @@ type Params struct {
 	VIPs     []VIPParams      // VIPs that have come or changed
 	Pools    []wire.ID        // pools that may have changed
 
-	// CheckLife is the lifetime of the connections of checks; zero: there are none. KeepsChecks says that it is as it
-	// was, and is not set.
-	CheckLife   conntrack.Lifetime
-	KeepsChecks bool
+	// CheckLife is the lifetime of the connections of the router's own host, which checks members; zero: there is
+	// none. AskLife is that of its TCP connections, if it asks servers for local services, too; zero: it does not.
+	// KeepsChecks says that they are as they were, and are not set.
+	CheckLife, AskLife conntrack.Lifetime
+	KeepsChecks        bool
 }
 
 // SettingsParams are a router's scalar settings.
@@ -51,14 +52,14 @@ type PlaceParams struct {
 	Interfaces []InterfaceParams // the gateway's, too; at most one on a network
 	Gateway    *GatewayParams    // nil: the router has none
 	Routes     []RouteParams     // static routes
-	Checked    bool              // the router checks members
+	Checked    bool              // the router has a host of its own, which checks members, or asks servers
 }
 
 // An InterfaceParams is one interface of a router.
 type InterfaceParams struct {
 	Network  wire.ID
 	External bool           // it leads to the gateway's network
-	Checks   bool           // it leads to the host of the router's own checks of members
+	Checks   bool           // it leads to the router's own host, which checks members
 	MAC      packet.MAC     // for all addresses of the interface
 	Addrs    []netip.Prefix // the router's addresses, with the lengths of their subnets
 	OnLink   []netip.Prefix // subnets of the network without an address of the router

@@ -36,6 +36,7 @@ type Router struct {
 	NAT   *nat.Table       // mappings and their ports
 	balancer
 	checkClass conntrack.Class // of the connections of checks
+	askClass   conntrack.Class // of TCP connections of the router's own host that are no checks; 0: of checks
 
 	Shares    map[wire.ID]*PoolShare // by pool; only changes look at them
 	Neighbors *neighbor.Table

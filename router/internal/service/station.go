@@ -48,6 +48,10 @@ type Names interface {
 // A Station is the local services of a network: an endpoint with a MAC address of its own. Its worker is the network's.
 type Station struct {
 	wire.Station
+	// Hidden says that the switch does not know the station: it is at the addresses of routers alone, and answers with
+	// the MAC address of one of them. It is set before the station is used.
+	Hidden bool
+
 	runner *Runner
 	server *dhcp.Server
 	config atomic.Pointer[Config]
