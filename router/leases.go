@@ -125,7 +125,7 @@ func (i *Inspector) LeaseStats() []LeaseStats {
 		if !hasDHCP(s, n.ID) {
 			continue
 		}
-		c, subnets := poolsOf(s, n.ID)
+		c, subnets := poolsOf(s, n.ID, func(sub *config.Subnet) bool { return sub.DHCP })
 		st := e.leases.Server(string(n.ID)).Stats(c)
 		l := LeaseStats{Network: n.ID, Name: n.Name, Leases: st.Leases, Messages: map[string]uint64{}}
 		for r, count := range st.Counts {
@@ -139,15 +139,57 @@ func (i *Inspector) LeaseStats() []LeaseStats {
 	return list
 }
 
-// poolsOf is as much of a network's Config as statistics need, and its subnets.
-func poolsOf(s *config.State, network config.ID) (*dhcp.Config, []config.ID) {
+// A FullPool is a subnet whose allocation pools have no free address: what needs one has to wait, or is refused.
+type FullPool struct {
+	Network config.ID
+	Name    string // of the network; may be empty
+	Subnet  config.ID
+	CIDR    netip.Prefix
+	Size    uint64 // addresses of the pools
+}
+
+// FullPools lists the IPv4 subnets whose allocation pools are full: objects have the addresses, or hosts with a lease
+// of DHCP.
+func (i *Inspector) FullPools() []FullPool {
+	e := i.engine
+	s := e.State()
+	var list []FullPool
+	for n := range s.Networks() {
+		c, subnets := poolsOf(s, n.ID, func(*config.Subnet) bool { return true })
+		var pools []dhcp.PoolStats
+		if hasDHCP(s, n.ID) {
+			pools = e.leases.Server(string(n.ID)).Stats(c).Pools
+		} else {
+			pools = dhcp.PoolsOf(c)
+		}
+		for k, p := range pools {
+			if p.Size > 0 && p.Used >= p.Size {
+				list = append(list, FullPool{n.ID, n.Name, subnets[k], p.CIDR, p.Size})
+			}
+		}
+	}
+	return list
+}
+
+// poolsOf is as much of a network's Config as statistics need, and its IPv4 subnets, as far as they are asked for. A
+// gateway is given to nobody, whether an object has its address or not.
+func poolsOf(s *config.State, network config.ID, asked func(*config.Subnet) bool) (*dhcp.Config, []config.ID) {
 	c := &dhcp.Config{
-		Taken:   func(a netip.Addr) bool { return s.Owner(network, a) != nil },
-		TakenIn: func(first, last netip.Addr) int { return s.CountAddresses(network, first, last) },
+		Taken: func(a netip.Addr) bool { return s.Owner(network, a) != nil || s.IsGatewayAddress(network, a) },
+		TakenIn: func(first, last netip.Addr) int {
+			taken := s.CountAddresses(network, first, last)
+			for sub := range s.SubnetsOf(network) {
+				g := sub.Gateway
+				if g.Is4() && !g.Less(first) && !last.Less(g) && s.Owner(network, g) == nil {
+					taken++
+				}
+			}
+			return taken
+		},
 	}
 	var ids []config.ID
 	for sub := range s.SubnetsOf(network) {
-		if !sub.DHCP || !sub.CIDR.Addr().Is4() {
+		if !asked(sub) || !sub.CIDR.Addr().Is4() {
 			continue
 		}
 		d := dhcp.Subnet{CIDR: sub.CIDR}

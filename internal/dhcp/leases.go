@@ -221,6 +221,21 @@ func (s *Server) Stats(c *Config) Stats {
 	if c == nil {
 		return st
 	}
+	st.Pools = PoolsOf(c)
+	for i := range c.Subnets {
+		sub, p := &c.Subnets[i], &st.Pools[i]
+		for a := range s.table.byAddr {
+			if sub.inPool(a) && !(c.Taken != nil && c.Taken(a)) {
+				p.Used++
+			}
+		}
+		p.Used = min(p.Used, p.Size)
+	}
+	return st
+}
+
+// PoolsOf are the pools of a network's subnets without its leases.
+func PoolsOf(c *Config) (all []PoolStats) {
 	for i := range c.Subnets {
 		sub := &c.Subnets[i]
 		p := PoolStats{CIDR: sub.CIDR}
@@ -230,13 +245,8 @@ func (s *Server) Stats(c *Config) Stats {
 				p.Used += uint64(c.TakenIn(r.First, r.Last))
 			}
 		}
-		for a := range s.table.byAddr {
-			if sub.inPool(a) && !(c.Taken != nil && c.Taken(a)) {
-				p.Used++
-			}
-		}
 		p.Used = min(p.Used, p.Size)
-		st.Pools = append(st.Pools, p)
+		all = append(all, p)
 	}
-	return st
+	return all
 }

@@ -436,6 +436,15 @@ func statusText(o *object) string {
 		fmt.Fprintf(&b, "member down: %s of pool %s, VIP %s: %s\n", m.text("member"), m.text("pool"), m.text("vip"),
 			m.text("why"))
 	}
+	for _, v := range o.list("pools_full") {
+		p, _ := v.(*object)
+		network := p.text("network")
+		if network == "" {
+			network = p.text("network_id")
+		}
+		fmt.Fprintf(&b, "no free address: subnet %s of network %s, whose pools have %s\n", p.text("subnet"), network,
+			addresses(integer(p.get("size"))))
+	}
 	for _, v := range o.list("unserved") {
 		fmt.Fprintf(&b, "kept, not obeyed yet: %s\n", faultText(v))
 	}
@@ -446,6 +455,14 @@ func statusText(o *object) string {
 			number(w.get("busy_seconds")))
 	}
 	return b.String()
+}
+
+// addresses is a number of addresses.
+func addresses(n int) string {
+	if n == 1 {
+		return "1 address"
+	}
+	return fmt.Sprintf("%d addresses", n)
 }
 
 // number is a number of an answer; what is none is 0.

@@ -96,6 +96,8 @@ func TestOwnCommands(t *testing.T) {
 		"/taprouter/v1/status": {"application/json", `{"version":"1","uptime":61.2,"revision":7,
 			"objects":{"networks":2,"floating_ips":1,"pools":0},"connections":5,"missing_devices":["tap:x"],
 			"members_down":[{"member":"a","pool":"p","vip":"web","why":"refused"}],
+			"pools_full":[{"network":"blue","subnet":"10.0.0.0/28","size":13},
+			{"network":"","network_id":"5b2f","subnet":"10.9.0.0/30","size":1}],
 			"unserved":[{"message":"security groups"}],"workers":[{"worker":0,"networks":2,"routers":1,
 			"busy_seconds":0.5}]}`},
 		"/taprouter/v1/log-level": {"application/json", `{"level":"debug"}`},
@@ -197,6 +199,8 @@ objects: 2 networks, 1 floating ip
 connections: 5
 missing devices: tap:x
 member down: a of pool p, VIP web: refused
+no free address: subnet 10.0.0.0/28 of network blue, whose pools have 13 addresses
+no free address: subnet 10.9.0.0/30 of network 5b2f, whose pools have 1 address
 kept, not obeyed yet: security groups
 worker 0: 2 networks, 1 router, busy 0.5 s
 `},

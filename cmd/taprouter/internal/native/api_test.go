@@ -549,7 +549,11 @@ func TestStatus(t *testing.T) {
 		Missing  []string `json:"missing_devices"`
 		Unserved []object
 		Down     []object `json:"members_down"`
-		Workers  []struct {
+		Full     []struct {
+			Network, Subnet string
+			Size            int
+		} `json:"pools_full"`
+		Workers []struct {
 			Turns uint64
 			Busy  float64 `json:"busy_seconds"`
 		}
@@ -561,8 +565,26 @@ func TestStatus(t *testing.T) {
 		s.Workers[0].Busy <= 0 || s.Down == nil || len(s.Down) > 0 {
 		t.Errorf("%+v", s)
 	}
+	if s.Full == nil || len(s.Full) > 0 {
+		t.Errorf("full pools: %+v", s.Full)
+	}
 	if a := w.do("HEAD", "/status", ""); a.status != 200 || a.body != "" {
 		t.Errorf("HEAD: %q", a)
+	}
+	_, err := w.opt.Control.Edit(t.Context(), func(d *config.Draft) error {
+		n := &config.Network{Meta: config.Meta{ID: config.NameID(config.KindNetwork, "tiny"), Name: "tiny"}}
+		d.Put(n, &config.Subnet{Meta: config.Meta{ID: config.NameID(config.KindSubnet, "tiny")}, Network: n.ID,
+			CIDR: netip.MustParsePrefix("10.77.0.0/30"), Gateway: netip.MustParseAddr("10.77.0.1")},
+			&config.Port{Meta: config.Meta{ID: config.NameID(config.KindPort, "tiny")}, Network: n.ID,
+				FixedIPs: []config.FixedIP{{}}})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.get("/status", &s)
+	if len(s.Full) != 1 || s.Full[0].Network != "tiny" || s.Full[0].Subnet != "10.77.0.0/30" || s.Full[0].Size != 1 {
+		t.Errorf("full pools: %+v", s.Full)
 	}
 }
 

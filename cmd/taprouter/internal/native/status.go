@@ -30,6 +30,7 @@ type status struct {
 	Connections int            `json:"connections" doc:"Of all routers."`
 	Missing     []string       `json:"missing_devices" doc:"Devices that are not open; each is opened when it comes."`
 	MembersDown []downMember   `json:"members_down"`
+	PoolsFull   []fullPool     `json:"pools_full" doc:"Subnets whose allocation pools have no free address."`
 	Unserved    []fault        `json:"unserved" doc:"What is kept, and not obeyed yet."`
 	Workers     []worker       `json:"workers"`
 }
@@ -42,6 +43,14 @@ type downMember struct {
 	Member string `json:"member" doc:"Its name, or else its address and port."`
 	Status string `json:"operating_status"`
 	Why    string `json:"why,omitempty" doc:"What the last check has found."`
+}
+
+type fullPool struct {
+	Network   string `json:"network"`
+	NetworkID string `json:"network_id"`
+	Subnet    string `json:"subnet" doc:"Its prefix."`
+	SubnetID  string `json:"subnet_id"`
+	Size      uint64 `json:"size" doc:"Addresses of the pools."`
 }
 
 type worker struct {
@@ -71,7 +80,12 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 	out := status{Version: a.opt.Version, Started: stamp(a.opt.Started), Uptime: time.Since(a.opt.Started).Seconds(),
 		Revision: a.opt.Topology.Revision(), Objects: objectsOf(s),
 		Missing:     append([]string{}, a.opt.Engine.Missing()...),
-		MembersDown: []downMember{}, Unserved: stateFaults(router.Unsupported(s)), Workers: []worker{}}
+		MembersDown: []downMember{}, PoolsFull: []fullPool{}, Unserved: stateFaults(router.Unsupported(s)),
+		Workers: []worker{}}
+	for _, p := range a.inspect.FullPools() {
+		out.PoolsFull = append(out.PoolsFull, fullPool{p.Name, string(p.Network), p.CIDR.String(), string(p.Subnet),
+			p.Size})
+	}
 	stats, err := a.inspect.Stats(ctx)
 	if err != nil {
 		return err
