@@ -24,12 +24,14 @@ func (x *exchange) offer(a netip.Addr, sub *Subnet) {
 	if !x.isStatic() {
 		d = x.leaseTime(sub)
 	}
-	x.reply(&reply{kind: dhcpv4.MessageTypeOffer, address: a, values: x.c.values(sub, x.port), lease: d}, sub)
+	x.reply(&reply{kind: dhcpv4.MessageTypeOffer, address: a, values: x.c.values(x.asReached(sub), x.port), lease: d},
+		sub)
 }
 
 // acknowledge makes the answer that gives an address for a time, or with neither, what the client asks for else.
 func (x *exchange) acknowledge(a netip.Addr, sub *Subnet, d time.Duration) {
-	x.reply(&reply{kind: dhcpv4.MessageTypeAck, address: a, values: x.c.values(sub, x.port), lease: d}, sub)
+	x.reply(&reply{kind: dhcpv4.MessageTypeAck, address: a, values: x.c.values(x.asReached(sub), x.port), lease: d},
+		sub)
 }
 
 // refuse makes the answer that a client may not use an address, and says why.
@@ -49,7 +51,7 @@ func (x *exchange) reply(r *reply, sub *Subnet) {
 	case m.server.IsValid():
 		r.server = m.server // one of the server's, and what the client knows it by
 	default:
-		r.server = sub.Server
+		r.server = x.reached(sub)
 	}
 	x.answer.From = sub.Server
 	if rq.Dst != m.override && x.isServer(rq.Dst) {
@@ -57,6 +59,45 @@ func (x *exchange) reply(r *reply, sub *Subnet) {
 	}
 	x.answer.Payload, x.answer.Address = r.encode(), r.address
 	x.answer.To, x.answer.ToMAC = x.direct(r)
+}
+
+// reached is the server's address that the client is to know. On the link behind a relay there is no server, and a
+// client renews past its relay. So there it is the address at which the server was reached.
+func (x *exchange) reached(sub *Subnet) netip.Addr {
+	switch at := x.rq.Dst; {
+	case x.isServer(at) && !sub.CIDR.Contains(at):
+		return at
+	case !x.m.relayed() || x.isServer(at):
+		return sub.Server
+	}
+	for i := range x.c.Subnets {
+		if s := &x.c.Subnets[i]; s.CIDR.Contains(x.rq.Src) && s.Server.Is4() {
+			return s.Server
+		}
+	}
+	return sub.Server
+}
+
+// asReached is a subnet as a client behind a relay has to see it: without the server's address on its link, where the
+// server is not.
+func (x *exchange) asReached(sub *Subnet) *Subnet {
+	at := x.reached(sub)
+	if at == sub.Server {
+		return sub
+	}
+	far := *sub
+	far.Server, far.DNS, far.Routes = at, slices.Clone(sub.DNS), nil
+	for i, a := range far.DNS {
+		if a == sub.Server {
+			far.DNS[i] = at
+		}
+	}
+	for _, r := range sub.Routes {
+		if r.NextHop != sub.Server {
+			far.Routes = append(far.Routes, r)
+		}
+	}
+	return &far
 }
 
 // direct finds out where an answer goes (RFC 2131, 4.1). A client without an address cannot be asked for its MAC

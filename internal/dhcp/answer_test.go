@@ -111,6 +111,51 @@ func TestRelayOption(t *testing.T) {
 	w.say(message(1, asking, append(relayed, asks(offer.YourIPAddr.String()), to("10.1.0.9"))...), dhcp.Acknowledged)
 }
 
+// A client behind a relay renews its lease past the relay. So it knows the server by the address at which the relay has
+// reached it, not by one on its own link, where there is no server.
+func TestServerOfARelay(t *testing.T) {
+	for _, c := range []struct{ name, src, dst, want string }{
+		{"asked at an address", "10.0.0.9", "10.0.0.2", "10.0.0.2"},
+		{"asked from elsewhere", "10.77.0.9", "10.0.0.1", "10.0.0.1"},
+		{"asked by a broadcast", "10.0.0.9", "255.255.255.255", "10.0.0.1"},
+		{"asked by a broadcast from no subnet", "10.77.0.9", "255.255.255.255", "10.1.0.2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.c.Servers = append(w.c.Servers, addr("10.1.0.2"))
+			w.c.Subnets = append(w.c.Subnets, dhcp.Subnet{CIDR: prefix("10.1.0.0/24"), Server: addr("10.1.0.2"),
+				Gateway: addr("10.1.0.1"), Pools: []dhcp.Range{{First: addr("10.1.0.100"), Last: addr("10.1.0.109")}},
+				DNS: []netip.Addr{addr("10.1.0.2"), addr("192.0.2.53")}, Routes: []dhcp.Route{
+					{Destination: prefix("169.254.169.254/32"), NextHop: addr("10.1.0.2")},
+					{Destination: prefix("10.9.0.0/16"), NextHop: addr("10.1.0.9")}}})
+			rq := request(message(1, discover, dhcpv4.WithRelay(net.IP{10, 1, 0, 1})))
+			rq.SourceMAC, rq.Src, rq.Dst = mac(99), addr(c.src), addr(c.dst)
+			a, offer := w.serve(rq)
+			if offer == nil {
+				t.Fatalf("no answer: %v", a.Reason)
+			}
+			if got := offer.ServerIdentifier().String(); got != c.want {
+				t.Errorf("the client knows the server by %v, want %v", got, c.want)
+			}
+			if leased := offer.YourIPAddr.String(); !prefix("10.1.0.0/24").Contains(addr(leased)) {
+				t.Errorf("was offered %v", leased)
+			}
+			w.say(message(1, asking, asks(offer.YourIPAddr.String()), to(c.want),
+				dhcpv4.WithRelay(net.IP{10, 1, 0, 1})), dhcp.Acknowledged)
+			// It renews past its relay.
+			rq = request(message(1, asking, at(offer.YourIPAddr.String())))
+			rq.SourceMAC, rq.Dst = mac(99), addr(c.want)
+			if _, ack := w.serve(rq); ack == nil || ack.ServerIdentifier().String() != c.want {
+				t.Errorf("the renewal is answered with %v", ack)
+			}
+			routes := len(offer.ClasslessStaticRoute())
+			if dns := offer.DNS()[0].String(); dns != c.want || (routes == 2) != (c.want != "10.1.0.2") {
+				t.Errorf("DNS at %v, the routes %v", dns, offer.ClasslessStaticRoute())
+			}
+		})
+	}
+}
+
 // codes lists the options of a payload in their order.
 func codes(t *testing.T, payload []byte) (list []uint8) {
 	t.Helper()
