@@ -17,6 +17,7 @@ type Lease struct {
 	Device   string // where the client has asked; empty: through a relay
 	Began    time.Time
 	Ends     time.Time
+	Declined bool // no client has the address: MAC has found it in use by another host (DHCPDECLINE)
 }
 
 // A Change is one change of a lease: a client got it or has it for longer, or it is gone.
@@ -39,8 +40,8 @@ type Keeper interface {
 type Options struct {
 	Keeper Keeper // nil: leases are kept in memory only
 
-	// Changed is told of the changes of leases, after they are kept and before they are answered. For a network its
-	// calls come one after the other, in order. It may not call the Leases.
+	// Changed is told of the changes of leases that clients have, after they are kept and before they are answered. For
+	// a network its calls come one after the other, in order. It may not call the Leases.
 	Changed func(changes []Change)
 
 	// Say is told what an operator should know, in a sentence: a pool is empty, say. Each kind of thing is said once

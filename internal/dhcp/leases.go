@@ -62,13 +62,18 @@ func (l *Leases) all() []*Server {
 // Load takes over leases that were kept. It comes before the first message. Leases that have ended are told to the
 // Keeper as gone with the next change.
 func (l *Leases) Load(leases []Lease) {
-	for _, lease := range leases {
+	byEnds := func(a, b Lease) int { return a.Ends.Compare(b.Ends) } // the order of quarantined addresses
+	for _, lease := range slices.SortedFunc(slices.Values(leases), byEnds) {
 		if !lease.Address.Is4() {
 			continue
 		}
+		e := &entry{Lease: lease, state: leased}
+		if lease.Declined {
+			e.state = quarantined
+		}
 		s := l.Server(lease.Network)
 		s.mu.Lock()
-		s.table.put(&entry{Lease: lease, state: leased})
+		s.table.put(e)
 		s.mu.Unlock()
 	}
 }
@@ -171,14 +176,19 @@ func (l *Leases) Forget(now time.Time, network string) error {
 	}
 	failed := 0
 	s.change(now, func() {
-		for len(s.table.leases) > 0 && failed == 0 {
-			before := len(s.table.leases)
+		t := s.table
+		for t.kept() > 0 && failed == 0 {
+			before := t.kept()
 			for range min(before, maxBatch) {
-				s.drop(s.table.leases[0], nil)
+				if len(t.leases) > 0 {
+					s.drop(t.leases[0], nil)
+				} else {
+					s.drop(t.quarantine.Front().Value.(*entry), nil)
+				}
 			}
 			s.flush()
-			if len(s.table.leases) > before-min(before, maxBatch) {
-				failed = len(s.table.leases)
+			if t.kept() > before-min(before, maxBatch) {
+				failed = t.kept()
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -201,7 +202,7 @@ func check(t *testing.T, w *world, k *keeper, has map[netip.Addr]dhcp.Lease) {
 		}
 	}
 	for _, l := range k.kept {
-		if w.now.Before(l.Ends) && !seen[l.Address] {
+		if w.now.Before(l.Ends) && !seen[l.Address] && !l.Declined {
 			t.Errorf("the store has %+v, and the server does not", l)
 		}
 	}
@@ -310,7 +311,114 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A change is told when it is kept, and a lease's end, too.
+// declined is a world with a keeper, whose client 1 has found an address in use.
+func declined(t *testing.T) (w *world, k *keeper, a string) {
+	w, k = keeping(t)
+	a = w.get(1)
+	w.say(message(1, decline, asks(a), to("10.0.0.1")), dhcp.Declined)
+	return w, k, a
+}
+
+// reload has a world's server begin anew with what was kept.
+func (w *world) reload(k *keeper) {
+	w.leases = dhcp.New(dhcp.Options{Keeper: k})
+	w.leases.Load(slices.Collect(maps.Values(k.kept)))
+}
+
+// An address in quarantine stays there when the server is started anew, and is no lease. At its end the store forgets
+// it.
+func TestDeclineIsKept(t *testing.T) {
+	w, k, a := declined(t)
+	w.say(message(1, asking, asks("10.0.0.105")), dhcp.Acknowledged)
+	w.now = w.now.Add(time.Minute)
+	w.say(message(1, decline, asks("10.0.0.105"), to("10.0.0.1")), dhcp.Declined)
+	w.reload(k)
+	if list := w.leases.List(w.now); len(list) != 0 {
+		t.Errorf("there are leases: %v", list)
+	}
+	w.now = w.now.Add(9*time.Minute - 1)
+	w.say(message(2, asking, asks(a)), dhcp.Refused)
+	w.say(message(2, asking, asks("10.0.0.105")), dhcp.Refused)
+	w.now = w.now.Add(1)
+	w.say(message(2, asking, asks(a)), dhcp.Acknowledged)
+	w.say(message(3, asking, asks("10.0.0.105")), dhcp.Refused)
+	if len(k.kept) != 2 || k.kept[dhcp.Key(mac(2), nil)].Address != addr(a) {
+		t.Errorf("the store has %v", k.kept)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.leases.Tick(w.now)
+	if len(k.kept) != 1 {
+		t.Errorf("the store has %v", k.kept)
+	}
+}
+
+// An address of which the store does not learn that it is in quarantine is there all the same, as long as the server
+// runs.
+func TestDeclineIsNotKept(t *testing.T) {
+	w, k := keeping(t)
+	a := w.get(1)
+	k.refuse = func(c dhcp.Change) bool { return !c.Gone }
+	w.say(message(1, decline, asks(a), to("10.0.0.1")), dhcp.Declined)
+	k.refuse = nil
+	w.say(message(2, asking, asks(a)), dhcp.Refused)
+	if len(k.kept) != 0 {
+		t.Errorf("the store has %v", k.kept)
+	}
+	b := w.get(1)
+	k.refuse = func(dhcp.Change) bool { return true }
+	w.say(message(1, decline, asks(b), to("10.0.0.1")), dhcp.NotKept)
+	k.refuse = nil
+	if l, ok := w.leases.Holder(w.now, "net", addr(b)); !ok || l.MAC != mac(1) {
+		t.Errorf("the client's lease is %v %v", l, ok)
+	}
+}
+
+// A client that takes an address and declines it at once has declined nothing, if the store does not take the lease.
+func TestDeclineWithItsRequest(t *testing.T) {
+	w, k := keeping(t)
+	k.refuse = func(dhcp.Change) bool { return true }
+	answers := w.leases.Server("net").Serve(w.now, &w.c, []dhcp.Request{request(message(1, asking, asks("10.0.0.100"))),
+		request(message(1, decline, asks("10.0.0.100"), to("10.0.0.1")))})
+	if answers[0].Reason != dhcp.NotKept || answers[1].Reason != dhcp.NoLease {
+		t.Errorf("answered with %v and %v", answers[0].Reason, answers[1].Reason)
+	}
+	k.refuse = nil
+	w.say(message(2, asking, asks("10.0.0.100")), dhcp.Acknowledged)
+}
+
+// An address that is in quarantine for the second time stays there, though the store was not told of the first end.
+func TestDeclinedAgain(t *testing.T) {
+	w, k, a := declined(t)
+	k.refuse = func(c dhcp.Change) bool { return c.Gone && c.Declined }
+	w.now = w.now.Add(10 * time.Minute)
+	w.say(message(2, asking, asks(a)), dhcp.Acknowledged)
+	w.say(message(2, decline, asks(a), to("10.0.0.1")), dhcp.Declined)
+	k.refuse = nil
+	w.leases.Tick(w.now)
+	w.reload(k)
+	w.say(message(3, asking, asks(a)), dhcp.Refused)
+}
+
+// The store keeps as many addresses in quarantine as the server has, and none of a network that is gone.
+func TestDeclineOfMany(t *testing.T) {
+	w, k := keeping(t)
+	w.c.Subnets[0].CIDR, w.c.Subnets[0].Pools[0].Last = prefix("10.0.0.0/16"), addr("10.0.20.0")
+	for n := range 1100 {
+		w.now = w.now.Add(100 * time.Millisecond)
+		a := w.get(n)
+		w.say(message(n, decline, asks(a), to("10.0.0.1")), dhcp.Declined)
+	}
+	w.get(2000)
+	st := w.leases.Server("net").Stats(nil)
+	if st.Quarantined != 1024 || len(k.kept) != 1025 {
+		t.Errorf("%d in quarantine, the store has %d entries", st.Quarantined, len(k.kept))
+	}
+	if err := w.leases.Forget(w.now, "net"); err != nil || len(k.kept) != 0 {
+		t.Errorf("%v: the store has %d entries of a network that is gone", err, len(k.kept))
+	}
+}
+
+// A change is told when it is kept, and a lease's end, too. An address in quarantine is told as no client's.
 func TestChanged(t *testing.T) {
 	w, k := keeping(t)
 	var told []string
@@ -326,6 +434,14 @@ func TestChanged(t *testing.T) {
 	w.now = w.now.Add(2 * time.Hour)
 	w.leases.Tick(w.now)
 	if want := []string{a + " false", a + " true"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	b := w.get(1)
+	told = nil
+	w.say(message(1, decline, asks(b), to("10.0.0.1")), dhcp.Declined)
+	w.now = w.now.Add(time.Hour)
+	w.leases.Tick(w.now)
+	if want := []string{b + " true"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 }

@@ -342,17 +342,31 @@ func (s *Server) decline(x *exchange) Reason {
 	if e == nil {
 		return NoLease
 	}
+	if s.collides(e.Client, a) {
+		s.flush() // what it takes back may change the answer
+		return s.decline(x)
+	}
 	if e.state == leased {
 		s.drop(e, x.answer)
 	} else {
 		s.table.remove(e)
 	}
-	l := x.lease(s.network, "", a)
-	l.Ends = x.now.Add(quarantineTime)
-	s.table.put(&entry{Lease: l, state: quarantined})
+	s.quarantine(x, a)
 	s.words = append(s.words, "address "+a.String()+" is used by another host, says the client "+hardware(x.m.mac)+
 		": it is not given out for "+quarantineTime.String())
 	return Declined
+}
+
+// quarantine keeps a free address from all clients for a while, also when the server is started anew. If it cannot be
+// written down, it is forgotten then.
+func (s *Server) quarantine(x *exchange, a netip.Addr) {
+	if q := s.table.quarantine; q.Len() >= maxQuarantine {
+		s.drop(q.Front().Value.(*entry), nil)
+	}
+	l := x.lease(s.network, declinedPrefix+a.String(), a)
+	l.Ends, l.Declined = x.now.Add(quarantineTime), true
+	s.table.put(&entry{Lease: l, state: quarantined})
+	s.pending = append(s.pending, pending{Change: Change{l, false}, undo: func() {}})
 }
 
 // release takes back the address of a client.

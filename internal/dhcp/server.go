@@ -115,7 +115,7 @@ func (s *Server) flush() {
 	}
 	todo, ended := s.pending, slices.DeleteFunc(s.ended, func(l Lease) bool {
 		e := s.table.byAddr[l.Address] // the client may have it again
-		return e != nil && e.state == leased && e.Client == l.Client
+		return e != nil && e.state != offered && e.Client == l.Client
 	})
 	s.pending, s.ended = nil, nil
 	s.mu.Unlock()
@@ -142,10 +142,12 @@ func (s *Server) tell(todo []pending, ended []Lease, errs []error) {
 	}
 	var kept []Change
 	for _, l := range ended {
-		kept = append(kept, Change{l, true})
+		if !l.Declined {
+			kept = append(kept, Change{l, true})
+		}
 	}
 	for i, p := range todo {
-		if errs[len(ended)+i] != nil {
+		if errs[len(ended)+i] != nil || p.Declined {
 			continue
 		}
 		if p.before != nil {

@@ -18,7 +18,7 @@ const (
 	quarantineTime = 10 * time.Minute
 
 	maxOffers     = 4096 // the oldest goes
-	maxQuarantine = 1024 // likewise
+	maxQuarantine = 1024 // likewise. They are written down, too
 	maxPast       = 16384
 	maxPerMAC     = 8 // offers and leases of one MAC address, each with a client identifier of its own
 )
@@ -106,6 +106,9 @@ func Key(mac MAC, id []byte) string {
 	return "id-" + hex.EncodeToString(id)
 }
 
+// declinedPrefix begins what an address in quarantine is known by to the Keeper. No client has such a key.
+const declinedPrefix = "declined-"
+
 // key finds what a client is known by at this moment. Copies of a disk image have the same client identifier. So one
 // that a client with another MAC address uses is no client's name: the MAC address is added.
 func (t *table) key(mac MAC, id []byte) string {
@@ -142,9 +145,6 @@ func (t *table) put(e *entry) {
 	}
 	if t.offers.Len() > maxOffers {
 		t.remove(t.offers.Front().Value.(*entry))
-	}
-	if t.quarantine.Len() > maxQuarantine {
-		t.remove(t.quarantine.Front().Value.(*entry))
 	}
 }
 
@@ -236,11 +236,18 @@ func (t *table) had(key string) netip.Addr {
 	return netip.Addr{}
 }
 
-// expire takes away what has ended, and returns the leases of it.
+// kept is how many entries the Keeper has.
+func (t *table) kept() int { return len(t.leases) + t.quarantine.Len() }
+
+// expire takes away what has ended, and returns what the Keeper has of it.
 func (t *table) expire(now time.Time) (ended []Lease) {
 	for _, q := range []*list.List{t.offers, t.quarantine} {
 		for q.Len() > 0 && !now.Before(q.Front().Value.(*entry).Ends) {
-			t.remove(q.Front().Value.(*entry))
+			e := q.Front().Value.(*entry)
+			if e.state == quarantined {
+				ended = append(ended, e.Lease)
+			}
+			t.remove(e)
 		}
 	}
 	for len(t.leases) > 0 && !now.Before(t.leases[0].Ends) {

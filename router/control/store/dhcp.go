@@ -67,6 +67,7 @@ type leaseValue struct {
 	Device   string `json:",omitempty"`
 	Began    time.Time
 	Ends     time.Time
+	Declined bool `json:",omitempty"`
 }
 
 // An allocValue is the text of an address's key.
@@ -138,7 +139,7 @@ func decodeLease(kv KV) (dhcp.Lease, error) {
 	}
 	network, client, _ := strings.Cut(strings.TrimPrefix(kv.Key, leasePrefix), "/")
 	l := dhcp.Lease{Network: network, Client: client, Address: v.Address, ClientID: v.ClientID, Hostname: v.Hostname,
-		Device: v.Device, Began: v.Began, Ends: v.Ends}
+		Device: v.Device, Began: v.Began, Ends: v.Ends, Declined: v.Declined}
 	m, err := net.ParseMAC(v.MAC)
 	if err != nil || len(m) != len(l.MAC) || client == "" || !v.Address.Is4() {
 		return dhcp.Lease{}, fmt.Errorf("%w: it is no lease", ErrBrokenValue)
@@ -150,7 +151,7 @@ func decodeLease(kv KV) (dhcp.Lease, error) {
 // encodeLease writes the value of a lease.
 func encodeLease(l *dhcp.Lease) ([]byte, error) {
 	text, err := json.Marshal(leaseValue{l.Address, net.HardwareAddr(l.MAC[:]).String(), l.ClientID, l.Hostname,
-		l.Device, l.Began.UTC(), l.Ends.UTC()})
+		l.Device, l.Began.UTC(), l.Ends.UTC(), l.Declined})
 	if err != nil {
 		return nil, fmt.Errorf("store: key %q: %w", dhcpKey(l), err)
 	}

@@ -101,6 +101,16 @@ func TestDHCPLeases(t *testing.T) {
 	}
 	keep(t, again, gone(moved), gone(lease(3, "10.0.0.6")))
 	keys()
+	found := lease(4, "10.0.0.8")
+	quarantined := found
+	quarantined.Client, quarantined.Declined = "declined-10.0.0.8", true
+	keep(t, again, found)
+	keep(t, again, gone(found), quarantined)
+	if got := loaded(t, s); len(got) != 1 || fmt.Sprint(got[0]) != fmt.Sprint(quarantined.Lease) {
+		t.Errorf("%+v\nwas kept as\n%+v", quarantined.Lease, got)
+	}
+	keep(t, again, gone(quarantined), lease(5, "10.0.0.8"))
+	keys("alloc/net/10.0.0.8", "lease/net/02:00:00:00:00:05")
 }
 
 // An address that another program has given out is not given, and what is kept beside it is.
