@@ -11,7 +11,8 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 # What the end-to-end tests and those of the stores use, as Debian calls it.
 DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
         procps netcat-openbsd util-linux ca-certificates openssl etcd-server lintian man-db systemd \
-        python3-openstackclient python3-octaviaclient python3-scapy prometheus busybox isc-dhcp-client
+        python3-openstackclient python3-octaviaclient python3-scapy prometheus busybox isc-dhcp-client dhcpcd-base \
+        isc-dhcp-relay cloud-init
 
 .PHONY: build
 build: ## Build the static binary ./taprouter
@@ -72,7 +73,8 @@ test-deps: ## Install the Debian packages that the end-to-end tests use (root, o
 	[ -n "$$had" ] || { printf '#!/bin/sh\nexit 101\n' | $$as tee /usr/sbin/policy-rc.d >/dev/null; $$as chmod +x /usr/sbin/policy-rc.d; }; \
 	trap '[ -n "$$had" ] || $$as rm -f /usr/sbin/policy-rc.d' EXIT; \
 	$$as apt-get update -q; \
-	$$as env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
+	$$as env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	case "$$missing" in *" cloud-init"*) $$as touch /etc/cloud/cloud-init.disabled;; esac # it is not to set up this machine
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (60s)

@@ -22,6 +22,7 @@ import (
 //	lone ──── tre-l ── lone 10.2.0.0/24, DHCP server .2
 type dhcpWorld struct {
 	*world
+	socket            string
 	process           *process
 	static, any, lone *space
 }
@@ -53,11 +54,14 @@ mac = "02:00:00:00:00:11"
 fixed_ip = "10.1.0.11"
 `
 
-func newDHCPWorld(t *testing.T) *dhcpWorld {
+// newDHCPWorld serves the topology, in which texts may be replaced by others, as strings.NewReplacer does.
+func newDHCPWorld(t *testing.T, pairs ...string) *dhcpWorld {
 	t.Helper()
 	w := &dhcpWorld{world: newWorld(t)}
 	router := w.space("router")
-	w.process = router.serve(w.file("dhcp.toml", fmt.Sprintf(dhcpTopology, "dh")))
+	w.socket = w.socketPath()
+	topology := strings.NewReplacer(pairs...).Replace(fmt.Sprintf(dhcpTopology, "dh"))
+	w.process = router.serve(w.file("dhcp.toml", topology), "--socket", w.socket)
 	host := func(name, device string, mac net.HardwareAddr) *space {
 		s := w.space(name)
 		w.check(router.LinkSetNsFd(router.link(device), int(s.handle)))
