@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -289,3 +290,54 @@ func TestOpenStackClient(t *testing.T) {
 		c.external.dead(t, "10.10.10.30")
 	})
 }
+
+// The tutorial's commands, by Debian's openstack: two VLANs on the physical network "default", their router, the
+// gateway and a floating IP. Captured frames carry each network's tag.
+func TestOpenStackTrunk(t *testing.T) {
+	need(t, "openstack", "ping", "tcpdump")
+	c := &cloud{pair: &pair{world: newWorld(t)}}
+	p := newTrunkIn(c.world, "[[physical_network]]\nname = \"default\"\ndevices = [\"raw:trunk\"]\n", "--listen",
+		"127.0.0.1:9696")
+	c.router = p.router
+	c.clouds = c.file("clouds.yaml", "clouds:\n  none:\n    auth_type: none\n    auth: {endpoint: "+
+		"\"http://127.0.0.1:9696\"}\n")
+	c.plays(t, c.router, "none", `
+network create --provider-network-type vlan --provider-physical-network default --provider-segment 100 vlan100 => 100
+subnet create --network vlan100 --subnet-range 172.16.100.0/24 --gateway 172.16.100.1 subnet_172_16_100_0 => "172.16.100.1"
+network create --provider-network-type vlan --provider-physical-network default --provider-segment 101 vlan101 => 101
+subnet create --network vlan101 --subnet-range 172.16.101.0/24 --gateway 172.16.101.1 subnet_172_16_101_0 => "172.16.101.1"
+network create --external --provider-network-type flat --provider-physical-network default ext_net => "router:external":true
+subnet create --network ext_net --subnet-range 10.10.10.0/24 --gateway 10.10.10.1 --no-dhcp ext_subnet => "10.10.10.1"
+port create --network vlan100 --fixed-ip ip-address=172.16.100.9 --mac-address `+p.h100.mac("eth0")+` vm1 => "172.16.100.9"
+port create --network vlan101 --fixed-ip ip-address=172.16.101.9 --mac-address `+p.h101.mac("eth0")+` cirros-vm3 => "172.16.101.9"
+router create router_100_101 => "ACTIVE"
+router add subnet router_100_101 subnet_172_16_100_0
+router add subnet router_100_101 subnet_172_16_101_0
+router set --external-gateway ext_net --fixed-ip ip-address=10.10.10.2 router_100_101
+floating ip create --floating-ip-address 10.10.10.3 --port cirros-vm3 ext_net => "10.10.10.3"
+`)
+	p.h100.pings(t, "172.16.101.9") // neighbors are known from here on
+	p.h100.pings(t, "10.10.10.1")
+	p.outside.pings(t, "10.10.10.3")
+	text := p.outside.taggedCapture(t, "up", func() {
+		p.h100.run("ping", "-n", "-c", "1", "-W", "2", "172.16.101.9")
+		p.h100.run("ping", "-n", "-c", "1", "-W", "2", "10.10.10.1")
+		p.outside.run("ping", "-n", "-c", "1", "-W", "2", "10.10.10.3")
+	})
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, echoLine(line)...)
+	}
+	want := []string{"vlan 100 172.16.100.9 > 172.16.101.9", "vlan 101 172.16.100.9 > 172.16.101.9",
+		"vlan 101 172.16.101.9 > 172.16.100.9", "vlan 100 172.16.101.9 > 172.16.100.9",
+		"vlan 100 172.16.100.9 > 10.10.10.1", "10.10.10.2 > 10.10.10.1", "10.10.10.1 > 10.10.10.2",
+		"vlan 100 10.10.10.1 > 172.16.100.9",
+		"10.10.10.1 > 10.10.10.3", "vlan 101 10.10.10.1 > 172.16.101.9", "vlan 101 172.16.101.9 > 10.10.10.1",
+		"10.10.10.3 > 10.10.10.1"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("at the end of the trunk:\n%q, want\n%q\n%s", lines, want, text)
+	}
+}
+
+// mac is the MAC address of an interface.
+func (s *space) mac(name string) string { return s.link(name).Attrs().HardwareAddr.String() }

@@ -4,8 +4,10 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -61,10 +63,15 @@ device = "tap:tap-a"
 
 func newGuardedLAN(t *testing.T) *guardedLAN {
 	t.Helper()
+	return newGuardedLANWith(t, guardedTopology)
+}
+
+func newGuardedLANWith(t *testing.T, topology string) *guardedLAN {
+	t.Helper()
 	need(t, "ping", "tcpdump", "sysctl")
 	g := &guardedLAN{world: newWorld(t)}
 	g.router, g.a, g.b, g.socket = g.space("router"), g.space("a"), g.space("b"), shortSocket(t)
-	g.file = g.world.file("guarded.toml", guardedTopology)
+	g.file = g.world.file("guarded.toml", topology)
 	g.process = g.router.serve(g.file, "--socket", g.socket)
 	for _, h := range []struct {
 		at                 *space
@@ -346,4 +353,51 @@ interfaces = ["lan", "left", "right"]
 	if asserted && costs[2] < 0.9 {
 		t.Errorf("beside a storm it is %.2f of what it is beside unicast", costs[2])
 	}
+}
+
+// A guest's own DHCP server reaches nobody: its offers are dropped and counted, show drops names its port, and clients
+// get the router's lease.
+func TestDHCPServerOfAGuest(t *testing.T) {
+	need(t, "busybox")
+	g := newGuardedLANWith(t, strings.Replace(guardedTopology, `cidr = "172.16.101.0/24"`,
+		`cidr = "172.16.101.0/24"`+"\ndhcp = true", 1))
+	dir := filepath.Dir(g.world.file("udhcpd.conf", ""))
+	g.check(os.WriteFile(filepath.Join(dir, "udhcpd.conf"), []byte(`
+start 172.16.101.200
+end 172.16.101.210
+interface tap-a
+lease_file `+dir+`/leases
+pidfile `+dir+`/pid
+option router 172.16.101.3
+option dns 172.16.101.3
+`), 0o644))
+	g.check(os.WriteFile(filepath.Join(dir, "leases"), nil, 0o644))
+	rogue := g.a.start("busybox", "udhcpd", "-f", filepath.Join(dir, "udhcpd.conf"))
+	rogue.wait(t, "started")
+	g.b.run("ip", "addr", "flush", "dev", "tap-b")
+	script := filepath.Join(dir, "script")
+	g.check(os.WriteFile(script, []byte(udhcpcScript), 0o755))
+	out := g.b.captureOn(t, "tap-b", "udp port 68 and inbound", func() {
+		for range 3 {
+			p := g.b.start("busybox", "udhcpc", "-f", "-n", "-q", "-i", "tap-b", "-s", script, "-t", "10", "-T", "1")
+			matches(t, p.out.String, `event bound ip=172\.16\.101\.4 .*serverid=172\.16\.101\.1 `)
+			p.stop()
+		}
+		rogue.wait(t, "sending OFFER")
+		if !eventually(func() error {
+			if drops := g.drops(); !strings.Contains(drops, `port "a" answers as a DHCP server`) {
+				return errors.New(drops)
+			}
+			return nil
+		}) {
+			t.Errorf("the drops do not name the port:\n%s", g.drops())
+		}
+	})
+	if strings.Contains(out, "172.16.101.3.67") || !strings.Contains(out, "172.16.101.1.67") {
+		t.Errorf("the client sees\n%s", out)
+	}
+	if !regexp.MustCompile(`\| switch +\| dhcp-server +\| +[1-9]`).MatchString(g.drops()) {
+		t.Errorf("no drop is counted as dhcp-server:\n%s", g.drops())
+	}
+	g.b.pings(t, "172.16.101.3")
 }

@@ -54,6 +54,7 @@ type trunkPair struct {
 	tagger     *tagger
 	device     string // of the router
 	makes      string // what makes the tags at the far end
+	process    *process
 }
 
 // newTrunk serves a topology whose device is DEVICE.
@@ -72,12 +73,28 @@ func newTrunk(t *testing.T, kind, topology string) *trunkPair {
 	} else {
 		o.veth(o.router, "trunk", o.outside, "up")
 	}
-	o.router.serve(o.file("trunk.toml", strings.ReplaceAll(topology, "DEVICE", p.device)), "--socket", o.socket)
-	o.outside.address("up", "10.10.10.1/24", "")
+	p.process = o.router.serve(o.file("trunk.toml", strings.ReplaceAll(topology, "DEVICE", p.device)), "--socket",
+		o.socket)
+	p.connect(t)
+	return p
+}
+
+// connect gives the end of the trunk its address, and the hosts behind it their cables.
+func (p *trunkPair) connect(t *testing.T) {
+	t.Helper()
+	p.outside.address("up", "10.10.10.1/24", "")
 	p.makes = p.tagger.connect(t, map[uint16]*space{100: p.h100, 101: p.h101})
 	p.h100.address("eth0", "172.16.100.9/24", "172.16.100.1")
 	p.h101.address("eth0", "172.16.101.9/24", "172.16.101.1")
-	return p
+}
+
+// disconnect takes the cables away, as far as they did not go with the trunk.
+func (p *trunkPair) disconnect() {
+	for _, host := range []*space{p.h100, p.h101} {
+		if l, err := host.LinkByName("eth0"); err == nil {
+			p.check(host.LinkDel(l))
+		}
+	}
 }
 
 // Two VLANs and a network without a tag share one device, raw or a TAP: they are routed, go out by SNAT and are reached
@@ -162,6 +179,59 @@ func TestTrunk(t *testing.T) {
 	}
 }
 
+// A device of three networks that is lost and comes back serves all of them again, each with its tag: a cable that is
+// deleted and made anew, and a TAP.
+func TestTrunkComesBack(t *testing.T) {
+	for _, kind := range []string{"raw", "tap"} {
+		t.Run(kind, func(t *testing.T) {
+			p := newTrunk(t, kind, trunkTopology)
+			for round := range 2 {
+				for _, to := range []string{"172.16.101.9", "10.10.10.1"} {
+					p.h100.settles(t, to)
+				}
+				p.outside.settles(t, "10.10.10.3")
+				if round == 1 {
+					break
+				}
+				p.check(p.outside.LinkDel(p.outside.link("up")))
+				p.process.wait(t, "device is gone")
+				p.disconnect()
+				if kind == "raw" {
+					p.veth(p.router, "trunk", p.outside, "up")
+				}
+				p.process.wait(t, "device is back")
+				p.connect(t)
+			}
+			text := p.outside.taggedCapture(t, "up", func() {
+				p.h100.run("ping", "-n", "-c", "1", "-W", "2", "172.16.101.9")
+				p.h100.run("ping", "-n", "-c", "1", "-W", "2", "10.10.10.1")
+			})
+			var lines []string
+			for line := range strings.Lines(text) {
+				lines = append(lines, echoLine(line)...)
+			}
+			want := []string{"vlan 100 172.16.100.9 > 172.16.101.9", "vlan 101 172.16.100.9 > 172.16.101.9",
+				"vlan 101 172.16.101.9 > 172.16.100.9", "vlan 100 172.16.101.9 > 172.16.100.9",
+				"vlan 100 172.16.100.9 > 10.10.10.1", "10.10.10.2 > 10.10.10.1", "10.10.10.1 > 10.10.10.2",
+				"vlan 100 10.10.10.1 > 172.16.100.9"}
+			if !slices.Equal(lines, want) {
+				t.Errorf("at the end of the trunk:\n%q, want\n%q\n%s", lines, want, text)
+			}
+		})
+	}
+}
+
+// settles waits until a ping is answered.
+func (s *space) settles(t *testing.T, to string) {
+	t.Helper()
+	if !eventually(func() error {
+		_, err := s.try("ping", "-n", "-c", "1", "-W", "1", to)
+		return err
+	}) {
+		t.Fatalf("%s does not reach %s", s.name, to)
+	}
+}
+
 // taggedCapture shows the echoes at an interface, those with tags included, while fn runs.
 func (s *space) taggedCapture(t *testing.T, name string, fn func()) string {
 	t.Helper()
@@ -226,18 +296,22 @@ func TestTrunkByCommands(t *testing.T) {
 func newTrunkWith(t *testing.T, topology string, flags ...string) *trunkPair {
 	t.Helper()
 	need(t, "ping", "tcpdump")
-	o := &office{world: newWorld(t)}
+	return newTrunkIn(newWorld(t), topology, flags...)
+}
+
+// newTrunkIn is newTrunkWith in a world that is there.
+func newTrunkIn(w *world, topology string, flags ...string) *trunkPair {
+	t := w.t
+	t.Helper()
+	o := &office{world: w}
 	p := &trunkPair{office: o, device: "raw:trunk"}
 	o.router, o.outside = o.space("router"), o.space("outside")
 	p.h100, p.h101 = o.space("h100"), o.space("h101")
 	o.socket = o.socketPath()
 	p.tagger = &tagger{at: o.outside, trunk: "up", port: "p"}
 	o.veth(o.router, "trunk", o.outside, "up")
-	o.router.serve(o.file("trunk.toml", topology), append([]string{"--socket", o.socket}, flags...)...)
-	o.outside.address("up", "10.10.10.1/24", "")
-	p.makes = p.tagger.connect(t, map[uint16]*space{100: p.h100, 101: p.h101})
-	p.h100.address("eth0", "172.16.100.9/24", "172.16.100.1")
-	p.h101.address("eth0", "172.16.101.9/24", "172.16.101.1")
+	p.process = o.router.serve(o.file("trunk.toml", topology), append([]string{"--socket", o.socket}, flags...)...)
+	p.connect(t)
 	return p
 }
 
