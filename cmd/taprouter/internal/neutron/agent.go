@@ -29,7 +29,9 @@ func (a *API) agents() []map[string]any {
 // mountInventory serves what clients list of the cloud itself.
 func (a *API) mountInventory() {
 	a.handle("/v2.0/agents", methods{http.MethodGet: func(r *request) (reply, error) {
-		return listed(r, "agents", a.agents(), agentKeys)
+		l := inventory{name: "agents", title: "Agent", id: "id", items: a.agents(), keys: []string{"id", "agent_type",
+			"binary", "host", "availability_zone", "admin_state_up", "alive", "topic"}}
+		return l.answer(r)
 	}})
 	a.handle("/v2.0/agents/{id}", methods{http.MethodGet: func(r *request) (reply, error) {
 		if id := config.ID(r.PathValue("id")); id != agentID {
@@ -54,7 +56,9 @@ func (a *API) mountInventory() {
 		for _, resource := range []string{"network", "router"} {
 			list = append(list, map[string]any{"name": zone, "resource": resource, "state": "available"})
 		}
-		return listed(r, "availability_zones", list, []string{"name", "resource", "state"})
+		l := inventory{name: "availability_zones", title: "AvailabilityZone", id: "name", items: list,
+			keys: []string{"name", "resource", "state"}}
+		return l.answer(r)
 	}})
 	a.handle("/v2.0/network-ip-availabilities", methods{http.MethodGet: a.availabilities})
 	a.handle("/v2.0/network-ip-availabilities/{id}", methods{http.MethodGet: func(r *request) (reply, error) {
@@ -68,27 +72,93 @@ func (a *API) mountInventory() {
 	}})
 }
 
-var agentKeys = []string{"id", "agent_type", "binary", "host", "availability_zone", "admin_state_up", "alive", "topic"}
+// An inventory is a list of what is no object of a State.
+type inventory struct {
+	name, title string // of the list, and of one of it
+	id          string // the key that a marker names
+	keys        []string
+	items       []map[string]any
+}
 
-// listed answers with a list of what is no object of a State. The keys are those that a query may filter by.
-func listed(r *request, name string, list []map[string]any, keys []string) (reply, error) {
-	query := r.URL.Query()
-	out := []any{}
+// answer answers with the part of the list that a query asks for. It may filter and sort by the list's keys.
+func (l *inventory) answer(r *request, ignored ...string) (reply, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return reply{}, malformed("Malformed query: %v", err)
+	}
+	p, err := readPaging(query)
+	if err != nil {
+		return reply{}, err
+	}
 	for _, key := range sortedKeys(query) {
-		if !slices.Contains(keys, key) && !slices.Contains(pageKeys, key) {
+		if !slices.Contains(l.keys, key) && !slices.Contains(pageKeys, key) && !slices.Contains(ignored, key) {
 			return reply{}, malformed("'%s' is invalid attribute for filtering", key)
 		}
 	}
-	for _, x := range list {
-		if fitsQuery(x, query, keys) {
-			out = append(out, only(x, fieldsOf(query)))
+	if err := l.sort(query["sort_key"], query["sort_dir"]); err != nil {
+		return reply{}, err
+	}
+	marker := -1
+	for i, x := range l.items {
+		if p.marker != "" && queryText(x[l.id]) == p.marker {
+			marker = i // the last one of that name: no page begins twice
 		}
 	}
-	return reply{status: http.StatusOK, body: map[string]any{name: out}}, nil
+	if p.marker != "" && marker < 0 {
+		return reply{}, notFound(l.title, config.ID(p.marker))
+	}
+	var list []map[string]any // what fits the query, and the marker
+	at := -1
+	for i, x := range l.items {
+		if i == marker {
+			at = len(list)
+		}
+		if i == marker || fitsQuery(x, query, l.keys) {
+			list = append(list, x)
+		}
+	}
+	page, before, after := window(p, list, at)
+	out := []any{}
+	for _, x := range page {
+		out = append(out, only(x, fieldsOf(query)))
+	}
+	body := map[string]any{l.name: out}
+	if len(page) > 0 {
+		links := p.links(r, queryText(page[0][l.id]), queryText(page[len(page)-1][l.id]), before, after)
+		if len(links) > 0 {
+			body[l.name+"_links"] = links
+		}
+	}
+	return reply{status: http.StatusOK, body: body}, nil
 }
 
-// pageKeys mean nothing for a list that is as short as these.
+// pageKeys are the keys of a query that are no filters.
 var pageKeys = []string{"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"}
+
+func (l *inventory) sort(keys, dirs []string) error {
+	down, err := directions(keys, dirs)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if !slices.Contains(l.keys, key) {
+			return malformed("'%s' is invalid attribute for sort keys", key)
+		}
+	}
+	slices.SortStableFunc(l.items, func(a, b map[string]any) int {
+		for i, key := range keys {
+			n := compare(a[key], b[key])
+			if down[i] {
+				n = -n
+			}
+			if n != 0 {
+				return n
+			}
+		}
+		return 0
+	})
+	return nil
+}
 
 func fitsQuery(x map[string]any, query url.Values, keys []string) bool {
 	for _, key := range keys {
@@ -125,12 +195,9 @@ func (a *API) availabilities(r *request) (reply, error) {
 	for n := range s.Networks() {
 		list = append(list, a.availability(s, n, version))
 	}
-	q := r.URL.Query()
-	q.Del("ip_version")
-	r.Request = r.Clone(r.Context())
-	r.URL.RawQuery = q.Encode()
-	return listed(r, "network_ip_availabilities", list,
-		[]string{"network_id", "network_name", "project_id", "tenant_id"})
+	l := inventory{name: "network_ip_availabilities", title: "Network", id: "network_id", items: list,
+		keys: []string{"network_id", "network_name", "project_id", "tenant_id"}}
+	return l.answer(r, "ip_version")
 }
 
 func (a *API) availability(s *config.State, n *config.Network, version string) map[string]any {

@@ -43,8 +43,15 @@ var text = format{empty: "", read: func(v any) (any, error) {
 	return s, nil
 }}
 
-// flag reads booleans as Neutron does. In a query they may have a capital letter, as Python writes them.
-var flag = format{filter: strings.ToLower, read: func(v any) (any, error) {
+// flag reads booleans as Neutron does. They may have a capital letter, as Python writes them.
+var flag = format{read: readFlag, filter: func(text string) string {
+	if v, err := readFlag(text); err == nil {
+		return queryText(v)
+	}
+	return text
+}}
+
+func readFlag(v any) (any, error) {
 	switch v := v.(type) {
 	case bool:
 		return v, nil
@@ -61,7 +68,7 @@ var flag = format{filter: strings.ToLower, read: func(v any) (any, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s cannot be converted to boolean", show(v))
-}}
+}
 
 // number reads integers, which the command line sends as strings.
 var number = format{read: func(v any) (any, error) {

@@ -2,6 +2,7 @@ package neutron
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,10 +17,7 @@ type query[T config.Object] struct {
 	filters []func(o T) bool
 	fields  []string
 	order   []order[T]
-	limit   int // 0: none
-	marker  string
-	reverse bool // the page before the marker
-	values  url.Values
+	paging
 }
 
 // An order is one key of a sort.
@@ -37,12 +35,7 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 		return reply{}, err
 	}
 	var list []T
-	for o := range m.all(s) {
-		if q.match(o) {
-			list = append(list, o)
-		}
-	}
-	for _, o := range m.asides() {
+	for o := range m.each(s) {
 		if q.match(o) {
 			list = append(list, o)
 		}
@@ -56,10 +49,30 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 		out = append(out, m.render(v, o, q.fields))
 	}
 	body := map[string]any{m.plural: out}
-	if links := q.links(r, list, before, after); len(links) > 0 || m.linked {
+	links := []link{}
+	if len(list) > 0 {
+		links = q.links(r, string(list[0].About().ID), string(list[len(list)-1].About().ID), before, after)
+	}
+	if len(links) > 0 || m.linked {
 		body[m.plural+"_links"] = links
 	}
 	return reply{status: http.StatusOK, body: body}, nil
+}
+
+// each gives the objects of a resource: those of a State, and behind them those that are set aside.
+func (m *mounted[T]) each(s *config.State) iter.Seq[T] {
+	return func(yield func(o T) bool) {
+		for o := range m.all(s) {
+			if !yield(o) {
+				return
+			}
+		}
+		for _, o := range m.asides() {
+			if !yield(o) {
+				return
+			}
+		}
+	}
 }
 
 func (q *query[T]) match(o T) bool {
@@ -77,25 +90,14 @@ func (m *mounted[T]) query(r *request, s reader) (*query[T], error) {
 	if err != nil {
 		return nil, malformed("Malformed query: %v", err)
 	}
-	q := &query[T]{values: values, fields: m.known(fieldsOf(values))}
+	q := &query[T]{fields: m.known(fieldsOf(values))}
+	if q.paging, err = readPaging(values); err != nil {
+		return nil, err
+	}
 	for _, key := range sortedKeys(values) {
 		list := values[key]
 		switch key {
-		case "fields", "sort_key", "sort_dir":
-		case "limit":
-			n, err := strconv.ParseUint(list[len(list)-1], 10, 31)
-			if err != nil {
-				return nil, malformed("Invalid input for limit. Reason: '%s' is not a non-negative integer.", list[0])
-			}
-			q.limit = int(n)
-		case "marker":
-			q.marker = list[len(list)-1]
-		case "page_reverse":
-			v, err := flag.read(list[len(list)-1])
-			if err != nil {
-				return nil, invalid("page_reverse", "%v.", err)
-			}
-			q.reverse = v.(bool)
+		case "fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse":
 		case "tags", "tags-any", "not-tags", "not-tags-any":
 			q.filters = append(q.filters, tagFilter[T](key, list))
 		default:
@@ -202,8 +204,9 @@ func tagFilter[T config.Object](key string, values []string) func(o T) bool {
 
 // orders reads the keys of a sort. Without directions, all go up.
 func (m *mounted[T]) orders(keys, dirs []string) ([]order[T], error) {
-	if len(dirs) > 0 && len(dirs) != len(keys) {
-		return nil, malformed("The number of sort_keys and sort_dirs must be same")
+	down, err := directions(keys, dirs)
+	if err != nil {
+		return nil, err
 	}
 	var list []order[T]
 	for i, key := range keys {
@@ -211,17 +214,10 @@ func (m *mounted[T]) orders(keys, dirs []string) ([]order[T], error) {
 		if !ok || a.format.parts || a.may.has(hidden) {
 			return nil, malformed("'%s' is invalid attribute for sort keys", key)
 		}
-		o := order[T]{by: a}
-		if len(dirs) > 0 {
-			if dirs[i] != "asc" && dirs[i] != "desc" {
-				return nil, malformed("'%s' is invalid value for sort_dirs, valid value is 'asc' and 'desc'", dirs[i])
-			}
-			o.desc = dirs[i] == "desc"
-		}
 		if slices.ContainsFunc(list, func(x order[T]) bool { return x.by.name == key }) {
 			continue // it has decided already
 		}
-		list = append(list, o)
+		list = append(list, order[T]{by: a, desc: down[i]})
 	}
 	return list, nil
 }
@@ -233,9 +229,8 @@ func (m *mounted[T]) page(s *config.State, v reader, q *query[T], list []T) (pag
 	var marker T
 	hasMarker := q.marker != ""
 	if hasMarker {
-		var ok bool
-		if marker, ok = m.get(s, config.ID(q.marker)); !ok {
-			return nil, false, false, notFound(m.title, config.ID(q.marker))
+		if marker, err = m.sight(s, config.ID(q.marker)); err != nil {
+			return nil, false, false, err
 		}
 		if !q.match(marker) { // it still has its place among the others
 			list = m.insert(s, list, marker)
@@ -259,21 +254,7 @@ func (m *mounted[T]) page(s *config.State, v reader, q *query[T], list []T) (pag
 	if hasMarker {
 		at = slices.IndexFunc(list, func(o T) bool { return o.About().ID == marker.About().ID })
 	}
-	switch {
-	case q.reverse && at >= 0:
-		page, after = list[:at], true
-	case q.reverse:
-		page = list
-	default:
-		page, before = list[at+1:], at >= 0
-	}
-	if n := len(page) - q.limit; q.limit > 0 && n > 0 {
-		if q.reverse {
-			page, before = page[n:], true
-		} else {
-			page, after = page[:q.limit], true
-		}
-	}
+	page, before, after = window(q.paging, list, at)
 	return page, before, after, nil
 }
 
@@ -284,7 +265,7 @@ func (m *mounted[T]) insert(s *config.State, list []T, o T) []T {
 		in[x.About().ID] = true
 	}
 	list = list[:0]
-	for x := range m.all(s) {
+	for x := range m.each(s) {
 		if in[x.About().ID] {
 			list = append(list, x)
 		}
@@ -305,29 +286,4 @@ func compare(a, b any) int {
 		}
 	}
 	return cmp.Compare(queryText(a), queryText(b))
-}
-
-// links says where the list goes on: after the page, or before it if the pages go backward.
-func (q *query[T]) links(r *request, page []T, before, after bool) []link {
-	if q.limit == 0 || len(page) == 0 {
-		return []link{}
-	}
-	to := func(rel string, marker config.ID, reverse bool) []link {
-		values := url.Values{}
-		for k, v := range q.values {
-			values[k] = v
-		}
-		values.Set("marker", string(marker))
-		if reverse {
-			values.Set("page_reverse", "True")
-		}
-		return []link{{Rel: rel, Href: r.base() + r.URL.Path + "?" + values.Encode()}}
-	}
-	switch {
-	case q.reverse && before:
-		return to("previous", page[0].About().ID, true)
-	case !q.reverse && after:
-		return to("next", page[len(page)-1].About().ID, false)
-	}
-	return []link{}
 }

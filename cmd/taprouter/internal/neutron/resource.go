@@ -132,6 +132,20 @@ func (m *mounted[T]) look(r *request, in reader) (T, error) {
 	return o, nil
 }
 
+// sight finds an object that answers show: one of a State, or one that is set aside.
+func (m *mounted[T]) sight(s *config.State, id config.ID) (T, error) {
+	o, ok := m.get(s, id)
+	if ok {
+		return o, nil
+	}
+	for _, o := range m.asides() {
+		if o.About().ID == id {
+			return o, nil
+		}
+	}
+	return o, notFound(m.title, id)
+}
+
 func (m *mounted[T]) one(s *config.State, o T, status int) reply {
 	return reply{status: status, body: map[string]any{m.singular: m.render(m.view(s), o, nil)}}
 }
@@ -139,12 +153,9 @@ func (m *mounted[T]) one(s *config.State, o T, status int) reply {
 // show answers GET of one object. Clients send further parameters, which mean nothing here.
 func (m *mounted[T]) show(r *request) (reply, error) {
 	s := m.api.control.State()
-	o, err := m.look(r, s)
+	o, err := m.sight(s, config.ID(r.PathValue("id")))
 	if err != nil {
-		var ok bool
-		if o, ok = m.asideOf(r); !ok {
-			return reply{}, err
-		}
+		return reply{}, err
 	}
 	r.tells(o)
 	return reply{status: http.StatusOK, body: map[string]any{

@@ -13,7 +13,7 @@ const maxTags = 50 // as in Neutron
 var tagList = listOf[string](text)
 
 func (m *mounted[T]) tags(r *request) (reply, error) {
-	o, err := m.look(r, m.api.control.State())
+	o, err := m.sight(m.api.control.State(), config.ID(r.PathValue("id")))
 	if err != nil {
 		return reply{}, err
 	}
@@ -53,7 +53,7 @@ func (m *mounted[T]) deleteTags(r *request) (reply, error) {
 }
 
 func (m *mounted[T]) tag(r *request) (reply, error) {
-	o, err := m.look(r, m.api.control.State())
+	o, err := m.sight(m.api.control.State(), config.ID(r.PathValue("id")))
 	if err != nil {
 		return reply{}, err
 	}
