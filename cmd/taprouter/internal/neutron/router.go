@@ -279,7 +279,7 @@ func (m *mounted[T]) changeInterface(r *request,
 	}
 	var port *config.Port
 	var addresses []config.FixedIP
-	return m.edit(r, func(e *edit, o T) (err error) {
+	answer, err := m.edit(r, func(e *edit, o T) (err error) {
 		port, addresses, err = fn(e, any(o).(*config.Router), j)
 		return err
 	}, func(s *config.State, o T) reply {
@@ -293,6 +293,10 @@ func (m *mounted[T]) changeInterface(r *request,
 			"tags": tagsOf(o),
 		}}
 	})
+	if err == nil {
+		r.tellsChanged(config.KindPort)
+	}
+	return answer, err
 }
 
 // addInterface joins a router to a subnet, by its gateway address, or by a port that is there.

@@ -104,8 +104,17 @@ func TestChangesAreLoggedWithTheirObjects(t *testing.T) {
 	c.make("sub", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"10.0.0.0/24"}}`)
 	c.make("r", "/v2.0/routers", `{"router":{}}`)
 	notes = nil
-	c.do(http.StatusOK, "PUT", "/v2.0/routers/{r}/add_router_interface", `{"subnet_id":"{sub}"}`)
-	want("an interface", "id r revision 1")
+	o := c.do(http.StatusOK, "PUT", "/v2.0/routers/{r}/add_router_interface", `{"subnet_id":"{sub}"}`)
+	c.ids["if"] = o["port_id"].(string)
+	want("an interface", "objects 2 ids [r@1 if@1")
+	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"10.0.1.0/24",
+		"enable_dhcp":false}}`)
+	c.make("p", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"subnet_id":"{sub2}"}]}}`)
+	notes = nil
+	c.do(http.StatusOK, "PUT", "/v2.0/routers/{r}/add_router_interface", `{"port_id":"{p}"}`)
+	want("an interface by a port", "objects 2 ids [r@1 p@2")
+	c.do(http.StatusOK, "PUT", "/v2.0/routers/{r}/remove_router_interface", `{"subnet_id":"{sub2}"}`)
+	want("an interface goes", "objects 2 ids [r@1 p@2")
 	c.do(http.StatusOK, "PUT", "/v2.0/networks/{net}/tags", `{"tags":["a"]}`)
 	want("tags", "id net revision 2")
 	c.do(http.StatusNoContent, "DELETE", "/v2.0/networks/{net}/tags/a", "")
