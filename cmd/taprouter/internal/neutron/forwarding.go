@@ -29,24 +29,32 @@ var portForwardings = resource[*config.PortForwarding]{
 func forwardingAttributes(string) []attribute[*config.PortForwarding] {
 	type forwarding = *config.PortForwarding
 	port := func(name, key string, at func(p forwarding) *uint16) attribute[forwarding] {
-		return attribute[forwarding]{name: name, format: number, may: always | required, field: key,
+		return attribute[forwarding]{name: name, format: number, may: always, field: key,
 			get: func(_ reader, p forwarding) any { return int(*at(p)) },
+			set: func(_ *edit, p forwarding, v any) (err error) {
+				*at(p), err = portNumber(name, v)
+				return err
+			}}
+	}
+	// span is a range of one port, which clients may send instead of the number: see checkSpans.
+	span := func(name, key string, at func(p forwarding) *uint16) attribute[forwarding] {
+		return attribute[forwarding]{name: name, format: text, may: always, field: key,
+			get: func(_ reader, p forwarding) any {
+				n := strconv.Itoa(int(*at(p)))
+				return n + ":" + n
+			},
 			set: func(_ *edit, p forwarding, v any) error {
-				n := v.(int)
-				if n < 1 || n > 65535 {
-					return invalid(name, "%d is not from 1 to 65535.", n)
+				first, last, whole := strings.Cut(v.(string), ":")
+				n, err := strconv.ParseUint(first, 10, 16)
+				if err != nil || n == 0 || whole && last != first {
+					return invalid(name, "'%v' is not the range of one port from 1 to 65535.", v)
 				}
 				*at(p) = uint16(n)
 				return nil
 			}}
 	}
-	// span is a range of one port, which clients may send instead of the number.
-	span := func(name string, at func(p forwarding) uint16) attribute[forwarding] {
-		return shown(name, text, func(_ reader, p forwarding) any {
-			n := strconv.Itoa(int(at(p)))
-			return n + ":" + n
-		})
-	}
+	external, internal := func(p forwarding) *uint16 { return &p.ExternalPort },
+		func(p forwarding) *uint16 { return &p.Port }
 	return []attribute[forwarding]{
 		shown("id", identifier, func(_ reader, p forwarding) any { return string(p.ID) }),
 		field("description", text, always, "description", func(p forwarding) *string { return &p.Description }),
@@ -59,10 +67,10 @@ func forwardingAttributes(string) []attribute[*config.PortForwarding] {
 				}
 				return nil
 			}},
-		port("external_port", "external_port", func(p forwarding) *uint16 { return &p.ExternalPort }),
-		port("internal_port", "port", func(p forwarding) *uint16 { return &p.Port }),
-		span("external_port_range", func(p forwarding) uint16 { return p.ExternalPort }),
-		span("internal_port_range", func(p forwarding) uint16 { return p.Port }),
+		port("external_port", "external_port", external),
+		port("internal_port", "port", internal),
+		span("external_port_range", "external_port", external),
+		span("internal_port_range", "port", internal),
 		{name: "internal_ip_address", format: address, may: always | required, field: "fixed_ip",
 			get: func(_ reader, p forwarding) any { return addressText(p.FixedIP) },
 			set: func(_ *edit, p forwarding, v any) error {
@@ -117,8 +125,28 @@ func (a *API) mountForwardings() {
 		http.MethodDelete: serve(served.delete)})
 }
 
+// checkSpans checks that the two ports are there, and that a number and a range of a body are the same. The range has
+// been written last.
+func checkSpans(p *config.PortForwarding, body map[string]any) error {
+	for name, port := range map[string]uint16{"external_port": p.ExternalPort, "internal_port": p.Port} {
+		if port == 0 {
+			return malformed("Failed to parse request. Required attribute '%s' not specified", name)
+		}
+		if body[name] == nil {
+			continue
+		}
+		if n, err := number.read(body[name]); err != nil || n != int(port) {
+			return invalid(name, "it is not the port of %s_range.", name)
+		}
+	}
+	return nil
+}
+
 // putForwarding checks that the port has the address, and that a router leads to it.
 func putForwarding(e *edit, was, p *config.PortForwarding, body map[string]any) error {
+	if err := checkSpans(p, body); err != nil {
+		return err
+	}
 	f := e.FloatingIP(p.FloatingIP)
 	if f == nil {
 		return notFound("Floating IP", p.FloatingIP)

@@ -77,3 +77,38 @@ func TestPortForwarding(t *testing.T) {
 	}
 	c.do(200, "PUT", "/v2.0/floatingips/{fip}", `{"floatingip":{"port_id":"{far}"}}`)
 }
+
+// A forwarded port may be given as a range of one.
+func TestPortForwardingRanges(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}"}}`)
+	const path = "/v2.0/floatingips/{fip}/port_forwardings"
+	const to = `"protocol":"tcp","internal_port_id":"{port}","internal_ip_address":"172.16.101.3"`
+	shows := func(o map[string]any, internal, external string) {
+		t.Helper()
+		c.equals(map[string]any{"i": o["internal_port"], "ir": o["internal_port_range"], "e": o["external_port"],
+			"er": o["external_port_range"]}, `{"i":`+internal+`,"ir":"`+internal+`:`+internal+`","e":`+external+
+			`,"er":"`+external+`:`+external+`"}`)
+	}
+	o := c.make("pf", path, `{"port_forwarding":{`+to+`,"internal_port_range":"22:22","external_port_range":"2222"}}`)
+	shows(o, "22", "2222")
+	shows(c.make("both", path, `{"port_forwarding":{`+to+`,"internal_port":23,"internal_port_range":"23:23",
+		"external_port":"2323","external_port_range":"2323:2323"}}`), "23", "2323")
+	shows(c.do(200, "PUT", path+"/{pf}", `{"port_forwarding":{"external_port_range":"2224:2224"}}`), "22", "2224")
+	shows(c.do(200, "PUT", path+"/{pf}", `{"port_forwarding":{"external_port":2225}}`), "22", "2225")
+	for _, ports := range []string{`"internal_port":22`, `"external_port":22`, `"internal_port_range":"22:22"`,
+		`"internal_port":22,"external_port_range":"22:23"`, `"internal_port":22,"external_port_range":"0:0"`,
+		`"internal_port":22,"external_port_range":"x"`, `"internal_port":22,"external_port_range":22`,
+		`"internal_port":22,"external_port":22,"external_port_range":"23:23"`,
+		`"internal_port":22,"internal_port_range":"23:23","external_port":22`,
+		`"internal_port":22,"external_port":null,"external_port_range":null`,
+		`"internal_port":22,"external_port_range":"65536:65536"`} {
+		c.refuse(400, "HTTPBadRequest", "POST", path, `{"port_forwarding":{`+to+`,`+ports+`}}`)
+	}
+	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{pf}",
+		`{"port_forwarding":{"external_port":24,"external_port_range":"25:25"}}`)
+	if list := c.do(200, "GET", path, "")["port_forwardings"].([]any); len(list) != 2 {
+		t.Errorf("%v", list)
+	}
+}
