@@ -212,6 +212,7 @@ func TestTags(t *testing.T) {
 		c.refuse(400, "HTTPBadRequest", "PUT", path+"/tags", `{"tags":[1]}`)
 		c.refuse(400, "HTTPBadRequest", "PUT", path+"/tags", `{"tags":[],"x":1}`)
 		c.refuse(400, "HTTPBadRequest", "PUT", path+"/tags", `{"tags":["t`+numbered()+`"]}`)
+		c.refuse(400, "HTTPBadRequest", "PUT", path+"/tags/"+long, "")
 		o := c.do(200, "GET", path, "")
 		if o["revision_number"] != revision+3 { // a second c was no change
 			t.Errorf("%s: revision %v after %v", path, o["revision_number"], revision)

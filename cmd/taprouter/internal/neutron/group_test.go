@@ -2,7 +2,9 @@ package neutron_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -259,7 +261,7 @@ func TestKeptAttributes(t *testing.T) {
 	} {
 		log.Reset()
 		c.make("new", "/v2.0/"+x.path, `{"`+x.wrap+`":{`+x.create+`,`+x.kept+`}}`)
-		line := log.String()[strings.Index(log.String(), "unserved=")+1:]
+		_, line, _ := strings.Cut(log.String(), "unserved=")
 		for _, set := range []string{x.kept, x.cleared, x.kept} {
 			o := c.do(200, "PUT", "/v2.0/"+x.path+"/{new}", `{"`+x.wrap+`":{`+set+`}}`)
 			for name, want := range parsed(t, `{`+set+`}`) {
@@ -294,6 +296,35 @@ func TestKeptAttributes(t *testing.T) {
 	for _, p := range before { // the former State is as it was
 		if string(p.ID) == c.ids["new"] && p.Extra.DNSName != "vm" {
 			t.Errorf("%+v", p.Extra)
+		}
+	}
+}
+
+// The default group has a revision before anything has changed in it, and a change may name that.
+func TestRevisionOfDefaultGroup(t *testing.T) {
+	for _, path := range []string{"security-groups", "security-group-rules"} {
+		c := newCloud(t)
+		list := c.do(200, "GET", "/v2.0/"+path, "")[strings.ReplaceAll(path, "-", "_")].([]any)
+		o := list[0].(map[string]any)
+		method, body := "PUT", `{"security_group":{"description":"d"}}`
+		if path == "security-group-rules" {
+			method, body = "DELETE", ""
+		}
+		ask := func(revision float64) answer {
+			req, _ := http.NewRequest(method, c.server.URL+"/v2.0/"+path+"/"+o["id"].(string), strings.NewReader(body))
+			req.Header.Set("If-Match", fmt.Sprint("revision_number=", revision))
+			return c.send(req)
+		}
+		is := o["revision_number"].(float64)
+		if a := ask(is + 1); a.status != 412 {
+			t.Errorf("%s: another revision: %d %s", path, a.status, a.text)
+		}
+		a := ask(is)
+		if a.status >= 300 {
+			t.Fatalf("%s: its revision: %d %s", path, a.status, a.text)
+		}
+		if method == "PUT" && a.body["security_group"].(map[string]any)["revision_number"] != is+1 {
+			t.Errorf("after a change: %s, want %v", a.text, is+1)
 		}
 	}
 }

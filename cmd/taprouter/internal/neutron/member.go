@@ -206,13 +206,21 @@ func (m *mounted[T]) putEntry(e *edit, x any, there map[netip.AddrPort]T) (netip
 		_, err := makeOf(e, m, x, func(T) {})
 		return at, err
 	}
+	o := m.copied(was)
 	rest := map[string]any{}
 	for k, v := range body {
-		if k != "address" && k != "protocol_port" && k != "subnet_id" {
+		switch k {
+		case "address", "protocol_port", "subnet_id":
+		case "project_id", "tenant_id": // which an entry may name, whether it is of a new member or not
+			if a, ok := find(m.list, k); ok && v != nil {
+				if err := a.write(e, o, v); err != nil {
+					return at, err
+				}
+			}
+		default:
 			rest[k] = v
 		}
 	}
-	o := m.copied(was)
 	if err := fillUpdate(e, m.list, was, o, rest); err != nil {
 		return at, err
 	}

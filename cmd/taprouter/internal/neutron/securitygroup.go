@@ -55,10 +55,10 @@ func groupAttributes(project string) []attribute[*config.SecurityGroup] {
 		}))
 }
 
-// defaultGroup is the default group as it is before anything has changed in it.
+// defaultGroup is the default group as it is before anything has changed in it, with the revision 0.
 func defaultGroup() *config.SecurityGroup {
 	return &config.SecurityGroup{Meta: config.Meta{ID: defaultGroupID, Name: defaultName,
-		Description: "Default security group", Revision: 1}, Stateful: true}
+		Description: "Default security group"}, Stateful: true}
 }
 
 // defaultRules are the rules of the default group: everything may go out, and the group's ports reach each other.
@@ -66,7 +66,7 @@ func defaultRules() []*config.SecurityGroupRule {
 	var list []*config.SecurityGroupRule
 	for _, direction := range []string{config.Egress, config.Ingress} {
 		for _, family := range []string{config.IPv4, config.IPv6} {
-			r := &config.SecurityGroupRule{Meta: config.Meta{Revision: 1,
+			r := &config.SecurityGroupRule{Meta: config.Meta{
 				ID: config.NameID(config.KindSecurityGroupRule, defaultName, direction, family)},
 				Group: defaultGroupID, Direction: direction, EtherType: family}
 			if direction == config.Ingress {
@@ -100,10 +100,10 @@ func needDefault(e *edit) {
 	}
 	by := config.Source{Request: e.request.id}
 	g := defaultGroup()
-	g.Revision, g.Source = 0, by
+	g.Source = by
 	e.Put(g)
 	for _, r := range defaultRules() {
-		r.Revision, r.Source = 0, by
+		r.Source = by
 		e.Put(r)
 	}
 	e.free = map[string]int{"security_group": 1, "security_group_rule": len(defaultRules())}

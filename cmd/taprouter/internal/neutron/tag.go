@@ -65,6 +65,9 @@ func (m *mounted[T]) tag(r *request) (reply, error) {
 
 func (m *mounted[T]) putTag(r *request) (reply, error) {
 	tag := r.PathValue("tag")
+	if _, err := text.read(tag); err != nil {
+		return reply{}, invalid("tag", "%v.", err)
+	}
 	return m.setTags(r, func(tags []string) ([]string, error) {
 		if slices.Contains(tags, tag) {
 			return tags, nil
