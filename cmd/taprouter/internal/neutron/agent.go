@@ -12,18 +12,20 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// agentID is the id of the one agent: this program.
-var agentID = config.NameID(config.KindSettings, "agent")
+// The agents are parts of this program, as Neutron lists them: what serves routers, and what serves DHCP.
+func (a *API) routerAgent() map[string]any { return a.agent("agent", "L3 agent", "l3_agent") }
+func (a *API) dhcpAgent() map[string]any   { return a.agent("dhcp-agent", "DHCP agent", "dhcp_agent") }
 
-// agents are what serves routers, as Neutron lists it.
-func (a *API) agents() []map[string]any {
+func (a *API) agents() []map[string]any { return []map[string]any{a.routerAgent(), a.dhcpAgent()} }
+
+func (a *API) agent(name, typ, topic string) map[string]any {
 	stamp := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
-	return []map[string]any{{
-		"id": string(agentID), "agent_type": "L3 agent", "binary": "taprouter", "host": a.opt.Host,
-		"availability_zone": zone, "admin_state_up": true, "alive": true, "topic": "l3_agent",
+	return map[string]any{
+		"id": string(config.NameID(config.KindSettings, name)), "agent_type": typ, "binary": "taprouter",
+		"host": a.opt.Host, "availability_zone": zone, "admin_state_up": true, "alive": true, "topic": topic,
 		"configurations": map[string]any{}, "resources_synced": true, "description": nil,
 		"created_at": stamp(a.started), "started_at": stamp(a.started), "heartbeat_timestamp": stamp(a.opt.Now()),
-	}}
+	}
 }
 
 // mountInventory serves what clients list of the cloud itself.
@@ -34,22 +36,32 @@ func (a *API) mountInventory() {
 		return l.answer(r)
 	}})
 	a.handle("/v2.0/agents/{id}", methods{http.MethodGet: func(r *request) (reply, error) {
-		if id := config.ID(r.PathValue("id")); id != agentID {
-			return reply{}, notFound("Agent", id)
+		for _, x := range a.agents() {
+			if x["id"] == r.PathValue("id") {
+				return reply{status: http.StatusOK, body: map[string]any{"agent": x}}, nil
+			}
 		}
-		return reply{status: http.StatusOK, body: map[string]any{"agent": a.agents()[0]}}, nil
+		return reply{}, notFound("Agent", config.ID(r.PathValue("id")))
 	}})
 	a.handle("/v2.0/routers/{id}/l3-agents", methods{http.MethodGet: func(r *request) (reply, error) {
 		if id := config.ID(r.PathValue("id")); a.control.State().Router(id) == nil {
 			return reply{}, notFound("Router", id)
 		}
-		return reply{status: http.StatusOK, body: map[string]any{"agents": a.agents()}}, nil
+		return reply{status: http.StatusOK, body: map[string]any{"agents": []any{a.routerAgent()}}}, nil
 	}})
 	a.handle("/v2.0/networks/{id}/dhcp-agents", methods{http.MethodGet: func(r *request) (reply, error) {
-		if id := config.ID(r.PathValue("id")); a.control.State().Network(id) == nil {
+		s, id := a.control.State(), config.ID(r.PathValue("id"))
+		if s.Network(id) == nil {
 			return reply{}, notFound("Network", id)
 		}
-		return reply{status: http.StatusOK, body: map[string]any{"agents": []any{}}}, nil // DHCP is not served yet
+		list := []any{}
+		for sub := range s.SubnetsOf(id) {
+			if sub.ServesDHCP() {
+				list = append(list, a.dhcpAgent())
+				break
+			}
+		}
+		return reply{status: http.StatusOK, body: map[string]any{"agents": list}}, nil
 	}})
 	a.handle("/v2.0/availability_zones", methods{http.MethodGet: func(r *request) (reply, error) {
 		var list []map[string]any

@@ -31,7 +31,7 @@ type Options struct {
 	Logger  *slog.Logger     // nil: no log
 	NewID   func() config.ID // of new objects and of requests; random ones
 	Now     func() time.Time // time.Now
-	Host    string           // of the one agent that is listed; the name of this machine
+	Host    string           // of the agents that are listed; the name of this machine
 
 	// Stated says where a topology file states an attribute of an object, by the attribute's key in the file. The
 	// result is false if no file does. With nil, all attributes of an object with a file as its Source are the file's,

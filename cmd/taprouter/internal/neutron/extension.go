@@ -11,11 +11,11 @@ type extension struct{ alias, name, description string }
 // extensions are the ones that this package serves.
 var extensions = []extension{
 	{"address-group", "Address group", "Sets of addresses that rules of security groups name."},
-	{"agent", "agent", "What serves routers."},
+	{"agent", "agent", "What serves routers and DHCP."},
 	{"allowed-address-pairs", "Allowed Address Pairs", "Addresses that a port may use besides its own."},
 	{"availability_zone", "Availability Zone", "The availability zones, of which there is one."},
 	{"binding", "Port Binding", "Attributes of a port's binding."},
-	{"dns-integration", "DNS Integration", "Names of ports and floating IPs, which are kept and not served."},
+	{"dns-integration", "DNS Integration", "Names of ports, for DNS; those of floating IPs are kept."},
 	{"ext-gw-mode", "Neutron L3 Configurable external gateway mode", "Gateways with and without SNAT."},
 	{"external-net", "Neutron external network", "Networks that are outside."},
 	{"extra_dhcp_opt", "Neutron Extra DHCP options", "Options of DHCP for a port."},

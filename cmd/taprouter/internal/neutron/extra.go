@@ -10,7 +10,7 @@ import (
 	"github.com/taprouter/taprouter/config"
 )
 
-// This file has the attributes that are kept and shown, and that nothing follows from.
+// This file has the attributes that few objects have. Nothing follows from most of them: they are kept and shown.
 
 // extraOf are the rare attributes of an object, or those of an object that has none.
 func extraOf[X any](x *X) X {
@@ -32,7 +32,7 @@ func changeExtra[X any](at **X, fn func(x *X)) {
 func keyOf(name string) string { return strings.ReplaceAll(name, ":", "_") }
 
 func extraText[T config.Object](name string, may access, get func(o T) string, set func(o T, v string)) attribute[T] {
-	return attribute[T]{name: name, format: text, may: may | unserved, field: keyOf(name),
+	return attribute[T]{name: name, format: text, may: may, field: keyOf(name),
 		get: func(_ reader, o T) any { return get(o) },
 		set: func(_ *edit, o T, v any) error {
 			set(o, v.(string))
@@ -71,7 +71,7 @@ func extraPortAttributes() []attribute[*config.Port] {
 	type port = *config.Port
 	type extra = *config.PortExtra
 	return []attribute[port]{
-		extraText("binding:host_id", always, func(p port) string { return extraOf(p.Extra).HostID },
+		extraText("binding:host_id", always|unserved, func(p port) string { return extraOf(p.Extra).HostID },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.HostID = v }) }),
 		{name: "binding:vnic_type", format: text, may: always, field: keyOf("binding:vnic_type"),
 			get: func(_ reader, p port) any {
@@ -123,7 +123,7 @@ func extraPortAttributes() []attribute[*config.Port] {
 			entries: optionTexts, get: dhcpOptionsOf, set: setDHCPOptions},
 		extraText("dns_name", always, func(p port) string { return extraOf(p.Extra).DNSName },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.DNSName = v }) }),
-		extraText("dns_domain", always, func(p port) string { return extraOf(p.Extra).DNSDomain },
+		extraText("dns_domain", always|unserved, func(p port) string { return extraOf(p.Extra).DNSDomain },
 			func(p port, v string) { changeExtra(&p.Extra, func(x extra) { x.DNSDomain = v }) }),
 		shown("dns_assignment", anything, dnsAssignment),
 	}
@@ -140,9 +140,6 @@ func profileOf(p *config.Port) map[string]any {
 	}
 	return profile
 }
-
-// usualDomain is the domain of names that have none, as in Neutron.
-const usualDomain = "openstacklocal."
 
 func dhcpOptionsOf(_ reader, p *config.Port) any {
 	list := []any{}
@@ -185,20 +182,21 @@ func setDHCPOptions(_ *edit, p *config.Port, v any) error {
 	return nil
 }
 
-// dnsAssignment says what the names of a port's addresses would be.
-func dnsAssignment(_ reader, p *config.Port) any {
+// dnsAssignment says what the names of a port's addresses are, which DNS answers to on the port's network. The port's
+// own dns_domain is for a service outside, which there is none of.
+func dnsAssignment(r reader, p *config.Port) any {
 	list := []any{}
-	x := extraOf(p.Extra)
-	if x.DNSName == "" {
+	name := extraOf(p.Extra).DNSName
+	if name == "" {
 		return list
 	}
-	domain := x.DNSDomain
-	if domain == "" {
-		domain = usualDomain
+	domain := config.DefaultDNSDomain
+	if n := r.Network(p.Network); n != nil && extraOf(n.Extra).DNSDomain != "" {
+		domain = strings.TrimSuffix(extraOf(n.Extra).DNSDomain, ".")
 	}
 	for _, f := range p.FixedIPs {
-		list = append(list, map[string]any{"ip_address": f.Address.String(), "hostname": x.DNSName,
-			"fqdn": x.DNSName + "." + domain})
+		list = append(list, map[string]any{"ip_address": f.Address.String(), "hostname": name,
+			"fqdn": name + "." + domain + "."})
 	}
 	return list
 }

@@ -67,9 +67,9 @@ func floatingAttributes(project string) []attribute[*config.FloatingIP] {
 			}
 			return list
 		}),
-		extraText("dns_name", onCreate, func(f floating) string { return extraOf(f.Extra).DNSName },
+		extraText("dns_name", onCreate|unserved, func(f floating) string { return extraOf(f.Extra).DNSName },
 			func(f floating, v string) { changeExtra(&f.Extra, func(x *config.FloatingIPExtra) { x.DNSName = v }) }),
-		extraText("dns_domain", onCreate, func(f floating) string { return extraOf(f.Extra).DNSDomain },
+		extraText("dns_domain", onCreate|unserved, func(f floating) string { return extraOf(f.Extra).DNSDomain },
 			func(f floating, v string) { changeExtra(&f.Extra, func(x *config.FloatingIPExtra) { x.DNSDomain = v }) }),
 		constant[floating]("qos_policy_id", identifier, nil),
 		shown("qos_network_policy_id", identifier, func(reader, floating) any { return nil }),

@@ -268,8 +268,9 @@ func TestKeptAttributes(t *testing.T) {
 				if got := textOf(o[name]); got != textOf(want) {
 					t.Errorf("%s %s: %s, want %s", x.path, name, got, textOf(want))
 				}
-				if name != "extra_dhcp_opts" && !strings.Contains(line, name) { // which is served
-					t.Errorf("%s: the log does not name %s: %s", x.path, name, line)
+				served := name == "extra_dhcp_opts" || name == "dns_name" || name == "dns_domain" && x.path == "networks"
+				if strings.Contains(line, name) == served {
+					t.Errorf("%s: %s is served: %v; the log has %s", x.path, name, served, line)
 				}
 			}
 		}

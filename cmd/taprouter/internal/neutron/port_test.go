@@ -231,3 +231,19 @@ func TestNoFreeMAC(t *testing.T) {
 	c.make("p", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
 	c.refuse(503, "MacAddressGenerationFailure", "POST", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
 }
+
+// The names of a port are those that the router's DNS answers to: in the domain of the network.
+func TestNamesOfPorts(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	assigned := func(domain string) string {
+		return `{"a":[{"ip_address":"172.16.101.3","hostname":"web","fqdn":"web.` + domain + `"}]}`
+	}
+	o := c.do(200, "PUT", "/v2.0/ports/{port}", `{"port":{"dns_name":"web"}}`)
+	c.equals(map[string]any{"a": o["dns_assignment"]}, assigned("openstacklocal."))
+	for _, given := range []string{"lab.example.", "lab.example"} {
+		c.do(200, "PUT", "/v2.0/networks/{net}", `{"network":{"dns_domain":"`+given+`"}}`)
+		o = c.do(200, "PUT", "/v2.0/ports/{port}", `{"port":{"dns_domain":"elsewhere."}}`)
+		c.equals(map[string]any{"a": o["dns_assignment"]}, assigned("lab.example."))
+	}
+}
