@@ -111,7 +111,7 @@ func (a *API) handle(pattern string, by methods) {
 		switch fn := by[method]; {
 		case fn != nil:
 			fn(w, r)
-		case by == nil:
+		case by == nil, strings.HasPrefix(pattern, "/compute/"): // Nova has a few lists here, and nothing else
 			serve.Fail(w, r, http.StatusNotFound, "The resource could not be found.")
 		default:
 			serve.Fail(w, r, http.StatusMethodNotAllowed,
@@ -247,6 +247,9 @@ func (a *API) projects(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if v := strings.ToLower(q.Get("enabled")); v == "false" || v == "0" {
+		list = []any{}
+	}
+	if q.Get("marker") == a.opt.Project { // some clients ask for pages until one is empty
 		list = []any{}
 	}
 	answer(w, r, object{"projects": list,

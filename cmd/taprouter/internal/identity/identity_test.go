@@ -286,7 +286,8 @@ func TestDocuments(t *testing.T) {
 		"/identity/v3/auth/projects", "/identity/v3/projects?name=admin&domain_id=default&enabled=True"} {
 		list(path, one)
 	}
-	for _, q := range []string{"name=x", "id=x", "domain_id=x", "enabled=False"} {
+	list("/identity/v3/projects?limit=1", one)
+	for _, q := range []string{"name=x", "id=x", "domain_id=x", "enabled=False", "limit=1&marker=" + project} {
 		list("/identity/v3/projects?"+q, "")
 	}
 	s.is(200, "/identity/v3/projects/"+project, `{"project":`+one+`}`)
@@ -407,9 +408,13 @@ func TestServers(t *testing.T) {
 	if absolute["maxTotalInstances"] != -1. || absolute["totalInstancesUsed"] != 0. || limits["rate"] == nil {
 		t.Errorf("%v", o)
 	}
-	for _, path := range []string{"/compute", "/compute/v2.1/servers/a", "/compute/v2.1/os-services"} {
-		if status, _, o := s.ask("GET", path, ""); status != 404 || o["itemNotFound"] == nil {
-			t.Errorf("%s: %d %v", path, status, o)
+	for _, request := range []string{"GET /compute", "GET /compute/v2.1/servers/a", "GET /compute/v2.1/os-services",
+		"POST /compute/v2.1/servers", "DELETE /compute/v2.1/servers/a", "PUT /compute/v2.1/limits"} {
+		method, path, _ := strings.Cut(request, " ")
+		status, _, o := s.ask(method, path, "")
+		e, _ := o["itemNotFound"].(map[string]any)
+		if status != 404 || e["code"] != 404. || e["message"] == "" {
+			t.Errorf("%s: %d %v", request, status, o)
 		}
 	}
 }
