@@ -129,17 +129,14 @@ func (l *inventory) answer(r *request, ignored ...string) (reply, error) {
 			list = append(list, x)
 		}
 	}
-	page, before, after := window(p, list, at)
+	page, more := window(p, list, at)
 	out := []any{}
 	for _, x := range page {
 		out = append(out, only(x, fieldsOf(query)))
 	}
 	body := map[string]any{l.name: out}
-	if len(page) > 0 {
-		links := p.links(r, queryText(page[0][l.id]), queryText(page[len(page)-1][l.id]), before, after)
-		if len(links) > 0 {
-			body[l.name+"_links"] = links
-		}
+	if more {
+		body[l.name+"_links"] = []link{p.link(r, queryText(page[0][l.id]), queryText(page[len(page)-1][l.id]))}
 	}
 	return reply{status: http.StatusOK, body: body}, nil
 }

@@ -2,8 +2,12 @@ package neutron_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 	"github.com/taprouter/taprouter/router"
+	"github.com/taprouter/taprouter/router/control"
 )
 
 func TestRoot(t *testing.T) {
@@ -203,7 +208,13 @@ func TestTags(t *testing.T) {
 		c.do(201, "PUT", path+"/tags/c", "")
 		c.do(201, "PUT", path+"/tags/c", "")
 		c.equals(c.do(200, "GET", path+"/tags", ""), `{"tags":["a","b","c"]}`)
+		before := slices.Collect(c.control.State().All())
 		c.do(204, "DELETE", path+"/tags/b", "")
+		for _, o := range before { // the former State is as it was
+			if tags := o.About().Tags; len(tags) > 0 && strings.Join(tags, "") != "abc" {
+				t.Errorf("%v had %q", o.Ref(), tags)
+			}
+		}
 		c.refuse(404, "TagNotFound", "DELETE", path+"/tags/b", "")
 		c.refuse(404, "TagNotFound", "GET", path+"/tags/b", "")
 		c.do(204, "GET", path+"/tags/a", "")
@@ -241,8 +252,10 @@ func TestRevisions(t *testing.T) {
 		req.Header.Set("If-Match", match)
 		return c.send(req)
 	}
-	if a := put("revision_number=2", `{"network":{"name":"x"}}`); a.status != 412 {
-		t.Errorf("another revision: %d %s", a.status, a.text)
+	for _, other := range []string{"0", "2", "3", "x", ""} {
+		if a := put("revision_number="+other, `{"network":{"name":"x"}}`); a.status != 412 {
+			t.Errorf("another revision: %d %s", a.status, a.text)
+		}
 	}
 	if a := put("revision_number=1", `{"network":{"name":"x"}}`); a.status != 200 {
 		t.Errorf("the revision: %d %s", a.status, a.text)
@@ -359,6 +372,29 @@ func TestClosed(t *testing.T) {
 	c := cloudOn(t, e, neutron.Options{})
 	e.Close()
 	c.refuse(503, "HTTPServiceUnavailable", "POST", "/v2.0/networks", `{"network":{}}`)
+	if a := c.ask("PUT", lbQuotasPath, `{"quota":{"pool":1}}`); a.status != 503 || a.body["faultcode"] != "Server" {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+}
+
+// What cannot be written down is refused, and the answer says why.
+func TestNotKept(t *testing.T) {
+	e, err := router.Start(config.Empty(), router.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	api := neutron.New(control.New(e, control.Options{Store: func(context.Context, []*control.Report) error {
+		return fmt.Errorf("%w: no space left on device", control.ErrNotKept)
+	}}), neutron.Options{})
+	server := httptest.NewServer(api)
+	defer server.Close()
+	c := &cloud{t: t, server: server, ids: map[string]string{}}
+	if got := c.refuse(503, "HTTPServiceUnavailable", "POST", "/v2.0/networks", `{"network":{}}`); !strings.Contains(
+		got, "no space left on device") {
+		t.Errorf("%q", got)
+	}
+	c.list("/v2.0/networks")
 }
 
 // A request's id is in the answer, in the log and in the object that it makes. Objects show when they changed.

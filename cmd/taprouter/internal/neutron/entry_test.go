@@ -43,6 +43,7 @@ protocol = "TCP"
   name = "w1"
   address = "10.1.0.5"
   port = 80
+  tags = ["theirs"]
 
 [[vip]]
 name = "web-vip"
@@ -103,7 +104,7 @@ func TestListEntriesHaveOwners(t *testing.T) {
 			"10.1.0.5", 15},
 		{"/v2.0/ports/{vm}", "port", "allowed_address_pairs", `{"ip_address":"10.1.0.99"}`,
 			`{"ip_address":"10.1.0.98"}`, "10.1.0.99/32", 16},
-		{lb + "listeners/" + li, "listener", "allowed_cidrs", `"10.0.0.0/8"`, `"192.0.2.0/24"`, "10.0.0.0/8", 39},
+		{lb + "listeners/" + li, "listener", "allowed_cidrs", `"10.0.0.0/8"`, `"192.0.2.0/24"`, "10.0.0.0/8", 40},
 		{"/v2.0/networks/{blue}/tags", "", "tags", `"ours"`, `"theirs"`, "ours", 3},
 	} {
 		put := func(list string) answer {
@@ -136,6 +137,8 @@ func TestListEntriesHaveOwners(t *testing.T) {
 		sized(1, put(x.mine))
 	}
 	c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/ports/{vm}", `{"port":{"port_security_enabled":false}}`)
+	c.make("r2", "/v2.0/routers", `{"router":{"name":"r2"}}`) // whose interface the port would be
+	c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/routers/{r2}/add_router_interface", `{"port_id":"{vm}"}`)
 	c.refuse(409, "DeclaredInFile", "DELETE", "/v2.0/networks/{blue}/tags", "")
 	c.refuse(409, "DeclaredInFile", "DELETE", "/v2.0/networks/{blue}/tags/ours", "")
 	c.do(201, "PUT", "/v2.0/networks/{blue}/tags/more", "")
@@ -149,8 +152,9 @@ func TestListEntriesHaveOwners(t *testing.T) {
 		got, "(10.1.0.5:80) is declared in lab.toml:27;") {
 		t.Errorf("%s", got)
 	}
-	c.do(202, "PUT", members, `{"members":[{"address":"10.1.0.5","protocol_port":80,"tags":["t"]},
+	c.do(202, "PUT", members, `{"members":[{"address":"10.1.0.5","protocol_port":80,"tags":["t","theirs"]},
 		{"address":"10.1.0.7","protocol_port":80}]}`)
+	c.fault(409, "PUT", members, `{"members":[{"address":"10.1.0.5","protocol_port":80,"tags":["t"]}]}`)
 	c.do(202, "PUT", members, `{"members":[{"address":"10.1.0.5","protocol_port":80}]}`)
 	c.list(members, "w1")
 }
@@ -237,4 +241,50 @@ func TestFilesAddressGroup(t *testing.T) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
+}
+
+// A port of the API's stays while a file leads to its address, as a floating IP or by a forwarded port.
+func TestPortThatAFileLeadsTo(t *testing.T) {
+	c := filesCloud(t, `[[network]]
+name = "ext_net"
+external = true
+  [[network.subnet]]
+  cidr = "10.10.10.0/24"
+
+[[network]]
+name = "blue"
+  [[network.subnet]]
+  cidr = "10.1.0.0/24"
+
+[[router]]
+name = "r"
+interfaces = ["blue"]
+gateway = { network = "ext_net" }
+
+[[floating_ip]]
+network = "ext_net"
+address = "10.10.10.5"
+fixed_ip = "10.1.0.5"
+
+[[floating_ip]]
+network = "ext_net"
+address = "10.10.10.6"
+  [[floating_ip.port_forwarding]]
+  protocol = "TCP"
+  external_port = 80
+  fixed_ip = "10.1.0.6"
+  port = 80
+`)
+	for _, address := range []string{"10.1.0.5", "10.1.0.6", "10.1.0.7"} {
+		c.make(address, "/v2.0/ports", `{"port":{"network_id":"{blue}","fixed_ips":[{"ip_address":"`+address+`"}]}}`)
+	}
+	for address, line := range map[string]int{"10.1.0.5": 20, "10.1.0.6": 25} {
+		for _, got := range []string{c.refuse(409, "DeclaredInFile", "DELETE", "/v2.0/ports/{"+address+"}", ""),
+			c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/ports/{"+address+"}", `{"port":{"fixed_ips":[]}}`)} {
+			if want := fmt.Sprintf("lab.toml:%d;", line); !strings.Contains(got, want) {
+				t.Errorf("%s: %s, want %s", address, got, want)
+			}
+		}
+	}
+	c.do(204, "DELETE", "/v2.0/ports/{10.1.0.7}", "")
 }

@@ -27,6 +27,14 @@ func TestPortForwarding(t *testing.T) {
 	c.equals(o, `{"id":"{udp}","protocol":"udp","internal_ip_address":"172.16.101.4","internal_port":53,
 		"internal_port_range":"53:53","internal_port_id":"{vm4}","external_port":53,"external_port_range":"53:53",
 		"description":"udp"}`)
+	c.do(200, "PUT", "/v2.0/ports/{vm4}", `{"port":{"fixed_ips":[{"ip_address":"172.16.101.4"},
+		{"ip_address":"172.16.101.5"}]}}`)
+	for _, address := range []string{"172.16.101.5", "172.16.101.4"} { // of the port that it has
+		o := c.do(200, "PUT", path+"/{udp}", `{"port_forwarding":{"internal_ip_address":"`+address+`"}}`)
+		if o["internal_ip_address"] != address || o["internal_port_id"] != c.ids["vm4"] {
+			t.Errorf("%s: %v", address, o)
+		}
+	}
 	for query, want := range map[string]string{"": "ssh udp", "?protocol=tcp": "ssh", "?external_port=53": "udp",
 		"?internal_port_id={port}": "ssh", "?limit=1&sort_key=external_port": "udp", "?internal_port=1": ""} {
 		if got := strings.Join(c.names(path+query), " "); got != want {

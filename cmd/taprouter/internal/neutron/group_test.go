@@ -59,10 +59,20 @@ func TestSecurityGroup(t *testing.T) {
 		`{"port":{"security_groups":[]}}`); len(o["security_groups"].([]any)) != 0 {
 		t.Errorf("%v", o)
 	}
+	c.make("lb", lb+"loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub}"}}`)
+	c.ids["vip"] = c.do(200, "GET", lb+"loadbalancers/{lb}", "")["vip_port_id"].(string)
+	groups := func(list string) string { return `{"port":{"security_groups":[` + list + `]}}` }
+	c.do(200, "PUT", "/v2.0/ports/{vip}", groups(`"{web}"`))
+	c.refuse(409, "SecurityGroupInUse", "PUT", groupsPath+"/{web}", `{"security_group":{"stateful":false}}`)
+	c.refuse(409, "SecurityGroupInUse", "DELETE", groupsPath+"/{web}", "")
+	c.do(200, "PUT", "/v2.0/ports/{vip}", groups(``))
 	c.make("other", groupsPath, `{"security_group":{"name":"other","stateful":false}}`)
 	c.make("from", rulesPath, `{"security_group_rule":{"security_group_id":"{other}","direction":"ingress",
 		"remote_group_id":"{web}"}}`)
-	c.refuse(409, "SecurityGroupInUse", "DELETE", groupsPath+"/{web}", "")
+	if got := c.refuse(409, "SecurityGroupInUse", "DELETE", groupsPath+"/{web}", ""); got !=
+		c.fill("Security Group {web} in use.") {
+		t.Errorf("%s", got)
+	}
 	c.refuse(409, "SecurityGroupConflict", "PUT", "/v2.0/ports/{p}", `{"port":{"security_groups":["{web}","{other}"]}}`)
 	c.do(204, "DELETE", rulesPath+"/{from}", "")
 	c.make("self", rulesPath, `{"security_group_rule":{"security_group_id":"{web}","direction":"ingress",
@@ -83,6 +93,15 @@ func TestDefaultGroup(t *testing.T) {
 		c.control.State().Count(config.KindSecurityGroup) != 0 {
 		t.Errorf("%v", o)
 	}
+	for _, x := range o["security_group_rules"].([]any) {
+		r := x.(map[string]any)
+		want := map[any]any{"egress": nil, "ingress": c.ids["def"]}[r["direction"]]
+		if r["remote_group_id"] != want {
+			t.Errorf("%v, want the remote group %v", r, want)
+		}
+	}
+	c.refuse(409, "SecurityGroupRuleExists", "POST", rulesPath, // no rule of this request's, although it makes the group
+		`{"security_group_rule":{"security_group_id":"{def}","direction":"egress","ethertype":"IPv6"}}`)
 	c.build()
 	if n := c.control.State().Count(config.KindSecurityGroupRule); n != 4 {
 		t.Errorf("%d rules", n)
@@ -97,6 +116,7 @@ func TestDefaultGroup(t *testing.T) {
 	for _, x := range []struct{ what, body string }{
 		{"no security on the port", `"network_id":"{net}","port_security_enabled":false`},
 		{"a server's own port", `"network_id":"{net}","device_owner":"network:dhcp"`},
+		{"another port of the cloud", `"network_id":"{net}","device_owner":"network:distributed"`},
 		{"no groups", `"network_id":"{net}","security_groups":[]`},
 	} {
 		o := c.make("x", "/v2.0/ports", `{"port":{`+x.body+`}}`)
@@ -107,7 +127,10 @@ func TestDefaultGroup(t *testing.T) {
 	c.refuse(409, "SecurityGroupDefaultAlreadyExists", "POST", groupsPath, `{"security_group":{"name":"default"}}`)
 	c.refuse(409, "SecurityGroupCannotRemoveDefault", "DELETE", groupsPath+"/{def}", "")
 	c.refuse(409, "SecurityGroupCannotUpdateDefault", "PUT", groupsPath+"/{def}", `{"security_group":{"name":"x"}}`)
-	c.do(200, "PUT", groupsPath+"/{def}", `{"security_group":{"description":"x"}}`)
+	c.do(200, "PUT", groupsPath+"/{def}", `{"security_group":{"description":"x","name":"default"}}`)
+	c.make("other", groupsPath, `{"security_group":{"name":"other"}}`)
+	c.refuse(409, "SecurityGroupDefaultAlreadyExists", "PUT", groupsPath+"/{other}",
+		`{"security_group":{"name":"default"}}`)
 	c.list(rulesPath+"?security_group_id={def}&direction=ingress", "", "")
 
 	// A rule of the default group can go and come before any port is there.
@@ -186,7 +209,10 @@ func TestRules(t *testing.T) {
 	if list := c.do(201, "POST", rulesPath, bulk("90", "91"))["security_group_rules"].([]any); len(list) != 2 {
 		t.Errorf("%v", list)
 	}
-	c.refuse(409, "AddressGroupInUse", "DELETE", "/v2.0/address-groups/{a}", "")
+	if got := c.refuse(409, "AddressGroupInUse", "DELETE", "/v2.0/address-groups/{a}", ""); got !=
+		c.fill("Address group {a} is in use on one or more security group rules.") {
+		t.Errorf("%s", got)
+	}
 }
 
 func TestAddressGroups(t *testing.T) {
@@ -206,6 +232,7 @@ func TestAddressGroups(t *testing.T) {
 	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{a}/add_addresses", `{"addresses":["x"]}`)
 	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{a}/add_addresses", `{}`)
 	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{a}/add_addresses", `{"addresses":[],"x":1}`)
+	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{a}/add_addresses", `{"address_group":{"addresses":[]},"x":1}`)
 	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{a}", `{"address_group":{"addresses":[]}}`)
 	c.refuse(404, "AddressGroupNotFound", "PUT", path+"/x/add_addresses", `{"addresses":[]}`)
 	o = c.do(200, "PUT", path+"/{a}", `{"address_group":{"name":"b","description":"d"}}`)

@@ -170,6 +170,11 @@ func TestSubnetErrors(t *testing.T) {
 	c.refuse(400, "HTTPBadRequest", "PUT", path+"/{sub}", `{"subnet":{"network_id":"{ext}"}}`)
 	c.refuse(409, "GatewayIpInUse", "PUT", path+"/{sub}", `{"subnet":{"gateway_ip":"172.16.101.9"}}`)
 	c.refuse(409, "SubnetInUse", "DELETE", path+"/{sub}", "")
+	c.make("free", path, `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"10.0.0.0/24","enable_dhcp":false}}`)
+	c.make("there", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"ip_address":"10.0.0.1"}]}}`)
+	c.do(200, "PUT", path+"/{free}", `{"subnet":{"gateway_ip":"10.0.0.9"}}`) // no router has the address
+	c.do(204, "DELETE", "/v2.0/ports/{there}", "")
+	c.do(204, "DELETE", path+"/{free}", "")
 	c.do(200, "PUT", "/v2.0/routers/{router}", `{"router":{"external_gateway_info":{}}}`)
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}"}}`)
 	c.refuse(409, "SubnetInUse", "DELETE", path+"/{extsub}", "")

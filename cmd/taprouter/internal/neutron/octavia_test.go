@@ -1,6 +1,7 @@
 package neutron_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -187,6 +188,7 @@ func TestBalancerFaults(t *testing.T) {
 400 "vip_subnet_id":"{sub}","vip_address":"10.0.0.1"
 400 "vip_port_id":"{port}"
 400 "vip_subnet_id":"{sub}","provider":"amphora"
+400 "vip_subnet_id":"{sub}","provider":""
 400 "vip_subnet_id":"{sub}","x":1
 409 "vip_subnet_id":"{sub}","vip_address":"172.16.101.50"
 400 "vip_subnet_id":"{sub}","pools":{}
@@ -220,7 +222,9 @@ func TestBalancerFaults(t *testing.T) {
 400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"SOURCE_IP","persistence_timeout":0}
 400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"SOURCE_IP","cookie_name":"c"}
 400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","session_persistence":{"type":"SOURCE_IP","persistence_granularity":"255.255.0.0"}
-400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","tls_enabled":true`)
+400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","tls_enabled":true
+409 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","members":[{"address":"172.16.101.3","protocol_port":1},{"address":"172.16.101.3","protocol_port":1}],"healthmonitor":{"type":"TCP","delay":5,"timeout":5,"max_retries":1}
+400 "loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN","members":[{}],"healthmonitor":{"type":"TCP","delay":5,"timeout":5,"max_retries":1}`)
 	c.faults("POST", lb+"pools/{pool}/members", "member", `
 400 "address":"172.16.101.5"
 400 "address":"x","protocol_port":1
@@ -381,7 +385,9 @@ func TestPopulated(t *testing.T) {
 			{"name":"three","protocol":"TCP","protocol_port":82,"default_pool_id":"shared"},
 			{"name":"four","protocol":"UDP","protocol_port":%,"default_pool":{"name":"own","protocol":"UDP",
 				"lb_algorithm":"ROUND_ROBIN","members":[{"address":"172.16.101.5","protocol_port":53}]}},
-			{"name":"five","protocol":"TCP","protocol_port":84}]}}`
+			{"name":"five","protocol":"TCP","protocol_port":84},
+			{"name":"six","protocol":"TCP","protocol_port":85,"default_pool":{"name":"shared","protocol":"TCP",
+				"lb_algorithm":"ROUND_ROBIN"}}]}}`
 	c.fault(409, "POST", lb+"loadbalancers", strings.Replace(strings.Replace(tree, "%", "80", 1), "UDP", "TCP", 2))
 	for _, k := range []config.Kind{config.KindLoadBalancer, config.KindListener, config.KindPool, config.KindMember,
 		config.KindMonitor} {
@@ -391,7 +397,7 @@ func TestPopulated(t *testing.T) {
 	}
 	o := c.make("lb", lb+"loadbalancers", strings.Replace(tree, "%", "53", 1))
 	listeners, pools := o["listeners"].([]any), o["pools"].([]any)
-	if len(listeners) != 5 || len(pools) != 2 || o["vip_address"] != "172.16.101.2" {
+	if len(listeners) != 6 || len(pools) != 3 || o["vip_address"] != "172.16.101.2" {
 		t.Fatalf("%v", o)
 	}
 	shared := pools[0].(map[string]any)
@@ -399,7 +405,8 @@ func TestPopulated(t *testing.T) {
 		shared["members"].([]any)[1].(map[string]any)["name"] != "b" {
 		t.Errorf("%v", shared)
 	}
-	for i, want := range []any{shared["id"], shared["id"], shared["id"], pools[1].(map[string]any)["id"], nil} {
+	for i, want := range []any{shared["id"], shared["id"], shared["id"], pools[1].(map[string]any)["id"], nil,
+		pools[2].(map[string]any)["id"]} {
 		l := listeners[i].(map[string]any)
 		if l["default_pool_id"] != want || l["provisioning_status"] != "ACTIVE" {
 			t.Errorf("%v, want pool %v", l, want)
@@ -489,6 +496,20 @@ func TestPlaceOfAVIP(t *testing.T) {
 			t.Errorf("%s: %v %v", x.body, o["vip_address"], o["vip_subnet_id"])
 		}
 		if b := c.control.State().LoadBalancer(config.ID(c.ids[name])); string(b.Router) != c.ids["router"] {
+			t.Errorf("%s is served by %s", x.body, b.Router)
+		}
+	}
+	for i, x := range []struct{ body, address string }{ // at a user's port
+		{`"vip_subnet_id":"{sub2}"`, "172.16.109.90"}, {`"vip_address":"172.16.109.91"`, "172.16.109.91"},
+		{`"vip_network_id":"{net}"`, "172.16.101.92"},
+	} {
+		c.make("p", "/v2.0/ports", fmt.Sprintf(`{"port":{"network_id":"{net}","fixed_ips":[
+			{"ip_address":"172.16.101.9%d"},{"ip_address":"172.16.109.9%[1]d"}]}}`, i))
+		o := c.make("at", lb+"loadbalancers", `{"loadbalancer":{"vip_port_id":"{p}",`+x.body+`}}`)
+		if o["vip_address"] != x.address {
+			t.Errorf("%s: %v", x.body, o["vip_address"])
+		}
+		if b := c.control.State().LoadBalancer(config.ID(c.ids["at"])); string(b.Router) != c.ids["router"] {
 			t.Errorf("%s is served by %s", x.body, b.Router)
 		}
 	}
@@ -665,6 +686,11 @@ func TestLiveStatuses(t *testing.T) {
 		"healthmonitor":{"type":"TCP","delay":5,"timeout":5,"max_retries":1}}}`)
 	members := c.do(200, "GET", lb+"pools/{p2}/members", "")["members"].([]any)
 	if o := members[0].(map[string]any); o["operating_status"] != "OFFLINE" {
+		t.Errorf("%v", o)
+	}
+	c.ids["m3"] = members[0].(map[string]any)["id"].(string)
+	if o := c.do(200, "PUT", lb+"pools/{p2}/members/{m3}",
+		`{"member":{"weight":0}}`); o["operating_status"] != "DRAINING" { // whether or not it is checked
 		t.Errorf("%v", o)
 	}
 }

@@ -1,6 +1,7 @@
 package neutron
 
 import (
+	"maps"
 	"net/url"
 	"strconv"
 )
@@ -55,47 +56,34 @@ func directions(keys, dirs []string) ([]bool, error) {
 	return down, nil
 }
 
-// window takes the page out of a sorted list, where the marker is at an index, -1 if there is none. It says whether
-// anything comes before the page and after it.
-func window[V any](p paging, list []V, at int) (page []V, before, after bool) {
+// window takes the page out of a sorted list, where the marker is at an index, -1 if there is none. It says whether the
+// list goes on: after the page, or before it if the pages go backward.
+func window[V any](p paging, list []V, at int) (page []V, more bool) {
 	switch {
-	case p.reverse && at >= 0:
-		page, after = list[:at], true
-	case p.reverse:
-		page = list
+	case !p.reverse:
+		page = list[at+1:]
+	case at >= 0:
+		page = list[:at]
 	default:
-		page, before = list[at+1:], at >= 0
+		page = list
 	}
-	if n := len(page) - p.limit; p.limit > 0 && n > 0 {
-		if p.reverse {
-			page, before = page[n:], true
-		} else {
-			page, after = page[:p.limit], true
-		}
+	n := len(page) - p.limit
+	switch {
+	case p.limit == 0 || n <= 0:
+		return page, false
+	case p.reverse:
+		return page[n:], true
 	}
-	return page, before, after
+	return page[:p.limit], true
 }
 
-// links says where a list goes on: after the page, or before it if the pages go backward. The first and the last object
-// of the page are named as markers are.
-func (p *paging) links(r *request, first, last string, before, after bool) []link {
-	to := func(rel string, marker string, reverse bool) []link {
-		values := url.Values{}
-		for k, v := range p.values {
-			values[k] = v
-		}
-		values.Set("marker", marker)
-		if reverse {
-			values.Set("page_reverse", "True")
-		}
-		return []link{{Rel: rel, Href: r.base() + r.URL.Path + "?" + values.Encode()}}
+// link says where a list goes on. The first and the last object of the page are named as markers are.
+func (p *paging) link(r *request, first, last string) link {
+	rel, marker := "next", last
+	if p.reverse {
+		rel, marker = "previous", first
 	}
-	switch {
-	case p.limit == 0:
-	case p.reverse && before:
-		return to("previous", first, true)
-	case !p.reverse && after:
-		return to("next", last, false)
-	}
-	return []link{}
+	values := maps.Clone(p.values)
+	values.Set("marker", marker)
+	return link{Rel: rel, Href: r.base() + r.URL.Path + "?" + values.Encode()}
 }

@@ -139,7 +139,14 @@ func TestServicePorts(t *testing.T) {
 		c.refuse(409, "ServicePortInUse", "DELETE", "/v2.0/ports/{"+name+"}", "")
 		c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{"+name+"}", `{"port":{"device_id":"x"}}`)
 	}
-	c.do(200, "PUT", "/v2.0/ports/{iface}", `{"port":{"description":"of the router"}}`)
+	c.do(200, "PUT", "/v2.0/ports/{iface}", `{"port":{"description":"of the router",
+		"device_owner":"network:router_interface"}}`) // as it is
+	c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{iface}", `{"port":{"mac_address":"02:00:00:00:00:77"}}`)
+	c.make("dhcp", "/v2.0/ports", `{"port":{"network_id":"{net}","device_owner":"network:dhcp","device_id":"d"}}`)
+	for _, body := range []string{`"device_owner":"compute:nova"`, `"device_id":"x"`,
+		`"mac_address":"02:00:00:00:00:77"`} {
+		c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{dhcp}", `{"port":{`+body+`}}`)
+	}
 	c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{fipport}/tags", `{"tags":["x"]}`)
 	// A floating IP leads to the VIP, whose router has the address then.
 	o := c.do(200, "PUT", "/v2.0/floatingips/{fip}", `{"floatingip":{"port_id":"{vip}"}}`)

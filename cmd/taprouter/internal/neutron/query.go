@@ -40,7 +40,7 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 			list = append(list, o)
 		}
 	}
-	list, before, after, err := m.page(s, v, q, list)
+	list, more, err := m.page(s, v, q, list)
 	if err != nil {
 		return reply{}, err
 	}
@@ -49,12 +49,11 @@ func (m *mounted[T]) index(r *request) (reply, error) {
 		out = append(out, m.render(v, o, q.fields))
 	}
 	body := map[string]any{m.plural: out}
-	links := []link{}
-	if len(list) > 0 {
-		links = q.links(r, string(list[0].About().ID), string(list[len(list)-1].About().ID), before, after)
-	}
-	if len(links) > 0 || m.linked {
-		body[m.plural+"_links"] = links
+	switch {
+	case more:
+		body[m.plural+"_links"] = []link{q.link(r, string(list[0].About().ID), string(list[len(list)-1].About().ID))}
+	case m.linked:
+		body[m.plural+"_links"] = []link{}
 	}
 	return reply{status: http.StatusOK, body: body}, nil
 }
@@ -222,15 +221,14 @@ func (m *mounted[T]) orders(keys, dirs []string) ([]order[T], error) {
 	return list, nil
 }
 
-// page sorts a list, and takes the page out of it that was asked for. It says whether anything comes before the page
-// and after it. Objects that are equal in the order of a query are in the order in which they were created.
-func (m *mounted[T]) page(s *config.State, v reader, q *query[T], list []T) (page []T, before, after bool,
-	err error) {
+// page sorts a list, and takes the page out of it that was asked for. It says whether the list goes on. Objects that
+// are equal in the order of a query are in the order in which they were created.
+func (m *mounted[T]) page(s *config.State, v reader, q *query[T], list []T) (page []T, more bool, err error) {
 	var marker T
 	hasMarker := q.marker != ""
 	if hasMarker {
 		if marker, err = m.sight(s, config.ID(q.marker)); err != nil {
-			return nil, false, false, err
+			return nil, false, err
 		}
 		if !q.match(marker) { // it still has its place among the others
 			list = m.insert(s, list, marker)
@@ -254,8 +252,8 @@ func (m *mounted[T]) page(s *config.State, v reader, q *query[T], list []T) (pag
 	if hasMarker {
 		at = slices.IndexFunc(list, func(o T) bool { return o.About().ID == marker.About().ID })
 	}
-	page, before, after = window(q.paging, list, at)
-	return page, before, after, nil
+	page, more = window(q.paging, list, at)
+	return page, more, nil
 }
 
 // insert puts an object into a list, at the place that it has among all objects.

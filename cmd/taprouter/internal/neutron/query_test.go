@@ -85,10 +85,16 @@ func TestUnknownQueriesAreRefused(t *testing.T) {
 		"ports?fixed_ips=x", "ports?fixed_ips=x=y", "ports?allowed_address_pairs=x", "networks?limit=x",
 		"networks?limit=-1", "networks?limit=99999999999999999999", "networks?sort_key=x", "networks?sort_dir=asc",
 		"networks?sort_key=name&sort_dir=up", "networks?sort_key=name&sort_dir=asc&sort_dir=asc",
-		"networks?sort_key=tags", "networks?page_reverse=maybe", "networks?name=%zz", "networks?a;b"} {
+		"networks?sort_key=name&sort_key=id&sort_dir=asc", "networks?sort_key=tags", "networks?page_reverse=maybe",
+		"networks?name=%zz", "networks?a;b"} {
 		c.refuse(400, "HTTPBadRequest", "GET", "/v2.0/"+query, "")
 	}
 	c.refuse(404, "NetworkNotFound", "GET", "/v2.0/networks?marker=x", "")
+	c.build() // what can be written and is not shown is no filter
+	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}"}}`)
+	for _, query := range []string{"subnet_id={extsub}", "sort_key=subnet_id"} {
+		c.refuse(400, "HTTPBadRequest", "GET", "/v2.0/floatingips?"+query, "")
+	}
 }
 
 // A query that says the same, or what nobody knows, thousands of times costs little for each object of a list.
@@ -146,6 +152,15 @@ func TestTagFilters(t *testing.T) {
 			t.Errorf("%s: %q, want %q", query, got, want)
 		}
 	}
+	if _, err := c.control.Edit(t.Context(), func(d *config.Draft) error { // as a file may say it
+		n := *d.Network(config.ID(c.ids["a"]))
+		n.Tags = []string{"x", "x"}
+		d.Put(&n)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.list("/v2.0/networks?tags=x,y", "b")
 }
 
 func TestSort(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +72,13 @@ func TestQuotas(t *testing.T) {
 	if a.status != 403 || !strings.Contains(a.text, `"faultstring":"Quota has been met for resources: LoadBalancer"`) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
+	if o := c.do(200, "GET", "/v2.0/lbaas/quotas", ""); len(o["quotas"].([]any)) != 1 {
+		t.Errorf("%v", o)
+	}
 	c.do(204, "DELETE", lbQuotasPath, "")
+	if o := c.do(200, "GET", "/v2.0/lbaas/quotas", ""); len(o["quotas"].([]any)) != 0 { // the other API has one
+		t.Errorf("%v", o)
+	}
 	// the other API's is as it was
 	c.refuse(409, "OverQuota", "POST", "/v2.0/networks", `{"network":{}}`)
 	if o := c.do(200, "PUT", quotasPath, `{"quota":{"loadbalancer":0}}`); o["loadbalancer"] != 0. { // as gophercloud
@@ -81,10 +89,32 @@ func TestQuotas(t *testing.T) {
 	if c.control.State().Quota() != nil {
 		t.Error("there is a quota without limits")
 	}
+	c.do(200, "PUT", quotasPath, `{"quota":{`+project+`}}`) // whose quota it is may stand in it
 	for _, body := range []string{`{"quota":{"network":-2}}`, `{"quota":{"network":"x"}}`, `{"quota":{"x":1}}`, `{}`} {
 		c.refuse(400, "HTTPBadRequest", "PUT", quotasPath, body)
 	}
 	c.refuse(404, "ProjectNotFound", "GET", "/v2.0/quotas/x", "")
+
+	// Each resource of the load-balancing API has a limit of its own.
+	b := newCloud(t)
+	b.buildBalancer()
+	for name, x := range map[string][3]string{
+		"listener": {"listeners", `"loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81`, "Listener"},
+		"pool":     {"pools", `"loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"ROUND_ROBIN"`, "Pool"},
+		"member":   {"pools/{pool}/members", `"address":"172.16.101.9","protocol_port":81`, "Member"},
+		"healthmonitor": {"healthmonitors", `"pool_id":"{empty}","type":"TCP","delay":5,"timeout":5,"max_retries":1`,
+			"HealthMonitor"},
+	} {
+		if name == "healthmonitor" {
+			b.make("empty", lb+"pools", `{"pool":{"loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"SOURCE_IP"}}`)
+		}
+		b.do(202, "PUT", lbQuotasPath, `{"quota":{"`+name+`":1}}`)
+		a := b.ask("POST", lb+x[0], `{"`+name+`":{`+x[1]+`}}`)
+		if a.status != 403 || !strings.Contains(a.text, `"Quota has been met for resources: `+x[2]+`"`) {
+			t.Errorf("%s: %d %s", name, a.status, a.text)
+		}
+		b.do(204, "DELETE", lbQuotasPath, "")
+	}
 
 	// The group that the API makes by itself counts for nothing.
 	d := newCloud(t)
@@ -165,8 +195,15 @@ func TestAside(t *testing.T) {
 		{Object: &config.LoadBalancer{Meta: config.Meta{ID: id(3), Name: "lb"}, Network: id(1)}, Reason: "likewise"},
 		{Object: &config.FloatingIP{Meta: config.Meta{ID: id(4)}, Network: id(1)}, Reason: "likewise"},
 	}
-	c := cloudOn(t, e, neutron.Options{
-		Aside: func() []neutron.Aside { return asides },
+	var c *cloud
+	c = cloudOn(t, e, neutron.Options{
+		Aside: func() []neutron.Aside {
+			return append(slices.Clone(asides),
+				neutron.Aside{Object: &config.Member{Meta: config.Meta{ID: id(5), Name: "a member"},
+					Pool: config.ID(c.ids["pool"])}, Reason: "likewise"},
+				neutron.Aside{Object: &config.PortForwarding{Meta: config.Meta{ID: id(6)}, FloatingIP: id(4)},
+					Reason: "likewise"})
+		},
 		Forget: func(_ context.Context, r config.Ref) error {
 			if r.ID != id(1) {
 				return errors.New("the disk is full")
@@ -175,7 +212,9 @@ func TestAside(t *testing.T) {
 			return nil
 		},
 	})
-	c.build()
+	c.buildBalancer()
+	c.make("p2", "/v2.0/lbaas/pools", `{"pool":{"loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"SOURCE_IP"}}`)
+	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}"}}`)
 	c.list("/v2.0/networks", "ext_net", "vlan101", "lost")
 	c.list("/v2.0/networks?status=ERROR", "lost")
 	c.list("/v2.0/networks?status=ACTIVE", "ext_net", "vlan101")
@@ -198,8 +237,17 @@ func TestAside(t *testing.T) {
 	}
 	c.refuse(409, "SetAside", "PUT", "/v2.0/networks/"+string(id(1))+"/tags", `{"tags":["x"]}`)
 	c.refuse(500, "HTTPInternalServerError", "DELETE", "/v2.0/ports/"+string(id(2)), "")
+	c.list("/v2.0/lbaas/pools/{pool}/members", "m1", "m2", "a member")
+	c.list("/v2.0/lbaas/pools/{p2}/members")
+	c.fault(404, "GET", "/v2.0/lbaas/pools/{p2}/members/"+string(id(5)), "")
+	if list := c.do(200, "GET", "/v2.0/floatingips/{fip}/port_forwardings", "")["port_forwardings"].([]any); len(
+		list) != 0 {
+		t.Errorf("the forwarded ports of another floating IP: %v", list)
+	}
 	c.do(204, "DELETE", "/v2.0/networks/"+string(id(1)), "")
 	c.refuse(404, "NetworkNotFound", "GET", "/v2.0/networks/"+string(id(1)), "")
+	d := cloudOn(t, e, neutron.Options{Aside: func() []neutron.Aside { return asides }}) // which nothing can forget
+	d.refuse(409, "SetAside", "DELETE", "/v2.0/ports/"+string(id(2)), "")
 }
 
 // A load balancer on a user's port leaves the port when it goes.
@@ -241,6 +289,15 @@ func TestBalancerOnUsersPort(t *testing.T) {
 	}
 	c.list("/v2.0/ports?security_groups={def}&device_owner=Octavia", "octavia-lb-"+c.ids["lb"])
 	c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{own}", `{"port":{"name":"x"}}`)
+	c.refuse(409, "ServicePortInUse", "PUT", "/v2.0/ports/{own}", `{"port":{"name":"x","security_groups":[]}}`)
+	for revision, status := range map[string]int{"1": 412, "2": 200} { // the load balancer's
+		req, _ := http.NewRequest("PUT", c.server.URL+c.fill("/v2.0/ports/{own}"), strings.NewReader(
+			c.fill(`{"port":{"security_groups":["{def}"]}}`)))
+		req.Header.Set("If-Match", "revision_number="+revision)
+		if a := c.send(req); a.status != status {
+			t.Errorf("revision %s: %d %s", revision, a.status, a.text)
+		}
+	}
 	c.refuse(404, "SecurityGroupNotFound", "PUT", "/v2.0/ports/{own}", `{"port":{"security_groups":["{net}"]}}`)
 	if p := c.do(200, "PUT", "/v2.0/ports/{own}",
 		`{"port":{"security_groups":null}}`); len(p["security_groups"].([]any)) != 0 {
