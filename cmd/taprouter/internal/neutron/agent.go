@@ -90,6 +90,7 @@ type inventory struct {
 	id          string // the key that a marker names
 	keys        []string
 	items       []map[string]any
+	linked      bool // it has its links also where there are none
 }
 
 // answer answers with the part of the list that a query asks for. It may filter and sort by the list's keys.
@@ -135,8 +136,11 @@ func (l *inventory) answer(r *request, ignored ...string) (reply, error) {
 		out = append(out, only(x, fieldsOf(query)))
 	}
 	body := map[string]any{l.name: out}
-	if more {
+	switch {
+	case more:
 		body[l.name+"_links"] = []link{p.link(r, queryText(page[0][l.id]), queryText(page[len(page)-1][l.id]))}
+	case l.linked:
+		body[l.name+"_links"] = []link{}
 	}
 	return reply{status: http.StatusOK, body: body}, nil
 }

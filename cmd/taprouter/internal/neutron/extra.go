@@ -92,7 +92,7 @@ func extraPortAttributes() []attribute[*config.Port] {
 					kind = ""
 				}
 				if kind != "" {
-					e.request.unserved = append(e.request.unserved, "binding:vnic_type")
+					e.request.keeps("binding:vnic_type")
 				}
 				changeExtra(&p.Extra, func(x extra) { x.VNICType = kind })
 				return nil

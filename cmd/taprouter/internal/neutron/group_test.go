@@ -158,6 +158,7 @@ func TestRules(t *testing.T) {
 		{`"ethertype":"IPv6","protocol":"1","port_range_min":8`, `"58"`, `"port_range_min":8`},
 		{`"protocol":"icmp","port_range_min":8,"port_range_max":0`, `"icmp"`, `"port_range_max":0`},
 		{`"protocol":"47"`, `"47"`, ``},
+		{`"ethertype":"IPv6","protocol":"Any"`, `null`, ``},
 		{`"protocol":"VRRP"`, `"vrrp"`, ``},
 		{`"protocol":"udp","port_range_min":1,"port_range_max":65535`, `"udp"`, `"port_range_min":null`},
 		{`"protocol":17,"port_range_min":5,"port_range_max":6`, `"17"`, ``},
@@ -313,6 +314,12 @@ func TestKeptAttributes(t *testing.T) {
 	r := c.make("r", "/v2.0/routers", `{"router":{"availability_zone_hints":["nova"],"distributed":false,"ha":false}}`)
 	if got := textOf(r["availability_zone_hints"]); got != `["nova"]` {
 		t.Errorf("%s", got)
+	}
+	log.Reset()
+	c.do(201, "POST", "/v2.0/ports", `{"ports":[{"network_id":"{net}","binding:vnic_type":"direct"},
+		{"network_id":"{net}","binding:vnic_type":"direct"}]}`)
+	if !strings.Contains(log.String(), "unserved=[binding:vnic_type] ") {
+		t.Errorf("the log does not name it once: %s", &log)
 	}
 	log.Reset()
 	c.make("plain", "/v2.0/networks", `{"network":{"shared":false,"dns_domain":"","is_default":false}}`)

@@ -41,21 +41,22 @@ func (a *API) mountBalancing() {
 	a.handle(lbaas+"/loadbalancers/{id}/stats", methods{http.MethodGet: a.balancerStatistics})
 	a.handle(lbaas+"/loadbalancers/{id}/failover", methods{http.MethodPut: a.failover})
 	a.handle(lbaas+"/listeners/{id}/stats", methods{http.MethodGet: a.listenerStatistics})
-	a.list(lbaas+"/providers", "providers", map[string]any{"name": provider,
-		"description": "The load balancers of this router."})
-	a.list(lbaas+"/providers/{provider}/flavor_capabilities", "flavor_capabilities")
+	a.handle(lbaas+"/providers", methods{http.MethodGet: func(r *request) (reply, error) {
+		l := inventory{name: "providers", title: "Provider", id: "name", linked: true,
+			keys: []string{"name", "description"}, items: []map[string]any{{"name": provider,
+				"description": "The load balancers of this router."}}}
+		return l.answer(r)
+	}})
+	a.empty(lbaas+"/providers/{provider}/flavor_capabilities", "flavor_capabilities")
 	for _, name := range []string{"flavors", "flavorprofiles", "l7policies", "availabilityzones"} {
-		a.list(lbaas+"/"+name, name)
+		a.empty(lbaas+"/"+name, name)
 	}
 }
 
-// list serves a collection that is always the same.
-func (a *API) list(path, name string, items ...any) {
-	if items == nil {
-		items = []any{}
-	}
+// empty serves a collection that never has anything here.
+func (a *API) empty(path, name string) {
 	a.handle(path, methods{http.MethodGet: func(*request) (reply, error) {
-		return reply{status: http.StatusOK, body: map[string]any{name: items, name + "_links": []any{}}}, nil
+		return reply{status: http.StatusOK, body: map[string]any{name: []any{}, name + "_links": []any{}}}, nil
 	}})
 }
 

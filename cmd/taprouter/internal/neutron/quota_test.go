@@ -172,6 +172,13 @@ func TestInventory(t *testing.T) {
 	}
 	c.refuse(400, "HTTPBadRequest", "GET", "/v2.0/network-ip-availabilities?ip_version=5", "")
 	c.refuse(404, "NetworkNotFound", "GET", "/v2.0/network-ip-availabilities/x", "")
+	provider := c.do(200, "GET", "/v2.0/lbaas/providers?name=taprouter&limit=1", "")
+	c.equals(provider, `{"providers":[{"name":"taprouter","description":"The load balancers of this router."}],
+		"providers_links":[]}`)
+	for _, query := range []string{"name=other", "limit=1&marker=taprouter"} {
+		c.equals(c.do(200, "GET", "/v2.0/lbaas/providers?"+query, ""), `{"providers":[],"providers_links":[]}`)
+	}
+	c.fault(400, "GET", "/v2.0/lbaas/providers?x=1", "")
 	for _, path := range []string{"l7policies?listener_id=x", "flavors", "flavorprofiles", "availabilityzones",
 		"providers/taprouter/flavor_capabilities"} {
 		c.names("/v2.0/lbaas/" + path)
