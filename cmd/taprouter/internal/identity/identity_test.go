@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,9 @@ func (s *stub) ask(method, path, body string, headers ...string) (int, http.Head
 func (s *stub) is(status int, path, want string) {
 	s.t.Helper()
 	got, header, o := s.ask("GET", path, "")
+	if header.Get("Vary") != "X-Auth-Token" {
+		s.t.Errorf("%s: caches are told %q", path, header)
+	}
 	var w map[string]any
 	if err := json.Unmarshal([]byte(want), &w); err != nil {
 		s.t.Fatal(err)
@@ -127,6 +131,11 @@ func TestLogin(t *testing.T) {
 	if body["user"].(map[string]any)["name"] != "bob" {
 		t.Errorf("an application credential: %v", body)
 	}
+	_, body = s.login(`{"auth":{"identity":{"methods":["password","password"],"password":
+		{"user":{"id":"` + userID + `","password":"x"}}}}}`)
+	if body["user"].(map[string]any)["name"] != "admin" || fmt.Sprint(body["methods"]) != "[password]" {
+		t.Errorf("by the user's id: %v", body)
+	}
 	types := map[any]any{}
 	for _, x := range body["catalog"].([]any) {
 		e := x.(map[string]any)
@@ -185,7 +194,7 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(payload), "anna", "eve ", 1)))
-	for _, bad := range []string{"", ".", "x", head, head + ".", "." + tail, forged + "." + tail, text + "A", other,
+	for _, bad := range []string{"", ".", "x", text[:9] + "\n" + text[9:], text + "\r", head, head + ".", "." + tail, forged + "." + tail, text + "A", other,
 		strings.Repeat("A", 5000), head + "." + strings.Repeat("A", len(tail))} {
 		if name, ok := s.User(bad); ok {
 			t.Errorf("%q is %s's token", bad, name)
@@ -194,7 +203,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q: %d %v", bad, status, o)
 		}
 		if status, _, o := s.ask("POST", "/identity/v3/auth/tokens",
-			`{"auth":{"identity":{"methods":["token"],"token":{"id":"`+bad+`"}}}}`); status != 401 {
+			`{"auth":{"identity":{"methods":["token"],"token":{"id":`+strconv.Quote(bad)+`}}}}`); status != 401 {
 			t.Errorf("%q: %d %v", bad, status, o)
 		}
 	}
@@ -234,6 +243,7 @@ func TestRefusedLogins(t *testing.T) {
 		{fmt.Sprintf(password, `,"scope":{"project":{"id":"2","name":"admin"}}`), 401, "one project"},
 		{fmt.Sprintf(password, `,"scope":{"project":{}}`), 401, "one project"},
 		{fmt.Sprintf(password, `,"scope":{"domain":{"id":"x"}}`), 401, "one domain"},
+		{fmt.Sprintf(password, `,"scope":{"domain":{"id":"x","name":"Default"}}`), 401, "one domain"},
 	} {
 		status, header, o := s.ask("POST", "/identity/v3/auth/tokens", c.body)
 		e, _ := o["error"].(map[string]any)
@@ -287,7 +297,7 @@ func TestDocuments(t *testing.T) {
 		list(path, one)
 	}
 	list("/identity/v3/projects?limit=1", one)
-	for _, q := range []string{"name=x", "id=x", "domain_id=x", "enabled=False", "limit=1&marker=" + project} {
+	for _, q := range []string{"name=x", "id=x", "domain_id=x", "enabled=False", "enabled=0", "limit=1&marker=" + project} {
 		list("/identity/v3/projects?"+q, "")
 	}
 	s.is(200, "/identity/v3/projects/"+project, `{"project":`+one+`}`)
@@ -323,19 +333,23 @@ func TestServers(t *testing.T) {
 	d.Put(&config.Subnet{Meta: meta(2, ""), Network: id(1), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 	d.Put(&config.Network{Meta: meta(3, "tenant"), AdminStateUp: true})
 	d.Put(&config.Subnet{Meta: meta(4, ""), Network: id(3), CIDR: netip.MustParsePrefix("172.16.0.0/24")})
+	d.Put(&config.Network{Meta: meta(7, ""), AdminStateUp: true})
+	d.Put(&config.Subnet{Meta: meta(8, ""), Network: id(7), CIDR: netip.MustParsePrefix("fd00::/64")})
 	d.Put(&config.Router{Meta: meta(5, "r"), AdminStateUp: true, Gateway: &config.Gateway{Network: id(1)}})
 	d.Put(&config.Port{Meta: meta(6, ""), Network: id(3), AdminStateUp: true, DeviceID: string(id(5)),
 		DeviceOwner: config.OwnerInterface, FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr("172.16.0.1")}}})
 	for i, p := range []struct{ name, address, device, owner string }{
 		{"", "172.16.0.10", "a", "compute:nova"}, {"web", "172.16.0.11", "a", "compute:nova"},
 		{"db", "172.16.0.12", "b", ""}, {"loose", "172.16.0.13", "", ""}, {"dhcp", "172.16.0.14", "c", "network:dhcp"},
-		{"", "172.16.0.15", "d", "compute:nova"},
+		{"", "172.16.0.15", "d", "compute:nova"}, {"vip", "172.16.0.16", "e", "Octavia"},
 	} {
 		d.Put(&config.Port{Meta: meta(byte(10+i), p.name), Network: id(3), AdminStateUp: true,
 			MAC:      config.MAC{2, 0, 0, 0, 0, byte(10 + i)},
 			FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr(p.address)}}, DeviceID: p.device,
 			DeviceOwner: p.owner})
 	}
+	d.Put(&config.Port{Meta: meta(29, ""), Network: id(7), AdminStateUp: true, DeviceID: "b",
+		MAC: config.MAC{2, 0, 0, 0, 0, 9}, FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr("fd00::9")}}})
 	d.Put(&config.FloatingIP{Meta: meta(30, ""), Network: id(1), Address: netip.MustParseAddr("10.0.0.50"),
 		FixedIP: netip.MustParseAddr("172.16.0.11")})
 	state, faults := d.Check()
@@ -378,6 +392,11 @@ func TestServers(t *testing.T) {
 			t.Errorf("a server has no %s", key)
 		}
 	}
+	second := o["servers"].([]any)[1].(map[string]any)["addresses"].(map[string]any)
+	if want := []any{map[string]any{"version": 6., "addr": "fd00::9", "OS-EXT-IPS:type": "fixed",
+		"OS-EXT-IPS-MAC:mac_addr": "02:00:00:00:00:09"}}; !reflect.DeepEqual(second[string(id(7))], want) {
+		t.Errorf("on a network without a name: %v, want %v", second, want)
+	}
 	if first["created"] != "2026-01-02T03:04:05Z" {
 		t.Errorf("created at %v", first["created"])
 	}
@@ -395,6 +414,11 @@ func TestServers(t *testing.T) {
 		t.Errorf("the next page is at %q", next)
 	}
 	names("?limit=2&marker=d")
+	for _, limit := range []string{"0", "3"} {
+		if o := names("?limit="+limit, all...); o["servers_links"] != nil {
+			t.Errorf("limit %s: %v", limit, o["servers_links"])
+		}
+	}
 	for _, q := range []string{"?marker=x", "?limit=x", "?limit=-1"} {
 		if status, _, o := s.ask("GET", "/compute/v2.1/servers"+q, ""); status != 400 || o["badRequest"] == nil {
 			t.Errorf("%s: %d %v", q, status, o)
