@@ -2,6 +2,7 @@ package neutron_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/taprouter/taprouter/config"
@@ -175,7 +176,21 @@ func TestSubnetErrors(t *testing.T) {
 	c.do(200, "PUT", path+"/{free}", `{"subnet":{"gateway_ip":"10.0.0.9"}}`) // no router has the address
 	c.do(204, "DELETE", "/v2.0/ports/{there}", "")
 	c.do(204, "DELETE", path+"/{free}", "")
+	c.make("snat", path, `{"subnet":{"network_id":"{ext}","ip_version":4,"cidr":"10.30.0.0/24","enable_dhcp":false}}`)
+	if _, err := c.control.Edit(t.Context(), func(d *config.Draft) error {
+		r := *d.Router(config.ID(c.ids["router"]))
+		g := *r.Gateway
+		g.SNATAddresses = []config.AddressRange{{First: netip.MustParseAddr("10.30.0.8"),
+			Last: netip.MustParseAddr("10.30.0.9")}}
+		r.Gateway = &g
+		d.Put(&r)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.refuse(409, "SubnetInUse", "DELETE", path+"/{snat}", "")
 	c.do(200, "PUT", "/v2.0/routers/{router}", `{"router":{"external_gateway_info":{}}}`)
+	c.do(204, "DELETE", path+"/{snat}", "")
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}"}}`)
 	c.refuse(409, "SubnetInUse", "DELETE", path+"/{extsub}", "")
 	c.do(204, "DELETE", "/v2.0/floatingips/{fip}", "")

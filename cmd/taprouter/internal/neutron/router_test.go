@@ -74,6 +74,15 @@ func TestRouter(t *testing.T) {
 		`{"network_id":"{ext}","enable_snat":true,
 		"external_fixed_ips":[{"subnet_id":"{extsub}","ip_address":"10.10.10.3"}]}`)
 
+	// With the address the router's MAC address goes, too: another port may have it on the other network.
+	ports := c.do(200, "GET", "/v2.0/ports?device_owner=network:router_gateway", "")["ports"].([]any)
+	c.make("rival", "/v2.0/ports", `{"port":{"network_id":"{ext2}","mac_address":"`+
+		ports[0].(map[string]any)["mac_address"].(string)+`"}}`)
+	same(gateway(`"external_gateway_info":{"network_id":"{ext2}","external_fixed_ips":[{"ip_address":"10.20.0.9"}]}`),
+		`{"network_id":"{ext2}","enable_snat":true,
+		"external_fixed_ips":[{"subnet_id":"{ext2sub}","ip_address":"10.20.0.9"}]}`)
+	c.do(204, "DELETE", "/v2.0/ports/{rival}", "")
+
 	bare := c.make("bare", "/v2.0/routers", `{"router":{}}`)
 	if bare["external_gateway_info"] != nil || len(bare["routes"].([]any)) != 0 || bare["status"] != "ACTIVE" {
 		t.Errorf("%v", bare)
