@@ -266,6 +266,51 @@ func TestPortSecurity(t *testing.T) {
 	}
 }
 
+// As in Neutron, the port security of a network is for its new ports. The ports that are there keep theirs, and can be
+// changed as before. A file's port follows the network, as the file's format says.
+func TestPortSecurityOfANetworkIsForNewPorts(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	c.make("lb", lb+"loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub}"}}`)
+	c.make("own", "/v2.0/ports", `{"port":{"network_id":"{net}","port_security_enabled":false}}`)
+	is := func(port string, want bool) {
+		t.Helper()
+		if o := c.do(200, "PUT", "/v2.0/ports/{"+port+"}", `{"port":{"name":"`+port+`"}}`); o["port_security_enabled"] !=
+			want {
+			t.Errorf("%s: %v, want %v", port, o["port_security_enabled"], want)
+		}
+	}
+	set := func(enabled string) {
+		t.Helper()
+		c.do(200, "PUT", "/v2.0/networks/{net}", `{"network":{"port_security_enabled":`+enabled+`}}`)
+	}
+	is("port", true)
+	set("false")
+	is("port", true)
+	is("own", false)
+	c.make("later", "/v2.0/ports", `{"port":{"network_id":"{net}"}}`)
+	is("later", false)
+	set("true")
+	is("port", true)
+	is("own", false)
+	is("later", false)
+	is("iface", false) // the ports of the router are trusted
+	for _, p := range c.do(200, "GET", "/v2.0/ports?device_owner=Octavia&device_owner=network:router_gateway",
+		"")["ports"].([]any) {
+		if o := p.(map[string]any); o["port_security_enabled"] != false {
+			t.Errorf("%v", o)
+		}
+	}
+
+	c = filesCloud(t, strings.Replace(lists, "port_security = true\n", "", 1))
+	for _, enabled := range []bool{true, false} {
+		c.do(200, "PUT", "/v2.0/networks/{blue}", `{"network":{"port_security_enabled":`+textOf(enabled)+`}}`)
+		if o := c.do(200, "GET", "/v2.0/ports/{vm}", ""); o["port_security_enabled"] != enabled {
+			t.Errorf("a file's port: %v, its network %v", o["port_security_enabled"], enabled)
+		}
+	}
+}
+
 // What nothing follows from is kept and shown, and the log names it.
 func TestKeptAttributes(t *testing.T) {
 	e, err := router.Start(config.Empty(), router.Options{})

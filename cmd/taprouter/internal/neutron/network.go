@@ -265,8 +265,24 @@ func updateNetwork(e *edit, was, n *config.Network, _ map[string]any) error {
 			return externalInUse(n)
 		}
 	}
+	if was.PortSecurity != n.PortSecurity {
+		keepSecurity(e, was)
+	}
 	e.Put(n)
 	return nil
+}
+
+// keepSecurity has the ports of a network say for themselves whether they have port security: as in Neutron, that of
+// the network is for new ports. A file's port follows its network, as the file's format says.
+func keepSecurity(e *edit, was *config.Network) {
+	for _, p := range slices.Collect(e.PortsOf(was.ID)) {
+		if p.PortSecurity != nil || p.Source.File != "" || isTrusted(p) {
+			continue
+		}
+		p = copied(p)
+		p.PortSecurity = new(was.PortSecurity)
+		e.Put(p)
+	}
 }
 
 func externalInUse(n *config.Network) error {

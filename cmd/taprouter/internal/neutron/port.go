@@ -153,8 +153,12 @@ func isSecured(r reader, p *config.Port) bool {
 		return *p.PortSecurity
 	}
 	n := r.Network(p.Network)
-	return n != nil && n.PortSecurity && p.DeviceOwner != config.OwnerDHCP &&
-		!slices.Contains(serverOwners, p.DeviceOwner)
+	return n != nil && n.PortSecurity && !isTrusted(p)
+}
+
+// isTrusted says whether a port is the router's own, or a DHCP server's.
+func isTrusted(p *config.Port) bool {
+	return p.DeviceOwner == config.OwnerDHCP || slices.Contains(serverOwners, p.DeviceOwner)
 }
 
 // checkSecurity checks what needs port security.
