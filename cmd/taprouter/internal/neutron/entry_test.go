@@ -146,6 +146,11 @@ func TestListEntriesHaveOwners(t *testing.T) {
 	c.refuse(409, "DeclaredInFile", "PUT", "/v2.0/ports/{vm}", // the pair would be another one
 		`{"port":{"allowed_address_pairs":[{"ip_address":"10.1.0.99","mac_address":"02:00:00:00:00:09"}]}}`)
 
+	c.ids["b"] = c.do(200, "GET", lb+"loadbalancers", "")["loadbalancers"].([]any)[0].(map[string]any)["id"].(string)
+	tree := c.do(200, "GET", lb+"loadbalancers/{b}/status", "")["loadbalancer"].(map[string]any)
+	if list := tree["pools"].([]any); len(list) != 1 || list[0].(map[string]any)["id"] != c.ids["web"] {
+		t.Errorf("the pool is a file's, and the listener uses it: %v", tree)
+	}
 	members := lb + "pools/{web}/members"
 	if got := c.fault(409, "PUT", members,
 		`{"members":[{"address":"10.1.0.7","protocol_port":80}]}`); !strings.Contains(

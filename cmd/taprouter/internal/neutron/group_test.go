@@ -77,6 +77,8 @@ func TestSecurityGroup(t *testing.T) {
 	c.do(204, "DELETE", rulesPath+"/{from}", "")
 	c.make("self", rulesPath, `{"security_group_rule":{"security_group_id":"{web}","direction":"ingress",
 		"remote_group_id":"{web}"}}`)
+	c.make("rest", groupsPath, `{"security_group":{"name":"rest"}}`)
+	c.refuse(409, "SecurityGroupConflict", "PUT", "/v2.0/ports/{vip}", groups(`"{rest}","{other}"`))
 	c.do(200, "PUT", groupsPath+"/{web}", `{"security_group":{"stateful":false,"name":"w"}}`)
 	c.do(204, "DELETE", groupsPath+"/{web}", "")
 	c.list(rulesPath + "?security_group_id={web}")

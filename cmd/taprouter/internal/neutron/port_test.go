@@ -38,6 +38,11 @@ func TestPort(t *testing.T) {
 	bare := c.make("bare", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[]}}`)
 	c.equals(map[string]any{"f": bare["fixed_ips"], "i": bare["ip_allocation"]}, `{"f":[],"i":"none"}`)
 	c.make("empty", "/v2.0/networks", `{"network":{}}`)
+	null := c.make("null", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":null,"mac_address":null}}`)
+	if len(null["fixed_ips"].([]any)) != 1 { // as if it was absent
+		t.Errorf("%v", null)
+	}
+	c.do(204, "DELETE", "/v2.0/ports/{null}", "")
 	if o := c.make("noip", "/v2.0/ports", `{"port":{"network_id":"{empty}"}}`); len(o["fixed_ips"].([]any)) != 0 {
 		t.Errorf("a network without subnets: %v", o)
 	}
@@ -67,6 +72,7 @@ func TestPortErrors(t *testing.T) {
 404 NetworkNotFound "network_id":"{sub}"
 409 IpAddressAlreadyAllocated "network_id":"{net}","fixed_ips":[{"ip_address":"172.16.101.3"}]
 409 IpAddressAlreadyAllocated "network_id":"{net}","fixed_ips":[{"ip_address":"172.16.101.1"}]
+400 InvalidIpForNetwork "network_id":"{net}","fixed_ips":[{"ip_address":"172.16.101.9"},{"ip_address":"172.16.101.9"}]
 409 MacAddressInUse "network_id":"{net}","mac_address":"02:00:00:00:65:03"
 400 HTTPBadRequest "network_id":"{net}","mac_address":"03:00:00:00:65:03"
 400 InvalidIpForNetwork "network_id":"{net}","fixed_ips":[{"ip_address":"192.0.2.1"}]

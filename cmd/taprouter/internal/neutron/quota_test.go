@@ -171,6 +171,32 @@ func TestInventory(t *testing.T) {
 		}
 	}
 	c.refuse(400, "HTTPBadRequest", "GET", "/v2.0/network-ip-availabilities?ip_version=5", "")
+
+	// An address of a port, of a floating IP or of a load balancer is used once, in its own subnet.
+	used := func() (all []string) {
+		o := c.do(200, "GET", "/v2.0/network-ip-availabilities/{net}", "")
+		for _, x := range o["subnet_ip_availability"].([]any) {
+			all = append(all, textOf(x.(map[string]any)["used_ips"]))
+		}
+		return append(all, textOf(o["used_ips"]))
+	}
+	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"172.16.102.0/24",
+		"enable_dhcp":false}}`)
+	c.make("two", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"subnet_id":"{sub}"},
+		{"subnet_id":"{sub2}"}]}}`)
+	if got := used(); !slices.Equal(got, []string{"3", "1", "4"}) {
+		t.Errorf("a port on two subnets: %q", got)
+	}
+	c.make("at", "/v2.0/lbaas/loadbalancers", `{"loadbalancer":{"vip_port_id":"{two}","vip_subnet_id":"{sub}"}}`)
+	c.make("own", "/v2.0/lbaas/loadbalancers", `{"loadbalancer":{"vip_subnet_id":"{sub2}"}}`)
+	if got := used(); !slices.Equal(got, []string{"3", "2", "5"}) {
+		t.Errorf("two load balancers, one on a user's port: %q", got)
+	}
+	before := c.do(200, "GET", "/v2.0/network-ip-availabilities/{ext}", "")["used_ips"].(float64)
+	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}"}}`)
+	if o := c.do(200, "GET", "/v2.0/network-ip-availabilities/{ext}", ""); o["used_ips"] != before+1 {
+		t.Errorf("a floating IP: %v, %v before", o["used_ips"], before)
+	}
 	c.refuse(404, "NetworkNotFound", "GET", "/v2.0/network-ip-availabilities/x", "")
 	provider := c.do(200, "GET", "/v2.0/lbaas/providers?name=taprouter&limit=1", "")
 	c.equals(provider, `{"providers":[{"name":"taprouter","description":"The load balancers of this router."}],

@@ -216,6 +216,8 @@ func TestInterfaces(t *testing.T) {
 	c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"{port}"}}`)
 	c.refuse(409, "RouterInterfaceInUseByFloatingIP", "PUT", path+"remove_router_interface", `{"subnet_id":"{sub}"}`)
 	c.refuse(409, "RouterInterfaceInUseByFloatingIP", "PUT", path+"remove_router_interface", `{"port_id":"{iface}"}`)
+	c.refuse(409, "RouterInterfaceInUseByFloatingIP", "PUT", "/v2.0/ports/{iface}",
+		`{"port":{"fixed_ips":[{"ip_address":"172.16.102.1"}]}}`)
 	c.do(204, "DELETE", "/v2.0/floatingips/{fip}", "")
 	c.do(200, "PUT", "/v2.0/routers/{router}", `{"router":{"routes":[{"destination":"10.0.0.0/8",
 		"nexthop":"172.16.101.3"}]}}`)
