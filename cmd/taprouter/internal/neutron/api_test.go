@@ -42,6 +42,11 @@ func TestRoot(t *testing.T) {
 	if a := c.send(req); !strings.Contains(a.text, `"http://cloud.example:1234/v2.0/"`) {
 		t.Errorf("another Host: %s", a.text)
 	}
+	w := httptest.NewRecorder()
+	c.server.Config.Handler.ServeHTTP(w, httptest.NewRequest("GET", "https://cloud.example/", nil))
+	if !strings.Contains(w.Body.String(), `"https://cloud.example/v2.0/"`) {
+		t.Errorf("over TLS: %s", w.Body)
+	}
 }
 
 func TestPathsAndMethods(t *testing.T) {
@@ -144,6 +149,7 @@ func TestBodies(t *testing.T) {
 		o["port_security_enabled"] != false {
 		t.Errorf("%v", o)
 	}
+	c.do(201, "POST", path, `{"network":{"name":"`+strings.Repeat("é", 255)+`"}}`) // characters, not bytes
 	for body, want := range map[string]string{
 		`{"network":{"status":"x"}}`:                  "read-only attribute status",
 		`{"network":{"provider:segmentation_id":1}}`:  "read-only attribute provider:segmentation_id",

@@ -62,6 +62,22 @@ func TestFloatingIP(t *testing.T) {
 	c.refuse(404, "FloatingIPNotFound", "DELETE", path+"/{fip}", "")
 }
 
+// A floating IP shows the port on the subnet that its router is on, not one with the same address beside that subnet.
+func TestFloatingIPBesideASubnet(t *testing.T) {
+	c := newCloud(t)
+	c.build()
+	c.make("beside", "/v2.0/subnets", `{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"10.2.0.0/24"}}`)
+	c.make("p1", "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"ip_address":"10.2.0.5"}]}}`)
+	c.make("net2", "/v2.0/networks", `{"network":{}}`)
+	c.make("sub2", "/v2.0/subnets", `{"subnet":{"network_id":"{net2}","ip_version":4,"cidr":"10.2.0.0/24"}}`)
+	c.make("p2", "/v2.0/ports", `{"port":{"network_id":"{net2}","fixed_ips":[{"ip_address":"10.2.0.5"}]}}`)
+	c.do(200, "PUT", "/v2.0/routers/{router}/add_router_interface", `{"subnet_id":"{sub2}"}`)
+	o := c.make("fip", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","port_id":"{p2}"}}`)
+	if o["port_id"] != c.ids["p2"] {
+		t.Errorf("%v, want %s", o["port_id"], c.ids["p2"])
+	}
+}
+
 func TestFloatingIPErrors(t *testing.T) {
 	c := newCloud(t)
 	c.build()

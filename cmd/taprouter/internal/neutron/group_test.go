@@ -353,6 +353,13 @@ func TestKeptAttributes(t *testing.T) {
 	o := c.do(200, "PUT", "/v2.0/ports/{new}", `{"port":{"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":null},
 		{"opt_name":"x","opt_value":"y","ip_version":6}]}}`)
 	c.equals(map[string]any{"o": o["extra_dhcp_opts"]}, `{"o":[{"opt_name":"x","opt_value":"y","ip_version":6}]}`)
+	o = c.do(200, "PUT", "/v2.0/ports/{new}", `{"port":{"extra_dhcp_opts":[{"opt_name":"mtu","opt_value":"1400"},
+		{"opt_name":"mtu","opt_value":"1300","ip_version":6}]}}`)
+	if list := o["extra_dhcp_opts"].([]any); len(list) != 3 {
+		t.Errorf("one for each version of IP: %v", list)
+	}
+	c.refuse(400, "HTTPBadRequest", "PUT", "/v2.0/ports/{new}",
+		`{"port":{"binding:profile":{"a":"`+strings.Repeat("x", config.MaxProfile)+`"}}}`)
 	f := c.make("f", "/v2.0/floatingips", `{"floatingip":{"floating_network_id":"{ext}","dns_name":"w",
 		"dns_domain":"x."}}`)
 	if f["dns_name"] != "w" || f["dns_domain"] != "x." {

@@ -141,6 +141,7 @@ func TestBalancerLists(t *testing.T) {
 		"lb_algorithm":"SOURCE_IP"}}`)
 	c.make("li2", lb+"listeners", `{"listener":{"name":"li2","loadbalancer_id":"{lb2}","protocol":"UDP",
 		"protocol_port":53,"default_pool_id":"{p2}"}}`)
+	c.make("li3", lb+"listeners", `{"listener":{"loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81}}`)
 	for query, want := range map[string]string{
 		"loadbalancers?name=lb2": "lb2", "loadbalancers?vip_address=172.16.101.50": "lb1",
 		"loadbalancers?vip_subnet_id={sub}": "lb1 lb2", "loadbalancers?id={pool}": "",
@@ -149,7 +150,7 @@ func TestBalancerLists(t *testing.T) {
 		"loadbalancers?vip_port_id=x":                                 "", "loadbalancers?tags=a": "",
 		"loadbalancers?project_id=" + neutron.DefaultProject: "lb1 lb2",
 		"listeners?loadbalancer_id={lb2}":                    "li2", "listeners?protocol=TCP&protocol_port=80": "li",
-		"pools?loadbalancer_id={lb}": "p", "pools?listener_id={li2}": "p2", "pools?lb_algorithm=SOURCE_IP": "p2",
+		"pools?loadbalancer_id={lb}": "p", "pools?listener_id={li2}": "p2", "pools?listener_id={li3}": "", "pools?lb_algorithm=SOURCE_IP": "p2",
 		"pools/{pool}/members?address=172.16.101.3": "m1", "pools/{pool}/members?weight=2": "m2",
 		"pools/{pool}/members?tags=a": "m2", "healthmonitors?pool_id={pool}": "h", "healthmonitors?pool_id={p2}": "",
 		"healthmonitors?type=HTTP": "h", "loadbalancers?admin_state_up=False": "",
@@ -208,6 +209,7 @@ func TestBalancerFaults(t *testing.T) {
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"connection_limit":0
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"timeout_client_data":0
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"timeout_member_data":-1
+400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"timeout_member_data":2147483647
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"allowed_cidrs":["x"]
 400 "loadbalancer_id":"{lb}","protocol":"TCP","protocol_port":81,"default_tls_container_ref":"x"`)
 	c.faults("POST", lb+"pools", "pool", `
@@ -357,7 +359,8 @@ func TestBalancerNull(t *testing.T) {
 		t.Errorf("%v", o)
 	}
 	c.do(200, "PUT", lb+"listeners/{li}", `{"listener":{"default_pool_id":"{pool}"}}`)
-	o := c.do(200, "PUT", lb+"pools/{pool}", `{"pool":{"session_persistence":{"type":"SOURCE_IP"}}}`)
+	o := c.do(200, "PUT", lb+"pools/{pool}", `{"pool":{"session_persistence":{"type":"SOURCE_IP",
+		"persistence_granularity":"255.255.255.255"}}}`)
 	if o["session_persistence"].(map[string]any)["persistence_timeout"] != nil {
 		t.Errorf("%v", o["session_persistence"])
 	}

@@ -82,6 +82,8 @@ func TestPortErrors(t *testing.T) {
 404 SubnetNotFound "network_id":"{net}","fixed_ips":[{"subnet_id":"{net}"}]
 409 IpAddressGenerationFailure "network_id":"{net}","fixed_ips":[{"subnet_id":"{small}"},{"subnet_id":"{small}"}]
 400 HTTPBadRequest "network_id":"{net}","fixed_ips":[{"x":1}]
+400 HTTPBadRequest "network_id":"{net}","fixed_ips":[{"ip_address":"fe80::1%eth0"}]
+400 HTTPBadRequest "network_id":"{net}","fixed_ips":[{"ip_address":"::ffff:172.16.101.9"}]
 400 HTTPBadRequest "network_id":"{net}","fixed_ips":{}
 400 HTTPBadRequest "network_id":"{net}","device_owner":"network:router_gateway"
 400 HTTPBadRequest "network_id":"{net}","device_owner":"Octavia"

@@ -3,6 +3,7 @@ package neutron_test
 import (
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/taprouter/taprouter/config"
@@ -153,6 +154,11 @@ func TestExtraRoutes(t *testing.T) {
 	} {
 		c.equals(map[string]any{"r": routes(x.action, x.body)}, `{"r":[`+x.want+`]}`)
 	}
+	routes("add_extraroutes", a)
+	if left := routes("remove_extraroutes", `{"destination":"10.1.2.3/16","nexthop":"172.16.101.3"}`).([]any); len(
+		left) != 0 { // the same with host bits
+		t.Errorf("%v", left)
+	}
 	const path = "/v2.0/routers/{router}/add_extraroutes"
 	c.refuse(400, "HTTPBadRequest", "PUT", path, `{"router":{"routes":[],"name":"x"}}`)
 	c.refuse(400, "HTTPBadRequest", "PUT", path, `{"router":{}}`)
@@ -193,9 +199,12 @@ func TestInterfaces(t *testing.T) {
 	c.equals(c.do(200, "PUT", path+"remove_router_interface", `{"port_id":"{p2}"}`), want("{p2}", "{sub2}"))
 	c.refuse(404, "PortNotFound", "GET", "/v2.0/ports/{p2}", "")
 
+	if got := c.refuse(400, "BadRequest", "PUT", path+"add_router_interface",
+		`{"subnet_id":"{sub2}","port_id":"{port}"}`); !strings.Contains(got, "both") {
+		t.Errorf("%s", got)
+	}
 	for body, typ := range map[string]string{`{}`: "BadRequest", `{"subnet_id":null}`: "BadRequest",
-		`{"subnet_id":"x"}`: "HTTPBadRequest", `{"subnet_id":"{sub2}","x":1}`: "HTTPBadRequest",
-		`{"subnet_id":"{sub2}","port_id":"{port}"}`: "BadRequest"} {
+		`{"subnet_id":"x"}`: "HTTPBadRequest", `{"subnet_id":"{sub2}","x":1}`: "HTTPBadRequest"} {
 		c.refuse(400, typ, "PUT", path+"add_router_interface", body)
 	}
 	c.refuse(404, "SubnetNotFound", "PUT", path+"add_router_interface", `{"subnet_id":"{net}"}`)
