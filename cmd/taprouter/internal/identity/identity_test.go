@@ -194,7 +194,8 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(payload), "anna", "eve ", 1)))
-	for _, bad := range []string{"", ".", "x", text[:9] + "\n" + text[9:], text + "\r", head, head + ".", "." + tail, forged + "." + tail, text + "A", other,
+	for _, bad := range []string{"", ".", "x", text[:9] + "\n" + text[9:], text + "\r", head, head + ".", "." + tail,
+		forged + "." + tail, text + "A", other,
 		strings.Repeat("A", 5000), head + "." + strings.Repeat("A", len(tail))} {
 		if name, ok := s.User(bad); ok {
 			t.Errorf("%q is %s's token", bad, name)
@@ -297,7 +298,8 @@ func TestDocuments(t *testing.T) {
 		list(path, one)
 	}
 	list("/identity/v3/projects?limit=1", one)
-	for _, q := range []string{"name=x", "id=x", "domain_id=x", "enabled=False", "enabled=0", "limit=1&marker=" + project} {
+	for _, q := range []string{"name=x", "id=x", "domain_id=x", "enabled=False", "enabled=0",
+		"limit=1&marker=" + project} {
 		list("/identity/v3/projects?"+q, "")
 	}
 	s.is(200, "/identity/v3/projects/"+project, `{"project":`+one+`}`)

@@ -102,7 +102,7 @@ func TestDefaultGroup(t *testing.T) {
 			t.Errorf("%v, want the remote group %v", r, want)
 		}
 	}
-	c.refuse(409, "SecurityGroupRuleExists", "POST", rulesPath, // no rule of this request's, although it makes the group
+	c.refuse(409, "SecurityGroupRuleExists", "POST", rulesPath, // none of this request's, although it makes the group
 		`{"security_group_rule":{"security_group_id":"{def}","direction":"egress","ethertype":"IPv6"}}`)
 	c.build()
 	if n := c.control.State().Count(config.KindSecurityGroupRule); n != 4 {
@@ -277,8 +277,8 @@ func TestPortSecurityOfANetworkIsForNewPorts(t *testing.T) {
 	c.make("own", "/v2.0/ports", `{"port":{"network_id":"{net}","port_security_enabled":false}}`)
 	is := func(port string, want bool) {
 		t.Helper()
-		if o := c.do(200, "PUT", "/v2.0/ports/{"+port+"}", `{"port":{"name":"`+port+`"}}`); o["port_security_enabled"] !=
-			want {
+		o := c.do(200, "PUT", "/v2.0/ports/{"+port+"}", `{"port":{"name":"`+port+`"}}`)
+		if o["port_security_enabled"] != want {
 			t.Errorf("%s: %v, want %v", port, o["port_security_enabled"], want)
 		}
 	}
@@ -343,7 +343,8 @@ func TestKeptAttributes(t *testing.T) {
 				if got := textOf(o[name]); got != textOf(want) {
 					t.Errorf("%s %s: %s, want %s", x.path, name, got, textOf(want))
 				}
-				served := name == "extra_dhcp_opts" || name == "dns_name" || name == "dns_domain" && x.path == "networks"
+				served := name == "extra_dhcp_opts" || name == "dns_name" ||
+					name == "dns_domain" && x.path == "networks"
 				if strings.Contains(line, name) == served {
 					t.Errorf("%s: %s is served: %v; the log has %s", x.path, name, served, line)
 				}

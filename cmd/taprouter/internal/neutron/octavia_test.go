@@ -1,7 +1,6 @@
 package neutron_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -150,7 +149,8 @@ func TestBalancerLists(t *testing.T) {
 		"loadbalancers?vip_port_id=x":                                 "", "loadbalancers?tags=a": "",
 		"loadbalancers?project_id=" + neutron.DefaultProject: "lb1 lb2",
 		"listeners?loadbalancer_id={lb2}":                    "li2", "listeners?protocol=TCP&protocol_port=80": "li",
-		"pools?loadbalancer_id={lb}": "p", "pools?listener_id={li2}": "p2", "pools?listener_id={li3}": "", "pools?lb_algorithm=SOURCE_IP": "p2",
+		"pools?loadbalancer_id={lb}": "p", "pools?listener_id={li2}": "p2", "pools?listener_id={li3}": "",
+		"pools?lb_algorithm=SOURCE_IP":              "p2",
 		"pools/{pool}/members?address=172.16.101.3": "m1", "pools/{pool}/members?weight=2": "m2",
 		"pools/{pool}/members?tags=a": "m2", "healthmonitors?pool_id={pool}": "h", "healthmonitors?pool_id={p2}": "",
 		"healthmonitors?type=HTTP": "h", "loadbalancers?admin_state_up=False": "",
@@ -473,49 +473,6 @@ func TestStatuses(t *testing.T) {
 	c.do(200, "PUT", "/v2.0/networks/{net2}", `{"network":{"admin_state_up":true}}`)
 	c.do(200, "PUT", "/v2.0/routers/{router}", `{"router":{"admin_state_up":false}}`)
 	is("loadbalancers/{lb2}", "OFFLINE")
-}
-
-// A VIP is in the subnet that was named. Of several routers, the one that is the subnet's gateway serves it.
-func TestPlaceOfAVIP(t *testing.T) {
-	c := newCloud(t)
-	c.build()
-	c.make("r2", "/v2.0/routers", `{"router":{"name":"r2"}}`)
-	c.make("sub2", "/v2.0/subnets",
-		`{"subnet":{"network_id":"{net}","ip_version":4,"cidr":"172.16.109.0/24","enable_dhcp":false}}`)
-	for _, subnet := range []string{"sub", "sub2"} {
-		c.make("i-"+subnet, "/v2.0/ports", `{"port":{"network_id":"{net}","fixed_ips":[{"subnet_id":"{`+subnet+`}"}]}}`)
-		c.do(200, "PUT", "/v2.0/routers/{r2}/add_router_interface", `{"port_id":"{i-`+subnet+`}"}`)
-	}
-	c.do(200, "PUT", "/v2.0/routers/{router}/add_router_interface", `{"subnet_id":"{sub2}"}`)
-	for i, x := range []struct{ body, address, subnet string }{
-		{`"vip_subnet_id":"{sub2}"`, "172.16.109.3", "sub2"},
-		{`"vip_subnet_id":"{sub2}","vip_network_id":"{net}","vip_address":"172.16.109.77"`, "172.16.109.77", "sub2"},
-		{`"vip_network_id":"{net}","vip_address":"172.16.109.78"`, "172.16.109.78", "sub2"},
-		{`"vip_network_id":"{net}"`, "172.16.101.4", "sub"},
-	} {
-		name := "lb" + strconv.Itoa(i)
-		o := c.make(name, lb+"loadbalancers", `{"loadbalancer":{`+x.body+`}}`)
-		if o["vip_address"] != x.address || o["vip_subnet_id"] != c.ids[x.subnet] {
-			t.Errorf("%s: %v %v", x.body, o["vip_address"], o["vip_subnet_id"])
-		}
-		if b := c.control.State().LoadBalancer(config.ID(c.ids[name])); string(b.Router) != c.ids["router"] {
-			t.Errorf("%s is served by %s", x.body, b.Router)
-		}
-	}
-	for i, x := range []struct{ body, address string }{ // at a user's port
-		{`"vip_subnet_id":"{sub2}"`, "172.16.109.90"}, {`"vip_address":"172.16.109.91"`, "172.16.109.91"},
-		{`"vip_network_id":"{net}"`, "172.16.101.92"},
-	} {
-		c.make("p", "/v2.0/ports", fmt.Sprintf(`{"port":{"network_id":"{net}","fixed_ips":[
-			{"ip_address":"172.16.101.9%d"},{"ip_address":"172.16.109.9%[1]d"}]}}`, i))
-		o := c.make("at", lb+"loadbalancers", `{"loadbalancer":{"vip_port_id":"{p}",`+x.body+`}}`)
-		if o["vip_address"] != x.address {
-			t.Errorf("%s: %v", x.body, o["vip_address"])
-		}
-		if b := c.control.State().LoadBalancer(config.ID(c.ids["at"])); string(b.Router) != c.ids["router"] {
-			t.Errorf("%s is served by %s", x.body, b.Router)
-		}
-	}
 }
 
 // What a file states is the file's; what the API adds to it is the API's.

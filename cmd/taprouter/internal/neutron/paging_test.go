@@ -114,7 +114,8 @@ func TestBooleansOfQueries(t *testing.T) {
 	c := newCloud(t)
 	c.make("up", "/v2.0/networks", `{"network":{"name":"up"}}`)
 	c.make("down", "/v2.0/networks", `{"network":{"name":"down","admin_state_up":false}}`)
-	for value, want := range map[string][]string{"1": {"up"}, "0": {"down"}, "TRUE": {"up"}, "False": {"down"}, "x": {}} {
+	for value, want := range map[string][]string{"1": {"up"}, "0": {"down"}, "TRUE": {"up"}, "False": {"down"},
+		"x": {}} {
 		if got := c.names("/v2.0/networks?admin_state_up=" + value); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", value, got, want)
 		}

@@ -106,7 +106,8 @@ func TestQuotas(t *testing.T) {
 			"HealthMonitor"},
 	} {
 		if name == "healthmonitor" {
-			b.make("empty", lb+"pools", `{"pool":{"loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"SOURCE_IP"}}`)
+			b.make("empty", lb+"pools",
+				`{"pool":{"loadbalancer_id":"{lb}","protocol":"TCP","lb_algorithm":"SOURCE_IP"}}`)
 		}
 		b.do(202, "PUT", lbQuotasPath, `{"quota":{"`+name+`":1}}`)
 		a := b.ask("POST", lb+x[0], `{"`+name+`":{`+x[1]+`}}`)
