@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -68,6 +69,28 @@ func TestHostsGetTheirAddressesByDHCP(t *testing.T) {
 		}
 		if err := other.ReleaseDHCP(ctx); err != nil || !other.Address().IsUnspecified() {
 			t.Errorf("released: %v, and the host has %v", err, other.Address())
+		}
+		if l, err = lone.DHCP(ctx); err != nil {
+			t.Fatal(err)
+		}
+		// What was added by hand stays, whatever becomes of the lease.
+		hand, at := netip.PrefixFrom(l.Address.Addr().Next(), l.Address.Bits()), lone.Interface()
+		if err := at.AddAddress(hand); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := lone.DHCP(ctx); err != nil || again.Address != l.Address ||
+			!slices.Equal(at.Addresses(), []netip.Prefix{l.Address, hand}) {
+			t.Errorf("renewed: %v, %v; the host has %v", again.Address, err, at.Addresses())
+		}
+		if has, ok := at.Lease(); !ok || has.Address != l.Address {
+			t.Errorf("the lease is %+v", has)
+		}
+		if err := lone.ReleaseDHCP(ctx); err != nil || !slices.Equal(at.Addresses(), []netip.Prefix{hand}) ||
+			len(at.Routes()) > 0 {
+			t.Errorf("released: %v; the host has %v and the routes %v", err, at.Addresses(), at.Routes())
+		}
+		if _, ok := at.Lease(); ok {
+			t.Error("a lease is left")
 		}
 		if l, err = lone.DHCP(ctx); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -38,7 +40,15 @@ var ErrRefused = errors.New("the DHCP server refuses the address")
 // leasing is the lease that a host has, and whose turn it is to ask for one.
 type leasing struct {
 	mu   sync.Mutex
-	last *dhcpv4.DHCPv4 // the last acknowledgement; nil: the host has no lease
+	last atomic.Pointer[dhcpv4.DHCPv4] // the last acknowledgement; nil: the host has no lease
+}
+
+// current is the lease that the host has, the zero value if it has none.
+func (l *leasing) current() Lease {
+	if ack := l.last.Load(); ack != nil {
+		return leaseOf(ack)
+	}
+	return Lease{}
 }
 
 // DHCP ports, RFC 2131, 4.1.
@@ -53,7 +63,8 @@ const (
 	lastRetry  = 64 * time.Second
 )
 
-// DHCP asks for an address, and gives it to the host, with the routes that come with it. A host that has a lease renews
+// DHCP asks for an address, and gives it to the host, with the routes that come with it. They take the place of the
+// host's gateway and routes, and of the address of its last lease. A host that has a lease renews
 // it by a broadcast, as a client does whose server is silent, and asks anew if it is refused. DHCP sends again until it
 // has an answer, or ctx ends. mods change each message before it is sent; they may be left out.
 func (h *Host) DHCP(ctx context.Context, mods ...dhcpv4.Modifier) (Lease, error) {
@@ -64,22 +75,24 @@ func (h *Host) DHCP(ctx context.Context, mods ...dhcpv4.Modifier) (Lease, error)
 		return Lease{}, fmt.Errorf("host: DHCP of %q: %w", h.Name(), err)
 	}
 	l := leaseOf(ack)
-	err = h.open(func() error {
-		return h.move(&place{address: l.Address, gateway: l.Gateway, routes: l.Routes})
+	was := h.lease.current()
+	err = h.change(func(p place) (place, error) {
+		return p.leased(was.Address.Addr(), l), nil
 	})
 	if err != nil {
 		return Lease{}, fmt.Errorf("host: DHCP of %q: %w", h.Name(), err)
 	}
-	h.lease.last = ack
+	h.lease.last.Store(ack)
 	h.link.announce()
 	return l, nil
 }
 
-// ReleaseDHCP gives the host's lease back. The host has no address then. Without a lease it does nothing.
+// ReleaseDHCP gives the host's lease back. The host has neither the address nor any route by a gateway then. Without a
+// lease it does nothing.
 func (h *Host) ReleaseDHCP(context.Context) error {
 	h.lease.mu.Lock()
 	defer h.lease.mu.Unlock()
-	ack := h.lease.last
+	ack := h.lease.last.Load()
 	if ack == nil {
 		return nil
 	}
@@ -87,14 +100,19 @@ func (h *Host) ReleaseDHCP(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("host: DHCP of %q: %w", h.Name(), err)
 	}
-	server := leaseOf(ack).Server
+	l := leaseOf(ack)
+	server := l.Server
 	mac, err := h.linkAddressOf(server)
 	if err != nil {
 		return fmt.Errorf("host: DHCP of %q: %w", h.Name(), err)
 	}
-	h.sendDHCP(m, mac, h.Address(), server)
-	h.lease.last = nil
-	return h.open(func() error { return h.move(&place{}) })
+	h.sendDHCP(m, mac, l.Address.Addr(), server)
+	h.lease.last.Store(nil)
+	return h.change(func(p place) (place, error) {
+		p = p.without(l.Address.Addr())
+		p.gateway, p.routes = netip.Addr{}, nil
+		return p, nil
+	})
 }
 
 // linkAddressOf is the MAC address of the next hop to an address, if the host knows it; else everybody's.
@@ -129,9 +147,9 @@ func (h *Host) askForLease(ctx context.Context, mods []dhcpv4.Modifier) (*dhcpv4
 	in := make(chan []byte, 16)
 	h.link.dhcp.Store(&in)
 	defer h.link.dhcp.Store(nil)
-	mac := net.HardwareAddr(h.cfg.MAC[:])
+	mac := h.MAC()
 	mods = append([]dhcpv4.Modifier{dhcpv4.WithRequestedOptions(asked...)}, mods...)
-	if last := h.lease.last; last != nil {
+	if last := h.lease.last.Load(); last != nil && bytes.Equal(last.ClientHWAddr, mac) {
 		rq, err := dhcpv4.NewRenewFromAck(last, mods...)
 		if err != nil {
 			return nil, err
@@ -258,7 +276,7 @@ func (h *Host) sendDHCP(m *dhcpv4.DHCPv4, mac tcpip.LinkAddress, from, to netip.
 	clear(frame)
 	clear(s.set(len(frame)))
 	header.Ethernet(frame).Encode(&header.EthernetFields{
-		SrcAddr: h.link.mac, DstAddr: mac, Type: header.IPv4ProtocolNumber,
+		SrcAddr: h.link.LinkAddress(), DstAddr: mac, Type: header.IPv4ProtocolNumber,
 	})
 	ip := header.IPv4(frame[ethernetLen:])
 	ip.Encode(&header.IPv4Fields{

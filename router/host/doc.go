@@ -15,6 +15,9 @@
 // addresses are ignored. There is no DNS and no IPv6: addresses are written as
 // numbers.
 //
+// [Host.DHCP] has it ask for an address. [Host.Interface] shows and changes what an
+// administrator of a guest does: addresses, routes, the MAC address, the ARP table.
+//
 // # TCP
 //
 // CUBIC congestion control, SACK, RACK, window scaling and timestamps are on;

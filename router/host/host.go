@@ -82,6 +82,8 @@ type Host struct {
 	place  *atomic.Pointer[place] // where the host is; the link has it, too
 	inside tcpip.Route            // to the host itself
 	lease  leasing
+	moving sync.Mutex // orders the changes of place
+	asking sync.Mutex // orders the calls of Interface.ARP
 
 	// mu orders the making of endpoints before Close, which ends all that exist.
 	mu      sync.RWMutex
@@ -240,20 +242,17 @@ func (h *Host) configure() error {
 		return err
 	}
 	h.inside = inside
-	return h.move(h.place.Load())
+	return h.move(nil, h.place.Load())
 }
 
 // Name returns the host's name.
 func (h *Host) Name() string { return h.cfg.Name }
 
-// Address returns the host's address, 0.0.0.0 if it has none yet.
+// Address returns the host's address, the first of several, 0.0.0.0 if it has none yet.
 func (h *Host) Address() netip.Addr { return h.place.Load().addr() }
 
 // MAC returns the host's MAC address. The caller owns the slice.
-func (h *Host) MAC() net.HardwareAddr {
-	mac := h.cfg.MAC
-	return mac[:]
-}
+func (h *Host) MAC() net.HardwareAddr { return net.HardwareAddr(h.link.LinkAddress()) }
 
 // Done returns a channel that Close closes.
 func (h *Host) Done() <-chan struct{} { return h.done }

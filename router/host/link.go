@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,9 +32,11 @@ type link struct {
 	place *atomic.Pointer[place]
 	// dhcp gets the messages to a DHCP client, which no stack without an address takes; nil: nobody waits for any.
 	dhcp atomic.Pointer[chan []byte]
-	log  *slog.Logger
-	mac  tcpip.LinkAddress
-	gso  bool
+	// arp gets the answers to a call of Interface.ARP; nil: nobody waits for any.
+	arp atomic.Pointer[chan arpAnswer]
+	log *slog.Logger
+	mac atomic.Pointer[tcpip.LinkAddress]
+	gso bool
 
 	stack *stack.Stack
 	mu    sync.RWMutex
@@ -54,15 +57,16 @@ type link struct {
 
 func newLink(dev tap.Device, cfg Config, at *atomic.Pointer[place], log *slog.Logger) *link {
 	const needed = tap.FeatureChecksum | tap.FeatureTSO4
-	return &link{
+	l := &link{
 		dev: dev, cfg: cfg, place: at, log: log,
-		mac:       tcpip.LinkAddress(cfg.MAC[:]),
 		gso:       cfg.Offload && dev.Features()&needed == needed,
 		notify:    make(chan struct{}, 1),
 		quit:      make(chan struct{}),
 		done:      make(chan struct{}),
 		delivered: func() {},
 	}
+	l.SetLinkAddress(tcpip.LinkAddress(cfg.MAC[:]))
+	return l
 }
 
 // A slot holds one outgoing frame. Slots are shared by all hosts, as a thousand
@@ -144,21 +148,28 @@ func (l *link) announce() {
 	if !l.place.Load().address.IsValid() {
 		return
 	}
-	ip := l.place.Load().addr().As4()
+	own := l.place.Load().addr()
+	l.askARP(own, own)
+}
+
+// askARP sends an ARP request for an address.
+func (l *link) askARP(sender, target netip.Addr) {
+	from, to := sender.As4(), target.As4()
+	mac := l.LinkAddress()
 	s := slots.Get().(*slot)
 	defer slots.Put(s)
 	frame := s.buf[frameStart : frameStart+ethernetLen+header.ARPSize]
 	clear(frame)
 	clear(s.set(len(frame)))
 	header.Ethernet(frame).Encode(&header.EthernetFields{
-		SrcAddr: l.mac, DstAddr: header.EthernetBroadcastAddress, Type: header.ARPProtocolNumber,
+		SrcAddr: mac, DstAddr: header.EthernetBroadcastAddress, Type: header.ARPProtocolNumber,
 	})
 	arp := header.ARP(frame[ethernetLen:])
 	arp.SetIPv4OverEthernet()
 	arp.SetOp(header.ARPRequest)
-	copy(arp.HardwareAddressSender(), l.mac)
-	copy(arp.ProtocolAddressSender(), ip[:])
-	copy(arp.ProtocolAddressTarget(), ip[:])
+	copy(arp.HardwareAddressSender(), mac)
+	copy(arp.ProtocolAddressSender(), from[:])
+	copy(arp.ProtocolAddressTarget(), to[:])
 	l.send(s)
 }
 
@@ -186,7 +197,7 @@ func (l *link) Capabilities() stack.LinkEndpointCapabilities {
 // AddHeader implements stack.NetworkLinkEndpoint.
 func (l *link) AddHeader(pkt *stack.PacketBuffer) {
 	header.Ethernet(pkt.LinkHeader().Push(ethernetLen)).Encode(&header.EthernetFields{
-		SrcAddr: l.mac,
+		SrcAddr: l.LinkAddress(),
 		DstAddr: pkt.EgressRoute.RemoteLinkAddress,
 		Type:    pkt.NetworkProtocolNumber,
 	})
@@ -222,11 +233,10 @@ func (l *link) SetMTU(uint32) {}
 func (l *link) MaxHeaderLength() uint16 { return ethernetLen }
 
 // LinkAddress implements stack.NetworkLinkEndpoint.
-func (l *link) LinkAddress() tcpip.LinkAddress { return l.mac }
+func (l *link) LinkAddress() tcpip.LinkAddress { return *l.mac.Load() }
 
-// SetLinkAddress implements stack.NetworkLinkEndpoint. A host's MAC address does
-// not change.
-func (l *link) SetLinkAddress(tcpip.LinkAddress) {}
+// SetLinkAddress implements stack.NetworkLinkEndpoint.
+func (l *link) SetLinkAddress(mac tcpip.LinkAddress) { l.mac.Store(&mac) }
 
 // ARPHardwareType implements stack.NetworkLinkEndpoint.
 func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareEther }

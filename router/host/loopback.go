@@ -55,12 +55,12 @@ func (h *Host) addLoopback() (tcpip.Route, error) {
 }
 
 // isSelf says whether packets to an address stay inside the host.
-func (h *Host) isSelf(a netip.Addr) bool { return a == h.Address() || loopbackNet.Contains(a) }
+func (h *Host) isSelf(a netip.Addr) bool { return h.place.Load().has(a) || loopbackNet.Contains(a) }
 
 // sourceFor returns the address that packets to an address come from.
 func (h *Host) sourceFor(to netip.Addr) netip.Addr {
 	if loopbackNet.Contains(to) {
 		return loopbackAddr
 	}
-	return h.Address()
+	return h.place.Load().sourceFor(to)
 }

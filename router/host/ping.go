@@ -39,6 +39,8 @@ type PingOptions struct {
 	// other echo of the host has just now. An ID that one has is refused with
 	// syscall.EADDRINUSE.
 	ID uint16
+	// From is the address that it comes from, one of the host's; the zero value chooses it.
+	From netip.Addr
 	// DontFragment sets the DF bit. A packet that is larger than the host's MTU
 	// is then refused with syscall.EMSGSIZE.
 	DontFragment bool
@@ -159,6 +161,8 @@ func (h *Host) checkPing(to netip.Addr, opt PingOptions) error {
 	switch {
 	case !to.Is4():
 		return fmt.Errorf("%q is not an IPv4 address", to)
+	case opt.From.IsValid() && !opt.From.Is4():
+		return fmt.Errorf("%q is not an IPv4 address", opt.From)
 	case opt.TTL < 1 || opt.TTL > 255:
 		return fmt.Errorf("TTL %d is not in 1-255", opt.TTL)
 	case opt.Seq < 0 || opt.Seq > 0xffff:
@@ -248,7 +252,11 @@ func (s *socket) setupEcho(opt PingOptions) error {
 		return err
 	}
 	s.ep.SocketOptions().SetBroadcast(true)
-	return callError("bind", errno(s.ep.Bind(tcpip.FullAddress{Port: opt.ID})))
+	at := tcpip.FullAddress{Port: opt.ID}
+	if opt.From.IsValid() {
+		at.Addr = fromAddr(opt.From)
+	}
+	return callError("bind", errno(s.ep.Bind(at)))
 }
 
 // send sends one echo request; the stack writes identifier and checksum.

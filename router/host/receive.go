@@ -143,9 +143,9 @@ func (l *link) accepts(frame []byte) (tcpip.PacketType, bool) {
 	eth := header.Ethernet(frame)
 	dst := eth.DestinationAddress()
 	switch {
-	case dst == l.mac:
+	case dst == l.LinkAddress():
 		return tcpip.PacketHost, true
-	case eth.SourceAddress() == l.mac:
+	case eth.SourceAddress() == l.LinkAddress():
 		return 0, false // our own frame, come back over a loop
 	case dst == header.EthernetBroadcastAddress:
 		return tcpip.PacketBroadcast, true
@@ -181,8 +181,8 @@ func (l *link) learn(b []byte) {
 	}
 	ip := tcpip.AddrFrom4Slice(arp.ProtocolAddressSender())
 	mac := arp.HardwareAddressSender()
-	own := l.place.Load().addr()
-	if ip == fromAddr(own) && !own.IsUnspecified() && !bytes.Equal(mac, []byte(l.mac)) {
+	l.tellARP(arp)
+	if own := toAddr(ip); l.place.Load().has(own) && !bytes.Equal(mac, []byte(l.LinkAddress())) {
 		l.conflict.Do(func() {
 			l.log.Warn("another machine uses the host's address, logged once", "address", own, "mac",
 				net.HardwareAddr(mac).String())
