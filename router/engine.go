@@ -41,6 +41,9 @@ type Options struct {
 	// opens none: networks are reached through Attach. A device with a method MTU() int
 	// limits what its network carries; one with SetMTU(int) error is told the network's MTU.
 	Open func(config.Device) (tap.Device, error)
+	// InMemory says that Open returns devices in memory, whatever they are called. The engine then needs nothing of the
+	// operating system, and hears of none of its interfaces.
+	InMemory bool
 	// RequireDevices has Start fail when a device does not exist yet (Open returns
 	// tap.ErrMissing). Without it, Start goes on without the device, which is opened
 	// when it comes. All other errors of Open end Start in any case.
@@ -142,7 +145,7 @@ func Start(s *config.State, opt Options) (*Engine, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := newEngine(opt)
-	e.waits = opt.Open != nil && (anyDevice(s) || !e.bubble)
+	e.waits = opt.Open != nil && !opt.InMemory && (anyDevice(s) || !e.bubble)
 	if opt.Open != nil {
 		e.reopen = loop.NewReopener(opt.Logger, opt.OnMissing)
 	}

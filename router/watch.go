@@ -18,7 +18,7 @@ type linkWatch struct {
 
 // watchDevices has the engine hear of the interfaces that its devices are on now.
 func (e *Engine) watchDevices() {
-	if e.reopen == nil {
+	if e.reopen == nil || e.opt.InMemory {
 		return
 	}
 	on := map[string]*loop.Link{}

@@ -38,3 +38,21 @@ func TestAStartHearsOfInterfaces(t *testing.T) {
 	hears("eth-first", topo.Networks[0].Name)
 	hears("eth-second", topo.Networks[1].Name)
 }
+
+// What happens to an interface of the machine is nothing to a device in memory that is called like it.
+func TestDevicesInMemoryAreNoInterfaces(t *testing.T) {
+	topo := tutorial()
+	topo.Networks[0].Devices = []config.Device{{Kind: config.DeviceRaw, Name: "lo"}}
+	open := func(d config.Device) (tap.Device, error) {
+		near, _ := tap.Pipe(d.Name, d.Name+"/far", tap.PipeOptions{})
+		return near, nil
+	}
+	e, err := Start(stateOf(t, topo), Options{Open: open, InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if on := e.linkWatch.on.Load(); on != nil || e.linkWatch.stop != nil || e.waits {
+		t.Errorf("it hears of %v, and waits for the operating system: %v", on, e.waits)
+	}
+}
