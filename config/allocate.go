@@ -482,6 +482,9 @@ func (c *checker) freeMAC(p *Port, of, on string) MAC {
 	}
 }
 
+// NamedMAC is a MAC address for a host, made of its name and that of its network, with the prefix that Neutron uses.
+func NamedMAC(host, network string) MAC { return hashedMAC("host "+host, network, 0) }
+
 // hashedMAC is the k-th MAC address made of two names.
 func hashedMAC(of, on string, k int) MAC {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", of, on, k))

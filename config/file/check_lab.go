@@ -31,6 +31,24 @@ func (c *checker) checkInstances() {
 		}
 		s.checkServices(h)
 		c.network(s, h.Network)
+		if h.DHCP {
+			c.checkClient(s, h)
+		}
+	}
+}
+
+// checkClient checks a host that has its address by DHCP, and gives it a MAC address, by which the server knows it.
+func (c *checker) checkClient(s scope, h *Instance) {
+	if s.given("gateway") {
+		s.fault("gateway", "gateway: with dhcp the server says it; take the key out, or write dhcp = false")
+	}
+	port := c.ports[portKey{h.Network, h.Name}]
+	switch {
+	case port == nil && h.MAC.IsZero():
+		h.MAC = config.NamedMAC(h.Name, h.Network)
+	case port != nil && port.MAC.IsZero():
+		s.fault("dhcp", "dhcp needs the MAC address of port %q: write mac = %q there", port.Name,
+			config.NamedMAC(h.Name, h.Network))
 	}
 }
 
@@ -229,8 +247,9 @@ func (c *checker) warnMembers() {
 // The first words of commands that a step can have on an instance. Without an instance a step can have wait, or a
 // command of the router, which the lab knows.
 var (
-	hostVerbs = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop", waitVerb}
-	waitVerb  = "wait"
+	hostVerbs = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop", "dhcp", "dig",
+		"arping", "ip", "nc", "echo", waitVerb}
+	waitVerb = "wait"
 )
 
 // checkSteps checks a lab's steps.
@@ -290,7 +309,17 @@ func (c *checker) checkPatterns(s scope, key string, patterns []PacketPattern) {
 	for i := range patterns {
 		p := &patterns[i]
 		at := s.item(key, key, "", i, len(patterns), p.Line)
-		c.network(at, p.Network)
+		switch {
+		case p.Device == "" && !at.given("device"):
+			c.network(at, p.Network)
+			if p.VLAN != 0 || at.given("vlan") {
+				at.fault("vlan", "vlan: packets of a network have no tags; name a device instead of the network")
+			}
+		case p.Network != "" || at.given("network"):
+			at.fault("device", "it is network or device, not both")
+		case (p.VLAN != 0 || at.given("vlan")) && (p.VLAN < 1 || p.VLAN > config.MaxVLAN):
+			at.fault("vlan", "vlan %d is not from 1 to %d", p.VLAN, config.MaxVLAN)
+		}
 		if p.Protocol != "" || at.given("protocol") {
 			p.Protocol = Protocol(strings.ToUpper(string(p.Protocol)))
 			if known := []string{string(TCP), string(UDP), string(ICMP)}; !slices.Contains(known, string(p.Protocol)) {

@@ -67,6 +67,28 @@ network = "blue"
 serve = ["http:80", "https:443", "ftp:21", "echo:80", "echo", "echo:0", "echo:7"] #! instance "a": serve[4]: "echo" is not a service such as http:80 or echo:7 #! instance "a": serve[5]: "echo:0" is not a service such as http:80 or echo:7 #! instance "a": unknown service "https"; did you mean "http"? #! instance "a": unknown service "ftp"; known: http, echo #! instance "a": port 80 is served already`},
 }
 
+// DHCP knows an instance by its MAC address, and tells it where the gateway is.
+var clientCases = []faultCase{
+	{"clients", blue + `
+[[port]]
+name = "p"
+network = "blue"
+fixed_ip = "10.1.0.3"
+[[instance]]
+name = "p"
+network = "blue"
+dhcp = true #! instance "p": dhcp needs the MAC address of port "p": write mac = "fa:16:3e:d1:4d:8f" there
+[[instance]]
+name = "a"
+network = "blue"
+gateway = "10.1.0.1" #! instance "a": gateway: with dhcp the server says it; take the key out, or write dhcp = false
+dhcp = true
+[[instance]]
+name = "b"
+network = "blue"
+dhcp = 1 #! instance "b": dhcp must be true or false, not 1`},
+}
+
 var stepCases = []faultCase{
 	{"steps", blue + `
 [[instance]]
@@ -90,7 +112,7 @@ do = " "      #! step #4: do is empty
 expect = ""   #! step #4: expect is empty, which every output holds
 [[step]]
 on = "vm"
-do = "show conntrack" #! step #5: unknown verb "show"; known: ping, curl, browse, connect, send, traceroute, start, stop, wait
+do = "show conntrack" #! step #5: unknown verb "show"; known: ping, curl, browse, connect, send, traceroute, start, stop, dhcp, dig, arping, ip, nc, echo, wait
 times = 2
 expect = ["a",
   ""] #! step #5: expect is empty, which every output holds`},
@@ -109,6 +131,11 @@ never = [
   { network = "blue", src = "10.1.0.1", dst = "fd00::1" }, #! step #1: never #1: dst fd00::1 is IPv6, src 10.1.0.1 is IPv4
   { network = "blue", protocol = "ICMP", dst_port = 80 },  #! step #1: never #2: ICMP has no ports
   { network = "blue", protocol = "SCTP", src_port = 0 },   #! step #1: never #3: src_port must be a port from 1 to 65535, not 0 #! step #1: never #3: unknown protocol "SCTP"; known: TCP, UDP, ICMP
-  5,                                                       #! step #1: never[3] must be a table, not 5
+  { device = "tap:blue", network = "blue" },               #! step #1: never #4: it is network or device, not both
+  { network = "blue", vlan = 100 },                        #! step #1: never #5: vlan: packets of a network have no tags; name a device instead of the network
+  { device = "tap:blue", vlan = 4095 },                    #! step #1: never #6: vlan 4095 is not from 1 to 4094
+  { device = "tap:blue", vlan = 0 },                       #! step #1: never #7: vlan 0 is not from 1 to 4094
+  { device = "tap:blue", vlan = 4094, src = "10.1.0.1" },
+  5,                                                       #! step #1: never[8] must be a table, not 5
 ]`},
 }

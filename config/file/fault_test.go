@@ -15,8 +15,8 @@ import (
 
 func faultCases() []faultCase {
 	return slices.Concat(syntaxCases, shapeCases, networkCases, subnetCases, routerCases, natCases,
-		portCases, floatingCases, poolCases, vipCases, instanceCases, stepCases, unforwardedCases, idCases,
-		serviceCases)
+		portCases, floatingCases, poolCases, vipCases, instanceCases, clientCases, stepCases, unforwardedCases,
+		idCases, serviceCases)
 }
 
 // wanted collects what a text says of itself.

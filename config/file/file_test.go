@@ -272,3 +272,28 @@ func goldenText(o config.Object) string {
 	}
 	return text
 }
+
+// An instance with DHCP has a MAC address of its own that is the same each time, and its port has the same one.
+func TestClientsOfDHCPHaveMACAddresses(t *testing.T) {
+	const text = "[[network]]\nname = \"blue\"\nsubnet = [{ cidr = \"10.1.0.0/24\", dhcp = true }]\n" +
+		"[[instance]]\nname = \"a\"\nnetwork = \"blue\"\ndhcp = true\n" +
+		"[[instance]]\nname = \"b\"\nnetwork = \"blue\"\ndhcp = true\n" +
+		"[[instance]]\nname = \"c\"\nnetwork = \"blue\"\n"
+	var macs []string
+	for range 2 {
+		topo, err := file.Parse("lab.toml", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := state(t, topo)
+		for _, in := range topo.Instances {
+			if p := s.Port(in.ID); p == nil || p.MAC != in.MAC || p.FixedIPs[0].Address != in.Address {
+				t.Errorf("%s has %v, its port is %+v", in.Name, in.MAC, p)
+			}
+			macs = append(macs, in.MAC.String())
+		}
+	}
+	if macs[0] == macs[1] || macs[0] == "" || macs[1] == "" || macs[2] != "" || !slices.Equal(macs[:3], macs[3:]) {
+		t.Errorf("they have %q", macs)
+	}
+}

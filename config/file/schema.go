@@ -385,6 +385,8 @@ var instanceKeys = keys[Instance]{
 	leaf("address", func(i *Instance, v value) { i.Address = v.addr() }),
 	leaf("mac", func(i *Instance, v value) { i.MAC = v.mac() }),
 	leaf("gateway", func(i *Instance, v value) { i.Gateway = v.addr() }),
+	leaf("device", func(i *Instance, v value) { i.Device = v.text() }),
+	leaf("dhcp", func(i *Instance, v value) { i.DHCP = v.flag() }),
 	leaf("serve", func(i *Instance, v value) { i.Serve = listOf(v, value.service) }),
 	leaf("id", func(i *Instance, v value) { i.ID = v.id() }),
 }
@@ -418,6 +420,8 @@ func decodeExpect(s *Step, v value) {
 
 var patternKeys = keys[PacketPattern]{
 	leaf("network", func(p *PacketPattern, v value) { p.Network = v.text() }),
+	leaf("device", func(p *PacketPattern, v value) { p.Device = v.text() }),
+	leaf("vlan", func(p *PacketPattern, v value) { p.VLAN = v.number() }),
 	leaf("src", func(p *PacketPattern, v value) { p.Src = v.addr() }),
 	leaf("dst", func(p *PacketPattern, v value) { p.Dst = v.addr() }),
 	leaf("protocol", func(p *PacketPattern, v value) { p.Protocol = v.protocol() }),

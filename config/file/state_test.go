@@ -200,7 +200,7 @@ func stateLines(s *config.State) []string {
 	for p := range s.Ports() {
 		n := s.Network(p.Network)
 		switch p.DeviceOwner {
-		case config.OwnerGateway:
+		case config.OwnerGateway, config.OwnerDHCP: // the State has chosen the latter
 		case config.OwnerInterface:
 			for _, f := range p.FixedIPs {
 				sub := s.SubnetAt(n.ID, f.Address)

@@ -385,8 +385,10 @@ type Instance struct {
 	Network string
 	Address netip.Addr   // after validation always set
 	Prefix  netip.Prefix // Address with its subnet's prefix length; set by validation
-	MAC     MAC          // zero: its port's, or else chosen by the lab
+	MAC     MAC          // zero: its port's, or else chosen by the lab; with DHCP set by validation
 	Gateway netip.Addr   // after validation set, unless the subnet has none or it is the instance itself
+	Device  string       // of the network, that it is behind; empty: its port's, or else it has a port of its own
+	DHCP    bool         // it is told Address and the rest by DHCP
 	Serve   []Service
 }
 
@@ -411,10 +413,12 @@ type Step struct {
 	Never   []PacketPattern
 }
 
-// A PacketPattern describes packets seen on a network; zero fields match all.
+// A PacketPattern describes packets seen on a network, or on a device; zero fields match all, except VLAN.
 type PacketPattern struct {
 	Line     int
 	Network  string
+	Device   string // instead of Network: what crosses it, with its tags
+	VLAN     int    // of the tag on Device; 0: packets without a tag
 	Src      netip.Addr
 	Dst      netip.Addr
 	Protocol Protocol

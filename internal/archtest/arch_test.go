@@ -71,7 +71,7 @@ var allowed = map[string][]string{
 	"internal/dhcp":           {"github.com/insomniacslk/dhcp"},
 	"internal/e2e":            {},
 	"internal/lab": {"config", "config/file", "router", "router/control", "router/host", "tap", "internal/packet",
-		"github.com/rivo/uniseg"},
+		"github.com/miekg/dns", "github.com/rivo/uniseg"},
 	"router": {"config", "tap", "lb", "nat", "internal/conntrack", "internal/dhcp", "internal/neighbor",
 		"internal/packet",
 		"router/host",

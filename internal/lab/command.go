@@ -8,17 +8,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/config/file"
 )
 
 // A command is the do line of a step, understood.
 type command struct {
-	name string // ping, curl, browse, traceroute, connect, send, start, stop, wait, or one of ownCommands
+	name string // one of commandNames, wait, or one of ownCommands
 
-	addr  netip.Addr     // ping, traceroute; floating ip create --floating-ip-address
-	to    netip.AddrPort // connect, send
+	addr  netip.Addr     // ping, traceroute, arping; floating ip create --floating-ip-address
+	to    netip.AddrPort // connect, send, nc
 	url   string         // curl, browse
-	text  string         // send
+	text  string         // send, nc
 	pause time.Duration  // wait
 
 	service file.Service // start, stop
@@ -26,9 +27,16 @@ type command struct {
 	network  string     // floating ip create
 	floating netip.Addr // floating ip set, unset, delete, show
 	fixed    netip.Addr // floating ip create and set --fixed-ip-address
-	port     string     // floating ip create and set --port
+	port     string     // floating ip create and set --port; port set, unset
 
 	router routerCommand // router
+
+	pair     config.AddressPair // port set and unset --allowed-address
+	security string             // port set --enable-port-security, --disable-port-security
+
+	dig digCommand
+	ip  ipCommand
+	nc  ncCommand
 
 	verb         string // what one of ownCommands does, such as set; of two words: member set, add subnet
 	pool, member string // member set
@@ -36,17 +44,19 @@ type command struct {
 	weighs       bool   // it is given
 	admin        string // member set --enable, --disable
 
-	count    int           // ping -c; 0: until the deadline
+	count    int           // ping, arping -c; 0: until the deadline
+	from     netip.Addr    // ping -I, arping -s; the zero value: the host's own
+	probe    bool          // arping -D
 	size     int           // ping -s, payload bytes
 	ttl      int           // ping -t
 	df       bool          // ping -M do
 	interval time.Duration // ping -i; 0: the lab's own
-	deadline time.Duration // ping -w
+	deadline time.Duration // ping, arping -w
 	quiet    bool          // ping -q
-	timeout  time.Duration // ping -W, curl -m, connect and send -w, traceroute -w
+	timeout  time.Duration // ping -W, curl -m; connect, send, traceroute, dhcp, nc -w
 	maxHops  int           // traceroute -m
 	mode     string        // traceroute -I, -T, -U
-	udp      bool          // connect -u
+	udp      bool          // connect, nc -u
 	numeric  bool          // traceroute -n
 
 	headers  bool   // curl -i and -I
@@ -76,11 +86,13 @@ var ownCommands = []ownCommand{
 	{balancer, balancer, (*command).parseBalancer},
 	{floatingIP, "floating ip", (*command).parseFloating},
 	{routers, routers, (*command).parseRouter},
-	{show, "show nat", (*command).parseShow},
+	{ports, ports, (*command).parsePort},
+	{show, "show nat, drops", (*command).parseShow},
 }
 
 // commandNames are the commands that an instance has.
-var commandNames = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop"}
+var commandNames = []string{"ping", "curl", "browse", "connect", "send", "traceroute", "start", "stop", "dhcp", "dig",
+	"arping", "ip", "nc"}
 
 // parseCommand understands a do line. on says whether an instance runs it.
 func parseCommand(line string, on bool) (*command, error) {
@@ -95,6 +107,14 @@ func parseCommand(line string, on bool) (*command, error) {
 	if isOwn, err := c.parseOwn(line, on); isOwn {
 		return c, err
 	}
+	if c.name == "echo" {
+		rest, err := c.echoPipe(line)
+		if err != nil {
+			return nil, err
+		}
+		words = strings.Fields(rest)
+		c.name = words[0]
+	}
 	if !slices.Contains(commandNames, c.name) {
 		if on {
 			return nil, fmt.Errorf("unknown command %q: an instance has wait, %s", c.name,
@@ -108,6 +128,9 @@ func parseCommand(line string, on bool) (*command, error) {
 	}
 	if c.name == "start" || c.name == "stop" {
 		return c, c.parseService(words[1:])
+	}
+	if c.name == "ip" {
+		return c, c.parseIP(words[1:])
 	}
 	if c.tool() == "curl" { // people quote its URLs and formats
 		var err error
@@ -187,6 +210,8 @@ func (c *command) check(topo *file.Topology, s *file.Step) error {
 		return c.checkFloating(topo)
 	case c.name == routers:
 		return c.checkRouter(topo)
+	case c.name == ports:
+		return c.checkPort(topo)
 	}
 	return nil
 }
@@ -205,14 +230,22 @@ func (c *command) parseWait(args []string) error {
 
 // arguments takes the arguments that are no options.
 func (c *command) arguments(args []string) error {
-	want := map[string]string{"ping": "an address", "traceroute": "an address", "curl": "a URL",
+	switch c.name {
+	case "dhcp":
+		return c.parseDHCP(args)
+	case "dig":
+		return c.parseDig(args)
+	case "nc":
+		return c.parseNC(args)
+	}
+	want := map[string]string{"arping": "an address", "ping": "an address", "traceroute": "an address", "curl": "a URL",
 		"connect": "ADDRESS:PORT", "send": "ADDRESS:PORT TEXT"}[c.tool()]
 	if len(args) == 0 || len(args) > 1 && c.name != "send" || len(args) < 2 && c.name == "send" {
 		return fmt.Errorf("takes %s", want)
 	}
 	var err error
 	switch c.tool() {
-	case "ping", "traceroute":
+	case "ping", "traceroute", "arping":
 		if c.addr, err = netip.ParseAddr(args[0]); err != nil || !c.addr.Is4() {
 			return fmt.Errorf("%q is not an IPv4 address: hosts of a lab have no names", args[0])
 		}

@@ -140,18 +140,11 @@ func (c *command) checkFloating(topo *file.Topology) error {
 	if c.port == "" {
 		return nil
 	}
-	var ports []string
-	for i := range topo.Ports {
-		ports = append(ports, topo.Ports[i].Name)
-	}
-	for i := range topo.Instances {
-		ports = append(ports, topo.Instances[i].Name)
-	}
-	if slices.Contains(ports, c.port) {
+	names := portNames(topo)
+	if slices.Contains(names, c.port) {
 		return nil
 	}
-	slices.Sort(ports)
-	return fmt.Errorf("floating ip: no such port %q: there are %s", c.port, listed(quoted(slices.Compact(ports))))
+	return fmt.Errorf("floating ip: no such port %q: there are %s", c.port, listed(quoted(names)))
 }
 
 // float carries a floating ip command out.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/control"
 	"github.com/taprouter/taprouter/router/host"
+	"github.com/taprouter/taprouter/tap"
 )
 
 // Options are the settings of a run.
@@ -34,9 +36,9 @@ type Options struct {
 }
 
 // Check finds the faults of a lab that config cannot know: commands, their options
-// and what they name. It returns nil for a topology without steps.
+// and what they name, and the devices of instances.
 func Check(topo *file.Topology) file.Faults {
-	var faults file.Faults
+	faults := checkDevices(topo)
 	for i := range topo.Steps {
 		s := &topo.Steps[i]
 		c, err := parseCommand(s.Do, s.On != "")
@@ -91,22 +93,27 @@ func Run(ctx context.Context, topo *file.Topology, opt Options) error {
 	if err != nil {
 		return err
 	}
-	engine, err := router.Start(state, router.Options{Logger: opt.Logger, Clock: time.Now})
-	if err != nil {
-		return err
-	}
 	l := &lab{
 		topo:     topo,
-		engine:   engine,
-		control:  control.New(engine, control.Options{}),
 		hosts:    map[string]*host.Host{},
 		browsers: map[string]*http.Client{},
 		recorder: newRecorder(),
 		printer:  printer{opt.Out, opt.Color},
 		failFast: opt.FailFast,
 	}
+	options := router.Options{Logger: opt.Logger, Clock: time.Now, InMemory: true}
+	if anyBehind(topo) {
+		options.Open = func(d config.Device) (tap.Device, error) { return l.uplinks.open(d, l.recorder.observeTagged) }
+	}
+	if l.engine, err = router.Start(state, options); err != nil {
+		return err
+	}
+	l.control = control.New(l.engine, control.Options{})
 	defer l.close()
 	if err := l.start(opt.Logger); err != nil {
+		return err
+	}
+	if err := l.boot(ctx); err != nil {
 		return err
 	}
 	return l.play(ctx)
@@ -119,8 +126,10 @@ type lab struct {
 	control  *control.Control
 	hosts    map[string]*host.Host
 	browsers map[string]*http.Client // of instances that have one
+	uplinks  uplinks
 	recorder *recorder
 	printer  printer
+	asides   asides // what goes on beside the steps' commands
 	failFast bool
 }
 
@@ -149,18 +158,21 @@ func (l *lab) start(log *slog.Logger) error {
 
 // instance makes one host and its services.
 func (l *lab) instance(c *file.Instance, log *slog.Logger) (*host.Host, error) {
-	mtu := 0
+	var network file.Network
 	for i := range l.topo.Networks {
 		if l.topo.Networks[i].Name == c.Network {
-			mtu = l.topo.Networks[i].MTU
+			network = l.topo.Networks[i]
 		}
 	}
-	dev, err := l.engine.Attach(c.Network, 0)
+	dev, err := l.attach(c, network.VLAN)
 	if err != nil {
 		return nil, err
 	}
-	h, err := host.New(dev, host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway, MTU: mtu,
-		Logger: log})
+	of := host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway, MTU: network.MTU, Logger: log}
+	if c.DHCP {
+		of.Address, of.Gateway = netip.Prefix{}, netip.Addr{}
+	}
+	h, err := host.New(dev, of)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +185,14 @@ func (l *lab) instance(c *file.Instance, log *slog.Logger) (*host.Host, error) {
 	return h, nil
 }
 
+// attach gives an instance its end of a cable: to a port of its own on its network, or to what is behind a device.
+func (l *lab) attach(c *file.Instance, vlan int) (tap.Device, error) {
+	if device := deviceOf(l.topo, c); device != "" {
+		return l.uplinks.plug(device, vlan)
+	}
+	return l.engine.Attach(c.Network, 0)
+}
+
 func (l *lab) close() {
 	for _, b := range l.browsers {
 		b.CloseIdleConnections()
@@ -181,6 +201,8 @@ func (l *lab) close() {
 		_ = h.Close() // nothing depends on it any more
 	}
 	_ = l.engine.Close()
+	l.uplinks.wait()
+	l.asides.wait()
 }
 
 // play goes through the steps.
@@ -258,6 +280,7 @@ func (l *lab) step(ctx context.Context, i int) bool {
 		l.printer.prompt(s)
 		out := &told{printer: l.printer}
 		res := l.perform(ctx, s, c, expected(s, k), out)
+		l.asides.tell(out, expected(s, k))
 		out.end()
 		if ctx.Err() != nil {
 			return false
@@ -330,11 +353,17 @@ func (l *lab) run(ctx context.Context, s *file.Step, c *command, out io.Writer) 
 		return done(l.float(c, out))
 	case routers:
 		return done(l.route(c, out))
+	case ports:
+		return done(l.changePort(c, out))
 	case show:
-		l.showNAT(out)
+		l.show(c, out)
 		return done(true)
 	case "browse":
 		return l.browse(ctx, c, s.On, out)
+	case "nc":
+		if c.nc.listens {
+			return done(l.listen(c, s.On, out))
+		}
 	}
 	return c.run(ctx, l.hosts[s.On], out)
 }
@@ -399,21 +428,21 @@ func (l *lab) packets(i int) bool {
 		p := &s.Sees[k]
 		first, n := l.find(p)
 		if n > 0 {
-			l.printer.passed(fmt.Sprintf("on %s: %v%s", p.Network, first, times(n)))
+			l.printer.passed(fmt.Sprintf("on %s: %v%s", placeOf(p), first, times(n)))
 			continue
 		}
 		ok = false
-		l.failed(p.Line, fmt.Sprintf("on %s: nothing was seen %s; seen instead:", p.Network, patternString(p)),
-			l.recorder.on(p.Network, 5)...)
+		l.failed(p.Line, fmt.Sprintf("on %s: nothing was seen %s; seen instead:", placeOf(p), patternString(p)),
+			l.recorder.on(placeOf(p), 5)...)
 	}
 	for k := range s.Never {
 		p := &s.Never[k]
 		if first, n := l.recorder.find(p); n > 0 {
 			ok = false
-			l.failed(p.Line, fmt.Sprintf("on %s, but must not be: %v%s", p.Network, first, times(n)))
+			l.failed(p.Line, fmt.Sprintf("on %s, but must not be: %v%s", placeOf(p), first, times(n)))
 			continue
 		}
-		l.printer.passed(fmt.Sprintf("on %s: nothing %s", p.Network, patternString(p)))
+		l.printer.passed(fmt.Sprintf("on %s: nothing %s", placeOf(p), patternString(p)))
 	}
 	return ok
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -14,7 +15,8 @@ import (
 
 // A seen packet is one that crossed a network.
 type seen struct {
-	network string
+	network string // or the device
+	vlan    int    // on a device: of its tag, 0 if it has none
 	packet.Tuple
 	flags, typ, code uint8
 	seq              uint16 // of an ICMP echo
@@ -95,8 +97,11 @@ func newRecorder() *recorder {
 	return &recorder{earlier: map[connection]bool{}, kept: map[string]int{}}
 }
 
-// observe notes one frame, on the path of the packets.
-func (r *recorder) observe(network string, f tap.Frame) {
+// observe notes one frame on a network, on the path of the packets.
+func (r *recorder) observe(network string, f tap.Frame) { r.observeTagged(network, f, 0) }
+
+// observeTagged notes one frame on a device, which had the tag of a VLAN there.
+func (r *recorder) observeTagged(network string, f tap.Frame, vlan int) {
 	eth := f.Ethernet()
 	if len(eth) < packet.EthernetLen {
 		return
@@ -113,7 +118,7 @@ func (r *recorder) observe(network string, f tap.Frame) {
 	if r.parser.Parse(&p, eth, f.Header()) != packet.FaultNone {
 		return
 	}
-	s := seen{network: network, Tuple: p.Tuple, flags: p.Flags, typ: p.Type, code: p.Code}
+	s := seen{network: network, vlan: vlan, Tuple: p.Tuple, flags: p.Flags, typ: p.Type, code: p.Code}
 	if p.IsQuery() {
 		s.seq = binary.BigEndian.Uint16(eth[p.L4+6:])
 	}
@@ -212,10 +217,14 @@ func (r *recorder) on(network string, max int) []string {
 	return lines
 }
 
+// placeOf is the network or the device that a pattern is about.
+func placeOf(p *file.PacketPattern) string { return cmp.Or(p.Device, p.Network) }
+
 // matches reports whether a packet fits a pattern, whose empty fields fit all.
 func (s *seen) matches(p *file.PacketPattern) bool {
 	switch {
-	case p.Network != "" && p.Network != s.network,
+	case placeOf(p) != "" && placeOf(p) != s.network,
+		p.VLAN != s.vlan, // on a network there are none
 		p.Src.IsValid() && p.Src != s.Src.Netip(),
 		p.Dst.IsValid() && p.Dst != s.Dst.Netip(),
 		p.SrcPort != 0 && (p.SrcPort != s.SrcPort || s.Proto == packet.ProtoICMP),
@@ -227,16 +236,20 @@ func (s *seen) matches(p *file.PacketPattern) bool {
 
 // String is the packet in the manner of tcpdump.
 func (s seen) String() string {
-	src, dst := s.Src.Netip(), s.Dst.Netip()
+	src, dst, tag := s.Src.Netip(), s.Dst.Netip(), ""
+	if s.vlan != 0 {
+		tag = fmt.Sprintf("vlan %d, ", s.vlan)
+	}
 	switch s.Proto {
 	case packet.ProtoTCP:
-		return fmt.Sprintf("IP %v.%d > %v.%d: tcp, flags [%s]", src, s.SrcPort, dst, s.DstPort, flagNames(s.flags))
+		return fmt.Sprintf("%sIP %v.%d > %v.%d: tcp, flags [%s]", tag, src, s.SrcPort, dst, s.DstPort,
+			flagNames(s.flags))
 	case packet.ProtoUDP:
-		return fmt.Sprintf("IP %v.%d > %v.%d: udp", src, s.SrcPort, dst, s.DstPort)
+		return fmt.Sprintf("%sIP %v.%d > %v.%d: udp", tag, src, s.SrcPort, dst, s.DstPort)
 	case packet.ProtoICMP:
-		return fmt.Sprintf("IP %v > %v: ICMP %s", src, dst, s.icmpName())
+		return fmt.Sprintf("%sIP %v > %v: ICMP %s", tag, src, dst, s.icmpName())
 	}
-	return fmt.Sprintf("IP %v > %v: %s", src, dst, packet.ProtoName(s.Proto))
+	return fmt.Sprintf("%sIP %v > %v: %s", tag, src, dst, packet.ProtoName(s.Proto))
 }
 
 func flagNames(flags uint8) string {
@@ -272,6 +285,12 @@ func (s *seen) icmpName() string {
 // patternString writes a pattern for people.
 func patternString(p *file.PacketPattern) string {
 	parts := []string{}
+	switch {
+	case p.VLAN != 0:
+		parts = append(parts, fmt.Sprintf("with vlan %d", p.VLAN))
+	case p.Device != "":
+		parts = append(parts, "without a tag")
+	}
 	if p.Protocol != "" {
 		parts = append(parts, strings.ToLower(string(p.Protocol)))
 	}

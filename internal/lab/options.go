@@ -78,6 +78,7 @@ var options = map[string]map[string]option{
 		"-i": seconds(func(c *command) *time.Duration { return &c.interval }, leastInterval),
 		"-w": seconds(func(c *command) *time.Duration { return &c.deadline }, 0),
 		"-W": seconds(timeout, 0),
+		"-I": {true, setFrom},
 		"-M": {true, func(c *command, value string) error {
 			if c.df = value == "do"; !c.df && value != "dont" && value != "want" {
 				return fmt.Errorf("%q is none of do, dont, want", value)
@@ -109,6 +110,35 @@ var options = map[string]map[string]option{
 	},
 	"connect": {"-u": flag(func(c *command) { c.udp = true }), "-w": seconds(timeout, 0)},
 	"send":    {"-w": seconds(timeout, 0)},
+	"dhcp":    {"-w": seconds(timeout, 0)},
+	"dig": {
+		"-4": ignored,
+		"-x": {true, func(c *command, value string) error { c.text = value; return nil }},
+	},
+	"arping": {
+		"-q": ignored, "-b": ignored,
+		"-c": number(func(c *command) *int { return &c.count }, 1, 1000),
+		"-w": seconds(func(c *command) *time.Duration { return &c.deadline }, 0),
+		"-s": {true, setFrom},
+		"-D": flag(func(c *command) { c.probe = true }),
+		"-I": only("an instance has the interface "+eth0+" alone", func(*command) {}, eth0),
+	},
+	"nc": {
+		"-4": ignored, "-n": ignored, "-v": ignored, "-N": ignored, "-p": ignored,
+		"-l": flag(func(c *command) { c.nc.listens = true }),
+		"-k": flag(func(c *command) { c.nc.goesOn = true }),
+		"-z": flag(func(c *command) { c.nc.looks = true }),
+		"-u": flag(func(c *command) { c.udp = true }),
+		"-w": seconds(timeout, 0),
+	},
+}
+
+// setFrom takes the address that something comes from, or the interface, which is the only one.
+func setFrom(c *command, value string) (err error) {
+	if value != eth0 {
+		c.from, err = anAddress(value)
+	}
+	return err
 }
 
 func showHeaders(c *command) { c.headers = true }

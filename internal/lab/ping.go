@@ -148,6 +148,7 @@ func (p *pinger) send(ctx context.Context) {
 			Bytes:        size,
 			Seq:          e.seq & 0xffff,
 			TTL:          p.ttl,
+			From:         p.from,
 			DontFragment: p.df,
 		})
 		select {
@@ -163,7 +164,8 @@ func (p *pinger) tally(e echo) {
 	switch {
 	case e.err == nil:
 		p.times = append(p.times, milliseconds(e.reply.RTT))
-	case errors.As(e.err, &icmp), errors.Is(e.err, syscall.EMSGSIZE):
+	case errors.As(e.err, &icmp), errors.Is(e.err, syscall.EMSGSIZE), errors.Is(e.err, syscall.ENETUNREACH),
+		errors.Is(e.err, syscall.EADDRNOTAVAIL):
 		p.failed++
 	}
 }
@@ -183,6 +185,10 @@ func (p *pinger) flush(all bool) {
 			fmt.Fprintf(p.out, "From %v icmp_seq=%d %s\n", icmp.From, e.seq, icmp.Reason())
 		case errors.Is(e.err, syscall.EMSGSIZE):
 			fmt.Fprintln(p.out, "ping: local error: message too long")
+		case errors.Is(e.err, syscall.ENETUNREACH):
+			fmt.Fprintln(p.out, "ping: connect: Network is unreachable")
+		case errors.Is(e.err, syscall.EADDRNOTAVAIL):
+			fmt.Fprintln(p.out, "ping: bind: Cannot assign requested address")
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/taprouter/taprouter/router/control"
 )
 
-// The router's own commands on routers, in the openstack client's words, and one in taprouter's:
+// The router's own commands on routers, in the openstack client's words, and two in taprouter's:
 //
 //	router set --external-gateway NETWORK [--fixed-ip ip-address=A] [--enable-snat | --disable-snat] ROUTER
 //	router unset --external-gateway ROUTER
@@ -24,6 +24,7 @@ import (
 //	router remove route --route destination=CIDR,gateway=A ROUTER
 //	router show ROUTER
 //	show nat
+//	show drops
 //
 // SUBNET is a CIDR, as a subnet of a file has no name, or an id.
 
@@ -189,15 +190,6 @@ func (c *command) routerNames(names []string) error {
 	if subnet {
 		r.subnet = names[1]
 	}
-	return nil
-}
-
-// parseShow understands a line that begins with show.
-func (c *command) parseShow(line string) error {
-	if !slices.Equal(strings.Fields(line), []string{show, "nat"}) {
-		return fmt.Errorf("%q is not understood: there is show nat", line)
-	}
-	c.verb = "nat"
 	return nil
 }
 

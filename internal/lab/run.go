@@ -47,6 +47,16 @@ func (c *command) run(ctx context.Context, h *host.Host, out io.Writer) result {
 		return c.connect(ctx, h, out)
 	case "send":
 		return c.send(ctx, h, out)
+	case "dhcp":
+		return c.dhcp(ctx, h, out)
+	case "dig":
+		return c.askDNS(ctx, h, out)
+	case "arping":
+		return c.arping(ctx, h, out)
+	case "ip":
+		return done(c.changeOrShow(h, out))
+	case "nc":
+		return c.netcat(ctx, h, out)
 	case "start", "stop":
 		return done(c.startOrStop(h, out))
 	}

@@ -35,8 +35,7 @@ func (c *Control) DisallowAddress(port string, pair config.AddressPair) error {
 	})
 }
 
-// pairAt is the place of a pair at a port, -1 if the port does not have it. A pair without a MAC address has that of the
-// port.
+// pairAt is the place of a pair at a port, -1 if it is not there. A pair without a MAC address has the port's.
 func pairAt(p *config.Port, pair config.AddressPair) int {
 	return slices.IndexFunc(p.AllowedAddressPairs, func(has config.AddressPair) bool {
 		return has.IP == pair.IP && cmp.Or(has.MAC, p.MAC) == cmp.Or(pair.MAC, p.MAC)

@@ -11,6 +11,7 @@ package routertest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -187,7 +188,8 @@ func (l *Lab) gateway(n *file.Network, s *file.Subnet) netip.Addr {
 }
 
 // Instance attaches one of the topology's instances, by its name, with what it
-// serves. An instance that is attached already, and not closed, ends the test.
+// serves. With dhcp it has its lease when Instance returns. An instance that is
+// attached already, and not closed, ends the test.
 func (l *Lab) Instance(name string) *host.Host {
 	l.t.Helper()
 	for i := range l.topo.Instances {
@@ -195,7 +197,19 @@ func (l *Lab) Instance(name string) *host.Host {
 		if c.Name != name {
 			continue
 		}
-		h := l.attach(c.Network, host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway})
+		of := host.Config{Name: c.Name, MAC: c.MAC, Address: c.Prefix, Gateway: c.Gateway}
+		if c.DHCP {
+			of.Address, of.Gateway = netip.Prefix{}, netip.Addr{}
+		}
+		h := l.attach(c.Network, of)
+		if c.DHCP {
+			ctx, cancel := context.WithTimeout(l.t.Context(), leaseWait)
+			_, err := h.DHCP(ctx)
+			cancel()
+			if err != nil {
+				l.t.Fatal(err)
+			}
+		}
 		for _, s := range c.Serve {
 			serve := h.ServeName
 			if s.Kind == "echo" {
@@ -210,6 +224,9 @@ func (l *Lab) Instance(name string) *host.Host {
 	l.t.Fatalf("routertest: no instance %q", name)
 	return nil
 }
+
+// leaseWait is how long an instance waits for its lease.
+const leaseWait = 10 * time.Second
 
 // attach makes a host that ends with the test.
 func (l *Lab) attach(network string, c host.Config) *host.Host {

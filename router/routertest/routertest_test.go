@@ -139,3 +139,25 @@ func TestOutsideGetsNowhereInside(t *testing.T) {
 		t.Error("no drop is counted")
 	}
 }
+
+// An instance with DHCP has asked for its address when it is there.
+func TestInstanceWithDHCP(t *testing.T) {
+	t.Parallel()
+	lab := routertest.Parse(t, `
+[[network]]
+name = "in"
+subnet = [{ cidr = "10.1.0.0/24", dhcp = true }]
+[[router]]
+name = "r"
+interfaces = ["in"]
+[[instance]]
+name = "vm"
+network = "in"
+address = "10.1.0.9"
+dhcp = true
+`)
+	l, ok := lab.Instance("vm").Interface().Lease()
+	if !ok || l.Address != netip.MustParsePrefix("10.1.0.9/24") || l.Gateway != netip.MustParseAddr("10.1.0.1") {
+		t.Errorf("the lease is %+v", l)
+	}
+}
