@@ -48,9 +48,10 @@ func (a *API) mountBalancing() {
 		return l.answer(r)
 	}})
 	a.empty(lbaas+"/providers/{provider}/flavor_capabilities", "flavor_capabilities")
-	for _, name := range []string{"flavors", "flavorprofiles", "l7policies", "availabilityzones"} {
+	for _, name := range []string{"flavors", "flavorprofiles", "l7policies"} {
 		a.empty(lbaas+"/"+name, name)
 	}
+	a.empty(lbaas+"/availabilityzones", "availability_zones") // the one list that is called otherwise than its path
 }
 
 // empty serves a collection that never has anything here.

@@ -125,7 +125,8 @@ func TestBalancerLists(t *testing.T) {
 	c := newCloud(t)
 	for _, name := range []string{"loadbalancers", "listeners", "pools", "healthmonitors", "flavors",
 		"flavorprofiles", "l7policies", "availabilityzones"} {
-		c.equals(c.do(200, "GET", lb+name, ""), `{"`+name+`":[],"`+name+`_links":[]}`)
+		list := strings.Replace(name, "yz", "y_z", 1) // of availability zones, whose path has no underline
+		c.equals(c.do(200, "GET", lb+name, ""), `{"`+list+`":[],"`+list+`_links":[]}`)
 		c.fault(405, "DELETE", lb+name, "")
 		c.fault(404, "GET", lb+name+"/x", "")
 	}
