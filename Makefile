@@ -12,7 +12,7 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 DEPS := iproute2 iputils-ping curl nginx-light iperf3 traceroute iputils-arping nftables tcpdump tshark ethtool \
         procps netcat-openbsd util-linux ca-certificates openssl etcd-server lintian man-db systemd \
         python3-openstackclient python3-octaviaclient python3-scapy prometheus busybox isc-dhcp-client dhcpcd-base \
-        isc-dhcp-relay cloud-init
+        isc-dhcp-relay cloud-init openstack-dashboard python3-octavia-dashboard
 
 .PHONY: build
 build: ## Build the static binary ./taprouter

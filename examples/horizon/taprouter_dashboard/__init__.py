@@ -1,0 +1,1 @@
+"""Horizon's settings for a taprouter."""
