@@ -84,6 +84,13 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
+SHOTS ?= $(CURDIR)/examples/horizon/shots
+
+.PHONY: horizon-shots
+horizon-shots: ## The tutorial's clicks in Chromium, with a picture of each step in SHOTS (root; chromium, chromium-driver)
+	rm -f $(SHOTS)/*.png
+	TAPROUTER_SHOTS=$(SHOTS) $(GO) test -v -count=1 -timeout 10m -run '^TestHorizonShots$$' ./internal/e2e
+
 SOAKTIME ?= 10m
 
 .PHONY: rates

@@ -66,9 +66,12 @@ TIME_ZONE = "UTC"
 COMPRESS_OFFLINE = True
 STATIC_ROOT = "/var/lib/openstack-dashboard/static"
 
+TEMPLATES[0]["DIRS"].insert(0, os.path.join(os.path.dirname(__file__), "templates"))  # noqa: F405
+
 # After the login comes the picture.
 HORIZON_CONFIG["user_home"] = "/project/network_topology/"  # noqa: F405
 HORIZON_CONFIG["customization_module"] = "taprouter_dashboard.overrides"  # noqa: F405
+POLICY_CHECK_FUNCTION = "taprouter_dashboard.policy.check"
 # The router answers when a change is made, so there is little to wait for. In milliseconds.
 HORIZON_CONFIG["ajax_poll_interval"] = 500  # noqa: F405
 
