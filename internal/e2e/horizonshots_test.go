@@ -280,3 +280,39 @@ func (b *browser) unbalance(lb balancer) {
 	b.driver.until("the load balancer's end", shown+`return !shown(arguments[0]) && !shown(arguments[1])`, in,
 		`//tr[contains(., '`+lb.name+`')]`)
 }
+
+// The page in English and the one in Chinese show the same commands, output and pictures, and every picture is there.
+func TestHorizonPages(t *testing.T) {
+	var first []string
+	for _, name := range []string{"README.md", "README.zh.md"} {
+		text, err := os.ReadFile(filepath.Join(horizonFolder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var shown []string
+		for line := range strings.Lines(string(text)) {
+			_, picture, is := strings.Cut(line, "](shots/")
+			switch {
+			case strings.HasPrefix(line, "    "):
+				shown = append(shown, line)
+			case is:
+				picture, _, _ = strings.Cut(picture, ")")
+				shown = append(shown, picture)
+				if _, err := os.Stat(filepath.Join(horizonFolder, "shots", picture)); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		if first == nil {
+			first = shown
+		}
+		for i := range max(len(first), len(shown)) {
+			if i >= len(first) || i >= len(shown) || first[i] != shown[i] {
+				t.Fatalf("%s differs from README.md at its %d. command, line of output or picture", name, i+1)
+			}
+		}
+		if len(shown) < 100 {
+			t.Errorf("%s shows only %d", name, len(shown))
+		}
+	}
+}
