@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,8 @@ func newDashboard(t *testing.T) *dashboard {
 		topology = strings.ReplaceAll(topology, `:`+name+`"`, `:`+device+`@`+(*s).name+`"`)
 	}
 	d.vm5 = d.space("vm5")
-	d.process = d.router.serve(d.file("tutorial.toml", topology+secondPhysical), "--listen", "127.0.0.1:9696", "--login-stub")
+	d.process = d.router.serve(d.file("tutorial.toml", topology+secondPhysical), "--listen", "127.0.0.1:9696",
+		"--login-stub")
 	d.web1.address("web1", "172.16.100.9/24", "172.16.100.1")
 	d.web2.address("web2", "172.16.100.10/24", "172.16.100.1")
 	d.vm3.address("vm3", "172.16.101.3/24", "172.16.101.1")
@@ -111,14 +113,30 @@ func (s *space) horizon(root string, flags ...string) string {
 		}
 	})
 	p.wait(t, "The dashboard is at ")
-	took := time.Since(started)
-	t.Logf("the dashboard is there after %v", took.Round(time.Millisecond))
-	if took > 10*time.Second {
-		t.Errorf("the dashboard needs %v", took)
-	}
+	t.Logf("the dashboard is there after %v", time.Since(started).Round(time.Millisecond))
 	_, base, _ := strings.Cut(p.out.String(), "The dashboard is at ")
 	base, _, _ = strings.Cut(base, "/.")
 	return base
+}
+
+// processorTime is what a process has used, by its folder in /proc (proc_pid_stat(5), utime and stime).
+func processorTime(t *testing.T, folder string) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(folder + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // behind the name
+	fields := strings.Fields(rest)
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100)
 }
 
 // The whole topology of episode 126 is drawn from its file. What the file states, a click cannot change.
@@ -164,6 +182,9 @@ func (d *dashboard) ordinary(t *testing.T) {
 		found++
 		status, err := os.ReadFile(filepath.Dir(name) + "/status")
 		d.check(err)
+		if took := processorTime(t, filepath.Dir(name)); took > 10*time.Second {
+			t.Errorf("the dashboard needs %v of a processor until it is there", took)
+		}
 		for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t", "CapPrm:\t0000000000000000",
 			"CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
 			if !strings.Contains(string(status), want) {
@@ -271,7 +292,8 @@ func TestHorizon(t *testing.T) {
 	d.step("what leads nowhere is hidden", func(t *testing.T) {
 		for _, page := range []string{topologyPage, floatingPage} {
 			text := words(f.get(page))
-			for _, hidden := range []string{"Launch Instance", "Compute", "Volumes", "Identity", "RBAC", "port forwarding"} {
+			for _, hidden := range []string{"Launch Instance", "Compute", "Volumes", "Identity", "RBAC",
+				"port forwarding"} {
 				if strings.Contains(text, hidden) {
 					t.Errorf("%s shows %s:\n%s", page, hidden, text)
 				}
@@ -361,7 +383,8 @@ func (d *dashboard) makesRouter(t *testing.T, h hands) {
 
 func (d *dashboard) setsGateway(t *testing.T, h hands) {
 	d.vm3.dead(t, "10.10.10.1")
-	h.fill(routersPage, routersPage+h.id(routersPage, "router_100_101")+"/setgateway", fieldValue{"network_id", "ext_net"})
+	h.fill(routersPage, routersPage+h.id(routersPage, "router_100_101")+"/setgateway",
+		fieldValue{"network_id", "ext_net"})
 	h.sees(routersPage, "router_100_101", "ext_net")
 	h.look("gateway")
 	d.shows()

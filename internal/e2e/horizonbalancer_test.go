@@ -137,7 +137,8 @@ func (f *forms) front(b balancer, network, address string) {
 	f.t.Helper()
 	f.items("/api/network/floatingips/")
 	pool := f.one("/api/network/floatingippools/", "name", network)
-	made, _ := f.call(http.MethodPost, "/api/network/floatingip/", map[string]any{"pool_id": pool["id"]}).(map[string]any)
+	made, _ := f.call(http.MethodPost, "/api/network/floatingip/",
+		map[string]any{"pool_id": pool["id"]}).(map[string]any)
 	lb := f.balancer(b)
 	port, _ := lb["vip_port_id"].(string)
 	f.call(http.MethodPatch, "/api/network/floatingip/", map[string]any{"address_id": made["id"],

@@ -104,7 +104,8 @@ func (f *forms) logIn() {
 func (f *forms) fill(_, form string, values ...fieldValue) {
 	f.t.Helper()
 	node := find(f.get(form), func(n *html.Node) bool {
-		return n.Data == "form" && strings.EqualFold(attribute(n, "method"), "post") && fieldOf(n, values[0].name) != nil
+		return n.Data == "form" && strings.EqualFold(attribute(n, "method"), "post") &&
+			fieldOf(n, values[0].name) != nil
 	})
 	if node == nil {
 		f.t.Fatalf("%s: no form has the field %s", form, values[0].name)

@@ -93,7 +93,8 @@ func (b *browser) fill(page, form string, values ...fieldValue) {
 	link := fmt.Sprintf(`//a[@href='%s']`, form)
 	b.reveal(link)
 	b.driver.click(link)
-	b.driver.until("the form", shown+`return all(arguments[0]).length > 0`, fmt.Sprintf(in+`//*[@name='%s']`, values[0].name))
+	b.driver.until("the form", shown+`return all(arguments[0]).length > 0`,
+		fmt.Sprintf(in+`//*[@name='%s']`, values[0].name))
 	for _, v := range values {
 		b.turnTo(form, v.name)
 		field := fmt.Sprintf(in+`//*[@name='%s']`, v.name)
@@ -108,18 +109,16 @@ func (b *browser) fill(page, form string, values ...fieldValue) {
 		}
 	}
 	b.look(slug(form))
-	final, _ := b.driver.script(shown + `return !!shown("` + in + `//button[contains(@class,'button-final')]")`)
-	for final == false {
-		next, _ := b.driver.script(shown + `return !!shown("` + in + `//button[contains(@class,'button-next')]")`)
-		if next != true {
-			break
-		}
-		b.driver.click(in + `//button[contains(@class,'button-next')]`)
-		final, _ = b.driver.script(shown + `return !!shown("` + in + `//button[contains(@class,'button-final')]")`)
+	// Steps at the end of a form may stay as they are.
+	for b.driver.has(in+next) && !b.driver.has(in+`//button[contains(@class, 'button-final')]`) {
+		b.driver.click(in + next)
 	}
-	b.submit(in + `//*[contains(@class,'modal-footer') or contains(@class,'footer')]//*[(self::button or self::input) ` +
-		`and contains(@class,'btn-primary') and not(contains(@class,'button-next'))]`)
+	b.submit(in + `//*[contains(@class, 'footer')]//*[self::button or self::input]` +
+		`[contains(@class, 'btn-primary')][not(contains(@class, 'button-next'))]`)
 }
+
+// next is the button that leads to the next step of a form.
+const next = `//button[contains(@class, 'button-next')]`
 
 var (
 	notWords = regexp.MustCompile(`\?.*|[0-9a-f]{8}-[0-9a-f-]{27}`) // a query, the id of an object
@@ -147,7 +146,7 @@ func (b *browser) turnTo(form, name string) {
 			b.t.Fatalf("%s: no step has the field %s", form, name)
 		}
 		b.look(slug(form) + "-first")
-		b.driver.click(in + `//button[contains(@class,'button-next')]`)
+		b.driver.click(in + next)
 	}
 }
 
@@ -168,7 +167,8 @@ func (b *browser) press(page, action, row string) {
 	b.reveal(button)
 	b.driver.click(button)
 	b.look("confirm-" + slug(action))
-	b.submit(in + `//*[contains(@class,'modal-footer')]//*[contains(@class,'btn-primary') or contains(@class,'btn-danger')]`)
+	b.submit(in + `//*[contains(@class, 'footer')]` +
+		`//*[contains(@class, 'btn-primary') or contains(@class, 'btn-danger')]`)
 }
 
 func (b *browser) sees(page, row string, texts ...string) {

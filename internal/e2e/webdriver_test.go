@@ -39,7 +39,8 @@ func (s *space) drive(f *forms, width, height int) *driver {
 	answer, _ := d.ask("POST", "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
 		"goog:chromeOptions": map[string]any{"args": []string{"--headless=new", "--no-sandbox", "--disable-gpu",
 			"--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run", "--disable-extensions",
-			"--user-data-dir=" + s.w.t.TempDir(), fmt.Sprintf("--window-size=%d,%d", width, height)}}}}}).(map[string]any)
+			"--user-data-dir=" + s.w.t.TempDir(),
+			fmt.Sprintf("--window-size=%d,%d", width, height)}}}}}).(map[string]any)
 	id, _ := answer["sessionId"].(string)
 	if id == "" {
 		s.w.t.Fatalf("no session: %v", answer)
@@ -137,6 +138,12 @@ func (d *driver) element(path string) string {
 	found, _ := d.until(path, shown+`return shown(arguments[0])`, path).(map[string]any)
 	id, _ := found[elementKey].(string)
 	return id
+}
+
+// has reports whether an element is displayed.
+func (d *driver) has(path string) bool {
+	is, _ := d.script(shown+`return !!shown(arguments[0])`, path) // a page that is gone shows nothing
+	return is == true
 }
 
 // click clicks an element as soon as it is there and nothing is before it.
