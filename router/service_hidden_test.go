@@ -7,7 +7,8 @@ func TestServicesWithoutDHCPCostTheSwitchNothing(t *testing.T) {
 	l := newLessonOf(t, tutorial())
 	for _, name := range []string{"vlan100", "vlan101"} {
 		if n := l.nets[name]; len(n.Services) > 0 || n.Local.Load() == nil {
-			t.Errorf("network %s: %d services at the switch, %v behind the router", name, len(n.Services), n.Local.Load())
+			t.Errorf("network %s: %d services at the switch, %v behind the router", name, len(n.Services),
+				n.Local.Load())
 		}
 	}
 	if n := l.nets["ext_net"]; n.Local.Load() != nil {
