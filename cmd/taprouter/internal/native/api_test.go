@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -650,126 +649,6 @@ func TestRoutersOfTheSameName(t *testing.T) {
 		if !strings.Contains(text, `taprouter_nat_ports_in_use{address="`+address+`",protocol="tcp"`) {
 			t.Errorf("no ports in use of %s are in the metrics", address)
 		}
-	}
-}
-
-// What port security has dropped is listed with its port, and with what would let it pass.
-func TestPortDrops(t *testing.T) {
-	w := newWorld(t, nil)
-	c := w.engine.State().Edit()
-	var n config.Network
-	for o := range c.Networks() {
-		if o.Name == "tenant" {
-			n = *o
-		}
-	}
-	n.PortSecurity = true
-	c.Put(&n, &config.Port{Meta: config.Meta{ID: config.NewID([16]byte{1}), Name: "vm"}, Network: n.ID,
-		MAC: config.MAC{2, 0, 0, 0, 0, 1}, FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr("172.16.100.77")}}})
-	to, faults := c.Check()
-	if err := faults.Err(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.engine.Apply(t.Context(), to); err != nil {
-		t.Fatal(err)
-	}
-	dev, err := w.engine.Attach("tenant", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := tap.Frame{Buf: make([]byte, tap.HeaderLen+60), Tail: tap.HeaderLen + 60}
-	eth := f.Buf[tap.HeaderLen:]
-	copy(eth, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 0, 0x45})
-	copy(eth[26:], []byte{172, 16, 100, 78})
-	if _, err := dev.Write([]tap.Frame{f}); err != nil {
-		t.Fatal(err)
-	}
-	for w.engine.Stats().Drops[router.DropSpoofedIP] == 0 { // the frame is on its way
-	}
-	a := w.do("GET", "/drops", "")
-	for _, want := range []string{`"network":"tenant"`, `"device":"pipe:tenant#`, `"port":"vm"`,
-		`"reason":"spoofed-ip"`, `"packets":1`, `"mac_address":"02:00:00:00:00:01"`, `"ip_address":"172.16.100.78"`,
-		`"remedy":"allowed_address_pairs = [{ ip = \"172.16.100.78\" }] of port \"vm\""`} {
-		if !strings.Contains(a.body, want) {
-			t.Errorf("no %s in\n%s", want, a.body)
-		}
-	}
-}
-
-func TestLogLevel(t *testing.T) {
-	w := newWorld(t, nil)
-	if a := w.do("PUT", "/log-level", `{"level":"DEBUG"}`); a.body != `{"level":"debug"}`+"\n" ||
-		w.opt.Level.Level() != slog.LevelDebug {
-		t.Errorf("%q, %v", a, w.opt.Level)
-	}
-	if a := w.do("GET", "/log-level", ""); a.body != `{"level":"debug"}`+"\n" {
-		t.Errorf("%q", a)
-	}
-}
-
-// What the process does not have is said to be so.
-func TestWithout(t *testing.T) {
-	w := newWorld(t, func(o *native.Options) {
-		o.Events, o.Metrics, o.Level, o.Upgrade, o.Local = nil, nil, nil, nil, nil
-		o.Ready = func() error { return errors.New("devices are being opened") }
-	})
-	for path, want := range map[string]int{
-		"GET /events": 501, "GET /metrics": 501, "GET /log-level": 501, "PUT /log-level": 501, "POST /upgrade": 501,
-		"GET /debug/pprof/": 403, "GET /readyz": 503, "GET /healthz": 200,
-	} {
-		method, path, _ := strings.Cut(path, " ")
-		if a := w.do(method, path, `{"level":"info"}`); a.status != want {
-			t.Errorf("%s %s: %q, want %d", method, path, a, want)
-		}
-	}
-}
-
-func TestUpgrade(t *testing.T) {
-	begun := 0
-	w := newWorld(t, func(o *native.Options) {
-		o.Upgrade = func(context.Context) error {
-			if begun++; begun > 1 {
-				return errors.New("the program is not there any more")
-			}
-			return nil
-		}
-	})
-	if a := w.do("POST", "/upgrade", ""); a.status != 202 {
-		t.Errorf("%q", a)
-	}
-	if a := w.do("POST", "/upgrade", ""); a.status != 500 || !strings.Contains(a.body, "not there") {
-		t.Errorf("%q", a)
-	}
-}
-
-// A change that does not end makes the router ill, and so does its end.
-func TestHealth(t *testing.T) {
-	w := newWorld(t, nil)
-	if a := w.do("GET", "/healthz", ""); a.status != 200 {
-		t.Errorf("%q", a)
-	}
-	release, held := make(chan struct{}), make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = w.opt.Control.Edit(context.Background(), func(*config.Draft) error {
-			close(held)
-			<-release
-			return errors.New("nothing")
-		})
-	}()
-	<-held
-	if a := w.do("GET", "/healthz", ""); a.status != 503 || !strings.Contains(a.body, "change") {
-		t.Errorf("%q", a)
-	}
-	close(release)
-	<-done
-	w.engine.Close()
-	if a := w.do("GET", "/healthz", ""); a.status != 503 {
-		t.Errorf("%q", a)
-	}
-	if a := w.do("GET", "/connections", ""); a.status != 503 && a.status != 200 {
-		t.Errorf("%q", a)
 	}
 }
 
