@@ -44,7 +44,8 @@ func TestPortDrops(t *testing.T) {
 	}
 	n.PortSecurity = true
 	c.Put(&n, &config.Port{Meta: config.Meta{ID: config.NewID([16]byte{1}), Name: "vm"}, Network: n.ID,
-		MAC: config.MAC{2, 0, 0, 0, 0, 1}, FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr("172.16.100.77")}}})
+		AdminStateUp: true, MAC: config.MAC{2, 0, 0, 0, 0, 1},
+		FixedIPs: []config.FixedIP{{Address: netip.MustParseAddr("172.16.100.77")}}})
 	to, faults := c.Check()
 	if err := faults.Err(); err != nil {
 		t.Fatal(err)
