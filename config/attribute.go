@@ -330,7 +330,9 @@ func (c *content) values(o Object) []value {
 			one("initial_state", o.InitialState),
 			free("http_method", o.HTTPMethod),
 			free("url_path", o.URLPath),
-			free("expected_codes", o.ExpectedCodes))
+			free("expected_codes", o.ExpectedCodes),
+			one("http_version", o.HTTPVersion),
+			free("domain_name", o.DomainName))
 	case *Member:
 		return append(list,
 			c.refer("pool", KindPool, o.Pool).with(isOwner),

@@ -100,6 +100,7 @@ func (c *checker) checkHTTP(w where, m *Monitor) {
 	if !m.isHTTP() {
 		for _, x := range []struct{ key, value string }{
 			{"http_method", m.HTTPMethod}, {"url_path", m.URLPath}, {"expected_codes", m.ExpectedCodes},
+			{"http_version", m.HTTPVersion}, {"domain_name", m.DomainName},
 		} {
 			if x.value != "" && m.Type != "" {
 				c.fault(w, x.key, Invalid, "%s is for HTTP and HTTPS, not for %s", x.key, m.Type)
@@ -114,6 +115,16 @@ func (c *checker) checkHTTP(w where, m *Monitor) {
 	if !validCodes(m.ExpectedCodes) {
 		c.fault(w, "expected_codes", Invalid,
 			`expected_codes %q is none of the forms "200", "200,202" and "200-204"`, m.ExpectedCodes)
+	}
+	if m.HTTPVersion != "" {
+		oneOf(c, w, "http_version", m.HTTPVersion, httpVersions)
+	}
+	switch {
+	case m.DomainName == "":
+	case !isDomainName(m.DomainName):
+		c.fault(w, "domain_name", Invalid, "domain_name %q is no name of a host, such as www.example.com", m.DomainName)
+	case m.HTTPVersion == "1.0":
+		c.fault(w, "domain_name", Invalid, "requests of HTTP 1.0 name no host; take http_version 1.1 for domain_name")
 	}
 }
 

@@ -186,8 +186,9 @@ var (
 	onMemberDown  = []string{"keep", "reset"}
 	onMemberGone  = []string{"drain", "reset"}
 	persistences  = []string{"SOURCE_IP"}
-	monitorTypes  = []string{monitorTCP, monitorHTTP, monitorHTTPS, "PING", monitorUDPConnect}
+	monitorTypes  = []string{monitorTCP, monitorHTTP, monitorHTTPS, "TLS-HELLO", "PING", monitorUDPConnect}
 	initialStates = []string{"down", "up"}
+	httpVersions  = []string{"1.0", "1.1"}
 	httpMethods   = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "PATCH", "CONNECT"}
 )
 

@@ -393,7 +393,7 @@ type Monitor struct {
 	Meta
 	Pool           ID
 	AdminStateUp   bool
-	Type           string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT
+	Type           string        // TCP, HTTP, HTTPS, TLS-HELLO, PING, UDP-CONNECT
 	Delay          time.Duration // from check to check
 	Timeout        time.Duration // of one check; at most Delay
 	MaxRetries     int           // good checks until a member is up
@@ -402,6 +402,8 @@ type Monitor struct {
 	HTTPMethod     string        // this and what follows: HTTP and HTTPS only
 	URLPath        string
 	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen
+	HTTPVersion    string // of requests: 1.0, 1.1; empty: 1.1
+	DomainName     string // the host that requests name, and TLS; empty: the member's address
 }
 
 // A Member is one backend endpoint of a pool.

@@ -164,6 +164,7 @@ func specOf(m *config.Monitor) monitor.Spec {
 	return monitor.Spec{
 		Type: m.Type, Delay: m.Delay, Timeout: m.Timeout, Rise: m.MaxRetries, Fall: m.MaxRetriesDown,
 		Method: m.HTTPMethod, Path: m.URLPath, ExpectedCodes: m.ExpectedCodes,
+		Version: m.HTTPVersion, Domain: m.DomainName,
 	}
 }
 

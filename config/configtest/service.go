@@ -89,7 +89,10 @@ func (g *Maker) editMonitor(d *config.Draft) {
 		n := *m
 		m = &n
 	}
-	m.Type = []string{"TCP", "PING", "UDP-CONNECT", "HTTP"}[g.rng.IntN(4)]
+	m.Type = []string{"TCP", "PING", "UDP-CONNECT", "HTTP", "TLS-HELLO"}[g.rng.IntN(5)]
+	if m.HTTPVersion, m.DomainName = "", ""; m.Type == "HTTP" && g.rng.IntN(2) == 0 {
+		m.HTTPVersion, m.DomainName = "1.1", "www.example.com"
+	}
 	m.Delay = time.Duration(g.rng.IntN(10)) * time.Second
 	d.Put(m)
 }

@@ -252,6 +252,8 @@ func (m *Monitor) check(s scope) {
 	s.notEmpty("http_method", m.HTTPMethod)
 	s.notEmpty("url_path", m.URLPath)
 	s.notEmpty("expected_codes", m.ExpectedCodes)
+	s.notEmpty("http_version", m.HTTPVersion)
+	s.notEmpty("domain_name", m.DomainName)
 	s.zeroPositive("delay", m.Delay)
 	if m.Delay > 0 || !s.given("delay") {
 		s.zeroPositive("timeout", m.Timeout)

@@ -480,6 +480,8 @@ func (x *exporter) monitor(m *config.Monitor) {
 	x.str("http_method", m.HTTPMethod)
 	x.str("url_path", m.URLPath)
 	x.str("expected_codes", m.ExpectedCodes)
+	x.str("http_version", m.HTTPVersion)
+	x.str("domain_name", m.DomainName)
 }
 
 func (x *exporter) member(m *config.Member) {

@@ -68,7 +68,7 @@ monitor = { type = "UDP-CONNECT", delay = "5s", timeout = "6s", url_path = "/" }
 name = "c"
 protocol = "TCP"
 [pool.monitor]
-type = "TLS"              #! pool "c": monitor: unknown type "TLS"; known: TCP, HTTP, HTTPS, PING, UDP-CONNECT
+type = "SMTP"             #! pool "c": monitor: unknown type "SMTP"; known: TCP, HTTP, HTTPS, TLS-HELLO, PING, UDP-CONNECT
 delay = "0s"              #! pool "c": monitor: delay must be more than 0s, not 0s
 max_retries = 0           #! pool "c": monitor: max_retries 0 is not from 1 to 10
 max_retries_down = 11     #! pool "c": monitor: max_retries_down 11 is not from 1 to 10
@@ -81,12 +81,16 @@ timeout = "-1s"           #! pool "d": monitor: timeout must be more than 0s, no
 http_method = "get"       #! pool "d": monitor: unknown http_method "get"; did you mean "GET"?
 url_path = "index.html"   #! pool "d": monitor: url_path "index.html" must begin with / and hold no blanks
 expected_codes = "200-"   #! pool "d": monitor: expected_codes "200-" is none of the forms "200", "200,202" and "200-204"
+http_version = "2"        #! pool "d": monitor: unknown http_version "2"; known: 1.0, 1.1
+domain_name = "a b"       #! pool "d": monitor: domain_name "a b" is no name of a host, such as www.example.com
 [[pool]]
 name = "e"
 protocol = "TCP"
 [pool.monitor]
 type = "HTTPS"
 url_path = "/a b"         #! pool "e": monitor: url_path "/a b" must begin with / and hold no blanks
+http_version = "1.0"
+domain_name = "a.example" #! pool "e": monitor: requests of HTTP 1.0 name no host; take http_version 1.1 for domain_name
 expected_codes = "204-200" #! pool "e": monitor: expected_codes "204-200" is none of the forms "200", "200,202" and "200-204"
 [[pool]]
 name = "f"

@@ -133,6 +133,7 @@ func (p *Pool) take(s *config.State) {
 			o.MaxRetriesDown
 		m.InitialState, m.HTTPMethod, m.URLPath, m.ExpectedCodes = o.InitialState, o.HTTPMethod, o.URLPath,
 			o.ExpectedCodes
+		m.HTTPVersion, m.DomainName = o.HTTPVersion, o.DomainName
 	}
 	for i := range p.Members {
 		if m := &p.Members[i]; m.Name == "" && !m.NoName {

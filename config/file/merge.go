@@ -496,6 +496,8 @@ func (m *merge) monitor(l layers[config.Monitor]) {
 	scalar(l, "http_method", func(o *config.Monitor) *string { return &o.HTTPMethod })
 	scalar(l, "url_path", func(o *config.Monitor) *string { return &o.URLPath })
 	scalar(l, "expected_codes", func(o *config.Monitor) *string { return &o.ExpectedCodes })
+	scalar(l, "http_version", func(o *config.Monitor) *string { return &o.HTTPVersion })
+	scalar(l, "domain_name", func(o *config.Monitor) *string { return &o.DomainName })
 }
 
 func (m *merge) listener(l layers[config.Listener]) {

@@ -235,7 +235,7 @@ func byProgram(rng *rand.Rand, s *config.State, x config.Object) {
 	case *config.Pool:
 		x.Algorithm = "SOURCE_IP"
 	case *config.Monitor:
-		x.InitialState = "up"
+		x.InitialState, x.HTTPVersion, x.DomainName = "up", "1.1", "www.example.com"
 	case *config.LoadBalancer:
 		x.SecurityGroups = group
 	case *config.Listener:

@@ -474,6 +474,7 @@ func (d *declarer) declarePools() {
 				Timeout: m.Timeout, MaxRetries: m.MaxRetries, MaxRetriesDown: m.MaxRetriesDown,
 				InitialState: m.InitialState,
 				HTTPMethod:   m.HTTPMethod, URLPath: m.URLPath, ExpectedCodes: m.ExpectedCodes,
+				HTTPVersion: m.HTTPVersion, DomainName: m.DomainName,
 			}, at.child("monitor", m.Line), nil)
 			d.describe(m.About)
 		}

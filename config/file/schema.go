@@ -288,6 +288,8 @@ var monitorKeys = described(func(m *Monitor) *About { return &m.About },
 	leaf("http_method", func(m *Monitor, v value) { m.HTTPMethod = v.text() }),
 	leaf("url_path", func(m *Monitor, v value) { m.URLPath = v.text() }),
 	leaf("expected_codes", func(m *Monitor, v value) { m.ExpectedCodes = v.text() }),
+	leaf("http_version", func(m *Monitor, v value) { m.HTTPVersion = v.text() }),
+	leaf("domain_name", func(m *Monitor, v value) { m.DomainName = v.text() }),
 	leaf("id", func(m *Monitor, v value) { m.ID = v.id() }),
 )
 

@@ -274,7 +274,7 @@ type SessionPersistence struct {
 type Monitor struct {
 	Line           int
 	ID             config.ID
-	Type           string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT
+	Type           string        // TCP, HTTP, HTTPS, TLS-HELLO, PING, UDP-CONNECT
 	Delay          time.Duration // from check to check
 	Timeout        time.Duration // of one check; at most Delay
 	MaxRetries     int           // good checks until a member is up
@@ -283,6 +283,8 @@ type Monitor struct {
 	HTTPMethod     string        // this and what follows: HTTP and HTTPS only
 	URLPath        string
 	ExpectedCodes  string // one status, a list with commas, or a range with a hyphen
+	HTTPVersion    string // 1.0, 1.1; empty: 1.1
+	DomainName     string // the host that requests name; empty: the member's address
 	Name           string // may be empty
 	AdminStateDown bool
 	About

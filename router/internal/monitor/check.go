@@ -40,7 +40,7 @@ type checker struct {
 	host   *host.Host
 	spec   Spec
 	codes  Codes
-	offers []*tls.Config // of HTTP and HTTPS: one for each attempt, nil for one without TLS
+	offers []*tls.Config // of types with HTTP or TLS: one for each attempt, nil for one without TLS
 	check  func(context.Context, *target) Result
 }
 
@@ -59,7 +59,9 @@ func newChecker(h *host.Host, spec Spec) *checker {
 	case "HTTP":
 		c.check, c.offers = c.http, []*tls.Config{nil}
 	case "HTTPS":
-		c.check, c.offers = c.http, offers()
+		c.check, c.offers = c.http, offers(spec.Domain)
+	case "TLS-HELLO":
+		c.check, c.offers = c.hello, offers(spec.Domain)
 	case "PING":
 		c.check = c.ping
 	case "UDP-CONNECT":

@@ -29,7 +29,7 @@
 // own, judged by its status alone; redirects are not followed, certificates not
 // verified, which Octavia does not do either. TLS is offered in all forms that crypto/tls
 // has; a member that refuses the first offer gets a second one with hybrid key
-// exchanges and without ALPN. PING: an echo. UDP-CONNECT: one
+// exchanges and without ALPN. TLS-HELLO: such a handshake, and no request. PING: an echo. UDP-CONNECT: one
 // byte, as nc -uz sends it; an ICMP error fails the check, an answer passes it,
 // and so does silence.
 package monitor

@@ -32,13 +32,14 @@ const (
 // has no hybrid key exchange: its ClientHello fits one segment and costs less, and some servers misread
 // a larger one. The second offer has every key exchange. It names no application protocol, since a
 // server may refuse the name.
-func offers() []*tls.Config {
+func offers(domain string) []*tls.Config {
 	var suites []uint16
 	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
 		suites = append(suites, s.ID)
 	}
 	first := &tls.Config{
 		InsecureSkipVerify: true,
+		ServerName:         domain,
 		MinVersion:         tls.VersionTLS10,
 		CipherSuites:       suites,
 		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
@@ -59,6 +60,9 @@ func (c *checker) newRequest(to netip.AddrPort) *http.Request {
 	name := to.String()
 	if to.Port() == port {
 		name = to.Addr().String()
+	}
+	if c.spec.Domain != "" {
+		name = c.spec.Domain
 	}
 	// Opaque is written as it is: the user's path is not escaped again.
 	u := &url.URL{Scheme: scheme, Host: to.String(), Opaque: c.spec.Path}
@@ -94,13 +98,25 @@ func (r *reader) free() {
 	readers.Put(r)
 }
 
-// http makes one request on a connection of its own. A member that refuses an offer gets the next
-// one, if there is one.
-func (c *checker) http(ctx context.Context, t *target) Result {
+// http makes one request on a connection of its own.
+func (c *checker) http(ctx context.Context, t *target) Result { return c.attempts(ctx, t, c.exchange) }
+
+// hello makes one handshake on a connection of its own, and no request.
+func (c *checker) hello(ctx context.Context, t *target) Result {
+	return c.attempts(ctx, t, func(_ context.Context, _ *target, began time.Time, _ net.Conn) Result {
+		return Result{OK: true, Took: time.Since(began), Sent: sentHello, Received: "TLS handshake", Why: "completed"}
+	})
+}
+
+const sentHello = "TLS handshake" // what a check says that it has sent
+
+// attempts connects to a member for what comes then. A member that refuses an offer gets the next one, if there is one.
+func (c *checker) attempts(ctx context.Context, t *target,
+	then func(context.Context, *target, time.Time, net.Conn) Result) Result {
 	var r Result
 	began := time.Now()
 	for i, offer := range c.offers {
-		got, err := c.request(ctx, t, began, offer)
+		got, err := c.request(ctx, t, began, offer, then)
 		if i == 0 || err == nil {
 			r = got
 		}
@@ -118,10 +134,11 @@ func refuses(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// request is one attempt of http. Its error is an error of the connection or the handshake. The request and
+// request is one attempt. Its error is an error of the connection or the handshake. The request and
 // the response are net/http's types, but the client is not net/http's: connections of that client have goroutines that
 // outlive the request, and would outlive Close.
-func (c *checker) request(ctx context.Context, t *target, began time.Time, offer *tls.Config) (Result, error) {
+func (c *checker) request(ctx context.Context, t *target, began time.Time, offer *tls.Config,
+	then func(context.Context, *target, time.Time, net.Conn) Result) (Result, error) {
 	conn, err := c.dial(ctx, t)
 	if err != nil {
 		return c.failed("SYN", err), err
@@ -130,22 +147,28 @@ func (c *checker) request(ctx context.Context, t *target, began time.Time, offer
 	if offer != nil {
 		secure := tls.Client(conn, offer)
 		if err := secure.Handshake(); err != nil {
-			return c.broken(ctx, "TLS handshake", err), err
+			return c.broken(ctx, sentHello, err), err
 		}
 		conn = secure
 	}
-	return c.exchange(ctx, t, began, conn), nil
+	return then(ctx, t, began, conn), nil
 }
 
 // exchange sends the request and judges the response.
 func (c *checker) exchange(ctx context.Context, t *target, began time.Time, conn net.Conn) Result {
-	sent := c.spec.Method + " " + c.spec.Path + " HTTP/1.1"
+	version := " HTTP/1.1"
 	var request bytes.Buffer // one segment, not a line in each
 	if err := t.request.Write(&request); err != nil {
 		return Result{Sent: "nothing", Received: "nothing", Why: clip(err.Error())}
 	}
+	text := request.Bytes()
+	if c.spec.Version == "1.0" {
+		version = " HTTP/1.0" // which net/http does not write
+		text = bytes.Replace(text, []byte(" HTTP/1.1\r\n"), []byte(version+"\r\n"), 1)
+	}
+	sent := c.spec.Method + " " + c.spec.Path + version
 	// A member may answer, and close, before it has read everything.
-	_, writeErr := conn.Write(request.Bytes())
+	_, writeErr := conn.Write(text)
 	r := newReader(conn)
 	defer r.free()
 	res, err := r.response(t.request)

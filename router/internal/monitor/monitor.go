@@ -24,12 +24,14 @@ const beat = 20 * time.Millisecond
 // or config's where it has none: every 5 s, a timeout of that, three checks
 // either way, GET /, 200.
 type Spec struct {
-	Type          string        // TCP, HTTP, HTTPS, PING, UDP-CONNECT
+	Type          string        // TCP, HTTP, HTTPS, TLS-HELLO, PING, UDP-CONNECT
 	Delay         time.Duration // between the beginnings of two checks of a member
 	Timeout       time.Duration // of a whole check, at most Delay
 	Rise, Fall    int           // good checks in a row until a member is up, bad ones until it is down
 	Method, Path  string        // HTTP and HTTPS
 	ExpectedCodes string        // see ParseCodes; codes that it refuses match nothing
+	Version       string        // of HTTP: 1.0; else it is 1.1
+	Domain        string        // the host that requests and handshakes name; empty: the member's address
 }
 
 func (s Spec) withDefaults() Spec {

@@ -1,6 +1,8 @@
 package neutron
 
 import (
+	"encoding/json"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -46,7 +48,25 @@ var monitors = resource[*config.Monitor]{
 	},
 }
 
-var monitorTypes = []string{"HTTP", "HTTPS", "TCP", "PING", "UDP-CONNECT"}
+// version reads a version of HTTP: a number, which some clients send as a string.
+var version = format{read: func(v any) (any, error) {
+	s := ""
+	switch v := v.(type) {
+	case json.Number:
+		s = v.String()
+	case string:
+		s = v
+	}
+	switch s {
+	case "1", "1.0":
+		return "1.0", nil
+	case "1.1":
+		return s, nil
+	}
+	return nil, fmt.Errorf("%s is not a version of HTTP: 1.0 or 1.1", show(v))
+}}
+
+var monitorTypes = []string{"HTTP", "HTTPS", "TCP", "PING", "TLS-HELLO", "UDP-CONNECT"}
 
 func monitorAttributes(project string) []attribute[*config.Monitor] {
 	type monitor = *config.Monitor
@@ -112,7 +132,17 @@ func monitorAttributes(project string) []attribute[*config.Monitor] {
 		web("http_method", func(m monitor) *string { return &m.HTTPMethod }),
 		web("url_path", func(m monitor) *string { return &m.URLPath }),
 		web("expected_codes", func(m monitor) *string { return &m.ExpectedCodes }),
-		constant[monitor]("http_version", anything, nil),
-		constant[monitor]("domain_name", text, nil),
+		attribute[monitor]{name: "http_version", format: version, may: always | mayBeNull, field: "http_version",
+			get: func(_ reader, m monitor) any {
+				if m.HTTPVersion == "" {
+					return nil
+				}
+				return json.Number(m.HTTPVersion)
+			},
+			set: func(_ *edit, m monitor, v any) error {
+				m.HTTPVersion, _ = v.(string) // null is none
+				return nil
+			}},
+		web("domain_name", func(m monitor) *string { return &m.DomainName }),
 	)
 }

@@ -241,7 +241,8 @@ func TestBalancerFaults(t *testing.T) {
 400 "type":"TCP","delay":5,"timeout":5,"max_retries":1
 404 "pool_id":"{lb}","type":"TCP","delay":5,"timeout":5,"max_retries":1
 409 "pool_id":"{pool}","type":"TCP","delay":5,"timeout":5,"max_retries":1
-400 "pool_id":"{pool}","type":"TLS-HELLO","delay":5,"timeout":5,"max_retries":1
+400 "pool_id":"{pool}","type":"SSL","delay":5,"timeout":5,"max_retries":1
+400 "pool_id":"{pool}","type":"HTTP","delay":5,"timeout":5,"max_retries":1,"http_version":2
 400 "pool_id":"{pool}","type":"TCP","timeout":5,"max_retries":1`)
 	c.faults("PUT", lb+"healthmonitors/{hm}", "healthmonitor", `
 400 "type":"TCP"
