@@ -48,6 +48,7 @@ func (*runCmd) Help() string {
 // Run serves a topology until the context ends.
 func (c *runCmd) Run(ctx context.Context, std streams, log *slog.Logger, level *slog.LevelVar) error {
 	crashBySignal()
+	collectRarely()
 	ctx, service := newService(ctx)
 	defer service.stop()
 	ctx, begin := context.WithCancelCause(ctx)
