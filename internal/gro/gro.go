@@ -109,10 +109,9 @@ func (m *Merger) join(frames []tap.Frame, i, kept int) bool {
 				old.add(&h.view, &frames[at])
 				return true
 			}
-			old.open = false // nothing may overtake this frame
 		}
 	}
-	*slot, m.seen = uint8(kept+1), true
+	*slot, m.seen = uint8(kept+1), true // the head before gets no more frames, so that none overtakes this one
 	h.count, h.right = 1, false
 	h.open = h.joins && h.flags&(packet.PSH|packet.FIN) == 0 && len(h.eth)-h.data >= minSegment &&
 		int32(m.alone[hash>>16%aside]-m.round) <= 0
@@ -274,7 +273,7 @@ func (h *head) add(v *view, f *tap.Frame) {
 	}
 }
 
-// finish makes the headers of a head those of a super-frame.
+// finish gives a head the headers of a super-frame.
 func (h *head) finish(f *tap.Frame) {
 	eth := f.Ethernet()
 	ip, l4 := eth[h.l3:], eth[h.l4:]
