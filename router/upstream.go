@@ -114,7 +114,7 @@ func since(start time.Time) func() time.Duration {
 	return func() time.Duration { return time.Since(start) }
 }
 
-// number16 is a number that nobody can foresee.
+// number16 is a number that cannot be foreseen.
 func number16() uint16 {
 	var b [2]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -230,7 +230,7 @@ var errNoWay = errors.New(`no router of the instance's network has a gateway; vi
 // RoundTrip implements http.RoundTripper.
 func (noWay) RoundTrip(*http.Request) (*http.Response, error) { return nil, errNoWay }
 
-// close closes the connections that nobody uses. w may be nil.
+// close closes the connections that are not in use. w may be nil.
 func (w *webUpstream) close() {
 	if w != nil {
 		w.way.CloseIdleConnections()

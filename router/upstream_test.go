@@ -90,7 +90,7 @@ func join(t *testing.T, e *router.Engine, network, address, gateway string) *hos
 	return h
 }
 
-// A nameServer answers for names in test., and notes who has asked what.
+// A nameServer answers for names in test., and notes the askers and their questions.
 type nameServer struct {
 	mu    sync.Mutex
 	asked []string // who/protocol/name

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// garbagePercent is how much the heap grows before garbage is collected, in percent of what is in use. A collection
+// garbagePercent is how much the heap grows before garbage is collected, in percent of its part in use. A collection
 // takes processors from the workers for some tens of milliseconds, if the State is large, and packets wait. With Go's
 // 100 percent and 1000 changes of the State a second, the slowest hundredth of another tenant's round trips took
 // twice the time; with this value they take what they take while another process makes these changes. What packets

@@ -260,7 +260,7 @@ func (f *forms) items(path string) []map[string]any {
 	return all
 }
 
-// elements are those of a kind below a node, in their order.
+// elements are the elements of a kind below a node, in their order.
 func elements(root *html.Node, kind string) func(yield func(*html.Node) bool) {
 	return func(yield func(*html.Node) bool) {
 		for n := range root.Descendants() {

@@ -26,7 +26,7 @@ func TestHorizonShots(t *testing.T) {
 	d.journey(b)
 }
 
-// A browser is a person at the dashboard who clicks. What is only read is read by forms, in a session of its own.
+// A browser is a person at the dashboard, clicking. Pages to read only are read by forms, in a session of its own.
 type browser struct {
 	*forms
 	driver *driver

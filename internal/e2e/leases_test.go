@@ -96,7 +96,7 @@ func leases(t *testing.T, socket string) map[string]netip.Addr {
 
 // Killed at any instant while many clients ask for addresses, the router has every lease afterwards that it has
 // acknowledged. Each client gets its own address again, no address is given twice, and one that a client has found in
-// use is given to nobody.
+// use is given to no client.
 func TestLeasesSurviveKills(t *testing.T) {
 	l := newLeaser(t)
 	const rounds, clients, patience = 12, 8, 300 * time.Millisecond

@@ -84,7 +84,7 @@ func (a *API) mountInventory() {
 	}})
 }
 
-// An inventory is a list of what is no object of a State.
+// An inventory is a list of things that are no objects of a State.
 type inventory struct {
 	name, title string // of the list, and of one of it
 	id          string // the key that a marker names

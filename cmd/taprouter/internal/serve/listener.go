@@ -80,7 +80,7 @@ func (h *hostConns) remove(host netip.Prefix) {
 }
 
 // hostOf is the other host at an address: an IPv4 address, or a /64 of IPv6, of which a host has all addresses. The
-// result is false for this host, whose programs all have the same address, and for what is no TCP address.
+// result is false for this host, whose programs all have the same address, and for an address that is not one of TCP.
 func hostOf(addr net.Addr) (netip.Prefix, bool) {
 	at, ok := addr.(*net.TCPAddr)
 	if !ok || at.IP.IsLoopback() {
