@@ -80,8 +80,10 @@ func TestStepSeesItsOwnConnections(t *testing.T) {
 		{[]string{there + "F.", back + ".", "tcp 10.0.0.2:1001 > 10.0.0.3:80 ."}, 1},
 		{[]string{"udp 10.0.0.2:1000 > 10.0.0.3:80", "udp 10.0.0.2:1000 > 10.0.0.3:80"}, 2},
 		{[]string{"udp 10.0.0.2:1000 > 10.0.0.3:80", back + "F."}, 1},
-		{[]string{there + "S", back + "R"}, 2}, // the ports in use again
-		{[]string{there + "S", back + "R"}, 2},
+		{[]string{there + "S seq 1", back + "R"}, 2}, // the ports in use again
+		{[]string{there + "S seq 2", back + "R"}, 2},
+		{[]string{there + "S seq 2", back + "R."}, 0}, // sent again, for want of an answer
+		{[]string{there + "S seq 2", there + "S seq 3"}, 1},
 	} {
 		if got := see(step.lines...); got != step.want {
 			t.Errorf("step %d saw %d packets, want %d", i+1, got, step.want)

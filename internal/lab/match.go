@@ -19,7 +19,7 @@ type seen struct {
 	vlan    int    // on a device: of its tag, 0 if it has none
 	packet.Tuple
 	flags, typ, code uint8
-	seq              uint16 // of an ICMP echo
+	seq              uint32 // of an ICMP echo, or of a SYN
 }
 
 // maxSeen bounds the packets that are kept of a step for each network. A reader needs
@@ -80,21 +80,32 @@ func (s *seen) connection() connection {
 	return connection{s.network, t}
 }
 
+// opens reports whether a TCP segment asks for a connection.
+func (s *seen) opens() bool { return s.flags&(packet.SYN|packet.ACK) == packet.SYN }
+
+// A beginning is how a TCP connection of an earlier step began: by a SYN with this sequence number, if
+// that was seen.
+type beginning struct {
+	syn bool
+	seq uint32
+}
+
 // A recorder keeps the IPv4 packets and the ARP that cross the networks of a lab.
 // The last segments of a TCP connection may come when the command that opened it
 // has long printed its result: they belong to that command's step, and a later
-// one does not see them.
+// one does not see them. Nor does it see a SYN that is sent again: a timeout of a command may end when
+// the host's next attempt is already under way.
 type recorder struct {
 	mu      sync.Mutex
 	packets []seen
-	kept    map[string]int      // packets of each network
-	arp     []asked             // in the order in which they were asked first
-	earlier map[connection]bool // that began in an earlier step
+	kept    map[string]int           // packets of each network
+	arp     []asked                  // in the order in which they were asked first
+	earlier map[connection]beginning // of an earlier step
 	parser  packet.Parser
 }
 
 func newRecorder() *recorder {
-	return &recorder{earlier: map[connection]bool{}, kept: map[string]int{}}
+	return &recorder{earlier: map[connection]beginning{}, kept: map[string]int{}}
 }
 
 // observe notes one frame on a network, on the path of the packets.
@@ -119,14 +130,20 @@ func (r *recorder) observeTagged(network string, f tap.Frame, vlan int) {
 		return
 	}
 	s := seen{network: network, vlan: vlan, Tuple: p.Tuple, flags: p.Flags, typ: p.Type, code: p.Code}
-	if p.IsQuery() {
-		s.seq = binary.BigEndian.Uint16(eth[p.L4+6:])
-	}
-	if s.Proto == packet.ProtoTCP && r.earlier[s.connection()] {
-		if s.flags&(packet.SYN|packet.ACK) != packet.SYN {
-			return
+	switch {
+	case p.IsQuery():
+		s.seq = uint32(binary.BigEndian.Uint16(eth[p.L4+6:]))
+	case s.Proto == packet.ProtoTCP:
+		if s.opens() { // so it has a whole header, and is no later fragment
+			s.seq = binary.BigEndian.Uint32(eth[p.L4+4:])
 		}
-		delete(r.earlier, s.connection()) // the same ports again, in a new connection
+		c := s.connection()
+		if began, ok := r.earlier[c]; ok {
+			if !s.opens() || began == (beginning{true, s.seq}) {
+				return
+			}
+			delete(r.earlier, c) // the same ports again, in a new connection
+		}
 	}
 	r.packets = append(r.packets, s)
 	r.kept[network]++
@@ -167,9 +184,15 @@ func (r *recorder) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.packets {
-		if s := &r.packets[i]; s.Proto == packet.ProtoTCP {
-			r.earlier[s.connection()] = true
+		s := &r.packets[i]
+		if s.Proto != packet.ProtoTCP {
+			continue
 		}
+		began := r.earlier[s.connection()]
+		if s.opens() {
+			began = beginning{true, s.seq}
+		}
+		r.earlier[s.connection()] = began
 	}
 	r.packets, r.arp = nil, nil
 	clear(r.kept)
