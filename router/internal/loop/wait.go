@@ -17,6 +17,9 @@ type Waiter interface {
 	// Wait is Look, and sleeps if there are no frames: for at most d, without a limit if d
 	// is negative.
 	Wait(d time.Duration)
+	// Hold says whether the worker may keep its processor of the Go scheduler for a moment of each wait. It may if
+	// other goroutines have another processor.
+	Hold(may bool)
 	// Wake ends a wait, or the next one. Any goroutine may call it.
 	Wake()
 	// Starved reports whether the worker has had to wait for a processor lately, because
@@ -60,6 +63,7 @@ func (c *chanWaiter) Add(*Link) error            { return nil }
 func (c *chanWaiter) Remove(*Link)               {}
 func (c *chanWaiter) Pause(*Link, bool)          {}
 func (c *chanWaiter) Look()                      {}
+func (c *chanWaiter) Hold(bool)                  {}
 func (c *chanWaiter) Starved(time.Duration) bool { return false }
 func (c *chanWaiter) Locked() bool               { return false }
 func (c *chanWaiter) Close()                     {}

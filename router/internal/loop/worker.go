@@ -30,8 +30,9 @@ type Worker struct {
 	Tables    []Ticker             // these have something to do at times
 	ticking   bool                 // some of the tables have had their tick, and the others are to have it,
 	ticked    int                  // from the one with this index on
-	BusyPoll  time.Duration        // how long it reads its devices again and again before it sleeps
+	BusyPoll  time.Duration        // how long it looks for frames in any case before it sleeps
 	busyAt    time.Duration        // when it last had something to do
+	spin      spin                 // how long it looks for frames otherwise
 	Inbox     []*Handover          // rings from other workers
 	Frames    []tap.Frame          // the slots that devices read into
 
@@ -77,7 +78,7 @@ func NewWorker(log *slog.Logger, devices bool) (*Worker, error) {
 	start := time.Now()
 	w := &Worker{
 		Turn: Turn{Log: log, Epoch: start, merger: gro.New(BatchFrames)},
-		Done: make(chan struct{}), looking: make(chan struct{}, 1),
+		Done: make(chan struct{}), looking: make(chan struct{}, 1), spin: newSpin(),
 		Clock: func() time.Duration { return time.Since(start) },
 	}
 	slots := make([]byte, BatchFrames*slotStride)
@@ -96,6 +97,8 @@ func (w *Worker) Run() {
 	if w.Waiter.Locked() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		w.Waiter.Hold(holding.Add(1) < int32(runtime.GOMAXPROCS(0)))
+		defer holding.Add(-1)
 	}
 	for !w.Stopping {
 		more := w.RunTurn()
@@ -110,10 +113,8 @@ func (w *Worker) Run() {
 			w.Waiter.Wait(-1)
 			continue
 		}
-		if w.BusyPoll > 0 && w.Clock()-w.busyAt < w.BusyPoll {
-			for _, p := range w.Links {
-				w.mark(p)
-			}
+		if w.looksAgain() {
+			w.Waiter.Look()
 			continue
 		}
 		d := time.Duration(-1)
@@ -123,6 +124,9 @@ func (w *Worker) Run() {
 		w.Waiter.Wait(d)
 	}
 }
+
+// holding is how many workers have threads of their own in this process.
+var holding atomic.Int32
 
 // mark puts a link on the list of links to read.
 func (w *Worker) mark(p *Link) {
@@ -157,6 +161,7 @@ func (w *Worker) RunTurn() bool {
 	}
 	if busy {
 		w.busyAt = w.Now
+		w.spin.arrived(w.Now)
 		w.WakeAt(w.Now + tableTick)
 	}
 	if w.ticking || w.Timed && w.Now >= w.Timer {
