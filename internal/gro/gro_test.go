@@ -217,6 +217,13 @@ func TestWhatIsJoined(t *testing.T) {
 		{"longer at the end", func(l []segment) { l[5].payload = append(l[5].payload, 0) }, 2},
 		{"empty at the end", func(l []segment) { l[5].payload = nil }, 2},
 		{"a fragment", func(l []segment) { l[2].frag |= 0x2000 }, 3},
+		{"a fragment in between", func(l []segment) { // of any connection: nothing may overtake it
+			l[2].frag |= 0x2000
+			for i := range l[3:] {
+				l[3+i].id--
+				l[3+i].seq -= 100
+			}
+		}, 3},
 		{"another connection in between", func(l []segment) { l[2].sport++ }, 3},
 		{"two by two", func(l []segment) {
 			for i := range l {
