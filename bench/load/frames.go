@@ -16,9 +16,6 @@ import (
 const (
 	frameLen  = 14 + 20 + 8 + payload
 	firstPort = 1024
-	// portsEach is how many source ports each address uses; then the next
-	// destination address is taken.
-	portsEach = 500
 )
 
 // all is ETH_P_ALL in network byte order.
@@ -71,8 +68,8 @@ func (o *options) flowAt(i int) flow {
 	host, k := i%o.sources, i/o.sources
 	return flow{
 		src:  ip4(o.src.As4()) + uint32(host),
-		dst:  ip4(o.dst.As4()) + uint32(k/portsEach),
-		port: uint16(firstPort + k%portsEach),
+		dst:  ip4(o.dst.As4()) + uint32(k/o.each),
+		port: uint16(firstPort + k%o.each),
 	}
 }
 

@@ -20,7 +20,7 @@ func TestFlows(t *testing.T) {
 			t.Errorf("a round of %d visits %d, and ends at %d", n, len(seen), i)
 		}
 	}
-	o := &options{src: netip.MustParseAddr("172.30.0.1"), dst: netip.MustParseAddr("10.99.0.0"), sources: 64}
+	o := &options{src: netip.MustParseAddr("172.30.0.1"), dst: netip.MustParseAddr("10.99.0.0"), sources: 64, each: 500}
 	seen := map[flow]bool{}
 	for i := range 200_000 {
 		f := o.flowAt(i)

@@ -30,6 +30,9 @@ var tools = map[string]tool{
 	"crc-client":  {crcClient, "connect, request, close"},
 	"echo":        {echo, "send datagrams back"},
 	"ping":        {ping, "measure round trips of datagrams"},
+	"tcp-echo":    {tcpEcho, "answer every byte of one TCP connection after the other"},
+	"tcp-ping":    {tcpPing, "measure round trips on a TCP connection"},
+	"switch":      {connect, "join cables of hosts to a trunk, each by a tag"},
 	"spin":        {spin, "keep a processor busy"},
 	"established": {established, "answer the packets of many connections, once each"},
 }
@@ -43,6 +46,8 @@ type options struct {
 	sources int
 	flows   int
 	ports   int
+	each    int
+	hosts   string
 	cpu     int
 	first   int
 	total   int
@@ -78,6 +83,8 @@ func Main(args []string) int {
 	f.IntVar(&o.total, "total", 0, "stop after so many packets; 0: never")
 	f.IntVar(&o.rate, "rate", 0, "packets a second at most; 0: as many as go")
 	f.IntVar(&o.ports, "ports", 1, "how many ports, from the endpoint's on")
+	f.IntVar(&o.each, "each", 500, "source ports of frames that each address uses, before the next destination is taken")
+	f.StringVar(&o.hosts, "hosts", "", "interfaces that lead to hosts, and the hosts' tags: NAME=VLAN,NAME=VLAN")
 	f.IntVar(&o.cpu, "cpu", -1, "processor to stay on; -1: any")
 	f.DurationVar(&o.d, "for", time.Second, "how long")
 	if err := f.Parse(args[1:]); err != nil {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 	"unsafe"
 
@@ -170,7 +169,7 @@ func ping(o *options, out io.Writer) error {
 	}
 	b := make([]byte, payload)
 	var trips []time.Duration
-	for start := time.Now(); time.Since(start) < o.d; {
+	for start := time.Now(); goesOn(start, o.d, len(trips)); {
 		t := time.Now()
 		if _, err := unix.Write(fd, b); err != nil {
 			return err
@@ -180,11 +179,5 @@ func ping(o *options, out io.Writer) error {
 		}
 		trips = append(trips, time.Since(t))
 	}
-	if len(trips) < 10 {
-		return fmt.Errorf("only %d answers from %s", len(trips), o.to)
-	}
-	slices.Sort(trips)
-	us := func(k int) float64 { return float64(trips[k].Nanoseconds()) / 1000 }
-	_, err = fmt.Fprintln(out, us(len(trips)/2), us(len(trips)*99/100))
-	return err
+	return printTrips(out, trips, o.to)
 }
