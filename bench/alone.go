@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,21 +24,37 @@ const (
 
 // alone measures what -only lets through.
 func (b *bench) alone() error {
-	for group, measure := range map[string]func() error{amongMany: b.among, inMemory: b.inMemory, atRest: b.atRest,
-		checks: b.checks} {
-		if !b.only.MatchString(group) || !b.who.MatchString(taprouterOn{}.name()) {
+	for _, part := range []struct {
+		group   string
+		measure func() error
+	}{{amongMany, b.among}, {inMemory, b.inMemory}, {atRest, b.atRest}, {checks, b.checks}} {
+		if !b.only.MatchString(part.group) || len(b.ours()) == 0 {
 			continue
 		}
-		if err := measure(); err != nil {
-			return fmt.Errorf("%s: %w", group, err)
+		if err := b.stopped(); err != nil {
+			return err
+		}
+		if err := part.measure(); err == errInterrupted {
+			return err
+		} else if err != nil {
+			err = fmt.Errorf("%s: %w", part.group, err)
+			fmt.Fprintln(os.Stderr, err)
+			b.failures = append(b.failures, err)
 		}
 	}
 	return nil
 }
 
-func (b *bench) note(k row, who string, v float64) {
-	b.results.add(k, who, v)
-	fmt.Fprintf(os.Stderr, "%s: %s: %s: %s %s\n", k.group, k.title, who, k.format(v), k.unit)
+// ours are taprouter on TAPs and on raw devices, as far as they are to be measured.
+func (b *bench) ours() []taprouterOn {
+	return slices.DeleteFunc([]taprouterOn{{}, {raw: true}}, func(c taprouterOn) bool {
+		return !b.who.MatchString(c.name())
+	})
+}
+
+func (b *bench) note(k row, who string, round int, v float64) {
+	b.results.add(k, who, round, v)
+	fmt.Fprintf(os.Stderr, "%s: %s: %s: %s %s\n", k.Group, k.Title, who, k.format(v), k.Unit)
 }
 
 // grouping writes a number with spaces between the thousands.
@@ -58,9 +75,9 @@ func (b *bench) among() error {
 		n int
 		w *world
 	}
-	stands := []*stand{
-		{taprouterOn{}, 1000, nil}, {taprouterOn{}, 100_000, nil}, {taprouterOn{}, 1_000_000, nil},
-		{kernel{}, 1000, nil}, {kernel{}, 100_000, nil},
+	stands := []*stand{{kernel{}, 1000, nil}, {kernel{}, 100_000, nil}}
+	for _, c := range b.ours() {
+		stands = append(stands, &stand{c, 1000, nil}, &stand{c, 100_000, nil}, &stand{c, 1_000_000, nil})
 	}
 	defer func() {
 		for _, s := range stands {
@@ -78,25 +95,23 @@ func (b *bench) among() error {
 			return err
 		}
 	}
-	for range b.runs {
+	for round := range b.runs {
 		first := map[string]float64{}
 		for _, s := range stands {
-			select {
-			case <-b.interrupted:
-				return errors.New("interrupted")
-			default:
+			if err := b.stopped(); err != nil {
+				return err
 			}
 			v, err := b.flood(s.w, b.time, manyFlows(s.n, "-for", (b.time+300*time.Millisecond).String())...)
 			if err != nil {
 				return err
 			}
-			k := row{group: amongMany, title: grouping(s.n) + " connections", unit: "ns", lower: true}
-			b.note(k, s.c.name(), 1e9/v)
+			k := row{Group: amongMany, Title: grouping(s.n) + " connections", Unit: "ns", Lower: true}
+			b.note(k, s.c.name(), round, 1e9/v)
 			if s.n == 1000 {
 				first[s.c.name()] = v
 			} else {
-				k.title, k.unit, k.digits, k.ratio = grouping(s.n)+" over 1 000", "", 2, true
-				b.note(k, s.c.name(), first[s.c.name()]/v)
+				k.Title, k.Unit, k.Digits, k.Ratio = grouping(s.n)+" over 1 000", "", 2, true
+				b.note(k, s.c.name(), round, first[s.c.name()]/v)
 			}
 		}
 	}
@@ -152,8 +167,8 @@ func (b *bench) fill(w *world, c contestant, n int) error {
 		if err != nil {
 			return err
 		}
-		b.note(row{group: amongMany, title: "memory of one, " + grouping(n) + " (resident)", unit: "B", lower: true},
-			c.name(), (after-before)/float64(n))
+		b.note(row{Group: amongMany, Title: "memory of one, " + grouping(n) + " (resident)", Unit: "B", Lower: true},
+			c.name(), 0, (after-before)/float64(n))
 	}
 	return nil
 }
@@ -161,7 +176,10 @@ func (b *bench) fill(w *world, c contestant, n int) error {
 // inMemory runs the pipeline's own benchmark, with up to ten million connections.
 func (b *bench) inMemory() error {
 	fmt.Fprintf(os.Stderr, "%s: up to ten million connections, which takes a while and 2 GB\n", inMemory)
-	for range b.runs {
+	for round := range b.few() {
+		if err := b.stopped(); err != nil {
+			return err
+		}
 		cmd := exec.Command("go", "test", "-run", "^$", "-bench", "ForwardAmong", "-benchtime", "3000000x", "./router")
 		cmd.Dir = ".."
 		cmd.Env = append(os.Environ(), "TAPROUTER_BENCH_MOST=10000000")
@@ -171,7 +189,7 @@ func (b *bench) inMemory() error {
 		}
 		for line := range strings.Lines(string(out)) {
 			if name, rest, ok := strings.Cut(line, "-"); ok && strings.HasPrefix(name, "BenchmarkForwardAmong/") {
-				if err := b.noteAmong(strings.TrimPrefix(name, "BenchmarkForwardAmong/"),
+				if err := b.noteAmong(strings.TrimPrefix(name, "BenchmarkForwardAmong/"), round,
 					strings.Fields(rest)); err != nil {
 					return err
 				}
@@ -182,7 +200,7 @@ func (b *bench) inMemory() error {
 }
 
 // noteAmong takes the values of one line of the benchmark's output.
-func (b *bench) noteAmong(connections string, fields []string) error {
+func (b *bench) noteAmong(connections string, round int, fields []string) error {
 	n, err := strconv.Atoi(connections)
 	if err != nil {
 		return err
@@ -193,21 +211,21 @@ func (b *bench) noteAmong(connections string, fields []string) error {
 		if err != nil {
 			return err
 		}
-		switch k := (row{group: inMemory, title: grouping(n) + " connections", lower: true}); fields[i+1] {
+		switch k := (row{Group: inMemory, Title: grouping(n) + " connections", Lower: true}); fields[i+1] {
 		case "ns/op":
-			k.unit = "ns"
-			b.note(k, who, v)
+			k.Unit = "ns"
+			b.note(k, who, round, v)
 		case "B/conn":
-			k.title, k.unit = "memory of one of "+grouping(n), "B"
+			k.Title, k.Unit = "memory of one of "+grouping(n), "B"
 			if n > 1000 {
-				b.note(k, who, v)
+				b.note(k, who, round, v)
 			}
 		case "ms-pause":
-			k.title, k.unit, k.digits = "longest pause of the garbage collector, "+grouping(n), "ms", 2
-			b.note(k, who, v)
+			k.Title, k.Unit, k.Digits = "longest pause of the garbage collector, "+grouping(n), "ms", 2
+			b.note(k, who, round, v)
 		case "ms-stall":
-			k.title, k.unit, k.digits = "longest time without a packet, "+grouping(n), "ms", 2
-			b.note(k, who, v)
+			k.Title, k.Unit, k.Digits = "longest time without a packet, "+grouping(n), "ms", 2
+			b.note(k, who, round, v)
 		}
 	}
 	return nil
@@ -216,8 +234,10 @@ func (b *bench) noteAmong(connections string, fields []string) error {
 // atRest measures how long a large topology takes to start, and what the router
 // uses when nothing happens.
 func (b *bench) atRest() error {
-	who := taprouterOn{}.name()
-	for range b.runs {
+	for round := range b.runs {
+		if err := b.stopped(); err != nil {
+			return err
+		}
 		w, err := b.newWorld(bare{}, snat)
 		if err != nil {
 			return err
@@ -227,18 +247,11 @@ func (b *bench) atRest() error {
 		if err != nil {
 			return err
 		}
-		b.note(row{group: atRest, title: "start with 1 000 floating IPs and 1 000 VIPs", unit: "ms", lower: true}, who,
-			d.Seconds()*1e3)
-		if w, err = b.newWorld(taprouterOn{}, snat); err != nil {
+		b.note(row{Group: atRest, Title: "start with 1 000 floating IPs and 1 000 VIPs", Unit: "ms", Lower: true},
+			taprouterOn{}.name(), round, d.Seconds()*1e3)
+		if err := b.idle(round); err != nil {
 			return err
 		}
-		used, err := b.idle(w)
-		w.close()
-		if err != nil {
-			return err
-		}
-		b.note(row{group: atRest, title: "processor time in 5 idle seconds, after traffic", unit: "ms", lower: true},
-			who, used.Seconds()*1e3)
 	}
 	return nil
 }
@@ -291,17 +304,42 @@ gateway = { network = "ext_net", address = "10.10.0.2" }
 	return time.Since(start), err
 }
 
-// idle measures the router's processor time after some traffic.
-func (b *bench) idle(w *world) (time.Duration, error) {
-	if _, err := b.latency(snat).run(w); err != nil {
-		return 0, err
+// idle measures the router's processor time after some traffic, on TAPs and on raw devices at once: there is nothing in
+// which they could disturb each other.
+func (b *bench) idle(round int) error {
+	var worlds []*world
+	defer func() {
+		for _, w := range worlds {
+			w.close()
+		}
+	}()
+	for _, c := range b.ours() {
+		w, err := b.newWorld(c, snat)
+		if err != nil {
+			return err
+		}
+		worlds = append(worlds, w)
+		if _, err := b.latency(snat).run(w); err != nil {
+			return err
+		}
 	}
 	time.Sleep(time.Second)
-	before, err := w.processes[0].cpu()
-	if err != nil {
-		return 0, err
+	var before []time.Duration
+	for _, w := range worlds {
+		used, err := w.processes[0].cpu()
+		if err != nil {
+			return err
+		}
+		before = append(before, used)
 	}
 	time.Sleep(5 * time.Second)
-	after, err := w.processes[0].cpu()
-	return after - before, err
+	for i, c := range b.ours() {
+		after, err := worlds[i].processes[0].cpu()
+		if err != nil {
+			return err
+		}
+		b.note(row{Group: atRest, Title: "processor time in 5 idle seconds, after traffic", Unit: "ms", Lower: true},
+			c.name(), round, (after-before[i]).Seconds()*1e3)
+	}
+	return nil
 }

@@ -19,8 +19,9 @@ type contestant interface {
 
 // taprouterOn is taprouter on TAPs, or on one end of veths each (raw).
 type taprouterOn struct {
-	raw  bool
-	base string // path of another build; empty: the one under test
+	raw    bool
+	groOff bool   // its networks leave segments as they are
+	base   string // path of another build; empty: the one under test
 }
 
 func (c taprouterOn) name() string {
@@ -31,6 +32,9 @@ func (c taprouterOn) name() string {
 	if c.raw {
 		name += ", raw on veth"
 	}
+	if c.groOff {
+		name += ", gro off"
+	}
 	return name
 }
 
@@ -40,6 +44,7 @@ var topology = template.Must(template.New("topology").Parse(`
 [[network]]
 name = "tenant"
 devices = ["{{.In}}"]
+{{.InKeys}}
   [[network.subnet]]
   cidr = "172.16.100.0/24"
 
@@ -54,6 +59,7 @@ devices = ["{{.Flood}}"]
 name = "ext_net"
 external = true
 devices = ["{{.Out}}"]
+{{.OutKeys}}
   [[network.subnet]]
   cidr = "10.10.10.0/24"
   gateway = "10.10.10.4"
@@ -67,9 +73,10 @@ routes = [
   { destination = "10.99.0.0/16", nexthop = "10.10.10.4" },
 ]
 
+{{if .Large}}
 [nat]
 max_connections = 4000000
-{{if .Floating}}
+{{end}}{{if .Floating}}
 [[floating_ip]]
 network = "ext_net"
 address = "10.10.10.3"
@@ -132,23 +139,40 @@ var services = []service{{"TCP", 5201}, {"UDP", 7000}, {"UDP", 7001}, {"TCP", 70
 
 func (c taprouterOn) start(w *world, m mode) error {
 	data := struct {
-		In, Out, Flood string
-		SNAT, Floating bool
-		VIPs           []service
-		Web            bool
+		In, Out, Flood  string
+		InKeys, OutKeys string // more of the networks
+		SNAT, Floating  bool
+		Large           bool
+		VIPs            []service
+		Web             bool
 	}{In: "tap:in@" + w.internal, Out: "tap:out@" + w.external, SNAT: m != route, Floating: m == floating,
-		Web: m == web}
+		Large: m != unchanged, Web: m == web}
 	if m == vip {
 		data.VIPs = services
 	}
 	if m == shared {
 		data.Flood = "tap:flood@" + w.flooder
 	}
-	if c.raw {
+	switch {
+	case m.switched():
+		var err error
+		if data.In, data.Out, err = w.behindSwitch(m, c.raw); err != nil {
+			return err
+		}
+	case c.raw:
 		if err := w.veths(); err != nil {
 			return err
 		}
 		data.In, data.Out = "raw:r-in", "raw:r-out"
+		if m == shared {
+			data.Flood = "raw:r-flood"
+		}
+	}
+	if m == tagged {
+		data.InKeys, data.OutKeys = fmt.Sprint("vlan = ", tenantVLAN), fmt.Sprint("vlan = ", externalVLAN)
+	}
+	if c.groOff {
+		data.InKeys, data.OutKeys = data.InKeys+"\ngro = \"off\"", data.OutKeys+"\ngro = \"off\""
 	}
 	file := filepath.Join(w.bench.dir, w.router+".toml")
 	f, err := os.Create(file)
@@ -165,7 +189,10 @@ func (c taprouterOn) start(w *world, m mode) error {
 	if c.base != "" {
 		program = c.base
 	}
-	return w.serve("ready", program, "run", file)
+	if err := w.serve("ready", program, "run", file); err != nil || !m.switched() {
+		return err
+	}
+	return w.startSwitch(m)
 }
 
 // serve starts the contestant's program and waits for its word.
@@ -185,25 +212,40 @@ func (w *world) veths() error {
 		far["flood"] = w.flooder
 	}
 	for dev, ns := range far {
-		if err := sh("ip", "link", "add", "r-"+dev, "netns", w.router, "type", "veth", "peer", "name", dev, "netns",
-			ns); err != nil {
-			return err
-		}
-		if err := sh("ip", "-n", w.router, "link", "set", "r-"+dev, "up"); err != nil {
+		if err := w.cable(w.router, "r-"+dev, ns, dev); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// kernel is Linux's own forwarding and nftables NAT between veths.
-type kernel struct{}
+// kernel is Linux's own forwarding and nftables NAT between veths. Where the hosts send frames of the MTU's size, it
+// has GRO on at its ends, as network cards have; on veths it is off by default.
+type kernel struct {
+	groOff bool // also there
+}
 
-func (kernel) name() string { return "kernel" }
+func (k kernel) name() string {
+	if k.groOff {
+		return "kernel, GRO off"
+	}
+	return "kernel"
+}
 
-func (kernel) start(w *world, m mode) error {
+func (k kernel) start(w *world, m mode) error {
 	if err := w.veths(); err != nil {
 		return err
+	}
+	if m == mtu {
+		gro := "on"
+		if k.groOff {
+			gro = "off"
+		}
+		for _, end := range []string{"r-in", "r-out"} {
+			if err := in(w.router, "ethtool", "-K", end, "gro", gro); err != nil {
+				return err
+			}
+		}
 	}
 	for _, step := range [][]string{
 		{"addr", "add", internalGW + "/24", "dev", "r-in"},
@@ -235,7 +277,7 @@ func (kernel) start(w *world, m mode) error {
 	switch m {
 	case route:
 		return nil // plain forwarding, without connection tracking
-	case snat, shared:
+	case snat, shared, mtu, unchanged:
 		rules += "add rule ip nat post oifname r-out masquerade"
 	case floating:
 		rules += "add rule ip nat pre ip daddr 10.10.10.3 dnat to 172.16.100.9; " +
@@ -258,7 +300,7 @@ type peer struct{ program, title string }
 
 func (p peer) name() string { return p.title }
 
-var peerModes = map[mode]string{route: "route", snat: "snat", floating: "fip", vip: "vip"}
+var peerModes = map[mode]string{route: "route", snat: "snat", unchanged: "snat", floating: "fip", vip: "vip"}
 
 func (p peer) start(w *world, m mode) error {
 	if err := w.serve("ready", filepath.Join(w.bench.dir, p.program), "-mode", peerModes[m]); err != nil {

@@ -10,10 +10,6 @@ import (
 	"time"
 )
 
-// web is HTTP from outside to a floating IP, behind which a VIP of the tenant network
-// has two members: the usual work of a load balancer.
-const web mode = "floating IP and VIP"
-
 // haproxy is HAProxy in TCP mode, as Octavia's own balancer is. It ends a connection on either
 // side and copies between them; members see its address, not the client's.
 type haproxy struct{}
@@ -127,11 +123,10 @@ func webTools() bool {
 
 // isWeb reports whether a contestant knows how to serve HTTP through a floating IP and a VIP.
 func isWeb(c contestant) bool {
-	switch c.(type) {
-	case kernel, taprouterOn, haproxy:
+	if _, balances := c.(haproxy); balances {
 		return true
 	}
-	return false
+	return isYardstickOrOurs(c)
 }
 
 var wrkLines = regexp.MustCompile(`(?s)99%\s+([\d.]+)(us|ms|s).*Requests/sec:\s+([\d.]+)`)
@@ -143,10 +138,10 @@ func (b *bench) http(keep bool) measurement {
 	if keep {
 		title, header = "HTTP requests on 64 connections", "Connection: keep-alive"
 	}
-	return measurement{mode: web, skip: func(c contestant) bool { return !isWeb(c) }, rows: []row{
-		{group: "HTTP through a floating IP and a VIP", title: title, unit: "k/s", digits: 1},
-		{group: "HTTP through a floating IP and a VIP", title: title + ", 99th percentile", unit: "ms", lower: true,
-			digits: 1},
+	return measurement{mode: web, takes: isWeb, rows: []row{
+		{Group: "HTTP through a floating IP and a VIP", Title: title, Unit: "k/s", Digits: 1},
+		{Group: "HTTP through a floating IP and a VIP", Title: title + ", 99th percentile", Unit: "ms", Lower: true,
+			Digits: 1},
 	}, run: func(w *world) ([]float64, error) {
 		p, err := w.start(w.external, "wrk", "-t", "1", "-c", "64", "-d",
 			strconv.Itoa(max(1, int(b.time.Seconds()+0.5))), "--latency",

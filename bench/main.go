@@ -32,6 +32,7 @@ type bench struct {
 	worlds               int
 	contestants          []contestant
 	results              results
+	failures             []error // of taprouter and its yardstick
 	interrupted          chan os.Signal
 }
 
@@ -48,11 +49,14 @@ func main() {
 func run() error {
 	b := &bench{interrupted: make(chan os.Signal, 1)}
 	var only, who string
-	flag.IntVar(&b.runs, "runs", 5, "how often each contestant is measured in each row")
-	flag.DurationVar(&b.time, "time", 2*time.Second, "how long each measurement takes")
+	var add, again bool
+	flag.IntVar(&b.runs, "runs", 8, "how often each contestant is measured in each row")
+	flag.DurationVar(&b.time, "time", time.Second, "how long each measurement takes")
 	flag.StringVar(&only, "only", ".", "measure rows that match this regular expression only")
 	flag.StringVar(&who, "who", ".", "measure contestants that match this regular expression only (the kernel always)")
-	flag.StringVar(&b.out, "out", "", "directory for the table and the plots")
+	flag.StringVar(&b.out, "out", "", "directory for the values, the table and the plots")
+	flag.BoolVar(&add, "add", false, "keep the rows that -out has, except those that are measured now")
+	flag.BoolVar(&again, "report", false, "measure nothing: make table and plots again from the values in -out")
 	flag.StringVar(&b.base, "base", "", "another build of taprouter to measure beside this one")
 	flag.Parse()
 	var err error
@@ -62,19 +66,54 @@ func run() error {
 	if b.who, err = regexp.Compile("(?i)" + who); err != nil {
 		return err
 	}
+	var older results
+	if add || again {
+		if b.out == "" {
+			return errors.New("-add and -report need -out DIR, the directory that has the values")
+		}
+		if older, err = readResults(b.out); err != nil {
+			return err
+		}
+	}
+	if again {
+		if len(older.Rows) == 0 {
+			return fmt.Errorf("%s has no values: measure some first", filepath.Join(b.out, resultsFile))
+		}
+		b.results = older
+		return b.report()
+	}
 	if err := b.prepare(); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
 	signal.Notify(b.interrupted, os.Interrupt, syscall.SIGTERM)
 	spawnProcesses()
-	if err := b.compare(); err != nil {
-		return err
+	b.results.Pieces = []piece{b.here()}
+	for _, c := range b.contestants {
+		b.results.Contestants = append(b.results.Contestants, c.name())
 	}
-	if err := b.alone(); err != nil {
-		return err
+	ended := b.compare()
+	if ended == nil {
+		ended = b.alone()
 	}
-	return b.report()
+	return b.finish(older, ended)
+}
+
+// finish reports what was measured, also if the user has ended the run.
+func (b *bench) finish(older results, ended error) error {
+	if len(b.results.Rows) == 0 {
+		return errors.Join(append(b.failures, ended, errors.New("nothing was measured"))...)
+	}
+	b.results.merge(older)
+	var rows []row
+	for _, m := range b.measurements() {
+		rows = append(rows, m.rows...)
+	}
+	for _, group := range []string{amongMany, inMemory, atRest, checks} {
+		rows = append(rows, row{Group: group})
+	}
+	b.results.sort(rows)
+	return errors.Join(append(b.failures, ended, b.report())...)
 }
 
 // prepare looks whether everything is there, and builds the programs.
@@ -82,7 +121,7 @@ func (b *bench) prepare() error {
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces and devices need root: try sudo make bench (make bench-micro needs none)")
 	}
-	for _, tool := range []string{"ip", "ping", "iperf3", "nft", "sysctl", "go"} {
+	for _, tool := range []string{"ip", "ping", "iperf3", "nft", "sysctl", "ethtool", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is missing: make test-deps installs it", tool)
 		}
@@ -103,7 +142,8 @@ func (b *bench) prepare() error {
 	if err := b.build(); err != nil {
 		return err
 	}
-	b.contestants = []contestant{kernel{}, taprouterOn{}, taprouterOn{raw: true}}
+	b.contestants = []contestant{kernel{}, kernel{groOff: true}, taprouterOn{}, taprouterOn{groOff: true},
+		taprouterOn{raw: true}, taprouterOn{raw: true, groOff: true}}
 	if b.base != "" {
 		b.contestants = append(b.contestants, taprouterOn{base: b.base}, taprouterOn{base: b.base, raw: true})
 	}
@@ -119,126 +159,4 @@ func (b *bench) prepare() error {
 		}
 	}
 	return nil
-}
-
-// compare runs every measurement for every contestant, in turn, again and again.
-func (b *bench) compare() error {
-	b.results = results{}
-	var list []measurement
-	for _, m := range b.measurements() {
-		if b.only.MatchString(m.String()) {
-			list = append(list, m)
-		}
-	}
-	p := &progress{total: len(list) * b.runs * len(b.contestants), start: time.Now()}
-	for len(list) > 0 {
-		n := 1
-		for n < len(list) && list[n].mode == list[0].mode {
-			n++
-		}
-		if err := b.compareMode(list[:n], p); err != nil {
-			return err
-		}
-		list = list[n:]
-	}
-	return nil
-}
-
-// compareMode takes the measurements of one mode. Each contestant has a world of its own all the
-// time; the worlds that are not measured are idle.
-func (b *bench) compareMode(list []measurement, p *progress) error {
-	worlds := map[contestant]*world{}
-	defer func() {
-		for _, w := range worlds {
-			w.close()
-		}
-	}()
-	for _, m := range list {
-		for range b.runs {
-			for _, c := range b.contestants {
-				select {
-				case <-b.interrupted:
-					return errors.New("interrupted")
-				default:
-				}
-				if _, isKernel := c.(kernel); !isKernel && !b.who.MatchString(c.name()) || m.skip != nil && m.skip(c) ||
-					m.skip == nil && !routes(c) {
-					p.total--
-					continue
-				}
-				if err := b.measure(m, c, worlds, p); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// measure takes one value. What a contestant cannot do is said, and left out.
-func (b *bench) measure(m measurement, c contestant, worlds map[contestant]*world, p *progress) error {
-	w := worlds[c]
-	if w == nil || m.fresh {
-		var err error
-		if w, err = b.newWorld(c, m.mode); err != nil {
-			if !isOther(c) {
-				return err
-			}
-			p.done(c, m, nil, err)
-			return nil
-		}
-		if m.fresh {
-			defer w.close()
-		} else {
-			worlds[c] = w
-		}
-	}
-	values, err := m.run(w)
-	p.done(c, m, values, err)
-	if err != nil {
-		if !isOther(c) {
-			return fmt.Errorf("%s: %s: %w", c.name(), m, err)
-		}
-		return nil
-	}
-	for i, v := range values {
-		b.results.add(m.rows[i], c.name(), v)
-	}
-	return nil
-}
-
-// routes reports whether a contestant is a router, and not only a balancer.
-func routes(c contestant) bool {
-	_, only := c.(haproxy)
-	return !only
-}
-
-// isOther reports whether a contestant may fail without the run being in vain.
-func isOther(c contestant) bool {
-	switch c.(type) {
-	case peer, ovs, haproxy:
-		return true
-	}
-	return false
-}
-
-// progress tells how far the run is.
-type progress struct {
-	n, total int
-	start    time.Time
-}
-
-func (p *progress) done(c contestant, m measurement, values []float64, err error) {
-	p.n++
-	left := time.Duration(float64(time.Since(p.start)) / float64(p.n) * float64(p.total-p.n)).Round(time.Second)
-	said := fmt.Sprint(err)
-	if err == nil {
-		var parts []string
-		for i, v := range values {
-			parts = append(parts, m.rows[i].format(v)+" "+m.rows[i].unit)
-		}
-		said = strings.Join(parts, ", ")
-	}
-	fmt.Fprintf(os.Stderr, "[%d/%d, %v left] %s, %s: %s: %s\n", p.n, p.total, left, m.rows[0].group, m.rows[0].title,
-		c.name(), said)
 }

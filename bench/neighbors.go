@@ -8,26 +8,11 @@ import (
 	"time"
 )
 
-// shared is SNAT for two tenants: the internal host, and a host behind a device of its
-// own, "flood", which sends as much as it can.
-const shared mode = "SNAT, two tenants"
-
 const (
 	flooder      = "172.16.200.9"
 	flooderGW    = "172.16.200.1"
 	floodTargets = "10.99.0.0"
 )
-
-// isTwoTenants reports whether a contestant knows how to serve the second tenant.
-func isTwoTenants(c contestant) bool {
-	switch c := c.(type) {
-	case kernel:
-		return true
-	case taprouterOn:
-		return !c.raw
-	}
-	return false
-}
 
 // A flood is one kind of traffic by which a tenant disturbs another.
 type flood struct {
@@ -48,12 +33,11 @@ func (b *bench) neighbor(f flood) measurement {
 	title := "one tenant's connect-request-close during another's flood " + f.title
 	const group = "A flood from another tenant"
 	busy := title + ", of what it is beside a process that only keeps a processor busy"
-	others := func(c contestant) bool { return !isTwoTenants(c) }
-	return measurement{mode: shared, fresh: true, skip: others, rows: []row{
-		{group: group, title: title, unit: "k/s", digits: 1},
-		{group: group, title: title + ", of what it is without", unit: "%", digits: 0},
-		{group: group, title: busy, unit: "%", digits: 0},
-		{group: group, title: "the flood " + f.title + ", as it comes through", unit: "k/s", digits: 0},
+	return measurement{mode: shared, fresh: true, takes: isYardstickOrOurs, rows: []row{
+		{Group: group, Title: title, Unit: "k/s", Digits: 1},
+		{Group: group, Title: title + ", of what it is without", Unit: "%", Digits: 0},
+		{Group: group, Title: busy, Unit: "%", Digits: 0},
+		{Group: group, Title: "the flood " + f.title + ", as it comes through", Unit: "k/s", Digits: 0},
 	}, run: func(w *world) ([]float64, error) {
 		if err := w.sinkFlood(); err != nil {
 			return nil, err

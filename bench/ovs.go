@@ -116,7 +116,7 @@ func (o ovs) flows(w *world, m mode) error {
 	switch m {
 	case route:
 		flows = append(flows, "table=0,ip,actions=resubmit(,2)")
-	case snat:
+	case snat, unchanged:
 		flows = append(flows, create("in_port=1", "src="+routerAddress))
 	case floating:
 		flows = append(flows, create("in_port=1,nw_src="+internalHost, "src="+floatingIP),

@@ -25,6 +25,7 @@ import (
 type world struct {
 	internal, external, router string // namespaces
 	flooder                    string // of the second tenant, in a world that has one
+	between                    string // has the switch between hosts and contestant, in a world that has one
 	bench                      *bench
 	routerMAC                  string // what the internal host sees
 	flooderMAC                 string // what the second tenant sees
@@ -42,16 +43,6 @@ const (
 	vipAddress    = "10.10.10.7"
 	behindInside  = "172.30.0.0"
 	behindOutside = "10.99.0.0"
-)
-
-// A mode is what the contestant does with the packets.
-type mode string
-
-const (
-	route    mode = "routing"
-	snat     mode = "SNAT"
-	floating mode = "floating IP"
-	vip      mode = "VIP"
 )
 
 // sh runs a command in the bench's own namespace.
@@ -76,6 +67,9 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 	if m == shared {
 		w.flooder = prefix + "-f"
 	}
+	if m.switched() {
+		w.between = prefix + "-s"
+	}
 	for _, ns := range w.namespaces() {
 		if err := sh("ip", "netns", "add", ns); err != nil {
 			w.close()
@@ -98,6 +92,12 @@ func (b *bench) newWorld(c contestant, m mode) (*world, error) {
 	case bare, checking:
 		return w, nil
 	}
+	if m == mtu {
+		if err := w.offloadsOff(); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
 	reach := func() error { return w.reach(m) }
 	if m == web {
 		reach = w.serveWeb
@@ -118,6 +118,9 @@ func (w *world) namespaces() []string {
 	all := []string{w.router, w.internal, w.external}
 	if w.flooder != "" {
 		all = append(all, w.flooder)
+	}
+	if w.between != "" {
+		all = append(all, w.between)
 	}
 	return all
 }
@@ -148,6 +151,11 @@ func (w *world) address() error {
 	return nil
 }
 
+// offloadsOff has the internal host send frames of the size of the MTU, as a network card does.
+func (w *world) offloadsOff() error {
+	return in(w.internal, "ethtool", "-K", "in", "tso", "off", "gso", "off", "gro", "off")
+}
+
 // reach waits until packets come through, and learns the router's MAC address.
 func (w *world) reach(m mode) error {
 	p, to, err := w.echo(m)
@@ -161,7 +169,7 @@ func (w *world) reach(m mode) error {
 			return fmt.Errorf("the hosts do not reach each other: %w", err)
 		}
 	}
-	if w.client(m) == w.internal {
+	if m.outbound() {
 		w.routerMAC, err = neighborMAC(w.internal, internalGW)
 		return err
 	}
@@ -184,32 +192,6 @@ func (w *world) echo(m mode) (*process, string, error) {
 		return nil, "", err
 	}
 	return p, m.target(), p.wait("ready")
-}
-
-// client is the namespace that opens connections, server the one that answers.
-func (w *world) client(m mode) string {
-	if m == route || m == snat || m == shared {
-		return w.internal
-	}
-	return w.external
-}
-
-func (w *world) server(m mode) string {
-	if m == route || m == snat || m == shared {
-		return w.external
-	}
-	return w.internal
-}
-
-// target is the address that a client connects to.
-func (m mode) target() string {
-	switch m {
-	case floating:
-		return floatingIP
-	case vip, web:
-		return vipAddress
-	}
-	return externalHost
 }
 
 // sink has the external host drop what arrives, before its stack sees it.
