@@ -99,7 +99,14 @@ func (b *bench) measurements() []measurement {
 		}
 	}
 	all = append(all, b.newConnections(unchanged, "one host's 60 000 ports", "-each", "60000"))
-	all = append(all, b.bulkFresh(vip, 4, b.defaultCC))
+	if b.defaultCC == "bbr" {
+		for _, m := range []mode{snat, vip} {
+			all = append(all, b.bulk(m, 1, pacedCubic), b.bulk(m, 4, pacedCubic))
+		}
+		all = append(all, b.bulkFresh(vip, 4, pacedCubic))
+	} else {
+		all = append(all, b.bulkFresh(vip, 4, b.defaultCC))
+	}
 	for _, cc := range algorithms {
 		for _, streams := range []int{1, 4} {
 			all = append(all, b.bulkMTU(streams, cc))
