@@ -124,9 +124,9 @@ func manyFlows(n int, more ...string) []string {
 		more...)
 }
 
-// fill establishes n connections, slowly enough for every packet to come through.
+// fill establishes n connections, slowly enough for every packet to come through; more slowly if that was too fast for
+// the machine.
 func (b *bench) fill(w *world, c contestant, n int) error {
-	fmt.Fprintf(os.Stderr, "%s: %s: establishing %s connections\n", amongMany, c.name(), grouping(n))
 	var before float64
 	ours := len(w.processes) > 0
 	if ours {
@@ -138,29 +138,19 @@ func (b *bench) fill(w *world, c contestant, n int) error {
 	if err := w.sink(true); err != nil {
 		return err
 	}
-	answer, err := w.start(w.external, b.self, "load", "established", "-dev", "out")
-	if err != nil {
-		return err
-	}
-	defer answer.stop()
-	if err := answer.wait("ready"); err != nil {
-		return err
-	}
-	if _, err := w.load(w.internal, append([]string{"frames", "-dev", "in", "-mac", w.routerMAC},
-		manyFlows(n, "-total", strconv.Itoa(n), "-rate", "50000", "-for", "1m")...)...); err != nil {
-		return err
-	}
-	select {
-	case <-answer.done:
-	case <-time.After(20 * time.Second):
-		return errors.New("the answers do not end")
-	}
-	got, err := strconv.Atoi(strings.TrimSpace(answer.out.String()))
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, answer.trace.String())
+	got := 0
+	for _, rate := range []int{50_000, 20_000} {
+		fmt.Fprintf(os.Stderr, "%s: %s: establishing %s connections\n", amongMany, c.name(), grouping(n))
+		var err error
+		if got, err = b.establish(w, n, rate); err != nil {
+			return err
+		}
+		if got >= n*97/100 {
+			break
+		}
 	}
 	if got < n*97/100 {
-		return fmt.Errorf("only %d of %d connections are established", got, n)
+		return fmt.Errorf("%s: only %d of %d connections are established", c.name(), got, n)
 	}
 	if ours && n >= 1_000_000 {
 		after, err := w.processes[0].rss()
@@ -171,6 +161,32 @@ func (b *bench) fill(w *world, c contestant, n int) error {
 			c.name(), 0, (after-before)/float64(n))
 	}
 	return nil
+}
+
+// establish sends a packet of each of n connections, so many a second, and returns how many were answered.
+func (b *bench) establish(w *world, n, rate int) (int, error) {
+	answer, err := w.start(w.external, b.self, "load", "established", "-dev", "out")
+	if err != nil {
+		return 0, err
+	}
+	defer answer.stop()
+	if err := answer.wait("ready"); err != nil {
+		return 0, err
+	}
+	if _, err := w.load(w.internal, append([]string{"frames", "-dev", "in", "-mac", w.routerMAC},
+		manyFlows(n, "-total", strconv.Itoa(n), "-rate", strconv.Itoa(rate), "-for", "1m")...)...); err != nil {
+		return 0, err
+	}
+	select {
+	case <-answer.done:
+	case <-time.After(20 * time.Second):
+		return 0, errors.New("the answers do not end")
+	}
+	got, err := strconv.Atoi(strings.TrimSpace(answer.out.String()))
+	if err != nil {
+		return 0, fmt.Errorf("%w\n%s", err, answer.trace.String())
+	}
+	return got, nil
 }
 
 // inMemory runs the pipeline's own benchmark, with up to ten million connections.

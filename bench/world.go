@@ -194,7 +194,7 @@ func (w *world) echo(m mode) (*process, string, error) {
 	return p, m.target(), p.wait("ready")
 }
 
-// sink has the external host drop what arrives, before its stack sees it.
+// sink has the external host drop the IPv4 packets that arrive, before its stack sees them. It still answers ARP.
 func (w *world) sink(on bool) error {
 	if on == w.sunk {
 		return nil
@@ -204,7 +204,8 @@ func (w *world) sink(on bool) error {
 		return in(w.external, "nft", "delete", "table", "netdev", "sink")
 	}
 	return in(w.external, "nft", "add table netdev sink; "+
-		"add chain netdev sink drops { type filter hook ingress device out priority 0; policy drop; }")
+		"add chain netdev sink drops { type filter hook ingress device out priority 0; }; "+
+		"add rule netdev sink drops meta protocol ip drop")
 }
 
 // load runs one of the traffic tools in a namespace and returns its numbers.

@@ -83,7 +83,7 @@ func Main(args []string) int {
 	f.IntVar(&o.total, "total", 0, "stop after so many packets; 0: never")
 	f.IntVar(&o.rate, "rate", 0, "packets a second at most; 0: as many as go")
 	f.IntVar(&o.ports, "ports", 1, "how many ports, from the endpoint's on")
-	f.IntVar(&o.each, "each", 500, "source ports of frames that each address uses, before the next destination is taken")
+	f.IntVar(&o.each, "each", 500, "source ports that each address of frames uses, before the next destination")
 	f.StringVar(&o.hosts, "hosts", "", "interfaces that lead to hosts, and the hosts' tags: NAME=VLAN,NAME=VLAN")
 	f.IntVar(&o.cpu, "cpu", -1, "processor to stay on; -1: any")
 	f.DurationVar(&o.d, "for", time.Second, "how long")
