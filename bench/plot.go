@@ -29,14 +29,14 @@ type dots struct {
 	offset, width vg.Length // of the bar
 }
 
-// Plot draws the dots.
+// Plot draws the dots. Bars at either end reach beyond the canvas, and so do their dots.
 func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
 	style := draw.GlyphStyle{Color: color.RGBA{0, 0, 0, 0xb0}, Radius: vg.Points(1), Shape: draw.CircleGlyph{}}
 	for i, values := range d.values {
 		for k, v := range values {
 			part := (float64(k)+0.5)/float64(len(values)) - 0.5
-			c.DrawGlyph(style, vg.Point{X: toX(d.x[i]) + d.offset + d.width*vg.Length(part), Y: toY(v)})
+			c.DrawGlyphNoClip(style, vg.Point{X: toX(d.x[i]) + d.offset + d.width*vg.Length(part), Y: toY(v)})
 		}
 	}
 }

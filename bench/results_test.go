@@ -304,3 +304,27 @@ func TestContest(t *testing.T) {
 		t.Errorf("a row of 20 runs: %d", got)
 	}
 }
+
+// A plot has a dot for each value, also on the outermost bars.
+func TestPlotShowsAllRuns(t *testing.T) {
+	r := results{Contestants: []string{"kernel", "taprouter", "other"}}
+	const runs = 8
+	for _, title := range []string{"one", "two"} {
+		for i := range runs {
+			for _, who := range r.Contestants {
+				r.add(row{Group: "g", Title: title, Unit: "k/s"}, who, i, float64(10+i))
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "g.svg")
+	if err := r.plot(r.groups()[0], file); err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Count(string(svg), "fill-opacity:0.69"), 2*3*runs; got != want {
+		t.Errorf("%d dots, want %d\n%s", got, want, svg)
+	}
+}
