@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/taprouter/taprouter/internal/nettest"
 )
 
 // A host that cuts its segments itself, as one with an emulated network card does, gets them joined on their way: the
@@ -50,5 +52,27 @@ func TestJoinedSegments(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A tunnel of two hosts goes through raw devices at full speed, although the kernel hands over super-frames of the
+// connection inside, and no device takes such a frame back.
+func TestTunnelThroughRaw(t *testing.T) {
+	t.Parallel()
+	need(t, "ethtool")
+	p := newWiredPair(t, rawVeth, rawVeth, pairTopology+nettest.FloatingIP(floatingIP, internalAddress))
+	tunnel := func(s *space, to, address string) {
+		s.run("ip", "link", "add", "vx", "type", "vxlan", "id", "5", "remote", to, "dstport", "4789")
+		s.run("ip", "link", "set", "vx", "mtu", "1400")
+		s.address("vx", address+"/24", "")
+	}
+	tunnel(p.internal, externalAddress, "192.0.2.1")
+	tunnel(p.external, floatingIP, "192.0.2.2")
+	client, server := p.join(p.internal, p.external, "192.0.2.2:0", "192.0.2.2:")
+	f := begin("through the tunnel", client, server)
+	f.await(t, 64<<20)
+	f.end(t)
+	if out := p.process.stop(); strings.Contains(out, "offload:") {
+		t.Errorf("super-frames are dropped:\n%s", out)
 	}
 }

@@ -8,15 +8,24 @@ import (
 
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A queue is a device that has frames to read, as a kernel's device has, and notes what is written.
 type queue struct {
 	tap.Device
-	frames  [][]byte
-	err     error // of the read behind the last frame
+	frames  [][]byte // nil: the one that is offloaded
+	err     error    // of the read behind the last frame
 	takes   tap.Features
 	written [][]byte
+
+	offloaded offloaded
+}
+
+// An offloaded frame has a header that says so.
+type offloaded struct {
+	eth []byte
+	h   virtio.Header
 }
 
 func (q *queue) Name() string           { return "queue" }
@@ -30,8 +39,12 @@ func (q *queue) Read(frames []tap.Frame) (int, error) {
 		}
 		f := &frames[n]
 		f.Head = tap.Headroom
-		clear(f.Buf[f.Head : f.Head+tap.HeaderLen])
-		f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], q.frames[0])
+		eth, h := q.frames[0], virtio.Header{}
+		if eth == nil {
+			eth, h = q.offloaded.eth, q.offloaded.h
+		}
+		h.Put(f.Buf[f.Head:])
+		f.Tail = f.Head + tap.HeaderLen + copy(f.Buf[f.Head+tap.HeaderLen:], eth)
 		q.frames = q.frames[1:]
 	}
 	return len(frames), nil
@@ -156,5 +169,34 @@ func TestLinkJoinsUpToAnError(t *testing.T) {
 	b := l.fill(w)
 	if b.read != 20 || b.kept != 1 || b.err != in.err || b.dry != true {
 		t.Errorf("%+v", b)
+	}
+}
+
+// A super-frame of a tunnelled connection becomes the frames it stands for, in its place in the order.
+func TestLinkCutsTunnels(t *testing.T) {
+	const size, n = 1000, 30
+	inner := segments(1, size*n)[0][packet.EthernetLen:]
+	b := segments(1, len(inner)-packet.TCPLen)[0]
+	ip := b[packet.EthernetLen:]
+	ip[9] = 4 // IP in IP
+	packet.SetIPv4Checksum(ip)
+	copy(ip[packet.IPv4Len:], inner)
+	at := packet.EthernetLen + 2*packet.IPv4Len
+	tunnelled := offloaded{b, virtio.Header{Flags: virtio.NeedsChecksum, GSOType: virtio.GSOTCPv4, GSOSize: size,
+		CsumStart: uint16(at), CsumOffset: 16}}
+	first, last := make([]byte, 60), make([]byte, 61)
+	in, out := &queue{frames: [][]byte{first, nil, last}, offloaded: tunnelled}, &queue{takes: super}
+	l, fw, w := joining(t, in, out)
+	l.Read(&w.Turn)
+	if len(out.written) != n+2 || len(out.written[0]) != 60 || len(out.written[n+1]) != 61 {
+		t.Fatalf("batches of %v are written", fw.batches)
+	}
+	for i, b := range out.written[1 : n+1] {
+		if len(b) != at+packet.TCPLen+size || binary.BigEndian.Uint32(b[at+4:]) != uint32(1+i*size) {
+			t.Errorf("frame %d has %d bytes and the sequence number %d", i, len(b), binary.BigEndian.Uint32(b[at+4:]))
+		}
+	}
+	if l.Stats.RxFrames != 3 {
+		t.Errorf("%d frames are counted, of 3 that the device had", l.Stats.RxFrames)
 	}
 }

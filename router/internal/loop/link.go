@@ -10,7 +10,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/tap"
+	"github.com/taprouter/taprouter/tap/virtio"
 )
 
 // A Link is one device with its I/O state, read by one worker. It hands frames up to its owner, and
@@ -105,7 +107,7 @@ func (l *Link) Read(t *Turn) bool {
 		n, bytes, err := b.read, b.bytes, b.err
 		l.Stats.RxFrames += uint64(n)
 		l.Stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
-		l.Owner.Receive(t, w.Frames[:b.kept])
+		l.receive(t, w.Frames[:b.kept])
 		if len(t.Queue) > 0 {
 			w.runQueue()
 		}
@@ -142,6 +144,37 @@ func (l *Link) Read(t *Turn) bool {
 		w.mark(l)
 	}
 	return any
+}
+
+// receive has the owner take frames, those whose tunnel no device could cut in pieces.
+func (l *Link) receive(t *Turn, frames []tap.Frame) {
+	from := 0
+	for i := range frames {
+		f := &frames[i]
+		if h := f.Header(); h[1] == virtio.GSONone {
+			continue
+		}
+		if pieces := t.cutTunnelled(f); pieces != nil {
+			l.Owner.Receive(t, frames[from:i])
+			l.Owner.Receive(t, pieces)
+			from = i + 1
+		}
+	}
+	l.Owner.Receive(t, frames[from:])
+}
+
+// cutTunnelled returns the frames that a super-frame of a connection inside of a tunnel stands for, nil if it is no
+// such frame.
+func (t *Turn) cutTunnelled(f *tap.Frame) (pieces []tap.Frame) {
+	var h virtio.Header
+	if h.Parse(f.Header()); !packet.IsTunnelled(f.Ethernet(), &h) {
+		return nil
+	}
+	packet.CutTunnelled(f.Ethernet(), h, func(n int) []byte {
+		pieces = append(pieces, t.Alloc(n))
+		return pieces[len(pieces)-1].Ethernet()
+	})
+	return pieces
 }
 
 // A batch is what a device has given for one round of the worker, in the worker's slots.
