@@ -78,24 +78,36 @@ func TestMark(t *testing.T) {
 		{"an uplink", "an uplink [taprouter: addr_gen_mode was 0]"},
 		{"with [brackets]", "with [brackets] [taprouter: addr_gen_mode was 0]"},
 	} {
-		marked := withMark(c.alias, 0)
+		marked := modeMark.with(c.alias, 0)
 		if marked != c.marked {
 			t.Errorf("%q is marked as %q, want %q", c.alias, marked, c.marked)
 		}
-		if again := withMark(marked, 3); again != strings.Replace(c.marked, "was 0", "was 3", 1) {
+		if again := modeMark.with(marked, 3); again != strings.Replace(c.marked, "was 0", "was 3", 1) {
 			t.Errorf("marked again: %q", again)
 		}
-		if rest, was, found := cutMark(marked); rest != c.alias || was != 0 || !found {
+		if rest, was, found := modeMark.cut(marked); rest != c.alias || was != 0 || !found {
 			t.Errorf("%q: %q, %d, %v", marked, rest, was, found)
 		}
 	}
-	for _, alias := range []string{"", "an uplink", markStart, markStart + "x" + markEnd, markStart + "1"} {
-		if rest, _, found := cutMark(alias); found || rest != alias {
+	start := modeMark.start()
+	for _, alias := range []string{"", "an uplink", start, start + "x]", start + "1", groMark.with("", 1)} {
+		if rest, _, found := modeMark.cut(alias); found || rest != alias {
 			t.Errorf("%q is no mark", alias)
 		}
 	}
-	if rest, was, found := cutMark("a [taprouter: addr_gen_mode was 2] b"); rest != "a b" || was != 2 || !found {
+	if rest, was, found := modeMark.cut("a [taprouter: addr_gen_mode was 2] b"); rest != "a b" || was != 2 || !found {
 		t.Errorf("what came behind the mark: %q, %d, %v", rest, was, found)
+	}
+	for _, alias := range []string{"", "an uplink"} { // two marks, in whatever order they come and go
+		for _, order := range [][2]mark{{modeMark, groMark}, {groMark, modeMark}} {
+			both := order[1].with(order[0].with(alias, 2), 3)
+			for i, first := range order {
+				rest, _, _ := first.cut(both)
+				if rest, was, found := order[1-i].cut(rest); rest != alias || was != 3-i || !found {
+					t.Errorf("%q, without %s and then without %s: %q, %d, %v", both, first, order[1-i], rest, was, found)
+				}
+			}
+		}
 	}
 }
 

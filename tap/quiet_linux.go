@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -21,9 +20,7 @@ import (
 // there (addr_gen_mode), and the address that it has made is removed. Addresses that the
 // administrator adds later are not affected. IPv4 sends nothing without an address.
 //
-// The former setting is written to the interface's alias (ip link shows it) before the setting
-// changes. After kill -9 the next start reads it there. Unlike a file, an alias moves and ends
-// with its interface, and needs no directory that the process may write to.
+// The former setting is noted in the interface's alias (see mark) before the setting changes.
 
 // generatesNone is the value of addr_gen_mode for "no link-local address"
 // (IN6_ADDR_GEN_MODE_NONE); see the others in include/uapi/linux/if_link.h.
@@ -33,35 +30,6 @@ const (
 	generatesStable = 2
 	generatesRandom = 3
 )
-
-// maxAlias is the longest alias, in bytes (IFALIASZ less the final zero).
-const maxAlias = 255
-
-// The mark in an alias, round the former value.
-const (
-	markStart = "[taprouter: addr_gen_mode was "
-	markEnd   = "]"
-)
-
-// cutMark returns an alias without the mark, and the value in it.
-func cutMark(alias string) (rest string, was int, marked bool) {
-	before, after, found := strings.Cut(alias, markStart)
-	number, end, closed := strings.Cut(after, markEnd)
-	was, err := strconv.Atoi(number)
-	if !found || !closed || err != nil {
-		return alias, 0, false
-	}
-	return strings.TrimSuffix(before, " ") + end, was, true
-}
-
-// withMark returns an alias with a mark for a value, in place of one that it has.
-func withMark(alias string, was int) string {
-	alias, _, _ = cutMark(alias)
-	if alias != "" {
-		alias += " "
-	}
-	return alias + markStart + strconv.Itoa(was) + markEnd
-}
 
 // A quietened is an interface on which the kernel makes no IPv6 address, and
 // what it takes to have it make one again.
@@ -81,7 +49,7 @@ func (g genMode) quieten(h *netlink.Handle, link netlink.Link) (*quietened, erro
 	if err != nil {
 		return nil, err
 	}
-	_, was, marked := cutMark(link.Attrs().Alias)
+	_, was, marked := modeMark.cut(link.Attrs().Alias)
 	if !marked || now != generatesNone {
 		was = now // no mark, or the setting has been changed since
 	}
@@ -98,12 +66,8 @@ func (g genMode) quieten(h *netlink.Handle, link netlink.Link) (*quietened, erro
 
 // apply writes the mark, changes the setting, and removes the addresses made by it.
 func (q *quietened) apply(h *netlink.Handle, link netlink.Link, now int) error {
-	alias := withMark(link.Attrs().Alias, q.was)
-	if len(alias) > maxAlias {
-		return errors.New("its alias has no room for a note of what the settings were")
-	}
-	if err := h.LinkSetAlias(link, alias); err != nil {
-		return fmt.Errorf("note what the settings were in its alias: %w", err)
+	if err := modeMark.put(h, q.index, q.was); err != nil {
+		return err
 	}
 	if now != generatesNone {
 		if err := q.mode.write(generatesNone); err != nil {
@@ -137,31 +101,19 @@ func (q *quietened) restore(h *netlink.Handle) error {
 	} else if err != nil {
 		return err
 	}
-	link, err := h.LinkByIndex(q.index)
-	if err != nil {
-		return nil // gone meanwhile
-	}
-	return unmark(h, link)
-}
-
-// unmark removes the mark from an alias.
-func unmark(h *netlink.Handle, link netlink.Link) error {
-	if rest, _, marked := cutMark(link.Attrs().Alias); marked {
-		return h.LinkSetAlias(link, rest)
-	}
-	return nil
+	return modeMark.remove(h, q.index)
 }
 
 // heal puts back what a process that was killed has left on an interface.
 func (g genMode) heal(h *netlink.Handle, link netlink.Link) error {
-	_, was, marked := cutMark(link.Attrs().Alias)
+	_, was, marked := modeMark.cut(link.Attrs().Alias)
 	switch {
 	case !marked:
 		return nil
 	case g.err != nil:
 		return g.err
 	case g.file == nil:
-		return unmark(h, link)
+		return modeMark.remove(h, link.Attrs().Index)
 	}
 	return (&quietened{mode: g, index: link.Attrs().Index, was: was}).restore(h)
 }
