@@ -224,7 +224,7 @@ const (
 // Values of Network.GRO.
 const (
 	GROAuto = "auto" // segments that come in one by one are joined to super-frames, where receivers take these
-	GROOff  = "off"  // frames go on as they came in
+	GROOff  = "off"  // frames go on as they came in, and the interfaces of raw devices stay as they are
 )
 
 // A Network is one Ethernet segment.

@@ -39,7 +39,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Open opens the devices of the topology, as OpenDevice's result does. nil
 	// opens none: networks are reached through Attach. A device with a method MTU() int
-	// limits what its network carries; one with SetMTU(int) error is told the network's MTU.
+	// limits what its network carries; one with SetMTU(int) error is told the network's MTU, and one with SetGRO(bool)
+	// whether its networks want segments joined, each time that this changes.
 	Open func(config.Device) (tap.Device, error)
 	// InMemory says that Open returns devices in memory, whatever they are called. The engine then needs nothing of the
 	// operating system, and hears of none of its interfaces.

@@ -58,6 +58,11 @@ type deviceUse struct {
 	users int // networks that have it
 }
 
+// joinsSegments reports whether all networks of a new device want segments joined.
+func (d *deviceChange) joinsSegments() bool {
+	return !slices.ContainsFunc(d.joins, func(o *portChange) bool { return o.network.after.GRO == config.GROOff })
+}
+
 // isNew reports whether the device gets another link: it has had none, or one of another worker.
 func (d *deviceChange) isNew() bool { return d.link != nil && (d.was == nil || d.was.link != d.link) }
 
@@ -249,6 +254,7 @@ func (p *Prepared) open() error {
 			if err = failed; err == nil {
 				d.dev = dev
 				loop.SetMTU(dev, mtu, p.e.log)
+				loop.SetGRO(dev, d.joinsSegments())
 				err = loop.CheckMTU(dev, mtu)
 			}
 		}
@@ -284,6 +290,7 @@ func (p *Prepared) changeNetworks() {
 			_ = d.dev.Close() // the worker has ended
 		}
 	}
+	p.switchGRO()
 	for _, c := range p.networks {
 		for _, o := range c.joins {
 			c.plugged = c.plugged || !o.device.isNew() || o.device.dev != nil
@@ -291,6 +298,32 @@ func (p *Prepared) changeNetworks() {
 		if p.e.sim != nil && c.isNew && !c.gone {
 			p.e.sim.plugIn(c.network)
 			c.plugged = true
+		}
+	}
+}
+
+// switchGRO tells raw devices that go on whether their networks want segments joined now. Those that are new have been
+// told when they were opened. The kernel may take its time, so no worker does it.
+func (p *Prepared) switchGRO() {
+	links := map[*loop.Link]bool{}
+	for _, c := range p.networks {
+		for d, port := range c.ports {
+			if change := p.byDevice[d]; d.Kind == config.DeviceRaw && (change == nil || change.dev == nil || change.moves()) {
+				links[port.Link] = true
+			}
+		}
+		for _, o := range c.leaves {
+			if d := o.device; d.spec.Kind == config.DeviceRaw && d.link != nil && !d.isNew() {
+				links[d.link] = true
+			}
+		}
+	}
+	for l := range links {
+		var dev tap.Device
+		on := false
+		_ = l.Home().Call(func() { dev, on = l.Dev, l.Joins }) // after Close there is nothing to change
+		if dev != nil {
+			loop.SetGRO(dev, on)
 		}
 	}
 }

@@ -122,6 +122,13 @@ func (d wrapped) MTU() int {
 	return 0
 }
 
+// SetGRO tells the device whether the kernel is to join segments, if it wants to know.
+func (d wrapped) SetGRO(on bool) {
+	if g, ok := d.Device.(interface{ SetGRO(bool) }); ok {
+		g.SetGRO(on)
+	}
+}
+
 // SetMTU tells the device its MTU, if it wants to know.
 func (d wrapped) SetMTU(mtu int) error {
 	if m, ok := d.Device.(interface{ SetMTU(int) error }); ok {

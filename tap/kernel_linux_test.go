@@ -246,10 +246,16 @@ func TestTAPThatHasNoHeaders(t *testing.T) {
 // the device.
 func checksumming(t *testing.T, name string) bool {
 	t.Helper()
+	return ethtool(t, name, unix.ETHTOOL_GTXCSUM, 0) != 0
+}
+
+// ethtool makes a request with one number of ethtool's ioctl, and returns the number in the answer.
+func ethtool(t *testing.T, name string, command, number uint32) uint32 {
+	t.Helper()
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(s)
-	value := [2]uint32{unix.ETHTOOL_GTXCSUM}
+	value := [2]uint32{command, number}
 	var req struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
@@ -261,7 +267,7 @@ func checksumming(t *testing.T, name string) bool {
 		uintptr(unsafe.Pointer(&req))); errno != 0 {
 		t.Fatal(errno)
 	}
-	return value[1] != 0
+	return value[1]
 }
 
 func TestTAPKeepsALongerQueue(t *testing.T) {

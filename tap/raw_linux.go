@@ -41,7 +41,8 @@ type rawDevice struct {
 
 	ring    *ring // nil where the kernel gave none, and for a while after a jam
 	watcher ringWatcher
-	release func()         // ends the guard's care of the interface
+	release func() // ends the guard's care of the interface
+	joiner  joiner
 	control [auxSpace]byte // the reader's
 	isDown  bool           // the reader's, too: it has been told so
 }
@@ -79,6 +80,8 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 	d := &rawDevice{fdDevice: fdDevice{name: what, fd: fd, mtu: link.Attrs().MTU}, ifname: name, log: opt.logger()}
 	// Closed to the host first: once it is up, the host would introduce itself there.
 	closed := d.guard(opt.Guard, link)
+	d.joiner = joiner{name: what, fd: fd, may: closed, log: d.log}
+	d.joiner.start(link)
 	// Up first: a socket that is bound before says that the interface is down,
 	// once, later.
 	if link.Attrs().Flags&net.FlagUp == 0 {
@@ -196,8 +199,16 @@ func (d *rawDevice) rx() string {
 	return "ring"
 }
 
+// SetGRO says whether the kernel is to join segments before the device reads them (generic receive offload). If so,
+// and if the interface has that off and can do it, it is switched on until the device is closed. That needs
+// CAP_NET_ADMIN, and a Guard that had closed the interface to the host when the device was opened: an interface that
+// the host itself uses stays as it is. Otherwise, what OpenRaw found to be left by a killed process is put back. Any
+// goroutine may call it; the kernel may take milliseconds.
+func (d *rawDevice) SetGRO(on bool) { d.joiner.set(on) }
+
 // Close implements Device.
 func (d *rawDevice) Close() error {
+	d.joiner.end() // while there is a descriptor
 	d.reading.Lock()
 	defer d.reading.Unlock()
 	err := d.fdDevice.Close()

@@ -198,11 +198,14 @@ func faults(t *testing.T) {
 	}
 }
 
-// A measured device has an MTU.
+// A measured device has an MTU, and joins segments if it is told to.
 type measured struct {
 	tap.Device
-	mtu int
+	mtu   int
+	joins bool
 }
+
+func (d *measured) SetGRO(on bool) { d.joins = on }
 
 func (d *measured) MTU() int { return d.mtu }
 
@@ -212,7 +215,7 @@ func (d *measured) SetMTU(mtu int) error {
 }
 
 // A wrapper passes on what only some devices have.
-func TestWrappersKeepTheMTU(t *testing.T) {
+func TestWrappersKeepWhatSomeDevicesHave(t *testing.T) {
 	w, err := tap.NewCaptureWriter(io.Discard, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -220,19 +223,25 @@ func TestWrappersKeepTheMTU(t *testing.T) {
 	type full interface {
 		MTU() int
 		SetMTU(int) error
+		SetGRO(bool)
 	}
 	for name, wrap := range map[string]func(tap.Device) tap.Device{
 		"capture": func(d tap.Device) tap.Device { return tap.Capture(d, w) },
 		"fault":   func(d tap.Device) tap.Device { return tap.Fault(d, tap.FaultOptions{}) },
 	} {
 		pipe, _ := tap.Pipe("a", "b", tap.PipeOptions{})
-		d := &measured{pipe, 1400}
+		d := &measured{Device: pipe, mtu: 1400}
 		got, ok := wrap(d).(full)
 		if !ok || got.MTU() != 1400 || got.SetMTU(9000) != nil || d.mtu != 9000 {
 			t.Errorf("%s: the device's own MTU is %d", name, d.mtu)
 		}
-		if plain, ok := wrap(pipe).(full); !ok || plain.MTU() != 0 || plain.SetMTU(9000) != nil {
+		if got.SetGRO(true); !d.joins {
+			t.Errorf("%s: the device is not told to join segments", name)
+		}
+		plain, ok := wrap(pipe).(full)
+		if !ok || plain.MTU() != 0 || plain.SetMTU(9000) != nil {
 			t.Errorf("%s: of a device without an MTU", name)
 		}
+		plain.SetGRO(true)
 	}
 }

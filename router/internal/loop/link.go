@@ -377,8 +377,8 @@ func (l *Link) Await(t *Turn, err error) {
 func (l *Link) wantBack(gone tap.Device, said ...string) {
 	w := l.home
 	w.Reopener.add(&lostDevice{
-		link: l, name: l.Name, ifname: l.Ifname, network: l.networks(), mtu: l.WantMTU, open: l.Reopen, gone: gone,
-		said: said,
+		link: l, name: l.Name, ifname: l.Ifname, network: l.networks(), mtu: l.WantMTU, joins: l.Joins,
+		open: l.Reopen, gone: gone, said: said,
 		post: w.Post, back: func(dev tap.Device) { l.regain(&w.Turn, dev) },
 	})
 }
@@ -391,6 +391,7 @@ func (l *Link) regain(t *Turn, dev tap.Device) {
 	}
 	l.IsDown, l.other = false, false
 	SetMTU(dev, l.WantMTU, t.Log) // the network may have got another one meanwhile
+	SetGRO(dev, l.Joins)
 	l.Plug(t, dev)
 	news := "device is back"
 	if l.awaited {

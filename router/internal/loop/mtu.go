@@ -37,6 +37,13 @@ func SetMTU(dev tap.Device, mtu int, log *slog.Logger) {
 	}
 }
 
+// SetGRO tells a device whether its networks want segments joined, if the kernel can do that for the device.
+func SetGRO(dev tap.Device, on bool) {
+	if d, ok := dev.(interface{ SetGRO(bool) }); ok {
+		d.SetGRO(on)
+	}
+}
+
 // CheckMTU refuses a device that does not take the network's largest packets. At the start
 // that is a mistake, and the user can correct it.
 func CheckMTU(dev tap.Device, mtu int) error {

@@ -36,6 +36,7 @@ type lostDevice struct {
 	ifname  string // the interface that it is on, if the kernel tells of that one; else empty
 	network string // in messages
 	mtu     int    // the network's
+	joins   bool   // the device may join segments
 	open    func() (tap.Device, error)
 	post    func(func()) bool // to the worker that misses it
 	back    func(tap.Device)
@@ -231,6 +232,7 @@ func (r *Reopener) try(interval bool) {
 			continue
 		}
 		SetMTU(dev, l.mtu, r.log)
+		SetGRO(dev, l.joins)
 		r.Mu.Lock()
 		r.lost = Without(r.lost, l)
 		r.news = true
