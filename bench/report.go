@@ -158,6 +158,15 @@ func said(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// revision is the commit that is measured. A former report makes no other tree of it.
+func revision() string {
+	at := said("git", "describe", "--always")
+	if said("git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)bench/results") != "" {
+		at += "-dirty"
+	}
+	return at
+}
+
 // here describes this run of the program.
 func (b *bench) here() piece {
 	model := "?"
@@ -171,9 +180,8 @@ func (b *bench) here() piece {
 	}
 	version, _, _ := strings.Cut(said("uname", "-r"), "-")
 	return piece{
-		Date: time.Now().UTC().Format("2006-01-02"), Revision: said("git", "describe", "--always", "--dirty"),
-		Processors: runtime.NumCPU(), Model: model, Linux: version, Go: runtime.Version(), CC: b.defaultCC,
-		Runs: b.runs, Few: b.few(), Time: b.time,
+		Date: time.Now().UTC().Format("2006-01-02"), Revision: revision(), Processors: runtime.NumCPU(), Model: model,
+		Linux: version, Go: runtime.Version(), CC: b.defaultCC, Runs: b.runs, Few: b.few(), Time: b.time,
 	}
 }
 

@@ -166,15 +166,20 @@ func (r *results) merge(older results) {
 	r.dropUnused()
 }
 
-// dropUnused forgets the runs of the program of which no row is left.
+// dropUnused forgets the runs of the program of which no row is left. Runs under the same conditions are one.
 func (r *results) dropUnused() {
 	var kept []piece
 	number := map[int]int{}
 	for i, p := range r.Pieces {
-		if slices.ContainsFunc(r.Rows, func(k *measuredRow) bool { return k.Piece == i }) {
-			number[i] = len(kept)
+		if !slices.ContainsFunc(r.Rows, func(k *measuredRow) bool { return k.Piece == i }) {
+			continue
+		}
+		same := slices.Index(kept, p)
+		if same < 0 {
+			same = len(kept)
 			kept = append(kept, p)
 		}
+		number[i] = same
 	}
 	r.Pieces = kept
 	for _, k := range r.Rows {

@@ -211,9 +211,18 @@ func TestResultsOfSeveralRuns(t *testing.T) {
 	if len(newer.Pieces) != 2 {
 		t.Errorf("runs of the program: %+v", newer.Pieces)
 	}
+	same := results{Pieces: []piece{newer.Pieces[1]}}
+	same.add(row{Group: "g", Title: "four"}, "kernel", 0, 1)
+	same.merge(newer)
+	if len(same.Pieces) != 2 || same.find("g", "four").Piece != same.find("g", "one").Piece ||
+		same.find("g", "two").Piece == same.find("g", "one").Piece {
+		t.Errorf("runs of the program, two of them under the same conditions: %+v", same.Pieces)
+	}
+	newer = sample()
+	newer.add(row{Group: "new", Title: "three"}, "x", 0, 8)
 	text := newer.conditions()
 	for _, want := range []string{
-		"2026-12-02 at revision abe", "g (1 of 2); new.", "2026-11-30 at revision abc", "g (1 of 2).",
+		"2026-11-30 at revision abc", "g (1 of 2); new.", "2026-12-01 at revision abd", "g (1 of 2).",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
