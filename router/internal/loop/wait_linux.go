@@ -30,7 +30,7 @@ func newWaiter(devices bool, mark, doubt func(*Link)) (Waiter, error) {
 		_ = unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	return &epollWaiter{mark: mark, doubt: doubt, epoll: epoll, event: event}, nil
+	return &epollWaiter{mark: mark, doubt: doubt, slotOf: map[*Link]int{}, epoll: epoll, event: event}, nil
 }
 
 // epollFrames is what devices are watched for. EPOLLET is the sign bit of a number
@@ -48,7 +48,9 @@ type epollWaiter struct {
 	mark     func(*Link)
 	doubt    func(*Link)
 	epoll    int
-	slots    []*Link // by the number in an event
+	slots    []*Link       // by the number in an event
+	slotOf   map[*Link]int // the numbers of links
+	free     []int         // numbers of links that were removed
 	events   [64]unix.EpollEvent
 	hold     bool // see Hold
 	sleeping atomic.Bool
@@ -65,46 +67,41 @@ func (e *epollWaiter) Add(p *Link) error {
 	if fd < 0 {
 		return nil
 	}
-	slot := -1
-	for i, q := range e.slots {
-		if q == nil {
-			slot = i
-			break
-		}
-	}
-	if slot < 0 {
-		slot = len(e.slots)
-		e.slots = append(e.slots, nil)
+	slot := len(e.slots)
+	if n := len(e.free); n > 0 {
+		slot = e.free[n-1]
 	}
 	event := &unix.EpollEvent{Events: epollFrames, Fd: int32(slot)}
 	if err := unix.EpollCtl(e.epoll, unix.EPOLL_CTL_ADD, fd, event); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
-	e.slots[slot] = p
+	if n := len(e.free); n > 0 {
+		e.free = e.free[:n-1]
+	} else {
+		e.slots = append(e.slots, nil)
+	}
+	e.slots[slot], e.slotOf[p] = p, slot
 	return nil
 }
 
 func (e *epollWaiter) Remove(p *Link) {
-	for i, q := range e.slots {
-		if q == p {
-			e.slots[i] = nil
-			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_DEL, p.Dev.FD(), nil) // closing it does the same
-		}
+	if slot, ok := e.slotOf[p]; ok {
+		delete(e.slotOf, p)
+		e.slots[slot], e.free = nil, append(e.free, slot)
+		_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_DEL, p.Dev.FD(), nil) // closing it does the same
 	}
 }
 
 // Pause changes what a device is watched for. epoll tells of errors in any case. When it begins to
 // watch for frames again, it tells of those that are there already.
 func (e *epollWaiter) Pause(p *Link, on bool) {
-	for i, q := range e.slots {
-		if q == p {
-			event := &unix.EpollEvent{Fd: int32(i)}
-			if !on {
-				event.Events = epollFrames
-			}
-			// an error does no harm: a link that pauses is read when its time comes
-			_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.Dev.FD(), event)
+	if slot, ok := e.slotOf[p]; ok {
+		event := &unix.EpollEvent{Fd: int32(slot)}
+		if !on {
+			event.Events = epollFrames
 		}
+		// an error does no harm: a link that pauses is read when its time comes
+		_ = unix.EpollCtl(e.epoll, unix.EPOLL_CTL_MOD, p.Dev.FD(), event)
 	}
 }
 
