@@ -17,6 +17,7 @@ import (
 	"github.com/taprouter/taprouter/router/internal/ip"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/router/internal/wire"
+	"github.com/taprouter/taprouter/tap"
 )
 
 // A State that the engine serves is followed by another one in these steps:
@@ -266,11 +267,13 @@ func (p *Prepared) number(of wire.ID, at netip.AddrPort) uint32 {
 
 // Discard closes everything that was prepared. The engine goes on serving the State that it serves.
 func (p *Prepared) Discard() {
+	var unused []tap.Device
 	for _, d := range p.devices {
 		if d.dev != nil {
-			_ = d.dev.Close() // it has not been used, so an error does not matter
+			unused = append(unused, d.dev)
 		}
 	}
+	loop.CloseAll(unused, nil)
 	for _, c := range p.routers {
 		if c.checks != nil && c.checks.checker != nil {
 			_ = c.checks.host.Close() // its device is in memory

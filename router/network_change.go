@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"sync"
 	"syscall"
 
 	"github.com/taprouter/taprouter/config"
@@ -217,6 +216,7 @@ func planLinks(p *Prepared) {
 }
 
 // open opens the devices that come, and reports all that fail. A device that goes on with another link is handed over.
+// The kernel has one lock for all interfaces: several goroutines would take as long, and more processor time.
 func (p *Prepared) open() error {
 	closing := map[string]bool{}
 	for _, d := range p.devices {
@@ -229,36 +229,7 @@ func (p *Prepared) open() error {
 		if len(d.joins) == 0 || d.moves() {
 			continue
 		}
-		of := d.joins[0].network.after
-		mtu := of.MTU
-		for _, o := range d.joins {
-			if o.network.after.MTU > mtu {
-				of, mtu = o.network.after, o.network.after.MTU
-			}
-		}
-		var err error
-		switch {
-		case !d.isNew():
-			if dev := d.link.Device(); dev != nil {
-				err = loop.CheckMTU(dev, mtu)
-			}
-		case d.spec.Name != "" && closing[d.spec.Name]:
-			d.missing = fmt.Errorf("%v has the name of a device that is closed first", d.spec)
-			continue
-		default:
-			dev, failed := openDevice(p.e, d.spec)
-			if errors.Is(failed, tap.ErrMissing) && !p.e.opt.RequireDevices {
-				d.missing = failed
-				continue
-			}
-			if err = failed; err == nil {
-				d.dev = dev
-				loop.SetMTU(dev, mtu, p.e.log)
-				loop.SetGRO(dev, d.joinsSegments())
-				err = loop.CheckMTU(dev, mtu)
-			}
-		}
-		if err != nil {
+		if of, err := openNew(p, d, closing); err != nil {
 			errs = append(errs, &DeviceError{Network: of.Name, Device: d.spec, Err: err})
 			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EMFILE) {
 				break // a missing right or tun module, or too many files: once is enough
@@ -266,6 +237,38 @@ func (p *Prepared) open() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// openNew opens a device that comes, and checks that its networks can have one that is there. closing are the names of
+// devices that end. It returns the network whose needs decide.
+func openNew(p *Prepared, d *deviceChange, closing map[string]bool) (of *config.Network, err error) {
+	of = d.joins[0].network.after
+	for _, o := range d.joins {
+		if o.network.after.MTU > of.MTU {
+			of = o.network.after
+		}
+	}
+	switch {
+	case !d.isNew():
+		if dev := d.link.Device(); dev != nil {
+			return of, loop.CheckMTU(dev, of.MTU)
+		}
+		return of, nil
+	case d.spec.Name != "" && closing[d.spec.Name]:
+		d.missing = fmt.Errorf("%v has the name of a device that is closed first", d.spec)
+		return of, nil
+	}
+	dev, err := openDevice(p.e, d.spec)
+	if errors.Is(err, tap.ErrMissing) && !p.e.opt.RequireDevices {
+		d.missing = err
+		return of, nil
+	} else if err != nil {
+		return of, err
+	}
+	d.dev = dev
+	loop.SetMTU(dev, of.MTU, p.e.log)
+	loop.SetGRO(dev, d.joinsSegments())
+	return of, loop.CheckMTU(dev, of.MTU)
 }
 
 // changeNetworks has the workers of the networks make their changes: those of links that go on first, as the device of
@@ -392,26 +395,18 @@ func (d *deviceChange) plug(t *loop.Turn) {
 	d.link.Plug(t, d.dev)
 }
 
-// closeDevices closes the devices that no network has any more. The kernel takes its time to remove a device, but
-// removes many at once.
+// closeDevices closes the devices that no network has any more.
 func (p *Prepared) closeDevices() {
-	var closed sync.WaitGroup
-	end := func(dev tap.Device) {
-		closed.Go(func() {
-			if err := dev.Close(); err != nil {
-				p.e.log.Warn("closing a device", "device", dev.Name(), "err", err)
-			}
-		})
-	}
+	var devices []tap.Device
 	for _, c := range p.networks {
-		for _, dev := range c.closing {
-			end(dev)
-		}
+		devices = append(devices, c.closing...)
 	}
 	for _, d := range p.devices {
 		if d.freed != nil {
-			end(d.freed)
+			devices = append(devices, d.freed)
 		}
 	}
-	closed.Wait()
+	loop.CloseAll(devices, func(dev tap.Device, err error) {
+		p.e.log.Warn("closing a device", "device", dev.Name(), "err", err)
+	})
 }

@@ -88,17 +88,16 @@ func (r *Reopener) add(l *lostDevice) {
 	r.rouse()
 }
 
-// finish closes the devices that are gone. Their errors have been logged. The
-// kernel takes its time over each device, but ends many at once.
+// finish closes the devices that are gone. Their errors have been logged.
 func finish(lost []*lostDevice) {
-	var closed sync.WaitGroup
+	var devices []tap.Device
 	for _, l := range lost {
-		if dev := l.gone; dev != nil {
+		if l.gone != nil {
+			devices = append(devices, l.gone)
 			l.gone = nil
-			closed.Go(func() { _ = dev.Close() })
 		}
 	}
-	closed.Wait()
+	CloseAll(devices, nil)
 }
 
 // forget gives up the device of a link, if it is lost.

@@ -315,22 +315,19 @@ func (w *Worker) RemoveTable(table Ticker) {
 // Stop ends the loop and closes the devices. It is called by the worker, or before the worker runs.
 func (w *Worker) Stop() {
 	w.Stopping = true
-	var closed sync.WaitGroup
+	var devices []tap.Device
 	for _, p := range w.Links {
-		if p.Dev == nil {
-			continue
+		if p.Dev != nil {
+			w.Waiter.Remove(p)
+			devices = append(devices, p.Dev)
+			p.Dev = nil
 		}
-		dev := p.Dev
-		w.Waiter.Remove(p)
-		p.Dev = nil
-		// The kernel takes its time to remove a device, but removes many at once.
-		closed.Go(func() {
-			if err := dev.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-				w.Log.Warn("closing a device", "device", p.Name, "err", err)
-			}
-		})
 	}
-	closed.Wait()
+	CloseAll(devices, func(dev tap.Device, err error) {
+		if !errors.Is(err, os.ErrClosed) {
+			w.Log.Warn("closing a device", "device", dev.Name(), "err", err)
+		}
+	})
 }
 
 // AddLink has the worker read a link from now on. Its device may come later.
