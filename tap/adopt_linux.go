@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,10 +22,11 @@ func AdoptTAP(f *os.File, name, netns string, opt Options) (Device, error) {
 		return nil, fmt.Errorf("tap: adopt %s: %w", what, err)
 	}
 	find := func() error {
-		link, err := findTAP(name)
+		h := &netlink.Handle{} // its requests open a socket each
+		link, err := findTAP(h, name)
 		if err == nil && link != nil {
 			d.mtu = link.MTU
-			err = raise(link, what, opt.logger())
+			err = raise(h, link, what, opt.logger())
 		}
 		return err
 	}
@@ -37,7 +39,7 @@ func AdoptTAP(f *os.File, name, netns string, opt Options) (Device, error) {
 		opt.logger().Debug("the kernel's end of the device is not seen", "device", what, "err", err)
 	}
 	opt.logger().Info("device taken over", "device", what, "vnet_hdr", d.vnet, "offloads", d.features.String())
-	return &tapDevice{d, name, netns}, nil
+	return &tapDevice{fdDevice: d, ifname: name, netns: netns}, nil
 }
 
 func adoptTAP(f *os.File, name, what string) (*fdDevice, error) {

@@ -32,7 +32,7 @@ func openPlaced(name, what, netns string, log *slog.Logger) (*fdDevice, error) {
 	}
 	exists := false
 	err := inNetns(netns, func() error {
-		link, err := findTAP(name)
+		link, err := findTAP(&netlink.Handle{}, name)
 		exists = link != nil
 		return err
 	})
@@ -62,9 +62,10 @@ func placeTAP(name, what, netns string, log *slog.Logger) (*fdDevice, error) {
 		err = explain(what, fmt.Errorf("move to network namespace %q: %w", netns, err))
 	} else {
 		err = inNetns(netns, func() error {
-			link, err := netlink.LinkByName(name)
+			h := &netlink.Handle{} // its requests open a socket each
+			link, err := h.LinkByName(name)
 			if err == nil {
-				err = raise(link, what, log)
+				err = raise(h, link, what, log)
 			}
 			if err != nil {
 				return explain(what, err)

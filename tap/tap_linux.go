@@ -64,13 +64,14 @@ func OpenTAP(name, netns string, opt Options) (Device, error) {
 	if err != nil {
 		return nil, err // not d, which would be a Device that is not nil
 	}
-	return &tapDevice{d, name, netns}, nil
+	return &tapDevice{fdDevice: d, ifname: name, netns: netns}, nil
 }
 
 // A tapDevice is a TAP's descriptor, and where the kernel's end was when it was opened.
 type tapDevice struct {
 	*fdDevice
 	ifname, netns string
+	told          bool // SetMTU has been called
 }
 
 // SetMTU gives a TAP that the process has made an MTU, in bytes: it has the kernel's
@@ -85,6 +86,11 @@ func (d *tapDevice) SetMTU(mtu int) error {
 		}
 		return nil
 	}
+	if !d.told && d.mtu == mtu {
+		d.told = true
+		return nil // as it was made
+	}
+	d.told = true
 	set := func() error {
 		link, err := netlink.LinkByName(d.ifname)
 		if err == nil {
@@ -165,13 +171,18 @@ func explainNetns(name string, err error) error {
 // goes by netlink and ioctl, which answer for that namespace: /sys shows the one
 // it was mounted in.
 func openTAP(name, what string, log *slog.Logger) (*fdDevice, error) {
-	link, err := findTAP(name)
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, explainTAP(what, err)
+	}
+	defer h.Close()
+	link, err := findTAP(h, name)
 	if err != nil {
 		return nil, err
 	}
 	made := link == nil
 	if made {
-		if link, err = createTAP(name); err != nil {
+		if link, err = createTAP(h, name); err != nil {
 			return nil, explainTAP(what, err)
 		}
 	}
@@ -191,7 +202,7 @@ func openTAP(name, what string, log *slog.Logger) (*fdDevice, error) {
 	} else {
 		d.restore = d.vnet
 	}
-	if err := raise(link, what, log); err != nil {
+	if err := raise(h, link, what, log); err != nil {
 		_ = d.Close()
 		return nil, explainTAP(what, err)
 	}
@@ -235,7 +246,7 @@ const leftoverMark = "taprouter: made by this program, removed with it"
 // createTAP has water make a persistent device and lets go of its descriptor:
 // offloads are a matter of the first queue that attaches with a virtio-net
 // header, and water's never does.
-func createTAP(name string) (*netlink.Tuntap, error) {
+func createTAP(h *netlink.Handle, name string) (*netlink.Tuntap, error) {
 	w, err := water.New(water.Config{
 		DeviceType:             water.TAP,
 		PlatformSpecificParams: water.PlatformSpecificParams{Name: name, Persist: true},
@@ -247,7 +258,7 @@ func createTAP(name string) (*netlink.Tuntap, error) {
 		deleteTAP(name)
 		return nil, err
 	}
-	link, err := findTAP(name)
+	link, err := findTAP(h, name)
 	if err == nil && link == nil {
 		err = errors.New("the device was taken away at once")
 	}
@@ -256,14 +267,14 @@ func createTAP(name string) (*netlink.Tuntap, error) {
 		return nil, err
 	}
 	// Best effort: without the mark, a device that a crash has left is kept.
-	_ = netlink.LinkSetAlias(link, leftoverMark)
+	_ = h.LinkSetAlias(link, leftoverMark)
 	return link, nil
 }
 
 // findTAP looks for the device, and returns nil if there is none. An interface that has the
 // name and is no TAP is an error.
-func findTAP(name string) (*netlink.Tuntap, error) {
-	link, err := netlink.LinkByName(name)
+func findTAP(h *netlink.Handle, name string) (*netlink.Tuntap, error) {
+	link, err := h.LinkByName(name)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {
 		return nil, nil
@@ -371,17 +382,17 @@ func deleteTAP(name string) {
 
 // raise lengthens the device's queue and sets it up. A short queue loses frames
 // and no more, so it is no reason to refuse a device.
-func raise(link netlink.Link, what string, log *slog.Logger) error {
+func raise(h *netlink.Handle, link netlink.Link, what string, log *slog.Logger) error {
 	at := link.Attrs()
 	if at.TxQLen < txQueueLen {
-		if err := netlink.LinkSetTxQLen(link, txQueueLen); err != nil {
+		if err := h.LinkSetTxQLen(link, txQueueLen); err != nil {
 			log.Warn("the device keeps its short queue", "device", what, "frames", at.TxQLen, "err", err)
 		}
 	}
 	if at.Flags&net.FlagUp != 0 {
 		return nil
 	}
-	if err := netlink.LinkSetUp(link); err != nil {
+	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
 	return nil
