@@ -293,7 +293,7 @@ func (p *Prepared) changeNetworks() {
 			_ = d.dev.Close() // the worker has ended
 		}
 	}
-	p.switchGRO()
+	switchGRO(p)
 	for _, c := range p.networks {
 		for _, o := range c.joins {
 			c.plugged = c.plugged || !o.device.isNew() || o.device.dev != nil
@@ -307,11 +307,13 @@ func (p *Prepared) changeNetworks() {
 
 // switchGRO tells raw devices that go on whether their networks want segments joined now. Those that are new have been
 // told when they were opened. The kernel may take its time, so no worker does it.
-func (p *Prepared) switchGRO() {
+func switchGRO(p *Prepared) {
 	links := map[*loop.Link]bool{}
 	for _, c := range p.networks {
 		for d, port := range c.ports {
-			if change := p.byDevice[d]; d.Kind == config.DeviceRaw && (change == nil || change.dev == nil || change.moves()) {
+			change := p.byDevice[d]
+			goesOn := change == nil || change.dev == nil || change.moves()
+			if goesOn && d.Kind == config.DeviceRaw {
 				links[port.Link] = true
 			}
 		}

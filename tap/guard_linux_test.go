@@ -104,7 +104,8 @@ func TestMark(t *testing.T) {
 			for i, first := range order {
 				rest, _, _ := first.cut(both)
 				if rest, was, found := order[1-i].cut(rest); rest != alias || was != 3-i || !found {
-					t.Errorf("%q, without %s and then without %s: %q, %d, %v", both, first, order[1-i], rest, was, found)
+					t.Errorf("%q, without %s and then without %s: %q, %d, %v", both, first, order[1-i], rest, was,
+						found)
 				}
 			}
 		}
