@@ -132,8 +132,8 @@ func (e *epollWaiter) poll(ms int) bool {
 	return n > 0
 }
 
-// holdFor is how long a worker that may hold its processor of the Go scheduler does so, in milliseconds. It is less than
-// the 10 ms after which the scheduler asks a thread for its processor by a signal. That ends the wait, too.
+// holdFor is how long a worker that may hold its processor of the Go scheduler does so, in milliseconds. It is less
+// than the 10 ms after which the scheduler asks a thread for its processor by a signal. That ends the wait, too.
 const holdFor = 4
 
 func (e *epollWaiter) Hold(may bool) { e.hold = may }
