@@ -63,3 +63,51 @@ func BenchmarkBind(b *testing.B) {
 		})
 	}
 }
+
+// What a new UDP connection of a host costs that holds up to 60 000 ports, where the oldest one has ended before it.
+func BenchmarkNewUDPOfOneHost(b *testing.B) {
+	const ports = 60_000
+	for name, cfg := range map[string]config{"lent": {Lend: true}, "within": {HostShare: 1}, "refused": {}} {
+		b.Run(name, func(b *testing.B) {
+			table := newTable(cfg)
+			held, refused, k := make([]*conntrack.Conn, ports), 0, 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if c := held[k]; c != nil {
+					table.Remove(c)
+				}
+				c, _, r := open(table, udp(inside, uint16(1024+k), remote, 53), 0)
+				if held[k] = c; r != conntrack.None {
+					refused++
+				} else {
+					table.Touch(c, conntrack.Reply, 0, true, 0)
+				}
+				if k++; k == ports {
+					k = 0
+				}
+			}
+			b.ReportMetric(float64(refused)/float64(b.N), "refused/op")
+		})
+	}
+}
+
+// What a port costs that is taken back from another host, which borrows it again.
+func BenchmarkRecall(b *testing.B) {
+	table := newTable(config{Lend: true, Filtering: nat.AddressDependent}) // else ports are kept back after use
+	for k := range 65536 - 1024 {
+		c, _, _ := open(table, udp(inside, uint16(1024+k), remote, 53), 0)
+		table.Touch(c, conntrack.Reply, 0, true, 0)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		c, port, r := open(table, udp(inside+1, 5000, remote, 53), 0)
+		if r != conntrack.None {
+			b.Fatal(r)
+		}
+		table.Remove(c)
+		if c, _, r = open(table, udp(inside, port, remote, 53), 0); r != conntrack.None {
+			b.Fatal(r)
+		}
+		table.Touch(c, conntrack.Reply, 0, true, 0)
+	}
+}

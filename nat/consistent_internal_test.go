@@ -20,6 +20,8 @@ type disorder struct {
 	now   time.Duration
 	cfg   conntrack.Config
 	live  map[*conntrack.Conn]disorderConn
+
+	recalled int // connections that have ended for another host
 }
 
 // A disorderConn is a connection that has begun and not ended.
@@ -40,15 +42,15 @@ func newDisorderIn(t *testing.T, seed uint64, conns, mappings conntrack.Memory,
 	d := &disorder{t: t, r: rand.New(rand.NewPCG(seed, 77)), live: map[*conntrack.Conn]disorderConn{}}
 	rng := rand.New(rand.NewPCG(seed, 78))
 	d.cfg = conntrack.Config{
-		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6, Memory: conns,
+		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6, Lend: seed%2 == 0, Memory: conns,
 		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second,
 		TCPClosing: 3 * time.Second,
 	}
 	d.conns = conntrack.NewTable(d.cfg, rng)
 	first(d.conns)
 	d.table = NewTable(Config{
-		Mapping: Behavior(seed / 3 % 3), Filtering: Behavior(seed / 9 % 3), HostShare: 0.6, PortMin: 2000,
-		PortMax: 2003, Memory: mappings,
+		Mapping: Behavior(seed / 3 % 3), Filtering: Behavior(seed / 9 % 3), HostShare: 0.6, Lend: seed%2 == 0,
+		PortMin: 2000, PortMax: 2003, Memory: mappings,
 	}, d.conns, rng)
 	d.conns.Observe(d)
 	return d
@@ -65,7 +67,14 @@ func (d *disorder) Began(c *conntrack.Conn) {
 
 func (d *disorder) Moved(*conntrack.Conn, conntrack.Rank, conntrack.Rank) {}
 
-func (d *disorder) Ended(c *conntrack.Conn, _ conntrack.Ending) { delete(d.live, c) }
+func (d *disorder) Ended(c *conntrack.Conn, e conntrack.Ending) {
+	delete(d.live, c)
+	if e.Reason == conntrack.Recalled {
+		if d.recalled++; c.Protocol() == packet.ProtoTCP && c.Rank() == conntrack.Lasting {
+			d.t.Fatalf("%v ends for another host, and is established", c.Tuple(conntrack.Original))
+		}
+	}
+}
 
 func (d *disorder) tuple() packet.Tuple {
 	proto := []uint8{packet.ProtoTCP, packet.ProtoTCP, packet.ProtoUDP, packet.ProtoICMP}[d.r.IntN(4)]
@@ -136,8 +145,8 @@ func (d *disorder) configure() {
 	first := 1998 + uint16(d.r.IntN(4))
 	d.table.Configure(Config{
 		Mapping: Behavior(d.r.IntN(3)), Filtering: Behavior(d.r.IntN(3)),
-		HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)],
-		PortMin:   first, PortMax: first + uint16(d.r.IntN(5)),
+		HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)], Lend: d.r.IntN(2) == 0,
+		PortMin: first, PortMax: first + uint16(d.r.IntN(5)),
 	})
 }
 
@@ -213,9 +222,9 @@ func (d *disorder) check() {
 					inRange++
 				}
 				m := t.mappings.list.At(i)
-				if m.extPort != uint16(port) || m.refs != refs[i] || s.free(uint16(port)) {
-					d.t.Fatalf("port %d: a mapping of port %d with %d connections, there are %d", port, m.extPort,
-						m.refs, refs[i])
+				if m.extPort != uint16(port) || (m.first == 0) != (refs[i] == 0) || s.free(uint16(port)) {
+					d.t.Fatalf("port %d: a mapping of port %d that begins with %d, there are %d connections", port,
+						m.extPort, m.first, refs[i])
 				}
 				if ports[m.addr] == nil {
 					ports[m.addr] = new([portGroups]int)
@@ -237,12 +246,13 @@ func (d *disorder) check() {
 			if p := ports[0x0a000000+a]; p != nil {
 				want = p[group]
 			}
-			if got := d.conns.HostCounter(0x0a000000+a, group); got != want {
+			if got := t.Held(0x0a000000+a, group); got != want {
 				d.t.Fatalf("host %d has %d ports of group %d, not %d", a, want, group, got)
 			}
 		}
 	}
 	d.checkRemotes(tuples)
+	d.checkHolders()
 }
 
 // checkKept: a port that is kept back is neither free nor mapped, and its entry is listed, so that it is freed
@@ -257,7 +267,7 @@ func (d *disorder) checkKept(s *portSpace) {
 					c.list)
 			}
 			m := d.table.mappings.list.At(e.record)
-			if m.form != kept || m.addr != e.host || m.extPort != port || m.conns != e.since || m.refs != 0 {
+			if m.form != kept || m.addr != e.host || m.extPort != port || m.Prev != e.since || m.first != 0 {
 				d.t.Fatalf("port %d is kept back by %+v, its record is %+v", port, e, *m)
 			}
 		}
@@ -292,7 +302,7 @@ func (d *disorder) checkMapping(refs map[uint32]uint32, out, in *packet.Tuple) {
 	if i == 0 {
 		d.t.Fatalf("%v and %v have no mapping", out, in)
 	}
-	if m := t.mappings.list.At(i); m.addr != in.Src || m.port != in.SrcPort || !t.mappings.lets(i, in.Dst) {
+	if m := t.mappings.list.At(i); m.addr != in.Src || m.port != in.SrcPort || !t.lets(i, in.Dst) {
 		d.t.Fatalf("%v and %v have not the mapping that they should", out, in)
 	}
 	refs[i]++
@@ -319,7 +329,7 @@ func (d *disorder) checkRemotes(tuples map[packet.Tuple]bool) {
 
 // Whatever happens in whichever order, the parts of a table agree, and nothing is left in the end.
 func TestDisorder(t *testing.T) {
-	var successors, remotes, mappings, inbound int
+	var successors, remotes, mappings, inbound, recalled int
 	for seed := range uint64(27) {
 		d := newDisorder(t, seed)
 		for range 1200 {
@@ -347,13 +357,13 @@ func TestDisorder(t *testing.T) {
 		}
 		d.check()
 		d.checkFree()
-		if d.conns.Len() != 0 || len(d.table.remotes) != 0 || len(d.table.remoteOrder) != 0 {
+		if recalled += d.recalled; d.conns.Len() != 0 || len(d.table.remotes) != 0 || len(d.table.remoteOrder) != 0 {
 			t.Errorf("seed %d: %d connections and %d remote port sets are left", seed, d.conns.Len(),
 				len(d.table.remotes))
 		}
 	}
-	if successors == 0 || remotes == 0 || mappings == 0 || inbound == 0 {
-		t.Errorf("%d successors, %d remote port sets, %d and %d mappings: that is not what is meant",
-			successors, remotes, mappings, inbound)
+	if successors == 0 || remotes == 0 || mappings == 0 || inbound == 0 || recalled == 0 {
+		t.Errorf("%d successors, %d remote port sets, %d and %d mappings, %d recalled: that is not what is meant",
+			successors, remotes, mappings, inbound, recalled)
 	}
 }

@@ -38,7 +38,7 @@ func (t *Table) coolsDown(proto int) bool {
 }
 
 // kept is the form of a mapping that has ended, and whose port is kept back. Its addr is the host that has had the
-// port, its conns is since when.
+// port, its Prev is since when.
 const kept = AddressAndPortDependent + 1
 
 // keep has a mapping that no connection uses stand for its port, which is kept back. The form says so, and is written
@@ -49,7 +49,7 @@ func (m *mapping) keep() { m.form = kept }
 
 // keepBack keeps the port of mapping i back, which has ended, from a time on. The record of the mapping stays in use.
 func (s *portSpace) keepBack(i uint32, m *mapping, since uint32) {
-	m.conns = since
+	m.Prev = since
 	m.keep()
 	c := &s.cooldowns[groupOf(m.proto, m.extPort).wellKnown()]
 	if c.by == nil {

@@ -32,6 +32,7 @@ type Config struct {
 	Filtering Behavior
 
 	HostShare float64 // the most of an address's ports that one host may hold, between 0 and 1; see conntrack.Share
+	Lend      bool    // a host may hold more while no other host needs it: see Table.Bind
 	PortMin   uint16  // external ports for sources from 1024 up, themselves from 1024 up
 	PortMax   uint16  // at least PortMin
 

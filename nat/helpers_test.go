@@ -24,6 +24,7 @@ type config struct {
 	MaxConnections   int
 	HostShare        float64 // of connections and ports
 	ConnShare        float64 // of connections, if it is another
+	Lend             bool
 	PortMin, PortMax uint16
 
 	UDP, ICMP, TCPEstablished, Other, TCPOpening, TCPClosing, TCPTransitory time.Duration
@@ -42,12 +43,12 @@ func (cfg config) parts() (conntrack.Config, nat.Config) {
 		connShare = cfg.HostShare
 	}
 	return conntrack.Config{
-			MaxConnections: cfg.MaxConnections, HostShare: connShare,
+			MaxConnections: cfg.MaxConnections, HostShare: connShare, Lend: cfg.Lend,
 			UDP: cfg.UDP, ICMP: cfg.ICMP, TCPEstablished: cfg.TCPEstablished, Other: cfg.Other,
 			TCPOpening: cfg.TCPOpening, TCPClosing: cfg.TCPClosing, TCPTransitory: cfg.TCPTransitory,
 		}, nat.Config{
-			Mapping: cfg.Mapping, Filtering: cfg.Filtering, HostShare: cfg.HostShare, PortMin: cfg.PortMin,
-			PortMax: cfg.PortMax,
+			Mapping: cfg.Mapping, Filtering: cfg.Filtering, HostShare: cfg.HostShare, Lend: cfg.Lend,
+			PortMin: cfg.PortMin, PortMax: cfg.PortMax,
 		}
 }
 

@@ -22,6 +22,9 @@ type portSpace struct {
 	used      [1 << 16 / rowLen]uint16          // how many mappings each row has
 	spare     *[rowLen]uint32                   // a row that has become empty, kept for the next
 	cooldowns [2]cooldowns                      // 0: of the range, 1: of the well-known ports
+
+	lent      [2]int                 // how many ports hosts hold beyond their shares; 0: of the range, 1: well-known
+	borrowers [2]conntrack.Borrowers // the holders of these
 }
 
 // rowLen is how many ports' mappings are allocated together.
@@ -100,14 +103,26 @@ type mapping struct {
 	port, remotePort  uint16
 	extPort           uint16
 	proto             uint8
-	form              Behavior    // the mapping behavior that it was made by; or kept
-	refs              uint32      // connections that use it; it ends with the last (RFC 7857, 12). 0: not whole
-	permitted         packet.Addr // the first remote address, which needs no permit apart; valid if conns is not 0
-	conns             uint32      // connections with that remote address
+	form              Behavior // the mapping behavior that it was made by, and whole; or kept
+
+	// first is a connection that uses the mapping, which ends with the last one (RFC 7857, 12); 0: there is none. All
+	// are in a ring. Those at its front have a remote address that needs no permit apart: see mappings.allow.
+	first conntrack.Member
+
+	// Prev and Next are the neighbors in the queue of those mappings of its holder that may end for other hosts. A
+	// mapping with established TCP is in none: then Next says so, and Prev is how many such connections it has.
+	conntrack.Borrower
 }
 
+// whole marks the form of a mapping that a connection uses, or has used: what a reader of the table's memory finds
+// after the process has been killed.
+const whole Behavior = 0x80
+
+// notQueued stands in Next for a mapping that has established TCP.
+const notQueued = ^uint32(0)
+
 // Link implements conntrack.Linked.
-func (m *mapping) Link() *uint32 { return &m.conns }
+func (m *mapping) Link() *uint32 { return &m.Prev }
 
 // mapKey is what a mapping is found by.
 type mapKey struct {
@@ -118,11 +133,11 @@ type mapKey struct {
 }
 
 func (m *mapping) key() mapKey {
-	return mapKey{m.ext, m.addr, m.remote, m.port, m.remotePort, m.proto, m.form}
+	return mapKey{m.ext, m.addr, m.remote, m.port, m.remotePort, m.proto, m.form &^ whole}
 }
 
 // A permit says that a mapping has connections with a remote address, which address-dependent filtering
-// lets in. The mapping itself holds that of its first remote address; permits are about the others.
+// lets in. The connections at the front of a mapping's ring need none; permits are about the others.
 type permit struct {
 	mapping uint32
 	remote  packet.Addr
@@ -175,54 +190,80 @@ func (m *mappings) permit(mapping uint32, remote packet.Addr) (i, tag uint32) {
 	return i, tag
 }
 
+// remoteOf is the remote address of a connection's mapping, as the internal host sees it. The source's
+// mapping (side 0) talks to where the first packet was sent, the destination's (side 1) to where replies
+// are sent.
+func remoteOf(c *conntrack.Conn, side int) packet.Addr {
+	return c.Tuple(conntrack.Direction(side)).Dst
+}
+
+// second says in which of its rings a connection is for a side of it.
+func second(c *conntrack.Conn, side int) bool { return side == 1 && c.Marks()&sourceMapped != 0 }
+
+// frontRemote is the remote address of the first connection of a mapping that has one.
+func (t *Table) frontRemote(m *mapping) packet.Addr {
+	c := t.conns.RingConn(m.first)
+	if m.first.Second() || c.Marks()&sourceMapped == 0 {
+		return remoteOf(c, 1)
+	}
+	return remoteOf(c, 0)
+}
+
 // lets reports whether a mapping has connections with a remote address.
-func (m *mappings) lets(i uint32, remote packet.Addr) bool {
-	if k := m.list.At(i); k.conns > 0 && k.permitted == remote {
+func (t *Table) lets(i uint32, remote packet.Addr) bool {
+	if m := t.mappings.list.At(i); m.first != 0 && t.frontRemote(m) == remote {
 		return true
 	}
-	p, _ := m.permit(i, remote)
+	p, _ := t.mappings.permit(i, remote)
 	return p != 0
 }
 
-// allow counts a connection of a mapping with a remote address.
-func (m *mappings) allow(mapping uint32, remote packet.Addr) {
-	k := m.list.At(mapping)
-	if k.conns > 0 && k.permitted == remote || k.refs == 1 { // the first has no other before it
-		k.permitted = remote
-		k.conns++
+// allow adds a connection to the ring of mapping i. Those of one remote address lie together at the front, and have no
+// permit. When they have ended, there may be no such front: then the first connection has a permit.
+func (t *Table) allow(i uint32, c *conntrack.Conn, side int) {
+	ms, m, remote := &t.mappings, t.mappings.list.At(i), remoteOf(c, side)
+	if m.first == 0 {
+		t.conns.JoinRing(&m.first, c, second(c, side))
 		return
 	}
-	i, tag := m.permit(mapping, remote)
-	switch {
-	case i != 0:
-		m.permits.At(i).conns++
-	case k.conns == 0:
-		k.permitted, k.conns = remote, 1
-	default:
-		i = m.permits.Take()
-		*m.permits.At(i) = permit{mapping, remote, 1}
-		if !m.byPermit.Insert(tag, i) {
-			m.permits.Free(i)
-		}
+	p, tag := ms.permit(i, remote)
+	if p != 0 {
+		ms.permits.At(p).conns++
+		t.conns.JoinRing(&m.first, c, second(c, side))
+		return
+	}
+	front := t.frontRemote(m)
+	if front == remote {
+		behind := t.conns.NextInRing(m.first)
+		t.conns.JoinRing(&behind, c, second(c, side))
+		return
+	}
+	t.conns.JoinRing(&m.first, c, second(c, side))
+	if p, _ := ms.permit(i, front); p != 0 {
+		m.first = conntrack.MemberOf(c, second(c, side)) // the new front
+		return
+	}
+	p = ms.permits.Take()
+	*ms.permits.At(p) = permit{i, remote, 1}
+	if !ms.byPermit.Insert(tag, p) {
+		ms.permits.Free(p)
 	}
 }
 
-// disallow takes back what allow has counted.
-func (m *mappings) disallow(mapping uint32, remote packet.Addr) {
-	if k := m.list.At(mapping); k.conns > 0 && k.permitted == remote {
+// disallow takes a connection out of the ring of mapping i.
+func (t *Table) disallow(i uint32, c *conntrack.Conn, side int) {
+	ms := &t.mappings
+	t.conns.LeaveRing(&ms.list.At(i).first, c, second(c, side))
+	p, tag := ms.permit(i, remoteOf(c, side))
+	if p == 0 {
+		return
+	}
+	if k := ms.permits.At(p); k.conns > 1 {
 		k.conns--
 		return
 	}
-	i, tag := m.permit(mapping, remote)
-	if i == 0 {
-		return
-	}
-	if p := m.permits.At(i); p.conns > 1 {
-		p.conns--
-		return
-	}
-	m.byPermit.Remove(tag, i)
-	m.permits.Free(i)
+	ms.byPermit.Remove(tag, p)
+	ms.permits.Free(p)
 }
 
 // A Binding is how a new connection's source or destination goes through a mapping. It changes nothing
@@ -235,6 +276,7 @@ type Binding struct {
 	key mapKey
 	ext uint16 // its external port
 
+	recall    uint32 // mapping that has the external port, and is to end; 0: none
 	overload  bool
 	overShare bool // though there are free ports
 }
@@ -272,13 +314,18 @@ func protoIndex(proto uint8) (int, bool) {
 // portRange is the range that the external port for an internal one comes from:
 // well-known ports stay well-known (RFC 4787 REQ-3a); identifiers know no ranges.
 func (t *Table) portRange(proto uint8, port uint16) (lo, hi int) {
+	return t.rangeOf(groupOf(proto, port))
+}
+
+// rangeOf is the range of a group's ports.
+func (t *Table) rangeOf(group portGroup) (lo, hi int) {
 	switch {
-	case proto == packet.ProtoICMP:
+	case group == icmpIndex:
 		return 0, 65535
-	case port < 1024:
+	case group.wellKnown() == 1:
 		return 1, 1023
 	}
-	return max(1024, int(t.cfg.PortMin)), int(t.cfg.PortMax)
+	return int(t.cfg.PortMin), int(t.cfg.PortMax)
 }
 
 func (t *Table) ports(addr packet.Addr, proto int) *portSpace {
@@ -307,6 +354,12 @@ func (t *Table) remotePart(addr packet.Addr, port uint16) (packet.Addr, uint16) 
 // Bind finds the external port, on the external address ext, for a new connection. tuple has the
 // sender's source and the final destination. original is the tuple as it arrived; the two differ if the
 // destination is translated as well. Bind fills b and returns the port.
+//
+// A host with its share of the ports overloads ports. Where the settings say Lend, it first gets what is free, for
+// UDP, ICMP, and TCP that is not established. What is lent counts as free for others: a host within its share that
+// finds no free port gets one that another host has borrowed. It is the one that has been idle for the longest, of the
+// borrower that has about the most. All connections of its mapping end. A mapping that has an established TCP
+// connection does not end for others, and counts within the share: see OverShare.
 func (t *Table) Bind(b *Binding, ext packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	pi, ok := protoIndex(tuple.Proto)
 	if !ok {
@@ -323,42 +376,47 @@ func (t *Table) Bind(b *Binding, ext packet.Addr, tuple, original packet.Tuple) 
 		}
 		return t.overload(b, ext, tuple, original)
 	}
-	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
 	space, group := t.ports(ext, pi), groupOf(tuple.Proto, tuple.SrcPort)
 	t.freeCooled(space, group.wellKnown(), t.conns.Millis())
-	if over, free := t.usesPorts(space, tuple); over {
-		b.overShare = free > 0
-	} else {
-		port, own := tuple.SrcPort, int(tuple.SrcPort)
-		found := own >= lo && own <= hi && space.keptFor(port, group.wellKnown(), tuple.Src)
-		if !found {
-			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
-		}
-		for !found && t.freeOldest(space, group.wellKnown()) { // better than one that is in use
-			port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
-		}
-		for n := 0; found; n++ {
-			if t.replyFree(tuple, original, ext, port) {
-				b.new, b.ext = true, port
-				return port, conntrack.None
-			}
-			// Another connection overloads that port towards this endpoint.
-			if n == mappingTries {
-				break
-			}
-			port, found = space.another(port, lo, hi, t.rng)
+	if over, _ := t.usesPorts(ext, space, tuple); !over || t.mayBorrow(ext, tuple) {
+		if port, ok := t.mapTo(b, space, !over, ext, tuple, original); ok {
+			b.new, b.ext = true, port
+			return port, conntrack.None
 		}
 	}
+	over, free := t.usesPorts(ext, space, tuple) // the search may have found out more
+	b.overShare = over && free > 0
 	return t.overload(b, ext, tuple, original)
 }
 
-// usesPorts reports whether the sender of tuple has as many ports of an external address as it may, and
-// how many are free.
-func (t *Table) usesPorts(space *portSpace, tuple packet.Tuple) (over bool, free int) {
-	group := groupOf(tuple.Proto, tuple.SrcPort)
+// mapTo finds the port of a new mapping. If no other is free, one that is lent serves as well. needed says that the
+// host is within its share: then one that is kept back comes before that.
+func (t *Table) mapTo(b *Binding, space *portSpace, needed bool, ext packet.Addr, tuple,
+	original packet.Tuple) (uint16, bool) {
 	lo, hi := t.portRange(tuple.Proto, tuple.SrcPort)
-	free = hi - lo + 1 - space.taken[group.wellKnown()]
-	return t.share.Exceeds(t.conns.HostCounter(tuple.Src, int(group)), hi-lo+1, free), free
+	wellKnown := groupOf(tuple.Proto, tuple.SrcPort).wellKnown()
+	port, own := tuple.SrcPort, int(tuple.SrcPort)
+	found := own >= lo && own <= hi && space.keptFor(port, wellKnown, tuple.Src)
+	if !found {
+		port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
+	}
+	for needed && !found && t.freeOldest(space, wellKnown) { // better than one that is in use
+		port, found = space.choose(tuple.SrcPort, lo, hi, t.rng)
+	}
+	if !found {
+		return t.recall(b, space, ext, tuple, original)
+	}
+	for n := 0; found; n++ {
+		if t.replyFree(tuple, original, ext, port) {
+			return port, true
+		}
+		// Another connection overloads that port towards this endpoint.
+		if n == mappingTries {
+			break
+		}
+		port, found = space.another(port, lo, hi, t.rng)
+	}
+	return 0, false
 }
 
 // mappingTries is how many more free ports a new mapping tries where another connection overloads the
@@ -370,7 +428,7 @@ const mappingTries = 4
 // endpoint are taken. Otherwise it could keep all other hosts from that endpoint.
 func (t *Table) overload(b *Binding, ext packet.Addr, tuple, original packet.Tuple) (uint16, conntrack.Refusal) {
 	pi, _ := protoIndex(tuple.Proto)
-	if over, free := t.usesPorts(t.ports(ext, pi), tuple); over && free > 0 && t.halfTaken(ext, tuple, original) {
+	if over, free := t.usesPorts(ext, t.ports(ext, pi), tuple); over && free > 0 && t.halfTaken(ext, tuple, original) {
 		return 0, conntrack.HostShareUsed
 	}
 	port, r := t.searchPort(ext, tuple, original)
@@ -448,7 +506,7 @@ func (t *Table) Inbound(b *Binding, tuple packet.Tuple, filter bool) (addr packe
 	case t.cfg.Filtering == AddressAndPortDependent:
 		return 0, 0, Filtered // the remote endpoint may send only in a connection
 	case t.cfg.Filtering == AddressDependent:
-		if !t.mappings.lets(i, tuple.Src) {
+		if !t.lets(i, tuple.Src) {
 			return 0, 0, Filtered
 		}
 	}
@@ -469,21 +527,13 @@ func (t *Table) behind(addr packet.Addr, port uint16, proto uint8) uint32 {
 
 // pin keeps the mappings of a binding while connections end to make room, one of which may be the last
 // that uses a mapping. unpin ends it, and with it a mapping that no connection uses.
-func (t *Table) pin(b *Binding) {
-	for _, i := range [2]uint32{b.src, b.dst} {
-		if i != 0 {
-			t.mappings.list.At(i).refs++
-		}
-	}
-}
+func (t *Table) pin(b *Binding) { t.pinned = [2]uint32{b.src, b.dst} }
 
-func (t *Table) unpin(b *Binding) {
-	for _, i := range [2]uint32{b.src, b.dst} {
-		if i == 0 {
-			continue
-		}
-		m := t.mappings.list.At(i)
-		if m.refs--; m.refs == 0 {
+func (t *Table) unpin() {
+	pinned := t.pinned
+	t.pinned = [2]uint32{}
+	for side, i := range pinned {
+		if i != 0 && t.mappings.list.At(i).first == 0 && (side == 0 || i != pinned[0]) {
 			t.endMapping(i)
 		}
 	}
@@ -502,16 +552,9 @@ func (t *Table) hold(c *conntrack.Conn, b *Binding) {
 	}
 	for side, i := range [2]uint32{b.src, b.dst} {
 		if i != 0 {
-			t.use(i, remoteOf(c, side))
+			t.use(i, c, side)
 		}
 	}
-}
-
-// remoteOf is the remote address of a connection's mapping, as the internal host sees it. The source's
-// mapping (side 0) talks to where the first packet was sent, the destination's (side 1) to where replies
-// are sent.
-func remoteOf(c *conntrack.Conn, side int) packet.Addr {
-	return c.Tuple(conntrack.Direction(side)).Dst
 }
 
 // newMapping makes a mapping with an external port.
@@ -529,37 +572,45 @@ func (t *Table) newMapping(k *mapKey, ext uint16) uint32 {
 	space := t.ports(k.ext, pi)
 	group := groupOf(k.proto, ext)
 	t.keepNoMore(space, group.wellKnown(), ext)
+	t.gain(space, i, group)
 	space.take(ext)
 	if t.counts(k.proto, ext) {
 		space.taken[group.wellKnown()]++
 	}
 	space.set(ext, i)
-	t.conns.CountHost(k.addr, int(group), 1)
 	return i
 }
 
-// unmap takes a connection from its mappings. They are the mappings of the external endpoints that its
-// replies and its first packet were sent to.
-func (t *Table) unmap(c *conntrack.Conn, m conntrack.Marks) {
-	if m&sourceMapped != 0 {
-		reply := c.Tuple(conntrack.Reply)
-		t.unuse(t.behind(reply.Dst, reply.DstPort, reply.Proto), remoteOf(c, 0))
-	}
-	if m&destMapped != 0 {
-		original := c.Tuple(conntrack.Original)
-		t.unuse(t.behind(original.Dst, original.DstPort, original.Proto), remoteOf(c, 1))
+// unmap takes a connection from its mappings.
+func (t *Table) unmap(c *conntrack.Conn) {
+	for side := range 2 {
+		if i := t.mappingOf(c, side); i != 0 {
+			t.unuse(i, c, side)
+		}
 	}
 }
 
-// unuse takes a connection with a remote address from mapping i. The mapping ends with its last one.
-func (t *Table) unuse(i uint32, remote packet.Addr) {
-	if i == 0 {
-		return
+// mappingOf is the mapping that a side of a connection goes through, 0 if there is none. It is that of the external
+// endpoint that its replies, or its first packet, are sent to.
+func (t *Table) mappingOf(c *conntrack.Conn, side int) uint32 {
+	marks, d := sourceMapped, conntrack.Reply
+	if side == 1 {
+		marks, d = destMapped, conntrack.Original
 	}
-	ms := &t.mappings
-	ms.disallow(i, remote)
-	m := ms.list.At(i)
-	if m.refs--; m.refs == 0 {
+	if c.Marks()&marks == 0 {
+		return 0
+	}
+	tuple := c.Tuple(d)
+	return t.behind(tuple.Dst, tuple.DstPort, tuple.Proto)
+}
+
+// unuse takes a side of a connection from mapping i. The mapping ends with its last one.
+func (t *Table) unuse(i uint32, c *conntrack.Conn, side int) {
+	if firm(c) {
+		t.firmDown(i)
+	}
+	t.disallow(i, c, side)
+	if t.mappings.list.At(i).first == 0 && i != t.pinned[0] && i != t.pinned[1] {
 		t.endMapping(i)
 	}
 }
@@ -574,11 +625,11 @@ func (t *Table) endMapping(i uint32) {
 	pi, _ := protoIndex(m.proto)
 	space := t.ports(m.ext, pi)
 	group := groupOf(m.proto, m.extPort)
+	t.lose(space, i, group)
 	if t.counts(m.proto, m.extPort) {
 		space.taken[group.wellKnown()]--
 	}
 	space.unset(m.extPort)
-	t.conns.CountHost(m.addr, int(group), -1)
 	if t.coolsDown(pi) {
 		space.keepBack(i, m, t.conns.Millis())
 		return
@@ -588,12 +639,10 @@ func (t *Table) endMapping(i uint32) {
 }
 
 // A portGroup is the ports that a host has a share of: the ports of one protocol from 1024 up, or its well-known
-// ports. Mappings keep the two apart, too. A portGroup is the number of a host's counter in the connection table.
-type portGroup int
+// ports. Mappings keep the two apart, too.
+type portGroup uint8
 
 const portGroups = 5
-
-const _ = uint(conntrack.HostCounters - portGroups) // there are enough counters
 
 // groupOf is the group of an external port. protoIndex knows the protocol.
 func groupOf(proto uint8, port uint16) portGroup {

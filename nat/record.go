@@ -158,18 +158,23 @@ func (t *Table) restore(c *conntrack.Conn) {
 		if i == 0 { // it is new, or has ended while room was made for this connection
 			i = t.newMapping(&p.key, p.ext)
 		}
-		t.use(i, remoteOf(c, side))
+		t.use(i, c, side)
 	}
 }
 
-// use has a connection with a remote address use mapping i.
-func (t *Table) use(i uint32, remote packet.Addr) {
+// use has a connection use mapping i for a side of it.
+func (t *Table) use(i uint32, c *conntrack.Conn, side int) {
 	t.mappings.list.At(i).hold()
-	t.mappings.allow(i, remote)
+	t.allow(i, c, side)
+	if firm(c) {
+		t.firmUp(i)
+	} else {
+		t.usedNow(i)
+	}
 }
 
-// hold counts a connection. With the first one the mapping is whole: what a reader of the table's memory finds after
-// the process has been killed. The compiler must not put it in line, as it may otherwise reorder stores.
+// hold marks a mapping as whole: what a reader of the table's memory finds after the process has been killed. The
+// compiler must not put it in line, as it may otherwise reorder stores.
 //
 //go:noinline
-func (m *mapping) hold() { m.refs++ }
+func (m *mapping) hold() { m.form |= whole }

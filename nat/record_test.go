@@ -261,8 +261,8 @@ func (k *copied) same() {
 		k.t.Fatalf("%d connections, in the copy %d, or others:\n%v\n%v", k.a.Len(), k.b.Len(), a, b)
 	}
 	for host := range packet.Addr(3) {
-		for counter := range conntrack.HostCounters {
-			if a, b := k.a.HostCounter(inside+host, counter), k.b.HostCounter(inside+host, counter); a != b {
+		for counter := range nat.PortGroups {
+			if a, b := k.a.nat.Held(inside+host, counter), k.b.nat.Held(inside+host, counter); a != b {
 				k.t.Fatalf("host %d has %d ports of kind %d, in the copy %d", host, a, counter, b)
 			}
 		}
@@ -352,7 +352,7 @@ func TestRecordsGoRound(t *testing.T) {
 		for _, table := range []*tables{k.a, k.b} {
 			table.Tick(k.now + 3*time.Hour)
 			table.Tick(k.now + 4*time.Hour)
-			if table.Len() != 0 || table.HostCounter(inside, 0) != 0 || table.HostCounter(inside, 1) != 0 {
+			if table.Len() != 0 || table.nat.Held(inside, 0) != 0 || table.nat.Held(inside, 1) != 0 {
 				t.Errorf("seed %d: %d connections are left", seed, table.Len())
 			}
 			table.clear()
@@ -479,16 +479,16 @@ func TestImportRefuses(t *testing.T) {
 		if c.change != nil {
 			c.change(&r)
 		}
-		before, had := table.Len(), table.HostCounter(inside, 1)
+		before, had := table.Len(), table.nat.Held(inside, 1)
 		conn, got := table.nat.Import(&r, names, now)
 		if got != c.want || (conn == nil) != (c.want != conntrack.None) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
-		if got != conntrack.None && (table.Len() != before || table.HostCounter(inside, 1) != had) {
+		if got != conntrack.None && (table.Len() != before || table.nat.Held(inside, 1) != had) {
 			t.Errorf("%s: it is refused, and leaves something behind", name)
 		}
-		if got == conntrack.None && r.Source.Used && table.HostCounter(inside, 1) != 1 {
-			t.Errorf("%s: %d ports are counted", name, table.HostCounter(inside, 1))
+		if got == conntrack.None && r.Source.Used && table.nat.Held(inside, 1) != 1 {
+			t.Errorf("%s: %d ports are counted", name, table.nat.Held(inside, 1))
 		}
 	}
 }
@@ -553,8 +553,8 @@ func FuzzImport(f *testing.F) {
 			t.Fatalf("%d connections are left", table.Len())
 		}
 		for addr := range packet.Addr(3) {
-			for counter := range conntrack.HostCounters {
-				if n := table.HostCounter(addr, counter); n != 0 {
+			for counter := range nat.PortGroups {
+				if n := table.nat.Held(addr, counter); n != 0 {
 					t.Fatalf("host %d has %d ports of kind %d", addr, n, counter)
 				}
 			}

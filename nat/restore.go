@@ -9,7 +9,7 @@ import (
 )
 
 // meaning is counted up when a field of a mapping means something else than before, though its place is the same.
-const meaning = 2
+const meaning = 3
 
 // Layout says in words how the mappings of this program lie in memory, as conntrack.Layout does for connections.
 func Layout() string { return conntrack.LayoutOf[mapping, struct{}](meaning) }
@@ -29,10 +29,10 @@ func (t *Table) RestoreMappings(chunk *MappingChunk) {
 	for k := range chunk.Records {
 		m := &chunk.Records[k]
 		pi, ok := protoIndex(m.proto)
-		if ok && m.form == kept && m.refs == 0 {
+		if ok && m.form == kept {
 			t.formerKept = append(t.formerKept, *m)
 		}
-		if m.refs == 0 || !ok || m.form > AddressAndPortDependent {
+		if !ok || m.form&whole == 0 || m.form&^whole > AddressAndPortDependent {
 			continue
 		}
 		if space := t.ports(m.ext, pi); space.mapping(m.extPort) == 0 {
@@ -69,7 +69,7 @@ func (t *Table) EndRestore(r *conntrack.Restoration, now time.Duration) {
 func (t *Table) restoreKept(former, now uint32) {
 	all := t.formerKept
 	t.formerKept = nil
-	age := func(m *mapping) uint32 { return former - m.conns }
+	age := func(m *mapping) uint32 { return former - m.Prev }
 	// The first is freed first.
 	slices.SortFunc(all, func(a, b mapping) int { return cmp.Compare(age(&b), age(&a)) })
 	for k := range all {
@@ -115,7 +115,7 @@ func (t *Table) accept(c *conntrack.Conn) bool {
 func (t *Table) endUnused(s *portSpace) {
 	for row := range s.mapped {
 		for k := 0; s.mapped[row] != nil && k < rowLen; k++ {
-			if i := s.mapped[row][k]; i != 0 && t.mappings.list.At(i).refs == 0 {
+			if i := s.mapped[row][k]; i != 0 && t.mappings.list.At(i).first == 0 {
 				t.endMapping(i)
 			}
 		}

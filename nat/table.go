@@ -21,7 +21,9 @@ type Table struct {
 	remotes     map[remoteKey]*remotePorts
 	remoteOrder []remoteKey // of remotes, oldest first
 	mappings    mappings
+	holders     holders
 
+	pinned  [2]uint32  // mappings that do not end with their last connection: those of binding; 0: none
 	binding Binding    // of the connection that is being committed
 	planned [2]planned // of the connection that is being imported or restored: its source's and its destination's
 	stats   Stats
@@ -54,6 +56,7 @@ func NewTable(cfg Config, conns *conntrack.Table, rng *rand.Rand) *Table {
 			byInternal: conntrack.NewIndex(rng.Uint64(), rng.Uint64()),
 			byPermit:   conntrack.NewIndex(rng.Uint64(), rng.Uint64()),
 		},
+		holders: holders{by: conntrack.NewIndex(rng.Uint64(), rng.Uint64())},
 	}
 	t.mappings.list.Memory = cfg.Memory
 	conns.Observe(t)
@@ -65,7 +68,7 @@ func (t *Table) Stats() Stats { return t.stats }
 
 // Bytes is the memory that mappings and external ports take.
 func (t *Table) Bytes() int {
-	n := t.mappings.bytes()
+	n := t.mappings.bytes() + t.holders.by.Bytes()
 	for _, e := range t.externals {
 		n += e.bytes()
 	}
@@ -77,17 +80,23 @@ func Mapped(m conntrack.Marks) bool { return m&(sourceMapped|destMapped) != 0 }
 
 // Commit stores a connection with its binding, from Bind or Inbound, once its first packet is really
 // sent: see conntrack.Table.Commit. It sets n.Marks. The zero Binding is that of a connection without
-// a mapping.
+// a mapping. If the binding is to a port that another host has borrowed, that host's mapping ends here.
 func (t *Table) Commit(n *conntrack.NewConn, b *Binding, now time.Duration) (*conntrack.Conn, conntrack.Refusal) {
 	if !b.ok {
 		n.Marks = 0
 		return t.conns.Commit(n, now)
 	}
 	t.pin(b)
+	defer t.unpin()
+	if b.recall != 0 {
+		if r := t.conns.Admits(n); r != conntrack.None {
+			return nil, r
+		}
+		t.recallMapping(b.recall)
+	}
 	n.Marks, t.binding = b.marks(), *b
 	c, r := t.conns.Commit(n, now)
 	t.binding = Binding{}
-	t.unpin(b)
 	return c, r
 }
 
@@ -105,9 +114,33 @@ func (t *Table) Began(c *conntrack.Conn) {
 	}
 }
 
-// Moved does nothing: a mapping does not depend on the state of its connections. It implements
-// conntrack.Observer.
-func (t *Table) Moved(*conntrack.Conn, conntrack.Rank, conntrack.Rank) {}
+// Moved notes whether a mapping may end for another host. It implements conntrack.Observer.
+func (t *Table) Moved(c *conntrack.Conn, from, to conntrack.Rank) {
+	if c.Protocol() != packet.ProtoTCP || !Mapped(c.Marks()) {
+		return
+	}
+	for side := range 2 {
+		switch i := t.mappingOf(c, side); {
+		case i == 0:
+		case to == conntrack.Lasting:
+			t.firmUp(i)
+		case from == conntrack.Lasting:
+			t.firmDown(i)
+		}
+	}
+}
+
+// Used notes that mappings are in use. It implements conntrack.UseObserver.
+func (t *Table) Used(c *conntrack.Conn) {
+	if !Mapped(c.Marks()) {
+		return
+	}
+	for side := range 2 {
+		if i := t.mappingOf(c, side); i != 0 {
+			t.usedNow(i)
+		}
+	}
+}
 
 // Ended ends the mappings that no other connection uses. It implements conntrack.Observer.
 func (t *Table) Ended(c *conntrack.Conn, _ conntrack.Ending) {
@@ -118,8 +151,8 @@ func (t *Table) Ended(c *conntrack.Conn, _ conntrack.Ending) {
 			}
 		}
 	}
-	if m := c.Marks(); Mapped(m) {
-		t.unmap(c, m)
+	if Mapped(c.Marks()) {
+		t.unmap(c)
 	}
 }
 

@@ -9,7 +9,8 @@ package conntrack
 // Class has returned keep their lifetimes, but an Opening or Closing that was left to the table is the new
 // one. Call Tick afterwards: it may want to be called earlier than it said.
 //
-// HostShare is about new connections: a host that holds more than its share keeps what it has.
+// HostShare is about new connections: a host that holds more than its share keeps what it has. Lend as well: without
+// it nothing is lent from here on, and what is lent ends like any other connection.
 //
 // A larger MaxConnections gives room at once. With a smaller one, the connections that are there stay until
 // they end or make room. A new connection begins only if the table then holds no more than MaxConnections.
@@ -48,7 +49,7 @@ func (t *Table) shrink(in uint16) bool {
 	if t.reclaim(); t.live <= t.cfg.MaxConnections {
 		return true // it may be full, like any other
 	}
-	if t.live-int(t.closing.len)-t.half.len >= t.cfg.MaxConnections {
+	if t.free() == 0 {
 		return false
 	}
 	for range evictMost {
@@ -57,8 +58,11 @@ func (t *Table) shrink(in uint16) bool {
 			return true
 		case t.closing.len > 0:
 			t.evict(&t.closing)
-		default:
+		case t.recall(t.borrower()):
+		case t.half.len > 0:
 			t.evictHalf(in)
+		default:
+			return false
 		}
 	}
 	return t.live < t.cfg.MaxConnections

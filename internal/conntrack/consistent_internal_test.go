@@ -38,7 +38,7 @@ func newDisorder(t *testing.T, seed uint64) *disorder {
 	d := &disorder{t: t, r: rand.New(rand.NewPCG(seed, 77)), ranks: map[uint32]Rank{},
 		lifetimes: map[uint32]Lifetime{}}
 	d.cfg = Config{
-		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6,
+		MaxConnections: []int{12, 40, 5000}[seed%3], HostShare: 0.6, Lend: seed/3%2 == 0,
 		UDP: 5 * time.Second, TCPEstablished: 20 * time.Second, TCPOpening: 4 * time.Second,
 		TCPClosing: 3 * time.Second,
 	}
@@ -69,7 +69,7 @@ func (d *disorder) Ended(c *Conn, e Ending) {
 		d.t.Fatal("it ends, and its record counts as whole")
 	}
 	if late := millis(d.now) - c.seen; e.Reason == TimedOut && late < d.timeout(c) ||
-		e.Reason == Evicted && c.Rank() == Lasting {
+		(e.Reason == Evicted || e.Reason == Recalled && !c.lendable()) && c.Rank() == Lasting {
 		d.t.Fatalf("%v after %d ms in state %v", e.Reason, late, c.state)
 	}
 	delete(d.lifetimes, c.self)
@@ -200,7 +200,8 @@ func (d *disorder) configure() {
 	seconds := func(n int) time.Duration { return time.Duration(1+d.r.IntN(n)) * time.Second }
 	d.cfg = Config{
 		MaxConnections: []int{3, 12, 40, 5000}[d.r.IntN(4)], HostShare: []float64{0.3, 0.6, 1}[d.r.IntN(3)],
-		UDP: seconds(10), TCPEstablished: seconds(40), TCPOpening: seconds(8), TCPClosing: seconds(6),
+		Lend: d.r.IntN(2) == 0,
+		UDP:  seconds(10), TCPEstablished: seconds(40), TCPOpening: seconds(8), TCPClosing: seconds(6),
 	}
 	d.table.Configure(d.cfg)
 }
@@ -346,6 +347,7 @@ func (d *disorder) check() {
 			d.t.Fatalf("a SYN is left of %d", i)
 		}
 	}
+	checkLoans(d.t, t)
 	for a := range packet.Addr(6) {
 		for _, addr := range []packet.Addr{0x0a000000 + a, 0x0a000100 + a, 0x08080800 + a} {
 			if got := t.hosts.connections(addr); got != owned[addr] {

@@ -33,6 +33,7 @@ const (
 type Config struct {
 	MaxConnections int     // connections at most
 	HostShare      float64 // the most of the table that one host may hold, between 0 and 1; see Share
+	Lend           bool    // a host may hold more while no other host needs it: see Table.Commit
 
 	UDP, ICMP, TCPEstablished, Other time.Duration
 	TCPOpening, TCPClosing           time.Duration // 0: TCPTransitory
@@ -85,6 +86,23 @@ func NewShare(share float64) Share {
 func (s Share) Exceeds(held, n, free int) bool {
 	more := float64(held + 1)
 	return held > 0 && (more > s.share*float64(n) || more > s.odds*float64(free))
+}
+
+// Part reports whether so many of n are no more than the share of n, whatever is free.
+func (s Share) Part(held, n int) bool { return float64(held) <= s.share*float64(n) }
+
+// More is how many more a host may have that holds so many of n, where so many of the n are free. Each one that it
+// gets is one that is not free any more.
+func (s Share) More(held, n, free int) int {
+	if s.Exceeds(held, n, free) {
+		return 0
+	}
+	// The k-th one is not too many if held+k <= share*n and held+k <= odds*(free-k+1), with odds = share/(1-share).
+	k := int(min(s.share*float64(n)-float64(held), s.share*float64(free+1)-(1-s.share)*float64(held)))
+	for k > 1 && s.Exceeds(held+k-1, n, free-k+1) { // rounded up
+		k--
+	}
+	return max(k, 1)
 }
 
 // A Refusal says why a connection cannot be made. It is a text for people, and callers compare

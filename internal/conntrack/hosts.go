@@ -9,48 +9,24 @@ type hosts struct {
 
 	last     uint32 // the host found last, 0: none. One connection asks for the same host several times
 	lastAddr packet.Addr
+
+	borrowers Borrowers // by how many connections they hold beyond their shares
+	lent      int       // connections that hosts hold beyond their shares, without those that make room anyway
 }
 
 type host struct {
-	addr     packet.Addr
-	conns    int32 // connections that count towards its share
-	counters [HostCounters]int32
+	addr  packet.Addr
+	conns int32 // connections that count towards its share
+	loans
 	halfHost
 }
 
 // Link implements Linked.
 func (h *host) Link() *uint32 { return &h.prev }
 
-// HostCounters is how many counters each host has for the table's user.
-const HostCounters = 5
-
 // holdsNothing reports whether a host may be forgotten.
 func (h *host) holdsNothing() bool {
-	return h.conns == 0 && h.half.len == 0 && h.counters == [HostCounters]int32{}
-}
-
-// HostCounter returns a counter of the host with this address.
-func (t *Table) HostCounter(addr packet.Addr, counter int) int {
-	if i, _ := t.hosts.find(addr); i != 0 {
-		return int(t.hosts.list.At(i).counters[counter])
-	}
-	return 0
-}
-
-// CountHost adds n, which is 1 or -1, to a counter that the table's user keeps for the host with
-// this address. The table does not look at it. A counter must be back at 0 in the end, or the host
-// is remembered for ever.
-func (t *Table) CountHost(addr packet.Addr, counter int, n int32) {
-	if n > 0 {
-		if i := t.hosts.get(addr); i != 0 {
-			t.hosts.list.At(i).counters[counter] += n
-		}
-		return
-	}
-	if i, _ := t.hosts.find(addr); i != 0 {
-		t.hosts.list.At(i).counters[counter] += n
-		t.hosts.forgetIdle(i)
-	}
+	return h.conns == 0 && h.half.len == 0
 }
 
 // connections is how many connections count towards the share of the host with this address.
@@ -135,12 +111,20 @@ func (t *Table) own(c *Conn, o Owner) {
 	}
 }
 
-// count has a connection count towards the share of its owner.
+// count has a connection count towards the share of its owner. It is not listed yet by its rank of now.
 func (t *Table) count(c *Conn) {
 	c.flags |= connCounted
-	if i := t.hosts.get(c.ownerAddr()); i != 0 {
-		t.hosts.list.At(i).conns++
+	i := t.hosts.get(c.ownerAddr())
+	if i == 0 {
+		return
 	}
+	h := t.hosts.list.At(i)
+	was := h.debt()
+	if h.own == h.conns && !t.share.Exceeds(int(h.own), t.cfg.MaxConnections, t.free()) {
+		h.own++
+	}
+	h.conns++
+	t.owes(i, h, was)
 }
 
 // uncount takes back what count has counted.
@@ -149,7 +133,11 @@ func (t *Table) uncount(c *Conn) {
 		return
 	}
 	if i, _ := t.hosts.find(c.ownerAddr()); i != 0 {
-		t.hosts.list.At(i).conns--
+		h := t.hosts.list.At(i)
+		was := h.debt()
+		h.conns--
+		h.own = min(h.own, h.conns)
+		t.owes(i, h, was)
 		t.hosts.forgetIdle(i)
 	}
 }
@@ -159,12 +147,4 @@ func (c *Conn) ownerAddr() packet.Addr {
 		return c.ends[Reply].src
 	}
 	return c.ends[Original].src
-}
-
-// usesShare reports whether a host has as many connections as it may. Connections that would make
-// room for others are as good as free: a flood takes no share from other hosts.
-func (t *Table) usesShare(host packet.Addr) bool {
-	all := t.cfg.MaxConnections
-	free := max(0, all-t.live+t.half.len+int(t.closing.len)) // the table may have become smaller
-	return t.share.Exceeds(t.hosts.connections(host), all, free)
 }

@@ -33,9 +33,10 @@ const (
 	Evicted                 // it has made room for another connection
 	Succeeded               // its successor is established
 	Overruled               // a Change has ended it
+	Recalled                // its host held it beyond its share, and another host needs it
 )
 
-var reasons = [...]string{"removed", "timed out", "evicted", "succeeded", "overruled"}
+var reasons = [...]string{"removed", "timed out", "evicted", "succeeded", "overruled", "recalled"}
 
 // String names the reason.
 func (r Reason) String() string { return reasons[r] }
@@ -55,4 +56,16 @@ func (m Move) then(next Move) Move {
 }
 
 // Observe has an Observer hear of every connection from here on.
-func (t *Table) Observe(o Observer) { t.observers = append(t.observers, o) }
+func (t *Table) Observe(o Observer) {
+	t.observers = append(t.observers, o)
+	if u, ok := o.(UseObserver); ok {
+		t.useObservers = append(t.useObservers, u)
+	}
+}
+
+// A UseObserver is an Observer that also hears, now and then, of connections that are in use.
+type UseObserver interface {
+	Observer
+	// Used is called for the first packet of a connection in each 16 seconds or so, but not of TCP.
+	Used(c *Conn)
+}

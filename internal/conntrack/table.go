@@ -33,14 +33,19 @@ type Table struct {
 
 	successors successors
 
-	stats     Stats
-	observers []Observer
+	rings map[Member]ringLinks // of connections that have no room for them
+
+	stats        Stats
+	observers    []Observer
+	useObservers []UseObserver
 }
 
 // links is the part of a connection that few packets look at.
 type links struct {
-	prev, next uint32 // in the eviction queue that its rank belongs to
-	stream            // of TCP; of others end[0] is when it was listed as half-open
+	prev, next uint32 // in the queue that its rank belongs to
+	// stream is of TCP. Of others, end[0] is the time of the last packet when it was put where it is in its queue. The
+	// rest are its neighbors in a ring: see ringLinks.
+	stream
 }
 
 // noConn is no connection's number.
@@ -52,6 +57,8 @@ type Stats struct {
 	Expired uint64 // ended because their deadline had passed
 	Evicted uint64 // ended to make room
 	Settled uint64 // ended by a Change
+	// Recalled is how many have ended because their host held them beyond its share, and another host needed them.
+	Recalled uint64
 }
 
 // halfOpenShare is the part of the table that half-open connections may fill before the oldest makes
@@ -85,7 +92,8 @@ func (t *Table) Millis() uint32 { return t.now }
 
 // Bytes is the memory that the connections take, with what finds them and their hosts.
 func (t *Table) Bytes() int {
-	return t.conns.Bytes() + t.index.Bytes() + t.hosts.bytes() + t.half.bytes() + t.later.bytes()
+	return t.conns.Bytes() + t.index.Bytes() + t.hosts.bytes() + t.half.bytes() + t.later.bytes() +
+		t.ringBytes()
 }
 
 // conn returns connection i.
@@ -173,8 +181,13 @@ func (t *Table) Available(tuple *packet.Tuple) bool {
 
 // Has reports whether a connection is found by a tuple, over or not.
 func (t *Table) Has(tuple *packet.Tuple) bool {
-	c, _ := t.lookup(t.index.tag(tuple), tuple)
+	c, _ := t.Peek(tuple)
 	return c != nil
+}
+
+// Peek is Lookup for a caller that wants to know what there is, over or not. It changes nothing.
+func (t *Table) Peek(tuple *packet.Tuple) (*Conn, Direction) {
+	return t.lookup(t.index.tag(tuple), tuple)
 }
 
 // Touch records a packet of direction d. It refreshes the connection (packets of both directions do,
@@ -193,7 +206,10 @@ func (t *Table) Touch(c *Conn, d Direction, flags uint8, data bool, now time.Dur
 		}
 		return Move{}
 	}
-	c.seen = millis(now)
+	was := c.seen
+	if c.seen = millis(now); was^c.seen >= useStep {
+		t.used(c)
+	}
 	if d == Reply && c.state == New {
 		return t.setState(c, Established, d)
 	}
@@ -227,11 +243,11 @@ func (t *Table) setState(c *Conn, s State, d Direction) Move {
 	if to == Lasting && t.HasSuccessors() {
 		t.established(c)
 	}
-	t.unlist(c.self, c, from)
-	t.list(c.self, c)
 	if to == Lasting && c.flags&(connOwnerDest|connCounted) == connOwnerDest {
 		t.count(c)
 	}
+	t.unlist(c.self, c, from)
+	t.list(c.self, c)
 	for _, o := range t.observers {
 		o.Moved(c, from, to)
 	}
@@ -239,11 +255,13 @@ func (t *Table) setState(c *Conn, s State, d Direction) Move {
 	return Move{from, to}
 }
 
-// list puts a connection into the list that connections of its rank are evicted from.
+// list puts a connection into the list that connections of its rank make room from.
 func (t *Table) list(i uint32, c *Conn) {
 	switch c.Rank() {
 	case HalfOpen:
 		t.listHalf(i, c)
+	case Lasting:
+		t.listLasting(i, c)
 	case Over:
 		t.closing.push(t, i)
 	}
@@ -254,6 +272,8 @@ func (t *Table) unlist(i uint32, c *Conn, r Rank) {
 	switch r {
 	case HalfOpen:
 		t.unlistHalf(i, c)
+	case Lasting:
+		t.unlistLasting(i, c)
 	case Over:
 		t.closing.unlink(t, i)
 	}
@@ -289,6 +309,11 @@ const (
 //
 // A host may have its Share of the table. The nearer the table is to being full, the less one host may
 // have, so that there is room for the next host.
+//
+// Where the settings say Lend, a host may borrow more for UDP, ICMP, and TCP that is not established, as long as there
+// is room. What is lent counts as free for others. A host within its share that finds the table full gets the
+// place of a connection that another host has borrowed: of the longest idle one of the borrower that has about the
+// most. Established TCP counts within the share, and does not end for others: see OverShare.
 func (t *Table) Commit(n *NewConn, now time.Duration) (*Conn, Refusal) {
 	t.now = millis(now)
 	tags := [2]uint32{t.index.tag(&n.Original), t.index.tag(&n.Reply)}
@@ -377,10 +402,8 @@ func (t *Table) admit(n *NewConn, tags [2]uint32) Refusal {
 		t.taken(tags[Reply], &n.Reply) {
 		return TupleTaken
 	}
-	if host, ok := n.owner(); ok && t.usesShare(host) {
-		if t.reclaim(); t.usesShare(host) {
-			return HostShareUsed
-		}
+	if r := t.withinShare(n); r != None {
+		return r
 	}
 	if t.live > t.cfg.MaxConnections && !t.shrink(n.In[Original]) {
 		return TableFull
@@ -395,14 +418,27 @@ func (t *Table) admit(n *NewConn, tags [2]uint32) Refusal {
 		t.reclaim()
 	}
 	if t.live >= t.cfg.MaxConnections {
-		switch {
-		case t.closing.len > 0: // closed connections go before half-open ones
-			t.evict(&t.closing)
-		case t.half.len > 0:
-			t.evictHalf(n.In[Original])
-		default:
-			return TableFull
-		}
+		return t.makeRoom(n)
+	}
+	return None
+}
+
+// makeRoom ends a connection of a full table for a new one. Closed connections go first, then what hosts have
+// borrowed, then what is half-open.
+func (t *Table) makeRoom(n *NewConn) Refusal {
+	if t.closing.len > 0 {
+		t.evict(&t.closing)
+		return None
+	}
+	host, _ := n.owner()
+	switch {
+	case t.cfg.Lend && t.recall(t.giver(host)):
+	case t.cfg.Lend && t.usesShare(host):
+		return HostShareUsed // what others had borrowed has become their own: there is less than there seemed to be
+	case t.half.len > 0:
+		t.evictHalf(n.In[Original])
+	default:
+		return TableFull
 	}
 	return None
 }
