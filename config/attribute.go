@@ -394,9 +394,11 @@ func (n *NAT) values(unset string) []value {
 	if n.HostShare != 0 {
 		share = strconv.FormatFloat(n.HostShare, 'g', -1, 64)
 	}
-	clamp := ""
-	if n.MSSClamp != nil {
-		clamp = strconv.FormatBool(*n.MSSClamp)
+	flag := func(b *bool) string {
+		if b == nil {
+			return ""
+		}
+		return strconv.FormatBool(*b)
 	}
 	prefixes := several("nat.no_snat", n.NoSNAT, netip.Prefix.String)
 	if n.NoSNAT == nil && unset != "none" {
@@ -407,9 +409,10 @@ func (n *NAT) values(unset string) []value {
 		one("nat.filtering", n.Filtering),
 		number("nat.max_connections", n.MaxConnections),
 		one("nat.host_share", share),
+		one("nat.lend", flag(n.Lend)),
 		one("nat.port_range", ports),
 		prefixes,
-		one("nat.mss_clamp", clamp),
+		one("nat.mss_clamp", flag(n.MSSClamp)),
 	}
 	for _, t := range timeouts {
 		list = append(list, span("nat.timeouts."+t.key, *t.field(&n.Timeouts)))

@@ -95,12 +95,13 @@ func (n *NAT) fillDefaults() {
 		fallback(&t.TCPOpening, t.TCPTransitory)
 		fallback(&t.TCPClosing, t.TCPTransitory)
 	}
-	off := false
+	off, on := false, true
 	*n = n.over(NAT{
 		Mapping:        EndpointIndependent,
 		Filtering:      AddressDependent,
 		MaxConnections: defaultMaxConnections,
 		HostShare:      defaultHostShare,
+		Lend:           &on,
 		PortMin:        minPort,
 		PortMax:        maxPort,
 		MSSClamp:       &off,
@@ -119,6 +120,7 @@ func (n NAT) over(m NAT) NAT {
 	fallback(&n.Filtering, m.Filtering)
 	fallback(&n.MaxConnections, m.MaxConnections)
 	fallback(&n.HostShare, m.HostShare)
+	fallback(&n.Lend, m.Lend)
 	fallback(&n.PortMin, m.PortMin)
 	fallback(&n.PortMax, m.PortMax)
 	fallback(&n.MSSClamp, m.MSSClamp)

@@ -252,6 +252,7 @@ func TestDescribe(t *testing.T) {
 					NextHop: lineAddr("172.16.100.254")})
 				r.RPFilter = "loose"
 				r.NAT.Filtering, r.NAT.NoSNAT, r.NAT.MSSClamp, r.NAT.HostShare = "", []netip.Prefix{}, nil, 0.25
+				r.NAT.Lend = new(false)
 			})
 			d.Put(&config.Router{Meta: of(config.KindRouter, "r2", 22), AdminStateUp: true})
 		}, []string{
@@ -259,6 +260,7 @@ func TestDescribe(t *testing.T) {
 				`gateway.snat_addresses +10.10.10.30-10.10.10.32, -10.10.10.30-10.10.10.31; ` +
 				`routes +192.168.11.0/24 via 172.16.100.254; rp_filter off -> loose; ` +
 				`nat.filtering endpoint-independent -> as in [nat]; nat.host_share as in [nat] -> 0.25; ` +
+				`nat.lend as in [nat] -> false; ` +
 				`nat.no_snat -10.20.0.0/16; nat.mss_clamp true -> as in [nat] (lab.toml:8)`,
 			`kept: connections take the new way with their next packet`,
 			`ended: connections end whose translation does not fit the new way, TCP with a RST to both sides`,

@@ -164,8 +164,9 @@ type NAT struct {
 	Mapping        string // endpoint-independent, address-dependent, address-and-port-dependent
 	Filtering      string // the same words
 	MaxConnections int    // entries of a router's connection table
-	// above 0, at most 1: the most that one internal host has of the table and of an address's ports
+	// above 0, at most 1: the most that one internal host may keep of the table and of an address's ports
 	HostShare float64
+	Lend      *bool  // a host may hold more for UDP, ICMP and unanswered TCP while no other host needs it
 	PortMin   uint16 // external ports for sources from 1024 up
 	PortMax   uint16
 	NoSNAT    []netip.Prefix // destinations outside that see internal addresses; empty, yet not nil: none

@@ -343,6 +343,7 @@ var rpFilters = map[string]ip.RPFilter{"loose": ip.RPLoose, "strict": ip.RPStric
 
 func settingsOf(s *config.State, r *config.Router) *ip.SettingsParams {
 	c := s.NATOf(r.ID)
+	lend := c.Lend == nil || *c.Lend
 	return &ip.SettingsParams{
 		Name: r.Name, RPFilter: rpFilters[r.RPFilter], Clamp: c.MSSClamp != nil && *c.MSSClamp,
 		Fragment: c.Timeouts.Fragment, Origin: originOf("router", r),
@@ -350,10 +351,10 @@ func settingsOf(s *config.State, r *config.Router) *ip.SettingsParams {
 		Tables: ip.TableParams{
 			NAT: nat.Config{
 				Mapping: behaviors[c.Mapping], Filtering: behaviors[c.Filtering],
-				HostShare: c.HostShare, PortMin: c.PortMin, PortMax: c.PortMax,
+				HostShare: c.HostShare, Lend: lend, PortMin: c.PortMin, PortMax: c.PortMax,
 			},
 			Conns: conntrack.Config{
-				MaxConnections: c.MaxConnections, HostShare: c.HostShare,
+				MaxConnections: c.MaxConnections, HostShare: c.HostShare, Lend: lend,
 				UDP: c.Timeouts.UDP, ICMP: c.Timeouts.ICMP, TCPEstablished: c.Timeouts.TCPEstablished,
 				TCPOpening: c.Timeouts.TCPOpening, TCPClosing: c.Timeouts.TCPClosing,
 			},

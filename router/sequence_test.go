@@ -210,6 +210,7 @@ func (p *profile) tuned(behaviors, limits byte, v variant) *file.Topology {
 		if limits&2 != 0 {
 			n.PortMin, n.PortMax, n.HostShare = 2000, 2003, []float64{0.5, 1}[limits>>3&1]
 		}
+		n.Lend = new(behaviors/9%2 == 0)
 		n.MSSClamp = v&clamped != 0
 		if v&shortTime != 0 {
 			n.Timeouts.UDP = 5 * time.Second

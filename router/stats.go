@@ -103,12 +103,18 @@ type RouterStats struct {
 	Created     uint64 // connections so far
 	Expired     uint64 // connections that ended by their timeout
 	Evicted     uint64 // connections that ended to make room for others
-	Settled     uint64 // connections that ended because of a change of the State
-	Overloaded  uint64 // connections that share an external port with others (port overloading, RFC 4787, 4.2.1)
-	OverShare   uint64 // connections among these that share it because their host has its host share of the ports
-	Neighbors   int    // in the neighbor table now
-	TableBytes  int    // memory of the tables of connections and mappings
+	// Recalled counts connections that ended because their host held them beyond its host share, and another host
+	// needed their places: see RecallRemedy.
+	Recalled   uint64
+	Settled    uint64 // connections that ended because of a change of the State
+	Overloaded uint64 // connections that share an external port with others (port overloading, RFC 4787, 4.2.1)
+	OverShare  uint64 // connections among these that share it because their host has its host share of the ports
+	Neighbors  int    // in the neighbor table now
+	TableBytes int    // memory of the tables of connections and mappings
 }
+
+// RecallRemedy says what keeps connections from ending for other hosts (RouterStats.Recalled), in words.
+const RecallRemedy = ip.RecallRemedy
 
 // A tally adds up what the workers of an engine have counted.
 type tally struct {
@@ -196,7 +202,8 @@ func (t *tally) addRouter(r *ip.Router, bytes int) {
 		Router: r.Name, ID: config.ID(r.ID), Connections: r.Conns.Len(),
 		HalfOpen: r.Ranks[conntrack.HalfOpen], Closed: r.Ranks[conntrack.Over],
 		Created: n.Created, Expired: n.Expired,
-		Evicted: n.Evicted, Settled: n.Settled, Overloaded: mapped.Overloaded, OverShare: mapped.OverShare,
+		Evicted: n.Evicted, Recalled: n.Recalled, Settled: n.Settled,
+		Overloaded: mapped.Overloaded, OverShare: mapped.OverShare,
 		Neighbors: r.Neighbors.Len(), TableBytes: bytes,
 	})
 }

@@ -127,7 +127,8 @@ func (g *Maker) editRouter(d *config.Draft) {
 		r.Routes = nil
 	case 7:
 		r.RPFilter = []string{"off", "loose", "strict"}[g.rng.IntN(3)]
-		r.NAT.MaxConnections = g.rng.IntN(3) * 1000
+		k := g.rng.IntN(3)
+		r.NAT.MaxConnections, r.NAT.Lend = k*1000, []*bool{nil, new(false), new(true)}[k]
 		r.NAT.PortMin = uint16(g.rng.IntN(2) * 50000)
 	}
 	d.Put(r)

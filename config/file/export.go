@@ -226,6 +226,9 @@ func (x *exporter) nat(n *config.NAT) {
 	if n.HostShare != 0 {
 		x.raw("host_share", tomlFloat(n.HostShare))
 	}
+	if n.Lend != nil {
+		x.raw("lend", strconv.FormatBool(*n.Lend))
+	}
 	if n.PortMin != 0 {
 		x.str("port_range", fmt.Sprintf("%d-%d", n.PortMin, n.PortMax))
 	}
@@ -357,8 +360,9 @@ func (x *exporter) gateway(r *config.Router) {
 func isZero(n *config.NAT) bool {
 	m := *n
 	m.NoSNAT, m.MSSClamp = nil, nil
-	return n.NoSNAT == nil && n.MSSClamp == nil && m.Mapping == "" && m.Filtering == "" && m.MaxConnections == 0 &&
-		m.HostShare == 0 && m.PortMin == 0 && m.PortMax == 0 && m.Timeouts == (config.Timeouts{})
+	return n.NoSNAT == nil && n.MSSClamp == nil && n.Lend == nil && m.Mapping == "" && m.Filtering == "" &&
+		m.MaxConnections == 0 && m.HostShare == 0 && m.PortMin == 0 && m.PortMax == 0 &&
+		m.Timeouts == (config.Timeouts{})
 }
 
 // isPlain says whether a router's port has nothing that the router's table cannot say.

@@ -267,6 +267,13 @@ func nat(rng *rand.Rand) config.NAT {
 		NoSNAT:         oneOf(rng, nil, []netip.Prefix{}, []netip.Prefix{netip.MustParsePrefix("172.21.0.0/16")}),
 		MSSClamp:       oneOf(rng, nil, new(true), new(false)),
 	}
+	switch { // no draw of its own: what the others draw from here on stays the same
+	case n.NoSNAT == nil:
+	case len(n.NoSNAT) == 0:
+		n.Lend = new(true)
+	default:
+		n.Lend = new(false)
+	}
 	if rng.IntN(2) == 0 {
 		n.PortMin, n.PortMax = 2000, 3000
 	}

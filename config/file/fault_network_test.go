@@ -582,6 +582,7 @@ mapping = "endpoint-dependent"     #! nat: unknown mapping "endpoint-dependent";
 filtering = "none"                 #! nat: unknown filtering "none"; known: endpoint-independent, address-dependent, address-and-port-dependent
 max_connections = 0                #! nat: max_connections 0 is not from 1 to 268435456
 host_share = 0                     #! nat: host_share 0 is not above 0 and at most 1
+lend = "no"                        #! nat: lend must be true or false, not "no"
 port_range = "2000-1000"           #! nat: port_range 2000-1000 is reversed; write 1000-2000
 no_snat = ["10.0.0.1/8"]           #! nat: no_snat[0] 10.0.0.1/8 has host bits set; write 10.0.0.0/8
 mss_clamp = 1                      #! nat: mss_clamp must be true or false, not 1

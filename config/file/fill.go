@@ -147,8 +147,8 @@ func fillNAT(n *NAT, o config.NAT) {
 	line := n.Line
 	*n = NAT{
 		Line: line, Mapping: o.Mapping, Filtering: o.Filtering, MaxConnections: o.MaxConnections,
-		HostShare: o.HostShare,
-		PortMin:   o.PortMin, PortMax: o.PortMax, NoSNAT: o.NoSNAT, MSSClamp: o.MSSClamp != nil && *o.MSSClamp,
+		HostShare: o.HostShare, Lend: o.Lend,
+		PortMin: o.PortMin, PortMax: o.PortMax, NoSNAT: o.NoSNAT, MSSClamp: o.MSSClamp != nil && *o.MSSClamp,
 		Timeouts: o.Timeouts,
 	}
 }

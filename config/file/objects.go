@@ -127,7 +127,7 @@ func (d *declarer) settings() {
 func (n *NAT) object() config.NAT {
 	return config.NAT{
 		Mapping: n.Mapping, Filtering: n.Filtering, MaxConnections: n.MaxConnections, HostShare: n.HostShare,
-		PortMin: n.PortMin, PortMax: n.PortMax, NoSNAT: n.NoSNAT, Timeouts: n.Timeouts,
+		Lend: n.Lend, PortMin: n.PortMin, PortMax: n.PortMax, NoSNAT: n.NoSNAT, Timeouts: n.Timeouts,
 	}
 }
 
@@ -148,6 +148,9 @@ func (d *declarer) ownNAT(router scope, n *NAT) config.NAT {
 	inherit(&own.Filtering, all.Filtering)
 	inherit(&own.MaxConnections, all.MaxConnections)
 	inherit(&own.HostShare, all.HostShare)
+	if own.Lend != nil && all.Lend != nil && *own.Lend == *all.Lend {
+		own.Lend = nil
+	}
 	if own.PortMin == all.PortMin && own.PortMax == all.PortMax {
 		own.PortMin, own.PortMax = 0, 0
 	}

@@ -342,6 +342,7 @@ var natKeys = keys[NAT]{
 	leaf("filtering", func(n *NAT, v value) { n.Filtering = v.text() }),
 	leaf("max_connections", func(n *NAT, v value) { n.MaxConnections = v.number() }),
 	leaf("host_share", func(n *NAT, v value) { n.HostShare = v.fraction() }),
+	leaf("lend", func(n *NAT, v value) { n.Lend = new(v.flag()) }),
 	leaf("port_range", func(n *NAT, v value) {
 		ports := parsed(v, parsePortRange)
 		n.PortMin, n.PortMax = ports.first, ports.last

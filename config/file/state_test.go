@@ -94,8 +94,8 @@ func topologyLines(t *file.Topology) []string {
 		line("physical network %s %v", p.Name, p.Devices)
 	}
 	nat := func(name string, n *file.NAT) {
-		line("nat %s %s %s %d %v %d-%d %v %v %+v", name, n.Mapping, n.Filtering, n.MaxConnections, n.HostShare,
-			n.PortMin, n.PortMax, n.NoSNAT, n.MSSClamp, n.Timeouts)
+		line("nat %s %s %s %d %v %v %d-%d %v %v %+v", name, n.Mapping, n.Filtering, n.MaxConnections, n.HostShare,
+			*n.Lend, n.PortMin, n.PortMax, n.NoSNAT, n.MSSClamp, n.Timeouts)
 	}
 	nat("", &t.NAT)
 	line("engine %d %v", t.Engine.Workers, t.Engine.BusyPoll)
@@ -179,8 +179,8 @@ func stateLines(s *config.State) []string {
 		line("physical network %s %v", p.Name, p.Devices)
 	}
 	nat := func(name string, n config.NAT) {
-		line("nat %s %s %s %d %v %d-%d %v %v %+v", name, n.Mapping, n.Filtering, n.MaxConnections, n.HostShare,
-			n.PortMin, n.PortMax, n.NoSNAT, n.MSSClamp != nil && *n.MSSClamp, n.Timeouts)
+		line("nat %s %s %s %d %v %v %d-%d %v %v %+v", name, n.Mapping, n.Filtering, n.MaxConnections, n.HostShare,
+			*n.Lend, n.PortMin, n.PortMax, n.NoSNAT, n.MSSClamp != nil && *n.MSSClamp, n.Timeouts)
 	}
 	nat("", s.Settings().NAT)
 	line("engine %d %v", s.Settings().Engine.Workers, s.Settings().Engine.BusyPoll)

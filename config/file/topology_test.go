@@ -70,7 +70,7 @@ func TestLab(t *testing.T) {
 
 	nat := file.NAT{
 		Mapping: "endpoint-independent", Filtering: "address-dependent",
-		MaxConnections: 1048576, HostShare: 0.5, PortMin: 1024, PortMax: 65535,
+		MaxConnections: 1048576, HostShare: 0.5, Lend: new(true), PortMin: 1024, PortMax: 65535,
 		Timeouts: file.Timeouts{
 			UDP: 5 * time.Minute, ICMP: time.Minute, Fragment: 30 * time.Second,
 			TCPEstablished: 124 * time.Minute, TCPTransitory: 4 * time.Minute, TCPOpening: 4 * time.Minute,
@@ -533,10 +533,11 @@ name = "own"
 nat = { filtering = "endpoint-independent", timeouts = { udp = "7m" } }
 [[router]]
 name = "unclamped"
-nat = { mss_clamp = false, port_range = "2000-2999" }
+nat = { mss_clamp = false, port_range = "2000-2999", lend = true }
 [nat]
 mapping = "address-dependent"
 host_share = 1
+lend = false
 mss_clamp = true
 [nat.timeouts]
 udp = "6m"
@@ -552,6 +553,9 @@ udp = "6m"
 	}
 	if unclamped.MSSClamp || !own.MSSClamp || unclamped.PortMin != 2000 || unclamped.PortMax != 2999 {
 		t.Errorf("clamps %v, %v; ports %d-%d", own.MSSClamp, unclamped.MSSClamp, unclamped.PortMin, unclamped.PortMax)
+	}
+	if *plain.Lend || *own.Lend || !*unclamped.Lend {
+		t.Errorf("lend %v, %v, %v", *plain.Lend, *own.Lend, *unclamped.Lend)
 	}
 	if plain == &topology.NAT {
 		t.Error("a router shares the global nat")

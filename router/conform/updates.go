@@ -13,6 +13,7 @@ func updateChecks() []Check {
 	fewPorts := Profile{PortRange: "2000-2063", HostShare: 1}
 	toMapped := Profile{Filtering: "endpoint-independent"}
 	small := Profile{MaxConnections: 200}
+	unlent := Profile{MaxConnections: 200, More: "[router.nat]\nlend = false"}
 	all := []Check{
 		{Item: "C3", Name: "udp", Level: Should, Source: "RFC 7857, 7", Profile: short,
 			play: func(c *Case) { refusedDoesNotRefresh(c, "udp", c.Timeouts.UDP) }},
@@ -28,8 +29,9 @@ func updateChecks() []Check {
 			play: queryMappingLives},
 		{Item: "C7", Name: "ends with the last", Level: May, Source: "RFC 7857, 12", Profile: short,
 			play: queryMappingEnds},
-		{Item: "C10", Name: "connections", Level: Must, Source: "RFC 6888, REQ-4", Profile: small,
+		{Item: "C10", Name: "connections", Level: Must, Source: "RFC 6888, REQ-4", Profile: unlent,
 			play: shareOfConnections},
+		{Item: "C10", Name: "what is lent", Level: Good, Source: "RFC 6888, REQ-4", Profile: small, play: lentOut},
 		{Item: "C10", Name: "ports", Level: Must, Source: "RFC 6888, REQ-4", Profile: Profile{PortRange: "2000-2063"},
 			play: shareOfPorts},
 		{Item: "C10", Name: "ports towards a server", Level: Good, Source: "RFC 6888, REQ-4",
@@ -356,6 +358,24 @@ func shareOfConnections(c *Case) {
 			c.Fail("one host has %d connections, and another gets no more than %d of 200", n, i)
 		}
 	}
+}
+
+// lentOut: one host has all connections that there are, as nobody else needs any. Then others do, one after the other.
+func lentOut(c *Case) {
+	n := 0
+	for ; n < 400 && c.answered("172.16.101.4", n); n++ {
+	}
+	if n != 200 {
+		c.Fail("one host may have %d of 200 connections, and nobody else has any", n)
+	}
+	for i := range 80 {
+		if host := []string{"172.16.101.2", "172.16.100.20"}[i/50]; !c.answered(host, i) {
+			c.Fail("one host has all connections, and %s gets no more than %d", host, i)
+		}
+	}
+	from, peer := "172.16.101.4:10199", "203.0.113.200:53" // the last one that the first host has begun
+	c.Put("ext", "udp %s > 10.10.10.2:10199", peer)
+	c.Want("blue", "udp %s > %s", peer, from)
 }
 
 // answered opens a UDP connection from a host's n-th port, and reports whether it could.

@@ -152,6 +152,9 @@ func (o connObserver) Ended(c *conntrack.Conn, e conntrack.Ending) {
 	if e.Cut {
 		o.resetBoth(&o.Worker.Turn, c)
 	}
+	if e.Reason == conntrack.Recalled {
+		o.logRecalled(c)
+	}
 	o.Moved(c, c.Rank(), conntrack.Absent)
 }
 

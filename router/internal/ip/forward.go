@@ -2,7 +2,6 @@ package ip
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
 	"github.com/taprouter/taprouter/internal/neighbor"
@@ -522,18 +521,6 @@ func refusedBy(t *loop.Turn, x *passage, r conntrack.Refusal) verdict.Verdict {
 	return exhausted(t, x, verdict.DropTableFull)
 }
 
-// exhausted refuses a connection for want of room. Its sender is told (RFC 5508, REQ-8). A line in the log
-// tells the administrator, once a minute for each reason (RFC 6888, REQ-11).
-func exhausted(t *loop.Turn, x *passage, reason verdict.DropReason) verdict.Verdict {
-	r := x.r
-	if at, ok := r.exhausted[reason]; !ok || t.Now-at >= time.Minute {
-		r.exhausted[reason] = t.Now
-		t.Log.Warn("new connections are refused", "router", r.Name, "reason", reason.String(),
-			"connections", r.Conns.Len(), "sender", x.p.Src.Netip())
-	}
-	return sendError(t, x, packet.ICMPUnreachable, 13, 0, reason)
-}
-
 // stageNeighbor finds the MAC address of the next hop. If the address is not known yet, the packet waits as it
 // came. It starts anew when there is an answer, or when there is none in time. In the second case it does not
 // wait for the same neighbor again, even if other packets have the router ask for it again.
@@ -609,6 +596,9 @@ func stageCommit(t *loop.Turn, x *passage) verdict.Verdict {
 				return exceeds(t, x, c)
 			}
 			x.r.account(c, x.dir, p)
+		}
+		if move.To == conntrack.Lasting && x.r.NAT.OverShare(c) {
+			return overShare(t, x, c)
 		}
 		x.r.Conns.Leave(c, x.dir, x.out.ID, uint32(x.hop))
 		return verdict.Next

@@ -28,6 +28,7 @@ type Router struct {
 	Quiet      bool         // no change is being settled
 	leaving    bool         // the router ends
 
+	recalled  time.Duration                        // when the log last said that connections end for other hosts, or 0
 	exhausted map[verdict.DropReason]time.Duration // when the log last said that connections are refused for a reason
 
 	Arena *arena.Arena     // where the tables below lie; nil: on the heap

@@ -229,6 +229,7 @@ func (s samples) routers(all []router.RouterStats) {
 		s.add(created, float64(r.Created), r.Router)
 		s.add(ended, float64(r.Expired), r.Router, "expired")
 		s.add(ended, float64(r.Evicted), r.Router, "evicted")
+		s.add(ended, float64(r.Recalled), r.Router, "recalled")
 		s.add(ended, float64(r.Settled), r.Router, "changed")
 		s.add(neighbors, float64(r.Neighbors), r.Router)
 		s.add(overloaded, float64(r.Overloaded), r.Router)

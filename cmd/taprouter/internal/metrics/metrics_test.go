@@ -203,7 +203,7 @@ func (s source) Workers(context.Context) ([]router.WorkerStats, error) { return 
 // text.
 func TestNamesakes(t *testing.T) {
 	m := metrics.New(source{&fixed{Stats: router.Stats{
-		Routers: []router.RouterStats{{Router: "r", Neighbors: 2, Connections: 9, HalfOpen: 2, Closed: 3},
+		Routers: []router.RouterStats{{Router: "r", Neighbors: 2, Connections: 9, HalfOpen: 2, Closed: 3, Recalled: 7},
 			{Router: "r", Neighbors: 3, Connections: 1},
 			{Router: "\xff", Neighbors: 4}},
 		Devices: []router.DeviceStats{{Device: "d", Present: true}, {Device: "d"}, {Device: "e"},
@@ -214,6 +214,7 @@ func TestNamesakes(t *testing.T) {
 		`taprouter_connections{router="r",state="half_open"} 2`, `taprouter_connections{router="r",state="closed"} 3`,
 		`taprouter_connections{router="r",state="established"} 5`, `taprouter_neighbors{router="r"} 5`,
 		"taprouter_neighbors{router=\"\uFFFD\"} 4",
+		`taprouter_connections_ended_total{reason="recalled",router="r"} 7`,
 		`taprouter_device_up{device="d",network=""} 0`, `taprouter_device_up{device="e",network=""} 0`,
 		`taprouter_dhcp_messages_total{network="blue",result="offered"} 5`, `taprouter_dhcp_leases{network="blue"} 3`,
 		`taprouter_dhcp_pool_addresses{network="blue",subnet="10.0.0.0/24"} 100`,
