@@ -455,10 +455,10 @@ type narrow struct{ tap.Device }
 func (narrow) MTU() int { return 1400 }
 
 func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
-	closed := 0
+	var closed atomic.Int32 // devices are closed at the same time
 	_, err := router.Start(parse(t, twoNetworks), router.Options{Open: func(d file.Device) (tap.Device, error) {
 		a, b := tap.Pipe("raw:eth0", "", tap.PipeOptions{})
-		b.Notify(func() { closed++ })
+		b.Notify(func() { closed.Add(1) })
 		return narrow{a}, nil
 	}})
 	want := `network "left": raw:eth0 has an MTU of 1400, the network one of 1500: ` +
@@ -466,8 +466,8 @@ func TestStartRefusesADeviceThatIsTooNarrow(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}
-	if closed != 2 {
-		t.Errorf("%d devices closed, want 2", closed)
+	if n := closed.Load(); n != 2 {
+		t.Errorf("%d devices closed, want 2", n)
 	}
 }
 

@@ -93,7 +93,8 @@ type Device interface {
 	// descriptor ignores it. Set it before the first Read.
 	Notify(func())
 	// Close ends the device: Read and Write return os.ErrClosed from then on.
-	// A TAP that the process made goes with it.
+	// A TAP that the process made goes with it. Several devices are closed at
+	// the same time: a lock guards what they share.
 	Close() error
 }
 

@@ -263,7 +263,7 @@ func TestReloadRefused(t *testing.T) {
 		"no file": {nil, []string{"error: reload: ", "no such file", "goes on as before"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opened := map[tap.Device]bool{}
+			var opened openDevices
 			rights := newRights(&file.Topology{}, false)
 			if err := rights.giveUp(slog.New(slog.DiscardHandler)); err != nil {
 				t.Fatal(err)
@@ -272,10 +272,7 @@ func TestReloadRefused(t *testing.T) {
 				if d.Name == "taken" {
 					return nil, fmt.Errorf("%v: %w", d, errBusy)
 				}
-				near, _ := tap.Pipe(d.Name, d.Name+"/far", tap.PipeOptions{})
-				dev := &closing{near, opened}
-				opened[dev] = true
-				return dev, nil
+				return opened.open(d.Name), nil
 			}))
 			before := r.engine.State()
 			if r.edit(c.edit...); c.edit == nil {
@@ -287,8 +284,8 @@ func TestReloadRefused(t *testing.T) {
 					t.Errorf("%q is not in the log:\n%s", want, log)
 				}
 			}
-			if r.engine.State() != before || strings.Contains(log, "added") || len(opened) != 0 {
-				t.Errorf("something has changed, or is left open: %v\n%s", opened, log)
+			if r.engine.State() != before || strings.Contains(log, "added") || opened.count() != 0 {
+				t.Errorf("something has changed, or %d devices are left open\n%s", opened.count(), log)
 			}
 			r.text = planned
 			r.edit("[[router]]", "[[network]]\nname = \"vlan102\"\n[[router]]")
@@ -304,13 +301,10 @@ func TestReloadRefused(t *testing.T) {
 func TestReloadWithoutRight(t *testing.T) {
 	const device = "name = \"vlan101\"\ndevices = [\"tap:tap1\"]"
 	rights := newRights(&file.Topology{}, false)
-	opened := map[tap.Device]bool{}
+	var opened openDevices
 	r := newReloading(t, strings.Replace(planned, "name = \"vlan101\"", device, 1), "text",
 		rights.opener(func(d config.Device) (tap.Device, error) {
-			near, _ := tap.Pipe(d.Name, d.Name+"/far", tap.PipeOptions{})
-			dev := &closing{near, opened}
-			opened[dev] = true
-			return dev, nil
+			return opened.open(d.Name), nil
 		}))
 	if err := rights.giveUp(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -323,22 +317,50 @@ func TestReloadWithoutRight(t *testing.T) {
 	if !strings.Contains(log, want) || !strings.Contains(log, "restart it with --allow-netns") {
 		t.Errorf("%q is not in the log:\n%s", want, log)
 	}
-	if r.engine.State() != before || len(opened) != 1 {
-		t.Errorf("something has changed: %v", opened)
+	if r.engine.State() != before || opened.count() != 1 {
+		t.Errorf("something has changed: %d devices are open", opened.count())
 	}
 }
 
 var errBusy = errors.New("device or resource busy")
 
-// A closing is a device that is open while its set has it.
+// openDevices are the devices that are open. Several may be closed at the same time.
+type openDevices struct {
+	sync.Mutex
+	all map[tap.Device]bool
+}
+
+// open makes a device that is open until it is closed.
+func (o *openDevices) open(name string) tap.Device {
+	near, _ := tap.Pipe(name, name+"/far", tap.PipeOptions{})
+	o.Lock()
+	defer o.Unlock()
+	dev := &closing{near, o}
+	if o.all == nil {
+		o.all = map[tap.Device]bool{}
+	}
+	o.all[dev] = true
+	return dev
+}
+
+// count returns how many are open.
+func (o *openDevices) count() int {
+	o.Lock()
+	defer o.Unlock()
+	return len(o.all)
+}
+
+// A closing is one of its set's devices until it is closed.
 type closing struct {
 	tap.Device
-	open map[tap.Device]bool
+	of *openDevices
 }
 
 // Close implements tap.Device.
 func (c *closing) Close() error {
-	delete(c.open, c)
+	c.of.Lock()
+	delete(c.of.all, c)
+	c.of.Unlock()
 	return c.Device.Close()
 }
 
