@@ -91,6 +91,10 @@ horizon-shots: ## The tutorial's clicks in Chromium, with a picture of each step
 	rm -f $(SHOTS)/*.png
 	TAPROUTER_SHOTS=$(SHOTS) $(GO) test -v -count=1 -timeout 10m -run '^TestHorizonShots$$' ./internal/e2e
 
+.PHONY: horizon-fields
+horizon-fields: ## The same clicks without a browser, with one field after another left out: each must fail (root)
+	TAPROUTER_FIELDS=1 $(GO) test -v -count=1 -timeout 20m -run '^TestHorizonFields$$' ./internal/e2e
+
 SOAKTIME ?= 10m
 
 .PHONY: rates

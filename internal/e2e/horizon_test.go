@@ -29,7 +29,7 @@ type dashboard struct {
 	process                              *process // the router
 	events                               *process // what taprouter events prints
 	told                                 int      // how much of that was logged
-	base                                 string
+	api, base                            string   // where the dashboard finds the API, and where it is itself
 }
 
 const (
@@ -80,7 +80,8 @@ func newDashboard(t *testing.T) *dashboard {
 	d.client.address("client", "10.10.10.4/24", "")
 	d.client.address("client", "10.10.10.1/24", "")
 	d.events = d.router.start("env", "TAPROUTER_ENDPOINT=http://127.0.0.1:9696", program, "events")
-	d.base = d.router.horizon(root)
+	d.api = d.router.omits("http://127.0.0.1:9696")
+	d.base = d.router.horizon(root, "--api", d.api)
 	return d
 }
 
@@ -175,7 +176,7 @@ func (d *dashboard) ordinary(t *testing.T) {
 	for _, name := range all {
 		environ, _ := os.ReadFile(name) // processes come and go
 		line, _ := os.ReadFile(filepath.Dir(name) + "/cmdline")
-		here := "TAPROUTER_API=http://127.0.0.1:9696\x00"
+		here := "TAPROUTER_API=" + d.api + "\x00"
 		if !strings.Contains(string(environ), here) || !strings.Contains(string(line), "manage.py") {
 			continue
 		}
