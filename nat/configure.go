@@ -24,7 +24,7 @@ import "github.com/taprouter/taprouter/internal/conntrack"
 //
 // HostShare: a host that holds more than its share keeps what it has. Ports outside the range count as held.
 //
-// Lend: without it nothing is lent from here on, and what is lent ends like any other mapping.
+// Lend: without it nothing is lent from here on, and a lent mapping ends like any other.
 //
 // The time that Configure takes depends on the number of external addresses, not on that of mappings.
 func (t *Table) Configure(cfg Config) {

@@ -127,7 +127,7 @@ func (t *Table) owes(space *portSpace, k uint32, h *holder, was debt) {
 }
 
 // freePorts is how many ports of a group there are, and how many of them others may still have, as shares see it:
-// what is lent is as good as free.
+// a lent port is as good as free.
 func (t *Table) freePorts(space *portSpace, group portGroup) (n, free int) {
 	lo, hi := t.rangeOf(group)
 	n = hi - lo + 1
@@ -142,7 +142,7 @@ func (t *Table) freePorts(space *portSpace, group portGroup) (n, free int) {
 func (t *Table) repay(space *portSpace, k uint32, h *holder) {
 	for h.own() < h.held() {
 		n, free := t.freePorts(space, h.group())
-		free += int(max(0, h.firm()-h.own())) // what is firm is not free already
+		free += int(max(0, h.firm()-h.own())) // firm ones are not free already
 		more := min(int(h.held()-h.own()), t.share.More(int(h.own()), n, free))
 		if more == 0 {
 			return
@@ -346,8 +346,8 @@ const (
 	giverTries = 16
 )
 
-// recall finds a port for a new mapping, of those that another host has borrowed. The mapping that has it ends when
-// the connection is committed.
+// recall finds a port for a new mapping among the ports that another host has borrowed. The mapping that has it ends
+// when the connection is committed.
 func (t *Table) recall(b *Binding, space *portSpace, ext packet.Addr, tuple, original packet.Tuple) (uint16, bool) {
 	k := t.giver(space, ext, tuple)
 	if k == 0 {
@@ -406,7 +406,7 @@ func (t *Table) borrower(space *portSpace, group portGroup) uint32 {
 	}
 }
 
-// longestIdle is the mapping of a holder that is to end first, of those that serve; 0 if there is none. A few with
+// longestIdle is the mapping of a holder that serves and is to end first; 0 if there is none. A few with
 // packets in the last seconds are put last.
 func (t *Table) longestIdle(h *holder, serves func(i uint32) bool) uint32 {
 	i, busy := h.oldest(), uint32(0)

@@ -37,7 +37,7 @@ func open(table *tables, tuple packet.Tuple, now time.Duration) (*conntrack.Conn
 }
 
 // One host holds every port, some of them live. Another one opens 20 000 connections. It gets them all, each by a
-// port of its own; the first host keeps its share, what is live, and all established TCP.
+// port of its own; the first host keeps its share, its live connections, and all established TCP.
 func TestEveryPortIsLent(t *testing.T) {
 	const ports, wanted, live = 65536 - 1024, 20_000, 500
 	table := newTable(config{Lend: true})
@@ -270,7 +270,7 @@ func TestEstablishedCountsWithinTheShare(t *testing.T) {
 	if establish(table, c, 0); table.nat.OverShare(c) {
 		t.Error("it is one too many")
 	}
-	// The other host needs all: what is closed makes room, nothing that is established.
+	// The other host needs all: closed connections make room, established ones do not.
 	for k := range uint16(5) {
 		if c, _, r := open(table, tcp(inside+1, 3000+k, remote+2, 80), 0); r != conntrack.None && k < 2 {
 			t.Errorf("connection %d of the other host: %v, %v", k, c, r)

@@ -109,7 +109,7 @@ type mapping struct {
 	// are in a ring. Those at its front have a remote address that needs no permit apart: see mappings.allow.
 	first conntrack.Member
 
-	// Prev and Next are the neighbors in the queue of those mappings of its holder that may end for other hosts. A
+	// Prev and Next are the neighbors in the queue of its holder's mappings that may end for other hosts. A
 	// mapping with established TCP is in none: then Next says so, and Prev is how many such connections it has.
 	conntrack.Borrower
 }
@@ -355,8 +355,8 @@ func (t *Table) remotePart(addr packet.Addr, port uint16) (packet.Addr, uint16) 
 // sender's source and the final destination. original is the tuple as it arrived; the two differ if the
 // destination is translated as well. Bind fills b and returns the port.
 //
-// A host with its share of the ports overloads ports. Where the settings say Lend, it first gets what is free, for
-// UDP, ICMP, and TCP that is not established. What is lent counts as free for others: a host within its share that
+// A host with its share of the ports overloads ports. Where the settings say Lend, it first gets free ports, for
+// UDP, ICMP, and TCP that is not established. A lent port counts as free for others: a host within its share that
 // finds no free port gets one that another host has borrowed. It is the one that has been idle for the longest, of the
 // borrower that has about the most. All connections of its mapping end. A mapping that has an established TCP
 // connection does not end for others, and counts within the share: see OverShare.

@@ -62,7 +62,7 @@ func (b *Borrowers) leave(bucket *uint32, k uint32, at func(k uint32) *Borrower)
 // First returns a record that has at least half as much as any other, 0 if none has borrowed anything.
 func (b *Borrowers) First() uint32 { return b.buckets[b.highest] }
 
-// Turn makes First return another record of those that have about as much, if there is one.
+// Turn makes First return another of the records that have about as much, if there is one.
 func (b *Borrowers) Turn(at func(k uint32) *Borrower) {
 	if first := &b.buckets[b.highest]; *first != 0 {
 		*first = at(*first).Next

@@ -10,7 +10,7 @@ package conntrack
 // one. Call Tick afterwards: it may want to be called earlier than it said.
 //
 // HostShare is about new connections: a host that holds more than its share keeps what it has. Lend as well: without
-// it nothing is lent from here on, and what is lent ends like any other connection.
+// it nothing is lent from here on, and a lent connection ends like any other.
 //
 // A larger MaxConnections gives room at once. With a smaller one, the connections that are there stay until
 // they end or make room. A new connection begins only if the table then holds no more than MaxConnections.

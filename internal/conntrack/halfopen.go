@@ -169,7 +169,7 @@ func (t *Table) evictHalf(in uint16) {
 		i := h.half.first
 		c, l := t.conn(i), t.conns.Column(i)
 		if c.proto == packet.ProtoTCP || c.seen == l.end[0] || t.cfg.Lend && t.now-c.seen >= useStep {
-			break // the last: for the order in which what is lent ends, see used
+			break // the last: for the order in which lent connections end, see used
 		}
 		l.end[0] = c.seen
 		h.half.unlink(t, i)

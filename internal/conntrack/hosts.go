@@ -11,7 +11,7 @@ type hosts struct {
 	lastAddr packet.Addr
 
 	borrowers Borrowers // by how many connections they hold beyond their shares
-	lent      int       // connections that hosts hold beyond their shares, without those that make room anyway
+	lent      int       // connections that hosts hold beyond their shares, without the ones that make room anyway
 }
 
 type host struct {

@@ -9,18 +9,18 @@ import "github.com/taprouter/taprouter/internal/packet"
 // loses the one that has been idle for the longest. Established TCP is always among its own. So are connections of
 // other protocols than UDP and ICMP, once they are answered.
 
-// loans is what a host's record says about what it borrows.
+// loans is the part of a host's record that says how much it borrows.
 type loans struct {
 	own  int32 // of its connections; the others are borrowed
-	firm int32 // of its connections that are listed: those that never end for other hosts
+	firm int32 // of its connections that are listed: they never end for other hosts
 	idle queue // the others that are Lasting, longest idle first
 	Borrower
 }
 
-// A debt is what a host has borrowed.
+// A debt is how much a host has borrowed.
 type debt struct {
 	rank    int32 // as a borrower: how many connections it has, 0 if it has borrowed none
-	lasting int32 // connections that it has borrowed, without those that make room anyway
+	lasting int32 // connections that it has borrowed, without the ones that make room anyway
 }
 
 func (h *host) debt() (d debt) {
@@ -32,7 +32,7 @@ func (h *host) debt() (d debt) {
 	return d
 }
 
-// owes notes what host k has borrowed, which was another amount until now.
+// owes notes how much host k has borrowed; until now it was another amount.
 func (t *Table) owes(k uint32, h *host, was debt) {
 	is := h.debt()
 	t.hosts.lent += int(is.lasting - was.lasting)
@@ -44,7 +44,7 @@ func (t *Table) owes(k uint32, h *host, was debt) {
 func (h *hosts) borrower(k uint32) *Borrower { return &h.list.At(k).Borrower }
 
 // free is how many connections others may still have, as shares see it. Connections that would make room for others
-// are as good as free: a flood takes no share from other hosts, nor does what is lent.
+// are as good as free: a flood takes no share from other hosts, nor do lent connections.
 func (t *Table) free() int {
 	n := t.cfg.MaxConnections - t.live + t.half.len + int(t.closing.len)
 	if t.cfg.Lend {
@@ -215,8 +215,8 @@ func (t *Table) requeue(q *queue, c *Conn) {
 	t.conns.Column(c.self).end[0] = c.seen
 }
 
-// Recent reports whether a connection has had packets in the last seconds, beside those that it was put into its
-// queue by. It is false for TCP.
+// Recent reports whether a connection has had packets in the last seconds, beside the packets that put it into
+// its queue. It is false for TCP.
 func (t *Table) Recent(c *Conn) bool {
 	return c.proto != packet.ProtoTCP && t.now-c.seen < recentUse && c.seen != t.conns.Column(c.self).end[0]
 }

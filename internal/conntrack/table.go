@@ -423,8 +423,8 @@ func (t *Table) admit(n *NewConn, tags [2]uint32) Refusal {
 	return None
 }
 
-// makeRoom ends a connection of a full table for a new one. Closed connections go first, then what hosts have
-// borrowed, then what is half-open.
+// makeRoom ends a connection of a full table for a new one. Closed connections go first, then borrowed ones, then
+// half-open ones.
 func (t *Table) makeRoom(n *NewConn) Refusal {
 	if t.closing.len > 0 {
 		t.evict(&t.closing)
