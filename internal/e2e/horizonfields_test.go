@@ -109,7 +109,7 @@ func (o *omitter) omit(r *http.Response) error {
 }
 
 // A field that the API leaves out has TestHorizon fail: one of each collection that Horizon shows or needs. Without an
-// omission the same way passes. It takes a few minutes (make horizon-fields).
+// omission the same way passes. It takes ten minutes (make horizon-fields).
 func TestHorizonFields(t *testing.T) {
 	if os.Getenv("TAPROUTER_FIELDS") == "" {
 		t.Skip("make horizon-fields runs it")
@@ -138,9 +138,13 @@ func TestHorizonFields(t *testing.T) {
 		"floatingips.floating_ip_address", "security_groups.name", "loadbalancers.vip_address",
 		"listeners.protocol_port", "pools.name", "members.address", "healthmonitors.type", "servers.name",
 		"projects.name", "tokens.catalog", "extensions.alias", "quotas.network",
-		"domains.name", "availability_zones.zoneName", "limits.absolute", "versions.id", "links.self",
+		"limits.absolute", "versions.id", "availability_zones.state",
 	}
+	// Horizon asks for domains once, and uses no field of them. Links are where a list goes on.
 	for _, collection := range strings.Fields(all) {
+		if collection == "domains" || collection == "links" {
+			continue
+		}
 		if !slices.ContainsFunc(fields, func(f string) bool { return strings.HasPrefix(f, collection+".") }) {
 			t.Errorf("no field of %s is left out", collection)
 		}
@@ -162,5 +166,11 @@ func complaint(out string) string {
 	name, _, _ = strings.Cut(name, " ")
 	_, said, _ := strings.Cut(out, "=== RUN   TestHorizon/"+name+"\n")
 	said, _, _ = strings.Cut(said, "=== ")
-	return name + ": " + strings.TrimSpace(said[max(0, len(said)-800):])
+	var lines []string
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "_test.go:") {
+			lines = append(lines, strings.TrimSpace(line[:min(len(line), 300)]))
+		}
+	}
+	return name + ": " + strings.Join(lines, "\n")
 }
