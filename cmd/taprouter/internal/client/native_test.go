@@ -90,7 +90,8 @@ func TestOwnCommands(t *testing.T) {
 			{"stage":"arp","reason":"none","packets":0}],"unsent":[],"lost":[{"network":"blue","device":"tap:b",
 			"packets":2}],"ports":[{"network":"blue","device":"tap:b","port":"vm","reason":"spoofed-ip","packets":1,
 			"why":"port \"vm\" sends from 10.0.0.9","remedy":"allowed_address_pairs = [{ ip = \"10.0.0.9\" }]"},
-			{"network":"blue","device":"","reason":"spoofed-mac","packets":7,"why":"","remedy":""}]}`},
+			{"network":"blue","device":"","reason":"spoofed-mac","packets":7,"why":"","remedy":""}],
+			"recalled":[{"router":"r","connections":3,"remedy":"more snat_addresses"}]}`},
 		"/taprouter/v1/devices": {"application/json", `{"devices":[{"device":"tap:b","network":"blue","present":true,
 			"rx_packets":1,"rx_bytes":60,"tx_packets":2,"tx_bytes":120,"tx_dropped":2}]}`},
 		"/taprouter/v1/status": {"application/json", `{"version":"1","uptime":61.2,"revision":7,
@@ -187,6 +188,8 @@ r VIP 10.0.0.50 TCP port 80 -> pool p of 2 members
 spoofed-ip of network blue, device tap:b, 1 packet: port "vm" sends from 10.0.0.9
     would pass with allowed_address_pairs = [{ ip = "10.0.0.9" }]
 spoofed-mac of network blue, earlier: 7 packets
+3 connections of router r ended for other hosts: beyond the host's share
+    room for all: more snat_addresses
 `},
 		{"show devices", "GET /taprouter/v1/devices", `+--------+---------+---------+------------+----------+------------+----------+------------+
 | Device | Network | Present | Rx Packets | Rx Bytes | Tx Packets | Tx Bytes | Tx Dropped |

@@ -309,10 +309,22 @@ func dropsText(o *object) string {
 			}
 		}
 	}
+	recalled := recalledText(o.list("recalled"))
 	if rows == nil {
-		return "nothing was dropped\n"
+		return "nothing was dropped\n" + recalled
 	}
-	return tableOf(rows, columns("Stage=stage Reason=reason Packets=packets")) + portDropsText(o.list("ports"))
+	return tableOf(rows, columns("Stage=stage Reason=reason Packets=packets")) + portDropsText(o.list("ports")) + recalled
+}
+
+// recalledText says how many borrowed connections have ended for other hosts, and how all would have room.
+func recalledText(all []any) string {
+	var b strings.Builder
+	for _, v := range all {
+		r, _ := v.(*object)
+		fmt.Fprintf(&b, "%s of router %s ended for other hosts: beyond the host's share\n    room for all: %s\n",
+			count(number(r.get("connections")).String(), "connection"), r.text("router"), r.text("remedy"))
+	}
+	return b.String()
 }
 
 // portDropsText says what port security has dropped, of which port, and what would let it pass: two lines for each.

@@ -601,7 +601,7 @@ func TestLists(t *testing.T) {
 		"/floating-ips": {`"address":"10.10.10.5"`, `"status":"ACTIVE"`, `"network":"ext_net"`, `"external_port":2222`},
 		"/vips": {`"name":"web"`, `"address":"172.16.100.11"`, `"operating_status":"NO_MONITOR"`,
 			`"members":[{`},
-		"/drops":     {`"drops":[`, `"lost":[`, `"ports":[`},
+		"/drops":     {`"drops":[`, `"lost":[`, `"ports":[`, `"recalled":[]`},
 		"/devices":   {`"device":"tap:ext0","network":"ext_net","present":true`, `"configured":true`},
 		"/neighbors": {`"neighbors":[`},
 		"/metrics":   {"taprouter_config_generation"},

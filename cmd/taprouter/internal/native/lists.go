@@ -387,6 +387,17 @@ type dropCounts struct {
 	Lost   []lostCount   `json:"lost" doc:"Frames that a device did not take."`
 	Tags   []tagCount    `json:"tags" doc:"Frames among the drops with the VLAN tag of no network on the device."`
 	Ports  []portDrops   `json:"ports" doc:"What port security has dropped. These frames are in drops, too."`
+
+	Recalled []recalledCount `json:"recalled" doc:"Borrowed connections that have ended for other hosts."`
+}
+
+// A recalledCount is how many connections of a router have ended because their hosts held them beyond their shares,
+// and other hosts needed their places.
+type recalledCount struct {
+	Router      string `json:"router"`
+	RouterID    string `json:"router_id"`
+	Connections uint64 `json:"connections"`
+	Remedy      string `json:"remedy" doc:"How there would be room for all."`
 }
 
 type tagCount struct {
@@ -443,7 +454,7 @@ func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := dropCounts{[]dropCount{}, []unsentCount{}, []lostCount{}, []tagCount{}, []portDrops{}}
+	out := dropCounts{[]dropCount{}, []unsentCount{}, []lostCount{}, []tagCount{}, []portDrops{}, []recalledCount{}}
 	for _, d := range s.DropsAt {
 		out.Drops = append(out.Drops, dropCount{d.Stage.String(), d.Reason.String(), d.Frames})
 	}
@@ -464,6 +475,11 @@ func (a *API) listDrops(w http.ResponseWriter, r *http.Request) error {
 	}
 	for i := range s.PortDrops {
 		out.Ports = append(out.Ports, portDropsOf(&s.PortDrops[i]))
+	}
+	for i := range s.Routers {
+		if t := &s.Routers[i]; t.Recalled > 0 {
+			out.Recalled = append(out.Recalled, recalledCount{t.Router, string(t.ID), t.Recalled, router.RecallRemedy})
+		}
 	}
 	return a.answer(w, r, http.StatusOK, out)
 }
