@@ -31,3 +31,21 @@ func RingPauses(worked ...time.Duration) (pauses []time.Duration) {
 	}
 	return pauses
 }
+
+// RingWaits is how long a ring is left alone after each of some looks, by whether frames had
+// come before it.
+func RingWaits(came ...bool) (waits []time.Duration) {
+	w := ringWatcher{wait: ringWatch}
+	for _, any := range came {
+		waits = append(waits, w.pace(any))
+	}
+	return waits
+}
+
+// RingWait is how often a device's ring is looked at.
+func RingWait(d Device) time.Duration {
+	raw := d.(*rawDevice)
+	raw.reading.Lock()
+	defer raw.reading.Unlock()
+	return raw.watcher.wait
+}

@@ -98,7 +98,7 @@ func openRaw(name string, opt Options, slots int) (Device, error) {
 		"host", hostState(closed))
 	if d.ring != nil {
 		d.reading.Lock()
-		d.watcher.slots, d.watcher.since = slots, time.Now()
+		d.watcher.slots, d.watcher.since, d.watcher.wait = slots, time.Now(), ringWatch
 		d.watcher.timer = time.AfterFunc(ringWatch, d.watch)
 		d.reading.Unlock()
 	}
@@ -258,6 +258,9 @@ func (d *rawDevice) Read(frames []Frame) (int, error) {
 			return i, d.downOrGone()
 		case errno != 0:
 			return i, d.failed("read", errno)
+		}
+		if i == 0 {
+			d.watcher.wake()
 		}
 		if bytes += frames[i].Tail - frames[i].Head; bytes >= BatchBytes {
 			return i + 1, nil

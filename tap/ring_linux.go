@@ -19,8 +19,11 @@ const (
 	// ringBlock is what the kernel allocates at once, in bytes: whole pages,
 	// also where they are large, and whole slots, so that these lie side by side.
 	ringBlock = 64 << 10
-	// ringWatch is how often a ring is looked at for a jam.
+	// ringWatch is how often a ring is looked at for a jam while frames come.
 	ringWatch = 200 * time.Millisecond
+	// ringWatchIdle is how often at least. An idle device costs a timer at each look,
+	// and the first frame after a silence may jam the ring.
+	ringWatchIdle = 8 * ringWatch
 )
 
 // A ring is memory in which the kernel puts received frames, so that reading
@@ -135,7 +138,8 @@ func (d *rawDevice) fromRing(f *Frame) unix.Errno {
 // before: a guest that goes on jamming the ring gains little.
 type ringWatcher struct {
 	timer *time.Timer
-	empty bool // the ring was, at the last look, and nothing has come since
+	wait  time.Duration // until the next look; ringWatch while there is no ring
+	empty bool          // the ring was, at the last look, and nothing has come since
 
 	slots  int           // of the ring
 	since  time.Time     // when there was a ring again
@@ -178,14 +182,33 @@ func (d *rawDevice) lookAtRing() time.Duration {
 		return ringWatch
 	}
 	w.empty = w.empty && st.Packets == st.Drops
+	wait := w.pace(st.Packets > 0)
 	if st.Drops == 0 {
-		return ringWatch
+		return wait
 	}
 	suspect := w.empty
 	if w.empty = d.ring.filled() == nil; !suspect || !w.empty {
-		return ringWatch
+		return wait
 	}
 	return d.giveUpRing()
+}
+
+// pace returns the time until the next look at a ring: twice as long each time that no
+// frames have come since the last one.
+func (w *ringWatcher) pace(came bool) time.Duration {
+	w.wait = min(2*w.wait, ringWatchIdle)
+	if came {
+		w.wait = ringWatch
+	}
+	return w.wait
+}
+
+// wake has a ring looked at soon, as frames come again.
+func (w *ringWatcher) wake() {
+	if w.wait > ringWatch {
+		w.wait = ringWatch
+		w.timer.Reset(ringWatch)
+	}
 }
 
 // change runs what takes the kernel long, without having Read wait.

@@ -402,9 +402,7 @@ func TestRawSurvivesAFrameThatJamsTheRing(t *testing.T) {
 		defer unix.Close(guest)
 		must(t, netlink.LinkSetUp(link(t, "tap0")))
 		dev := open("tap0")
-		bad := super(3000)
-		bad[1], bad[tap.HeaderLen+14+9] = 3, unix.IPPROTO_UDP // UFO, which Linux still takes
-		binary.LittleEndian.PutUint16(bad[8:], 6)
+		bad := ufo()
 		batch := slots(16)
 		for range 2 {
 			sendTo(t, guest, bad)
@@ -456,9 +454,7 @@ func TestRawTakesItsRingUpAgain(t *testing.T) {
 	dev, err := tap.OpenRawRing("tap0", tap.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fewSlots)
 	must(t, err)
 	defer dev.Close()
-	bad := super(3000)
-	bad[1], bad[tap.HeaderLen+14+9] = 3, unix.IPPROTO_UDP // UFO, as in the test above
-	binary.LittleEndian.PutUint16(bad[8:], 6)
+	bad := ufo()
 	batch := slots(16)
 	until := func(what string, fn func() bool) {
 		t.Helper()
@@ -498,6 +494,65 @@ func TestRingPauses(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+}
+
+// An idle ring is looked at seldom: each look costs a timer.
+func TestRingWaits(t *testing.T) {
+	ms := time.Millisecond
+	got := tap.RingWaits(true, false, false, false, false, true, false)
+	want := []time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 1600 * ms, 200 * ms, 400 * ms}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// While frames come, a ring is looked at often, however long the silence before was. The first frame after a silence
+// may jam it: the device then does without.
+func TestRawIsJammedAfterASilence(t *testing.T) {
+	inNamespace(t)
+	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)) // its router solicitations
+	guest := openTUN(t, "tap0", unix.IFF_VNET_HDR)
+	defer unix.Close(guest)
+	must(t, netlink.LinkSetUp(link(t, "tap0")))
+	var log logged
+	dev, err := tap.OpenRawRing("tap0", tap.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fewSlots)
+	must(t, err)
+	defer dev.Close()
+	batch := slots(16)
+	silence := func() {
+		t.Helper()
+		before := tap.RingWait(dev)
+		for deadline := time.Now().Add(20 * time.Second); tap.RingWait(dev) <= before; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("it is looked at every %v", before)
+			}
+		}
+	}
+	readAll(t, dev, batch)
+	silence()
+	sendTo(t, guest, experimental("hello"))
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(dev.FD()), Events: unix.POLLIN}}, 1000)
+	readAll(t, dev, batch)
+	if wait := tap.RingWait(dev); wait != 200*time.Millisecond {
+		t.Errorf("a frame has come, and it is looked at every %v", wait)
+	}
+	silence()
+	sendTo(t, guest, ufo())
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "jammed"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("it stays jammed; logged:\n%s", log.String())
+		}
+		sendTo(t, guest, experimental("meanwhile"))
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// ufo is a frame that jams a ring: a fragmentation super-frame of UDP, which Linux still takes.
+func ufo() []byte {
+	bad := super(3000)
+	bad[1], bad[tap.HeaderLen+14+9] = 3, unix.IPPROTO_UDP
+	binary.LittleEndian.PutUint16(bad[8:], 6)
+	return bad
 }
 
 // While the kernel changes the ring, Read does not wait, and Write goes on. What came
