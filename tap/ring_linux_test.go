@@ -522,10 +522,11 @@ func TestRawIsJammedAfterASilence(t *testing.T) {
 	silence := func() {
 		t.Helper()
 		before := tap.RingWait(dev)
-		for deadline := time.Now().Add(20 * time.Second); tap.RingWait(dev) <= before; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); tap.RingWait(dev) <= before; {
 			if time.Now().After(deadline) {
 				t.Fatalf("it is looked at every %v", before)
 			}
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	readAll(t, dev, batch)

@@ -313,7 +313,8 @@ func dropsText(o *object) string {
 	if rows == nil {
 		return "nothing was dropped\n" + recalled
 	}
-	return tableOf(rows, columns("Stage=stage Reason=reason Packets=packets")) + portDropsText(o.list("ports")) + recalled
+	return tableOf(rows, columns("Stage=stage Reason=reason Packets=packets")) + portDropsText(o.list("ports")) +
+		recalled
 }
 
 // recalledText says how many borrowed connections have ended for other hosts, and how all would have room.
