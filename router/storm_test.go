@@ -100,6 +100,22 @@ func TestStormLimitOfTheConfiguration(t *testing.T) {
 	}
 }
 
+// A frame that is flooded is forwarded once, and its further copies are made.
+func TestFloodedFrameIsCounted(t *testing.T) {
+	l, second := stormy(t, nil)
+	third, fourth := l.addPort("vlan100", "third"), l.addPort("vlan100", "fourth")
+	second.out, third.out, fourth.out = nil, nil, nil
+	before := l.stats()
+	l.putMany("vlan100", bare(packet.MAC{2, 0, 0, 0, 0, 7}, packet.MAC{2, 0, 0, 0, 0, 1}))
+	after := l.stats()
+	if len(second.out) != 1 || len(third.out) != 1 || len(fourth.out) != 1 {
+		t.Errorf("%d, %d and %d copies", len(second.out), len(third.out), len(fourth.out))
+	}
+	if forwarded, made := after.Forwarded-before.Forwarded, after.Made-before.Made; forwarded != 1 || made != 2 {
+		t.Errorf("%d forwarded, %d made, want 1 and 2", forwarded, made)
+	}
+}
+
 // A router's own broadcasts are not a device's.
 func TestStormLimitIsForDevices(t *testing.T) {
 	topo := tutorial()

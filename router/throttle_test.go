@@ -2,10 +2,13 @@ package router
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/gopacket/layers"
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router/internal/loop"
 	"github.com/taprouter/taprouter/tap"
 )
@@ -173,6 +176,91 @@ func TestFloodPauses(t *testing.T) {
 				if again := len(l.devs["vlan100"].in) < before; again != (d == time.Millisecond) {
 					t.Errorf("read again: %t", again)
 				}
+			}
+		})
+	}
+}
+
+// A frame that is flooded costs a copy for every other device. So a device that floods has fewer frames in a turn. Then
+// it pauses, the longer the more copies there were, while another tenant's device is busy. A broadcast among other
+// frames makes no device pause. Neither does a flood to one other device: it costs no more than unicast.
+func TestStormPauses(t *testing.T) {
+	host, known := packet.MAC{2, 0, 0, 0, 0, 1}, packet.MAC{2, 0, 0, 0, 0, 2}
+	const turn = loop.ReadBudget * loop.BatchFrames
+	for _, c := range []struct {
+		name   string
+		others int // further devices of the network
+		dst    []packet.MAC
+		busy   int           // frames of another tenant
+		frames int           // of the storm in a turn
+		pause  time.Duration // after it
+	}{
+		{"storm to one", 1, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn, 0},
+		{"storm to two", 2, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 2, loop.FloodPause},
+		{"storm to three", 3, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 4, loop.FloodPause},
+		{"multicast to three", 3, []packet.MAC{{1, 0, 0x5e, 0, 0, 9}}, loop.BusyFrames, turn / 4, loop.FloodPause},
+		{"unknown among four", 3, []packet.MAC{{2, 0, 0, 0, 0, 7}}, loop.BusyFrames, turn / 4, loop.FloodPause},
+		{"storm to forty", 40, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 4, 10 * loop.FloodPause},
+		{"storm to a thousand", 1000, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 4, loop.LongestPause},
+		{"storm to three, nobody busy", 3, []packet.MAC{packet.Broadcast}, loop.BusyFrames - 1, turn / 4, 0},
+		{"unicast among four", 3, []packet.MAC{known}, loop.BusyFrames, turn, 0},
+		{"one broadcast in a batch", 3, slices.Insert(slices.Repeat([]packet.MAC{known}, loop.BatchFrames-1), 7,
+			packet.Broadcast), loop.BusyFrames, turn, 0},
+		{"one broadcast in a batch, to a hundred", 100, slices.Insert(slices.Repeat([]packet.MAC{known},
+			loop.BatchFrames-1), 7, packet.Broadcast), loop.BusyFrames, turn / 4, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			topo := tutorial()
+			topo.Networks[0].StormLimit = new(0) // the limit is another protection
+			l := newLessonOf(t, topo)
+			l.addPort("vlan100", "first")
+			for i := range c.others - 1 {
+				l.addPort("vlan100", fmt.Sprintf("further%d", i))
+			}
+			l.putMany("first", bare(packet.Broadcast, known)) // the switch knows it from now on
+			l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
+			l.advance(time.Second)
+			put := func(device string, frame []byte) {
+				b := append(make([]byte, tap.HeaderLen), frame...)
+				l.devs[device].in = append(l.devs[device].in, tap.Frame{Buf: b, Tail: len(b)})
+			}
+			for range c.busy {
+				put("vlan101", l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18)))
+			}
+			for i := range 10 * turn {
+				put("vlan100", bare(c.dst[i%len(c.dst)], host))
+			}
+			in := func() int { return len(l.devs["vlan100"].in) }
+			round := func() {
+				for _, p := range l.w.Links {
+					p.Pending.Store(true)
+				}
+				l.w.RunTurn()
+			}
+			round()
+			if n := 10*turn - in(); n != c.frames {
+				t.Errorf("%d frames in the first turn, want %d", n, c.frames)
+			}
+			round()
+			before := in()
+			round()
+			if paused := in() == before; paused != (c.pause > 0) {
+				t.Fatalf("pauses: %t", paused)
+			}
+			if c.pause == 0 {
+				return
+			}
+			l.now += c.pause - time.Millisecond
+			round()
+			round()
+			if in() < before {
+				t.Error("read again before its time")
+			}
+			l.now += time.Millisecond
+			round()
+			round()
+			if in() == before {
+				t.Error("not read again when the pause is over")
 			}
 		})
 	}

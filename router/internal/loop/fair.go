@@ -8,6 +8,8 @@ const (
 	FloodPause = 2 * time.Millisecond
 	// StarvedPause is how long a link pauses if the worker lacks a processor: 10 000 a second.
 	StarvedPause = 6 * time.Millisecond
+	// LongestPause bounds the pause of a link that floods frames to many devices.
+	LongestPause = 250 * time.Millisecond
 	// BusyFor and BusyFrames say when a link is busy: when it has had BusyFrames frames in the
 	// present period of BusyFor, or in the one before. A ping now and then makes no other link pause.
 	BusyFor    = 10 * time.Millisecond
@@ -47,8 +49,8 @@ func (p *pace) busy(now time.Duration) bool {
 
 // shouldPause reports whether a link that has used up its turn has to pause, because another tenant's link
 // is busy. A link pauses in two cases. Most of its frames were strangers: they belonged to no known
-// connection, so each cost several times as much as another link's. Or the frames are a flood of small
-// ones.
+// connection or were copied for several devices, so each cost several times as much as another link's.
+// Or the frames are a flood of small ones.
 //
 // A turn for a turn would be fair if the worker had its processor to itself. Where the worker competes with
 // the hosts that it serves, these hosts lack the time that a flood takes. The links of an external network
@@ -80,14 +82,18 @@ func (w *Worker) floods(l *Link, frames, size int) bool {
 	return true
 }
 
-// pause leaves a link alone for a while. Frames that come meanwhile wait in the device's queue. Frames that do not
+// pause leaves a link alone for a while, which is the longer the more of its turn it has overdrawn: used is how many
+// batches its frames and their copies were. Frames that come meanwhile wait in the device's queue. Frames that do not
 // fit into the queue are lost there, where they cost the router nothing.
-func (l *Link) pause(t *Turn) {
+func (l *Link) pause(t *Turn, used int) {
 	l.paused = true
 	l.home.Waiter.Pause(l, true)
 	d := FloodPause
 	if l.home.Waiter.Starved(t.Now) {
 		d = StarvedPause
+	}
+	if used > ReadBudget {
+		d = min(d*time.Duration(used)/ReadBudget, LongestPause)
 	}
 	l.lookAgain(t, d)
 }

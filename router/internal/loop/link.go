@@ -101,8 +101,10 @@ func (l *Link) Read(t *Turn) bool {
 	w := l.home
 	any, failed := false, false
 	frames, strangers, size := 0, t.Strangers, 0
+	left := ReadBudget // less than 0 if the copies of flooded frames have overdrawn it
 	// To answer a frame may show that the device is gone, so Dev is looked at again after each batch.
-	for range ReadBudget {
+	for cost := 1; left >= cost; left -= cost {
+		copies := t.Copies
 		b := l.fill(w)
 		n, bytes, err := b.read, b.bytes, b.err
 		l.Stats.RxFrames += uint64(n)
@@ -112,6 +114,7 @@ func (l *Link) Read(t *Turn) bool {
 			w.runQueue()
 		}
 		w.Flush()
+		cost = 1 + (t.Copies-copies)/BatchFrames // BatchFrames copies are as much work as a batch
 		any = any || n > 0
 		frames += n
 		size += bytes
@@ -139,7 +142,7 @@ func (l *Link) Read(t *Turn) bool {
 	case !any && failed:
 		l.lookAgain(t, failPause) // a device that does nothing but fail must not keep the worker busy
 	case w.shouldPause(l, frames, t.Strangers-strangers, size):
-		l.pause(t)
+		l.pause(t, ReadBudget-left)
 	default:
 		w.mark(l)
 	}

@@ -309,7 +309,7 @@ func (n *Network) flood(t *loop.Turn, from source, f *tap.Frame) verdict.Verdict
 // toOthers copies a frame to every port but the one it came from, and reports
 // whether there was one.
 func (n *Network) toOthers(t *loop.Turn, from source, f *tap.Frame) bool {
-	sent := false
+	sent := 0
 	for _, p := range n.Ports {
 		switch {
 		case p == from.port:
@@ -319,13 +319,15 @@ func (n *Network) toOthers(t *loop.Turn, from source, f *tap.Frame) bool {
 			continue
 		}
 		c := t.Copy(f)
-		if sent {
-			t.Stats.Made++
-		}
 		p.Link.SendOrLose(t, &c, nil, p.tag(t, from.how))
-		sent = true
+		sent++
 	}
-	return sent
+	if sent > 1 {
+		t.Strangers++
+		t.Copies += sent - 1
+		t.Stats.Made += uint64(sent - 1)
+	}
+	return sent > 0
 }
 
 // Transmit puts a frame onto a network. A station of the network, from, has made or rewritten the frame. p is its
