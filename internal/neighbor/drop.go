@@ -31,6 +31,7 @@ func (t *Table) unparkFrom(n *Neighbor, iface uint16) int {
 		if p.Iface != iface {
 			return false
 		}
+		n.bytes -= len(p.Frame)
 		t.bytes -= len(p.Frame)
 		t.waits[iface] -= len(p.Frame)
 		return true

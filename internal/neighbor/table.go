@@ -37,11 +37,16 @@ const (
 	// that has the most of them: one that is not resolved, or else the one
 	// confirmed longest ago.
 	MaxNeighbors = 8192
-	// MaxParked bounds the packets that wait for one neighbor (RFC 1122,
-	// 2.3.2.2 asks for at least one), MaxParkedBytes all packets that wait. An
-	// interface may have as many bytes waiting as are free beside them. So an
-	// interface whose packets wait for many absent hosts leaves room for others.
-	MaxParked      = 16
+	// MaxParked bounds the packets that wait for one neighbor (RFC 1122, 2.3.2.2 asks
+	// for at least one), and MaxParkedEach their bytes, once there are MinParked of
+	// them. That is room for what a host sends at once: after a start, connections in
+	// full swing wait for their neighbors. Linux has room for some 90 full frames.
+	// MaxParkedBytes bounds all packets that wait. An interface may have as many bytes
+	// waiting as are free beside them. So an interface whose packets wait for many
+	// absent hosts leaves room for others.
+	MaxParked      = 256
+	MinParked      = 16
+	MaxParkedEach  = 512 << 10
 	MaxParkedBytes = 4 << 20
 	// AskRate is how many neighbors a second the packets of one interface may have
 	// asked for, after a burst of AskBurst. A host that scans a large network through
@@ -92,6 +97,7 @@ type Neighbor struct {
 	asked     time.Duration // last request
 	next      time.Duration // next step of the state machine
 	parked    []Parked
+	bytes     int // of the frames that are parked
 }
 
 // Usable reports whether frames can be sent to the neighbor: it is Reachable or Probing, which lie side by side.
@@ -301,13 +307,19 @@ func (t *Table) remove(i uint16) {
 // answered or failed. It reports false when there is no room.
 func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
 	waits := at(&t.waits, iface)
-	if len(n.parked) >= MaxParked || t.bytes+*waits+2*len(frame) > MaxParkedBytes {
+	if n.Full(len(frame)) || t.bytes+*waits+2*len(frame) > MaxParkedBytes {
 		return false
 	}
 	n.parked = append(n.parked, Parked{append([]byte(nil), frame...), iface})
+	n.bytes += len(frame)
 	t.bytes += len(frame)
 	*waits += len(frame)
 	return true
+}
+
+// Full reports whether so many packets wait for the neighbor that there is no room for one of size bytes.
+func (n *Neighbor) Full(size int) bool {
+	return len(n.parked) >= MaxParked || len(n.parked) >= MinParked && n.bytes+size > MaxParkedEach
 }
 
 // Waiting yields the packets that wait for the neighbor, the oldest first. The table owns their bytes,
@@ -333,7 +345,7 @@ func (t *Table) Forget(iface uint16) {
 // unpark hands the parked packets of a neighbor over.
 func (t *Table) unpark(n *Neighbor) []Parked {
 	p := n.parked
-	n.parked = nil
+	n.parked, n.bytes = nil, 0
 	for i := range p {
 		t.bytes -= len(p[i].Frame)
 		t.waits[p[i].Iface] -= len(p[i].Frame)

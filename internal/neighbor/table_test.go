@@ -194,6 +194,34 @@ func TestOnlyWhatIsMeantForUsMakesAnEntry(t *testing.T) {
 	}
 }
 
+// One neighbor has room for what a host sends at once: for many packets, or for few large ones.
+func TestRoomOfOneNeighbor(t *testing.T) {
+	for size, want := range map[int]int{
+		60: neighbor.MaxParked, 1500: neighbor.MaxParked, 4096: neighbor.MaxParkedEach / 4096,
+		32 << 10: neighbor.MinParked, 64 << 10: neighbor.MinParked,
+	} {
+		table := neighbor.NewTable()
+		_, n, _ := table.Resolve(key(1), 0, 0)
+		fill := func(iface uint16) (parked int) {
+			for table.Park(n, make([]byte, size), iface) {
+				parked++
+			}
+			return parked
+		}
+		if got := fill(2); got != want {
+			t.Errorf("%d packets of %d bytes parked, want %d", got, size, want)
+		}
+		table.Drop(2)
+		if got := fill(3); got != want {
+			t.Errorf("%d packets of %d bytes parked when the first ones are gone, want %d", got, size, want)
+		}
+		table.Learn(key(1), mac, false, 0)
+		if got := fill(3); got != want {
+			t.Errorf("%d packets of %d bytes parked after an answer, want %d", got, size, want)
+		}
+	}
+}
+
 func TestParkingIsBounded(t *testing.T) {
 	table := neighbor.NewTable()
 	_, n, _ := table.Resolve(key(1), 0, 0)
@@ -216,7 +244,7 @@ func TestParkingIsBounded(t *testing.T) {
 			t.Fatalf("%d bytes parked", bytes)
 		}
 	}
-	table.Learn(key(1), mac, false, 0) // gives 1600 bytes back
+	table.Learn(key(1), mac, false, 0) // gives 25600 bytes back
 	_, n, _ = table.Resolve(key(2), 0, 0)
 	if !table.Park(n, make([]byte, 1500), 1) {
 		t.Error("no room after some was given back")
