@@ -71,9 +71,9 @@ type Options struct {
 	// more, and Layout is the same. They are judged by the rules of the State, as a change would judge them. A TAP is
 	// used as it is, so that its kernel's end stays up.
 	Inherit []Descriptor
-	// Restore is what SaveConnections of an engine before this one has written. It is used for routers whose tables are
-	// not in Inherit. If there are such routers, Start reads it to its end. If it cannot be read, or not to its end,
-	// the log says so, and the engine serves without the rest.
+	// Restore is what SaveConnections or SaveNeighbors of an engine before this one has written. Its connections are
+	// used for routers whose tables are not in Inherit, its neighbors for all routers. Start reads it to its end. If it
+	// cannot be read, or not to its end, the log says so, and the engine serves without the rest.
 	Restore io.Reader
 	// OnUnreadable, unless nil, is called by Start if Restore cannot be read to its end.
 	OnUnreadable func(error)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/taprouter/taprouter/config"
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/neighbor"
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/internal/arena"
 	"github.com/taprouter/taprouter/router/internal/ip"
@@ -22,9 +25,9 @@ import (
 	"github.com/taprouter/taprouter/tap"
 )
 
-// In this file connections outlive the process. There are two ways, and a new process may go both: it gets the
-// descriptors that the former one had open (Descriptors, Options.Inherit), with connection tables in them; or it reads
-// what SaveConnections has written (Options.Restore).
+// In this file connections and neighbors outlive the process. There are two ways, and a new process may go both: it
+// gets the descriptors that the former one had open (Descriptors, Options.Inherit), with connection tables in them; or
+// it reads what SaveConnections or SaveNeighbors has written (Options.Restore).
 
 // A Descriptor is a file of a running engine that the next process can go on with: a connection table, or a device.
 type Descriptor struct {
@@ -152,7 +155,7 @@ func restoreConnections(e *Engine) error {
 		byRecords[string(f.router.ID)] = f.router
 	}
 	var err error
-	if e.opt.Restore != nil && len(byRecords) > 0 {
+	if e.opt.Restore != nil {
 		if err = restoreRecords(e, byRecords); err != nil && e.opt.OnUnreadable != nil {
 			e.opt.OnUnreadable(err)
 		}
@@ -248,7 +251,7 @@ func moment(e *Engine) snapshot.Moment {
 	return m
 }
 
-// restoreRecords takes over the connections of Options.Restore, at these routers.
+// restoreRecords takes over the connections of Options.Restore, at these routers, and the neighbors of all routers.
 func restoreRecords(e *Engine, routers map[string]*ip.Router) error {
 	start := time.Now()
 	now := moment(e)
@@ -256,11 +259,18 @@ func restoreRecords(e *Engine, routers map[string]*ip.Router) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF // even nothing has a header
 	}
+	if in != nil {
+		in.Wants = func(router string) bool { return routers[router] != nil }
+	}
 	totals := map[*ip.Router]*ip.Restored{}
 	for err == nil {
 		var b *snapshot.Block
 		if b, err = in.Next(); err != nil {
 			break
+		}
+		if len(b.Neighbors) > 0 {
+			restoreNeighbors(e, b, now)
+			continue
 		}
 		r := routers[b.Router]
 		if r == nil {
@@ -285,6 +295,22 @@ func restoreRecords(e *Engine, routers map[string]*ip.Router) error {
 		return nil
 	}
 	return fmt.Errorf("router: restore connections: %w", err)
+}
+
+// restoreNeighbors takes over the neighbors of a block.
+func restoreNeighbors(e *Engine, b *snapshot.Block, now snapshot.Moment) {
+	for _, w := range e.workers {
+		for _, r := range w.routers {
+			if string(r.ID) != b.Router {
+				continue
+			}
+			_ = w.Call(func() {
+				w.Now = w.Clock()
+				n := ip.RestoreNeighbors(r, &w.Turn, b.Neighbors, now.Since(b.Written))
+				e.log.Debug("saved neighbors are known", "router", r.Name, "neighbors", n, "of", len(b.Neighbors))
+			})
+		}
+	}
 }
 
 // Descriptors returns what the next process can go on with: the connection tables, if Options.KeepTables is set, and
@@ -349,16 +375,41 @@ func (e *Engine) Halt() (resume func()) {
 // saveStep is how many places of a table a worker looks at before it goes on with its packets.
 const saveStep = walkStep
 
-// SaveConnections writes every router's connections to w, for Options.Restore. The workers go on with their packets
-// meanwhile, unless they are halted. So the snapshot is not of one moment: a connection that is there all the time is
-// in it once, one that comes or goes at most once. Any goroutine may call it. After Close it writes none.
+// SaveConnections writes every router's connections and neighbors to w, for Options.Restore. The workers go on with
+// their packets meanwhile, unless they are halted. So the snapshot is not of one moment: a connection that is there all
+// the time is in it once, one that comes or goes at most once. Any goroutine may call it. After Close it writes none.
 //
 // The caller writes to a file aside, syncs and renames it, so that a crash leaves a whole one.
 func (e *Engine) SaveConnections(w io.Writer) error {
+	return save("connections", w, func(out *snapshot.Writer) error { return saveRecords(e, out) },
+		func(out *snapshot.Writer) error { return saveNeighbors(e, out) })
+}
+
+// SaveNeighbors is Engine.SaveConnections without the connections, for an engine that gets these by Options.Inherit.
+// The next engine sends to a neighbor at once, instead of asking for it again. A neighbor in use is then asked within a
+// few seconds, by unicast, as it may have gone meanwhile.
+func (i *Inspector) SaveNeighbors(w io.Writer) error {
+	return save("neighbors", w, func(out *snapshot.Writer) error { return saveNeighbors(i.engine, out) })
+}
+
+// save writes a snapshot that has these parts.
+func save(what string, w io.Writer, parts ...func(*snapshot.Writer) error) error {
 	out, err := snapshot.NewWriter(w)
-	if err != nil {
-		return fmt.Errorf("router: save connections: %w", err)
+	for _, part := range parts {
+		if err == nil {
+			err = part(out)
+		}
 	}
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("router: save %s: %w", what, err)
+	}
+	return nil
+}
+
+func saveRecords(e *Engine, out *snapshot.Writer) error {
 	records := make([]nat.Record, 0, saveStep)
 	for _, r := range e.view.Load().routers {
 		names := ip.Names{Router: r}
@@ -380,12 +431,37 @@ func (e *Engine) SaveConnections(w io.Writer) error {
 				continue
 			}
 			if err := out.Write(&b); err != nil {
-				return fmt.Errorf("router: save connections: %w", err)
+				return err
 			}
 		}
 	}
-	if err := out.Close(); err != nil {
-		return fmt.Errorf("router: save connections: %w", err)
-	}
 	return nil
+}
+
+// saveNeighbors writes the neighbors that routers can send to.
+func saveNeighbors(e *Engine, out *snapshot.Writer) (err error) {
+	var b snapshot.Block
+	flush := func() {
+		if b.Written = moment(e); err == nil && len(b.Neighbors) > 0 {
+			err = out.WriteNeighbors(&b)
+		}
+		b.Neighbors = b.Neighbors[:0]
+	}
+	looked := e.Inspect().Neighbors(context.Background(), "", func(n NeighborEntry) bool {
+		if string(n.RouterID) != b.Router || len(b.Neighbors) == saveStep {
+			flush()
+			b.Router = string(n.RouterID)
+		}
+		if n.MAC != (config.MAC{}) {
+			b.Neighbors = append(b.Neighbors, neighbor.Record{
+				Network: string(n.NetworkID), Addr: packet.AddrFrom(n.Address), MAC: packet.MAC(n.MAC), Age: n.Age,
+			})
+		}
+		return err == nil
+	})
+	if looked != nil && !errors.Is(looked, os.ErrClosed) {
+		return looked
+	}
+	flush()
+	return err
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/config"
+	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/router"
 	"github.com/taprouter/taprouter/router/host"
 	"github.com/taprouter/taprouter/tap"
@@ -231,6 +232,20 @@ var ways = map[string]func(x *restart){
 		x.start(router.Options{Inherit: all})
 		_ = former.Close()
 	},
+	"upgrade": func(x *restart) { // to a program with the same layout
+		former := x.engine
+		all, err := former.Descriptors()
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		former.Halt()
+		var saved bytes.Buffer
+		if err := former.Inspect().SaveNeighbors(&saved); err != nil {
+			x.t.Fatal(err)
+		}
+		x.start(router.Options{Inherit: all, Restore: &saved})
+		_ = former.Close()
+	},
 	"records": func(x *restart) {
 		former := x.engine
 		former.Halt()
@@ -299,6 +314,41 @@ func TestConnectionsSurviveARestart(t *testing.T) {
 			}
 			if drops := x.engine.Stats().Drops; drops[router.DropTCPWindow] > 0 || drops[router.DropNotSYN] > 0 {
 				t.Errorf("dropped: %v", drops)
+			}
+		})
+	}
+}
+
+// The next engine sends to the neighbors that the one before it knew, and does not ask for them first. It asks if
+// nothing has been saved.
+func TestRestartKnowsNeighbors(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			x := newRestart(t, restartTopology)
+			snat := connect(t, x.vm, "10.10.10.4:5001", listen(t, x.client, 5001))
+			snat.carry(1000, nil)
+			way(x)
+			asked := make(chan string, 100)
+			for _, network := range []string{"blue", "outside"} {
+				stop, err := x.engine.Observe(network, func(o router.Observation) {
+					m, ok := packet.DecodeARP(o.Frame.Ethernet())
+					if o.Made && ok && m.Request && m.Sender != m.Target {
+						asked <- m.Target.Netip().String()
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer stop()
+			}
+			snat.carry(1000, nil)
+			snat.reverse().carry(1000, nil)
+			var all []string
+			for len(asked) > 0 {
+				all = append(all, <-asked)
+			}
+			if want := name == "tables"; (len(all) > 0) != want {
+				t.Errorf("asked for %v", all)
 			}
 		})
 	}

@@ -36,7 +36,8 @@ type former struct {
 	stored      map[string]storedFile // what the service manager has of it, by descriptor
 	stale       []string              // what it has in vain
 	doors       map[string]*os.File   // listeners of the API, by the names that serve has for them
-	records     *os.File              // connections, if the tables have another layout; nil: there are none
+	// records are neighbors, and connections if the tables have another layout. nil: there are none
+	records *os.File
 	// by the monotonic clock, when that process forwarded its last packet; 0: not known
 	halted time.Duration
 }

@@ -207,7 +207,7 @@ type handOver struct {
 	Halted      int64 // when packets began to wait: nanoseconds of the monotonic clock
 	Descriptors []handedOver
 	Doors       []handedOver
-	Records     int // connections; 0: they are in the tables
+	Records     int // neighbors, and connections if these are not in the tables; 0: there are none
 }
 
 // A handedOver is one descriptor.

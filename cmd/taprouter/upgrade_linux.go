@@ -107,19 +107,21 @@ func (l *leaving) leave() error {
 	l.close()
 	defer l.engine.Halt()() // as late as can be: packets wait from now on
 	h.Halted = int64(monotonic())
-	program := l.program
+	program, save := l.program, l.engine.Inspect().SaveNeighbors
 	if l.layout != router.Layout() {
-		if f, err := l.records(); err != nil {
-			l.log.Error("connections cannot be written for the new program: the present one goes on", "err", err)
-			program = self
-		} else {
-			h.Records = hand(f, "connections", "").FD
-		}
+		save = l.engine.SaveConnections
+	}
+	if f, err := l.records(save); err == nil {
+		h.Records = hand(f, "connections", "").FD
+	} else if l.layout != router.Layout() {
+		l.log.Error("connections cannot be written for the new program: the present one goes on", "err", err)
+		program = self
+	} else {
+		l.log.Warn("neighbors cannot be written for the new program, and are asked for anew", "err", err)
 	}
 	err = l.execute(program, &h, files)
 	if program != self {
 		l.log.Error("the new program cannot be executed: the present one goes on", "program", program, "err", err)
-		h.Records = 0
 		err = l.execute(self, &h, files)
 	}
 	return err
@@ -128,13 +130,13 @@ func (l *leaving) leave() error {
 // self is the program that the process executes, also if its file has been removed.
 const self = "/proc/self/exe"
 
-// records writes the connections to a file in memory.
-func (l *leaving) records() (*os.File, error) {
+// records writes what is saved of connections and neighbors to a file in memory.
+func (l *leaving) records(save func(io.Writer) error) (*os.File, error) {
 	f, err := memoryFile("taprouter connections")
 	if err != nil {
 		return nil, err
 	}
-	if err = l.engine.SaveConnections(f); err == nil {
+	if err = save(f); err == nil {
 		err = rewind(f)
 	}
 	if err != nil {

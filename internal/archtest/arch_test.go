@@ -81,7 +81,7 @@ var allowed = map[string][]string{
 	"router/internal/service": {"router/internal/wire", "router/internal/loop", "router/internal/verdict", "tap",
 		"internal/dhcp", "internal/packet", "gvisor.dev/gvisor"},
 	"router/internal/arena":    {"internal/conntrack", "golang.org/x/sys"},
-	"router/internal/snapshot": {"nat", "internal/conntrack", "internal/packet"},
+	"router/internal/snapshot": {"nat", "internal/conntrack", "internal/neighbor", "internal/packet"},
 	"router/internal/verdict":  {},
 	"internal/gro":             {"internal/packet", "tap", "tap/virtio", "gvisor.dev/gvisor/pkg/tcpip/checksum"},
 	"router/internal/loop": {"router/internal/verdict", "tap", "tap/virtio", "internal/packet", "internal/gro",

@@ -32,6 +32,8 @@ const (
 	ProbeAfter = 30 * time.Second
 	// ForgetAfter is how long an unused neighbor is kept.
 	ForgetAfter = 5 * time.Minute
+	// RecheckWithin is how soon a neighbor of a former table is asked again, if it is in use.
+	RecheckWithin = 5 * time.Second
 
 	// MaxNeighbors bounds the table; a new neighbor replaces one of the interface
 	// that has the most of them: one that is not resolved, or else the one
@@ -377,6 +379,32 @@ func (t *Table) Learn(k Key, mac packet.MAC, to bool, now time.Duration) (parked
 	}
 	t.schedule(n, now+ProbeAfter)
 	return t.unpark(n), former
+}
+
+// A Record is a neighbor that can be sent to, for the table of another process.
+type Record struct {
+	Network string // the id of the network that the interface is on
+	Addr    packet.Addr
+	MAC     packet.MAC
+	Age     time.Duration // since its last answer
+}
+
+// Restore makes a neighbor that a former table had: it answered from mac so long ago (age). If it is used, it is asked
+// by unicast within RecheckWithin, as it may have gone meanwhile. Restore reports false if it makes none, because the
+// entry is too old or has no host's address, the neighbor is there already, or the table is full.
+func (t *Table) Restore(k Key, mac packet.MAC, age, now time.Duration) bool {
+	_, known := t.byKey[k]
+	if known || age < 0 || age >= ForgetAfter || mac.IsZero() || mac[0]&1 != 0 || len(t.byKey) >= MaxNeighbors {
+		return false
+	}
+	i := t.add(k, now)
+	n := t.slots[i]
+	n.MAC, n.State, n.confirmed = mac, Reachable, now-age
+	t.changed(n, false)
+	// Thousands of neighbors are not asked at one time.
+	const parts = 64
+	t.schedule(n, now+RetryInterval+time.Duration(i%parts)*(RecheckWithin-RetryInterval)/parts)
+	return true
 }
 
 // An Action is something that Tick wants done.

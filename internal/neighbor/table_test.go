@@ -423,3 +423,82 @@ func TestForget(t *testing.T) {
 		t.Error("the one that was forgotten is not asked for anew")
 	}
 }
+
+// A neighbor of a former table can be sent to at once. In use, it is asked within seconds, by unicast: it may be gone.
+// Thousands are not asked at one time. One that was too old then is not taken over. One that is known stays as it is.
+func TestRestore(t *testing.T) {
+	table := neighbor.NewTable()
+	other := packet.MAC{2, 9}
+	table.Learn(key(1), mac, true, 0)
+	for _, c := range []struct {
+		name string
+		k    int
+		mac  packet.MAC
+		age  time.Duration
+		want bool
+	}{
+		{"known", 1, other, 0, false},
+		{"fresh", 2, other, 0, true},
+		{"old", 3, other, neighbor.ForgetAfter - 1, true},
+		{"too old", 4, other, neighbor.ForgetAfter, false},
+		{"of another clock", 5, other, -1, false},
+		{"a group's address", 6, packet.MAC{3}, 0, false},
+		{"no address", 7, packet.MAC{}, 0, false},
+	} {
+		if got := table.Restore(key(c.k), c.mac, c.age, 0); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+	if table.Len() != 3 {
+		t.Errorf("%d neighbors, want 3", table.Len())
+	}
+	if _, n, _ := table.Resolve(key(1), 0, 0); n.MAC != mac {
+		t.Errorf("a known neighbor has %v now", n.MAC)
+	}
+	_, n, ask := table.Resolve(key(2), 0, 0)
+	if ask || !n.Usable() || n.MAC != other {
+		t.Errorf("asked %t, %v at %v", ask, n.State, n.MAC)
+	}
+	n.Used = true
+	asked := time.Duration(0)
+	for now := time.Duration(0); now < neighbor.RecheckWithin && asked == 0; now += 10 * time.Millisecond {
+		table.Tick(now, func(a neighbor.Action) {
+			if asked = now; a.Key != key(2) || a.To != other {
+				t.Errorf("at %v: %+v", now, a)
+			}
+		})
+	}
+	if asked < neighbor.RetryInterval {
+		t.Errorf("asked at %v", asked)
+	}
+	table.Tick(neighbor.ProbeAfter+neighbor.RecheckWithin, func(neighbor.Action) {})
+	if table.Find(key(3)) != nil {
+		t.Error("a neighbor that nobody uses is kept longer than others")
+	}
+
+	table = neighbor.NewTable()
+	for i := range neighbor.MaxNeighbors + 1 {
+		if got := table.Restore(key(i), other, 0, 0); got != (i < neighbor.MaxNeighbors) {
+			t.Fatalf("neighbor %d: %t", i, got)
+		}
+	}
+	table.Each(func(n *neighbor.Neighbor) { n.Used = true })
+	most, all := 0, 0
+	for now := time.Duration(0); now <= neighbor.RecheckWithin; now += 10 * time.Millisecond {
+		n := 0
+		table.Tick(now, func(a neighbor.Action) {
+			if n++; a.To.IsZero() {
+				t.Fatal("a broadcast")
+			}
+		})
+		table.Each(func(n *neighbor.Neighbor) { // each answers
+			if n.State == neighbor.Probing {
+				table.Learn(n.Key, other, false, now)
+			}
+		})
+		most, all = max(most, n), all+n
+	}
+	if all != neighbor.MaxNeighbors || most > neighbor.MaxNeighbors/32 {
+		t.Errorf("%d are asked, up to %d at one time", all, most)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/internal/arena"
@@ -138,6 +139,21 @@ func (r *Router) RestoreRecords(t *loop.Turn, all []nat.Record, ago time.Duratio
 			n.Refused++
 		}
 	}
+}
+
+// RestoreNeighbors takes over neighbors that a former process had such a time ago. It returns how many of them the
+// router has now. It is called by the router's worker.
+func RestoreNeighbors(r *Router, t *loop.Turn, all []neighbor.Record, ago time.Duration) (restored int) {
+	for _, n := range all {
+		i := r.ifaceOn(wire.ID(n.Network))
+		if i == nil || i.Checks || r.owner(n.Addr) != nil {
+			continue
+		}
+		if r.Neighbors.Restore(neighbor.Key{Iface: i.ID, Addr: n.Addr}, n.MAC, n.Age+ago, t.Now) {
+			restored++
+		}
+	}
+	return restored
 }
 
 // JudgeRestored has the restored connections judged by the present rules, as a change would judge them.

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 )
 
+// A neighbor has the name of its network, an endpoint without a port, its MAC address and the milliseconds of its age.
 // A record has, in this order: protocol, state, owner, marks, flags, two tuples, remaining milliseconds, four names; of
 // TCP two streams; and the remote endpoint of each mapping that is used. An address is its length and its bytes.
 
@@ -57,6 +59,13 @@ func (w *Writer) appendRecord(b []byte, r *nat.Record) []byte {
 	return b
 }
 
+func (w *Writer) appendNeighbor(b []byte, n *neighbor.Record) []byte {
+	b = binary.LittleEndian.AppendUint16(b, w.name(n.Network))
+	b = appendEndpoint(b, n.Addr, 0)
+	b = append(b, n.MAC[:]...)
+	return binary.LittleEndian.AppendUint64(b, uint64(n.Age/time.Millisecond))
+}
+
 func appendStream(b []byte, s *conntrack.Stream) []byte {
 	l := &s.Later
 	b = append(b, bit(s.Seen, seen)|bit(s.Opened, opened)|bit(s.Loose, loose)|bit(s.Raised, raised)|
@@ -92,8 +101,10 @@ func appendEndpoint(b []byte, a packet.Addr, port uint16) []byte {
 
 // A decoder takes values from the front of b. When that is not possible, it has failed, and values are zero.
 type decoder struct {
-	b      []byte
-	failed bool
+	b       []byte
+	failed  bool
+	wants   func(router string) bool // nil: all
+	records int                      // of the block
 }
 
 // take returns the next n bytes, nil if there are not so many.
@@ -150,7 +161,7 @@ func (d *decoder) endpoint() (packet.Addr, uint16) {
 }
 
 // block takes a Block after its kind.
-func (d *decoder) block(b *Block) {
+func (d *decoder) block(b *Block, kind byte) {
 	b.Router = d.string()
 	copy(b.Written.Boot[:], d.take(len(b.Written.Boot)))
 	b.Written.SinceBoot = time.Duration(d.uint64())
@@ -165,7 +176,17 @@ func (d *decoder) block(b *Block) {
 		d.failed = true
 		return
 	}
-	b.Records = b.Records[:0]
+	b.Records, b.Neighbors = b.Records[:0], b.Neighbors[:0]
+	if kind == kindMAC {
+		for range n {
+			b.Neighbors = append(b.Neighbors, d.neighbor(names))
+		}
+		return
+	}
+	if d.records = n; d.wants != nil && !d.wants(b.Router) {
+		d.b = nil
+		return
+	}
 	for range n {
 		b.Records = append(b.Records, nat.Record{})
 		d.record(&b.Records[len(b.Records)-1], names)
@@ -192,12 +213,7 @@ func (d *decoder) record(r *nat.Record, names []string) {
 	}
 	r.Remaining = time.Duration(remaining) * time.Millisecond
 	for _, s := range [...]*string{&r.In[0], &r.In[1], &r.Backend, &r.Class} {
-		k := int(d.uint16())
-		if k >= len(names) {
-			d.failed = true
-			return
-		}
-		*s = names[k]
+		*s = d.name(names)
 	}
 	if proto == packet.ProtoTCP {
 		for k := range r.Streams {
@@ -209,6 +225,28 @@ func (d *decoder) record(r *nat.Record, names []string) {
 			m.Remote.Addr, m.Remote.Port = d.endpoint()
 		}
 	}
+}
+
+func (d *decoder) neighbor(names []string) (n neighbor.Record) {
+	n.Network = d.name(names)
+	n.Addr, _ = d.endpoint()
+	copy(n.MAC[:], d.take(len(n.MAC)))
+	age := d.uint64()
+	if age > 1<<32 { // older than any neighbor gets
+		d.failed = true
+	}
+	n.Age = time.Duration(age) * time.Millisecond
+	return n
+}
+
+// name takes one of a block's strings.
+func (d *decoder) name(names []string) string {
+	k := int(d.uint16())
+	if k >= len(names) {
+		d.failed = true
+		return ""
+	}
+	return names[k]
 }
 
 func (d *decoder) stream(s *conntrack.Stream) {

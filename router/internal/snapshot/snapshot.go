@@ -1,5 +1,5 @@
-// Package snapshot writes connections to a stream and reads them again, as Records: whatever the layout in memory, and
-// on whatever machine.
+// Package snapshot writes connections and neighbors to a stream and reads them again, as Records: whatever the layout
+// in memory, and on whatever machine.
 //
 //	stream  magic, blocks; the last block says how many records there are
 //	block   length of the payload, its CRC32C, payload (little-endian)
@@ -19,6 +19,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/nat"
 )
 
@@ -27,12 +28,13 @@ const (
 	maxLen  = 1 << 22                     // bytes of a payload
 	kindEnd = 0
 	kindOf  = 1 // connections
+	kindMAC = 2 // neighbors
 
 	// MaxRecords is how many records a Block has at most.
 	MaxRecords = 4096
 )
 
-// A Block is some connections of one router.
+// A Block is some connections or neighbors of one router.
 type Block struct {
 	Router  string
 	Written Moment
@@ -40,6 +42,8 @@ type Block struct {
 	// conntrack.Record.Loosen.
 	Flowing bool
 	Records []nat.Record
+	// Neighbors are those of the router, with an Age in whole milliseconds. A block has either them or Records.
+	Neighbors []neighbor.Record
 }
 
 // A Moment is a time by two clocks.
@@ -81,16 +85,37 @@ func NewWriter(w io.Writer) (*Writer, error) {
 	return &Writer{w: b, strings: map[string]uint16{}}, err
 }
 
-// Write adds a block of at most MaxRecords.
+// Write adds a block of at most MaxRecords connections. All of them come before the first WriteNeighbors, so that a
+// version that knows no neighbors has all connections.
 func (w *Writer) Write(b *Block) error {
+	w.begin()
+	for i := range b.Records {
+		w.records = w.appendRecord(w.records, &b.Records[i])
+	}
+	w.count += uint64(len(b.Records))
+	return w.write(kindOf, b, len(b.Records))
+}
+
+// WriteNeighbors adds a block of at most MaxRecords neighbors.
+func (w *Writer) WriteNeighbors(b *Block) error {
+	w.begin()
+	for i := range b.Neighbors {
+		w.records = w.appendNeighbor(w.records, &b.Neighbors[i])
+	}
+	return w.write(kindMAC, b, len(b.Neighbors))
+}
+
+// begin forgets the records of the block before, and its strings.
+func (w *Writer) begin() {
 	clear(w.strings)
 	w.list = append(w.list[:0], "")
 	w.strings[""] = 0
 	w.records = w.records[:0]
-	for i := range b.Records {
-		w.records = w.appendRecord(w.records, &b.Records[i])
-	}
-	p := append(w.payload[:0], kindOf)
+}
+
+// write writes a block with the n records that have been appended.
+func (w *Writer) write(kind byte, b *Block, n int) error {
+	p := append(w.payload[:0], kind)
 	p = appendString(p, b.Router)
 	p = append(p, b.Written.Boot[:]...)
 	p = binary.LittleEndian.AppendUint64(p, uint64(b.Written.SinceBoot))
@@ -100,10 +125,9 @@ func (w *Writer) Write(b *Block) error {
 	for _, s := range w.list {
 		p = appendString(p, s)
 	}
-	p = binary.LittleEndian.AppendUint16(p, uint16(len(b.Records)))
+	p = binary.LittleEndian.AppendUint16(p, uint16(n))
 	p = append(p, w.records...)
 	w.payload = p
-	w.count += uint64(len(b.Records))
 	return w.block(p)
 }
 
@@ -142,6 +166,10 @@ func (w *Writer) name(s string) uint16 {
 
 // A Reader reads a snapshot.
 type Reader struct {
+	// Wants says whether the connections of a router are wanted. Others are counted, and their blocks have no Records.
+	// nil: all are wanted.
+	Wants func(router string) bool
+
 	r       *bufio.Reader
 	payload []byte
 	block   Block
@@ -182,22 +210,22 @@ func (r *Reader) Next() (*Block, error) {
 	if crc32.Checksum(p, castagnoli()) != binary.LittleEndian.Uint32(head[4:]) {
 		return nil, fmt.Errorf("%w after %d connections: wrong checksum", ErrDamaged, r.count)
 	}
-	d := decoder{b: p[1:]}
+	d := decoder{b: p[1:], wants: r.Wants}
 	switch p[0] {
 	case kindEnd:
 		if d.uint64() != r.count || d.failed || len(d.b) > 0 {
 			return nil, fmt.Errorf("%w: %d connections are not all", ErrDamaged, r.count)
 		}
 		return nil, io.EOF
-	case kindOf:
-		d.block(&r.block)
+	case kindOf, kindMAC:
+		d.block(&r.block, p[0])
 	default:
 		d.failed = true
 	}
 	if d.failed || len(d.b) > 0 {
 		return nil, fmt.Errorf("%w after %d connections: a block that cannot be read", ErrDamaged, r.count)
 	}
-	r.count += uint64(len(r.block.Records))
+	r.count += uint64(d.records)
 	return &r.block, nil
 }
 

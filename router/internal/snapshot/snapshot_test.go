@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/taprouter/taprouter/internal/conntrack"
+	"github.com/taprouter/taprouter/internal/neighbor"
 	"github.com/taprouter/taprouter/internal/packet"
 	"github.com/taprouter/taprouter/nat"
 	"github.com/taprouter/taprouter/router/internal/snapshot"
@@ -54,7 +55,18 @@ func randomRecord(rng *rand.Rand) nat.Record {
 	return r
 }
 
-// write writes blocks of so many records each.
+func randomNeighbor(rng *rand.Rand) neighbor.Record {
+	n := neighbor.Record{
+		Network: []string{"", "blue", "eth\u00e9r"}[rng.IntN(3)], Addr: packet.Addr(rng.Uint32()),
+		Age: time.Duration(rng.Uint32()) * time.Millisecond,
+	}
+	for i := range n.MAC {
+		n.MAC[i] = byte(rng.Uint32())
+	}
+	return n
+}
+
+// write writes blocks of so many records each, and behind them one of as many neighbors as the first of them.
 func write(t testing.TB, sizes ...int) ([]snapshot.Block, []byte) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -77,6 +89,14 @@ func write(t testing.TB, sizes ...int) ([]snapshot.Block, []byte) {
 		}
 		all = append(all, k)
 	}
+	k := snapshot.Block{Router: "n", Written: snapshot.Moment{Wall: time.Unix(0, 2e18)}}
+	for range sizes[0] {
+		k.Neighbors = append(k.Neighbors, randomNeighbor(rng))
+	}
+	if err := w.WriteNeighbors(&k); err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, k)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +110,9 @@ func read(raw []byte) (all []snapshot.Block, err error) {
 		var b *snapshot.Block
 		if b, err = r.Next(); err == nil {
 			k := *b
-			k.Records = slices.Clone(b.Records)
+			k.Records, k.Neighbors = nil, nil
+			k.Records = append(k.Records, b.Records...)
+			k.Neighbors = append(k.Neighbors, b.Neighbors...)
 			all = append(all, k)
 		}
 	}
@@ -102,6 +124,26 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	got, err := read(raw)
 	if !errors.Is(err, io.EOF) || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v; %d blocks, not equal", err, len(got))
+	}
+}
+
+// Records of a router that nobody wants are counted, and not read. Its neighbors are.
+func TestWants(t *testing.T) {
+	all, raw := write(t, 3, 2)
+	r, err := snapshot.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Wants = func(router string) bool { return router == "b" }
+	for i, want := range []int{0, 2, 0} {
+		b, err := r.Next()
+		if err != nil || b.Router != all[i].Router || b.Written != all[i].Written || len(b.Records) != want ||
+			len(b.Neighbors) != len(all[i].Neighbors) {
+			t.Errorf("%v; %+v", err, b)
+		}
+	}
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 }
 
@@ -159,7 +201,11 @@ func FuzzReader(f *testing.F) {
 		var b bytes.Buffer
 		w, _ := snapshot.NewWriter(&b)
 		for i := range all {
-			if err := w.Write(&all[i]); err != nil {
+			write := w.Write
+			if len(all[i].Neighbors) > 0 {
+				write = w.WriteNeighbors
+			}
+			if err := write(&all[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
