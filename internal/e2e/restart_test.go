@@ -285,6 +285,50 @@ func TestRestartKeepsConnections(t *testing.T) {
 	}
 }
 
+// The router still knows a neighbor that has fallen silent, over every way of a restart but one: a crash without a state
+// directory.
+func TestRestartKnowsNeighbors(t *testing.T) {
+	other, err := otherLayout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []struct {
+		name    string
+		dir     bool
+		restart func(r *restarted)
+		known   bool
+	}{
+		{"SIGTERM and start", true, func(r *restarted) { r.end(unix.SIGTERM); r.start() }, true},
+		{"upgrade", false, func(r *restarted) { r.upgrade(program) }, true},
+		{"upgrade to another layout", false, func(r *restarted) { r.upgrade(other) }, true},
+		{"kill -9 and start", false, func(r *restarted) { r.end(unix.SIGKILL); r.start() }, false},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			var flags []string
+			if way.dir {
+				flags = []string{"--state-dir", t.TempDir()}
+			}
+			r := newRestartedWith(t, restartTopology, flags...)
+			const silent = "10.10.10.30"
+			r.external.run("ip", "addr", "add", silent+"/24", "dev", "tap-ext")
+			mac := r.external.link("tap-ext").Attrs().HardwareAddr.String()
+			r.internal.pings(t, silent)
+			r.external.run("ip", "addr", "del", silent+"/24", "dev", "tap-ext") // nobody says anything of it any more
+			shown := func() string {
+				return r.router.run("env", "TAPROUTER_ENDPOINT=unix:"+r.socket, program, "show", "neighbors")
+			}
+			line := silent + " dev ext_net lladdr " + mac + " "
+			if out := shown(); !strings.Contains(out, line) {
+				t.Fatalf("%q is missing before the restart:\n%s", line, out)
+			}
+			way.restart(r)
+			if out := shown(); strings.Contains(out, line) != way.known {
+				t.Errorf("known afterwards: %t\n%s", !way.known, out)
+			}
+		})
+	}
+}
+
 // fill has the router make connections that stay idle: one for each of the hosts, sockets and ports. hosts is how many
 // addresses the external host gets.
 func (r *restarted) fill(hosts, sockets, ports int) {
