@@ -181,87 +181,199 @@ func TestFloodPauses(t *testing.T) {
 	}
 }
 
-// A frame that is flooded costs a copy for every other device. So a device that floods has fewer frames in a turn. Then
-// it pauses, the longer the more copies there were, while another tenant's device is busy. A broadcast among other
-// frames makes no device pause. Neither does a flood to one other device: it costs no more than unicast.
-func TestStormPauses(t *testing.T) {
-	host, known := packet.MAC{2, 0, 0, 0, 0, 1}, packet.MAC{2, 0, 0, 0, 0, 2}
+// A flood is a network with a device that floods, further devices, and a busy one of another tenant.
+type flood struct {
+	*lesson
+	t *testing.T
+}
+
+func newFlood(t *testing.T, others int) *flood {
+	topo := tutorial()
+	topo.Networks[0].StormLimit = new(0) // the limit is another protection
+	f := &flood{newLessonOf(t, topo), t}
+	for i := range others {
+		f.addPort("vlan100", fmt.Sprintf("further%d", i))
+	}
+	f.putMany("further0", bare(packet.Broadcast, floodKnown)) // the switch knows it from now on
+	f.udp(f.vm4, 4000, "10.10.10.4", 53, "known")
+	f.advance(time.Second)
+	return f
+}
+
+var floodKnown = packet.MAC{2, 0, 0, 0, 0, 2}
+
+// frames puts frames of so many bytes into the queue of the device, one for each address.
+func (f *flood) frames(size int, dst ...packet.MAC) {
+	for _, mac := range dst {
+		b := make([]byte, tap.HeaderLen+size)
+		copy(b[tap.HeaderLen:], bare(mac, packet.MAC{2, 0, 0, 0, 0, 1}))
+		f.devs["vlan100"].in = append(f.devs["vlan100"].in, tap.Frame{Buf: b, Tail: len(b)})
+	}
+}
+
+// turn runs a turn in which another tenant is busy, and returns how many frames of the device it has read.
+func (f *flood) turn(busy bool) int {
+	if busy {
+		frame := append(make([]byte, tap.HeaderLen), f.build(f.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
+		for range loop.BusyFrames {
+			f.devs["vlan101"].in = append(f.devs["vlan101"].in, tap.Frame{Buf: bytes.Clone(frame), Tail: len(frame)})
+		}
+	}
+	for _, p := range f.w.Links {
+		p.Pending.Store(true)
+	}
+	before := len(f.devs["vlan100"].in)
+	f.w.RunTurn()
+	return before - len(f.devs["vlan100"].in)
+}
+
+// A frame that is flooded costs a copy for every other device, so a device that floods has fewer frames in a turn: as
+// many as are no more work than a turn of other frames. With processors to spare it does not pause.
+func TestStormTurns(t *testing.T) {
 	const turn = loop.ReadBudget * loop.BatchFrames
+	storm := []packet.MAC{packet.Broadcast}
+	among := slices.Insert(slices.Repeat([]packet.MAC{floodKnown}, loop.BatchFrames-1), 7, packet.Broadcast)
 	for _, c := range []struct {
 		name   string
 		others int // further devices of the network
 		dst    []packet.MAC
-		busy   int           // frames of another tenant
-		frames int           // of the storm in a turn
-		pause  time.Duration // after it
+		size   int
+		first  int // frames in the first turn
+		later  int // frames in each later one
 	}{
-		{"storm to one", 1, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn, 0},
-		{"storm to two", 2, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 2, loop.FloodPause},
-		{"storm to three", 3, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 4, loop.FloodPause},
-		{"multicast to three", 3, []packet.MAC{{1, 0, 0x5e, 0, 0, 9}}, loop.BusyFrames, turn / 4, loop.FloodPause},
-		{"unknown among four", 3, []packet.MAC{{2, 0, 0, 0, 0, 7}}, loop.BusyFrames, turn / 4, loop.FloodPause},
-		{"storm to forty", 40, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 4, 10 * loop.FloodPause},
-		{"storm to a thousand", 1000, []packet.MAC{packet.Broadcast}, loop.BusyFrames, turn / 4, loop.LongestPause},
-		{"storm to three, nobody busy", 3, []packet.MAC{packet.Broadcast}, loop.BusyFrames - 1, turn / 4, 0},
-		{"unicast among four", 3, []packet.MAC{known}, loop.BusyFrames, turn, 0},
-		{"one broadcast in a batch", 3, slices.Insert(slices.Repeat([]packet.MAC{known}, loop.BatchFrames-1), 7,
-			packet.Broadcast), loop.BusyFrames, turn, 0},
-		{"one broadcast in a batch, to a hundred", 100, slices.Insert(slices.Repeat([]packet.MAC{known},
-			loop.BatchFrames-1), 7, packet.Broadcast), loop.BusyFrames, turn / 4, 0},
+		{"broadcasts to one", 1, storm, 60, turn, turn},
+		{"broadcasts to two", 2, storm, 60, turn / 2, turn / 2},
+		{"broadcasts to three", 3, storm, 60, turn / 4, turn / 4},
+		{"multicasts to three", 3, []packet.MAC{{1, 0, 0x5e, 0, 0, 9}}, 60, turn / 4, turn / 4},
+		{"unknown unicasts among four", 3, []packet.MAC{{2, 0, 0, 0, 0, 7}}, 60, turn / 4, turn / 4},
+		{"broadcasts to forty", 40, storm, 60, turn / 4, 1},
+		{"large broadcasts to three", 3, storm, 9000, turn / 4, turn / 6},
+		{"unicasts among four", 3, []packet.MAC{floodKnown}, 60, turn, turn},
+		{"a broadcast in a batch, to three", 3, among, 60, turn, turn},
+		{"a broadcast in a batch, to a hundred", 100, among, 60, turn / 4, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			topo := tutorial()
-			topo.Networks[0].StormLimit = new(0) // the limit is another protection
-			l := newLessonOf(t, topo)
-			l.addPort("vlan100", "first")
-			for i := range c.others - 1 {
-				l.addPort("vlan100", fmt.Sprintf("further%d", i))
+			f := newFlood(t, c.others)
+			for range 1000 / len(c.dst) {
+				f.frames(c.size, c.dst...)
 			}
-			l.putMany("first", bare(packet.Broadcast, known)) // the switch knows it from now on
-			l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
-			l.advance(time.Second)
-			put := func(device string, frame []byte) {
-				b := append(make([]byte, tap.HeaderLen), frame...)
-				l.devs[device].in = append(l.devs[device].in, tap.Frame{Buf: b, Tail: len(b)})
+			if n := f.turn(true); n != c.first {
+				t.Errorf("%d frames in the first turn, want %d", n, c.first)
 			}
-			for range c.busy {
-				put("vlan101", l.build(l.vm4, "10.10.10.4", 17, nil, udpLayer(), payload(18)))
-			}
-			for i := range 10 * turn {
-				put("vlan100", bare(c.dst[i%len(c.dst)], host))
-			}
-			in := func() int { return len(l.devs["vlan100"].in) }
-			round := func() {
-				for _, p := range l.w.Links {
-					p.Pending.Store(true)
+			for range 5 {
+				if n := f.turn(true); c.later > 0 && n != c.later || n == 0 {
+					t.Errorf("%d frames in a later turn, want %d", n, c.later)
 				}
-				l.w.RunTurn()
 			}
-			round()
-			if n := 10*turn - in(); n != c.frames {
-				t.Errorf("%d frames in the first turn, want %d", n, c.frames)
+		})
+	}
+}
+
+// Where the worker lacks a processor, a device that floods pauses until its copies are paid for, at the pace of other
+// floods, while another tenant is busy. It may be some copies ahead, so the broadcasts of honest hosts cost no pause.
+func TestStormPauses(t *testing.T) {
+	const size = 1000 // not the small frames of another flood
+	for _, c := range []struct {
+		name    string
+		starved bool
+		others  int
+		frames  int
+		busy    bool
+		read    int           // frames until it pauses; 0: it does not
+		pause   time.Duration // 0: as that of other floods
+	}{
+		{"a storm to forty", true, 40, 1000, true, 16 + (loop.CopiesAhead-16*39)/39 + 1, 0},
+		{"with processors to spare", false, 40, 1000, true, 0, 0},
+		{"nobody busy", true, 40, 1000, false, 0, 0},
+		{"an honest host's broadcasts", true, 40, 100, true, 0, 0},
+		{"one broadcast to a thousand", true, 1000, 1, true, 0, 0},
+		{"a storm to a thousand", true, 1000, 100, true, 16 + 1, loop.LongestPause},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFlood(t, c.others)
+			if c.starved {
+				f.w.Waiter = starvedWaiter{f.w.Waiter}
 			}
-			round()
-			before := in()
-			round()
-			if paused := in() == before; paused != (c.pause > 0) {
-				t.Fatalf("pauses: %t", paused)
+			f.frames(size, slices.Repeat([]packet.MAC{packet.Broadcast}, c.frames)...)
+			read := 0
+			for {
+				n := f.turn(c.busy)
+				if read += n; n == 0 {
+					break
+				}
 			}
-			if c.pause == 0 {
+			if read == c.frames {
+				read = 0
+			}
+			if read != c.read {
+				t.Fatalf("it pauses after %d frames, want %d", read, c.read)
+			}
+			if read == 0 {
 				return
 			}
-			l.now += c.pause - time.Millisecond
-			round()
-			round()
-			if in() < before {
+			pause := max(c.pause, loop.StarvedPause)
+			f.now += pause - time.Millisecond
+			if f.turn(true)+f.turn(true) > 0 {
 				t.Error("read again before its time")
 			}
-			l.now += time.Millisecond
-			round()
-			round()
-			if in() == before {
+			f.now += time.Millisecond
+			if f.turn(true)+f.turn(true) == 0 {
 				t.Error("not read again when the pause is over")
 			}
 		})
+	}
+}
+
+// What a link has flooded while nobody else was busy does not count for long.
+func TestStormIsForgiven(t *testing.T) {
+	f := newFlood(t, 40)
+	f.w.Waiter = starvedWaiter{f.w.Waiter}
+	f.frames(1000, slices.Repeat([]packet.MAC{packet.Broadcast}, 5000)...)
+	for f.turn(false) > 0 {
+	}
+	f.now += loop.LongestPause + 100*time.Millisecond
+	f.frames(1000, slices.Repeat([]packet.MAC{packet.Broadcast}, 10)...)
+	for range 12 {
+		f.turn(true)
+	}
+	if n := len(f.devs["vlan100"].in); n > 0 {
+		t.Errorf("it pauses, with %d frames of 10 left", n)
+	}
+}
+
+// Packets that others have put aside are not a link's own, whoever is read when they go on.
+func TestPutAsideCountsForNoLink(t *testing.T) {
+	l := newLesson(t)
+	late := l.host("vlan100", "172.16.100.50")
+	late.mute = true
+	for i := range 250 {
+		l.udp(l.vm3, 4000+i, "172.16.100.50", 53, "waits")
+	}
+	l.udp(l.web1, 4000, "10.10.10.4", 53, "known")
+	put := func(net string, from *simHost, n int) {
+		frame := append(make([]byte, tap.HeaderLen), l.build(from, "10.10.10.4", 17, nil, udpLayer(), payload(18))...)
+		for range n {
+			l.devs[net].in = append(l.devs[net].in, tap.Frame{Buf: bytes.Clone(frame), Tail: len(frame)})
+		}
+	}
+	turn := func() {
+		for _, p := range l.w.Links {
+			p.Pending.Store(true)
+		}
+		l.w.RunTurn()
+	}
+	l.udp(l.vm4, 4000, "10.10.10.4", 53, "known")
+	l.advance(2900 * time.Millisecond)
+	l.now += 200 * time.Millisecond // the neighbor has failed, and all that waits for it goes on
+	put("vlan101", l.vm4, loop.BusyFrames)
+	put("vlan100", l.web1, 1000)
+	for range 4 {
+		before := len(l.devs["vlan100"].in)
+		if turn(); len(l.devs["vlan100"].in) == before {
+			t.Fatal("a link pauses for packets that are another one's")
+		}
+	}
+	if n := l.w.Stats.Dropped[DropNeighborFailed]; n != 250 {
+		t.Errorf("%d packets have failed; the test misses its point", n)
 	}
 }

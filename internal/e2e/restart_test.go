@@ -285,8 +285,8 @@ func TestRestartKeepsConnections(t *testing.T) {
 	}
 }
 
-// The router still knows a neighbor that has fallen silent, over every way of a restart but one: a crash without a state
-// directory.
+// The router still knows a neighbor that has fallen silent, over every way of a restart but one: a crash without a
+// state directory.
 func TestRestartKnowsNeighbors(t *testing.T) {
 	other, err := otherLayout()
 	if err != nil {

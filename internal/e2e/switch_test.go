@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// switchTopology has a network of so many TAPs, a, b, x2, x3 ..., and two networks of another tenant, left and right.
+// switchTopology has a network of so many TAPs, a, b, x2, x3 ..., and two networks beside it, left and right.
 func switchTopology(taps int) string {
 	var devices []string
 	for i := range taps {
@@ -109,11 +109,11 @@ func TestSwitchSpeed(t *testing.T) {
 	}
 }
 
-// A broadcast storm on one network costs another no more than the same flood of unicast, also if every broadcast has 31
-// copies. That many are seen on any machine. Three copies are looked at where speed is asserted.
+// A broadcast storm on one network costs another no more than the same flood of unicast. If a broadcast has 31 copies,
+// a fault is seen on any machine. If it has three, it is looked for where speed is asserted.
 func TestStormCost(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it measures for half a minute")
+		t.Skip("it measures for a minute")
 	}
 	for _, c := range []struct {
 		taps   int

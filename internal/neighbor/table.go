@@ -40,12 +40,13 @@ const (
 	// confirmed longest ago.
 	MaxNeighbors = 8192
 	// MaxParked bounds the packets that wait for one neighbor (RFC 1122, 2.3.2.2 asks
-	// for at least one), and MaxParkedEach their bytes, once there are MinParked of
-	// them. That is room for what a host sends at once: after a start, connections in
+	// for at least one). MaxParkedEach bounds their bytes. The first MinParked may be of
+	// any size. That is room for what a host sends at once: after a start, connections in
 	// full swing wait for their neighbors. Linux has room for some 90 full frames.
 	// MaxParkedBytes bounds all packets that wait. An interface may have as many bytes
 	// waiting as are free beside them. So an interface whose packets wait for many
-	// absent hosts leaves room for others.
+	// absent hosts leaves room for others. More than MinParked for one neighbor may take
+	// half of that room, so those that wait for other neighbors have the rest.
 	MaxParked      = 256
 	MinParked      = 16
 	MaxParkedEach  = 512 << 10
@@ -309,7 +310,13 @@ func (t *Table) remove(i uint16) {
 // answered or failed. It reports false when there is no room.
 func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
 	waits := at(&t.waits, iface)
-	if n.Full(len(frame)) || t.bytes+*waits+2*len(frame) > MaxParkedBytes {
+	room := MaxParkedBytes
+	if len(n.parked) >= MinParked {
+		if room /= 2; len(n.parked) >= MaxParked || n.bytes+len(frame) > MaxParkedEach {
+			return false
+		}
+	}
+	if t.bytes+*waits+2*len(frame) > room {
 		return false
 	}
 	n.parked = append(n.parked, Parked{append([]byte(nil), frame...), iface})
@@ -317,11 +324,6 @@ func (t *Table) Park(n *Neighbor, frame []byte, iface uint16) bool {
 	t.bytes += len(frame)
 	*waits += len(frame)
 	return true
-}
-
-// Full reports whether so many packets wait for the neighbor that there is no room for one of size bytes.
-func (n *Neighbor) Full(size int) bool {
-	return len(n.parked) >= MaxParked || len(n.parked) >= MinParked && n.bytes+size > MaxParkedEach
 }
 
 // Waiting yields the packets that wait for the neighbor, the oldest first. The table owns their bytes,

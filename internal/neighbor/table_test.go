@@ -222,6 +222,31 @@ func TestRoomOfOneNeighbor(t *testing.T) {
 	}
 }
 
+// Bursts for absent hosts leave room for packets to other neighbors.
+func TestBurstsLeaveRoom(t *testing.T) {
+	table := neighbor.NewTable()
+	park := func(k, n int) (parked int) {
+		_, to, _ := table.Resolve(key(k), 0, 0)
+		for range n {
+			if table.Park(to, make([]byte, 1500), 1) {
+				parked++
+			}
+		}
+		return parked
+	}
+	if n := park(1, 1000); n != 256 {
+		t.Errorf("%d packets for the first", n)
+	}
+	for k := 2; k < 10; k++ {
+		park(k, 1000)
+	}
+	for k := 10; k < 40; k++ {
+		if n := park(k, 1000); n != neighbor.MinParked {
+			t.Fatalf("%d packets for neighbor %d, want %d", n, k, neighbor.MinParked)
+		}
+	}
+}
+
 func TestParkingIsBounded(t *testing.T) {
 	table := neighbor.NewTable()
 	_, n, _ := table.Resolve(key(1), 0, 0)

@@ -559,11 +559,10 @@ func stageNeighbor(t *loop.Turn, x *passage) verdict.Verdict {
 	if n.State == neighbor.Failed {
 		return sendError(t, x, packet.ICMPUnreachable, 1, 0, verdict.DropNeighborFailed)
 	}
-	frame := x.frame.Buf[x.frame.Head:x.frame.Tail]
-	if !n.Full(len(frame)) && x.repeats(n) { // a flood is not compared with all that waits
+	if x.repeats(n) {
 		return verdict.Drop(verdict.DropDuplicate)
 	}
-	if !table.Park(n, frame, x.in.ID) {
+	if !table.Park(n, x.frame.Buf[x.frame.Head:x.frame.Tail], x.in.ID) {
 		return verdict.Drop(verdict.DropNeighborFull)
 	}
 	return verdict.Parked

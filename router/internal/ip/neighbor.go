@@ -39,17 +39,22 @@ func (r *Router) learn(t *loop.Turn, k neighbor.Key, mac packet.MAC, to bool) {
 	}
 }
 
-// repeats reports whether the passage's packet is a SYN, or the answer to one, and a copy of it waits for the
-// neighbor already. A host repeats such a segment because it gets no answer, and the receiver needs only one copy.
-// Of other packets each counts: two datagrams may look alike and be two, and so may two acknowledgements.
+// repeats reports whether the passage's packet is a SYN, or the answer to one, and a copy of it is among the first
+// packets that wait for the neighbor. A flood is not compared with all that waits. A host repeats such a segment
+// because it gets no answer, and the receiver needs only one copy. Of other packets each counts: two datagrams may look
+// alike and be two, and so may two acknowledgements.
 func (x *passage) repeats(n *neighbor.Neighbor) bool {
 	p := &x.p
 	if p.Proto != packet.ProtoTCP || p.Flags&packet.SYN == 0 || p.Fragmented() {
 		return false
 	}
+	compared := 0
 	for q := range n.Waiting {
 		if q.Iface == x.in.ID && sameSegment(p, q.Frame[tap.HeaderLen:]) {
 			return true
+		}
+		if compared++; compared == neighbor.MinParked {
+			break
 		}
 	}
 	return false

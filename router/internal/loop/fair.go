@@ -1,6 +1,10 @@
 package loop
 
-import "time"
+import (
+	"time"
+
+	"github.com/taprouter/taprouter/tap"
+)
 
 const (
 	// FloodPause is how long a link pauses: with the budget of a turn between two pauses, its
@@ -8,7 +12,10 @@ const (
 	FloodPause = 2 * time.Millisecond
 	// StarvedPause is how long a link pauses if the worker lacks a processor: 10 000 a second.
 	StarvedPause = 6 * time.Millisecond
-	// LongestPause bounds the pause of a link that floods frames to many devices.
+	// CopiesAhead is how many copies of its frames a link may be ahead of the pace of a flood that pauses. The
+	// broadcasts of honest hosts have fewer.
+	CopiesAhead = 4096
+	// LongestPause bounds a pause for copies.
 	LongestPause = 250 * time.Millisecond
 	// BusyFor and BusyFrames say when a link is busy: when it has had BusyFrames frames in the
 	// present period of BusyFor, or in the one before. A ping now and then makes no other link pause.
@@ -30,7 +37,30 @@ type pace struct {
 	since        time.Duration // when the present period of BusyFor began
 	frames, last int           // frames in this period, and in the one before
 	Backlog      int           // frames read since the link was last dry
+	paid         time.Duration // when its copies so far are paid for
+	spread       int           // what the copies of a frame cost, in the last batch
 }
+
+// CopyCost is how much work a copy of a frame is. The copy of a small frame is 1, as much as a frame that is received.
+func CopyCost(f *tap.Frame) int { return 1 + (f.Tail-f.Head)/(tap.BatchBytes/BatchFrames) }
+
+// copied notes what the copies of a batch have cost. They are paid for at the pace of a flood that pauses: a turn's
+// frames in StarvedPause.
+func (p *pace) copied(cost int, now time.Duration) {
+	p.paid = max(p.paid, now) + time.Duration(cost)*StarvedPause/(ReadBudget*BatchFrames)
+	p.paid = min(p.paid, now+copiesAhead+LongestPause) // what was before that is forgiven
+}
+
+// owes is how long it takes until a link has paid for its copies beyond CopiesAhead. It is 0 or less if the link has
+// not had so many.
+func (p *pace) owes(now time.Duration) time.Duration {
+	return p.paid - now - copiesAhead
+}
+
+const copiesAhead = CopiesAhead * StarvedPause / (ReadBudget * BatchFrames)
+
+// room is how many frames a batch may have, so that the copies of a storm are no more work than another flood's turn.
+func (p *pace) room() int { return max(1, min(BatchFrames, ReadBudget*BatchFrames/max(1, p.spread))) }
 
 // count notes that so many frames of a link have been read.
 func (p *pace) count(n int, now time.Duration) {
@@ -48,15 +78,15 @@ func (p *pace) busy(now time.Duration) bool {
 }
 
 // shouldPause reports whether a link that has used up its turn has to pause, because another tenant's link
-// is busy. A link pauses in two cases. Most of its frames were strangers: they belonged to no known
-// connection or were copied for several devices, so each cost several times as much as another link's.
-// Or the frames are a flood of small ones.
+// is busy. A link pauses in three cases. Most of its frames were strangers: they belonged to no known
+// connection, so each cost several times as much as another link's. Or the frames are a flood of small
+// ones. Or the worker lacks a processor, and the link owes for the copies of frames that were flooded.
 //
 // A turn for a turn would be fair if the worker had its processor to itself. Where the worker competes with
 // the hosts that it serves, these hosts lack the time that a flood takes. The links of an external network
 // never pause, because the packets of all tenants come from there.
 func (w *Worker) shouldPause(l *Link, frames, strangers, size int) bool {
-	if l.Exempt || 2*strangers <= frames && !w.floods(l, frames, size) {
+	if l.Exempt || 2*strangers <= frames && !w.owing(l) && !w.floods(l, frames, size) {
 		return false
 	}
 	for _, q := range w.Links {
@@ -66,6 +96,9 @@ func (w *Worker) shouldPause(l *Link, frames, strangers, size int) bool {
 	}
 	return false
 }
+
+// owing reports whether a link owes for copies, while the worker lacks a processor.
+func (w *Worker) owing(l *Link) bool { return l.owes(w.Now) > 0 && w.Waiter.Starved(w.Now) }
 
 // floods reports whether a link has more small packets than the worker gets done, while the worker
 // lacks a processor. If the backlog of another link is many times as long, that one is the cause, and
@@ -82,18 +115,14 @@ func (w *Worker) floods(l *Link, frames, size int) bool {
 	return true
 }
 
-// pause leaves a link alone for a while, which is the longer the more of its turn it has overdrawn: used is how many
-// batches its frames and their copies were. Frames that come meanwhile wait in the device's queue. Frames that do not
+// pause leaves a link alone for a while. Frames that come meanwhile wait in the device's queue. Frames that do not
 // fit into the queue are lost there, where they cost the router nothing.
-func (l *Link) pause(t *Turn, used int) {
+func (l *Link) pause(t *Turn) {
 	l.paused = true
 	l.home.Waiter.Pause(l, true)
 	d := FloodPause
 	if l.home.Waiter.Starved(t.Now) {
-		d = StarvedPause
-	}
-	if used > ReadBudget {
-		d = min(d*time.Duration(used)/ReadBudget, LongestPause)
+		d = max(StarvedPause, l.owes(t.Now))
 	}
 	l.lookAgain(t, d)
 }

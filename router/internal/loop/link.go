@@ -100,26 +100,30 @@ const WarmBatch = 4
 func (l *Link) Read(t *Turn) bool {
 	w := l.home
 	any, failed := false, false
-	frames, strangers, size := 0, t.Strangers, 0
-	left := ReadBudget // less than 0 if the copies of flooded frames have overdrawn it
+	frames, strangers, size := 0, 0, 0
 	// To answer a frame may show that the device is gone, so Dev is looked at again after each batch.
-	for cost := 1; left >= cost; left -= cost {
-		copies := t.Copies
+	for left, cost := ReadBudget, 1; left >= cost; left -= cost {
 		b := l.fill(w)
 		n, bytes, err := b.read, b.bytes, b.err
 		l.Stats.RxFrames += uint64(n)
 		l.Stats.RxBytes += uint64(bytes - n*tap.HeaderLen)
+		formerStrangers, formerCopies := t.Strangers, t.Copies
 		l.receive(t, w.Frames[:b.kept])
+		strangers += t.Strangers - formerStrangers
+		copies := t.Copies - formerCopies
 		if len(t.Queue) > 0 {
-			w.runQueue()
+			w.runQueue() // the frames of other links may be among these
 		}
 		w.Flush()
-		cost = 1 + (t.Copies-copies)/BatchFrames // BatchFrames copies are as much work as a batch
+		cost = 1 + copies/BatchFrames // so many are as much work as a batch
 		any = any || n > 0
 		frames += n
 		size += bytes
 		l.Backlog += n
 		l.count(n, t.Now)
+		if l.spread = copies / max(1, n); copies > 0 {
+			l.copied(copies, t.Now)
+		}
 		if l.Dev == nil {
 			return any
 		}
@@ -141,8 +145,8 @@ func (l *Link) Read(t *Turn) bool {
 	switch {
 	case !any && failed:
 		l.lookAgain(t, failPause) // a device that does nothing but fail must not keep the worker busy
-	case w.shouldPause(l, frames, t.Strangers-strangers, size):
-		l.pause(t, ReadBudget-left)
+	case w.shouldPause(l, frames, strangers, size):
+		l.pause(t)
 	default:
 		w.mark(l)
 	}
@@ -195,8 +199,9 @@ func (l *Link) fill(w *Worker) (b batch) {
 	if joins {
 		m.Begin()
 	}
+	room := l.room()
 	for {
-		slots := w.Frames[b.kept:]
+		slots := w.Frames[b.kept:room]
 		var n int
 		n, b.err = l.Dev.Read(slots)
 		for i := range slots[:n] {

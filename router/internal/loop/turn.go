@@ -22,8 +22,8 @@ type Turn struct {
 	Tell   func(News) // tells the engine of what has happened; nil: there is no engine
 
 	Stats     counters
-	Strangers int // frames so far that belonged to no known connection, or were copied for several devices
-	Copies    int // copies of frames so far, beyond the first one of a frame
+	Strangers int // packets so far that belonged to no known connection
+	Copies    int // what the second and further copies of frames have cost so far, by CopyCost
 
 	// Priority is the upper four bits of the tag (priority and drop eligible, IEEE 802.1Q, 9.6) with which the frame
 	// that is being judged came in. It goes with the frame to another port of its network. 0: without a tag.

@@ -323,8 +323,7 @@ func (n *Network) toOthers(t *loop.Turn, from source, f *tap.Frame) bool {
 		sent++
 	}
 	if sent > 1 {
-		t.Strangers++
-		t.Copies += sent - 1
+		t.Copies += (sent - 1) * loop.CopyCost(f)
 		t.Stats.Made += uint64(sent - 1)
 	}
 	return sent > 0
