@@ -324,7 +324,7 @@ func TestStormPauses(t *testing.T) {
 	}
 }
 
-// What a link has flooded while nobody else was busy does not count for long.
+// Copies that a link has caused while no other link was busy do not count for long.
 func TestStormIsForgiven(t *testing.T) {
 	f := newFlood(t, 40)
 	f.w.Waiter = starvedWaiter{f.w.Waiter}

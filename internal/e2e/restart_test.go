@@ -313,7 +313,7 @@ func TestRestartKnowsNeighbors(t *testing.T) {
 			r.external.run("ip", "addr", "add", silent+"/24", "dev", "tap-ext")
 			mac := r.external.link("tap-ext").Attrs().HardwareAddr.String()
 			r.internal.pings(t, silent)
-			r.external.run("ip", "addr", "del", silent+"/24", "dev", "tap-ext") // nobody says anything of it any more
+			r.external.run("ip", "addr", "del", silent+"/24", "dev", "tap-ext") // the address is silent from now on
 			shown := func() string {
 				return r.router.run("env", "TAPROUTER_ENDPOINT=unix:"+r.socket, program, "show", "neighbors")
 			}

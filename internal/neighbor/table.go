@@ -46,7 +46,7 @@ const (
 	// MaxParkedBytes bounds all packets that wait. An interface may have as many bytes
 	// waiting as are free beside them. So an interface whose packets wait for many
 	// absent hosts leaves room for others. More than MinParked for one neighbor may take
-	// half of that room, so those that wait for other neighbors have the rest.
+	// half of that room. The packets for other neighbors have the rest.
 	MaxParked      = 256
 	MinParked      = 16
 	MaxParkedEach  = 512 << 10

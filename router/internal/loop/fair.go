@@ -48,7 +48,7 @@ func CopyCost(f *tap.Frame) int { return 1 + (f.Tail-f.Head)/(tap.BatchBytes/Bat
 // frames in StarvedPause.
 func (p *pace) copied(cost int, now time.Duration) {
 	p.paid = max(p.paid, now) + time.Duration(cost)*StarvedPause/(ReadBudget*BatchFrames)
-	p.paid = min(p.paid, now+copiesAhead+LongestPause) // what was before that is forgiven
+	p.paid = min(p.paid, now+copiesAhead+LongestPause) // it owes for no more, however long it has flooded
 }
 
 // owes is how long it takes until a link has paid for its copies beyond CopiesAhead. It is 0 or less if the link has

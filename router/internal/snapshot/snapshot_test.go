@@ -127,7 +127,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-// Records of a router that nobody wants are counted, and not read. Its neighbors are.
+// The records of a router that is not wanted are counted, and not read. Its neighbors are read.
 func TestWants(t *testing.T) {
 	all, raw := write(t, 3, 2)
 	r, err := snapshot.NewReader(bytes.NewReader(raw))
